@@ -1,0 +1,1 @@
+"""Text and samples in, numbers out: pure functions, no model, no files."""

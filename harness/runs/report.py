@@ -1,0 +1,343 @@
+"""The report: the folder that a run leaves behind, written all at once or not at all.
+
+    manifest.json           identity, protocol, environment, timings: `Manifest`
+    results.json            lm-eval's result schema, so that its tools read it
+    samples/<task>.parquet  one row per document and filter: `SAMPLE_COLUMNS`, then one column per metric
+
+`ReportWriter` writes into a hidden temporary folder beside the final one, the manifest last, then renames: a folder
+that has a manifest is a complete report, whatever killed the process.
+
+Not here: torch, lm-eval, or any judgement about the numbers. What reads reports imports only this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import HarnessError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+# Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text the model saw; zstd makes the
+# repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log, summed over the
+# choice's tokens) and `greedy` (the choice is what greedy decoding would have said) have one entry per choice; for a
+# generation `responses` has one per repeat.
+SAMPLE_COLUMNS = pa.schema(
+    [
+        ("doc_id", pa.int64()),
+        ("filter", pa.string()),
+        ("doc_hash", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("target_hash", pa.string()),
+        ("prompt", pa.string()),
+        ("target", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("logprobs", pa.list_(pa.float64())),
+        ("greedy", pa.list_(pa.bool_())),
+        ("responses", pa.list_(pa.string())),
+        ("prediction", pa.string()),
+    ]
+)
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused, so that a newer format is never half understood."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckpointInfo(Strict):
+    """Which checkpoint answered."""
+
+    name: str
+    reference: str
+    kind: str
+    """`base`, `lora`, …"""
+    base: str
+    adapter: str | None
+    fingerprint: str
+    """sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype."""
+    architecture: str
+    dtype: str
+    device: str
+    parameters: int
+    trainable_share: float | None
+    """Share of the parameters that the adapter holds; None for a base."""
+    max_length: int
+    """Context length in tokens."""
+    adapter_effect: float | None
+    """Largest absolute logit difference that the adapter makes on the probe; None for a base."""
+
+
+class TaskInfo(Strict):
+    """How one task was asked, and what it cost."""
+
+    version: str
+    dataset: str
+    """Hub name, and configuration where there is one: `cais/mmlu:anatomy`."""
+    split: str
+    num_fewshot: int
+    documents: int
+    """Documents scored."""
+    documents_in_split: int
+    prompt_hash: str
+    """sha256 over all samples' prompt hashes in document order: equal means every prompt is equal."""
+    seconds: float
+    tokens_fed: int
+    tokens_generated: int
+
+
+class Protocol(Strict):
+    """What decides the prompts, beside the tasks themselves."""
+
+    limit: int | None
+    seed: int
+    num_fewshot: int | None
+    chat_template: str | None
+    """sha256 of the chat template applied; None where none was."""
+    fewshot_as_multiturn: bool
+    system_instruction: str | None
+
+
+class Engine(Strict):
+    """How the requests were answered, and the work it took."""
+
+    walk: Literal["pack", "snapshot", "plain"]
+    scoring_seconds: float
+    generation_seconds: float
+    requests: int
+    answered_from_journal: int
+    tokens_fed: int
+    """Tokens of prompts and continuations that went through the model, padding not counted."""
+    tokens_generated: int
+    peak_memory_bytes: int
+    """Of the process on a CPU, of the allocator on a GPU."""
+
+
+class Score(Strict):
+    """One number of a report, in the metric's own unit."""
+
+    task: str
+    """A task, or the name of an average."""
+    metric: str
+    filter: str
+    value: float
+    stderr: float | None
+    low: float | None
+    high: float | None
+    """Ends of the 95 % interval; None where the metric is not a mean over samples."""
+    n: int
+    higher_is_better: bool
+    fraction: bool
+    """Per-sample values lie in [0, 1]: shown as a percentage."""
+    average: Literal["task", "sample"] | None
+    """None for a task; for an average, what has equal weight in it."""
+    primary: bool
+    """The metric (and filter) that stands for the task where there is room for one."""
+    headline: bool
+    """The user asked for this task or group by name: it gets a column; its members do not."""
+
+
+class Manifest(Strict):
+    """Everything about a run but its samples."""
+
+    format: int = FORMAT
+    harness: str
+    created: str
+    """UTC, ISO 8601."""
+    seconds: float
+    checkpoint: CheckpointInfo
+    protocol: Protocol
+    tasks: dict[str, TaskInfo]
+    scores: list[Score]
+    engine: Engine
+    environment: dict[str, str]
+    notes: list[str]
+    """What a reader should know: an adapter trained on another base's name, prompts cut to the context length, …"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A complete report on disk."""
+
+    folder: Path
+    manifest: Manifest = field(repr=False)
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """results.json: lm-eval's schema."""
+        loaded = _load_json(self.folder / "results.json")
+        if not isinstance(loaded, dict):
+            raise HarnessError(f"{self.folder / 'results.json'} does not hold a JSON object: run the evaluation again")
+        return loaded
+
+    def samples(self, task: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the samples of `task`, one row per document and filter, in document order.
+
+        Raises HarnessError if the report has no such task or its file is damaged.
+        """
+        file = self.folder / "samples" / f"{task}.parquet"
+        if task not in self.manifest.tasks or not file.is_file():
+            have = ", ".join(self.manifest.tasks) or "none"
+            raise HarnessError(f"report {self.folder} has no samples of task '{task}' (it has: {have})")
+        try:
+            return pd.DataFrame(pq.read_table(file, columns=list(columns) if columns else None).to_pandas())
+        except (pa.ArrowException, OSError) as error:
+            raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
+
+
+def read(folder: Path) -> Report:
+    """Return the report in `folder`.
+
+    Raises HarnessError if there is none, or if its manifest is malformed or of a newer format.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        what = "is not a report: it has no manifest.json" if folder.is_dir() else "does not exist"
+        raise HarnessError(f"{folder} {what}; give the folder that 'harness run' printed")
+    raw = _load_json(file)
+    if isinstance(raw, dict) and raw.get("format") != FORMAT:
+        raise HarnessError(
+            f"{file} has report format {raw.get('format')!r}, this version reads {FORMAT}: update harness"
+        )
+    try:
+        return Report(folder, Manifest.model_validate(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise HarnessError(
+            f"{file} is not a valid manifest ({where}: {first['msg']}): run the evaluation again"
+        ) from error
+
+
+def find(paths: Iterable[Path]) -> list[Report]:
+    """Return every report at or below `paths`, oldest first, each once.
+
+    Raises HarnessError if a path does not exist or holds no report at all.
+    """
+    found: dict[Path, Report] = {}
+    for path in paths:
+        inside = [path] if (path / MANIFEST).is_file() else sorted(m.parent for m in _manifests(path))
+        if not inside:
+            read(path)  # raises: says whether the folder is missing or only has no manifest
+        found.update((folder.resolve(), read(folder)) for folder in inside)
+    return sorted(found.values(), key=lambda report: (report.manifest.created, report.folder))
+
+
+def _manifests(path: Path) -> Iterator[Path]:
+    # Hidden folders are reports being written.
+    for root, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if MANIFEST in files:
+            folders[:] = []
+            yield Path(root) / MANIFEST
+
+
+class ReportWriter:
+    """Collects a run's files out of sight; `finish` makes them a report in one rename.
+
+    Leaving the `with` block without `finish` removes everything. A process that is killed leaves only a hidden
+    `.<name>.<pid>` folder, which the next writer in the same place removes once that process is gone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._hidden = folder.parent / f".{folder.name}.{os.getpid()}"
+
+    def __enter__(self) -> ReportWriter:
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(self.folder.parent)
+            (self._hidden / "samples").mkdir(parents=True)
+        except OSError as error:
+            message = f"cannot write a report to {self.folder} ({error.strerror}): choose another --output"
+            raise HarnessError(message) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
+        """Write `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as samples/<task>.parquet.
+
+        A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
+        """
+        columns = {name: [row.get(name) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
+        fields = list(SAMPLE_COLUMNS)
+        for name in metrics:
+            numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
+            columns[name] = [_number(value) if numeric else _json(value) for value in columns[name]]
+            fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
+        file = self._hidden / "samples" / f"{task}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns, schema=pa.schema(fields)), file, compression="zstd")
+
+    def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
+        """Write results and manifest, move the folder to its place, and return the report."""
+        _dump_json(self._hidden / "results.json", results)
+        _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
+        self._hidden.rename(self.folder)
+        return Report(self.folder, manifest)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    # Scores come as numpy scalars, task configurations hold functions; NaN would not be JSON.
+    def plain(other: Any) -> Any:
+        return other.item() if hasattr(other, "item") else str(other)
+
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for hidden in folder.glob(".*.*"):
+        pid = hidden.name.rpartition(".")[2]
+        if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _alive(int(pid)):
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
+
+
+def _load_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise HarnessError(
+            f"{file} is not valid JSON ({error}): the report is damaged, run the evaluation again"
+        ) from error
+
+
+def _dump_json(file: Path, content: Mapping[str, Any]) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(_json(content, indent=1) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
