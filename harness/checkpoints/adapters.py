@@ -1,0 +1,117 @@
+"""Put a PEFT adapter on a base, and prove that it is the one that answers.
+
+PEFT itself only warns when keys are missing and says nothing of surplus ones, so an adapter trained on another base
+may load as a no-op. Here every key must find its place, and the logits on a probe must differ from the base's.
+
+Not here: prompt learning (prefix, prompt and P-tuning), which is a root cache rather than a change of weights.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.checkpoints import files
+from harness.errors import HarnessError
+
+PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "CARTRIDGE")
+
+
+def method(folder: Path) -> str:
+    """Return the adapter's PEFT method, such as `LORA`.
+
+    Raises HarnessError where the configuration names none or one that is not supported.
+    """
+    name = str(files.read_json(folder / files.ADAPTER_CONFIG).get("peft_type") or "")
+    if not name:
+        raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: it is not a PEFT adapter")
+    if name in PROMPT_LEARNING:
+        raise HarnessError(f"{folder} is a {name} adapter: prompt learning is not supported yet, LoRA and its kin are")
+    return name
+
+
+def base_of(folder: Path) -> tuple[str, str | None]:
+    """Return the base that the adapter in `folder` was trained on, as (path or hub name, revision).
+
+    A relative path is looked for beside the adapter first, then in the working directory.
+    Raises HarnessError where the adapter names none.
+    """
+    config = files.read_json(folder / files.ADAPTER_CONFIG)
+    base = config.get("base_model_name_or_path")
+    if not base:
+        raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
+    beside = folder / str(base)
+    return (str(beside.resolve()) if beside.is_dir() else str(base)), config.get("revision")
+
+
+def attach(base: torch.nn.Module, folder: Path) -> Any:
+    """Return `base` wrapped in the adapter of `folder`, as PEFT's own model in evaluation mode.
+
+    Raises HarnessError if the adapter does not fit: modules the base lacks, missing, surplus or wrongly sized keys.
+    """
+    import peft
+
+    weights = _read(files.adapter_weights(folder))
+    wrong_base = f"adapter {folder} does not fit this base"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what PEFT warns about is checked, and raised, below
+        try:
+            config = peft.PeftConfig.from_pretrained(str(folder))
+            config.inference_mode = True
+            model = peft.PeftModelForCausalLM(base, config)
+            outcome = peft.set_peft_model_state_dict(model, weights)
+        except (ValueError, TypeError, KeyError) as error:
+            raise HarnessError(f"{wrong_base}: {_first_line(error)}; name the base it was trained on") from error
+        except RuntimeError as error:  # sizes differ; the first line only says "Error(s) in loading"
+            detail = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), str(error))
+            raise HarnessError(f"{wrong_base}: {detail}; name the base it was trained on") from error
+        expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    _require_all(wrong_base, "lacks keys", sorted(set(expected) - set(weights)))
+    _require_all(wrong_base, "has keys without a place", sorted(outcome.unexpected_keys))
+    model.eval()
+    return model
+
+
+def effect(model: Any, probe: torch.Tensor) -> float:
+    """Return the largest absolute difference in logits that the adapter of `model` makes on `probe` (1, T) ids.
+
+    0.0 is exact: an adapter that adds nothing leaves every bit in place, in any dtype.
+    """
+    with torch.inference_mode():
+        adapted = model(input_ids=probe).logits.float()
+        with model.disable_adapter():
+            plain = model(input_ids=probe).logits.float()
+    return float((adapted - plain).abs().max())
+
+
+def parameter_count(model: Any) -> int:
+    """Return the number of parameters that the adapter itself holds."""
+    import peft
+
+    return sum(
+        int(value.numel()) for value in peft.get_peft_model_state_dict(model, save_embedding_layers=False).values()
+    )
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(file))
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as error:  # safetensors, pickle and zip each raise their own
+        raise HarnessError(f"{file} cannot be read ({_first_line(error)}): fetch or save the adapter again") from error
+
+
+def _require_all(what: str, complaint: str, keys: list[str]) -> None:
+    if keys:
+        more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+        raise HarnessError(f"{what}: it {complaint} ({', '.join(keys[:2])}{more}); name the base it was trained on")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

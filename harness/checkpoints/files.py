@@ -1,0 +1,201 @@
+"""The files of a checkpoint: where they are, whether they are whole, and what their content hashes to.
+
+Nothing here loads a weight: headers and sizes tell a truncated shard, a missing file or another architecture's keys
+before gigabytes are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import struct
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from harness import resources
+from harness.errors import HarnessError
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "ice_text.model",
+    "chat_template.jinja",
+)
+_TOKENIZER_ITSELF = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "ice_text.model")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
+    """Return the local folder of a checkpoint, fetching it from the hub if `path` is no folder here.
+
+    `code` fetches the Python files too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`, `HF_HUB_OFFLINE`
+    and its cache apply. Raises HarnessError where there is neither a folder nor such a model.
+    """
+    local = Path(path).expanduser()
+    if local.is_dir():
+        return local
+    if local.exists():
+        raise HarnessError(f"{path} is a file: give the folder that holds it")
+    if not _HUB_NAME.fullmatch(path) or path.startswith("."):
+        raise HarnessError(f"there is no folder {path}: check the path")
+    return _fetch(path, revision, code)
+
+
+def _fetch(name: str, revision: str | None, code: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"] + (["*.py"] if code else [])
+    fetch = f"hf download {name}" + (f" --revision {revision}" if revision else "")
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, "*.bin"]))
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise HarnessError(f"'{name}' is neither a folder here nor a model on the hub: check the name") from error
+    except LocalEntryNotFoundError as error:
+        message = (
+            f"'{name}' is no folder here, and the hub cannot be reached: fetch it where there is a network, {fetch}"
+        )
+        raise HarnessError(message) from error
+    except OSError as error:
+        raise HarnessError(f"'{name}' is no folder here, and the hub answered: {_first_line(error)}") from error
+    return folder
+
+
+def is_adapter(folder: Path) -> bool:
+    """Tell whether `folder` holds a PEFT adapter rather than a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Tell whether `folder` holds a tokenizer, not just its settings."""
+    return any((folder / name).is_file() for name in _TOKENIZER_ITSELF) or any(folder.glob("*.tiktoken"))
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the JSON object in `file`; raise HarnessError if it is missing or is none."""
+    if not file.is_file():
+        raise HarnessError(f"{file.parent} has no {file.name}: it is not a whole checkpoint folder")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise HarnessError(f"{file} is not valid JSON ({error}): fetch or save the checkpoint again") from error
+    if not isinstance(content, dict):
+        raise HarnessError(f"{file} does not hold a JSON object: fetch or save the checkpoint again")
+    return content
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the model's weight files, in name order, after checking that each is there and whole.
+
+    Raises HarnessError naming the file that is missing or truncated.
+    """
+    listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if listing is None:
+        raise HarnessError(f"{folder} has no weights ({', '.join(WEIGHTS)}): it is not a whole checkpoint folder")
+    files = [listing]
+    if listing.suffix == ".json":
+        index = read_json(listing).get("weight_map")
+        if not isinstance(index, dict) or not index:
+            raise HarnessError(f"{listing} has no weight_map: fetch or save the checkpoint again")
+        files = [folder / name for name in sorted(set(index.values()))]
+    for file in files:
+        check_whole(file)
+    return files
+
+
+def adapter_weights(folder: Path) -> Path:
+    """Return the adapter's weight file after checking that it is there and whole."""
+    file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise HarnessError(f"{folder} has an {ADAPTER_CONFIG} but no weights ({' or '.join(ADAPTER_WEIGHTS)})")
+    check_whole(file)
+    return file
+
+
+def check_whole(file: Path) -> None:
+    """Raise HarnessError if a weight file is missing or was cut short, judging by its header and size alone."""
+    if not file.is_file():
+        raise HarnessError(f"weights are missing: {file} does not exist; fetch or save the checkpoint again")
+    if file.suffix == ".safetensors":
+        expected, size = _safetensors_size(file), file.stat().st_size
+        if size != expected:
+            raise HarnessError(f"{file} is truncated ({size:,} of {expected:,} bytes): fetch or save it again")
+    elif not zipfile.is_zipfile(file) and not _is_old_torch(file):
+        raise HarnessError(f"{file} is truncated or not a torch file ({file.stat().st_size:,} bytes): fetch it again")
+
+
+def _safetensors_size(file: Path) -> int:
+    """Return the size in bytes that the header promises (format: github.com/huggingface/safetensors)."""
+    with file.open("rb") as stream:
+        raw = stream.read(8)
+        length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
+        if not 0 < length <= 100_000_000:
+            raise HarnessError(
+                f"{file} is not a safetensors file ({file.stat().st_size:,} bytes): fetch or save it again"
+            )
+        header = stream.read(length)
+    try:
+        entries = json.loads(header)
+    except ValueError as error:
+        raise HarnessError(f"{file} is truncated inside its header: fetch or save it again") from error
+    return 8 + length + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
+
+
+def _is_old_torch(file: Path) -> bool:
+    # Before torch 1.6 a file was a sequence of pickles; it starts with the protocol-2 pickle of a magic number.
+    with file.open("rb") as stream:
+        return stream.read(2) == b"\x80\x02"
+
+
+def sha256(file: Path) -> str:
+    """Return the hex sha256 of the file's content.
+
+    The hub's cache names large files by it; any other file is read once and remembered by path, size and time.
+    """
+    real = file.resolve()
+    if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
+        return real.name
+    stat = real.stat()
+    key = (str(real), stat.st_size, stat.st_mtime_ns)
+    with closing(_memory()) as memory:
+        row = memory.execute("SELECT sha256 FROM files WHERE path=? AND size=? AND mtime=?", key).fetchone()
+        if row:
+            return str(row[0])
+        with real.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        with memory:
+            memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, digest))
+    return digest
+
+
+def _memory() -> sqlite3.Connection:
+    memory = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
+    memory.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
+    return memory
+
+
+def bytes_on_disk(files: list[Path]) -> int:
+    """Return the summed size in bytes."""
+    return sum(os.stat(file).st_size for file in files)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

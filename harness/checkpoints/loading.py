@@ -1,0 +1,312 @@
+"""Reference → checkpoint: a model that answers, its tokenizer, and what identifies it.
+
+Two steps, so that mistakes surface before gigabytes are read: `locate` finds and checks files, `load` reads weights.
+Remote code never runs unless the reference says `trust_remote_code=true`; pickled weights are read as weights only.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from harness.checkpoints import adapters, files, identity
+from harness.checkpoints.reference import CheckpointReference
+from harness.errors import HarnessError
+
+DEFAULT_MAX_LENGTH = 2048
+PROBE_TOKENS = 64
+
+
+class RootCache(NamedTuple):
+    """What every prompt starts with: a key/value cache and the position of the next token."""
+
+    cache: Any | None = None
+    next_position: int = 0
+
+
+class Located(NamedTuple):
+    """Where a checkpoint's parts are; every file that is named exists and is whole."""
+
+    reference: CheckpointReference
+    base: Path
+    adapter: Path | None
+    tokenizer: Path
+    kind: str
+    """`base`, or the adapter's method in lower case, such as `lora`."""
+    config: Any
+    """The base's transformers configuration."""
+    device: torch.device
+    dtype: torch.dtype
+    max_length: int
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.reference.label
+
+    def fingerprint(self) -> str:
+        """Return the checkpoint's fingerprint; reads each weight file once in its life."""
+        return identity.fingerprint(self.base, self.adapter, self.tokenizer, {"dtype": str(self.dtype)})
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory, ready to answer."""
+
+    located: Located
+    model: Any
+    tokenizer: Any
+    fingerprint: str
+    parameters: int
+    adapter_parameters: int | None = None
+    adapter_effect: float | None = None
+    root: RootCache = RootCache()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.located.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.located.device
+
+    @property
+    def max_length(self) -> int:
+        """Context length in tokens."""
+        return self.located.max_length
+
+
+def locate(reference: CheckpointReference) -> Located:
+    """Find every part of `reference`, fetching from the hub what is not here, and check it without loading weights.
+
+    Raises HarnessError naming the part that is missing, damaged or does not go together.
+    """
+    code = reference.trust_remote_code
+    first = files.find(reference.path, reference.revision, code=code)
+    adapter = files.find(reference.adapter) if reference.adapter else None
+    if adapter is not None and not (adapter / files.ADAPTER_CONFIG).is_file():
+        raise HarnessError(f"adapter {adapter} has no {files.ADAPTER_CONFIG}: it is not a PEFT adapter")
+    if files.is_adapter(first):
+        if adapter is not None:
+            raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
+        path, revision = adapters.base_of(first)
+        base, adapter = _base_folder(path, revision, first, code), first
+    else:
+        base = first
+    kind = "base"
+    if adapter is not None:
+        kind = adapters.method(adapter).lower()
+        files.adapter_weights(adapter)
+    files.weight_files(base)
+    config = _config(base, reference)
+    device = _device(reference.device)
+    return Located(
+        reference=reference,
+        base=base,
+        adapter=adapter,
+        tokenizer=_tokenizer_folder(reference, base, adapter),
+        kind=kind,
+        config=config,
+        device=device,
+        dtype=_dtype(reference.dtype, device, config),
+        max_length=reference.max_length or context_length(config),
+    )
+
+
+def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
+    """Read the weights of `located` and return a checkpoint that has answered a probe.
+
+    Raises HarnessError on keys that are missing or have no place, on NaN logits, and, unless
+    `allow_inactive_adapter`, on an adapter that changes nothing.
+    """
+    tokenizer = load_tokenizer(located)
+    model = _load_base(located)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise HarnessError(
+            f"tokenizer {located.tokenizer} has {len(tokenizer):,} pieces but {located.base} embeds only {rows:,}: "
+            "they do not belong together; name the right one with tokenizer="
+        )
+    parameters = sum(int(p.numel()) for p in model.parameters())
+    adapter_parameters = adapter_effect = None
+    notes: list[str] = []
+    probe = _probe(rows, located)
+    if located.adapter is not None:
+        model = adapters.attach(model, located.adapter).to(located.device)
+        adapter_parameters = adapters.parameter_count(model)
+        adapter_effect = adapters.effect(model, probe)
+        if adapter_effect == 0.0:
+            if not allow_inactive_adapter:
+                raise HarnessError(
+                    f"adapter {located.adapter} changes no logit of {located.base}: it was never trained, or is not "
+                    "applied; pass --allow-inactive-adapter if that is what you want to measure"
+                )
+            notes.append("the adapter changes nothing: these are the base's answers")
+    _check_answers(model, probe, located)
+    return Checkpoint(
+        located, model, tokenizer, located.fingerprint(), parameters, adapter_parameters, adapter_effect, notes=notes
+    )
+
+
+def load_tokenizer(located: Located) -> Any:
+    """Return the checkpoint's tokenizer; raise HarnessError if it cannot be built."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(located.tokenizer), trust_remote_code=located.reference.trust_remote_code
+        )
+    except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own
+        raise _explained(error, f"the tokenizer in {located.tokenizer} cannot be loaded") from error
+
+
+def parameter_count(config: Any, *, trust_remote_code: bool = False) -> int:
+    """Return how many parameters the architecture of `config` has, without making them."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    return sum(int(p.numel()) for p in model.parameters())
+
+
+def context_length(config: Any) -> int:
+    """Return the context length in tokens that a model's configuration states, as lm-eval reads it."""
+    text = getattr(config, "text_config", None) or config
+    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+        value = getattr(text, name, None)
+        if value is not None:
+            return int(value)
+    return DEFAULT_MAX_LENGTH
+
+
+def _base_folder(path: str, revision: str | None, adapter: Path, code: bool) -> Path:
+    try:
+        return files.find(path, revision, code=code)
+    except HarnessError as error:
+        message = f"adapter {adapter} was trained on '{path}', which is not to be had ({error})"
+        raise HarnessError(f"{message}; name its base, as BASE,adapter={adapter}") from error
+
+
+def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Path | None) -> Path:
+    # The adapter's own comes before the base's: training may have added pieces or another chat template.
+    if reference.tokenizer:
+        folder = files.find(reference.tokenizer, code=reference.trust_remote_code)
+        if not files.has_tokenizer(folder):
+            raise HarnessError(f"there is no tokenizer in {folder}")
+        return folder
+    for folder in filter(None, (adapter, base)):
+        if files.has_tokenizer(folder) or (
+            reference.trust_remote_code and (folder / "tokenizer_config.json").is_file()
+        ):
+            return folder
+    raise HarnessError(f"there is no tokenizer in {base}: name the folder that has it with tokenizer=")
+
+
+def _config(base: Path, reference: CheckpointReference) -> Any:
+    from transformers import AutoConfig
+
+    files.read_json(base / "config.json")
+    try:
+        return AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
+    except Exception as error:
+        raise _explained(error, f"{base / 'config.json'} cannot be used") from error
+
+
+def _device(wanted: str | None) -> torch.device:
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise HarnessError(f"device '{wanted}' cannot be used here ({_first_line(error)}): try device=cpu") from error
+    return device
+
+
+def _dtype(wanted: str | None, device: torch.device, config: Any) -> torch.dtype:
+    if wanted is None:
+        wanted = "float32" if device.type == "cpu" else "auto"
+    if wanted == "auto":
+        own = getattr(config, "dtype", None)
+        return own if isinstance(own, torch.dtype) else torch.float32
+    dtype: torch.dtype = getattr(torch, wanted)
+    return dtype
+
+
+def _load_base(located: Located) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    # The load report that transformers prints is what _require_fit says in one sentence.
+    logger = logging.getLogger("transformers.modeling_utils")
+    before, logger.level = logger.level, logging.CRITICAL
+    try:
+        model, outcome = AutoModelForCausalLM.from_pretrained(
+            str(located.base),
+            config=located.config,
+            dtype=located.dtype,
+            device_map={"": located.device} if located.device.type == "cuda" else None,
+            trust_remote_code=located.reference.trust_remote_code,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # told of in `outcome`, and raised below
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError as error:
+        raise HarnessError(
+            f"{located.base} does not fit into the memory of {located.device}: try dtype=bfloat16"
+        ) from error
+    except Exception as error:  # safetensors, pickle, zip and the configuration classes each raise their own
+        raise _explained(error, f"the weights in {located.base} cannot be loaded") from error
+    finally:
+        logger.level = before
+    _require_fit(located, outcome)
+    return model.to(located.device).eval()
+
+
+def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
+    mismatched = [f"{key} is {tuple(had)}, not {tuple(wanted)}" for key, had, wanted in outcome["mismatched_keys"]]
+    complaints = [("has weights of other sizes", mismatched), ("lacks weights", outcome["missing_keys"])]
+    if not located.reference.allow_unexpected_keys:
+        complaints.append(("has weights without a place", outcome["unexpected_keys"]))
+    for complaint, keys in complaints:
+        if keys:
+            shown, more = ", ".join(sorted(keys)[:2]), f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+            advice = "; allow_unexpected_keys=true ignores them" if "place" in complaint else ""
+            raise HarnessError(
+                f"{located.base} {complaint} ({shown}{more}): its config.json, a {located.config.model_type}, "
+                f"describes another model{advice}"
+            )
+
+
+def _probe(vocabulary: int, located: Located) -> torch.Tensor:
+    """Return (1, T) token ids that no prompt prefers: the same for every checkpoint of one vocabulary."""
+    generator = torch.Generator().manual_seed(0)
+    length = min(PROBE_TOKENS, located.max_length)
+    return torch.randint(vocabulary, (1, length), generator=generator).to(located.device)
+
+
+def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
+    with torch.inference_mode():
+        logits = model(input_ids=probe).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise HarnessError(
+            f"{located.name} answers a probe with NaN or infinite logits in {located.dtype}: its weights are damaged, "
+            "or overflow in this dtype; try dtype=float32"
+        )
+
+
+def _explained(error: Exception, what: str) -> HarnessError:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return HarnessError(f"{what}: it needs Python code of its own; to run that code, add trust_remote_code=true")
+    return HarnessError(f"{what}: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
