@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sqlite3
 import struct
@@ -194,7 +193,7 @@ def _memory() -> sqlite3.Connection:
 
 def bytes_on_disk(files: list[Path]) -> int:
     """Return the summed size in bytes."""
-    return sum(os.stat(file).st_size for file in files)
+    return sum(file.stat().st_size for file in files)
 
 
 def _first_line(error: BaseException) -> str:

@@ -64,7 +64,7 @@ class Checkpoint:
     parameters: int
     adapter_parameters: int | None = None
     adapter_effect: float | None = None
-    root: RootCache = RootCache()
+    root: RootCache = field(default_factory=RootCache)
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -11,8 +11,9 @@ Parsing looks at no file; `harness.checkpoints.loading` does.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
 
@@ -29,7 +30,7 @@ class CheckpointReference:
     adapter: str | None = None
     """PEFT weights to put on `path`: a folder or a hub name."""
     dtype: str | None = None
-    """Compute dtype, one of `DTYPES`; `auto` is the one the weights were saved in. Default: float32 on a CPU, else auto."""
+    """Compute dtype, one of `DTYPES`; `auto` is the weights' own. Default: float32 on a CPU, else auto."""
     device: str | None = None
     """A torch device; default: the first GPU, else the CPU."""
     revision: str | None = None
@@ -87,31 +88,26 @@ def parse(text: str) -> CheckpointReference:
         if not value:
             raise HarnessError(f"'{text}' gives '{key}' no value: write {key}=…")
         values[key] = value
-    return _typed(CheckpointReference(path.strip()), values, text)
+    return CheckpointReference(path.strip(), **{key: _typed(key, value, text) for key, value in values.items()})
 
 
-def _typed(reference: CheckpointReference, values: dict[str, str], text: str) -> CheckpointReference:
-    for key, value in values.items():
-        if key in ("trust_remote_code", "allow_unexpected_keys"):
-            if value.lower() not in _BOOLEANS:
-                raise HarnessError(f"'{text}': {key} is true or false, not '{value}'")
-            reference = replace(reference, **{key: _BOOLEANS[value.lower()]})
-        elif key == "max_length":
-            if not value.isdecimal() or int(value) == 0:
-                raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
-            reference = replace(reference, max_length=int(value))
-        elif key == "dtype":
-            if value not in DTYPES:
-                raise HarnessError(f"'{text}': dtype is one of {', '.join(DTYPES)}, not '{value}'")
-            reference = replace(reference, dtype=value)
-        else:
-            reference = replace(reference, **{key: value})
-    return reference
+def _typed(key: str, value: str, text: str) -> Any:
+    if key in ("trust_remote_code", "allow_unexpected_keys"):
+        if value.lower() not in _BOOLEANS:
+            raise HarnessError(f"'{text}': {key} is true or false, not '{value}'")
+        return _BOOLEANS[value.lower()]
+    if key == "max_length":
+        if not value.isdecimal() or int(value) == 0:
+            raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
+        return int(value)
+    if key == "dtype" and value not in DTYPES:
+        raise HarnessError(f"'{text}': dtype is one of {', '.join(DTYPES)}, not '{value}'")
+    return value
 
 
 def _last_part(path: str) -> str:
     """Return what tells `path` from its neighbours: `checkpoint-300` alone names every training run's."""
-    parts = [part for part in Path(path).expanduser().resolve().parts[1:]] if _is_local(path) else path.split("/")
+    parts = list(Path(path).expanduser().resolve().parts[1:]) if _is_local(path) else path.split("/")
     if len(parts) > 1 and re.fullmatch(r"checkpoint-\d+", parts[-1]):
         return f"{parts[-2]}-{parts[-1]}"
     return parts[-1] if parts else path
