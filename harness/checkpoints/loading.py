@@ -61,6 +61,8 @@ class Checkpoint:
     model: Any
     tokenizer: Any
     fingerprint: str
+    eos_ids: tuple[int, ...]
+    """Tokens that end a text: the tokenizer's EOS and those of the checkpoint's generation_config."""
     parameters: int
     adapter_parameters: int | None = None
     adapter_effect: float | None = None
@@ -135,6 +137,7 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
             "they do not belong together; name the right one with tokenizer="
         )
     parameters = sum(int(p.numel()) for p in model.parameters())
+    eos_ids = _take_eos(model, tokenizer)
     adapter_parameters = adapter_effect = None
     notes: list[str] = []
     probe = _probe(rows, located)
@@ -151,7 +154,15 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
             notes.append("the adapter changes nothing: these are the base's answers")
     _check_answers(model, probe, located)
     return Checkpoint(
-        located, model, tokenizer, located.fingerprint(), parameters, adapter_parameters, adapter_effect, notes=notes
+        located,
+        model,
+        tokenizer,
+        located.fingerprint(),
+        eos_ids,
+        parameters,
+        adapter_parameters,
+        adapter_effect,
+        notes=notes,
     )
 
 
@@ -282,6 +293,20 @@ def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
                 f"{located.base} {complaint} ({shown}{more}): its config.json, a {located.config.model_type}, "
                 f"describes another model{advice}"
             )
+
+
+def _take_eos(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids that end a text, and leave the model without decoding defaults of its own.
+
+    generate() fills in from the model's generation_config whatever a call leaves open, such as a repetition penalty
+    that no task asked for.
+    """
+    from transformers import GenerationConfig
+
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    model.generation_config = GenerationConfig()
+    ids = [*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id]
+    return tuple(sorted({int(i) for i in ids if i is not None}))
 
 
 def _probe(vocabulary: int, located: Located) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""How requests are answered: token ids in, log-likelihoods and continuations out."""

@@ -1,0 +1,86 @@
+"""Text → token ids exactly as lm-eval's HFLM does it, but in batches and every distinct text once.
+
+A context and its continuation are split on the ids of the joined text (a text prefix is not always a token prefix),
+and a text that already starts with the tokenizer's BOS gets no second one.
+
+Not here: truncation to the context length, which depends on what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+
+
+class Pair(NamedTuple):
+    """The ids of a context and of the continuation scored after it; neither is empty."""
+
+    context: list[int]
+    continuation: list[int]
+
+
+class Encoder:
+    """A tokenizer as the engine uses it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        self.prefix_id: int | None = bos if bos is not None else eos
+        """What stands before a text that has no context: BOS, else EOS."""
+        self._prefix = None if self.prefix_id is None else tokenizer.decode(self.prefix_id)
+
+    def encode(self, texts: Iterable[str], *, special: bool = True) -> dict[str, list[int]]:
+        """Return the ids of every distinct text; `special` lets the tokenizer add its own BOS (or EOS)."""
+        distinct = dict.fromkeys(texts)
+        marked = [text for text in distinct if not special or (self._prefix and text.startswith(self._prefix))]
+        plain = [text for text in distinct if text not in set(marked)] if special else []
+        return self._batch(marked, special=False) | self._batch(plain, special=True)
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
+        """Return the ids of (context, continuation) texts, in order.
+
+        Spaces that end a context move to the continuation; an empty context becomes the prefix token. Where the
+        tokenizer merges the whole continuation into the context's last token, that last token is what is scored.
+        Raises HarnessError on an empty continuation, or an empty context where the tokenizer has neither BOS nor EOS.
+        """
+        moved = [_move_spaces(context, continuation) for context, continuation in pairs]
+        known = self.encode(
+            text for context, continuation in moved if context for text in (context, context + continuation)
+        )
+        bare = self.encode((continuation for context, continuation in moved if not context), special=False)
+        result = []
+        for context, continuation in moved:
+            if not context:
+                result.append(self._without_context(continuation, bare[continuation]))
+                continue
+            whole = known[context + continuation]
+            if not continuation or not whole:
+                raise HarnessError(f"a task asks for the likelihood of an empty continuation after {context[-60:]!r}")
+            split = min(len(known[context]), len(whole) - 1)
+            result.append(Pair(whole[:split], whole[split:]) if split else self._with_prefix(whole))
+        return result
+
+    def _without_context(self, continuation: str, ids: list[int]) -> Pair:
+        if not ids:
+            raise HarnessError("a task asks for the likelihood of an empty continuation after an empty context")
+        if len(ids) > 1 and ids[0] == self.prefix_id:
+            return Pair(ids[:1], ids[1:])
+        return self._with_prefix(ids)
+
+    def _with_prefix(self, ids: list[int]) -> Pair:
+        if self.prefix_id is None:
+            raise HarnessError("a task gives an empty context, and this tokenizer has neither a BOS nor an EOS token")
+        return Pair([self.prefix_id], ids)
+
+    def _batch(self, texts: list[str], *, special: bool) -> dict[str, list[int]]:
+        if not texts:
+            return {}
+        ids = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        return dict(zip(texts, ids, strict=True))
+
+
+def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
+    stripped = context.rstrip()
+    return stripped, context[len(stripped) :] + continuation

@@ -1,0 +1,57 @@
+"""A crash-safe store of answers, keyed by content: SQLite, one transaction a batch.
+
+The key covers the checkpoint's fingerprint, the token ids and the settings, so an answer can only be found again for
+the very same question to the very same weights. lm-eval's cache, keyed by the prompt alone, hands adapter A's answers
+to adapter B.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+
+
+class Journal:
+    """Answers of checkpoints, on disk. Safe to open from several processes at once."""
+
+    def __init__(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(file, timeout=60)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL)")
+        except (sqlite3.Error, OSError) as error:
+            raise HarnessError(
+                f"the journal {file} cannot be opened ({error}): remove it, or choose another --output"
+            ) from error
+
+    @staticmethod
+    def key(fingerprint: str, *question: Any) -> bytes:
+        """Return the key of `question` (JSON: kind, token ids, settings, …) put to a checkpoint."""
+        return hashlib.sha256(json.dumps([fingerprint, *question], separators=(",", ":")).encode()).digest()
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Any]:
+        """Return the answers held, by key."""
+        found = {}
+        for key in set(keys):
+            row = self._db.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+            if row:
+                found[key] = json.loads(row[0])
+        return found
+
+    def put(self, answers: Mapping[bytes, Any]) -> None:
+        """Keep `answers` (JSON values) for good, all or none."""
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?)", [(k, json.dumps(v)) for k, v in answers.items()]
+            )
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()

@@ -1,0 +1,214 @@
+"""The engine as an lm-eval model: what lm-eval's `evaluate()` calls, and the journal's only user.
+
+Every answer is looked up in the journal before it is computed and kept there as its batch ends. Batches are planned
+over all requests and only then skipped, so a resumed run computes in the very batches an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from harness import progress
+from harness.checkpoints.loading import Checkpoint
+from harness.engine import decoding, scoring
+from harness.engine.encoding import Encoder, Pair
+from harness.engine.journal import Journal
+from harness.engine.scoring import LogLikelihood
+from harness.errors import HarnessError
+
+# Padded tokens a batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
+BATCH_TOKENS = {"cpu": 1024}
+BATCH_TOKENS_ELSEWHERE = 16384
+
+
+@dataclass
+class Work:
+    """What has been done so far, for the manifest."""
+
+    scoring_seconds: float = 0.0
+    generation_seconds: float = 0.0
+    requests: int = 0
+    answered_from_journal: int = 0
+    tokens_fed: int = 0
+    tokens_generated: int = 0
+    truncated: int = 0
+    """Prompts that lost tokens on their left to fit the context."""
+
+
+class HarnessLM(TemplateLM):  # type: ignore[misc]
+    """A checkpoint that answers lm-eval's requests."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, journal: Journal | None = None, *, seed: int = 0, batch_tokens: int | None = None
+    ) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.tokenizer = checkpoint.tokenizer
+        self.encoder = Encoder(checkpoint.tokenizer)
+        self.journal = journal
+        self.seed = seed
+        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(checkpoint.device.type, BATCH_TOKENS_ELSEWHERE)
+        self.work = Work()
+        self.dropped_system = False
+        """The chat template refused a system role, so its text is in no prompt."""
+        self.title = "requests"
+        """What the progress bar calls the requests at hand."""
+
+    # -- what lm-eval asks of a model
+
+    @property
+    def eot_token_id(self) -> int | None:
+        """The end-of-text token's id."""
+        eos: int | None = self.tokenizer.eos_token_id
+        return eos
+
+    @property
+    def max_length(self) -> int:
+        """Context length in tokens."""
+        return self.checkpoint.max_length
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Names the tokenizer in lm-eval's own request cache, which is not used."""
+        return self.checkpoint.fingerprint
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Return the ids of one text."""
+        return self.encoder.encode([string], special=add_special_tokens is not False)[string]
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Return the conversation as the checkpoint's chat template renders it."""
+        from jinja2 import TemplateError
+
+        if not self.tokenizer.chat_template:
+            raise HarnessError(f"{self.checkpoint.name} has no chat template: leave --apply-chat-template out")
+        how = {
+            "tokenize": False,
+            "add_generation_prompt": add_generation_prompt,
+            "continue_final_message": not add_generation_prompt,
+        }
+        try:
+            return str(self.tokenizer.apply_chat_template(chat_history, **how))
+        except TemplateError:
+            # Templates without a system role lose its text, as in lm-eval; the manifest says so.
+            self.dropped_system = True
+            turns = [turn for turn in chat_history if turn["role"] != "system"]
+            return str(self.tokenizer.apply_chat_template(turns, **how))
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Answer (context, continuation) requests."""
+        return list(self._score(self.encoder.pairs([request.args for request in requests])))
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Answer (text,) requests: the log-likelihood of whole texts, in windows as lm-eval cuts them."""
+        texts = [str(request.args[0]) for request in requests]
+        ids = self.encoder.encode(texts)
+        windows: list[Pair] = []
+        owners: list[int] = []
+        for owner, text in enumerate(texts):
+            cuts = get_rolling_token_windows(ids[text], self.encoder.prefix_id, self.max_length, context_len=1)
+            for context, continuation in map(make_disjoint_window, cuts):
+                windows.append(Pair(context, continuation))
+                owners.append(owner)
+        totals = [0.0] * len(texts)
+        for owner, answer in zip(owners, self._score(windows), strict=True):
+            totals[owner] += answer.logprob
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Answer (prompt, generation settings) requests."""
+        ids = self.encoder.encode(request.args[0] for request in requests)
+        eos = None if self.eot_token_id is None else self.tokenizer.decode(self.eot_token_id)
+        asked: Counter[int] = Counter()  # lm-eval repeats the same object for several samples of one prompt
+        prompts = []
+        for request in requests:
+            text, how = request.args
+            prompts.append(decoding.Prompt(ids[text], decoding.settings(how, eos), asked[id(request)]))
+            asked[id(request)] += 1
+        return self._decode(prompts)
+
+    def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
+        return list(self._score([Pair(context, rest) for _, context, rest in requests]))
+
+    # -- how it answers
+
+    def _score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
+        batches = scoring.plan(pairs, self.max_length, self.batch_tokens)
+        keys = [self._key("loglikelihood", pair.context, pair.continuation) for pair in pairs]
+        self.work.truncated += sum(len(pair.context) + len(pair.continuation) > self.max_length + 1 for pair in pairs)
+
+        def answer(batch: scoring.Batch) -> Iterator[tuple[int, Any]]:
+            self.work.tokens_fed += scoring.tokens_fed(batch)
+            yield from scoring.score(self.checkpoint.model, batch, pairs, self.checkpoint.device)
+
+        started = time.perf_counter()
+        served = [[index for row in batch for index in row.readers] for batch in batches]
+        answers = self._answer(batches, served, keys, answer)
+        self.work.scoring_seconds += time.perf_counter() - started
+        return [LogLikelihood(*found) for found in answers]
+
+    def _decode(self, prompts: Sequence[decoding.Prompt]) -> list[str]:
+        batches = decoding.plan(prompts, self.max_length, self.batch_tokens)
+        keys = [self._key("generate", p.ids, p.settings.digest, *self._draw(p)) for p in prompts]
+        room = [self.max_length - p.settings.max_tokens for p in prompts]
+        self.work.truncated += sum(len(p.ids) > r for p, r in zip(prompts, room, strict=True))
+
+        def answer(batch: list[int]) -> Iterator[tuple[int, Any]]:
+            rows = [prompts[i] for i in batch]
+            model, eos_ids = self.checkpoint.model, self.checkpoint.eos_ids
+            found = list(decoding.decode(model, self.tokenizer, rows, eos_ids, self.max_length, self.seed))
+            self.work.tokens_fed += sum(min(len(prompts[i].ids), room[i]) for i in batch)
+            self.work.tokens_generated += sum(continuation.tokens for continuation in found)
+            yield from ((i, continuation.text) for i, continuation in zip(batch, found, strict=True))
+
+        started = time.perf_counter()
+        answers = self._answer(batches, batches, keys, answer)
+        self.work.generation_seconds += time.perf_counter() - started
+        return [str(found) for found in answers]
+
+    def _answer(
+        self,
+        batches: Sequence[Any],
+        served: Sequence[list[int]],
+        keys: Sequence[bytes],
+        answer: Callable[[Any], Iterator[tuple[int, Any]]],
+    ) -> list[Any]:
+        """Return the answer of every key, computing the batches whose `served` requests are not all in the journal."""
+        held = self.journal.get(keys) if self.journal else {}
+        self.work.requests += len(keys)
+        with progress.bar(self.title, len(keys)) as advance:
+            for batch, indices in zip(batches, served, strict=True):
+                if all(keys[i] in held for i in indices):
+                    self.work.answered_from_journal += len(indices)
+                else:
+                    new = {keys[i]: found for i, found in answer(batch)}
+                    held.update(new)
+                    if self.journal:
+                        self.journal.put(new)
+                advance(len(indices))
+        return [held[key] for key in keys]
+
+    def _key(self, *question: Any) -> bytes:
+        return Journal.key(self.checkpoint.fingerprint, self.max_length, *question)
+
+    def _draw(self, prompt: decoding.Prompt) -> list[int]:
+        # Greedy text does not depend on the seed, nor on which of several samples it is.
+        return [self.seed, prompt.sample] if prompt.settings.temperature else []
+
+
+def chat_template_digest(tokenizer: Any) -> str | None:
+    """Return the sha256 of the tokenizer's chat template, or None where it has none."""
+    import hashlib
+
+    template = tokenizer.chat_template
+    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest() if template else None
