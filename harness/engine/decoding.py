@@ -76,24 +76,17 @@ def settings(gen_kwargs: Mapping[str, Any], eos: str | None) -> Settings:
     limits = [int(value) for key in _MAX_TOKENS if (value := given.pop(key, None)) is not None]
     temperature = float(given.pop("temperature", 0.0))
     sample = given.pop("do_sample", temperature > 0)
-    result = Settings(
+    top_p, top_k = float(given.pop("top_p", 1.0)), int(given.pop("top_k", 0))
+    for key, value in given.items():
+        if key not in _NEUTRAL or _NEUTRAL[key] != value:
+            raise HarnessError(f"the task decodes with {key}={value!r}, which this decoder does not know")
+    return Settings(
         until=tuple(text for text in dict.fromkeys([*until, eos]) if text),
         max_tokens=limits[0] if limits else DEFAULT_MAX_TOKENS,
         temperature=(temperature or 1.0) if sample else 0.0,
-        top_p=float(given.pop("top_p", 1.0)) if sample else 1.0,
-        top_k=int(given.pop("top_k", 0)) if sample else 0,
+        top_p=top_p if sample else 1.0,
+        top_k=top_k if sample else 0,
     )
-    neutral = {
-        "num_beams": 1,
-        "use_cache": True,
-        "repetition_penalty": 1.0,
-        "top_p": given.get("top_p"),
-        "top_k": given.get("top_k"),
-    }
-    for key, value in given.items():
-        if key not in neutral or neutral[key] != value:
-            raise HarnessError(f"the task decodes with {key}={value!r}, which this decoder does not know")
-    return result
 
 
 def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int) -> list[list[int]]:
