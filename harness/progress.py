@@ -1,47 +1,46 @@
-"""Progress for people: a bar with an ETA on a terminal, silence anywhere else.
-
-The engine takes any callable that is told how many units were just finished; `bar` makes one.
-"""
+"""Progress for people: one bar with an ETA on a terminal, silence anywhere else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 Advance = Callable[[int], None]
 
 
-def ignore(_: int) -> None:
-    """Progress nobody watches."""
+class Bar(NamedTuple):
+    """What work in progress reports to."""
+
+    advance: Advance
+    """Told how many units were just finished."""
+    title: Callable[[str], None]
+    """Told what is being worked on."""
+
+
+SILENT = Bar(lambda _: None, lambda _: None)
 
 
 @contextmanager
-def bar(title: str, total: int, unit: str = "requests") -> Iterator[Advance]:
-    """Show `title` and `total` `unit`s on standard error while the block runs; yield the function that advances it."""
+def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
+    """Show `title` and how many of `total` `unit` are done, on standard error, while the block runs."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield ignore
+        yield SILENT
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=30),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn(unit),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("ETA"),
+        progress.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
+    with progress.Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task(title, total=total)
+        yield Bar(lambda count: shown.advance(task, count), lambda text: shown.update(task, description=text))

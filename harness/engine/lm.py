@@ -11,19 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from harness import progress
 from harness.checkpoints.loading import Checkpoint
 from harness.engine import decoding, scoring
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
 from harness.engine.scoring import LogLikelihood
 from harness.errors import HarnessError
+from harness.progress import SILENT, Advance
 
 # Padded tokens a batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
 BATCH_TOKENS = {"cpu": 1024}
@@ -44,11 +44,27 @@ class Work:
     """Prompts that lost tokens on their left to fit the context."""
 
 
+class Cost(NamedTuple):
+    """Work that has not been done yet."""
+
+    requests: int
+    tokens: int
+    """Tokens of prompts and continuations that would go through the model."""
+    generated_at_most: int
+    """Tokens to generate if no answer stops early."""
+
+
 class HarnessLM(TemplateLM):  # type: ignore[misc]
     """A checkpoint that answers lm-eval's requests."""
 
     def __init__(
-        self, checkpoint: Checkpoint, journal: Journal | None = None, *, seed: int = 0, batch_tokens: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        journal: Journal | None = None,
+        *,
+        seed: int = 0,
+        batch_tokens: int | None = None,
+        advance: Advance = SILENT.advance,
     ) -> None:
         super().__init__()
         self.checkpoint = checkpoint
@@ -60,8 +76,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.work = Work()
         self.dropped_system = False
         """The chat template refused a system role, so its text is in no prompt."""
-        self.title = "requests"
-        """What the progress bar calls the requests at hand."""
+        self.advance = advance
 
     # -- what lm-eval asks of a model
 
@@ -139,6 +154,20 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         return list(self._score([Pair(context, rest) for _, context, rest in requests]))
 
+    def cost(self, requests: Sequence[Instance]) -> Cost:
+        """Return the work that `requests` ask for, without doing it."""
+        scored = [request.args for request in requests if request.request_type == "loglikelihood"]
+        texts = [request.args for request in requests if request.request_type == "generate_until"]
+        whole = [request.args[0] for request in requests if request.request_type == "loglikelihood_rolling"]
+        batches = scoring.plan(self.encoder.pairs(scored), self.max_length, self.batch_tokens) if scored else []
+        ids = self.encoder.encode([text for text, _ in texts] + whole)
+        return Cost(
+            requests=len(requests),
+            tokens=sum(map(scoring.tokens_fed, batches))
+            + sum(len(ids[text]) for text in [t for t, _ in texts] + whole),
+            generated_at_most=sum(decoding.settings(how, None).max_tokens for _, how in texts),
+        )
+
     # -- how it answers
 
     def _score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
@@ -185,16 +214,15 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         """Return the answer of every key, computing the batches whose `served` requests are not all in the journal."""
         held = self.journal.get(keys) if self.journal else {}
         self.work.requests += len(keys)
-        with progress.bar(self.title, len(keys)) as advance:
-            for batch, indices in zip(batches, served, strict=True):
-                if all(keys[i] in held for i in indices):
-                    self.work.answered_from_journal += len(indices)
-                else:
-                    new = {keys[i]: found for i, found in answer(batch)}
-                    held.update(new)
-                    if self.journal:
-                        self.journal.put(new)
-                advance(len(indices))
+        for batch, indices in zip(batches, served, strict=True):
+            if all(keys[i] in held for i in indices):
+                self.work.answered_from_journal += len(indices)
+            else:
+                new = {keys[i]: found for i, found in answer(batch)}
+                held.update(new)
+                if self.journal:
+                    self.journal.put(new)
+            self.advance(len(indices))
         return [held[key] for key in keys]
 
     def _key(self, *question: Any) -> bytes:

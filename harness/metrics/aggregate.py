@@ -12,6 +12,7 @@ Not here: paired comparisons and corpus-metric bootstraps, which belong to `harn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from harness.errors import HarnessError
 
 Weight = Literal["task", "sample"]
 CONFIDENCE = 0.95
+_Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
 
 
 class Estimate(NamedTuple):
@@ -47,7 +49,7 @@ class Average(NamedTuple):
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean of per-sample `values` with its interval.
+    """Return the mean of per-sample `values` with its interval; their order changes no bit of it.
 
     Values that are all 0 or 1 get Wilson's score interval (Wilson 1927; the one Brown, Cai & DasGupta 2001 recommend);
     others a t interval around the mean (Miller 2024, arXiv 2411.00640, eq. 1). `stderr` is the sample standard
@@ -61,12 +63,10 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise HarnessError(f"{bad} of {array.size} per-sample values are NaN or infinite, so their mean means nothing")
-    n, mean = array.size, float(array.mean())
-    stderr = float(array.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+    n, mean = array.size, math.fsum(array) / array.size
+    stderr = math.sqrt(math.fsum((array - mean) ** 2) / (n - 1) / n) if n > 1 else None
     if np.isin(array, (0.0, 1.0)).all():
-        wilson = stats.binomtest(int(array.sum()), n).proportion_ci(CONFIDENCE, method="wilson")
-        # Exact arithmetic has low <= mean <= high; floats may miss it by an ulp at the ends.
-        return Estimate(mean, stderr, min(float(wilson.low), mean), max(float(wilson.high), mean), n)
+        return Estimate(mean, stderr, *_wilson(mean, n), n)
     if stderr is None:
         return Estimate(mean, None, None, None, n)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
@@ -74,11 +74,12 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
 
 
 def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
-    """Return the weighted average of independent task `estimates`.
+    """Return the weighted average of independent task `estimates`; their order changes no bit of it.
 
-    The interval is MOVER's (Zou & Donner 2008): the distance to each limit is the root of the summed squared weighted
-    distances to the tasks' own limits. With one task it is that task's interval; with Wilson intervals underneath it
-    neither collapses where every task is at 0 or 1 nor moves the point estimate.
+    Shares of right answers get Wilson's interval at the effective number of samples (see `_effective_size`). Where any
+    task is something else, the interval is MOVER's (Zou & Donner 2008): the distance to each limit is the root of the
+    summed squared weighted distances to the tasks' own limits. With one task both are that task's interval. MOVER over
+    Wilson intervals would not do: over 52 small tasks at 80-99 % accuracy, 90 of 100 such intervals hold the truth.
 
     Raises HarnessError if `estimates` is empty.
     """
@@ -86,23 +87,15 @@ def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
         raise HarnessError("cannot average over no tasks")
     total = sum(e.n for e in estimates)
     weights = [e.n / total if weight == "sample" else 1 / len(estimates) for e in estimates]
-    value = float(sum(w * e.value for w, e in zip(weights, estimates, strict=True)))
-
-    def root_of_squares(parts: list[float | None]) -> float | None:
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
-            return None
-        return float(np.linalg.norm(np.multiply(weights, known)))
-
-    below = root_of_squares([None if e.low is None else e.value - e.low for e in estimates])
-    above = root_of_squares([None if e.high is None else e.high - e.value for e in estimates])
-    return Estimate(
-        value,
-        root_of_squares([e.stderr for e in estimates]),
-        None if below is None else value - below,
-        None if above is None else value + above,
-        total,
-    )
+    value = math.fsum(w * e.value for w, e in zip(weights, estimates, strict=True))
+    stderr = _root_of_squares(weights, [e.stderr for e in estimates])
+    if all(_is_share(e) for e in estimates):
+        return Estimate(value, stderr, *_wilson(value, _effective_size(weights, estimates)), total)
+    below = _root_of_squares(weights, [None if e.low is None else e.value - e.low for e in estimates])
+    above = _root_of_squares(weights, [None if e.high is None else e.high - e.value for e in estimates])
+    low = None if below is None else value - below
+    high = None if above is None else value + above
+    return Estimate(value, stderr, low, high, total)
 
 
 def averages(wanted: Sequence[Average], tasks: Mapping[str, Estimate]) -> dict[str, Estimate]:
@@ -116,3 +109,40 @@ def averages(wanted: Sequence[Average], tasks: Mapping[str, Estimate]) -> dict[s
         for average in wanted
         if average.tasks and all(name in tasks for name in average.tasks)
     }
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share of right answers among `n`, which need not be whole."""
+    z2 = _Z * _Z / n
+    centre = (share + z2 / 2) / (1 + z2)
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
+    # Exact arithmetic has 0 <= low <= share <= high <= 1; floats may miss it by an ulp at the ends.
+    return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
+
+
+def _is_share(estimate: Estimate) -> bool:
+    """Tell whether `estimate` is of values that are all 0 or 1: those have Wilson's interval."""
+    if estimate.low is None or estimate.high is None or not 0 <= estimate.value <= 1:
+        return False
+    low, high = _wilson(estimate.value, estimate.n)
+    return math.isclose(estimate.low, low, abs_tol=1e-9) and math.isclose(estimate.high, high, abs_tol=1e-9)
+
+
+def _effective_size(weights: Sequence[float], shares: Sequence[Estimate]) -> float:
+    """Return how many samples of one single task would give the weighted average its variance.
+
+    The device of survey statistics (Korn & Graubard 1998; with Wilson's interval in Franco, Little, Louis & Slud 2019).
+    The variance is taken at Jeffreys' (right + 1/2) / (n + 1), so that a task at 0 or 1 still has some.
+    """
+    smooth = [(e.value * e.n + 0.5) / (e.n + 1) for e in shares]
+    mean = math.fsum(w * p for w, p in zip(weights, smooth, strict=True))
+    variance = math.fsum(w * w * p * (1 - p) / e.n for w, p, e in zip(weights, smooth, shares, strict=True))
+    return mean * (1 - mean) / variance
+
+
+def _root_of_squares(weights: Sequence[float], parts: Sequence[float | None]) -> float | None:
+    """Return the root of the summed squared weighted `parts`, or None where one is unknown."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return math.sqrt(math.fsum((w * part) ** 2 for w, part in zip(weights, known, strict=True)))

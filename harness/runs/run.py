@@ -1,0 +1,331 @@
+"""Checkpoints × tasks → reports.
+
+One lm-eval `evaluate()` a task, with task objects passed in: lm-eval builds the prompts, applies filters and scores
+each document; the engine answers; averages, intervals and files are ours.
+
+Not here: parsing a command line, or showing anything.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import harness
+from harness import progress
+from harness.checkpoints import loading
+from harness.checkpoints.loading import Checkpoint, Located
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine.journal import Journal
+from harness.engine.lm import HarnessLM, Work, chat_template_digest
+from harness.errors import HarnessError
+from harness.metrics.aggregate import Estimate, averages
+from harness.runs import environment, samples
+from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report, ReportWriter, Score, TaskInfo
+from harness.tasks import FEWSHOT_SEED, Catalogue, Metric, TaskSet, metrics, reseed, split
+
+JOURNAL = "journal.sqlite"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to ask, and how."""
+
+    tasks: tuple[str, ...]
+    output: Path
+    """Folder that gets one report folder a checkpoint, and the journal."""
+    data: Path | None = None
+    """A mirror of data sets: `DIR/<org>/<name>`."""
+    num_fewshot: int | None = None
+    limit: int | None = None
+    """The first so many documents of each task; None is all."""
+    seed: int = FEWSHOT_SEED
+    """Of the few-shot draws and of sampled text."""
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    device: str | None = None
+    """Where a reference does not say."""
+    dtype: str | None = None
+    include: tuple[Path, ...] = ()
+    """More folders with task definitions."""
+    allow_inactive_adapter: bool = False
+
+
+def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:
+    """Evaluate every checkpoint on every task; yield each checkpoint's report as it is complete.
+
+    Everything that can be checked without reading weights is checked first, for all checkpoints. Interrupted at any
+    point, the reports yielded stay, and the journal in `options.output` keeps the answers of the one in progress.
+    Raises HarnessError on whatever the user can mend.
+    """
+    located = prepare(references, options)
+    journal = Journal(options.output / JOURNAL)
+    catalogue, tasks = Catalogue(options.include), None
+    try:
+        for one in located:
+            environment.reset_peak_memory(one.device)
+            checkpoint = loading.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
+            _require_chat_template(checkpoint, options)
+            tasks = tasks or load_tasks(catalogue, options)
+            yield _evaluate(checkpoint, tasks, journal, options)
+            del checkpoint
+            gc.collect()
+            if one.device.type == "cuda":
+                torch.cuda.empty_cache()
+    finally:
+        journal.close()
+
+
+def prepare(references: Sequence[CheckpointReference], options: Options) -> list[Located]:
+    """Check names, files and data of all checkpoints and tasks without reading weights or documents."""
+    if not references:
+        raise HarnessError("no checkpoint to evaluate: name one with --model PATH_OR_HUB_ID")
+    if not options.tasks:
+        raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
+    catalogue = Catalogue(options.include)
+    catalogue.sources(catalogue.expand(options.tasks), options.data)
+    defaults = {"device": options.device, "dtype": options.dtype}
+    located = []
+    for reference in references:
+        unsaid = {key: value for key, value in defaults.items() if value and getattr(reference, key) is None}
+        located.append(loading.locate(replace(reference, **unsaid)))  # type: ignore[arg-type]
+    return located
+
+
+def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
+    """Build the tasks of `options`."""
+    return catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
+
+
+def prompt_settings(lm: HarnessLM, options: Options) -> dict[str, Any]:
+    """Return how lm-eval is to render prompts, as keywords that `evaluate()` and `build_all_requests()` share.
+
+    Few-shot examples become turns of their own under a chat template, as in lm-eval's `simple_evaluate`.
+    """
+    return {
+        "system_instruction": options.system_instruction,
+        "apply_chat_template": options.apply_chat_template,
+        "fewshot_as_multiturn": options.apply_chat_template,
+    }
+
+
+def _require_chat_template(checkpoint: Checkpoint, options: Options) -> None:
+    if options.apply_chat_template and not checkpoint.tokenizer.chat_template:
+        raise HarnessError(f"{checkpoint.name} has no chat template: leave --apply-chat-template out")
+
+
+def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options: Options) -> Report:
+    from lm_eval.evaluator import evaluate
+
+    started, created = time.perf_counter(), datetime.now(UTC)
+    lm = HarnessLM(checkpoint, journal, seed=options.seed)
+    found = _Found(tasks)
+    requests = sum(_expected_requests(task, options.limit) for task in tasks.tasks.values())
+    folder = _new_folder(options.output, checkpoint.name, created)
+    with ReportWriter(folder) as writer, progress.bar(checkpoint.name, requests) as bar:
+        lm.advance = bar.advance
+        for name, task in tasks.tasks.items():
+            bar.title(f"{checkpoint.name} · {name}")
+            before, clock = replace(lm.work), time.perf_counter()
+            reseed(task, options.seed)
+            outcome = evaluate(
+                lm,
+                {"tasks": {name: task}, "groups": {}},
+                limit=options.limit,
+                bootstrap_iters=0,
+                **prompt_settings(lm, options),
+            )
+            seconds = time.perf_counter() - clock
+            rows = found.add(name, outcome, _since(before, lm.work), seconds)
+            writer.write_samples(name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
+            task._instances = None  # prompts of 57 subjects need not all stay in memory
+        manifest = Manifest(
+            harness=harness.__version__,
+            created=created.isoformat(timespec="seconds"),
+            seconds=time.perf_counter() - started,
+            checkpoint=_checkpoint_info(checkpoint),
+            protocol=_protocol(checkpoint, options),
+            tasks=found.infos,
+            scores=found.scores(),
+            engine=_engine(lm.work, environment.peak_memory(checkpoint.device)),
+            environment=environment.describe(checkpoint.device),
+            notes=_notes(checkpoint, lm),
+        )
+        return writer.finish(manifest, found.results(manifest.scores))
+
+
+class _Found:
+    """What one checkpoint's tasks gave so far."""
+
+    def __init__(self, tasks: TaskSet) -> None:
+        self.tasks = tasks
+        self.infos: dict[str, TaskInfo] = {}
+        self._estimates: dict[Metric, dict[str, Estimate]] = {}
+        self._fractions: dict[tuple[str, Metric], bool] = {}
+        self._results: dict[str, Any] = {}
+
+    def add(self, name: str, outcome: dict[str, Any], work: Work, seconds: float) -> list[samples.Row]:
+        """Take over one task's outcome from lm-eval; return its report rows."""
+        task, source = self.tasks.tasks[name], self.tasks.sources.get(name)
+        rows = [samples.row(sample) for sample in outcome.pop("samples")[name]]
+        rows.sort(key=lambda row: row["doc_id"])
+        for metric in metrics(task):
+            value = outcome["results"][name].get(f"{metric.name},{metric.filter}")
+            if value is None:
+                continue
+            is_mean = getattr(task.aggregation()[metric.name], "__name__", "") == "mean"
+            estimate = samples.estimate(name, metric, rows, is_mean=is_mean, value=value)
+            self._estimates.setdefault(metric, {})[name] = estimate
+            self._fractions[name, metric] = samples.is_fraction(metric, rows)
+            outcome["results"][name][f"{metric.name}_stderr,{metric.filter}"] = (
+                "N/A" if estimate.stderr is None else estimate.stderr
+            )
+        if source is not None:  # the hub's name, not where this machine keeps its copy
+            outcome["configs"][name]["dataset_path"] = source.dataset
+        outcome["configs"][name].get("metadata", {}).pop("config_source", None)
+        for key, value in outcome.items():
+            if isinstance(value, dict):
+                self._results.setdefault(key, {}).update(value)
+        documents = {row["doc_id"]: row["prompt_hash"] for row in rows}
+        self.infos[name] = TaskInfo(
+            version=str(task.VERSION),
+            dataset=str(source or task.config.dataset_path or ""),
+            split=split(task),
+            num_fewshot=int(task.config.num_fewshot or 0),
+            documents=len(documents),
+            documents_in_split=len(task.eval_docs),
+            prompt_hash=hashlib.sha256("".join(documents.values()).encode()).hexdigest(),
+            seconds=seconds,
+            tokens_fed=work.tokens_fed,
+            tokens_generated=work.tokens_generated,
+        )
+        return rows
+
+    def scores(self) -> list[Score]:
+        """Return every number: tasks in order, then averages."""
+        found = []
+        for name, task in self.tasks.tasks.items():
+            reported = [metric for metric in metrics(task) if name in self._estimates.get(metric, {})]
+            for metric in reported:
+                headline = name in self.tasks.headlines
+                found.append(
+                    self._score(name, metric, self._estimates[metric][name], None, metric == reported[0], headline)
+                )
+        for metric, by_task in self._estimates.items():
+            wanted = [a.average for a in self.tasks.averages if not a.metrics or metric.name in a.metrics]
+            leading = {name for name in by_task if metrics(self.tasks.tasks[name])[0] == metric}
+            made = averages(wanted, by_task)
+            for average in wanted:
+                if average.name in made:
+                    primary, headline = leading >= set(average.tasks), average.name in self.tasks.headlines
+                    number = made[average.name]
+                    found.append(self._score(average.name, metric, number, average.weight, primary, headline))
+        return found
+
+    def _score(self, name: str, metric: Metric, number: Estimate, weight: Any, primary: bool, headline: bool) -> Score:
+        members = next((a.average.tasks for a in self.tasks.averages if weight and a.average.name == name), (name,))
+        return Score(
+            task=name,
+            metric=metric.name,
+            filter=metric.filter,
+            **number._asdict(),
+            higher_is_better=metric.higher_is_better,
+            fraction=all(self._fractions[member, metric] for member in members),
+            average=weight,
+            primary=primary,
+            headline=headline,
+        )
+
+    def results(self, scores: Sequence[Score]) -> dict[str, Any]:
+        """Return lm-eval's result schema, averages among its groups."""
+        found = {**self._results, "group_subtasks": self.tasks.subtasks}
+        groups: dict[str, Any] = {}
+        for score in scores:
+            if score.average:
+                entry = groups.setdefault(score.task, {"name": score.task, "alias": score.task, "sample_len": score.n})
+                entry[f"{score.metric},{score.filter}"] = score.value
+                entry[f"{score.metric}_stderr,{score.filter}"] = "N/A" if score.stderr is None else score.stderr
+        if groups:
+            found["groups"] = groups
+            found["results"] = {**found.get("results", {}), **groups}
+        return found
+
+
+def _since(before: Work, now: Work) -> Work:
+    return Work(**{key: getattr(now, key) - value for key, value in asdict(before).items()})
+
+
+def _expected_requests(task: Any, limit: int | None) -> int:
+    documents = len(task.eval_docs) if limit is None else min(limit, len(task.eval_docs))
+    each = len(task.doc_to_choice(task.eval_docs[0])) if task.OUTPUT_TYPE == "multiple_choice" else 1
+    return documents * each * int(task.config.repeats or 1)
+
+
+def _new_folder(output: Path, name: str, created: datetime) -> Path:
+    stem = re.sub(r"[^\w.+-]+", "_", name).strip(".") + created.strftime("_%Y%m%d-%H%M%S")
+    folder, again = output / stem, 1
+    while folder.exists():
+        folder, again = output / f"{stem}-{again}", again + 1
+    return folder
+
+
+def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
+    located, held = checkpoint.located, checkpoint.adapter_parameters
+    return CheckpointInfo(
+        name=checkpoint.name,
+        reference=str(located.reference),
+        kind=located.kind,
+        base=str(located.base),
+        adapter=None if located.adapter is None else str(located.adapter),
+        fingerprint=checkpoint.fingerprint,
+        architecture=type(_unwrapped(checkpoint.model)).__name__,
+        dtype=str(located.dtype).removeprefix("torch."),
+        device=str(located.device),
+        parameters=checkpoint.parameters,
+        trainable_share=None if held is None else held / (checkpoint.parameters + held),
+        max_length=checkpoint.max_length,
+        adapter_effect=checkpoint.adapter_effect,
+    )
+
+
+def _unwrapped(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
+    return Protocol(
+        limit=options.limit,
+        seed=options.seed,
+        num_fewshot=options.num_fewshot,
+        chat_template=chat_template_digest(checkpoint.tokenizer) if options.apply_chat_template else None,
+        fewshot_as_multiturn=options.apply_chat_template,
+        system_instruction=options.system_instruction,
+    )
+
+
+def _engine(work: Work, peak: int) -> Engine:
+    counted = {key: value for key, value in asdict(work).items() if key != "truncated"}
+    return Engine(walk="plain", peak_memory_bytes=peak, **counted)
+
+
+def _notes(checkpoint: Checkpoint, lm: HarnessLM) -> list[str]:
+    notes = list(checkpoint.notes)
+    if lm.work.truncated:
+        notes.append(
+            f"{lm.work.truncated:,} of {lm.work.requests:,} prompts were cut on the left to fit the context of "
+            f"{checkpoint.max_length:,} tokens"
+        )
+    if lm.dropped_system:
+        notes.append(
+            "the chat template takes no system role: task descriptions and system instruction are in no prompt"
+        )
+    return notes

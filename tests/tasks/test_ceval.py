@@ -1,0 +1,169 @@
+"""The `ceval` task family against C-Eval's own subject list, wording and data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from lm_eval.tasks import TaskManager
+
+from harness.resources import folder
+
+CEVAL = folder("tasks") / "ceval"
+TAGS = {
+    "STEM": "ceval_stem",
+    "Social Science": "ceval_social_science",
+    "Humanities": "ceval_humanities",
+    "Other": "ceval_other",
+}
+
+# Invented documents. What a prompt must leave alone is planted in them: spaces and line ends around the question,
+# template-like braces, an option that is a number, carriage returns, options in Latin script.
+SHOTS = [
+    ("某村规定，每户每年植树三棵。老王家今年植树两棵，还差____棵。", "零", "一", "二", "三", "B"),
+    (" 下列文具中，能够写字的是____。\n", "铅笔", "橡皮", "尺子", "书包", "A"),
+    ("算式 {{ 2 + 3 }} 的值是____。", "4", "5", "6", "7", "B"),
+    ("第一行\r\n第二行\n这段话共有几行？", "{% if %}", "一行", "两行 ", "{# 三 #}", "C"),
+    ("Which of these is a colour?", "seven", "Tuesday", "run", "green", "D"),
+]
+QUESTION = ("  小明借小红一本书，约定周五归还。周六小红可以要求小明____。 ", "唱歌", "跳舞", "归还该书", "1000", "C")
+
+# Written out by hand from the protocol: header, shots with their letters, the question, nothing after the colon.
+GOLDEN = (
+    "以下是中国关于法学考试的单项选择题，请选出其中的正确答案。\n\n"
+    "某村规定，每户每年植树三棵。老王家今年植树两棵，还差____棵。\nA. 零\nB. 一\nC. 二\nD. 三\n答案：B\n\n"
+    " 下列文具中，能够写字的是____。\n\nA. 铅笔\nB. 橡皮\nC. 尺子\nD. 书包\n答案：A\n\n"
+    "算式 {{ 2 + 3 }} 的值是____。\nA. 4\nB. 5\nC. 6\nD. 7\n答案：B\n\n"
+    "第一行\r\n第二行\n这段话共有几行？\nA. {% if %}\nB. 一行\nC. 两行 \nD. {# 三 #}\n答案：C\n\n"
+    "Which of these is a colour?\nA. seven\nB. Tuesday\nC. run\nD. green\n答案：D\n\n"
+    "  小明借小红一本书，约定周五归还。周六小红可以要求小明____。 \nA. 唱歌\nB. 跳舞\nC. 归还该书\nD. 1000\n答案："
+)
+
+
+@pytest.fixture(scope="module")
+def manager() -> TaskManager:
+    return TaskManager(include_defaults=False, include_path=[str(CEVAL)])
+
+
+@pytest.fixture(scope="module")
+def subjects(manager) -> dict[str, dict]:
+    """Every subject's YAML with its include merged in, by subject."""
+    group = yaml.safe_load((CEVAL / "_ceval.yaml").read_text(encoding="utf-8"))
+    shared = yaml.safe_load((CEVAL / "_ceval_yaml").read_text(encoding="utf-8"))
+    own = [yaml.safe_load((CEVAL / f"{name}.yaml").read_text(encoding="utf-8")) for name in group["task"]]
+    return {cfg["dataset_name"]: {**shared, **cfg} for cfg in own}
+
+
+@pytest.fixture
+def invented(tmp_path) -> Path:
+    """A data set of the hub's shape with one subject, `law`, made of the documents above."""
+    root = tmp_path / "ceval" / "ceval-exam"
+    (root / "law").mkdir(parents=True)
+    (root / "README.md").write_text(
+        "---\nconfigs:\n- config_name: law\n  data_files:\n"
+        + "".join(f"  - split: {s}\n    path: law/{s}-00000-of-00001.parquet\n" for s in ("test", "val", "dev"))
+        + "---\n"
+    )
+    for split, rows in {"dev": SHOTS, "val": [QUESTION], "test": [(*QUESTION[:5], "")]}.items():
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        table = pa.table(
+            {"id": pa.array(range(len(rows)), pa.int32())}
+            | dict(zip(["question", "A", "B", "C", "D", "answer"], columns, strict=True))
+            | {"explanation": ["解析不应出现在提示里"] * len(rows)}
+        )
+        pq.write_table(table, root / "law" / f"{split}-00000-of-00001.parquet")
+    return root
+
+
+def build(manager: TaskManager, subject: str, dataset: Path, cache: Path):
+    overrides = {"dataset_path": str(dataset), "dataset_kwargs": {"cache_dir": str(cache)}}
+    index = manager.task_index
+    return manager._factory.build(index[f"ceval_{subject}"], overrides=overrides, registry=index)
+
+
+def requests(task) -> list[tuple[str, str]]:
+    task.build_all_requests()
+    return [instance.args for instance in task.instances]
+
+
+def test_the_folder_holds_the_group_and_its_members_only(manager, subjects):
+    assert set(manager.all_subtasks) == {f"ceval_{subject}" for subject in subjects}
+    assert set(manager.all_groups) == {"ceval"}
+    assert set(manager.all_tags) == {*TAGS.values(), "ceval_hard"}
+
+
+def test_named_averages_cover_the_categories_and_weigh_subjects():
+    group = yaml.safe_load((CEVAL / "_ceval.yaml").read_text(encoding="utf-8"))
+    wanted = {f"ceval/{name}": {"tag": tag, "weight": "task"} for name, tag in TAGS.items()}
+    wanted["ceval/Hard"] = {"tag": "ceval_hard", "weight": "task"}
+    assert group["metadata"]["averages"] == wanted
+    assert group["aggregate_metric_list"] == [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}]
+
+
+def test_source_licence_and_protocol_are_declared(subjects):
+    for cfg in subjects.values():
+        metadata = cfg["metadata"]
+        assert metadata["version"] == 1
+        assert "hkust-nlp/ceval" in metadata["source"]
+        assert "2305.08322" in metadata["source"]
+        assert metadata["licence"] == "CC BY-NC-SA 4.0"
+        assert metadata["protocol"]
+
+
+def test_subjects_are_the_official_ones_in_the_official_order(definitions, subjects):
+    official = json.loads((definitions / "ceval.json").read_text(encoding="utf-8"))
+    assert list(subjects) == list(official["subjects"])
+    assert len(subjects) == 52
+
+
+def test_every_subject_has_its_official_names_and_category(definitions, subjects):
+    official = json.loads((definitions / "ceval.json").read_text(encoding="utf-8"))
+    for subject, (english, chinese, category) in official["subjects"].items():
+        cfg = subjects[subject]
+        hard = ["ceval_hard"] if subject in official["hard"] else []
+        assert cfg["task"] == f"ceval_{subject}"
+        assert cfg["task_alias"] == english
+        assert cfg["tag"] == [TAGS[category], *hard]
+        assert cfg["description"] == f"以下是中国关于{chinese}考试的单项选择题，请选出其中的正确答案。\n\n"
+
+
+def test_prompt_is_the_golden_one(manager, invented, tmp_path):
+    task = build(manager, "law", invented, tmp_path / "cache")
+    assert requests(task) == [(GOLDEN, letter) for letter in "ABCD"]
+
+
+def test_the_likeliest_letter_is_the_answer(manager, invented, tmp_path):
+    task = build(manager, "law", invented, tmp_path / "cache")
+    doc = task.task_docs[0]
+    right = [(-2.0, False), (-3.0, False), (-1.0, True), (-4.0, False)]
+    wrong = [(-1.0, True), (-3.0, False), (-2.0, False), (-4.0, False)]
+    assert task.process_results(doc, right) == {"acc": 1.0}
+    assert task.process_results(doc, wrong) == {"acc": 0.0}
+
+
+def test_a_document_without_an_answer_is_refused_not_scored_as_wrong(manager, invented, tmp_path):
+    task = build(manager, "law", invented, tmp_path / "cache")
+    with pytest.raises(ValueError, match="not in list"):
+        task.process_results(task.dataset["test"][0], [(-1.0, True)] * 4)
+
+
+@pytest.mark.data
+def test_every_real_prompt_equals_one_assembled_from_the_rows(manager, subjects, data, tmp_path):
+    root = data / "ceval" / "ceval-exam"
+
+    def item(row: dict) -> str:
+        return row["question"] + "".join(f"\n{letter}. {row[letter]}" for letter in "ABCD") + "\n答案："
+
+    total = 0
+    for subject, cfg in subjects.items():
+        dev, val = (pq.read_table(root / subject / f"{s}-00000-of-00001.parquet").to_pylist() for s in ("dev", "val"))
+        assert len(dev) == 5
+        shots = "".join(item(row) + row["answer"] + "\n\n" for row in dev)
+        wanted = [(cfg["description"] + shots + item(row), letter) for row in val for letter in "ABCD"]
+        assert requests(build(manager, subject, root, tmp_path)) == wanted
+        total += len(val)
+    assert total == 1346
