@@ -58,6 +58,7 @@ class Metric(NamedTuple):
 class GroupAverage(NamedTuple):
     """An average that a group declares, and the metrics it is declared for (none named: all)."""
 
+    group: str
     average: Average
     metrics: tuple[str, ...]
 
@@ -83,7 +84,7 @@ class Catalogue:
         for path in include:
             if not path.is_dir():
                 raise HarnessError(f"--include-path {path} is not a folder")
-        self._own = [resources.folder("tasks"), *include]
+        self._own = [resources.folder("tasks"), Path(__file__).parent / "demo" / "tasks", *include]
 
     @functools.cached_property
     def own(self) -> dict[str, Any]:
@@ -95,6 +96,12 @@ class Catalogue:
         members = {member for entry in self.own.values() for member in _members(entry)}
         ours = [name for name, entry in self.own.items() if entry.kind.name != "TAG" and name not in members]
         return [*sorted(ours), *(name for name in FEATURED if name not in ours)]
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Return the YAML of task `name`, or of a group's first task, with what it includes."""
+        index = self.index_for([name])
+        leaf = next(_leaves(name, index), name)
+        return dict(index[leaf].cfg or {})
 
     def index_for(self, names: Sequence[str]) -> dict[str, Any]:
         """Return an index in which every one of `names`, and all their members, is found.
@@ -333,7 +340,7 @@ def _averages(group: Any, index: dict[str, Any]) -> Iterator[GroupAverage]:
     members = tuple(dict.fromkeys(task.config.task for task in group.get_all_tasks()))
     declared = tuple(dict.fromkeys(one.metric for one in group.aggregate_metric_list))
     by_size = all(one.weight_by_size for one in group.aggregate_metric_list)
-    yield GroupAverage(Average(group.name, members, "sample" if by_size else "task"), declared)
+    yield GroupAverage(group.name, Average(group.name, members, "sample" if by_size else "task"), declared)
     for name, how in ((group.metadata or {}).get("averages") or {}).items():
         entry = index.get(how["tag"])
         if entry is None:
@@ -341,7 +348,7 @@ def _averages(group: Any, index: dict[str, Any]) -> Iterator[GroupAverage]:
                 f"group {group.name}: average '{name}' is over the tag '{how['tag']}', which no task has"
             )
         tagged = tuple(member for member in members if member in entry.tags)
-        yield GroupAverage(Average(name, tagged, how["weight"]), declared)
+        yield GroupAverage(group.name, Average(name, tagged, how["weight"]), declared)
 
 
 def _set_fewshot(task: Any, num_fewshot: int | None) -> None:

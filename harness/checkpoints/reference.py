@@ -100,8 +100,13 @@ def _typed(key: str, value: str, text: str) -> Any:
         if not value.isdecimal() or int(value) == 0:
             raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
         return int(value)
-    if key == "dtype" and value not in DTYPES:
-        raise HarnessError(f"'{text}': dtype is one of {', '.join(DTYPES)}, not '{value}'")
+    return check_dtype(value, f"'{text}'") if key == "dtype" else value
+
+
+def check_dtype(value: str, where: str) -> str:
+    """Return `value` if it names a dtype; else raise HarnessError saying that `where` does not."""
+    if value not in DTYPES:
+        raise HarnessError(f"{where}: dtype is one of {', '.join(DTYPES)}, not '{value}'")
     return value
 
 

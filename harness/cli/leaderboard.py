@@ -11,7 +11,7 @@ import typer
 def leaderboard(
     reports: Annotated[
         list[Path],
-        typer.Argument(help="Report folders, or folders that hold reports at any depth.", metavar="REPORTS..."),
+        typer.Argument(help="Report folders, or folders that hold reports at any depth.", metavar="REPORTS"),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the site; a site that is there is overwritten.")

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from harness.runs.report import Protocol, Report, Score, TaskInfo
 
+DOCUMENTS = "other documents"
+
 
 class Difference(NamedTuple):
     """One way in which a checkpoint was asked something else than the column's reference."""
 
     label: str
-    """What fits into a cell: `other prompts`."""
+    """Two words, for a cell: `other prompts`."""
     reason: str
     """What a reader needs to understand it: `0-shot instead of 5-shot in 52 of 52 tasks`."""
 
@@ -156,7 +158,7 @@ def _other_documents(mine: Asked, other: Asked) -> Iterator[Difference]:
         there = sum(other.tasks[name].documents for name in shared)
         limit = f", by limit {mine.protocol.limit}" if mine.cut_short else ""
         yield Difference(
-            f"other documents (n = {here:,})",
+            DOCUMENTS,
             f"{here:,} documents instead of {there:,}{_share(changed, shared)}{limit}",
         )
 

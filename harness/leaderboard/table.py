@@ -62,7 +62,9 @@ class Cell:
     @property
     def labels(self) -> list[str]:
         """The differences in words that fit into a cell, each once."""
-        return list(dict.fromkeys(difference.label for difference in self.differences))
+        count = f" (n = {self.score.n:,})"
+        labels = (d.label + count if d.label == comparison.DOCUMENTS else d.label for d in self.differences)
+        return list(dict.fromkeys(labels))
 
     @property
     def limited(self) -> bool:
@@ -254,7 +256,7 @@ def _sections(rows: Sequence[Row], headline: Sequence[Key]) -> Iterator[Section]
             yield Section(task, blocks)
     rest = _keys(rows, lambda score: score.primary and Key.of(score) not in shown)
     if rest:
-        yield Section("Other scores", (_block(rows, "Scores", rest),))
+        yield Section("Other", (_block(rows, "Scores", rest),))
 
 
 def _inside(row: Row, task: str) -> set[str]:

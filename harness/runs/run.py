@@ -211,15 +211,21 @@ class _Found:
         return rows
 
     def scores(self) -> list[Score]:
-        """Return every number: tasks in order, then averages."""
-        found = []
+        """Return every number: what was asked for by name first, its named averages under it, then member tasks."""
+        found = [*self._averages(), *self._single()]
+        groups = {a.average.name: a.group for a in self.tasks.averages}
+        order = {name: place for place, name in enumerate(self.tasks.headlines)}
+        last = len(order)
+        return sorted(found, key=lambda score: order.get(groups.get(score.task, score.task), last))
+
+    def _single(self) -> Iterator[Score]:
         for name, task in self.tasks.tasks.items():
             reported = [metric for metric in metrics(task) if name in self._estimates.get(metric, {})]
             for metric in reported:
-                headline = name in self.tasks.headlines
-                found.append(
-                    self._score(name, metric, self._estimates[metric][name], None, metric == reported[0], headline)
-                )
+                primary, headline = metric == reported[0], name in self.tasks.headlines
+                yield self._score(name, metric, self._estimates[metric][name], None, primary, headline)
+
+    def _averages(self) -> Iterator[Score]:
         for metric, by_task in self._estimates.items():
             wanted = [a.average for a in self.tasks.averages if not a.metrics or metric.name in a.metrics]
             leading = {name for name in by_task if metrics(self.tasks.tasks[name])[0] == metric}
@@ -227,9 +233,7 @@ class _Found:
             for average in wanted:
                 if average.name in made:
                     primary, headline = leading >= set(average.tasks), average.name in self.tasks.headlines
-                    number = made[average.name]
-                    found.append(self._score(average.name, metric, number, average.weight, primary, headline))
-        return found
+                    yield self._score(average.name, metric, made[average.name], average.weight, primary, headline)
 
     def _score(self, name: str, metric: Metric, number: Estimate, weight: Any, primary: bool, headline: bool) -> Score:
         members = next((a.average.tasks for a in self.tasks.averages if weight and a.average.name == name), (name,))

@@ -1,0 +1,55 @@
+"""The command line: one short file a verb, which parses, calls the library, and prints.
+
+Exit codes: 0 done, 1 and 3 verdicts of `gate`, 2 wrong usage or input (one sentence on standard error), 130 Ctrl-C.
+`harness --help` imports no torch: verbs import what they need when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on `arguments` (default: the process's) and return its exit code."""
+    _quiet()
+    import click
+
+    from harness.cli.app import app
+    from harness.errors import HarnessError
+
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False, prog_name="harness")
+        return int(code or 0)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `harness show … | head`: nobody is left to be told anything
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _quiet() -> None:
+    """Keep libraries from talking over the results; must happen before they are imported."""
+    import logging
+    import warnings
+
+    for name, value in {
+        "TQDM_DISABLE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DATASETS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "true",
+    }.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    for name in ("lm_eval", "lm-eval", "huggingface_hub", "datasets", "transformers", "httpx"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,40 @@
+"""The verbs, gathered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import harness
+from harness.cli.demo import demo
+from harness.cli.inspect import inspect
+from harness.cli.leaderboard import leaderboard
+from harness.cli.run import run
+from harness.cli.show import show
+from harness.cli.tasks import tasks
+
+app = typer.Typer(
+    help="Evaluate, compare and gate families of language-model checkpoints.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (run, show, leaderboard, tasks, inspect, demo):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"harness {harness.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Evaluate, compare and gate families of language-model checkpoints."""

@@ -1,0 +1,26 @@
+"""`harness inspect`: what a checkpoint is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="A checkpoint: PATH_OR_HUB_ID[,key=value…].")],
+    load: Annotated[
+        bool, typer.Option("--load", help="Read the weights too: prove the adapter, count parameters.")
+    ] = False,
+    allow_inactive_adapter: Annotated[
+        bool, typer.Option("--allow-inactive-adapter", help="Do not stop at an adapter that changes nothing.")
+    ] = False,
+) -> None:
+    """Show what a checkpoint is: kind, base, adapter, dtype, size, context, tokenizer, fingerprint."""
+    from harness.checkpoints import inspection, loading
+    from harness.checkpoints.reference import parse
+    from harness.cli import tables
+
+    located = loading.locate(parse(model))
+    checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
+    tables.show_facts(located.name, inspection.facts(located, checkpoint))

@@ -1,0 +1,86 @@
+"""`harness run`: evaluate checkpoints on tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.checkpoints.reference import CheckpointReference
+    from harness.runs.run import Options
+
+
+def run(
+    model: Annotated[list[str], typer.Option(help="A checkpoint: PATH_OR_HUB_ID[,key=value…]. Repeat it for several.")],
+    tasks: Annotated[list[str], typer.Option(help="Tasks, groups or globs, separated by commas.")],
+    num_fewshot: Annotated[int | None, typer.Option(min=0, help="Shots, where a task does not insist on 0.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents of each task.")] = None,
+    seed: Annotated[int, typer.Option(help="Of few-shot draws and sampled text; 1234 is lm-eval's.")] = 1234,
+    apply_chat_template: Annotated[bool, typer.Option("--apply-chat-template", help="Ask as in a chat.")] = False,
+    system_instruction: Annotated[str | None, typer.Option(help="Put before every prompt.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where reports go.")] = Path("reports/runs"),
+    data: Annotated[
+        Path | None, typer.Option(envvar="HARNESS_DATA", help="A mirror of data sets: DIR/<org>/<name>.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the first GPU.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    include_path: Annotated[list[Path] | None, typer.Option(help="A folder with more task definitions.")] = None,
+    allow_inactive_adapter: Annotated[
+        bool, typer.Option("--allow-inactive-adapter", help="Evaluate an adapter that changes nothing.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+) -> None:
+    """Evaluate checkpoints on tasks; each gets a report folder.
+
+    Keys of a checkpoint: adapter, dtype, device, revision, tokenizer, max_length, trust_remote_code,
+    allow_unexpected_keys, name.
+    """
+    from harness.checkpoints.reference import check_dtype, parse
+    from harness.runs.run import Options
+
+    options = Options(
+        tasks=tuple(name.strip() for names in tasks for name in names.split(",") if name.strip()),
+        output=output,
+        data=data,
+        num_fewshot=num_fewshot,
+        limit=limit,
+        seed=seed,
+        apply_chat_template=apply_chat_template,
+        system_instruction=system_instruction,
+        device=device,
+        dtype=dtype and check_dtype(dtype, "--dtype"),
+        include=tuple(include_path or ()),
+        allow_inactive_adapter=allow_inactive_adapter,
+    )
+    references = [parse(text) for text in model]
+    if dry_run:
+        _forecast(references, options)
+    else:
+        _run(references, options)
+
+
+def _run(references: list[CheckpointReference], options: Options) -> None:
+    from harness.cli import tables
+    from harness.runs.run import JOURNAL, run
+
+    done = []
+    try:
+        for report in run(references, options):
+            done.append(report)
+            tables.show_report(report)
+            typer.echo(f"report: {report.folder}\n")
+    except KeyboardInterrupt:
+        kept = "".join(f"\n  {report.folder}" for report in done) or " none"
+        typer.echo(f"\ninterrupted. Complete reports:{kept}", err=True)
+        typer.echo(f"Answers so far are in {options.output / JOURNAL}: the same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
+
+
+def _forecast(references: list[CheckpointReference], options: Options) -> None:
+    from harness.cli import tables
+    from harness.runs.estimate import forecast
+
+    for one in forecast(references, options):
+        tables.show_forecast(one)

@@ -1,0 +1,169 @@
+"""How results look in a terminal. Numbers keep their intervals; long tables stay readable in pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.runs.report import Report, Score
+
+if TYPE_CHECKING:
+    from harness.runs.describe import Description, Summary
+    from harness.runs.estimate import Forecast
+
+PIPE_WIDTH = 160
+PROMPT_LINES = 12
+
+
+def console() -> Console:
+    """Return standard output as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def show_report(report: Report, *, all_tasks: bool = False) -> None:
+    """Print a report: its checkpoint, its scores, what it cost, its notes."""
+    out, manifest = console(), report.manifest
+    checkpoint, engine = manifest.checkpoint, manifest.engine
+    out.print(
+        f"[bold]{escape(checkpoint.name)}[/]  {checkpoint.kind}, {checkpoint.architecture}, {checkpoint.dtype} on "
+        f"{checkpoint.device}, fingerprint {checkpoint.fingerprint[:12]}",
+        highlight=False,
+    )
+    table = Table("task", "metric")
+    for heading in ("score", "95 % interval", "n", "tokens", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in manifest.scores:
+        if all_tasks or score.headline or score.average:
+            table.add_row(*_cells(score, report))
+    out.print(table)
+    limit = f" · limited to {manifest.protocol.limit:,} documents a task" if manifest.protocol.limit else ""
+    resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
+    out.print(
+        f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "
+        f"generated · {duration(manifest.seconds)} · peak memory {size(engine.peak_memory_bytes)}{limit}",
+        highlight=False,
+    )
+    for note in manifest.notes:
+        out.print(f"note: {escape(note)}", highlight=False)
+
+
+def show_samples(report: Report, which: str, task: str | None, limit: int) -> None:
+    """Print samples that are `wrong`, `right` or `all`, by each task's first metric (1 is right)."""
+    out = console()
+    for name in [task] if task else report.manifest.tasks:
+        rows = report.samples(name)
+        score = next((s for s in report.manifest.scores if s.task == name and s.primary), None)
+        if score is None or rows[score.metric].dtype.kind != "f":
+            out.print(f"{escape(name)}: has no score a sample", highlight=False)
+            continue
+        rows = rows[rows["filter"] == score.filter]
+        right = rows[score.metric] >= 1 if score.higher_is_better else rows[score.metric] <= 0
+        chosen = {"right": rows[right], "wrong": rows[~right], "all": rows}[which]
+        out.rule(f"{escape(name)}: {len(chosen):,} of {len(rows):,} samples are {which}")
+        for sample in chosen.head(limit).to_dict("records"):
+            lines = str(sample["prompt"]).splitlines()
+            hidden = len(lines) - PROMPT_LINES
+            out.print(f"[bold]document {sample['doc_id']}[/]", highlight=False)
+            if hidden > 0:
+                out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
+            out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False)
+            out.print(f"[bold]expected[/] {escape(str(sample['target']))}", highlight=False)
+            out.print(
+                f"[bold]answered[/] {escape(str(sample['prediction']))}   "
+                f"[bold]{escape(score.metric)}[/] {sample[score.metric]:g}\n",
+                highlight=False,
+            )
+        if len(chosen) > limit:
+            out.print(f"… {len(chosen) - limit:,} more: --limit shows them", highlight=False)
+
+
+def show_forecast(forecast: Forecast) -> None:
+    """Print what a run would cost."""
+    out, total = console(), forecast.total
+    table = Table("task")
+    for heading in ("requests", "tokens", "to generate, at most"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, cost in forecast.tasks.items():
+        table.add_row(escape(name), *(f"{value:,}" for value in cost))
+    if len(forecast.tasks) > 1:
+        table.add_section()
+        table.add_row("all", *(f"{value:,}" for value in total))
+    out.print(f"[bold]{escape(forecast.checkpoint)}[/]  {forecast.parameters:,} parameters", highlight=False)
+    out.print(table)
+    most = "at most " if total.generated_at_most else ""
+    out.print(f"expected: {most}about {duration(forecast.seconds)}, about {size(forecast.memory_bytes)} of memory")
+
+
+def show_summaries(summaries: Sequence[Summary]) -> None:
+    """Print the list of tasks."""
+    table = Table("name", "tasks", "data set", "data at hand", "protocol")
+    for one in summaries:
+        table.add_row(
+            escape(one.name), str(one.members), escape(one.dataset), escape(one.at_hand), escape(one.protocol)
+        )
+    out = console()
+    out.print(table)
+    out.print(
+        "Any other name that lm-eval knows works too. 'harness tasks NAME' shows one with a prompt.", highlight=False
+    )
+
+
+def show_description(description: Description) -> None:
+    """Print one task with its first prompt."""
+    show_facts(description.name, description.facts)
+    out = console()
+    out.rule("the first document's prompt")
+    out.print(description.prompt, markup=False, highlight=False)
+    out.rule("generated until" if description.generates else "scored after it")
+    out.print("  ".join(map(repr, description.asked)), markup=False, highlight=False)
+
+
+def show_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Print named facts, one a line."""
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, escape(value))
+    console().print(table)
+
+
+def number(score: Score, value: float | None) -> str:
+    """Return a value in the unit people read: a percentage, or four significant digits."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if score.fraction else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Return bytes as people say them."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _cells(score: Score, report: Report) -> list[str]:
+    name = {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
+    kind = "" if score.filter == "none" else f" ({score.filter})"
+    unit = " %" if score.fraction else ""
+    interval = "–" if score.low is None else f"{number(score, score.low)} – {number(score, score.high)}"
+    info = report.manifest.tasks.get(score.task)
+    tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info else ""
+    return [
+        escape(score.task + name),
+        escape(score.metric + kind) + ("" if score.higher_is_better else " ↓"),
+        number(score, score.value) + unit,
+        interval,
+        f"{score.n:,}",
+        tokens,
+        duration(info.seconds) if info else "",
+    ]

@@ -1,0 +1,27 @@
+"""`harness tasks`: what can be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="Describe this task, with one rendered prompt.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="HARNESS_DATA", help="A mirror of data sets: DIR/<org>/<name>.")
+    ] = None,
+    num_fewshot: Annotated[int | None, typer.Option(min=0, help="Shots in the rendered prompt.")] = None,
+    include_path: Annotated[list[Path] | None, typer.Option(help="A folder with more task definitions.")] = None,
+) -> None:
+    """List the tasks, or describe one: protocol, data, metrics, one rendered prompt."""
+    from harness.cli import tables
+    from harness.runs.describe import describe, summaries
+
+    include = tuple(include_path or ())
+    if name is None:
+        tables.show_summaries(summaries(data, include))
+    else:
+        tables.show_description(describe(name, data, include, num_fewshot))

@@ -1,0 +1,95 @@
+"""What can be asked, in words: a line a task, or everything about one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.tasks import Catalogue, DataSource, Metric, metrics, split
+
+
+class Summary(NamedTuple):
+    """A line of `harness tasks`."""
+
+    name: str
+    members: int
+    """Tasks it stands for; 1 for a single task."""
+    dataset: str
+    at_hand: str
+    """`mirror`, `hub cache`, or the command that fetches it."""
+    protocol: str
+
+
+class Description(NamedTuple):
+    """Everything about one task or group."""
+
+    name: str
+    facts: dict[str, str]
+    prompt: str
+    """The first document's, exactly as a checkpoint would read it."""
+    asked: tuple[str, ...]
+    """The continuations scored after it, or the stop strings of a generation."""
+    generates: bool
+
+
+def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
+    """Return a line for each task and group worth listing."""
+    catalogue = Catalogue(include)
+    found = []
+    for name in catalogue.names():
+        sources = catalogue.sources([name], data)
+        config = catalogue.config(name)
+        first = next(iter(sources.values()))
+        here = sum(source.folder is not None for source in sources.values())
+        found.append(Summary(name, len(sources), first.dataset, _at_hand(first, here, len(sources)), _protocol(config)))
+    return found
+
+
+def describe(name: str, data: Path | None, include: Sequence[Path] = (), num_fewshot: int | None = None) -> Description:
+    """Return everything about task or group `name`, with the prompt of its first document.
+
+    Raises HarnessError on an unknown task, or on data that are not to be had.
+    """
+    catalogue = Catalogue(include)
+    leaves = list(catalogue.sources([name], data))
+    tasks = catalogue.load([leaves[0]], data, num_fewshot=num_fewshot)
+    (leaf, task), source = next(iter(tasks.tasks.items())), next(iter(tasks.sources.values()))
+    task.build_all_requests(limit=1)
+    arguments = [instance.args for instance in task.instances]
+    generates = task.OUTPUT_TYPE == "generate_until"
+    facts = {
+        "protocol": _protocol(catalogue.config(leaf)),
+        "tasks": f"{len(leaves)}, this is the first: {leaf}" if len(leaves) > 1 else "",
+        "data": f"{source}, split {split(task)}, {len(task.eval_docs):,} documents",
+        "at hand": _at_hand(source, int(source.folder is not None), 1),
+        "shots": str(task.config.num_fewshot or 0),
+        "metrics": ", ".join(map(_named, metrics(task))),
+        **{key: str(value) for key, value in _metadata(catalogue.config(leaf)).items() if key in ("source", "licence")},
+        "version": str(task.VERSION),
+    }
+    asked = arguments[0][1]["until"] if generates else [args[1] for args in arguments if len(args) > 1]
+    shown = {key: value for key, value in facts.items() if value}
+    return Description(name, shown, str(arguments[0][0]), tuple(asked), generates)
+
+
+def _named(metric: Metric) -> str:
+    arrow = "higher" if metric.higher_is_better else "lower"
+    kind = "" if metric.filter == "none" else f" ({metric.filter})"
+    return f"{metric.name}{kind}, {arrow} is better"
+
+
+def _at_hand(source: DataSource, here: int, total: int) -> str:
+    if not here:
+        return f"no: {source.fetch}"
+    return "yes" if here == total else f"{here} of {total}"
+
+
+def _metadata(config: dict[str, Any]) -> dict[str, Any]:
+    metadata = config.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _protocol(config: dict[str, Any]) -> str:
+    stated = _metadata(config).get("protocol")
+    return str(stated) if stated else "as lm-eval defines it"
