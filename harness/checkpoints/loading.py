@@ -320,10 +320,9 @@ def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
     with torch.inference_mode():
         logits = model(input_ids=probe).logits
     if not bool(torch.isfinite(logits).all()):
-        raise HarnessError(
-            f"{located.name} answers a probe with NaN or infinite logits in {located.dtype}: its weights are damaged, "
-            "or overflow in this dtype; try dtype=float32"
-        )
+        dtype = str(located.dtype).removeprefix("torch.")
+        why = "its weights are damaged" if dtype == "float32" else "damaged weights or overflow: try dtype=float32"
+        raise HarnessError(f"{located.name} answers a probe with NaN or infinite logits in {dtype}: {why}")
 
 
 def _explained(error: Exception, what: str) -> HarnessError:

@@ -80,9 +80,8 @@ def parse(text: str) -> CheckpointReference:
     for pair in pairs:
         key, _, value = (part.strip() for part in pair.partition("="))
         if key not in KEYS:
-            raise HarnessError(
-                f"'{text}' has the unknown key '{key}'{did_you_mean(key, KEYS)}. Keys: {', '.join(KEYS)}"
-            )
+            hint = did_you_mean(key, KEYS) or f"; keys are {', '.join(KEYS)}"
+            raise HarnessError(f"'{text}' has the unknown key '{key}'{hint}")
         if key in values:
             raise HarnessError(f"'{text}' gives the key '{key}' twice: keep one")
         if not value:

@@ -14,26 +14,19 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on `arguments` (default: the process's) and return its exit code."""
     _quiet()
-    import click
-
     from harness.cli.app import app
     from harness.errors import HarnessError
 
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False, prog_name="harness")
-        return int(code or 0)
+        app(args=list(arguments) if arguments is not None else None, prog_name="harness")
+    except SystemExit as stop:  # typer has told of wrong usage, and turns Ctrl-C into 130
+        return int(stop.code or 0)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `harness show … | head`: nobody is left to be told anything
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return 0
 
 
 def _quiet() -> None:

@@ -1,0 +1,48 @@
+"""Fixtures that every room's tests share. Torch gets one thread a test worker: two workers share two cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+# Read before any test changes the environment.
+DATA = Path(os.environ.get("HARNESS_DATA") or ROOT.parent / "shared" / "data").resolve()
+
+
+def missing(what: str) -> None:
+    """Skip for want of `what` on a user's machine; in CI nothing is skipped for that."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI must not skip")
+    pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep file hashes and the like out of the user's cache, and the user's settings out of the tests."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The mirror of real data sets: `HARNESS_DATA`, or `shared/data` beside the repository."""
+    folder = DATA
+    if not folder.is_dir():
+        missing(f"no data folder at {folder}; set HARNESS_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def definitions(data: Path) -> Path:
+    """Regexes, option lists and templates of the reproduced protocols, beside the data."""
+    folder = data.parent / "definitions"
+    if not folder.is_dir():
+        missing(f"no definitions at {folder}")
+    return folder
