@@ -1,7 +1,7 @@
 """Text → token ids exactly as lm-eval's HFLM does it, but in batches and every distinct text once.
 
-A context and its continuation are split on the ids of the joined text (a text prefix is not always a token prefix),
-and a text that already starts with the tokenizer's BOS gets no second one.
+A continuation's ids are those of the joined text after as many as the context alone has (a text prefix is not always
+a token prefix), and a text that already starts with the tokenizer's BOS gets no second one.
 
 Not here: truncation to the context length, which depends on what is asked.
 """
@@ -58,8 +58,10 @@ class Encoder:
             whole = known[context + continuation]
             if not continuation or not whole:
                 raise HarnessError(f"a task asks for the likelihood of an empty continuation after {context[-60:]!r}")
-            split = min(len(known[context]), len(whole) - 1)
-            result.append(Pair(whole[:split], whole[split:]) if split else self._with_prefix(whole))
+            start, rest = known[context], whole[len(known[context]) :]
+            if not rest:  # the tokenizer merged the continuation into the context's last token: score that token
+                start, rest = whole[:-1], whole[-1:]
+            result.append(Pair(start, rest) if start else self._with_prefix(rest))
         return result
 
     def _without_context(self, continuation: str, ids: list[int]) -> Pair:

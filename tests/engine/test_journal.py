@@ -1,0 +1,58 @@
+"""The journal keeps what it was given, for whom it was given, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.engine.journal import Journal
+from harness.errors import HarnessError
+
+
+def test_answers_are_found_again_by_another_process(tmp_path: Path) -> None:
+    key = Journal.key("fingerprint", "loglikelihood", [1, 2], [3])
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.put({key: [-1.2345678901234567, True]})
+    journal.close()
+    assert Journal(tmp_path / "journal.sqlite").get([key]) == {key: [-1.2345678901234567, True]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("other", "loglikelihood", [1, 2], [3]),
+        ("fingerprint", "generate", [1, 2], [3]),
+        ("fingerprint", "loglikelihood", [1], [2, 3]),
+        ("fingerprint", "loglikelihood", [12], [3]),
+    ],
+)
+def test_another_question_or_checkpoint_has_another_key(other: tuple[object, ...]) -> None:
+    assert Journal.key(*other) != Journal.key("fingerprint", "loglikelihood", [1, 2], [3])  # type: ignore[arg-type]
+
+
+def test_a_killed_process_loses_only_the_batch_in_progress(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    script = f"""
+import os, signal
+from pathlib import Path
+from harness.engine.journal import Journal
+journal = Journal(Path({str(file)!r}))
+for batch in range(3):
+    journal.put({{bytes([batch]): batch}})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert Journal(file).get([bytes([b]) for b in range(5)]) == {bytes([b]): b for b in range(3)}
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    file.write_text("not a database, " * 100)
+    with pytest.raises(HarnessError, match=r"journal\.sqlite cannot be opened"):
+        Journal(file)
