@@ -1,0 +1,202 @@
+"""Runs on invented documents: what a report says is what the samples say, whatever happened on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import invented
+import numpy as np
+import pytest
+import tiny
+
+from harness.checkpoints.reference import parse
+from harness.engine import scoring
+from harness.errors import HarnessError
+from harness.runs import report as reports
+from harness.runs.report import Report
+from harness.runs.run import JOURNAL, Options, run
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    invented.mirror(folder / "data")
+    base = tiny.llama(folder / "base", context=2048)
+    tiny.lora(folder / "lora", base)
+    return folder
+
+
+def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
+    return Options(tasks=tasks, output=output, data=world / "data", **changes)
+
+
+@pytest.fixture(scope="module")
+def two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
+    """Base and LoRA on the whole of C-Eval's subjects and three generations."""
+    output = tmp_path_factory.mktemp("two")
+    references = [parse(str(world / "base")), parse(str(world / "lora"))]
+    return list(run(references, options(world, output, "ceval", "gsm8k")))
+
+
+def test_each_checkpoint_leaves_one_complete_report(two: list[Report]) -> None:
+    assert [report.manifest.checkpoint.name for report in two] == ["base", "lora"]
+    assert [report.manifest.checkpoint.kind for report in two] == ["base", "lora"]
+    assert reports.find([two[0].folder.parent]) == sorted(two, key=lambda r: (r.manifest.created, r.folder))
+    assert len(two[0].manifest.tasks) == 53
+
+
+def test_scores_are_the_means_of_their_samples(two: list[Report]) -> None:
+    for report in two:
+        for score in report.manifest.scores:
+            if score.average is None:
+                rows = report.samples(score.task)
+                values = rows[rows["filter"] == score.filter][score.metric]
+                assert score.value == pytest.approx(values.mean())
+                assert score.n == len(values)
+
+
+def test_the_ceval_average_is_over_subjects(two: list[Report]) -> None:
+    score = next(s for s in two[0].manifest.scores if s.task == "ceval")
+    means = [two[0].samples(f"ceval_{subject}")["acc"].mean() for subject in invented.subjects()]
+    assert score.value == pytest.approx(np.mean(means))
+    assert (score.average, score.n, score.headline, score.primary) == ("task", 104, True, True)
+    assert score.low is not None
+    assert score.high is not None
+    assert score.low < score.value < score.high
+
+
+def test_named_averages_stand_under_their_group(two: list[Report]) -> None:
+    names = [score.task for score in two[0].manifest.scores]
+    assert names[:6] == ["ceval", "ceval/STEM", "ceval/Social Science", "ceval/Humanities", "ceval/Other", "ceval/Hard"]
+    assert [s.task for s in two[0].manifest.scores if s.headline] == ["ceval", "gsm8k", "gsm8k"]
+
+
+def test_a_choice_is_right_when_its_likelihood_is_highest(two: list[Report]) -> None:
+    rows = two[0].samples("ceval_law")
+    for row in rows.to_dict("records"):
+        assert row["prediction"] == row["choices"][int(np.argmax(row["logprobs"]))]
+        assert row["acc"] == float(row["prediction"] == row["target"])
+
+
+def test_results_json_is_lm_evals_schema(two: list[Report]) -> None:
+    from lm_eval.utils import make_table
+
+    table = make_table(two[0].results)
+    assert "gsm8k" in table
+    assert "strict-match" in table
+    results = two[0].results
+    assert results["results"]["ceval_law"]["acc_stderr,none"] == pytest.approx(
+        two[0].samples("ceval_law")["acc"].std(ddof=1) / 2**0.5
+    )
+    assert results["groups"]["ceval"]["acc,none"] == results["results"]["ceval"]["acc,none"]
+    assert results["n-samples"]["gsm8k"] == {"original": 6, "effective": 6}
+    assert results["configs"]["gsm8k"]["dataset_path"] == "openai/gsm8k"
+
+
+def test_no_path_of_this_machine_is_in_the_results(two: list[Report], world: Path) -> None:
+    assert str(world) not in json.dumps(two[0].results)
+    assert "config_source" not in json.dumps(two[0].results)
+
+
+def test_the_adapters_answers_are_its_own(two: list[Report]) -> None:
+    base, lora = (np.stack(report.samples("ceval_law")["logprobs"].tolist()) for report in two)
+    assert np.abs(base - lora).max() > 0.01
+    assert two[0].manifest.checkpoint.fingerprint != two[1].manifest.checkpoint.fingerprint
+    assert (two[1].manifest.checkpoint.adapter_effect or 0) > 0
+
+
+def test_the_manifest_counts_the_work(two: list[Report]) -> None:
+    manifest = two[0].manifest
+    assert manifest.engine.requests == 104 * 4 + 6
+    assert manifest.engine.tokens_fed == sum(info.tokens_fed for info in manifest.tasks.values()) > 0
+    assert manifest.engine.tokens_generated == manifest.tasks["gsm8k"].tokens_generated > 0
+    assert manifest.engine.scoring_seconds > 0
+    assert manifest.engine.generation_seconds > 0
+    assert manifest.engine.peak_memory_bytes > 10**7
+
+
+def test_asked_again_everything_comes_from_the_journal(world: Path, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "ceval_law", "gsm8k", limit=2)
+    first, second = (next(run([parse(str(world / "base"))], asked)) for _ in range(2))
+    engine = second.manifest.engine
+    assert (engine.answered_from_journal, engine.tokens_fed) == (engine.requests, 0)
+    assert second.manifest.scores == first.manifest.scores
+    assert second.folder != first.folder
+
+
+def test_an_interrupted_run_goes_on_and_ends_bit_for_bit_as_if_it_had_not(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(world, tmp_path / "whole", "ceval_law", "ceval_logic", "ceval_physician")
+    whole = next(run([parse(str(world / "base"))], asked))
+
+    real, calls = scoring.score, 0
+
+    def dies(*args: Any) -> Iterator[Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    asked = replace(asked, output=tmp_path / "halves")
+    monkeypatch.setattr(scoring, "score", dies)
+    with pytest.raises(KeyboardInterrupt):
+        list(run([parse(str(world / "base"))], asked))
+    assert [path.name for path in asked.output.iterdir() if path.is_dir()] == []
+    monkeypatch.setattr(scoring, "score", real)
+    resumed = next(run([parse(str(world / "base"))], asked))
+    assert resumed.manifest.engine.answered_from_journal > 0
+    for task in whole.manifest.tasks:
+        assert resumed.samples(task).equals(whole.samples(task))
+
+
+def test_a_limit_takes_the_first_documents_and_changes_no_prompt(world: Path, tmp_path: Path) -> None:
+    reference = [parse(str(world / "base"))]
+    whole = next(run(reference, options(world, tmp_path, "gsm8k"))).samples("gsm8k")
+    few = next(run(reference, options(world, tmp_path, "gsm8k", limit=3))).samples("gsm8k")
+    assert few["prompt_hash"].tolist() == whole["prompt_hash"].tolist()[: len(few)]
+    assert few["doc_id"].max() == 2
+
+
+def test_prompts_cut_to_the_context_are_told_of(world: Path, tmp_path: Path) -> None:
+    reference = parse(f"{world / 'base'},max_length=64")
+    report = next(run([reference], options(world, tmp_path, "ceval_law")))
+    assert any("cut on the left" in note for note in report.manifest.notes)
+
+
+def test_a_chat_template_is_applied_and_recorded(world: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(world / "base")
+    words.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    words.save_pretrained(tmp_path / "words")
+    reference = parse(f"{world / 'base'},tokenizer={tmp_path / 'words'}")
+    asked = options(world, tmp_path, "ceval_law", apply_chat_template=True, system_instruction="答题。")
+    report = next(run([reference], asked))
+    prompt = report.samples("ceval_law")["prompt"][0]
+    assert prompt.startswith("<system>答题。")
+    assert prompt.count("<user>") == 6  # five shots are turns of their own
+    assert prompt.endswith("<assistant>")
+    assert report.manifest.protocol.chat_template
+    assert report.manifest.protocol.fewshot_as_multiturn
+
+
+def test_a_zeroed_adapter_stops_the_run_unless_it_is_wanted(world: Path, tmp_path: Path) -> None:
+    zero = tiny.lora(tmp_path / "zero", world / "base", zero=True)
+    asked = options(world, tmp_path, "ceval_law")
+    with pytest.raises(HarnessError, match="changes no logit"):
+        list(run([parse(str(zero))], asked))
+    report = next(run([parse(str(zero))], replace(asked, allow_inactive_adapter=True)))
+    assert report.manifest.checkpoint.adapter_effect == 0
+    assert any("changes nothing" in note for note in report.manifest.notes)
+
+
+def test_a_mistake_in_the_second_checkpoint_is_told_before_the_first_is_read(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no folder"):
+        list(run([parse(str(world / "base")), parse("./nowhere")], options(world, tmp_path, "ceval_law")))
+    assert not (tmp_path / JOURNAL).exists()
