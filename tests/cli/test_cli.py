@@ -1,0 +1,214 @@
+"""The command line as a person meets it: what it says when something is wrong, and when nothing is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import invented
+import pytest
+import tiny
+
+from harness.cli import main
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    invented.mirror(folder / "data")
+    base = tiny.llama(folder / "base", context=2048)
+    tiny.lora(folder / "lora", base, named="../base")
+    (folder / "empty").mkdir()
+    (folder / "mirror" / "openai" / "gsm8k").mkdir(parents=True)
+    return folder
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", *arguments]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("run --model {w}/nowhere --tasks ceval_law", "there is no folder"),
+        ("run --model nobody/nothing --tasks ceval_law", "hf download nobody/nothing"),
+        ("run --model {w}/empty --tasks ceval_law", "has no weights"),
+        ("run --model {w}/base,adaptor=x --tasks ceval_law", "did you mean 'adapter'"),
+        ("run --model {w}/base,name= --tasks ceval_law", "no value"),
+        ("run --model {w}/base,adapter={w}/base --tasks ceval_law", "name the folder of a PEFT adapter"),
+        ("run --model {w}/base --tasks ceval_lwa", "did you mean 'ceval_law'"),
+        ("run --model {w}/base --tasks zzz*", "no task"),
+        ("run --model {w}/base --tasks ,", "no task to evaluate on"),
+        ("run --model {w}/base --tasks ceval_law --data {w}/nowhere", "data folder"),
+        ("run --model {w}/base --tasks gsm8k --data {w}/mirror", "holds no data"),
+        ("run --model {w}/base --tasks gsm8k --data {w}/empty", "hf download --repo-type dataset openai/gsm8k"),
+        ("run --model {w}/base --tasks ceval_law --dtype int3", "dtype is one of"),
+        ("run --model {w}/base --tasks ceval_law --device abacus", "device 'abacus'"),
+        ("run --model {w}/base --tasks ceval_law --data {w}/data --apply-chat-template", "no chat template"),
+        ("run --model {w}/base --tasks ceval_law --include-path {w}/nowhere", "not a folder"),
+        ("run --model {w}/base,max_length=100 --tasks gsm8k --data {w}/data", "256 new tokens"),
+        ("run --model {w}/base --tasks ceval_law --data {w}/data -o {w}/base/config.json", "config.json"),
+        ("show {w}/nowhere", "does not exist"),
+        ("show {w}/base", "not a report"),
+        ("leaderboard {w}/base", "not a report"),
+        ("tasks nonsense", "no task 'nonsense'"),
+        ("inspect {w}/base/config.json", "is a file"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: str,
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.format(w=world).split()) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if "not sharded" not in line]
+    assert line.startswith("error: ")
+    assert says in line
+
+
+@pytest.mark.parametrize("arguments", ["run --tasks ceval", "run --model x --tasks y --limit 0", "walk", "show"])
+def test_wrong_usage_is_explained_and_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: str) -> None:
+    assert main(arguments.split()) == 2
+    assert "Usage:" in capsys.readouterr().err
+
+
+def test_help_imports_neither_torch_nor_lm_eval() -> None:
+    script = (
+        "import sys; from harness.cli import main; code = main(['--help']);"
+        "heavy = {'torch', 'lm_eval', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules);"
+        "sys.exit(code or len(heavy))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, capture_output=True).returncode == 0
+
+
+def test_a_run_in_a_pipe_prints_its_table_and_nothing_else(world: Path, tmp_path: Path) -> None:
+    asked = ["run", "--model", f"{world}/lora", "--tasks", "ceval_law,gsm8k", "--limit", "2", "-o", str(tmp_path)]
+    done = subprocess.run(
+        command(*asked, "--data", str(world / "data")), capture_output=True, text=True, check=True, timeout=200
+    )
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert re.search(r"ceval_law\W+acc\W+\d+\.\d %\W+\d+\.\d – \d+\.\d", done.stdout)
+    (folder,) = re.findall(r"^report: (.+)$", done.stdout, re.M)
+    manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    assert manifest["checkpoint"]["kind"] == "lora"
+    assert set(manifest["engine"]) >= {"scoring_seconds", "generation_seconds", "tokens_fed", "peak_memory_bytes"}
+
+
+def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp_path: Path) -> None:
+    asked = [
+        "run",
+        "--model",
+        f"{world}/base",
+        "--tasks",
+        "gsm8k,ceval",
+        "-o",
+        str(tmp_path),
+        "--data",
+        f"{world}/data",
+    ]
+    process = subprocess.Popen(
+        command(*asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    _wait_for(lambda: _answers(tmp_path / "journal.sqlite") >= 6)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "interrupted. Complete reports: none" in err
+    assert "journal.sqlite: the same command goes on" in err
+    assert "Traceback" not in err
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert main(asked) == 0
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert json.loads((folder / "manifest.json").read_text())["engine"]["answered_from_journal"] >= 6
+
+
+def test_a_dry_run_counts_what_the_run_then_does(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,gsm8k", "-o", str(tmp_path / "runs")]
+    asked += ["--data", f"{world}/data", "--limit", "2"]
+    assert main([*asked, "--dry-run"]) == 0
+    forecast = capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+    assert main(asked) == 0
+    (folder,) = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
+    engine = json.loads((folder / "manifest.json").read_text())["engine"]
+    (total,) = re.findall(r"│ all\s+│\s*([\d,]+) │\s*([\d,]+) │", forecast)
+    assert [int(text.replace(",", "")) for text in total] == [engine["requests"], engine["tokens_fed"]]
+    assert "expected: at most about" in forecast
+
+
+def test_show_reads_reports_and_samples(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,ceval_logic", "-o", str(tmp_path)]
+    assert main([*asked, "--data", f"{world}/data"]) == 0
+    capsys.readouterr()
+    assert main(["show", str(tmp_path), "--samples", "all", "--task", "ceval_law", "--limit", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "document 0" in out
+    assert "答案：" in out
+    assert "1 more: --limit shows them" in out
+    counts = {}
+    for which in ("right", "wrong"):
+        assert main(["show", str(tmp_path), "--samples", which, "--task", "ceval_law"]) == 0
+        counts[which] = int(re.findall(rf"(\d+) of 2 samples are {which}", capsys.readouterr().out)[0])
+    assert sum(counts.values()) == 2
+
+
+def test_tasks_lists_what_there_is_and_whether_its_data_are_at_hand(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tasks", "--data", f"{world}/data"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {cells[0]: cells for line in lines if (cells := [cell.strip() for cell in line.split("│")[1:-1]])}
+    assert rows["ceval"][1:4] == ["52", "ceval/ceval-exam", "yes"]
+    assert rows["gsm8k"][3] == "yes"
+    assert "hf download --repo-type dataset cais/mmlu" in rows["mmlu"][3]
+
+
+def test_a_task_is_described_with_its_prompt(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "ceval", "--data", f"{world}/data"]) == 0
+    out = capsys.readouterr().out
+    assert "CC BY-NC-SA 4.0" in out
+    assert "以下是中国关于计算机网络考试的单项选择题，请选出其中的正确答案。" in out
+    assert "'A'  'B'  'C'  'D'" in out
+
+
+def test_inspect_finds_the_base_and_proves_the_adapter(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", f"{world}/lora", "--load"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"kind\s+│ lora", out)
+    assert str(world / "base") in out
+    assert "logits of a probe by up to" in out
+
+
+def _wait_for(happened: object, seconds: float = 100) -> None:
+    assert callable(happened)
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def _answers(journal: Path) -> int:
+    import sqlite3
+
+    if not journal.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT count(*) FROM answers").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
