@@ -4,3 +4,5 @@ from __future__ import annotations
 
 FP32_LOGLIKELIHOOD = 1e-4
 """Absolute difference of a request's log-likelihood, any batch and order, against batch size 1."""
+BF16_LOGLIKELIHOOD = 2e-2
+"""Relative difference in bf16 and fp16, the same request in any batch."""

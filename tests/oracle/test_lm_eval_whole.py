@@ -41,7 +41,7 @@ def report() -> Iterator[dict[str, list[str]]]:
 def test_every_request_is_answered_as_lm_eval_answers_it(
     checkpoints: dict[str, Path], data: Path, report: dict[str, list[str]], kind: str, task: str
 ) -> None:
-    instances = peer.requests(Catalogue().load([task], data), DOCUMENTS)
+    instances = peer.requests(Catalogue().load([task], data, num_fewshot=5), DOCUMENTS)
     found = peer.compare(peer.ours(checkpoints[kind]), peer.theirs(checkpoints[kind]), instances)
     row = (task, kind, str(DOCUMENTS), f"{found.requests:,}", f"{found.largest:.1e}", str(found.decisions))
     report[ANSWERS].append(f"| {' | '.join(row)} |")
