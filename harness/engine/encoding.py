@@ -34,9 +34,12 @@ class Encoder:
     def encode(self, texts: Iterable[str], *, special: bool = True) -> dict[str, list[int]]:
         """Return the ids of every distinct text; `special` lets the tokenizer add its own BOS (or EOS)."""
         distinct = dict.fromkeys(texts)
-        marked = [text for text in distinct if not special or (self._prefix and text.startswith(self._prefix))]
-        plain = [text for text in distinct if text not in set(marked)] if special else []
-        return self._batch(marked, special=False) | self._batch(plain, special=True)
+        bare: list[str] = []
+        marked: list[str] = []
+        for text in distinct:
+            has_its_own = not special or bool(self._prefix and text.startswith(self._prefix))
+            (bare if has_its_own else marked).append(text)
+        return self._batch(bare, special=False) | self._batch(marked, special=True)
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
         """Return the ids of (context, continuation) texts, in order.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
@@ -218,12 +219,21 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             if all(keys[i] in held for i in indices):
                 self.work.answered_from_journal += len(indices)
             else:
-                new = {keys[i]: found for i, found in answer(batch)}
+                new = {keys[i]: found for i, found in self._in_memory(answer, batch)}
                 held.update(new)
                 if self.journal:
                     self.journal.put(new)
             self.advance(len(indices))
         return [held[key] for key in keys]
+
+    def _in_memory(self, answer: Callable[[Any], Iterator[tuple[int, Any]]], batch: Any) -> list[tuple[int, Any]]:
+        try:
+            return list(answer(batch))
+        except torch.OutOfMemoryError as error:
+            raise HarnessError(
+                f"{self.checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same "
+                "command goes on from the answers it has"
+            ) from error
 
     def _key(self, *question: Any) -> bytes:
         return Journal.key(self.checkpoint.fingerprint, self.max_length, *question)
