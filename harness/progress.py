@@ -1,4 +1,4 @@
-"""Progress for people: one bar with an ETA on a terminal, silence anywhere else."""
+"""Progress for people: a bar with an ETA or a spinner on a terminal, silence anywhere else."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ class Bar(NamedTuple):
 
 
 SILENT = Bar(lambda _: None, lambda _: None)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show `text` and a spinner on standard error while the block runs: for waits that nobody can count."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
 
 
 @contextmanager

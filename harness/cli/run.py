@@ -37,8 +37,11 @@ def run(
     Keys of a checkpoint: adapter, dtype, device, revision, tokenizer, max_length, trust_remote_code,
     allow_unexpected_keys, name.
     """
+    from harness import progress
     from harness.checkpoints.reference import check_dtype, parse
-    from harness.runs.run import Options
+
+    with progress.status("loading libraries"):
+        from harness.runs.run import Options
 
     options = Options(
         tasks=tuple(name.strip() for names in tasks for name in names.split(",") if name.strip()),

@@ -52,8 +52,9 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
 
     Raises HarnessError as `run` would for whatever shows without weights.
     """
-    located = prepare(references, options)
-    tasks = load_tasks(Catalogue(options.include), options)
+    with progress.status("reading the tasks' data"):
+        located = prepare(references, options)
+        tasks = load_tasks(Catalogue(options.include), options)
     forecasts = []
     for one in located:
         lm = HarnessLM(_without_weights(one))

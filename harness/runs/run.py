@@ -67,15 +67,18 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
     point, the reports yielded stay, and the journal in `options.output` keeps the answers of the one in progress.
     Raises HarnessError on whatever the user can mend.
     """
-    located = prepare(references, options)
+    with progress.status("looking at checkpoints and tasks"):
+        located = prepare(references, options)
     journal = Journal(options.output / JOURNAL)
     catalogue, tasks = Catalogue(options.include), None
     try:
         for one in located:
             environment.reset_peak_memory(one.device)
-            checkpoint = loading.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
-            _require_chat_template(checkpoint, options)
-            tasks = tasks or load_tasks(catalogue, options)
+            with progress.status(f"loading {one.name}"):
+                checkpoint = loading.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
+                _require_chat_template(checkpoint, options)
+            with progress.status("reading the tasks' data"):
+                tasks = tasks or load_tasks(catalogue, options)
             yield _evaluate(checkpoint, tasks, journal, options)
             del checkpoint
             gc.collect()
