@@ -36,15 +36,12 @@ class DataSource(NamedTuple):
     config: str | None
     folder: Path | None
     """The mirror's copy, if there is one."""
+    fetch: str
+    """The command that fetches the data set into the mirror; a task's `metadata.fetch` names another."""
 
     def __str__(self) -> str:
         """Return `org/name`, or `org/name:config`."""
         return f"{self.dataset}:{self.config}" if self.config else self.dataset
-
-    @property
-    def fetch(self) -> str:
-        """The command that fetches the data set into a mirror."""
-        return f"hf download --repo-type dataset {self.dataset} --local-dir DIR/{self.dataset}"
 
 
 class Metric(NamedTuple):
@@ -249,13 +246,15 @@ def _leaves(name: str, index: dict[str, Any]) -> Iterator[str]:
 
 def _source(config: dict[str, Any], data: Path | None) -> DataSource:
     dataset, name = str(config.get("dataset_path") or ""), config.get("dataset_name")
+    metadata = config.get("metadata")
+    stated = metadata.get("fetch") if isinstance(metadata, dict) else None
+    fetch = stated or f"hf download --repo-type dataset {dataset} --local-dir {data or 'DIR'}/{dataset}"
     folder = data / dataset if data is not None and dataset and not dataset.startswith(("/", ".")) else None
     if folder is None or not folder.is_dir():
-        return DataSource(dataset, name, None)
+        return DataSource(dataset, name, None, fetch)
     if not any(file.endswith(_DATA_FILES) for _, _, files in os.walk(folder) for file in files):
-        source = DataSource(dataset, name, None)
-        raise HarnessError(f"{folder} holds no data: remove it, or fill it with {source.fetch}")
-    return DataSource(dataset, name, folder)
+        raise HarnessError(f"{folder} holds no data: remove it, or fill it with '{fetch}'")
+    return DataSource(dataset, name, folder, fetch)
 
 
 class _Builder:
@@ -308,8 +307,8 @@ class _Builder:
         unreachable = isinstance(error, ConnectionError) or type(error).__name__ in ("OfflineModeIsEnabled",)
         if unreachable or type(error).__name__ in ("DatasetNotFoundError", "LocalEntryNotFoundError"):
             return HarnessError(
-                f"task {entry.name}: {before}data set '{source}' cannot be fetched from the hub; where there is a "
-                f"network, run '{source.fetch}', then pass --data DIR"
+                f"task {entry.name}: {before}data set '{source}' is not at hand and the hub cannot be reached; where "
+                f"there is a network, run '{source.fetch}', then pass that folder DIR as --data"
             )
         where = source.folder or "the hub"
         if isinstance(error, KeyError):

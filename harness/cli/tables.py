@@ -71,7 +71,7 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
             out.print(f"[bold]document {sample['doc_id']}[/]", highlight=False)
             if hidden > 0:
                 out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
-            out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False)
+            out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False, soft_wrap=True)
             out.print(f"[bold]expected[/] {escape(str(sample['target']))}", highlight=False)
             out.print(
                 f"[bold]answered[/] {escape(str(sample['prediction']))}   "
@@ -96,7 +96,8 @@ def show_forecast(forecast: Forecast) -> None:
     out.print(f"[bold]{escape(forecast.checkpoint)}[/]  {forecast.parameters:,} parameters", highlight=False)
     out.print(table)
     most = "at most " if total.generated_at_most else ""
-    out.print(f"expected: {most}about {duration(forecast.seconds)}, about {size(forecast.memory_bytes)} of memory")
+    memory = f"about {size(forecast.memory_bytes)} of memory for the model and a batch"
+    out.print(f"expected: {most}about {duration(forecast.seconds)}, {memory}")
 
 
 def show_summaries(summaries: Sequence[Summary]) -> None:
@@ -118,7 +119,7 @@ def show_description(description: Description) -> None:
     show_facts(description.name, description.facts)
     out = console()
     out.rule("the first document's prompt")
-    out.print(description.prompt, markup=False, highlight=False)
+    out.print(description.prompt, markup=False, highlight=False, soft_wrap=True)
     out.rule("generated until" if description.generates else "scored after it")
     out.print("  ".join(map(repr, description.asked)), markup=False, highlight=False)
 
