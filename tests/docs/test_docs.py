@@ -5,7 +5,8 @@ Blocks of a page are taken in order, in a folder of its own where `harness demo`
 shown under a command is compared loosely, since scores and times differ: table headings, row names and error sentences
 must be there, and a help text must be equal. `sh` blocks, which need real models and data, are only parsed.
 
-`python tests/docs/test_docs.py` writes the help texts into the pages anew.
+    python tests/docs/test_docs.py            writes all help texts into the pages anew
+    python tests/docs/test_docs.py FOLDER     and everything else shown, as it comes out in the empty FOLDER
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +26,7 @@ import pytest
 import typer
 
 import harness.cli
+from harness.cli import tables
 from harness.cli.app import app
 from harness.tasks import FEATURED
 
@@ -31,25 +34,25 @@ ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh.md")
 PAGES = (*READMES, *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
 VERBS = typer.main.get_command(app).commands
-PLAIN = {"COLUMNS": "80", "TERM": "dumb"}
-STEPS = 40
+STEPS = 5
+DEMO = ("make demo", "harness demo")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-HELP = re.compile(r"^\$ (harness [a-z ]*--help)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 class Block(NamedTuple):
-    """A fenced block of a page."""
+    """A fenced block, and where in its page its text begins."""
 
-    line: int
+    at: int
     language: str
     text: str
 
 
 class Shown(NamedTuple):
-    """A command in a `console` block and what is printed under it."""
+    """A command in a `console` block, what is printed under it, and where in the page that begins."""
 
+    at: int
     command: str
     output: str
 
@@ -63,43 +66,32 @@ class Done(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Done]]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """A folder that `harness demo` made in fewer steps, and what it said."""
     world = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
         patch.setenv("HARNESS_CACHE", str(world / "cache"))
-        yield world / "demo", call(f"harness demo --output demo --steps {STEPS}")
+        said = call(f"harness demo --output demo --steps {STEPS}")
+    assert said.code == 0, said.errors
+    return world / "demo", said
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_shows(page, demo, tmp_path, monkeypatch):
     made, said = demo
-    assert said.code == 0, said.errors
-    found = blocks(page)
-    if any(block.language in ("console", "python") for block in found):
-        shutil.copytree(made, tmp_path / "demo")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in found:
-        where = f"{page}:{block.line}"
-        if block.language == "yaml" and block.text.startswith("# "):
-            file = Path(block.text.partition("\n")[0].removeprefix("# "))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.text, encoding="utf-8")
-        elif block.language == "python":
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block.text, where, "exec"), names)
-        elif block.language == "console":
-            for shown in commands(block):
-                compare(where, shown, said if is_demo(shown.command) else call(shown.command))
+    if any(block.language in ("console", "python") for block in blocks(page)):
+        shutil.copytree(made, "demo")
+    for shown, done in act(page, said):
+        compare(page, shown, done)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_on_real_models_are_spelled_right(page):
     for block in blocks(page):
         if block.language == "sh":
-            for command in joined(block.text):
+            for command in typed(block):
                 words = [word for word in shlex.split(command, comments=True) if not re.match("[A-Z_]+=", word)]
                 if words[:1] == ["harness"]:
                     VERBS[words[1]].make_context(words[1], words[2:])
@@ -107,7 +99,7 @@ def test_commands_on_real_models_are_spelled_right(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_is_named_exists(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = read(page)
     prose = FENCE.sub("", text)
     for link in LINK.findall(prose):
         if not link.startswith(("http:", "https:", "mailto:")):
@@ -116,6 +108,8 @@ def test_what_is_named_exists(page):
     for code in CODE.findall(prose):
         if re.fullmatch(r"(harness|tasks|tests|leaderboard|docs)/[\w./]+", code):
             assert (ROOT / code).exists(), f"{page} names {code}"
+        elif code.endswith(".py") and "/" not in code and code != "utils.py":
+            assert list((ROOT / "harness").rglob(code)), f"{page} names {code}"
         if verb := re.match(r"harness ([a-z]+)", code):
             assert verb[1] in VERBS, f"{page} names the verb {verb[1]}"
             known = {name for option in VERBS[verb[1]].params for name in option.opts}
@@ -126,7 +120,7 @@ def test_what_is_named_exists(page):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_page_with_its_help(verb):
-    text = (ROOT / "docs" / f"{verb}.md").read_text(encoding="utf-8")
+    text = read(f"docs/{verb}.md")
     assert f"$ harness {verb} --help\n" in text
 
 
@@ -139,7 +133,7 @@ def test_both_readmes_give_the_same_commands():
 
 @pytest.mark.parametrize("page", READMES)
 def test_readmes_list_the_tasks_that_are_featured(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = read(page)
     assert {name for name in ("ceval", *FEATURED) if f"`{name}`" not in text} == set()
 
 
@@ -147,7 +141,7 @@ def test_readmes_list_the_tasks_that_are_featured(page):
 def test_every_key_of_a_checkpoint_reference_is_explained(page):
     from harness.checkpoints.reference import KEYS
 
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = read(page)
     assert {key for key in KEYS if f"`{key}" not in text} == set()
 
 
@@ -163,7 +157,7 @@ def test_every_field_of_a_report_is_explained():
         report.Score,
     )
     fields = {name for model in models for name in model.model_fields} | set(report.SAMPLE_COLUMNS.names)
-    text = (ROOT / "docs/reports.md").read_text(encoding="utf-8")
+    text = read("docs/reports.md")
     rows = {name for line in text.splitlines() if line.startswith("| `") for name in CODE.findall(line.split("|")[1])}
     assert rows == fields
 
@@ -171,83 +165,131 @@ def test_every_field_of_a_report_is_explained():
 # --- reading pages, running commands ----------------------------------------------------------------------------------
 
 
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
 def blocks(page: str) -> list[Block]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return [Block(text[: m.start()].count("\n") + 1, m[1], m[2]) for m in FENCE.finditer(text)]
-
-
-def joined(text: str) -> list[str]:
-    """Return the lines of `text`, those that end on a backslash joined with the next."""
-    return text.replace("\\\n", " ").splitlines()
-
-
-def typed(block: Block) -> list[str]:
-    """Return the commands a reader would type."""
-    if block.language == "console":
-        return [shown.command for shown in commands(block)]
-    return [line for line in joined(block.text) if line.strip()] if block.language == "sh" else []
+    return [Block(found.start(2), found[1], found[2]) for found in FENCE.finditer(read(page))]
 
 
 def commands(block: Block) -> list[Shown]:
-    parts = re.split(r"^\$ (.*)\n", block.text.replace("\\\n", " "), flags=re.MULTILINE)
-    assert not parts[0].strip(), f"a console block begins with a command, not with {parts[0]!r}"
-    return [Shown(*pair) for pair in zip(parts[1::2], parts[2::2], strict=True)]
+    """Return the commands of a `console` block. The demo names commands in its output; those are not to be typed."""
+    lines = list(re.finditer(r"^\$ (.*)\n", block.text, re.MULTILINE))
+    assert block.text.startswith("$ "), f"a console block begins with a command, not with {block.text!r}"
+    if lines[0][1] in DEMO:
+        del lines[1:]
+    ends = [*(line.start() for line in lines[1:]), len(block.text)]
+    return [
+        Shown(block.at + line.end(), line[1], block.text[line.end() : end])
+        for line, end in zip(lines, ends, strict=True)
+    ]
 
 
-def is_demo(command: str) -> bool:
-    return command in ("make demo", "harness demo", "harness demo --output demo")
+def typed(block: Block) -> list[str]:
+    """Return the commands that a reader of `block` would type."""
+    if block.language == "console":
+        return [shown.command for shown in commands(block)]
+    lines = block.text.replace("\\\n", "").splitlines()
+    return [line for line in lines if line.strip()] if block.language == "sh" else []
+
+
+def act(page: str, said: Done) -> Iterator[tuple[Shown, Done]]:
+    """Do what the blocks of `page` do, in the working directory; `said` is what the demo said."""
+    names: dict[str, object] = {}
+    for block in blocks(page):
+        if block.language == "yaml" and block.text.startswith("# "):
+            file = Path(block.text.partition("\n")[0].removeprefix("# "))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(block.text, page, "exec"), names)
+        elif block.language == "console":
+            for shown in commands(block):
+                yield shown, said if shown.command in DEMO else call(shown.command)
 
 
 def call(command: str) -> Done:
-    program, *arguments = shlex.split(command, comments=True)
+    """Run `command` as a shell would in a terminal of 100 columns; help texts are made for 80."""
+    program, *words = shlex.split(command, comments=True)
     assert program == "harness", f"cannot run {command!r} here"
+    arguments = [name for word in words for name in found(word)]
     output, errors = io.StringIO(), io.StringIO()
-    before = {name: os.environ.get(name) for name in PLAIN}
-    os.environ.update(PLAIN)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "PIPE_WIDTH", 100)
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("TERM", "dumb")
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = harness.cli.main(arguments)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def compare(where: str, shown: Shown, done: Done) -> None:
-    if shown.command.endswith("--help"):
+def found(word: str) -> list[str]:
+    """Return the paths that match `word` if it is a pattern that any matches; else itself."""
+    return (sorted(map(str, Path().glob(word))) if "*" in word else []) or [word]
+
+
+def compare(page: str, shown: Shown, done: Done) -> None:
+    where = f"{page}: {shown.command}"
+    assert shown.output.strip(), f"{where} shows nothing; run python tests/docs/test_docs.py FOLDER"
+    if is_help(shown):
         assert tidy(shown.output) == tidy(done.output), f"{where} is old; run python tests/docs/test_docs.py"
         return
     wrong = [line for line in shown.output.splitlines() if line.startswith("error: ")]
-    assert done.code == (2 if wrong else 0), f"{where}: {shown.command}\n{done.output}\n{done.errors}"
+    assert done.code == (2 if wrong else 0), f"{where}\n{done.output}\n{done.errors}"
     for line in wrong:
-        assert line in done.errors, f"{where}: {shown.command}\n{done.errors}"
+        assert line in done.errors, f"{where}\n{done.errors}"
     gone = labels(shown.output) - labels(done.output)
-    assert not gone, f"{where}: {shown.command} no longer shows {gone} but\n{done.output}"
+    assert not gone, f"{where} no longer shows {gone} but\n{done.output}"
+
+
+def is_help(shown: Shown) -> bool:
+    return shown.command.endswith("--help")
 
 
 def labels(output: str) -> set[str]:
     """Return what stays the same whatever the scores are: the headings of tables and the names of their rows."""
-    found = set()
+    names = set()
     for line in output.splitlines():
         cells = [cell.strip() for cell in re.split("[┃│]", line)[1:-1]]
-        found.update(cells if "┃" in line else cells[:1])
-    return found
+        names.update(cells if "┃" in line else cells[:1])
+    return names
 
 
 def tidy(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
+def write(page: str, outputs: list[tuple[Shown, str]]) -> None:
+    """Put new outputs under the commands of `page`."""
+    text = read(page)
+    for shown, output in reversed(outputs):
+        text = text[: shown.at] + tidy(output) + "\n" + text[shown.at + len(shown.output) :]
+    (ROOT / page).write_text(text, encoding="utf-8")
+
+
 def write_help() -> None:
-    """Replace the help texts in all pages by what the program prints."""
     for page in PAGES:
-        file = ROOT / page
-        text = file.read_text(encoding="utf-8")
-        new = HELP.sub(lambda m: f"$ {m[1]}\n{tidy(call(m[1]).output)}\n```", text)
-        if new != text:
-            file.write_text(new, encoding="utf-8")
-            print(f"wrote {page}")
+        shown = [one for block in blocks(page) if block.language == "console" for one in commands(block)]
+        write(page, [(one, call(one.command).output) for one in shown if is_help(one)])
+
+
+def write_all(folder: Path) -> None:
+    fresh, used = folder / "fresh", folder / "try"
+    fresh.mkdir()
+    os.chdir(fresh)
+    said = call("harness demo")
+    for page in PAGES:
+        os.chdir(folder)
+        shutil.rmtree(used, ignore_errors=True)
+        shutil.copytree(fresh, used)
+        os.chdir(used)
+        write(page, [(shown, done.output + done.errors) for shown, done in act(page, said)])
 
 
 if __name__ == "__main__":
-    write_help()
+    if len(sys.argv) > 1:
+        write_all(Path(sys.argv[1]).resolve())
+    else:
+        write_help()
