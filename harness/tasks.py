@@ -304,10 +304,9 @@ class _Builder:
         if isinstance(error, HarnessError):
             return error
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        unreachable = isinstance(error, ConnectionError) or type(error).__name__ in ("OfflineModeIsEnabled",)
-        if unreachable or type(error).__name__ in ("DatasetNotFoundError", "LocalEntryNotFoundError"):
+        if source.folder is None and isinstance(error, ConnectionError | FileNotFoundError):
             return HarnessError(
-                f"task {entry.name}: {before}data set '{source}' is not at hand and the hub cannot be reached; where "
+                f"task {entry.name}: {before}data set '{source}' is not at hand, and the hub does not give it; where "
                 f"there is a network, run '{source.fetch}', then pass that folder DIR as --data"
             )
         where = source.folder or "the hub"

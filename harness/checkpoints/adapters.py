@@ -17,7 +17,7 @@ import torch
 from harness.checkpoints import files
 from harness.errors import HarnessError
 
-PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "CARTRIDGE")
+PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE")
 
 
 def method(folder: Path) -> str:
@@ -27,7 +27,7 @@ def method(folder: Path) -> str:
     """
     name = str(files.read_json(folder / files.ADAPTER_CONFIG).get("peft_type") or "")
     if not name:
-        raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: it is not a PEFT adapter")
+        raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: fetch or save the adapter again")
     if name in PROMPT_LEARNING:
         raise HarnessError(f"{folder} is a {name} adapter: prompt learning is not supported yet, LoRA and its kin are")
     return name
@@ -41,10 +41,10 @@ def base_of(folder: Path) -> tuple[str, str | None]:
     """
     config = files.read_json(folder / files.ADAPTER_CONFIG)
     base = config.get("base_model_name_or_path")
-    if not base:
+    if not base or not isinstance(base, str):
         raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
-    beside = folder / str(base)
-    return (str(beside.resolve()) if beside.is_dir() else str(base)), config.get("revision")
+    beside = folder / base
+    return (str(beside.resolve()) if beside.is_dir() else base), config.get("revision")
 
 
 def attach(base: torch.nn.Module, folder: Path) -> Any:
@@ -55,22 +55,30 @@ def attach(base: torch.nn.Module, folder: Path) -> Any:
     import peft
 
     weights = _read(files.adapter_weights(folder))
+    _widen(base, weights, folder)
     wrong_base = f"adapter {folder} does not fit this base"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PEFT warns about is checked, and raised, below
         try:
             config = peft.PeftConfig.from_pretrained(str(folder))
+        except Exception as error:  # an unknown method is a KeyError, an unsuitable value whatever its class raises
+            message = f"{folder / files.ADAPTER_CONFIG} cannot be used ({files.reason(error)})"
+            raise HarnessError(f"{message}: save the adapter again, or update peft if its method is new") from error
+        try:
             config.inference_mode = True
             model = peft.PeftModelForCausalLM(base, config)
             outcome = peft.set_peft_model_state_dict(model, weights)
         except (ValueError, TypeError, KeyError) as error:
-            raise HarnessError(f"{wrong_base}: {_first_line(error)}; name the base it was trained on") from error
+            raise HarnessError(f"{wrong_base}: {files.reason(error)}; name the base it was trained on") from error
         except RuntimeError as error:  # sizes differ; the first line only says "Error(s) in loading"
-            detail = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), str(error))
+            sizes = [line.strip().rstrip(".") for line in str(error).splitlines() if "size mismatch" in line]
+            detail = sizes[0] if sizes else files.reason(error)
             raise HarnessError(f"{wrong_base}: {detail}; name the base it was trained on") from error
         expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     _require_all(wrong_base, "lacks keys", sorted(set(expected) - set(weights)))
-    _require_all(wrong_base, "has keys without a place", sorted(outcome.unexpected_keys))
+    # PEFT saves resized embeddings that it also trains under two names, and reads one.
+    twice = {key for key in weights if ".modules_to_save" in key and key.replace(".modules_to_save", "") in weights}
+    _require_all(wrong_base, "has keys without a place", sorted(set(outcome.unexpected_keys) - twice))
     model.eval()
     return model
 
@@ -85,6 +93,14 @@ def effect(model: Any, probe: torch.Tensor) -> float:
         with model.disable_adapter():
             plain = model(input_ids=probe).logits.float()
     return float((adapted - plain).abs().max())
+
+
+def own_tokens(model: Any) -> list[int]:
+    """Return the ids of the tokens that the adapter trained by themselves: a probe without them would not show it."""
+    config = model.active_peft_config
+    given = [getattr(config, name, None) or [] for name in ("token_indices", "trainable_token_indices")]
+    lists = [ids for one in given for ids in (one.values() if isinstance(one, dict) else [one])]
+    return sorted({int(i) for ids in lists for i in ids})
 
 
 def parameter_count(model: Any) -> int:
@@ -102,16 +118,40 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return dict(load_file(file))
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
+        weights = dict(torch.load(file, map_location="cpu", weights_only=True))
+        if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()):
+            raise ValueError("it holds something else than tensors by name")
+        return weights
     except Exception as error:  # safetensors, pickle and zip each raise their own
-        raise HarnessError(f"{file} cannot be read ({_first_line(error)}): fetch or save the adapter again") from error
+        raise HarnessError(f"{file} cannot be read ({files.reason(error)}): fetch or save the adapter again") from error
+
+
+def _widen(base: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """Give `base` as many embedding rows as the adapter's file brings, for pieces that training added.
+
+    The rows come with the adapter; those of the base are zeros, so that what it answers without the adapter is fixed.
+    """
+    names = {id(module): name for name, module in base.named_modules()}
+    both = [module for module in (base.get_input_embeddings(), base.get_output_embeddings()) if module is not None]
+    # Wrapped by PEFT, a module's own weight is `X.base_layer.weight`, `X.original_module.weight`, …
+    prefixes = [f"base_model.model.{names.get(id(module))}." for module in both]
+    rows = [{len(w) for key, w in weights.items() if key.startswith(p) and key.endswith(".weight")} for p in prefixes]
+    before, after = len(both[0].weight), max(set().union(*rows), default=0)
+    if after <= before:
+        return
+    if not all(rows) and not getattr(base.config, "tie_word_embeddings", False):
+        raise HarnessError(
+            f"adapter {folder} adds rows to one embedding of the base and not to the other: save it again with "
+            "save_embedding_layers=True"
+        )
+    base.resize_token_embeddings(after, mean_resizing=False)
+    with torch.no_grad():
+        for module in (base.get_input_embeddings(), base.get_output_embeddings()):
+            if module is not None:
+                module.weight[before:] = 0
 
 
 def _require_all(what: str, complaint: str, keys: list[str]) -> None:
     if keys:
         more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
         raise HarnessError(f"{what}: it {complaint} ({', '.join(keys[:2])}{more}); name the base it was trained on")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

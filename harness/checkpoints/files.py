@@ -12,7 +12,8 @@ import re
 import sqlite3
 import struct
 import zipfile
-from contextlib import closing
+from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,17 @@ TOKENIZER = (
     "ice_text.model",
     "chat_template.jinja",
 )
-_TOKENIZER_ITSELF = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "ice_text.model")
+_TOKENIZER_ITSELF = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "ice_text.model",
+)
+_LFS_POINTER = b"version https://git-lfs"
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -46,10 +57,14 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
     `code` fetches the Python files too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`, `HF_HUB_OFFLINE`
     and its cache apply. Raises HarnessError where there is neither a folder nor such a model.
     """
-    local = Path(path).expanduser()
-    if local.is_dir():
+    try:
+        local = Path(path).expanduser()
+        is_there, is_folder = local.exists(), local.is_dir()
+    except (OSError, RuntimeError) as error:  # too long for a file system, or no such user
+        raise HarnessError(f"there is no folder {path} ({reason(error)}): check the path") from error
+    if is_folder:
         return local
-    if local.exists():
+    if is_there:
         raise HarnessError(f"{path} is a file: give the folder that holds it")
     if not _HUB_NAME.fullmatch(path) or path.startswith("."):
         raise HarnessError(f"there is no folder {path}: check the path")
@@ -57,30 +72,48 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
 
 
 def _fetch(name: str, revision: str | None, code: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub import errors, snapshot_download
 
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"] + (["*.py"] if code else [])
+    wanted = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja"] + (["*.py"] if code else [])
+    # Folders hold other formats and a training's checkpoints, `consolidated` the same weights a second time.
+    unwanted = ["*/*", "consolidated*"]
     fetch = f"hf download {name}" + (f" --revision {revision}" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, "*.bin"]))
-    except (RepositoryNotFoundError, HFValidationError) as error:
+            wanted.append("*.bin")
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted))
+    except errors.GatedRepoError as error:
+        message = f"'{name}' is a gated model: accept its terms on its page on the hub, then log in with hf auth login"
+        raise HarnessError(message) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise HarnessError(f"'{name}' is neither a folder here nor a model on the hub: check the name") from error
-    except LocalEntryNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
+        raise HarnessError(f"'{name}' has no revision '{revision}' on the hub: check the revision") from error
+    except errors.LocalEntryNotFoundError as error:
         message = (
             f"'{name}' is no folder here, and the hub cannot be reached: fetch it where there is a network, {fetch}"
         )
         raise HarnessError(message) from error
-    except OSError as error:
-        raise HarnessError(f"'{name}' is no folder here, and the hub answered: {_first_line(error)}") from error
+    except Exception as error:  # the HTTP library raises its own, and has changed its name
+        raise HarnessError(f"'{name}' cannot be fetched from the hub ({reason(error)}): try again, {fetch}") from error
     return folder
 
 
 def is_adapter(folder: Path) -> bool:
-    """Tell whether `folder` holds a PEFT adapter rather than a whole model."""
-    return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
+    """Tell whether `folder` holds a PEFT adapter rather than a whole model.
+
+    Some trainers leave the base's config.json beside an adapter, so it is the weights that tell.
+    Raises HarnessError where both are there: transformers would put the adapter on unasked.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return False
+    if any((folder / name).is_file() for name in WEIGHTS):
+        raise HarnessError(
+            f"{folder} holds both a whole model and an {ADAPTER_CONFIG}, so it is unclear which is meant: "
+            "move one of them to a folder of its own"
+        )
+    return True
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -95,6 +128,7 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
+        check_no_pointer(file)
         raise HarnessError(f"{file} is not valid JSON ({error}): fetch or save the checkpoint again") from error
     if not isinstance(content, dict):
         raise HarnessError(f"{file} does not hold a JSON object: fetch or save the checkpoint again")
@@ -108,12 +142,13 @@ def weight_files(folder: Path) -> list[Path]:
     """
     listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if listing is None:
-        raise HarnessError(f"{folder} has no weights ({', '.join(WEIGHTS)}): it is not a whole checkpoint folder")
+        advice = checkpoints_inside(folder) or "it is not a whole checkpoint folder"
+        raise HarnessError(f"{folder} has no weights ({', '.join(WEIGHTS)}): {advice}")
     files = [listing]
     if listing.suffix == ".json":
         index = read_json(listing).get("weight_map")
-        if not isinstance(index, dict) or not index:
-            raise HarnessError(f"{listing} has no weight_map: fetch or save the checkpoint again")
+        if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
+            raise HarnessError(f"{listing} has no weight_map that names files: fetch or save the checkpoint again")
         files = [folder / name for name in sorted(set(index.values()))]
     for file in files:
         check_whole(file)
@@ -124,7 +159,10 @@ def adapter_weights(folder: Path) -> Path:
     """Return the adapter's weight file after checking that it is there and whole."""
     file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
     if file is None:
-        raise HarnessError(f"{folder} has an {ADAPTER_CONFIG} but no weights ({' or '.join(ADAPTER_WEIGHTS)})")
+        raise HarnessError(
+            f"{folder} has an {ADAPTER_CONFIG} but no weights ({' or '.join(ADAPTER_WEIGHTS)}): "
+            "fetch or save the adapter again"
+        )
     check_whole(file)
     return file
 
@@ -133,16 +171,55 @@ def check_whole(file: Path) -> None:
     """Raise HarnessError if a weight file is missing or was cut short, judging by its header and size alone."""
     if not file.is_file():
         raise HarnessError(f"weights are missing: {file} does not exist; fetch or save the checkpoint again")
+    check_no_pointer(file)
     if file.suffix == ".safetensors":
         expected, size = _safetensors_size(file), file.stat().st_size
-        if size != expected:
+        if size > expected:
+            raise HarnessError(f"{file} is damaged ({size:,} bytes, not {expected:,}): fetch or save it again")
+        if size < expected:
             raise HarnessError(f"{file} is truncated ({size:,} of {expected:,} bytes): fetch or save it again")
     elif not zipfile.is_zipfile(file) and not _is_old_torch(file):
         raise HarnessError(f"{file} is truncated or not a torch file ({file.stat().st_size:,} bytes): fetch it again")
 
 
+def check_no_pointer(file: Path) -> None:
+    """Raise HarnessError if `file` is only the pointer that git leaves where git-lfs is not installed."""
+    with file.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise HarnessError(f"{file} is a git-lfs pointer, not the file itself: run git lfs pull in its folder")
+
+
+def stored_dtype(files: list[Path]) -> str | None:
+    """Return torch's name of the dtype most bytes of the weights are stored in; None where no header tells."""
+    sizes: Counter[str] = Counter()
+    for file in files:
+        if file.suffix == ".safetensors":
+            for name, entry in _safetensors_header(file)[0].items():
+                if name != "__metadata__" and entry.get("dtype") in _FLOATS:
+                    sizes[_FLOATS[entry["dtype"]]] += entry["data_offsets"][1] - entry["data_offsets"][0]
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def checkpoints_inside(folder: Path) -> str:
+    """Return the advice to name a checkpoint inside `folder`, such as a training's last; "" where there is none."""
+    inside = [path.parent for name in (*WEIGHTS, ADAPTER_CONFIG) for path in folder.glob(f"*/{name}")]
+    if not inside:
+        return ""
+    newest = max(inside, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
+    return f"name a checkpoint inside it, such as {newest}"
+
+
 def _safetensors_size(file: Path) -> int:
-    """Return the size in bytes that the header promises (format: github.com/huggingface/safetensors)."""
+    """Return the size in bytes that the header promises."""
+    entries, start = _safetensors_header(file)
+    try:
+        return start + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
+    except (TypeError, LookupError) as error:
+        raise HarnessError(f"{file} has a malformed header: fetch or save it again") from error
+
+
+def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
+    """Return the entries of the header and where the data starts (format: github.com/huggingface/safetensors)."""
     with file.open("rb") as stream:
         raw = stream.read(8)
         length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
@@ -155,7 +232,9 @@ def _safetensors_size(file: Path) -> int:
         entries = json.loads(header)
     except ValueError as error:
         raise HarnessError(f"{file} is truncated inside its header: fetch or save it again") from error
-    return 8 + length + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
+    if not isinstance(entries, dict):
+        raise HarnessError(f"{file} has a malformed header: fetch or save it again")
+    return entries, 8 + length
 
 
 def _is_old_torch(file: Path) -> bool:
@@ -174,15 +253,26 @@ def sha256(file: Path) -> str:
         return real.name
     stat = real.stat()
     key = (str(real), stat.st_size, stat.st_mtime_ns)
-    with closing(_memory()) as memory:
-        row = memory.execute("SELECT sha256 FROM files WHERE path=? AND size=? AND mtime=?", key).fetchone()
-        if row:
-            return str(row[0])
-        with real.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        with memory:
-            memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, digest))
+    known = _remembered(key)
+    if known:
+        return known
+    with real.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    _remember(key, digest)
     return digest
+
+
+# The memory only saves time: where it cannot be kept, such as in a read-only home, files are read again.
+def _remembered(key: tuple[str, int, int]) -> str | None:
+    with suppress(sqlite3.Error, OSError), closing(_memory()) as memory:
+        row = memory.execute("SELECT sha256 FROM files WHERE path=? AND size=? AND mtime=?", key).fetchone()
+        return str(row[0]) if row else None
+    return None
+
+
+def _remember(key: tuple[str, int, int], digest: str) -> None:
+    with suppress(sqlite3.Error, OSError), closing(_memory()) as memory, memory:
+        memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, digest))
 
 
 def _memory() -> sqlite3.Connection:
@@ -196,5 +286,10 @@ def bytes_on_disk(files: list[Path]) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def reason(error: BaseException) -> str:
+    """Return why a library failed: its first sentence in one line, with the exception's name where it says little."""
+    if "Weights only load failed" in str(error):
+        return "it holds pickled code, which is never run"
+    text = re.split(r"(?<=\w)\. ", " ".join(str(error).split()))[0].rstrip(".:")
+    text = text if len(text) <= 300 else text[:300] + "…"
+    return f"{type(error).__name__} {text}".strip() if isinstance(error, LookupError) or not text else text

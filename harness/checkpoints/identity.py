@@ -14,11 +14,25 @@ from typing import Any
 from harness.checkpoints import files
 
 # Notes of who saved what with which library; they change no answer.
-_IGNORED_CONFIG = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "base_model_name_or_path")
+_IGNORED_CONFIG = (
+    "_name_or_path",
+    "transformers_version",
+    "peft_version",
+    "torch_dtype",
+    "dtype",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+)
+# Configurations of several parts hold whole ones.
+_NESTED_CONFIG = ("text_config", "vision_config", "audio_config")
 
 
 def fingerprint(folder: Path, adapter: Path | None, tokenizer: Path, settings: dict[str, str]) -> str:
-    """Return the fingerprint of base `folder`, `adapter` and `tokenizer` folder under `settings` (dtype, …)."""
+    """Return the fingerprint of base `folder`, `adapter` and `tokenizer` folder under `settings` (dtype, …).
+
+    Python files count where `settings` has `trust_remote_code`, for only then do they run.
+    """
     parts: dict[str, Any] = {
         "weights": [files.sha256(file) for file in files.weight_files(folder)],
         "config": _config(folder / "config.json"),
@@ -30,16 +44,23 @@ def fingerprint(folder: Path, adapter: Path | None, tokenizer: Path, settings: d
     if adapter is not None:
         parts["adapter"] = files.sha256(files.adapter_weights(adapter))
         parts["adapter_config"] = _config(adapter / files.ADAPTER_CONFIG)
-    code = sorted(folder.glob("*.py"))
-    if code:
-        parts["code"] = [files.sha256(file) for file in code]
+    if "trust_remote_code" in settings:
+        parts["code"] = [files.sha256(file) for place in (folder, tokenizer) for file in sorted(place.glob("*.py"))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _config(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    return {key: value for key, value in files.read_json(file).items() if key not in _IGNORED_CONFIG}
+    return _without_notes(files.read_json(file))
+
+
+def _without_notes(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_notes(part) if key in _NESTED_CONFIG and isinstance(part, dict) else part
+        for key, part in config.items()
+        if key not in _IGNORED_CONFIG
+    }
 
 
 def _tokenizer_files(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ Remote code never runs unless the reference says `trust_remote_code=true`; pickl
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +51,10 @@ class Located(NamedTuple):
 
     def fingerprint(self) -> str:
         """Return the checkpoint's fingerprint; reads each weight file once in its life."""
-        return identity.fingerprint(self.base, self.adapter, self.tokenizer, {"dtype": str(self.dtype)})
+        settings = {"dtype": str(self.dtype)}
+        if self.reference.trust_remote_code:
+            settings["trust_remote_code"] = "true"
+        return identity.fingerprint(self.base, self.adapter, self.tokenizer, settings)
 
 
 @dataclass(frozen=True)
@@ -93,20 +97,23 @@ def locate(reference: CheckpointReference) -> Located:
     code = reference.trust_remote_code
     first = files.find(reference.path, reference.revision, code=code)
     adapter = files.find(reference.adapter) if reference.adapter else None
-    if adapter is not None and not (adapter / files.ADAPTER_CONFIG).is_file():
-        raise HarnessError(f"adapter {adapter} has no {files.ADAPTER_CONFIG}: it is not a PEFT adapter")
+    if adapter is not None and not files.is_adapter(adapter):
+        advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
+        raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {advice}")
     if files.is_adapter(first):
         if adapter is not None:
             raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
         path, revision = adapters.base_of(first)
         base, adapter = _base_folder(path, revision, first, code), first
+        if files.is_adapter(base):
+            raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
     else:
         base = first
     kind = "base"
     if adapter is not None:
         kind = adapters.method(adapter).lower()
         files.adapter_weights(adapter)
-    files.weight_files(base)
+    weights = files.weight_files(base)
     config = _config(base, reference)
     device = _device(reference.device)
     return Located(
@@ -117,7 +124,7 @@ def locate(reference: CheckpointReference) -> Located:
         kind=kind,
         config=config,
         device=device,
-        dtype=_dtype(reference.dtype, device, config),
+        dtype=_dtype(reference.dtype, device, config, weights),
         max_length=reference.max_length or context_length(config),
     )
 
@@ -130,19 +137,20 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
     """
     tokenizer = load_tokenizer(located)
     model = _load_base(located)
+    parameters = sum(int(p.numel()) for p in model.parameters())
+    eos_ids = _take_eos(model, tokenizer, located)
+    if located.adapter is not None:
+        model = adapters.attach(model, located.adapter).to(located.device)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise HarnessError(
             f"tokenizer {located.tokenizer} has {len(tokenizer):,} pieces but {located.base} embeds only {rows:,}: "
             "they do not belong together; name the right one with tokenizer="
         )
-    parameters = sum(int(p.numel()) for p in model.parameters())
-    eos_ids = _take_eos(model, tokenizer)
     adapter_parameters = adapter_effect = None
     notes: list[str] = []
-    probe = _probe(rows, located)
+    probe = _probe(rows, located, adapters.own_tokens(model) if located.adapter else [])
     if located.adapter is not None:
-        model = adapters.attach(model, located.adapter).to(located.device)
         adapter_parameters = adapters.parameter_count(model)
         adapter_effect = adapters.effect(model, probe)
         if adapter_effect == 0.0:
@@ -175,7 +183,9 @@ def load_tokenizer(located: Located) -> Any:
             str(located.tokenizer), trust_remote_code=located.reference.trust_remote_code
         )
     except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own
-        raise _explained(error, f"the tokenizer in {located.tokenizer} cannot be loaded") from error
+        what = f"the tokenizer in {located.tokenizer} cannot be loaded"
+        advice = "fetch or save it again, or name another with tokenizer="
+        raise _explained(error, what, advice, located.reference) from error
 
 
 def parameter_count(config: Any, *, trust_remote_code: bool = False) -> int:
@@ -210,24 +220,41 @@ def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Path 
     if reference.tokenizer:
         folder = files.find(reference.tokenizer, code=reference.trust_remote_code)
         if not files.has_tokenizer(folder):
-            raise HarnessError(f"there is no tokenizer in {folder}")
-        return folder
+            raise HarnessError(f"there is no tokenizer in {folder}: name the folder that has it with tokenizer=")
+        return _without_pointers(folder)
     for folder in filter(None, (adapter, base)):
         if files.has_tokenizer(folder) or (
             reference.trust_remote_code and (folder / "tokenizer_config.json").is_file()
         ):
-            return folder
+            return _without_pointers(folder)
     raise HarnessError(f"there is no tokenizer in {base}: name the folder that has it with tokenizer=")
+
+
+def _without_pointers(tokenizer: Path) -> Path:
+    for name in files.TOKENIZER:
+        if (tokenizer / name).is_file():
+            files.check_no_pointer(tokenizer / name)
+    return tokenizer
 
 
 def _config(base: Path, reference: CheckpointReference) -> Any:
     from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    files.read_json(base / "config.json")
+    content = files.read_json(base / "config.json")
+    if not content.get("model_type") and "auto_map" not in content:
+        raise HarnessError(f"{base / 'config.json'} names no model_type: fetch or save the checkpoint again")
+    if (base / "generation_config.json").is_file():
+        files.read_json(base / "generation_config.json")  # transformers passes over a damaged one
     try:
-        return AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
+        config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
     except Exception as error:
-        raise _explained(error, f"{base / 'config.json'} cannot be used") from error
+        advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
+        raise _explained(error, f"{base / 'config.json'} cannot be used", advice, reference) from error
+    by_itself = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not by_itself:
+        raise HarnessError(f"{base} is a {config.model_type}, which is no causal language model: name one that is")
+    return config
 
 
 def _device(wanted: str | None) -> torch.device:
@@ -235,18 +262,20 @@ def _device(wanted: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # meta devices hold no numbers
     except (RuntimeError, AssertionError) as error:
-        raise HarnessError(f"device '{wanted}' cannot be used here ({_first_line(error)}): try device=cpu") from error
+        raise HarnessError(f"device '{wanted}' cannot be used here ({files.reason(error)}): try device=cpu") from error
     return device
 
 
-def _dtype(wanted: str | None, device: torch.device, config: Any) -> torch.dtype:
+def _dtype(wanted: str | None, device: torch.device, config: Any, weights: list[Path]) -> torch.dtype:
     if wanted is None:
         wanted = "float32" if device.type == "cpu" else "auto"
     if wanted == "auto":
         own = getattr(config, "dtype", None)
-        return own if isinstance(own, torch.dtype) else torch.float32
+        if isinstance(own, torch.dtype):
+            return own
+        wanted = files.stored_dtype(weights) or "float32"
     dtype: torch.dtype = getattr(torch, wanted)
     return dtype
 
@@ -273,18 +302,38 @@ def _load_base(located: Located) -> Any:
             f"{located.base} does not fit into the memory of {located.device}: try dtype=bfloat16"
         ) from error
     except Exception as error:  # safetensors, pickle, zip and the configuration classes each raise their own
-        raise _explained(error, f"the weights in {located.base} cannot be loaded") from error
+        what = f"the weights in {located.base} cannot be loaded"
+        raise _explained(error, what, "fetch or save the checkpoint again", located.reference) from error
     finally:
         logger.level = before
     _require_fit(located, outcome)
+    _require_positions(model, located)
     return model.to(located.device).eval()
+
+
+# Buffers that older libraries saved and newer ones compute.
+_OLD_BUFFERS = re.compile(r"\.(masked_bias|position_ids|rotary_emb\.inv_freq)$")
+
+
+def _require_positions(model: Any, located: Located) -> None:
+    """Raise HarnessError where more tokens are asked for than there are learned positions; rotary ones have no end."""
+    own = context_length(located.config)
+    if located.max_length > own:
+        for name, module in model.named_modules():
+            learned = name.endswith(("wpe", "embed_positions", "position_embeddings")) and hasattr(module, "weight")
+            if learned and located.max_length > module.weight.shape[0]:
+                raise HarnessError(
+                    f"max_length={located.max_length} is more than the {own} tokens that {located.base} learned "
+                    "positions for: leave it out, or give less"
+                )
 
 
 def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
     mismatched = [f"{key} is {tuple(had)}, not {tuple(wanted)}" for key, had, wanted in outcome["mismatched_keys"]]
     complaints = [("has weights of other sizes", mismatched), ("lacks weights", outcome["missing_keys"])]
     if not located.reference.allow_unexpected_keys:
-        complaints.append(("has weights without a place", outcome["unexpected_keys"]))
+        unexpected = [key for key in outcome["unexpected_keys"] if not _OLD_BUFFERS.search(key)]
+        complaints.append(("has weights without a place", unexpected))
     for complaint, keys in complaints:
         if keys:
             shown, more = ", ".join(sorted(keys)[:2]), f" and {len(keys) - 2} more" if len(keys) > 2 else ""
@@ -295,7 +344,7 @@ def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
             )
 
 
-def _take_eos(model: Any, tokenizer: Any) -> tuple[int, ...]:
+def _take_eos(model: Any, tokenizer: Any, located: Located) -> tuple[int, ...]:
     """Return the ids that end a text, and leave the model without decoding defaults of its own.
 
     generate() fills in from the model's generation_config whatever a call leaves open, such as a repetition penalty
@@ -306,14 +355,18 @@ def _take_eos(model: Any, tokenizer: Any) -> tuple[int, ...]:
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     model.generation_config = GenerationConfig()
     ids = [*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id]
-    return tuple(sorted({int(i) for i in ids if i is not None}))
+    if not all(isinstance(i, int | None) for i in ids):
+        raise HarnessError(f"{located.base} gives '{own}' as eos_token_id: correct it in its generation_config.json")
+    return tuple(sorted({i for i in ids if i is not None}))
 
 
-def _probe(vocabulary: int, located: Located) -> torch.Tensor:
-    """Return (1, T) token ids that no prompt prefers: the same for every checkpoint of one vocabulary."""
+def _probe(vocabulary: int, located: Located, own: list[int]) -> torch.Tensor:
+    """Return (1, T) token ids, the adapter's `own` first and then some that no prompt prefers."""
     generator = torch.Generator().manual_seed(0)
     length = min(PROBE_TOKENS, located.max_length)
-    return torch.randint(vocabulary, (1, length), generator=generator).to(located.device)
+    drawn = torch.randint(vocabulary, (length,), generator=generator)
+    known = torch.tensor([i for i in own if i < vocabulary][: length // 2], dtype=torch.long)
+    return torch.cat([known, drawn])[None, :length].to(located.device)
 
 
 def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
@@ -325,12 +378,7 @@ def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
         raise HarnessError(f"{located.name} answers a probe with NaN or infinite logits in {dtype}: {why}")
 
 
-def _explained(error: Exception, what: str) -> HarnessError:
-    text = str(error)
-    if "trust_remote_code" in text:
+def _explained(error: Exception, what: str, advice: str, reference: CheckpointReference) -> HarnessError:
+    if "trust_remote_code" in str(error) and not reference.trust_remote_code:
         return HarnessError(f"{what}: it needs Python code of its own; to run that code, add trust_remote_code=true")
-    return HarnessError(f"{what}: {_first_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return HarnessError(f"{what} ({files.reason(error)}): {advice}")

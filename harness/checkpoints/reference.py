@@ -111,7 +111,10 @@ def check_dtype(value: str, where: str) -> str:
 
 def _last_part(path: str) -> str:
     """Return what tells `path` from its neighbours: `checkpoint-300` alone names every training run's."""
-    parts = list(Path(path).expanduser().resolve().parts[1:]) if _is_local(path) else path.split("/")
+    try:
+        parts = list(Path(path).expanduser().resolve().parts[1:]) if _is_local(path) else path.split("/")
+    except (OSError, RuntimeError):  # too long for a file system, or no such user: who looks for it will say so
+        return path
     if len(parts) > 1 and re.fullmatch(r"checkpoint-\d+", parts[-1]):
         return f"{parts[-2]}-{parts[-1]}"
     return parts[-1] if parts else path

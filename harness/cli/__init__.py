@@ -38,8 +38,9 @@ def _quiet() -> None:
         "TQDM_DISABLE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DATASETS_VERBOSITY": "error",
+        "HF_HUB_VERBOSITY": "critical",
+        "TRANSFORMERS_VERBOSITY": "critical",
+        "DATASETS_VERBOSITY": "critical",
         "TOKENIZERS_PARALLELISM": "true",
     }.items():
         os.environ.setdefault(name, value)

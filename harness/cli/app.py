@@ -17,6 +17,7 @@ from harness.cli.tasks import tasks
 app = typer.Typer(
     help="Evaluate, compare and gate families of language-model checkpoints.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # rich cuts option names to fit its boxes
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -9,10 +9,10 @@ import typer
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder of its own for all its files.")] = Path(
-        "demo"
-    ),
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of the base, and of the LoRA.")] = 150,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="A folder of its own for all its files.")
+    ] = Path("demo"),
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Training steps of the base, and of the LoRA.")] = 150,
 ) -> None:
     """Train small checkpoints, evaluate them, and make their page: about a minute, no downloads.
 

@@ -8,7 +8,7 @@ import typer
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A checkpoint: PATH_OR_HUB_ID[,key=value…].")],
+    model: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…].")],
     load: Annotated[
         bool, typer.Option("--load", help="Read the weights too: prove the adapter, count parameters.")
     ] = False,

@@ -11,10 +11,11 @@ import typer
 def leaderboard(
     reports: Annotated[
         list[Path],
-        typer.Argument(help="Report folders, or folders that hold reports at any depth.", metavar="REPORTS"),
+        typer.Argument(help="Report folders, or folders that hold reports at any depth.", metavar="REPORT"),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the site; a site that is there is overwritten.")
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the site; a site that is there is overwritten."),
     ] = Path("site"),
 ) -> None:
     """Show checkpoints side by side on one static page, with intervals.

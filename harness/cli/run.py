@@ -13,20 +13,34 @@ if TYPE_CHECKING:
 
 
 def run(
-    model: Annotated[list[str], typer.Option(help="A checkpoint: PATH_OR_HUB_ID[,key=value…]. Repeat it for several.")],
-    tasks: Annotated[list[str], typer.Option(help="Tasks, groups or globs, separated by commas.")],
-    num_fewshot: Annotated[int | None, typer.Option(min=0, help="Shots, where a task does not insist on 0.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents of each task.")] = None,
-    seed: Annotated[int, typer.Option(help="Of few-shot draws and sampled text; 1234 is lm-eval's.")] = 1234,
-    apply_chat_template: Annotated[bool, typer.Option("--apply-chat-template", help="Ask as in a chat.")] = False,
-    system_instruction: Annotated[str | None, typer.Option(help="Put before every prompt.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where reports go.")] = Path("reports/runs"),
-    data: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_DATA", help="A mirror of data sets: DIR/<org>/<name>.")
+    model: Annotated[
+        list[str], typer.Option(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…]; repeat it for several.")
+    ],
+    tasks: Annotated[list[str], typer.Option(metavar="NAMES", help="Tasks, groups or globs, separated by commas.")],
+    num_fewshot: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Shots, where a task does not insist on 0.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the first GPU.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
-    include_path: Annotated[list[Path] | None, typer.Option(help="A folder with more task definitions.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first so many documents of each task.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of few-shot draws and sampled text; 1234 is lm-eval's.")
+    ] = 1234,
+    apply_chat_template: Annotated[bool, typer.Option("--apply-chat-template", help="Ask as in a chat.")] = False,
+    system_instruction: Annotated[str | None, typer.Option(metavar="TEXT", help="Put before every prompt.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where reports go.")] = Path(
+        "reports/runs"
+    ),
+    data: Annotated[
+        Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps; default: the first GPU.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")] = None,
+    include_path: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
+    ] = None,
     allow_inactive_adapter: Annotated[
         bool, typer.Option("--allow-inactive-adapter", help="Evaluate an adapter that changes nothing.")
     ] = False,
@@ -34,8 +48,8 @@ def run(
 ) -> None:
     """Evaluate checkpoints on tasks; each gets a report folder.
 
-    Keys of a checkpoint: adapter, dtype, device, revision, tokenizer, max_length, trust_remote_code,
-    allow_unexpected_keys, name.
+    A checkpoint's keys: adapter, dtype, device, revision, tokenizer, max_length, trust_remote_code,
+    allow_unexpected_keys and name.
     """
     from harness import progress
     from harness.checkpoints.reference import check_dtype, parse

@@ -18,11 +18,11 @@ class Which(StrEnum):
 
 
 def show(
-    reports: Annotated[list[Path], typer.Argument(help="Report folders, or folders that hold some.")],
+    reports: Annotated[list[Path], typer.Argument(metavar="REPORT", help="Report folders, or folders that hold some.")],
     all_tasks: Annotated[bool, typer.Option("--all", help="Every task, not just what was asked for by name.")] = False,
     samples: Annotated[Which | None, typer.Option(help="Read the samples too.")] = None,
-    task: Annotated[str | None, typer.Option(help="Samples of this task only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many samples a task.")] = 20,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Samples of this task only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many samples a task.")] = 20,
 ) -> None:
     """Show reports: each metric with its 95 % interval, n, tokens, time and memory."""
     from harness.cli import tables

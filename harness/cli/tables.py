@@ -41,7 +41,7 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
         if all_tasks or score.headline or score.average:
             table.add_row(*_cells(score, report))
     out.print(table)
-    limit = f" · limited to {manifest.protocol.limit:,} documents a task" if manifest.protocol.limit else ""
+    limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
     resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
     out.print(
         f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "

@@ -9,12 +9,16 @@ import typer
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="Describe this task, with one rendered prompt.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_DATA", help="A mirror of data sets: DIR/<org>/<name>.")
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Describe this task, with one rendered prompt.")
     ] = None,
-    num_fewshot: Annotated[int | None, typer.Option(min=0, help="Shots in the rendered prompt.")] = None,
-    include_path: Annotated[list[Path] | None, typer.Option(help="A folder with more task definitions.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
+    ] = None,
+    num_fewshot: Annotated[int | None, typer.Option(min=0, metavar="N", help="Shots in the rendered prompt.")] = None,
+    include_path: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
+    ] = None,
 ) -> None:
     """List the tasks, or describe one: protocol, data, metrics, one rendered prompt."""
     from harness.cli import tables

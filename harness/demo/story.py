@@ -110,7 +110,7 @@ def _make(output: Path, world: World, steps: int, seed: int) -> Iterator[Said]:
     training.save(model, pieces, checkpoints / "base")
 
     lessons = world.lessons(LORA_LESSONS, steps * BATCH)
-    yield Said(f"Train a LoRA on it on where towns lie, {steps} steps of such lessons and some of the base's:")
+    yield Said(f"Train a LoRA on this base, on where towns lie: {steps} steps of such lessons and some of the base's:")
     yield Said(f"  {lessons[0]}")
     lora = training.with_lora(model, seed)
     training.learn(lora, pieces, lessons, Schedule(steps, peak=1e-2), "lora", after="答：")

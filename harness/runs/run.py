@@ -328,8 +328,8 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM) -> list[str]:
     notes = list(checkpoint.notes)
     if lm.work.truncated:
         notes.append(
-            f"{lm.work.truncated:,} of {lm.work.requests:,} prompts were cut on the left to fit the context of "
-            f"{checkpoint.max_length:,} tokens"
+            f"{lm.work.truncated:,} of {lm.work.requests:,} requests had their prompt cut on the left to fit the "
+            f"context of {checkpoint.max_length:,} tokens"
         )
     if lm.dropped_system:
         notes.append(

@@ -1,0 +1,31 @@
+"""Tiny checkpoints that these tests read, and copy before they damage them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tampering
+import tiny
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.llama(tmp_path_factory.mktemp("checkpoints") / "base")
+
+
+@pytest.fixture(scope="session")
+def lora(base: Path) -> Path:
+    return tiny.lora(base.parent / "lora", base)
+
+
+@pytest.fixture
+def copy(base: Path, tmp_path: Path) -> Path:
+    """A copy of `base` to damage."""
+    return tampering.copied(base, tmp_path / "copy")
+
+
+@pytest.fixture
+def adapter(lora: Path, tmp_path: Path) -> Path:
+    """A copy of `lora` to damage."""
+    return tampering.copied(lora, tmp_path / "adapter")

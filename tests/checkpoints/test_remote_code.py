@@ -1,0 +1,77 @@
+"""Code that a checkpoint brings along runs when it is asked for, and never else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tampering import load, logits, plain, refusal, set_json
+from transformers import dynamic_module_utils
+
+CODE = """
+from pathlib import Path
+from transformers import LlamaConfig, LlamaForCausalLM
+
+Path({canary!r}).touch()
+
+class SparkleConfig(LlamaConfig):
+    model_type = "sparkle"
+
+class SparkleForCausalLM(LlamaForCausalLM):
+    config_class = SparkleConfig
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        output.logits = output.logits * 2
+        return output
+"""
+
+
+@pytest.fixture
+def canary(tmp_path, monkeypatch):
+    """The file that the code in `sparkle` makes when it runs."""
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    return tmp_path / "canary"
+
+
+@pytest.fixture
+def sparkle(copy, canary):
+    """A copy of the base that doubles its logits, with code of its own."""
+    (copy / "modeling_sparkle.py").write_text(CODE.format(canary=str(canary)))
+    names = {"AutoConfig": "SparkleConfig", "AutoModelForCausalLM": "SparkleForCausalLM"}
+    auto_map = {auto: f"modeling_sparkle.{name}" for auto, name in names.items()}
+    set_json(copy / "config.json", model_type="sparkle", auto_map=auto_map)
+    return copy
+
+
+@pytest.mark.parametrize("asked", ["", ",trust_remote_code=false"])
+def test_code_is_not_run_unasked_and_the_message_says_how_to_ask(sparkle, canary, asked):
+    assert refusal(f"{sparkle}{asked}").endswith("to run that code, add trust_remote_code=true")
+    assert not canary.exists()
+
+
+def test_code_is_run_when_asked(sparkle, canary, base):
+    found = load(f"{sparkle},trust_remote_code=true")
+    assert canary.exists()
+    assert torch.equal(logits(found.model), plain(base) * 2)
+
+
+def test_a_known_architecture_does_not_run_the_code_beside_it(sparkle, canary, base):
+    set_json(sparkle / "config.json", model_type="llama")
+    assert torch.equal(logits(load(sparkle).model), plain(base))
+    assert not canary.exists()
+
+
+def test_code_of_a_tokenizer_is_not_run_unasked(copy, canary):
+    (copy / "tokenization_sparkle.py").write_text(f"from pathlib import Path\nPath({str(canary)!r}).touch()\n")
+    settings = {"tokenizer_class": "Sparkle", "auto_map": {"AutoTokenizer": ["tokenization_sparkle.Sparkle", None]}}
+    set_json(copy / "tokenizer_config.json", **settings)
+    assert "add trust_remote_code=true" in refusal(copy)
+    assert not canary.exists()
+
+
+def test_code_that_fails_when_asked_for_is_told_as_such(sparkle):
+    (sparkle / "modeling_sparkle.py").write_text("raise RuntimeError('no trust_remote_code will help')")
+    message = refusal(f"{sparkle},trust_remote_code=true")
+    assert "no trust_remote_code will help" in message
+    assert "add trust_remote_code" not in message
