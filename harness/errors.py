@@ -12,7 +12,10 @@ from difflib import get_close_matches
 
 
 class HarnessError(Exception):
-    """A mistake its reader can mend; `str(error)` is the whole message."""
+    """A mistake its reader can mend; `str(error)` is the whole message, on one line whatever names it quotes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("\n", " "))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

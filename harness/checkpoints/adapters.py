@@ -39,12 +39,18 @@ def base_of(folder: Path) -> tuple[str, str | None]:
     A relative path is looked for beside the adapter first, then in the working directory.
     Raises HarnessError where the adapter names none.
     """
-    config = files.read_json(folder / files.ADAPTER_CONFIG)
-    base = config.get("base_model_name_or_path")
-    if not base or not isinstance(base, str):
+    base = stated_base(folder)
+    if base is None:
         raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
+    revision = files.read_json(folder / files.ADAPTER_CONFIG).get("revision")
     beside = folder / base
-    return (str(beside.resolve()) if beside.is_dir() else base), config.get("revision")
+    return (str(beside.resolve()) if beside.is_dir() else base), revision
+
+
+def stated_base(folder: Path) -> str | None:
+    """Return the base that the adapter in `folder` names, as it names it, or None."""
+    base = files.read_json(folder / files.ADAPTER_CONFIG).get("base_model_name_or_path")
+    return base if base and isinstance(base, str) else None
 
 
 def attach(base: torch.nn.Module, folder: Path) -> Any:

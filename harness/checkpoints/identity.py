@@ -24,6 +24,8 @@ _IGNORED_CONFIG = (
     "revision",
     "inference_mode",
 )
+# Sets that PEFT writes in another order each time.
+_UNORDERED = ("target_modules", "modules_to_save", "exclude_modules", "layers_to_transform")
 # Configurations of several parts hold whole ones.
 _NESTED_CONFIG = ("text_config", "vision_config", "audio_config")
 
@@ -56,11 +58,13 @@ def _config(file: Path) -> dict[str, Any]:
 
 
 def _without_notes(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_notes(part) if key in _NESTED_CONFIG and isinstance(part, dict) else part
-        for key, part in config.items()
-        if key not in _IGNORED_CONFIG
-    }
+    return {key: _plain(key, part) for key, part in config.items() if key not in _IGNORED_CONFIG}
+
+
+def _plain(key: str, part: Any) -> Any:
+    if key in _NESTED_CONFIG and isinstance(part, dict):
+        return _without_notes(part)
+    return sorted(part, key=str) if key in _UNORDERED and isinstance(part, list) else part
 
 
 def _tokenizer_files(folder: Path) -> list[str]:

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
+
 from harness.checkpoints import adapters, files, loading
 from harness.checkpoints.loading import Checkpoint, Located
+
+
+class Size(NamedTuple):
+    """How big an architecture is."""
+
+    parameters: int
+    body: int
+    """Without what turns tokens into vectors and back: what every token goes through."""
+
+
+def size(located: Located) -> Size:
+    """Return the size of the base's architecture, without making its weights."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(located.config, trust_remote_code=located.reference.trust_remote_code)
+    count = {id(weight): int(weight.numel()) for weight in model.parameters()}
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    tables = {id(weight) for module in ends if module is not None for weight in module.parameters()}
+    return Size(sum(count.values()), sum(number for key, number in count.items() if key not in tables))
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
     """Return the facts of a located checkpoint by name; those only weights tell need the loaded `checkpoint`."""
     tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
     weights = files.weight_files(located.base)
-    remote = located.reference.trust_remote_code
-    parameters = loading.parameter_count(located.config, trust_remote_code=remote)
+    parameters = size(located).parameters
     found = {
         "kind": located.kind,
         "base": str(located.base),
@@ -28,14 +51,9 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
         found["adapter"] = str(located.adapter)
         found["adapter method"] = located.kind
         found["adapter on disk"] = f"{files.bytes_on_disk([files.adapter_weights(located.adapter)]):,} bytes"
-        found["trained on"] = adapters.base_of(located.adapter)[0] if _names_base(located) else "not said"
+        found["trained on"] = adapters.stated_base(located.adapter) or "not said"
     if checkpoint is not None and checkpoint.adapter_parameters is not None:
         held = checkpoint.adapter_parameters
         found["adapter holds"] = f"{held:,} parameters, {held / (held + parameters):.2%} of all"
         found["adapter changes"] = f"logits of a probe by up to {checkpoint.adapter_effect:.4g}"
     return found
-
-
-def _names_base(located: Located) -> bool:
-    assert located.adapter is not None
-    return bool(files.read_json(located.adapter / files.ADAPTER_CONFIG).get("base_model_name_or_path"))

@@ -49,6 +49,13 @@ class Located(NamedTuple):
         """What reports call it."""
         return self.reference.label
 
+    @property
+    def base_name(self) -> str:
+        """How the reference, or else its adapter, names the base."""
+        if self.adapter is not None and self.reference.adapter is None:
+            return adapters.stated_base(self.adapter) or self.reference.path
+        return self.reference.path
+
     def fingerprint(self) -> str:
         """Return the checkpoint's fingerprint; reads each weight file once in its life."""
         settings = {"dtype": str(self.dtype)}
@@ -148,7 +155,7 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
             "they do not belong together; name the right one with tokenizer="
         )
     adapter_parameters = adapter_effect = None
-    notes: list[str] = []
+    notes = _doubts(located)
     probe = _probe(rows, located, adapters.own_tokens(model) if located.adapter else [])
     if located.adapter is not None:
         adapter_parameters = adapters.parameter_count(model)
@@ -186,15 +193,6 @@ def load_tokenizer(located: Located) -> Any:
         what = f"the tokenizer in {located.tokenizer} cannot be loaded"
         advice = "fetch or save it again, or name another with tokenizer="
         raise _explained(error, what, advice, located.reference) from error
-
-
-def parameter_count(config: Any, *, trust_remote_code: bool = False) -> int:
-    """Return how many parameters the architecture of `config` has, without making them."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    return sum(int(p.numel()) for p in model.parameters())
 
 
 def context_length(config: Any) -> int:
@@ -342,6 +340,14 @@ def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
                 f"{located.base} {complaint} ({shown}{more}): its config.json, a {located.config.model_type}, "
                 f"describes another model{advice}"
             )
+
+
+def _doubts(located: Located) -> list[str]:
+    """Return what is not wrong but worth a second look."""
+    stated = adapters.stated_base(located.adapter) if located.adapter else None
+    if stated and Path(stated).name != Path(located.base_name).name:
+        return [f"the adapter says it was trained on {stated}, not on {located.base_name}"]
+    return []
 
 
 def _take_eos(model: Any, tokenizer: Any, located: Located) -> tuple[int, ...]:

@@ -291,7 +291,7 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
         name=checkpoint.name,
         reference=str(located.reference),
         kind=located.kind,
-        base=str(located.base),
+        base=located.base_name,
         adapter=None if located.adapter is None else str(located.adapter),
         fingerprint=checkpoint.fingerprint,
         architecture=type(_unwrapped(checkpoint.model)).__name__,

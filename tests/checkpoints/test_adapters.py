@@ -358,3 +358,12 @@ def test_one_grown_embedding_of_two_is_refused(base, tmp_path):
 def test_smaller_embeddings_are_refused(base, tmp_path):
     folder = trained(tmp_path / "adapter", base, lora_method(), rows=300)
     assert "size mismatch" in refusal(folder)
+
+
+def test_an_adapter_that_names_another_base_is_noted(base, adapter):
+    set_json(adapter / "adapter_config.json", base_model_name_or_path="org/another-model")
+    assert load(f"{base},adapter={adapter}").notes == [
+        f"the adapter says it was trained on org/another-model, not on {base}"
+    ]
+    set_json(adapter / "adapter_config.json", base_model_name_or_path=f"/moved/away/{base.name}")
+    assert load(f"{base},adapter={adapter}").notes == []

@@ -141,3 +141,11 @@ def test_notes_in_the_adapter_s_settings_leave_it(lora, adapter, base):
 def test_one_adapter_on_two_bases_is_two_checkpoints(copy, lora, base):
     one_weight(copy)
     assert fingerprint(f"{copy},adapter={lora}") != fingerprint(f"{base},adapter={lora}")
+
+
+def test_the_order_in_which_peft_writes_its_modules_leaves_it(lora, adapter, base):
+    modules = ["q_proj", "v_proj", "up_proj"]
+    set_json(adapter / "adapter_config.json", target_modules=modules)
+    forwards = fingerprint(f"{base},adapter={adapter}")
+    set_json(adapter / "adapter_config.json", target_modules=modules[::-1])
+    assert fingerprint(f"{base},adapter={adapter}") == forwards == fingerprint(lora)

@@ -76,3 +76,11 @@ def test_without_its_weights_an_adapter_s_effect_is_not_told(lora):
 def test_an_adapter_that_names_no_base_says_so(base, adapter):
     set_json(adapter / "adapter_config.json", base_model_name_or_path=None)
     assert facts(f"{base},adapter={adapter}")["trained on"] == "not said"
+
+
+def test_the_body_is_what_every_token_goes_through(base):
+    model = load(base).model
+    tables = {id(weight) for name, weight in model.named_parameters() if "embed_tokens" in name or "lm_head" in name}
+    found = inspection.size(loading.locate(parse(str(base))))
+    assert found.parameters == sum(weight.numel() for weight in model.parameters())
+    assert found.body == sum(weight.numel() for weight in model.parameters() if id(weight) not in tables)
