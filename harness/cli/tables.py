@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.runs import wording
 from harness.runs.report import Report, Score
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
     resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
     out.print(
         f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "
-        f"generated · {duration(manifest.seconds)} · peak memory {size(engine.peak_memory_bytes)}{limit}",
+        f"generated · {wording.duration(manifest.seconds)} · peak memory "
+        f"{wording.memory(engine.peak_memory_bytes)}{limit}",
         highlight=False,
     )
     for note in manifest.notes:
@@ -96,8 +98,8 @@ def show_forecast(forecast: Forecast) -> None:
     out.print(f"[bold]{escape(forecast.checkpoint)}[/]  {forecast.parameters:,} parameters", highlight=False)
     out.print(table)
     most = "at most " if total.generated_at_most else ""
-    memory = f"about {size(forecast.memory_bytes)} of memory for the model and a batch"
-    out.print(f"expected: {most}about {duration(forecast.seconds)}, {memory}")
+    memory = f"about {wording.memory(forecast.memory_bytes)} of memory for the model and a batch"
+    out.print(f"expected: {most}about {wording.duration(forecast.seconds)}, {memory}")
 
 
 def show_summaries(summaries: Sequence[Summary]) -> None:
@@ -132,39 +134,18 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
     console().print(table)
 
 
-def number(score: Score, value: float | None) -> str:
-    """Return a value in the unit people read: a percentage, or four significant digits."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f}" if score.fraction else f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def size(count: float) -> str:
-    """Return bytes as people say them."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
 def _cells(score: Score, report: Report) -> list[str]:
     name = {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
     kind = "" if score.filter == "none" else f" ({score.filter})"
     unit = " %" if score.fraction else ""
-    interval = "–" if score.low is None else f"{number(score, score.low)} – {number(score, score.high)}"
     info = report.manifest.tasks.get(score.task)
     tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info else ""
     return [
         escape(score.task + name),
         escape(score.metric + kind) + ("" if score.higher_is_better else " ↓"),
-        number(score, score.value) + unit,
-        interval,
+        wording.value(score) + unit,
+        wording.interval(score) or "–",
         f"{score.n:,}",
         tokens,
-        duration(info.seconds) if info else "",
+        wording.duration(info.seconds) if info else "",
     ]

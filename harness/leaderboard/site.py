@@ -20,7 +20,8 @@ from harness import __version__, resources
 from harness.errors import HarnessError
 from harness.leaderboard.comparison import interval
 from harness.leaderboard.table import Series, Table, tabulate
-from harness.runs.report import Report, Score
+from harness.runs import wording
+from harness.runs.report import Report
 
 PAGE = "index.html"
 ASSETS = ("style.css", "site.js")
@@ -77,60 +78,16 @@ def render(table: Table, made: datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "value": value,
-        "interval": interval_text,
-        "parameters": parameters,
-        "duration": duration,
-        "memory": memory,
+        "value": wording.value,
+        "interval": wording.interval,
+        "parameters": wording.parameters,
+        "duration": wording.duration,
+        "memory": wording.memory,
     }
     axes = [Axis.of(column) for column in table.columns]
     return environment.get_template("index.html.jinja").render(
         table=table, axes=axes, made=made.strftime("%Y-%m-%d %H:%M UTC"), version=__version__
     )
-
-
-def value(score: Score) -> str:
-    """Return a score for people: 45.3 for a fraction of 0.453; others to four significant digits."""
-    return _written(score.value, score)
-
-
-def interval_text(score: Score) -> str:
-    """Return the 95 % interval to the digits of its value, `43.1–47.5`; nothing where there is none."""
-    if score.low is None or score.high is None:
-        return ""
-    between = " to " if score.low < 0 else "–"
-    return f"{_written(score.low, score)}{between}{_written(score.high, score)}"
-
-
-def parameters(count: int) -> str:
-    """Return a number of parameters for people: 7.6 B."""
-    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.1f}\N{NO-BREAK SPACE}{unit}"
-    return str(count)
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people, its two largest units: 1 h 12 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def memory(count: int) -> str:
-    """Return bytes for people: 14.2 GiB."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def _written(number: float, score: Score) -> str:
-    # The digits are those of the value, so that both ends of its interval line up with it.
-    if score.fraction:
-        text = f"{100 * number:.1f}"
-    else:
-        size = math.floor(math.log10(abs(score.value))) if score.value else 0
-        text = f"{number:,.{min(max(3 - size, 0), 4)}f}"
-    return text.replace("-", "−")
 
 
 def _round_up(number: float) -> float:

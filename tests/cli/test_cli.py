@@ -100,7 +100,7 @@ def test_a_run_in_a_pipe_prints_its_table_and_nothing_else(world: Path, tmp_path
     )
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
-    assert re.search(r"ceval_law\W+acc\W+\d+\.\d %\W+\d+\.\d – \d+\.\d", done.stdout)
+    assert re.search(r"ceval_law\W+acc\W+\d+\.\d %\W+\d+\.\d–\d+\.\d", done.stdout)
     (folder,) = re.findall(r"^report: (.+)$", done.stdout, re.M)
     manifest = json.loads((Path(folder) / "manifest.json").read_text())
     assert manifest["checkpoint"]["kind"] == "lora"

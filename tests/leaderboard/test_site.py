@@ -13,6 +13,7 @@ from lxml import html
 
 from harness.errors import HarnessError
 from harness.leaderboard import site
+from harness.runs import wording
 
 
 class Page:
@@ -343,7 +344,7 @@ def test_the_library_stays_light() -> None:
     [(0.4, "0.4 s"), (75, "1 min 15 s"), (3599.7, "1 h 0 min"), (4320, "1 h 12 min")],
 )
 def test_durations_are_for_people(written: float, text: str) -> None:
-    assert site.duration(written) == text
+    assert wording.duration(written) == text
 
 
 def test_the_command_prints_the_page(report: MakeReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
