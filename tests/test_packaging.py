@@ -12,7 +12,8 @@ from pathlib import Path
 import invented
 import pytest
 import tiny
-from conftest import ROOT
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
