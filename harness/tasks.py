@@ -13,6 +13,7 @@ import fnmatch
 import functools
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from harness.metrics.aggregate import Average
 FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
 """lm-eval's own tasks that `harness tasks` lists beside ours."""
 FEWSHOT_SEED = 1234  # lm-eval's, so that the shots drawn are the ones it draws
+# lm-eval's metrics that lie in [0, 1] by definition. A unit is never guessed from values: 0.4 of 100 is not 40 %.
+_FRACTIONS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1")
 _DATA_FILES = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
 
 
@@ -50,6 +53,8 @@ class Metric(NamedTuple):
     name: str
     filter: str
     higher_is_better: bool
+    fraction: bool
+    """A sample's value lies in [0, 1] by definition, so that the score reads as a percentage."""
 
 
 class GroupAverage(NamedTuple):
@@ -72,6 +77,19 @@ class TaskSet:
     averages: list[GroupAverage] = field(default_factory=list)
     subtasks: dict[str, list[str]] = field(default_factory=dict)
     """Direct members of every group."""
+
+    def adopt(self, tag: str, index: dict[str, Any]) -> None:
+        """Give a tag that was asked for the average that a group has over it: `ceval_hard` is `ceval/Hard`."""
+        for entry in index.values():
+            metadata = (entry.cfg or {}).get("metadata") if entry.kind.name == "GROUP" else None
+            named = metadata.get("averages") if isinstance(metadata, dict) else None
+            for name, how in (named or {}).items():
+                if how["tag"] == tag and name not in [known.average.name for known in self.averages]:
+                    members = tuple(task for task in self.tasks if task in index[tag].tags)
+                    listed = entry.cfg.get("aggregate_metric_list") or []
+                    declared = tuple(dict.fromkeys(str(one["metric"]) for one in listed))
+                    self.averages.append(GroupAverage(name, Average(name, members, how["weight"]), declared))
+                    self.headlines = [*(one for one in self.headlines if one not in members), name]
 
 
 class Catalogue:
@@ -127,7 +145,7 @@ class Catalogue:
             if not any(letter in name for letter in "*?["):
                 expanded.append(name)
                 continue
-            index = self.own if fnmatch.filter(self.own, name) else self.index_for([name.split("*")[0].rstrip("_-")])
+            index = self.own if fnmatch.filter(self.own, name) else _index_beginning(name)
             matched = [found for found in fnmatch.filter(index, name) if index[found].kind.name in ("TASK", "PY_TASK")]
             if not matched:
                 raise HarnessError(f"no task matches '{name}' (see 'harness tasks')")
@@ -170,7 +188,10 @@ class Catalogue:
             built = builder.build(index[name], registry=index)
             for item in built if isinstance(built, list) else [built]:
                 _collect(item, found, index)
+            found.adopt(name, index)
         for task in found.tasks.values():
+            if getattr(task, "UNSAFE_CODE", False):
+                raise HarnessError(f"task {task.config.task} runs code that the checkpoint writes: it is not supported")
             _set_fewshot(task, num_fewshot)
             reseed(task, seed)
         found.sources = {name: builder.taken[name] for name in found.tasks if name in builder.taken}
@@ -185,12 +206,18 @@ def reseed(task: Any, seed: int = FEWSHOT_SEED) -> None:
 def metrics(task: Any) -> list[Metric]:
     """Return what a task reports, the first standing for it where there is room for one.
 
-    `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front.
+    `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front;
+    `metadata.fractions` lists metrics of its own whose values lie in [0, 1].
     """
     better = task.higher_is_better()
     filters = [ensemble.name for ensemble in getattr(task, "_filters", [])] or ["none"]
-    found = [Metric(name, kind, bool(better.get(name, True))) for name in task.aggregation() for kind in filters]
     metadata = task.config.metadata if isinstance(task.config.metadata, dict) else {}
+    fractions = {*_FRACTIONS, *(metadata.get("fractions") or ())}
+    found = [
+        Metric(name, kind, bool(better.get(name, True)), name in fractions)
+        for name in task.aggregation()
+        for kind in filters
+    ]
     first = str(metadata.get("primary", ""))
     return sorted(found, key=lambda metric: f"{metric.name},{metric.filter}" != first)
 
@@ -212,6 +239,14 @@ def _remember_templates() -> None:
 
     if not hasattr(env.from_string, "cache_info"):
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
+
+
+def _index_beginning(name: str) -> dict[str, Any]:
+    """Return an index of the lm-eval folders that the fixed beginning of a glob leads to, or else of its whole tree."""
+    stem = re.split(r"[*?\[_-]", name)[0]
+    near = [folder for folder in _lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []
+    index = _index(near)
+    return index if fnmatch.filter(index, name) else _index([_lm_eval_folder()])
 
 
 def _lm_eval_folder() -> Path:

@@ -89,13 +89,51 @@ def attach(base: torch.nn.Module, folder: Path) -> Any:
     return model
 
 
-def effect(model: Any, probe: torch.Tensor) -> float:
+def check_fit(folder: Path, empty: Any) -> None:
+    """Raise HarnessError if the adapter's keys or sizes do not fit the base's architecture `empty` (on meta).
+
+    What needs numbers to tell (an adapter that brings its own embeddings, or starts from the base's weights) passes
+    here and is for `attach` to judge.
+    """
+    import peft
+
+    weights, wrong_base = _read(files.adapter_weights(folder)), f"adapter {folder} does not fit this base"
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        try:
+            model = peft.PeftModelForCausalLM(empty, peft.PeftConfig.from_pretrained(str(folder)))
+            expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+        except ValueError as error:
+            if "not found in the base model" not in str(error):
+                return
+            raise HarnessError(f"{wrong_base}: {files.reason(error)}; name the base it was trained on") from error
+        except Exception:  # an initialisation that cannot do without numbers
+            return
+    if any("embed" in key or "lm_head" in key for key in weights):
+        return
+    _require_all(wrong_base, "lacks keys", sorted(set(expected) - set(weights)))
+    wrong = [key for key in expected if expected[key].shape != weights[key].shape]
+    sizes = [f"{key} is {tuple(weights[key].shape)}, not {tuple(expected[key].shape)}" for key in wrong]
+    _require_all(wrong_base, "has other sizes", sorted(sizes))
+
+
+def rewrites_base(folder: Path) -> bool:
+    """Tell whether PEFT changes the base's own weights as it attaches this adapter (PiSSA, OLoRA, …)."""
+    how = files.read_json(folder / files.ADAPTER_CONFIG).get("init_lora_weights")
+    return isinstance(how, str) and how.startswith(("pissa", "olora", "corda", "loftq"))
+
+
+def effect(model: Any, probe: torch.Tensor, plain: torch.Tensor | None = None) -> float:
     """Return the largest absolute difference in logits that the adapter of `model` makes on `probe` (1, T) ids.
 
-    0.0 is exact: an adapter that adds nothing leaves every bit in place, in any dtype.
+    0.0 is exact: an adapter that adds nothing leaves every bit in place, in any dtype. `plain` are the base's logits
+    before an adapter that rewrites the base was attached; a difference that rounding explains is then 0.0 too.
     """
     with torch.inference_mode():
         adapted = model(input_ids=probe).logits.float()
+        if plain is not None:
+            largest = float((adapted - plain).abs().max())
+            return largest if largest > 1e-3 * float(plain.abs().max()) else 0.0
         with model.disable_adapter():
             plain = model(input_ids=probe).logits.float()
     return float((adapted - plain).abs().max())

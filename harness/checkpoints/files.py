@@ -246,13 +246,14 @@ def _is_old_torch(file: Path) -> bool:
 def sha256(file: Path) -> str:
     """Return the hex sha256 of the file's content.
 
-    The hub's cache names large files by it; any other file is read once and remembered by path, size and time.
+    The hub's cache names large files by it; any other file is read once and remembered by path, size, times and inode.
     """
     real = file.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
         return real.name
     stat = real.stat()
-    key = (str(real), stat.st_size, stat.st_mtime_ns)
+    # The change time and the inode tell a file that was put in place with its old size and date (cp -p, tar).
+    key = (str(real), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
     known = _remembered(key)
     if known:
         return known
@@ -263,21 +264,21 @@ def sha256(file: Path) -> str:
 
 
 # The memory only saves time: where it cannot be kept, such as in a read-only home, files are read again.
-def _remembered(key: tuple[str, int, int]) -> str | None:
+def _remembered(key: tuple[str, str]) -> str | None:
     with suppress(sqlite3.Error, OSError), closing(_memory()) as memory:
-        row = memory.execute("SELECT sha256 FROM files WHERE path=? AND size=? AND mtime=?", key).fetchone()
+        row = memory.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", key).fetchone()
         return str(row[0]) if row else None
     return None
 
 
-def _remember(key: tuple[str, int, int], digest: str) -> None:
+def _remember(key: tuple[str, str], digest: str) -> None:
     with suppress(sqlite3.Error, OSError), closing(_memory()) as memory, memory:
-        memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, digest))
+        memory.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (*key, digest))
 
 
 def _memory() -> sqlite3.Connection:
     memory = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
-    memory.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
+    memory.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
     return memory
 
 

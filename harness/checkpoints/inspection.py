@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,12 +18,17 @@ class Size(NamedTuple):
     """Without what turns tokens into vectors and back: what every token goes through."""
 
 
-def size(located: Located) -> Size:
-    """Return the size of the base's architecture, without making its weights."""
+def empty_model(located: Located) -> Any:
+    """Return the base's architecture on the meta device: names and sizes, no weights."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(located.config, trust_remote_code=located.reference.trust_remote_code)
+        return AutoModelForCausalLM.from_config(located.config, trust_remote_code=located.reference.trust_remote_code)
+
+
+def size(located: Located) -> Size:
+    """Return the size of the base's architecture."""
+    model = empty_model(located)
     count = {id(weight): int(weight.numel()) for weight in model.parameters()}
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
     tables = {id(weight) for module in ends if module is not None for weight in module.parameters()}

@@ -6,19 +6,16 @@ Remote code never runs unless the reference says `trust_remote_code=true`; pickl
 
 from __future__ import annotations
 
-import logging
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import adapters, files, identity
+from harness.checkpoints import adapters, files, identity, weights
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 
-DEFAULT_MAX_LENGTH = 2048
 PROBE_TOKENS = 64
 
 
@@ -86,6 +83,11 @@ class Checkpoint:
         return self.located.name
 
     @property
+    def plain_model(self) -> Any:
+        """The base's own model class, without PEFT's wrapping."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
     def device(self) -> torch.device:
         """Where the model computes."""
         return self.located.device
@@ -120,7 +122,7 @@ def locate(reference: CheckpointReference) -> Located:
     if adapter is not None:
         kind = adapters.method(adapter).lower()
         files.adapter_weights(adapter)
-    weights = files.weight_files(base)
+    weight_files = files.weight_files(base)
     config = _config(base, reference)
     device = _device(reference.device)
     return Located(
@@ -131,8 +133,8 @@ def locate(reference: CheckpointReference) -> Located:
         kind=kind,
         config=config,
         device=device,
-        dtype=_dtype(reference.dtype, device, config, weights),
-        max_length=reference.max_length or context_length(config),
+        dtype=_dtype(reference.dtype, device, config, weight_files),
+        max_length=reference.max_length or weights.context_length(config),
     )
 
 
@@ -143,10 +145,13 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
     `allow_inactive_adapter`, on an adapter that changes nothing.
     """
     tokenizer = load_tokenizer(located)
-    model = _load_base(located)
+    model = weights.load(located)
     parameters = sum(int(p.numel()) for p in model.parameters())
     eos_ids = _take_eos(model, tokenizer, located)
+    plain = None
     if located.adapter is not None:
+        if adapters.rewrites_base(located.adapter):
+            plain = _logits(model, _probe(model.get_input_embeddings().weight.shape[0], located, []))
         model = adapters.attach(model, located.adapter).to(located.device)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
@@ -156,10 +161,10 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
         )
     adapter_parameters = adapter_effect = None
     notes = _doubts(located)
-    probe = _probe(rows, located, adapters.own_tokens(model) if located.adapter else [])
+    probe = _probe(rows, located, adapters.own_tokens(model) if located.adapter and plain is None else [])
     if located.adapter is not None:
         adapter_parameters = adapters.parameter_count(model)
-        adapter_effect = adapters.effect(model, probe)
+        adapter_effect = adapters.effect(model, probe, plain)
         if adapter_effect == 0.0:
             if not allow_inactive_adapter:
                 raise HarnessError(
@@ -192,17 +197,7 @@ def load_tokenizer(located: Located) -> Any:
     except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own
         what = f"the tokenizer in {located.tokenizer} cannot be loaded"
         advice = "fetch or save it again, or name another with tokenizer="
-        raise _explained(error, what, advice, located.reference) from error
-
-
-def context_length(config: Any) -> int:
-    """Return the context length in tokens that a model's configuration states, as lm-eval reads it."""
-    text = getattr(config, "text_config", None) or config
-    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
-        value = getattr(text, name, None)
-        if value is not None:
-            return int(value)
-    return DEFAULT_MAX_LENGTH
+        raise weights.explained(error, what, advice, located.reference) from error
 
 
 def _base_folder(path: str, revision: str | None, adapter: Path, code: bool) -> Path:
@@ -248,7 +243,7 @@ def _config(base: Path, reference: CheckpointReference) -> Any:
         config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
     except Exception as error:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
-        raise _explained(error, f"{base / 'config.json'} cannot be used", advice, reference) from error
+        raise weights.explained(error, f"{base / 'config.json'} cannot be used", advice, reference) from error
     by_itself = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not by_itself:
         raise HarnessError(f"{base} is a {config.model_type}, which is no causal language model: name one that is")
@@ -266,88 +261,31 @@ def _device(wanted: str | None) -> torch.device:
     return device
 
 
-def _dtype(wanted: str | None, device: torch.device, config: Any, weights: list[Path]) -> torch.dtype:
+def _dtype(wanted: str | None, device: torch.device, config: Any, saved: list[Path]) -> torch.dtype:
     if wanted is None:
         wanted = "float32" if device.type == "cpu" else "auto"
     if wanted == "auto":
         own = getattr(config, "dtype", None)
         if isinstance(own, torch.dtype):
             return own
-        wanted = files.stored_dtype(weights) or "float32"
+        wanted = files.stored_dtype(saved) or "float32"
     dtype: torch.dtype = getattr(torch, wanted)
     return dtype
 
 
-def _load_base(located: Located) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    # The load report that transformers prints is what _require_fit says in one sentence.
-    logger = logging.getLogger("transformers.modeling_utils")
-    before, logger.level = logger.level, logging.CRITICAL
-    try:
-        model, outcome = AutoModelForCausalLM.from_pretrained(
-            str(located.base),
-            config=located.config,
-            dtype=located.dtype,
-            device_map={"": located.device} if located.device.type == "cuda" else None,
-            trust_remote_code=located.reference.trust_remote_code,
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # told of in `outcome`, and raised below
-            output_loading_info=True,
-        )
-    except torch.OutOfMemoryError as error:
-        raise HarnessError(
-            f"{located.base} does not fit into the memory of {located.device}: try dtype=bfloat16"
-        ) from error
-    except Exception as error:  # safetensors, pickle, zip and the configuration classes each raise their own
-        what = f"the weights in {located.base} cannot be loaded"
-        raise _explained(error, what, "fetch or save the checkpoint again", located.reference) from error
-    finally:
-        logger.level = before
-    _require_fit(located, outcome)
-    _require_positions(model, located)
-    return model.to(located.device).eval()
-
-
-# Buffers that older libraries saved and newer ones compute.
-_OLD_BUFFERS = re.compile(r"\.(masked_bias|position_ids|rotary_emb\.inv_freq)$")
-
-
-def _require_positions(model: Any, located: Located) -> None:
-    """Raise HarnessError where more tokens are asked for than there are learned positions; rotary ones have no end."""
-    own = context_length(located.config)
-    if located.max_length > own:
-        for name, module in model.named_modules():
-            learned = name.endswith(("wpe", "embed_positions", "position_embeddings")) and hasattr(module, "weight")
-            if learned and located.max_length > module.weight.shape[0]:
-                raise HarnessError(
-                    f"max_length={located.max_length} is more than the {own} tokens that {located.base} learned "
-                    "positions for: leave it out, or give less"
-                )
-
-
-def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
-    mismatched = [f"{key} is {tuple(had)}, not {tuple(wanted)}" for key, had, wanted in outcome["mismatched_keys"]]
-    complaints = [("has weights of other sizes", mismatched), ("lacks weights", outcome["missing_keys"])]
-    if not located.reference.allow_unexpected_keys:
-        unexpected = [key for key in outcome["unexpected_keys"] if not _OLD_BUFFERS.search(key)]
-        complaints.append(("has weights without a place", unexpected))
-    for complaint, keys in complaints:
-        if keys:
-            shown, more = ", ".join(sorted(keys)[:2]), f" and {len(keys) - 2} more" if len(keys) > 2 else ""
-            advice = "; allow_unexpected_keys=true ignores them" if "place" in complaint else ""
-            raise HarnessError(
-                f"{located.base} {complaint} ({shown}{more}): its config.json, a {located.config.model_type}, "
-                f"describes another model{advice}"
-            )
-
-
 def _doubts(located: Located) -> list[str]:
     """Return what is not wrong but worth a second look."""
+    doubts = []
     stated = adapters.stated_base(located.adapter) if located.adapter else None
     if stated and Path(stated).name != Path(located.base_name).name:
-        return [f"the adapter says it was trained on {stated}, not on {located.base_name}"]
-    return []
+        doubts.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
+    own = files.read_json(file) if (file := located.base / "generation_config.json").is_file() else {}
+    if own.get("repetition_penalty") not in (None, 1, 1.0):
+        penalty = own["repetition_penalty"]
+        doubts.append(
+            f"its own repetition penalty of {penalty} is not applied, as no task asks for it; lm-eval applies it"
+        )
+    return doubts
 
 
 def _take_eos(model: Any, tokenizer: Any, located: Located) -> tuple[int, ...]:
@@ -376,15 +314,13 @@ def _probe(vocabulary: int, located: Located, own: list[int]) -> torch.Tensor:
 
 
 def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
-    with torch.inference_mode():
-        logits = model(input_ids=probe).logits
-    if not bool(torch.isfinite(logits).all()):
+    if not bool(torch.isfinite(_logits(model, probe)).all()):
         dtype = str(located.dtype).removeprefix("torch.")
         why = "its weights are damaged" if dtype == "float32" else "damaged weights or overflow: try dtype=float32"
         raise HarnessError(f"{located.name} answers a probe with NaN or infinite logits in {dtype}: {why}")
 
 
-def _explained(error: Exception, what: str, advice: str, reference: CheckpointReference) -> HarnessError:
-    if "trust_remote_code" in str(error) and not reference.trust_remote_code:
-        return HarnessError(f"{what}: it needs Python code of its own; to run that code, add trust_remote_code=true")
-    return HarnessError(f"{what} ({files.reason(error)}): {advice}")
+def _logits(model: Any, probe: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(input_ids=probe).logits
+    return logits.float()

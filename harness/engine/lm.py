@@ -29,6 +29,8 @@ from harness.progress import SILENT, Advance
 # Padded tokens a batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
 BATCH_TOKENS = {"cpu": 1024}
 BATCH_TOKENS_ELSEWHERE = 16384
+ANSWERS = 1
+"""Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
 
 @dataclass
@@ -236,7 +238,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             ) from error
 
     def _key(self, *question: Any) -> bytes:
-        return Journal.key(self.checkpoint.fingerprint, self.max_length, *question)
+        place = [ANSWERS, self.checkpoint.device.type, self.max_length]
+        return Journal.key(self.checkpoint.fingerprint, *place, *question)
 
     def _draw(self, prompt: decoding.Prompt) -> list[int]:
         # Greedy text does not depend on the seed, nor on which of several samples it is.

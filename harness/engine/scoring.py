@@ -1,8 +1,8 @@
 """Log-likelihoods: continuations scored after their contexts, in right-padded batches of bounded tokens.
 
 This is the plain walk: correct for every causal architecture, and the reference the others are held against. Requests
-that feed the same tokens (the letters A to D after one question) share a row, and only positions that are scored meet
-the vocabulary. No attention mask is needed: in a causal model nothing to the right of a token reaches it.
+that feed the same tokens (the letters A to D after one question) share a row, and only columns in which some row is
+scored meet the vocabulary. No attention mask is needed: in a causal model nothing to the right of a token reaches it.
 
 Not here: text, tokenizers, the journal.
 """
@@ -17,6 +17,9 @@ import torch
 
 from harness.engine.encoding import Pair
 from harness.errors import HarnessError
+
+MAX_CELLS = 2048
+"""Rows times scored columns that meet the vocabulary at once: of 150,000 words in float32, 1.2 GiB."""
 
 
 class LogLikelihood(NamedTuple):
@@ -68,6 +71,13 @@ def score(model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device)
 
     Raises HarnessError if the model answers NaN.
     """
+    # The columns that any row is scored at; rows of one batch have similar lengths, so these are few.
+    spans = [(len(row.tokens) - len(pairs[i].continuation), len(row.tokens)) for row in batch for i in row.readers]
+    positions = sorted({position for start, end in spans for position in range(start, end)})
+    if len(batch) > 1 and len(batch) * len(positions) > MAX_CELLS:
+        yield from score(model, batch[: len(batch) // 2], pairs, device)
+        yield from score(model, batch[len(batch) // 2 :], pairs, device)
+        return
     ids = torch.zeros(len(batch), len(batch[0].tokens), dtype=torch.long)
     for i, row in enumerate(batch):
         ids[i, : len(row.tokens)] = torch.tensor(row.tokens)
@@ -76,8 +86,6 @@ def score(model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device)
         for i, row in enumerate(batch)
         for index in row.readers
     ]
-    # The positions that any row is scored at; rows of one batch have similar lengths, so these are few.
-    positions = sorted({start + k for _, index, start in scored for k in range(len(pairs[index].continuation))})
     column = {position: k for k, position in enumerate(positions)}
     logits = _logits(model, ids.to(device), torch.tensor(positions, device=device))
     logsums, best = logits.logsumexp(-1), logits.argmax(-1)
@@ -86,7 +94,7 @@ def score(model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device)
         (i, column[start + k], token) for i, index, start in scored for k, token in enumerate(pairs[index].continuation)
     ]
     rows, columns, tokens = torch.tensor(cells, device=device).T
-    logprobs = (logits[rows, columns, tokens] - logsums[rows, columns]).double().cpu()
+    logprobs = (logits[rows, columns, tokens] - logsums[rows, columns]).cpu().double()
     hits = (best[rows, columns] == tokens).cpu()
     if bool(logprobs.isnan().any()):
         raise HarnessError(
@@ -106,14 +114,11 @@ def tokens_fed(batch: Batch) -> int:
 
 def _logits(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Return float32 logits (B, len(positions), V) of ids (B, T) at `positions`."""
-    keeps = "logits_to_keep" in inspect.signature(_base(model).forward).parameters
+    own = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward takes anything
+    keeps = "logits_to_keep" in inspect.signature(own.forward).parameters
     with torch.inference_mode():
         if keeps:
             logits: torch.Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=positions).logits
         else:
             logits = model(input_ids=ids, use_cache=False).logits[:, positions]
         return logits.float()
-
-
-def _base(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

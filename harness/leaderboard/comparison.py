@@ -46,7 +46,7 @@ class Asked(NamedTuple):
         )
 
 
-Signature = frozenset[tuple[str, str, str, str, str, int]]
+Signature = frozenset[tuple[str, str, str, str, str, int, int]]
 
 
 def asked(report: Report, name: str) -> Asked:
@@ -55,21 +55,9 @@ def asked(report: Report, name: str) -> Asked:
 
 
 def members(report: Report, name: str) -> list[str]:
-    """Return the tasks of `report` that `name`, a task or an average, is made of, in the manifest's order.
-
-    A report records the members of groups but not of named averages. `ceval/STEM` therefore stands on all tasks of
-    `ceval`: a doubt too many rather than a wrong comparison.
-    """
-    tasks = report.manifest.tasks
-    if name in tasks:
-        return [name]
-    inside = descendants(report, name)
-    if not inside.isdisjoint(tasks):
-        return [task for task in tasks if task in inside]
-    family, slash, _ = name.partition("/")
-    if slash:
-        return members(report, family)
-    return [task for task in tasks if task.startswith(f"{name}_")] or list(tasks)
+    """Return the tasks of `report` that `name`, a task or an average, is made of."""
+    score = next((score for score in report.manifest.scores if score.task == name), None)
+    return list(score.members) if score else []
 
 
 def descendants(report: Report, name: str) -> set[str]:
@@ -100,7 +88,7 @@ def differences(mine: Asked, other: Asked) -> tuple[Difference, ...]:
         return ()
     return tuple(
         difference
-        for compare in (_other_tasks, _other_data, _other_version, _other_documents, _other_prompts)
+        for compare in (_other_tasks, _other_data, _other_version, _other_documents, _other_prompts, _other_cuts)
         for difference in compare(mine, other)
     )
 
@@ -128,7 +116,7 @@ def interval(score: Score) -> tuple[float, float]:
 
 def _signature(one: Asked) -> Signature:
     return frozenset(
-        (name, task.prompt_hash, task.version, task.dataset, task.split, task.documents)
+        (name, task.prompt_hash, task.version, task.dataset, task.split, task.documents, task.truncated)
         for name, task in one.tasks.items()
     )
 
@@ -173,6 +161,12 @@ def _other_prompts(mine: Asked, other: Asked) -> Iterator[Difference]:
         yield Difference("other prompts", "; ".join(causes))
     elif unexplained:
         yield Difference("other prompts", f"the text of the prompts differs{_share(unexplained, shared)}")
+
+
+def _other_cuts(mine: Asked, other: Asked) -> Iterator[Difference]:
+    here, there = (sum(one.tasks[name].truncated for name in _shared(mine, other)) for one in (mine, other))
+    if here != there:
+        yield Difference("prompts cut", f"{here:,} prompts cut to fit the context instead of {there:,}")
 
 
 def _other_fewshot(mine: Asked, other: Asked) -> Iterator[str]:

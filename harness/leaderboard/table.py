@@ -205,19 +205,29 @@ def _row(short: str, reports: Sequence[Report], names: Counter[str]) -> Row:
         namesake=names[newest.name] > 1,
         other_names=tuple(name for name in others if name != newest.name),
         reports=tuple(reports),
-        entries=_newest(reports),
+        entries=_fullest(reports),
     )
 
 
-def _newest(reports: Sequence[Report]) -> dict[Key, Entry]:
-    # By task, not by score: two metrics of one task must not come from two different runs.
-    speaks = {score.task: report for report in reports for score in report.manifest.scores}
+def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
+    # By task, not by score: two metrics of one task must not come from two different runs. A run over more documents
+    # is not replaced by a later look at a few; of equals the newest speaks.
+    speaks: dict[str, Report] = {}
+    for report in reports:
+        for name in {score.task for score in report.manifest.scores}:
+            before = speaks.get(name)
+            if before is None or _documents(report, name) >= _documents(before, name):
+                speaks[name] = report
     return {
         Key.of(score): Entry(score, report)
         for report in reports
         for score in report.manifest.scores
         if speaks[score.task] is report
     }
+
+
+def _documents(report: Report, name: str) -> int:
+    return comparison.asked(report, name).documents
 
 
 def _distinct_length(fingerprints: Sequence[str]) -> int:

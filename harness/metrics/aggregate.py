@@ -48,12 +48,13 @@ class Average(NamedTuple):
     weight: Weight
 
 
-def mean_estimate(values: Sequence[float]) -> Estimate:
+def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate:
     """Return the mean of per-sample `values` with its interval; their order changes no bit of it.
 
-    Values that are all 0 or 1 get Wilson's score interval (Wilson 1927; the one Brown, Cai & DasGupta 2001 recommend);
-    others a t interval around the mean (Miller 2024, arXiv 2411.00640, eq. 1). `stderr` is the sample standard
-    deviation over sqrt(n) in both cases, as lm-eval reports it.
+    Values of a `fraction` (in [0, 1] by definition) that are all 0 or 1 get Wilson's score interval (Wilson 1927; the
+    one Brown, Cai & DasGupta 2001 recommend); others a t interval around the mean (Miller 2024, arXiv 2411.00640,
+    eq. 1), and none where they are all equal, which tells nothing of how they vary. `stderr` is the sample standard
+    deviation over sqrt(n) in all cases, as lm-eval reports it.
 
     Raises HarnessError if `values` is empty or holds a NaN or an infinity.
     """
@@ -65,10 +66,10 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
         raise HarnessError(f"{bad} of {array.size} per-sample values are NaN or infinite, so their mean means nothing")
     n, mean = array.size, math.fsum(array) / array.size
     stderr = math.sqrt(math.fsum((array - mean) ** 2) / (n - 1) / n) if n > 1 else None
-    if np.isin(array, (0.0, 1.0)).all():
+    if fraction and np.isin(array, (0.0, 1.0)).all():
         return Estimate(mean, stderr, *_wilson(mean, n), n)
-    if stderr is None:
-        return Estimate(mean, None, None, None, n)
+    if not stderr:
+        return Estimate(mean, stderr, None, None, n)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
     return Estimate(mean, stderr, mean - half, mean + half, n)
 

@@ -68,7 +68,9 @@ def describe(name: str, data: Path | None, include: Sequence[Path] = (), num_few
         **{key: str(value) for key, value in _metadata(catalogue.config(leaf)).items() if key in ("source", "licence")},
         "version": str(task.VERSION),
     }
-    asked = arguments[0][1]["until"] if generates else [args[1] for args in arguments if len(args) > 1]
+    until = arguments[0][1].get("until") or [] if generates else []
+    stops = [until] if isinstance(until, str) else until
+    asked = stops if generates else [args[1] for args in arguments if len(args) > 1]
     shown = {key: value for key, value in facts.items() if value}
     return Description(name, shown, str(arguments[0][0]), tuple(asked), generates)
 

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,15 +30,21 @@ def describe(device: torch.device) -> dict[str, str]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting anew, where the device can: a CPU process keeps its peak for life."""
+    """Start counting anew; where a CPU process cannot (outside Linux), its peak is that of its whole life."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: torch.device) -> int:
     """Return the peak in bytes: of the allocator on a GPU, of the process's resident memory on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

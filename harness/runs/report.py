@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +34,10 @@ from harness.errors import HarnessError
 FORMAT = 1
 MANIFEST = "manifest.json"
 
-# Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text the model saw; zstd makes the
-# repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log, summed over the
-# choice's tokens) and `greedy` (the choice is what greedy decoding would have said) have one entry per choice; for a
-# generation `responses` has one per repeat.
+# Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text asked, before any cut to the context;
+# zstd makes the repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log,
+# summed over the choice's tokens) and `greedy` (the choice is what greedy decoding would have said) have one entry per
+# choice; for a generation `responses` has one per repeat.
 SAMPLE_COLUMNS = pa.schema(
     [
         ("doc_id", pa.int64()),
@@ -96,6 +98,8 @@ class TaskInfo(Strict):
     documents_in_split: int
     prompt_hash: str
     """sha256 over all samples' prompt hashes in document order: equal means every prompt is equal."""
+    truncated: int
+    """Requests whose prompt lost tokens on its left to fit the context."""
     seconds: float
     tokens_fed: int
     tokens_generated: int
@@ -146,6 +150,8 @@ class Score(Strict):
     """Per-sample values lie in [0, 1]: shown as a percentage."""
     average: Literal["task", "sample"] | None
     """None for a task; for an average, what has equal weight in it."""
+    members: list[str]
+    """The tasks that an average is over; for a task, itself."""
     primary: bool
     """The metric (and filter) that stands for the task where there is room for one."""
     headline: bool
@@ -251,12 +257,12 @@ class ReportWriter:
     """Collects a run's files out of sight; `finish` makes them a report in one rename.
 
     Leaving the `with` block without `finish` removes everything. A process that is killed leaves only a hidden
-    `.<name>.<pid>` folder, which the next writer in the same place removes once that process is gone.
+    `.<name>.<host>.<pid>` folder, which the next writer there on the same host removes once that process is gone.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._hidden = folder.parent / f".{folder.name}.{os.getpid()}"
+        self._hidden = folder.parent / f".{folder.name}.{_host()}.{os.getpid()}"
 
     def __enter__(self) -> ReportWriter:
         try:
@@ -289,11 +295,23 @@ class ReportWriter:
         pq.write_table(pa.table(columns, schema=pa.schema(fields)), file, compression="zstd")
 
     def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
-        """Write results and manifest, move the folder to its place, and return the report."""
+        """Write results and manifest, move the folder to its place, and return the report.
+
+        Where another run took the place meanwhile, the next free name beside it is used.
+        """
         _dump_json(self._hidden / "results.json", results)
         _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
-        self._hidden.rename(self.folder)
-        return Report(self.folder, manifest)
+        place, again = self.folder, 0
+        while True:
+            try:
+                self._hidden.rename(place)
+            except OSError:
+                if not place.exists():
+                    raise
+                again += 1
+                place = self.folder.with_name(f"{self.folder.name}-{again}")
+            else:
+                return Report(place, manifest)
 
 
 def _number(value: Any) -> float | None:
@@ -309,10 +327,15 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    for hidden in folder.glob(".*.*"):
+    # Folders are shared between hosts, process ids are not: only this host's own are judged.
+    for hidden in folder.glob(f".*.{_host()}.*"):
         pid = hidden.name.rpartition(".")[2]
         if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _alive(int(pid)):
             shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _host() -> str:
+    return re.sub(r"\W", "-", platform.node()) or "host"
 
 
 def _alive(pid: int) -> bool:

@@ -22,9 +22,10 @@ import torch
 
 import harness
 from harness import progress
-from harness.checkpoints import loading
+from harness.checkpoints import adapters, inspection, loading
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
+from harness.engine import decoding
 from harness.engine.journal import Journal
 from harness.engine.lm import HarnessLM, Work, chat_template_digest
 from harness.errors import HarnessError
@@ -69,6 +70,8 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
     """
     with progress.status("looking at checkpoints and tasks"):
         located = prepare(references, options)
+        for one in located:
+            _check_before_loading(one, options)
     journal = Journal(options.output / JOURNAL)
     catalogue, tasks = Catalogue(options.include), None
     try:
@@ -76,9 +79,9 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
             environment.reset_peak_memory(one.device)
             with progress.status(f"loading {one.name}"):
                 checkpoint = loading.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
-                _require_chat_template(checkpoint, options)
             with progress.status("reading the tasks' data"):
                 tasks = tasks or load_tasks(catalogue, options)
+            _require_room(checkpoint, tasks)
             yield _evaluate(checkpoint, tasks, journal, options)
             del checkpoint
             gc.collect()
@@ -121,9 +124,24 @@ def prompt_settings(lm: HarnessLM, options: Options) -> dict[str, Any]:
     }
 
 
-def _require_chat_template(checkpoint: Checkpoint, options: Options) -> None:
-    if options.apply_chat_template and not checkpoint.tokenizer.chat_template:
-        raise HarnessError(f"{checkpoint.name} has no chat template: leave --apply-chat-template out")
+def _check_before_loading(located: Located, options: Options) -> None:
+    """Find what would fail after hours of work on the checkpoints before this one."""
+    tokenizer = loading.load_tokenizer(located)
+    if options.apply_chat_template and not tokenizer.chat_template:
+        raise HarnessError(f"{located.name} has no chat template: leave --apply-chat-template out")
+    if located.adapter is not None:
+        adapters.check_fit(located.adapter, inspection.empty_model(located))
+
+
+def _require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
+    """Find, before any task is answered, the generation that this decoder or this context cannot do."""
+    for name, task in tasks.tasks.items():
+        if task.OUTPUT_TYPE == "generate_until":
+            try:
+                how = decoding.settings(task.config.generation_kwargs or {}, None)
+                decoding.plan([decoding.Prompt([], how)], checkpoint.max_length, 1)
+            except HarnessError as error:
+                raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
 
 
 def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options: Options) -> Report:
@@ -161,7 +179,7 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             scores=found.scores(),
             engine=_engine(lm.work, environment.peak_memory(checkpoint.device)),
             environment=environment.describe(checkpoint.device),
-            notes=_notes(checkpoint, lm),
+            notes=[*_notes(checkpoint, lm), *found.notes],
         )
         return writer.finish(manifest, found.results(manifest.scores))
 
@@ -173,7 +191,7 @@ class _Found:
         self.tasks = tasks
         self.infos: dict[str, TaskInfo] = {}
         self._estimates: dict[Metric, dict[str, Estimate]] = {}
-        self._fractions: dict[tuple[str, Metric], bool] = {}
+        self.notes: list[str] = []
         self._results: dict[str, Any] = {}
 
     def add(self, name: str, outcome: dict[str, Any], work: Work, seconds: float) -> list[samples.Row]:
@@ -186,12 +204,15 @@ class _Found:
             if value is None:
                 continue
             is_mean = getattr(task.aggregation()[metric.name], "__name__", "") == "mean"
-            estimate = samples.estimate(name, metric, rows, is_mean=is_mean, value=value)
+            estimate = samples.estimate(metric, rows, is_mean=is_mean, value=value)
+            key, result = f"{metric.name},{metric.filter}", outcome["results"][name]
+            if estimate is None:
+                result[key] = "N/A"
+                self.notes.append(f"{name}: {metric.name} is NaN or infinite, and left out")
+                continue
             self._estimates.setdefault(metric, {})[name] = estimate
-            self._fractions[name, metric] = samples.is_fraction(metric, rows)
-            outcome["results"][name][f"{metric.name}_stderr,{metric.filter}"] = (
-                "N/A" if estimate.stderr is None else estimate.stderr
-            )
+            stderr = "N/A" if estimate.stderr is None else estimate.stderr
+            result[f"{metric.name}_stderr,{metric.filter}"] = stderr
         if source is not None:  # the hub's name, not where this machine keeps its copy
             outcome["configs"][name]["dataset_path"] = source.dataset
         outcome["configs"][name].get("metadata", {}).pop("config_source", None)
@@ -207,6 +228,7 @@ class _Found:
             documents=len(documents),
             documents_in_split=len(task.eval_docs),
             prompt_hash=hashlib.sha256("".join(documents.values()).encode()).hexdigest(),
+            truncated=work.truncated,
             seconds=seconds,
             tokens_fed=work.tokens_fed,
             tokens_generated=work.tokens_generated,
@@ -246,8 +268,9 @@ class _Found:
             filter=metric.filter,
             **number._asdict(),
             higher_is_better=metric.higher_is_better,
-            fraction=all(self._fractions[member, metric] for member in members),
+            fraction=metric.fraction,
             average=weight,
+            members=list(members),
             primary=primary,
             headline=headline,
         )
@@ -294,7 +317,7 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
         base=located.base_name,
         adapter=None if located.adapter is None else str(located.adapter),
         fingerprint=checkpoint.fingerprint,
-        architecture=type(_unwrapped(checkpoint.model)).__name__,
+        architecture=type(checkpoint.plain_model).__name__,
         dtype=str(located.dtype).removeprefix("torch."),
         device=str(located.device),
         parameters=checkpoint.parameters,
@@ -302,10 +325,6 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
         max_length=checkpoint.max_length,
         adapter_effect=checkpoint.adapter_effect,
     )
-
-
-def _unwrapped(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.errors import HarnessError
 from harness.metrics.aggregate import Estimate, mean_estimate
 from harness.tasks import Metric
 
@@ -34,10 +34,11 @@ def row(sample: Mapping[str, Any]) -> Row:
         **{name: sample[name] for name in sample["metrics"]},
     }
     if scored:
-        logprobs = [float(answers[0][0]) for answers in responses]
-        made["choices"] = [str(args[1]) for args in arguments]
+        choices = _choices(arguments)
+        logprobs = [float(answers[0][0]) for answers in responses][: len(choices)]
+        made["choices"] = choices
         made["logprobs"] = logprobs
-        made["greedy"] = [bool(answers[0][1]) for answers in responses]
+        made["greedy"] = [bool(answers[0][1]) for answers in responses][: len(choices)]
         made["prediction"] = made["choices"][max(range(len(logprobs)), key=logprobs.__getitem__)].strip()
         target = sample["target"]
         if isinstance(target, int) and 0 <= target < len(logprobs):
@@ -48,30 +49,39 @@ def row(sample: Mapping[str, Any]) -> Row:
     return made
 
 
+def _choices(arguments: Sequence[Sequence[Any]]) -> list[str]:
+    """Return the choices that a document's (context, continuation) requests are about.
+
+    Where each has a context of its own (Winogrande), a choice is where its context begins to differ, and the rest.
+    Requests without a context after those with one ask for a choice's likelihood by itself (mutual information).
+    """
+    asked = [(str(args[0]), str(args[1])) for args in arguments]
+    half = len(asked) // 2
+    if half and all(context for context, _ in asked[:half]) and not any(context for context, _ in asked[half:]):
+        asked = asked[:half]
+    contexts = [context for context, _ in asked]
+    first, last = min(contexts), max(contexts)
+    start = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return [context[start:] + continuation for context, continuation in asked]
+
+
 def digest(content: Any) -> str:
     """Return the sha256 of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def estimate(task: str, metric: Metric, rows: Sequence[Row], *, is_mean: bool, value: float) -> Estimate:
+def estimate(metric: Metric, rows: Sequence[Row], *, is_mean: bool, value: float) -> Estimate | None:
     """Return a task's number for `metric`: the mean of its rows with an interval, or lm-eval's `value` without one.
 
-    Raises HarnessError naming task and metric where a sample's value is NaN.
+    None where there is no number: a sample's value, or what lm-eval makes of them, is NaN or infinite.
     """
     values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
-    if not is_mean or not all(isinstance(v, int | float) for v in values):
-        return Estimate(float(value), None, None, None, len(values))
-    try:
-        return mean_estimate([float(v) for v in values])
-    except HarnessError as error:
-        raise HarnessError(f"task {task}, metric {metric.name}: {error}") from error
-
-
-def is_fraction(metric: Metric, rows: Sequence[Row]) -> bool:
-    """Tell whether every sample's value lies in [0, 1], so that the score reads as a percentage."""
-    values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
-    return bool(values) and all(isinstance(v, int | float) and 0 <= v <= 1 for v in values)
+    if not is_mean or not values or not all(isinstance(v, int | float) for v in values):
+        return Estimate(float(value), None, None, None, len(values)) if math.isfinite(value) else None
+    if not all(math.isfinite(v) for v in values):
+        return None
+    return mean_estimate([float(v) for v in values], fraction=metric.fraction)
 
 
 def _first(value: Any) -> Any:

@@ -367,3 +367,19 @@ def test_an_adapter_that_names_another_base_is_noted(base, adapter):
     ]
     set_json(adapter / "adapter_config.json", base_model_name_or_path=f"/moved/away/{base.name}")
     assert load(f"{base},adapter={adapter}").notes == []
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_an_adapter_that_rewrites_the_base_is_compared_with_the_base_as_it_was(base, tmp_path, trained):
+    model = AutoModelForCausalLM.from_pretrained(base)
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, init_lora_weights="pissa", target_modules=["q_proj"]))
+    if trained:
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+    adapted.peft_config["default"].base_model_name_or_path = str(base)
+    adapted.save_pretrained(tmp_path / "pissa")
+    if trained:
+        assert load(tmp_path / "pissa").adapter_effect > 0
+    else:
+        assert "changes no logit" in refusal(tmp_path / "pissa")

@@ -6,7 +6,7 @@ import pytest
 import tiny
 from tampering import load, set_json
 
-from harness.checkpoints import inspection, loading
+from harness.checkpoints import inspection, loading, weights
 from harness.checkpoints.reference import parse
 
 
@@ -26,7 +26,7 @@ def of_lora(lora):
 
 
 def test_a_base_is_told_without_reading_its_weights(base, of_base, monkeypatch):
-    monkeypatch.setattr(loading, "_load_base", None)
+    monkeypatch.setattr(weights, "load", None)
     assert facts(f"{base},device=cpu") == of_base
 
 

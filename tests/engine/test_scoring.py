@@ -81,6 +81,13 @@ def test_the_greedy_flag_is_the_models_own_choice(checkpoint: Checkpoint) -> Non
     assert (right.greedy, wrong.greedy) == (True, False)
 
 
+def test_few_cells_at_a_time_change_no_score(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [Pair(list(range(3, 3 + n)), list(range(20, 20 + n))) for n in range(1, 12)]
+    monkeypatch.setattr(scoring, "MAX_CELLS", 4)
+    for found, pair in zip(scored(checkpoint, asked, 400), asked, strict=True):
+        assert close(found, by_hand(checkpoint.model, pair))
+
+
 def test_letters_after_one_question_are_fed_once() -> None:
     asked = [Pair([1, 2, 3], [letter]) for letter in (4, 5, 6, 7)]
     assert sum(map(scoring.tokens_fed, scoring.plan(asked, CONTEXT, 100))) == 3

@@ -49,6 +49,7 @@ def task_info(name: str, documents: int, fewshot: int = 0, wording: str = "", **
         "documents": documents,
         "documents_in_split": documents,
         "prompt_hash": digest(name, changes.get("documents", documents), fewshot, wording),
+        "truncated": 0,
         "seconds": 1.0,
         "tokens_fed": documents * 40,
         "tokens_generated": 0,
@@ -69,6 +70,7 @@ def score(task: str, value: float, half: float | None = 0.02, n: int = 100, **ch
         "higher_is_better": True,
         "fraction": True,
         "average": None,
+        "members": [task],
         "primary": True,
         "headline": True,
     }
@@ -81,6 +83,7 @@ def average(name: str, parts: Sequence[Score], headline: bool = False) -> Score:
         **parts[0].model_dump()
         | over._asdict()
         | {"task": name, "average": "task", "headline": headline, "primary": True}
+        | {"members": [part.task for part in parts]}
     )
 
 

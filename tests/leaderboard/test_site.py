@@ -111,6 +111,33 @@ def test_one_checkpoint_in_two_reports_is_one_row_and_the_newest_wins(report: Ma
     assert "nothing: newer reports replace it" in page.card(0)
 
 
+def test_a_later_look_at_a_few_documents_replaces_no_full_result(report: MakeReport, tmp_path: Path) -> None:
+    few = one_task(report, "a", 0.0, info=task_info("copa", 3, documents_in_split=100), protocol={"limit": 3}, day=9)
+    page = write(tmp_path, one_task(report, "a", 0.4, day=2), few)
+    assert page.values("copa") == ["40.0"]
+
+
+def test_prompts_that_were_cut_are_marked(report: MakeReport, tmp_path: Path) -> None:
+    whole = [one_task(report, name, 0.5) for name in "ab"]
+    cut = one_task(report, "c", 0.5, info=task_info("copa", 100, truncated=7))
+    page = write(tmp_path, *whole, cut)
+    assert "7 prompts cut to fit the context instead of 0" in page.cell(2, "copa").get("title")
+
+
+def test_a_named_average_stands_on_its_own_tasks_only(report: MakeReport, tmp_path: Path) -> None:
+    # `ceval/STEM` is over the last two subjects; the first was asked otherwise.
+    odd = {SUBJECTS[0]: task_info(SUBJECTS[0], 20, 5, "otherwise")}
+    tasks = {name: task_info(name, 20, 5) for name in SUBJECTS}
+    parts = [score(name, 0.5, 0.1, 20, headline=False) for name in SUBJECTS]
+    scores = [average("ceval", parts, headline=True), *parts, average("ceval/STEM", parts[1:])]
+    page = write(
+        tmp_path, *(report(checkpoint(n), tasks, scores) for n in "ab"), report(checkpoint("c"), tasks | odd, scores)
+    )
+    assert "other prompts" in page.cell(2, "ceval").get("title")
+    (line,) = [line for line in page.section("ceval") if "ceval/STEM" in " ".join(line)]
+    assert "other prompts" not in " ".join(line)
+
+
 def test_two_metrics_of_a_task_never_come_from_two_runs(report: MakeReport, tmp_path: Path) -> None:
     task = {"copa": task_info("copa", 100)}
     old = report(checkpoint("a"), task, [score("copa", 0.4), score("copa", 0.3, metric="f1", primary=False)], day=1)
@@ -221,7 +248,7 @@ def test_an_average_is_compared_over_its_tasks(report: MakeReport, tmp_path: Pat
     assert not page.cell(0, "ceval").xpath("*[@class='mark']")
 
 
-def test_an_average_without_recorded_groups_goes_by_the_names(report: MakeReport, tmp_path: Path) -> None:
+def test_an_average_over_other_tasks_is_marked(report: MakeReport, tmp_path: Path) -> None:
     def run(name: str, tasks: tuple[str, ...]) -> Any:
         parts = [score(task, 0.5, headline=False) for task in tasks]
         infos = {task: task_info(task, 100) for task in (*tasks, "unrelated")}

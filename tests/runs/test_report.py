@@ -55,6 +55,7 @@ def manifest(**changes: Any) -> Manifest:
                 documents=1,
                 documents_in_split=1,
                 prompt_hash="p",
+                truncated=0,
                 seconds=1.0,
                 tokens_fed=1,
                 tokens_generated=0,
@@ -124,7 +125,7 @@ test_report.written(Path({str(tmp_path / "r")!r}))
 """
     process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
     assert process.returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.iterdir()] == [f".r.{_only(tmp_path).rpartition('.')[2]}"]
+    assert _only(tmp_path).startswith(".r.")
     with pytest.raises(HarnessError, match="no manifest"):
         reports.find([tmp_path])
     written(tmp_path / "r")
@@ -132,10 +133,25 @@ test_report.written(Path({str(tmp_path / "r")!r}))
 
 
 def test_a_report_being_written_by_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    alive = tmp_path / f".other.{os.getppid()}" / "samples"
+    alive = tmp_path / f".other.{reports._host()}.{os.getppid()}" / "samples"
     alive.mkdir(parents=True)
     written(tmp_path / "r")
     assert alive.is_dir()
+
+
+def test_a_report_being_written_on_another_host_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / ".other.another-host.999999999" / "samples"
+    elsewhere.mkdir(parents=True)
+    written(tmp_path / "r")
+    assert elsewhere.is_dir()
+
+
+def test_two_runs_that_want_the_same_place_both_get_one(tmp_path: Path) -> None:
+    written(tmp_path / "r")
+    with ReportWriter(tmp_path / "r") as slow:
+        report = slow.finish(manifest(), {})
+    assert report.folder.name == "r-1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "r-1"]
 
 
 def test_nan_is_never_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
+from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
 from harness.engine import scoring
 from harness.errors import HarnessError
@@ -200,3 +201,35 @@ def test_a_mistake_in_the_second_checkpoint_is_told_before_the_first_is_read(wor
     with pytest.raises(HarnessError, match="no folder"):
         list(run([parse(str(world / "base")), parse("./nowhere")], options(world, tmp_path, "ceval_law")))
     assert not (tmp_path / JOURNAL).exists()
+
+
+def test_an_adapter_of_another_base_is_told_of_before_the_first_checkpoint_is_read(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tiny.llama(tmp_path / "other", hidden_size=32)
+    stray = tiny.lora(tmp_path / "stray", other)
+    monkeypatch.setattr(loading, "load", None)
+    with pytest.raises(HarnessError, match="does not fit this base"):
+        list(
+            run(
+                [parse(str(world / "base")), parse(f"{world / 'base'},adapter={stray}")],
+                options(world, tmp_path, "gsm8k"),
+            )
+        )
+
+
+def test_a_tag_gets_the_average_that_its_group_has_over_it(world: Path, tmp_path: Path) -> None:
+    report = next(run([parse(str(world / "base"))], options(world, tmp_path, "ceval_hard")))
+    (score,) = [score for score in report.manifest.scores if score.headline]
+    assert (score.task, len(score.members), score.average) == ("ceval/Hard", 8, "task")
+    means = [report.samples(task)["acc"].mean() for task in score.members]
+    assert score.value == pytest.approx(np.mean(means))
+
+
+def test_a_model_that_would_need_a_repetition_penalty_says_that_it_gets_none(world: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(world / "base", tmp_path / "chatty")
+    (tmp_path / "chatty" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 1.1}))
+    report = next(run([parse(str(tmp_path / "chatty"))], options(world, tmp_path, "ceval_law")))
+    assert any("repetition penalty of 1.1 is not applied" in note for note in report.manifest.notes)

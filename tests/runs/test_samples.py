@@ -1,0 +1,77 @@
+"""Rows of a report from lm-eval's logged samples, for every shape of request that lm-eval has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from harness.metrics.aggregate import mean_estimate
+from harness.runs import samples
+from harness.tasks import Metric
+
+ACC = Metric("acc", "none", higher_is_better=True, fraction=True)
+
+
+def logged(arguments: list[tuple[Any, ...]], responses: list[Any], **changes: Any) -> dict[str, Any]:
+    plain = {
+        "doc_id": 0,
+        "filter": "none",
+        "doc_hash": "d",
+        "target_hash": "t",
+        "target": 1,
+        "arguments": arguments,
+        "resps": [[response] for response in responses],
+        "filtered_resps": responses,
+        "metrics": ["acc"],
+        "acc": 1.0,
+    }
+    return {**plain, **changes}
+
+
+def test_choices_and_prediction_are_the_continuations() -> None:
+    row = samples.row(logged([("问", " A"), ("问", " B")], [(-2.0, False), (-1.0, True)]))
+    assert (row["choices"], row["prediction"], row["target"]) == ([" A", " B"], "B", "B")
+    assert (row["logprobs"], row["greedy"]) == ([-2.0, -1.0], [False, True])
+
+
+def test_likelihoods_without_a_context_are_no_choices() -> None:
+    asked = [("问", "A"), ("问", "B"), ("", "A"), ("", "B")]
+    row = samples.row(logged(asked, [(-2.0, False), (-1.0, False), (-0.1, False), (-9.0, False)]))
+    assert (row["choices"], row["prediction"], len(row["logprobs"])) == (["A", "B"], "B", 2)
+
+
+def test_choices_with_contexts_of_their_own_are_told_apart() -> None:
+    asked = [("小明说他", "累了"), ("小明说她", "累了")]
+    row = samples.row(logged(asked, [(-1.0, False), (-2.0, False)]))
+    assert (row["choices"], row["prediction"], row["target"]) == (["他累了", "她累了"], "他累了", "她累了")
+
+
+def test_a_generation_keeps_every_repeat_and_the_filtered_answer() -> None:
+    sample = logged([("Q", {"until": ["\n"]})], ["12"], target="12", resps=[["is 12", "is 13"]], filtered_resps=["12"])
+    row = samples.row(sample)
+    assert (row["responses"], row["prediction"], row["target"]) == (["is 12", "is 13"], "12", "12")
+
+
+def test_the_prompt_hash_covers_every_argument() -> None:
+    one = [("Q", {"until": ["\n"]})]
+    others = [[("Q", {"until": ["."]})], [("Q.", {"until": ["\n"]})], [*one, *one]]
+    hashes = {samples.digest([list(args) for args in asked]) for asked in (one, *others)}
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_metric_that_is_no_number_has_no_estimate(bad: float) -> None:
+    rows = [{"filter": "none", "acc": 1.0}, {"filter": "none", "acc": bad}]
+    assert samples.estimate(ACC, rows, is_mean=True, value=bad) is None
+    assert samples.estimate(ACC, [{"filter": "none", "acc": (1, 2)}], is_mean=False, value=bad) is None
+
+
+def test_a_unit_is_never_guessed_from_values() -> None:
+    rows = [{"filter": "none", "rouge100": 0.0}] * 3
+    metric = Metric("rouge100", "none", higher_is_better=True, fraction=False)
+    found = samples.estimate(metric, rows, is_mean=True, value=0.0)
+    assert found is not None
+    assert (found.value, found.low, found.high) == (0.0, None, None)
+    assert mean_estimate([0.0, 0.0, 0.0]).high is not None
