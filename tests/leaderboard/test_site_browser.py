@@ -26,7 +26,7 @@ def chromium() -> Iterator[Any]:
     found = shutil.which("chromium")
     if not found:
         message = "Chromium is not installed: apt-get install chromium"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        pytest.fail(message) if os.environ.get("HARNESS_CI") else pytest.skip(message)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -18,8 +18,8 @@ class Comparison(NamedTuple):
     """How two answer lists differ."""
 
     requests: int
-    largest: float
-    """Largest absolute difference of log-likelihoods; 0 for generations."""
+    largest: float | None
+    """Largest absolute difference of log-likelihoods; None for generations."""
     decisions: int
     """Greedy flags or generated texts that differ."""
 
@@ -40,16 +40,15 @@ def theirs(folder: Path) -> Any:
 
 
 def requests(tasks: TaskSet, documents: int) -> list[Any]:
-    """The requests of the first `documents` documents over `tasks`, in task order."""
+    """The requests of `documents` documents, spread over all of `tasks` as evenly as it goes."""
+    all_tasks = list(tasks.tasks.values())
     found: list[Any] = []
-    left = documents
-    for task in tasks.tasks.values():
-        if left <= 0:
-            break
-        task.build_all_requests(limit=left)
-        found += task.instances
-        left -= len({instance.doc_id for instance in task.instances})
-    assert left <= 0, f"{documents} documents asked for, {-left} too few"
+    for place, task in enumerate(all_tasks):
+        share = documents * (place + 1) // len(all_tasks) - documents * place // len(all_tasks)
+        if share:
+            task.build_all_requests(limit=share)
+            found += task.instances
+    assert len({(i.task_name, i.doc_id) for i in found}) == documents
     return found
 
 
@@ -60,7 +59,7 @@ def compare(mine: HarnessLM, peer: Any, instances: Sequence[Any]) -> Comparison:
     a = getattr(mine, kind)(copy.deepcopy(list(instances)))
     b = getattr(peer, kind)(copy.deepcopy(list(instances)), disable_tqdm=True)
     if kind == "generate_until":
-        return Comparison(len(a), 0.0, sum(x != y for x, y in zip(a, b, strict=True)))
+        return Comparison(len(a), None, sum(x != y for x, y in zip(a, b, strict=True)))
     largest = max(abs(x[0] - y[0]) for x, y in zip(a, b, strict=True))
     return Comparison(len(a), largest, sum(x[1] != y[1] for x, y in zip(a, b, strict=True)))
 
