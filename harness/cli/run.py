@@ -35,7 +35,7 @@ def run(
         Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps; default: the first GPU.")
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")] = None,
     include_path: Annotated[
