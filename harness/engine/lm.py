@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from harness.checkpoints.loading import Checkpoint
 from harness.engine import decoding, scoring
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
+from harness.engine.padding import Padding, probe
 from harness.engine.scoring import LogLikelihood
 from harness.errors import HarnessError
 from harness.progress import SILENT, Advance
@@ -80,6 +82,13 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.dropped_system = False
         """The chat template refused a system role, so its text is in no prompt."""
         self.advance = advance
+
+    @cached_property
+    def padding(self) -> Padding:
+        """What padding this checkpoint bears, asked of it once."""
+        model = self.checkpoint.model
+        vocabulary = model.get_input_embeddings().weight.shape[0]
+        return probe(model, vocabulary, self.max_length, self.checkpoint.device)
 
     # -- what lm-eval asks of a model
 
@@ -174,7 +183,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     # -- how it answers
 
     def _score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
-        batches = scoring.plan(pairs, self.max_length, self.batch_tokens)
+        batches = scoring.plan(pairs, self.max_length, self.batch_tokens if self.padding.right else 1)
         keys = [self._key("loglikelihood", pair.context, pair.continuation) for pair in pairs]
         self.work.truncated += sum(len(pair.context) + len(pair.continuation) > self.max_length + 1 for pair in pairs)
 
@@ -189,7 +198,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return [LogLikelihood(*found) for found in answers]
 
     def _decode(self, prompts: Sequence[decoding.Prompt]) -> list[str]:
-        batches = decoding.plan(prompts, self.max_length, self.batch_tokens)
+        batches = decoding.plan(prompts, self.max_length, self.batch_tokens if self.padding.left else 1)
         keys = [self._key("generate", p.ids, p.settings.digest, *self._draw(p)) for p in prompts]
         room = [self.max_length - p.settings.max_tokens for p in prompts]
         self.work.truncated += sum(len(p.ids) > r for p, r in zip(prompts, room, strict=True))

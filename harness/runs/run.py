@@ -350,6 +350,9 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM) -> list[str]:
             f"{lm.work.truncated:,} of {lm.work.requests:,} requests had their prompt cut on the left to fit the "
             f"context of {checkpoint.max_length:,} tokens"
         )
+    for bears, what in ((lm.padding.right, "scored"), (lm.padding.left, "decoded")):
+        if not bears:
+            notes.append(f"padding changes this architecture's answers, so rows were {what} one at a time")
     if lm.dropped_system:
         notes.append(
             "the chat template takes no system role: task descriptions and system instruction are in no prompt"
