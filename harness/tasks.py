@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import os
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,32 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import resources
+from harness import resources, task_data
 from harness.errors import HarnessError, did_you_mean
 from harness.metrics.aggregate import Average
+from harness.task_data import DataSource
 
 FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
 """lm-eval's own tasks that `harness tasks` lists beside ours."""
 FEWSHOT_SEED = 1234  # lm-eval's, so that the shots drawn are the ones it draws
 # lm-eval's metrics that lie in [0, 1] by definition. A unit is never guessed from values: 0.4 of 100 is not 40 %.
 _FRACTIONS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1")
-_DATA_FILES = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
-
-
-class DataSource(NamedTuple):
-    """Where a task's documents come from."""
-
-    dataset: str
-    """The data set's hub name (or a local builder such as `json`)."""
-    config: str | None
-    folder: Path | None
-    """The mirror's copy, if there is one."""
-    fetch: str
-    """The command that fetches the data set into the mirror; a task's `metadata.fetch` names another."""
-
-    def __str__(self) -> str:
-        """Return `org/name`, or `org/name:config`."""
-        return f"{self.dataset}:{self.config}" if self.config else self.dataset
 
 
 class Metric(NamedTuple):
@@ -99,6 +82,7 @@ class Catalogue:
         for path in include:
             if not path.is_dir():
                 raise HarnessError(f"--include-path {path} is not a folder")
+            _require_readable(path)
         self._own = [resources.folder("tasks"), Path(__file__).parent / "demo" / "tasks", *include]
 
     @functools.cached_property
@@ -115,7 +99,7 @@ class Catalogue:
     def config(self, name: str) -> dict[str, Any]:
         """Return the YAML of task `name`, or of a group's first task, with what it includes."""
         index = self.index_for([name])
-        leaf = next(_leaves(name, index), name)
+        leaf = next(iter(_leaves(name, index)), name)
         return dict(index[leaf].cfg or {})
 
     def index_for(self, names: Sequence[str]) -> dict[str, Any]:
@@ -136,6 +120,8 @@ class Catalogue:
         for name in names:
             if name not in index:
                 raise HarnessError(f"there is no task '{name}'{did_you_mean(name, index)} (see 'harness tasks')")
+        for member in _missing(names, index):
+            raise HarnessError(f"a group names '{member}', which is no task: correct the group's list")
         return index
 
     def expand(self, names: Sequence[str]) -> list[str]:
@@ -161,7 +147,7 @@ class Catalogue:
             raise HarnessError(f"the data folder {data} does not exist: name a mirror with --data or HARNESS_DATA")
         index = self.index_for(names)
         leaves = dict.fromkeys(leaf for name in names for leaf in _leaves(name, index))
-        return {leaf: _source(index[leaf].cfg or {}, data) for leaf in leaves}
+        return {leaf: task_data.source(index[leaf].cfg or {}, data) for leaf in leaves}
 
     def load(
         self,
@@ -185,7 +171,10 @@ class Catalogue:
         random.seed(0)
         found = TaskSet({}, {}, [])
         for name in names:
-            built = builder.build(index[name], registry=index)
+            try:
+                built = builder.build(index[name], registry=index)
+            except RecursionError as error:
+                raise HarnessError(f"group '{name}' contains itself: correct its list of tasks") from error
             for item in built if isinstance(built, list) else [built]:
                 _collect(item, found, index)
             found.adopt(name, index)
@@ -241,6 +230,18 @@ def _remember_templates() -> None:
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
 
 
+def _require_readable(folder: Path) -> None:
+    """Raise HarnessError naming the first YAML below `folder` that lm-eval would silently pass over as unreadable."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    for file in sorted(folder.rglob("*.yaml")):
+        try:
+            load_yaml(file, resolve_func=False)
+        except Exception as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise HarnessError(f"{file} cannot be read ({text[:300]}): correct it") from error
+
+
 def _index_beginning(name: str) -> dict[str, Any]:
     """Return an index of the lm-eval folders that the fixed beginning of a glob leads to, or else of its whole tree."""
     stem = re.split(r"[*?\[_-]", name)[0]
@@ -266,30 +267,36 @@ def _members(entry: Any) -> Iterator[str]:
 
 def _complete(names: Iterable[str], index: dict[str, Any]) -> bool:
     """Tell whether every one of `names` is in `index`, and so is every member below it."""
-    return all(name in index and _complete(_members(index[name]), index) for name in names)
+    return not list(_missing(names, index))
 
 
-def _leaves(name: str, index: dict[str, Any]) -> Iterator[str]:
-    entry = index.get(name)
-    if entry is None:
-        return
-    if entry.kind.name in ("TASK", "PY_TASK"):
-        yield name
-    for member in _members(entry):
-        yield from _leaves(member, index)
+def _missing(names: Iterable[str], index: dict[str, Any]) -> Iterator[str]:
+    """Yield every one of `names`, and of the members below them, that is not in `index`."""
+    waiting, seen = list(names), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in index:
+            waiting += _members(index[name])
+        else:
+            yield name
 
 
-def _source(config: dict[str, Any], data: Path | None) -> DataSource:
-    dataset, name = str(config.get("dataset_path") or ""), config.get("dataset_name")
-    metadata = config.get("metadata")
-    stated = metadata.get("fetch") if isinstance(metadata, dict) else None
-    fetch = stated or f"hf download --repo-type dataset {dataset} --local-dir {data or 'DIR'}/{dataset}"
-    folder = data / dataset if data is not None and dataset and not dataset.startswith(("/", ".")) else None
-    if folder is None or not folder.is_dir():
-        return DataSource(dataset, name, None, fetch)
-    if not any(file.endswith(_DATA_FILES) for _, _, files in os.walk(folder) for file in files):
-        raise HarnessError(f"{folder} holds no data: remove it, or fill it with '{fetch}'")
-    return DataSource(dataset, name, folder, fetch)
+def _leaves(name: str, index: dict[str, Any]) -> list[str]:
+    """Return the single tasks below `name`, in order, each once."""
+    found: dict[str, None] = {}
+    waiting, seen = [name], set()
+    while waiting:
+        one = waiting.pop(0)
+        if one in seen or one not in index:
+            continue
+        seen.add(one)
+        if index[one].kind.name in ("TASK", "PY_TASK"):
+            found[one] = None
+        waiting = [*_members(index[one]), *waiting]
+    return list(found)
 
 
 class _Builder:
@@ -298,58 +305,49 @@ class _Builder:
     def __init__(self, data: Path | None) -> None:
         from lm_eval.tasks._factory import TaskFactory
 
-        taken: dict[str, DataSource] = {}
         outer = self
 
         class Factory(TaskFactory):  # type: ignore[misc]
             def _build_task(self, entry: Any, overrides: dict[str, Any] | None) -> Any:
-                source = _source(self._load_full_config(entry, overrides), data)
-                return outer._with_data(super()._build_task, entry, overrides, source)
+                try:
+                    config = self._load_full_config(entry, overrides)
+                except Exception as error:  # what a task's own utils.py raises
+                    raise task_data.explained(entry.name, DataSource("", None, None, ""), error) from error
+                origin = task_data.source(config, data)
+                return outer._with_data(super()._build_task, entry, overrides, config, origin)
 
         self._factory = Factory()
-        self.taken = taken
+        self._caches: dict[Path, Path] = {}
+        self.taken: dict[str, DataSource] = {}
 
     def build(self, entry: Any, registry: dict[str, Any]) -> Any:
         return self._factory.build(entry, registry=registry)
 
-    def _with_data(self, build: Any, entry: Any, overrides: dict[str, Any] | None, source: DataSource) -> Any:
-        task, missing = None, None
-        if source.folder is not None:
-            local = {**(overrides or {}), "dataset_path": str(source.folder)}
+    def _with_data(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource) -> Any:
+        task, missing = None, ""
+        if origin.folder is not None:
             try:
-                task = build(entry, local)
-            except (ValueError, FileNotFoundError) as error:
+                task = build(entry, {**(overrides or {}), **self._local(config, origin)})
+            except Exception as error:
                 # Half a mirror: this configuration is not in it, the hub may have it.
                 if "BuilderConfig" not in str(error) and not isinstance(error, FileNotFoundError):
-                    raise self._explained(entry, source, error) from error
-                missing, source = f"{source.folder} lacks '{source.config}', and ", source._replace(folder=None)
-            except Exception as error:
-                raise self._explained(entry, source, error) from error
+                    raise task_data.explained(entry.name, origin, error) from error
+                missing, origin = f"{origin.folder} lacks '{origin.config}', and ", origin._replace(folder=None)
         if task is None:
             try:
                 task = build(entry, overrides)
             except Exception as error:
-                raise self._explained(entry, source, error, missing or "") from error
-        self.taken[str(task.config.task)] = source
+                raise task_data.explained(entry.name, origin, error, missing) from error
+        self.taken[str(task.config.task)] = origin
         return task
 
-    @staticmethod
-    def _explained(entry: Any, source: DataSource, error: Exception, before: str = "") -> HarnessError:
-        """Return what to tell a person whose task could not be built."""
-        if isinstance(error, HarnessError):
-            return error
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if source.folder is None and isinstance(error, ConnectionError | FileNotFoundError):
-            return HarnessError(
-                f"task {entry.name}: {before}data set '{source}' is not at hand, and the hub does not give it; where "
-                f"there is a network, run '{source.fetch}', then pass that folder DIR as --data"
-            )
-        where = source.folder or "the hub"
-        if isinstance(error, KeyError):
-            return HarnessError(f"task {entry.name}: data set '{source}' in {where} has no split or column {text}")
-        if isinstance(error, ImportError):
-            return HarnessError(f"task {entry.name}: {text}; install that package")
-        return HarnessError(f"task {entry.name}: data set '{source}' in {where} cannot be used ({text[:300]})")
+    def _local(self, config: dict[str, Any], origin: DataSource) -> dict[str, Any]:
+        """Return the keys of a task's YAML that make it read the mirror's copy, and no stale memory of it."""
+        assert origin.folder is not None
+        if origin.folder not in self._caches:
+            self._caches[origin.folder] = origin.cache()
+        kwargs = {**(config.get("dataset_kwargs") or {}), "cache_dir": str(self._caches[origin.folder])}
+        return {"dataset_path": str(origin.folder), "dataset_kwargs": kwargs}
 
 
 def _collect(item: Any, found: TaskSet, index: dict[str, Any]) -> None:
@@ -388,5 +386,14 @@ def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
     own = task.get_config("num_fewshot")
     if num_fewshot is not None and own != 0:
         task.set_config(key="num_fewshot", value=num_fewshot)
+        _require_shots(task, num_fewshot)
     elif own is None:
         task.set_config(key="num_fewshot", value=0)
+
+
+def _require_shots(task: Any, wanted: int) -> None:
+    pool = len(list(task.fewshot_docs() or []))
+    # From the split that is asked about, a document's own copy cannot be a shot for it.
+    pool -= task.fewshot_cfg.split is not None and task.fewshot_cfg.split == task.config.test_split
+    if wanted > pool:
+        raise HarnessError(f"task {task.config.task} has {pool} examples to show, not {wanted}: lower --num-fewshot")

@@ -88,6 +88,11 @@ class Checkpoint:
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
+    def position_switch(self) -> int | None:
+        """Length beyond which a row's positions depend on the longest row beside it, or None."""
+        return weights.position_switch(self.located.config)
+
+    @property
     def device(self) -> torch.device:
         """Where the model computes."""
         return self.located.device
@@ -144,6 +149,7 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
     Raises HarnessError on keys that are missing or have no place, on NaN logits, and, unless
     `allow_inactive_adapter`, on an adapter that changes nothing.
     """
+    fingerprint = located.fingerprint()
     tokenizer = load_tokenizer(located)
     model = weights.load(located)
     parameters = sum(int(p.numel()) for p in model.parameters())
@@ -173,11 +179,13 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
                 )
             notes.append("the adapter changes nothing: these are the base's answers")
     _check_answers(model, probe, located)
+    if located.fingerprint() != fingerprint:
+        raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
     return Checkpoint(
         located,
         model,
         tokenizer,
-        located.fingerprint(),
+        fingerprint,
         eos_ids,
         parameters,
         adapter_parameters,
@@ -314,7 +322,21 @@ def _probe(vocabulary: int, located: Located, own: list[int]) -> torch.Tensor:
 
 
 def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
-    if not bool(torch.isfinite(_logits(model, probe)).all()):
+    try:
+        logits = _logits(model, probe)
+        last = torch.cat([probe[:, :-1], (probe[:, -1:] + 1) % int(logits.shape[-1])], 1)
+        changed = _logits(model, last)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        kind, why = located.config.model_type, files.reason(error)
+        raise HarnessError(f"{located.name} cannot be run ({why}): it is a {kind}, try another transformers") from error
+    if bool(torch.isfinite(logits).all()) and probe.shape[1] > 1:
+        before, after = logits[:, :-1], changed[:, :-1]
+        if float((before - after).abs().max()) > 1e-3 * max(1.0, float(before.abs().max())):
+            raise HarnessError(
+                f"{located.name}, a {located.config.model_type}, lets what comes later change what came before: it is "
+                "no causal language model, so its likelihoods mean nothing here"
+            )
+    if not bool(torch.isfinite(logits).all()):
         dtype = str(located.dtype).removeprefix("torch.")
         why = "its weights are damaged" if dtype == "float32" else "damaged weights or overflow: try dtype=float32"
         raise HarnessError(f"{located.name} answers a probe with NaN or infinite logits in {dtype}: {why}")

@@ -63,6 +63,11 @@ def _require_positions(model: Any, located: Located) -> None:
     """Raise HarnessError where more tokens are asked for than there are learned positions; rotary ones have no end."""
     own = context_length(located.config)
     if located.max_length > own:
+        if any(rope.get("rope_type") == "dynamic" for rope in _ropes(located.config)):
+            raise HarnessError(
+                f"{located.base} stretches its positions with the longest prompt seen so far, so that answers beyond "
+                f"{own} tokens depend on their order: leave max_length out, or give at most {own}"
+            )
         for name, module in model.named_modules():
             learned = name.endswith(("wpe", "embed_positions", "position_embeddings")) and hasattr(module, "weight")
             if learned and located.max_length > module.weight.shape[0]:
@@ -93,9 +98,28 @@ def context_length(config: Any) -> int:
     text = getattr(config, "text_config", None) or config
     for name in ("n_positions", "max_position_embeddings", "n_ctx"):
         value = getattr(text, name, None)
-        if value is not None:
+        if value is not None and int(value) > 0:
             return int(value)
     return DEFAULT_MAX_LENGTH
+
+
+def position_switch(config: Any) -> int | None:
+    """Return the length beyond which a row's positions depend on the longest row beside it, or None.
+
+    LongRoPE takes other frequencies for a whole batch once one row is longer than the model was first trained for.
+    """
+    text = getattr(config, "text_config", None) or config
+    for rope in _ropes(text):
+        if rope.get("rope_type") in ("longrope", "su", "dynamic"):
+            own = rope.get("original_max_position_embeddings")
+            return int(own or getattr(text, "original_max_position_embeddings", None) or context_length(config))
+    return None
+
+
+def _ropes(config: Any) -> list[dict[str, Any]]:
+    """Return every set of RoPE parameters; some models have one for each kind of layer."""
+    stated = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    return [stated] if "rope_type" in stated else [one for one in stated.values() if isinstance(one, dict)]
 
 
 def explained(error: Exception, what: str, advice: str, reference: CheckpointReference) -> HarnessError:

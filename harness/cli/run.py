@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import discard_output
+
 if TYPE_CHECKING:
     from harness.checkpoints.reference import CheckpointReference
     from harness.runs.run import Options
@@ -86,12 +88,17 @@ def _run(references: list[CheckpointReference], options: Options) -> None:
     try:
         for report in run(references, options):
             done.append(report)
-            tables.show_report(report)
-            typer.echo(f"report: {report.folder}\n")
+            try:
+                tables.show_report(report)
+                typer.echo(f"report: {report.folder}\n")
+            except OSError:  # nobody reads any more (| head), or the disk is full: what is left is still evaluated
+                discard_output()
     except KeyboardInterrupt:
         kept = "".join(f"\n  {report.folder}" for report in done) or " none"
         typer.echo(f"\ninterrupted. Complete reports:{kept}", err=True)
-        typer.echo(f"Answers so far are in {options.output / JOURNAL}: the same command goes on from there.", err=True)
+        if (options.output / JOURNAL).exists():
+            journal = options.output / JOURNAL
+            typer.echo(f"Answers so far are in {journal}: the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
 
 

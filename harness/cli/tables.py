@@ -20,10 +20,17 @@ PIPE_WIDTH = 160
 PROMPT_LINES = 12
 
 
+class _Console(Console):
+    """Leaves a reader who has gone away to `main`; rich would end the process, and the run with it."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return standard output as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=PIPE_WIDTH)
+    plain = _Console()
+    return plain if plain.is_terminal else _Console(width=PIPE_WIDTH)
 
 
 def show_report(report: Report, *, all_tasks: bool = False) -> None:
@@ -60,7 +67,7 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
     for name in [task] if task else report.manifest.tasks:
         rows = report.samples(name)
         score = next((s for s in report.manifest.scores if s.task == name and s.primary), None)
-        if score is None or rows[score.metric].dtype.kind != "f":
+        if score is None or score.metric not in rows or rows[score.metric].dtype.kind != "f":
             out.print(f"{escape(name)}: has no score a sample", highlight=False)
             continue
         rows = rows[rows["filter"] == score.filter]

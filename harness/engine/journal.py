@@ -11,6 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Journal:
     """Answers of checkpoints, on disk. Safe to open from several processes at once."""
 
     def __init__(self, file: Path) -> None:
+        self._file = file
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, timeout=60)
@@ -39,18 +41,28 @@ class Journal:
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Any]:
         """Return the answers held, by key."""
         found = {}
-        for key in set(keys):
-            row = self._db.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
-            if row:
-                found[key] = json.loads(row[0])
+        try:
+            for key in set(keys):
+                row = self._db.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+                if row:
+                    with suppress(ValueError):  # an answer that was damaged is asked for again
+                        found[key] = json.loads(row[0])
+        except sqlite3.Error as error:
+            raise self._told("read", error) from error
         return found
 
     def put(self, answers: Mapping[bytes, Any]) -> None:
         """Keep `answers` (JSON values) for good, all or none."""
-        with self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?)", [(k, json.dumps(v)) for k, v in answers.items()]
-            )
+        rows = [(key, json.dumps(value)) for key, value in answers.items()]
+        try:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise self._told("written", error) from error
+
+    def _told(self, what: str, error: Exception) -> HarnessError:
+        advice = "make room, or remove it if it is damaged"
+        return HarnessError(f"the journal {self._file} cannot be {what} ({error}): {advice}")
 
     def close(self) -> None:
         """Release the file."""

@@ -123,13 +123,21 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             "add_generation_prompt": add_generation_prompt,
             "continue_final_message": not add_generation_prompt,
         }
+        turns = [turn for turn in chat_history if turn["role"] != "system"]
         try:
             return str(self.tokenizer.apply_chat_template(chat_history, **how))
-        except TemplateError:
+        except TemplateError as error:
+            why = error
+        try:
+            if len(turns) == len(chat_history):
+                raise why
             # Templates without a system role lose its text, as in lm-eval; the manifest says so.
-            self.dropped_system = True
-            turns = [turn for turn in chat_history if turn["role"] != "system"]
-            return str(self.tokenizer.apply_chat_template(turns, **how))
+            text = str(self.tokenizer.apply_chat_template(turns, **how))
+        except TemplateError as error:
+            message = f"the chat template of {self.checkpoint.name} cannot be rendered ({error})"
+            raise HarnessError(f"{message}: mend it, or leave --apply-chat-template out") from error
+        self.dropped_system = True
+        return text
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Answer (context, continuation) requests."""
@@ -182,8 +190,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     # -- how it answers
 
+    def _budget(self, bears_padding: bool, longest: int) -> int:
+        """Return the tokens of a batch; 1 keeps rows apart where company or its length would change their answers."""
+        switch = self.checkpoint.position_switch
+        return self.batch_tokens if bears_padding and (switch is None or longest <= switch) else 1
+
     def _score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
-        batches = scoring.plan(pairs, self.max_length, self.batch_tokens if self.padding.right else 1)
+        longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=0)
+        batches = scoring.plan(pairs, self.max_length, self._budget(self.padding.right, longest))
         keys = [self._key("loglikelihood", pair.context, pair.continuation) for pair in pairs]
         self.work.truncated += sum(len(pair.context) + len(pair.continuation) > self.max_length + 1 for pair in pairs)
 
@@ -198,7 +212,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return [LogLikelihood(*found) for found in answers]
 
     def _decode(self, prompts: Sequence[decoding.Prompt]) -> list[str]:
-        batches = decoding.plan(prompts, self.max_length, self.batch_tokens if self.padding.left else 1)
+        longest = max((len(p.ids) + p.settings.max_tokens for p in prompts), default=0)
+        batches = decoding.plan(prompts, self.max_length, self._budget(self.padding.left, longest))
         keys = [self._key("generate", p.ids, p.settings.digest, *self._draw(p)) for p in prompts]
         room = [self.max_length - p.settings.max_tokens for p in prompts]
         self.work.truncated += sum(len(p.ids) > r for p, r in zip(prompts, room, strict=True))
@@ -224,7 +239,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         answer: Callable[[Any], Iterator[tuple[int, Any]]],
     ) -> list[Any]:
         """Return the answer of every key, computing the batches whose `served` requests are not all in the journal."""
-        held = self.journal.get(keys) if self.journal else {}
+        found = self.journal.get(keys) if self.journal else {}
+        held = {key: value for key, value in found.items() if _is_answer(value)}
         self.work.requests += len(keys)
         for batch, indices in zip(batches, served, strict=True):
             if all(keys[i] in held for i in indices):
@@ -253,6 +269,13 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def _draw(self, prompt: decoding.Prompt) -> list[int]:
         # Greedy text does not depend on the seed, nor on which of several samples it is.
         return [self.seed, prompt.sample] if prompt.settings.temperature else []
+
+
+def _is_answer(value: Any) -> bool:
+    """Tell an answer that a journal may hold: a text, or a log-likelihood with its greedy flag."""
+    if isinstance(value, str):
+        return True
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], float) and isinstance(value[1], bool)
 
 
 def chat_template_digest(tokenizer: Any) -> str | None:

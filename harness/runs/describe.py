@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.tasks import Catalogue, DataSource, Metric, metrics, split
+from harness.task_data import DataSource
+from harness.tasks import Catalogue, Metric, metrics, split
 
 
 class Summary(NamedTuple):

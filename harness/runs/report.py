@@ -270,14 +270,17 @@ class ReportWriter:
             _remove_abandoned(self.folder.parent)
             (self._hidden / "samples").mkdir(parents=True)
         except OSError as error:
-            message = f"cannot write a report to {self.folder} ({error.strerror}): choose another --output"
-            raise HarnessError(message) from error
+            raise self._told(error) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def _told(self, error: OSError) -> HarnessError:
+        why = error.strerror or error
+        return HarnessError(f"cannot write a report to {self.folder} ({why}): make room, or choose another --output")
 
     def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
         """Write `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as samples/<task>.parquet.
@@ -292,15 +295,21 @@ class ReportWriter:
             fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
         file = self._hidden / "samples" / f"{task}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns, schema=pa.schema(fields)), file, compression="zstd")
+        try:
+            pq.write_table(pa.table(columns, schema=pa.schema(fields)), file, compression="zstd")
+        except OSError as error:
+            raise self._told(error) from error
 
     def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
         """Write results and manifest, move the folder to its place, and return the report.
 
         Where another run took the place meanwhile, the next free name beside it is used.
         """
-        _dump_json(self._hidden / "results.json", results)
-        _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
+        try:
+            _dump_json(self._hidden / "results.json", results)
+            _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
+        except OSError as error:
+            raise self._told(error) from error
         place, again = self.folder, 0
         while True:
             try:
@@ -321,7 +330,7 @@ def _number(value: Any) -> float | None:
 def _json(value: Any, indent: int | None = None) -> str:
     # Scores come as numpy scalars, task configurations hold functions; NaN would not be JSON.
     def plain(other: Any) -> Any:
-        return other.item() if hasattr(other, "item") else str(other)
+        return other.tolist() if hasattr(other, "tolist") else str(other)
 
     return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
 

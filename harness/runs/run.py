@@ -215,6 +215,7 @@ class _Found:
             result[f"{metric.name}_stderr,{metric.filter}"] = stderr
         if source is not None:  # the hub's name, not where this machine keeps its copy
             outcome["configs"][name]["dataset_path"] = source.dataset
+            (outcome["configs"][name].get("dataset_kwargs") or {}).pop("cache_dir", None)
         outcome["configs"][name].get("metadata", {}).pop("config_source", None)
         for key, value in outcome.items():
             if isinstance(value, dict):
@@ -301,7 +302,7 @@ def _expected_requests(task: Any, limit: int | None) -> int:
 
 
 def _new_folder(output: Path, name: str, created: datetime) -> Path:
-    stem = re.sub(r"[^\w.+-]+", "_", name).strip(".") + created.strftime("_%Y%m%d-%H%M%S")
+    stem = re.sub(r"[^\w.+-]+", "_", name).strip(".")[:100] + created.strftime("_%Y%m%d-%H%M%S")
     folder, again = output / stem, 1
     while folder.exists():
         folder, again = output / f"{stem}-{again}", again + 1

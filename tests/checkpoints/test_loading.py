@@ -350,3 +350,31 @@ def test_a_damaged_tokenizer_is_refused(copy, content):
     message = refusal(copy)
     assert "tokenizer" in message
     assert ("git lfs pull" in message) is (content == LFS_POINTER)
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path):
+    from transformers import BertConfig, BertLMHeadModel
+
+    sizes = {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertLMHeadModel(BertConfig(**sizes, intermediate_size=64, initializer_range=0.5)).save_pretrained(tmp_path / "bert")
+    tiny.tokenizer().save_pretrained(tmp_path / "bert")
+    assert "no causal language model" in refusal(tmp_path / "bert")
+
+
+def test_positions_that_stretch_with_the_longest_prompt_are_refused_where_they_would(tmp_path):
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    folder = tiny.llama(tmp_path / "model", context=64, rope_parameters=rope)
+    assert load(folder).max_length == 64
+    assert "depend on their order" in refusal(f"{folder},max_length=128")
+
+
+def test_a_checkpoint_that_changes_while_it_is_read_is_refused(copy, monkeypatch):
+    real = weights.load
+
+    def slowly(located):
+        model = real(located)
+        set_weights(copy / WEIGHTS, lambda w: w["model.norm.weight"][:1].add_(1e-6))
+        return model
+
+    monkeypatch.setattr(weights, "load", slowly)
+    assert "changed while it was read" in refusal(copy)

@@ -135,6 +135,29 @@ def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp
     assert json.loads((folder / "manifest.json").read_text())["engine"]["answered_from_journal"] >= 6
 
 
+def test_a_reader_who_goes_away_does_not_stop_the_second_checkpoint(world: Path, tmp_path: Path) -> None:
+    models = ["--model", f"{world}/base", "--model", f"{world}/lora"]
+    asked = ["run", *models, "--tasks", "ceval_law", "-o", str(tmp_path), "--data", f"{world}/data"]
+    process = subprocess.Popen(command(*asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=100) == 0
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
+def test_a_terminal_that_knows_only_ascii_gets_its_table(world: Path, tmp_path: Path) -> None:
+    asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law", "-o", str(tmp_path), "--data", f"{world}/data"]
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command(*asked), capture_output=True, env=plain, check=False, timeout=100)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"ceval_law" in done.stdout
+
+
+def test_a_very_long_name_is_cut_for_its_folder(world: Path, tmp_path: Path) -> None:
+    asked = ["run", "--model", f"{world}/base,name={'x' * 300}", "--tasks", "ceval_law", "-o", str(tmp_path)]
+    assert main([*asked, "--data", f"{world}/data"]) == 0
+
+
 def test_a_dry_run_counts_what_the_run_then_does(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

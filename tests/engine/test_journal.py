@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,20 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     file.write_text("not a database, " * 100)
     with pytest.raises(HarnessError, match=r"journal\.sqlite cannot be opened"):
         Journal(file)
+
+
+def test_an_answer_that_was_damaged_counts_as_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.put({b"good": "text", b"bad": "text"})
+    journal._db.execute("UPDATE answers SET answer='{' WHERE key=?", (b"bad",))
+    assert journal.get([b"good", b"bad"]) == {b"good": "text"}
+
+
+def test_a_journal_of_another_shape_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE answers (key BLOB, text TEXT, more TEXT)")
+    journal = Journal(file)
+    for use in (lambda: journal.get([b"key"]), lambda: journal.put({b"key": "text"})):
+        with pytest.raises(HarnessError, match="remove it if it is damaged"):
+            use()

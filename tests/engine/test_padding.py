@@ -13,9 +13,10 @@ from tolerances import FP32_LOGLIKELIHOOD
 from harness.checkpoints import loading
 from harness.checkpoints.loading import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
+from harness.engine.decoding import Prompt, Settings
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
-from harness.engine.padding import Padding
+from harness.engine.padding import Padding, probe
 
 
 def saved(folder: Path, model: Any) -> Path:
@@ -33,16 +34,6 @@ def recurrent(folder: Path) -> Path:
     return saved(folder, RwkvForCausalLM(RwkvConfig(**sizes, context_length=256)))
 
 
-def two_way(folder: Path) -> Path:
-    """BERT looks at what stands on the right, padding included."""
-    from transformers import BertConfig, BertLMHeadModel
-
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = BertConfig(**sizes, intermediate_size=64, initializer_range=0.5, pad_token_id=0)
-    return saved(folder, BertLMHeadModel(config))
-
-
 def load(folder: Path) -> Checkpoint:
     return loading.load(loading.locate(CheckpointReference(str(folder))))
 
@@ -52,7 +43,6 @@ def load(folder: Path) -> Checkpoint:
     [
         (tiny.llama, Padding(right=True, left=True)),
         (recurrent, Padding(right=True, left=False)),
-        (two_way, Padding(right=False, left=True)),
     ],
 )
 def test_a_probe_tells_what_padding_a_model_bears(tmp_path: Path, make: Any, expected: Padding) -> None:
@@ -64,10 +54,38 @@ def test_a_context_too_short_to_ask_in_is_taken_for_the_worst(tmp_path: Path) ->
     assert lm.padding == Padding(right=False, left=False)
 
 
-def test_a_model_that_bears_no_padding_is_scored_as_alone(tmp_path: Path) -> None:
-    lm = HarnessLM(load(two_way(tmp_path / "model")))
-    asked = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (2, 7, 19)]
-    together = lm._score(asked)
-    for pair, answer in zip(asked, together, strict=True):
-        (alone,) = lm._score([pair])
-        assert abs(answer.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD
+def test_a_model_that_the_width_of_its_batch_changes_is_found_out(tmp_path: Path) -> None:
+    model = load(tiny.llama(tmp_path / "model")).model
+    plain = model.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        answer = plain(*args, **kwargs)
+        answer.logits = answer.logits * (1 + kwargs["input_ids"].shape[1])
+        return answer
+
+    model.forward = forward
+    assert not probe(model, 384, 512, torch.device("cpu")).right
+
+
+def test_rows_are_kept_apart_where_padding_is_not_borne(tmp_path: Path) -> None:
+    lm = HarnessLM(load(recurrent(tmp_path / "model")))
+    prompts = [Prompt(list(range(3, 3 + n)), Settings(max_tokens=6)) for n in (2, 7, 19)]
+    assert lm._decode(prompts) == [lm._decode([prompt])[0] for prompt in prompts]
+
+
+def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -> None:
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 8,
+        "long_factor": [8.0] * 8,
+        "original_max_position_embeddings": 32,
+        "factor": 4.0,
+    }
+    folder = tiny.llama(tmp_path / "model", context=128, rope_parameters=rope)
+    lm = HarnessLM(load(folder))
+    assert lm.checkpoint.position_switch == 32
+    asked = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (5, 20, 90)]
+    for pair, together in zip(asked, lm._score(asked), strict=True):
+        (alone,) = HarnessLM(load(folder))._score([pair])
+        assert abs(together.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD

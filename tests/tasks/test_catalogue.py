@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import invented
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import HarnessError
@@ -45,3 +49,62 @@ def test_a_task_that_runs_the_checkpoints_code_is_refused(tmp_path: Path) -> Non
     )
     with pytest.raises(HarnessError, match="runs code that the checkpoint writes"):
         Catalogue([own]).load(["danger"], invented.mirror(tmp_path / "data"))
+
+
+def first_prompt(data: Path) -> str:
+    (task,) = Catalogue().load(["ceval_law"], data).tasks.values()
+    task.build_all_requests(limit=1)
+    return str(task.instances[0].args[0])
+
+
+def rewrite(data: Path, word: str) -> None:
+    file = data / "ceval" / "ceval-exam" / "law" / "val-00000-of-00001.parquet"
+    rows = [{**row, "question": word} for row in pq.read_table(file).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+
+
+def test_two_mirrors_with_one_card_keep_their_documents_apart(tmp_path: Path) -> None:
+    one, other = (invented.mirror(tmp_path / name) for name in ("one", "other"))
+    rewrite(other, "另一处的问题")
+    assert "另一处的问题" not in first_prompt(one)
+    assert "另一处的问题" in first_prompt(other)
+
+
+def test_documents_that_were_replaced_in_place_are_read_anew(tmp_path: Path) -> None:
+    data = invented.mirror(tmp_path)
+    first_prompt(data)
+    file = data / "ceval" / "ceval-exam" / "law" / "val-00000-of-00001.parquet"
+    before = file.stat()
+    rewrite(data, "后来的问题")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "后来的问题" in first_prompt(data)
+
+
+def test_documents_that_are_gone_are_missed(tmp_path: Path) -> None:
+    data = invented.mirror(tmp_path)
+    first_prompt(data)
+    shutil.rmtree(data / "ceval" / "ceval-exam" / "law")
+    with pytest.raises(HarnessError, match="ceval_law"):
+        first_prompt(data)
+
+
+@pytest.mark.parametrize(("task", "wanted", "pool"), [("gsm8k", 13, 12), ("ceval_law", 6, 5)])
+def test_more_shots_than_there_are_examples_is_told(tmp_path: Path, task: str, wanted: int, pool: int) -> None:
+    with pytest.raises(HarnessError, match=f"has {pool} examples to show, not {wanted}"):
+        Catalogue().load([task], invented.mirror(tmp_path), num_fewshot=wanted)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("task: [", "cannot be read"),
+        ("group: circle\ntask: [circle]\n", "contains itself"),
+        ("group: circle\ntask: [nope1]\n", "names 'nope1', which is no task"),
+    ],
+)
+def test_a_broken_task_file_is_named(tmp_path: Path, content: str, says: str) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "circle.yaml").write_text(content)
+    with pytest.raises(HarnessError, match=says):
+        Catalogue([own]).load(["circle"], invented.mirror(tmp_path / "data"))

@@ -1,0 +1,88 @@
+"""Where a task's documents come from: a mirror folder `DIR/<org>/<name>`, or the hub.
+
+`datasets` remembers what it read by the patterns in a data set's card, not by path, size or date, and would serve one
+mirror's documents for another's, or those of files that have been replaced. `DataSource.cache` keeps them apart.
+
+Not here: lm-eval, or building a task (`harness.tasks`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness import resources
+from harness.errors import HarnessError
+
+_ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
+
+
+class DataSource(NamedTuple):
+    """Where a task's documents come from."""
+
+    dataset: str
+    """The data set's hub name (or a local builder such as `json`); empty where only the task's own code knows."""
+    config: str | None
+    folder: Path | None
+    """The mirror's copy, if there is one."""
+    fetch: str
+    """The command that fetches the data set into the mirror; a task's `metadata.fetch` names another."""
+
+    def __str__(self) -> str:
+        """Return `org/name`, or `org/name:config`."""
+        return f"{self.dataset}:{self.config}" if self.config else self.dataset
+
+    def cache(self) -> Path:
+        """Return the folder where `datasets` may keep what it makes of exactly these files of the mirror."""
+        assert self.folder is not None
+        root = self.folder.resolve()
+        seen = hashlib.sha256(str(root).encode())
+        for place, folders, names in os.walk(root):
+            folders.sort()
+            for name in sorted(names):
+                file = Path(place, name)
+                stat = file.stat()
+                stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+                seen.update(f"{file.relative_to(root)} {stamp}\n".encode())
+        return resources.cache() / "datasets" / seen.hexdigest()[:32]
+
+
+def source(config: dict[str, Any], data: Path | None) -> DataSource:
+    """Return where the task of YAML `config` would take its documents from, given the mirror `data`.
+
+    Raises HarnessError where the mirror has a folder for them that holds none.
+    """
+    dataset, name = str(config.get("dataset_path") or ""), config.get("dataset_name")
+    metadata = config.get("metadata")
+    stated = metadata.get("fetch") if isinstance(metadata, dict) else None
+    fetch = stated or f"hf download --repo-type dataset {dataset} --local-dir {data or 'DIR'}/{dataset}"
+    folder = data / dataset if data is not None and dataset and not dataset.startswith(("/", ".")) else None
+    if folder is None or not folder.is_dir():
+        return DataSource(dataset, name, None, fetch)
+    if not any(file.endswith(_ENDINGS) for _, _, files in os.walk(folder) for file in files):
+        raise HarnessError(f"{folder} holds no data: remove it, or fill it with '{fetch}'")
+    return DataSource(dataset, name, folder, fetch)
+
+
+def explained(task: str, origin: DataSource, error: Exception, before: str = "") -> HarnessError:
+    """Return what to tell a person whose `task` could not be built on data from `origin`."""
+    if isinstance(error, HarnessError):
+        return error
+    # `datasets` wraps what went wrong; the cause says more.
+    said = error.__cause__ if str(error).startswith("An error occurred while generating") else error
+    text = (str(said or error).strip().splitlines() or [type(said or error).__name__])[0][:300]
+    if isinstance(error, ImportError):
+        return HarnessError(f"task {task}: {text}; install that package")
+    if not origin.dataset:
+        return HarnessError(f"task {task} cannot be built ({text}): it finds its data by its own code")
+    if origin.folder is None and isinstance(error, ConnectionError | FileNotFoundError):
+        return HarnessError(
+            f"task {task}: {before}data set '{origin}' is not at hand, and the hub does not give it; where there is a "
+            f"network, run '{origin.fetch}', then pass that folder DIR as --data"
+        )
+    where = origin.folder or "the hub"
+    if isinstance(error, KeyError):
+        return HarnessError(f"task {task}: data set '{origin}' in {where} has no split or column {text}")
+    return HarnessError(f"task {task}: data set '{origin}' in {where} cannot be used ({text})")

@@ -1,0 +1,48 @@
+"""The engine as lm-eval's model: chat templates, and answers that a journal has wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from harness.checkpoints import loading
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine.encoding import Pair
+from harness.engine.journal import Journal
+from harness.engine.lm import HarnessLM
+from harness.errors import HarnessError
+
+NO_SYSTEM = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}"
+TALK = [{"role": "system", "content": "规则"}, {"role": "user", "content": "问"}]
+
+
+@pytest.fixture
+def lm(tmp_path: Path) -> HarnessLM:
+    folder = tiny.llama(tmp_path / "model")
+    checkpoint = loading.load(loading.locate(CheckpointReference(str(folder))))
+    return HarnessLM(checkpoint, Journal(tmp_path / "journal.sqlite"))
+
+
+def test_a_template_without_a_system_role_drops_it_as_lm_eval_does_and_tells(lm: HarnessLM) -> None:
+    lm.tokenizer.chat_template = NO_SYSTEM
+    assert lm.apply_chat_template(TALK) == "问"
+    assert lm.dropped_system
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('never') }}", "{{ nothing.at.all }}", "{% if"])
+def test_a_template_that_cannot_be_rendered_is_told_of(lm: HarnessLM, template: str) -> None:
+    lm.tokenizer.chat_template = template
+    with pytest.raises(HarnessError, match="cannot be rendered"):
+        lm.apply_chat_template(TALK[1:])
+    assert not lm.dropped_system
+
+
+def test_an_answer_of_the_wrong_shape_is_computed_anew(lm: HarnessLM) -> None:
+    asked = [Pair([5, 6], [7])]
+    (right,) = lm._score(asked)
+    assert lm.journal is not None
+    for wrong in (None, [1.0], {"a": 1}, [None, True]):
+        lm.journal.put({lm._key("loglikelihood", asked[0].context, asked[0].continuation): wrong})
+        assert lm._score(asked) == [right]
