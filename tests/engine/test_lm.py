@@ -14,7 +14,10 @@ from harness.engine.journal import Journal
 from harness.engine.lm import HarnessLM
 from harness.errors import HarnessError
 
-NO_SYSTEM = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}"
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+    "{{ m.content }}{% endfor %}"
+)
 TALK = [{"role": "system", "content": "规则"}, {"role": "user", "content": "问"}]
 
 
