@@ -331,7 +331,9 @@ def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
         raise HarnessError(f"{located.name} cannot be run ({why}): it is a {kind}, try another transformers") from error
     if bool(torch.isfinite(logits).all()) and probe.shape[1] > 1:
         before, after = logits[:, :-1], changed[:, :-1]
-        if float((before - after).abs().max()) > 1e-3 * max(1.0, float(before.abs().max())):
+        # Rounding may differ where experts get another number of tokens; what looks ahead changes by the whole.
+        share = 1e-3 if located.dtype == torch.float32 else 5e-2
+        if float((before - after).abs().max()) > share * max(1.0, float(before.abs().max())):
             raise HarnessError(
                 f"{located.name}, a {located.config.model_type}, lets what comes later change what came before: it is "
                 "no causal language model, so its likelihoods mean nothing here"
