@@ -80,6 +80,8 @@ def settings(gen_kwargs: Mapping[str, Any], eos: str | None) -> Settings:
     for key, value in given.items():
         if key not in _NEUTRAL or _NEUTRAL[key] != value:
             raise HarnessError(f"the task decodes with {key}={value!r}, which this decoder does not know")
+    if limits and limits[0] < 1:
+        raise HarnessError(f"the task asks for {limits[0]} new tokens: correct its max_gen_toks")
     return Settings(
         until=tuple(text for text in dict.fromkeys([*until, eos]) if text),
         max_tokens=limits[0] if limits else DEFAULT_MAX_TOKENS,

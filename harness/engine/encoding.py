@@ -74,10 +74,14 @@ class Encoder:
             return Pair(ids[:1], ids[1:])
         return self._with_prefix(ids)
 
-    def _with_prefix(self, ids: list[int]) -> Pair:
+    def start(self) -> int:
+        """Return what stands before a text without a context; raise HarnessError if the tokenizer has no such token."""
         if self.prefix_id is None:
             raise HarnessError("a task gives an empty context, and this tokenizer has neither a BOS nor an EOS token")
-        return Pair([self.prefix_id], ids)
+        return self.prefix_id
+
+    def _with_prefix(self, ids: list[int]) -> Pair:
+        return Pair([self.start()], ids)
 
     def _batch(self, texts: list[str], *, special: bool) -> dict[str, list[int]]:
         if not texts:

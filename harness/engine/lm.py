@@ -150,7 +150,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         windows: list[Pair] = []
         owners: list[int] = []
         for owner, text in enumerate(texts):
-            cuts = get_rolling_token_windows(ids[text], self.encoder.prefix_id, self.max_length, context_len=1)
+            cuts = get_rolling_token_windows(ids[text], self.encoder.start(), self.max_length, context_len=1)
             for context, continuation in map(make_disjoint_window, cuts):
                 windows.append(Pair(context, continuation))
                 owners.append(owner)
@@ -167,7 +167,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         prompts = []
         for request in requests:
             text, how = request.args
-            prompts.append(decoding.Prompt(ids[text], decoding.settings(how, eos), asked[id(request)]))
+            prompt = ids[text] or [self.encoder.start()]
+            prompts.append(decoding.Prompt(prompt, decoding.settings(how, eos), asked[id(request)]))
             asked[id(request)] += 1
         return self._decode(prompts)
 
@@ -180,11 +181,11 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         texts = [request.args for request in requests if request.request_type == "generate_until"]
         whole = [request.args[0] for request in requests if request.request_type == "loglikelihood_rolling"]
         batches = scoring.plan(self.encoder.pairs(scored), self.max_length, self.batch_tokens) if scored else []
-        ids = self.encoder.encode([text for text, _ in texts] + whole)
+        prompts = [text for text, _ in texts] + whole
+        ids = self.encoder.encode(prompts)
         return Cost(
             requests=len(requests),
-            tokens=sum(map(scoring.tokens_fed, batches))
-            + sum(len(ids[text]) for text in [t for t, _ in texts] + whole),
+            tokens=sum(map(scoring.tokens_fed, batches)) + sum(len(ids[prompt]) for prompt in prompts),
             generated_at_most=sum(decoding.settings(how, None).max_tokens for _, how in texts),
         )
 

@@ -18,7 +18,7 @@ class Summary(NamedTuple):
     """Tasks it stands for; 1 for a single task."""
     dataset: str
     at_hand: str
-    """`mirror`, `hub cache`, or the command that fetches it."""
+    """Whether the mirror has it: `yes`, `3 of 52`, or `no` and the command that fetches it."""
     protocol: str
 
 

@@ -63,7 +63,7 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
             for name, task in tasks.tasks.items():
                 bar.title(f"{one.name} · {name}")
                 reseed(task, options.seed)
-                settings = prompt_settings(lm, options)
+                settings = prompt_settings(options)
                 chat = lm.apply_chat_template if options.apply_chat_template else None
                 task.build_all_requests(limit=options.limit, chat_template=chat, **settings)
                 costs[name] = lm.cost(task.instances)

@@ -99,12 +99,10 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
         raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
     catalogue = Catalogue(options.include)
     catalogue.sources(catalogue.expand(options.tasks), options.data)
-    defaults = {"device": options.device, "dtype": options.dtype}
-    located = []
-    for reference in references:
-        unsaid = {key: value for key, value in defaults.items() if value and getattr(reference, key) is None}
-        located.append(loading.locate(replace(reference, **unsaid)))  # type: ignore[arg-type]
-    return located
+    return [
+        loading.locate(replace(one, device=one.device or options.device, dtype=one.dtype or options.dtype))
+        for one in references
+    ]
 
 
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
@@ -112,7 +110,7 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     return catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
 
 
-def prompt_settings(lm: HarnessLM, options: Options) -> dict[str, Any]:
+def prompt_settings(options: Options) -> dict[str, Any]:
     """Return how lm-eval is to render prompts, as keywords that `evaluate()` and `build_all_requests()` share.
 
     Few-shot examples become turns of their own under a chat template, as in lm-eval's `simple_evaluate`.
@@ -163,7 +161,7 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
                 {"tasks": {name: task}, "groups": {}},
                 limit=options.limit,
                 bootstrap_iters=0,
-                **prompt_settings(lm, options),
+                **prompt_settings(options),
             )
             seconds = time.perf_counter() - clock
             rows = found.add(name, outcome, _since(before, lm.work), seconds)

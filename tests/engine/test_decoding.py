@@ -145,3 +145,8 @@ def test_settings_read_lm_evals_generation_kwargs(given_settings: dict[str, Any]
 def test_a_setting_that_would_be_dropped_is_refused(unknown: dict[str, Any]) -> None:
     with pytest.raises(HarnessError, match=next(iter(unknown))):
         decoding.settings(unknown, None)
+
+
+def test_no_new_tokens_at_all_is_refused() -> None:
+    with pytest.raises(HarnessError, match="0 new tokens"):
+        decoding.settings({"max_gen_toks": 0}, None)

@@ -49,3 +49,12 @@ def test_an_answer_of_the_wrong_shape_is_computed_anew(lm: HarnessLM) -> None:
     for wrong in (None, [1.0], {"a": 1}, [None, True]):
         lm.journal.put({lm._key("loglikelihood", asked[0].context, asked[0].continuation): wrong})
         assert lm._score(asked) == [right]
+
+
+def test_an_empty_prompt_starts_from_the_prefix_token(lm: HarnessLM) -> None:
+    from lm_eval.api.instance import Instance
+
+    how = {"until": ["\n"], "max_gen_toks": 4}
+    made = [Instance("generate_until", {}, (text, how), 0, ("t", 0, 1)) for text in ("", "<s>")]
+    empty, prefix = lm.generate_until(made)
+    assert empty == prefix
