@@ -1,9 +1,9 @@
-"""Put a PEFT adapter on a base, and prove that it is the one that answers.
+"""Put a PEFT adapter on a base, every key in its place, and take it off again.
 
 PEFT itself only warns when keys are missing and says nothing of surplus ones, so an adapter trained on another base
-may load as a no-op. Here every key must find its place, and the logits on a probe must differ from the base's.
+may load as a no-op. Here every key must find its place; `harness.checkpoints.proof` asks whether it changes answers.
 
-Not here: prompt learning (prefix, prompt and P-tuning), which is a root cache rather than a change of weights.
+Not here: what prompt learning makes of its weights (`harness.checkpoints.prompts`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from harness.checkpoints import files
+from harness.checkpoints import files, prompts, trainings
 from harness.errors import HarnessError
 
-PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE")
+Weights = dict[str, torch.Tensor]
 
 
 def method(folder: Path) -> str:
@@ -28,9 +28,15 @@ def method(folder: Path) -> str:
     name = str(files.read_json(folder / files.ADAPTER_CONFIG).get("peft_type") or "")
     if not name:
         raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: fetch or save the adapter again")
-    if name in PROMPT_LEARNING:
-        raise HarnessError(f"{folder} is a {name} adapter: prompt learning is not supported yet, LoRA and its kin are")
+    if name in prompts.UNSUPPORTED:
+        supported = ", ".join(prompts.METHODS)
+        raise HarnessError(f"{folder} is a {name} adapter, which is not supported: of prompt learning, {supported} are")
     return name
+
+
+def is_prompt_learning(folder: Path) -> bool:
+    """Tell whether the adapter in `folder` is a root cache rather than a change of weights."""
+    return method(folder) in prompts.METHODS
 
 
 def base_of(folder: Path) -> tuple[str, str | None]:
@@ -44,7 +50,7 @@ def base_of(folder: Path) -> tuple[str, str | None]:
         raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
     revision = files.read_json(folder / files.ADAPTER_CONFIG).get("revision")
     beside = folder / base
-    return (str(beside.resolve()) if beside.is_dir() else base), revision
+    return (str(beside.resolve()), revision) if beside.is_dir() else trainings.base_here(folder, base, revision)
 
 
 def stated_base(folder: Path) -> str | None:
@@ -53,14 +59,13 @@ def stated_base(folder: Path) -> str | None:
     return base if base and isinstance(base, str) else None
 
 
-def attach(base: torch.nn.Module, folder: Path) -> Any:
+def attach(base: torch.nn.Module, folder: Path, weights: Weights) -> Any:
     """Return `base` wrapped in the adapter of `folder`, as PEFT's own model in evaluation mode.
 
-    Raises HarnessError if the adapter does not fit: modules the base lacks, missing, surplus or wrongly sized keys.
+    Raises HarnessError if its `weights` do not fit: modules the base lacks, missing, surplus or wrongly sized keys.
     """
     import peft
 
-    weights = _read(files.adapter_weights(folder))
     _widen(base, weights, folder)
     wrong_base = f"adapter {folder} does not fit this base"
     with warnings.catch_warnings():
@@ -75,6 +80,9 @@ def attach(base: torch.nn.Module, folder: Path) -> Any:
             model = peft.PeftModelForCausalLM(base, config)
             outcome = peft.set_peft_model_state_dict(model, weights)
         except (ValueError, TypeError, KeyError) as error:
+            if getattr(base, "is_quantized", False) and "not supported" in str(error):
+                how = f"peft cannot put a {method(folder)} adapter on quantised weights"
+                raise HarnessError(f"{wrong_base}: {how} ({files.reason(error)}); leave quantize= out") from error
             raise HarnessError(f"{wrong_base}: {files.reason(error)}; name the base it was trained on") from error
         except RuntimeError as error:  # sizes differ; the first line only says "Error(s) in loading"
             sizes = [line.strip().rstrip(".") for line in str(error).splitlines() if "size mismatch" in line]
@@ -89,6 +97,25 @@ def attach(base: torch.nn.Module, folder: Path) -> Any:
     return model
 
 
+def detach(model: Any, before: list[tuple[str, int]]) -> Any:
+    """Return the base out of PEFT's `model`, or None where it is not what it was `before` (see `identities`)."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            module.set_adapter([])  # else PEFT leaves the trained copy in the original's place
+    try:
+        base = model.unload()
+    except (AttributeError, NotImplementedError):  # not every method can be taken off
+        return None
+    return base.eval() if identities(base) == before else None
+
+
+def identities(model: torch.nn.Module) -> list[tuple[str, int]]:
+    """Return every parameter's name and identity, to tell whether a model still has the very same ones."""
+    return [(name, id(parameter)) for name, parameter in model.named_parameters()]
+
+
 def check_fit(folder: Path, empty: Any) -> None:
     """Raise HarnessError if the adapter's keys or sizes do not fit the base's architecture `empty` (on meta).
 
@@ -97,7 +124,10 @@ def check_fit(folder: Path, empty: Any) -> None:
     """
     import peft
 
-    weights, wrong_base = _read(files.adapter_weights(folder)), f"adapter {folder} does not fit this base"
+    weights, wrong_base = read(folder), f"adapter {folder} does not fit this base"
+    if is_prompt_learning(folder):
+        prompts.check_fit(folder, weights, empty.config)
+        return
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         try:
@@ -117,46 +147,29 @@ def check_fit(folder: Path, empty: Any) -> None:
     _require_all(wrong_base, "has other sizes", sorted(sizes))
 
 
+def parameter_count(model: Any) -> int:
+    """Return the number of parameters that the adapter on `model` itself holds."""
+    import peft
+
+    held = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    return sum(int(value.numel()) for value in held.values())
+
+
 def rewrites_base(folder: Path) -> bool:
-    """Tell whether PEFT changes the base's own weights as it attaches this adapter (PiSSA, OLoRA, …)."""
+    """Tell whether PEFT changes the base's own weights as it attaches this adapter: its biases, or as `rounds_base`."""
+    bias = files.read_json(folder / files.ADAPTER_CONFIG).get("bias")
+    return bias not in (None, "none") or rounds_base(folder)
+
+
+def rounds_base(folder: Path) -> bool:
+    """Tell whether PEFT takes the adapter's start off the base's weights (PiSSA, OLoRA, …), which rounds them."""
     how = files.read_json(folder / files.ADAPTER_CONFIG).get("init_lora_weights")
     return isinstance(how, str) and how.startswith(("pissa", "olora", "corda", "loftq"))
 
 
-def effect(model: Any, probe: torch.Tensor, plain: torch.Tensor | None = None) -> float:
-    """Return the largest absolute difference in logits that the adapter of `model` makes on `probe` (1, T) ids.
-
-    0.0 is exact: an adapter that adds nothing leaves every bit in place, in any dtype. `plain` are the base's logits
-    before an adapter that rewrites the base was attached; a difference that rounding explains is then 0.0 too.
-    """
-    with torch.inference_mode():
-        adapted = model(input_ids=probe).logits.float()
-        if plain is not None:
-            largest = float((adapted - plain).abs().max())
-            return largest if largest > 1e-3 * float(plain.abs().max()) else 0.0
-        with model.disable_adapter():
-            plain = model(input_ids=probe).logits.float()
-    return float((adapted - plain).abs().max())
-
-
-def own_tokens(model: Any) -> list[int]:
-    """Return the ids of the tokens that the adapter trained by themselves: a probe without them would not show it."""
-    config = model.active_peft_config
-    given = [getattr(config, name, None) or [] for name in ("token_indices", "trainable_token_indices")]
-    lists = [ids for one in given for ids in (one.values() if isinstance(one, dict) else [one])]
-    return sorted({int(i) for ids in lists for i in ids})
-
-
-def parameter_count(model: Any) -> int:
-    """Return the number of parameters that the adapter itself holds."""
-    import peft
-
-    return sum(
-        int(value.numel()) for value in peft.get_peft_model_state_dict(model, save_embedding_layers=False).values()
-    )
-
-
-def _read(file: Path) -> dict[str, torch.Tensor]:
+def read(folder: Path) -> Weights:
+    """Return the tensors that the adapter's file holds, by name; raise HarnessError if it cannot be read."""
+    file = files.adapter_weights(folder)
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -170,7 +183,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
         raise HarnessError(f"{file} cannot be read ({files.reason(error)}): fetch or save the adapter again") from error
 
 
-def _widen(base: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
+def _widen(base: Any, weights: Weights, folder: Path) -> None:
     """Give `base` as many embedding rows as the adapter's file brings, for pieces that training added.
 
     The rows come with the adapter; those of the base are zeros, so that what it answers without the adapter is fixed.

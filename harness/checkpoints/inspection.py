@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import torch
-
-from harness.checkpoints import adapters, files, loading
+from harness.checkpoints import adapters, configs, files, loading
 from harness.checkpoints.loading import Checkpoint, Located
-
-
-class Size(NamedTuple):
-    """How big an architecture is."""
-
-    parameters: int
-    body: int
-    """Without what turns tokens into vectors and back: what every token goes through."""
-
-
-def empty_model(located: Located) -> Any:
-    """Return the base's architecture on the meta device: names and sizes, no weights."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(located.config, trust_remote_code=located.reference.trust_remote_code)
-
-
-def size(located: Located) -> Size:
-    """Return the size of the base's architecture."""
-    model = empty_model(located)
-    count = {id(weight): int(weight.numel()) for weight in model.parameters()}
-    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
-    tables = {id(weight) for module in ends if module is not None for weight in module.parameters()}
-    return Size(sum(count.values()), sum(number for key, number in count.items() if key not in tables))
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
     """Return the facts of a located checkpoint by name; those only weights tell need the loaded `checkpoint`."""
     tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
-    weights = files.weight_files(located.base)
-    parameters = size(located).parameters
+    shards = files.weight_files(located.base)
+    parameters = configs.size(located).parameters
     found = {
         "kind": located.kind,
         "base": str(located.base),
         "architecture": f"{located.config.model_type}, {parameters:,} parameters",
-        "base on disk": f"{files.bytes_on_disk(weights):,} bytes in {len(weights)} file{'s' * (len(weights) > 1)}",
+        "base on disk": f"{files.bytes_on_disk(shards):,} bytes in {len(shards)} file{'s' * (len(shards) > 1)}",
         "computes in": f"{str(located.dtype).removeprefix('torch.')} on {located.device}",
         "context length": f"{located.max_length:,} tokens",
         "tokenizer": f"{located.tokenizer} ({len(tokenizer):,} pieces)",

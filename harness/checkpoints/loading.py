@@ -6,24 +6,19 @@ Remote code never runs unless the reference says `trust_remote_code=true`; pickl
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import adapters, files, identity, weights
+from harness.checkpoints import adapters, configs, files, identity, prompts, proof, quantization, trainings, weights
+from harness.checkpoints.prompts import EMPTY, RootCache
+from harness.checkpoints.quantization import Quantization
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
-
-PROBE_TOKENS = 64
-
-
-class RootCache(NamedTuple):
-    """What every prompt starts with: a key/value cache and the position of the next token."""
-
-    cache: Any | None = None
-    next_position: int = 0
 
 
 class Located(NamedTuple):
@@ -39,7 +34,11 @@ class Located(NamedTuple):
     """The base's transformers configuration."""
     device: torch.device
     dtype: torch.dtype
+    quantization: Quantization | None
     max_length: int
+    """Tokens of the context that are left for a prompt and its answer."""
+    virtual_tokens: int
+    """Tokens of the context that the root cache takes."""
 
     @property
     def name(self) -> str:
@@ -50,12 +49,15 @@ class Located(NamedTuple):
     def base_name(self) -> str:
         """How the reference, or else its adapter, names the base."""
         if self.adapter is not None and self.reference.adapter is None:
-            return adapters.stated_base(self.adapter) or self.reference.path
+            stated = adapters.stated_base(self.adapter) or self.reference.path
+            return trainings.base_here(self.adapter, stated, None)[0]
         return self.reference.path
 
     def fingerprint(self) -> str:
         """Return the checkpoint's fingerprint; reads each weight file once in its life."""
         settings = {"dtype": str(self.dtype)}
+        if self.quantization is not None and not self.quantization.saved:
+            settings["quantize"] = self.quantization.name
         if self.reference.trust_remote_code:
             settings["trust_remote_code"] = "true"
         return identity.fingerprint(self.base, self.adapter, self.tokenizer, settings)
@@ -72,9 +74,12 @@ class Checkpoint:
     eos_ids: tuple[int, ...]
     """Tokens that end a text: the tokenizer's EOS and those of the checkpoint's generation_config."""
     parameters: int
+    """Of the base, counted before any quantisation packs them."""
+    memory_bytes: int = 0
+    """What weights, adapter and root cache take in memory."""
     adapter_parameters: int | None = None
     adapter_effect: float | None = None
-    root: RootCache = field(default_factory=RootCache)
+    root: RootCache = EMPTY
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -90,7 +95,14 @@ class Checkpoint:
     @property
     def position_switch(self) -> int | None:
         """Length beyond which a row's positions depend on the longest row beside it, or None."""
-        return weights.position_switch(self.located.config)
+        switch = configs.position_switch(self.located.config)
+        return None if switch is None else switch - self.root.next_position
+
+    @property
+    def padding_switch(self) -> int | None:
+        """Length beyond which padding between root cache and prompt would push the root out of a window, or None."""
+        window = configs.smallest_window(self.located.config)
+        return None if window is None or not self.root.length else window - self.root.length
 
     @property
     def device(self) -> torch.device:
@@ -128,8 +140,18 @@ def locate(reference: CheckpointReference) -> Located:
         kind = adapters.method(adapter).lower()
         files.adapter_weights(adapter)
     weight_files = files.weight_files(base)
-    config = _config(base, reference)
+    config = configs.read(base, reference)
     device = _device(reference.device)
+    dtype = _dtype(reference.dtype, device, config, weight_files)
+    quantized = quantization.resolve(base, config, reference.quantize, dtype, device)
+    virtual = 0
+    if adapter is not None:
+        virtual = prompts.virtual_tokens(adapter)
+        if quantized is not None:
+            quantization.check_adapter(quantized, adapter, base)
+    max_length = (reference.max_length or configs.context_length(config)) - virtual
+    if max_length < 1:
+        raise HarnessError(f"the {virtual:,} virtual tokens of {adapter} fill the context: give a larger max_length=")
     return Located(
         reference=reference,
         base=base,
@@ -138,8 +160,10 @@ def locate(reference: CheckpointReference) -> Located:
         kind=kind,
         config=config,
         device=device,
-        dtype=_dtype(reference.dtype, device, config, weight_files),
-        max_length=reference.max_length or weights.context_length(config),
+        dtype=dtype,
+        quantization=quantized,
+        max_length=max_length,
+        virtual_tokens=virtual,
     )
 
 
@@ -149,49 +173,118 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
     Raises HarnessError on keys that are missing or have no place, on NaN logits, and, unless
     `allow_inactive_adapter`, on an adapter that changes nothing.
     """
-    fingerprint = located.fingerprint()
-    tokenizer = load_tokenizer(located)
-    model = weights.load(located)
-    parameters = sum(int(p.numel()) for p in model.parameters())
-    eos_ids = _take_eos(model, tokenizer, located)
-    plain = None
-    if located.adapter is not None:
-        if adapters.rewrites_base(located.adapter):
-            plain = _logits(model, _probe(model.get_input_embeddings().weight.shape[0], located, []))
-        model = adapters.attach(model, located.adapter).to(located.device)
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise HarnessError(
-            f"tokenizer {located.tokenizer} has {len(tokenizer):,} pieces but {located.base} embeds only {rows:,}: "
-            "they do not belong together; name the right one with tokenizer="
+    return Loader().load(located, allow_inactive_adapter=allow_inactive_adapter)
+
+
+class _Base(NamedTuple):
+    """A base in memory, without any adapter."""
+
+    key: tuple[Any, ...]
+    model: Any
+    eos_ids: tuple[int, ...]
+    parameters: list[tuple[str, int]]
+
+
+class Loader:
+    """Loads one checkpoint after another; a base that the next one shares stays in memory, its adapter is swapped.
+
+    A checkpoint is usable until the next one is loaded.
+    """
+
+    def __init__(self) -> None:
+        self._base: _Base | None = None
+        self._model: Any = None  # as it answers now: the base, or PEFT's model around it
+
+    def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
+        """Return the checkpoint `located`; raises as the function `load` does."""
+        fingerprint = located.fingerprint()
+        tokenizer = load_tokenizer(located)
+        base = self._take_base(located)
+        model, root, ids, plain, tensors = base.model, EMPTY, None, None, {}
+        rows = model.get_input_embeddings().weight.shape[0]
+        adapter, notes = located.adapter, _doubts(located)
+        self._base = None  # until it is known to be whole: a failure must not leave half a swap behind
+        if adapter is not None:
+            tensors = adapters.read(adapter)
+            if adapters.is_prompt_learning(adapter):
+                prompts.check_fit(adapter, tensors, model.config)
+                root = prompts.root_cache(adapter, tensors, model, located.dtype)
+            else:
+                if adapters.rewrites_base(adapter):
+                    ids = proof.probe(rows, located.max_length, [], located.device)
+                    plain = proof.Answers(model).logits(ids)
+                model = adapters.attach(model, adapter, tensors).to(located.device)
+                rows = model.get_input_embeddings().weight.shape[0]
+        self._model = model
+        proof.check_size(tokenizer, located.tokenizer, rows, located.base)
+        answers = proof.Answers(model, root)
+        if ids is None:
+            own = proof.own_tokens(model) if model is not base.model else []
+            ids = proof.probe(rows, located.max_length, own, located.device)
+        effect = None
+        if adapter is not None:
+            effect = proof.effect(answers, tensors, ids, plain, rounds=adapters.rounds_base(adapter))
+            if effect == 0.0:
+                if not allow_inactive_adapter:
+                    raise HarnessError(
+                        f"adapter {adapter} changes no logit of {located.base}: it was never trained, or is not "
+                        "applied; pass --allow-inactive-adapter if that is what you want to measure"
+                    )
+                notes.append("the adapter changes nothing: these are the base's answers")
+        proof.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
+        if located.fingerprint() != fingerprint:
+            raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
+        if adapter is None or not adapters.rewrites_base(adapter):
+            self._base = base
+        return Checkpoint(
+            located,
+            model,
+            tokenizer,
+            fingerprint,
+            _eos(base.eos_ids, tokenizer),
+            configs.size(located).parameters,
+            memory_bytes=quantization.bytes_in_memory(model) + root.bytes,
+            adapter_parameters=_held(model, root, tensors) if adapter is not None else None,
+            adapter_effect=effect,
+            root=root,
+            notes=notes,
         )
-    adapter_parameters = adapter_effect = None
-    notes = _doubts(located)
-    probe = _probe(rows, located, adapters.own_tokens(model) if located.adapter and plain is None else [])
-    if located.adapter is not None:
-        adapter_parameters = adapters.parameter_count(model)
-        adapter_effect = adapters.effect(model, probe, plain)
-        if adapter_effect == 0.0:
-            if not allow_inactive_adapter:
-                raise HarnessError(
-                    f"adapter {located.adapter} changes no logit of {located.base}: it was never trained, or is not "
-                    "applied; pass --allow-inactive-adapter if that is what you want to measure"
-                )
-            notes.append("the adapter changes nothing: these are the base's answers")
-    _check_answers(model, probe, located)
-    if located.fingerprint() != fingerprint:
-        raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
-    return Checkpoint(
-        located,
-        model,
-        tokenizer,
-        fingerprint,
-        eos_ids,
-        parameters,
-        adapter_parameters,
-        adapter_effect,
-        notes=notes,
-    )
+
+    def _take_base(self, located: Located) -> _Base:
+        """Return the base in memory if it is the one `located` needs, else read that one in its place."""
+        key = _base_key(located)
+        kept, model, self._base, self._model = self._base, self._model, None, None
+        if kept is not None and kept.key == key:
+            bare = model if model is kept.model else adapters.detach(model, kept.parameters)
+            if bare is not None:
+                return kept
+        del kept, model  # before the next one is read, or both would be in memory
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        found = weights.load(located)
+        return _Base(key, found, _take_eos(found, located), adapters.identities(found))
+
+
+def by_base(located: Sequence[Located]) -> list[Located]:
+    """Return the checkpoints with those of one base side by side, bases in the order of their first."""
+    groups: dict[tuple[Any, ...], list[Located]] = {}
+    for one in located:
+        groups.setdefault(_base_key(one), []).append(one)
+    return [one for group in groups.values() for one in group]
+
+
+def _base_key(located: Located) -> tuple[Any, ...]:
+    """Return what two checkpoints must have in common to share a base in memory."""
+    reference, quantized = located.reference, located.quantization
+    name = quantized and quantized.name
+    flags = (reference.trust_remote_code, reference.allow_unexpected_keys, reference.max_length)
+    return (located.base.resolve(), str(located.dtype), str(located.device), name, *flags)
+
+
+def _held(model: Any, root: RootCache, tensors: adapters.Weights) -> int:
+    """Return the number of parameters the adapter holds: of a prefix with projection, what the projection yields."""
+    return sum(int(tensor.numel()) for tensor in tensors.values()) if root.layers else adapters.parameter_count(model)
 
 
 def load_tokenizer(located: Located) -> Any:
@@ -205,7 +298,7 @@ def load_tokenizer(located: Located) -> Any:
     except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own
         what = f"the tokenizer in {located.tokenizer} cannot be loaded"
         advice = "fetch or save it again, or name another with tokenizer="
-        raise weights.explained(error, what, advice, located.reference) from error
+        raise configs.explained(error, what, advice, located.reference) from error
 
 
 def _base_folder(path: str, revision: str | None, adapter: Path, code: bool) -> Path:
@@ -213,7 +306,7 @@ def _base_folder(path: str, revision: str | None, adapter: Path, code: bool) -> 
         return files.find(path, revision, code=code)
     except HarnessError as error:
         message = f"adapter {adapter} was trained on '{path}', which is not to be had ({error})"
-        raise HarnessError(f"{message}; name its base, as BASE,adapter={adapter}") from error
+        raise HarnessError(f"{message}; {trainings.advice(adapter, path)}") from error
 
 
 def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Path | None) -> Path:
@@ -236,26 +329,6 @@ def _without_pointers(tokenizer: Path) -> Path:
         if (tokenizer / name).is_file():
             files.check_no_pointer(tokenizer / name)
     return tokenizer
-
-
-def _config(base: Path, reference: CheckpointReference) -> Any:
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    content = files.read_json(base / "config.json")
-    if not content.get("model_type") and "auto_map" not in content:
-        raise HarnessError(f"{base / 'config.json'} names no model_type: fetch or save the checkpoint again")
-    if (base / "generation_config.json").is_file():
-        files.read_json(base / "generation_config.json")  # transformers passes over a damaged one
-    try:
-        config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
-    except Exception as error:
-        advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
-        raise weights.explained(error, f"{base / 'config.json'} cannot be used", advice, reference) from error
-    by_itself = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not by_itself:
-        raise HarnessError(f"{base} is a {config.model_type}, which is no causal language model: name one that is")
-    return config
 
 
 def _device(wanted: str | None) -> torch.device:
@@ -285,7 +358,9 @@ def _doubts(located: Located) -> list[str]:
     """Return what is not wrong but worth a second look."""
     doubts = []
     stated = adapters.stated_base(located.adapter) if located.adapter else None
-    if stated and Path(stated).name != Path(located.base_name).name:
+    if stated and located.reference.adapter is None and located.base_name != stated:
+        doubts.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, took its place")
+    elif stated and not trainings.same_model(stated, located.base_name):
         doubts.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
     own = files.read_json(file) if (file := located.base / "generation_config.json").is_file() else {}
     if own.get("repetition_penalty") not in (None, 1, 1.0):
@@ -296,8 +371,8 @@ def _doubts(located: Located) -> list[str]:
     return doubts
 
 
-def _take_eos(model: Any, tokenizer: Any, located: Located) -> tuple[int, ...]:
-    """Return the ids that end a text, and leave the model without decoding defaults of its own.
+def _take_eos(model: Any, located: Located) -> tuple[int, ...]:
+    """Return the ids that end a text for the base, and leave the model without decoding defaults of its own.
 
     generate() fills in from the model's generation_config whatever a call leaves open, such as a repetition penalty
     that no task asked for.
@@ -306,45 +381,11 @@ def _take_eos(model: Any, tokenizer: Any, located: Located) -> tuple[int, ...]:
 
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     model.generation_config = GenerationConfig()
-    ids = [*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id]
+    ids = own if isinstance(own, list) else [own]
     if not all(isinstance(i, int | None) for i in ids):
         raise HarnessError(f"{located.base} gives '{own}' as eos_token_id: correct it in its generation_config.json")
-    return tuple(sorted({i for i in ids if i is not None}))
+    return tuple(i for i in ids if i is not None)
 
 
-def _probe(vocabulary: int, located: Located, own: list[int]) -> torch.Tensor:
-    """Return (1, T) token ids, the adapter's `own` first and then some that no prompt prefers."""
-    generator = torch.Generator().manual_seed(0)
-    length = min(PROBE_TOKENS, located.max_length)
-    drawn = torch.randint(vocabulary, (length,), generator=generator)
-    known = torch.tensor([i for i in own if i < vocabulary][: length // 2], dtype=torch.long)
-    return torch.cat([known, drawn])[None, :length].to(located.device)
-
-
-def _check_answers(model: Any, probe: torch.Tensor, located: Located) -> None:
-    try:
-        logits = _logits(model, probe)
-        last = torch.cat([probe[:, :-1], (probe[:, -1:] + 1) % int(logits.shape[-1])], 1)
-        changed = _logits(model, last)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        kind, why = located.config.model_type, files.reason(error)
-        raise HarnessError(f"{located.name} cannot be run ({why}): it is a {kind}, try another transformers") from error
-    if bool(torch.isfinite(logits).all()) and probe.shape[1] > 1:
-        before, after = logits[:, :-1], changed[:, :-1]
-        # Rounding may differ where experts get another number of tokens; what looks ahead changes by the whole.
-        share = 1e-3 if located.dtype == torch.float32 else 5e-2
-        if float((before - after).abs().max()) > share * max(1.0, float(before.abs().max())):
-            raise HarnessError(
-                f"{located.name}, a {located.config.model_type}, lets what comes later change what came before: it is "
-                "no causal language model, so its likelihoods mean nothing here"
-            )
-    if not bool(torch.isfinite(logits).all()):
-        dtype = str(located.dtype).removeprefix("torch.")
-        why = "its weights are damaged" if dtype == "float32" else "damaged weights or overflow: try dtype=float32"
-        raise HarnessError(f"{located.name} answers a probe with NaN or infinite logits in {dtype}: {why}")
-
-
-def _logits(model: Any, probe: torch.Tensor) -> torch.Tensor:
-    with torch.inference_mode():
-        logits: torch.Tensor = model(input_ids=probe).logits
-    return logits.float()
+def _eos(base: tuple[int, ...], tokenizer: Any) -> tuple[int, ...]:
+    return tuple(sorted({*base, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])}))

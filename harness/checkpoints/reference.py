@@ -18,6 +18,7 @@ from typing import Any
 from harness.errors import HarnessError, did_you_mean
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTIZATIONS = ("int8", "int4", "fp4")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -31,6 +32,8 @@ class CheckpointReference:
     """PEFT weights to put on `path`: a folder or a hub name."""
     dtype: str | None = None
     """Compute dtype, one of `DTYPES`; `auto` is the weights' own. Default: float32 on a CPU, else auto."""
+    quantize: str | None = None
+    """Quantise the weights as they load, one of `QUANTIZATIONS`: `int4` is NF4. By bitsandbytes, on CPU and GPU."""
     device: str | None = None
     """A torch device; default: the first GPU, else the CPU."""
     revision: str | None = None
@@ -51,7 +54,8 @@ class CheckpointReference:
         """`name`, or one made from the paths: `base`, or `base+adapter`."""
         if self.name:
             return self.name
-        parts = [_last_part(self.path)] + ([_last_part(self.adapter)] if self.adapter else [])
+        parts = [_last_part(self.path), *([_last_part(self.adapter)] if self.adapter else [])]
+        parts += [self.quantize] if self.quantize else []
         return "+".join(parts)
 
     def __str__(self) -> str:
@@ -99,6 +103,8 @@ def _typed(key: str, value: str, text: str) -> Any:
         if not value.isdecimal() or int(value) == 0:
             raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
         return int(value)
+    if key == "quantize" and value not in QUANTIZATIONS:
+        raise HarnessError(f"'{text}': quantize is one of {', '.join(QUANTIZATIONS)}, not '{value}'")
     return check_dtype(value, f"'{text}'") if key == "dtype" else value
 
 

@@ -54,5 +54,5 @@ def _quiet() -> None:
     }.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
-    for name in ("lm_eval", "lm-eval", "huggingface_hub", "datasets", "transformers", "httpx"):
+    for name in ("lm_eval", "lm-eval", "huggingface_hub", "datasets", "transformers", "bitsandbytes", "httpx"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

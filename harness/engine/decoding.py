@@ -27,6 +27,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from harness.checkpoints.prompts import EMPTY, RootCache
 from harness.errors import HarnessError
 
 DEFAULT_MAX_TOKENS = 256  # lm-eval's, where a task names none
@@ -118,9 +119,15 @@ def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int) -> list[
 
 
 def decode(
-    model: Any, tokenizer: Any, batch: Sequence[Prompt], eos_ids: Sequence[int], max_length: int, seed: int
+    model: Any,
+    tokenizer: Any,
+    batch: Sequence[Prompt],
+    eos_ids: Sequence[int],
+    max_length: int,
+    seed: int,
+    root: RootCache = EMPTY,
 ) -> Iterator[Continuation]:
-    """Yield the continuation of every prompt in `batch` (all of one setting), in order.
+    """Yield the continuation of every prompt in `batch` (all of one setting), in order, each starting from `root`.
 
     A prompt that leaves no room for the answer loses tokens on its left, as in lm-eval.
     """
@@ -133,12 +140,12 @@ def decode(
         ids[i, width - len(prompt) :] = torch.tensor(prompt)
         mask[i, width - len(prompt) :] = 1
     device = next(model.parameters()).device
+    width += root.length
     stop = _Stop(tokenizer, how.until, frozenset(eos_ids), width, len(prompts))
     sampling = [_Seeded(how, [_generator(seed, prompt) for prompt in batch])] if how.temperature else []
     with torch.inference_mode():
         output = model.generate(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
+            **root.prompts(ids.to(device), mask.to(device)),
             generation_config=GenerationConfig(
                 max_new_tokens=how.max_tokens, do_sample=False, num_beams=1, pad_token_id=0, use_cache=True
             ),

@@ -88,7 +88,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         """What padding this checkpoint bears, asked of it once."""
         model = self.checkpoint.model
         vocabulary = model.get_input_embeddings().weight.shape[0]
-        return probe(model, vocabulary, self.max_length, self.checkpoint.device)
+        return probe(model, vocabulary, self.max_length, self.checkpoint.device, self.checkpoint.root)
 
     # -- what lm-eval asks of a model
 
@@ -191,10 +191,10 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     # -- how it answers
 
-    def _budget(self, bears_padding: bool, longest: int) -> int:
+    def _budget(self, bears_padding: bool, longest: int, *switches: int | None) -> int:
         """Return the tokens of a batch; 1 keeps rows apart where company or its length would change their answers."""
-        switch = self.checkpoint.position_switch
-        return self.batch_tokens if bears_padding and (switch is None or longest <= switch) else 1
+        reach = min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
+        return self.batch_tokens if bears_padding and longest <= reach else 1
 
     def _score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
         longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=0)
@@ -204,7 +204,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
         def answer(batch: scoring.Batch) -> Iterator[tuple[int, Any]]:
             self.work.tokens_fed += scoring.tokens_fed(batch)
-            yield from scoring.score(self.checkpoint.model, batch, pairs, self.checkpoint.device)
+            here = self.checkpoint
+            yield from scoring.score(here.model, batch, pairs, here.device, here.root)
 
         started = time.perf_counter()
         served = [[index for row in batch for index in row.readers] for batch in batches]
@@ -214,15 +215,18 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def _decode(self, prompts: Sequence[decoding.Prompt]) -> list[str]:
         longest = max((len(p.ids) + p.settings.max_tokens for p in prompts), default=0)
-        batches = decoding.plan(prompts, self.max_length, self._budget(self.padding.left, longest))
+        batches = decoding.plan(
+            prompts, self.max_length, self._budget(self.padding.left, longest, self.checkpoint.padding_switch)
+        )
         keys = [self._key("generate", p.ids, p.settings.digest, *self._draw(p)) for p in prompts]
         room = [self.max_length - p.settings.max_tokens for p in prompts]
         self.work.truncated += sum(len(p.ids) > r for p, r in zip(prompts, room, strict=True))
 
         def answer(batch: list[int]) -> Iterator[tuple[int, Any]]:
             rows = [prompts[i] for i in batch]
-            model, eos_ids = self.checkpoint.model, self.checkpoint.eos_ids
-            found = list(decoding.decode(model, self.tokenizer, rows, eos_ids, self.max_length, self.seed))
+            here = self.checkpoint
+            how = (self.max_length, self.seed, here.root)
+            found = list(decoding.decode(here.model, self.tokenizer, rows, here.eos_ids, *how))
             self.work.tokens_fed += sum(min(len(prompts[i].ids), room[i]) for i in batch)
             self.work.tokens_generated += sum(continuation.tokens for continuation in found)
             yield from ((i, continuation.text) for i, continuation in zip(batch, found, strict=True))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from harness.checkpoints.prompts import EMPTY, RootCache
 from harness.engine.encoding import Pair
 from harness.errors import HarnessError
 
@@ -66,8 +67,10 @@ def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int) -> list[Batc
     return batches
 
 
-def score(model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device) -> Iterator[tuple[int, LogLikelihood]]:
-    """Yield (index, log-likelihood) for every request that `batch` serves.
+def score(
+    model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device, root: RootCache = EMPTY
+) -> Iterator[tuple[int, LogLikelihood]]:
+    """Yield (index, log-likelihood) for every request that `batch` serves, each row starting from `root`.
 
     Raises HarnessError if the model answers NaN.
     """
@@ -75,8 +78,8 @@ def score(model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device)
     spans = [(len(row.tokens) - len(pairs[i].continuation), len(row.tokens)) for row in batch for i in row.readers]
     positions = sorted({position for start, end in spans for position in range(start, end)})
     if len(batch) > 1 and len(batch) * len(positions) > MAX_CELLS:
-        yield from score(model, batch[: len(batch) // 2], pairs, device)
-        yield from score(model, batch[len(batch) // 2 :], pairs, device)
+        yield from score(model, batch[: len(batch) // 2], pairs, device, root)
+        yield from score(model, batch[len(batch) // 2 :], pairs, device, root)
         return
     ids = torch.zeros(len(batch), len(batch[0].tokens), dtype=torch.long)
     for i, row in enumerate(batch):
@@ -87,7 +90,7 @@ def score(model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device)
         for index in row.readers
     ]
     column = {position: k for k, position in enumerate(positions)}
-    logits = _logits(model, ids.to(device), torch.tensor(positions, device=device))
+    logits = _logits(model, ids.to(device), torch.tensor(positions, device=device), root)
     logsums, best = logits.logsumexp(-1), logits.argmax(-1)
 
     cells = [
@@ -112,13 +115,13 @@ def tokens_fed(batch: Batch) -> int:
     return sum(len(row.tokens) for row in batch)
 
 
-def _logits(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def _logits(model: Any, ids: torch.Tensor, positions: torch.Tensor, root: RootCache) -> torch.Tensor:
     """Return float32 logits (B, len(positions), V) of ids (B, T) at `positions`."""
     own = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward takes anything
     keeps = "logits_to_keep" in inspect.signature(own.forward).parameters
     with torch.inference_mode():
         if keeps:
-            logits: torch.Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=positions).logits
+            logits: torch.Tensor = root.forward(model, ids, logits_to_keep=positions).logits
         else:
-            logits = model(input_ids=ids, use_cache=False).logits[:, positions]
+            logits = root.forward(model, ids).logits[:, positions]
         return logits.float()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness import progress
-from harness.checkpoints import inspection, loading
+from harness.checkpoints import configs, loading, quantization
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.lm import Cost, HarnessLM
@@ -83,18 +83,18 @@ def measure(device: torch.device, dtype: torch.dtype) -> Speed:
 
 
 def _forecast(located: Located, costs: dict[str, Cost], lm: HarnessLM) -> Forecast:
-    size = inspection.size(located)
-    weights = size.parameters * located.dtype.itemsize
+    size = configs.size(located)
+    held = quantization.expected_bytes(located.quantization, size.parameters, size.body, located.dtype.itemsize)
     speed = measure(located.device, located.dtype)
     tokens = sum(cost.tokens for cost in costs.values())
     generated = sum(cost.generated_at_most for cost in costs.values())
     prefill = 2 * size.body * tokens / (speed.flops * EFFICIENCY)
-    decoding = generated / DECODING_ROWS * weights / speed.bytes_per_second
+    decoding = generated / DECODING_ROWS * held / speed.bytes_per_second
     text = getattr(located.config, "text_config", None) or located.config
     # Activations of a batch: a few hidden-size copies, the widest layer, and float logits of the scored rows.
     width = 8 * int(text.hidden_size) + 3 * int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
     activations = lm.batch_tokens * width * located.dtype.itemsize + 64 * int(text.vocab_size) * 4
-    return Forecast(located.name, costs, prefill + decoding, weights + activations, size.parameters)
+    return Forecast(located.name, costs, prefill + decoding, held + activations, size.parameters)
 
 
 def _without_weights(located: Located) -> Checkpoint:

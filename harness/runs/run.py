@@ -8,7 +8,6 @@ Not here: parsing a command line, or showing anything.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
 import time
@@ -18,11 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import harness
 from harness import progress
-from harness.checkpoints import adapters, inspection, loading
+from harness.checkpoints import adapters, configs, loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import decoding
@@ -64,6 +61,8 @@ class Options:
 def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:
     """Evaluate every checkpoint on every task; yield each checkpoint's report as it is complete.
 
+    Checkpoints of one base follow one another, so that it is read once; otherwise the order is as given.
+
     Everything that can be checked without reading weights is checked first, for all checkpoints. Interrupted at any
     point, the reports yielded stay, and the journal in `options.output` keeps the answers of the one in progress.
     Raises HarnessError on whatever the user can mend.
@@ -74,19 +73,17 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
             _check_before_loading(one, options)
     journal = Journal(options.output / JOURNAL)
     catalogue, tasks = Catalogue(options.include), None
+    loader = loading.Loader()
     try:
-        for one in located:
+        for one in loading.by_base(located):
             environment.reset_peak_memory(one.device)
             with progress.status(f"loading {one.name}"):
-                checkpoint = loading.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
+                checkpoint = loader.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
             with progress.status("reading the tasks' data"):
                 tasks = tasks or load_tasks(catalogue, options)
             _require_room(checkpoint, tasks)
             yield _evaluate(checkpoint, tasks, journal, options)
             del checkpoint
-            gc.collect()
-            if one.device.type == "cuda":
-                torch.cuda.empty_cache()
     finally:
         journal.close()
 
@@ -101,7 +98,7 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
     catalogue.sources(catalogue.expand(options.tasks), options.data)
     return [
         loading.locate(replace(one, device=one.device or options.device, dtype=one.dtype or options.dtype))
-        for one in references
+        for one in trainings.expand(references)
     ]
 
 
@@ -128,7 +125,7 @@ def _check_before_loading(located: Located, options: Options) -> None:
     if options.apply_chat_template and not tokenizer.chat_template:
         raise HarnessError(f"{located.name} has no chat template: leave --apply-chat-template out")
     if located.adapter is not None:
-        adapters.check_fit(located.adapter, inspection.empty_model(located))
+        adapters.check_fit(located.adapter, configs.empty_model(located))
 
 
 def _require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:

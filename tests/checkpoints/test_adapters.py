@@ -206,27 +206,13 @@ def test_an_adapter_without_weights_is_refused(adapter):
 # --- settings
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
-        peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
-        peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=16),
-    ],
-    ids=lambda method: method.peft_type.value,
-)
-def test_prompt_learning_is_refused_by_name(base, tmp_path, method):
-    folder = trained(tmp_path / "adapter", base, method)
-    assert f"{method.peft_type.value} adapter: prompt learning is not supported yet" in refusal(folder)
-
-
 def test_every_prompt_learning_method_of_peft_is_known():
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    from harness.checkpoints.adapters import PROMPT_LEARNING
+    from harness.checkpoints import prompts
 
     learned = {t.value for t, c in PEFT_TYPE_TO_CONFIG_MAPPING.items() if issubclass(c, peft.PromptLearningConfig)}
-    assert learned <= set(PROMPT_LEARNING)
+    assert learned <= {*prompts.METHODS, *prompts.UNSUPPORTED}
 
 
 @pytest.mark.parametrize(

@@ -74,10 +74,14 @@ def test_notes_inside_the_parts_of_a_configuration_leave_it_and_values_do_not(co
 
 def test_what_quantised_weights_are_made_of_changes_it(copy):
     kinds = [
-        changed(copy, lambda f, kind=kind: set_json(f / "config.json", quantization_config={"dtype": kind}))
-        for kind in ("int8", "int4")
+        changed(copy, lambda f, kind=kind: set_json(f / "config.json", quantization_config=kind))
+        for kind in (
+            {"load_in_8bit": True},
+            {"load_in_4bit": True},
+            {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+        )
     ]
-    assert kinds[0] != kinds[1]
+    assert len(set(kinds)) == 3
 
 
 def test_a_copy_has_the_same(copy, before):

@@ -6,7 +6,7 @@ import pytest
 import tiny
 from tampering import load, set_json
 
-from harness.checkpoints import inspection, loading, weights
+from harness.checkpoints import configs, inspection, loading, weights
 from harness.checkpoints.reference import parse
 
 
@@ -81,6 +81,6 @@ def test_an_adapter_that_names_no_base_says_so(base, adapter):
 def test_the_body_is_what_every_token_goes_through(base):
     model = load(base).model
     tables = {id(weight) for name, weight in model.named_parameters() if "embed_tokens" in name or "lm_head" in name}
-    found = inspection.size(loading.locate(parse(str(base))))
+    found = configs.size(loading.locate(parse(str(base))))
     assert found.parameters == sum(weight.numel() for weight in model.parameters())
     assert found.body == sum(weight.numel() for weight in model.parameters() if id(weight) not in tables)

@@ -22,7 +22,7 @@ from transformers import (
     T5Config,
 )
 
-from harness.checkpoints import loading, weights
+from harness.checkpoints import configs, loading, weights
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 
@@ -134,11 +134,11 @@ def test_a_device_that_is_not_here_is_refused(base, device):
         (GPT2Config(n_positions=333), 333),
         (type("Composite", (), {"text_config": LlamaConfig(max_position_embeddings=555)})(), 555),
         (type("Old", (), {"n_ctx": 111})(), 111),
-        (type("Silent", (), {})(), weights.DEFAULT_MAX_LENGTH),
+        (type("Silent", (), {})(), configs.DEFAULT_MAX_LENGTH),
     ],
 )
 def test_the_context_length_is_the_configuration_s(config, length):
-    assert weights.context_length(config) == length
+    assert configs.context_length(config) == length
 
 
 def test_the_context_length_can_be_given(base):
