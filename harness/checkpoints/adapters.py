@@ -80,9 +80,6 @@ def attach(base: torch.nn.Module, folder: Path, weights: Weights) -> Any:
             model = peft.PeftModelForCausalLM(base, config)
             outcome = peft.set_peft_model_state_dict(model, weights)
         except (ValueError, TypeError, KeyError) as error:
-            if getattr(base, "is_quantized", False) and "not supported" in str(error):
-                how = f"peft cannot put a {method(folder)} adapter on quantised weights"
-                raise HarnessError(f"{wrong_base}: {how} ({files.reason(error)}); leave quantize= out") from error
             raise HarnessError(f"{wrong_base}: {files.reason(error)}; name the base it was trained on") from error
         except RuntimeError as error:  # sizes differ; the first line only says "Error(s) in loading"
             sizes = [line.strip().rstrip(".") for line in str(error).splitlines() if "size mismatch" in line]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import files
+from harness.checkpoints import files, prompts
 from harness.errors import HarnessError
 
 _FOUR_BITS = {"int4": "nf4", "fp4": "fp4"}
@@ -70,15 +70,26 @@ def check_adapter(quantization: Quantization, folder: Path, base: Path) -> None:
         why = f"DoRA needs the base's floating-point weights, which {name} does not keep: int4 does"
     elif isinstance(how, str) and how.startswith(_NEEDS_FLOATS):
         why = f"{how} starts from the base's floating-point weights, which {name} does not keep"
+    elif quantization.bits is not None and not _has_bitsandbytes_layers(str(adapter.get("peft_type"))):
+        why = f"peft has no {adapter.get('peft_type')} layers for weights that bitsandbytes quantised"
     if why:
         raise HarnessError(f"adapter {folder} cannot be put on {base} in {name}: {why}; or leave quantize= out")
+
+
+def _has_bitsandbytes_layers(method: str) -> bool:
+    """Tell whether PEFT knows `method` on packed weights; other methods would take the packed numbers for weights."""
+    from importlib.util import find_spec
+
+    return method in prompts.METHODS or find_spec(f"peft.tuners.{method.lower()}.bnb") is not None
 
 
 def bytes_in_memory(model: torch.nn.Module) -> int:
     """Return the bytes that the weights and buffers of `model` take, with the scales that bitsandbytes keeps apart."""
     tensors: dict[int, torch.Tensor] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        for one in (tensor, *_scales(tensor)):
+    # bitsandbytes moves the scales of int8 from the weight to its module as that answers for the first time.
+    states = [module.state for module in model.modules() if hasattr(module, "state")]
+    for held in (*model.parameters(), *model.buffers(), *states):
+        for one in (*([held] if isinstance(held, torch.Tensor) else []), *_scales(held)):
             tensors[one.data_ptr() or id(one)] = one
     return sum(one.numel() * one.element_size() for one in tensors.values())
 
@@ -94,10 +105,10 @@ def expected_bytes(quantization: Quantization | None, parameters: int, body: int
     return (parameters - body) * itemsize + int(body * (bits / 8 + (4 / 64 if bits == 4 else 0)))
 
 
-def _scales(tensor: torch.Tensor) -> list[torch.Tensor]:
-    state = getattr(tensor, "quant_state", None)
+def _scales(held: Any) -> list[torch.Tensor]:
+    state = getattr(held, "quant_state", None)
     nested = getattr(state, "state2", None)
-    kept = [getattr(tensor, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
+    kept = [getattr(held, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
     return [one for one in kept if isinstance(one, torch.Tensor)]
 
 
@@ -124,8 +135,7 @@ def _saved(base: Path, stated: dict[str, Any], dtype: torch.dtype) -> Quantizati
     try:
         return Quantization(name, AutoQuantizationConfig.from_dict(dict(stated)), saved=True)
     except Exception as error:  # each method's configuration class raises its own
-        what = f"{base / 'config.json'} says that its weights are quantised in a way that cannot be used"
-        raise HarnessError(f"{what} ({files.reason(error)}): update transformers, or take another copy") from error
+        raise _unusable(base, name, error) from error
 
 
 def _method(stated: dict[str, Any]) -> str:
@@ -140,6 +150,11 @@ def _plain(stated: Any) -> dict[str, Any]:
     return dict(stated if isinstance(stated, dict) else stated.to_dict())
 
 
+def _unusable(base: Path, name: str, error: Exception) -> HarnessError:
+    advice = "install or update what is missing, or take the checkpoint it was made from, with quantize= if need be"
+    return HarnessError(f"{base} in {name} cannot be used here ({files.reason(error)}): {advice}")
+
+
 def _require_means(base: Path, found: Quantization, device: torch.device) -> None:
     """Raise HarnessError naming the package or device that transformers misses."""
     from transformers.quantizers.auto import AutoHfQuantizer
@@ -152,7 +167,6 @@ def _require_means(base: Path, found: Quantization, device: torch.device) -> Non
             quantizer = AutoHfQuantizer.from_config(found.config, pre_quantized=found.saved)
             quantizer.validate_environment(device_map={"": device}, weights_only=True)
     except Exception as error:  # ImportError for packages, RuntimeError and ValueError for devices, and others
-        advice = "install what is missing, or evaluate the checkpoint it was made from, with quantize= if need be"
-        raise HarnessError(f"{base} in {found.name} cannot be used here ({files.reason(error)}): {advice}") from error
+        raise _unusable(base, found.name, error) from error
     finally:
         logger.level = before

@@ -69,7 +69,7 @@ def _with_quantization(located: Located) -> Any:
     if found is None or not found.saved:
         return located.config
     config = copy.deepcopy(located.config)
-    config.quantization_config = found.config
+    config.quantization_config = found.config.to_dict()
     return config
 
 
