@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickletools
 import re
 import sqlite3
 import struct
@@ -103,12 +104,13 @@ def _fetch(name: str, revision: str | None, code: bool) -> Path:
 def is_adapter(folder: Path) -> bool:
     """Tell whether `folder` holds a PEFT adapter rather than a whole model.
 
-    Some trainers leave the base's config.json beside an adapter, so it is the weights that tell.
+    Some trainers leave the base's config.json beside an adapter, so it is the weights that tell; the value head that
+    TRL's PPO saves as pytorch_model.bin is none.
     Raises HarnessError where both are there: transformers would put the adapter on unasked.
     """
     if not (folder / ADAPTER_CONFIG).is_file():
         return False
-    if any((folder / name).is_file() for name in WEIGHTS):
+    if any((folder / name).is_file() and not _is_value_head(folder / name) for name in WEIGHTS):
         raise HarnessError(
             f"{folder} holds both a whole model and an {ADAPTER_CONFIG}, so it is unclear which is meant: "
             "move one of them to a folder of its own"
@@ -142,7 +144,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if listing is None:
-        advice = checkpoints_inside(folder) or "it is not a whole checkpoint folder"
+        advice = _shards(folder) or checkpoints_inside(folder) or "it is not a whole checkpoint folder"
         raise HarnessError(f"{folder} has no weights ({', '.join(WEIGHTS)}): {advice}")
     files = [listing]
     if listing.suffix == ".json":
@@ -206,7 +208,19 @@ def checkpoints_inside(folder: Path) -> str:
     if not inside:
         return ""
     newest = max(inside, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
-    return f"name a checkpoint inside it, such as {newest}"
+    steps = {path.name for path in inside if path.name.startswith("checkpoint-")}
+    every = f", or all of them as '{folder}/checkpoint-*'" if len(steps) > 1 else ""
+    return f"name a checkpoint inside it, such as {newest}{every}"
+
+
+def _shards(folder: Path) -> str:
+    """Return how to make weights of what only DeepSpeed or FSDP can read in `folder`; "" where there is no such."""
+    if any(folder.glob("global_step*/*optim_states.pt")) or any(folder.glob("global_step*/*model_states.pt")):
+        return "it holds DeepSpeed's shards only; run python zero_to_fp32.py . . in that folder to make weights of them"
+    sharded = next((shard.parent for shard in folder.glob("pytorch_model_fsdp_*/*.distcp")), None)
+    if sharded is not None:
+        return f"it holds FSDP's shards only; run accelerate merge-weights {sharded} {folder} to make weights of them"
+    return ""
 
 
 def _safetensors_size(file: Path) -> int:
@@ -235,6 +249,29 @@ def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
     if not isinstance(entries, dict):
         raise HarnessError(f"{file} has a malformed header: fetch or save it again")
     return entries, 8 + length
+
+
+def pickled_classes(file: Path) -> list[str]:
+    """Return the full names of what the pickle in a torch file refers to; nothing is executed. [] where it is none."""
+    return [str(what).replace(" ", ".") for operation, what in _pickle(file) if operation == "GLOBAL"]
+
+
+def _is_value_head(file: Path) -> bool:
+    words = [str(what) for operation, what in _pickle(file) if operation in ("BINUNICODE", "SHORT_BINUNICODE")]
+    names = [word for word in words if word.endswith((".weight", ".bias"))]
+    return bool(names) and all(name.startswith("v_head.") for name in names)
+
+
+def _pickle(file: Path) -> list[tuple[str, Any]]:
+    """Return the operations of the pickle in a file that torch.save wrote, with their arguments."""
+    if not zipfile.is_zipfile(file):
+        return []
+    try:
+        with zipfile.ZipFile(file) as archive:
+            inner = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+            return [(code.name, what) for code, what, _ in pickletools.genops(archive.read(inner))] if inner else []
+    except Exception:  # a damaged file: zipfile, zlib and genops each raise their own
+        return []
 
 
 def _is_old_torch(file: Path) -> bool:

@@ -174,6 +174,22 @@ def test_a_dry_run_counts_what_the_run_then_does(
     assert "expected: at most about" in forecast
 
 
+def test_a_pattern_evaluates_every_checkpoint_of_a_training_in_step_order(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (100, 9, 20):
+        tiny.lora(tmp_path / "out" / f"checkpoint-{step}", world / "base", seed=step)
+    (tmp_path / "out" / "tmp-checkpoint-120").mkdir()
+    asked = ["--tasks", "ceval_law", "--limit", "2", "--data", str(world / "data"), "-o", str(tmp_path / "reports")]
+    assert main(["run", "--model", f"{tmp_path}/out/checkpoint-*", *asked]) == 0
+    names = re.findall(r"^(out-checkpoint-\d+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert names == ["out-checkpoint-9", "out-checkpoint-20", "out-checkpoint-100"]
+    assert main(["run", "--model", f"{tmp_path}/out/checkpoint-*,name=law", *asked, "--dry-run"]) == 0
+    assert re.findall(r"^(law-\d+)  ", capsys.readouterr().out, re.MULTILINE) == ["law-9", "law-20", "law-100"]
+    assert main(["run", "--model", f"{tmp_path}/out/step-*", *asked]) == 2
+    assert "no folder matches" in capsys.readouterr().err
+
+
 def test_show_reads_reports_and_samples(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,ceval_logic", "-o", str(tmp_path)]
     assert main([*asked, "--data", f"{world}/data"]) == 0
