@@ -50,7 +50,7 @@ def run(
 ) -> None:
     """Evaluate checkpoints on tasks; each gets a report folder.
 
-    A checkpoint's keys: adapter, dtype, device, revision, tokenizer, max_length, trust_remote_code,
+    A checkpoint's keys: adapter, dtype, quantize, device, revision, tokenizer, max_length, trust_remote_code,
     allow_unexpected_keys and name.
     """
     from harness import progress

@@ -1,0 +1,104 @@
+"""Every kind of checkpoint on eight architectures answers as PEFT and transformers do, one prompt at a time.
+
+Batches of one row, of eight and of mixed sizes must all agree with them: log-likelihoods within design.md's tolerance,
+greedy flags and greedy texts exactly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import architectures
+import pytest
+from architectures import ARCHITECTURES, Oracle
+from tolerances import FP32_LOGLIKELIHOOD
+
+from harness.checkpoints import loading
+from harness.checkpoints.reference import parse
+from harness.engine.decoding import Prompt, Settings
+from harness.engine.encoding import Pair
+from harness.engine.lm import HarnessLM
+
+NEW_TOKENS = 6
+BATCHES = {"one row": 1, "about eight": 8 * 34, "all": 10_000}
+EVERY = [("base", None), *((method, None) for method in architectures.ADAPTERS)]
+ON_QUANTIZED = [
+    *(("base", how) for how in ("int8", "int4", "fp4")),
+    *((method, "int8") for method in ("lora", "modules_to_save", "prefix", "prompt")),
+    *((method, "int4") for method in ("lora", "dora", "prefix", "ptuning")),
+]
+GRID = [(name, *kind) for name in ARCHITECTURES for kind in (*EVERY, *ON_QUANTIZED)]
+# Every kind twice and every architecture with each family of kinds; the rest is `make oracle`'s.
+SAMPLE = [one for i, one in enumerate(GRID) if i % 4 == 0 or one[0] == "mistral"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tuple[Path, Path | None]]:
+    """Return (base, adapter) of an architecture and kind, each made once."""
+    root, made = tmp_path_factory.mktemp("architectures"), {}
+
+    def folder(name: str, kind: str) -> tuple[Path, Path | None]:
+        if (name, "base") not in made:
+            made[name, "base"] = architectures.base(root / name, name)
+        on = made[name, "base"]
+        if (name, kind) not in made:
+            made[name, kind] = architectures.adapter(root / f"{name}-{kind}", on, name, kind)
+        return on, None if kind == "base" else made[name, kind]
+
+    return folder
+
+
+def questions() -> list[Pair]:
+    """Return pairs of very different lengths, some with one context, beyond the windows, of one and several tokens."""
+    chance = random.Random(0)
+    draw: Callable[[int], list[int]] = lambda n: chance.choices(range(3, 380), k=n)  # noqa: E731
+    shared = draw(21)
+    return [
+        *(Pair(shared, [letter]) for letter in (40, 41, 42, 43)),
+        *(Pair(draw(n), draw(m)) for n, m in ((1, 1), (2, 7), (9, 3), (30, 1), (33, 6), (16, 2))),
+        Pair(shared, draw(5)),
+    ]
+
+
+def prompts() -> list[list[int]]:
+    chance = random.Random(1)
+    return [chance.choices(range(3, 380), k=n) for n in (1, 4, 13, 26, 31)]
+
+
+def check(folders: Any, name: str, kind: str, quantize: str | None) -> None:
+    base, adapter = folders(name, kind)
+    reference = f"{base}" + (f",adapter={adapter}" if adapter else "") + (f",quantize={quantize}" if quantize else "")
+    checkpoint = loading.load(loading.locate(parse(reference)))
+    oracle = Oracle(base, adapter, quantize)
+    pairs = questions()
+    expected = [oracle.logprob(*pair) for pair in pairs]
+    how = Settings(max_tokens=NEW_TOKENS)
+    texts = [
+        checkpoint.tokenizer.decode(oracle.greedy(ids, NEW_TOKENS, checkpoint.eos_ids), skip_special_tokens=True)
+        for ids in prompts()
+    ]
+    for batch, tokens in BATCHES.items():
+        lm = HarnessLM(checkpoint, batch_tokens=tokens)
+        for pair, (logprob, greedy), found in zip(pairs, expected, lm._score(pairs), strict=True):
+            assert abs(found.logprob - logprob) <= FP32_LOGLIKELIHOOD, (batch, len(pair.context))
+            assert found.greedy == greedy, (batch, len(pair.context))
+        assert lm._decode([Prompt(ids, how) for ids in prompts()]) == texts, batch
+
+
+@pytest.mark.parametrize(("name", "kind", "quantize"), SAMPLE)
+def test_it_answers_as_the_libraries_do(folders: Any, name: str, kind: str, quantize: str | None) -> None:
+    check(folders, name, kind, quantize)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("name", "kind", "quantize"), [one for one in GRID if one not in SAMPLE])
+def test_all_others_do_too(folders: Any, name: str, kind: str, quantize: str | None) -> None:
+    check(folders, name, kind, quantize)
+
+
+def test_the_sample_has_every_kind_and_every_architecture() -> None:
+    assert {name for name, *_ in SAMPLE} == set(ARCHITECTURES)
+    assert {tuple(kind) for _, *kind in SAMPLE} == {*EVERY, *ON_QUANTIZED}
