@@ -54,7 +54,8 @@ def base(folder: Path, name: str) -> Path:
     ends = {key: getattr(words, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(getattr(transformers, kind)(vocab_size=len(words) + 16, **ends, **sizes))
+        config = getattr(transformers, kind)(vocab_size=len(words) + 16, **ends, **sizes)
+        model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder

@@ -46,6 +46,8 @@ class CheckpointReference:
     """Run Python code that the checkpoint brings along."""
     allow_unexpected_keys: bool = False
     """Ignore weights that the architecture has no place for, instead of stopping."""
+    enable_thinking: bool | None = None
+    """Given to the chat template where it is set: whether a model that can think aloud shall."""
     name: str | None = None
     """What reports call it; default: made from the paths."""
 
@@ -56,6 +58,8 @@ class CheckpointReference:
             return self.name
         parts = [_last_part(self.path), *([_last_part(self.adapter)] if self.adapter else [])]
         parts += [self.quantize] if self.quantize else []
+        if self.enable_thinking is not None:
+            parts.append("thinking" if self.enable_thinking else "no-thinking")
         return "+".join(parts)
 
     def __str__(self) -> str:
@@ -95,7 +99,7 @@ def parse(text: str) -> CheckpointReference:
 
 
 def _typed(key: str, value: str, text: str) -> Any:
-    if key in ("trust_remote_code", "allow_unexpected_keys"):
+    if key in ("trust_remote_code", "allow_unexpected_keys", "enable_thinking"):
         if value.lower() not in _BOOLEANS:
             raise HarnessError(f"'{text}': {key} is true or false, not '{value}'")
         return _BOOLEANS[value.lower()]

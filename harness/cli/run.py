@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,12 @@ def run(
     ] = 1234,
     apply_chat_template: Annotated[bool, typer.Option("--apply-chat-template", help="Ask as in a chat.")] = False,
     system_instruction: Annotated[str | None, typer.Option(metavar="TEXT", help="Put before every prompt.")] = None,
+    chat_template_args: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the chat template; repeat it for several.")
+    ] = None,
+    max_gen_toks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="New tokens of an answer, in place of the task's limit.")
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where reports go.")] = Path(
         "reports/runs"
     ),
@@ -51,7 +57,7 @@ def run(
     """Evaluate checkpoints on tasks; each gets a report folder.
 
     A checkpoint's keys: adapter, dtype, quantize, device, revision, tokenizer, max_length, trust_remote_code,
-    allow_unexpected_keys and name.
+    allow_unexpected_keys, enable_thinking and name.
     """
     from harness import progress
     from harness.checkpoints.reference import check_dtype, parse
@@ -68,6 +74,8 @@ def run(
         seed=seed,
         apply_chat_template=apply_chat_template,
         system_instruction=system_instruction,
+        chat_template_arguments=_arguments(chat_template_args or []),
+        max_gen_toks=max_gen_toks,
         device=device,
         dtype=dtype and check_dtype(dtype, "--dtype"),
         include=tuple(include_path or ()),
@@ -78,6 +86,24 @@ def run(
         _forecast(references, options)
     else:
         _run(references, options)
+
+
+def _arguments(pairs: list[str]) -> dict[str, Any]:
+    """Return KEY=VALUE pairs as a dictionary, values read as JSON where they are JSON (true, 3), else as text."""
+    import json
+
+    from harness.errors import HarnessError
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key.isidentifier() or not equals:
+            raise HarnessError(f"--chat-template-args {pair} is not KEY=VALUE: write, for one, enable_thinking=false")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
 
 
 def _run(references: list[CheckpointReference], options: Options) -> None:

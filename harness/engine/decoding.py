@@ -28,11 +28,14 @@ from transformers import (
 )
 
 from harness.checkpoints.prompts import EMPTY, RootCache
+from harness.engine import thinking
+from harness.engine.thinking import CLOSE, OPEN
 from harness.errors import HarnessError
 
 DEFAULT_MAX_TOKENS = 256  # lm-eval's, where a task names none
 _NEUTRAL = {"num_beams": 1, "use_cache": True, "repetition_penalty": 1.0}
-_MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+_NO_THOUGHT = -1
+MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,12 @@ class Prompt(NamedTuple):
     ids: list[int]
     settings: Settings
     sample: int = 0
+    thinking: bool = False
+    """The prompt leaves a thought open, so that the answer begins in its middle."""
 
 
 class Continuation(NamedTuple):
-    """The text up to the first stop string, and how many tokens were decoded for it."""
+    """The text up to the first stop string outside a thought, and how many tokens were decoded for it."""
 
     text: str
     tokens: int
@@ -74,7 +79,7 @@ def settings(gen_kwargs: Mapping[str, Any], eos: str | None) -> Settings:
     given = {key: value for key, value in gen_kwargs.items() if value is not None}
     until = given.pop("until", [])
     until = [until] if isinstance(until, str) else list(until)
-    limits = [int(value) for key in _MAX_TOKENS if (value := given.pop(key, None)) is not None]
+    limits = [int(value) for key in MAX_TOKENS if (value := given.pop(key, None)) is not None]
     temperature = float(given.pop("temperature", 0.0))
     sample = given.pop("do_sample", temperature > 0)
     top_p, top_k = float(given.pop("top_p", 1.0)), int(given.pop("top_k", 0))
@@ -141,7 +146,7 @@ def decode(
         mask[i, width - len(prompt) :] = 1
     device = next(model.parameters()).device
     width += root.length
-    stop = _Stop(tokenizer, how.until, frozenset(eos_ids), width, len(prompts))
+    stop = _Stop(tokenizer, how.until, frozenset(eos_ids), width, [prompt.thinking for prompt in batch])
     sampling = [_Seeded(how, [_generator(seed, prompt) for prompt in batch])] if how.temperature else []
     with torch.inference_mode():
         output = model.generate(
@@ -152,9 +157,19 @@ def decode(
             logits_processor=LogitsProcessorList(sampling),
             stopping_criteria=StoppingCriteriaList([stop]),
         )
-    for row, length in zip(output[:, width:].tolist(), stop.lengths(output.shape[1] - width), strict=True):
-        text = tokenizer.decode(row[:length], skip_special_tokens=True)
-        yield Continuation(cut(text, how.until), length)
+    lengths = stop.lengths(output.shape[1] - width)
+    for asked, row, length in zip(batch, output[:, width:].tolist(), lengths, strict=True):
+        parts = thinking.split(_text(tokenizer, row[:length]), asked.thinking)
+        yield Continuation(parts.thought + cut(parts.answer, how.until), length)
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    """Return `ids` as text without special tokens, but with the marks of a thought where they are special."""
+    special = set(tokenizer.all_special_ids)
+    marks = {tokenizer.convert_tokens_to_ids(mark) for mark in (thinking.OPEN, thinking.CLOSE)} & special
+    if not marks.intersection(ids):
+        return str(tokenizer.decode(ids, skip_special_tokens=True))
+    return str(tokenizer.decode([i for i in ids if i in marks or i not in special]))
 
 
 def cut(text: str, until: Sequence[str]) -> str:
@@ -165,22 +180,45 @@ def cut(text: str, until: Sequence[str]) -> str:
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Ends a row at an end-of-text token or once its last tokens spell a stop string."""
+    """Ends a row at an end-of-text token or once its last tokens spell a stop string outside a thought.
 
-    def __init__(self, tokenizer: Any, until: Sequence[str], eos_ids: frozenset[int], width: int, rows: int) -> None:
+    `thinking` tells the rows whose prompt left a thought open.
+    """
+
+    def __init__(
+        self, tokenizer: Any, until: Sequence[str], eos_ids: frozenset[int], width: int, thinking: Sequence[bool]
+    ) -> None:
         self._tokenizer, self._until, self._eos, self._width = tokenizer, until, eos_ids, width
-        self._ends: list[int | None] = [None] * rows
+        self._ends: list[int | None] = [None] * len(thinking)
+        # Where to look for the answer after a thought, in tokens of the row; None while it thinks.
+        self._since: list[int | None] = [None if thinks else _NO_THOUGHT for thinks in thinking]
         # Two tokens more than the string's own: the model may spell it with other pieces.
-        self._look_back = max((len(tokenizer.encode(s, add_special_tokens=False)) + 2 for s in until), default=1)
+        watched = (*until, OPEN, CLOSE)
+        self._look_back = max(len(tokenizer.encode(s, add_special_tokens=False)) + 2 for s in watched)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         length = input_ids.shape[1] - self._width
         open_rows = [i for i, end in enumerate(self._ends) if end is None]
         tails = input_ids[open_rows, self._width :][:, -self._look_back :].tolist()
         for i, tail, text in zip(open_rows, tails, self._tokenizer.batch_decode(tails), strict=True):
-            if tail[-1] in self._eos or any(stop in text for stop in self._until):
+            answer = self._answer(i, input_ids[i, self._width :], text)
+            if tail[-1] in self._eos or any(stop in answer for stop in self._until):
                 self._ends[i] = length
         return torch.tensor([end is not None for end in self._ends], device=input_ids.device)
+
+    def _answer(self, row: int, tokens: torch.Tensor, text: str) -> str:
+        """Return what belongs to the answer of `text`, the end of a row's `tokens`; "" within a thought."""
+        since = self._since[row]
+        if since == _NO_THOUGHT:
+            if len(tokens) > self._look_back or not text.lstrip().startswith(OPEN):
+                return text
+            since = None
+        if since is None and CLOSE in text:
+            since = max(0, len(tokens) - self._look_back)
+        self._since[row] = since
+        if since is None:
+            return ""
+        return str(self._tokenizer.decode(tokens[since:].tolist())).rsplit(CLOSE, 1)[-1].lstrip()
 
     def lengths(self, longest: int) -> list[int]:
         """Return how many tokens each row has of its own."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from harness.checkpoints.loading import Checkpoint
-from harness.engine import decoding, scoring
+from harness.engine import decoding, scoring, thinking
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
 from harness.engine.padding import Padding, probe
@@ -31,7 +32,7 @@ from harness.progress import SILENT, Advance
 # Padded tokens a batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
 BATCH_TOKENS = {"cpu": 1024}
 BATCH_TOKENS_ELSEWHERE = 16384
-ANSWERS = 1
+ANSWERS = 2
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
 
@@ -47,6 +48,12 @@ class Work:
     tokens_generated: int = 0
     truncated: int = 0
     """Prompts that lost tokens on their left to fit the context."""
+    generations: int = 0
+    """Generation requests answered, from the journal or not."""
+    thoughts: int = 0
+    """Generations that thought aloud (`harness.engine.thinking`)."""
+    unfinished_thoughts: int = 0
+    """Those of them that never came to an answer."""
 
 
 class Cost(NamedTuple):
@@ -69,6 +76,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         *,
         seed: int = 0,
         batch_tokens: int | None = None,
+        template_arguments: Mapping[str, Any] = MappingProxyType({}),
         advance: Advance = SILENT.advance,
     ) -> None:
         super().__init__()
@@ -78,6 +86,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.journal = journal
         self.seed = seed
         self.batch_tokens = batch_tokens or BATCH_TOKENS.get(checkpoint.device.type, BATCH_TOKENS_ELSEWHERE)
+        self.template_arguments = template_arguments
+        """What the chat template is given beside the conversation, such as `enable_thinking`."""
         self.work = Work()
         self.dropped_system = False
         """The chat template refused a system role, so its text is in no prompt."""
@@ -122,6 +132,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             "tokenize": False,
             "add_generation_prompt": add_generation_prompt,
             "continue_final_message": not add_generation_prompt,
+            **self.template_arguments,
         }
         turns = [turn for turn in chat_history if turn["role"] != "system"]
         try:
@@ -168,9 +179,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         for request in requests:
             text, how = request.args
             prompt = ids[text] or [self.encoder.start()]
-            prompts.append(decoding.Prompt(prompt, decoding.settings(how, eos), asked[id(request)]))
+            opened = thinking.leaves_open(text)
+            prompts.append(decoding.Prompt(prompt, decoding.settings(how, eos), asked[id(request)], opened))
             asked[id(request)] += 1
-        return self._decode(prompts)
+        parts = [thinking.split(text, p.thinking) for p, text in zip(prompts, self._decode(prompts), strict=True)]
+        self.work.generations += len(parts)
+        self.work.thoughts += sum(bool(part.thought) for part in parts)
+        self.work.unfinished_thoughts += sum(not part.finished for part in parts)
+        return [part.answer for part in parts]
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         return list(self._score([Pair(context, rest) for _, context, rest in requests]))
@@ -193,6 +209,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def _budget(self, bears_padding: bool, longest: int, *switches: int | None) -> int:
         """Return the tokens of a batch; 1 keeps rows apart where company or its length would change their answers."""
+        if self.checkpoint.rounds_activations:
+            return 1
         reach = min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
         return self.batch_tokens if bears_padding and longest <= reach else 1
 

@@ -17,7 +17,7 @@ from harness.checkpoints import configs, loading, quantization
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.lm import Cost, HarnessLM
-from harness.runs.run import Options, load_tasks, prepare, prompt_settings
+from harness.runs.run import Options, load_tasks, prepare, prompt_settings, template_arguments
 from harness.tasks import Catalogue, reseed
 
 EFFICIENCY = 0.5  # share of the matrix product's speed that a whole forward pass reaches
@@ -57,7 +57,7 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
         tasks = load_tasks(Catalogue(options.include), options)
     forecasts = []
     for one in located:
-        lm = HarnessLM(_without_weights(one))
+        lm = HarnessLM(_without_weights(one), template_arguments=template_arguments(one, options))
         costs: dict[str, Cost] = {}
         with progress.bar(one.name, len(tasks.tasks), "tasks") as bar:
             for name, task in tasks.tasks.items():

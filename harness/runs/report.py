@@ -103,6 +103,10 @@ class TaskInfo(Strict):
     seconds: float
     tokens_fed: int
     tokens_generated: int
+    thoughts: int = 0
+    """Generations that thought aloud before they answered, or did not answer."""
+    unfinished_thoughts: int = 0
+    """Those whose thought never ended; their answer is the empty text."""
 
 
 class Protocol(Strict):
@@ -113,8 +117,12 @@ class Protocol(Strict):
     num_fewshot: int | None
     chat_template: str | None
     """sha256 of the chat template applied; None where none was."""
+    chat_template_arguments: dict[str, Any] = {}
+    """What the template was given beside the conversation, such as `enable_thinking`."""
     fewshot_as_multiturn: bool
     system_instruction: str | None
+    max_gen_toks: int | None = None
+    """New tokens a generation may have, where the run overrides what its task says."""
 
 
 class Engine(Strict):

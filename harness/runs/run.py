@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class Options:
     """Of the few-shot draws and of sampled text."""
     apply_chat_template: bool = False
     system_instruction: str | None = None
+    chat_template_arguments: dict[str, Any] = field(default_factory=dict)
+    """Given to every checkpoint's chat template beside the conversation."""
+    max_gen_toks: int | None = None
+    """New tokens a generation may have, in place of what its task says."""
     device: str | None = None
     """Where a reference does not say."""
     dtype: str | None = None
@@ -104,7 +108,13 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
 
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     """Build the tasks of `options`."""
-    return catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
+    found = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
+    if options.max_gen_toks is not None:
+        for task in found.tasks.values():
+            if task.OUTPUT_TYPE == "generate_until":
+                own = {k: v for k, v in (task.config.generation_kwargs or {}).items() if k not in decoding.MAX_TOKENS}
+                task.config.generation_kwargs = {**own, "max_gen_toks": options.max_gen_toks}
+    return found
 
 
 def prompt_settings(options: Options) -> dict[str, Any]:
@@ -119,11 +129,22 @@ def prompt_settings(options: Options) -> dict[str, Any]:
     }
 
 
+def template_arguments(located: Located, options: Options) -> dict[str, Any]:
+    """Return what a checkpoint's chat template is given beside the conversation; its own word comes last."""
+    thinks = located.reference.enable_thinking
+    return {**options.chat_template_arguments, **({} if thinks is None else {"enable_thinking": thinks})}
+
+
 def _check_before_loading(located: Located, options: Options) -> None:
     """Find what would fail after hours of work on the checkpoints before this one."""
     tokenizer = loading.load_tokenizer(located)
     if options.apply_chat_template and not tokenizer.chat_template:
         raise HarnessError(f"{located.name} has no chat template: leave --apply-chat-template out")
+    if not options.apply_chat_template and template_arguments(located, options):
+        raise HarnessError(
+            f"{located.name}: enable_thinking and --chat-template-args are for the chat template, which is not used: "
+            "add --apply-chat-template"
+        )
     if located.adapter is not None:
         adapters.check_fit(located.adapter, configs.empty_model(located))
 
@@ -143,7 +164,8 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
     from lm_eval.evaluator import evaluate
 
     started, created = time.perf_counter(), datetime.now(UTC)
-    lm = HarnessLM(checkpoint, journal, seed=options.seed)
+    arguments = template_arguments(checkpoint.located, options)
+    lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments)
     found = _Found(tasks)
     requests = sum(_expected_requests(task, options.limit) for task in tasks.tasks.values())
     folder = _new_folder(options.output, checkpoint.name, created)
@@ -228,7 +250,15 @@ class _Found:
             seconds=seconds,
             tokens_fed=work.tokens_fed,
             tokens_generated=work.tokens_generated,
+            thoughts=work.thoughts,
+            unfinished_thoughts=work.unfinished_thoughts,
         )
+        if work.unfinished_thoughts:
+            share = work.unfinished_thoughts / work.generations
+            self.notes.append(
+                f"{name}: {work.unfinished_thoughts:,} answers ({share:.1%}) never finished thinking and count as "
+                "empty: raise --max-gen-toks"
+            )
         return rows
 
     def scores(self) -> list[Score]:
@@ -329,13 +359,16 @@ def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
         seed=options.seed,
         num_fewshot=options.num_fewshot,
         chat_template=chat_template_digest(checkpoint.tokenizer) if options.apply_chat_template else None,
+        chat_template_arguments=template_arguments(checkpoint.located, options),
         fewshot_as_multiturn=options.apply_chat_template,
         system_instruction=options.system_instruction,
+        max_gen_toks=options.max_gen_toks,
     )
 
 
 def _engine(work: Work, peak: int) -> Engine:
-    counted = {key: value for key, value in asdict(work).items() if key != "truncated"}
+    apart = ("truncated", "generations", "thoughts", "unfinished_thoughts")  # these are told task by task
+    counted = {key: value for key, value in asdict(work).items() if key not in apart}
     return Engine(walk="plain", peak_memory_bytes=peak, **counted)
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import architectures
 import pytest
 from architectures import ARCHITECTURES, Oracle
+from safetensors.torch import load_file, save_file
 from tolerances import FP32_LOGLIKELIHOOD
 
 from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
+from harness.engine import decoding, scoring
 from harness.engine.decoding import Prompt, Settings
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
@@ -102,3 +104,81 @@ def test_all_others_do_too(folders: Any, name: str, kind: str, quantize: str | N
 def test_the_sample_has_every_kind_and_every_architecture() -> None:
     assert {name for name, *_ in SAMPLE} == set(ARCHITECTURES)
     assert {tuple(kind) for _, *kind in SAMPLE} == {*EVERY, *ON_QUANTIZED}
+
+
+# --- int8 beside others
+
+
+@pytest.fixture(scope="module")
+def outliers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LLaMA with channels whose activations are far beyond the library's threshold of 6."""
+    folder = architectures.base(tmp_path_factory.mktemp("outliers") / "base", "llama")
+    file = folder / "model.safetensors"
+    weights = {key: value.clone() for key, value in load_file(file).items()}
+    for key, weight in weights.items():
+        if "layernorm" in key:
+            weight[[5, 17]] = 40.0
+    save_file(weights, file, metadata={"format": "pt"})
+    return folder
+
+
+def beside_others(checkpoint: loading.Checkpoint) -> float:
+    """Return by how much a request's log-likelihood changes when others are answered in the same batch."""
+    pairs = questions()
+    alone = [found.logprob for pair in pairs for found in scored(checkpoint, [pair])]
+    return max(abs(a - b.logprob) for a, b in zip(alone, scored(checkpoint, pairs), strict=True))
+
+
+def scored(checkpoint: loading.Checkpoint, pairs: list[Pair]) -> list[scoring.LogLikelihood]:
+    """Answer `pairs` in one batch, as the engine would where rows may share one."""
+    found: dict[int, scoring.LogLikelihood] = {}
+    for batch in scoring.plan(pairs, checkpoint.max_length, 10_000):
+        found.update(scoring.score(checkpoint.model, batch, pairs, checkpoint.device, checkpoint.root))
+    return [found[i] for i in range(len(pairs))]
+
+
+def test_int8_does_not_pick_outliers_over_the_batch_as_the_library_would(outliers: Path) -> None:
+    checkpoint = loading.load(loading.locate(parse(f"{outliers},quantize=int8")))
+    with_ours = beside_others(checkpoint)
+    for module in checkpoint.model.modules():
+        if hasattr(module, "state") and hasattr(module.state, "threshold"):
+            module.state.threshold = 6.0
+    with_theirs = beside_others(checkpoint)
+    assert with_ours <= FP32_LOGLIKELIHOOD
+    assert with_theirs > 10 * FP32_LOGLIKELIHOOD
+
+
+@pytest.mark.parametrize("tokens", BATCHES.values(), ids=BATCHES)
+def test_int8_with_outliers_answers_the_same_in_every_batch_and_order(outliers: Path, tokens: int) -> None:
+    lm = HarnessLM(loading.load(loading.locate(parse(f"{outliers},quantize=int8"))), batch_tokens=tokens)
+    pairs = questions()
+    alone = [answer for pair in pairs for answer in lm._score([pair])]
+    assert lm._score(pairs) == alone
+    assert lm._score(pairs[::-1])[::-1] == alone
+
+
+# --- what PEFT's own batches get wrong
+
+
+def test_pefts_own_batched_generation_of_prompt_tuning_is_wrong_and_ours_is_not(folders: Any) -> None:
+    """Virtual tokens left of the padding (github.com/huggingface/peft/issues/1093): the reason for the root cache."""
+    import torch
+
+    base, adapter = folders("qwen2", "prompt")
+    checkpoint, oracle = loading.load(loading.locate(parse(f"{base},adapter={adapter}"))), Oracle(base, adapter)
+    asked, tokens = prompts(), 8
+    alone = [oracle.greedy(ids, tokens, ()) for ids in asked]
+    width = max(map(len, asked))
+    ids = torch.tensor([[0] * (width - len(one)) + one for one in asked])
+    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in asked])
+    theirs = oracle.model.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=tokens, do_sample=False, pad_token_id=0, eos_token_id=None
+    )[:, -tokens:].tolist()
+    assert theirs != alone
+    how = Settings(max_tokens=tokens)
+    ours = decoding.decode(
+        checkpoint.model, checkpoint.tokenizer, [Prompt(one, how) for one in asked], (), 256, 0, checkpoint.root
+    )
+    assert [found.text for found in ours] == [
+        checkpoint.tokenizer.decode(one, skip_special_tokens=True) for one in alone
+    ]
