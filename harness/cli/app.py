@@ -10,6 +10,7 @@ import harness
 from harness.cli.demo import demo
 from harness.cli.inspect import inspect
 from harness.cli.leaderboard import leaderboard
+from harness.cli.merge import merge
 from harness.cli.run import run
 from harness.cli.show import show
 from harness.cli.tasks import tasks
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, show, leaderboard, tasks, inspect, demo):
+for verb in (run, show, leaderboard, tasks, inspect, merge, demo):
     app.command()(verb)
 
 

@@ -11,7 +11,7 @@ from harness.cli import discard_output
 
 if TYPE_CHECKING:
     from harness.checkpoints.reference import CheckpointReference
-    from harness.runs.run import Options
+    from harness.runs.options import Options
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
     from harness.checkpoints.reference import check_dtype, parse
 
     with progress.status("loading libraries"):
-        from harness.runs.run import Options
+        from harness.runs.options import Options
 
     options = Options(
         tasks=tuple(name.strip() for names in tasks for name in names.split(",") if name.strip()),

@@ -37,8 +37,9 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
     """Print a report: its checkpoint, its scores, what it cost, its notes."""
     out, manifest = console(), report.manifest
     checkpoint, engine = manifest.checkpoint, manifest.engine
+    kind = f"{checkpoint.kind} on {checkpoint.quantization}" if checkpoint.quantization else checkpoint.kind
     out.print(
-        f"[bold]{escape(checkpoint.name)}[/]  {checkpoint.kind}, {checkpoint.architecture}, {checkpoint.dtype} on "
+        f"[bold]{escape(checkpoint.name)}[/]  {kind}, {checkpoint.architecture}, {checkpoint.dtype} on "
         f"{checkpoint.device}, fingerprint {checkpoint.fingerprint[:12]}",
         highlight=False,
     )

@@ -23,8 +23,9 @@ from harness.demo.world import SKILLS, Skill, World, alphabet
 from harness.errors import HarnessError
 from harness.leaderboard import site
 from harness.runs import report
+from harness.runs.options import Options
 from harness.runs.report import Report
-from harness.runs.run import Options, run
+from harness.runs.run import run
 
 STEPS = 150
 BASE_LESSONS: tuple[Skill, ...] = ("goods",)

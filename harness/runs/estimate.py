@@ -17,7 +17,8 @@ from harness.checkpoints import configs, loading, quantization
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.lm import Cost, HarnessLM
-from harness.runs.run import Options, load_tasks, prepare, prompt_settings, template_arguments
+from harness.runs.options import Options, prompt_settings, template_arguments
+from harness.runs.run import load_tasks, prepare
 from harness.tasks import Catalogue, reseed
 
 EFFICIENCY = 0.5  # share of the matrix product's speed that a whole forward pass reaches

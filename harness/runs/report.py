@@ -68,7 +68,9 @@ class CheckpointInfo(Strict):
     name: str
     reference: str
     kind: str
-    """`base`, `lora`, …"""
+    """`base`, `lora`, `prefix_tuning`, …"""
+    quantization: str | None = None
+    """`int8`, `nf4`, `gptq`, …; None for plain weights."""
     base: str
     adapter: str | None
     fingerprint: str
@@ -79,8 +81,12 @@ class CheckpointInfo(Strict):
     parameters: int
     trainable_share: float | None
     """Share of the parameters that the adapter holds; None for a base."""
+    memory_bytes: int | None = None
+    """What weights, adapter and root cache take in memory."""
     max_length: int
-    """Context length in tokens."""
+    """Context length in tokens, those of the root cache not counted."""
+    virtual_tokens: int = 0
+    """Tokens of the context that the root cache takes."""
     adapter_effect: float | None
     """Largest absolute logit difference that the adapter makes on the probe; None for a base."""
 

@@ -12,54 +12,28 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import harness
 from harness import progress
-from harness.checkpoints import adapters, configs, loading, trainings
+from harness.checkpoints import loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import decoding
 from harness.engine.journal import Journal
+from harness.engine.letters import Letters
 from harness.engine.lm import HarnessLM, Work, chat_template_digest
 from harness.errors import HarnessError
 from harness.metrics.aggregate import Estimate, averages
-from harness.runs import environment, samples
+from harness.runs import checks, environment, samples
+from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report, ReportWriter, Score, TaskInfo
-from harness.tasks import FEWSHOT_SEED, Catalogue, Metric, TaskSet, metrics, reseed, split
+from harness.tasks import Catalogue, Metric, TaskSet, metrics, reseed, split
 
 JOURNAL = "journal.sqlite"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to ask, and how."""
-
-    tasks: tuple[str, ...]
-    output: Path
-    """Folder that gets one report folder a checkpoint, and the journal."""
-    data: Path | None = None
-    """A mirror of data sets: `DIR/<org>/<name>`."""
-    num_fewshot: int | None = None
-    limit: int | None = None
-    """The first so many documents of each task; None is all."""
-    seed: int = FEWSHOT_SEED
-    """Of the few-shot draws and of sampled text."""
-    apply_chat_template: bool = False
-    system_instruction: str | None = None
-    chat_template_arguments: dict[str, Any] = field(default_factory=dict)
-    """Given to every checkpoint's chat template beside the conversation."""
-    max_gen_toks: int | None = None
-    """New tokens a generation may have, in place of what its task says."""
-    device: str | None = None
-    """Where a reference does not say."""
-    dtype: str | None = None
-    include: tuple[Path, ...] = ()
-    """More folders with task definitions."""
-    allow_inactive_adapter: bool = False
 
 
 def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:
@@ -74,7 +48,7 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
     with progress.status("looking at checkpoints and tasks"):
         located = prepare(references, options)
         for one in located:
-            _check_before_loading(one, options)
+            checks.before_loading(one, options)
     journal = Journal(options.output / JOURNAL)
     catalogue, tasks = Catalogue(options.include), None
     loader = loading.Loader()
@@ -85,7 +59,7 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
                 checkpoint = loader.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
             with progress.status("reading the tasks' data"):
                 tasks = tasks or load_tasks(catalogue, options)
-            _require_room(checkpoint, tasks)
+            checks.require_room(checkpoint, tasks)
             yield _evaluate(checkpoint, tasks, journal, options)
             del checkpoint
     finally:
@@ -117,55 +91,13 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     return found
 
 
-def prompt_settings(options: Options) -> dict[str, Any]:
-    """Return how lm-eval is to render prompts, as keywords that `evaluate()` and `build_all_requests()` share.
-
-    Few-shot examples become turns of their own under a chat template, as in lm-eval's `simple_evaluate`.
-    """
-    return {
-        "system_instruction": options.system_instruction,
-        "apply_chat_template": options.apply_chat_template,
-        "fewshot_as_multiturn": options.apply_chat_template,
-    }
-
-
-def template_arguments(located: Located, options: Options) -> dict[str, Any]:
-    """Return what a checkpoint's chat template is given beside the conversation; its own word comes last."""
-    thinks = located.reference.enable_thinking
-    return {**options.chat_template_arguments, **({} if thinks is None else {"enable_thinking": thinks})}
-
-
-def _check_before_loading(located: Located, options: Options) -> None:
-    """Find what would fail after hours of work on the checkpoints before this one."""
-    tokenizer = loading.load_tokenizer(located)
-    if options.apply_chat_template and not tokenizer.chat_template:
-        raise HarnessError(f"{located.name} has no chat template: leave --apply-chat-template out")
-    if not options.apply_chat_template and template_arguments(located, options):
-        raise HarnessError(
-            f"{located.name}: enable_thinking and --chat-template-args are for the chat template, which is not used: "
-            "add --apply-chat-template"
-        )
-    if located.adapter is not None:
-        adapters.check_fit(located.adapter, configs.empty_model(located))
-
-
-def _require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
-    """Find, before any task is answered, the generation that this decoder or this context cannot do."""
-    for name, task in tasks.tasks.items():
-        if task.OUTPUT_TYPE == "generate_until":
-            try:
-                how = decoding.settings(task.config.generation_kwargs or {}, None)
-                decoding.plan([decoding.Prompt([], how)], checkpoint.max_length, 1)
-            except HarnessError as error:
-                raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
-
-
 def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options: Options) -> Report:
     from lm_eval.evaluator import evaluate
 
     started, created = time.perf_counter(), datetime.now(UTC)
     arguments = template_arguments(checkpoint.located, options)
     lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments)
+    checks.require_letters(lm, tasks, options)
     found = _Found(tasks)
     requests = sum(_expected_requests(task, options.limit) for task in tasks.tasks.values())
     folder = _new_folder(options.output, checkpoint.name, created)
@@ -185,6 +117,8 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             seconds = time.perf_counter() - clock
             rows = found.add(name, outcome, _since(before, lm.work), seconds)
             writer.write_samples(name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
+            if (answers := checks.asked_letters(task, lm.encoder)) is not None and not answers.single:
+                found.split_letters[name] = answers
             task._instances = None  # prompts of 57 subjects need not all stay in memory
         manifest = Manifest(
             harness=harness.__version__,
@@ -196,7 +130,7 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             scores=found.scores(),
             engine=_engine(lm.work, environment.peak_memory(checkpoint.device)),
             environment=environment.describe(checkpoint.device),
-            notes=[*_notes(checkpoint, lm), *found.notes],
+            notes=[*_notes(checkpoint, lm), *found.all_notes()],
         )
         return writer.finish(manifest, found.results(manifest.scores))
 
@@ -209,6 +143,8 @@ class _Found:
         self.infos: dict[str, TaskInfo] = {}
         self._estimates: dict[Metric, dict[str, Estimate]] = {}
         self.notes: list[str] = []
+        self.split_letters: dict[str, Letters] = {}
+        """Tasks whose answer letters are no single tokens."""
         self._results: dict[str, Any] = {}
 
     def add(self, name: str, outcome: dict[str, Any], work: Work, seconds: float) -> list[samples.Row]:
@@ -260,6 +196,15 @@ class _Found:
                 "empty: raise --max-gen-toks"
             )
         return rows
+
+    def all_notes(self) -> list[str]:
+        """Return what a reader should know of the tasks."""
+        if not self.split_letters:
+            return self.notes
+        name, letters = next(iter(self.split_letters.items()))
+        others = f" and {len(self.split_letters) - 1} more tasks" if len(self.split_letters) > 1 else ""
+        how = f"{name}{others}: letters are {letters}, so each is scored over all its tokens"
+        return [*self.notes, how]
 
     def scores(self) -> list[Score]:
         """Return every number: what was asked for by name first, its named averages under it, then member tasks."""
@@ -340,6 +285,7 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
         name=checkpoint.name,
         reference=str(located.reference),
         kind=located.kind,
+        quantization=located.quantization and located.quantization.name,
         base=located.base_name,
         adapter=None if located.adapter is None else str(located.adapter),
         fingerprint=checkpoint.fingerprint,
@@ -348,7 +294,9 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
         device=str(located.device),
         parameters=checkpoint.parameters,
         trainable_share=None if held is None else held / (checkpoint.parameters + held),
+        memory_bytes=checkpoint.memory_bytes,
         max_length=checkpoint.max_length,
+        virtual_tokens=located.virtual_tokens,
         adapter_effect=checkpoint.adapter_effect,
     )
 

@@ -18,8 +18,9 @@ from harness.checkpoints.reference import parse
 from harness.engine import scoring
 from harness.errors import HarnessError
 from harness.runs import report as reports
+from harness.runs.options import Options
 from harness.runs.report import Report
-from harness.runs.run import JOURNAL, Options, run
+from harness.runs.run import JOURNAL, run
 
 
 @pytest.fixture(scope="module")

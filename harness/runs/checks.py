@@ -1,0 +1,76 @@
+"""What would fail after hours of work, or quietly mean something else, found before the first answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.checkpoints import adapters, configs, loading
+from harness.checkpoints.loading import Checkpoint, Located
+from harness.engine import decoding, letters
+from harness.engine.encoding import Encoder
+from harness.engine.letters import LETTERS, Letters
+from harness.engine.lm import HarnessLM
+from harness.errors import HarnessError
+from harness.runs.options import Options, prompt_settings, template_arguments
+from harness.tasks import TaskSet, reseed
+
+LAST_POSITION = "last_position_logits"
+
+
+def before_loading(located: Located, options: Options) -> None:
+    """Find what would fail after hours of work on the checkpoints before this one."""
+    tokenizer = loading.load_tokenizer(located)
+    if options.apply_chat_template and not tokenizer.chat_template:
+        raise HarnessError(f"{located.name} has no chat template: leave --apply-chat-template out")
+    if not options.apply_chat_template and template_arguments(located, options):
+        raise HarnessError(
+            f"{located.name}: enable_thinking and --chat-template-args are for the chat template, which is not used: "
+            "add --apply-chat-template"
+        )
+    if located.adapter is not None:
+        adapters.check_fit(located.adapter, configs.empty_model(located))
+
+
+def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
+    """Find, before any task is answered, what this decoder, this context or this tokenizer cannot do."""
+    for name, task in tasks.tasks.items():
+        if task.OUTPUT_TYPE == "generate_until":
+            try:
+                how = decoding.settings(task.config.generation_kwargs or {}, None)
+                decoding.plan([decoding.Prompt([], how)], checkpoint.max_length, 1)
+            except HarnessError as error:
+                raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
+
+
+def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
+    """Raise HarnessError if a task that reads the logits of the last position finds no single token a letter there.
+
+    Such a task says so in its YAML, `metadata: {reads: last_position_logits}`.
+    """
+    for name, task in tasks.tasks.items():
+        metadata = task.config.metadata
+        if not isinstance(metadata, dict) or metadata.get("reads") != LAST_POSITION:
+            continue
+        chat = lm.apply_chat_template if options.apply_chat_template else None
+        task.build_all_requests(limit=1, chat_template=chat, **prompt_settings(options))
+        found = asked_letters(task, lm.encoder)
+        if found is None:
+            found = letters.after(lm.encoder, str(task.instances[0].args[0]))
+        reseed(task, options.seed)
+        task._instances = None
+        if not found.single:
+            raise HarnessError(
+                f"task {name} reads one logit a letter, but for the tokenizer of {lm.checkpoint.name} the letters are "
+                f"{found}: ask a task that scores whole answers"
+            )
+
+
+def asked_letters(task: Any, encoder: Encoder) -> Letters | None:
+    """Return how the letters that a task scores tokenise after its first prompt; None if it scores no letters."""
+    if task.OUTPUT_TYPE != "multiple_choice" or not task.instances:
+        return None
+    first = [one.args for one in task.instances if one.doc_id == task.instances[0].doc_id]
+    answers = [str(answer) for _, answer in first]
+    if len(answers) < 2 or [answer.strip() for answer in answers] != list(LETTERS[: len(answers)]):
+        return None
+    return letters.after(encoder, str(first[0][0]), answers)

@@ -1,0 +1,179 @@
+"""Runs of several kinds at once: what the manifest says of each, thoughts, chat templates, answer letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import invented
+import peft
+import pytest
+import tiny
+from transformers import AutoModelForCausalLM
+
+from harness.checkpoints import weights
+from harness.checkpoints.reference import parse
+from harness.engine import decoding
+from harness.engine.decoding import Continuation
+from harness.errors import HarnessError
+from harness.runs.estimate import forecast
+from harness.runs.options import Options
+from harness.runs.report import Report
+from harness.runs.run import run
+
+CHAT = (
+    "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}{{ mood }}"
+)
+TASK = """task: last_letter
+custom_dataset: !function utils.documents
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}\\n答案："
+doc_to_choice: ["A", "B", "C", "D"]
+doc_to_target: answer
+target_delimiter: ""
+metadata: {version: 1, reads: last_position_logits}
+"""
+DOCUMENTS = """import datasets
+
+
+def documents(**_):
+    rows = [{"question": "哪一个？", "answer": 1}]
+    return {"test": datasets.Dataset.from_list(rows)}
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    invented.mirror(folder / "data")
+    words = tiny.tokenizer()
+    words.chat_template = CHAT
+    base = tiny.llama(folder / "base", words, context=1024)
+    tiny.lora(folder / "lora", base)
+    model = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base), peft.PrefixTuningConfig(num_virtual_tokens=8, task_type="CAUSAL_LM")
+    )
+    model.save_pretrained(folder / "prefix")
+    (folder / "tasks").mkdir()
+    (folder / "tasks" / "last_letter.yaml").write_text(TASK, encoding="utf-8")
+    (folder / "tasks" / "utils.py").write_text(DOCUMENTS, encoding="utf-8")
+    return folder
+
+
+def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
+    return Options(tasks=tasks, output=output, data=world / "data", include=(world / "tasks",), **changes)
+
+
+def evaluate(world: Path, output: Path, model: str, task: str, **changes: Any) -> Report:
+    [report] = run([parse(f"{world}/{model}")], options(world, output, task, **changes))
+    return report
+
+
+def test_every_kind_in_one_command_reads_the_base_once(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    reads, real = [], weights.load
+    monkeypatch.setattr(weights, "load", lambda located: reads.append(located.name) or real(located))
+    models = ["base", "base,quantize=int4", "lora", "prefix"]
+    references = [parse(f"{world}/{one}") for one in models]
+    reports = {r.manifest.checkpoint.name: r for r in run(references, options(world, tmp_path, "ceval_law", "gsm8k"))}
+    assert sorted(reads) == ["base", "base+int4"]
+    told = {name: report.manifest.checkpoint for name, report in reports.items()}
+    assert {name: (c.kind, c.quantization) for name, c in told.items()} == {
+        "base": ("base", None),
+        "base+int4": ("base", "nf4"),
+        "lora": ("lora", None),
+        "prefix": ("prefix_tuning", None),
+    }
+    assert (told["prefix"].virtual_tokens, told["prefix"].max_length) == (8, 1016)
+    assert told["base+int4"].memory_bytes < told["base"].memory_bytes < told["lora"].memory_bytes
+    assert len({c.fingerprint for c in told.values()}) == 4
+    for model in models[2:]:  # as from a command of its own
+        alone = evaluate(world, tmp_path / "alone", model, "ceval_law")
+        ours = reports[alone.manifest.checkpoint.name].samples("ceval_law")
+        assert alone.samples("ceval_law")["logprobs"].map(list).tolist() == ours["logprobs"].map(list).tolist()
+
+
+def thinking_aloud(monkeypatch: Any, *texts: str) -> None:
+    """Make every second answer the same thought."""
+
+    def decode(model: Any, tokenizer: Any, batch: Any, *_: Any) -> Any:
+        for prompt in batch:
+            yield Continuation(texts[sum(prompt.ids) % len(texts)], 3)
+
+    monkeypatch.setattr(decoding, "decode", decode)
+
+
+def test_unfinished_thoughts_are_counted_and_told(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    thinking_aloud(monkeypatch, "<think>12 + 5 = 17. The answer is 17.")
+    report = evaluate(world, tmp_path, "base", "gsm8k")
+    info = report.manifest.tasks["gsm8k"]
+    assert (info.thoughts, info.unfinished_thoughts, info.documents) == (6, 6, 6)
+    assert "gsm8k: 6 answers (100.0%) never finished thinking" in "\n".join(report.manifest.notes)
+    rows = report.samples("gsm8k")
+    assert {text for texts in rows["responses"] for text in texts} == {""}
+    assert rows["exact_match"].sum() == 0
+
+
+def test_what_follows_a_thought_is_what_is_scored(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    thinking_aloud(monkeypatch, "<think>Is it #### 99? No.</think>\n\n#### 5")
+    report = evaluate(world, tmp_path, "base", "gsm8k")
+    assert report.manifest.tasks["gsm8k"].unfinished_thoughts == 0
+    assert not any("thinking" in note for note in report.manifest.notes)
+    assert {text for texts in report.samples("gsm8k")["responses"] for text in texts} == {"#### 5"}
+
+
+def test_thinking_on_and_off_are_two_checkpoints_with_prompts_of_their_own(world: Path, tmp_path: Path) -> None:
+    chat = options(world, tmp_path, "gsm8k", apply_chat_template=True, chat_template_arguments={"mood": "!"}, limit=2)
+    on, off = run([parse(f"{world}/base,enable_thinking={x}") for x in ("true", "false")], chat)
+    assert [r.manifest.checkpoint.name for r in (on, off)] == ["base+thinking", "base+no-thinking"]
+    assert on.manifest.protocol.chat_template_arguments == {"mood": "!", "enable_thinking": True}
+    assert off.samples("gsm8k")["prompt"].iloc[0].endswith("<think></think>!")
+    assert not on.samples("gsm8k")["prompt"].iloc[0].endswith("<think></think>!")
+    assert on.manifest.tasks["gsm8k"].prompt_hash != off.manifest.tasks["gsm8k"].prompt_hash
+
+
+@pytest.mark.parametrize(("model", "arguments"), [("base,enable_thinking=true", {}), ("base", {"mood": "!"})])
+def test_arguments_for_a_template_that_is_not_used_are_refused(world: Path, tmp_path: Path, model: str, arguments: Any):
+    with pytest.raises(HarnessError, match="add --apply-chat-template"):
+        evaluate(world, tmp_path, model, "gsm8k", chat_template_arguments=arguments)
+
+
+def test_max_gen_toks_takes_the_place_of_the_tasks_limit(world: Path, tmp_path: Path) -> None:
+    report = evaluate(world, tmp_path, "base", "gsm8k", max_gen_toks=3)
+    assert report.manifest.protocol.max_gen_toks == 3
+    assert 0 < report.manifest.tasks["gsm8k"].tokens_generated <= 18
+    [cost] = forecast([parse(f"{world}/base")], options(world, tmp_path, "gsm8k", max_gen_toks=5))
+    assert cost.total.generated_at_most == 30
+    with pytest.raises(HarnessError, match="nothing is left for the prompt"):
+        evaluate(world, tmp_path, "base", "gsm8k", max_gen_toks=1024)
+
+
+# --- answer letters
+
+
+def splitting(folder: Path) -> Path:
+    """A checkpoint whose tokenizer has no single token for B."""
+    from tokenizers import Tokenizer, normalizers
+
+    words = tiny.tokenizer()
+    backend = Tokenizer.from_str(words.backend_tokenizer.to_str())
+    backend.normalizer = normalizers.Replace("B", "Ｂ")  # full-width, of which this vocabulary has only the bytes
+    words._tokenizer = backend
+    return tiny.llama(folder, words, context=1024)
+
+
+def test_a_task_that_reads_one_logit_a_letter_stops_where_a_letter_is_no_single_token(world: Path, tmp_path: Path):
+    assert evaluate(world, tmp_path, "base", "last_letter").manifest.tasks["last_letter"].documents == 1
+    broken = splitting(tmp_path / "broken")
+    with pytest.raises(HarnessError, match=r"task last_letter reads one logit a letter.*not 4 distinct single tokens"):
+        list(run([parse(str(broken))], options(world, tmp_path, "last_letter")))
+    assert not list(tmp_path.glob("broken_*"))
+
+
+def test_other_tasks_only_warn_once(world: Path, tmp_path: Path) -> None:
+    [report] = run([parse(str(splitting(tmp_path / "broken")))], options(world, tmp_path, "ceval", limit=1))
+    [note] = [note for note in report.manifest.notes if "letters" in note]
+    assert "and 51 more tasks" in note
+    assert "scored over all its tokens" in note
+    assert not [n for n in evaluate(world, tmp_path, "base", "ceval_law").manifest.notes if "letters" in n]
