@@ -98,9 +98,11 @@ def _method(name: str, method: str) -> Any:
 class Oracle:
     """What transformers and PEFT answer, a prompt at a time."""
 
-    def __init__(self, base: Path, adapter: Path | None = None, quantize: str | None = None) -> None:
-        how = {"quantization_config": QUANTIZED[quantize], "device_map": {"": "cpu"}} if quantize else {}
-        self.model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **how)
+    def __init__(
+        self, base: Path, adapter: Path | None = None, quantize: str | None = None, device: str = "cpu"
+    ) -> None:
+        how = {"quantization_config": QUANTIZED[quantize]} if quantize else {}
+        self.model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, device_map={"": device}, **how)
         if adapter:
             self.model = peft.PeftModel.from_pretrained(self.model, str(adapter))
         self.model.eval()
@@ -108,8 +110,10 @@ class Oracle:
     def logits(self, ids: Sequence[int]) -> torch.Tensor:
         """Return float64 logits (T, V), virtual tokens left out."""
         with torch.inference_mode():
-            found: torch.Tensor = self.model(input_ids=torch.tensor([ids])).logits[0, -len(ids) :]
-        return found.double()
+            found: torch.Tensor = self.model(input_ids=torch.tensor([ids], device=self.model.device)).logits[
+                0, -len(ids) :
+            ]
+        return found.cpu().double()
 
     def logprob(self, context: Sequence[int], continuation: Sequence[int]) -> tuple[float, bool]:
         """Return the continuation's log-likelihood, and whether greedy decoding would say it."""
