@@ -24,16 +24,23 @@ class Comparison(NamedTuple):
     """Greedy flags or generated texts that differ."""
 
 
-def ours(folder: Path) -> HarnessLM:
+def ours(folder: Path, quantize: str | None = None) -> HarnessLM:
     """The checkpoint in `folder` on our engine."""
-    return HarnessLM(loading.load(loading.locate(CheckpointReference(str(folder)))))
+    return HarnessLM(loading.load(loading.locate(CheckpointReference(str(folder), quantize=quantize))))
 
 
-def theirs(folder: Path) -> Any:
-    """The checkpoint in `folder` on lm-eval's HFLM."""
+def theirs(folder: Path, quantize: str | None = None) -> Any:
+    """The checkpoint in `folder` on lm-eval's HFLM; quantised, as transformers and PEFT load it."""
+    from architectures import Oracle
     from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
 
     how = {"device": "cpu", "dtype": "float32", "batch_size": 1, "logits_cache": False}
+    if quantize:  # HFLM's own keywords for it are not transformers 5's
+        base = Path(adapters.base_of(folder)[0]) if files.is_adapter(folder) else folder
+        loaded = Oracle(base, folder if files.is_adapter(folder) else None, quantize).model
+        words = AutoTokenizer.from_pretrained(base)
+        return HFLM(loaded, tokenizer=words, batch_size=1, logits_cache=False)
     if files.is_adapter(folder):
         return HFLM(adapters.base_of(folder)[0], peft=str(folder), **how)
     return HFLM(str(folder), **how)
