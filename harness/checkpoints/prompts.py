@@ -113,6 +113,10 @@ def check_fit(folder: Path, weights: dict[str, torch.Tensor], config: Any) -> No
     if stated["peft_type"] != "PREFIX_TUNING":
         expected = (tokens, int(text.hidden_size))
     else:
+        if not hasattr(text, "num_attention_heads"):
+            raise HarnessError(
+                f"{folder} is a prefix of keys and values, and a {text.model_type} has none to put before"
+            )
         heads, size = _heads(text)
         expected = (tokens, 2 * int(text.num_hidden_layers) * heads * size)
         if (said := stated.get("num_attention_heads")) not in (None, heads) and found == expected:

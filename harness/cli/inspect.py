@@ -17,16 +17,17 @@ def inspect(
     ] = False,
 ) -> None:
     """Show what a checkpoint is: kind, base, adapter, quantisation, size, context, tokenizer, letters, fingerprint."""
-    from harness.checkpoints import inspection, loading
+    from harness.checkpoints import inspection, loading, trainings
     from harness.checkpoints.reference import parse
     from harness.cli import tables
     from harness.engine import letters
     from harness.engine.encoding import Encoder
 
-    located = loading.locate(parse(model))
-    checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
-    found = inspection.facts(located, checkpoint)
-    tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
-    for begin, one in letters.usual(Encoder(tokenizer)).items():
-        found[f"letters after {begin}"] = str(one)
-    tables.show_facts(located.name, found)
+    for reference in trainings.expand([parse(model)]):
+        located = loading.locate(reference)
+        checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
+        found = inspection.facts(located, checkpoint)
+        tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
+        for begin, one in letters.usual(Encoder(tokenizer)).items():
+            found[f"letters after {begin}"] = str(one)
+        tables.show_facts(located.name, found)

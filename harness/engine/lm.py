@@ -96,6 +96,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     @cached_property
     def padding(self) -> Padding:
         """What padding this checkpoint bears, asked of it once."""
+        if self.checkpoint.rounds_activations:
+            return Padding(right=False, left=False)
         model = self.checkpoint.model
         vocabulary = model.get_input_embeddings().weight.shape[0]
         return probe(model, vocabulary, self.max_length, self.checkpoint.device, self.checkpoint.root)
@@ -209,8 +211,6 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def _budget(self, bears_padding: bool, longest: int, *switches: int | None) -> int:
         """Return the tokens of a batch; 1 keeps rows apart where company or its length would change their answers."""
-        if self.checkpoint.rounds_activations:
-            return 1
         reach = min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
         return self.batch_tokens if bears_padding and longest <= reach else 1
 

@@ -327,8 +327,13 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM) -> list[str]:
             f"{lm.work.truncated:,} of {lm.work.requests:,} requests had their prompt cut on the left to fit the "
             f"context of {checkpoint.max_length:,} tokens"
         )
+    rounds = checkpoint.rounds_activations
+    if rounds:
+        notes.append(
+            "int8 rounds activations, and a batch could tip a rounding over, so rows were answered one at a time"
+        )
     for bears, what in ((lm.padding.right, "scored"), (lm.padding.left, "decoded")):
-        if not bears:
+        if not bears and not rounds:
             notes.append(f"padding changes this architecture's answers, so rows were {what} one at a time")
     if lm.dropped_system:
         notes.append(

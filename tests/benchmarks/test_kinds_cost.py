@@ -21,7 +21,6 @@ import torch
 import transformers
 
 from harness.checkpoints import files, loading
-from harness.checkpoints.loading import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.engine import decoding, scoring
 from harness.engine.encoding import Pair
@@ -48,11 +47,12 @@ ADAPTERS: dict[str, Any] = {
     "P-tuning 128": peft.PromptEncoderConfig(task_type="CAUSAL_LM", encoder_hidden_size=768, **VIRTUAL),
     "prompt 128": peft.PromptTuningConfig(task_type="CAUSAL_LM", **VIRTUAL),
 }
+SAVED = ("int8", "int4")
 KINDS = {
     "fp32": ("", None),
     "bf16": (",dtype=bfloat16", None),
     "int8": (",quantize=int8", None),
-    "int4 (nf4)": (",quantize=int4", None),
+    "int4": (",quantize=int4", None),
     "fp4": (",quantize=fp4", None),
     **{name: ("", name) for name in ADAPTERS},
     "int8 + LoRA r=8": (",quantize=int8", "LoRA r=8"),
@@ -82,30 +82,37 @@ def test_what_every_kind_costs(tmp_path: Path) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     words = tiny.tokenizer()
     base = tiny.llama(tmp_path / "base", words, context=1024, **SIZES)
-    folders = {name: _adapter(tmp_path / f"adapter-{i}", base, how) for i, (name, how) in enumerate(ADAPTERS.items())}
+    made = {name: _adapter(tmp_path / f"adapter-{i}", base, how) for i, (name, how) in enumerate(ADAPTERS.items())}
     rows = []
     for kind, (keys, adapter) in KINDS.items():
-        named = f",adapter={folders[adapter]}" if adapter else ""
-        checkpoint = loading.load(loading.locate(parse(f"{base}{named}{keys},device={device}")))
-        rows.append(_cost(kind, checkpoint))
+        folder, share = made[adapter] if adapter else (None, None)
+        named = f",adapter={folder}" if folder else ""
+        rows.append(_cost(kind, f"{base}{named}{keys},device={device}", share))
         print(rows[-1])
-        del checkpoint
         gc.collect()
+    for how in SAVED:
+        folder = tmp_path / f"saved-{how}"
+        words.save_pretrained(folder)
+        loading.load(loading.locate(parse(f"{base},quantize={how},device={device}"))).model.save_pretrained(folder)
+        rows.append(_cost(f"{how}, saved so", f"{folder},device={device}", None))
     memory = {row.kind: row.memory for row in rows}
-    assert memory["fp32"] > memory["bf16"] > memory["int8"] > memory["int4 (nf4)"]
+    assert memory["fp32"] > memory["bf16"] > memory["int8"] > memory["int4"]
     _write(rows, device, sum(p.numel() for p in transformers.AutoModelForCausalLM.from_pretrained(base).parameters()))
 
 
-def _adapter(folder: Path, base: Path, how: Any) -> Path:
+def _adapter(folder: Path, base: Path, how: Any) -> tuple[Path, float]:
+    """Return the folder of an adapter, and the share of all parameters that training it changes."""
     model = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(base), how)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.01)
     model.save_pretrained(folder)
-    return folder
+    trained, every = model.get_nb_trainable_parameters()
+    return folder, trained / every
 
 
-def _cost(kind: str, checkpoint: Checkpoint) -> Cost:
+def _cost(kind: str, reference: str, share: float | None) -> Cost:
+    checkpoint = loading.load(loading.locate(parse(reference)))
     located = checkpoint.located
     disk = files.weight_files(located.base) + ([files.adapter_weights(located.adapter)] if located.adapter else [])
     chance = random.Random(0)
@@ -118,14 +125,13 @@ def _cost(kind: str, checkpoint: Checkpoint) -> Cost:
 
     prompts = [decoding.Prompt(pair.context[:32], decoding.Settings(max_tokens=GENERATED)) for pair in pairs[:8]]
     end = (checkpoint.tokenizer, prompts, (), checkpoint.max_length, 0, checkpoint.root)
-    held = checkpoint.adapter_parameters
     return Cost(
         kind,
         files.bytes_on_disk(disk),
         checkpoint.memory_bytes,
         SCORED * PROMPT / _seconds(score),
         8 * GENERATED / _seconds(lambda: list(decoding.decode(checkpoint.model, *end))),
-        None if held is None else held / (checkpoint.parameters + held),
+        share,
     )
 
 
@@ -150,7 +156,7 @@ def _write(rows: list[Cost], device: str, parameters: int) -> None:
         f"peft {peft.__version__}. One LLaMA of {parameters:,} random parameters, computing in float32 but for bf16: "
         "sizes are exact, speeds are this machine's.",
         f"Scoring reads {SCORED} prompts of {PROMPT} tokens; decoding writes {GENERATED} tokens for 8 prompts of 32 "
-        "side by side. A quantised checkpoint is quantised as it loads, so its disk is the base's.",
+        "side by side. What is quantised as it loads has the base's disk.",
         "",
         "| kind | MB on disk | MB in memory | tokens/s read | of fp32's | tokens/s written | share trained |",
         "|---|---|---|---|---|---|---|",

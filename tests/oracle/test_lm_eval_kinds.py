@@ -32,8 +32,8 @@ Made by `make oracle`. {versions}; Python {python} on {machine}, CPU, fp32.
 
 Real documents, 5-shot, the same requests put to this project's engine and to lm-eval's `HFLM` at batch size 1 with
 `logits_cache=False`: adapters through `peft=`, quantised models as transformers and PEFT load them
-(int8 with threshold 0, 4 bits computing in float32). A random three-layer LLaMA with grouped-query attention and a 32k vocabulary.
-The tolerance is {tolerance:g} absolute; decisions are greedy flags and generated texts (up to 256 tokens).
+(int8 with threshold 0, 4 bits computing in float32). A random three-layer LLaMA with grouped-query attention and a 32k
+vocabulary. The tolerance is {tolerance:g} absolute; decisions are greedy flags and generated texts (up to 256 tokens).
 
 | task | kind | weights | documents | requests | largest difference of log-likelihoods | decisions that differ |
 |---|---|---|---|---|---|---|
