@@ -170,7 +170,7 @@ def locate(reference: CheckpointReference) -> Located:
         kind=kind,
         config=config,
         device=device,
-        dtype=dtype,
+        dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
         max_length=max_length,
         virtual_tokens=virtual,

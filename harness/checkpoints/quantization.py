@@ -34,6 +34,8 @@ class Quantization(NamedTuple):
     """transformers' quantization_config."""
     saved: bool
     """The files hold quantised weights, rather than being quantised as they load."""
+    dtype: torch.dtype
+    """What it computes in; some kernels know fewer dtypes than were asked for (AWQ's on a GPU: float16)."""
 
     @property
     def bits(self) -> int | None:
@@ -54,11 +56,11 @@ def resolve(
     if stated is not None and wanted is not None:
         raise HarnessError(f"{base} is already quantised ({_method(_plain(stated))}): leave quantize={wanted} out")
     if wanted is not None:
-        found = Quantization(_FOUR_BITS.get(wanted, wanted), _bitsandbytes(_settings(wanted), dtype), saved=False)
+        made = _bitsandbytes(_settings(wanted), dtype)
+        found = Quantization(_FOUR_BITS.get(wanted, wanted), made, saved=False, dtype=dtype)
     else:
         found = _saved(base, _plain(stated), dtype)
-    _require_means(base, found, device)
-    return found
+    return found._replace(dtype=_checked_dtype(base, found, device))
 
 
 def check_adapter(quantization: Quantization, folder: Path, base: Path) -> None:
@@ -129,11 +131,11 @@ def _saved(base: Path, stated: dict[str, Any], dtype: torch.dtype) -> Quantizati
     name = _method(stated)
     if stated.get("load_in_8bit") or stated.get("load_in_4bit"):
         known = {key: value for key, value in stated.items() if not key.startswith("_") and key != "quant_method"}
-        return Quantization(name, _bitsandbytes(known, dtype), saved=True)
+        return Quantization(name, _bitsandbytes(known, dtype), saved=True, dtype=dtype)
     from transformers.quantizers.auto import AutoQuantizationConfig
 
     try:
-        return Quantization(name, AutoQuantizationConfig.from_dict(dict(stated)), saved=True)
+        return Quantization(name, AutoQuantizationConfig.from_dict(dict(stated)), saved=True, dtype=dtype)
     except Exception as error:  # each method's configuration class raises its own
         raise _unusable(base, name, error) from error
 
@@ -155,8 +157,8 @@ def _unusable(base: Path, name: str, error: Exception) -> HarnessError:
     return HarnessError(f"{base} in {name} cannot be used here ({files.reason(error)}): {advice}")
 
 
-def _require_means(base: Path, found: Quantization, device: torch.device) -> None:
-    """Raise HarnessError naming the package or device that transformers misses."""
+def _checked_dtype(base: Path, found: Quantization, device: torch.device) -> torch.dtype:
+    """Return what transformers will compute in; raise HarnessError naming the package or device that it misses."""
     from transformers.quantizers.auto import AutoHfQuantizer
 
     logger = logging.getLogger("transformers")
@@ -166,6 +168,8 @@ def _require_means(base: Path, found: Quantization, device: torch.device) -> Non
             warnings.simplefilter("ignore")
             quantizer = AutoHfQuantizer.from_config(found.config, pre_quantized=found.saved)
             quantizer.validate_environment(device_map={"": device}, weights_only=True)
+            dtype: torch.dtype = quantizer.update_dtype(found.dtype)
+            return dtype
     except Exception as error:  # ImportError for packages, RuntimeError and ValueError for devices, and others
         raise _unusable(base, found.name, error) from error
     finally:

@@ -15,6 +15,7 @@ from test_adapters import lora_method, trained
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from harness.checkpoints import configs, loading, quantization
+from harness.checkpoints.adapters import check_fit
 from harness.checkpoints.reference import parse
 
 WAYS = {
@@ -53,6 +54,17 @@ def test_a_saved_quantised_checkpoint_answers_as_the_library_that_saved_it(saved
     expected = by_transformers(saved)
     assert found.located.quantization.name == ("int8" if config["load_in_8bit"] else "nf4")
     assert found.located.quantization.saved
+    assert torch.equal(logits(found.model), logits(expected))
+
+
+def test_lora_on_a_saved_quantised_checkpoint_answers_as_peft(saved, base, tmp_path):
+    adapter = tiny.lora(tmp_path / "adapter", base)
+    located = loading.locate(parse(f"{saved},adapter={adapter}"))
+    check_fit(adapter, configs.empty_model(located))
+    found = load(f"{saved},adapter={adapter}")
+    config = json.loads((saved / "config.json").read_text())["quantization_config"]
+    set_json(saved / "config.json", quantization_config={**config, "llm_int8_threshold": 0.0})
+    expected = peft.PeftModel.from_pretrained(by_transformers(saved), str(adapter)).eval()
     assert torch.equal(logits(found.model), logits(expected))
 
 
