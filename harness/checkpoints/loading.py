@@ -231,6 +231,7 @@ class Loader:
         if ids is None:
             own = proof.own_tokens(model) if model is not base.model else []
             ids = proof.probe(rows, located.max_length, own, located.device)
+        proof.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
         effect = None
         if adapter is not None:
             effect = proof.effect(answers, tensors, ids, plain, rounds=adapters.rounds_base(adapter))
@@ -241,7 +242,6 @@ class Loader:
                         "applied; pass --allow-inactive-adapter if that is what you want to measure"
                     )
                 notes.append("the adapter changes nothing: these are the base's answers")
-        proof.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
         if located.fingerprint() != fingerprint:
             raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
         if adapter is None or not adapters.rewrites_base(adapter):

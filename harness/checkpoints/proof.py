@@ -83,7 +83,7 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
         logits = answers.logits(ids)
         last = torch.cat([ids[:, :-1], (ids[:, -1:] + 1) % int(logits.shape[-1])], 1)
         changed = answers.logits(last)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
         why = files.reason(error)
         raise HarnessError(f"{name} cannot be run ({why}): it is a {kind}, try another transformers") from error
     if not bool(torch.isfinite(logits).all()):

@@ -131,7 +131,10 @@ def _saved(base: Path, stated: dict[str, Any], dtype: torch.dtype) -> Quantizati
     name = _method(stated)
     if stated.get("load_in_8bit") or stated.get("load_in_4bit"):
         known = {key: value for key, value in stated.items() if not key.startswith("_") and key != "quant_method"}
-        return Quantization(name, _bitsandbytes(known, dtype), saved=True, dtype=dtype)
+        try:
+            return Quantization(name, _bitsandbytes(known, dtype), saved=True, dtype=dtype)
+        except (TypeError, ValueError) as error:
+            raise _unusable(base, name, error) from error
     from transformers.quantizers.auto import AutoQuantizationConfig
 
     try:

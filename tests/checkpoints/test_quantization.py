@@ -144,6 +144,7 @@ def test_an_unknown_way_is_refused(base):
         ({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}, "gptqmodel"),
         ({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {}}, "compressed"),
         ({"quant_method": "made-up"}, "made-up"),
+        ({"quant_method": "int8", "load_in_8bit": True, "load_in_4bit": True}, "both True"),
     ],
     ids=lambda value: value if isinstance(value, str) else value["quant_method"],
 )
