@@ -79,12 +79,11 @@ def attach(base: torch.nn.Module, folder: Path, weights: Weights) -> Any:
             config.inference_mode = True
             model = peft.PeftModelForCausalLM(base, config)
             outcome = peft.set_peft_model_state_dict(model, weights)
-        except (ValueError, TypeError, KeyError) as error:
-            raise HarnessError(f"{wrong_base}: {files.reason(error)}; name the base it was trained on") from error
-        except RuntimeError as error:  # sizes differ; the first line only says "Error(s) in loading"
+        except Exception as error:  # PEFT checks few of the values it reads, and fails wherever one does not suit
             sizes = [line.strip().rstrip(".") for line in str(error).splitlines() if "size mismatch" in line]
-            detail = sizes[0] if sizes else files.reason(error)
-            raise HarnessError(f"{wrong_base}: {detail}; name the base it was trained on") from error
+            detail = sizes[0] if sizes else files.reason(error)  # of sizes, the first line says only "Error(s)"
+            advice = "name the base it was trained on, or save it again if its configuration was edited"
+            raise HarnessError(f"{wrong_base}: {detail}; {advice}") from error
         expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     _require_all(wrong_base, "lacks keys", sorted(set(expected) - set(weights)))
     # PEFT saves resized embeddings that it also trains under two names, and reads one.

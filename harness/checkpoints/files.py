@@ -60,13 +60,15 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
     """
     try:
         local = Path(path).expanduser()
-        is_there, is_folder = local.exists(), local.is_dir()
+        is_there, is_folder, leads = local.exists(), local.is_dir(), local.is_symlink()
     except (OSError, RuntimeError) as error:  # too long for a file system, or no such user
         raise HarnessError(f"there is no folder {path} ({reason(error)}): check the path") from error
     if is_folder:
         return local
     if is_there:
         raise HarnessError(f"{path} is a file: give the folder that holds it")
+    if leads:
+        raise HarnessError(f"{path} is a link to {local.readlink()}, which does not exist: make the link anew")
     if not _HUB_NAME.fullmatch(path) or path.startswith("."):
         raise HarnessError(f"there is no folder {path}: check the path")
     return _fetch(path, revision, code)

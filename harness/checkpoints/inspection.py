@@ -32,6 +32,7 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
     }
     if located.adapter is not None:
         found |= _adapter(located, checkpoint, size.parameters)
+    found["note"] = "; ".join(checkpoint.notes if checkpoint else loading.doubts(located))
     return {name: fact for name, fact in found.items() if fact}
 
 

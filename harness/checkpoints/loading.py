@@ -212,7 +212,7 @@ class Loader:
         base = self._take_base(located)
         model, root, ids, plain, tensors = base.model, EMPTY, None, None, {}
         rows = model.get_input_embeddings().weight.shape[0]
-        adapter, notes = located.adapter, _doubts(located)
+        adapter, notes = located.adapter, doubts(located)
         self._base = None  # until it is known to be whole: a failure must not leave half a swap behind
         if adapter is not None:
             tensors = adapters.read(adapter)
@@ -262,7 +262,8 @@ class Loader:
 
     def _take_base(self, located: Located) -> _Base:
         """Return the base in memory if it is the one `located` needs, else read that one in its place."""
-        key = _base_key(located)
+        # Its content too: a folder may be written anew between one checkpoint and the next.
+        key = (*_base_key(located), identity.fingerprint(located.base, None, located.base, {}))
         kept, model, self._base, self._model = self._base, self._model, None, None
         if kept is not None and kept.key == key:
             bare = model if model is kept.model else adapters.detach(model, kept.parameters)
@@ -364,21 +365,21 @@ def _dtype(wanted: str | None, device: torch.device, config: Any, saved: list[Pa
     return dtype
 
 
-def _doubts(located: Located) -> list[str]:
-    """Return what is not wrong but worth a second look."""
-    doubts = []
+def doubts(located: Located) -> list[str]:
+    """Return what is not wrong but worth a second look, a sentence each."""
+    found = []
     stated = adapters.stated_base(located.adapter) if located.adapter else None
     if stated and located.reference.adapter is None and located.base_name != stated:
-        doubts.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, took its place")
+        found.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, took its place")
     elif stated and not trainings.same_model(stated, located.base_name):
-        doubts.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
+        found.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
     own = files.read_json(file) if (file := located.base / "generation_config.json").is_file() else {}
     if own.get("repetition_penalty") not in (None, 1, 1.0):
         penalty = own["repetition_penalty"]
-        doubts.append(
+        found.append(
             f"its own repetition penalty of {penalty} is not applied, as no task asks for it; lm-eval applies it"
         )
-    return doubts
+    return found
 
 
 def _take_eos(model: Any, located: Located) -> tuple[int, ...]:

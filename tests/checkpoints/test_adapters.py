@@ -221,6 +221,8 @@ def test_every_prompt_learning_method_of_peft_is_known():
         ({"peft_type": None}, "names no peft_type"),
         ({"peft_type": "SPARKLE"}, "update peft if its method is new"),
         ({"r": 0}, "should be a positive integer"),
+        ({"r": "x"}, "save it again if its configuration was edited"),
+        ({"rank_pattern": 3}, "save it again if its configuration was edited"),
         ({"target_modules": ["nothing"]}, "Target modules {'nothing'} not found"),
         ({"base_model_name_or_path": None}, "does not say which base it belongs to: name it, as BASE,adapter="),
         ({"base_model_name_or_path": 3}, "does not say which base it belongs to"),

@@ -103,6 +103,13 @@ def test_a_file_in_place_of_a_folder_is_refused(base):
     assert "is a file: give the folder" in refused(files.find, str(base / "config.json"))
 
 
+def test_a_link_to_nothing_is_called_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("org").mkdir()
+    Path("org/name").symlink_to("gone")
+    assert "org/name is a link to gone, which does not exist" in refused(files.find, "org/name")
+
+
 def answering(monkeypatch, error: Exception) -> None:
     def snapshot_download(*_, **__):
         raise error

@@ -73,6 +73,13 @@ def test_without_its_weights_an_adapter_s_effect_is_not_told(lora):
     assert "adapter changes" not in facts(lora)
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_an_adapter_on_another_base_than_it_names_is_noted(base, adapter, loaded):
+    assert "note" not in facts(f"{base},adapter={adapter}")
+    set_json(adapter / "adapter_config.json", base_model_name_or_path="org/another-model")
+    assert "was trained on org/another-model" in facts(f"{base},adapter={adapter}", loaded=loaded)["note"]
+
+
 def test_an_adapter_that_names_no_base_says_so(base, adapter):
     set_json(adapter / "adapter_config.json", base_model_name_or_path=None)
     assert facts(f"{base},adapter={adapter}")["trained on"] == "not said"

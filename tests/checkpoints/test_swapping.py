@@ -96,6 +96,15 @@ def test_a_failed_swap_leaves_no_half_changed_base(base, tmp_path, reads):
     assert torch.equal(answers(loader.load(plain)), answers(loading.load(plain)))
 
 
+def test_a_base_written_anew_between_two_checkpoints_is_read_again(copy, reads):
+    loader, [once] = loading.Loader(), located(copy)
+    loader.load(once)
+    set_weights(copy / "model.safetensors", lambda held: held["lm_head.weight"].mul_(0.5))
+    again = answers(loader.load(once))
+    assert len(reads) == 2
+    assert torch.equal(again, answers(loading.load(once)))
+
+
 @pytest.mark.parametrize("key", ["dtype=bfloat16", "quantize=int8"])
 def test_another_dtype_or_quantisation_is_another_base(base, reads, key):
     loader = loading.Loader()
