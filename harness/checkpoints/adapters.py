@@ -25,12 +25,15 @@ def method(folder: Path) -> str:
 
     Raises HarnessError where the configuration names none or one that is not supported.
     """
-    name = str(files.read_json(folder / files.ADAPTER_CONFIG).get("peft_type") or "")
+    config = files.read_json(folder / files.ADAPTER_CONFIG)
+    name = str(config.get("peft_type") or "")
     if not name:
         raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: fetch or save the adapter again")
     if name in prompts.UNSUPPORTED:
         supported = ", ".join(prompts.METHODS)
         raise HarnessError(f"{folder} is a {name} adapter, which is not supported: of prompt learning, {supported} are")
+    if config.get("alora_invocation_tokens"):
+        raise HarnessError(f"{folder} is an activated LoRA, which waits for certain tokens: that is not supported")
     return name
 
 
@@ -188,7 +191,10 @@ def _widen(base: Any, weights: Weights, folder: Path) -> None:
     both = [module for module in (base.get_input_embeddings(), base.get_output_embeddings()) if module is not None]
     # Wrapped by PEFT, a module's own weight is `X.base_layer.weight`, `X.original_module.weight`, …
     prefixes = [f"base_model.model.{names.get(id(module))}." for module in both]
-    rows = [{len(w) for key, w in weights.items() if key.startswith(p) and key.endswith(".weight")} for p in prefixes]
+    rows = [
+        {int(w.shape[0]) for key, w in weights.items() if w.dim() and key.startswith(p) and key.endswith(".weight")}
+        for p in prefixes
+    ]
     before, after = len(both[0].weight), max(set().union(*rows), default=0)
     if after <= before:
         return

@@ -131,7 +131,7 @@ def read_json(file: Path) -> dict[str, Any]:
         raise HarnessError(f"{file.parent} has no {file.name}: it is not a whole checkpoint folder")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         check_no_pointer(file)
         raise HarnessError(f"{file} is not valid JSON ({error}): fetch or save the checkpoint again") from error
     if not isinstance(content, dict):

@@ -176,4 +176,4 @@ def _require_equal_layers(folder: Path, config: Any) -> None:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(f"{n:,}" for n in shape)
+    return " × ".join(f"{n:,}" for n in shape) or "1"

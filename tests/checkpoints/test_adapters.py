@@ -142,6 +142,11 @@ def test_a_key_of_another_size_is_refused_with_both(adapter):
     assert "torch.Size([4, 64])" in message
 
 
+def test_a_single_number_in_place_of_a_tensor_is_refused(adapter):
+    set_weights(adapter / WEIGHTS, lambda held: held.update({key: torch.tensor(1.0) for key in held}))
+    assert "size mismatch" in refusal(adapter)
+
+
 def test_an_adapter_of_another_architecture_is_refused(lora, tmp_path):
     words = tiny.tokenizer()
     GPT2LMHeadModel(GPT2Config(vocab_size=len(words), n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path)
@@ -222,6 +227,8 @@ def test_every_prompt_learning_method_of_peft_is_known():
         ({"peft_type": "SPARKLE"}, "update peft if its method is new"),
         ({"r": 0}, "should be a positive integer"),
         ({"r": "x"}, "save it again if its configuration was edited"),
+        ({"alora_invocation_tokens": [5, 6]}, "is an activated LoRA"),
+        ({"target_modules": "((("}, "save it again if its configuration was edited"),
         ({"rank_pattern": 3}, "save it again if its configuration was edited"),
         ({"target_modules": ["nothing"]}, "Target modules {'nothing'} not found"),
         ({"base_model_name_or_path": None}, "does not say which base it belongs to: name it, as BASE,adapter="),

@@ -265,7 +265,7 @@ def test_an_index_that_names_no_files_is_refused(tmp_path, content):
     assert "no weight_map that names files" in refused(files.weight_files, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[" * 100_000], ids=lambda it: str(it[:3]))
 def test_json_that_is_none_is_refused_with_its_file(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     assert f"{tmp_path / 'config.json'} is not valid JSON" in refused(files.read_json, tmp_path / "config.json")
