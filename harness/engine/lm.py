@@ -172,6 +172,26 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             totals[owner] += answer.logprob
         return totals
 
+    def mean_loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Answer (prompt, answer) requests: the mean log-likelihood per token of the two as one text.
+
+        Minus this is the perplexity by which OpenCompass's `PPLInferencer` chooses (open-compass/opencompass@a5acc4b,
+        models/huggingface.py, `_get_ppl`): the first token, of which nothing is asked, counts in the denominator; what
+        exceeds the context is cut on the left.
+        """
+        texts = ["".join(request.args) for request in requests]
+        ids = self.encoder.encode(texts)
+        self.work.truncated += sum(len(ids[text]) > self.max_length for text in texts)
+        windows = [ids[text][-self.max_length :] for text in texts]
+        asked = [i for i, window in enumerate(windows) if len(window) > 1]
+        found = self._score([Pair(windows[i][:1], windows[i][1:]) for i in asked])
+        answers = dict(zip(asked, found, strict=True))
+        nothing = LogLikelihood(0.0, True)
+        return [
+            (answer.logprob / max(len(window), 1), answer.greedy)
+            for answer, window in ((answers.get(i, nothing), window) for i, window in enumerate(windows))
+        ]
+
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Answer (prompt, generation settings) requests."""
         ids = self.encoder.encode(request.args[0] for request in requests)
@@ -198,6 +218,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         scored = [request.args for request in requests if request.request_type == "loglikelihood"]
         texts = [request.args for request in requests if request.request_type == "generate_until"]
         whole = [request.args[0] for request in requests if request.request_type == "loglikelihood_rolling"]
+        whole += ["".join(request.args) for request in requests if request.request_type == "mean_loglikelihood"]
         batches = scoring.plan(self.encoder.pairs(scored), self.max_length, self.batch_tokens) if scored else []
         prompts = [text for text, _ in texts] + whole
         ids = self.encoder.encode(prompts)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import tiny
+import tolerances
+import torch
 
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
@@ -58,3 +60,20 @@ def test_an_empty_prompt_starts_from_the_prefix_token(lm: HarnessLM) -> None:
     made = [Instance("generate_until", {}, (text, how), 0, ("t", 0, 1)) for text in ("", "<s>")]
     empty, prefix = lm.generate_until(made)
     assert empty == prefix
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 4096])
+def test_mean_loglikelihoods_are_opencompass_s_perplexities(lm: HarnessLM, batch_tokens: int) -> None:
+    """The sum over all tokens but the first, divided by all, of one text of prompt and answer (brute force)."""
+    from lm_eval.api.instance import Instance
+
+    lm.batch_tokens = batch_tokens
+    texts = [("今天天气", "很好"), ("", "好"), ("问：甲？\n答：", "乙和丙丁"), ("", "a"), ("长" * 700, "尾")]
+    made = [Instance("mean_loglikelihood", {}, args, i, ("t", 0, 1)) for i, args in enumerate(texts)]
+    for args, (found, _) in zip(texts, lm.mean_loglikelihood(made), strict=True):
+        ids = lm.tokenizer("".join(args))["input_ids"][-lm.max_length :]
+        with torch.inference_mode():
+            rows = lm.checkpoint.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        said = sum(float(rows[i, token]) for i, token in enumerate(ids[1:]))
+        assert found == pytest.approx(said / len(ids), abs=tolerances.FP32_LOGLIKELIHOOD)
+    assert lm.work.truncated == 1

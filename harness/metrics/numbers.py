@@ -1,0 +1,50 @@
+"""The number that a worked answer ends with.
+
+lm-eval's and OpenCompass's expressions for GSM8K read "1,200" as 200, "−3" as 3 and full-width digits not at all; these
+read what a person does. Exact: numbers are fractions, so 0.5, 1/2 and ½ are one number.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+
+_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
+_MINUS = dict.fromkeys(map(ord, "−﹣‐‑‒–—"), "-")
+_GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)"
+_PLAIN = rf"(?:{_GROUPED}|\d+)(?:\.\d+)?|\.\d+"
+# A sign touches its digits, and no operand stands before it: 5-3 and 5 - 3 hold 3, x = -3 holds -3.
+_NUMBER = re.compile(
+    rf"(?P<sign>(?<![\d.)\]a-zA-Z%])-(?=[$¥￥€£.\d]))?[$¥￥€£]?(?:(?P<whole>\d+)\s(?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+))?"
+)
+
+
+def last_number(text: str) -> Fraction | None:
+    """Return the last number in `text`, or None where there is none.
+
+    Known are thousands separated by commas, decimals, fractions (1/2), mixed numbers (3 1/2), currency signs before the
+    digits, full-width forms and the various minus signs.
+    """
+    found = None
+    for match in _NUMBER.finditer(_plain(text)):
+        found = match
+    return None if found is None else _value(found)
+
+
+def _plain(text: str) -> str:
+    spelled = (f" {unicodedata.normalize('NFKC', c)}" if _is_fraction(c) else c for c in text)
+    return "".join(spelled).replace("\u2044", "/").translate(_WIDE).translate(_MINUS)
+
+
+def _is_fraction(letter: str) -> bool:
+    return unicodedata.decomposition(letter).startswith("<fraction>")
+
+
+def _value(match: re.Match[str]) -> Fraction:
+    value = Fraction(match["top"].replace(",", ""))
+    if match["bottom"] is not None:
+        below = int(match["bottom"])
+        value = value / below if below else Fraction(0)
+    value += int(match["whole"] or 0)
+    return -value if match["sign"] else value

@@ -1,0 +1,12 @@
+"""GSM8K's answers, compared as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.metrics.numbers import last_number
+
+
+def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
+    """Return whether the number that the answer ends with is the one after #### in the solution."""
+    return {"exact_match": float(last_number(results[0]) == last_number(doc["answer"].split("####")[-1]))}

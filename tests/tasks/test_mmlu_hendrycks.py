@@ -1,0 +1,53 @@
+"""`mmlu_hendrycks`: the original prompt to the byte, and where anatomy counts."""
+
+from __future__ import annotations
+
+import mirrors
+from lm_eval.tasks import TaskManager
+
+from harness.resources import folder
+from harness.tasks import Catalogue
+
+SHOTS = [{"question": f" Shot {i}? ", "choices": ["w", "x", "y", "z"], "answer": i % 4} for i in range(5)]
+ASKED = {"question": "Which is {{ it }}?\n", "choices": ["one", "2", "three ", "4"], "answer": 2}
+HEADER = "The following are multiple choice questions (with answers) about  college biology.\n\n"
+GOLDEN = (
+    HEADER
+    + "".join(f" Shot {i}? \nA. w\nB. x\nC. y\nD. z\nAnswer: {'ABCD'[i % 4]}\n\n" for i in range(5))
+    + "Which is {{ it }}?\n\nA. one\nB. 2\nC. three \nD. 4\nAnswer:"
+)
+# Sizes of hendrycks/test's categories.py (anatomy in Other) and of lm-eval's and the ChatGLM tables' (in STEM).
+SIZES = {
+    "STEM": 3018,
+    "Humanities": 4705,
+    "Social sciences": 3077,
+    "Other": 3242,
+    "STEM, anatomy in it": 3153,
+    "Other, anatomy not in it": 3107,
+}
+
+
+def test_the_prompt_is_the_original_one(tmp_path):
+    mirrors.write(tmp_path, "cais/mmlu", "college_biology", dev=SHOTS, test=[ASKED])
+    built = mirrors.task("mmlu_hendrycks_college_biology", tmp_path)
+    assert mirrors.requests(built) == [(GOLDEN, f" {letter}") for letter in "ABCD"]
+
+
+def test_every_subject_is_there_under_its_own_name():
+    index = TaskManager(include_defaults=False, include_path=[str(folder("tasks") / "mmlu_hendrycks")]).task_index
+    subjects = [entry.cfg for entry in index.values() if entry.kind.name == "TASK"]
+    assert len(subjects) == 57
+    for cfg in subjects:
+        name = cfg["dataset_name"]
+        assert cfg["task"] == f"mmlu_hendrycks_{name}"
+        assert cfg["description"] == HEADER.replace("college biology", name.replace("_", " "))
+
+
+def test_averages_weigh_questions_and_anatomy_is_where_their_name_says(data):
+    found = Catalogue().load(["mmlu_hendrycks"], data)
+    sizes = {name: len(task.eval_docs) for name, task in found.tasks.items()}
+    averages = {one.average.name: one.average for one in found.averages}
+    assert all(average.weight == "sample" for average in averages.values())
+    assert sum(sizes[name] for name in averages["mmlu_hendrycks"].tasks) == 14042
+    for name, size in SIZES.items():
+        assert sum(sizes[member] for member in averages[f"mmlu_hendrycks/{name}"].tasks) == size
