@@ -13,6 +13,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.utils import apply_template
 
 
 class _Task(ConfigurableTask):  # type: ignore[misc]
@@ -33,4 +34,20 @@ class Perplexity(_Task):
         made: list[Instance] = super().construct_requests(doc, ctx, **kwargs)
         for request in made:
             request.request_type = "mean_loglikelihood"
+        return made
+
+
+class ThinkThenChoose(_Task):
+    """Two dependent requests in one: reason in words, then choose a letter after reading them.
+
+    As THUDM/ChatGLM2-6B's evaluation/evaluate_ceval.py does it (`HarnessLM.think_then_choose`). `metadata.then` holds
+    the second prompt as two templates, what stands before the chain of thought and what stands after it.
+    """
+
+    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
+        """Return the one request: the first prompt, and how to go on."""
+        made: Instance = super().construct_requests(doc, ctx, **kwargs)
+        before, after = (apply_template(part, doc) for part in self.config.metadata["then"])
+        made.request_type = "think_then_choose"
+        made.arguments = (made.args[0], {**made.args[1], "then": [before, after]})
         return made

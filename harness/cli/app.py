@@ -8,6 +8,7 @@ import typer
 
 import harness
 from harness.cli.demo import demo
+from harness.cli.export import export
 from harness.cli.inspect import inspect
 from harness.cli.leaderboard import leaderboard
 from harness.cli.merge import merge
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, show, leaderboard, tasks, inspect, merge, demo):
+for verb in (run, show, leaderboard, export, tasks, inspect, merge, demo):
     app.command()(verb)
 
 

@@ -24,6 +24,7 @@ from harness.checkpoints.loading import Checkpoint
 from harness.engine import decoding, scoring, thinking
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
+from harness.engine.letters import LETTERS
 from harness.engine.padding import Padding, probe
 from harness.engine.scoring import LogLikelihood
 from harness.errors import HarnessError
@@ -32,6 +33,8 @@ from harness.progress import SILENT, Advance
 # Padded tokens a batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
 BATCH_TOKENS = {"cpu": 1024}
 BATCH_TOKENS_ELSEWHERE = 16384
+GENERATING = ("generate_until", "think_then_choose")
+"""Kinds of requests that are answered with text."""
 ANSWERS = 2
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
@@ -210,13 +213,36 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.work.unfinished_thoughts += sum(not part.finished for part in parts)
         return [part.answer for part in parts]
 
+    def think_then_choose(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Answer (prompt, generation settings with `then`) requests: a chain of thought, what follows it, a letter.
+
+        The text generated after the prompt is put between the two parts of `then`, and the letter of A to D with the
+        largest logit after that is chosen, each by the first token of the letter alone, as ChatGLM2-6B's
+        evaluate_ceval.py does. Special tokens are no part of the thought; upstream decodes them, and the padding that
+        a batch adds, into the second prompt.
+        """
+        asked = [{key: value for key, value in request.args[1].items() if key != "then"} for request in requests]
+        first = [
+            Instance("generate_until", request.doc, (request.args[0], how), request.idx, request.metadata)
+            for request, how in zip(requests, asked, strict=True)
+        ]
+        thoughts = self.generate_until(first)
+        parts = [request.args[1]["then"] for request in requests]
+        prompts = [f"{before}{thought}{after}" for (before, after), thought in zip(parts, thoughts, strict=True)]
+        ids = self.encoder.encode(prompts)
+        letters = {letter: self.tok_encode(letter, add_special_tokens=False)[:1] for letter in LETTERS}
+        found = self._score([Pair(ids[prompt], letters[letter]) for prompt in prompts for letter in LETTERS])
+        rows = [found[i : i + len(LETTERS)] for i in range(0, len(found), len(LETTERS))]
+        chosen = [LETTERS[max(range(len(row)), key=lambda i: row[i].logprob)] for row in rows]
+        return [f"{thought}{after}{one}" for thought, (_, after), one in zip(thoughts, parts, chosen, strict=True)]
+
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         return list(self._score([Pair(context, rest) for _, context, rest in requests]))
 
     def cost(self, requests: Sequence[Instance]) -> Cost:
         """Return the work that `requests` ask for, without doing it."""
         scored = [request.args for request in requests if request.request_type == "loglikelihood"]
-        texts = [request.args for request in requests if request.request_type == "generate_until"]
+        texts = [request.args for request in requests if request.request_type in GENERATING]
         whole = [request.args[0] for request in requests if request.request_type == "loglikelihood_rolling"]
         whole += ["".join(request.args) for request in requests if request.request_type == "mean_loglikelihood"]
         batches = scoring.plan(self.encoder.pairs(scored), self.max_length, self.batch_tokens) if scored else []

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from harness.task_data import DataSource
 from harness.tasks import Catalogue, Metric, metrics, split
 
+_STATED = ("source", "licence", "labels", "documents", "contamination")
+
 
 class Summary(NamedTuple):
     """A line of `harness tasks`."""
@@ -66,7 +68,7 @@ def describe(name: str, data: Path | None, include: Sequence[Path] = (), num_few
         "at hand": _at_hand(source, int(source.folder is not None), 1),
         "shots": str(task.config.num_fewshot or 0),
         "metrics": ", ".join(map(_named, metrics(task))),
-        **{key: str(value) for key, value in _metadata(catalogue.config(leaf)).items() if key in ("source", "licence")},
+        **{key: str(value) for key, value in _metadata(catalogue.config(leaf)).items() if key in _STATED},
         "version": str(task.VERSION),
     }
     until = arguments[0][1].get("until") or [] if generates else []

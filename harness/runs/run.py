@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +145,7 @@ class _Found:
         self.notes: list[str] = []
         self.split_letters: dict[str, Letters] = {}
         """Tasks whose answer letters are no single tokens."""
+        self.unscored: list[str] = []
         self._results: dict[str, Any] = {}
 
     def add(self, name: str, outcome: dict[str, Any], work: Work, seconds: float) -> list[samples.Row]:
@@ -166,6 +167,8 @@ class _Found:
             self._estimates.setdefault(metric, {})[name] = estimate
             stderr = "N/A" if estimate.stderr is None else estimate.stderr
             result[f"{metric.name}_stderr,{metric.filter}"] = stderr
+        if not any(f"{metric.name},{metric.filter}" in outcome["results"][name] for metric in metrics(task)):
+            self.unscored.append(name)
         if source is not None:  # the hub's name, not where this machine keeps its copy
             outcome["configs"][name]["dataset_path"] = source.dataset
             (outcome["configs"][name].get("dataset_kwargs") or {}).pop("cache_dir", None)
@@ -199,12 +202,15 @@ class _Found:
 
     def all_notes(self) -> list[str]:
         """Return what a reader should know of the tasks."""
-        if not self.split_letters:
-            return self.notes
-        name, letters = next(iter(self.split_letters.items()))
-        others = f" and {len(self.split_letters) - 1} more tasks" if len(self.split_letters) > 1 else ""
-        how = f"{name}{others}: letters are {letters}, so each is scored over all its tokens"
-        return [*self.notes, how]
+        found = list(self.notes)
+        if self.unscored:
+            what = f"{self.unscored[0]}{_others(self.unscored)}"
+            found.append(f"{what}: the data hold no answers, so predictions are kept and nothing is scored")
+        if self.split_letters:
+            name, letters = next(iter(self.split_letters.items()))
+            what = f"{name}{_others(self.split_letters)}"
+            found.append(f"{what}: letters are {letters}, so each is scored over all its tokens")
+        return found
 
     def scores(self) -> list[Score]:
         """Return every number: what was asked for by name first, its named averages under it, then member tasks."""
@@ -259,6 +265,11 @@ class _Found:
             found["groups"] = groups
             found["results"] = {**found.get("results", {}), **groups}
         return found
+
+
+def _others(tasks: Collection[str]) -> str:
+    more = len(tasks) - 1
+    return f" and {more} more task{'s' * (more > 1)}" if more else ""
 
 
 def _since(before: Work, now: Work) -> Work:

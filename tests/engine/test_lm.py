@@ -77,3 +77,20 @@ def test_mean_loglikelihoods_are_opencompass_s_perplexities(lm: HarnessLM, batch
         said = sum(float(rows[i, token]) for i, token in enumerate(ids[1:]))
         assert found == pytest.approx(said / len(ids), abs=tolerances.FP32_LOGLIKELIHOOD)
     assert lm.work.truncated == 1
+
+
+def test_two_passes_show_a_thought_to_the_checkpoint_and_read_the_largest_letter(lm: HarnessLM, monkeypatch) -> None:
+    """With a scripted first pass, the second is one plain forward over the prompt that holds the thought."""
+    from lm_eval.api.instance import Instance
+
+    thoughts = ["想了想，是乙", "", "答：A"]
+    monkeypatch.setattr(lm, "_decode", lambda prompts: thoughts)
+    then = ["[Round 1]\n\n问：甲？\nA. 一", "\n综上：\n\n答："]
+    how = {"until": [], "do_sample": False, "max_gen_toks": 8, "then": then}
+    made = [Instance("think_then_choose", {}, ("[Round 1]\n\n问：甲？\n\n答：", how), i, ("t", i, 1)) for i in range(3)]
+    letters = [lm.tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "ABCD"]
+    for thought, found in zip(thoughts, lm.think_then_choose(made), strict=True):
+        ids = lm.tokenizer(f"{then[0]}{thought}{then[1]}")["input_ids"]
+        with torch.inference_mode():
+            last = lm.checkpoint.model(torch.tensor([ids])).logits[0, -1]
+        assert found == f"{thought}{then[1]}{'ABCD'[int(last[letters].argmax())]}"

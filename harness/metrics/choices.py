@@ -1,0 +1,96 @@
+"""Which choice an answer in words names: the extraction rules of published evaluations, each under its source's name.
+
+Every rule is reproduced with its quirks; none is repaired here. Patterns are those of hkust-nlp/ceval@cba65ae,
+code/evaluator_series/evaluators.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+
+LETTERS = ("A", "B", "C", "D")
+NONE = "-"
+"""What C-Eval's evaluators write where no letter is found."""
+
+_CHATGLM = (
+    r"([ABCD])是正确的",
+    r"选项([ABCD])正确",
+    r"答案为([ABCD])",
+    r"答案是([ABCD])",
+    r"答案([ABCD])",
+    r"选择([ABCD])",
+    r"答案：([ABCD])",
+    r"选择答案([ABCD])",
+)
+_CHATGPT = (
+    r"^选([A-D])",
+    r"^选项([A-D])",
+    r"答案是\s?选?项?\s?([A-D])",
+    r"答案为\s?选?项?\s?([A-D])",
+    r"答案应为\s?选?项?\s?([A-D])",
+    r"答案选\s?选?项?\s?([A-D])",
+    r"答案是:\s?选?项?\s?([A-D])",
+    r"答案应该是:\s?选?项?\s?([A-D])",
+    r"正确的一项是\s?([A-D])",
+    r"答案为:\s?选?项?\s?([A-D])",
+    r"答案应为:\s?选?项?\s?([A-D])",
+    r"答案:\s?选?项?\s?([A-D])",
+    r"答案是：\s?选?项?\s?([A-D])",
+    r"答案应该是：\s?选?项?\s?([A-D])",
+    r"答案为：\s?选?项?\s?([A-D])",
+    r"答案应为：\s?选?项?\s?([A-D])",
+    r"答案：\s?选?项?\s?([A-D])",
+)
+_CHATGPT_REASONED = (r"答案是(.+?)。", r"答案为(.+?)。", r"选项(.+?)是正确的。")
+
+
+def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
+    """Return the letter that chatglm.py's `extract_cot_answer` reads in `text`, or "-".
+
+    In this order: the last 所以答案是X。 that names a letter; the first hit of eight patterns; the only capital A to D;
+    the letter of the only option, of `options` by letter, whose text occurs. minimax.py's, with seven of the patterns,
+    reads the same: the eighth begins with a hit of the fifth.
+    """
+    text = text.strip()
+    concluded = re.findall(r"所以答案是(.+?)。", text)
+    if concluded and concluded[-1] in LETTERS:
+        return str(concluded[-1])
+    for pattern in _CHATGLM:
+        if found := re.search(pattern, text):
+            return found[1]
+    capitals = re.findall(r"[ABCD]", text)
+    if len(capitals) == 1:
+        return str(capitals[0])
+    named = [letter for letter in LETTERS if str(options[letter]) in text]
+    return named[0] if len(named) == 1 else NONE
+
+
+def ceval_chatgpt(text: str) -> str:
+    """Return the letter that chatgpt.py's `extract_ans` reads in `text`, or "-".
+
+    The first character where it is a letter, else the last hit of the first of seventeen patterns that has any.
+    """
+    text = text.strip()
+    if text[:1] in LETTERS:
+        return text[0]
+    return _last_of_first(_CHATGPT, text) or NONE
+
+
+def ceval_chatgpt_reasoned(text: str) -> str:
+    """Return the letter that chatgpt.py reads in the chain of thought `text`, or "-".
+
+    The last hit of the first of three patterns that has any, where it is a letter but for case, spaces and ASCII
+    punctuation.
+    """
+    said = _last_of_first(_CHATGPT_REASONED, text) or ""
+    plain = "".join(letter for letter in said if letter not in string.punctuation).strip().upper()
+    return plain if plain in LETTERS else NONE
+
+
+def _last_of_first(patterns: Sequence[str], text: str) -> str | None:
+    for pattern in patterns:
+        if hits := re.findall(pattern, text):
+            return str(hits[-1])
+    return None

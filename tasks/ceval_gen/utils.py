@@ -1,0 +1,22 @@
+"""Letters out of answers in words, as C-Eval's evaluators read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.metrics import choices
+
+
+def chatglm(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the letter that chatglm.py reads in each response."""
+    return [[choices.ceval_chatglm(text, doc) for text in texts] for texts, doc in zip(responses, docs, strict=True)]
+
+
+def chatgpt(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the letter that chatgpt.py reads in each response."""
+    return [[choices.ceval_chatgpt(text) for text in texts] for texts in responses]
+
+
+def minimax(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the letter that minimax.py reads in each response: its first character."""
+    return [[text.strip()[:1] for text in texts] for texts in responses]

@@ -1,0 +1,11 @@
+"""Scores where the test split has answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """Return whether the likeliest letter is the answer, or nothing where the answer is withheld."""
+    likelihoods = [likelihood for likelihood, _ in results]
+    return {"acc": float("ABCD"[likelihoods.index(max(likelihoods))] == doc["answer"])} if doc["answer"] else {}

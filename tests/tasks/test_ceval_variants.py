@@ -1,0 +1,125 @@
+"""C-Eval's other protocols: generated answers, reasoning, ChatGLM2's two passes, the test split."""
+
+from __future__ import annotations
+
+import json
+
+import mirrors
+import pytest
+import yaml
+from test_ceval import GOLDEN, QUESTION, SHOTS
+
+from harness.resources import folder
+
+COLUMNS = ("question", "A", "B", "C", "D", "answer")
+EXPLAINED = "1. 因为一加一。\n2. 所以是二。"
+ITEM = "  小明借小红一本书，约定周五归还。周六小红可以要求小明____。 \nA. 唱歌\nB. 跳舞\nC. 归还该书\nD. 1000"
+FAMILIES = ("ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_cot")
+
+
+@pytest.fixture
+def build(tmp_path):
+    def rows(documents, answer=True):
+        return [
+            {"id": i, **dict(zip(COLUMNS, row, strict=True)), "explanation": EXPLAINED}
+            | ({} if answer else {"answer": ""})
+            for i, row in enumerate(documents)
+        ]
+
+    splits = {"dev": rows(SHOTS), "val": rows([QUESTION]), "test": rows([QUESTION, SHOTS[0]], answer=False)}
+    mirrors.write(tmp_path, "ceval/ceval-exam", "law", **splits)
+    return lambda family: mirrors.task(f"{family}_law", tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_the_subjects_names_and_categories_of_ceval(family):
+    place = folder("tasks")
+    for file in sorted((place / "ceval").glob("ceval_*.yaml")):
+        known = yaml.safe_load(file.read_text(encoding="utf-8"))
+        subject = known["dataset_name"]
+        own = yaml.safe_load((place / family / f"{family}_{subject}.yaml").read_text(encoding="utf-8"))
+        assert (own["task_alias"], own["dataset_name"]) == (known["task_alias"], subject)
+        tags = [tag.replace("ceval_", f"{family}_", 1) for tag in known["tag"]]
+        assert own["tag"] == tags + ([f"{family}_subjects"] if family == "ceval_cot" else [])
+        assert own.get("description") == (None if family == "ceval_cot" else known["description"])
+
+
+def test_the_test_split_has_the_prompt_of_ceval_and_no_score_without_answers(build):
+    built = build("ceval_test")
+    assert mirrors.requests(built)[:4] == [(GOLDEN, letter) for letter in "ABCD"]
+    likelihoods = [(-4.0, False), (-3.0, False), (-1.0, True), (-2.0, False)]
+    withheld = built.eval_docs[0]
+    assert built.process_results(withheld, likelihoods) == {}
+    assert built.process_results({**withheld, "answer": "C"}, likelihoods) == {"acc": 1.0}
+    assert built.process_results({**withheld, "answer": "B"}, likelihoods) == {"acc": 0.0}
+
+
+def test_a_generated_answer_has_the_prompt_of_ceval_and_is_read_in_three_ways(build):
+    built = build("ceval_gen")
+    [(prompt, how)] = mirrors.requests(built)
+    assert prompt == GOLDEN
+    assert how["until"] == ["\n\n"]
+    built.instances[0].resps = ["我认为应当归还该书"]
+    built.apply_filters()
+    assert built.instances[0].filtered_resps == {"chatglm": "C", "chatgpt": "-", "minimax": "我"}
+
+
+def test_shots_reason_and_only_the_letter_is_scored(build):
+    built = build("ceval_gen_cot")
+    [(prompt, how)] = mirrors.requests(built)
+    thought = f"答案：让我们一步一步思考，\n{EXPLAINED}\n所以答案是"
+    wanted = GOLDEN
+    for shot in SHOTS:
+        wanted = wanted.replace(f"答案：{shot[5]}\n\n", f"{thought}{shot[5]}。\n\n")
+    assert prompt == wanted
+    assert prompt.count(thought) == 5
+    assert how["until"] == ["\n答案："]
+    built.instances[0].resps = [f"让我们一步一步思考，\n{EXPLAINED}\n所以答案是C。\n\n下一题\nA. 甲"]
+    built.apply_filters()
+    read = built.instances[0].filtered_resps
+    assert read == {"chatglm": "C", "chatgpt": "C"}
+    assert built.process_results(built.eval_docs[0], [read["chatglm"]]) == {"exact_match": 1.0}
+
+
+def test_two_passes_show_the_checkpoint_its_own_words(build):
+    built = build("ceval_cot")
+    [(prompt, how)] = mirrors.requests(built)
+    assert mirrors.kinds(built) == {"think_then_choose"}
+    assert prompt == f"[Round 1]\n\n问：{ITEM}\n\n答："
+    assert how["then"] == [f"[Round 1]\n\n问：{ITEM}", "\n综上所述，ABCD中正确的选项是：\n\n答："]
+    assert (how["max_gen_toks"], how["do_sample"], how["until"]) == (512, False, [])
+    built.instances[0].resps = ["想到这里，答：A\n综上所述，ABCD中正确的选项是：\n\n答：C"]
+    built.apply_filters()
+    assert built.instances[0].filtered_resps == {"letter": "C"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_averages_weigh_what_their_source_weighs(family):
+    group = yaml.safe_load((folder("tasks") / family / f"_{family}.yaml").read_text(encoding="utf-8"))
+    by_question = family == "ceval_cot"
+    assert [one["weight_by_size"] for one in group["aggregate_metric_list"]] == [by_question]
+    weights = {name: how["weight"] for name, how in group["metadata"]["averages"].items()}
+    assert weights.pop(f"{family}/mean over subjects", "task") == "task"
+    assert set(weights.values()) == {"sample" if by_question else "task"}
+    assert len(weights) == 5
+
+
+def test_the_official_submission_counts_questions_as_the_data_do(data):
+    """The id that a submission is keyed by is a question's place in its split."""
+    import pandas as pd
+
+    for file in sorted((data / "ceval/ceval-exam").glob("*/test-*.parquet")):
+        ids = pd.read_parquet(file, columns=["id"])["id"]
+        assert list(ids) == list(range(len(ids)))
+
+
+def test_every_definition_can_be_read_and_states_where_it_comes_from():
+    """lm-eval passes over files it cannot read, so that a task would silently be missing."""
+    for file in sorted(folder("tasks").rglob("*yaml")):
+        from lm_eval.tasks._yaml_loader import load_yaml
+
+        read = load_yaml(file, resolve_func=False)
+        metadata = read.get("metadata") or {}
+        if "protocol" in metadata:
+            assert {"version", "source", "licence", "protocol"} <= set(metadata), file
+            assert json.dumps(metadata, ensure_ascii=False)
