@@ -12,13 +12,12 @@ from __future__ import annotations
 import fnmatch
 import functools
 import random
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import resources, task_data
+from harness import resources, task_data, task_index
 from harness.errors import HarnessError, did_you_mean
 from harness.metrics.aggregate import Average
 from harness.task_data import DataSource
@@ -67,7 +66,7 @@ class TaskSet:
             metadata = (entry.cfg or {}).get("metadata") if entry.kind.name == "GROUP" else None
             named = metadata.get("averages") if isinstance(metadata, dict) else None
             for name, how in (named or {}).items():
-                if how["tag"] == tag and name not in [known.average.name for known in self.averages]:
+                if how.get("tag") == tag and name not in [known.average.name for known in self.averages]:
                     members = tuple(task for task in self.tasks if task in index[tag].tags)
                     listed = entry.cfg.get("aggregate_metric_list") or []
                     declared = tuple(dict.fromkeys(str(one["metric"]) for one in listed))
@@ -82,24 +81,24 @@ class Catalogue:
         for path in include:
             if not path.is_dir():
                 raise HarnessError(f"--include-path {path} is not a folder")
-            _require_readable(path)
+            task_index.require_readable(path)
         self._own = [resources.folder("tasks"), Path(__file__).parent / "demo" / "tasks", *include]
 
     @functools.cached_property
     def own(self) -> dict[str, Any]:
         """Index of this project's tasks and those of `include`: name → lm-eval's index entry."""
-        return _index(self._own)
+        return task_index.read(self._own)
 
     def names(self) -> list[str]:
         """Return the groups and single tasks worth listing: ours first, then `FEATURED`; group members left out."""
-        members = {member for entry in self.own.values() for member in _members(entry)}
+        members = {member for entry in self.own.values() for member in task_index.members(entry)}
         ours = [name for name, entry in self.own.items() if entry.kind.name != "TAG" and name not in members]
         return [*sorted(ours), *(name for name in FEATURED if name not in ours)]
 
     def config(self, name: str) -> dict[str, Any]:
         """Return the YAML of task `name`, or of a group's first task, with what it includes."""
         index = self.index_for([name])
-        leaf = next(iter(_leaves(name, index)), name)
+        leaf = next(iter(task_index.leaves(name, index)), name)
         return dict(index[leaf].cfg or {})
 
     def index_for(self, names: Sequence[str]) -> dict[str, Any]:
@@ -108,19 +107,19 @@ class Catalogue:
         Raises HarnessError naming the first that lm-eval does not know either.
         """
         folders = list(self._own)
-        if _complete(names, self.own):
+        if task_index.complete(names, self.own):
             return self.own
-        for name in names:
-            folder = _lm_eval_folder() / name.replace("-", "_").split("_")[0]
-            if name not in self.own and folder.is_dir() and folder not in folders:
-                folders.insert(0, folder)  # later folders override: ours come last
-        index = _index(folders)
-        if not _complete(names, index):
-            index = _index([_lm_eval_folder(), *self._own])
+        for name in task_index.missing(names, self.own):
+            for folder in task_index.near(name):
+                if folder not in folders:
+                    folders.insert(0, folder)  # later folders override: ours come last
+        index = task_index.read(folders)
+        if not task_index.complete(names, index):
+            index = task_index.read([task_index.lm_eval_folder(), *self._own])
         for name in names:
             if name not in index:
                 raise HarnessError(f"there is no task '{name}'{did_you_mean(name, index)} (see 'harness tasks')")
-        for member in _missing(names, index):
+        for member in task_index.missing(names, index):
             raise HarnessError(f"a group names '{member}', which is no task: correct the group's list")
         return index
 
@@ -131,7 +130,7 @@ class Catalogue:
             if not any(letter in name for letter in "*?["):
                 expanded.append(name)
                 continue
-            index = self.own if fnmatch.filter(self.own, name) else _index_beginning(name)
+            index = self.own if fnmatch.filter(self.own, name) else task_index.beginning(name)
             matched = [found for found in fnmatch.filter(index, name) if index[found].kind.name in ("TASK", "PY_TASK")]
             if not matched:
                 raise HarnessError(f"no task matches '{name}' (see 'harness tasks')")
@@ -146,7 +145,7 @@ class Catalogue:
         if data is not None and not data.is_dir():
             raise HarnessError(f"the data folder {data} does not exist: name a mirror with --data or HARNESS_DATA")
         index = self.index_for(names)
-        leaves = dict.fromkeys(leaf for name in names for leaf in _leaves(name, index))
+        leaves = dict.fromkeys(leaf for name in names for leaf in task_index.leaves(name, index))
         return {leaf: task_data.source(index[leaf].cfg or {}, data) for leaf in leaves}
 
     def load(
@@ -181,6 +180,13 @@ class Catalogue:
         for task in found.tasks.values():
             if getattr(task, "UNSAFE_CODE", False):
                 raise HarnessError(f"task {task.config.task} runs code that the checkpoint writes: it is not supported")
+            name = str(task.config.task)
+            if num_fewshot and name in builder.shotless:
+                split, origin = builder.shotless[name], builder.taken[name]
+                raise HarnessError(
+                    f"task {name}: shots are drawn from the split '{split}', which {origin.folder} lacks: fetch it "
+                    f"with '{origin.fetch}', or leave --num-fewshot out"
+                )
             _set_fewshot(task, num_fewshot)
             reseed(task, seed)
         found.sources = {name: builder.taken[name] for name in found.tasks if name in builder.taken}
@@ -216,87 +222,12 @@ def split(task: Any) -> str:
     return str(task.config.test_split or task.config.validation_split or task.config.training_split or "")
 
 
-def _index(folders: Iterable[Path]) -> dict[str, Any]:
-    from lm_eval.tasks import TaskManager
-
-    return dict(TaskManager(include_defaults=False, include_path=[str(folder) for folder in folders]).task_index)
-
-
 def _remember_templates() -> None:
     """Make lm-eval compile each prompt template once instead of once a document: 30 times faster, same text."""
     from lm_eval.utils import env
 
     if not hasattr(env.from_string, "cache_info"):
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
-
-
-def _require_readable(folder: Path) -> None:
-    """Raise HarnessError naming the first YAML below `folder` that lm-eval would silently pass over as unreadable."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    for file in sorted(folder.rglob("*.yaml")):
-        try:
-            load_yaml(file, resolve_func=False)
-        except Exception as error:
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise HarnessError(f"{file} cannot be read ({text[:300]}): correct it") from error
-
-
-def _index_beginning(name: str) -> dict[str, Any]:
-    """Return an index of the lm-eval folders that the fixed beginning of a glob leads to, or else of its whole tree."""
-    stem = re.split(r"[*?\[_-]", name)[0]
-    near = [folder for folder in _lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []
-    index = _index(near)
-    return index if fnmatch.filter(index, name) else _index([_lm_eval_folder()])
-
-
-def _lm_eval_folder() -> Path:
-    import lm_eval
-
-    return Path(str(lm_eval.__file__)).parent / "tasks"
-
-
-def _members(entry: Any) -> Iterator[str]:
-    """Yield the direct members of a group or tag."""
-    if entry.kind.name == "TAG":
-        yield from sorted(entry.tags)
-    elif entry.kind.name == "GROUP":
-        for member in (entry.cfg or {}).get("task") or []:
-            yield str(member if isinstance(member, str) else member.get("task") or member.get("group"))
-
-
-def _complete(names: Iterable[str], index: dict[str, Any]) -> bool:
-    """Tell whether every one of `names` is in `index`, and so is every member below it."""
-    return not list(_missing(names, index))
-
-
-def _missing(names: Iterable[str], index: dict[str, Any]) -> Iterator[str]:
-    """Yield every one of `names`, and of the members below them, that is not in `index`."""
-    waiting, seen = list(names), set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in index:
-            waiting += _members(index[name])
-        else:
-            yield name
-
-
-def _leaves(name: str, index: dict[str, Any]) -> list[str]:
-    """Return the single tasks below `name`, in order, each once."""
-    found: dict[str, None] = {}
-    waiting, seen = [name], set()
-    while waiting:
-        one = waiting.pop(0)
-        if one in seen or one not in index:
-            continue
-        seen.add(one)
-        if index[one].kind.name in ("TASK", "PY_TASK"):
-            found[one] = None
-        waiting = [*_members(index[one]), *waiting]
-    return list(found)
 
 
 class _Builder:
@@ -319,6 +250,8 @@ class _Builder:
         self._factory = Factory()
         self._caches: dict[Path, Path] = {}
         self.taken: dict[str, DataSource] = {}
+        self.shotless: dict[str, str] = {}
+        """Tasks whose data lack the split that shots are drawn from, and that split."""
 
     def build(self, entry: Any, registry: dict[str, Any]) -> Any:
         return self._factory.build(entry, registry=registry)
@@ -329,6 +262,9 @@ class _Builder:
             try:
                 task = build(entry, {**(overrides or {}), **self._local(config, origin)})
             except Exception as error:
+                if (task := self._without_training_split(build, entry, overrides, config, origin, error)) is not None:
+                    self.taken[str(task.config.task)] = origin
+                    return task
                 # Half a mirror: this configuration is not in it, the hub may have it.
                 if "BuilderConfig" not in str(error) and not isinstance(error, FileNotFoundError):
                     raise task_data.explained(entry.name, origin, error) from error
@@ -339,6 +275,18 @@ class _Builder:
             except Exception as error:
                 raise task_data.explained(entry.name, origin, error, missing) from error
         self.taken[str(task.config.task)] = origin
+        return task
+
+    def _without_training_split(
+        self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource, error: Exception
+    ) -> Any:
+        """Return the task where the copy lacks nothing but a split that only shots are drawn from, else None."""
+        split = config.get("training_split")
+        if not (isinstance(error, KeyError) and error.args == (split,)) or config.get("num_fewshot"):
+            return None
+        without = {"training_split": None, **({"fewshot_split": None} if config.get("fewshot_split") == split else {})}
+        task = build(entry, {**(overrides or {}), **self._local(config, origin), **without})
+        self.shotless[str(task.config.task)] = str(split)
         return task
 
     def _local(self, config: dict[str, Any], origin: DataSource) -> dict[str, Any]:
@@ -361,18 +309,30 @@ def _collect(item: Any, found: TaskSet, index: dict[str, Any]) -> None:
         found.averages += [a for a in _averages(group, index) if a not in found.averages]
     tasks = {task.config.task: task for task in item.get_all_tasks()}
     found.tasks.update((name, task) for name, task in tasks.items() if name not in found.tasks)
-    found.headlines += [item.name] if item.has_aggregation else list(tasks)
+    found.headlines += _headlines(item, {group.name: group for group in item.get_all_groups()})
+
+
+def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
+    """Return the group's name if it has a number, else those of its averages and of its members that have one."""
+    if group.has_aggregation:
+        return [group.name]
+    found = list((group.metadata or {}).get("averages") or {})
+    for child in group.child_names:
+        found += _headlines(inside[child], inside) if child in inside else [child]
+    return found
 
 
 def _averages(group: Any, index: dict[str, Any]) -> Iterator[GroupAverage]:
     """Yield the average a group declares for itself, then those its `metadata.averages` names."""
-    if not group.has_aggregation:
-        return
     members = tuple(dict.fromkeys(task.config.task for task in group.get_all_tasks()))
-    declared = tuple(dict.fromkeys(one.metric for one in group.aggregate_metric_list))
-    by_size = all(one.weight_by_size for one in group.aggregate_metric_list)
-    yield GroupAverage(group.name, Average(group.name, members, "sample" if by_size else "task"), declared)
+    declared = tuple(dict.fromkeys(one.metric for one in group.aggregate_metric_list or []))
+    if group.has_aggregation:
+        by_size = all(one.weight_by_size for one in group.aggregate_metric_list)
+        yield GroupAverage(group.name, Average(group.name, members, "sample" if by_size else "task"), declared)
     for name, how in ((group.metadata or {}).get("averages") or {}).items():
+        if listed := how.get("tasks"):
+            yield GroupAverage(group.name, Average(name, tuple(listed), how["weight"]), declared)
+            continue
         entry = index.get(how["tag"])
         if entry is None:
             raise HarnessError(

@@ -20,7 +20,8 @@ def mirror(folder: Path, *, questions: int = 2) -> Path:
         place = folder / "ceval" / "ceval-exam" / subject
         _write(place, "dev", [_exam(chance, i) for i in range(5)])
         _write(place, "val", [_exam(chance, i) for i in range(questions)])
-    _card(folder / "ceval" / "ceval-exam", subjects(), ("dev", "val"))
+        _write(place, "test", [{**_exam(chance, i), "answer": ""} for i in range(questions)])
+    _card(folder / "ceval" / "ceval-exam", subjects(), ("dev", "val", "test"))
     chance = random.Random(0)
     place = folder / "openai" / "gsm8k" / "main"
     _write(place, "train", [_sum(chance) for _ in range(12)])

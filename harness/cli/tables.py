@@ -49,7 +49,8 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
     for score in manifest.scores:
         if all_tasks or score.headline or score.average:
             table.add_row(*_cells(score, report))
-    out.print(table)
+    if table.row_count:
+        out.print(table)
     limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
     resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
     out.print(

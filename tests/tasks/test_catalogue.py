@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness import task_index
 from harness.errors import HarnessError
 from harness.tasks import Catalogue
 
@@ -24,13 +25,11 @@ def test_a_glob_finds_tasks_of_ours_and_of_lm_evals(glob: str, some: str) -> Non
 
 
 def test_a_name_is_found_without_reading_lm_evals_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import tasks
-
     seen: list[Path] = []
-    real = tasks._index
-    monkeypatch.setattr(tasks, "_index", lambda folders: real(seen.extend(folders) or seen))
+    real = task_index.read
+    monkeypatch.setattr(task_index, "read", lambda folders: real(seen.extend(folders) or seen))
     Catalogue().index_for(["gsm8k"])
-    assert tasks._lm_eval_folder() not in seen
+    assert task_index.lm_eval_folder() not in seen
 
 
 def test_groups_that_overlap_give_each_task_once(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""The group `lawyer_llama`, and data of which a copy has only what zero-shot needs."""
+
+from __future__ import annotations
+
+import mirrors
+import pytest
+
+from harness import task_index
+from harness.errors import HarnessError
+from harness.tasks import Catalogue
+
+PIQA = [{"goal": "拧紧螺丝", "sol1": "用螺丝刀", "sol2": "用勺子", "label": 0}]
+GENERAL = ("c3", "cmnli", "sciq", "piqa")
+
+
+def test_it_names_the_tasks_of_the_paper_and_its_average_of_four():
+    catalogue = Catalogue()
+    leaves = list(catalogue.sources(["lawyer_llama"], None))
+    assert leaves[:8] == [*GENERAL, "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca"]
+    assert len([name for name in leaves if name.startswith("cmmlu_")]) == len(leaves) - 8 == 67
+
+
+def test_its_definitions_are_found_without_reading_lm_evals_whole_tree(monkeypatch):
+    seen = []
+    real = task_index.read
+    monkeypatch.setattr(task_index, "read", lambda folders: real(seen.extend(folders) or seen))
+    Catalogue().index_for(["lawyer_llama"])
+    assert task_index.lm_eval_folder() not in seen
+
+
+def test_a_group_without_an_average_of_its_own_leads_with_what_its_members_lead_with(data, tmp_path):
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    (tasks / "two.yaml").write_text(
+        "group: two\ntask: [c3, mmlu_hendrycks, mrpc]\n"
+        "metadata: {version: 1, averages: {two/pair: {tasks: [c3, mrpc], weight: task}}}\n"
+    )
+    found = Catalogue([tasks]).load(["two"], data)
+    assert found.headlines == ["two/pair", "c3", "mmlu_hendrycks", "mrpc"]
+    [pair] = [one.average for one in found.averages if one.average.name == "two/pair"]
+    assert (pair.tasks, pair.weight) == (("c3", "mrpc"), "task")
+
+
+def test_a_copy_without_the_split_of_shots_is_asked_zero_shot(tmp_path):
+    mirrors.write(tmp_path, "baber/piqa", "default", validation=PIQA)
+    built = mirrors.task("piqa", tmp_path)
+    assert mirrors.requests(built) == [("Question: 拧紧螺丝\nAnswer:", f" {PIQA[0][key]}") for key in ("sol1", "sol2")]
+
+
+def test_shots_from_a_split_that_a_copy_lacks_are_refused_and_never_drawn_elsewhere(tmp_path):
+    mirrors.write(tmp_path, "baber/piqa", "default", validation=PIQA * 3)
+    with pytest.raises(HarnessError, match=r"shots are drawn from the split 'train', which .* lacks: fetch it with"):
+        mirrors.task("piqa", tmp_path, num_fewshot=2)
