@@ -16,12 +16,14 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import apply_template
 
 
-class _Task(ConfigurableTask):  # type: ignore[misc]
+class Task(ConfigurableTask):  # type: ignore[misc]
+    """lm-eval's task, made of a configuration that may name a class."""
+
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
 
-class Perplexity(_Task):
+class Perplexity(Task):
     """Multiple choice by the perplexity of whole texts, as OpenCompass's `PPLInferencer` defines it.
 
     Each choice makes one text of prompt and answer; the least mean negative log-likelihood per token wins, the first of
@@ -37,7 +39,7 @@ class Perplexity(_Task):
         return made
 
 
-class ThinkThenChoose(_Task):
+class ThinkThenChoose(Task):
     """Two dependent requests in one: reason in words, then choose a letter after reading them.
 
     As THUDM/ChatGLM2-6B's evaluation/evaluate_ceval.py does it (`HarnessLM.think_then_choose`). `metadata.then` holds

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import resources, task_data, task_index
+from harness import file_tasks, resources, task_data, task_index
 from harness.errors import HarnessError, did_you_mean
 from harness.metrics.aggregate import Average
 from harness.task_data import DataSource
@@ -59,6 +59,8 @@ class TaskSet:
     averages: list[GroupAverage] = field(default_factory=list)
     subtasks: dict[str, list[str]] = field(default_factory=dict)
     """Direct members of every group."""
+    named: dict[str, str] = field(default_factory=dict)
+    """What tasks made of files are called, by what they were asked for as."""
 
     def adopt(self, tag: str, index: dict[str, Any]) -> None:
         """Give a tag that was asked for the average that a group has over it: `ceval_hard` is `ceval/Hard`."""
@@ -97,6 +99,8 @@ class Catalogue:
 
     def config(self, name: str) -> dict[str, Any]:
         """Return the YAML of task `name`, or of a group's first task, with what it includes."""
+        if file_tasks.names_files(name):
+            return dict(file_tasks.build(name).config.to_dict())
         index = self.index_for([name])
         leaf = next(iter(task_index.leaves(name, index)), name)
         return dict(index[leaf].cfg or {})
@@ -127,7 +131,7 @@ class Catalogue:
         """Return `names` with the globs among them (`ceval_high_*`) replaced by the tasks they match, each once."""
         expanded: list[str] = []
         for name in names:
-            if not any(letter in name for letter in "*?["):
+            if file_tasks.names_files(name) or not any(letter in name for letter in "*?["):
                 expanded.append(name)
                 continue
             index = self.own if fnmatch.filter(self.own, name) else task_index.beginning(name)
@@ -144,9 +148,11 @@ class Catalogue:
         """
         if data is not None and not data.is_dir():
             raise HarnessError(f"the data folder {data} does not exist: name a mirror with --data or HARNESS_DATA")
+        files = {name: file_tasks.source(name) for name in names if file_tasks.names_files(name)}
+        names = [name for name in names if name not in files]
         index = self.index_for(names)
         leaves = dict.fromkeys(leaf for name in names for leaf in task_index.leaves(name, index))
-        return {leaf: task_data.source(index[leaf].cfg or {}, data) for leaf in leaves}
+        return {leaf: task_data.source(index[leaf].cfg or {}, data) for leaf in leaves} | files
 
     def load(
         self,
@@ -163,13 +169,16 @@ class Catalogue:
         """
         names = self.expand(names)
         self.sources(names, data)
-        index = self.index_for(names)
+        index = self.index_for([name for name in names if not file_tasks.names_files(name)])
         builder = _Builder(data)
         _remember_templates()
         # Some stock tasks shuffle while they load; lm-eval seeds these before.
         random.seed(0)
         found = TaskSet({}, {}, [])
         for name in names:
+            if file_tasks.names_files(name):
+                _adopt_files(name, found, builder)
+                continue
             try:
                 built = builder.build(index[name], registry=index)
             except RecursionError as error:
@@ -228,6 +237,17 @@ def _remember_templates() -> None:
 
     if not hasattr(env.from_string, "cache_info"):
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
+
+
+def _adopt_files(name: str, found: TaskSet, builder: _Builder) -> None:
+    task = file_tasks.build(name)
+    own = str(task.config.task)
+    if own in found.tasks:
+        raise HarnessError(f"{name} would be called {own}, as another task is: rename one of the files")
+    found.tasks[own] = task
+    found.named[name] = own
+    found.headlines.append(own)
+    builder.taken[own] = file_tasks.source(name)
 
 
 class _Builder:

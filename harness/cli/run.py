@@ -18,7 +18,9 @@ def run(
     model: Annotated[
         list[str], typer.Option(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…]; repeat it for several.")
     ],
-    tasks: Annotated[list[str], typer.Option(metavar="NAMES", help="Tasks, groups or globs, separated by commas.")],
+    tasks: Annotated[
+        list[str], typer.Option(metavar="NAMES", help="Tasks, groups, globs, or ppl:FILE, separated by commas.")
+    ],
     num_fewshot: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Shots, where a task does not insist on 0.")
     ] = None,
@@ -35,6 +37,9 @@ def run(
     ] = None,
     max_gen_toks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="New tokens of an answer, in place of the task's limit.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="New tokens a window of ppl:FILE; default: half the context.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where reports go.")] = Path(
         "reports/runs"
@@ -76,6 +81,7 @@ def run(
         system_instruction=system_instruction,
         chat_template_arguments=_arguments(chat_template_args or []),
         max_gen_toks=max_gen_toks,
+        stride=stride,
         device=device,
         dtype=dtype and check_dtype(dtype, "--dtype"),
         include=tuple(include_path or ()),

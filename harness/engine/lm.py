@@ -175,6 +175,34 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             totals[owner] += answer.logprob
         return totals
 
+    def loglikelihood_sliding(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Answer (text, {"stride": tokens or None}) requests: the log-likelihood of all tokens of whole texts.
+
+        The first token follows BOS, or EOS where there is none. A text longer than the context is read in windows that
+        move by `stride` new tokens, half the context by default, so that but for the first window's each token sees at
+        least the context less the stride.
+        """
+        ids = self.encoder.encode((str(request.args[0]) for request in requests), special=False)
+        windows: list[Pair] = []
+        owners: list[int] = []
+        for owner, request in enumerate(requests):
+            text, how = request.args
+            tokens = [self.encoder.start(), *ids[text]]
+            stride = self.stride(how["stride"])
+            begin, end = 1, min(len(tokens), self.max_length + 1)
+            while begin < end:
+                windows.append(Pair(tokens[max(0, end - 1 - self.max_length) : begin], tokens[begin:end]))
+                owners.append(owner)
+                begin, end = end, min(len(tokens), end + stride)
+        totals = [0.0] * len(requests)
+        for owner, answer in zip(owners, self._score(windows), strict=True):
+            totals[owner] += answer.logprob
+        return totals
+
+    def stride(self, wanted: int | None) -> int:
+        """Return by how many tokens windows move."""
+        return min(wanted or max(self.max_length // 2, 1), self.max_length)
+
     def mean_loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Answer (prompt, answer) requests: the mean log-likelihood per token of the two as one text.
 
@@ -245,6 +273,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         texts = [request.args for request in requests if request.request_type in GENERATING]
         whole = [request.args[0] for request in requests if request.request_type == "loglikelihood_rolling"]
         whole += ["".join(request.args) for request in requests if request.request_type == "mean_loglikelihood"]
+        whole += [request.args[0] for request in requests if request.request_type == "loglikelihood_sliding"]
         batches = scoring.plan(self.encoder.pairs(scored), self.max_length, self.batch_tokens) if scored else []
         prompts = [text for text, _ in texts] + whole
         ids = self.encoder.encode(prompts)

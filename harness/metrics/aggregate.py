@@ -74,6 +74,28 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
     return Estimate(mean, stderr, mean - half, mean + half, n)
 
 
+def ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    """Return the sum of the numerators by the sum of the denominators, NaN where that is 0."""
+    below = math.fsum(pair[1] for pair in pairs)
+    return math.fsum(pair[0] for pair in pairs) / below if below else math.nan
+
+
+def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
+    """Return the `ratio` of per-sample (numerator, denominator) `pairs` with its interval over samples.
+
+    The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13), the interval Student's t with
+    one degree of freedom less than samples; with equal denominators both are `mean_estimate`'s. A single sample tells
+    nothing of how samples vary.
+    """
+    n, value = len(pairs), ratio(pairs)
+    if n < 2:
+        return Estimate(value, None, None, None, n)
+    mean = math.fsum(pair[1] for pair in pairs) / n
+    stderr = math.sqrt(math.fsum((a - value * b) ** 2 for a, b in pairs) / (n - 1) / n) / mean
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
+    return Estimate(value, stderr, value - half, value + half, n)
+
+
 def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
     """Return the weighted average of independent task `estimates`; their order changes no bit of it.
 

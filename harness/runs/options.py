@@ -30,6 +30,8 @@ class Options:
     """Given to every checkpoint's chat template beside the conversation."""
     max_gen_toks: int | None = None
     """New tokens a generation may have, in place of what its task says."""
+    stride: int | None = None
+    """New tokens of each window of a text longer than the context; None is half the context."""
     device: str | None = None
     """Where a reference does not say."""
     dtype: str | None = None

@@ -129,6 +129,8 @@ class Protocol(Strict):
     system_instruction: str | None
     max_gen_toks: int | None = None
     """New tokens a generation may have, where the run overrides what its task says."""
+    stride: int | None = None
+    """New tokens of each window of a text longer than the context, where the run says; else half the context."""
 
 
 class Engine(Strict):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import progress
+from harness import file_tasks, progress
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
@@ -83,6 +83,8 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     """Build the tasks of `options`."""
     found = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
+    for name in filter(file_tasks.names_files, options.tasks):
+        found.tasks[found.named[name]].config.metadata["stride"] = options.stride
     if options.max_gen_toks is not None:
         for task in found.tasks.values():
             if task.OUTPUT_TYPE == "generate_until":
@@ -119,6 +121,9 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             writer.write_samples(name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
             if (answers := checks.asked_letters(task, lm.encoder)) is not None and not answers.single:
                 found.split_letters[name] = answers
+            if isinstance(task, file_tasks.BitsPerCharacter):
+                size = checkpoint.max_length
+                found.notes.append(f"{name}: windows of {size:,} tokens, moving by {lm.stride(options.stride):,}")
             task._instances = None  # prompts of 57 subjects need not all stay in memory
         manifest = Manifest(
             harness=harness.__version__,
@@ -157,8 +162,8 @@ class _Found:
             value = outcome["results"][name].get(f"{metric.name},{metric.filter}")
             if value is None:
                 continue
-            is_mean = getattr(task.aggregation()[metric.name], "__name__", "") == "mean"
-            estimate = samples.estimate(metric, rows, is_mean=is_mean, value=value)
+            how = getattr(task.aggregation()[metric.name], "__name__", "")
+            estimate = samples.estimate(metric, rows, how=how, value=value)
             key, result = f"{metric.name},{metric.filter}", outcome["results"][name]
             if estimate is None:
                 result[key] = "N/A"
@@ -322,6 +327,7 @@ def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
         fewshot_as_multiturn=options.apply_chat_template,
         system_instruction=options.system_instruction,
         max_gen_toks=options.max_gen_toks,
+        stride=options.stride,
     )
 
 

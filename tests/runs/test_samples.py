@@ -64,14 +64,14 @@ def test_the_prompt_hash_covers_every_argument() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_metric_that_is_no_number_has_no_estimate(bad: float) -> None:
     rows = [{"filter": "none", "acc": 1.0}, {"filter": "none", "acc": bad}]
-    assert samples.estimate(ACC, rows, is_mean=True, value=bad) is None
-    assert samples.estimate(ACC, [{"filter": "none", "acc": (1, 2)}], is_mean=False, value=bad) is None
+    assert samples.estimate(ACC, rows, how="mean", value=bad) is None
+    assert samples.estimate(ACC, [{"filter": "none", "acc": (1, 2)}], how="", value=bad) is None
 
 
 def test_a_unit_is_never_guessed_from_values() -> None:
     rows = [{"filter": "none", "rouge100": 0.0}] * 3
     metric = Metric("rouge100", "none", higher_is_better=True, fraction=False)
-    found = samples.estimate(metric, rows, is_mean=True, value=0.0)
+    found = samples.estimate(metric, rows, how="mean", value=0.0)
     assert found is not None
     assert (found.value, found.low, found.high) == (0.0, None, None)
     assert mean_estimate([0.0, 0.0, 0.0]).high is not None
