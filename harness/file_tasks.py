@@ -3,22 +3,17 @@
 Bits per character is what continued pretraining and vocabulary changes are judged by: it counts every character of a
 text once, whatever the tokenizer made of it, where perplexity per token is another unit for each tokenizer.
 
-Not here: tasks that have a YAML (`harness.tasks`).
+Not here: tasks that have a YAML (`harness.tasks`), or what is asked about a text (`harness.protocols`).
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lm_eval.api.instance import Instance
-
 from harness.errors import HarnessError
-from harness.metrics.aggregate import ratio
-from harness.protocols import Task
 from harness.task_data import DataSource
 
 PREFIX = "ppl:"
@@ -32,8 +27,13 @@ def names_files(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def build(name: str) -> Task:
-    """Return the task that `name` stands for; raise HarnessError naming the file, the line and what is wrong there."""
+def build(name: str) -> Any:
+    """Return the lm-eval task that `name` stands for.
+
+    Raises HarnessError naming the file, the line and what is wrong there.
+    """
+    from harness.protocols import BitsPerCharacter
+
     path = _path(name)
     texts = [text for text in documents(path) if text]
     if not texts:
@@ -60,56 +60,6 @@ def documents(path: Path) -> Iterator[str]:
         raise HarnessError(f"{path} holds no {', '.join(_READERS)} file: there is nothing to measure")
     for file in files:
         yield from _reader(file)(file)
-
-
-class BitsPerCharacter(Task):
-    """The bits a checkpoint needs to write down texts, per character (Unicode code point) and per UTF-8 byte.
-
-    Every token of a text is predicted once, the first from BOS (EOS where there is none). A text longer than the
-    context is read in windows that move by `stride` tokens (`HarnessLM.loglikelihood_sliding`). Means are over
-    characters, not over texts.
-    """
-
-    def __init__(self, path: Path, texts: Sequence[str]) -> None:
-        self._texts = texts
-        super().__init__(
-            config={
-                "task": "ppl_" + "".join(c if c.isalnum() or c in "-_." else "_" for c in path.stem),
-                "dataset_path": path.name,
-                "test_split": "test",
-                "output_type": "loglikelihood_rolling",
-                "doc_to_text": "",
-                "doc_to_target": "",
-                "num_fewshot": 0,
-                "metric_list": [],
-                "metadata": {"version": 1, "protocol": f"Bits per character of {path.name}; lower is better."},
-            }
-        )
-
-    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Take the texts as the data set, in place of one that lm-eval would fetch."""
-        from datasets import Dataset
-
-        self.dataset = {"test": Dataset.from_dict({"text": list(self._texts)})}
-
-    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
-        """Return the one request: the text, and by how many tokens windows move."""
-        asked = (doc["text"], {"stride": self.config.metadata.get("stride")})
-        kept = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}
-        return [Instance(request_type="loglikelihood_sliding", doc=doc, arguments=asked, idx=0, **kept)]
-
-    def process_results(self, doc: dict[str, Any], results: Sequence[float]) -> dict[str, tuple[float, int]]:
-        """Return bits beside the characters, and the bytes, that they are for."""
-        bits, text = -float(results[0]) / math.log(2), doc["text"]
-        return {"bits_per_character": (bits, len(text)), "bits_per_byte": (bits, len(text.encode()))}
-
-    def aggregation(self) -> dict[str, Callable[..., float]]:
-        """Return how texts make a number: the sum of bits by the sum of characters."""
-        return {"bits_per_character": ratio, "bits_per_byte": ratio}
-
-    def higher_is_better(self) -> dict[str, bool]:
-        """Return that fewer bits are better."""
-        return {"bits_per_character": False, "bits_per_byte": False}
 
 
 def _path(name: str) -> Path:

@@ -1,19 +1,25 @@
 """lm-eval task classes for protocols that ask a checkpoint what lm-eval has no request for.
 
-A task names one with `class:` in its YAML. Each changes only the kind of its requests, which are methods of
-`harness.engine.lm.HarnessLM`; everything else is lm-eval's `ConfigurableTask`. lm-eval's own models lack those methods,
-so run by them such a task stops, rather than being scored by another definition under the same name.
+A task names one with `class:` in its YAML, but for `BitsPerCharacter`, which is made of files. Each changes the kind of
+its requests, which are methods of `harness.engine.lm.HarnessLM`; everything else is lm-eval's `ConfigurableTask`.
+lm-eval's own models lack those methods, so run by them such a task stops, rather than being scored by another
+definition under the same name.
 
 Not here: prompts and labels (`tasks/`), or how requests are answered (`harness.engine`).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import apply_template
+
+from harness.metrics.aggregate import ratio
 
 
 class Task(ConfigurableTask):  # type: ignore[misc]
@@ -53,3 +59,53 @@ class ThinkThenChoose(Task):
         made.request_type = "think_then_choose"
         made.arguments = (made.args[0], {**made.args[1], "then": [before, after]})
         return made
+
+
+class BitsPerCharacter(Task):
+    """The bits a checkpoint needs to write down texts, per character (Unicode code point) and per UTF-8 byte.
+
+    Every token of a text is predicted once, the first from BOS (EOS where there is none). A text longer than the
+    context is read in windows that move by `stride` tokens (`HarnessLM.loglikelihood_sliding`). Means are over
+    characters, not over texts.
+    """
+
+    def __init__(self, path: Path, texts: Sequence[str]) -> None:
+        self._texts = texts
+        super().__init__(
+            config={
+                "task": "ppl_" + "".join(c if c.isalnum() or c in "-_." else "_" for c in path.stem),
+                "dataset_path": path.name,
+                "test_split": "test",
+                "output_type": "loglikelihood_rolling",
+                "doc_to_text": "",
+                "doc_to_target": "",
+                "num_fewshot": 0,
+                "metric_list": [],
+                "metadata": {"version": 1, "protocol": f"Bits per character of {path.name}; lower is better."},
+            }
+        )
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Take the texts as the data set, in place of one that lm-eval would fetch."""
+        from datasets import Dataset
+
+        self.dataset = {"test": Dataset.from_dict({"text": list(self._texts)})}
+
+    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
+        """Return the one request: the text, and by how many tokens windows move."""
+        asked = (doc["text"], {"stride": self.config.metadata.get("stride")})
+        kept = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}
+        return [Instance(request_type="loglikelihood_sliding", doc=doc, arguments=asked, idx=0, **kept)]
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[float]) -> dict[str, tuple[float, int]]:
+        """Return bits beside the characters, and the bytes, that they are for."""
+        bits, text = -float(results[0]) / math.log(2), doc["text"]
+        return {"bits_per_character": (bits, len(text)), "bits_per_byte": (bits, len(text.encode()))}
+
+    def aggregation(self) -> dict[str, Callable[..., float]]:
+        """Return how texts make a number: the sum of bits by the sum of characters."""
+        return {"bits_per_character": ratio, "bits_per_byte": ratio}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        """Return that fewer bits are better."""
+        return {"bits_per_character": False, "bits_per_byte": False}

@@ -12,6 +12,9 @@ def tasks(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Describe this task, with one rendered prompt.")
     ] = None,
+    new: Annotated[
+        str | None, typer.Argument(metavar="[NEW]", help="After 'new': write a definition called so.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
     ] = None,
@@ -20,7 +23,15 @@ def tasks(
         list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
     ] = None,
 ) -> None:
-    """List the tasks, or describe one: protocol, data, metrics, one rendered prompt."""
+    """List the tasks, or describe one: protocol, data, metrics, one rendered prompt.
+
+    'harness tasks new NAME' writes a commented definition to start from.
+    """
+    if name == "new" and new:
+        _write(new)
+        return
+    if new:
+        raise typer.BadParameter(f"'{new}': one task is described at a time")
     from harness.cli import tables
     from harness.runs.describe import describe, summaries
 
@@ -29,3 +40,12 @@ def tasks(
         tables.show_summaries(summaries(data, include))
     else:
         tables.show_description(describe(name, data, include, num_fewshot))
+
+
+def _write(name: str) -> None:
+    from harness import new_task
+
+    made = new_task.write(name)
+    typer.echo(f"{made.definition}, and {made.data} with two documents. See the prompt, then run it:")
+    typer.echo(f"  harness tasks {name} --include-path {made.definition.parent}")
+    typer.echo(f"  harness run --model CHECKPOINT --tasks {name} --include-path {made.definition.parent}")

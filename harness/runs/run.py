@@ -28,6 +28,7 @@ from harness.engine.letters import Letters
 from harness.engine.lm import HarnessLM, Work, chat_template_digest
 from harness.errors import HarnessError
 from harness.metrics.aggregate import Estimate, averages
+from harness.protocols import BitsPerCharacter
 from harness.runs import checks, environment, samples
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report, ReportWriter, Score, TaskInfo
@@ -121,7 +122,7 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             writer.write_samples(name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
             if (answers := checks.asked_letters(task, lm.encoder)) is not None and not answers.single:
                 found.split_letters[name] = answers
-            if isinstance(task, file_tasks.BitsPerCharacter):
+            if isinstance(task, BitsPerCharacter):
                 size = checkpoint.max_length
                 found.notes.append(f"{name}: windows of {size:,} tokens, moving by {lm.stride(options.stride):,}")
             task._instances = None  # prompts of 57 subjects need not all stay in memory

@@ -1,0 +1,41 @@
+"""`harness tasks new`: what it writes runs as it is, and nothing is overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from harness import new_task
+from harness.cli import main
+from harness.errors import HarnessError
+
+
+def test_what_is_written_can_be_described_and_run_at_once(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.llama(tmp_path / "base")
+    assert main(["tasks", "new", "capitals"]) == 0
+    said = capsys.readouterr().out
+    commands = [line.split() for line in said.splitlines() if line.startswith("  harness ")]
+    assert len(commands) == 2
+    for command in commands:
+        assert main([word.replace("CHECKPOINT", "base") for word in command[1:]]) == 0
+    shown = capsys.readouterr().out
+    assert "法国的首都是哪里？\n答案：" in shown
+    assert "capitals" in shown.splitlines()[0]
+
+
+def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
+    made = new_task.write("mine", tmp_path)
+    made.definition.write_text("edited")
+    with pytest.raises(HarnessError, match="is there already"):
+        new_task.write("mine", tmp_path)
+    assert made.definition.read_text() == "edited"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "-x", "ppl:x"])
+def test_a_name_that_no_task_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HarnessError, match="cannot be a task's name"):
+        new_task.write(name, tmp_path)
+    assert not list(tmp_path.iterdir())
