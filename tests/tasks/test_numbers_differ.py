@@ -1,0 +1,63 @@
+"""What docs/numbers.md says of other harnesses, shown on their own definitions."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import mirrors
+import pytest
+import tiny
+from lm_eval.api.instance import Instance
+
+from harness.checkpoints import loading
+from harness.checkpoints.reference import parse
+from harness.engine.lm import HarnessLM
+from harness.metrics.numbers import last_number
+from harness.tasks import Catalogue
+
+OPENCOMPASS_NUMBER = r"\-?\d+\.\d+|\-?\d+"  # open-compass/opencompass, configs/datasets/gsm8k, gen_1d7fe4
+LM_EVAL_NUMBER = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"  # lm-eval gsm8k, flexible-extract
+
+
+def test_lm_evals_c_eval_lacks_a_word_and_shots():
+    ours, theirs = (Catalogue().config(name) for name in ("ceval_law", "ceval-valid_law"))
+    assert theirs["description"] == ours["description"].replace("考试", "")
+    assert theirs.get("num_fewshot") in (None, 0)
+    assert ours["num_fewshot"] == 5
+
+
+def test_the_original_mmlu_has_two_spaces_and_keeps_a_questions_own(tmp_path):
+    rows = [{"question": " 1 + 1? ", "choices": ["1", "2", "3", "4"], "answer": 1}]
+    mirrors.write(tmp_path, "cais/mmlu", "anatomy", dev=rows * 5, test=rows)
+    built = [mirrors.task(f"{name}_anatomy", tmp_path, num_fewshot=0) for name in ("mmlu", "mmlu_hendrycks")]
+    theirs, original = (mirrors.requests(task)[0][0] for task in built)
+    spaced = theirs.replace("about anatomy", "about  anatomy").replace("\n1 + 1?\n", "\n 1 + 1? \n")
+    assert spaced == original != theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "opencompass", "lm_eval"),
+    [
+        ("the answer is 1,200", 1200, "200", "1,200"),
+        ("x = \u22123", -3, "3", "3"),
+        ("it is 1/2", Fraction(1, 2), "2", "2"),
+    ],
+)
+def test_other_expressions_read_other_numbers(text, number, opencompass, lm_eval):
+    assert last_number(text) == number
+    assert re.findall(OPENCOMPASS_NUMBER, text)[-1] == opencompass
+    assert next(filter(None, re.findall(LM_EVAL_NUMBER, text)[-1])) == lm_eval
+
+
+def test_perplexity_of_the_whole_and_likelihood_of_the_answer_choose_differently(tmp_path):
+    """Where answers differ in length: a long one of middling tokens raises the mean of the whole, and is less likely."""
+    lm = HarnessLM(loading.load(loading.locate(parse(str(tiny.llama(tmp_path / "model"))))))
+    answers, differ = ["好", "不好说"], 0
+    for place in range(40):
+        prompt = f"第{place}天的天气"
+        asked = [Instance("loglikelihood", {}, (prompt, answer), i, ("t", 0, 1)) for i, answer in enumerate(answers)]
+        alone = [likelihood for likelihood, _ in lm.loglikelihood(asked)]
+        whole = [likelihood for likelihood, _ in lm.mean_loglikelihood(asked)]
+        differ += (alone[0] > alone[1]) != (whole[0] > whole[1])
+    assert differ > 0
