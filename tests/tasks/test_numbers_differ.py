@@ -13,6 +13,7 @@ from lm_eval.api.instance import Instance
 from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
 from harness.engine.lm import HarnessLM
+from harness.engine.scoring import LogLikelihood
 from harness.metrics.numbers import last_number
 from harness.tasks import Catalogue
 
@@ -50,14 +51,18 @@ def test_other_expressions_read_other_numbers(text, number, opencompass, lm_eval
     assert next(filter(None, re.findall(LM_EVAL_NUMBER, text)[-1])) == lm_eval
 
 
-def test_perplexity_of_the_whole_and_likelihood_of_the_answer_choose_differently(tmp_path):
-    """Where answers differ in length: a long one of middling tokens raises the mean of the whole, and is less likely."""
+def test_perplexity_of_the_whole_and_likelihood_of_the_answer_choose_differently(tmp_path, monkeypatch):
+    """A long answer of likely tokens lowers the perplexity of an unlikely whole, and is itself the less likely."""
     lm = HarnessLM(loading.load(loading.locate(parse(str(tiny.llama(tmp_path / "model"))))))
-    answers, differ = ["好", "不好说"], 0
-    for place in range(40):
-        prompt = f"第{place}天的天气"
-        asked = [Instance("loglikelihood", {}, (prompt, answer), i, ("t", 0, 1)) for i, answer in enumerate(answers)]
-        alone = [likelihood for likelihood, _ in lm.loglikelihood(asked)]
-        whole = [likelihood for likelihood, _ in lm.mean_loglikelihood(asked)]
-        differ += (alone[0] > alone[1]) != (whole[0] > whole[1])
-    assert differ > 0
+    prompt, answers = "The weather is", ["好", "不好说"]
+    likely = {token for answer in answers for token in lm.tok_encode(answer, add_special_tokens=False)}
+
+    def scored(pairs):
+        return [LogLikelihood(sum(-1.0 if token in likely else -3.0 for token in p.continuation), False) for p in pairs]
+
+    monkeypatch.setattr(lm, "_score", scored)
+    asked = [Instance("loglikelihood", {}, (prompt, answer), i, ("t", 0, 1)) for i, answer in enumerate(answers)]
+    alone = [likelihood for likelihood, _ in lm.loglikelihood(asked)]
+    whole = [likelihood for likelihood, _ in lm.mean_loglikelihood(asked)]
+    assert alone[0] > alone[1]
+    assert whole[0] < whole[1]
