@@ -97,11 +97,17 @@ class Catalogue:
         ours = [name for name, entry in self.own.items() if entry.kind.name != "TAG" and name not in members]
         return [*sorted(ours), *(name for name in FEATURED if name not in ours)]
 
-    def config(self, name: str) -> dict[str, Any]:
-        """Return the YAML of task `name`, or of a group's first task, with what it includes."""
+    def config(self, name: str, *, own: bool = False) -> dict[str, Any]:
+        """Return the YAML of task `name`, or of a group's first task, with what it includes.
+
+        With `own`, a group that states a protocol is described by its own YAML.
+        """
         if file_tasks.names_files(name):
             return dict(file_tasks.build(name).config.to_dict())
         index = self.index_for([name])
+        stated = (index[name].cfg or {}).get("metadata")
+        if own and isinstance(stated, dict) and stated.get("protocol"):
+            return dict(index[name].cfg)
         leaf = next(iter(task_index.leaves(name, index)), name)
         return dict(index[leaf].cfg or {})
 

@@ -42,10 +42,12 @@ def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
     found = []
     for name in catalogue.names():
         sources = catalogue.sources([name], data)
-        config = catalogue.config(name)
         first = next(iter(sources.values()))
         here = sum(source.folder is not None for source in sources.values())
-        found.append(Summary(name, len(sources), first.dataset, _at_hand(first, here, len(sources)), _protocol(config)))
+        kinds = {source.dataset for source in sources.values()}
+        dataset = first.dataset if len(kinds) == 1 else f"{len(kinds)} data sets"
+        protocol = _protocol(catalogue.config(name, own=True))
+        found.append(Summary(name, len(sources), dataset, _at_hand(first, here, len(sources)), protocol))
     return found
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from harness import task_index
 from harness.errors import HarnessError
+from harness.runs.describe import summaries
 from harness.tasks import Catalogue
 
 PIQA = [{"goal": "拧紧螺丝", "sol1": "用螺丝刀", "sol2": "用勺子", "label": 0}]
@@ -51,3 +52,10 @@ def test_shots_from_a_split_that_a_copy_lacks_are_refused_and_never_drawn_elsewh
     mirrors.write(tmp_path, "baber/piqa", "default", validation=PIQA * 3)
     with pytest.raises(HarnessError, match=r"shots are drawn from the split 'train', which .* lacks: fetch it with"):
         mirrors.task("piqa", tmp_path, num_fewshot=2)
+
+
+def test_a_group_that_states_a_protocol_is_listed_by_it():
+    [line] = [line for line in summaries(None) if line.name == "lawyer_llama"]
+    assert line.protocol.startswith("The public tasks on which Lawyer LLaMA's stages were compared")
+    assert line.dataset == "7 data sets"
+    assert line.members == 75
