@@ -59,8 +59,6 @@ class TaskSet:
     averages: list[GroupAverage] = field(default_factory=list)
     subtasks: dict[str, list[str]] = field(default_factory=dict)
     """Direct members of every group."""
-    named: dict[str, str] = field(default_factory=dict)
-    """What tasks made of files are called, by what they were asked for as."""
 
     def adopt(self, tag: str, index: dict[str, Any]) -> None:
         """Give a tag that was asked for the average that a group has over it: `ceval_hard` is `ceval/Hard`."""
@@ -251,7 +249,6 @@ def _adopt_files(name: str, found: TaskSet, builder: _Builder) -> None:
     if own in found.tasks:
         raise HarnessError(f"{name} would be called {own}, as another task is: rename one of the files")
     found.tasks[own] = task
-    found.named[name] = own
     found.headlines.append(own)
     builder.taken[own] = file_tasks.source(name)
 

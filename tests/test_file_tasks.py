@@ -142,6 +142,15 @@ def test_a_run_reports_bits_by_characters_and_by_bytes(base: Path, lm: HarnessLM
     assert list(report.samples("ppl_corpus")["prompt"]) == TEXTS
 
 
+def test_texts_read_in_other_windows_are_another_question(base: Path, corpus: Path, tmp_path: Path) -> None:
+    def asked(key: str = "", **changes: int) -> str:
+        [report] = run([parse(f"{base}{key}")], Options(tasks=(f"ppl:{corpus}",), output=tmp_path / "out", **changes))
+        return report.manifest.tasks["ppl_corpus"].prompt_hash
+
+    assert asked() == asked(stride=32)
+    assert len({asked(), asked(stride=16), asked(",max_length=48")}) == 3
+
+
 def test_two_files_of_one_name_are_refused(base: Path, tmp_path: Path, capsys) -> None:
     for place in ("a", "b"):
         (tmp_path / place).mkdir()

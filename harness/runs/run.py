@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import file_tasks, progress
+from harness import progress
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
@@ -84,8 +84,6 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     """Build the tasks of `options`."""
     found = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
-    for name in filter(file_tasks.names_files, options.tasks):
-        found.tasks[found.named[name]].config.metadata["stride"] = options.stride
     if options.max_gen_toks is not None:
         for task in found.tasks.values():
             if task.OUTPUT_TYPE == "generate_until":
@@ -108,6 +106,8 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
         lm.advance = bar.advance
         for name, task in tasks.tasks.items():
             bar.title(f"{checkpoint.name} · {name}")
+            if isinstance(task, BitsPerCharacter):
+                task.config.metadata["stride"] = lm.stride(options.stride)
             before, clock = replace(lm.work), time.perf_counter()
             reseed(task, options.seed)
             outcome = evaluate(
@@ -123,8 +123,7 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             if (answers := checks.asked_letters(task, lm.encoder)) is not None and not answers.single:
                 found.split_letters[name] = answers
             if isinstance(task, BitsPerCharacter):
-                size = checkpoint.max_length
-                found.notes.append(f"{name}: windows of {size:,} tokens, moving by {lm.stride(options.stride):,}")
+                found.add_windows(name, checkpoint.max_length, lm.stride(options.stride))
             task._instances = None  # prompts of 57 subjects need not all stay in memory
         manifest = Manifest(
             harness=harness.__version__,
@@ -205,6 +204,13 @@ class _Found:
                 "empty: raise --max-gen-toks"
             )
         return rows
+
+    def add_windows(self, name: str, size: int, stride: int) -> None:
+        """Take over in which windows a task's texts were read: in others, they are another question."""
+        self.notes.append(f"{name}: windows of {size:,} tokens, moving by {stride:,}")
+        info = self.infos[name]
+        asked = hashlib.sha256(f"{info.prompt_hash} {size} {stride}".encode()).hexdigest()
+        self.infos[name] = info.model_copy(update={"prompt_hash": asked})
 
     def all_notes(self) -> list[str]:
         """Return what a reader should know of the tasks."""
