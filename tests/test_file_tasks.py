@@ -151,6 +151,13 @@ def test_texts_read_in_other_windows_are_another_question(base: Path, corpus: Pa
     assert len({asked(), asked(stride=16), asked(",max_length=48")}) == 3
 
 
+def test_what_will_be_measured_can_be_described_and_forecast(base: Path, corpus: Path, capsys) -> None:
+    assert main(["tasks", f"ppl:{corpus}"]) == 0
+    assert "Bits per character of corpus" in capsys.readouterr().out
+    assert main(["run", "--dry-run", "--model", str(base), "--tasks", f"ppl:{corpus}"]) == 0
+    assert "ppl_corpus" in capsys.readouterr().out
+
+
 def test_two_files_of_one_name_are_refused(base: Path, tmp_path: Path, capsys) -> None:
     for place in ("a", "b"):
         (tmp_path / place).mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,8 +30,9 @@ def empty_model(located: Located) -> Any:
     """Return the base's architecture on the meta device: names and sizes, no weights."""
     from transformers import AutoModelForCausalLM
 
+    config = copy.deepcopy(located.config)  # PEFT changes a model's own: the number of layers, where some are repeated
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(located.config, trust_remote_code=located.reference.trust_remote_code)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=located.reference.trust_remote_code)
 
 
 def size(located: Located) -> Size:

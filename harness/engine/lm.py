@@ -142,14 +142,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         turns = [turn for turn in chat_history if turn["role"] != "system"]
         try:
             return str(self.tokenizer.apply_chat_template(chat_history, **how))
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:  # a template may do what it likes with its arguments
             why = error
         try:
             if len(turns) == len(chat_history):
                 raise why
             # Templates without a system role lose its text, as in lm-eval; the manifest says so.
             text = str(self.tokenizer.apply_chat_template(turns, **how))
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:
             message = f"the chat template of {self.checkpoint.name} cannot be rendered ({error})"
             raise HarnessError(f"{message}: mend it, or leave --apply-chat-template out") from error
         self.dropped_system = True
@@ -249,7 +249,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         evaluate_ceval.py does. Special tokens are no part of the thought; upstream decodes them, and the padding that
         a batch adds, into the second prompt.
         """
-        asked = [{key: value for key, value in request.args[1].items() if key != "then"} for request in requests]
+        asked = [_generation(request.args[1]) for request in requests]
         first = [
             Instance("generate_until", request.doc, (request.args[0], how), request.idx, request.metadata)
             for request, how in zip(requests, asked, strict=True)
@@ -280,7 +280,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return Cost(
             requests=len(requests),
             tokens=sum(map(scoring.tokens_fed, batches)) + sum(len(ids[prompt]) for prompt in prompts),
-            generated_at_most=sum(decoding.settings(how, None).max_tokens for _, how in texts),
+            generated_at_most=sum(decoding.settings(_generation(how), None).max_tokens for _, how in texts),
         )
 
     # -- how it answers
@@ -368,6 +368,11 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def _draw(self, prompt: decoding.Prompt) -> list[int]:
         # Greedy text does not depend on the seed, nor on which of several samples it is.
         return [self.seed, prompt.sample] if prompt.settings.temperature else []
+
+
+def _generation(how: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a generation without what is to follow it."""
+    return {key: value for key, value in how.items() if key != "then"}
 
 
 def _is_answer(value: Any) -> bool:

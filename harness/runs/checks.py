@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from harness.checkpoints import adapters, configs, loading
@@ -27,8 +28,21 @@ def before_loading(located: Located, options: Options) -> None:
             f"{located.name}: enable_thinking and --chat-template-args are for the chat template, which is not used: "
             "add --apply-chat-template"
         )
+    for name in template_arguments(located, options):
+        if name in _reserved():
+            raise HarnessError(
+                f"--chat-template-args {name} is a setting of transformers, not a variable of a template: leave it out"
+            )
     if located.adapter is not None:
         adapters.check_fit(located.adapter, configs.empty_model(located))
+
+
+def _reserved() -> set[str]:
+    """Return the names that would reach transformers itself rather than the template, and change what a prompt is."""
+    from transformers import PreTrainedTokenizerBase
+
+    own = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters.values()
+    return {"messages", *(one.name for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD)}
 
 
 def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:

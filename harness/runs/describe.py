@@ -64,18 +64,18 @@ def describe(name: str, data: Path | None, include: Sequence[Path] = (), num_few
     arguments = [instance.args for instance in task.instances]
     generates = task.OUTPUT_TYPE == "generate_until"
     facts = {
-        "protocol": _protocol(catalogue.config(leaf)),
+        "protocol": _protocol(catalogue.config(leaves[0])),
         "tasks": f"{len(leaves)}, this is the first: {leaf}" if len(leaves) > 1 else "",
         "data": f"{source}, split {split(task)}, {len(task.eval_docs):,} documents",
         "at hand": _at_hand(source, int(source.folder is not None), 1),
         "shots": str(task.config.num_fewshot or 0),
         "metrics": ", ".join(map(_named, metrics(task))),
-        **{key: str(value) for key, value in _metadata(catalogue.config(leaf)).items() if key in _STATED},
+        **{key: str(value) for key, value in _metadata(catalogue.config(leaves[0])).items() if key in _STATED},
         "version": str(task.VERSION),
     }
     until = arguments[0][1].get("until") or [] if generates else []
     stops = [until] if isinstance(until, str) else until
-    asked = stops if generates else [args[1] for args in arguments if len(args) > 1]
+    asked = stops if generates else [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
     shown = {key: value for key, value in facts.items() if value}
     return Description(name, shown, str(arguments[0][0]), tuple(asked), generates)
 

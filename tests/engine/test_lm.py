@@ -88,6 +88,7 @@ def test_two_passes_show_a_thought_to_the_checkpoint_and_read_the_largest_letter
     then = ["[Round 1]\n\n问：甲？\nA. 一", "\n综上：\n\n答："]
     how = {"until": [], "do_sample": False, "max_gen_toks": 8, "then": then}
     made = [Instance("think_then_choose", {}, ("[Round 1]\n\n问：甲？\n\n答：", how), i, ("t", i, 1)) for i in range(3)]
+    assert lm.cost(made).generated_at_most == 24
     letters = [lm.tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "ABCD"]
     for thought, found in zip(thoughts, lm.think_then_choose(made), strict=True):
         ids = lm.tokenizer(f"{then[0]}{thought}{then[1]}")["input_ids"]

@@ -139,6 +139,29 @@ def test_arguments_for_a_template_that_is_not_used_are_refused(world: Path, tmp_
         evaluate(world, tmp_path, model, "gsm8k", chat_template_arguments=arguments)
 
 
+@pytest.mark.parametrize("name", ["tokenize", "messages", "conversation", "chat_template", "tools", "return_dict"])
+def test_settings_of_transformers_are_no_arguments_of_a_template(world: Path, tmp_path: Path, name: str) -> None:
+    """They would turn a prompt into the text of a list of ids, or into another template's, and be scored."""
+    how = {"apply_chat_template": True, "chat_template_arguments": {name: True}}
+    with pytest.raises(HarnessError, match=f"{name} is a setting of transformers, not a variable of a template"):
+        evaluate(world, tmp_path, "base", "gsm8k", **how)
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+def test_an_adapter_that_repeats_layers_is_evaluated_and_leaves_the_base_s_configuration_alone(
+    world: Path, tmp_path: Path
+) -> None:
+    lora = peft.LoraConfig(
+        task_type="CAUSAL_LM", target_modules=["q_proj"], layer_replication=[(0, 2), (1, 2)], init_lora_weights=False
+    )
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(world / "base"), lora).save_pretrained(
+        tmp_path / "repeats"
+    )
+    references = [parse(f"{world / 'base'},adapter={tmp_path / 'repeats'}"), parse(str(world / "base"))]
+    found = list(run(references, options(world, tmp_path, "ceval_law", limit=1)))
+    assert [report.manifest.checkpoint.kind for report in found] == ["lora", "base"]
+
+
 def test_max_gen_toks_takes_the_place_of_the_tasks_limit(world: Path, tmp_path: Path) -> None:
     report = evaluate(world, tmp_path, "base", "gsm8k", max_gen_toks=3)
     assert report.manifest.protocol.max_gen_toks == 3
