@@ -1,18 +1,19 @@
-"""Tasks made of a person's own files, without a definition: `ppl:FILE_OR_FOLDER`.
+"""Tasks made of a person's own files, without a definition.
 
-Bits per character is what continued pretraining and vocabulary changes are judged by: it counts every character of a
-text once, whatever the tokenizer made of it, where perplexity per token is another unit for each tokenizer.
+`ppl:FILE_OR_FOLDER` measures bits per character of texts, which is what continued pretraining and vocabulary changes
+are judged by: it counts every character of a text once, whatever the tokenizer made of it, where perplexity per token
+is another unit for each tokenizer. `FILE` alone is a test set (`harness.question_files`).
 
 Not here: tasks that have a YAML (`harness.tasks`), or what is asked about a text (`harness.protocols`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import file_rows, question_files
 from harness.errors import HarnessError
 from harness.task_data import DataSource
 
@@ -20,31 +21,115 @@ PREFIX = "ppl:"
 COLUMNS = ("text", "content")
 """Where a row's document is looked for, in this order."""
 _EITHER = " or ".join(COLUMNS)
+_LONGEST_ANSWER = (256, 1024)
+"""New tokens an answer may have: as many as the longest accepted one has characters, within these."""
 
 
 def names_files(name: str) -> bool:
     """Tell whether a task's name names files."""
-    return name.startswith(PREFIX)
+    return name.startswith(PREFIX) or is_test_set(name)
 
 
-def build(name: str) -> Any:
-    """Return the lm-eval task that `name` stands for.
+def is_test_set(name: str) -> bool:
+    """Tell whether a task's name is that of a file of questions and answers."""
+    return not name.startswith(PREFIX) and Path(name).suffix in file_rows.readers
+
+
+def meant(name: str) -> str:
+    """Return what to do about a task's name that is no task but a path, nothing if it is not."""
+    if not Path(name).expanduser().exists():
+        return ""
+    return f": a test set is a file {', '.join(file_rows.readers)}; to measure a text write ppl:{name}"
+
+
+def build(name: str, comparisons: Sequence[str] = ()) -> Any:
+    """Return the lm-eval task that `name` stands for, answers in words compared by `comparisons`.
 
     Raises HarnessError naming the file, the line and what is wrong there.
     """
-    from harness.protocols import BitsPerCharacter
+    return _texts(_path(name)) if name.startswith(PREFIX) else _questions(_test_set(name), comparisons)
 
-    path = _path(name)
-    texts = [text for text in documents(path) if text]
-    if not texts:
-        raise HarnessError(f"{path} holds no text: there is nothing to measure")
-    return BitsPerCharacter(path, texts)
+
+def check(name: str, comparisons: Sequence[str] = ()) -> None:
+    """Raise HarnessError where `build` would, as far as that is told without reading a corpus."""
+    if name.startswith(PREFIX):
+        _path(name)
+    else:
+        question_files.read(_test_set(name), comparisons)
 
 
 def source(name: str) -> DataSource:
     """Return where the documents of task `name` are; raise HarnessError if there is nothing."""
-    path = _path(name)
+    path = _path(name) if name.startswith(PREFIX) else _test_set(name)
     return DataSource(path.name, None, path, "")
+
+
+# --- test sets --------------------------------------------------------------------------------------------------------
+
+
+def _test_set(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise HarnessError(f"there is no file {path}: check the path")
+    return path
+
+
+def _questions(path: Path, comparisons: Sequence[str]) -> Any:
+    from harness.protocols import Answers, FromFile
+
+    asked = question_files.read(path, comparisons)
+    columns = ", ".join(asked.columns)
+    config: dict[str, Any] = {
+        "task": _spelled(path.name),
+        "dataset_path": path.name,
+        "test_split": "test",
+        "fewshot_split": "test",
+        "doc_to_text": "prompt",
+        "doc_to_target": "answer",
+        "target_delimiter": asked.delimiter,
+        "metadata": {"version": 1},
+    }
+    if asked.converses:
+        config["num_fewshot"] = 0
+    if asked.chooses:
+        config |= {"output_type": "multiple_choice", "doc_to_choice": "letters", "metric_list": [{"metric": "acc"}]}
+        config["metadata"]["protocol"] = f"A test set of one's own ({columns}): the likeliest letter."
+        return FromFile(config, asked.documents)
+    longest = max(len(text) for document in asked.documents for text in document["answers"])
+    least, most = _LONGEST_ANSWER
+    room = min(max(least, longest), most)
+    config["output_type"] = "generate_until"
+    config["generation_kwargs"] = {"until": list(asked.stops), "do_sample": False, "max_gen_toks": room}
+    config["metadata"] |= {
+        "metrics": list(asked.metrics),
+        "fractions": list(asked.metrics),
+        "protocol": f"A test set of one's own ({columns}): a greedy answer of up to {room} tokens, compared by "
+        f"{', '.join(asked.metrics)}.",
+    }
+    return Answers(config, asked.documents)
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def _texts(path: Path) -> Any:
+    from harness.protocols import BitsPerCharacter
+
+    texts = [{"text": text} for text in documents(path) if text]
+    if not texts:
+        raise HarnessError(f"{path} holds no text: there is nothing to measure")
+    config = {
+        "task": f"ppl_{_spelled(path.stem)}",
+        "dataset_path": path.name,
+        "test_split": "test",
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "",
+        "num_fewshot": 0,
+        "metric_list": [],
+        "metadata": {"version": 1, "protocol": f"Bits per character of {path.name}; lower is better."},
+    }
+    return BitsPerCharacter(config, texts)
 
 
 def documents(path: Path) -> Iterator[str]:
@@ -71,6 +156,11 @@ def _path(name: str) -> Path:
     return path
 
 
+def _spelled(name: str) -> str:
+    """Return what a task made of a file of this name is called."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
 def _reader(file: Path) -> Callable[[Path], Iterator[str]]:
     if file.suffix not in _READERS:
         raise HarnessError(f"{file} cannot be measured: known are {', '.join(_READERS)}, and folders of them")
@@ -78,46 +168,24 @@ def _reader(file: Path) -> Callable[[Path], Iterator[str]]:
 
 
 def _txt(file: Path) -> Iterator[str]:
-    yield _decoded(file)
+    yield file_rows.decoded(file)
 
 
 def _jsonl(file: Path) -> Iterator[str]:
-    for number, line in enumerate(_decoded(file).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
-        column = next((name for name in COLUMNS if isinstance(row, dict) and isinstance(row.get(name), str)), None)
+    for row in file_rows.rows(file):
+        column = next((name for name in COLUMNS if isinstance(row.columns.get(name), str)), None)
         if column is None:
-            raise HarnessError(f"{file}, line {number}, has no text in a column {_EITHER}: rename its column")
-        yield row[column]
+            raise HarnessError(f"{row.where}, has no text in a column {_EITHER}: rename its column")
+        yield row.columns[column]
 
 
 def _parquet(file: Path) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise HarnessError(f"{file} cannot be read as parquet ({error}): fetch or write it again") from error
+    table = file_rows.parquet(file)
     column = next((name for name in COLUMNS if name in table.column_names), None)
     if column is None:
         raise HarnessError(f"{file} has no column {_EITHER}, only {', '.join(table.column_names)}: rename one")
     for text in table.column(column).to_pylist():
         yield text if isinstance(text, str) else ""
-
-
-def _decoded(file: Path) -> str:
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:  # a corpus's own line ends are its characters
-            return stream.read()
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{file} is not UTF-8 (byte {error.start:,}): convert it") from error
-    except OSError as error:
-        raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
 
 
 _READERS: dict[str, Callable[[Path], Iterator[str]]] = {".txt": _txt, ".jsonl": _jsonl, ".parquet": _parquet}

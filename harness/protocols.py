@@ -1,6 +1,6 @@
 """lm-eval task classes for protocols that ask a checkpoint what lm-eval has no request for.
 
-A task names one with `class:` in its YAML, but for `BitsPerCharacter`, which is made of files. Each changes the kind of
+A task names one with `class:` in its YAML, but for those made of files (`FromFile`). Each changes the kind of
 its requests, which are methods of `harness.engine.lm.HarnessLM`; everything else is lm-eval's `ConfigurableTask`.
 lm-eval's own models lack those methods, so run by them such a task stops, rather than being scored by another
 definition under the same name.
@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import apply_template
 
 from harness.metrics.aggregate import ratio
+from harness.metrics.generation import best
 
 
 class Task(ConfigurableTask):  # type: ignore[misc]
@@ -61,35 +62,79 @@ class ThinkThenChoose(Task):
         return made
 
 
-class BitsPerCharacter(Task):
+class FromFile(Task):
+    """A task made of documents that are already here."""
+
+    def __init__(self, config: dict[str, Any], documents: Sequence[dict[str, Any]]) -> None:
+        self._documents = documents
+        super().__init__(config)
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Take the documents as the data set, in place of one that lm-eval would fetch."""
+        from datasets import Dataset
+
+        self.dataset = {"test": Dataset.from_list(list(self._documents))}
+
+
+class Answers(FromFile):
+    """Answers in words, compared with a document's accepted `answers` by each of `metadata.metrics`.
+
+    A document may hold `turns`, the conversation that leads up to its answer: with a chat template they are turns of
+    the prompt, else `prompt` holds them as text.
+    """
+
+    def fewshot_context(
+        self,
+        doc: dict[str, Any],
+        num_fewshot: int,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        fewshot_as_multiturn: bool = False,
+        chat_template: Callable[..., str] | None = None,
+        gen_prefix: str | None = None,
+    ) -> Any:
+        """Return the prompt: a conversation as turns, anything else as lm-eval renders it."""
+        turns = list(doc.get("turns") or [])
+        if len(turns) < 2 or not apply_chat_template or chat_template is None:
+            return super().fewshot_context(
+                doc,
+                num_fewshot,
+                system_instruction,
+                apply_chat_template,
+                fewshot_as_multiturn,
+                chat_template,
+                gen_prefix,
+            )
+        if system_instruction:
+            own = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
+            told = "\n\n".join(text for text in (system_instruction, own) if text)
+            turns.insert(0, {"role": "system", "content": told})
+        return chat_template(turns, add_generation_prompt=True)
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
+        """Return the best score against any accepted answer, metric by metric."""
+        return {name: best(name, results[0], doc["answers"]) for name in self._metrics}
+
+    def aggregation(self) -> dict[str, Callable[..., float]]:
+        """Return how documents make a number: their mean."""
+        return dict.fromkeys(self._metrics, mean)
+
+    def higher_is_better(self) -> dict[str, bool]:
+        """Return that more is better."""
+        return dict.fromkeys(self._metrics, True)
+
+    @property
+    def _metrics(self) -> list[str]:
+        return list(self.config.metadata["metrics"])
+
+
+class BitsPerCharacter(FromFile):
     """The bits a checkpoint needs to write down texts, per character (Unicode code point) and per UTF-8 byte.
 
     Every token of a text is predicted once, the first from BOS (EOS where there is none). A text longer than the
     context is read in windows that move by `stride` tokens (`HarnessLM.loglikelihood_sliding`). Means are over
     characters, not over texts.
     """
-
-    def __init__(self, path: Path, texts: Sequence[str]) -> None:
-        self._texts = texts
-        super().__init__(
-            config={
-                "task": "ppl_" + "".join(c if c.isalnum() or c in "-_." else "_" for c in path.stem),
-                "dataset_path": path.name,
-                "test_split": "test",
-                "output_type": "loglikelihood_rolling",
-                "doc_to_text": "",
-                "doc_to_target": "",
-                "num_fewshot": 0,
-                "metric_list": [],
-                "metadata": {"version": 1, "protocol": f"Bits per character of {path.name}; lower is better."},
-            }
-        )
-
-    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Take the texts as the data set, in place of one that lm-eval would fetch."""
-        from datasets import Dataset
-
-        self.dataset = {"test": Dataset.from_dict({"text": list(self._texts)})}
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
         """Return the one request: the text, and by how many tokens windows move."""

@@ -77,7 +77,9 @@ class TaskSet:
 class Catalogue:
     """The tasks that can be named."""
 
-    def __init__(self, include: Sequence[Path] = ()) -> None:
+    def __init__(self, include: Sequence[Path] = (), comparisons: Sequence[str] = ()) -> None:
+        """Know the tasks of `include` besides; `comparisons` are how answers in words of files are compared."""
+        self._comparisons = comparisons
         for path in include:
             if not path.is_dir():
                 raise HarnessError(f"--include-path {path} is not a folder")
@@ -101,7 +103,7 @@ class Catalogue:
         With `own`, a group that states a protocol is described by its own YAML.
         """
         if file_tasks.names_files(name):
-            return dict(file_tasks.build(name).config.to_dict())
+            return dict(file_tasks.build(name, self._comparisons).config.to_dict())
         index = self.index_for([name])
         stated = (index[name].cfg or {}).get("metadata")
         if own and isinstance(stated, dict) and stated.get("protocol"):
@@ -126,7 +128,8 @@ class Catalogue:
             index = task_index.read([task_index.lm_eval_folder(), *self._own])
         for name in names:
             if name not in index:
-                raise HarnessError(f"there is no task '{name}'{did_you_mean(name, index)} (see 'harness tasks')")
+                hint = file_tasks.meant(name) or f"{did_you_mean(name, index)} (see 'harness tasks')"
+                raise HarnessError(f"there is no task '{name}'{hint}")
         for member in task_index.missing(names, index):
             raise HarnessError(f"a group names '{member}', which is no task: correct the group's list")
         return index
@@ -181,7 +184,7 @@ class Catalogue:
         found = TaskSet({}, {}, [])
         for name in names:
             if file_tasks.names_files(name):
-                _adopt_files(name, found, builder)
+                _adopt_files(name, file_tasks.build(name, self._comparisons), found, builder)
                 continue
             try:
                 built = builder.build(index[name], registry=index)
@@ -243,8 +246,7 @@ def _remember_templates() -> None:
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
 
 
-def _adopt_files(name: str, found: TaskSet, builder: _Builder) -> None:
-    task = file_tasks.build(name)
+def _adopt_files(name: str, task: Any, found: TaskSet, builder: _Builder) -> None:
     own = str(task.config.task)
     if own in found.tasks:
         raise HarnessError(f"{name} would be called {own}, as another task is: rename one of the files")

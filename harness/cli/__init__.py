@@ -33,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def names(listed: str | None) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas."""
+    return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
+
+
 def discard_output() -> None:
     """Send what is still printed nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

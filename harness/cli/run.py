@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import discard_output
+from harness.cli import discard_output, names
 
 if TYPE_CHECKING:
     from harness.checkpoints.reference import CheckpointReference
@@ -19,8 +19,16 @@ def run(
         list[str], typer.Option(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…]; repeat it for several.")
     ],
     tasks: Annotated[
-        list[str], typer.Option(metavar="NAMES", help="Tasks, groups, globs, or ppl:FILE, separated by commas.")
+        list[str],
+        typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl, ppl:FILE; separated by commas."),
     ],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="How answers in FILE.jsonl are compared: exact_match, contains, number, rouge, bleu.",
+        ),
+    ] = None,
     num_fewshot: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Shots, where a task does not insist on 0.")
     ] = None,
@@ -71,7 +79,8 @@ def run(
         from harness.runs.options import Options
 
     options = Options(
-        tasks=tuple(name.strip() for names in tasks for name in names.split(",") if name.strip()),
+        tasks=tuple(name for listed in tasks for name in names(listed)),
+        comparisons=names(metric),
         output=output,
         data=data,
         num_fewshot=num_fewshot,

@@ -18,6 +18,7 @@ def tasks(
     data: Annotated[
         Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
     ] = None,
+    metric: Annotated[str | None, typer.Option(metavar="NAMES", help="As in 'harness run'.")] = None,
     num_fewshot: Annotated[int | None, typer.Option(min=0, metavar="N", help="Shots in the rendered prompt.")] = None,
     include_path: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
@@ -32,14 +33,14 @@ def tasks(
         return
     if new:
         raise typer.BadParameter(f"'{new}': one task is described at a time")
-    from harness.cli import tables
+    from harness.cli import names, tables
     from harness.runs.describe import describe, summaries
 
     include = tuple(include_path or ())
     if name is None:
         tables.show_summaries(summaries(data, include))
     else:
-        tables.show_description(describe(name, data, include, num_fewshot))
+        tables.show_description(describe(name, data, include, num_fewshot, names(metric)))
 
 
 def _write(name: str) -> None:

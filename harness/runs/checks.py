@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import string
 from typing import Any
 
 from harness.checkpoints import adapters, configs, loading
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.engine import decoding, letters
 from harness.engine.encoding import Encoder
-from harness.engine.letters import LETTERS, Letters
+from harness.engine.letters import Letters
 from harness.engine.lm import HarnessLM
 from harness.errors import HarnessError
 from harness.runs.options import Options, prompt_settings, template_arguments
@@ -85,6 +86,6 @@ def asked_letters(task: Any, encoder: Encoder) -> Letters | None:
         return None
     first = [one.args for one in task.instances if one.doc_id == task.instances[0].doc_id]
     answers = [str(answer) for _, answer in first]
-    if len(answers) < 2 or [answer.strip() for answer in answers] != list(LETTERS[: len(answers)]):
+    if len(answers) < 2 or [answer.strip() for answer in answers] != list(string.ascii_uppercase[: len(answers)]):
         return None
     return letters.after(encoder, str(first[0][0]), answers)

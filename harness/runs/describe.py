@@ -51,12 +51,18 @@ def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
     return found
 
 
-def describe(name: str, data: Path | None, include: Sequence[Path] = (), num_fewshot: int | None = None) -> Description:
+def describe(
+    name: str,
+    data: Path | None,
+    include: Sequence[Path] = (),
+    num_fewshot: int | None = None,
+    comparisons: Sequence[str] = (),
+) -> Description:
     """Return everything about task or group `name`, with the prompt of its first document.
 
     Raises HarnessError on an unknown task, or on data that are not to be had.
     """
-    catalogue = Catalogue(include)
+    catalogue = Catalogue(include, comparisons)
     leaves = list(catalogue.sources([name], data))
     tasks = catalogue.load([leaves[0]], data, num_fewshot=num_fewshot)
     (leaf, task), source = next(iter(tasks.tasks.items())), next(iter(tasks.sources.values()))

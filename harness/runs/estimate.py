@@ -55,7 +55,7 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
     """
     with progress.status("reading the tasks' data"):
         located = prepare(references, options)
-        tasks = load_tasks(Catalogue(options.include), options)
+        tasks = load_tasks(Catalogue(options.include, options.comparisons), options)
     forecasts = []
     for one in located:
         lm = HarnessLM(_without_weights(one), template_arguments=template_arguments(one, options))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import progress
+from harness import file_tasks, progress
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
@@ -51,7 +51,7 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
         for one in located:
             checks.before_loading(one, options)
     journal = Journal(options.output / JOURNAL)
-    catalogue, tasks = Catalogue(options.include), None
+    catalogue, tasks = Catalogue(options.include, options.comparisons), None
     loader = loading.Loader()
     try:
         for one in loading.by_base(located):
@@ -73,8 +73,13 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
         raise HarnessError("no checkpoint to evaluate: name one with --model PATH_OR_HUB_ID")
     if not options.tasks:
         raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
-    catalogue = Catalogue(options.include)
+    catalogue = Catalogue(options.include, options.comparisons)
     catalogue.sources(catalogue.expand(options.tasks), options.data)
+    files = [name for name in options.tasks if file_tasks.names_files(name)]
+    for name in files:
+        file_tasks.check(name, options.comparisons)
+    if options.comparisons and not any(map(file_tasks.is_test_set, files)):
+        raise HarnessError("--metric is for a test set of your own; other tasks have their metrics: leave it out")
     return [
         loading.locate(replace(one, device=one.device or options.device, dtype=one.dtype or options.dtype))
         for one in trainings.expand(references)

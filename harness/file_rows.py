@@ -1,0 +1,121 @@
+"""Rows of a person's own files: `.jsonl`, `.json`, `.csv`, `.tsv` and `.parquet`, each with its place for complaints.
+
+Not here: what columns mean (`harness.question_files`, `harness.file_tasks`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+
+
+class Row(NamedTuple):
+    """A row, and where it stands (`exam.jsonl, line 3`)."""
+
+    where: str
+    columns: dict[str, Any]
+
+
+def rows(file: Path) -> Iterator[Row]:
+    """Yield the rows of `file`; empty lines are none.
+
+    Raises HarnessError naming the file, the line and what is wrong there.
+    """
+    return readers[file.suffix](file)
+
+
+def decoded(file: Path, encoding: str = "utf-8") -> str:
+    """Return the text of `file`, its own line ends kept: they are a corpus's characters."""
+    try:
+        with file.open(encoding=encoding, newline="") as stream:
+            return stream.read()
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{file} is not UTF-8 (byte {error.start:,}): convert it") from error
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
+
+
+def parquet(file: Path) -> Any:
+    """Return the pyarrow table of `file`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise HarnessError(f"{file} cannot be read as parquet ({error}): fetch or write it again") from error
+
+
+def _json_lines(file: Path) -> Iterator[Row]:
+    yield from _lines(file, decoded(file, "utf-8-sig"))
+
+
+def _json(file: Path) -> Iterator[Row]:
+    """Yield the rows of a list of objects, or of an object a line, which often goes by `.json`, too."""
+    text = decoded(file, "utf-8-sig")
+    if not text.lstrip().startswith("["):
+        yield from _lines(file, text)
+        return
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
+    for number, value in enumerate(listed, 1):
+        yield _row(f"{file}, entry {number}", value)
+
+
+def _lines(file: Path, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
+        yield _row(f"{file}, line {number}", value)
+
+
+def _row(where: str, value: Any) -> Row:
+    if not isinstance(value, dict):
+        raise HarnessError(f"{where}, is no JSON object but {json.dumps(value, ensure_ascii=False)[:50]}: correct it")
+    return Row(where, value)
+
+
+def _csv(file: Path) -> Iterator[Row]:
+    lines = csv.DictReader(
+        io.StringIO(decoded(file, "utf-8-sig"), newline=""),
+        delimiter="\t" if file.suffix == ".tsv" else ",",
+        strict=True,
+    )
+    try:
+        header = lines.fieldnames or ()
+        if len(set(header)) < len(header):
+            raise HarnessError(f"{file} names a column twice in {', '.join(header)}: rename one")
+        for columns in lines:
+            where = f"{file}, line {lines.line_num}"
+            if None in columns or None in columns.values():
+                raise HarnessError(f"{where}, has not the {len(header)} cells of the header: correct it")
+            yield Row(where, dict(columns))
+    except csv.Error as error:
+        raise HarnessError(f"{file}, line {lines.line_num}, is not CSV ({error}): correct it") from error
+
+
+def _parquet(file: Path) -> Iterator[Row]:
+    for number, columns in enumerate(parquet(file).to_pylist(), 1):
+        yield Row(f"{file}, row {number}", columns)
+
+
+readers: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".parquet": _parquet,
+}
+"""How a file is read, by its ending."""
