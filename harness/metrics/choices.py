@@ -43,6 +43,40 @@ _CHATGPT = (
     r"答案应为：\s?选?项?\s?([A-D])",
     r"答案：\s?选?项?\s?([A-D])",
 )
+_LLAMA = (
+    r"答案是?\s?([ABCD])",
+    r"答案是?\s?：([ABCD])",
+    r"答案是?\s?:([ABCD])",
+    r"答案应该?是\s?([ABCD])",
+    r"答案应该?选\s?([ABCD])",
+    r"答案为\s?([ABCD])",
+    r"选择\s?([ABCD])",
+    r"只有选?项?\s?([ABCD])\s?是?对",
+    r"只有选?项?\s?([ABCD])\s?是?错",
+    r"只有选?项?\s?([ABCD])\s?不?正确",
+    r"只有选?项?\s?([ABCD])\s?错误",
+    r"说法不?对选?项?的?是\s?([ABCD])",
+    r"说法不?正确选?项?的?是\s?([ABCD])",
+    r"说法错误选?项?的?是\s?([ABCD])",
+    r"([ABCD])\s?是正确的",
+    r"([ABCD])\s?是正确答案",
+    r"选项\s?([ABCD])\s?正确",
+    r"所以答\s?([ABCD])",
+    r"1.\s?([ABCD])[.。$]?$",
+    r"所以\s?([ABCD][.。$]?$)",
+    r"所有\s?([ABCD][.。$]?$)",
+    r"[\s，：:,]([ABCD])[。，,\.]?$",
+    r"[\s，,：:][故即]([ABCD])[。\.]?$",
+    r"[\s，,：:]因此([ABCD])[。\.]?$",
+    r"[是为。]\s?([ABCD])[。\.]?$",
+    r"因此\s?([ABCD])[。\.]?$",
+    r"显然\s?([ABCD])[。\.]?$",
+    r"1.\s?(.*?)$",
+    r"答案是\s?(\S+)(?:。|$)",
+    r"答案应该是\s?(\S+)(?:。|$)",
+    r"答案为\s?(\S+)(?:。|$)",
+)
+_THOUGHT = "让我们一步一步思考"
 _CHATGPT_REASONED = (r"答案是(.+?)。", r"答案为(.+?)。", r"选项(.+?)是正确的。")
 
 
@@ -87,6 +121,17 @@ def ceval_chatgpt_reasoned(text: str) -> str:
     said = _last_of_first(_CHATGPT_REASONED, text) or ""
     plain = "".join(letter for letter in said if letter not in string.punctuation).strip().upper()
     return plain if plain in LETTERS else NONE
+
+
+def ceval_llama(text: str) -> str:
+    """Return what llama.py's `extract_answer_option` reads in the thought `text`, which its prompt begins, or "-".
+
+    The first hit of the first of 31 patterns that has any, up to where the thought begins anew. It is a letter, or with
+    the last four patterns whatever stands there, which counts where it is the text of the right choice.
+    """
+    thought = re.sub(r"\n\Z", "", f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)[1])
+    hits = (re.search(pattern, f"{_THOUGHT}{thought}") for pattern in _LLAMA)
+    return next((str(hit[1]) for hit in hits if hit), NONE)
 
 
 def _last_of_first(patterns: Sequence[str], text: str) -> str | None:

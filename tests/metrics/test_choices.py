@@ -16,6 +16,10 @@ CASES = [
     json.loads(line)
     for line in Path(__file__).with_name("ceval_answers.jsonl").read_text(encoding="utf-8").splitlines()
 ]
+CASES_LLAMA = [
+    json.loads(line)
+    for line in Path(__file__).with_name("ceval_llama_answers.jsonl").read_text(encoding="utf-8").splitlines()
+]
 OPTIONS = {"A": "苹果", "B": "香蕉", "C": "梨", "D": "桃"}
 # What answers are made of, so that patterns are hit and miss by a character.
 PIECES = st.sampled_from(
@@ -44,6 +48,20 @@ def test_a_case(case):
     assert choices.ceval_chatglm(case["text"], OPTIONS) == case["chatglm"]
     assert choices.ceval_chatgpt(case["text"]) == case["chatgpt"]
     assert choices.ceval_chatgpt_reasoned(case["text"]) == case["reasoned"]
+
+
+@pytest.mark.parametrize("case", CASES_LLAMA, ids=[case["text"] or "empty" for case in CASES_LLAMA])
+def test_a_case_of_llama(case):
+    assert choices.ceval_llama(case["text"]) == case["llama"]
+
+
+@given(st.lists(PIECES | st.just("让我们一步一步思考") | st.just("1."), max_size=12).map("".join))
+def test_llama_reads_the_first_thought_as_its_own_regex_cuts_it(text):
+    [thought, *_] = re.findall(
+        r"(让我们一步一步思考[\s\S]+?)(?:(?=让我们一步一步思考)|$)", f"让我们一步一步思考，\n1.{text}"
+    )
+    found = [hit[1] for pattern in choices._LLAMA if (hit := re.search(pattern, thought))]
+    assert choices.ceval_llama(text) == (found[0] if found else "-")
 
 
 def official(definitions: Path, script: str) -> list[str]:

@@ -14,7 +14,7 @@ from harness.resources import folder
 COLUMNS = ("question", "A", "B", "C", "D", "answer")
 EXPLAINED = "1. 因为一加一。\n2. 所以是二。"
 ITEM = "  小明借小红一本书，约定周五归还。周六小红可以要求小明____。 \nA. 唱歌\nB. 跳舞\nC. 归还该书\nD. 1000"
-FAMILIES = ("ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_cot")
+FAMILIES = ("ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot")
 
 
 @pytest.fixture
@@ -79,6 +79,20 @@ def test_shots_reason_and_only_the_letter_is_scored(build):
     read = built.instances[0].filtered_resps
     assert read == {"chatglm": "C", "chatgpt": "C"}
     assert built.process_results(built.eval_docs[0], [read["chatglm"]]) == {"exact_match": 1.0}
+
+
+def test_a_thought_that_is_begun_is_read_as_llama_does(build):
+    built = build("ceval_gen_cot_llama")
+    [(prompt, how)] = mirrors.requests(built)
+    [(reasoned, _)] = mirrors.requests(build("ceval_gen_cot"))
+    assert prompt == f"{reasoned}让我们一步一步思考，\n1."
+    assert how["until"] == ["让我们一步一步思考"]
+    document = built.eval_docs[0]
+    right = document[document["answer"]]
+    for said, score in (("甲。\n所以答案是C。", 1.0), (f" {right}", 1.0), ("甲\n乙", 0.0), ("选择A", 0.0)):
+        built.instances[0].resps = [said]
+        built.apply_filters()
+        assert built.process_results(document, [built.instances[0].filtered_resps["llama"]]) == {"exact_match": score}
 
 
 def test_two_passes_show_the_checkpoint_its_own_words(build):
