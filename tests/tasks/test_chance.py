@@ -15,8 +15,27 @@ from lm_eval.evaluator import evaluate
 from harness.metrics.aggregate import mean_estimate
 from harness.tasks import Catalogue
 
-# Validation splits as the index of the data folder counts them; C-Eval's and MMLU's are summed over subjects.
-DOCUMENTS = {"cmnli": 12235, "ocnli": 2950, "c3": 3816, "ceval": 1346, "mmlu_hendrycks": 14042, "gsm8k_fixed": 1319}
+# As the index of the data folder counts the splits; C-Eval's, MMLU's and CMMLU's are summed over subjects.
+DOCUMENTS = {
+    **dict.fromkeys(("cmnli", "cmnli_ppl", "cmnli_ppl_98dd6e", "cmnli_letter", "cmnli_gen", "cmnli_gen_51e956"), 12235),
+    **dict.fromkeys(("ocnli", "ocnli_ppl", "ocnli_letter", "ocnli_gen"), 2950),
+    **dict.fromkeys(("c3", "c3_ppl", "c3_letter", "c3_gen"), 3816),
+    **dict.fromkeys(("ceval", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot"), 1346),
+    "ceval_test": 12342,
+    **dict.fromkeys(("mmlu", "mmlu_hendrycks"), 14042),
+    **dict.fromkeys(("gsm8k", "gsm8k_cot", "gsm8k_fixed"), 1319),
+    "cmmlu": 11582,
+    "mrpc": 408,
+    "sst2": 872,
+    "piqa": 1838,
+    "agieval_jec_qa_kd": 1000,
+    "agieval_jec_qa_ca": 1000,
+}
+LETTERS = "ABCD"
+SUBJECTS = {  # tasks with one part for each subject, their data, and what the right letter stands as in it
+    "ceval": ("ceval/ceval-exam", "val", str),
+    "mmlu_hendrycks": ("cais/mmlu", "test", lambda place: LETTERS[place]),
+}
 # What the columns of the files mean, apart from any prompt.
 NLI = {"neutral": 0, "entailment": 1, "contradiction": 2}
 SAYS = {
@@ -45,6 +64,16 @@ class Scripted(LM):
         return [self.score(request.idx, "") for request in requests]
 
 
+def golds(data: Path, name: str) -> Counter[str]:
+    """Return how often each letter is right in all subjects of the task `name`, by the files."""
+    dataset, split, letter = SUBJECTS[name]
+    found: Counter[str] = Counter()
+    for task in Catalogue().sources([name], data):
+        subject = task.removeprefix(f"{name}_")
+        found.update(map(letter, column(data, dataset, subject, split, "answer")))
+    return found
+
+
 def outcomes(built: Any, lm: LM, metric: str = "acc") -> list[float]:
     """Return each document's score."""
     name = built.config.task
@@ -56,7 +85,13 @@ def column(data: Path, dataset: str, config: str, split: str, name: str) -> list
     return list(pd.read_parquet(data / dataset / config / f"{split}-00000-of-00001.parquet")[name])
 
 
-@pytest.mark.parametrize(("name", "documents"), DOCUMENTS.items())
+SLOW = ("mmlu", "cmmlu", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "cmnli_gen_51e956", "cmnli_ppl_98dd6e")
+
+
+@pytest.mark.parametrize(
+    ("name", "documents"),
+    [pytest.param(*one, marks=[pytest.mark.oracle] * (one[0] in SLOW)) for one in DOCUMENTS.items()],
+)
 def test_every_document_is_asked(data, name, documents):
     found = Catalogue().load([name], data)
     assert sum(len(task.eval_docs) for task in found.tasks.values()) == documents
@@ -79,6 +114,43 @@ def test_a_constant_place_scores_its_share_of_c3(data):
     built = Catalogue().load(["c3_letter"], data).tasks["c3_letter"]
     for place in range(4):
         assert sum(outcomes(built, Scripted(lambda i, _, place=place: float(i == place)))) == places[place]
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_constant_letter_scores_its_share_of_all_subjects(data, name):
+    right, tasks = golds(data, name), Catalogue().load([name], data).tasks
+    for letter in LETTERS:
+        likelihoods = [(float(one == letter), False) for one in LETTERS]
+        scored = (task.process_results(doc, likelihoods) for task in tasks.values() for doc in task.eval_docs)
+        assert sum(scores["acc"] for scores in scored) == right[letter]
+
+
+@pytest.mark.parametrize("name", ["ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot"])
+def test_a_constant_conclusion_scores_its_share_of_c_eval(data, name):
+    right, said, count = golds(data, "ceval"), "所以答案是C。", Counter()
+    for task in Catalogue().load([name], data).tasks.values():
+        task.build_all_requests()
+        for instance in task.instances:
+            instance.resps = [f"{said[:-2]}：\n\n答：C" if name == "ceval_cot" else said]
+        task.apply_filters()
+        docs = dict(enumerate(task.eval_docs))
+        for rule in task.instances[0].filtered_resps:
+            for instance in task.instances:
+                scores = task.process_results(docs[instance.doc_id], [instance.filtered_resps[rule]])
+                count[rule] += next(iter(scores.values()))
+    by_rule = {"minimax": 0}  # which reads the first character and nothing else
+    assert count == {rule: by_rule.get(rule, right["C"]) for rule in count}
+    assert count
+
+
+def test_a_constant_number_scores_its_share_of_gsm8k(data):
+    answers = column(data, "openai/gsm8k", "main", "test", "answer")
+    built = Catalogue().load(["gsm8k_fixed"], data).tasks["gsm8k_fixed"]
+    docs = list(built.eval_docs)
+    most, share = Counter(answer.rsplit("#### ", 1)[1] for answer in answers).most_common(1)[0]
+    for said in (f"It is {most}.", f"#### {most}"):
+        scores = [built.process_results(doc, [said])["exact_match"] for doc in docs]
+        assert sum(scores) == share
 
 
 def test_a_constant_text_scores_its_share_where_answers_are_generated(data):

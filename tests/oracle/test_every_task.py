@@ -1,0 +1,102 @@
+"""`make oracle`: every task on real documents, for a base, a LoRA and a P-tuned checkpoint, beside lm-eval's own model.
+
+Requests that lm-eval knows are put to both. Those of `harness.protocols` have no peer there: they are run, and held
+against brute force in `tests/engine/`.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterator
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import architectures
+import lm_eval_peer as peer
+import pytest
+import tiny
+from tolerances import FP32_LOGLIKELIHOOD
+
+from harness.checkpoints.reference import parse
+from harness.runs.options import Options
+from harness.runs.run import run
+from harness.tasks import Catalogue
+
+pytestmark = [pytest.mark.oracle, pytest.mark.data]
+
+NLI = ("cmnli", "cmnli_letter", "cmnli_gen", "cmnli_gen_51e956", "ocnli", "ocnli_letter", "ocnli_gen")
+COMPARED = [
+    *(*NLI, "c3", "c3_letter", "c3_gen", "ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama"),
+    *("mmlu_hendrycks", "gsm8k_cot", "gsm8k_fixed"),
+    *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu"),
+]
+RUN = [*COMPARED, "ceval", "ceval_cot", "cmnli_ppl", "cmnli_ppl_98dd6e", "ocnli_ppl", "c3_ppl", "mmlu", "gsm8k"]
+KINDS = ("base", "lora", "prefix")
+DOCUMENTS = 12
+REPORT = Path(__file__).resolve().parents[2] / "reports" / f"{date.today():%Y-%m-%d}-oracle-every-task.md"
+HEAD = """# Every task against lm-eval, {today}
+
+Made by `make oracle`. {versions}; Python {python} on {machine}, CPU, fp32.
+
+{documents} real documents of each task, spread over its subjects, with the shots it has by default. The same requests
+put to this project's engine and to lm-eval's `HFLM` at batch size 1 with `logits_cache=False`: a random LLaMA with
+grouped-query attention and a 32k vocabulary, a LoRA on it, and a prefix (P-tuning v2). The tolerance is {tolerance:g}
+absolute; decisions are greedy flags and generated texts (up to 48 tokens).
+
+| task | checkpoint | requests | largest difference of log-likelihoods | decisions that differ |
+|---|---|---|---|---|
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    base = tiny.llama(root / "base", tiny.bench_tokenizer(data), context=4096)
+    return {"base": base} | {one: architectures.adapter(root / one, base, "llama", one) for one in KINDS[1:]}
+
+
+@pytest.fixture(scope="module")
+def report() -> Iterator[list[str]]:
+    rows: list[str] = []
+    yield rows
+    packages = ("lm_eval", "torch", "transformers", "peft")
+    head = HEAD.format(
+        today=f"{date.today():%Y-%m-%d}",
+        versions=", ".join(f"{name} {version(name)}" for name in packages),
+        python=platform.python_version(),
+        machine=platform.machine(),
+        documents=DOCUMENTS,
+        tolerance=FP32_LOGLIKELIHOOD,
+    )
+    REPORT.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("task", COMPARED)
+def test_every_request_is_answered_as_lm_eval_answers_it(
+    folders: dict[str, Path], data: Path, report: list[str], kind: str, task: str
+) -> None:
+    instances = peer.requests(Catalogue().load([task], data), DOCUMENTS)
+    for instance in instances:
+        if instance.request_type == "generate_until":
+            instance.arguments = (instance.args[0], instance.args[1] | {"max_gen_toks": 48})
+    found = peer.compare(peer.ours(folders[kind]), peer.theirs(folders[kind]), instances)
+    largest = "–" if found.largest is None else f"{found.largest:.1e}"
+    report.append(f"| {task} | {kind} | {found.requests:,} | {largest} | {found.decisions} |")
+    assert found.decisions == 0
+    assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_task_runs(folders: dict[str, Path], data: Path, tmp_path: Path, kind: str) -> None:
+    """And every average is there, with an interval that holds it."""
+    options = Options(tuple(RUN), tmp_path, data=data, limit=1, max_gen_toks=8)
+    [report] = run([parse(str(folders[kind]))], options)
+    assert set(report.manifest.tasks) == set(Catalogue().sources(RUN, data))
+    for score in report.manifest.scores:
+        assert math.isfinite(score.value), score
+        assert score.low is None or score.low <= score.value <= score.high, score
+    asked = {score.task for score in report.manifest.scores}
+    assert {"ceval", "ceval/Hard", "ceval_cot", "mmlu_hendrycks", "cmmlu", "c3_ppl", "gsm8k_fixed"} <= asked
