@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +83,35 @@ def explained(task: str, origin: DataSource, error: Exception, before: str = "")
             f"task {task}: {before}data set '{origin}' is not at hand, and the hub does not give it; where there is a "
             f"network, run '{origin.fetch}', then pass that folder DIR as --data"
         )
-    where = origin.folder or "the hub"
+    what = f"task {task}: data set '{origin}' in {origin.folder or 'the hub'}"
     if isinstance(error, KeyError):
-        return HarnessError(f"task {task}: data set '{origin}' in {where} has no split or column {text}")
-    return HarnessError(f"task {task}: data set '{origin}' in {where} cannot be used ({text})")
+        return HarnessError(f"{what} has no split or column {text}: fetch it anew with '{origin.fetch}'")
+    if type(error).__name__ == "UndefinedError" and (unnamed := re.fullmatch("('.+') is undefined", text)):
+        return HarnessError(
+            f"{what} has no column {unnamed[1]}, which the task asks for: rename the column that was meant, or fetch "
+            f"it anew with '{origin.fetch}'"
+        )
+    if damaged := _damaged(origin.folder):
+        return HarnessError(f"task {task}: {damaged} is damaged ({text}): fetch it anew with '{origin.fetch}'")
+    return HarnessError(f"{what} cannot be used ({text})")
+
+
+def lacking(origin: DataSource, error: Exception) -> str:
+    """Return the file or configuration for whose want a copy could not be read, nothing if `error` says otherwise."""
+    if isinstance(error, FileNotFoundError):
+        named = re.search("Unable to find '(.+?)'", str(error))
+        return f"the file {named[1]}" if named else f"'{origin.config}'"
+    return f"'{origin.config}'" if "BuilderConfig" in str(error) else ""
+
+
+def _damaged(folder: Path | None) -> Path | None:
+    """Return the first parquet file of a copy that cannot be opened."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in sorted(folder.rglob("*.parquet")) if folder is not None else ():
+        try:
+            pq.read_metadata(file)
+        except (pa.ArrowException, OSError):
+            return file
+    return None

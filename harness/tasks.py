@@ -290,10 +290,10 @@ class _Builder:
                 if (task := self._without_training_split(build, entry, overrides, config, origin, error)) is not None:
                     self.taken[str(task.config.task)] = origin
                     return task
-                # Half a mirror: this configuration is not in it, the hub may have it.
-                if "BuilderConfig" not in str(error) and not isinstance(error, FileNotFoundError):
+                # Half a mirror: this is not in it, the hub may have it.
+                if not (lacking := task_data.lacking(origin, error)):
                     raise task_data.explained(entry.name, origin, error) from error
-                missing, origin = f"{origin.folder} lacks '{origin.config}', and ", origin._replace(folder=None)
+                missing, origin = f"{origin.folder} lacks {lacking}, and ", origin._replace(folder=None)
         if task is None:
             try:
                 task = build(entry, overrides)
@@ -310,7 +310,10 @@ class _Builder:
         if not (isinstance(error, KeyError) and error.args == (split,)) or config.get("num_fewshot"):
             return None
         without = {"training_split": None, **({"fewshot_split": None} if config.get("fewshot_split") == split else {})}
-        task = build(entry, {**(overrides or {}), **self._local(config, origin), **without})
+        try:
+            task = build(entry, {**(overrides or {}), **self._local(config, origin), **without})
+        except Exception as other:
+            raise task_data.explained(entry.name, origin, other) from other
         self.shotless[str(task.config.task)] = str(split)
         return task
 
