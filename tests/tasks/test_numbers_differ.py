@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 
 import mirrors
+import pandas as pd
 import pytest
 import tiny
 from lm_eval.api.instance import Instance
@@ -49,6 +50,23 @@ def test_other_expressions_read_other_numbers(text, number, opencompass, lm_eval
     assert last_number(text) == number
     assert re.findall(OPENCOMPASS_NUMBER, text)[-1] == opencompass
     assert next(filter(None, re.findall(LM_EVAL_NUMBER, text)[-1])) == lm_eval
+
+
+def test_lm_evals_jec_qa_is_content_with_one_of_several_right_choices(tmp_path):
+    rows = [{"query": "问：下列哪些？\n答：", "choices": ["(A)一", "(B)二", "(C)三", "(D)四"], "gold": [0, 2]}]
+    mirrors.write(tmp_path, "hails/agieval-jec-qa-kd", "default", test=rows)
+    built = mirrors.task("agieval_jec_qa_kd", tmp_path)
+    doc = built.eval_docs[0]
+    scores = [built.process_results(doc, [(float(i == j), False) for j in range(4)])["acc"] for i in range(4)]
+    assert scores == [1.0, 0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("half", ["kd", "ca"])
+def test_so_about_half_of_its_questions_are_easier_than_they_look(data, half):
+    [file] = (data / f"hails/agieval-jec-qa-{half}").rglob("*.parquet")
+    right = [len(gold) for gold in pd.read_parquet(file)["gold"]]
+    assert 0.4 < sum(count > 1 for count in right) / len(right) < 0.6
+    assert 0.4 < sum(right) / 4 / len(right) < 0.5
 
 
 def test_perplexity_of_the_whole_and_likelihood_of_the_answer_choose_differently(tmp_path, monkeypatch):
