@@ -13,8 +13,10 @@ Not here: reading files (`harness.file_rows`), the task made of all this (`harne
 
 from __future__ import annotations
 
+import math
 import re
 import string
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +90,10 @@ class Row:
         """Return the complaint that `what` is wrong here."""
         return HarnessError(f"{self.where}: {what}: correct or remove it")
 
+    def names(self) -> list[str]:
+        """Return the columns in which the row has something."""
+        return [name for name, value in self._columns.items() if value is not None]
+
     def get(self, column: str) -> Any:
         """Return what the row has in `column`, None if nothing."""
         return self._columns.get(column)
@@ -95,7 +101,7 @@ class Row:
     def text(self, column: str, *, needed: bool = True) -> str:
         """Return the text, or the number as text, in `column`; raise HarnessError if it is `needed` and not there."""
         value = self.get(column)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             value = str(value)
         if value is not None and not isinstance(value, str):
             raise self.wrong(f"'{column}' is no text")
@@ -141,19 +147,21 @@ def _recognised(file: Path, row: Row) -> _Layout:
     """Return the layout that a file's first row has."""
     if talk := _first(row, _CONVERSATIONS):
         return _Layout((talk,), lambda row: _conversation(row, talk))
-    if row.get("instruction") is not None and (output := _first(row, ("output", "response", "answer"))):
-        return _Layout(("instruction", "input", output), lambda row: _instruction(row, output))
-    if row.get("content") is not None and row.get("summary") is not None:
+    instruction, output = _first(row, ("instruction",)), _first(row, ("output", "response", "answer"))
+    if instruction and output:
+        columns = (instruction, _first(row, ("input",)) or "input", output)
+        return _Layout(columns, lambda row: _instruction(row, columns))
+    content, summary = _first(row, ("content",)), _first(row, ("summary",))
+    if content and summary:
         scored = ("rouge", "bleu")  # as ChatGLM-6B's ptuning/main.py does
-        return _Layout(("content", "summary"), lambda row: _pair(row, ("content",), "summary"), metrics=scored)
+        return _Layout((content, summary), lambda row: _pair(row, (content,), summary), metrics=scored)
     question, answer = _first(row, _QUESTIONS), _first(row, _ANSWERS)
     context = _first(row, _CONTEXTS)
     before = (context,) if context else ()
     if question and answer:
-        listed = _first(row, _CHOICES)
-        lettered = tuple(letter for letter in string.ascii_uppercase if row.get(letter) is not None)
-        if listed or lettered[:2] == ("A", "B"):
-            columns = (*before, question, *((listed,) if listed else lettered), answer)
+        if choices := _choice_columns(row):
+            listed = choices[0] if choices[0] != "A" else ""
+            columns = (*before, question, *choices, answer)
             return _Layout(columns, lambda row: _choice(row, (*before, question), listed, answer))
         return _Layout((*before, question, answer), lambda row: _pair(row, (*before, question), answer), cued=True)
     prompt = _first(row, _PROMPTS)
@@ -161,16 +169,28 @@ def _recognised(file: Path, row: Row) -> _Layout:
     if prompt and completion:
         return _Layout((prompt, completion), lambda row: _pair(row, (prompt,), completion))
     raise HarnessError(
-        f"{row.where}: no known layout in the columns {', '.join(row._columns)}: rename them, known are {_KNOWN}; or "
+        f"{row.where}: no known layout in the columns {', '.join(row.names())}: rename them, known are {_KNOWN}; or "
         "write a definition ('harness tasks new NAME')"
     )
 
 
 def _first(row: Row, names: Iterable[str]) -> str:
-    return next((name for name in names if row.get(name) is not None), "")
+    """Return the column of the first of `names` that the row has, whatever the case of its letters."""
+    there = {name.lower(): name for name in row.names()}
+    return next((there[name.lower()] for name in names if name.lower() in there), "")
+
+
+def _choice_columns(row: Row) -> tuple[str, ...]:
+    """Return the column that lists a row's choices, or those from A on that hold one each; none if it has none."""
+    if listed := _first(row, _CHOICES):
+        return (listed,)
+    lettered = tuple(letter for letter in string.ascii_uppercase if letter in row.names())
+    return lettered if lettered[:2] == ("A", "B") else ()
 
 
 def _pair(row: Row, asked: Sequence[str], answer: str) -> dict[str, Any]:
+    if _choice_columns(row):
+        raise row.wrong("it has choices, which the first row has not")
     return _answered("\n".join(row.text(column) for column in asked), row.texts(answer))
 
 
@@ -181,9 +201,10 @@ def _answered(prompt: str, answers: list[str]) -> dict[str, Any]:
 # --- conversations ----------------------------------------------------------------------------------------------------
 
 
-def _instruction(row: Row, output: str) -> dict[str, Any]:
+def _instruction(row: Row, columns: tuple[str, str, str]) -> dict[str, Any]:
     """Return what an alpaca row asks, after its `system` and its `history` of questions and answers, if it has any."""
-    question = "\n".join(text for text in (row.text("instruction"), row.text("input", needed=False)) if text)
+    instruction, given, output = columns
+    question = "\n".join(text for text in (row.text(instruction), row.text(given, needed=False)) if text)
     history = row.get("history") or []
     if not isinstance(history, list) or not all(_is_exchange(one) for one in history):
         raise row.wrong("'history' is no list of questions and answers")
@@ -259,11 +280,13 @@ def _place(row: Row, column: str, labels: Sequence[str], choices: Sequence[str])
     given = row.get(column)
     if isinstance(given, list) and len(given) == 1:
         given = given[0]
+    if isinstance(given, float) and given.is_integer():  # what a table makes of whole numbers beside an empty cell
+        given = int(given)
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise row.wrong(f"'{column}' does not name one choice")
     said = str(given).strip()
-    bare = re.sub(r"^[(（\[]?([A-Z])[)）\].．、]?$", r"\1", said)
-    named = {i for names, name in ((labels, bare), (choices, said)) for i, one in enumerate(names) if one == name}
+    named = {i for names in (labels, choices) for i, one in enumerate(names) if one == said}
+    named = named or _loosely(said, labels, choices)
     counted = not named and said.isdecimal()
     if counted and int(said) < len(choices):
         named = {int(said)}
@@ -272,6 +295,14 @@ def _place(row: Row, column: str, labels: Sequence[str], choices: Sequence[str])
         hint = ", counted from 0" if counted else ""
         raise row.wrong(f"'{column}' is '{said[:50]}', which {is_not} one of its {len(choices)} choices{hint}")
     return named.pop(), counted
+
+
+def _loosely(said: str, labels: Sequence[str], choices: Sequence[str]) -> set[int]:
+    """Return the places that `said` names by a letter in brackets, small or full-width, or as "B. its text"."""
+    plain = unicodedata.normalize("NFKC", said)
+    letter = re.fullmatch(r"[(\[]?([A-Za-z])[)\].、]?", plain)
+    pairs = enumerate(zip(labels, choices, strict=True))
+    return {i for i, (label, text) in pairs if said == f"{label}. {text}" or (letter and letter[1].upper() == label)}
 
 
 def _choosing(file: Path, documents: Sequence[dict[str, Any]], columns: tuple[str, ...], chinese: bool) -> Questions:
