@@ -50,12 +50,25 @@ def build(name: str, comparisons: Sequence[str] = ()) -> Any:
     return _texts(_path(name)) if name.startswith(PREFIX) else _questions(_test_set(name), comparisons)
 
 
-def check(name: str, comparisons: Sequence[str] = ()) -> None:
-    """Raise HarnessError where `build` would, as far as that is told without reading a corpus."""
+def matching(name: str) -> list[str]:
+    """Return the test sets that a pattern such as `exams/*.jsonl` matches, or `name` itself if it is none."""
+    pattern = Path(name).expanduser()
+    if not is_test_set(name) or not any(letter in name for letter in "*?[") or pattern.exists():
+        return [name]
+    if found := sorted(map(str, Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))):
+        return found
+    raise HarnessError(f"no file matches {name}: check the path")
+
+
+def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
+    """Tell whether `comparisons` are asked for by the task `name`.
+
+    Raises HarnessError where `build` would, as far as that is told without reading a corpus.
+    """
     if name.startswith(PREFIX):
         _path(name)
-    else:
-        question_files.read(_test_set(name), comparisons)
+        return False
+    return not question_files.read(_test_set(name), comparisons).chooses
 
 
 def source(name: str) -> DataSource:

@@ -122,6 +122,8 @@ class Row:
 def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     """Return the test set in `file`, its answers compared by `comparisons` or, where it is clear, by what fits them.
 
+    Choices are compared by accuracy alone.
+
     Raises HarnessError naming the file, the line and what is wrong there, or the choice that a person has to make.
     """
     rows = [Row(row) for row in file_rows.rows(file)]
@@ -131,8 +133,6 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     documents = [layout.document(row) for row in rows]
     chinese = 2 * sum(_is_chinese(one["prompt"]) for one in documents) > len(documents)
     if "letters" in documents[0]:
-        if set(comparisons) - {"acc"}:
-            raise HarnessError(f"{file} is multiple choice, scored by acc: leave --metric {','.join(comparisons)} out")
         return _choosing(file, documents, layout.columns, chinese)
     chosen = tuple(comparisons) or layout.metrics or _evident(file, documents)
     for name in chosen:

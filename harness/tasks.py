@@ -135,9 +135,9 @@ class Catalogue:
         return index
 
     def expand(self, names: Sequence[str]) -> list[str]:
-        """Return `names` with the globs among them (`ceval_high_*`) replaced by the tasks they match, each once."""
+        """Return `names` with the globs among them (`ceval_high_*`, `exams/*.jsonl`) replaced by what they match."""
         expanded: list[str] = []
-        for name in names:
+        for name in (found for listed in names for found in file_tasks.matching(listed)):
             if file_tasks.names_files(name) or not any(letter in name for letter in "*?["):
                 expanded.append(name)
                 continue

@@ -289,7 +289,6 @@ def test_the_letter_of_the_largest_likelihood_is_the_answer_of_five_choices(base
         ([{"question": "谁？", "answer": "我"}], (), "has answers in words: say how they are compared, with --metric"),
         ([{"question": "谁？", "answer": "我"}], ("f1",), "there is no --metric f1 for answers in words: choose among"),
         ([{"question": "谁？", "answer": "我"}], ("number",), "line 1: its answer '我' holds no number"),
-        ([BUY], ("bleu",), "is multiple choice, scored by acc: leave --metric bleu out"),
         ([BUY, {"question": "谁？"}], (), "line 2: 'A, B, …' is no list of 2 to 26 choices"),
         ([BUY, {**BUY, "answer": "C"}], (), "line 2: 'answer' is 'C', which is not one of its 2 choices"),
         ([BUY, {**BUY, "answer": None}], (), "line 2: 'answer' does not name one choice"),
@@ -326,6 +325,21 @@ def test_what_cannot_be_asked_is_told_of(tmp_path: Path, rows: Any, comparisons:
 def test_a_metric_needs_a_test_set(base: Path, capsys) -> None:
     assert main(["run", "--model", str(base), "--tasks", "ceval", "--metric", "bleu"]) == 2
     assert "--metric is for a test set of your own" in capsys.readouterr().err
+
+
+def test_a_metric_is_for_those_of_several_test_sets_that_have_answers_in_words(
+    base: Path, tmp_path: Path, capsys
+) -> None:
+    written(tmp_path, BUY, {**BUY, "answer": "B"}, name="choices.jsonl")
+    assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "*.jsonl"), "--metric", "bleu"]) == 2
+    assert "with answers in words, and none is here" in capsys.readouterr().err
+    written(tmp_path, {"prompt": "写诗", "completion": "春眠"}, name="words.jsonl")
+    options = Options((str(tmp_path / "*.jsonl"),), tmp_path / "out", comparisons=("bleu",), max_gen_toks=4)
+    [report] = run([parse(str(base))], options)
+    scores = [(score.task, score.metric) for score in report.manifest.scores]
+    assert scores == [("choices.jsonl", "acc"), ("words.jsonl", "bleu4_characters")]
+    with pytest.raises(HarnessError, match="no file matches"):
+        next(run([parse(str(base))], Options((str(tmp_path / "*.csv"),), tmp_path / "out")))
 
 
 def test_a_path_that_is_no_test_set_is_told_what_would_be(base: Path, tmp_path: Path, capsys) -> None:

@@ -74,12 +74,14 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
     if not options.tasks:
         raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
     catalogue = Catalogue(options.include, options.comparisons)
-    catalogue.sources(catalogue.expand(options.tasks), options.data)
-    files = [name for name in options.tasks if file_tasks.names_files(name)]
-    for name in files:
-        file_tasks.check(name, options.comparisons)
-    if options.comparisons and not any(map(file_tasks.is_test_set, files)):
-        raise HarnessError("--metric is for a test set of your own; other tasks have their metrics: leave it out")
+    names = catalogue.expand(options.tasks)
+    catalogue.sources(names, options.data)
+    files = [name for name in names if file_tasks.names_files(name)]
+    in_words = [name for name in files if file_tasks.has_answers_in_words(name, options.comparisons)]
+    if options.comparisons and not in_words:
+        raise HarnessError(
+            "--metric is for a test set of your own with answers in words, and none is here: leave it out"
+        )
     return [
         loading.locate(replace(one, device=one.device or options.device, dtype=one.dtype or options.dtype))
         for one in trainings.expand(references)
