@@ -114,6 +114,8 @@ def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp
         f"{world}/base",
         "--tasks",
         "gsm8k,ceval",
+        "--max-gen-toks",
+        "250",  # long enough to be interrupted
         "-o",
         str(tmp_path),
         "--data",
