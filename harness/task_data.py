@@ -86,14 +86,28 @@ def explained(task: str, origin: DataSource, error: Exception, before: str = "")
     what = f"task {task}: data set '{origin}' in {origin.folder or 'the hub'}"
     if isinstance(error, KeyError):
         return HarnessError(f"{what} has no split or column {text}: fetch it anew with '{origin.fetch}'")
-    if type(error).__name__ == "UndefinedError" and (unnamed := re.fullmatch("('.+') is undefined", text)):
+    if unnamed := re.fullmatch("('.+') is undefined", text):  # by `complete`, or by a template
         return HarnessError(
             f"{what} has no column {unnamed[1]}, which the task asks for: rename the column that was meant, or fetch "
             f"it anew with '{origin.fetch}'"
         )
     if damaged := _damaged(origin.folder):
         return HarnessError(f"task {task}: {damaged} is damaged ({text}): fetch it anew with '{origin.fetch}'")
-    return HarnessError(f"{what} cannot be used ({text})")
+    return HarnessError(
+        f"{what} cannot be used ({text}): if its columns are others, fetch it anew with '{origin.fetch}'"
+    )
+
+
+def complete(task: Any) -> Any:
+    """Return lm-eval's `task`; raise LookupError if it names a column that its documents have not.
+
+    lm-eval takes a word that is no column for text, asks or expects that very word of every document, and scores 0.
+    """
+    for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
+        named = getattr(task.config, key, None)
+        if isinstance(named, str) and named.isidentifier() and named not in getattr(task, "features", (named,)):
+            raise LookupError(f"'{named}' is undefined")
+    return task
 
 
 def lacking(origin: DataSource, error: Exception) -> str:

@@ -285,7 +285,7 @@ class _Builder:
         task, missing = None, ""
         if origin.folder is not None:
             try:
-                task = build(entry, {**(overrides or {}), **self._local(config, origin)})
+                task = task_data.complete(build(entry, {**(overrides or {}), **self._local(config, origin)}))
             except Exception as error:
                 if (task := self._without_training_split(build, entry, overrides, config, origin, error)) is not None:
                     self.taken[str(task.config.task)] = origin
@@ -296,7 +296,7 @@ class _Builder:
                 missing, origin = f"{origin.folder} lacks {lacking}, and ", origin._replace(folder=None)
         if task is None:
             try:
-                task = build(entry, overrides)
+                task = task_data.complete(build(entry, overrides))
             except Exception as error:
                 raise task_data.explained(entry.name, origin, error, missing) from error
         self.taken[str(task.config.task)] = origin
@@ -311,7 +311,7 @@ class _Builder:
             return None
         without = {"training_split": None, **({"fewshot_split": None} if config.get("fewshot_split") == split else {})}
         try:
-            task = build(entry, {**(overrides or {}), **self._local(config, origin), **without})
+            task = task_data.complete(build(entry, {**(overrides or {}), **self._local(config, origin), **without}))
         except Exception as other:
             raise task_data.explained(entry.name, origin, other) from other
         self.shotless[str(task.config.task)] = str(split)

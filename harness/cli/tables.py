@@ -75,7 +75,10 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
         rows = rows[rows["filter"] == score.filter]
         right = rows[score.metric] >= 1 if score.higher_is_better else rows[score.metric] <= 0
         chosen = {"right": rows[right], "wrong": rows[~right], "all": rows}[which]
-        out.rule(f"{escape(name)}: {len(chosen):,} of {len(rows):,} samples are {which}")
+        counted = (
+            f"{len(rows):,} samples" if which == "all" else f"{len(chosen):,} of {len(rows):,} samples are {which}"
+        )
+        out.rule(f"{escape(name)}: {counted}")
         for sample in chosen.head(limit).to_dict("records"):
             lines = str(sample["prompt"]).splitlines()
             hidden = len(lines) - PROMPT_LINES

@@ -102,7 +102,15 @@ def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
 
 
 def ceval_chatgpt(text: str) -> str:
-    """Return the letter that chatgpt.py's `extract_ans` reads in `text`, or "-".
+    """Return the letter that `text` is, or "-": all that chatgpt.py counts after few-shot examples.
+
+    Its `exact_match`, which passes over case, ASCII punctuation and white space at the ends.
+    """
+    return _bare(text)
+
+
+def ceval_chatgpt_zero_shot(text: str) -> str:
+    """Return the letter that chatgpt.py's `extract_ans` reads in `text`, or "-": its rule without examples.
 
     The first character where it is a letter, else the last hit of the first of seventeen patterns that has any.
     """
@@ -118,20 +126,25 @@ def ceval_chatgpt_reasoned(text: str) -> str:
     The last hit of the first of three patterns that has any, where it is a letter but for case, spaces and ASCII
     punctuation.
     """
-    said = _last_of_first(_CHATGPT_REASONED, text) or ""
-    plain = "".join(letter for letter in said if letter not in string.punctuation).strip().upper()
-    return plain if plain in LETTERS else NONE
+    return _bare(_last_of_first(_CHATGPT_REASONED, text) or "")
 
 
 def ceval_llama(text: str) -> str:
     """Return what llama.py's `extract_answer_option` reads in the thought `text`, which its prompt begins, or "-".
 
     The first hit of the first of 31 patterns that has any, up to where the thought begins anew. It is a letter, or with
-    the last four patterns whatever stands there, which counts where it is the text of the right choice.
+    the last four patterns whatever stands there, which counts where it is the text of the right choice. Two patterns
+    keep a full stop behind their letter, which upstream then counts as wrong.
     """
     thought = re.sub(r"\n\Z", "", f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)[1])
     hits = (re.search(pattern, f"{_THOUGHT}{thought}") for pattern in _LLAMA)
     return next((str(hit[1]) for hit in hits if hit), NONE)
+
+
+def _bare(text: str) -> str:
+    """Return the letter that `text` is but for case, ASCII punctuation and white space around it, or "-"."""
+    plain = "".join(letter for letter in text if letter not in string.punctuation).strip().upper()
+    return plain if plain in LETTERS else NONE
 
 
 def _last_of_first(patterns: Sequence[str], text: str) -> str | None:

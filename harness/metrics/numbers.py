@@ -11,12 +11,13 @@ import unicodedata
 from fractions import Fraction
 
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
-_MINUS = dict.fromkeys(map(ord, "−﹣‐‑‒–—"), "-")
+_MINUS = dict.fromkeys(map(ord, "−﹣‐‑‒–"), "-")  # not the dash "—", with which Chinese texts go on
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)"
 _PLAIN = rf"(?:{_GROUPED}|\d+)(?:\.\d+)?|\.\d+"
 # A sign touches its digits, and no operand stands before it: 5-3 and 5 - 3 hold 3, x = -3 holds -3.
 _NUMBER = re.compile(
-    rf"(?P<sign>(?<![\d.)\]a-zA-Z%])-(?=[$¥￥€£.\d]))?[$¥￥€£]?(?:(?P<whole>\d+)\s(?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+))?"
+    rf"(?P<sign>(?<![\d.)\]a-zA-Z%-])-(?=[$¥￥€£.\d]))?[$¥￥€£]?"
+    rf"(?:(?P<whole>\d+) (?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+))?"
 )
 
 
@@ -30,6 +31,11 @@ def last_number(text: str) -> Fraction | None:
     for match in _NUMBER.finditer(_plain(text)):
         found = match
     return None if found is None else _value(found)
+
+
+def is_number(text: str) -> bool:
+    """Tell whether `text` is one number and nothing else but white space, a % or a full stop."""
+    return _NUMBER.fullmatch(re.sub(r"[%.。]\Z", "", _plain(text).strip())) is not None
 
 
 def _plain(text: str) -> str:

@@ -13,8 +13,13 @@ def chatglm(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list
 
 
 def chatgpt(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the letter that chatgpt.py reads in each response."""
+    """Return the letter that each response is, as chatgpt.py counts it after shots."""
     return [[choices.ceval_chatgpt(text) for text in texts] for texts in responses]
+
+
+def chatgpt_zero_shot(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the letter that chatgpt.py reads in each response where there are no shots."""
+    return [[choices.ceval_chatgpt_zero_shot(text) for text in texts] for texts in responses]
 
 
 def minimax(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:

@@ -46,7 +46,7 @@ PIECES = st.sampled_from(
 @pytest.mark.parametrize("case", CASES, ids=[case["text"] or "empty" for case in CASES])
 def test_a_case(case):
     assert choices.ceval_chatglm(case["text"], OPTIONS) == case["chatglm"]
-    assert choices.ceval_chatgpt(case["text"]) == case["chatgpt"]
+    assert choices.ceval_chatgpt_zero_shot(case["text"]) == case["chatgpt"]
     assert choices.ceval_chatgpt_reasoned(case["text"]) == case["reasoned"]
 
 
@@ -62,6 +62,14 @@ def test_llama_reads_the_first_thought_as_its_own_regex_cuts_it(text):
     )
     found = [hit[1] for pattern in choices._LLAMA if (hit := re.search(pattern, thought))]
     assert choices.ceval_llama(text) == (found[0] if found else "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [("C", "C"), (" c.\n", "C"), ("(B)", "B"), ("C。", "-"), ("答案是C", "-"), ("C. 梨", "-"), ("选C", "-"), ("", "-")],
+)
+def test_after_shots_chatgpt_is_right_with_the_bare_letter_alone(text, letter):
+    assert choices.ceval_chatgpt(text) == letter
 
 
 def official(definitions: Path, script: str) -> list[str]:
@@ -82,6 +90,6 @@ def test_the_eighth_pattern_of_chatglm_never_decides_so_minimax_reads_the_same(t
 
 @given(st.text())
 def test_whatever_is_said_a_letter_or_a_dash_is_read(text):
-    for read in (choices.ceval_chatgpt, choices.ceval_chatgpt_reasoned):
+    for read in (choices.ceval_chatgpt, choices.ceval_chatgpt_zero_shot, choices.ceval_chatgpt_reasoned):
         assert read(text) in (*"ABCD", "-")
     assert choices.ceval_chatglm(text, OPTIONS) in (*"ABCD", "-")

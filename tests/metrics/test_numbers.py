@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.numbers import last_number
+from harness.metrics.numbers import is_number, last_number
 
 CASES = [
     json.loads(line) for line in Path(__file__).with_name("numbers.jsonl").read_text(encoding="utf-8").splitlines()
@@ -39,6 +39,16 @@ def test_a_fraction_is_read_exactly(top, bottom):
     assert last_number(f"是 {top}/{bottom}") == Fraction(top, bottom)
 
 
+@pytest.mark.parametrize("text", ["1,200", "-3/4", "3 1/2", "½", " 18. ", "５％", "-$3", "−3", "1.5。"])
+def test_a_text_that_is_one_number_is_told(text):
+    assert is_number(text)
+
+
+@pytest.mark.parametrize("text", ["2024/05/01", "1,3,4", "3 1 2", "5-3", "18元", "x", "", "%", "3.5.1"])
+def test_a_text_that_is_more_than_a_number_is_told(text):
+    assert not is_number(text)
+
+
 @given(st.text())
 def test_any_text_can_be_read(text):
-    last_number(text)
+    assert not is_number(text) or last_number(text) is not None

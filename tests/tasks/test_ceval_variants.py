@@ -54,14 +54,23 @@ def test_the_test_split_has_the_prompt_of_ceval_and_no_score_without_answers(bui
     assert built.process_results({**withheld, "answer": "B"}, likelihoods) == {"acc": 0.0}
 
 
-def test_a_generated_answer_has_the_prompt_of_ceval_and_is_read_in_three_ways(build):
+def test_a_generated_answer_has_the_prompt_of_ceval_and_is_read_in_four_ways(build):
     built = build("ceval_gen")
     [(prompt, how)] = mirrors.requests(built)
     assert prompt == GOLDEN
     assert how["until"] == ["\n\n"]
     built.instances[0].resps = ["我认为应当归还该书"]
     built.apply_filters()
-    assert built.instances[0].filtered_resps == {"chatglm": "C", "chatgpt": "-", "minimax": "我"}
+    assert built.instances[0].filtered_resps == {
+        "chatglm": "C",
+        "chatgpt": "-",
+        "chatgpt-zero-shot": "-",
+        "minimax": "我",
+    }
+    built.instances[0].resps = ["答案是C"]
+    built.apply_filters()
+    assert built.instances[0].filtered_resps["chatgpt"] == "-"
+    assert built.instances[0].filtered_resps["chatgpt-zero-shot"] == "C"
 
 
 def test_shots_reason_and_only_the_letter_is_scored(build):
@@ -73,7 +82,7 @@ def test_shots_reason_and_only_the_letter_is_scored(build):
         wanted = wanted.replace(f"答案：{shot[5]}\n\n", f"{thought}{shot[5]}。\n\n")
     assert prompt == wanted
     assert prompt.count(thought) == 5
-    assert how["until"] == ["\n答案："]
+    assert how["until"] == ["\n答案：让我们一步一步思考"]
     built.instances[0].resps = [f"让我们一步一步思考，\n{EXPLAINED}\n所以答案是C。\n\n下一题\nA. 甲"]
     built.apply_filters()
     read = built.instances[0].filtered_resps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,50 @@ TALKS = [
     {"id": i, "context": ["男：你好"], "question": "谁？", "choice": ["甲", "乙"], "answer": "甲"} for i in range(3)
 ]
 PIQA = [{"goal": "拧紧螺丝", "sol1": "用螺丝刀", "sol2": "用勺子", "label": 0}]
-# task: data set, configuration, splits, the one that is asked, and a column of it
+# task: data set, configuration, splits, the one that is asked, and the columns of it that are read
 TASKS: dict[str, tuple[str, str, dict[str, list[dict[str, Any]]], str, str]] = {
-    "ceval_law": ("ceval/ceval-exam", "law", {"dev": EXAM, "val": EXAM, "test": EXAM}, "val", "question"),
-    "ceval_test_law": ("ceval/ceval-exam", "law", {"dev": EXAM, "val": EXAM, "test": EXAM}, "test", "B"),
-    "ceval_cot_law": ("ceval/ceval-exam", "law", {"dev": EXAM, "val": EXAM, "test": EXAM}, "val", "D"),
-    "mmlu_hendrycks_anatomy": ("cais/mmlu", "anatomy", {"dev": MMLU, "test": MMLU}, "test", "choices"),
-    "gsm8k_fixed": ("openai/gsm8k", "main", {"train": SUMS, "test": SUMS}, "test", "question"),
-    "cmnli": ("clue/clue", "cmnli", {"validation": PAIRS}, "validation", "sentence1"),
-    "c3_ppl": ("clue/clue", "c3", {"validation": TALKS}, "validation", "question"),
-    "c3_gen": ("clue/clue", "c3", {"validation": TALKS}, "validation", "choice"),
-    "piqa": ("baber/piqa", "default", {"validation": PIQA}, "validation", "goal"),
+    "ceval_law": (
+        "ceval/ceval-exam",
+        "law",
+        {"dev": EXAM, "val": EXAM, "test": EXAM},
+        "val",
+        "question A B C D answer",
+    ),
+    "ceval_test_law": ("ceval/ceval-exam", "law", {"dev": EXAM, "val": EXAM, "test": EXAM}, "test", "question A B C D"),
+    "ceval_cot_law": (
+        "ceval/ceval-exam",
+        "law",
+        {"dev": EXAM, "val": EXAM, "test": EXAM},
+        "val",
+        "question A B C D answer",
+    ),
+    "ceval_gen_law": ("ceval/ceval-exam", "law", {"dev": EXAM, "val": EXAM, "test": EXAM}, "val", "question A answer"),
+    "ceval_gen_cot_law": (
+        "ceval/ceval-exam",
+        "law",
+        {"dev": EXAM, "val": EXAM, "test": EXAM},
+        "val",
+        "explanation answer",
+    ),
+    "mmlu_anatomy": ("cais/mmlu", "anatomy", {"dev": MMLU, "test": MMLU}, "test", "question choices answer"),
+    "mmlu_hendrycks_anatomy": ("cais/mmlu", "anatomy", {"dev": MMLU, "test": MMLU}, "test", "question choices answer"),
+    "gsm8k_fixed": ("openai/gsm8k", "main", {"train": SUMS, "test": SUMS}, "test", "question answer"),
+    "cmnli": ("clue/clue", "cmnli", {"validation": PAIRS}, "validation", "sentence1 sentence2 label"),
+    "c3_ppl": ("clue/clue", "c3", {"validation": TALKS}, "validation", "context question choice answer"),
+    "c3_gen": ("clue/clue", "c3", {"validation": TALKS}, "validation", "context question choice answer"),
+    "piqa": ("baber/piqa", "default", {"validation": PIQA}, "validation", "goal label"),
 }
 
 
-@pytest.fixture(params=TASKS)
-def mirror(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, Path, str]:
-    """A task, a mirror it can be built on, the file its documents are in, and a column of that."""
-    dataset, config, splits, asked, column = TASKS[request.param]
-    mirrors.write(tmp_path, dataset, config, **splits)
-    mirrors.task(request.param, tmp_path)  # nothing is wrong yet
-    return request.param, tmp_path, tmp_path / dataset / config / f"{asked}-00000-of-00001.parquet", column
+COLUMNS = [(name, column) for name, (*_, columns) in TASKS.items() for column in columns.split()]
+
+
+def mirror(name: str, folder: Path) -> Path:
+    """Write a mirror that task `name` can be built on, and return the file its documents are in."""
+    dataset, config, splits, asked, _ = TASKS[name]
+    mirrors.write(folder, dataset, config, **splits)
+    mirrors.task(name, folder)  # nothing is wrong yet
+    return folder / dataset / config / f"{asked}-00000-of-00001.parquet"
 
 
 def complaint(name: str, folder: Path) -> str:
@@ -51,23 +75,32 @@ def complaint(name: str, folder: Path) -> str:
     return str(told.value)
 
 
-def test_a_renamed_column_is_named(mirror: tuple[str, Path, Path, str]) -> None:
-    name, folder, file, column = mirror
-    for one in file.parent.iterdir():
+@pytest.mark.parametrize(("name", "column"), COLUMNS)
+def test_a_renamed_column_is_named(tmp_path: Path, name: str, column: str) -> None:
+    for one in mirror(name, tmp_path).parent.iterdir():
         table = pq.read_table(one)
         pq.write_table(table.rename_columns([f"old_{x}" if x == column else x for x in table.column_names]), one)
-    assert f"has no column '{column}'" in complaint(name, folder)
+    assert re.search(f"has no (split or )?column '{column}'", complaint(name, tmp_path))
 
 
-def test_a_split_that_is_not_there_is_named(mirror: tuple[str, Path, Path, str]) -> None:
-    name, folder, file, _ = mirror
+def test_a_renamed_choice_of_a_template_without_names_is_told_all_the_same(tmp_path: Path) -> None:
+    """What lm-eval says of piqa's own `{{[sol1, sol2]}}` names no column."""
+    file = mirror("piqa", tmp_path)
+    table = pq.read_table(file)
+    pq.write_table(table.rename_columns(["sol" if x == "sol1" else x for x in table.column_names]), file)
+    assert "if its columns are others, fetch it anew" in complaint("piqa", tmp_path)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_split_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    file = mirror(name, tmp_path)
     file.unlink()
-    said = complaint(name, folder)
     only = len(list(file.parent.iterdir())) == 0
-    assert f"{file.relative_to(folder)}" in said or (only and "holds no data" in said)
+    assert ("holds no data" if only else f"{file.relative_to(tmp_path)}") in complaint(name, tmp_path)
 
 
-def test_a_damaged_file_is_named(mirror: tuple[str, Path, Path, str]) -> None:
-    name, folder, file, _ = mirror
+@pytest.mark.parametrize("name", TASKS)
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    file = mirror(name, tmp_path)
     file.write_bytes(file.read_bytes()[:-100])
-    assert f"{file} is damaged" in complaint(name, folder)
+    assert f"{file} is damaged" in complaint(name, tmp_path)
