@@ -8,18 +8,53 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.errors import HarnessError
 
 
-class Row(NamedTuple):
-    """A row, and where it stands (`exam.jsonl, line 3`)."""
+class Row:
+    """A row, and where it stands (`exam.jsonl, line 3`). Columns are found whatever the case of their letters."""
 
-    where: str
-    columns: dict[str, Any]
+    def __init__(self, where: str, columns: Mapping[str, Any]) -> None:
+        self.where = where
+        self.columns = columns
+        self._spelled = {name.lower(): name for name in columns}
+
+    def names(self) -> list[str]:
+        """Return the columns in which the row has something, in small letters."""
+        return [name for name, spelled in self._spelled.items() if self.columns[spelled] is not None]
+
+    def wrong(self, what: str) -> HarnessError:
+        """Return the complaint that `what` is wrong here."""
+        return HarnessError(f"{self.where}: {what}: correct or remove it")
+
+    def get(self, column: str) -> Any:
+        """Return what the row has in `column`, None if nothing."""
+        return self.columns.get(self._spelled.get(column, column))
+
+    def text(self, column: str, *, needed: bool = True) -> str:
+        """Return the text, or the number as text, in `column`; raise HarnessError if it is `needed` and not there."""
+        value = self.get(column)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            raise self.wrong(f"'{column}' is no text")
+        if needed and not (value or "").strip():
+            raise self.wrong(f"'{column}' is missing or empty")
+        return value or ""
+
+    def texts(self, column: str) -> list[str]:
+        """Return the text, or the several texts, in `column`."""
+        value = self.get(column)
+        if not isinstance(value, list):
+            return [self.text(column)]
+        if not value or not all(isinstance(one, str) and one.strip() for one in value):
+            raise self.wrong(f"'{column}' holds no texts, or empty ones")
+        return list(value)
 
 
 def rows(file: Path) -> Iterator[Row]:

@@ -91,7 +91,7 @@ def _questions(path: Path, comparisons: Sequence[str]) -> Any:
     from harness.protocols import Answers, FromFile
 
     asked = question_files.read(path, comparisons)
-    columns = ", ".join(asked.columns)
+    columns = ", ".join(asked.columns) + (f"; not read: {', '.join(asked.unread)}" if asked.unread else "")
     config: dict[str, Any] = {
         "task": _spelled(path.name),
         "dataset_path": path.name,
@@ -116,6 +116,7 @@ def _questions(path: Path, comparisons: Sequence[str]) -> Any:
     config["metadata"] |= {
         "metrics": list(asked.metrics),
         "fractions": list(asked.metrics),
+        "stops_after_shots": list(asked.stops_after_shots),
         "protocol": f"A test set of one's own ({columns}): a greedy answer of up to {room} tokens, compared by "
         f"{', '.join(asked.metrics)}.",
     }

@@ -111,6 +111,15 @@ class Answers(FromFile):
             turns.insert(0, {"role": "system", "content": told})
         return chat_template(turns, add_generation_prompt=True)
 
+    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
+        """Return the one request; after examples, `metadata.stops_after_shots` end an answer, too."""
+        made: Instance = super().construct_requests(doc, ctx, **kwargs)
+        if self.config.num_fewshot:
+            prompt, settings = made.arguments
+            until = [*settings["until"], *self.config.metadata["stops_after_shots"]]
+            made.arguments = (prompt, {**settings, "until": until})
+        return made
+
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
         """Return the best score against any accepted answer, metric by metric."""
         return {name: best(name, results[0], doc["answers"]) for name in self._metrics}

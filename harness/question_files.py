@@ -1,38 +1,35 @@
 """A person's own test set: which columns hold questions and answers, and how they are asked and compared.
 
 Recognised are question and answer, multiple choice (a list, or columns A, B, C …), alpaca, ShareGPT and OpenAI
-conversations, ADGEN, and pairs such as prompt and completion. All rows of a file have the layout of its first.
+conversations, ADGEN, and pairs such as prompt and completion. A file has one layout, told by the columns of all its
+rows.
 
 Texts that a model is tuned on as they are (alpaca, conversations, ADGEN, pairs) are asked as they are, instruction and
 input joined by a line end as LLaMA-Factory does. A bare question gets a cue, and choices get letters as in C-Eval and
 MMLU, in the language of the file.
 
-Not here: reading files (`harness.file_rows`), the task made of all this (`harness.file_tasks`), or computing metrics
-(`harness.metrics.generation`).
+Not here: reading files (`harness.file_rows`), choices and which is right (`harness.question_choices`), the task made of
+all this (`harness.file_tasks`), or computing metrics (`harness.metrics.generation`).
 """
 
 from __future__ import annotations
 
-import math
-import re
-import string
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import file_rows
+from harness import file_rows, question_choices
 from harness.errors import HarnessError
-from harness.metrics.numbers import last_number
+from harness.file_rows import Row
+from harness.metrics.numbers import is_number, last_number
 
 COMPARISONS = ("exact_match", "contains", "number", "rouge", "bleu")
 """What --metric takes."""
-_QUESTIONS = ("question", "query", "problem", "问题", "题目", "题干")
-_ANSWERS = ("answer", "answers", "answerKey", "response", "reference", "target", "label", "gold", "答案")
-_CHOICES = ("choices", "options", "选项")
+_QUESTIONS = ("question", "problem", "问题", "题目", "题干")
+_ANSWERS = ("answer", "answers", "answerkey", "reference", "target", "label", "gold", "答案")
 _CONTEXTS = ("context", "passage")
-_PROMPTS = ("prompt", "input", "query")
+_PROMPTS = ("prompt", "input")
 _COMPLETIONS = ("completion", "response", "output", "target", "answer")
 _CONVERSATIONS = ("conversations", "messages")
 _KNOWN = (
@@ -55,11 +52,15 @@ class Questions:
     contents, where a conversation may lead up to the answer."""
     columns: tuple[str, ...]
     """Those that were read."""
+    unread: tuple[str, ...]
+    """Those that were not."""
     metrics: tuple[str, ...]
     """`acc`, or names of `harness.metrics.generation.METRICS`."""
     delimiter: str
     """Between prompt and answer."""
-    stops: tuple[str, ...]
+    stops: tuple[str, ...] = ()
+    stops_after_shots: tuple[str, ...] = ()
+    """Further ones where examples show how the next begins."""
 
     @property
     def chooses(self) -> bool:
@@ -75,48 +76,12 @@ class Questions:
 class _Layout(NamedTuple):
     columns: tuple[str, ...]
     document: Callable[[Row], dict[str, Any]]
+    """None yet for a row with choices, which are decided on together."""
     cued: bool = False
     metrics: tuple[str, ...] = ()
     """Those it is compared by unless told otherwise."""
-
-
-class Row:
-    """A row that says where it stands when something is missing."""
-
-    def __init__(self, row: file_rows.Row) -> None:
-        self.where, self._columns = row
-
-    def wrong(self, what: str) -> HarnessError:
-        """Return the complaint that `what` is wrong here."""
-        return HarnessError(f"{self.where}: {what}: correct or remove it")
-
-    def names(self) -> list[str]:
-        """Return the columns in which the row has something."""
-        return [name for name, value in self._columns.items() if value is not None]
-
-    def get(self, column: str) -> Any:
-        """Return what the row has in `column`, None if nothing."""
-        return self._columns.get(column)
-
-    def text(self, column: str, *, needed: bool = True) -> str:
-        """Return the text, or the number as text, in `column`; raise HarnessError if it is `needed` and not there."""
-        value = self.get(column)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            value = str(value)
-        if value is not None and not isinstance(value, str):
-            raise self.wrong(f"'{column}' is no text")
-        if needed and not (value or "").strip():
-            raise self.wrong(f"'{column}' is missing or empty")
-        return value or ""
-
-    def texts(self, column: str) -> list[str]:
-        """Return the text, or the several texts, in `column`."""
-        value = self.get(column)
-        if not isinstance(value, list):
-            return [self.text(column)]
-        if not value or not all(isinstance(one, str) and one.strip() for one in value):
-            raise self.wrong(f"'{column}' holds no texts, or empty ones")
-        return list(value)
+    choices: tuple[str, ...] = ()
+    """Columns of choices, the last of `columns` being the one that names the right one."""
 
 
 def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
@@ -126,72 +91,98 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
 
     Raises HarnessError naming the file, the line and what is wrong there, or the choice that a person has to make.
     """
-    rows = [Row(row) for row in file_rows.rows(file)]
+    rows = list(file_rows.rows(file))
     if not rows:
         raise HarnessError(f"{file} holds no rows: there is nothing to ask")
-    layout = _recognised(file, rows[0])
+    names = tuple(dict.fromkeys(name for row in rows for name in row.names()))
+    layout = _recognised(file, names)
+    spelled = {name.lower(): name for row in rows for name in row.columns}
+    columns = tuple(spelled[name] for name in layout.columns)
+    unread = tuple(spelled[name] for name in names if name not in layout.columns)
     documents = [layout.document(row) for row in rows]
     chinese = 2 * sum(_is_chinese(one["prompt"]) for one in documents) > len(documents)
-    if "letters" in documents[0]:
-        return _choosing(file, documents, layout.columns, chinese)
+    if layout.choices:
+        places = question_choices.places(file, rows, layout.choices, layout.columns[-1])
+        cue, delimiter = ("答案：", "") if chinese else ("Answer:", " ")
+        asked = [
+            {**one, "prompt": f"{one['prompt']}\n{cue}", "answer": place}
+            for one, place in zip(documents, places, strict=True)
+        ]
+        return Questions(asked, columns, unread, ("acc",), delimiter)
     chosen = tuple(comparisons) or layout.metrics or _evident(file, documents)
     for name in chosen:
         if name not in COMPARISONS:
             raise HarnessError(f"{file}: there is no --metric {name} for answers in words: choose among {_named()}")
     if "number" in chosen:
         _require_numbers(rows, documents)
-    return _answering(documents, layout, chosen, chinese)
+    found = _answering(documents, layout.cued, chosen, chinese)
+    return replace(found, columns=columns, unread=unread)
 
 
-def _recognised(file: Path, row: Row) -> _Layout:
-    """Return the layout that a file's first row has."""
-    if talk := _first(row, _CONVERSATIONS):
-        return _Layout((talk,), lambda row: _conversation(row, talk))
-    instruction, output = _first(row, ("instruction",)), _first(row, ("output", "response", "answer"))
+def _recognised(file: Path, names: Sequence[str]) -> _Layout:
+    """Return the layout of a file whose rows have something in the columns `names`."""
+
+    def first(*wanted: str) -> str:
+        return next((name for name in wanted if name in names), "")
+
+    if talk := first(*_CONVERSATIONS):
+        return _Layout((talk, *_there(names, "system")), lambda row: _conversation(row, talk))
+    choices = question_choices.columns(names)
+    before = _there(names, first(*_CONTEXTS))
+    instruction, output = first("instruction"), first("output", "response", *_ANSWERS)
+    question = (*before, first(*_QUESTIONS, "query", *_PROMPTS))
+    if choices and (instruction or question[-1]) and output:
+        asked = (*before, instruction, *_there(names, "input")) if instruction else question
+        return _Layout((*asked, *choices, output), lambda row: _lettered(row, asked, choices), choices=choices)
+    if choices:
+        raise _unknown(file, names)
+    led = _there(names, "system", "history")
     if instruction and output:
-        columns = (instruction, _first(row, ("input",)) or "input", output)
-        return _Layout(columns, lambda row: _instruction(row, columns))
-    content, summary = _first(row, ("content",)), _first(row, ("summary",))
-    if content and summary:
+        columns = (instruction, *_there(names, "input"), output)
+        return _Layout((*led, *columns), lambda row: _instruction(row, columns))
+    if first("query") and first("response"):  # as ms-swift has them
+        return _Layout((*led, "query", "response"), lambda row: _instruction(row, ("query", "response")))
+    if first("content") and first("summary"):
         scored = ("rouge", "bleu")  # as ChatGLM-6B's ptuning/main.py does
-        return _Layout((content, summary), lambda row: _pair(row, (content,), summary), metrics=scored)
-    question, answer = _first(row, _QUESTIONS), _first(row, _ANSWERS)
-    context = _first(row, _CONTEXTS)
-    before = (context,) if context else ()
-    if question and answer:
-        if choices := _choice_columns(row):
-            listed = choices[0] if choices[0] != "A" else ""
-            columns = (*before, question, *choices, answer)
-            return _Layout(columns, lambda row: _choice(row, (*before, question), listed, answer))
-        return _Layout((*before, question, answer), lambda row: _pair(row, (*before, question), answer), cued=True)
-    prompt = _first(row, _PROMPTS)
-    completion = _first(row, tuple(name for name in _COMPLETIONS if name != prompt))
+        return _Layout(("content", "summary"), lambda row: _pair(row, ("content",), "summary"), metrics=scored)
+    if (named := first(*_QUESTIONS, "query")) and (answer := first(*_ANSWERS, "response")):
+        asked = (*before, named)
+        return _Layout((*asked, answer), lambda row: _pair(row, asked, answer), cued=True)
+    prompt = first(*_PROMPTS)
+    completion = first(*(name for name in _COMPLETIONS if name != prompt))
     if prompt and completion:
         return _Layout((prompt, completion), lambda row: _pair(row, (prompt,), completion))
-    raise HarnessError(
-        f"{row.where}: no known layout in the columns {', '.join(row.names())}: rename them, known are {_KNOWN}; or "
-        "write a definition ('harness tasks new NAME')"
+    raise _unknown(file, names)
+
+
+def _unknown(file: Path, names: Iterable[str]) -> HarnessError:
+    return HarnessError(
+        f"{file}: no known layout in the columns {', '.join(names)}: rename them, known are {_KNOWN}; or write a "
+        "definition ('harness tasks new NAME')"
     )
 
 
-def _first(row: Row, names: Iterable[str]) -> str:
-    """Return the column of the first of `names` that the row has, whatever the case of its letters."""
-    there = {name.lower(): name for name in row.names()}
-    return next((there[name.lower()] for name in names if name.lower() in there), "")
-
-
-def _choice_columns(row: Row) -> tuple[str, ...]:
-    """Return the column that lists a row's choices, or those from A on that hold one each; none if it has none."""
-    if listed := _first(row, _CHOICES):
-        return (listed,)
-    lettered = tuple(letter for letter in string.ascii_uppercase if letter in row.names())
-    return lettered if lettered[:2] == ("A", "B") else ()
+def _there(names: Iterable[str], *wanted: str) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name in names)
 
 
 def _pair(row: Row, asked: Sequence[str], answer: str) -> dict[str, Any]:
-    if _choice_columns(row):
-        raise row.wrong("it has choices, which the first row has not")
-    return _answered("\n".join(row.text(column) for column in asked), row.texts(answer))
+    return _answered(_joined(row, asked), row.texts(answer))
+
+
+def _lettered(row: Row, asked: Sequence[str], choices: tuple[str, ...]) -> dict[str, Any]:
+    found = question_choices.of(row, choices)
+    lines = [
+        _joined(row, asked),
+        *(f"{letter}. {text}" for letter, text in zip(found.letters, found.texts, strict=True)),
+    ]
+    return {"prompt": "\n".join(lines), "letters": list(found.letters)}
+
+
+def _joined(row: Row, asked: Sequence[str]) -> str:
+    """Return what is in the columns `asked`, the last of which has to be there, a line end between them."""
+    texts = [*(row.text(column, needed=False) for column in asked[:-1]), row.text(asked[-1])]
+    return "\n".join(text for text in texts if text)
 
 
 def _answered(prompt: str, answers: list[str]) -> dict[str, Any]:
@@ -201,10 +192,11 @@ def _answered(prompt: str, answers: list[str]) -> dict[str, Any]:
 # --- conversations ----------------------------------------------------------------------------------------------------
 
 
-def _instruction(row: Row, columns: tuple[str, str, str]) -> dict[str, Any]:
+def _instruction(row: Row, columns: Sequence[str]) -> dict[str, Any]:
     """Return what an alpaca row asks, after its `system` and its `history` of questions and answers, if it has any."""
-    instruction, given, output = columns
-    question = "\n".join(text for text in (row.text(instruction), row.text(given, needed=False)) if text)
+    instruction, *given, output = columns
+    texts = (row.text(instruction), *(row.text(column, needed=False) for column in given))
+    question = "\n".join(text for text in texts if text)
     history = row.get("history") or []
     if not isinstance(history, list) or not all(_is_exchange(one) for one in history):
         raise row.wrong("'history' is no list of questions and answers")
@@ -245,100 +237,27 @@ def _turn(row: Row, column: str, said: Any) -> dict[str, str]:
     return _said(_ROLES[role], content)
 
 
-# --- multiple choice --------------------------------------------------------------------------------------------------
-
-
-def _choice(row: Row, asked: Sequence[str], listed: str, answer: str) -> dict[str, Any]:
-    labels, choices = _choices(row, listed)
-    letters = list(string.ascii_uppercase[: len(choices)])
-    lines = [*(row.text(column) for column in asked), *map("{}. {}".format, letters, choices)]
-    place, counted = _place(row, answer, labels, choices)
-    return {"prompt": "\n".join(lines), "letters": letters, "answer": place, "counted": counted}
-
-
-def _choices(row: Row, listed: str) -> tuple[list[str], list[str]]:
-    """Return the labels by which a row's answer may name its choices, and the choices."""
-    given = row.get(listed) if listed else {x: row.get(x) for x in string.ascii_uppercase if row.get(x)}
-    if isinstance(given, Mapping) and isinstance(given.get("text"), list) and isinstance(given.get("label"), list):
-        given = dict(zip(given["label"], given["text"], strict=False))
-    labels = [str(label) for label in given] if isinstance(given, Mapping) else []
-    values = list(given.values()) if isinstance(given, Mapping) else given
-    if not isinstance(values, list) or not 2 <= len(values) <= len(string.ascii_uppercase):
-        raise row.wrong(f"'{listed or 'A, B, …'}' is no list of 2 to 26 choices")
-    if not all(isinstance(one, str | int | float) and str(one).strip() for one in values):
-        raise row.wrong(f"'{listed or 'A, B, …'}' holds an empty choice, or one that is no text")
-    choices = [str(one).strip() for one in values]
-    letters = list(string.ascii_uppercase[: len(choices)])
-    begun = [re.match(r"([A-Z])\s*[.．、:：)）]\s*(?=\S)", one) for one in choices]
-    if all(begun) and [match[1] for match in begun if match] == letters:  # "A. 巴黎": a letter is not said twice
-        choices = [one[match.end() :] for one, match in zip(choices, begun, strict=True) if match]
-    return labels or letters, choices
-
-
-def _place(row: Row, column: str, labels: Sequence[str], choices: Sequence[str]) -> tuple[int, bool]:
-    """Return the place of the right choice, named by its label, its text, or its place from 0; and whether so."""
-    given = row.get(column)
-    if isinstance(given, list) and len(given) == 1:
-        given = given[0]
-    if isinstance(given, float) and given.is_integer():  # what a table makes of whole numbers beside an empty cell
-        given = int(given)
-    if isinstance(given, bool) or not isinstance(given, str | int):
-        raise row.wrong(f"'{column}' does not name one choice")
-    said = str(given).strip()
-    named = {i for names in (labels, choices) for i, one in enumerate(names) if one == said}
-    named = named or _loosely(said, labels, choices)
-    counted = not named and said.isdecimal()
-    if counted and int(said) < len(choices):
-        named = {int(said)}
-    if len(named) != 1:
-        is_not = "is more than" if named else "is not"
-        hint = ", counted from 0" if counted else ""
-        raise row.wrong(f"'{column}' is '{said[:50]}', which {is_not} one of its {len(choices)} choices{hint}")
-    return named.pop(), counted
-
-
-def _loosely(said: str, labels: Sequence[str], choices: Sequence[str]) -> set[int]:
-    """Return the places that `said` names by a letter in brackets, small or full-width, or as "B. its text"."""
-    plain = unicodedata.normalize("NFKC", said)
-    letter = re.fullmatch(r"[(\[]?([A-Za-z])[)\].、]?", plain)
-    pairs = enumerate(zip(labels, choices, strict=True))
-    return {i for i, (label, text) in pairs if said == f"{label}. {text}" or (letter and letter[1].upper() == label)}
-
-
-def _choosing(file: Path, documents: Sequence[dict[str, Any]], columns: tuple[str, ...], chinese: bool) -> Questions:
-    counted = [one["answer"] for one in documents if one["counted"]]
-    if counted and 0 not in counted:
-        raise HarnessError(
-            f"{file}: its answers count the choices but never say 0, so they may count from 1: name them by letters"
-        )
-    cue, delimiter = ("答案：", "") if chinese else ("Answer:", " ")
-    asked = [
-        {"prompt": f"{one['prompt']}\n{cue}", "letters": one["letters"], "answer": one["answer"]} for one in documents
-    ]
-    return Questions(asked, columns, ("acc",), delimiter, ())
-
-
 # --- answers in words -------------------------------------------------------------------------------------------------
 
 
-def _answering(
-    documents: Sequence[dict[str, Any]], layout: _Layout, comparisons: Sequence[str], chinese: bool
-) -> Questions:
+def _answering(documents: Sequence[dict[str, Any]], cued: bool, comparisons: Sequence[str], chinese: bool) -> Questions:
     rouge = ("rouge1_jieba", "rouge2_jieba", "rougeL_jieba") if chinese else ("rouge1", "rouge2", "rougeL")
     spelled = {"rouge": rouge, "bleu": ("bleu4_characters",)}
     metrics = tuple(dict.fromkeys(name for one in comparisons for name in spelled.get(one, (one,))))
-    if not layout.cued:
-        return Questions(list(documents), layout.columns, metrics, "\n", ())
+    accepted = [text for one in documents for text in one["answers"]]
+    if not cued:  # the line end after a prompt is the checkpoint's to write, so it cannot end an answer
+        shown = () if any("\n\n" in text for text in accepted) else ("\n\n",)
+        return Questions(list(documents), (), (), metrics, "\n", (), shown)
     question, answer, delimiter = ("问题：", "答案：", "") if chinese else ("Question: ", "Answer:", " ")
-    one_line = "exact_match" in comparisons and not any("\n" in text for one in documents for text in one["answers"])
     asked = [{**one, "prompt": f"{question}{one['prompt']}\n{answer}"} for one in documents]
+    one_line = "exact_match" in comparisons and not any("\n" in text for text in accepted)
     stops = ("\n",) if one_line else (f"\n{question.strip()}",)
-    return Questions(asked, layout.columns, metrics, delimiter, stops)
+    return Questions(asked, (), (), metrics, delimiter, stops)
 
 
 def _evident(file: Path, documents: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    """Return how answers are compared where nobody said so: as numbers if they are all nothing else."""
-    if all(re.fullmatch(r"[-+−]?[\d.,/\s]*\d%?", text.strip()) for one in documents for text in one["answers"]):
+    """Return how answers are compared where nobody said so: as numbers if each is one and nothing else."""
+    if all(is_number(text) for one in documents for text in one["answers"]):
         return ("number",)
     raise HarnessError(f"{file} has answers in words: say how they are compared, with --metric {_named()}")
 

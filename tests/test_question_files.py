@@ -59,7 +59,8 @@ BUY = {"question": "哪里卖纸？", "A": "书店", "B": "鱼市", "answer": "A
     ("row", "comparisons", "prompt", "answer"),
     [
         ({"question": "谁写的？", "answer": "老王"}, ("contains",), "问题：谁写的？\n答案：", "老王"),
-        ({"query": "Who wrote it?", "response": "Wang"}, ("contains",), "Question: Who wrote it?\nAnswer:", "Wang"),
+        ({"query": "Who wrote it?", "answer": "Wang"}, ("contains",), "Question: Who wrote it?\nAnswer:", "Wang"),
+        ({"query": "Who wrote it?", "response": "Wang"}, ("contains",), "Who wrote it?", "Wang"),
         ({"问题": "谁写的？", "答案": "老王"}, ("contains",), "问题：谁写的？\n答案：", "老王"),
         ({"context": "文", "question": "问", "answer": "答"}, ("rouge",), "问题：文\n问\n答案：", "答"),
         ({"question": "1+1?", "answer": 2}, (), "Question: 1+1?\nAnswer:", "2"),
@@ -93,7 +94,14 @@ def test_texts_are_asked(tmp_path: Path, row: dict[str, Any], comparisons: Any, 
         ({**BUY, "C": ""}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 0),
         ({**BUY, "C": None, "D": None, "answer": ["B"]}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
         ({"question": "Q?", "choices": ["x", "y", "z"], "answer": 0}, "Q?\nA. x\nB. y\nC. z\nAnswer:", 0),
-        ({"question": "Q?", "choices": ["3", "0", "1"], "answer": "0"}, "Q?\nA. 3\nB. 0\nC. 1\nAnswer:", 1),
+        ({"question": "Q?", "choices": ["3", "7", "1"], "answer": "7"}, "Q?\nA. 3\nB. 7\nC. 1\nAnswer:", 1),
+        ({"question": "Q?", "choices": [30, 0, 10], "answer": 30}, "Q?\nA. 30\nB. 0\nC. 10\nAnswer:", 0),
+        ({"question": "Q?", "choices": ["1", "0"], "answer": 0}, "Q?\nA. 1\nB. 0\nAnswer:", 0),
+        ({"question": "Q?", "A": 0, "B": 1, "C": 2, "answer": "B"}, "Q?\nA. 0\nB. 1\nC. 2\nAnswer:", 1),
+        ({"question": "Q?", "option_a": "x", "option_b": "y", "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
+        ({"question": "Q?", "options": {"a": "x", "b": "y"}, "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
+        ({"prompt": "Q?", "A": "x", "B": "y", "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
+        ({"instruction": "选。", "input": "Q?", "A": "x", "B": "y", "output": "B"}, "选。\nQ?\nA. x\nB. y\n答案：", 1),
         ({"question": "Q?", "options": {"A": "x", "B": "y"}, "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
         ({"question": "Q?", "options": ["A. x", "B. y"], "label": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
         (
@@ -137,7 +145,10 @@ ALPACA = {
 }
 
 
-@pytest.mark.parametrize("row", [SHAREGPT, OPENAI, ALPACA])
+SWIFT = {"system": "你是律师", "query": "能退货吗", "response": "七天内可以", "history": [["你好", "您好"]]}
+
+
+@pytest.mark.parametrize("row", [SHAREGPT, OPENAI, ALPACA, SWIFT])
 def test_a_conversation_leads_up_to_its_last_answer(base: Path, tmp_path: Path, row: dict[str, Any]) -> None:
     options = Options((str(written(tmp_path, row)),), tmp_path / "out", comparisons=("rouge",), max_gen_toks=4)
     [plain] = run([parse(str(base))], options)
@@ -155,6 +166,56 @@ def test_a_conversation_leads_up_to_its_last_answer(base: Path, tmp_path: Path, 
     [chat] = run([parse(str(base))], options)
     [sample] = chat.samples("my.jsonl").to_dict("records")
     assert sample["prompt"] == "<system>简短\n\n你是律师<user>你好<assistant>您好<user>能退货吗<assistant>"
+
+
+def test_columns_are_those_of_all_rows(tmp_path: Path) -> None:
+    rows = [
+        {"Instruction": "改写", "Input": None, "Output": "新句", "level": 1},
+        {"Instruction": "改写", "Input": "旧句", "Output": "新句", "System": "你是编辑"},
+    ]
+    found = question_files.read(written(tmp_path, *rows), ("rouge",))
+    assert [one["prompt"] for one in found.documents] == ["改写", "你是编辑\n改写\n旧句"]
+    assert (found.columns, found.unread) == (("System", "Instruction", "Input", "Output"), ("level",))
+    context = [{"question": "问", "answer": "1"}, {"question": "问", "answer": "2", "context": "文"}]
+    prompts = [one["prompt"] for one in question_files.read(written(tmp_path, *context)).documents]
+    assert prompts == ["问题：问\n答案：", "问题：文\n问\n答案："]
+
+
+def test_the_place_of_mmlus_right_answer_is_that_of_its_files(data: Path) -> None:
+    """Many of its choices are numbers, which its places are not."""
+    count = 0
+    for file in sorted((data / "cais/mmlu").glob("*/test-*.parquet")):
+        answers = list(pd.read_parquet(file, columns=["answer"])["answer"])
+        assert [one["answer"] for one in question_files.read(file).documents] == answers
+        count += len(answers)
+    assert count >= 14042
+
+
+def test_c_evals_files_are_test_sets(data: Path) -> None:
+    file = data / "ceval/ceval-exam/law/val-00000-of-00001.parquet"
+    found = question_files.read(file)
+    table = pd.read_parquet(file)
+    assert [one["letters"][one["answer"]] for one in found.documents] == list(table["answer"])
+    assert all(text.strip() in one["prompt"] for one, text in zip(found.documents, table["D"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("row", "comparisons", "until", "after_shots"),
+    [
+        ({"question": "谁？", "answer": "我"}, ("contains",), ["\n问题："], ["\n问题："]),
+        ({"question": "谁？", "answer": "我"}, ("exact_match",), ["\n"], ["\n"]),
+        ({"prompt": "谁？", "completion": "我"}, ("exact_match",), [], ["\n\n"]),
+        ({"prompt": "谁？", "completion": "我"}, ("rouge",), [], ["\n\n"]),
+        ({"prompt": "谁？", "completion": "我\n\n你"}, ("rouge",), [], []),
+    ],
+)
+def test_answers_end_where_the_next_question_would_begin(
+    tmp_path: Path, row: dict[str, Any], comparisons: tuple[str, ...], until: list[str], after_shots: list[str]
+) -> None:
+    first = next(iter(row))
+    file = written(tmp_path, row, {**row, first: "何时？"})
+    assert asked(file, comparisons).instances[0].args[1]["until"] == until
+    assert [one.args[1]["until"] for one in asked(file, comparisons, 1).instances] == [after_shots] * 2
 
 
 def test_what_fits_the_answers_is_chosen_where_it_is_clear(tmp_path: Path) -> None:
@@ -285,20 +346,29 @@ def test_the_letter_of_the_largest_likelihood_is_the_answer_of_five_choices(base
     ("rows", "comparisons", "complaint"),
     [
         ([], (), "holds no rows"),
-        ([{"title": "a", "body": "b"}], (), "line 1: no known layout in the columns title, body: rename them"),
+        ([{"title": "a", "body": "b"}], (), "no known layout in the columns title, body: rename them"),
         ([{"question": "谁？", "answer": "我"}], (), "has answers in words: say how they are compared, with --metric"),
         ([{"question": "谁？", "answer": "我"}], ("f1",), "there is no --metric f1 for answers in words: choose among"),
         ([{"question": "谁？", "answer": "我"}], ("number",), "line 1: its answer '我' holds no number"),
-        ([BUY, {"question": "谁？"}], (), "line 2: 'A, B, …' is no list of 2 to 26 choices"),
+        ([BUY, {"question": "谁？"}], (), "line 2: 'A', 'B' … is no list of 2 to 26 choices"),
         ([BUY, {**BUY, "answer": "C"}], (), "line 2: 'answer' is 'C', which is not one of its 2 choices"),
         ([BUY, {**BUY, "answer": None}], (), "line 2: 'answer' does not name one choice"),
-        ([BUY, {**BUY, "answer": 2}], (), "which is not one of its 2 choices, counted from 0"),
-        ([BUY, {**BUY, "answer": 1}], (), "they may count from 1: name them by letters"),
+        ([{**BUY, "answer": 0}, {**BUY, "answer": 2}], (), "which is not one of its 2 choices, counted from 0"),
+        ([BUY, {**BUY, "answer": 1}], (), "line 2: 'answer' is '1', which is not one of its 2 choices"),
+        ([{**BUY, "A": "1", "B": "0", "answer": "0"}], (), "may be texts of choices, or count them from 0: name them"),
+        ([{**BUY, "answer": 1}, {**BUY, "answer": 1}], (), "they may count from 1: name them by letters"),
         ([{**BUY, "A": "B", "B": "甲", "answer": "B"}], (), "is more than one of its 2 choices"),
         ([{**BUY, "B": "书店", "answer": "书店"}], (), "'answer' is '书店', which is more than one of its 2 choices"),
         ([{**BUY, "answer": "AB"}], (), "'answer' is 'AB', which is not one of its 2 choices"),
         ([{"question": "谁？", "answer": float("nan")}], ("bleu",), "line 1: 'answer' is no text"),
-        ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 2: it has choices, which the first row has not"),
+        ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 1: 'A', 'B' … is no list of 2 to 26 choices"),
+        (
+            [{"content": "一", "summary": "二", "A": "三", "B": "四"}],
+            (),
+            "no known layout in the columns content, summary",
+        ),
+        ([{"question": "谁？", "answer": "2024/05/01"}], (), "has answers in words"),
+        ([{"question": "谁？", "answer": "1,3,4"}], (), "has answers in words"),
         ([{"question": "", "answer": "1"}], (), "line 1: 'question' is missing or empty"),
         ([{"question": ["a"], "answer": "1"}], (), "line 1: 'question' is no text"),
         ([{"question": "谁？", "answer": {"a": 1}}], ("bleu",), "line 1: 'answer' is no text"),
