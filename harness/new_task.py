@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import HarnessError
+from harness.tasks import Catalogue
 
 _DOCUMENTS = (
     {"question": "法国的首都是哪里？", "choices": ["里昂", "巴黎", "马赛", "尼斯"], "answer": 1},
@@ -15,7 +16,7 @@ _DOCUMENTS = (
 )
 _DEFINITION = """\
 # A task is an lm-eval YAML file: https://github.com/EleutherAI/lm-evaluation-harness/blob/main/docs/task_guide.md
-task: {name}
+task: "{name}"
 
 # Your documents. Rows may have any columns; templates below name them. For a data set of the hub or of a --data mirror,
 # write its name, as org/name, and take dataset_kwargs out.
@@ -65,10 +66,12 @@ class NewTask(NamedTuple):
 def write(name: str, folder: Path = Path()) -> NewTask:
     """Write `name`/`name`.yaml and the documents it reads below `folder`.
 
-    Raises HarnessError on a name that cannot be a task's, or where that folder exists.
+    Raises HarnessError on a name that cannot be a task's or is one's already, or where that folder exists.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][\w-]*", name):
         raise HarnessError(f"'{name}' cannot be a task's name: use letters, digits, _ and -")
+    if name in Catalogue().own:
+        raise HarnessError(f"there is a task '{name}' already, which yours would hide: choose another name")
     place = folder / name
     made = NewTask(place / f"{name}.yaml", place / f"{name}.jsonl")
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _DOCUMENTS)

@@ -8,9 +8,11 @@ Not here: lm-eval, or building a task (`harness.tasks`).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,8 @@ from harness import resources
 from harness.errors import HarnessError
 
 _ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
+_LOCAL_BUILDERS = ("json", "csv", "parquet", "text", "arrow")
+"""Names by which `datasets` reads any files, in place of a data set's."""
 
 
 class DataSource(NamedTuple):
@@ -30,10 +34,28 @@ class DataSource(NamedTuple):
     """The mirror's copy, if there is one."""
     fetch: str
     """The command that fetches the data set into the mirror; a task's `metadata.fetch` names another."""
+    files: tuple[Path, ...] = ()
+    """What a task reads that names files of its own (`dataset_path: json`)."""
 
     def __str__(self) -> str:
         """Return `org/name`, or `org/name:config`."""
         return f"{self.dataset}:{self.config}" if self.config else self.dataset
+
+    def at_hand(self) -> bool:
+        """Tell whether the documents are here, as far as that is told without reading them."""
+        if self.folder is None:
+            return bool(self.files) and all(file.exists() for file in self.files)
+        if self.config is None:
+            return True
+        stated = _card(self.folder).get(self.config)
+        if stated is not None:
+            return all(any(self.folder.glob(pattern)) for pattern in stated)
+        return _has_data(self.folder / self.config)
+
+    def missing(self) -> str:
+        """Return what to do about documents that are not at hand."""
+        gone = [str(file) for file in self.files if not file.exists()]
+        return f"there is no file {gone[0]}" if gone else self.fetch
 
     def cache(self) -> Path:
         """Return the folder where `datasets` may keep what it makes of exactly these files of the mirror."""
@@ -59,12 +81,52 @@ def source(config: dict[str, Any], data: Path | None) -> DataSource:
     metadata = config.get("metadata")
     stated = metadata.get("fetch") if isinstance(metadata, dict) else None
     fetch = stated or f"hf download --repo-type dataset {dataset} --local-dir {data or 'DIR'}/{dataset}"
+    if dataset in _LOCAL_BUILDERS:
+        return DataSource(dataset, name, None, fetch, tuple(map(Path, _listed_files(config))))
     folder = data / dataset if data is not None and dataset and not dataset.startswith(("/", ".")) else None
     if folder is None or not folder.is_dir():
         return DataSource(dataset, name, None, fetch)
-    if not any(file.endswith(_ENDINGS) for _, _, files in os.walk(folder) for file in files):
+    if not _has_data(folder):
         raise HarnessError(f"{folder} holds no data: remove it, or fill it with '{fetch}'")
     return DataSource(dataset, name, folder, fetch)
+
+
+def _has_data(folder: Path) -> bool:
+    return any(file.endswith(_ENDINGS) for _, _, files in os.walk(folder) for file in files)
+
+
+def _listed_files(config: dict[str, Any]) -> Iterator[str]:
+    """Yield the local files that a task's `dataset_kwargs.data_files` lists, however it does."""
+    listed = (config.get("dataset_kwargs") or {}).get("data_files")
+    for value in listed.values() if isinstance(listed, dict) else [listed]:
+        for file in value if isinstance(value, list) else [value]:
+            if isinstance(file, str) and "://" not in file and not any(letter in file for letter in "*?["):
+                yield file
+
+
+@functools.lru_cache(maxsize=64)
+def _card_of(file: Path, changed: int) -> dict[str, list[str]]:
+    """Return the patterns of the files of each configuration that a data set's card lists."""
+    import yaml
+
+    parts = file.read_text(encoding="utf-8", errors="replace").split("---\n")
+    try:
+        head = yaml.safe_load(parts[1]) if len(parts) > 2 else None
+    except yaml.YAMLError:
+        head = None
+    found = {}
+    for one in (head.get("configs") or []) if isinstance(head, dict) else []:
+        files = one.get("data_files") or []
+        paths = [file["path"] for file in files if isinstance(file, dict)] if isinstance(files, list) else [files]
+        found[str(one.get("config_name"))] = [
+            path for listed in paths for path in (listed if isinstance(listed, list) else [listed])
+        ]
+    return found
+
+
+def _card(folder: Path) -> dict[str, list[str]]:
+    file = folder / "README.md"
+    return _card_of(file, file.stat().st_mtime_ns) if file.is_file() else {}
 
 
 def explained(task: str, origin: DataSource, error: Exception, before: str = "") -> HarnessError:
@@ -115,7 +177,10 @@ def lacking(origin: DataSource, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         named = re.search("Unable to find '(.+?)'", str(error))
         return f"the file {named[1]}" if named else f"'{origin.config}'"
-    return f"'{origin.config}'" if "BuilderConfig" in str(error) else ""
+    if "BuilderConfig" not in str(error):
+        return ""
+    listed = origin.folder is not None and origin.config is not None and _has_data(origin.folder / origin.config)
+    return f"the README.md that says which files are '{origin.config}'" if listed else f"'{origin.config}'"
 
 
 def _damaged(folder: Path | None) -> Path | None:

@@ -93,7 +93,9 @@ class Catalogue:
 
     def names(self) -> list[str]:
         """Return the groups and single tasks worth listing: ours first, then `FEATURED`; group members left out."""
-        members = {member for entry in self.own.values() for member in task_index.members(entry)}
+        # A group's own parts (ceval_law of ceval) go without saying; tasks that a group only gathers do not.
+        listed = ((name, member) for name, entry in self.own.items() for member in task_index.members(entry))
+        members = {member for name, member in listed if member.startswith(f"{name}_")}
         ours = [name for name, entry in self.own.items() if entry.kind.name != "TAG" and name not in members]
         return [*sorted(ours), *(name for name in FEATURED if name not in ours)]
 

@@ -26,6 +26,26 @@ def test_what_is_written_can_be_described_and_run_at_once(tmp_path: Path, monkey
     assert "capitals" in shown.splitlines()[0]
 
 
+@pytest.mark.parametrize("name", ["123", "1e3", "no", "null"])
+def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(tmp_path: Path, monkeypatch, capsys, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["tasks", "new", name]) == 0
+    assert main(["tasks", name, "--include-path", name]) == 0
+    assert main(["tasks", "--include-path", name]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"│ {name} ")]
+    assert "yes" in line
+    (tmp_path / name / f"{name}.jsonl").unlink()
+    assert main(["tasks", "--include-path", name]) == 0
+    assert f"there is no file {name}/{name}.jsonl" in "".join(capsys.readouterr().out.split("│")).replace("\n", "")
+
+
+@pytest.mark.parametrize("name", ["ceval", "demo", "cmnli"])
+def test_a_task_of_this_project_is_not_hidden(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HarnessError, match=f"there is a task '{name}' already"):
+        new_task.write(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     made = new_task.write("mine", tmp_path)
     made.definition.write_text("edited")

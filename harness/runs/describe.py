@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness import known_data
+from harness.errors import HarnessError
 from harness.task_data import DataSource
 from harness.tasks import Catalogue, Metric, metrics, split
 
@@ -41,13 +43,16 @@ def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
     catalogue = Catalogue(include)
     found = []
     for name in catalogue.names():
-        sources = catalogue.sources([name], data)
-        first = next(iter(sources.values()))
-        here = sum(source.folder is not None for source in sources.values())
-        kinds = {source.dataset for source in sources.values()}
-        dataset = first.dataset if len(kinds) == 1 else f"{len(kinds)} data sets"
         protocol = _protocol(catalogue.config(name, own=True))
-        found.append(Summary(name, len(sources), dataset, _at_hand(first, here, len(sources)), protocol))
+        try:
+            sources = catalogue.sources([name], data)
+        except HarnessError as error:  # an empty folder in the mirror
+            whole = catalogue.sources([name], None)
+            found.append(Summary(name, len(whole), _named_data(whole.values()), f"no: {error}", protocol))
+            continue
+        here = sum(source.at_hand() for source in sources.values())
+        dataset = _named_data(sources.values())
+        found.append(Summary(name, len(sources), dataset, _at_hand(list(sources.values()), here), protocol))
     return found
 
 
@@ -73,9 +78,10 @@ def describe(
         "protocol": _protocol(catalogue.config(leaves[0])),
         "tasks": f"{len(leaves)}, this is the first: {leaf}" if len(leaves) > 1 else "",
         "data": f"{source}, split {split(task)}, {len(task.eval_docs):,} documents",
-        "at hand": _at_hand(source, int(source.folder is not None), 1),
+        "at hand": _at_hand([source], int(source.at_hand())),
         "shots": str(task.config.num_fewshot or 0),
         "metrics": ", ".join(map(_named, metrics(task))),
+        **known_data.facts(source.dataset, source.config),
         **{key: str(value) for key, value in _metadata(catalogue.config(leaves[0])).items() if key in _STATED},
         "version": str(task.VERSION),
     }
@@ -92,10 +98,15 @@ def _named(metric: Metric) -> str:
     return f"{metric.name}{kind}, {arrow} is better"
 
 
-def _at_hand(source: DataSource, here: int, total: int) -> str:
+def _named_data(sources: Iterable[DataSource]) -> str:
+    kinds = sorted({source.dataset for source in sources})
+    return kinds[0] if len(kinds) == 1 else f"{len(kinds)} data sets"
+
+
+def _at_hand(sources: Sequence[DataSource], here: int) -> str:
     if not here:
-        return f"no: {source.fetch}"
-    return "yes" if here == total else f"{here} of {total}"
+        return f"no: {sources[0].missing()}"
+    return "yes" if here == len(sources) else f"{here} of {len(sources)}"
 
 
 def _metadata(config: dict[str, Any]) -> dict[str, Any]:

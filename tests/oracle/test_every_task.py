@@ -26,13 +26,14 @@ from harness.tasks import Catalogue
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
-NLI = ("cmnli", "cmnli_letter", "cmnli_gen", "cmnli_gen_51e956", "ocnli", "ocnli_letter", "ocnli_gen")
+NLI = [f"{name}{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_letter", "_gen", "_gen_51e956")]
 COMPARED = [
-    *(*NLI, "c3", "c3_letter", "c3_gen", "ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama"),
-    *("mmlu_hendrycks", "gsm8k_cot", "gsm8k_fixed"),
+    *(*NLI, "ceval", "c3", "c3_letter", "c3_gen", "ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama"),
+    *("mmlu", "mmlu_hendrycks", "gsm8k", "gsm8k_cot", "gsm8k_fixed"),
     *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu"),
 ]
-RUN = [*COMPARED, "ceval", "ceval_cot", "cmnli_ppl", "cmnli_ppl_98dd6e", "ocnli_ppl", "c3_ppl", "mmlu", "gsm8k"]
+NO_PEER = ["ceval_cot", "c3_ppl", *(f"{name}_ppl{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_98dd6e"))]
+RUN = [*COMPARED, *NO_PEER]
 KINDS = ("base", "lora", "prefix")
 DOCUMENTS = 12
 REPORT = Path(__file__).resolve().parents[2] / "reports" / f"{date.today():%Y-%m-%d}-oracle-every-task.md"
@@ -87,6 +88,13 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
     report.append(f"| {task} | {kind} | {found.requests:,} | {largest} | {found.decisions} |")
     assert found.decisions == 0
     assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+
+
+def test_no_task_is_forgotten() -> None:
+    """But sciq, whose data no mirror here holds, and so the group it is in; and the demo's."""
+    listed = set(Catalogue().names()) | set(Catalogue().sources(["lawyer_llama"], None))
+    parts = {leaf for name in RUN for leaf in Catalogue().sources([name], None)}
+    assert listed - set(RUN) - parts == {"sciq", "lawyer_llama", "demo"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,7 +18,7 @@ from harness.tasks import Catalogue
 # As the index of the data folder counts the splits; C-Eval's, MMLU's and CMMLU's are summed over subjects.
 DOCUMENTS = {
     **dict.fromkeys(("cmnli", "cmnli_ppl", "cmnli_ppl_98dd6e", "cmnli_letter", "cmnli_gen", "cmnli_gen_51e956"), 12235),
-    **dict.fromkeys(("ocnli", "ocnli_ppl", "ocnli_letter", "ocnli_gen"), 2950),
+    **dict.fromkeys(("ocnli", "ocnli_ppl", "ocnli_ppl_98dd6e", "ocnli_letter", "ocnli_gen", "ocnli_gen_51e956"), 2950),
     **dict.fromkeys(("c3", "c3_ppl", "c3_letter", "c3_gen"), 3816),
     **dict.fromkeys(("ceval", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot"), 1346),
     "ceval_test": 12342,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import HarnessError
+from harness.runs.describe import summaries
 
 LETTERED = {**dict(zip("ABCD", ("甲", "乙", "丙", "丁"), strict=True)), "answer": "A", "explanation": "1. 因为。"}
 EXAM = [{"id": i, "question": f"第{i}问", **LETTERED} for i in range(5)]
@@ -73,6 +74,25 @@ def complaint(name: str, folder: Path) -> str:
     dataset = TASKS[name][0]
     assert f"'hf download --repo-type dataset {dataset} --local-dir {folder}/{dataset}'" in str(told.value)
     return str(told.value)
+
+
+def listed(folder: Path) -> dict[str, str]:
+    return {line.name: line.at_hand for line in summaries(folder)}
+
+
+def test_what_is_at_hand_is_told_by_files_and_an_empty_folder_hides_nothing(tmp_path: Path) -> None:
+    mirror("ceval_law", tmp_path)
+    assert listed(tmp_path)["ceval"] == "1 of 52"
+    assert listed(tmp_path)["cmnli"].startswith("no: hf download")
+    file = mirror("cmnli", tmp_path)
+    assert listed(tmp_path)["cmnli"] == "yes"
+    file.unlink()
+    (tmp_path / "clue/clue/ocnli").mkdir()
+    assert listed(tmp_path)["cmnli"].startswith(f"no: {tmp_path}/clue/clue holds no data: remove it, or fill it with")
+    assert listed(tmp_path)["ceval"] == "1 of 52"
+    (tmp_path / "ceval/ceval-exam/README.md").unlink()
+    assert listed(tmp_path)["ceval"] == "1 of 52"
+    assert "lacks the README.md that says which files are 'law'" in complaint("ceval_law", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
