@@ -92,7 +92,7 @@ class Catalogue:
         return task_index.read(self._own)
 
     def names(self) -> list[str]:
-        """Return the groups and single tasks worth listing: ours first, then `FEATURED`; group members left out."""
+        """Return the groups and single tasks worth listing: ours first, then `FEATURED`; a group's parts left out."""
         # A group's own parts (ceval_law of ceval) go without saying; tasks that a group only gathers do not.
         listed = ((name, member) for name, entry in self.own.items() for member in task_index.members(entry))
         members = {member for name, member in listed if member.startswith(f"{name}_")}
