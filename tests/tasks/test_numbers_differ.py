@@ -29,6 +29,22 @@ def test_lm_evals_c_eval_lacks_a_word_and_shots():
     assert ours["num_fewshot"] == 5
 
 
+def test_in_a_chat_the_header_of_c_eval_is_the_system_message_and_shots_are_turns(tmp_path):
+    row = {"id": 0, "question": "问", **dict.fromkeys("ABCD", "甲"), "answer": "A", "explanation": ""}
+    mirrors.write(tmp_path, "ceval/ceval-exam", "law", dev=[row] * 5, val=[row], test=[row])
+    built = mirrors.task("ceval_law", tmp_path)
+
+    def spelled(turns, add_generation_prompt):
+        return "".join(f"<{turn['role']}>{turn['content']}" for turn in turns)
+
+    built.build_all_requests(apply_chat_template=True, fewshot_as_multiturn=True, chat_template=spelled)
+    prompt = built.instances[0].args[0]
+    assert prompt.startswith("<system>以下是中国关于法学考试的单项选择题，请选出其中的正确答案。")
+    assert prompt.count("<user>问\nA. 甲") == 6
+    assert prompt.count("<assistant>A") == 5
+    assert prompt.count("以下是中国") == 1
+
+
 def test_the_original_mmlu_has_two_spaces_and_keeps_a_questions_own(tmp_path):
     rows = [{"question": " 1 + 1? ", "choices": ["1", "2", "3", "4"], "answer": 1}]
     mirrors.write(tmp_path, "cais/mmlu", "anatomy", dev=rows * 5, test=rows)
