@@ -70,10 +70,18 @@ def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReferenc
 
     A pattern stands in the path or in `adapter=`; a folder of that very name comes first. Matches are in natural
     order, checkpoint-9 before checkpoint-100; files and unfinished saves are passed over. Of several matches,
-    `name=X` becomes X-300 and so on. What is named twice comes once.
+    `name=X` becomes X-300 and so on. What is named twice, in whatever spelling of its path, comes once.
     Raises HarnessError on a pattern without a match, and on two checkpoints that were given the same name.
     """
-    return _told_apart(list(dict.fromkeys(one for reference in references for one in _matches(reference))))
+    found: dict[CheckpointReference, CheckpointReference] = {}
+    for one in (match for reference in references for match in _matches(reference)):
+        found.setdefault(replace(one, path=_real(one.path) or one.path, adapter=_real(one.adapter)), one)
+    return _told_apart(list(found.values()))
+
+
+def _real(path: str | None) -> str | None:
+    """Return the one spelling of a path that is here, and anything else as it is."""
+    return str(Path(path).expanduser().resolve()) if path is not None and _exists(path) else path
 
 
 def _matches(reference: CheckpointReference) -> list[CheckpointReference]:
