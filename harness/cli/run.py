@@ -112,10 +112,10 @@ def _arguments(pairs: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not key.isidentifier() or not equals:
+        if not key.isidentifier() or not equals or not value.strip():
             raise HarnessError(f"--chat-template-args {pair} is not KEY=VALUE: write, for one, enable_thinking=false")
         try:
-            found[key] = json.loads(value)
+            found[key] = json.loads(value, parse_constant=str)  # NaN is a word, no number a template knows
         except ValueError:
             found[key] = value
     return found

@@ -46,6 +46,7 @@ def command(*arguments: str) -> list[str]:
         ("run --model {w}/base --tasks zzz*", "no task"),
         ("run --model {w}/base --tasks ,", "no task to evaluate on"),
         ("run --model {w}/base --tasks ceval_law --data {w}/nowhere", "data folder"),
+        ("run --model {w}/base --tasks gsm8k --chat-template-args enable_thinking=", "is not KEY=VALUE: write"),
         ("run --model {w}/base --tasks gsm8k --data {w}/mirror", "holds no data"),
         ("run --model {w}/base --tasks gsm8k --data {w}/empty", "hf download --repo-type dataset openai/gsm8k"),
         ("run --model {w}/base --tasks ceval_law --dtype int3", "dtype is one of"),
