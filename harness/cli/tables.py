@@ -43,12 +43,13 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
         f"{checkpoint.device}, fingerprint {checkpoint.fingerprint[:12]}",
         highlight=False,
     )
+    shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
+    known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]
     table = Table("task", "metric")
-    for heading in ("score", "95 % interval", "n", "tokens", "time"):
+    for heading in ("score", "95 % interval", *known, "n", "tokens", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for score in manifest.scores:
-        if all_tasks or score.headline or score.average:
-            table.add_row(*_cells(score, report))
+    for score in shown:
+        table.add_row(*_cells(score, report, known))
     if table.row_count:
         out.print(table)
     limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
@@ -146,17 +147,19 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
     console().print(table)
 
 
-def _cells(score: Score, report: Report) -> list[str]:
+def _cells(score: Score, report: Report, known: Sequence[str]) -> list[str]:
     name = {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
     kind = "" if score.filter == "none" else f" ({score.filter})"
     unit = " %" if score.fraction else ""
     info = report.manifest.tasks.get(score.task)
     tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info else ""
+    bounds = [getattr(score, name) for name in known]
     return [
         escape(score.task + name),
         escape(score.metric + kind) + ("" if score.higher_is_better else " ↓"),
         wording.value(score) + unit,
         wording.interval(score) or "–",
+        *("–" if bound is None else wording.bound(bound, score) for bound in bounds),
         f"{score.n:,}",
         tokens,
         wording.duration(info.seconds) if info else "",

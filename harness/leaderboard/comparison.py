@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from harness.runs.report import Protocol, Report, Score, TaskInfo
 
 DOCUMENTS = "other documents"
+Standing = Literal["at chance", "worse than chance", ""]
 
 
 class Difference(NamedTuple):
@@ -112,6 +113,24 @@ def interval(score: Score) -> tuple[float, float]:
         score.value if score.low is None else score.low,
         score.value if score.high is None else score.high,
     )
+
+
+def bounds(scores: Sequence[Score]) -> tuple[float | None, float | None]:
+    """Return chance and ceiling of `scores`, which may be compared: what the first says that says anything."""
+    chances = (score.chance for score in scores if score.chance is not None)
+    ceilings = (score.ceiling for score in scores if score.ceiling is not None)
+    return next(chances, None), next(ceilings, None)
+
+
+def standing(score: Score, chance: float | None) -> Standing:
+    """Return whether `score` is no better than `chance`, as far as its interval tells; nothing where it is."""
+    if chance is None:
+        return ""
+    low, high = interval(score)
+    if low > chance if score.higher_is_better else high < chance:
+        return ""
+    worse = high < chance if score.higher_is_better else low > chance
+    return "worse than chance" if worse and score.low is not None else "at chance"
 
 
 def _signature(one: Asked) -> Signature:

@@ -36,10 +36,12 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, column: Series) -> Axis:
-        """Return 0 to 100 % for fractions; for others a round scale from 0 that holds every interval of `column`."""
+        """Return 0 to 100 % for fractions; for others a round scale from 0 that holds all that `column` draws."""
         if column.first.fraction:
             return cls(0.0, 0.5, 1.0)
-        ends = [end for cell in column.cells if cell for end in interval(cell.score)]
+        cells = [cell for cell in column.cells if cell]
+        ends = [end for cell in cells for end in interval(cell.score)]
+        ends += [bound for cell in cells for bound in (cell.chance, cell.ceiling) if bound is not None]
         low, high = 0.0 - _round_up(-min(ends)), _round_up(max(ends))
         return cls(low, (low + high) / 2, high) if high > low else cls(0.0, 0.5, 1.0)
 
@@ -80,6 +82,7 @@ def render(table: Table, made: datetime) -> str:
     environment.filters |= {
         "value": wording.value,
         "interval": wording.interval,
+        "bound": wording.short_bound,
         "parameters": wording.parameters,
         "duration": wording.duration,
         "memory": wording.memory,

@@ -58,6 +58,10 @@ class Cell:
     """Why the score must not be compared with the others of its series; empty where it may."""
     leading: bool
     """Best of those that may be compared, or within noise of it."""
+    chance: float | None
+    """The score's own, or that of those it may be compared with: a report may be older than the number."""
+    ceiling: float | None
+    """Likewise."""
 
     @property
     def labels(self) -> list[str]:
@@ -65,6 +69,11 @@ class Cell:
         count = f" (n = {self.score.n:,})"
         labels = (d.label + count if d.label == comparison.DOCUMENTS else d.label for d in self.differences)
         return list(dict.fromkeys(labels))
+
+    @property
+    def standing(self) -> comparison.Standing:
+        """How the score stands to chance where its interval does not tell it from that."""
+        return comparison.standing(self.score, self.chance)
 
     @property
     def limited(self) -> bool:
@@ -91,6 +100,16 @@ class Series:
     def n(self) -> int:
         """Samples behind a score that may be compared."""
         return next(cell.score.n for cell in self.cells if cell and not cell.differences)
+
+    @property
+    def chance(self) -> float | None:
+        """What knowing nothing scores, for scores that may be compared; None where it is not known."""
+        return next(cell.chance for cell in self.cells if cell and not cell.differences)
+
+    @property
+    def ceiling(self) -> float | None:
+        """The most that can be scored, likewise."""
+        return next(cell.ceiling for cell in self.cells if cell and not cell.differences)
 
     @property
     def num_fewshot(self) -> int | None:
@@ -166,6 +185,16 @@ class Table:
     def apart(self) -> bool:
         """Whether any number of the main table must not be compared."""
         return any(cell and cell.differences for column in self.columns for cell in column.cells)
+
+    @property
+    def marks_chance(self) -> bool:
+        """Whether chance is drawn anywhere in the main table."""
+        return any(cell and cell.chance is not None for column in self.columns for cell in column.cells)
+
+    @property
+    def marks_ceiling(self) -> bool:
+        """Whether a ceiling is."""
+        return any(cell and cell.ceiling is not None for column in self.columns for cell in column.cells)
 
 
 def tabulate(reports: Sequence[Report]) -> Table:
@@ -246,11 +275,16 @@ def _series(rows: Sequence[Row], key: Key) -> Series:
     questions = [comparison.asked(entry.report, key.task) if entry else None for entry in entries]
     reference = comparison.reference([asked for asked in questions if asked])
     apart = [comparison.differences(asked, reference) if asked else () for asked in questions]
-    leading = comparison.leaders([entry.score for entry, why in zip(entries, apart, strict=True) if entry and not why])
+    comparable = [entry.score for entry, why in zip(entries, apart, strict=True) if entry and not why]
+    leading = comparison.leaders(comparable)
+
+    def cell(entry: Entry, asked: Asked, why: tuple[Difference, ...]) -> Cell:
+        best = any(entry.score is score for score in leading)
+        bounds = comparison.bounds([entry.score] if why else [entry.score, *comparable])
+        return Cell(entry.score, entry.report, asked, why, best, *bounds)
+
     cells = (
-        Cell(entry.score, entry.report, asked, why, leading=any(entry.score is score for score in leading))
-        if entry and asked
-        else None
+        cell(entry, asked, why) if entry and asked else None
         for entry, asked, why in zip(entries, questions, apart, strict=True)
     )
     return Series(key, tuple(cells), reference)

@@ -108,17 +108,22 @@ def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
     """
     if not estimates:
         raise HarnessError("cannot average over no tasks")
-    total = sum(e.n for e in estimates)
-    weights = [e.n / total if weight == "sample" else 1 / len(estimates) for e in estimates]
-    value = math.fsum(w * e.value for w, e in zip(weights, estimates, strict=True))
-    stderr = _root_of_squares(weights, [e.stderr for e in estimates])
+    total, shares = sum(e.n for e in estimates), weights(estimates, weight)
+    value = math.fsum(w * e.value for w, e in zip(shares, estimates, strict=True))
+    stderr = _root_of_squares(shares, [e.stderr for e in estimates])
     if all(_is_share(e) for e in estimates):
-        return Estimate(value, stderr, *_wilson(value, _effective_size(weights, estimates)), total)
-    below = _root_of_squares(weights, [None if e.low is None else e.value - e.low for e in estimates])
-    above = _root_of_squares(weights, [None if e.high is None else e.high - e.value for e in estimates])
+        return Estimate(value, stderr, *_wilson(value, _effective_size(shares, estimates)), total)
+    below = _root_of_squares(shares, [None if e.low is None else e.value - e.low for e in estimates])
+    above = _root_of_squares(shares, [None if e.high is None else e.high - e.value for e in estimates])
     low = None if below is None else value - below
     high = None if above is None else value + above
     return Estimate(value, stderr, low, high, total)
+
+
+def weights(estimates: Sequence[Estimate], weight: Weight) -> list[float]:
+    """Return what each of `estimates` counts for in their average; all together 1."""
+    total = sum(e.n for e in estimates)
+    return [e.n / total if weight == "sample" else 1 / len(estimates) for e in estimates]
 
 
 def averages(wanted: Sequence[Average], tasks: Mapping[str, Estimate]) -> dict[str, Estimate]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from harness import known_data
 from harness.errors import HarnessError
+from harness.runs import bounds
 from harness.task_data import DataSource
 from harness.tasks import Catalogue, Metric, metrics, split
 
@@ -71,6 +72,7 @@ def describe(
     leaves = list(catalogue.sources([name], data))
     tasks = catalogue.load([leaves[0]], data, num_fewshot=num_fewshot)
     (leaf, task), source = next(iter(tasks.tasks.items())), next(iter(tasks.sources.values()))
+    between = bounds.stated(task)._asdict()
     task.build_all_requests(limit=1)
     arguments = [instance.args for instance in task.instances]
     generates = task.OUTPUT_TYPE == "generate_until"
@@ -81,6 +83,7 @@ def describe(
         "at hand": _at_hand([source], int(source.at_hand())),
         "shots": str(task.config.num_fewshot or 0),
         "metrics": ", ".join(map(_named, metrics(task))),
+        **{key: _stated(number, task) for key, number in between.items() if number is not None},
         **known_data.facts(source.dataset, source.config),
         **{key: str(value) for key, value in _metadata(catalogue.config(leaves[0])).items() if key in _STATED},
         "version": str(task.VERSION),
@@ -96,6 +99,10 @@ def _named(metric: Metric) -> str:
     arrow = "higher" if metric.higher_is_better else "lower"
     kind = "" if metric.filter == "none" else f" ({metric.filter})"
     return f"{metric.name}{kind}, {arrow} is better"
+
+
+def _stated(number: float, task: Any) -> str:
+    return f"{100 * number:.4g} %" if metrics(task)[0].fraction else f"{number:g}"
 
 
 def _named_data(sources: Iterable[DataSource]) -> str:

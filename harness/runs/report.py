@@ -172,6 +172,10 @@ class Score(Strict):
     """The metric (and filter) that stands for the task where there is room for one."""
     headline: bool
     """The user asked for this task or group by name: it gets a column; its members do not."""
+    chance: float | None = None
+    """What knowing nothing scores."""
+    ceiling: float | None = None
+    """The most that can be scored, the least where less is better."""
 
 
 class Manifest(Strict):

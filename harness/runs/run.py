@@ -29,7 +29,8 @@ from harness.engine.lm import HarnessLM, Work, chat_template_digest
 from harness.errors import HarnessError
 from harness.metrics.aggregate import Estimate, averages
 from harness.protocols import BitsPerCharacter
-from harness.runs import checks, environment, samples
+from harness.runs import bounds, checks, environment, samples
+from harness.runs.bounds import Bounds
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report, ReportWriter, Score, TaskInfo
 from harness.tasks import Catalogue, Metric, TaskSet, metrics, reseed, split
@@ -91,6 +92,7 @@ def prepare(references: Sequence[CheckpointReference], options: Options) -> list
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     """Build the tasks of `options`."""
     found = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
+    bounds.check(found.tasks.values())
     if options.max_gen_toks is not None:
         for task in found.tasks.values():
             if task.OUTPUT_TYPE == "generate_until":
@@ -154,6 +156,7 @@ class _Found:
         self.tasks = tasks
         self.infos: dict[str, TaskInfo] = {}
         self._estimates: dict[Metric, dict[str, Estimate]] = {}
+        self._bounds: dict[Metric, dict[str, Bounds]] = {}
         self.notes: list[str] = []
         self.split_letters: dict[str, Letters] = {}
         """Tasks whose answer letters are no single tokens."""
@@ -179,6 +182,8 @@ class _Found:
             self._estimates.setdefault(metric, {})[name] = estimate
             stderr = "N/A" if estimate.stderr is None else estimate.stderr
             result[f"{metric.name}_stderr,{metric.filter}"] = stderr
+        for metric, between in bounds.of_task(task, rows).items():
+            self._bounds.setdefault(metric, {})[name] = between
         if not any(f"{metric.name},{metric.filter}" in outcome["results"][name] for metric in metrics(task)):
             self.unscored.append(name)
         if source is not None:  # the hub's name, not where this machine keeps its copy
@@ -243,8 +248,10 @@ class _Found:
         for name, task in self.tasks.tasks.items():
             reported = [metric for metric in metrics(task) if name in self._estimates.get(metric, {})]
             for metric in reported:
+                between = self._bounds.get(metric, {}).get(name, Bounds())
+                numbers = self._estimates[metric][name]._asdict() | between._asdict()
                 primary, headline = metric == reported[0], name in self.tasks.headlines
-                yield self._score(name, metric, self._estimates[metric][name], None, primary, headline)
+                yield self._score(name, metric, numbers, None, primary, headline)
 
     def _averages(self) -> Iterator[Score]:
         for metric, by_task in self._estimates.items():
@@ -253,16 +260,20 @@ class _Found:
             made = averages(wanted, by_task)
             for average in wanted:
                 if average.name in made:
+                    between = bounds.of_average(average, by_task, self._bounds.get(metric, {}))
+                    numbers = made[average.name]._asdict() | between._asdict()
                     primary, headline = leading >= set(average.tasks), average.name in self.tasks.headlines
-                    yield self._score(average.name, metric, made[average.name], average.weight, primary, headline)
+                    yield self._score(average.name, metric, numbers, average.weight, primary, headline)
 
-    def _score(self, name: str, metric: Metric, number: Estimate, weight: Any, primary: bool, headline: bool) -> Score:
+    def _score(
+        self, name: str, metric: Metric, numbers: dict[str, Any], weight: Any, primary: bool, headline: bool
+    ) -> Score:
         members = next((a.average.tasks for a in self.tasks.averages if weight and a.average.name == name), (name,))
         return Score(
             task=name,
             metric=metric.name,
             filter=metric.filter,
-            **number._asdict(),
+            **numbers,
             higher_is_better=metric.higher_is_better,
             fraction=metric.fraction,
             average=weight,

@@ -20,6 +20,17 @@ def interval(score: Score) -> str:
     return f"{_written(score.low, score)}{between}{_written(score.high, score)}"
 
 
+def bound(number: float, score: Score) -> str:
+    """Return the chance or ceiling of a score to the digits of its value, 25.0."""
+    return _written(number, score)
+
+
+def short_bound(number: float, score: Score) -> str:
+    """Return the same for running text, 25."""
+    text = _written(number, score)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def parameters(count: int) -> str:
     """Return a number of parameters for people: 7.6 B."""
     for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):

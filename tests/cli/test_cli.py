@@ -212,6 +212,33 @@ def test_show_reads_reports_and_samples(world: Path, tmp_path: Path, capsys: pyt
     assert sum(counts.values()) == 2
 
 
+def test_chance_stands_right_of_the_interval_where_a_row_has_it(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(folder: Path) -> list[list[str]]:
+        capsys.readouterr()
+        assert main(["show", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in lines if re.match("[┃│]", line)]
+
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    asked = ["run", "--model", f"{world}/base", "--data", f"{world}/data", "--limit", "2"]
+    assert main([*asked, "--tasks", "ceval_law,gsm8k", "-o", str(both)]) == 0
+    head, law, *sums = rows(both)
+    assert head == ["task", "metric", "score", "95 % interval", "chance", "n", "tokens", "time"]
+    assert law[4:6] == ["25.0", "2"]
+    assert {tuple(row[4:6]) for row in sums} == {("–", "2")}
+    (manifest,) = both.glob("*/manifest.json")
+    content = json.loads(manifest.read_text())
+    content["scores"][0]["ceiling"] = 0.9
+    manifest.write_text(json.dumps(content))
+    head, law, *sums = rows(both)
+    assert head[3:7] == ["95 % interval", "chance", "ceiling", "n"]
+    assert (law[4:6], sums[0][4:6]) == (["25.0", "90.0"], ["–", "–"])
+    assert main([*asked, "--tasks", "gsm8k", "-o", str(alone)]) == 0
+    assert rows(alone)[0] == ["task", "metric", "score", "95 % interval", "n", "tokens", "time"]
+
+
 def test_tasks_lists_what_there_is_and_whether_its_data_are_at_hand(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,17 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert json.loads(row["counts"]) == [1, 2]
 
 
+def test_a_score_of_an_older_report_has_neither_chance_nor_ceiling(tmp_path: Path) -> None:
+    old = {"task": "t", "metric": "acc", "filter": "none", "value": 0.5, "stderr": None, "low": None, "high": None}
+    old |= {"n": 1, "higher_is_better": True, "fraction": True, "average": None, "members": ["t"]}
+    old |= {"primary": True, "headline": True}
+    written(tmp_path / "r")
+    file = tmp_path / "r" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"scores": [old]}))
+    [score] = reports.read(tmp_path / "r").manifest.scores
+    assert (score.chance, score.ceiling) == (None, None)
+
+
 def test_leaving_without_finishing_leaves_nothing(tmp_path: Path) -> None:
     with ReportWriter(tmp_path / "r") as writer:
         writer.write_samples("t", [ROW], [])
