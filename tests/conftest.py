@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Keep file hashes and the like out of the user's cache, and the user's settings out of the tests."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.delenv("HARNESS_DATA", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _peers_compute_in_full() -> Iterator[None]:
+    """Keep what the tests compare with from bitsandbytes' bfloat16 shortcut, which some CPUs take and others do not."""
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("bitsandbytes") is not None:
+            patch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

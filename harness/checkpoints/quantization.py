@@ -63,6 +63,18 @@ def resolve(
     return found._replace(dtype=_checked_dtype(base, found, device))
 
 
+def compute_in_full(model: torch.nn.Module) -> None:
+    """Keep 4-bit layers of `model` from computing in bfloat16 on a CPU, whatever was asked for.
+
+    Where the CPU has AVX512-BF16, bitsandbytes repacks a layer's weights at its first answer, rounds its scales to
+    bfloat16 and multiplies in it: other answers than on the next machine, and none for widths that 32 does not divide.
+    """
+    layers: Any = model.modules()
+    for layer in layers:
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+
+
 def check_adapter(quantization: Quantization, folder: Path, base: Path) -> None:
     """Raise HarnessError, naming both, where PEFT cannot put the adapter in `folder` on a base quantised so."""
     adapter = files.read_json(folder / files.ADAPTER_CONFIG)

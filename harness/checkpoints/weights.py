@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.checkpoints import configs
+from harness.checkpoints import configs, quantization
 from harness.checkpoints.configs import explained
 from harness.errors import HarnessError
 
@@ -59,6 +59,7 @@ def load(located: Located) -> Any:
         logger.level = before
     _require_fit(located, outcome)
     _require_positions(model, located)
+    quantization.compute_in_full(model)
     # Quantised weights are where they belong, and bitsandbytes does not let them be moved.
     return (model if quantized else model.to(located.device)).eval()
 

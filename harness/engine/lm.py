@@ -35,7 +35,7 @@ BATCH_TOKENS = {"cpu": 1024}
 BATCH_TOKENS_ELSEWHERE = 16384
 GENERATING = ("generate_until", "think_then_choose")
 """Kinds of requests that are answered with text."""
-ANSWERS = 2
+ANSWERS = 3
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
 

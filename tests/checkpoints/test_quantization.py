@@ -80,6 +80,13 @@ def test_four_bits_compute_in_the_dtype_asked_for(base):
     assert load(f"{base},quantize=int4").model.model.layers[0].mlp.up_proj.compute_dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["int4", "fp4"])
+def test_four_bits_answer_the_same_on_a_cpu_that_knows_bfloat16(base, name, monkeypatch):
+    wanted = logits(load(f"{base},quantize={name}").model)
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    assert torch.equal(logits(load(f"{base},quantize={name}").model), wanted)
+
+
 def test_memory_falls_with_the_bits_and_is_counted_to_the_byte(base):
     sizes = {how: load(f"{base},{how}").memory_bytes for how in ("dtype=float32", "dtype=bfloat16")}
     sizes |= {how: load(f"{base},{how},dtype=bfloat16").memory_bytes for how in ("quantize=int8", "quantize=int4")}
