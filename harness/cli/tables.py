@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -70,6 +70,8 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
     for name in [task] if task else report.manifest.tasks:
         rows = report.samples(name)
         score = next((s for s in report.manifest.scores if s.task == name and s.primary), None)
+        if score is not None and score.metric in rows and score.fraction:
+            rows[score.metric] = rows[score.metric].map(_share)
         if score is None or score.metric not in rows or rows[score.metric].dtype.kind != "f":
             out.print(f"{escape(name)}: has no score a sample", highlight=False)
             continue
@@ -95,6 +97,14 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
             )
         if len(chosen) > limit:
             out.print(f"… {len(chosen) - limit:,} more: --limit shows them", highlight=False)
+
+
+def _share(value: Any) -> float:
+    """Return a sample's score; of its part in a ratio (numerator, denominator), the share: 1 where nothing counts."""
+    if value is None or isinstance(value, int | float):
+        return float("nan") if value is None else float(value)
+    above, below = value
+    return float(above / below) if below else 1.0
 
 
 def show_forecast(forecast: Forecast) -> None:

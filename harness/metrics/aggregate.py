@@ -53,8 +53,8 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
 
     Values of a `fraction` (in [0, 1] by definition) that are all 0 or 1 get Wilson's score interval (Wilson 1927; the
     one Brown, Cai & DasGupta 2001 recommend); others a t interval around the mean (Miller 2024, arXiv 2411.00640,
-    eq. 1), and none where they are all equal, which tells nothing of how they vary. `stderr` is the sample standard
-    deviation over sqrt(n) in all cases, as lm-eval reports it.
+    eq. 1), cut off where a fraction ends, and none where they are all equal, which tells nothing of how they vary.
+    `stderr` is the sample standard deviation over sqrt(n) in all cases, as lm-eval reports it.
 
     Raises HarnessError if `values` is empty or holds a NaN or an infinity.
     """
@@ -71,7 +71,7 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
     if not stderr:
         return Estimate(mean, stderr, None, None, n)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
-    return Estimate(mean, stderr, mean - half, mean + half, n)
+    return Estimate(mean, stderr, *_within(mean - half, mean + half, fraction), n)
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float:
@@ -80,20 +80,27 @@ def ratio(pairs: Sequence[tuple[float, float]]) -> float:
     return math.fsum(pair[0] for pair in pairs) / below if below else math.nan
 
 
-def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
+def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = False) -> Estimate:
     """Return the `ratio` of per-sample (numerator, denominator) `pairs` with its interval over samples.
 
     The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13), the interval Student's t with
     one degree of freedom less than samples; with equal denominators both are `mean_estimate`'s. A single sample tells
-    nothing of how samples vary.
+    nothing of how samples vary. A `fraction`, such as micro F1, ends at 0 and 1; there its interval is Wilson's over
+    the samples, as if each were right or wrong, which varies more than anything between.
     """
     n, value = len(pairs), ratio(pairs)
     if n < 2:
         return Estimate(value, None, None, None, n)
     mean = math.fsum(pair[1] for pair in pairs) / n
     stderr = math.sqrt(math.fsum((a - value * b) ** 2 for a, b in pairs) / (n - 1) / n) / mean
+    if fraction and value in (0.0, 1.0):
+        return Estimate(value, stderr, *_wilson(value, n), n)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
-    return Estimate(value, stderr, value - half, value + half, n)
+    return Estimate(value, stderr, *_within(value - half, value + half, fraction), n)
+
+
+def _within(low: float, high: float, fraction: bool) -> tuple[float, float]:
+    return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
 
 
 def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:

@@ -82,6 +82,14 @@ def bleu4_characters(prediction: str, reference: str) -> float:
     return math.exp(logs + brevity)
 
 
+def coverage(prediction: str, values: Sequence[str]) -> float:
+    """Return the share of `values`, such as the attributes a copywriter was given, that stand in `prediction`.
+
+    1 where there are no values: nothing was left out.
+    """
+    return sum(value in prediction for value in values) / len(values) if values else 1.0
+
+
 def best(metric: str, prediction: str, references: Sequence[str]) -> float:
     """Return the largest score by `METRICS[metric]` that `prediction` has against any of `references`."""
     return max(METRICS[metric](prediction, reference) for reference in references)

@@ -80,7 +80,7 @@ def estimate(metric: Metric, rows: Sequence[Row], *, how: str, value: float) -> 
     """
     values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
     if how == "ratio" and values and math.isfinite(value):
-        return ratio_estimate(values)
+        return ratio_estimate(values, fraction=metric.fraction)
     if how != "mean" or not values or not all(isinstance(v, int | float) for v in values):
         return Estimate(float(value), None, None, None, len(values)) if math.isfinite(value) else None
     if not all(math.isfinite(v) for v in values):
