@@ -15,6 +15,7 @@ from harness.cli.merge import merge
 from harness.cli.run import run
 from harness.cli.show import show
 from harness.cli.tasks import tasks
+from harness.cli.train import train
 
 app = typer.Typer(
     help="Evaluate, compare and gate families of language-model checkpoints.",
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, show, leaderboard, export, tasks, inspect, merge, demo):
+for verb in (run, show, leaderboard, export, tasks, inspect, merge, train, demo):
     app.command()(verb)
 
 

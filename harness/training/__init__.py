@@ -1,0 +1,1 @@
+"""The reference trainer: recipes, whose stages become the checkpoints that are compared."""

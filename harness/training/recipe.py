@@ -1,0 +1,142 @@
+"""A recipe: a YAML file that declares corpora and a DAG of stages, each of which trains one checkpoint.
+
+    seed: 0
+    corpora:
+      statutes: corpora/statutes.jsonl
+      consultations: corpora/consultations.jsonl
+    stages:
+      cpt: {from: ../base, corpora: {statutes: 1}, steps: 200, learning_rate: 1e-4}
+      lora: {from: cpt, method: lora, corpora: {consultations: 9, statutes: 1}, steps: 100, learning_rate: 1e-3}
+
+`from` names another stage or a checkpoint's folder. Files are relative to the recipe.
+
+Not here: reading corpora (`harness.training.corpora`), or training (`harness.training.stages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import HarnessError, did_you_mean
+
+_MERGE = "merge that ('harness merge') and start from the result"
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+class Stage(BaseModel):
+    """How one checkpoint is made from another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    start: str = Field(alias="from")
+    """A stage's name, or the folder of a checkpoint."""
+    method: Literal["full", "lora", "prefix"] = "full"
+    corpora: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    """What is learned from, and in which proportion: as many examples of each as its weight says."""
+    steps: int = Field(ge=1)
+    batch: int = Field(default=32, ge=1)
+    """Examples a step."""
+    learning_rate: float = Field(gt=0)
+    """At its peak; it falls to zero along a cosine."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps up to the peak."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    rank: int = Field(default=16, ge=1)
+    """Of a LoRA, whose alpha is twice that."""
+    virtual_tokens: int = Field(default=16, ge=1)
+    """Of a prefix."""
+
+
+class Recipe(BaseModel):
+    """Corpora and stages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of adapters' first weights and of the order of examples."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads to compute with; stated, any machine of one kind adds up the same sums."""
+    max_length: int = Field(default=1024, ge=2)
+    """Tokens after which an example is cut off."""
+    corpora: dict[Name, Path]
+    stages: dict[Name, Stage] = Field(min_length=1)
+
+    def order(self, wanted: Sequence[str] = ()) -> list[str]:
+        """Return the names of the `wanted` stages (default: all) and of those they start from, these first.
+
+        Raises HarnessError on a name that is no stage.
+        """
+        for name in wanted:
+            if name not in self.stages:
+                raise HarnessError(f"the recipe has no stage '{name}'{did_you_mean(name, self.stages)}")
+        needed: dict[str, None] = {}
+        waiting = list(wanted or self.stages)
+        while waiting:
+            name = waiting.pop()
+            needed[name] = None
+            if (start := self.stages[name].start) in self.stages and start not in needed:
+                waiting.append(start)
+        written = list(self.stages)
+        return sorted(needed, key=lambda name: (len(self.ancestors(name)), written.index(name)))
+
+    def ancestors(self, name: str) -> list[str]:
+        """Return the stages that `name` comes from, the nearest first."""
+        found: list[str] = []
+        while (name := self.stages[name].start) in self.stages:
+            found.append(name)
+        return found
+
+
+def load(file: Path) -> Recipe:
+    """Return the recipe in `file`, corpora and checkpoints' folders as paths from here.
+
+    Raises HarnessError on a file that cannot be read, is no recipe, or whose stages name what is not there.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"cannot read the recipe {file} ({error}): name a YAML file") from error
+    except yaml.YAMLError as error:
+        raise HarnessError(f"{file} is no YAML ({' '.join(str(error).split())[:200]}): correct it") from error
+    try:
+        return _checked(Recipe.model_validate(content), file)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise HarnessError(f"{file}: {where}: {first['msg']}; correct the recipe") from error
+
+
+def _checked(recipe: Recipe, file: Path) -> Recipe:
+    """Return `recipe` with paths from here; raise HarnessError naming what one of its stages lacks."""
+    stages: dict[str, Any] = {}
+    for name, stage in recipe.stages.items():
+        for corpus in stage.corpora:
+            if corpus not in recipe.corpora:
+                hint = did_you_mean(corpus, recipe.corpora)
+                raise HarnessError(f"{file}: stage {name} learns from '{corpus}', which is no corpus of it{hint}")
+        if stage.start in recipe.stages:
+            if recipe.stages[stage.start].method != "full":
+                raise HarnessError(f"{file}: stage {name} starts from the adapter {stage.start}: {_MERGE}")
+            stages[name] = stage
+            continue
+        folder = file.parent / Path(stage.start).expanduser()
+        if not folder.is_dir():
+            hint = did_you_mean(stage.start, recipe.stages)
+            raise HarnessError(
+                f"{file}: stage {name} starts from '{stage.start}', which is no stage and no folder{hint}"
+            )
+        if (folder / "adapter_config.json").is_file():
+            raise HarnessError(f"{file}: stage {name} starts from the adapter {folder}: {_MERGE}")
+        stages[name] = stage.model_copy(update={"start": str(folder.resolve())})
+    try:
+        TopologicalSorter({name: {stage.start} for name, stage in recipe.stages.items()}).prepare()
+    except CycleError as error:
+        raise HarnessError(f"{file}: stages start from one another in a circle: {' → '.join(error.args[1])}") from error
+    corpora = {name: file.parent / path.expanduser() for name, path in recipe.corpora.items()}
+    return recipe.model_copy(update={"stages": stages, "corpora": corpora})
