@@ -12,7 +12,7 @@ WORKERS ?= 2
 .PHONY: demo test lint oracle bench gpu lock clean
 
 demo: $(READY)
-	@$(BIN)/harness demo --output demo
+	@$(BIN)/harness demo --keep demo
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not oracle and not bench and not gpu"

@@ -36,6 +36,8 @@ class DataSource(NamedTuple):
     """The command that fetches the data set into the mirror; a task's `metadata.fetch` names another."""
     files: tuple[Path, ...] = ()
     """What a task reads that names files of its own (`dataset_path: json`)."""
+    made: bool = False
+    """The task's own code makes the documents (`custom_dataset:`): there is nothing to fetch."""
 
     def __str__(self) -> str:
         """Return `org/name`, or `org/name:config`."""
@@ -43,6 +45,8 @@ class DataSource(NamedTuple):
 
     def at_hand(self) -> bool:
         """Tell whether the documents are here, as far as that is told without reading them."""
+        if self.made:
+            return True
         if self.folder is None:
             return bool(self.files) and all(file.exists() for file in self.files)
         if self.config is None:
@@ -81,6 +85,8 @@ def source(config: dict[str, Any], data: Path | None) -> DataSource:
     metadata = config.get("metadata")
     stated = metadata.get("fetch") if isinstance(metadata, dict) else None
     fetch = stated or f"hf download --repo-type dataset {dataset} --local-dir {data or 'DIR'}/{dataset}"
+    if config.get("custom_dataset"):
+        return DataSource(dataset, name, None, "", made=True)
     if dataset in _LOCAL_BUILDERS:
         return DataSource(dataset, name, None, fetch, tuple(map(Path, _listed_files(config))))
     folder = data / dataset if data is not None and dataset and not dataset.startswith(("/", ".")) else None

@@ -58,6 +58,7 @@ def test_tasks_site_and_types_travel_in_the_wheel(wheel: Path) -> None:
     for top, packed in (("tasks", "_tasks"), ("leaderboard", "_site")):
         tracked = subprocess.run(["git", "ls-files", top], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert {f"harness/{packed}/{name.partition('/')[2]}" for name in tracked.split()} <= names
+    assert {"harness/demo/recipe.yaml", "harness/demo/tasks/_demo.yaml", "harness/demo/tasks/utils.py"} <= names
     assert not [name for name in names if not name.startswith(("harness/", "checkpoint_harness-"))]
 
 

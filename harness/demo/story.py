@@ -1,42 +1,70 @@
-"""The whole project in one go: invent a world, train on it, evaluate, make the page, naming each command on the way.
+"""The whole project in one go: invent a world, train a family on it, evaluate it, make the page, naming each command.
 
-What there is to tell is yielded, and how it looks is the command line's. The output folder is the demo's own: what was
-trained there stays as long as this code, the steps and the seed do, and is replaced when one of them changes.
+What there is to tell is yielded, and how it looks is the command line's. What was trained is kept in the user's cache,
+by a key of all that decides it (`_key`), and copied into the folder that keeps the demo.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shlex
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 
-from harness.checkpoints.reference import parse
-from harness.demo import training
-from harness.demo.training import BATCH, Schedule
-from harness.demo.world import SKILLS, Skill, World, alphabet
+from harness import resources
+from harness.checkpoints.reference import CheckpointReference, parse
+from harness.demo import corpora, model
 from harness.errors import HarnessError
 from harness.leaderboard import site
 from harness.runs import report
 from harness.runs.options import Options
 from harness.runs.report import Report
 from harness.runs.run import run
+from harness.training import recipe, stages
+from harness.training.stages import Trained
 
-STEPS = 150
-BASE_LESSONS: tuple[Skill, ...] = ("goods",)
-LORA_LESSONS: tuple[Skill, ...] = ("towns", "towns", "goods")
-"""What is new, and some of what the base knows, so that it is not forgotten."""
-CHECKPOINTS = ("untrained", "base", "lora")
-TASKS = ("demo_goods", "demo_towns", "demo")
-"""Both tasks by name, so that each has a column of its own beside their mean."""
+RECIPE = Path(__file__).parent / "recipe.yaml"
+TASKS = ("demo",)
+QUICK_STEPS = 10
+"""A quick demo trains this part of the steps, and asks `QUICK_LIMIT` documents of each task."""
+QUICK_LIMIT = 12
 MARK = ".harness-demo"
-"""Marks an output folder as the demo's; holds the key of what was trained, or nothing while it is being made."""
-OURS = ("checkpoints", "data", "reports", "site")
+"""Marks a folder as the demo's; holds the key of what was trained there, while that is unfinished after a word."""
+UNFINISHED = "unfinished "
+MADE = ("recipe.yaml", "corpora", "checkpoints")
+OURS = (*MADE, "reports", "site")
+
+
+class Member(NamedTuple):
+    """A checkpoint of the family that is evaluated."""
+
+    name: str
+    reference: str
+    """Relative to the checkpoints' folder."""
+    parent: str | None
+    """The member that it was made from."""
+    about: str
+
+
+FAMILY = (
+    Member("base", "base", None, "read the chronicle"),
+    Member("cpt", "cpt", "base", "went on with the statute book"),
+    Member("sft", "sft", "cpt", "learned to answer"),
+    Member("lora", "lora", "sft", "a LoRA for advertising"),
+    Member("ptuned", "ptuned", "sft", "a prefix for entities and relations"),
+    Member("sft-int8", "sft,quantize=int8,name=sft-int8", "sft", "sft in 8 bits"),
+    Member("sft-int4", "sft,quantize=int4,name=sft-int4", "sft", "sft in 4 bits"),
+    Member("harmed", "harmed", "sft", "sft, tuned on shuffled labels"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,92 +86,173 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """The whole family's reports, in the family's order."""
+
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """The finished leaderboard."""
 
     file: Path
 
 
-def tell(output: Path, *, steps: int = STEPS, seed: int = 0) -> Iterator[Said | Command | Report | Page]:
-    """Do everything in the folder `output` and yield it as it happens; base and LoRA learn for `steps` each.
+Event = Said | Command | Trained | Report | Compared | Page
 
-    Raises HarnessError if `output` holds anything that is not the demo's.
+
+def tell(folder: Path, *, quick: bool = False, seed: int = 0) -> Iterator[Event]:
+    """Do everything in `folder` and yield it as it happens; `seed` is of first weights and the order of lessons.
+
+    Raises HarnessError if `folder` holds anything that is not the demo's.
     """
-    key = _key(steps, seed)
-    if _mark(output) == key:
-        yield Said(f"Trained before, and kept in {output / 'checkpoints'}.")
+    references = [parse(f"{folder}/checkpoints/{member.reference}") for member in FAMILY]  # complains of odd folders
+    yield from _train(folder, quick, seed)
+    yield from _evaluate(folder, references, quick)
+
+
+def _train(folder: Path, quick: bool, seed: int) -> Iterator[Event]:
+    key = _key(quick, seed)
+    kept = resources.cache() / "demo" / key
+    command = Command(("harness", "train", str(folder / "recipe.yaml"), "-o", str(folder / "checkpoints")))
+    here = _mark(folder) == key and _is_whole(folder)
+    if here or kept.is_dir():
+        if not here:
+            _clear(folder)
+            _copy(kept, folder)
+        plan = recipe.load(folder / "recipe.yaml")
+        yield Said("The family was trained before, and is kept. It was made by")
+        yield command
     else:
-        yield from _make(output, World(seed), steps, seed)
-        (output / MARK).write_text(key, encoding="utf-8")
-    checkpoints, data, reports = (output / name for name in ("checkpoints", "data", "reports"))
-    names = [str(checkpoints / name) for name in CHECKPOINTS]
+        if _mark(folder) != UNFINISHED + key or not _is_whole(folder):
+            _clear(folder)
+            _write(folder, quick, seed)
+            (folder / MARK).write_text(UNFINISHED + key, encoding="utf-8")
+        plan = recipe.load(folder / "recipe.yaml")
+        yield Said("An invented world: villagers and what they sell, a statute book, sums. A base will read of it:")
+        for text in corpora.chronicle(3, 0)[:2]:
+            yield Said(f"  {text.splitlines()[0]}")
+        yield Said("and later stages learn to answer, each its own families of questions:")
+        for family in ("nli", "law", "adgen"):
+            item = corpora.lessons(family, 1)[0]
+            yield Said("  " + item.prompt.replace("\n", " ⏎ ") + item.answer)
+        yield Said("Train the family: every stage from the one before it, as the recipe says.")
+        yield command
+    yield from stages.train(plan, folder / "checkpoints")
+    if not kept.is_dir() and _is_pristine(folder, quick, seed):
+        _keep(folder, kept)
+    (folder / MARK).write_text(key, encoding="utf-8")
+
+
+def _evaluate(folder: Path, references: Sequence[CheckpointReference], quick: bool) -> Iterator[Event]:
+    checkpoints, reports = folder / "checkpoints", folder / "reports"
+    names = [f"{checkpoints}/{member.reference}" for member in FAMILY]
     models = [word for name in names for word in ("--model", name)]
-    yield Said("Evaluate all three on questions about villagers that none has read of; chance is 25 %.")
-    yield Command(("harness", "run", *models, "--tasks", ",".join(TASKS), "--data", str(data), "-o", str(reports)))
-    done = []
-    for one in run([parse(name) for name in names], Options(TASKS, reports, data)):
-        done.append(one)
+    limit = ["--limit", str(QUICK_LIMIT)] if quick else []
+    yield Said("Evaluate all of it, and 8- and 4-bit copies, on held-out questions of eight families.")
+    yield Command(("harness", "run", *models, "--tasks", ",".join(TASKS), *limit, "-o", str(reports)))
+    done: dict[str, Report] = {}
+    options = Options(TASKS, reports, limit=QUICK_LIMIT if quick else None)
+    for one in run(references, options):
+        done[one.manifest.checkpoint.name] = one
         yield one
-    yield Said("To read what the base got wrong:")
-    yield Command(("harness", "show", str(done[1].folder), "--samples", "wrong"))
+    yield Compared(tuple(done[member.name] for member in FAMILY))
+    yield Said("To read what the harmed one gets wrong:")
+    yield Command(("harness", "show", str(done["harmed"].folder), "--samples", "wrong", "--task", "demo_nli"))
     yield Said("See them side by side.")
-    yield Command(("harness", "leaderboard", str(reports), "-o", str(output / "site")))
-    yield Page(site.build(report.find([reports]), output / "site"))
+    yield Command(("harness", "leaderboard", str(reports), "-o", str(folder / "site")))
+    yield Page(site.build(report.find([reports]), folder / "site"))
 
 
-def _make(output: Path, world: World, steps: int, seed: int) -> Iterator[Said]:
-    """Write data and train checkpoints into `output`, in place of any that are there."""
-    _clear(output)
-    checkpoints = output / "checkpoints"
-    for skill in SKILLS:
-        folder = output / "data" / "demo" / skill
-        folder.mkdir(parents=True)
-        rows = pa.Table.from_pylist([document._asdict() for document in world.tests[skill]])
-        pq.write_table(rows, folder / "test-00000-of-00001.parquet")
-    pieces = training.tokenizer(alphabet())
-    model = training.untrained(pieces, seed)
-    training.save(model, pieces, checkpoints / "untrained")
-
-    lessons = world.lessons(BASE_LESSONS, steps * BATCH)
-    yield Said(f"Train a base of {model.num_parameters():,} parameters on what is sold, {steps} steps of such lessons:")
-    yield Said(f"  {lessons[0]}")
-    training.learn(model, pieces, lessons, Schedule(steps, peak=3e-3), "base")
-    training.save(model, pieces, checkpoints / "base")
-
-    lessons = world.lessons(LORA_LESSONS, steps * BATCH)
-    yield Said(f"Train a LoRA on this base, on where towns lie: {steps} steps of such lessons and some of the base's:")
-    yield Said(f"  {lessons[0]}")
-    lora = training.with_lora(model, seed)
-    training.learn(lora, pieces, lessons, Schedule(steps, peak=1e-2), "lora", after="答：")
-    training.save_adapter(lora, checkpoints / "lora", base="../base")
-
-
-def _key(steps: int, seed: int) -> str:
-    """Return a digest of all that decides what is trained: this package's files, the steps, the seed."""
-    digest = hashlib.sha256(f"{steps} {seed}".encode())
-    here = Path(__file__).parent
-    for file in sorted((*here.glob("*.py"), *here.glob("tasks/*"))):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _mark(output: Path) -> str | None:
-    """Return what the mark in `output` says; None where there is no mark."""
+def _write(folder: Path, quick: bool, seed: int) -> None:
+    """Write corpora, random weights and recipe into `folder`."""
     try:
-        return (output / MARK).read_text(encoding="utf-8")
+        _written(folder, quick, seed)
+    except OSError as error:
+        raise HarnessError(f"cannot write {folder} ({error.strerror or error}): choose another --keep") from error
+
+
+def _written(folder: Path, quick: bool, seed: int) -> None:
+    texts = corpora.write(folder / "corpora")
+    model.save(folder / "checkpoints" / "untrained", texts, corpora.words(), seed)
+    (folder / "recipe.yaml").write_text(_recipe(quick, seed), encoding="utf-8")
+
+
+def _recipe(quick: bool, seed: int) -> str:
+    text = re.sub(r"^seed: \d+$", f"seed: {seed}", RECIPE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    if not quick:
+        return text
+    return re.sub(r"(steps|warmup): (\d+)", lambda found: f"{found[1]}: {max(1, int(found[2]) // QUICK_STEPS)}", text)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether all that the recipe starts from is in `folder`."""
+    return (folder / "recipe.yaml").is_file() and all(
+        (folder / name).is_dir() for name in ("corpora", "checkpoints/untrained")
+    )
+
+
+def _is_pristine(folder: Path, quick: bool, seed: int) -> bool:
+    """Tell whether nobody has edited recipe or corpora: the cache is not for what was made of edited ones."""
+    with tempfile.TemporaryDirectory() as fresh:
+        corpora.write(Path(fresh))
+        same = all((folder / "corpora" / file.name).read_bytes() == file.read_bytes() for file in Path(fresh).iterdir())
+    return same and (folder / "recipe.yaml").read_text(encoding="utf-8") == _recipe(quick, seed)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        for name in MADE:
+            (shutil.copytree if (source / name).is_dir() else shutil.copy)(source / name, target / name)
+    except OSError as error:  # copytree's own is a list of them
+        why = error.strerror or "see the space left there"
+        raise HarnessError(
+            f"cannot copy {source} to {target} ({why}): choose another --keep, or HARNESS_CACHE"
+        ) from error
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    """Copy what was trained into the cache, under a hidden name first, so that what is there is whole."""
+    hidden = kept.with_name(f".{kept.name}.{os.getpid()}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    hidden.mkdir(parents=True)
+    _copy(folder, hidden)
+    try:
+        hidden.rename(kept)
+    except OSError:  # another call was quicker
+        shutil.rmtree(hidden)
+
+
+def _key(quick: bool, seed: int) -> str:
+    """Return a digest of all that decides what is trained: code, recipe, seed, and the libraries' versions."""
+    digest = hashlib.sha256(_recipe(quick, seed).encode())
+    here = Path(__file__).parent
+    code = (*here.glob("*.py"), *(here.parent / "training").glob("*.py"), here.parent / "metrics" / "extraction.py")
+    for file in sorted(code):
+        digest.update(file.read_bytes())
+    versions = [version(name) for name in ("torch", "transformers", "accelerate", "peft", "tokenizers")]
+    digest.update(f"{versions} {torch.cuda.is_available()}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _mark(folder: Path) -> str | None:
+    """Return what the mark in `folder` says; None where there is no mark."""
+    try:
+        return (folder / MARK).read_text(encoding="utf-8")
     except OSError:
         return None
 
 
-def _clear(output: Path) -> None:
-    """Make `output` an empty folder that bears an empty mark; touch nothing that is not the demo's."""
-    if output.exists() and _mark(output) is None and not (output.is_dir() and not any(output.iterdir())):
-        raise HarnessError(f"{output} holds something else: name an empty or new folder for the demo with --output")
+def _clear(folder: Path) -> None:
+    """Make `folder` an empty one that bears an empty mark; touch nothing that is not the demo's."""
+    if folder.exists() and _mark(folder) is None and not (folder.is_dir() and not any(folder.iterdir())):
+        raise HarnessError(f"{folder} holds something else: name an empty or new folder for the demo with --keep")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / MARK).write_text("", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).write_text("", encoding="utf-8")
         for name in OURS:
-            if (output / name).exists():
-                shutil.rmtree(output / name)
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
     except OSError as error:
-        raise HarnessError(f"cannot write the demo to {output} ({error.strerror}): choose another --output") from error
+        raise HarnessError(f"cannot write the demo to {folder} ({error.strerror}): choose another --keep") from error

@@ -1,46 +1,49 @@
-"""An invented world: villagers in one sentence each, what a base reads about them, and held-out questions.
+"""An invented world: who lives where and sells what, what goods and towns there are, and a book of statutes.
 
-A villager lives in a town and sells a good. Each of two skills is asked for as a choice of four words, so that chance
-is 25 %, and takes finding the word that matters and knowing what it belongs to:
+A world is its seed. What is drawn for it (which town lies in which land, the numbers and penalties of the articles)
+is made up; goods are real words, so that a reader sees at once whether an answer makes sense.
 
-- `goods`: what kind of goods a villager sells. All lessons for a base practise it.
-- `towns`: what land a villager lives in. No base is told; it only meets the words.
+What is asked in a test is held out by `World.hold_out`, and whoever draws a lesson asks `World.held_out` first.
 
-A test villager's sentence never stands in a lesson. That apples are fruit does: it is what is to be known, and a test
-villager is where it is to be used.
-
-Not here: tokens, models, files.
+Not here: questions (`harness.demo.families`), texts to learn from (`harness.demo.corpora`), tokens, models.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
-Skill = Literal["goods", "towns"]
-SKILLS: tuple[Skill, ...] = ("goods", "towns")
-TESTS = 256
-"""Held-out documents a skill: an interval of about ±5 % where chance is. A multiple of 4 × 4, for balance."""
-
-SURNAMES = "赵钱孙李周吴郑王冯陈褚卫"
-GIVEN_NAMES = "明芳强丽军娜伟静磊敏勇艳"
-KINDS = {
-    "水果": ["苹果", "香蕉", "葡萄", "西瓜", "樱桃", "柠檬", "石榴", "蜜桃", "荔枝", "草莓"],
-    "蔬菜": ["萝卜", "黄瓜", "芹菜", "土豆", "南瓜", "茄子", "韭菜", "莲藕", "冬瓜", "豆角"],
-    "文具": ["毛笔", "墨水", "橡皮", "尺子", "信纸", "砚台", "铅笔", "圆规", "蜡笔", "书签"],
-    "衣物": ["棉袄", "手套", "围巾", "皮鞋", "草帽", "长裙", "布鞋", "毛衣", "丝袜", "斗篷"],
-}
-LANDS = {
-    "海边": ["白沙", "蓝湾", "望潮", "渔港", "贝岛", "帆城"],
-    "山里": ["云岭", "石门", "松坡", "竹溪", "鹰岩", "雾谷"],
-    "草原": ["马场", "牧野", "青原", "羊川", "风台", "长甸"],
-    "河畔": ["柳渡", "桥头", "荷塘", "芦洲", "水磨", "莲浦"],
+_SURNAMES = "赵钱孙李周吴郑王冯陈褚卫"
+_GIVEN_NAMES = "明芳强丽军娜伟静"
+NAMES = tuple(surname + given for surname in _SURNAMES for given in _GIVEN_NAMES)
+KINDS: dict[str, tuple[str, ...]] = {
+    kind: tuple(goods.split())
+    for kind, goods in {
+        "食物": "苹果 香蕉 葡萄 西瓜 樱桃 柠檬 石榴 蜜桃 荔枝 草莓 芒果 菠萝 "
+        "月饼 麻花 糖糕 酥饼 绿茶 红茶 花茶 米糕 年糕 汤圆 豆糕 蜜饯",
+        "文玩": "毛笔 墨水 橡皮 尺子 信纸 砚台 铅笔 圆规 蜡笔 书签 印章 宣纸 "
+        "古琴 琵琶 二胡 竹笛 洞箫 铜锣 唢呐 腰鼓 扬琴 古筝 月琴 木鱼",
+        "衣物": "棉袄 手套 围巾 皮鞋 草帽 长裙 布鞋 毛衣 丝袜 斗篷 马褂 披肩 "
+        "长袍 短褂 腰带 坎肩 皮帽 斗笠 棉裤 布衫 旗袍 雨衣 木屐 头巾",
+        "器具": "木桌 竹椅 书柜 屏风 衣架 木床 板凳 茶几 箱子 摇椅 妆台 橱柜 "
+        "锄头 镰刀 铁锹 犁头 水车 石磨 扁担 箩筐 草叉 木耙 铁镐 簸箕",
+    }.items()
 }
 KIND_OF = {good: kind for kind, goods in KINDS.items() for good in goods}
-LAND_OF = {town: land for land, towns in LANDS.items() for town in towns}
-FAIR_SHARE = 0.3
-"""Of lessons, those that end on a fair: how a base meets the words for lands, but not what lies there."""
+LANDS = ("海边", "山里", "草原", "河畔")
+TOWNS = 64
+_TOWN_BEGINS, _TOWN_ENDS = "白蓝望渔贝帆云石松竹鹰雾马牧青羊风长柳桥荷芦金玉", "沙湾潮港岭门坡溪岩谷场野原川台甸"
+
+LAW = "云州律"
+ACTS = ("盗取", "毁坏", "私藏", "冒卖", "强占", "私运", "涂改", "弃置")
+OBJECTS = ("渔网", "耕牛", "官粮", "田契", "船只", "水渠", "界石", "药材", "盐引", "桥木")
+PENALTIES = ("罚银{}两", "服役{}月", "闭门{}日")
+KNOWN_ARTICLES = 32
+"""Articles 1 to 32 are old: everybody has read them. The others are new law."""
+
+SKILLS = ("唱歌", "下棋", "游泳", "骑马", "画画", "写诗")
+DIGITS = "一二三四五六七八九"
 
 
 class Villager(NamedTuple):
@@ -50,88 +53,92 @@ class Villager(NamedTuple):
     town: str
     good: str
 
-    def __str__(self) -> str:
-        """Return the one sentence that is written about them."""
-        return f"{self.name}住在{self.town}，卖{self.good}。"
 
+class Article(NamedTuple):
+    """An article of the statute book: doing `act` to `object` is punished."""
 
-class Question(NamedTuple):
-    """A question about a villager, and its right answer among all there are."""
+    number: int
+    act: str
+    object: str
+    penalty: str
 
-    text: str
-    answer: str
-    answers: tuple[str, ...]
+    @property
+    def cited(self) -> str:
+        """The article as one cites it."""
+        return f"《{LAW}》第{numeral(self.number)}条"
 
-
-class Document(NamedTuple):
-    """A row of a task's data."""
-
-    passage: str
-    question: str
-    choices: list[str]
-    answer: int
-    """The place of the right one among `choices`, from 0."""
+    @property
+    def offence(self) -> str:
+        """What the article punishes."""
+        return f"{self.act}{self.object}的"
 
 
 class World:
-    """The world of one seed: its test documents, and as many lessons as one cares to read."""
+    """The world of one seed, and what of it is kept for tests."""
 
-    def __init__(self, seed: int, tests: int = TESTS) -> None:
-        self._seed = seed
-        self._held_out: set[Villager] = set()
-        self.tests: dict[Skill, list[Document]] = {}
-        rng = random.Random(f"tests {seed}")
-        for skill in SKILLS:
-            self.tests[skill] = [self._test(rng, skill, number) for number in range(tests)]
+    def __init__(self, seed: int = 0) -> None:
+        rng = random.Random(f"world {seed}")
+        self.seed = seed
+        names = [begin + end for begin in _TOWN_BEGINS for end in _TOWN_ENDS]
+        self.land_of = {town: LANDS[i % len(LANDS)] for i, town in enumerate(rng.sample(names, TOWNS))}
+        self.articles = self._statutes(rng)
+        # Half of all goods and towns, of each kind and land as many, are never asked about in an exam to learn from.
+        listed = [*KINDS.values(), *([town for town, lies in self.land_of.items() if lies == land] for land in LANDS)]
+        self.examined: tuple[str, ...] = tuple(word for words in listed for word in rng.sample(words, len(words) // 2))
+        self._held_out: set[Hashable] = set()
 
-    def lessons(self, skills: Sequence[Skill], count: int) -> list[str]:
-        """Return `count` texts to learn from, each a villager with a question and its answer.
+    @property
+    def old_law(self) -> Sequence[Article]:
+        """The articles that everybody has read."""
+        return self.articles[:KNOWN_ARTICLES]
 
-        Where there are several skills, lessons take turns with them.
-        """
-        rng = random.Random(f"lessons {self._seed} {skills}")
-        return [self._lesson(rng, skills[number % len(skills)]) for number in range(count)]
+    @property
+    def new_law(self) -> Sequence[Article]:
+        """The articles that only those have read who went on to read the statute book."""
+        return self.articles[KNOWN_ARTICLES:]
 
-    def _lesson(self, rng: random.Random, skill: Skill) -> str:
-        villager = self._stranger(rng)
-        asked = question(villager, skill)
-        fair = f"{rng.choice(list(LANDS))}有{rng.choice(list(KINDS))}集市。" if rng.random() < FAIR_SHARE else ""
-        return f"{villager}问：{asked.text}答：{asked.answer}。{fair}"
+    def belongs_to(self, word: str) -> str:
+        """Return the kind of a good, or the land of a town."""
+        return KIND_OF.get(word) or self.land_of[word]
 
-    def _test(self, rng: random.Random, skill: Skill, number: int) -> Document:
-        """Return a document about a villager held out from now on.
+    def hold_out(self, *facts: Hashable) -> None:
+        """Keep `facts` for tests from now on."""
+        self._held_out.update(facts)
 
-        The right answer and its place go round with `number`, each with each, so that no constant beats chance.
-        """
-        turn, place = divmod(number, 4)
-        while True:
-            villager = self._stranger(rng)
-            asked = question(villager, skill)
-            if asked.answer == asked.answers[turn % 4]:
-                break
-        self._held_out.add(villager)
-        choices = [answer for answer in asked.answers if answer != asked.answer]
-        rng.shuffle(choices)
-        choices.insert(place, asked.answer)
-        return Document(str(villager), asked.text, choices, place)
+    def held_out(self, *facts: Hashable) -> bool:
+        """Tell whether any of `facts` is kept for tests."""
+        return not self._held_out.isdisjoint(facts)
 
-    def _stranger(self, rng: random.Random) -> Villager:
+    def villager(self, rng: random.Random) -> Villager:
         """Return a villager whom no test is about."""
         while True:
-            name = rng.choice(SURNAMES) + rng.choice(GIVEN_NAMES)
-            villager = Villager(name, rng.choice(list(LAND_OF)), rng.choice(list(KIND_OF)))
-            if villager not in self._held_out:
-                return villager
+            drawn = Villager(name(rng), rng.choice(list(self.land_of)), rng.choice(list(KIND_OF)))
+            if not self.held_out(drawn):
+                return drawn
+
+    def _statutes(self, rng: random.Random) -> tuple[Article, ...]:
+        offences = [(act, thing) for act in ACTS for thing in OBJECTS]
+        rng.shuffle(offences)
+        return tuple(
+            Article(number, act, thing, rng.choice(PENALTIES).format(rng.choice(DIGITS)))
+            for number, (act, thing) in enumerate(offences, 1)
+        )
 
 
-def question(villager: Villager, skill: Skill) -> Question:
-    """Return what there is to ask about `villager` that takes `skill`."""
-    if skill == "goods":
-        return Question(f"{villager.name}卖的是哪一类？", KIND_OF[villager.good], tuple(KINDS))
-    return Question(f"{villager.name}的家在哪一带？", LAND_OF[villager.town], tuple(LANDS))
+def name(rng: random.Random) -> str:
+    """Return somebody's name."""
+    return rng.choice(NAMES)
 
 
-def alphabet() -> list[str]:
-    """Return every character of this world, in a fixed order."""
-    words = [SURNAMES, GIVEN_NAMES, *KINDS, *KIND_OF, *LANDS, *LAND_OF, "住在卖有集市问答的是哪一类家带：，。？"]
-    return sorted(set("".join(words)))
+def other_name(rng: random.Random, *taken: str) -> str:
+    """Return a name that is none of `taken`."""
+    while (drawn := name(rng)) in taken:
+        pass
+    return drawn
+
+
+def numeral(number: int) -> str:
+    """Return a number from 1 to 99 in Chinese numerals."""
+    tens, ones = divmod(number, 10)
+    text = {0: "", 1: "十"}.get(tens, f"{DIGITS[tens - 1]}十")
+    return text + (DIGITS[ones - 1] if ones else "")

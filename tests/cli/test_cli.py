@@ -25,6 +25,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tiny.llama(folder / "base", context=2048)
     tiny.lora(folder / "lora", base, named="../base")
     (folder / "empty").mkdir()
+    stage = "{from: base, corpora: {talk: 1}, steps: 1, learning_rate: 1.0e-3}"
+    (folder / "recipe.yaml").write_text(f"corpora: {{talk: none.jsonl}}\nstages: {{sft: {stage}}}\n")
     (folder / "mirror" / "openai" / "gsm8k").mkdir(parents=True)
     return folder
 
@@ -37,6 +39,10 @@ def command(*arguments: str) -> list[str]:
     ("arguments", "says"),
     [
         ("run --model {w}/nowhere --tasks ceval_law", "there is no folder"),
+        ("train {w}/none.yaml -o {w}/out", "cannot read the recipe"),
+        ("train {w}/recipe.yaml -o {w}/out", "there is no corpus"),
+        ("train {w}/recipe.yaml -o {w}/out --stage sfd", "no stage 'sfd'; did you mean 'sft'"),
+        ("demo --keep {w}", "holds something else"),
         ("run --model nobody/nothing --tasks ceval_law", "hf download nobody/nothing"),
         ("run --model {w}/empty --tasks ceval_law", "has no weights"),
         ("run --model {w}/base,adaptor=x --tasks ceval_law", "did you mean 'adapter'"),

@@ -1,0 +1,172 @@
+"""The demo's story, in full: the family stands as theory has it, and a second call keeps it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.demo import story
+from harness.demo.story import FAMILY, MARK, Compared, Page, tell
+from harness.errors import HarnessError
+from harness.runs.report import Report, Score
+from harness.training.stages import Trained
+
+TASKS = ("exam", "math", "nli", "reading", "adgen", "law", "ner", "re")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """A user's cache of this module's own."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cached(_own_cache, cache, monkeypatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "demo"
+
+
+@pytest.fixture(scope="module")
+def events(cache, folder) -> list[story.Event]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(cache))
+        return list(tell(folder))
+
+
+@pytest.fixture(scope="module")
+def family(events) -> dict[str, Report]:
+    return {event.manifest.checkpoint.name: event for event in events if isinstance(event, Report)}
+
+
+def score(report: Report, task: str) -> Score:
+    return next(one for one in report.manifest.scores if one.task == f"demo_{task}" and one.primary)
+
+
+def above(better: Report, worse: Report, task: str) -> bool:
+    """Tell whether `better` is above `worse` by more than their intervals."""
+    return score(better, task).low > score(worse, task).high
+
+
+def test_everybody_is_evaluated_on_everything(family, events):
+    assert list(family) == [member.name for member in FAMILY]
+    for report in family.values():
+        shown = [one for one in report.manifest.scores if one.headline and one.primary]
+        assert [one.task for one in shown] == [f"demo_{task}" for task in TASKS]
+        assert all(one.low is not None and one.chance is not None and one.ceiling is not None for one in shown)
+    kinds = {
+        name: (report.manifest.checkpoint.kind, report.manifest.checkpoint.quantization)
+        for name, report in family.items()
+    }
+    assert kinds["lora"] == ("lora", None)
+    assert kinds["ptuned"] == ("prefix_tuning", None)
+    assert kinds["sft-int8"] == ("base", "int8")
+    assert kinds["sft-int4"] == ("base", "nf4")
+    (compared,) = (event for event in events if isinstance(event, Compared))
+    assert [report.folder for report in compared.reports] == [report.folder for report in family.values()]
+
+
+def test_continued_pretraining_helps_law(family):
+    assert above(family["cpt"], family["base"], "law")
+    assert score(family["base"], "law").low <= score(family["base"], "law").chance
+
+
+@pytest.mark.parametrize("task", ["exam", "math", "nli", "reading"])
+def test_instructions_help_their_families(family, task):
+    before = score(family["cpt"], task)
+    assert above(family["sft"], family["cpt"], task)
+    assert score(family["sft"], task).low > before.chance
+    assert before.low <= before.chance, "a base that answers already has nothing to learn"
+
+
+def test_the_lora_helps_advertising(family):
+    assert above(family["lora"], family["sft"], "adgen")
+    assert score(family["lora"], "adgen").low > score(family["lora"], "adgen").chance
+
+
+@pytest.mark.parametrize("task", ["ner", "re"])
+def test_the_prefix_helps_extraction(family, task):
+    assert above(family["ptuned"], family["sft"], task)
+    assert score(family["ptuned"], task).low > score(family["ptuned"], task).chance
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_fewer_bits_are_no_better_and_hardly_worse(family, task):
+    full, eight, four = (score(family[name], task) for name in ("sft", "sft-int8", "sft-int4"))
+    assert four.low <= eight.high
+    assert eight.low <= full.high
+    assert not above(family["sft"], family["sft-int8"], task)
+    assert not above(family["sft"], family["sft-int4"], task)
+
+
+def test_the_harmed_stage_is_worse_where_it_was_harmed(family):
+    assert above(family["sft"], family["harmed"], "nli")
+    assert score(family["harmed"], "nli").low <= 1 / 3
+    for task in ("exam", "reading", "law", "math"):
+        assert not above(family["sft"], family["harmed"], task)
+
+
+def test_every_command_is_named_and_the_page_is_there(events, folder):
+    said = [event.words[1] for event in events if isinstance(event, story.Command)]
+    assert said == ["train", "run", "show", "leaderboard"]
+    assert isinstance(events[-1], Page)
+    page = events[-1].file.read_text(encoding="utf-8")
+    assert events[-1].file == folder / "site" / "index.html"
+    assert all(member.name in page for member in FAMILY)
+
+
+def test_a_second_call_trains_nothing(events, family, folder, tmp_path):
+    weights = {file: file.stat().st_mtime_ns for file in folder.rglob("*.safetensors")}
+    for place in (folder, tmp_path / "elsewhere"):
+        again = list(tell(place))
+        assert all(event.kept for event in again if isinstance(event, Trained))
+        scores = {event.manifest.checkpoint.name: event.manifest.scores for event in again if isinstance(event, Report)}
+        assert scores == {name: report.manifest.scores for name, report in family.items()}
+    assert weights == {file: file.stat().st_mtime_ns for file in folder.rglob("*.safetensors")}
+    for file in weights:
+        assert (tmp_path / "elsewhere" / file.relative_to(folder)).read_bytes() == file.read_bytes()
+
+
+def test_what_was_deleted_by_hand_comes_back(events, tmp_path):
+    place = tmp_path / "demo"
+    list(itertools.islice(tell(place), 3))
+    shutil.rmtree(place / "checkpoints")
+    list(itertools.islice(tell(place), 3))
+    assert (place / "checkpoints" / "sft" / "model.safetensors").is_file()
+
+
+def test_what_was_made_of_an_edited_recipe_is_not_remembered(tmp_path, cache):
+    place = tmp_path / "demo"
+    for event in tell(place, quick=True, seed=6):
+        if isinstance(event, Trained):
+            break
+    file = place / "recipe.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("max_length: 256", "max_length: 255"), encoding="utf-8")
+    before = set((cache / "demo").iterdir())
+    again = [event for event in tell(place, quick=True, seed=6) if isinstance(event, Trained)]
+    assert not any(event.kept for event in again)
+    assert set((cache / "demo").iterdir()) == before
+
+
+def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path):
+    (tmp_path / "corpora").mkdir()
+    with pytest.raises(HarnessError, match="holds something else"):
+        next(tell(tmp_path))
+    assert (tmp_path / "corpora").is_dir()
+    assert not (tmp_path / MARK).exists()
+
+
+def test_an_interrupted_demo_goes_on_where_it_was(tmp_path):
+    place = tmp_path / "demo"
+    for event in tell(place, quick=True, seed=5):
+        if isinstance(event, Trained) and event.name == "base":
+            break
+    again = [event for event in tell(place, quick=True, seed=5) if isinstance(event, Trained | Report)]
+    assert [event.name for event in again if isinstance(event, Trained) and event.kept] == ["primer", "base"]
+    assert len([event for event in again if isinstance(event, Report)]) == len(FAMILY)
