@@ -1,4 +1,4 @@
-"""What a score stands between: chance, which knowing nothing scores, and the ceiling, which nothing exceeds.
+"""What a score stands between: chance, which knowing nothing scores, and the ceiling, which a right answer does.
 
 A task's YAML states them as `metadata.chance` and `metadata.ceiling`, in the unit of its primary metric. Where a
 multiple-choice task states no chance, it is what a uniform guess among its choices scores.
