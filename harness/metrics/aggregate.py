@@ -71,7 +71,7 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
     if not stderr:
         return Estimate(mean, stderr, None, None, n)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
-    return Estimate(mean, stderr, *_within(mean - half, mean + half, fraction), n)
+    return Estimate(mean, stderr, *_within(mean - half, mean + half, fraction and 0 <= mean <= 1), n)
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float:
