@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import HarnessError
+
 _IN_WHEEL = {"tasks": "_tasks", "leaderboard": "_site"}
 
 
@@ -20,10 +22,18 @@ def folder(name: Literal["tasks", "leaderboard"]) -> Path:
 
 
 def cache() -> Path:
-    """Return the user's cache folder for this project (`HARNESS_CACHE`, else XDG's), made if missing."""
+    """Return the user's cache folder for this project (`HARNESS_CACHE`, else XDG's), made if missing.
+
+    Raises HarnessError if it cannot be made.
+    """
     import os
 
     named = os.environ.get("HARNESS_CACHE")
     root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "harness"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot make the cache folder {root} ({error.strerror}): name one in HARNESS_CACHE"
+        ) from error
     return root

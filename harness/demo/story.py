@@ -120,7 +120,7 @@ def _train(folder: Path, quick: bool, seed: int) -> Iterator[Event]:
     if here or kept.is_dir():
         if not here:
             _clear(folder)
-            _copy(kept, folder)
+            _take(kept, folder)
         plan = recipe.load(folder / "recipe.yaml")
         yield Said("The family was trained before, and is kept. It was made by")
         yield command
@@ -141,7 +141,11 @@ def _train(folder: Path, quick: bool, seed: int) -> Iterator[Event]:
         yield command
     yield from stages.train(plan, folder / "checkpoints")
     if not kept.is_dir() and _is_pristine(folder, quick, seed):
-        _keep(folder, kept)
+        try:
+            _keep(folder, kept)
+        except OSError as error:  # what was trained is here all the same
+            why = error.strerror or "is there space left?"
+            yield Said(f"The cache {kept.parent} cannot be written ({why}), so another folder would be trained anew.")
     (folder / MARK).write_text(key, encoding="utf-8")
 
 
@@ -202,14 +206,17 @@ def _is_pristine(folder: Path, quick: bool, seed: int) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
+    for name in MADE:
+        (shutil.copytree if (source / name).is_dir() else shutil.copy)(source / name, target / name)
+
+
+def _take(kept: Path, folder: Path) -> None:
+    """Copy what the cache holds into `folder`."""
     try:
-        for name in MADE:
-            (shutil.copytree if (source / name).is_dir() else shutil.copy)(source / name, target / name)
+        _copy(kept, folder)
     except OSError as error:  # copytree's own is a list of them
-        why = error.strerror or "see the space left there"
-        raise HarnessError(
-            f"cannot copy {source} to {target} ({why}): choose another --keep, or HARNESS_CACHE"
-        ) from error
+        why = error.strerror or "is there space left?"
+        raise HarnessError(f"cannot copy {kept} to {folder} ({why}): choose another --keep") from error
 
 
 def _keep(folder: Path, kept: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def test_what_was_deleted_by_hand_comes_back(events, tmp_path):
     shutil.rmtree(place / "checkpoints")
     list(itertools.islice(tell(place), 3))
     assert (place / "checkpoints" / "sft" / "model.safetensors").is_file()
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_that_was_trained(tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "demo").write_text("a file, where a folder should be")
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    plain = story.RECIPE.read_text(encoding="utf-8")
+    only = re.sub(r"steps: \d+", "steps: 1", plain)
+    (tmp_path / "recipe.yaml").write_text(only, encoding="utf-8")
+    monkeypatch.setattr(story, "RECIPE", tmp_path / "recipe.yaml")
+    events = list(itertools.takewhile(lambda event: not isinstance(event, Report), tell(tmp_path / "demo")))
+    assert any(isinstance(event, story.Said) and "cannot be written" in event.text for event in events)
+    assert (tmp_path / "demo" / "checkpoints" / "harmed" / "model.safetensors").is_file()
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache" / "demo" / "below"))
+    with pytest.raises(HarnessError, match="name one in HARNESS_CACHE"):
+        next(tell(tmp_path / "demo"))
 
 
 def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path):
