@@ -304,14 +304,14 @@ def sha256(file: Path) -> str:
 
 # The memory only saves time: where it cannot be kept, such as in a read-only home, files are read again.
 def _remembered(key: tuple[str, str]) -> str | None:
-    with suppress(sqlite3.Error, OSError), closing(_memory()) as memory:
+    with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory:
         row = memory.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", key).fetchone()
         return str(row[0]) if row else None
     return None
 
 
 def _remember(key: tuple[str, str], digest: str) -> None:
-    with suppress(sqlite3.Error, OSError), closing(_memory()) as memory, memory:
+    with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory, memory:
         memory.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (*key, digest))
 
 
