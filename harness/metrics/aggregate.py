@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from harness.errors import HarnessError
 
 Weight = Literal["task", "sample"]
 CONFIDENCE = 0.95
-_Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+_Z = float(special.ndtri(0.5 + CONFIDENCE / 2))
 
 
 class Estimate(NamedTuple):
@@ -70,7 +70,7 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
         return Estimate(mean, stderr, *_wilson(mean, n), n)
     if not stderr:
         return Estimate(mean, stderr, None, None, n)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
+    half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * stderr
     return Estimate(mean, stderr, *_within(mean - half, mean + half, fraction and 0 <= mean <= 1), n)
 
 
@@ -95,7 +95,7 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
     stderr = math.sqrt(math.fsum((a - value * b) ** 2 for a, b in pairs) / (n - 1) / n) / mean
     if fraction and value in (0.0, 1.0):
         return Estimate(value, stderr, *_wilson(value, n), n)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * stderr
+    half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * stderr
     return Estimate(value, stderr, *_within(value - half, value + half, fraction), n)
 
 
