@@ -85,6 +85,7 @@ class Catalogue:
                 raise HarnessError(f"--include-path {path} is not a folder")
             task_index.require_readable(path)
         self._own = [resources.folder("tasks"), Path(__file__).parent / "demo" / "tasks", *include]
+        self._indexes: dict[tuple[str, ...], task_index.Index] = {}
 
     @functools.cached_property
     def own(self) -> dict[str, Any]:
@@ -113,21 +114,27 @@ class Catalogue:
         leaf = next(iter(task_index.leaves(name, index)), name)
         return dict(index[leaf].cfg or {})
 
-    def index_for(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return an index in which every one of `names`, and all their members, is found.
+    def index_for(self, names: Sequence[str]) -> task_index.Index:
+        """Return an index in which every one of `names`, and all their members, is found; read once for these names.
 
         Raises HarnessError naming the first that lm-eval does not know either.
         """
-        folders = list(self._own)
+        key = tuple(names)
+        if key not in self._indexes:
+            self._indexes[key] = self._indexed(key)
+        return self._indexes[key]
+
+    def _indexed(self, names: tuple[str, ...]) -> task_index.Index:
         if task_index.complete(names, self.own):
             return self.own
+        folders: list[Path] = []
         for name in task_index.missing(names, self.own):
             for folder in task_index.near(name):
                 if folder not in folders:
-                    folders.insert(0, folder)  # later folders override: ours come last
-        index = task_index.read(folders)
+                    folders.insert(0, folder)
+        index = {**task_index.read(folders), **self.own}  # ours come last, and override
         if not task_index.complete(names, index):
-            index = task_index.read([task_index.lm_eval_folder(), *self._own])
+            index = {**task_index.read([task_index.lm_eval_folder()]), **self.own}
         for name in names:
             if name not in index:
                 hint = file_tasks.meant(name) or f"{did_you_mean(name, index)} (see 'harness tasks')"
@@ -178,7 +185,7 @@ class Catalogue:
         """
         names = self.expand(names)
         self.sources(names, data)
-        index = self.index_for([name for name in names if not file_tasks.names_files(name)])
+        index = dict(self.index_for([name for name in names if not file_tasks.names_files(name)]))
         builder = _Builder(data)
         _remember_templates()
         # Some stock tasks shuffle while they load; lm-eval seeds these before.

@@ -54,8 +54,9 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
     Raises HarnessError as `run` would for whatever shows without weights.
     """
     with progress.status("reading the tasks' data"):
-        located = prepare(references, options)
-        tasks = load_tasks(Catalogue(options.include, options.comparisons), options)
+        catalogue = Catalogue(options.include, options.comparisons)
+        located = prepare(references, options, catalogue)
+        tasks = load_tasks(catalogue, options)
     forecasts = []
     for one in located:
         lm = HarnessLM(_without_weights(one), template_arguments=template_arguments(one, options))

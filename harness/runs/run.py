@@ -47,20 +47,20 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
     point, the reports yielded stay, and the journal in `options.output` keeps the answers of the one in progress.
     Raises HarnessError on whatever the user can mend.
     """
+    catalogue = Catalogue(options.include, options.comparisons)
     with progress.status("looking at checkpoints and tasks"):
-        located = prepare(references, options)
+        located = prepare(references, options, catalogue)
         for one in located:
             checks.before_loading(one, options)
+    with progress.status("reading the tasks' data"):
+        tasks = load_tasks(catalogue, options)
     journal = Journal(options.output / JOURNAL)
-    catalogue, tasks = Catalogue(options.include, options.comparisons), None
     loader = loading.Loader()
     try:
         for one in loading.by_base(located):
             environment.reset_peak_memory(one.device)
             with progress.status(f"loading {one.name}"):
                 checkpoint = loader.load(one, allow_inactive_adapter=options.allow_inactive_adapter)
-            with progress.status("reading the tasks' data"):
-                tasks = tasks or load_tasks(catalogue, options)
             checks.require_room(checkpoint, tasks)
             yield _evaluate(checkpoint, tasks, journal, options)
             del checkpoint
@@ -68,13 +68,12 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
         journal.close()
 
 
-def prepare(references: Sequence[CheckpointReference], options: Options) -> list[Located]:
+def prepare(references: Sequence[CheckpointReference], options: Options, catalogue: Catalogue) -> list[Located]:
     """Check names, files and data of all checkpoints and tasks without reading weights or documents."""
     if not references:
         raise HarnessError("no checkpoint to evaluate: name one with --model PATH_OR_HUB_ID")
     if not options.tasks:
         raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
-    catalogue = Catalogue(options.include, options.comparisons)
     names = catalogue.expand(options.tasks)
     catalogue.sources(names, options.data)
     files = [name for name in names if file_tasks.names_files(name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import invented
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tiny
 
@@ -217,6 +219,18 @@ def test_an_adapter_of_another_base_is_told_of_before_the_first_checkpoint_is_re
                 options(world, tmp_path, "gsm8k"),
             )
         )
+
+
+def test_data_that_no_task_can_use_are_told_of_before_any_checkpoint_is_read(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(world / "data", tmp_path / "data")
+    file = tmp_path / "data" / "ceval" / "ceval-exam" / "law" / "val-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.rename_columns([f"old_{name}" for name in table.column_names]), file)
+    monkeypatch.setattr(loading.Loader, "load", None)
+    with pytest.raises(HarnessError, match="task ceval_law: data set"):
+        list(run([parse(str(world / "base"))], replace(options(world, tmp_path, "ceval"), data=tmp_path / "data")))
 
 
 def test_a_tag_gets_the_average_that_its_group_has_over_it(world: Path, tmp_path: Path) -> None:

@@ -32,6 +32,17 @@ def test_a_name_is_found_without_reading_lm_evals_whole_tree(monkeypatch: pytest
     assert task_index.lm_eval_folder() not in seen
 
 
+def test_the_definitions_of_one_name_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invented.mirror(tmp_path)
+    count: list[Path] = []
+    real = task_index.read
+    monkeypatch.setattr(task_index, "read", lambda folders: real(count.extend(folders) or folders))
+    catalogue = Catalogue()
+    catalogue.sources(["gsm8k"], tmp_path)
+    catalogue.load(["gsm8k"], tmp_path)
+    assert len(count) == len(set(count)) == 3  # ours, the demo's, and lm-eval's folder gsm8k
+
+
 def test_groups_that_overlap_give_each_task_once(tmp_path: Path) -> None:
     found = Catalogue().load(["ceval", "ceval_law"], invented.mirror(tmp_path))
     assert len(found.tasks) == 52
