@@ -21,6 +21,7 @@ from harness import file_tasks, resources, task_data, task_index
 from harness.errors import HarnessError, did_you_mean
 from harness.metrics.aggregate import Average
 from harness.task_data import DataSource
+from harness.task_factory import Builder
 
 FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
 """lm-eval's own tasks that `harness tasks` lists beside ours."""
@@ -186,7 +187,7 @@ class Catalogue:
         names = self.expand(names)
         self.sources(names, data)
         index = dict(self.index_for([name for name in names if not file_tasks.names_files(name)]))
-        builder = _Builder(data)
+        builder = Builder(data)
         _remember_templates()
         # Some stock tasks shuffle while they load; lm-eval seeds these before.
         random.seed(0)
@@ -255,84 +256,13 @@ def _remember_templates() -> None:
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
 
 
-def _adopt_files(name: str, task: Any, found: TaskSet, builder: _Builder) -> None:
+def _adopt_files(name: str, task: Any, found: TaskSet, builder: Builder) -> None:
     own = str(task.config.task)
     if own in found.tasks:
         raise HarnessError(f"{name} would be called {own}, as another task is: rename one of the files")
     found.tasks[own] = task
     found.headlines.append(own)
     builder.taken[own] = file_tasks.source(name)
-
-
-class _Builder:
-    """lm-eval's task factory, taking data from a mirror and explaining what is missing."""
-
-    def __init__(self, data: Path | None) -> None:
-        from lm_eval.tasks._factory import TaskFactory
-
-        outer = self
-
-        class Factory(TaskFactory):  # type: ignore[misc]
-            def _build_task(self, entry: Any, overrides: dict[str, Any] | None) -> Any:
-                try:
-                    config = self._load_full_config(entry, overrides)
-                except Exception as error:  # what a task's own utils.py raises
-                    raise task_data.explained(entry.name, DataSource("", None, None, ""), error) from error
-                origin = task_data.source(config, data)
-                return outer._with_data(super()._build_task, entry, overrides, config, origin)
-
-        self._factory = Factory()
-        self._caches: dict[Path, Path] = {}
-        self.taken: dict[str, DataSource] = {}
-        self.shotless: dict[str, str] = {}
-        """Tasks whose data lack the split that shots are drawn from, and that split."""
-
-    def build(self, entry: Any, registry: dict[str, Any]) -> Any:
-        return self._factory.build(entry, registry=registry)
-
-    def _with_data(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource) -> Any:
-        task, missing = None, ""
-        if origin.folder is not None:
-            try:
-                task = task_data.complete(build(entry, {**(overrides or {}), **self._local(config, origin)}))
-            except Exception as error:
-                if (task := self._without_training_split(build, entry, overrides, config, origin, error)) is not None:
-                    self.taken[str(task.config.task)] = origin
-                    return task
-                # Half a mirror: this is not in it, the hub may have it.
-                if not (lacking := task_data.lacking(origin, error)):
-                    raise task_data.explained(entry.name, origin, error) from error
-                missing, origin = f"{origin.folder} lacks {lacking}, and ", origin._replace(folder=None)
-        if task is None:
-            try:
-                task = task_data.complete(build(entry, overrides))
-            except Exception as error:
-                raise task_data.explained(entry.name, origin, error, missing) from error
-        self.taken[str(task.config.task)] = origin
-        return task
-
-    def _without_training_split(
-        self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource, error: Exception
-    ) -> Any:
-        """Return the task where the copy lacks nothing but a split that only shots are drawn from, else None."""
-        split = config.get("training_split")
-        if not (isinstance(error, KeyError) and error.args == (split,)) or config.get("num_fewshot"):
-            return None
-        without = {"training_split": None, **({"fewshot_split": None} if config.get("fewshot_split") == split else {})}
-        try:
-            task = task_data.complete(build(entry, {**(overrides or {}), **self._local(config, origin), **without}))
-        except Exception as other:
-            raise task_data.explained(entry.name, origin, other) from other
-        self.shotless[str(task.config.task)] = str(split)
-        return task
-
-    def _local(self, config: dict[str, Any], origin: DataSource) -> dict[str, Any]:
-        """Return the keys of a task's YAML that make it read the mirror's copy, and no stale memory of it."""
-        assert origin.folder is not None
-        if origin.folder not in self._caches:
-            self._caches[origin.folder] = origin.cache()
-        kwargs = {**(config.get("dataset_kwargs") or {}), "cache_dir": str(self._caches[origin.folder])}
-        return {"dataset_path": str(origin.folder), "dataset_kwargs": kwargs}
 
 
 def _collect(item: Any, found: TaskSet, index: dict[str, Any]) -> None:
@@ -389,7 +319,7 @@ def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
 
 
 def _require_shots(task: Any, wanted: int) -> None:
-    pool = len(list(task.fewshot_docs() or []))
+    pool = len(task.fewshot_docs() or [])
     # From the split that is asked about, a document's own copy cannot be a shot for it.
     pool -= task.fewshot_cfg.split is not None and task.fewshot_cfg.split == task.config.test_split
     if wanted > pool:
