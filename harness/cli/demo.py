@@ -31,9 +31,9 @@ def demo(
     About five minutes on two CPU cores, no downloads. What is trained is kept in the user's cache, so that a second
     call is short.
     """
-    from harness import progress
+    from harness import libraries, progress
 
-    with progress.status("loading libraries"):
+    with progress.status("loading libraries"), libraries.importing():
         from harness.demo import story
     try:
         for event in story.tell(keep, quick=quick, seed=seed):

@@ -72,10 +72,10 @@ def run(
     A checkpoint's keys: adapter, dtype, quantize, device, revision, tokenizer, max_length, trust_remote_code,
     allow_unexpected_keys, enable_thinking and name.
     """
-    from harness import progress
+    from harness import libraries, progress
     from harness.checkpoints.reference import check_dtype, parse
 
-    with progress.status("loading libraries"):
+    with progress.status("loading libraries"), libraries.importing():
         from harness.runs.options import Options
 
     options = Options(
@@ -122,9 +122,11 @@ def _arguments(pairs: list[str]) -> dict[str, Any]:
 
 
 def _run(references: list[CheckpointReference], options: Options) -> None:
+    from harness import libraries, progress
     from harness.cli import tables
-    from harness.runs.run import JOURNAL, run
 
+    with progress.status("loading libraries"), libraries.importing():
+        from harness.runs.run import JOURNAL, run
     done = []
     try:
         for report in run(references, options):

@@ -25,9 +25,9 @@ def train(
 
     What is finished stays: the same command goes on where it was interrupted.
     """
-    from harness import progress
+    from harness import libraries, progress
 
-    with progress.status("loading libraries"):
+    with progress.status("loading libraries"), libraries.importing():
         from harness.training import recipe as recipes
         from harness.training import stages
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import file_tasks, progress
+from harness import file_tasks, libraries, progress
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
@@ -48,7 +48,8 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
     Raises HarnessError on whatever the user can mend.
     """
     catalogue = Catalogue(options.include, options.comparisons)
-    with progress.status("looking at checkpoints and tasks"):
+    # Looking at a checkpoint is what imports its architecture.
+    with progress.status("looking at checkpoints and tasks"), libraries.importing():
         located = prepare(references, options, catalogue)
         for one in located:
             checks.before_loading(one, options)
