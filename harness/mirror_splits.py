@@ -59,7 +59,8 @@ def _read(folder: Path, config: str | None) -> Any | None:
         return None
     info = card.infos.get(name, datasets.DatasetInfo())
     features = info.features or _features(next(iter(files.values()))[0])
-    splits = datasets.DatasetDict({split: _split(split, listed, features) for split, listed in files.items()})
+    schema = features.arrow_schema  # made anew at each look
+    splits = datasets.DatasetDict({split: _split(split, listed, features, schema) for split, listed in files.items()})
     if not all(map(len, splits.values())):
         return None
     verify_splits(info.splits, {split: datasets.SplitInfo(split, 0, len(rows)) for split, rows in splits.items()})
@@ -114,14 +115,14 @@ def _features(file: Path) -> Any:
     return datasets.Features.from_arrow_schema(pq.read_schema(file))
 
 
-def _split(name: str, files: list[Path], features: Any) -> Any:
+def _split(name: str, files: list[Path], features: Any, schema: Any) -> Any:
     import datasets
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets.table import table_cast
 
     # One thread: these files are small, and a pool costs more than it saves.
-    tables = [table_cast(pq.ParquetFile(file).read(use_threads=False), features.arrow_schema) for file in files]
+    tables = [table_cast(pq.ParquetFile(file).read(use_threads=False), schema) for file in files]
     return datasets.Dataset(
         pa.concat_tables(tables),
         info=datasets.DatasetInfo(features=features),

@@ -28,3 +28,27 @@ def test_who_looks_for_none_keeps_it_so() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_only_a_process_of_ours_keeps_what_is_alive_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: len(frozen))
+    libraries.keep()
+    assert not frozen
+    monkeypatch.setattr(libraries, "_ours", False)  # so that it is put back
+    libraries.own_process()
+    libraries.keep()
+    libraries.keep()
+    assert len(frozen) == 1
+
+
+def test_a_command_given_by_a_program_does_not_own_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.cli import main
+
+    monkeypatch.setattr(libraries, "_ours", False)
+    main(["--version"])
+    assert not libraries._ours
+    monkeypatch.setattr("sys.argv", ["harness", "--version"])
+    main()
+    assert libraries._ours

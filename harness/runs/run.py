@@ -53,6 +53,7 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
         located = prepare(references, options, catalogue)
         for one in located:
             checks.before_loading(one, options)
+    libraries.keep()
     with progress.status("reading the tasks' data"):
         tasks = load_tasks(catalogue, options)
     journal = Journal(options.output / JOURNAL)

@@ -47,7 +47,7 @@ def stop(module, given):
         print("FIRST", seconds, *needless, flush=True)
         os._exit(0)
 torch.nn.modules.module.register_module_forward_pre_hook(stop)
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 
 
