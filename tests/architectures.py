@@ -37,6 +37,47 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox": ("GPTNeoXConfig", _SIZES),
     "glm": ("GlmConfig", {**_GROUPED, "head_dim": 16}),
 }
+_EXPERTS = {**_GROUPED, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+_RECURRENT = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "num_hidden_layers": 4,
+    "initializer_range": 0.06,  # wider ones make states so large that float32 itself is off by 1e-4
+}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma2": ("Gemma2Config", {**_GROUPED, "head_dim": 16, "sliding_window": WINDOW}),
+    "cohere2": ("Cohere2Config", {**_GROUPED, "sliding_window": WINDOW}),
+    "gpt_oss": (
+        "GptOssConfig",
+        {**_GROUPED, "head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": WINDOW},
+    ),
+    "qwen3_moe": ("Qwen3MoeConfig", _EXPERTS),
+    "deepseek_v3": (
+        "DeepseekV3Config",
+        {
+            **_SIZES,
+            "num_key_value_heads": 4,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_group": 1,
+            "topk_group": 1,
+            "moe_intermediate_size": 32,
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": 16,
+            "q_lora_rank": 16,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 16,
+            "v_head_dim": 16,
+        },
+    ),
+    "qwen3_next": ("Qwen3NextConfig", {**_EXPERTS, **_RECURRENT, "shared_expert_intermediate_size": 32}),
+    "qwen3_5": ("Qwen3_5TextConfig", {**_GROUPED, "head_dim": 16, **_RECURRENT}),
+    "bloom": ("BloomConfig", {"hidden_size": 64, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}),
+    "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "initializer_range": 0.2}),
+}
+"""More of them, as bases only: other masks, experts, latent attention, recurrent layers, positions by distance."""
 _LINEAR = {"gpt2": ["c_attn", "c_fc"], "gpt_neox": ["query_key_value", "dense_h_to_4h"]}
 _BOTH = {"gpt2": "lm_head", "gpt_neox": "embed_out"}
 QUANTIZED = {
@@ -49,7 +90,7 @@ ADAPTERS = ("lora", "rslora", "dora", "modules_to_save", "prefix", "projected", 
 
 def base(folder: Path, name: str) -> Path:
     """Save a model of the architecture `name`, and its tokenizer, in `folder`; return it."""
-    kind, sizes = ARCHITECTURES[name]
+    kind, sizes = {**ARCHITECTURES, **OTHERS}[name]
     words = tiny.tokenizer()
     ends = {key: getattr(words, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     with torch.random.fork_rng():

@@ -108,8 +108,8 @@ class Checkpoint:
     def rounds_activations(self) -> bool:
         """Answers are exact but for a rounding of activations, which turns the last bit of a float32 into a step.
 
-        Seen with int8: 4e-4 of a log-likelihood beside other rows, so rows are to be computed one at a time. In
-        bfloat16 every operation rounds as coarsely.
+        Seen with int8: 4e-4 of a log-likelihood beside other rows, so only rows of one length may be computed together.
+        In bfloat16 every operation rounds as coarsely.
         """
         quantized = self.located.quantization
         return quantized is not None and quantized.name == "int8" and self.located.dtype == torch.float32

@@ -8,10 +8,14 @@ Not here: truncation to the context length, which depends on what is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from harness.errors import HarnessError
+
+T = TypeVar("T")
+BATCH = 256
+"""Texts that are tokenised at once."""
 
 
 class Pair(NamedTuple):
@@ -49,23 +53,26 @@ class Encoder:
         Raises HarnessError on an empty continuation, or an empty context where the tokenizer has neither BOS nor EOS.
         """
         moved = [_move_spaces(context, continuation) for context, continuation in pairs]
-        known = self.encode(
-            text for context, continuation in moved if context for text in (context, context + continuation)
-        )
+        known = self.encode(context for context, _ in moved if context)
         bare = self.encode((continuation for context, continuation in moved if not context), special=False)
         result = []
-        for context, continuation in moved:
-            if not context:
-                result.append(self._without_context(continuation, bare[continuation]))
-                continue
-            whole = known[context + continuation]
-            if not continuation or not whole:
-                raise HarnessError(f"a task asks for the likelihood of an empty continuation after {context[-60:]!r}")
-            start, rest = known[context], whole[len(known[context]) :]
-            if not rest:  # the tokenizer merged the continuation into the context's last token: score that token
-                start, rest = whole[:-1], whole[-1:]
-            result.append(Pair(start, rest) if start else self._with_prefix(rest))
+        # Of a whole text only the end is kept, so never are all of them held.
+        for some in batched(moved, BATCH):
+            wholes = self.encode(context + continuation for context, continuation in some if context)
+            for context, continuation in some:
+                if context:
+                    result.append(self._split(context, continuation, known[context], wholes[context + continuation]))
+                else:
+                    result.append(self._without_context(continuation, bare[continuation]))
         return result
+
+    def _split(self, context: str, continuation: str, start: list[int], whole: list[int]) -> Pair:
+        if not continuation or not whole:
+            raise HarnessError(f"a task asks for the likelihood of an empty continuation after {context[-60:]!r}")
+        rest = whole[len(start) :]
+        if not rest:  # the tokenizer merged the continuation into the context's last token: score that token
+            start, rest = whole[:-1], whole[-1:]
+        return Pair(start, rest) if start else self._with_prefix(rest)
 
     def _without_context(self, continuation: str, ids: list[int]) -> Pair:
         if not ids:
@@ -86,8 +93,18 @@ class Encoder:
     def _batch(self, texts: list[str], *, special: bool) -> dict[str, list[int]]:
         if not texts:
             return {}
-        ids = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
-        return dict(zip(texts, ids, strict=True))
+        found: dict[str, list[int]] = {}
+        # A tokenizer keeps offsets, words and masks of all it is given at once, a hundred bytes a token.
+        for some in batched(texts, BATCH):
+            ids = self.tokenizer(some, add_special_tokens=special, verbose=False)["input_ids"]
+            found.update(zip(some, ids, strict=True))
+        return found
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Yield `items` in lists of `size`."""
+    for at in range(0, len(items), size):
+        yield list(items[at : at + size])
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,8 +36,14 @@ class Journal:
 
     @staticmethod
     def key(fingerprint: str, *question: Any) -> bytes:
-        """Return the key of `question` (JSON: kind, token ids, settings, …) put to a checkpoint."""
-        return hashlib.sha256(json.dumps([fingerprint, *question], separators=(",", ":")).encode()).digest()
+        """Return the key of `question` (kind, settings, lists of token ids, …) put to a checkpoint."""
+        digest = hashlib.sha256()
+        for part in (fingerprint, *question):
+            # Prompts of thousands of tokens are many; spelling their ids out in JSON would take longer than all else.
+            said = array("q", part).tobytes() if isinstance(part, list) else json.dumps(part).encode()
+            digest.update(f"{type(part).__name__} {len(said)} ".encode())
+            digest.update(said)
+        return digest.digest()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Any]:
         """Return the answers held, by key."""

@@ -1,7 +1,7 @@
 """The engine as an lm-eval model: what lm-eval's `evaluate()` calls, and the journal's only user.
 
-Every answer is looked up in the journal before it is computed and kept there as its batch ends. Batches are planned
-over all requests and only then skipped, so a resumed run computes in the very batches an uninterrupted one would.
+Texts become token ids here. Every answer is looked up in the journal before it is computed, and kept there as soon as
+it is; what does not fit the device's memory is asked again in halves.
 """
 
 from __future__ import annotations
@@ -11,31 +11,30 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from harness.checkpoints.loading import Checkpoint
-from harness.engine import decoding, scoring, thinking
+from harness.engine import sampling, scoring, thinking, tree, windows
+from harness.engine.answering import Engine, Found, is_memory_error, out_of_memory
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
 from harness.engine.letters import LETTERS
-from harness.engine.padding import Padding, probe
+from harness.engine.sampling import Prompt
 from harness.engine.scoring import LogLikelihood
+from harness.engine.walks import Walk
+from harness.engine.windows import Windows
 from harness.errors import HarnessError
 from harness.progress import SILENT, Advance
 
-# Padded tokens a batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
-BATCH_TOKENS = {"cpu": 1024}
-BATCH_TOKENS_ELSEWHERE = 16384
 GENERATING = ("generate_until", "think_then_choose")
 """Kinds of requests that are answered with text."""
-ANSWERS = 3
+ANSWERS = 4
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
 
@@ -79,6 +78,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         *,
         seed: int = 0,
         batch_tokens: int | None = None,
+        walk: Walk | None = None,
         template_arguments: Mapping[str, Any] = MappingProxyType({}),
         advance: Advance = SILENT.advance,
     ) -> None:
@@ -88,22 +88,13 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.encoder = Encoder(checkpoint.tokenizer)
         self.journal = journal
         self.seed = seed
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(checkpoint.device.type, BATCH_TOKENS_ELSEWHERE)
+        self.engine = Engine(checkpoint, seed=seed, batch_tokens=batch_tokens, walk=walk)
         self.template_arguments = template_arguments
         """What the chat template is given beside the conversation, such as `enable_thinking`."""
         self.work = Work()
         self.dropped_system = False
         """The chat template refused a system role, so its text is in no prompt."""
         self.advance = advance
-
-    @cached_property
-    def padding(self) -> Padding:
-        """What padding this checkpoint bears, asked of it once."""
-        if self.checkpoint.rounds_activations:
-            return Padding(right=False, left=False)
-        model = self.checkpoint.model
-        vocabulary = model.get_input_embeddings().weight.shape[0]
-        return probe(model, vocabulary, self.max_length, self.checkpoint.device, self.checkpoint.root)
 
     # -- what lm-eval asks of a model
 
@@ -161,19 +152,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Answer (text,) requests: the log-likelihood of whole texts, in windows as lm-eval cuts them."""
-        texts = [str(request.args[0]) for request in requests]
-        ids = self.encoder.encode(texts)
-        windows: list[Pair] = []
-        owners: list[int] = []
-        for owner, text in enumerate(texts):
-            cuts = get_rolling_token_windows(ids[text], self.encoder.start(), self.max_length, context_len=1)
-            for context, continuation in map(make_disjoint_window, cuts):
-                windows.append(Pair(context, continuation))
-                owners.append(owner)
-        totals = [0.0] * len(texts)
-        for owner, answer in zip(owners, self._score(windows), strict=True):
-            totals[owner] += answer.logprob
-        return totals
+        return self._sums(self._rolling(requests), len(requests))
 
     def loglikelihood_sliding(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Answer (text, {"stride": tokens or None}) requests: the log-likelihood of all tokens of whole texts.
@@ -182,22 +161,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         move by `stride` new tokens, half the context by default, so that but for the first window's each token sees at
         least the context less the stride.
         """
-        ids = self.encoder.encode((str(request.args[0]) for request in requests), special=False)
-        windows: list[Pair] = []
-        owners: list[int] = []
-        for owner, request in enumerate(requests):
-            text, how = request.args
-            tokens = [self.encoder.start(), *ids[text]]
-            stride = self.stride(how["stride"])
-            begin, end = 1, min(len(tokens), self.max_length + 1)
-            while begin < end:
-                windows.append(Pair(tokens[max(0, end - 1 - self.max_length) : begin], tokens[begin:end]))
-                owners.append(owner)
-                begin, end = end, min(len(tokens), end + stride)
-        totals = [0.0] * len(requests)
-        for owner, answer in zip(owners, self._score(windows), strict=True):
-            totals[owner] += answer.logprob
-        return totals
+        return self._sums(self._sliding(requests), len(requests))
 
     def stride(self, wanted: int | None) -> int:
         """Return by how many tokens windows move."""
@@ -210,10 +174,9 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         models/huggingface.py, `_get_ppl`): the first token, of which nothing is asked, counts in the denominator; what
         exceeds the context is cut on the left.
         """
-        texts = ["".join(request.args) for request in requests]
-        ids = self.encoder.encode(texts)
-        self.work.truncated += sum(len(ids[text]) > self.max_length for text in texts)
-        windows = [ids[text][-self.max_length :] for text in texts]
+        whole = self._whole(requests)
+        windows = [ids[-self.max_length :] for ids in whole]
+        self.work.truncated += sum(len(ids) > self.max_length for ids in whole)
         asked = [i for i, window in enumerate(windows) if len(window) > 1]
         found = self._score([Pair(windows[i][:1], windows[i][1:]) for i in asked])
         answers = dict(zip(asked, found, strict=True))
@@ -225,16 +188,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Answer (prompt, generation settings) requests."""
-        ids = self.encoder.encode(request.args[0] for request in requests)
-        eos = None if self.eot_token_id is None else self.tokenizer.decode(self.eot_token_id)
-        asked: Counter[int] = Counter()  # lm-eval repeats the same object for several samples of one prompt
-        prompts = []
-        for request in requests:
-            text, how = request.args
-            prompt = ids[text] or [self.encoder.start()]
-            opened = thinking.leaves_open(text)
-            prompts.append(decoding.Prompt(prompt, decoding.settings(how, eos), asked[id(request)], opened))
-            asked[id(request)] += 1
+        prompts = self._prompts(requests)
         parts = [thinking.split(text, p.thinking) for p, text in zip(prompts, self._decode(prompts), strict=True)]
         self.work.generations += len(parts)
         self.work.thoughts += sum(bool(part.thought) for part in parts)
@@ -268,104 +222,124 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return list(self._score([Pair(context, rest) for _, context, rest in requests]))
 
     def cost(self, requests: Sequence[Instance]) -> Cost:
-        """Return the work that `requests` ask for, without doing it."""
-        scored = [request.args for request in requests if request.request_type == "loglikelihood"]
-        texts = [request.args for request in requests if request.request_type in GENERATING]
-        whole = [request.args[0] for request in requests if request.request_type == "loglikelihood_rolling"]
-        whole += ["".join(request.args) for request in requests if request.request_type == "mean_loglikelihood"]
-        whole += [request.args[0] for request in requests if request.request_type == "loglikelihood_sliding"]
-        batches = scoring.plan(self.encoder.pairs(scored), self.max_length, self.batch_tokens) if scored else []
-        prompts = [text for text, _ in texts] + whole
-        ids = self.encoder.encode(prompts)
+        """Return the work that `requests` ask for, without doing it, if the checkpoint bears the pack walk."""
+        by_kind: dict[str, list[Instance]] = {}
+        for request in requests:
+            by_kind.setdefault(request.request_type, []).append(request)
+        pairs = self.encoder.pairs([request.args for request in by_kind.get("loglikelihood", ())])
+        pairs += self._rolling(by_kind.get("loglikelihood_rolling", ())).pairs
+        pairs += self._sliding(by_kind.get("loglikelihood_sliding", ())).pairs
+        whole = [ids[-self.max_length :] for ids in self._whole(by_kind.get("mean_loglikelihood", ()))]
+        pairs += [Pair(ids[:1], ids[1:]) for ids in whole if len(ids) > 1]
+        prompts = self._prompts([request for kind in GENERATING for request in by_kind.get(kind, ())])
+        fed = [prompt.fed(self.max_length) for prompt in prompts]
         return Cost(
             requests=len(requests),
-            tokens=sum(map(scoring.tokens_fed, batches)) + sum(len(ids[prompt]) for prompt in prompts),
-            generated_at_most=sum(decoding.settings(_generation(how), None).max_tokens for _, how in texts),
+            tokens=scoring.grow(pairs, self.max_length).tokens + tree.grow(fed, [1] * len(fed)).tokens,
+            generated_at_most=sum(prompt.settings.max_tokens for prompt in prompts),
         )
 
-    # -- how it answers
+    # -- requests as token ids
 
-    def _budget(self, bears_padding: bool, longest: int, *switches: int | None) -> int:
-        """Return the tokens of a batch; 1 keeps rows apart where company or its length would change their answers."""
-        reach = min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
-        return self.batch_tokens if bears_padding and longest <= reach else 1
+    def _rolling(self, requests: Sequence[Instance]) -> Windows:
+        texts = [str(request.args[0]) for request in requests]
+        ids = self.encoder.encode(texts)
+        start = self.encoder.start() if texts else 0
+        return windows.rolling([ids[text] for text in texts], start, self.max_length)
+
+    def _sliding(self, requests: Sequence[Instance]) -> Windows:
+        texts = [str(request.args[0]) for request in requests]
+        ids = self.encoder.encode(texts, special=False)
+        start = self.encoder.start() if texts else 0
+        strides = [self.stride(request.args[1]["stride"]) for request in requests]
+        return windows.sliding([ids[text] for text in texts], start, self.max_length, strides)
+
+    def _whole(self, requests: Sequence[Instance]) -> list[list[int]]:
+        """Return the ids of texts with their answers."""
+        texts = ["".join(request.args) for request in requests]
+        ids = self.encoder.encode(texts)
+        return [ids[text] for text in texts]
+
+    def _prompts(self, requests: Sequence[Instance]) -> list[Prompt]:
+        ids = self.encoder.encode(request.args[0] for request in requests)
+        eos = None if self.eot_token_id is None else self.tokenizer.decode(self.eot_token_id)
+        asked: Counter[int] = Counter()  # lm-eval repeats the same object for several samples of one prompt
+        prompts = []
+        for request in requests:
+            text, how = request.args
+            prompt = ids[text] or [self.encoder.start()]
+            opened = thinking.leaves_open(text)
+            spelt = sampling.settings(_generation(how), eos)
+            prompts.append(Prompt(prompt, spelt, asked[id(request)], opened))
+            asked[id(request)] += 1
+        return prompts
+
+    # -- answers
+
+    def _sums(self, asked: Windows, texts: int) -> list[float]:
+        """Return the log-likelihood of each of as many texts."""
+        totals = [0.0] * texts
+        for owner, answer in zip(asked.owners, self._score(asked.pairs), strict=True):
+            totals[owner] += answer.logprob
+        return totals
 
     def _score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
-        longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=0)
-        batches = scoring.plan(pairs, self.max_length, self._budget(self.padding.right, longest))
         keys = [self._key("loglikelihood", pair.context, pair.continuation) for pair in pairs]
         self.work.truncated += sum(len(pair.context) + len(pair.continuation) > self.max_length + 1 for pair in pairs)
-
-        def answer(batch: scoring.Batch) -> Iterator[tuple[int, Any]]:
-            self.work.tokens_fed += scoring.tokens_fed(batch)
-            here = self.checkpoint
-            yield from scoring.score(here.model, batch, pairs, here.device, here.root)
-
         started = time.perf_counter()
-        served = [[index for row in batch for index in row.readers] for batch in batches]
-        answers = self._answer(batches, served, keys, answer)
+        answers = self._answer(keys, partial(self.engine.score, pairs))
         self.work.scoring_seconds += time.perf_counter() - started
         return [LogLikelihood(*found) for found in answers]
 
-    def _decode(self, prompts: Sequence[decoding.Prompt]) -> list[str]:
-        longest = max((len(p.ids) + p.settings.max_tokens for p in prompts), default=0)
-        batches = decoding.plan(
-            prompts, self.max_length, self._budget(self.padding.left, longest, self.checkpoint.padding_switch)
-        )
-        keys = [self._key("generate", p.ids, p.settings.digest, *self._draw(p)) for p in prompts]
-        room = [self.max_length - p.settings.max_tokens for p in prompts]
-        self.work.truncated += sum(len(p.ids) > r for p, r in zip(prompts, room, strict=True))
-
-        def answer(batch: list[int]) -> Iterator[tuple[int, Any]]:
-            rows = [prompts[i] for i in batch]
-            here = self.checkpoint
-            how = (self.max_length, self.seed, here.root)
-            found = list(decoding.decode(here.model, self.tokenizer, rows, here.eos_ids, *how))
-            self.work.tokens_fed += sum(min(len(prompts[i].ids), room[i]) for i in batch)
-            self.work.tokens_generated += sum(continuation.tokens for continuation in found)
-            yield from ((i, continuation.text) for i, continuation in zip(batch, found, strict=True))
-
+    def _decode(self, prompts: Sequence[Prompt]) -> list[str]:
+        keys = [self._key("generate", p.settings.digest, *self._draw(p), p.ids) for p in prompts]
+        self.work.truncated += sum(len(p.fed(self.max_length)) < len(p.ids) for p in prompts)
         started = time.perf_counter()
-        answers = self._answer(batches, batches, keys, answer)
+        answers = self._answer(keys, partial(self.engine.decode, prompts))
         self.work.generation_seconds += time.perf_counter() - started
         return [str(found) for found in answers]
 
-    def _answer(
-        self,
-        batches: Sequence[Any],
-        served: Sequence[list[int]],
-        keys: Sequence[bytes],
-        answer: Callable[[Any], Iterator[tuple[int, Any]]],
-    ) -> list[Any]:
-        """Return the answer of every key, computing the batches whose `served` requests are not all in the journal."""
+    def _answer(self, keys: Sequence[bytes], compute: Callable[[Sequence[bool]], Iterator[Found]]) -> list[Any]:
+        """Return the answer of every key, of the journal or of `compute`, which is told which are missing."""
         found = self.journal.get(keys) if self.journal else {}
         held = {key: value for key, value in found.items() if _is_answer(value)}
+        known = sum(key in held for key in keys)
         self.work.requests += len(keys)
-        for batch, indices in zip(batches, served, strict=True):
-            if all(keys[i] in held for i in indices):
-                self.work.answered_from_journal += len(indices)
-            else:
-                new = {keys[i]: found for i, found in self._in_memory(answer, batch)}
-                held.update(new)
-                if self.journal:
-                    self.journal.put(new)
-            self.advance(len(indices))
+        self.work.answered_from_journal += known
+        self.advance(known)
+        missing = [key not in held for key in keys]
+        while any(missing) and not self._compute(keys, held, compute(missing)):
+            if not self.engine.shrink():
+                raise out_of_memory(self.checkpoint)
+            missing = [key not in held for key in keys]
         return [held[key] for key in keys]
 
-    def _in_memory(self, answer: Callable[[Any], Iterator[tuple[int, Any]]], batch: Any) -> list[tuple[int, Any]]:
+    def _compute(self, keys: Sequence[bytes], held: dict[bytes, Any], batches: Iterator[Found]) -> bool:
+        """Put all that `batches` bring into `held` and the journal; tell whether memory was enough for it."""
         try:
-            return list(answer(batch))
-        except torch.OutOfMemoryError as error:
-            raise HarnessError(
-                f"{self.checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same "
-                "command goes on from the answers it has"
-            ) from error
+            for batch in batches:
+                new = {keys[i]: answer for i, answer in batch.answers}
+                held.update(new)
+                if self.journal and new:
+                    self.journal.put(new)
+                self.work.tokens_fed += batch.tokens_fed
+                self.work.tokens_generated += batch.tokens_generated
+                self.advance(len(batch.answers))
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory_error(error):
+                raise
+            free = self.checkpoint.device.type
+        else:
+            return True
+        if free == "cuda":  # only here, where the exception no longer holds what was computed
+            torch.cuda.empty_cache()
+        return False
 
     def _key(self, *question: Any) -> bytes:
         place = [ANSWERS, self.checkpoint.device.type, self.max_length]
         return Journal.key(self.checkpoint.fingerprint, *place, *question)
 
-    def _draw(self, prompt: decoding.Prompt) -> list[int]:
+    def _draw(self, prompt: Prompt) -> list[int]:
         # Greedy text does not depend on the seed, nor on which of several samples it is.
         return [self.seed, prompt.sample] if prompt.settings.temperature else []
 

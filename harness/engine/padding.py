@@ -1,8 +1,8 @@
 """Does padding change an answer? Asked of the loaded model itself, since no list of architectures is ever complete.
 
 Scoring pads on the right without a mask, decoding on the left with one. Both are right for causal attention; recurrent
-states and two-way attention are not all so kind. Where a probe's logits change beside a longer row, rows are computed
-one at a time: slower, and the same answer as alone.
+states and two-way attention are not all so kind. Where a probe's logits change beside a longer row, only rows of one
+length are computed together: slower, and the same answer as alone.
 """
 
 from __future__ import annotations

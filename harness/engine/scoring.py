@@ -1,21 +1,23 @@
-"""Log-likelihoods: continuations scored after their contexts, in right-padded batches of bounded tokens.
+"""Log-likelihoods: continuations scored after their contexts, over the packs of their prefix tree or in plain batches.
 
-This is the plain walk: correct for every causal architecture, and the reference the others are held against. Requests
-that feed the same tokens (the letters A to D after one question) share a row, and only columns in which some row is
-scored meet the vocabulary. No attention mask is needed: in a causal model nothing to the right of a token reaches it.
+`packed` feeds every token of the tree once. `plan` and `score` are the plain walk, right-padded batches of bounded
+tokens: correct for every causal architecture, and the reference the others are held against. There, requests that feed
+the same tokens (the letters A to D after one question) share a row, and only columns in which some row is scored meet
+the vocabulary. No attention mask is needed: in a causal model nothing to the right of a token reaches it.
 
 Not here: text, tokenizers, the journal.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from harness.checkpoints.prompts import EMPTY, RootCache
+from harness.engine import packs, tree
 from harness.engine.encoding import Pair
 from harness.errors import HarnessError
 
@@ -40,27 +42,79 @@ class Row(NamedTuple):
 Batch = list[Row]
 
 
-def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int) -> list[Batch]:
-    """Return batches of rows of at most `batch_tokens` padded tokens each (one row may exceed it), longest first.
+def fed(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
+    """Return the tokens that each pair feeds: all but the last, and no more than the context takes.
 
     A pair longer than the context loses tokens on its left, as in lm-eval. Raises HarnessError on a continuation that
     alone is longer than the context.
     """
-    readers: dict[tuple[int, ...], list[int]] = {}
-    for index, pair in enumerate(pairs):
+    for pair in pairs:
         if len(pair.continuation) > max_length:
             raise HarnessError(
                 f"a continuation of {len(pair.continuation):,} tokens does not fit the context of {max_length:,}: "
                 "set max_length= if the model can take more"
             )
-        fed = (pair.context + pair.continuation)[-(max_length + 1) : -1]
-        readers.setdefault(tuple(fed), []).append(index)
+    return [(pair.context + pair.continuation)[-(max_length + 1) : -1] for pair in pairs]
+
+
+def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
+    """Return the prefix tree of what `pairs` feed; raises as `fed` does."""
+    return tree.grow(fed(pairs, max_length), [len(pair.continuation) for pair in pairs])
+
+
+def packed(
+    walker: packs.Walker, planned: Sequence[tree.Pack], pairs: Sequence[Pair], missing: Sequence[bool]
+) -> Iterator[tuple[list[tuple[int, LogLikelihood]], int]]:
+    """Yield (index, log-likelihood) of the `missing` pairs as the packs they end in are computed, and tokens fed.
+
+    Packs that no missing pair needs are passed over. Raises HarnessError if the model answers NaN.
+    """
+    starts = np.cumsum([0, *(len(pair.continuation) for pair in pairs)])
+    said = np.array([token for pair in pairs for token in pair.continuation], np.int64)
+    left, totals, greedy = np.diff(starts), np.zeros(len(pairs)), np.ones(len(pairs), bool)
+    for pack, wanted in zip(planned, tree.needed(planned, missing), strict=True):
+        if not wanted:
+            continue
+        logprobs, hits = _read(walker, pack, said[starts[pack.requests] + pack.nth])
+        np.add.at(totals, pack.requests, logprobs)
+        np.logical_and.at(greedy, pack.requests, hits)
+        np.subtract.at(left, pack.requests, 1)
+        ended = np.unique(pack.requests[left[pack.requests] == 0]).tolist()
+        found = [(i, LogLikelihood(float(totals[i]), bool(greedy[i]))) for i in ended if missing[i]]
+        yield found, len(pack.tokens)
+
+
+def _read(walker: packs.Walker, pack: tree.Pack, said: tree.Ints) -> tuple[Any, Any]:
+    """Return the log-probability of each token `said` that the pack's reads ask for, and whether it is likeliest."""
+    places, which = packs.distinct(pack)
+    logits = walker.run(pack, places)
+    if not len(places):
+        return np.zeros(0), np.ones(0, bool)
+    rows, tokens = (torch.from_numpy(one).to(logits.device) for one in (which, said))
+    logprobs = logits[rows, tokens] - logits.logsumexp(-1)[rows]
+    hits = logits.argmax(-1)[rows] == tokens
+    found = torch.stack([logprobs.double(), hits.double()]).cpu().numpy()
+    if np.isnan(found[0]).any():
+        raise packs.nan_found()
+    return found[0], found[1] > 0
+
+
+def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int, *, mixed: bool = True) -> list[Batch]:
+    """Return batches of rows of at most `batch_tokens` padded tokens each (one row may exceed it), longest first.
+
+    Unless `mixed`, only rows of one length share a batch, so that there is no padding. Raises as `fed` does.
+    """
+    readers: dict[tuple[int, ...], list[int]] = {}
+    for index, tokens in enumerate(fed(pairs, max_length)):
+        readers.setdefault(tuple(tokens), []).append(index)
     rows = sorted(
         (Row(tokens, tuple(who)) for tokens, who in readers.items()), key=lambda r: (-len(r.tokens), r.tokens)
     )
     batches: list[Batch] = []
     for row in rows:
-        if batches and (len(batches[-1]) + 1) * len(batches[-1][0].tokens) <= batch_tokens:
+        longest = len(batches[-1][0].tokens) if batches else 0
+        fits = longest == len(row.tokens) or (mixed and longest > 0)
+        if fits and (len(batches[-1]) + 1) * longest <= batch_tokens:
             batches[-1].append(row)
         else:
             batches.append([row])
@@ -99,10 +153,8 @@ def score(
     rows, columns, tokens = torch.tensor(cells, device=device).T
     logprobs = (logits[rows, columns, tokens] - logsums[rows, columns]).cpu().double()
     hits = (best[rows, columns] == tokens).cpu()
-    if bool(logprobs.isnan().any()):
-        raise HarnessError(
-            "the model answers NaN: its weights are damaged, or overflow in this dtype; try dtype=float32"
-        )
+    if logprobs.isnan().any():
+        raise packs.nan_found()
     at = 0
     for _, index, _ in scored:
         end = at + len(pairs[index].continuation)
@@ -117,10 +169,8 @@ def tokens_fed(batch: Batch) -> int:
 
 def _logits(model: Any, ids: torch.Tensor, positions: torch.Tensor, root: RootCache) -> torch.Tensor:
     """Return float32 logits (B, len(positions), V) of ids (B, T) at `positions`."""
-    own = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward takes anything
-    keeps = "logits_to_keep" in inspect.signature(own.forward).parameters
     with torch.inference_mode():
-        if keeps:
+        if packs.keeps_rows(model):
             logits: torch.Tensor = root.forward(model, ids, logits_to_keep=positions).logits
         else:
             logits = root.forward(model, ids).logits[:, positions]

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.checkpoints import adapters, configs, loading
 from harness.checkpoints.loading import Checkpoint, Located
-from harness.engine import decoding, letters
+from harness.engine import letters, sampling
 from harness.engine.encoding import Encoder
 from harness.engine.letters import Letters
 from harness.engine.lm import HarnessLM
@@ -51,8 +51,8 @@ def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
     for name, task in tasks.tasks.items():
         if task.OUTPUT_TYPE == "generate_until":
             try:
-                how = decoding.settings(task.config.generation_kwargs or {}, None)
-                decoding.plan([decoding.Prompt([], how)], checkpoint.max_length, 1)
+                how = sampling.settings(task.config.generation_kwargs or {}, None)
+                sampling.require_room([sampling.Prompt([], how)], checkpoint.max_length)
             except HarnessError as error:
                 raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
 

@@ -95,7 +95,9 @@ def _forecast(located: Located, costs: dict[str, Cost], lm: HarnessLM) -> Foreca
     text = getattr(located.config, "text_config", None) or located.config
     # Activations of a batch: a few hidden-size copies, the widest layer, and float logits of the scored rows.
     width = 8 * int(text.hidden_size) + 3 * int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
-    activations = lm.batch_tokens * width * located.dtype.itemsize + 64 * int(text.vocab_size) * 4
+    activations = (
+        lm.engine.pack_tokens * width * located.dtype.itemsize + 2 * lm.engine.pack_rows * int(text.vocab_size) * 4
+    )
     return Forecast(located.name, costs, prefill + decoding, held + activations, size.parameters)
 
 

@@ -22,7 +22,7 @@ from harness import file_tasks, libraries, progress
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.loading import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import decoding
+from harness.engine import sampling
 from harness.engine.journal import Journal
 from harness.engine.letters import Letters
 from harness.engine.lm import HarnessLM, Work, chat_template_digest
@@ -97,7 +97,7 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     if options.max_gen_toks is not None:
         for task in found.tasks.values():
             if task.OUTPUT_TYPE == "generate_until":
-                own = {k: v for k, v in (task.config.generation_kwargs or {}).items() if k not in decoding.MAX_TOKENS}
+                own = {k: v for k, v in (task.config.generation_kwargs or {}).items() if k not in sampling.MAX_TOKENS}
                 task.config.generation_kwargs = {**own, "max_gen_toks": options.max_gen_toks}
     return found
 
@@ -143,7 +143,7 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
             protocol=_protocol(checkpoint, options),
             tasks=found.infos,
             scores=found.scores(),
-            engine=_engine(lm.work, environment.peak_memory(checkpoint.device)),
+            engine=_engine(lm, environment.peak_memory(checkpoint.device)),
             environment=environment.describe(checkpoint.device),
             notes=[*_notes(checkpoint, lm), *found.all_notes()],
         )
@@ -357,10 +357,10 @@ def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
     )
 
 
-def _engine(work: Work, peak: int) -> Engine:
+def _engine(lm: HarnessLM, peak: int) -> Engine:
     apart = ("truncated", "generations", "thoughts", "unfinished_thoughts")  # these are told task by task
-    counted = {key: value for key, value in asdict(work).items() if key not in apart}
-    return Engine(walk="plain", peak_memory_bytes=peak, **counted)
+    counted = {key: value for key, value in asdict(lm.work).items() if key not in apart}
+    return Engine(walk=lm.engine.choice.walk.value, peak_memory_bytes=peak, **counted)
 
 
 def _notes(checkpoint: Checkpoint, lm: HarnessLM) -> list[str]:
@@ -370,14 +370,7 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM) -> list[str]:
             f"{lm.work.truncated:,} of {lm.work.requests:,} requests had their prompt cut on the left to fit the "
             f"context of {checkpoint.max_length:,} tokens"
         )
-    rounds = checkpoint.rounds_activations
-    if rounds:
-        notes.append(
-            "int8 rounds activations, and a batch could tip a rounding over, so rows were answered one at a time"
-        )
-    for bears, what in ((lm.padding.right, "scored"), (lm.padding.left, "decoded")):
-        if not bears and not rounds:
-            notes.append(f"padding changes this architecture's answers, so rows were {what} one at a time")
+    notes += lm.engine.notes()
     if lm.dropped_system:
         notes.append(
             "the chat template takes no system role: task descriptions and system instruction are in no prompt"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from harness.checkpoints import loading
 from harness.checkpoints.loading import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import decoding
-from harness.engine.decoding import Prompt, Settings
+from harness.engine import decoding, sampling, stopping
+from harness.engine.sampling import Prompt, Settings
 from harness.errors import HarnessError
 
 CONTEXT = 64
@@ -39,7 +39,7 @@ def greedy(checkpoint: Checkpoint, ids: list[int], how: Settings) -> str:
         text = checkpoint.tokenizer.decode(new)
         if new[-1] in checkpoint.eos_ids or any(stop in text for stop in how.until):
             break
-    return decoding.cut(checkpoint.tokenizer.decode(new, skip_special_tokens=True), how.until)
+    return stopping.cut(checkpoint.tokenizer.decode(new, skip_special_tokens=True), how.until)
 
 
 def decoded(checkpoint: Checkpoint, prompts: list[Prompt], batch_tokens: int, seed: int = 0) -> list[str]:
@@ -138,15 +138,15 @@ def test_an_answer_as_long_as_the_context_is_refused() -> None:
     ],
 )
 def test_settings_read_lm_evals_generation_kwargs(given_settings: dict[str, Any], expected: Settings) -> None:
-    assert decoding.settings(given_settings, "</s>") == expected
+    assert sampling.settings(given_settings, "</s>") == expected
 
 
-@pytest.mark.parametrize("unknown", [{"num_beams": 4}, {"repetition_penalty": 1.2}, {"typical_p": 0.9}])
+@pytest.mark.parametrize("unknown", [{"num_beams": 4}, {"repetition_penalty": 0}, {"typical_p": 0.9}])
 def test_a_setting_that_would_be_dropped_is_refused(unknown: dict[str, Any]) -> None:
     with pytest.raises(HarnessError, match=next(iter(unknown))):
-        decoding.settings(unknown, None)
+        sampling.settings(unknown, None)
 
 
 def test_no_new_tokens_at_all_is_refused() -> None:
     with pytest.raises(HarnessError, match="0 new tokens"):
-        decoding.settings({"max_gen_toks": 0}, None)
+        sampling.settings({"max_gen_toks": 0}, None)

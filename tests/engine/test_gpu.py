@@ -21,9 +21,11 @@ from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 from harness.checkpoints import loading
 from harness.checkpoints.loading import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import decoding, scoring
+from harness.engine.answering import Engine
 from harness.engine.encoding import Pair
+from harness.engine.sampling import Prompt, Settings
 from harness.engine.scoring import LogLikelihood
+from harness.engine.walks import Walk
 
 pytestmark = [
     pytest.mark.gpu,
@@ -68,7 +70,9 @@ def table() -> Iterator[list[str]]:
         lines = [
             f"# Checkpoint kinds on a GPU, {today}",
             "",
-            about + "log-likelihoods, one prompt at a time by the libraries against all in one batch by this project.",
+            about
+            + "log-likelihoods, one prompt at a time by the libraries against all in one pack by this project; in "
+            "bf16 against one prompt at a time by this project.",
             "",
             "| architecture | kind | weights | fp32, absolute | bf16, relative |",
             "|---|---|---|---|---|",
@@ -91,10 +95,15 @@ def questions() -> list[Pair]:
     ]
 
 
-def scored(checkpoint: Checkpoint, batch_tokens: int) -> list[LogLikelihood]:
-    asked, answers = questions(), {}
-    for batch in scoring.plan(asked, checkpoint.max_length, batch_tokens):
-        answers.update(scoring.score(checkpoint.model, batch, asked, checkpoint.device, checkpoint.root))
+def scored(engine: Engine) -> list[LogLikelihood]:
+    asked = questions()
+    answers = {i: found for part in engine.score(asked, [True] * len(asked)) for i, found in part.answers}
+    return [answers[i] for i in range(len(asked))]
+
+
+def decoded(engine: Engine) -> list[str]:
+    asked = [Prompt(pair.context, Settings(max_tokens=6)) for pair in questions()]
+    answers = {i: text for part in engine.decode(asked, [True] * len(asked)) for i, text in part.answers}
     return [answers[i] for i in range(len(asked))]
 
 
@@ -102,21 +111,13 @@ def check(folders: Folders, table: list[str], name: str, kind: str, quantize: st
     checkpoint = load(folders, name, kind, "float32", quantize)
     oracle = Oracle(folders[name, "base"], None if kind == "base" else folders[name, kind], quantize, device="cuda")
     expected = [oracle.logprob(*pair) for pair in questions()]
-    # int8 rounds activations: the engine answers it a row at a time in float32.
-    found = scored(checkpoint, 1 if checkpoint.rounds_activations else 10_000)
+    engine = Engine(checkpoint)
+    assert engine.choice.walk == (Walk.PLAIN if checkpoint.rounds_activations else Walk.PACK)
+    found, texts = scored(engine), decoded(engine)
     exact = max(abs(ours.logprob - logprob) for ours, (logprob, _) in zip(found, expected, strict=True))
-    how = decoding.Settings(max_tokens=6)
-    prompts = [decoding.Prompt(pair.context, how) for pair in questions()]
-    apart = checkpoint.rounds_activations or checkpoint.padding_switch is not None
-    batches = [[prompt] for prompt in prompts] if apart else [prompts]
-    texts = [
-        one.text
-        for batch in batches
-        for one in decoding.decode(checkpoint.model, checkpoint.tokenizer, batch, (), 256, 0, checkpoint.root)
-    ]
-    ids = [oracle.greedy(pair.context, 6, ()) for pair in questions()]
+    ids = [oracle.greedy(pair.context, 6, checkpoint.eos_ids) for pair in questions()]
     half = load(folders, name, kind, "bfloat16", quantize)
-    together, alone = scored(half, 10_000), scored(half, 1)
+    together, alone = scored(Engine(half)), scored(Engine(half, batch_tokens=1, walk=Walk.PLAIN))
     share = max(abs(a.logprob - b.logprob) / abs(b.logprob) for a, b in zip(together, alone, strict=True))
     table.append(f"| {name} | {kind} | {quantize or 'as they are'} | {exact:.1e} | {share:.1e} |")
     assert exact <= FP32_LOGLIKELIHOOD
@@ -141,7 +142,7 @@ def test_quantised_it_does_too(folders: Folders, table: list[str], name: str, ki
 @pytest.mark.parametrize("kind", ["base", "lora", "prefix", "prompt"])
 def test_fp32_on_the_gpu_is_fp32_on_the_cpu(folders: Folders, kind: str) -> None:
     oracle = Oracle(folders["llama", "base"], None if kind == "base" else folders["llama", kind])
-    for ours, pair in zip(scored(load(folders, "llama", kind, "float32", None), 400), questions(), strict=True):
+    for ours, pair in zip(scored(Engine(load(folders, "llama", kind, "float32", None))), questions(), strict=True):
         logprob, greedy = oracle.logprob(*pair)
         assert abs(ours.logprob - logprob) <= FP32_LOGLIKELIHOOD
         assert ours.greedy == greedy

@@ -1,8 +1,9 @@
-"""The engine as lm-eval's model: chat templates, and answers that a journal has wrong."""
+"""The engine as lm-eval's model: chat templates, the journal, and what happens where memory is full."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -11,9 +12,12 @@ import torch
 
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
+from harness.engine import packs
+from harness.engine.answering import Engine
 from harness.engine.encoding import Pair
 from harness.engine.journal import Journal
 from harness.engine.lm import HarnessLM
+from harness.engine.sampling import Prompt, Settings
 from harness.errors import HarnessError
 
 NO_SYSTEM = (
@@ -53,6 +57,96 @@ def test_an_answer_of_the_wrong_shape_is_computed_anew(lm: HarnessLM) -> None:
         assert lm._score(asked) == [right]
 
 
+PAIRS = [Pair([*range(10, 40), i], [60, 61 + i]) for i in range(12)]
+PROMPTS = [Prompt([*range(10, 40), i], Settings(max_tokens=4 + i)) for i in range(12)]
+
+
+def ask(lm: HarnessLM, kind: str) -> list[Any]:
+    return lm._score(PAIRS) if kind == "score" else lm._decode(PROMPTS)
+
+
+@pytest.mark.parametrize("kind", ["score", "decode"])
+def test_a_resumed_run_feeds_only_what_is_missing_and_answers_the_same_to_the_last_bit(
+    lm: HarnessLM, kind: str
+) -> None:
+    lm.engine.pack_tokens, lm.engine.rows = 16, 4
+    whole = HarnessLM(lm.checkpoint, batch_tokens=16)
+    whole.engine.rows = 4
+    expected = ask(whole, kind)
+
+    def interrupted(answers: int) -> None:
+        if lm.work.tokens_fed > 40:
+            raise KeyboardInterrupt
+
+    lm.advance = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        ask(lm, kind)
+    again = HarnessLM(lm.checkpoint, lm.journal, batch_tokens=16)
+    again.engine.rows = 4
+    assert ask(again, kind) == expected
+    assert 0 < again.work.answered_from_journal < len(PAIRS)
+    assert again.work.tokens_fed + again.work.tokens_generated < whole.work.tokens_fed + whole.work.tokens_generated
+    last = HarnessLM(lm.checkpoint, lm.journal, batch_tokens=16)
+    assert ask(last, kind) == expected
+    assert last.work.tokens_fed == 0
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[int]:
+    """Make every pass of more than `tokens` tokens fail; return the sizes of those that did not."""
+    plain, passed = packs.forward, []
+
+    def forward(model: Any, ids: torch.Tensor, *how: Any) -> Any:
+        if ids.numel() > tokens:
+            raise torch.OutOfMemoryError
+        passed.append(ids.numel())
+        return plain(model, ids, *how)
+
+    monkeypatch.setattr(packs, "forward", forward)
+    return passed
+
+
+@pytest.mark.parametrize("kind", ["score", "decode"])
+def test_full_memory_halves_the_packs_and_loses_nothing(
+    lm: HarnessLM, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ask(HarnessLM(lm.checkpoint), kind)
+    lm.engine.pack_tokens, lm.engine.rows = 64, 64
+    told: list[int] = []
+    lm.advance = told.append
+    lm.engine.choice  # noqa: B018 - the probe comes before memory is full
+    passed = limit_memory(monkeypatch, 10)
+    found = ask(lm, kind)
+    assert max(passed) <= 10
+    assert lm.engine.pack_tokens == 8
+    assert sum(told) == len(PAIRS)
+    if kind == "decode":
+        assert found == expected
+    else:
+        for one, other in zip(found, expected, strict=True):
+            assert abs(one.logprob - other.logprob) <= tolerances.FP32_LOGLIKELIHOOD
+            assert one.greedy == other.greedy
+
+
+def test_memory_that_no_pack_fits_is_told_of(lm: HarnessLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm.engine.choice  # noqa: B018
+    limit_memory(monkeypatch, 0)
+    with pytest.raises(HarnessError, match="ran out of memory: try dtype=bfloat16"):
+        ask(lm, "score")
+
+
+def test_another_failure_of_the_model_is_not_taken_for_full_memory(
+    lm: HarnessLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm.engine.choice  # noqa: B018
+
+    def forward(*_: Any) -> Any:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(packs, "forward", forward)
+    with pytest.raises(RuntimeError, match="shapes"):
+        ask(lm, "score")
+
+
 def test_an_empty_prompt_starts_from_the_prefix_token(lm: HarnessLM) -> None:
     from lm_eval.api.instance import Instance
 
@@ -67,7 +161,7 @@ def test_mean_loglikelihoods_are_opencompass_s_perplexities(lm: HarnessLM, batch
     """The sum over all tokens but the first, divided by all, of one text of prompt and answer (brute force)."""
     from lm_eval.api.instance import Instance
 
-    lm.batch_tokens = batch_tokens
+    lm.engine = Engine(lm.checkpoint, batch_tokens=batch_tokens)
     texts = [("今天天气", "很好"), ("", "好"), ("问：甲？\n答：", "乙和丙丁"), ("", "a"), ("长" * 700, "尾")]
     made = [Instance("mean_loglikelihood", {}, args, i, ("t", 0, 1)) for i, args in enumerate(texts)]
     for args, (found, _) in zip(texts, lm.mean_loglikelihood(made), strict=True):

@@ -13,10 +13,10 @@ from tolerances import FP32_LOGLIKELIHOOD
 from harness.checkpoints import loading
 from harness.checkpoints.loading import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.decoding import Prompt, Settings
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
 from harness.engine.padding import Padding, probe
+from harness.engine.sampling import Prompt, Settings
 
 
 def saved(folder: Path, model: Any) -> Path:
@@ -46,12 +46,12 @@ def load(folder: Path) -> Checkpoint:
     ],
 )
 def test_a_probe_tells_what_padding_a_model_bears(tmp_path: Path, make: Any, expected: Padding) -> None:
-    assert HarnessLM(load(make(tmp_path / "model"))).padding == expected
+    assert HarnessLM(load(make(tmp_path / "model"))).engine.padding == expected
 
 
 def test_a_context_too_short_to_ask_in_is_taken_for_the_worst(tmp_path: Path) -> None:
     lm = HarnessLM(load(tiny.llama(tmp_path / "model", context=16)))
-    assert lm.padding == Padding(right=False, left=False)
+    assert lm.engine.padding == Padding(right=False, left=False)
 
 
 def test_a_model_that_the_width_of_its_batch_changes_is_found_out(tmp_path: Path) -> None:

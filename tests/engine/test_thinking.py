@@ -16,8 +16,8 @@ from lm_eval.models.utils import postprocess_generated_text
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import decoding, thinking
-from harness.engine.decoding import Prompt, Settings
 from harness.engine.lm import HarnessLM
+from harness.engine.sampling import Prompt, Settings
 from harness.engine.thinking import CLOSE, OPEN, Parts
 
 WORDS = tiny.tokenizer()

@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import weights
 from harness.checkpoints.reference import parse
-from harness.engine import decoding
-from harness.engine.decoding import Continuation
+from harness.engine import answering
 from harness.errors import HarnessError
 from harness.runs.estimate import forecast
 from harness.runs.options import Options
@@ -97,11 +96,12 @@ def test_every_kind_in_one_command_reads_the_base_once(world: Path, tmp_path: Pa
 def thinking_aloud(monkeypatch: Any, *texts: str) -> None:
     """Make every second answer the same thought."""
 
-    def decode(model: Any, tokenizer: Any, batch: Any, *_: Any) -> Any:
-        for prompt in batch:
-            yield Continuation(texts[sum(prompt.ids) % len(texts)], 3)
+    def decode(_: Any, prompts: Any, missing: Any) -> Any:
+        for index, prompt in enumerate(prompts):
+            if missing[index]:
+                yield answering.Found([(index, texts[sum(prompt.ids) % len(texts)])], 0, 3)
 
-    monkeypatch.setattr(decoding, "decode", decode)
+    monkeypatch.setattr(answering.Engine, "decode", decode)
 
 
 def test_unfinished_thoughts_are_counted_and_told(world: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -138,21 +138,21 @@ def test_an_interrupted_run_goes_on_and_ends_bit_for_bit_as_if_it_had_not(
     asked = options(world, tmp_path / "whole", "ceval_law", "ceval_logic", "ceval_physician")
     whole = next(run([parse(str(world / "base"))], asked))
 
-    real, calls = scoring.score, 0
+    real, calls = scoring._read, 0
 
     def dies(*args: Any) -> Iterator[Any]:
         nonlocal calls
         calls += 1
-        if calls == 3:
+        if calls == 8:  # in the second of three tasks
             raise KeyboardInterrupt
         return real(*args)
 
     asked = replace(asked, output=tmp_path / "halves")
-    monkeypatch.setattr(scoring, "score", dies)
+    monkeypatch.setattr(scoring, "_read", dies)
     with pytest.raises(KeyboardInterrupt):
         list(run([parse(str(world / "base"))], asked))
     assert [path.name for path in asked.output.iterdir() if path.is_dir()] == []
-    monkeypatch.setattr(scoring, "score", real)
+    monkeypatch.setattr(scoring, "_read", real)
     resumed = next(run([parse(str(world / "base"))], asked))
     assert resumed.manifest.engine.answered_from_journal > 0
     for task in whole.manifest.tasks:

@@ -1,0 +1,199 @@
+"""Requests in token ids → answers, on the walk that the checkpoint bears, as they come.
+
+Both kinds of requests are planned over all of them, and only then are those passed over whose answers are not missing,
+so that a resumed run computes in the very packs of an uninterrupted one. `Engine.shrink` halves what goes through the
+model at once, for a caller whose device ran out of memory: he asks again for what is still missing.
+
+Not here: text, the journal, lm-eval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from harness.checkpoints.loading import Checkpoint
+from harness.engine import decoding, lanes, scoring, tree, walks
+from harness.engine.encoding import Pair
+from harness.engine.padding import Padding, probe
+from harness.engine.sampling import Prompt, require_room
+from harness.engine.stopping import Stopper
+from harness.engine.walks import Choice, Walk
+from harness.errors import HarnessError
+
+# Padded tokens of a plain batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
+BATCH_TOKENS = {"cpu": 1024}
+BATCH_TOKENS_ELSEWHERE = 16384
+# Tokens whose arithmetic takes as long as reading the weights they meet.
+RIDGE = {"cpu": 64}
+RIDGE_ELSEWHERE = 512
+# Answers decoded side by side: more gain little, and each takes its keys and values.
+ROWS = {"cpu": 64}
+ROWS_ELSEWHERE = 256
+# Bytes of float32 logits at once; summing their exponentials takes as much again.
+LOGITS = {"cpu": 128 * 2**20}
+LOGITS_ELSEWHERE = 2**30
+
+
+class Found(NamedTuple):
+    """Some answers, by request, and the work they took."""
+
+    answers: list[tuple[int, Any]]
+    tokens_fed: int
+    tokens_generated: int = 0
+
+
+def pack_tokens(hidden_size: int, device: str) -> int:
+    """Return how many tokens a pack should have, in steps of 64.
+
+    Of n tokens, each costs 24·h² in a layer's matrices, more by ridge/n for reading them, and about 4·n·h for attending
+    to what the others of its pack hold. The sum is least at n = √(6·h·ridge): 443 for a hidden size of 512 on a CPU.
+    """
+    best = math.sqrt(6 * hidden_size * RIDGE.get(device, RIDGE_ELSEWHERE))
+    return max(64, round(best / 64) * 64)
+
+
+class Engine:
+    """A checkpoint that answers requests in token ids."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, seed: int = 0, batch_tokens: int | None = None, walk: Walk | None = None
+    ) -> None:
+        """Answer with `checkpoint`; `batch_tokens` bounds one forward pass, `walk` is taken unproved."""
+        self.checkpoint, self.seed = checkpoint, seed
+        device = checkpoint.device.type
+        text = getattr(checkpoint.located.config, "text_config", None) or checkpoint.located.config
+        self.pack_tokens = batch_tokens or pack_tokens(int(getattr(text, "hidden_size", 1024)), device)
+        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(device, BATCH_TOKENS_ELSEWHERE)
+        self.pack_rows = max(1, LOGITS.get(device, LOGITS_ELSEWHERE) // (4 * int(getattr(text, "vocab_size", 1))))
+        self.rows = ROWS.get(device, ROWS_ELSEWHERE)
+        self._walk = walk
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The walk this checkpoint bears, asked of it once."""
+        return walks.choose(self.checkpoint) if self._walk is None else Choice(self._walk)
+
+    @cached_property
+    def padding(self) -> Padding:
+        """What padding this checkpoint bears, asked of it once."""
+        here = self.checkpoint
+        if here.rounds_activations:
+            return Padding(right=False, left=False)
+        vocabulary = here.model.get_input_embeddings().weight.shape[0]
+        return probe(here.model, vocabulary, here.max_length, here.device, here.root)
+
+    @property
+    def limits(self) -> tree.Limits:
+        """How much goes into one pack."""
+        return tree.Limits(self.pack_tokens, self.pack_rows)
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the answers should know of how they came about."""
+        walk, why = self.choice
+        if walk == Walk.PACK:
+            return []
+        found = [f"prompts took the {walk} walk, slower than packs: {why}"]
+        if not self.checkpoint.rounds_activations:
+            bears = self.padding
+            apart = (("scored", bears.right or walk != Walk.PLAIN), ("decoded", bears.left))
+            found += [
+                f"padding changes this architecture's answers, so only rows of one length were {what} together"
+                for what, together in apart
+                if not together
+            ]
+        return found
+
+    def shrink(self) -> bool:
+        """Halve what goes through the model at once; tell whether that was possible."""
+        if max(self.pack_tokens, self.batch_tokens, self.rows) <= 1:
+            return False
+        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows"):
+            setattr(self, name, max(1, getattr(self, name) // 2))
+        return True
+
+    def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[Found]:
+        """Yield the log-likelihoods of the `missing` pairs as they are computed."""
+        here = self.checkpoint
+        longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=0)
+        if not self._bears_packs(longest, Walk.PACK, Walk.SNAPSHOT):
+            mixed = self.padding.right and longest <= self._reach(longest)
+            for batch in scoring.plan(pairs, here.max_length, self._plain_tokens, mixed=mixed):
+                if any(missing[i] for row in batch for i in row.readers):
+                    answers = scoring.score(here.model, batch, pairs, here.device, here.root)
+                    yield Found([one for one in answers if missing[one[0]]], scoring.tokens_fed(batch))
+            return
+        planned = walks.plan(self.choice.walk, scoring.grow(pairs, here.max_length), self.limits)
+        walker = walks.walker(self.choice.walk, here.model, here.root)
+        for done in scoring.packed(walker, planned, pairs, missing):
+            yield Found(*done)
+
+    def decode(self, prompts: Sequence[Prompt], missing: Sequence[bool]) -> Iterator[Found]:
+        """Yield the texts of the `missing` prompts as they end."""
+        here = self.checkpoint
+        require_room(prompts, here.max_length)
+        longest = max((len(p.ids) + p.settings.max_tokens for p in prompts), default=0)
+        if not self._bears_packs(longest, Walk.PACK):
+            yield from self._decode_plainly(prompts, missing, longest)
+            return
+        by_manner: dict[str, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            by_manner.setdefault(prompt.settings.manner, []).append(index)
+        for indices in by_manner.values():
+            asked = [prompts[i] for i in indices]
+            fed = [prompt.fed(here.max_length) for prompt in asked]
+            stopper = Stopper(here.tokenizer, asked[0].settings.until, here.eos_ids)
+            planned = tree.plan(tree.grow(fed, [1] * len(fed)), self.limits)
+            context = walks.context(here.model, here.root)
+            wanted = [missing[i] for i in indices]
+            steps = lanes.decode(here.model, context, planned, asked, fed, wanted, stopper, self.seed, self.rows)
+            for step in steps:
+                answers = [(indices[i], found.text) for i, found in step.ended]
+                yield Found(answers, step.tokens_fed, sum(found.tokens for _, found in step.ended))
+
+    def _decode_plainly(self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int) -> Iterator[Found]:
+        here = self.checkpoint
+        mixed = self.padding.left and longest <= self._reach(longest, here.padding_switch)
+        for batch in decoding.plan(prompts, here.max_length, self._plain_tokens, mixed=mixed):
+            if any(missing[i] for i in batch):
+                rows = [prompts[i] for i in batch]
+                how = (here.eos_ids, here.max_length, self.seed, here.root)
+                found = list(decoding.decode(here.model, here.tokenizer, rows, *how))
+                answers = [(i, one.text) for i, one in zip(batch, found, strict=True) if missing[i]]
+                fed = sum(len(row.fed(here.max_length)) for row in rows)
+                yield Found(answers, fed, sum(one.tokens for one in found))
+
+    @property
+    def _plain_tokens(self) -> int:
+        """Tokens of a plain batch; 1 keeps all rows apart.
+
+        Beside rows of its own length each row's int8 products are the same to the last bit, and so is what is rounded
+        next. The products of a LoRA in float32 are not.
+        """
+        apart = self.checkpoint.rounds_activations and self.checkpoint.located.adapter is not None
+        return 1 if apart else self.batch_tokens
+
+    def _bears_packs(self, longest: int, *walks_: Walk) -> bool:
+        """Tell whether one of these walks may be taken for sequences of up to `longest` tokens."""
+        return self.choice.walk in walks_ and longest <= self._reach(longest)
+
+    def _reach(self, longest: int, *switches: int | None) -> int:
+        """Return the length beyond which a row's company or its length would change its answer."""
+        return min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Tell whether `error` says that the device's memory is full; on a CPU torch has no exception of its own for it."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def out_of_memory(checkpoint: Checkpoint) -> HarnessError:
+    """Return what to tell a person whose device cannot hold the smallest pass."""
+    return HarnessError(
+        f"{checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same command goes on "
+        "from the answers it has"
+    )

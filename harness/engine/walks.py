@@ -1,0 +1,117 @@
+"""Which way a checkpoint's requests go through its model: chosen by its layers, then proved on a small tree.
+
+*Pack*: siblings share a forward pass under a mask. *Snapshot*: one edge a pass, each from a copy of the state above it.
+*Plain*: every sequence from its beginning, in batches. The first two feed every token once. A tree mask is silently
+wrong for recurrent layers from the second sibling on, and no list of architectures is ever complete, so whatever the
+layers promise, the logits of a tree with siblings must equal those of its sequences one at a time.
+
+Not here: computing anything a task asks for.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import torch
+
+from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.prompts import RootCache
+from harness.engine import packs, tree
+from harness.engine.packs import Context, Snapshots, Walker
+from harness.engine.padding import TOLERANCE, TOLERANCE_ELSEWHERE
+
+PROBE = 24  # tokens of the longest of the probe's sequences
+_BRANCHES = ((6, 24), (6, 12), (9, 17), (6, 9), (3, 14), (0, 10))
+"""(tokens shared with the first sequence, tokens in all) of the others: siblings, and siblings of siblings."""
+
+
+class Walk(StrEnum):
+    """How requests go through a model."""
+
+    PACK = "pack"
+    SNAPSHOT = "snapshot"
+    PLAIN = "plain"
+
+
+class Choice(NamedTuple):
+    """A walk, and why no faster one was taken."""
+
+    walk: Walk
+    why: str = ""
+
+
+def choose(checkpoint: Checkpoint) -> Choice:
+    """Return the fastest walk that answers as one sequence at a time does."""
+    if checkpoint.rounds_activations:
+        return Choice(Walk.PLAIN, "int8 rounds activations, and company in a pass could tip a rounding over")
+    if checkpoint.max_length <= PROBE:
+        return Choice(Walk.PLAIN, f"a context of {checkpoint.max_length} tokens is too short to try another")
+    model, root = checkpoint.model, checkpoint.root
+    recurrent = getattr(model, "_is_stateful", False) or _has_states(model.config)
+    tried = (Walk.SNAPSHOT,) if recurrent else (Walk.PACK, Walk.SNAPSHOT)
+    why = ""
+    for walk in tried:
+        found = failure(walk, model, root)
+        if not found:
+            return Choice(walk, why or ("its recurrent layers keep a state" if recurrent else ""))
+        why = why or f"its {walk} walk {found}"
+    return Choice(Walk.PLAIN, why)
+
+
+def walker(walk: Walk, model: Any, root: RootCache) -> Walker:
+    """Return what computes packs for `walk`, which is not plain, from `root` on."""
+    return Snapshots(model, root) if walk == Walk.SNAPSHOT else context(model, root)
+
+
+def context(model: Any, root: RootCache) -> Context:
+    """Return an empty context of a model that bears the pack walk."""
+    shape = packs.layout(model.config)
+    assert shape is not None, "the pack walk needs layers whose sight is known"
+    return Context(model, root, shape)
+
+
+def plan(walk: Walk, grown: tree.Tree, limits: tree.Limits) -> list[tree.Pack]:
+    """Return the packs of `grown` for `walk`."""
+    return tree.edges(grown, limits) if walk == Walk.SNAPSHOT else tree.plan(grown, limits)
+
+
+def failure(walk: Walk, model: Any, root: RootCache) -> str:
+    """Return what is wrong with `walk` on `model`: it fails, or its logits are others than one at a time; else ""."""
+    if walk == Walk.PACK and packs.layout(model.config) is None:
+        return "does not know what some of its layers see"
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    sequences = _sequences(vocabulary)
+    device = next(model.parameters()).device
+    share = TOLERANCE if next(model.parameters()).dtype == torch.float32 else TOLERANCE_ELSEWHERE
+    grown = tree.grow(sequences, [len(one) for one in sequences])
+    with torch.inference_mode():
+        alone = [root.forward(model, torch.tensor([one], device=device)).logits[0].float() for one in sequences]
+    scale = max(1.0, *(float(one.abs().max()) for one in alone))
+    for tokens in (7, 1000):  # a trunk in the cache with siblings on it, and all in one pass
+        try:
+            steps = walker(walk, model, root)
+            for pack in plan(walk, grown, tree.Limits(tokens, 1000)):
+                places, which = packs.distinct(pack)
+                logits = steps.run(pack, places)[torch.from_numpy(which).to(device)]
+                right = torch.stack([alone[r][n] for r, n in zip(pack.requests, pack.nth, strict=True)])
+                if float((logits - right).abs().max()) > share * scale:
+                    return "gives other answers"
+        except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:
+            return f"fails ({type(error).__name__})"
+    return ""
+
+
+def _sequences(vocabulary: int) -> list[list[int]]:
+    drawn = torch.Generator().manual_seed(1)
+    first, *others = (torch.randint(vocabulary, (PROBE,), generator=drawn).tolist() for _ in range(1 + len(_BRANCHES)))
+    return [
+        first,
+        *([*first[:shared], *other[shared:end]] for other, (shared, end) in zip(others, _BRANCHES, strict=True)),
+    ]
+
+
+def _has_states(config: Any) -> bool:
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    attention = {packs.FULL, packs.SLIDING, "chunked_attention"}
+    return not set(getattr(text, "layer_types", None) or ()) <= attention

@@ -1,0 +1,175 @@
+"""Decoding in lanes against a hand-written loop that reads the whole sequence again for every token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import architectures
+import pytest
+import tiny
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.checkpoints import loading
+from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine import lanes
+from harness.engine.answering import Engine
+from harness.engine.sampling import Prompt, Settings
+from harness.engine.walks import Walk
+
+CONTEXT = 96
+SHARED = [50, 60, 70, 80, 90, 100, 110]
+
+
+@pytest.fixture(scope="module", params=["llama", "windows", "prefix"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp("models")
+    if request.param == "windows":
+        path = architectures.base(folder / "gemma3", "gemma3")
+    else:
+        path = tiny.llama(folder / "base", context=CONTEXT)
+    if request.param == "prefix":
+        path = architectures.adapter(folder / "prefix", path, "llama", "prefix")
+    return loading.load(loading.locate(CheckpointReference(str(path), max_length=CONTEXT - 8)))
+
+
+def engine(checkpoint: Checkpoint, *, pack: int = 64, rows: int = 4, walk: Walk = Walk.PACK, seed: int = 0) -> Engine:
+    made = Engine(checkpoint, batch_tokens=pack, walk=walk, seed=seed)
+    made.rows = rows
+    return made
+
+
+def decoded(made: Engine, prompts: list[Prompt]) -> list[str]:
+    texts: dict[int, str] = {}
+    for found in made.decode(prompts, [True] * len(prompts)):
+        assert not texts.keys() & dict(found.answers).keys()
+        texts.update(found.answers)
+    return [texts[i] for i in range(len(prompts))]
+
+
+def by_hand(checkpoint: Checkpoint, prompt: Prompt) -> str:
+    """The whole sequence again for every token, no cache but the root, no batch; stops at EOS or a stop string."""
+    how, new = prompt.settings, []
+    ids = prompt.fed(checkpoint.max_length)
+    for _ in range(how.max_tokens):
+        row = torch.tensor([ids + new])
+        with torch.inference_mode():
+            logits = checkpoint.root.forward(checkpoint.model, row).logits[0, -1].float()
+        logits = logits.clone()  # what was made in inference mode cannot be changed
+        for token in set(ids + new) if how.repetition_penalty != 1 else ():
+            value = float(logits[token])
+            logits[token] = value / how.repetition_penalty if value > 0 else value * how.repetition_penalty
+        new.append(int(logits.argmax()))
+        if new[-1] in checkpoint.eos_ids or any(stop in checkpoint.tokenizer.decode(new) for stop in how.until):
+            break
+    text = str(checkpoint.tokenizer.decode(new, skip_special_tokens=True))
+    for stop in how.until:
+        text = text.split(stop)[0]
+    return text
+
+
+tails = st.lists(st.integers(3, 383), min_size=1, max_size=20)
+asked = st.lists(st.tuples(st.integers(0, len(SHARED)), tails, st.integers(1, 9)), min_size=1, max_size=9)
+
+
+@given(asked=asked, pack=st.sampled_from([1, 16, 200]), rows=st.sampled_from([1, 3, 100]), most=st.data())
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_prompts_in_any_lanes_continue_as_one_by_one(
+    checkpoint: Checkpoint, asked: list[tuple[int, list[int], int]], pack: int, rows: int, most: st.DataObject
+) -> None:
+    prompts = [Prompt(SHARED[:shared] + tail, Settings(max_tokens=new)) for shared, tail, new in asked]
+    prompts = [*prompts, *most.draw(st.lists(st.sampled_from(prompts), max_size=3))]
+    assert decoded(engine(checkpoint, pack=pack, rows=rows), prompts) == [by_hand(checkpoint, one) for one in prompts]
+
+
+def uneven(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
+    """Return prompts that share much, whose answers end at very different lengths, some by a stop string."""
+    free = [Prompt([*SHARED, 120 + i, 7 * i + 11], Settings(max_tokens=5 + 9 * (i % 4))) for i in range(11)]
+    texts = [by_hand(checkpoint, one) for one in free]
+    stop = next(text[4:6] for text in texts if len(text) > 9)
+    prompts = [replaced(one, until=(stop,)) for one in free]
+    return prompts, [by_hand(checkpoint, one) for one in prompts]
+
+
+def replaced(prompt: Prompt, **changes: Any) -> Prompt:
+    return prompt._replace(settings=replace(prompt.settings, **changes))
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 100])
+def test_any_number_of_rows_may_share_a_lane(
+    checkpoint: Checkpoint, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, expected = uneven(checkpoint)
+    monkeypatch.setattr(lanes, "per_lane", lambda shared, held: width)
+    assert decoded(engine(checkpoint, rows=6), prompts) == expected
+
+
+def test_lanes_laid_out_anew_after_every_other_step_say_the_same(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, expected = uneven(checkpoint)
+    monkeypatch.setattr(lanes, "STEPS", 2)
+    assert decoded(engine(checkpoint, rows=6), prompts) == expected
+
+
+def test_a_repetition_penalty_weighs_on_prompt_and_answer_on_both_walks(checkpoint: Checkpoint) -> None:
+    prompts = [replaced(one, repetition_penalty=1.6) for one in uneven(checkpoint)[0]]
+    expected = [by_hand(checkpoint, one) for one in prompts]
+    assert expected != [by_hand(checkpoint, replaced(one, repetition_penalty=1.0)) for one in prompts]
+    for walk in (Walk.PACK, Walk.PLAIN):
+        assert decoded(engine(checkpoint, walk=walk, pack=400), prompts) == expected
+
+
+def test_sampled_text_is_that_of_the_plain_walk_and_of_no_lane(checkpoint: Checkpoint) -> None:
+    how = Settings(max_tokens=12, temperature=1.5, top_p=0.95, top_k=50, repetition_penalty=1.1)
+    prompts = [Prompt([*SHARED, 7 + i], how, sample) for i in range(3) for sample in range(3)]
+    plain = decoded(engine(checkpoint, walk=Walk.PLAIN, pack=1), prompts)
+    assert len(set(plain)) == len(plain)
+    for rows in (1, 4, 100):
+        assert decoded(engine(checkpoint, rows=rows), prompts) == plain
+    assert decoded(engine(checkpoint), prompts[::-1])[::-1] == plain
+    assert decoded(engine(checkpoint, seed=1), prompts) != plain
+
+
+def test_samples_of_one_prompt_read_it_once(checkpoint: Checkpoint) -> None:
+    prompts = [Prompt(SHARED, Settings(max_tokens=3, temperature=1.0), sample) for sample in range(8)]
+    found = list(engine(checkpoint, rows=100).decode(prompts, [True] * 8))
+    assert sum(one.tokens_fed for one in found) == len(SHARED)
+    assert sum(one.tokens_generated for one in found) <= 24
+
+
+def test_only_what_is_missing_is_answered(checkpoint: Checkpoint) -> None:
+    prompts, expected = uneven(checkpoint)
+    missing = [i % 3 == 0 for i in range(len(prompts))]
+    found = [one for step in engine(checkpoint).decode(prompts, missing) for one in step.answers]
+    assert sorted(found) == [(i, expected[i]) for i, one in enumerate(missing) if one]
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=20).flatmap(
+        lambda held: st.tuples(st.just(held), st.tuples(*(st.integers(0, min(pair)) for pair in pairwise(held))))
+    )
+)
+def test_so_many_share_a_lane_as_is_cheapest(rows: tuple[list[int], tuple[int, ...]]) -> None:
+    held, shared = rows
+    best = lanes.per_lane(shared, held)
+
+    def cost(width: int) -> int:
+        longest = 0
+        for at in range(0, len(held), width):
+            group = held[at : at + width]
+            trunk = min(*shared[at : at + len(group) - 1], *group) if len(group) > 1 else group[0]
+            longest = max(longest, trunk + sum(one - trunk for one in group))
+        return -(-len(held) // width) * longest * (lanes.READ_COST + width)
+
+    powers = [2**i for i in range(6) if 2**i < len(held)] + [len(held)]
+    assert cost(best) == min(cost(width) for width in powers)
+
+
+def test_a_long_shared_prefix_is_worth_sharing_and_none_is_not() -> None:
+    assert lanes.per_lane([1000] * 31, [1100] * 32) > 4
+    assert lanes.per_lane([0] * 31, [100] * 32) == 1

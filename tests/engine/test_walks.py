@@ -1,0 +1,186 @@
+"""Which walk a model takes, and that every walk answers as the model does with one sequence at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import architectures
+import pytest
+import tiny
+import torch
+from architectures import Oracle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
+
+from harness.checkpoints import loading
+from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.prompts import EMPTY
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine import walks
+from harness.engine.answering import Engine
+from harness.engine.encoding import Pair
+from harness.engine.lm import HarnessLM
+from harness.engine.walks import Walk
+
+WALKS = {
+    "llama": Walk.PACK,
+    "gpt2": Walk.PACK,
+    "gemma2": Walk.PACK,
+    "gemma3": Walk.PACK,
+    "cohere2": Walk.PACK,
+    "gpt_oss": Walk.PACK,
+    "mistral": Walk.PACK,
+    "qwen3_moe": Walk.PACK,
+    "deepseek_v3": Walk.PACK,
+    "qwen3_next": Walk.SNAPSHOT,
+    "qwen3_5": Walk.SNAPSHOT,
+    "bloom": Walk.SNAPSHOT,
+    "mamba": Walk.PLAIN,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    root, folders = tmp_path_factory.mktemp("architectures"), {}
+
+    def folder(name: str) -> Path:
+        if name not in folders:
+            folders[name] = architectures.base(root / name, name)
+        return folders[name]
+
+    return folder
+
+
+def load(folder: Path, **how: int) -> Checkpoint:
+    return loading.load(loading.locate(CheckpointReference(str(folder), **how)))
+
+
+def adversarial() -> list[Pair]:
+    """Return pairs that share prefixes at every depth: duplicates, other splits, a prefix of another, long answers."""
+    chance = random.Random(3)
+    draw: Callable[[int], list[int]] = lambda n: chance.choices(range(3, 380), k=n)  # noqa: E731
+    shots, question = draw(30), draw(9)
+    whole = [*shots, *question, *draw(12)]
+    return [
+        *(Pair([*shots, *question], [letter]) for letter in (40, 41, 42, 43)),
+        *(Pair([*shots, *draw(4)], draw(n)) for n in (1, 3, 17)),
+        *(Pair(whole[:cut], whole[cut:]) for cut in (1, 30, 31, 45, len(whole) - 1)),
+        Pair([*shots, *question], [40]),
+        Pair(shots, question),
+        Pair(draw(1), draw(25)),
+        Pair(draw(2), [7]),
+    ]
+
+
+def scored(engine: Engine, pairs: list[Pair]) -> list[tuple[float, bool]]:
+    found = {i: one for part in engine.score(pairs, [True] * len(pairs)) for i, one in part.answers}
+    return [found[i] for i in range(len(pairs))]
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_a_model_takes_the_walk_it_bears_and_answers_as_alone(made: Callable[[str], Path], name: str) -> None:
+    checkpoint, oracle, pairs = load(made(name)), Oracle(made(name)), adversarial()
+    assert walks.choose(checkpoint).walk == WALKS[name]
+    expected = [oracle.logprob(*pair) for pair in pairs]
+    for tokens in (16, 100):
+        for found, (logprob, greedy) in zip(
+            scored(Engine(checkpoint, batch_tokens=tokens), pairs), expected, strict=True
+        ):
+            assert abs(found[0] - logprob) <= FP32_LOGLIKELIHOOD
+            assert found[1] == greedy
+
+
+@pytest.mark.parametrize("name", ["qwen3_5", "bloom", "mamba"])
+def test_the_probe_finds_out_a_walk_that_a_model_does_not_bear(made: Callable[[str], Path], name: str) -> None:
+    model = load(made(name)).model
+    assert walks.failure(Walk.PACK, model, EMPTY)
+    assert bool(walks.failure(Walk.SNAPSHOT, model, EMPTY)) == (name == "mamba")
+
+
+def test_a_mask_that_is_not_heeded_is_found_out_from_the_second_sibling_on(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that takes every token to see all before it, as a recurrent one does whatever its mask says."""
+    checkpoint = load(made("llama"))
+    assert not walks.failure(Walk.PACK, checkpoint.model, EMPTY)
+    plain = checkpoint.model.forward
+
+    def blind(input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **how: object) -> object:
+        return plain(input_ids=input_ids, attention_mask=None, **how)
+
+    monkeypatch.setattr(checkpoint.model, "forward", blind)
+    assert walks.failure(Walk.PACK, checkpoint.model, EMPTY) == "gives other answers"
+    assert walks.choose(checkpoint) == (Walk.SNAPSHOT, "its pack walk gives other answers")
+
+
+def test_a_slower_walk_is_told_with_its_reason(made: Callable[[str], Path]) -> None:
+    assert HarnessLM(load(made("llama"))).engine.notes() == []
+    (recurrent,) = HarnessLM(load(made("qwen3_5"))).engine.notes()[:1]
+    assert recurrent == "prompts took the snapshot walk, slower than packs: its recurrent layers keep a state"
+    (plain,) = HarnessLM(load(made("mamba"))).engine.notes()[:1]
+    assert plain.startswith("prompts took the plain walk, slower than packs: its snapshot walk ")
+
+
+def test_a_short_context_is_walked_plainly(tmp_path: Path) -> None:
+    engine = HarnessLM(load(tiny.llama(tmp_path / "model", context=16))).engine
+    assert engine.choice.walk == Walk.PLAIN
+
+
+@pytest.mark.parametrize("walk", [Walk.PACK, Walk.SNAPSHOT])
+def test_every_token_goes_through_the_model_once(made: Callable[[str], Path], walk: Walk) -> None:
+    checkpoint, pairs = load(made("llama")), adversarial()
+    fed: list[int] = []
+    hook = checkpoint.model.get_input_embeddings().register_forward_pre_hook(lambda _, ids: fed.append(ids[0].numel()))
+    found = list(Engine(checkpoint, batch_tokens=32, walk=walk).score(pairs, [True] * len(pairs)))
+    hook.remove()
+    sequences = [[*pair.context, *pair.continuation][:-1] for pair in pairs]
+    unique = {tuple(one[:end]) for one in sequences for end in range(1, len(one) + 1)}
+    assert sum(fed) == len(unique) == sum(one.tokens_fed for one in found)
+
+
+def test_in_bfloat16_packs_stay_within_its_tolerance_and_ties_are_all_that_turns(made: Callable[[str], Path]) -> None:
+    checkpoint = loading.load(loading.locate(CheckpointReference(str(made("llama")), dtype="bfloat16")))
+    oracle, pairs = Oracle(made("llama")), adversarial()
+    alone = scored(Engine(checkpoint, batch_tokens=1, walk=Walk.PLAIN), pairs)
+    for tokens in (16, 100):
+        for pair, one, other in zip(pairs, scored(Engine(checkpoint, batch_tokens=tokens), pairs), alone, strict=True):
+            assert abs(one[0] - other[0]) <= BF16_LOGLIKELIHOOD * abs(other[0])
+            if one[1] != other[1]:
+                best = oracle.logits([*pair.context, *pair.continuation])[len(pair.context) - 1 : -1].topk(2).values
+                assert float((best[:, 0] - best[:, 1]).min()) <= BF16_LOGLIKELIHOOD * float(best.abs().max())
+
+
+ids = st.lists(st.integers(3, 12), min_size=1, max_size=30)
+
+
+@given(
+    pairs=st.lists(st.builds(Pair, ids, ids), min_size=1, max_size=10),
+    tokens=st.sampled_from([1, 5, 24, 300]),
+    walk=st.sampled_from([Walk.PACK, Walk.SNAPSHOT]),
+    shuffle=st.randoms(use_true_random=False),
+)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_requests_in_any_packs_and_order_score_as_on_the_plain_walk(
+    made: Callable[[str], Path], pairs: list[Pair], tokens: int, walk: Walk, shuffle: random.Random
+) -> None:
+    """Few different ids, so that sequences share much; some pairs are longer than the context and lose their left."""
+    checkpoint = _short(made("llama"))
+    order = list(range(len(pairs)))
+    shuffle.shuffle(order)
+    found = scored(Engine(checkpoint, batch_tokens=tokens, walk=walk), [pairs[i] for i in order])
+    plain = scored(Engine(checkpoint, batch_tokens=1, walk=Walk.PLAIN), pairs)
+    for place, answer in zip(order, found, strict=True):
+        assert abs(answer[0] - plain[place][0]) <= FP32_LOGLIKELIHOOD
+        assert answer[1] == plain[place][1]
+
+
+_loaded: dict[Path, Checkpoint] = {}
+
+
+def _short(folder: Path) -> Checkpoint:
+    if folder not in _loaded:
+        _loaded[folder] = load(folder, max_length=40)
+    return _loaded[folder]
