@@ -22,7 +22,7 @@ import transformers
 
 from harness.checkpoints import files, loading
 from harness.checkpoints.reference import parse
-from harness.engine import decoding, scoring
+from harness.engine import decoding, sampling, scoring
 from harness.engine.encoding import Pair
 
 pytestmark = pytest.mark.bench
@@ -123,7 +123,7 @@ def _cost(kind: str, reference: str, share: float | None) -> Cost:
         for batch in batches:
             list(scoring.score(checkpoint.model, batch, pairs, checkpoint.device, checkpoint.root))
 
-    prompts = [decoding.Prompt(pair.context[:32], decoding.Settings(max_tokens=GENERATED)) for pair in pairs[:8]]
+    prompts = [sampling.Prompt(pair.context[:32], sampling.Settings(max_tokens=GENERATED)) for pair in pairs[:8]]
     end = (checkpoint.tokenizer, prompts, (), checkpoint.max_length, 0, checkpoint.root)
     return Cost(
         kind,
