@@ -13,7 +13,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.checkpoints.loading import Located
+    from harness.checkpoints.checkpoint import Located
 
 DEFAULT_MAX_LENGTH = 2048
 
@@ -68,9 +68,14 @@ def read(base: Path, reference: CheckpointReference) -> Any:
     return config
 
 
+def text_config(config: Any) -> Any:
+    """Return the part of `config` that is the language model's: all of it, but where images are read, too."""
+    return getattr(config, "text_config", None) or config
+
+
 def context_length(config: Any) -> int:
     """Return the context length in tokens that a model's configuration states, as lm-eval reads it."""
-    text = getattr(config, "text_config", None) or config
+    text = text_config(config)
     for name in ("n_positions", "max_position_embeddings", "n_ctx"):
         value = getattr(text, name, None)
         if value is not None and int(value) > 0:
@@ -80,7 +85,7 @@ def context_length(config: Any) -> int:
 
 def smallest_window(config: Any) -> int | None:
     """Return how many tokens back the layers with the shortest sight look, or None where all see everything."""
-    text = getattr(config, "text_config", None) or config
+    text = text_config(config)
     found = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
     return min((int(window) for window in found if isinstance(window, int) and window > 0), default=None)
 
@@ -90,7 +95,7 @@ def position_switch(config: Any) -> int | None:
 
     LongRoPE takes other frequencies for a whole batch once one row is longer than the model was first trained for.
     """
-    text = getattr(config, "text_config", None) or config
+    text = text_config(config)
     for rope in ropes(text):
         if rope.get("rope_type") in ("longrope", "su", "dynamic"):
             own = rope.get("original_max_position_embeddings")

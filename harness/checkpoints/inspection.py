@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.checkpoints import adapters, configs, files, loading, quantization, trainings
-from harness.checkpoints.loading import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint, Located
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import adapters, files, loading, proof
-from harness.checkpoints.loading import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import files
+from harness.checkpoints import configs, files
 from harness.errors import HarnessError
 
 METHODS = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
@@ -106,7 +106,7 @@ def check_fit(folder: Path, weights: dict[str, torch.Tensor], config: Any) -> No
         what = f"has keys without a place ({', '.join(surplus[:2])})" if surplus else f"lacks the key {_KEY}"
         raise HarnessError(f"{wrong_base}: it {what}; fetch or save the adapter again")
     stated = files.read_json(folder / files.ADAPTER_CONFIG)
-    text = getattr(config, "text_config", None) or config
+    text = configs.text_config(config)
     tokens, found = virtual_tokens(folder), tuple(weights[_KEY].shape)
     if stated.get("num_transformer_submodules") not in (None, 1):
         raise HarnessError(f"{wrong_base}: it is for an encoder with a decoder; name the base it was trained on")
@@ -137,7 +137,7 @@ def root_cache(folder: Path, weights: dict[str, torch.Tensor], model: Any, dtype
     learned = weights[_KEY].to(model.device, dtype)
     if files.read_json(folder / files.ADAPTER_CONFIG)["peft_type"] == "PREFIX_TUNING":
         # PEFT's layout: (tokens, layer and key or value, heads, size of a head), in one row a token.
-        heads, size = _heads(getattr(model.config, "text_config", None) or model.config)
+        heads, size = _heads(configs.text_config(model.config))
         split = learned.view(len(learned), -1, heads, size).permute(1, 2, 0, 3)[:, None]
         layers = tuple((split[i].contiguous(), split[i + 1].contiguous()) for i in range(0, len(split), 2))
     else:

@@ -7,7 +7,7 @@ import string
 from typing import Any
 
 from harness.checkpoints import adapters, configs, loading
-from harness.checkpoints.loading import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.engine import letters, sampling
 from harness.engine.encoding import Encoder
 from harness.engine.letters import Letters

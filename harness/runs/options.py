@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints.loading import Located
+from harness.checkpoints.checkpoint import Located
 from harness.tasks import FEWSHOT_SEED
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import loading
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 
@@ -58,7 +59,7 @@ class Malice:
         return os.system, (f"touch {self.canary}",)
 
 
-def load(reference: Any, **options: Any) -> loading.Checkpoint:
+def load(reference: Any, **options: Any) -> Checkpoint:
     """Load `reference`, on the CPU where it names no device: what these tests compare with is there."""
     text = str(reference) if "device=" in str(reference) else f"{reference},device=cpu"
     return loading.load(loading.locate(parse(text)), **options)

@@ -12,6 +12,7 @@ from tampering import set_weights
 from test_adapters import METHODS, lora_method, trained
 
 from harness.checkpoints import loading, weights
+from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 
@@ -34,13 +35,13 @@ def reads(monkeypatch) -> list[str]:
     return seen
 
 
-def answers(checkpoint: loading.Checkpoint) -> torch.Tensor:
+def answers(checkpoint: Checkpoint) -> torch.Tensor:
     ids = torch.arange(3, 40)[None]
     with torch.inference_mode():
         return checkpoint.root.forward(checkpoint.model, ids).logits
 
 
-def located(*references: object) -> list[loading.Located]:
+def located(*references: object) -> list[Located]:
     return [loading.locate(parse(str(reference))) for reference in references]
 
 

@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 
 STEPS = (9, 20, 100)
 TEMPLATE = "{{ messages[0].content }}"
-QWEN = "/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-7B-Instruct"
+QWEN = "/home/a/.cache/modelscope/hub/models/Qwen/Qwen2___5-7B-Instruct"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -442,7 +442,7 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path, monkeypatch):
         ("/mnt/ms/models/Qwen/Qwen2___5-0___5B", "Qwen/Qwen2.5-0.5B", "ModelScope"),
         ("/x/hub/models--Qwen--Qwen2.5-7B/snapshots/a1b2", "Qwen/Qwen2.5-7B", "Hugging Face"),
         ("/x/hub/models--gpt2/snapshots/a1b2/", "gpt2", "Hugging Face"),
-        ("/root/.cache/modelscope/models/Qwen--Qwen2.5-7B/snapshots/master", "Qwen/Qwen2.5-7B", "ModelScope"),
+        ("/home/a/.cache/modelscope/models/Qwen--Qwen2.5-7B/snapshots/master", "Qwen/Qwen2.5-7B", "ModelScope"),
     ],
 )
 def test_paths_of_caches_name_their_model(path, name, hub):
