@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints import configs
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import decoding, lanes, scoring, tree, walks
 from harness.engine.encoding import Pair
 from harness.engine.padding import Padding, probe
@@ -64,12 +65,13 @@ class Engine:
         """Answer with `checkpoint`; `batch_tokens` bounds one forward pass, `walk` is taken unproved."""
         self.checkpoint, self.seed = checkpoint, seed
         device = checkpoint.device.type
-        text = getattr(checkpoint.located.config, "text_config", None) or checkpoint.located.config
+        text = configs.text_config(checkpoint.located.config)
         self.pack_tokens = batch_tokens or pack_tokens(int(getattr(text, "hidden_size", 1024)), device)
         self.batch_tokens = batch_tokens or BATCH_TOKENS.get(device, BATCH_TOKENS_ELSEWHERE)
         self.pack_rows = max(1, LOGITS.get(device, LOGITS_ELSEWHERE) // (4 * int(getattr(text, "vocab_size", 1))))
         self.rows = ROWS.get(device, ROWS_ELSEWHERE)
         self._walk = walk
+        self._beyond = False
 
     @cached_property
     def choice(self) -> Choice:
@@ -93,9 +95,17 @@ class Engine:
     def notes(self) -> list[str]:
         """Return what a reader of the answers should know of how they came about."""
         walk, why = self.choice
+        found = []
+        if self._beyond:
+            found.append(
+                f"positions change in texts of more than {self.checkpoint.position_switch:,} tokens, so tasks with "
+                "such texts took the plain walk, beside rows of one length only"
+            )
         if walk == Walk.PACK:
-            return []
-        found = [f"prompts took the {walk} walk, slower than packs: {why}"]
+            return found
+        found.append(f"prompts took the {walk} walk, slower than packs: {why}")
+        if walk == Walk.SNAPSHOT:
+            found.append("answers were decoded on the plain walk")
         if not self.checkpoint.rounds_activations:
             bears = self.padding
             apart = (("scored", bears.right or walk != Walk.PLAIN), ("decoded", bears.left))
@@ -125,7 +135,8 @@ class Engine:
                     answers = scoring.score(here.model, batch, pairs, here.device, here.root)
                     yield Found([one for one in answers if missing[one[0]]], scoring.tokens_fed(batch))
             return
-        planned = walks.plan(self.choice.walk, scoring.grow(pairs, here.max_length), self.limits)
+        grown = scoring.grow(pairs, here.max_length)
+        planned = tree.plan(grown, self.limits, siblings=self.choice.walk == Walk.PACK)
         walker = walks.walker(self.choice.walk, here.model, here.root)
         for done in scoring.packed(walker, planned, pairs, missing):
             yield Found(*done)
@@ -177,18 +188,15 @@ class Engine:
 
     def _bears_packs(self, longest: int, *walks_: Walk) -> bool:
         """Tell whether one of these walks may be taken for sequences of up to `longest` tokens."""
-        return self.choice.walk in walks_ and longest <= self._reach(longest)
+        if self.choice.walk not in walks_:
+            return False
+        beyond = longest > self._reach(longest)
+        self._beyond = self._beyond or beyond
+        return not beyond
 
     def _reach(self, longest: int, *switches: int | None) -> int:
         """Return the length beyond which a row's company or its length would change its answer."""
         return min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
-
-
-def is_memory_error(error: BaseException) -> bool:
-    """Tell whether `error` says that the device's memory is full; on a CPU torch has no exception of its own for it."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def out_of_memory(checkpoint: Checkpoint) -> HarnessError:

@@ -19,9 +19,9 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
-from harness.checkpoints.loading import Checkpoint
-from harness.engine import sampling, scoring, thinking, tree, windows
-from harness.engine.answering import Engine, Found, is_memory_error, out_of_memory
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.engine import packs, sampling, scoring, thinking, tree, windows
+from harness.engine.answering import Engine, Found, out_of_memory
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
 from harness.engine.letters import LETTERS
@@ -175,15 +175,15 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         exceeds the context is cut on the left.
         """
         whole = self._whole(requests)
-        windows = [ids[-self.max_length :] for ids in whole]
+        ends = [ids[-self.max_length :] for ids in whole]
         self.work.truncated += sum(len(ids) > self.max_length for ids in whole)
-        asked = [i for i, window in enumerate(windows) if len(window) > 1]
-        found = self._score([Pair(windows[i][:1], windows[i][1:]) for i in asked])
+        asked = [i for i, end in enumerate(ends) if len(end) > 1]
+        found = self._score([Pair(ends[i][:1], ends[i][1:]) for i in asked])
         answers = dict(zip(asked, found, strict=True))
         nothing = LogLikelihood(0.0, True)
         return [
-            (answer.logprob / max(len(window), 1), answer.greedy)
-            for answer, window in ((answers.get(i, nothing), window) for i, window in enumerate(windows))
+            (answer.logprob / max(len(end), 1), answer.greedy)
+            for answer, end in ((answers.get(i, nothing), end) for i, end in enumerate(ends))
         ]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -222,7 +222,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return list(self._score([Pair(context, rest) for _, context, rest in requests]))
 
     def cost(self, requests: Sequence[Instance]) -> Cost:
-        """Return the work that `requests` ask for, without doing it, if the checkpoint bears the pack walk."""
+        """Return the work that `requests` ask for, without doing it; weights are not asked which walk they bear."""
         by_kind: dict[str, list[Instance]] = {}
         for request in requests:
             by_kind.setdefault(request.request_type, []).append(request)
@@ -233,9 +233,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         pairs += [Pair(ids[:1], ids[1:]) for ids in whole if len(ids) > 1]
         prompts = self._prompts([request for kind in GENERATING for request in by_kind.get(kind, ())])
         fed = [prompt.fed(self.max_length) for prompt in prompts]
+        if self.checkpoint.rounds_activations:
+            rows = scoring.plan(pairs, self.max_length, 1)
+            tokens = sum(map(scoring.tokens_fed, rows)) + sum(map(len, fed))
+        else:
+            tokens = scoring.grow(pairs, self.max_length).tokens + tree.grow(fed, [1] * len(fed)).tokens
         return Cost(
             requests=len(requests),
-            tokens=scoring.grow(pairs, self.max_length).tokens + tree.grow(fed, [1] * len(fed)).tokens,
+            tokens=tokens,
             generated_at_most=sum(prompt.settings.max_tokens for prompt in prompts),
         )
 
@@ -245,14 +250,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         texts = [str(request.args[0]) for request in requests]
         ids = self.encoder.encode(texts)
         start = self.encoder.start() if texts else 0
-        return windows.rolling([ids[text] for text in texts], start, self.max_length)
+        return windows.cut([ids[text] for text in texts], start, self.max_length, [self.max_length] * len(texts))
 
     def _sliding(self, requests: Sequence[Instance]) -> Windows:
         texts = [str(request.args[0]) for request in requests]
         ids = self.encoder.encode(texts, special=False)
         start = self.encoder.start() if texts else 0
         strides = [self.stride(request.args[1]["stride"]) for request in requests]
-        return windows.sliding([ids[text] for text in texts], start, self.max_length, strides)
+        return windows.cut([ids[text] for text in texts], start, self.max_length, strides)
 
     def _whole(self, requests: Sequence[Instance]) -> list[list[int]]:
         """Return the ids of texts with their answers."""
@@ -326,12 +331,11 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                 self.work.tokens_generated += batch.tokens_generated
                 self.advance(len(batch.answers))
         except (RuntimeError, MemoryError) as error:
-            if not is_memory_error(error):
+            if not packs.is_memory_error(error):
                 raise
-            free = self.checkpoint.device.type
         else:
             return True
-        if free == "cuda":  # only here, where the exception no longer holds what was computed
+        if self.checkpoint.device.type == "cuda":  # only here, where the exception no longer holds what was computed
             torch.cuda.empty_cache()
         return False
 

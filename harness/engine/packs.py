@@ -19,6 +19,7 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin
 
+from harness.checkpoints import configs
 from harness.checkpoints.prompts import RootCache
 from harness.engine.tree import Ints, Pack
 from harness.errors import HarnessError
@@ -37,7 +38,7 @@ class Layout(NamedTuple):
 
 def layout(config: Any) -> Layout | None:
     """Return what the layers of a model with `config` see, or None where some are neither full nor sliding."""
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    text = configs.text_config(config)
     window = getattr(text, "sliding_window", None) or 0
     stated = getattr(text, "layer_types", None)
     kinds = tuple(sorted(set(stated))) if stated else (SLIDING if window else FULL,)
@@ -210,6 +211,11 @@ def forward(
         else:
             logits = model(input_ids=ids, **how).logits[:, rows]
         return logits.float()
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Tell whether `error` says that the device's memory is full; on a CPU torch has no exception of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def nan_found() -> HarnessError:

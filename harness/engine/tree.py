@@ -3,7 +3,7 @@
 Sequences are sorted and made a radix tree over token ids (a prefix of a text is not always a prefix of its tokens).
 `plan` then cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks: what is too big
 for one pack is appended to the cache, and all below it that fits is packed side by side, each token seeing its own
-ancestors only. `edges` cuts it for models that cannot have siblings in one pass.
+ancestors only. For models that cannot have siblings in one pass, each edge is a pack of its own.
 
 Not here: models, tensors, the vocabulary. Pure Python and numpy.
 """
@@ -170,29 +170,25 @@ def preorder(root: Node) -> Iterator[Node]:
         agenda.extend(reversed(node.children))
 
 
-def plan(tree: Tree, limits: Limits) -> list[Pack]:
-    """Return packs, in the order they are to be computed, that together hold every token of `tree` once."""
+def plan(tree: Tree, limits: Limits, *, siblings: bool = True) -> list[Pack]:
+    """Return packs, in the order they are to be computed, that together hold every token of `tree` once.
+
+    Without `siblings` each holds one edge, or a piece of a long one, and keeps all of it.
+    """
     planner = _Planner(tree, limits)
     agenda = [(tree.root, -1)]
     while agenda:
         node, home = agenda.pop()
         home = planner.append(node, home)
+        big = []
         for child in node.children:
-            if planner.is_small(child):
+            if siblings and planner.is_small(child):
                 planner.pack(child, home)
-        agenda.extend((child, home) for child in reversed(node.children) if not planner.is_small(child))
-    return planner.finish()
-
-
-def edges(tree: Tree, limits: Limits) -> list[Pack]:
-    """Return packs without siblings: one for each edge of `tree`, or several where it is long."""
-    planner = _Planner(tree, limits)
-    agenda = [(tree.root, -1)]
-    while agenda:
-        node, home = agenda.pop()
-        home = planner.append(node, home)
-        planner.close()
-        agenda.extend((child, home) for child in reversed(node.children))
+            else:
+                big.append((child, home))
+        if not siblings:
+            planner.close()
+        agenda.extend(reversed(big))
     return planner.finish()
 
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints import configs
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.prompts import RootCache
 from harness.engine import packs, tree
 from harness.engine.packs import Context, Snapshots, Walker
@@ -71,11 +72,6 @@ def context(model: Any, root: RootCache) -> Context:
     return Context(model, root, shape)
 
 
-def plan(walk: Walk, grown: tree.Tree, limits: tree.Limits) -> list[tree.Pack]:
-    """Return the packs of `grown` for `walk`."""
-    return tree.edges(grown, limits) if walk == Walk.SNAPSHOT else tree.plan(grown, limits)
-
-
 def failure(walk: Walk, model: Any, root: RootCache) -> str:
     """Return what is wrong with `walk` on `model`: it fails, or its logits are others than one at a time; else ""."""
     if walk == Walk.PACK and packs.layout(model.config) is None:
@@ -91,13 +87,15 @@ def failure(walk: Walk, model: Any, root: RootCache) -> str:
     for tokens in (7, 1000):  # a trunk in the cache with siblings on it, and all in one pass
         try:
             steps = walker(walk, model, root)
-            for pack in plan(walk, grown, tree.Limits(tokens, 1000)):
+            for pack in tree.plan(grown, tree.Limits(tokens, 1000), siblings=walk == Walk.PACK):
                 places, which = packs.distinct(pack)
                 logits = steps.run(pack, places)[torch.from_numpy(which).to(device)]
                 right = torch.stack([alone[r][n] for r, n in zip(pack.requests, pack.nth, strict=True)])
                 if float((logits - right).abs().max()) > share * scale:
                     return "gives other answers"
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:
+            if packs.is_memory_error(error):  # which says nothing of the walk
+                raise
             return f"fails ({type(error).__name__})"
     return ""
 
@@ -112,6 +110,5 @@ def _sequences(vocabulary: int) -> list[list[int]]:
 
 
 def _has_states(config: Any) -> bool:
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
     attention = {packs.FULL, packs.SLIDING, "chunked_attention"}
-    return not set(getattr(text, "layer_types", None) or ()) <= attention
+    return not set(getattr(configs.text_config(config), "layer_types", None) or ()) <= attention

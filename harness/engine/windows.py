@@ -1,7 +1,5 @@
 """Texts longer than the context → windows whose tokens are all scored, each once.
 
-Every function returns pairs and, for each of them, whose it is; a text's log-likelihood is the sum over its windows.
-
 Not here: scoring them.
 """
 
@@ -10,33 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-
 from harness.engine.encoding import Pair
 
 
 class Windows(NamedTuple):
-    """Pairs to score, and the index of the text that each is a part of."""
+    """Pairs to score, and the index of the text that each is a part of; a text's log-likelihood is the sum."""
 
     pairs: list[Pair]
     owners: list[int]
 
 
-def rolling(texts: Sequence[list[int]], start: int, max_length: int) -> Windows:
-    """Return windows of token ids `texts` as lm-eval cuts them: disjoint, the first after the token `start`."""
-    found = Windows([], [])
-    for owner, ids in enumerate(texts):
-        cuts = get_rolling_token_windows(ids, start, max_length, context_len=1)
-        for context, continuation in map(make_disjoint_window, cuts):
-            found.pairs.append(Pair(context, continuation))
-            found.owners.append(owner)
-    return found
-
-
-def sliding(texts: Sequence[list[int]], start: int, max_length: int, strides: Sequence[int]) -> Windows:
+def cut(texts: Sequence[list[int]], start: int, max_length: int, strides: Sequence[int]) -> Windows:
     """Return windows of token ids `texts` after the token `start`, moving by as many new tokens as the text's stride.
 
-    But for the first window's, each token sees at least the context less the stride.
+    But for the first window's, each token sees at least the context less the stride. A stride of the whole context
+    gives the windows of lm-eval's rolling log-likelihood (`get_rolling_token_windows`, `make_disjoint_window`).
     """
     found = Windows([], [])
     for owner, (ids, stride) in enumerate(zip(texts, strides, strict=True)):

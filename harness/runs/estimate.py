@@ -14,7 +14,7 @@ import torch
 
 from harness import progress
 from harness.checkpoints import configs, loading, quantization
-from harness.checkpoints.loading import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.lm import Cost, HarnessLM
 from harness.runs.options import Options, prompt_settings, template_arguments
@@ -22,7 +22,6 @@ from harness.runs.run import load_tasks, prepare
 from harness.tasks import Catalogue, reseed
 
 EFFICIENCY = 0.5  # share of the matrix product's speed that a whole forward pass reaches
-DECODING_ROWS = 8  # answers decoded side by side
 
 
 class Forecast(NamedTuple):
@@ -91,8 +90,10 @@ def _forecast(located: Located, costs: dict[str, Cost], lm: HarnessLM) -> Foreca
     tokens = sum(cost.tokens for cost in costs.values())
     generated = sum(cost.generated_at_most for cost in costs.values())
     prefill = 2 * size.body * tokens / (speed.flops * EFFICIENCY)
-    decoding = generated / DECODING_ROWS * held / speed.bytes_per_second
-    text = getattr(located.config, "text_config", None) or located.config
+    # A step reads the weights once for all its rows, or takes its arithmetic's time where that is longer.
+    step = max(held / speed.bytes_per_second / lm.engine.rows, 2 * size.parameters / (speed.flops * EFFICIENCY))
+    decoding = generated * step
+    text = configs.text_config(located.config)
     # Activations of a batch: a few hidden-size copies, the widest layer, and float logits of the scored rows.
     width = 8 * int(text.hidden_size) + 3 * int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
     activations = (

@@ -20,7 +20,7 @@ from typing import Any
 import harness
 from harness import file_tasks, libraries, progress
 from harness.checkpoints import loading, trainings
-from harness.checkpoints.loading import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import sampling
 from harness.engine.journal import Journal

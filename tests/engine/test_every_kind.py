@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
 from harness.checkpoints import loading
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.engine import decoding, scoring
 from harness.engine.encoding import Pair
@@ -122,14 +123,14 @@ def outliers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def beside_others(checkpoint: loading.Checkpoint) -> float:
+def beside_others(checkpoint: Checkpoint) -> float:
     """Return by how much a request's log-likelihood changes when others are answered in the same batch."""
     pairs = questions()
     alone = [found.logprob for pair in pairs for found in scored(checkpoint, [pair])]
     return max(abs(a - b.logprob) for a, b in zip(alone, scored(checkpoint, pairs), strict=True))
 
 
-def scored(checkpoint: loading.Checkpoint, pairs: list[Pair]) -> list[scoring.LogLikelihood]:
+def scored(checkpoint: Checkpoint, pairs: list[Pair]) -> list[scoring.LogLikelihood]:
     """Answer `pairs` in one batch, as the engine would where rows may share one."""
     found: dict[int, scoring.LogLikelihood] = {}
     for batch in scoring.plan(pairs, checkpoint.max_length, 10_000):

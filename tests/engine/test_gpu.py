@@ -19,7 +19,7 @@ from architectures import ARCHITECTURES, Oracle
 from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
 from harness.checkpoints import loading
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.answering import Engine
 from harness.engine.encoding import Pair

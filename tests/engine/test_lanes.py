@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.checkpoints import loading
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import lanes
 from harness.engine.answering import Engine

@@ -1,4 +1,4 @@
-"""Architectures that bear no padding are found out, and answered a row at a time."""
+"""Architectures that bear no padding are found out, and answered beside rows of one length only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from tolerances import FP32_LOGLIKELIHOOD
 
 from harness.checkpoints import loading
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
@@ -86,6 +86,9 @@ def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -
     lm = HarnessLM(load(folder))
     assert lm.checkpoint.position_switch == 32
     asked = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (5, 20, 90)]
+    lm._score(asked[:2])
+    assert lm.engine.notes() == []
     for pair, together in zip(asked, lm._score(asked), strict=True):
         (alone,) = HarnessLM(load(folder))._score([pair])
         assert abs(together.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD
+    assert lm.engine.notes()[0].startswith("positions change in texts of more than 32 tokens")

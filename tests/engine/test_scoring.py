@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tolerances import FP32_LOGLIKELIHOOD
 
 from harness.checkpoints import loading
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import scoring
 from harness.engine.encoding import Pair

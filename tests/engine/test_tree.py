@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def asked(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
 
 
 limits = st.builds(Limits, st.integers(1, 40), st.integers(1, 40))
-cuts = st.sampled_from([tree.plan, tree.edges])
+cuts = st.sampled_from([tree.plan, partial(tree.plan, siblings=False)])
 
 
 def prefixes(sequences: Sequence[Sequence[int]]) -> set[tuple[int, ...]]:
@@ -119,8 +120,10 @@ def test_what_is_needed_is_what_missing_requests_read_and_all_it_stands_on(
 
 
 @given(asked=asked(), limits=limits)
-def test_edges_have_no_siblings(asked: tuple[list[list[int]], list[int]], limits: Limits) -> None:
-    for pack in tree.edges(tree.grow(*asked), limits):
+def test_without_siblings_every_pack_is_a_chain_that_stays(
+    asked: tuple[list[list[int]], list[int]], limits: Limits
+) -> None:
+    for pack in tree.plan(tree.grow(*asked), limits, siblings=False):
         assert pack.keep == len(pack.tokens)
         assert set(pack.ends.tolist()) == {len(pack.tokens)}
 

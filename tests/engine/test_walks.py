@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
 from harness.checkpoints import loading
-from harness.checkpoints.loading import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.prompts import EMPTY
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import walks
+from harness.engine import packs, walks
 from harness.engine.answering import Engine
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
@@ -114,6 +114,16 @@ def test_a_mask_that_is_not_heeded_is_found_out_from_the_second_sibling_on(
     monkeypatch.setattr(checkpoint.model, "forward", blind)
     assert walks.failure(Walk.PACK, checkpoint.model, EMPTY) == "gives other answers"
     assert walks.choose(checkpoint) == (Walk.SNAPSHOT, "its pack walk gives other answers")
+
+
+def test_full_memory_says_nothing_of_a_walk(made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> object:
+        raise torch.OutOfMemoryError
+
+    model = load(made("llama")).model
+    monkeypatch.setattr(packs, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        walks.failure(Walk.PACK, model, EMPTY)
 
 
 def test_a_slower_walk_is_told_with_its_reason(made: Callable[[str], Path]) -> None:
