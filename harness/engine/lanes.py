@@ -28,7 +28,7 @@ from harness.engine.stopping import Continuation, Stopper
 
 READ_COST = 40
 """What reading one cached token costs, in terms of one token's attending to it: memory is slower than arithmetic."""
-STEPS = 64
+STEPS = 32
 """Steps after which lanes are laid out anew at the latest, which drops what ended rows left behind."""
 
 
@@ -90,18 +90,18 @@ def decode(
     spare: Buffers | None = None
     while waiting or rows:
         ended: list[tuple[int, Continuation]] = []
+        new: list[Row] = []
         tokens = 0
-        new = False
-        while waiting and (not rows or len(rows) + sum(missing[i] for i in waiting[0].requests) <= most):
+        if waiting and (not rows or len(rows) + sum(missing[i] for i in waiting[0].requests) <= most):
             pack = waiting.pop(0)
             fresh, logits = _read(context, pack, prompts, fed, missing, seed)
-            tokens += len(pack.tokens)
+            tokens = len(pack.tokens)
             for row in fresh:
                 stopper.watch(row.request, thinking=prompts[row.request].thinking)
-            going_on = _advance(fresh, logits, chooser, stopper, prompts, ended)
-            rows += going_on
-            new = new or bool(going_on)
+            new = _advance(fresh, logits, chooser, stopper, prompts, ended)
+            rows = [*rows, *new]
         if rows:
+            # New rows still live in the context, until another pack is fed.
             if new or lanes is None or lanes.is_full or 2 * len(rows) <= len(lanes.rows):
                 before, lanes = lanes, Lanes(model, context, rows, spare)
                 spare = before.buffers if before else None
@@ -124,7 +124,7 @@ def _read(
     logits = context.feed(pack, places)
     before = context.root_length + pack.trunk
     wanted = [k for k, request in enumerate(pack.requests) if missing[request]]
-    store = context.copies() if wanted else []
+    store = context.held()
     rows = []
     for k in wanted:
         request, place = int(pack.requests[k]), int(pack.rows[k])
@@ -293,7 +293,7 @@ class _Copies:
 
 def _enough(held: torch.Tensor | None, like: torch.Tensor, numbers: int) -> torch.Tensor:
     """Return flat memory for as many numbers like those of `like`, `held` where it is enough."""
-    return held if held is not None and len(held) >= numbers else like.new_empty(numbers * 5 // 4)
+    return held if held is not None and len(held) >= numbers else like.new_empty(numbers * 9 // 8)
 
 
 def _spread(move: tuple[int, tree.Ints, int, tree.Ints]) -> tuple[tree.Ints, tree.Ints, tree.Ints, tree.Ints]:

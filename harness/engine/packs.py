@@ -131,10 +131,9 @@ class Context:
         """By how much a token's position falls short of its place in the cache."""
         return self._root.length - self._root.next_position
 
-    def copies(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return copies of the keys and values (1, heads, tokens, size) that each layer holds."""
-        held = layers(self.cache)
-        return [(one.keys[:, :, : one.length].clone(), one.values[:, :, : one.length].clone()) for one in held]
+    def held(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the keys and values (1, heads, tokens, size) that each layer holds; the next pack may change them."""
+        return [(one.keys[:, :, : one.length], one.values[:, :, : one.length]) for one in layers(self.cache)]
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
         """Feed `pack`, of which the kept tokens stay, and return float32 logits (len(rows), V)."""
