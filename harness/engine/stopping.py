@@ -83,7 +83,9 @@ def cut(text: str, until: Sequence[str]) -> str:
 def _text(tokenizer: Any, ids: list[int]) -> str:
     """Return `ids` as text without special tokens, but with the marks of a thought where they are special."""
     special = set(tokenizer.all_special_ids)
-    marks = {tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)} & special
+    named = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)}
+    # A tokenizer that has no such token answers with the one for the unknown, which may be special.
+    marks = {i for mark, i in named.items() if i in special and tokenizer.convert_ids_to_tokens(i) == mark}
     if not marks.intersection(ids):
         return str(tokenizer.decode(ids, skip_special_tokens=True))
     return str(tokenizer.decode([i for i in ids if i in marks or i not in special]))
