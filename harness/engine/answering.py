@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
-from harness.engine import decoding, lanes, scoring, tree, walks
+from harness.engine import batching, decoding, scoring, tree, walks
 from harness.engine.encoding import Pair
+from harness.engine.lanes import Room
 from harness.engine.padding import Padding, probe
 from harness.engine.sampling import Prompt, require_room
 from harness.engine.stopping import Stopper
@@ -30,10 +31,14 @@ BATCH_TOKENS_ELSEWHERE = 16384
 # Tokens whose arithmetic takes as long as reading the weights they meet.
 RIDGE = {"cpu": 64}
 RIDGE_ELSEWHERE = 512
-# Answers decoded side by side: more gain little, and each takes its keys and values.
+# Answers decoded side by side at most: more gain little.
 ROWS = {"cpu": 64}
 ROWS_ELSEWHERE = 256
-# Bytes of float32 logits at once; summing their exponentials takes as much again.
+# Bytes of their keys and values that are always granted, however small the model; else three quarters of what its
+# weights take: a step reads both, and where these are most of it, more company makes it hardly cheaper for each.
+CACHE = {"cpu": 64 * 2**20}
+CACHE_ELSEWHERE = 2**30
+# Bytes of float32 logits at once; their logarithms as probabilities take as much again.
 LOGITS = {"cpu": 128 * 2**20}
 LOGITS_ELSEWHERE = 2**30
 
@@ -72,6 +77,19 @@ class Engine:
         self.rows = ROWS.get(device, ROWS_ELSEWHERE)
         self._walk = walk
         self._beyond = False
+
+    @cached_property
+    def weights(self) -> int:
+        """Bytes of weights that every forward pass reads; of an embedding it looks at a few rows only."""
+        model = self.checkpoint.model
+        every: int = sum(one.nbytes for one in (*model.parameters(), *model.buffers()))
+        table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+        return every - (0 if head is None or head.weight is table else int(table.nbytes))
+
+    @cached_property
+    def cache(self) -> int:
+        """Bytes that keys and values of rows decoded side by side may take."""
+        return max(self.weights * 3 // 4, CACHE.get(self.checkpoint.device.type, CACHE_ELSEWHERE))
 
     @cached_property
     def choice(self) -> Choice:
@@ -120,7 +138,7 @@ class Engine:
         """Halve what goes through the model at once; tell whether that was possible."""
         if max(self.pack_tokens, self.batch_tokens, self.rows) <= 1:
             return False
-        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows"):
+        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows", "cache"):
             setattr(self, name, max(1, getattr(self, name) // 2))
         return True
 
@@ -137,7 +155,7 @@ class Engine:
             return
         grown = scoring.grow(pairs, here.max_length)
         planned = tree.plan(grown, self.limits, siblings=self.choice.walk == Walk.PACK)
-        walker = walks.walker(self.choice.walk, here.model, here.root)
+        walker = walks.walker(self.choice.walk, here.model, here.root, planned)
         for done in scoring.packed(walker, planned, pairs, missing):
             yield Found(*done)
 
@@ -157,10 +175,10 @@ class Engine:
             fed = [prompt.fed(here.max_length) for prompt in asked]
             stopper = Stopper(here.tokenizer, asked[0].settings.until, here.eos_ids)
             planned = tree.plan(tree.grow(fed, [1] * len(fed)), self.limits)
-            context = walks.context(here.model, here.root)
+            context = walks.context(here.model, here.root, planned)
             wanted = [missing[i] for i in indices]
-            steps = lanes.decode(here.model, context, planned, asked, fed, wanted, stopper, self.seed, self.rows)
-            for step in steps:
+            room = Room(self.rows, self.cache, self.weights)
+            for step in batching.decode(here.model, context, planned, asked, fed, wanted, stopper, self.seed, room):
                 answers = [(indices[i], found.text) for i, found in step.ended]
                 yield Found(answers, step.tokens_fed, sum(found.tokens for _, found in step.ended))
 

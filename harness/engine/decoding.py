@@ -1,6 +1,6 @@
 """Continuations on the plain walk: prompts decoded by transformers' generate() in left-padded batches.
 
-For models whose cache cannot be cut up as `harness.engine.lanes` does it; each row goes on until its own stop, and the
+For models whose cache cannot be cut up as `harness.engine.lanes` does; each row goes on until its own stop, and the
 batch until its last.
 
 Not here: text templates, the journal.

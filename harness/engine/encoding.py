@@ -34,16 +34,26 @@ class Encoder:
         self.prefix_id: int | None = bos if bos is not None else eos
         """What stands before a text that has no context: BOS, else EOS."""
         self._prefix = None if self.prefix_id is None else tokenizer.decode(self.prefix_id)
+        self._numbers: dict[int, int] = {}
 
     def encode(self, texts: Iterable[str], *, special: bool = True) -> dict[str, list[int]]:
-        """Return the ids of every distinct text; `special` lets the tokenizer add its own BOS (or EOS)."""
+        """Return the ids of every distinct text; `special` lets the tokenizer add its own BOS (or EOS).
+
+        Equal ids are one object, for a Python number takes four times the memory of a reference to it.
+        """
+        one = self._numbers.setdefault
+        return {text: [one(i, i) for i in ids] for text, ids in self._encode(texts, special=special)}
+
+    def _encode(self, texts: Iterable[str], *, special: bool = True) -> Iterator[tuple[str, list[int]]]:
+        """Yield the ids of every distinct text."""
         distinct = dict.fromkeys(texts)
         bare: list[str] = []
         marked: list[str] = []
         for text in distinct:
             has_its_own = not special or bool(self._prefix and text.startswith(self._prefix))
             (bare if has_its_own else marked).append(text)
-        return self._batch(bare, special=False) | self._batch(marked, special=True)
+        yield from self._batch(bare, special=False)
+        yield from self._batch(marked, special=True)
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
         """Return the ids of (context, continuation) texts, in order.
@@ -58,7 +68,7 @@ class Encoder:
         result = []
         # Of a whole text only the end is kept, so never are all of them held.
         for some in batched(moved, BATCH):
-            wholes = self.encode(context + continuation for context, continuation in some if context)
+            wholes = dict(self._encode(context + continuation for context, continuation in some if context))
             for context, continuation in some:
                 if context:
                     result.append(self._split(context, continuation, known[context], wholes[context + continuation]))
@@ -90,15 +100,11 @@ class Encoder:
     def _with_prefix(self, ids: list[int]) -> Pair:
         return Pair([self.start()], ids)
 
-    def _batch(self, texts: list[str], *, special: bool) -> dict[str, list[int]]:
-        if not texts:
-            return {}
-        found: dict[str, list[int]] = {}
+    def _batch(self, texts: list[str], *, special: bool) -> Iterator[tuple[str, list[int]]]:
         # A tokenizer keeps offsets, words and masks of all it is given at once, a hundred bytes a token.
         for some in batched(texts, BATCH):
             ids = self.tokenizer(some, add_special_tokens=special, verbose=False)["input_ids"]
-            found.update(zip(some, ids, strict=True))
-        return found
+            yield from zip(some, ids, strict=True)
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

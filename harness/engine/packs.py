@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -60,13 +61,15 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
     is_sliding = False
     is_croppable = True
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 0) -> None:
+        """Make room for `room` tokens as soon as their shape is known."""
         super().__init__()
-        self.length = 0
+        self.length, self._room = 0, room
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make room for what comes first."""
-        self.keys, self.values = (one.new_empty(*one.shape[:2], 0, one.shape[3]) for one in (key_states, value_states))
+        first = (key_states, value_states)
+        self.keys, self.values = (one.new_empty(*one.shape[:2], self._room, one.shape[3]) for one in first)
         self.is_initialized = True
 
     def reserve(self, tokens: int) -> None:
@@ -114,10 +117,11 @@ def layers(cache: Cache) -> list[Layer]:
 class Context:
     """A cache that grows and shrinks, and a model that continues what it holds."""
 
-    def __init__(self, model: Any, root: RootCache, shape: Layout) -> None:
+    def __init__(self, model: Any, root: RootCache, shape: Layout, room: int = 0) -> None:
+        """Begin with `root`; `room` is how many tokens there will be after it, as far as is known."""
         self._model, self._root, self.layout = model, root, shape
         self.device, self.dtype = next(model.parameters()).device, model.dtype
-        self.cache = Cache(layer_class_to_replicate=Layer)
+        self.cache = Cache(layer_class_to_replicate=partial(Layer, root.length + room))
         for index, (keys, values) in enumerate(root.layers):
             self.cache.update(keys, values, index)
 
@@ -130,6 +134,12 @@ class Context:
     def lag(self) -> int:
         """By how much a token's position falls short of its place in the cache."""
         return self._root.length - self._root.next_position
+
+    @property
+    def token_bytes(self) -> int:
+        """What one token's keys and values take, once something was fed."""
+        pairs = [(layer.keys, layer.values) for layer in layers(self.cache)]
+        return sum(one.shape[1] * one.shape[3] * one.element_size() for pair in pairs for one in pair)
 
     def held(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return the keys and values (1, heads, tokens, size) that each layer holds; the next pack may change them."""

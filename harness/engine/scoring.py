@@ -91,7 +91,7 @@ def _read(walker: packs.Walker, pack: tree.Pack, said: tree.Ints) -> tuple[Any, 
     if not len(places):
         return np.zeros(0), np.ones(0, bool)
     rows, tokens = (torch.from_numpy(one).to(logits.device) for one in (which, said))
-    logprobs = logits[rows, tokens] - logits.logsumexp(-1)[rows]
+    logprobs = logits.log_softmax(-1)[rows, tokens]
     hits = logits.argmax(-1)[rows] == tokens
     found = torch.stack([logprobs.double(), hits.double()]).cpu().numpy()
     if np.isnan(found[0]).any():
@@ -145,13 +145,13 @@ def score(
     ]
     column = {position: k for k, position in enumerate(positions)}
     logits = _logits(model, ids.to(device), torch.tensor(positions, device=device), root)
-    logsums, best = logits.logsumexp(-1), logits.argmax(-1)
+    likelihoods, best = logits.log_softmax(-1), logits.argmax(-1)
 
     cells = [
         (i, column[start + k], token) for i, index, start in scored for k, token in enumerate(pairs[index].continuation)
     ]
     rows, columns, tokens = torch.tensor(cells, device=device).T
-    logprobs = (logits[rows, columns, tokens] - logsums[rows, columns]).cpu().double()
+    logprobs = likelihoods[rows, columns, tokens].cpu().double()
     hits = (best[rows, columns] == tokens).cpu()
     if logprobs.isnan().any():
         raise packs.nan_found()

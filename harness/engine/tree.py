@@ -95,7 +95,7 @@ def grow(sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tree:
 
     Linear in the number of tokens but for sorting.
     """
-    keys = [_key(sequence) for sequence in sequences]
+    keys = [sort_key(sequence) for sequence in sequences]
     readers: dict[bytes, list[int]] = {}
     for request, key in enumerate(keys):
         readers.setdefault(key, []).append(request)
@@ -104,7 +104,7 @@ def grow(sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tree:
     path, before = [root], np.empty(0, np.uint32)
     for key in sorted(readers):
         ids = np.frombuffer(key, ">u4")
-        leaf = _insert(path, ids, _common(before, ids))
+        leaf = _insert(path, ids, common(before, ids))
         before = ids
         for request in readers[key]:
             _read(path, leaf, request, lengths[request] - wanted[request])
@@ -112,7 +112,7 @@ def grow(sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tree:
     return Tree(root, lengths, list(wanted))
 
 
-def _key(sequence: Sequence[int]) -> bytes:
+def sort_key(sequence: Sequence[int]) -> bytes:
     """Return bytes that sort as `sequence` does."""
     ids = array.array("I", sequence)
     if sys.byteorder == "little":
@@ -120,7 +120,7 @@ def _key(sequence: Sequence[int]) -> bytes:
     return ids.tobytes()
 
 
-def _common(one: Any, other: Any) -> int:
+def common(one: Any, other: Any) -> int:
     """Return the length of the longest common prefix."""
     shorter = min(len(one), len(other))
     differ = one[:shorter] != other[:shorter]

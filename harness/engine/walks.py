@@ -10,6 +10,7 @@ Not here: computing anything a task asks for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -60,16 +61,16 @@ def choose(checkpoint: Checkpoint) -> Choice:
     return Choice(Walk.PLAIN, why)
 
 
-def walker(walk: Walk, model: Any, root: RootCache) -> Walker:
-    """Return what computes packs for `walk`, which is not plain, from `root` on."""
-    return Snapshots(model, root) if walk == Walk.SNAPSHOT else context(model, root)
+def walker(walk: Walk, model: Any, root: RootCache, planned: Sequence[tree.Pack]) -> Walker:
+    """Return what computes the packs `planned` for `walk`, which is not plain, from `root` on."""
+    return Snapshots(model, root) if walk == Walk.SNAPSHOT else context(model, root, planned)
 
 
-def context(model: Any, root: RootCache) -> Context:
-    """Return an empty context of a model that bears the pack walk."""
+def context(model: Any, root: RootCache, planned: Sequence[tree.Pack]) -> Context:
+    """Return an empty context, with room for the packs `planned`, of a model that bears the pack walk."""
     shape = packs.layout(model.config)
     assert shape is not None, "the pack walk needs layers whose sight is known"
-    return Context(model, root, shape)
+    return Context(model, root, shape, max((pack.trunk + len(pack.tokens) for pack in planned), default=0))
 
 
 def failure(walk: Walk, model: Any, root: RootCache) -> str:
@@ -86,8 +87,9 @@ def failure(walk: Walk, model: Any, root: RootCache) -> str:
     scale = max(1.0, *(float(one.abs().max()) for one in alone))
     for tokens in (7, 1000):  # a trunk in the cache with siblings on it, and all in one pass
         try:
-            steps = walker(walk, model, root)
-            for pack in tree.plan(grown, tree.Limits(tokens, 1000), siblings=walk == Walk.PACK):
+            planned = tree.plan(grown, tree.Limits(tokens, 1000), siblings=walk == Walk.PACK)
+            steps = walker(walk, model, root, planned)
+            for pack in planned:
                 places, which = packs.distinct(pack)
                 logits = steps.run(pack, places)[torch.from_numpy(which).to(device)]
                 right = torch.stack([alone[r][n] for r, n in zip(pack.requests, pack.nth, strict=True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import lanes
+from harness.engine import lanes, tree, walks
 from harness.engine.answering import Engine
 from harness.engine.sampling import Prompt, Settings
 from harness.engine.walks import Walk
@@ -104,7 +105,7 @@ def test_any_number_of_rows_may_share_a_lane(
     checkpoint: Checkpoint, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts, expected = uneven(checkpoint)
-    monkeypatch.setattr(lanes, "per_lane", lambda shared, held: width)
+    monkeypatch.setattr(lanes, "arrange", lambda *_: lanes.Arrangement(width, 0, 0))
     assert decoded(engine(checkpoint, rows=6), prompts) == expected
 
 
@@ -152,24 +153,77 @@ def test_only_what_is_missing_is_answered(checkpoint: Checkpoint) -> None:
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=20).flatmap(
         lambda held: st.tuples(st.just(held), st.tuples(*(st.integers(0, min(pair)) for pair in pairwise(held))))
-    )
+    ),
+    st.integers(1, 1000),
+    st.sampled_from([1, 10, 100]),
 )
-def test_so_many_share_a_lane_as_is_cheapest(rows: tuple[list[int], tuple[int, ...]]) -> None:
+def test_the_cheapest_arrangement_that_memory_has_room_for_is_taken(
+    rows: tuple[list[int], tuple[int, ...]], most: int, read_cost: int
+) -> None:
     held, shared = rows
-    best = lanes.per_lane(shared, held)
+    best = lanes.arrange(shared, held, most, read_cost)
 
-    def cost(width: int) -> int:
+    def tokens(width: int) -> int:
         longest = 0
         for at in range(0, len(held), width):
             group = held[at : at + width]
             trunk = min(*shared[at : at + len(group) - 1], *group) if len(group) > 1 else group[0]
             longest = max(longest, trunk + sum(one - trunk for one in group))
-        return -(-len(held) // width) * longest * (lanes.READ_COST + width)
+        return -(-len(held) // width) * longest
 
-    powers = [2**i for i in range(6) if 2**i < len(held)] + [len(held)]
-    assert cost(best) == min(cost(width) for width in powers)
+    room = {width: tokens(width) for width in [*(2**i for i in range(6) if 2**i < len(held)), len(held)]}
+    costs = {width: room[width] * (read_cost + width) for width in room if room[width] <= most}
+    assert best.tokens == room[best.width]
+    assert best.cost == (min(costs.values()) if costs else best.tokens * (read_cost + best.width))
+    assert best.tokens <= most or best.tokens == min(room.values())
 
 
 def test_a_long_shared_prefix_is_worth_sharing_and_none_is_not() -> None:
-    assert lanes.per_lane([1000] * 31, [1100] * 32) > 4
-    assert lanes.per_lane([0] * 31, [100] * 32) == 1
+    assert lanes.arrange([1000] * 31, [1100] * 32, 10**6, 10).width > 4
+    assert lanes.arrange([0] * 31, [100] * 32, 10**6, 10).width == 1
+
+
+def test_where_memory_is_scarce_more_rows_share_a_lane() -> None:
+    shared, held = [1000] * 31, [1100] * 32
+    free = lanes.arrange(shared, held, 10**6, 10)
+    assert lanes.arrange(shared, held, free.tokens - 1, 10).width > free.width
+
+
+@pytest.mark.parametrize("tokens", [1, 60, 120])
+def test_rows_wait_for_room_and_say_the_same(
+    checkpoint: Checkpoint, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and values never take more than there is room for, but for a row that is alone."""
+    prompts = [Prompt([*SHARED, 120 + i, *range(9, 9 + i)], Settings(max_tokens=12)) for i in range(11)]
+    expected = [by_hand(checkpoint, one) for one in prompts]
+    made = engine(checkpoint, rows=100)
+    made.__dict__["cache"] = tokens * token_bytes(checkpoint)
+    laid: list[tuple[int, int]] = []
+    plain = lanes.Lanes.lay
+
+    def lay(self: lanes.Lanes, rows: Sequence[lanes.Row]) -> None:
+        plain(self, rows)
+        laid.append((len(rows), self._seen.shape[0] * self._seen.shape[2]))
+
+    monkeypatch.setattr(lanes.Lanes, "lay", lay)
+    assert decoded(made, prompts) == expected
+    assert [(rows, room) for rows, room in laid if rows > 1 and room > tokens + lanes.FEWEST_STEPS * rows] == []
+    most = max(rows for rows, _ in laid)
+    assert most == 1 if tokens == 1 else 1 < most < len(prompts)
+
+
+def token_bytes(checkpoint: Checkpoint) -> int:
+    planned = tree.plan(tree.grow([[5]], [1]), tree.Limits(9, 9))
+    context = walks.context(checkpoint.model, checkpoint.root, planned)
+    context.run(planned[0], planned[0].rows)
+    return context.token_bytes
+
+
+def test_samples_wait_in_the_context_for_room(checkpoint: Checkpoint) -> None:
+    how = Settings(max_tokens=9, temperature=1.0)
+    prompts = [Prompt(SHARED, how, sample) for sample in range(20)]
+    expected = decoded(engine(checkpoint, rows=100), prompts)
+    found = list(engine(checkpoint, rows=3).decode(prompts, [True] * 20))
+    assert sum(one.tokens_fed for one in found) == len(SHARED)
+    answers = dict(one for step in found for one in step.answers)
+    assert [answers[i] for i in range(20)] == expected

@@ -74,8 +74,11 @@ def test_a_resumed_run_feeds_only_what_is_missing_and_answers_the_same_to_the_la
     whole.engine.rows = 4
     expected = ask(whole, kind)
 
+    told: list[int] = []
+
     def interrupted(answers: int) -> None:
-        if lm.work.tokens_fed > 40:
+        told.append(answers)
+        if sum(told) > 3:
             raise KeyboardInterrupt
 
     lm.advance = interrupted

@@ -153,8 +153,8 @@ def test_planning_touches_each_token_a_fixed_number_of_times(requests: int, monk
     shots = [chance.choices(range(30_000), k=50) for _ in range(20)]
     sequences = [[*shots[i % 20], *chance.choices(range(30_000), k=10)] for i in range(requests)]
     compared = []
-    common = tree._common
-    monkeypatch.setattr(tree, "_common", lambda one, other: compared.append(1) or common(one, other))
+    common = tree.common
+    monkeypatch.setattr(tree, "common", lambda one, other: compared.append(1) or common(one, other))
     grown = tree.grow(sequences, [1] * requests)
     assert len(compared) == requests
     assert sum(1 for _ in tree.preorder(grown.root)) <= 2 * requests + 1
