@@ -77,8 +77,14 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "bloom": ("BloomConfig", {"hidden_size": 64, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}),
     "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "initializer_range": 0.2}),
 }
-"""More of them, as bases only: other masks, experts, latent attention, recurrent layers, positions by distance."""
-_LINEAR = {"gpt2": ["c_attn", "c_fc"], "gpt_neox": ["query_key_value", "dense_h_to_4h"]}
+"""More of them: other masks, experts, latent attention, recurrent layers, positions by distance."""
+_LINEAR = {
+    "gpt2": ["c_attn", "c_fc"],
+    "gpt_neox": ["query_key_value", "dense_h_to_4h"],
+    "bloom": ["query_key_value", "dense_h_to_4h"],
+    "deepseek_v3": ["q_b_proj", "o_proj"],
+    "mamba": ["in_proj"],
+}
 _BOTH = {"gpt2": "lm_head", "gpt_neox": "embed_out"}
 QUANTIZED = {
     "int8": BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0),

@@ -73,6 +73,12 @@ def text_config(config: Any) -> Any:
     return getattr(config, "text_config", None) or config
 
 
+def has_states(config: Any) -> bool:
+    """Tell whether some layers of a model with `config` keep a state, as recurrent ones do, and no keys and values."""
+    attention = {"full_attention", "sliding_attention", "chunked_attention"}
+    return not set(getattr(text_config(config), "layer_types", None) or ()) <= attention
+
+
 def context_length(config: Any) -> int:
     """Return the context length in tokens that a model's configuration states, as lm-eval reads it."""
     text = text_config(config)

@@ -107,6 +107,11 @@ def check_fit(folder: Path, weights: dict[str, torch.Tensor], config: Any) -> No
         raise HarnessError(f"{wrong_base}: it {what}; fetch or save the adapter again")
     stated = files.read_json(folder / files.ADAPTER_CONFIG)
     text = configs.text_config(config)
+    if configs.has_states(config):
+        raise HarnessError(
+            f"{folder}: prompt learning on a {text.model_type}, whose layers keep more than keys and values, is not "
+            "supported; try a LoRA"
+        )
     tokens, found = virtual_tokens(folder), tuple(weights[_KEY].shape)
     if stated.get("num_transformer_submodules") not in (None, 1):
         raise HarnessError(f"{wrong_base}: it is for an encoder with a decoder; name the base it was trained on")

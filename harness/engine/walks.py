@@ -50,7 +50,7 @@ def choose(checkpoint: Checkpoint) -> Choice:
     if checkpoint.max_length <= PROBE:
         return Choice(Walk.PLAIN, f"a context of {checkpoint.max_length} tokens is too short to try another")
     model, root = checkpoint.model, checkpoint.root
-    recurrent = getattr(model, "_is_stateful", False) or _has_states(model.config)
+    recurrent = getattr(model, "_is_stateful", False) or configs.has_states(model.config)
     tried = (Walk.SNAPSHOT,) if recurrent else (Walk.PACK, Walk.SNAPSHOT)
     why = ""
     for walk in tried:
@@ -109,8 +109,3 @@ def _sequences(vocabulary: int) -> list[list[int]]:
         first,
         *([*first[:shared], *other[shared:end]] for other, (shared, end) in zip(others, _BRANCHES, strict=True)),
     ]
-
-
-def _has_states(config: Any) -> bool:
-    attention = {packs.FULL, packs.SLIDING, "chunked_attention"}
-    return not set(getattr(configs.text_config(config), "layer_types", None) or ()) <= attention

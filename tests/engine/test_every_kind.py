@@ -13,7 +13,7 @@ from typing import Any
 
 import architectures
 import pytest
-from architectures import ARCHITECTURES, Oracle
+from architectures import ARCHITECTURES, OTHERS, Oracle
 from safetensors.torch import load_file, save_file
 from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
@@ -24,6 +24,7 @@ from harness.engine import decoding, scoring
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
 from harness.engine.sampling import Prompt, Settings
+from harness.errors import HarnessError
 
 NEW_TOKENS = 6
 BATCHES = {"one row": 1, "about eight": 8 * 34, "all": 10_000}
@@ -100,6 +101,38 @@ def test_it_answers_as_the_libraries_do(folders: Any, name: str, kind: str, quan
 @pytest.mark.parametrize(("name", "kind", "quantize"), [one for one in GRID if one not in SAMPLE])
 def test_all_others_do_too(folders: Any, name: str, kind: str, quantize: str | None) -> None:
     check(folders, name, kind, quantize)
+
+
+# What is left out cannot be: learned tokens need keys and values alike in all layers, and the libraries themselves do
+# not run these two in 8 bits, or Mamba in 4.
+NO_KEYS = ("qwen3_next", "qwen3_5", "mamba")
+LEFT_OUT = {
+    *(("prefix", None, name) for name in (*NO_KEYS, "deepseek_v3")),
+    *(("ptuning", None, name) for name in NO_KEYS),
+    *(("lora", "int8", name) for name in ("deepseek_v3", "mamba")),
+    ("base", "int4", "mamba"),
+}
+KINDS = (("lora", None), ("ptuning", None), ("prefix", None), ("lora", "int8"), ("base", "int4"))
+BORNE = [(name, *kind) for name in OTHERS for kind in KINDS if (*kind, name) not in LEFT_OUT]
+
+
+@pytest.mark.parametrize(("name", "kind", "quantize"), BORNE[::3])
+def test_on_any_walk_it_answers_as_the_libraries_do(folders: Any, name: str, kind: str, quantize: str | None) -> None:
+    check(folders, name, kind, quantize)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("name", "kind", "quantize"), [one for i, one in enumerate(BORNE) if i % 3])
+def test_on_any_walk_all_others_do_too(folders: Any, name: str, kind: str, quantize: str | None) -> None:
+    check(folders, name, kind, quantize)
+
+
+@pytest.mark.parametrize("kind", ["ptuning", "prefix"])
+@pytest.mark.parametrize("name", ["qwen3_next", "qwen3_5"])
+def test_learned_tokens_before_recurrent_layers_are_refused(folders: Any, name: str, kind: str) -> None:
+    base, adapter = folders(name, kind)
+    with pytest.raises(HarnessError, match="whose layers keep more than keys and values, is not supported; try a LoRA"):
+        loading.load(loading.locate(parse(f"{base},adapter={adapter}")))
 
 
 def test_the_sample_has_every_kind_and_every_architecture() -> None:
