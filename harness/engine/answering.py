@@ -61,6 +61,11 @@ def pack_tokens(hidden_size: int, device: str) -> int:
     return max(64, round(best / 64) * 64)
 
 
+def cache_bytes(weights: int, device: str) -> int:
+    """Return how much keys and values of rows decoded side by side may take beside so many bytes of weights."""
+    return max(weights * 3 // 4, CACHE.get(device, CACHE_ELSEWHERE))
+
+
 class Engine:
     """A checkpoint that answers requests in token ids."""
 
@@ -89,7 +94,7 @@ class Engine:
     @cached_property
     def cache(self) -> int:
         """Bytes that keys and values of rows decoded side by side may take."""
-        return max(self.weights * 3 // 4, CACHE.get(self.checkpoint.device.type, CACHE_ELSEWHERE))
+        return cache_bytes(self.weights, self.checkpoint.device.type)
 
     @cached_property
     def choice(self) -> Choice:

@@ -16,6 +16,7 @@ from harness import progress
 from harness.checkpoints import configs, loading, quantization
 from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
+from harness.engine.answering import cache_bytes
 from harness.engine.lm import Cost, HarnessLM
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.run import load_tasks, prepare
@@ -99,7 +100,10 @@ def _forecast(located: Located, costs: dict[str, Cost], lm: HarnessLM) -> Foreca
     activations = (
         lm.engine.pack_tokens * width * located.dtype.itemsize + 2 * lm.engine.pack_rows * int(text.vocab_size) * 4
     )
-    return Forecast(located.name, costs, prefill + decoding, held + activations, size.parameters)
+    # Keys and values of answers that are decoded side by side.
+    token = 2 * int(text.num_hidden_layers) * int(text.hidden_size) * located.dtype.itemsize
+    cache = min(cache_bytes(held, located.device.type), (tokens + generated) * token) if generated else 0
+    return Forecast(located.name, costs, prefill + decoding, held + activations + cache, size.parameters)
 
 
 def _without_weights(located: Located) -> Checkpoint:
