@@ -183,7 +183,8 @@ class Engine:
             context = walks.context(here.model, here.root, planned)
             wanted = [missing[i] for i in indices]
             room = Room(self.rows, self.cache, self.weights)
-            for step in batching.decode(here.model, context, planned, asked, fed, wanted, stopper, self.seed, room):
+            job = batching.Job(here.model, context, planned, asked, fed, stopper, self.seed, room)
+            for step in batching.decode(job, wanted):
                 answers = [(indices[i], found.text) for i, found in step.ended]
                 yield Found(answers, step.tokens_fed, sum(found.tokens for _, found in step.ended))
 

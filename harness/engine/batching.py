@@ -11,13 +11,14 @@ Not here: which token comes next, when a text ends, how lanes lie in memory, the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from harness.engine import packs, tree
-from harness.engine.lanes import STEPS, Lanes, Need, Room, Row
+from harness.engine.lanes import FEWEST_STEPS, STEPS, Lanes, Need, Room, Row
 from harness.engine.packs import Context
 from harness.engine.sampling import Chooser, Prompt, generator
 from harness.engine.stopping import Continuation, Stopper
@@ -31,49 +32,56 @@ class Step(NamedTuple):
     """Of prompts."""
 
 
-def decode(
-    model: Any,
-    context: Context,
-    planned: Sequence[tree.Pack],
-    prompts: Sequence[Prompt],
-    fed: Sequence[list[int]],
-    missing: Sequence[bool],
-    stopper: Stopper,
-    seed: int,
-    room: Room,
-) -> Iterator[Step]:
-    """Yield the continuations of the `missing` prompts, all of one manner, as they end.
+class Job(NamedTuple):
+    """What is to be continued, by what: prompts of one manner."""
 
-    `planned` are the packs of what the prompts feed, `fed`. Raises HarnessError if the model answers NaN.
+    model: Any
+    context: Context
+    planned: Sequence[tree.Pack]
+    """The packs of what the prompts feed."""
+    prompts: Sequence[Prompt]
+    fed: Sequence[list[int]]
+    """The ids that each prompt feeds."""
+    stopper: Stopper
+    seed: int
+    room: Room
+
+
+def decode(job: Job, missing: Sequence[bool]) -> Iterator[Step]:
+    """Yield the continuations of the `missing` prompts as they end.
+
+    How long they become is only known when they end. Where they outgrow the room there is, some are begun anew later,
+    and then with all the room they may ever need. Raises HarnessError if the model answers NaN.
     """
-    yield from _Batch(model, context, planned, prompts, fed, missing, stopper, seed, room).run()
+    left, hopes = list(missing), True
+    while any(left):
+        for step in _Batch(job, left, hopes=hopes).run():
+            for request, _ in step.ended:
+                left[request] = False
+            yield step
+        hopes = False
 
 
 class _Batch:
     """What is left to be answered."""
 
-    def __init__(
-        self,
-        model: Any,
-        context: Context,
-        planned: Sequence[tree.Pack],
-        prompts: Sequence[Prompt],
-        fed: Sequence[list[int]],
-        missing: Sequence[bool],
-        stopper: Stopper,
-        seed: int,
-        room: Room,
-    ) -> None:
-        self._context, self._prompts, self._fed, self._missing = context, prompts, fed, missing
-        self._stopper, self._seed = stopper, seed
-        self._chooser = Chooser(prompts[0].settings)
-        self._waiting = [pack for pack, needed in zip(planned, tree.needed(planned, missing), strict=True) if needed]
+    def __init__(self, job: Job, missing: Sequence[bool], *, hopes: bool) -> None:
+        """Answer what is `missing`; one who `hopes` takes answers to become as long as those before."""
+        self._job, self._context, self._missing, self._hopes = job, job.context, list(missing), hopes
+        self._chooser = Chooser(job.prompts[0].settings)
+        needed = tree.needed(job.planned, missing)
+        self._waiting = [pack for pack, wanted in zip(job.planned, needed, strict=True) if wanted]
+        keys = list(map(tree.sort_key, job.fed))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        self._ranks = {request: rank for rank, request in enumerate(order)}
+        ids = (np.frombuffer(keys[request], ">u4") for request in order)
+        shared = np.array([tree.common(one, other) for one, other in pairwise(ids)], np.int64)
+        wanted = [i for i, one in enumerate(missing) if one]
+        longest = max(len(job.fed[i]) + job.prompts[i].settings.max_tokens for i in wanted)
+        room = job.room._replace(rows=min(job.room.rows, len(wanted)))
+        self._lanes = Lanes(job.model, job.context, room, shared, job.context.root_length + longest)
         self._fresh: list[Row] = []  # read, but still in the context
         self._rows: list[Row] = []
-        wanted = [i for i, one in enumerate(missing) if one]
-        longest = max((len(fed[i]) + prompts[i].settings.max_tokens for i in wanted), default=0)
-        room = room._replace(rows=min(room.rows, max(1, len(wanted))))
-        self._lanes = Lanes(model, context, room, context.root_length + longest)
         self._ended = self._ended_tokens = 0
 
     def run(self) -> Iterator[Step]:
@@ -90,6 +98,7 @@ class _Batch:
                 joining = max(fitting, 0 if self._rows else 1)
                 self._rows += self._fresh[:joining]
                 del self._fresh[:joining]
+                self._drop()
                 self._lanes.lay(self._rows)
                 fitting = None if joining else 0
             if self._rows:
@@ -113,20 +122,31 @@ class _Batch:
         first = next((i for i in self._waiting[0].requests if self._missing[i]), None)
         if first is None:  # nothing but what others stand on
             return True
-        most = self._prompts[first].settings.max_tokens
-        need = Need(tree.sort_key(self._fed[first]), len(self._fed[first]) + self._growth(most, 0))
+        grown = self._growth(self._job.prompts[first].settings.max_tokens, 0)
+        need = Need(self._ranks[first], len(self._job.fed[first]) + grown)
         return self._lanes.fitting(self._needs(self._rows), [need]) > 0
+
+    def _drop(self) -> None:
+        """Leave the shortest answers for later as long as memory has no room for the next steps of all."""
+        root = self._context.root_length
+        while len(self._rows) > 1:
+            steps = [min(FEWEST_STEPS, row.most - len(row.answer)) for row in self._rows]
+            needs = [Need(r.rank, len(r.places) - root + n) for r, n in zip(self._rows, steps, strict=True)]
+            if self._lanes.holds(needs):
+                break
+            self._rows.remove(min(self._rows, key=lambda row: len(row.answer)))
 
     def _needs(self, rows: Sequence[Row]) -> list[Need]:
         root = self._context.root_length
-        return [Need(r.key, len(r.places) - root + self._growth(r.most, len(r.answer))) for r in rows]
+        return [Need(r.rank, len(r.places) - root + self._growth(r.most, len(r.answer))) for r in rows]
 
     def _growth(self, most: int, grown: int) -> int:
         """Return by how many tokens an answer is expected to grow that may have `most`, and has `grown`.
 
         Answers that end first are short ones, so their mean is believed once as many have ended as go on.
         """
-        expected = most if self._ended < max(1, len(self._rows)) else self._ended_tokens // self._ended
+        is_known = self._hopes and self._ended >= max(1, len(self._rows))
+        expected = self._ended_tokens // self._ended if is_known else most
         return min(most - grown, max(STEPS, expected - grown))
 
     def _read(self, ended: list[tuple[int, Continuation]]) -> int:
@@ -142,10 +162,10 @@ class _Batch:
             request, place = int(pack.requests[k]), int(pack.rows[k])
             own = np.flatnonzero((np.arange(len(pack.tokens)) <= place) & (place < pack.ends))
             seen = np.concatenate([np.arange(before), before + own])
-            asked, ids = self._prompts[request], self._fed[request]
-            most, random = asked.settings.max_tokens, generator(self._seed, asked)
-            rows.append(Row(request, ids, tree.sort_key(ids), most, random, seen))
-            self._stopper.watch(request, thinking=asked.thinking)
+            asked, ids = self._job.prompts[request], self._job.fed[request]
+            most, random = asked.settings.max_tokens, generator(self._job.seed, asked)
+            rows.append(Row(request, ids, self._ranks[request], most, random, seen))
+            self._job.stopper.watch(request, thinking=asked.thinking)
         if rows:
             self._fresh = self._advance(rows, logits[torch.from_numpy(which[wanted]).to(logits.device)], ended)
         return len(pack.tokens)
@@ -153,16 +173,16 @@ class _Batch:
     def _advance(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[Row]:
         """Give every row its next token; move those that end with it to `ended` and return the others."""
         # What a penalty looks at is only put together where there is one.
-        penalised = self._prompts[rows[0].request].settings.repetition_penalty != 1.0
+        penalised = self._job.prompts[rows[0].request].settings.repetition_penalty != 1.0
         ids = [row.ids for row in rows] if penalised else []
         for row, token in zip(rows, self._chooser.next(logits, ids, [row.random for row in rows]), strict=True):
             row.answer.append(token)
-        stops = self._stopper.ended([row.request for row in rows], [row.answer for row in rows])
+        stops = self._job.stopper.ended([row.request for row in rows], [row.answer for row in rows])
         going_on = []
         for row, stop in zip(rows, stops, strict=True):
             if stop or len(row.answer) >= row.most:
-                thinking = self._prompts[row.request].thinking
-                ended.append((row.request, self._stopper.finish(row.answer, thinking=thinking)))
+                thinking = self._job.prompts[row.request].thinking
+                ended.append((row.request, self._job.stopper.finish(row.answer, thinking=thinking)))
                 self._ended += 1
                 self._ended_tokens += len(row.answer)
             else:

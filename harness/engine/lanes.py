@@ -14,7 +14,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,9 +39,9 @@ Flat = tuple[torch.Tensor, ...]
 
 
 class Need(NamedTuple):
-    """What a row takes: its prompt, as `tree.sort_key` spells it, and the tokens to make room for."""
+    """What a row takes: which prompt it has, in their order, and how many tokens to make room for."""
 
-    prompt: bytes
+    rank: int
     tokens: int
 
 
@@ -73,8 +72,8 @@ class Row:
 
     request: int
     prompt: list[int]
-    key: bytes
-    """The prompt as `tree.sort_key` spells it."""
+    rank: int
+    """Where the prompt comes among all, when they are in order."""
     most: int
     """Tokens its answer may have."""
     random: torch.Generator | None
@@ -95,13 +94,18 @@ class Row:
 class Lanes:
     """Rows laid out in lanes, behind one `context` that reads their prompts."""
 
-    def __init__(self, model: Any, context: Context, room: Room, longest: int) -> None:
-        """Begin without rows; none will ever hold more than `longest` tokens, root cache included."""
-        self._model, self._context, self._room, self._longest = model, context, room, longest
+    def __init__(self, model: Any, context: Context, room: Room, shared: tree.Ints, longest: int) -> None:
+        """Begin without rows.
+
+        Of the prompts in order, `shared` tells how many tokens each has in common with the next. No row will ever hold
+        more than `longest` tokens, root cache included.
+        """
+        self._model, self._context, self._room = model, context, room
+        self._shared, self._longest = shared, longest
         self._read_cost = READ_COST.get(context.device.type, READ_COST_ELSEWHERE)
         self._cache = Cache(layer_class_to_replicate=Layer)
-        self._memory: list[Flat] = []
-        self._spare: Flat = ()
+        self._memory: dict[int, Flat] = {}  # of each layer
+        self._spare: dict[tuple[int, ...], Flat] = {}  # by what a token takes, which may differ between layers
         self._length = self._space = 0
         self.rows: list[Row] = []
         """Those laid out, the ended ones among them."""
@@ -118,34 +122,52 @@ class Lanes:
                 high = middle - 1
         return max(0, low)
 
+    def holds(self, needs: Sequence[Need]) -> bool:
+        """Tell whether memory has room for rows that need so much."""
+        return self._arrange(needs).tokens <= self._most
+
+    @property
+    def _most(self) -> int:
+        """Tokens that memory has room for."""
+        return self._room.cache // self._context.token_bytes
+
     def _a_row(self, needs: Sequence[Need]) -> float:
         """Return what a step costs a row; infinite where memory has no room for so many."""
-        size = self._context.token_bytes
-        found = self._arrange(sorted(needs))
-        if found.tokens * size > self._room.cache:
+        found = self._arrange(needs)
+        if found.tokens > self._most:
             return math.inf
-        return (self._room.weights // size * self._read_cost + found.cost) / len(needs)
+        weights = self._room.weights // self._context.token_bytes
+        return (weights * self._read_cost + found.cost) / len(needs)
 
     def _arrange(self, needs: Sequence[Need]) -> Arrangement:
+        needs = sorted(needs)
         root = self._context.root_length
-        shared = [root + one for one in _shared([one.prompt for one in needs])]
-        most = self._room.cache // self._context.token_bytes
-        return arrange(shared, [root + one.tokens for one in needs], most, self._read_cost)
+        shared = root + self._common([one.rank for one in needs])
+        return arrange(shared, root + np.array([one.tokens for one in needs]), self._most, self._read_cost)
+
+    def _common(self, ranks: Sequence[int]) -> tree.Ints:
+        """Return how many tokens each of these prompts, in order, has in common with the next."""
+        if len(ranks) < 2:
+            return np.zeros(0, np.int64)
+        return np.minimum.reduceat(self._shared[: ranks[-1]], ranks[:-1])
 
     def lay(self, rows: Sequence[Row]) -> None:
         """Lay out `rows`, and drop all others; those in the context leave it."""
-        root, size = self._context.root_length, self._context.token_bytes
-        self.rows = sorted(rows, key=lambda row: row.key)  # so that neighbours share most
+        root = self._context.root_length
+        self.rows = sorted(rows, key=lambda row: row.rank)  # so that neighbours share most
         steps = min(STEPS, max(row.most - len(row.answer) for row in rows))
         while True:
-            found = self._arrange([Need(row.key, len(row.places) - root + steps) for row in self.rows])
-            if found.tokens * size <= self._room.cache or steps <= FEWEST_STEPS:
+            found = self._arrange([Need(row.rank, len(row.places) - root + steps) for row in self.rows])
+            if found.tokens <= self._most or steps <= FEWEST_STEPS:
                 break
             steps //= 2
         width = found.width
         groups = [self.rows[at : at + width] for at in range(0, len(rows), width)]
         moves = _Moves()
-        ends = [moves.lay(lane, group, root) for lane, group in enumerate(groups)]
+        ends = []
+        for lane, group in enumerate(groups):
+            shared = self._common([row.rank for row in group])
+            ends.append(moves.lay(lane, group, root + int(shared.min()) if len(shared) else len(group[0].places)))
         self._length = max(ends)
         self._space = self._length + width * steps
         self._carry_out(moves, ends)
@@ -200,38 +222,41 @@ class Lanes:
 
         Memory that was touched before is several times faster than new memory.
         """
-        held = self._context.held()
-        if not self._memory:
-            self._cache.layers += [Layer() for _ in held]
-            self._memory = [()] * len(held)
         index = moves.index(self._context.device)
-        for number, (layer, new) in enumerate(zip(self._cache.layers, held, strict=True)):
-            shapes = [(len(ends), one.shape[1], self._space, one.shape[3]) for one in new]
-            memory = tuple(
-                self._enough(k, one, math.prod(s)) for k, (one, s) in enumerate(zip(new, shapes, strict=True))
-            )
-            old = (layer.keys, layer.values)
+        spare = self._spare
+        for number, source in enumerate(self._context.cache.layers):
+            if number == len(self._cache.layers):
+                self._cache.layers.append(Layer())
+            if not source.is_initialized:
+                continue
+            layer, read = self._cache.layers[number], (source.keys, source.values)
+            sizes = tuple(one.shape[1] * one.shape[3] for one in read)
+            left = self._memory.get(number, ())
+            memory = self._memory[number] = self._enough(spare.get(sizes, ()), read, len(ends) * self._space)
+            spare[sizes] = left
+            before = (layer.keys, layer.values)
+            shapes = [(len(ends), one.shape[1], self._space, one.shape[3]) for one in read]
             layer.keys, layer.values = (m[: math.prod(s)].view(s) for m, s in zip(memory, shapes, strict=True))
             layer.is_initialized, layer.length = True, self._length
             for k, target in enumerate((layer.keys, layer.values)):
                 for lane, end in enumerate(ends):
                     target[lane, :, end : self._length] = 0  # even what no row sees is multiplied by its weight of 0
-                for source, places in zip((old, new), index, strict=True):
+                for origin, places in zip((before, read), index, strict=True):
                     for to_lane, to, from_lane, place in torch.split(places, AT_ONCE, 1):
                         if len(to):
-                            target[to_lane, :, to] = source[k][from_lane, :, place]
-            self._spare, self._memory[number] = self._memory[number], memory
+                            target[to_lane, :, to] = origin[k][from_lane, :, place]
 
-    def _enough(self, which: int, like: torch.Tensor, numbers: int) -> torch.Tensor:
-        """Return flat memory for as many numbers like those of `like`: the spare one where it is enough.
+    def _enough(self, spare: Flat, like: Flat, tokens: int) -> Flat:
+        """Return flat memory for `tokens` keys and values such as those of `like`: the spare one where it is enough.
 
         New memory is as large as it can ever have to be, lest it be outgrown and leave a hole; on a CPU, what is not
         touched of it takes nothing.
         """
-        if self._spare and len(self._spare[which]) >= numbers:
-            return self._spare[which]
-        most = min(self._room.cache // self._context.token_bytes, self._room.rows * self._longest)
-        return like.new_empty(max(numbers, most * like.shape[1] * like.shape[3]))
+        sizes = [one.shape[1] * one.shape[3] for one in like]
+        if spare and all(len(one) >= tokens * size for one, size in zip(spare, sizes, strict=True)):
+            return spare
+        room = max(tokens, min(self._most, self._room.rows * self._longest))
+        return tuple(one.new_empty(room * size) for one, size in zip(like, sizes, strict=True))
 
 
 class _Moves:
@@ -241,10 +266,9 @@ class _Moves:
         # (to lane, to place, from lane, from place), out of lanes and out of the context.
         self._moves: tuple[list[tree.Ints], list[tree.Ints]] = [], []
 
-    def lay(self, lane: int, group: Sequence[Row], root: int) -> int:
-        """Put what `group` shares at the front of `lane`, and what each has of its own behind; return where it ends."""
-        shared = _shared([row.key for row in group])
-        end = trunk = root + min(shared) if shared else len(group[0].places)
+    def lay(self, lane: int, group: Sequence[Row], trunk: int) -> int:
+        """Put the `trunk` places that `group` shares at the front of `lane`, others behind; return where it ends."""
+        end = trunk
         self._move(group[0], lane, np.arange(trunk), group[0].places[:trunk])
         for slot, row in enumerate(group):
             own = row.places[trunk:]
@@ -267,12 +291,7 @@ class _Moves:
             self._moves[0].append(np.stack([here, target, np.full(len(source), row.lane), source]))
 
 
-def _shared(prompts: Sequence[bytes]) -> list[int]:
-    """Return how many tokens each of `prompts` has in common with the next."""
-    return list(starmap(tree.common, pairwise(np.frombuffer(one, ">u4") for one in prompts)))
-
-
-def arrange(shared: Sequence[int], held: Sequence[int], most: int, read_cost: int) -> Arrangement:
+def arrange(shared: tree.Ints, held: tree.Ints, most: int, read_cost: int) -> Arrangement:
     """Return the cheapest arrangement that takes at most `most` tokens, or that which takes fewest.
 
     `held` are the tokens of each row, `shared[i]` how many of them rows i and i + 1 have in common. A step reads what
@@ -281,13 +300,12 @@ def arrange(shared: Sequence[int], held: Sequence[int], most: int, read_cost: in
     found = []
     width = 1
     while True:
-        longest = 0
-        lanes = range(0, len(held), width)
-        for at in lanes:
-            group = held[at : at + width]
-            trunk = min([*shared[at : at + len(group) - 1], *group])
-            longest = max(longest, trunk + sum(one - trunk for one in group))
-        tokens = len(lanes) * longest
+        starts = np.arange(0, len(held), width)
+        inside = np.append(shared, held[-1])
+        inside[starts[1:] - 1] = held.max()  # the last of a lane shares nothing with the next lane's first
+        trunks = np.minimum(np.minimum.reduceat(held, starts), np.minimum.reduceat(inside, starts))
+        rows = np.diff(starts, append=len(held))
+        tokens = len(starts) * int((np.add.reduceat(held, starts) - (rows - 1) * trunks).max())
         found.append(Arrangement(width, tokens, tokens * (read_cost + width)))
         if width >= len(held):
             break
