@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 WINDOW = 16  # shorter than most prompts of the tests
 VIRTUAL = 5
+WIDE = 40  # longer than the walks' probe, shorter than some prompts
 _SIZES = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -75,14 +76,29 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_next": ("Qwen3NextConfig", {**_EXPERTS, **_RECURRENT, "shared_expert_intermediate_size": 32}),
     "qwen3_5": ("Qwen3_5TextConfig", {**_GROUPED, "head_dim": 16, **_RECURRENT}),
     "bloom": ("BloomConfig", {"hidden_size": 64, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}),
+    "gpt_neo": (
+        "GPTNeoConfig",
+        {
+            "hidden_size": 64,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": WIDE,
+            "max_position_embeddings": 128,
+            "initializer_range": 0.2,
+        },
+    ),
     "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "initializer_range": 0.2}),
 }
 """More of them: other masks, experts, latent attention, recurrent layers, positions by distance."""
+SELECTING: dict[str, tuple[str, dict[str, Any]]] = {"doge": ("DogeConfig", {**_GROUPED, "keep_window_size": WIDE})}
+"""No causal language model once a text is longer than what it keeps."""
 _LINEAR = {
     "gpt2": ["c_attn", "c_fc"],
     "gpt_neox": ["query_key_value", "dense_h_to_4h"],
     "bloom": ["query_key_value", "dense_h_to_4h"],
     "deepseek_v3": ["q_b_proj", "o_proj"],
+    "gpt_neo": ["q_proj", "c_fc"],
     "mamba": ["in_proj"],
 }
 _BOTH = {"gpt2": "lm_head", "gpt_neox": "embed_out"}
@@ -96,7 +112,7 @@ ADAPTERS = ("lora", "rslora", "dora", "modules_to_save", "prefix", "projected", 
 
 def base(folder: Path, name: str) -> Path:
     """Save a model of the architecture `name`, and its tokenizer, in `folder`; return it."""
-    kind, sizes = {**ARCHITECTURES, **OTHERS}[name]
+    kind, sizes = {**ARCHITECTURES, **OTHERS, **SELECTING}[name]
     words = tiny.tokenizer()
     ends = {key: getattr(words, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     with torch.random.fork_rng():

@@ -73,10 +73,19 @@ def text_config(config: Any) -> Any:
     return getattr(config, "text_config", None) or config
 
 
-def has_states(config: Any) -> bool:
-    """Tell whether some layers of a model with `config` keep a state, as recurrent ones do, and no keys and values."""
+def other_layers(config: Any) -> list[str]:
+    """Return the kinds of layers of a model with `config` that are no attention to all or the last so many tokens."""
     attention = {"full_attention", "sliding_attention", "chunked_attention"}
-    return not set(getattr(text_config(config), "layer_types", None) or ()) <= attention
+    return sorted(set(getattr(text_config(config), "layer_types", None) or ()) - attention)
+
+
+def selection(config: Any) -> int | None:
+    """Return beyond how many tokens the layers choose by content which of them to attend to; None where they never do.
+
+    So do Doge and the sparse attention of DeepSeek-V3.2; which tokens are chosen may hang on a last bit.
+    """
+    found = (getattr(text_config(config), name, None) for name in ("keep_window_size", "index_topk"))
+    return min((int(limit) for limit in found if limit), default=None)
 
 
 def context_length(config: Any) -> int:

@@ -107,10 +107,11 @@ def check_fit(folder: Path, weights: dict[str, torch.Tensor], config: Any) -> No
         raise HarnessError(f"{wrong_base}: it {what}; fetch or save the adapter again")
     stated = files.read_json(folder / files.ADAPTER_CONFIG)
     text = configs.text_config(config)
-    if configs.has_states(config):
+    if others := configs.other_layers(config):
+        kinds = ", ".join(others)
         raise HarnessError(
-            f"{folder}: prompt learning on a {text.model_type}, whose layers keep more than keys and values, is not "
-            "supported; try a LoRA"
+            f"{folder}: prompt learning on a {text.model_type}, with layers of the kind {kinds}, is not supported; try "
+            "a LoRA"
         )
     tokens, found = virtual_tokens(folder), tuple(weights[_KEY].shape)
     if stated.get("num_transformer_submodules") not in (None, 1):
@@ -155,11 +156,23 @@ def _embedded(model: Any, embeddings: torch.Tensor) -> _Layers:
     from transformers import DynamicCache
 
     with torch.inference_mode():
-        cache = model(inputs_embeds=embeddings[None], past_key_values=DynamicCache(), use_cache=True).past_key_values
+        try:
+            output = model(inputs_embeds=embeddings[None], past_key_values=DynamicCache(), use_cache=True)
+            cache = getattr(output, "past_key_values", None)
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+            AttributeError,
+        ):  # whatever a strange cache makes of it
+            cache = None
     layers = tuple((layer.keys, layer.values) for layer in getattr(cache, "layers", ()) if hasattr(layer, "keys"))
     if not layers or any(not isinstance(k, torch.Tensor) or k.shape[2] != len(embeddings) for k, _ in layers):
         kind = model.config.model_type
-        raise HarnessError(f"a {kind} keeps no plain key/value cache, so prompt learning on it is not supported")
+        raise HarnessError(
+            f"a {kind} keeps no plain key/value cache, so prompt learning on it is not supported; try a LoRA"
+        )
     return layers
 
 

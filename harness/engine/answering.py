@@ -19,7 +19,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import batching, decoding, scoring, tree, walks
 from harness.engine.encoding import Pair
 from harness.engine.lanes import Room
-from harness.engine.padding import Padding, probe
+from harness.engine.padding import LONG, Padding, probe
 from harness.engine.sampling import Prompt, require_room
 from harness.engine.stopping import Stopper
 from harness.engine.walks import Choice, Walk
@@ -81,7 +81,7 @@ class Engine:
         self.pack_rows = max(1, LOGITS.get(device, LOGITS_ELSEWHERE) // (4 * int(getattr(text, "vocab_size", 1))))
         self.rows = ROWS.get(device, ROWS_ELSEWHERE)
         self._walk = walk
-        self._beyond = False
+        self._beyond = self._is_shrunk = False
 
     @cached_property
     def weights(self) -> int:
@@ -124,12 +124,17 @@ class Engine:
                 f"positions change in texts of more than {self.checkpoint.position_switch:,} tokens, so tasks with "
                 "such texts took the plain walk, beside rows of one length only"
             )
+        if self._is_shrunk:
+            found.append(
+                f"{self.checkpoint.device} ran out of memory, so at last {self.pack_tokens:,} tokens went through the "
+                f"model at once, and {self.rows:,} answers side by side at most"
+            )
         if walk == Walk.PACK:
             return found
         found.append(f"prompts took the {walk} walk, slower than packs: {why}")
         if walk == Walk.SNAPSHOT:
             found.append("answers were decoded on the plain walk")
-        if not self.checkpoint.rounds_activations:
+        if not self.checkpoint.rounds_activations and self.checkpoint.max_length > LONG:
             bears = self.padding
             apart = (("scored", bears.right or walk != Walk.PLAIN), ("decoded", bears.left))
             found += [
@@ -143,6 +148,7 @@ class Engine:
         """Halve what goes through the model at once; tell whether that was possible."""
         if max(self.pack_tokens, self.batch_tokens, self.rows) <= 1:
             return False
+        self._is_shrunk = True
         for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows", "cache"):
             setattr(self, name, max(1, getattr(self, name) // 2))
         return True
@@ -150,9 +156,10 @@ class Engine:
     def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[Found]:
         """Yield the log-likelihoods of the `missing` pairs as they are computed."""
         here = self.checkpoint
-        longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=0)
+        fed = max((len(pair.context) + len(pair.continuation) - 1 for pair in pairs), default=0)
+        longest = min(fed, here.max_length)
         if not self._bears_packs(longest, Walk.PACK, Walk.SNAPSHOT):
-            mixed = self.padding.right and longest <= self._reach(longest)
+            mixed = self.padding.right and longest <= self._reach()
             for batch in scoring.plan(pairs, here.max_length, self._plain_tokens, mixed=mixed):
                 if any(missing[i] for row in batch for i in row.readers):
                     answers = scoring.score(here.model, batch, pairs, here.device, here.root)
@@ -168,7 +175,7 @@ class Engine:
         """Yield the texts of the `missing` prompts as they end."""
         here = self.checkpoint
         require_room(prompts, here.max_length)
-        longest = max((len(p.ids) + p.settings.max_tokens for p in prompts), default=0)
+        longest = max((len(p.fed(here.max_length)) + p.settings.max_tokens for p in prompts), default=0)
         if not self._bears_packs(longest, Walk.PACK):
             yield from self._decode_plainly(prompts, missing, longest)
             return
@@ -190,7 +197,7 @@ class Engine:
 
     def _decode_plainly(self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int) -> Iterator[Found]:
         here = self.checkpoint
-        mixed = self.padding.left and longest <= self._reach(longest, here.padding_switch)
+        mixed = self.padding.left and longest <= self._reach(here.padding_switch)
         for batch in decoding.plan(prompts, here.max_length, self._plain_tokens, mixed=mixed):
             if any(missing[i] for i in batch):
                 rows = [prompts[i] for i in batch]
@@ -214,13 +221,15 @@ class Engine:
         """Tell whether one of these walks may be taken for sequences of up to `longest` tokens."""
         if self.choice.walk not in walks_:
             return False
-        beyond = longest > self._reach(longest)
+        beyond = longest > self._reach()
         self._beyond = self._beyond or beyond
         return not beyond
 
-    def _reach(self, longest: int, *switches: int | None) -> int:
+    def _reach(self, *switches: int | None) -> float:
         """Return the length beyond which a row's company or its length would change its answer."""
-        return min((s for s in (self.checkpoint.position_switch, *switches) if s is not None), default=longest)
+        here = self.checkpoint
+        known = (here.position_switch, configs.selection(here.located.config), *switches)
+        return min((float(switch) for switch in known if switch is not None), default=math.inf)
 
 
 def out_of_memory(checkpoint: Checkpoint) -> HarnessError:

@@ -312,15 +312,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.work.requests += len(keys)
         self.work.answered_from_journal += known
         self.advance(known)
-        missing = [key not in held for key in keys]
-        while any(missing) and not self._compute(keys, held, compute(missing)):
+        while any(missing := _first_missing(keys, held)) and not self._compute(keys, held, compute(missing)):
             if not self.engine.shrink():
                 raise out_of_memory(self.checkpoint)
-            missing = [key not in held for key in keys]
         return [held[key] for key in keys]
 
     def _compute(self, keys: Sequence[bytes], held: dict[bytes, Any], batches: Iterator[Found]) -> bool:
         """Put all that `batches` bring into `held` and the journal; tell whether memory was enough for it."""
+        times = Counter(keys)
         try:
             for batch in batches:
                 new = {keys[i]: answer for i, answer in batch.answers}
@@ -329,7 +328,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                     self.journal.put(new)
                 self.work.tokens_fed += batch.tokens_fed
                 self.work.tokens_generated += batch.tokens_generated
-                self.advance(len(batch.answers))
+                self.advance(sum(times[key] for key in new))
         except (RuntimeError, MemoryError) as error:
             if not packs.is_memory_error(error):
                 raise
@@ -351,6 +350,12 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 def _generation(how: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a generation without what is to follow it."""
     return {key: value for key, value in how.items() if key != "then"}
+
+
+def _first_missing(keys: Sequence[bytes], held: Mapping[bytes, Any]) -> list[bool]:
+    """Tell of each key whether it has no answer yet and stands there for the first time."""
+    first = {key: at for at, key in reversed(list(enumerate(keys)))}
+    return [key not in held and first[key] == at for at, key in enumerate(keys)]
 
 
 def _is_answer(value: Any) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +41,8 @@ class Layout(NamedTuple):
 def layout(config: Any) -> Layout | None:
     """Return what the layers of a model with `config` see, or None where some are neither full nor sliding."""
     text = configs.text_config(config)
+    if configs.smallest_window(config) != (getattr(text, "sliding_window", None) or None):
+        return None  # a window of another name, and perhaps of other rules
     window = getattr(text, "sliding_window", None) or 0
     stated = getattr(text, "layer_types", None)
     kinds = tuple(sorted(set(stated))) if stated else (SLIDING if window else FULL,)
@@ -174,24 +177,33 @@ class Context:
 
 
 class Snapshots:
-    """A model whose state cannot be cropped: a copy stays at every place where another pack may go on."""
+    """A model whose state cannot be cropped: it stays where another pack goes on, and is copied for all but the last.
 
-    def __init__(self, model: Any, root: RootCache) -> None:
+    Packs come in the order of the plan, some of them perhaps left out with all that stands on them.
+    """
+
+    def __init__(self, model: Any, root: RootCache, planned: Sequence[Pack]) -> None:
         self._model, self._root = model, root
         self._device = next(model.parameters()).device
+        self._numbers = {id(pack): number for number, pack in enumerate(planned)}
+        self._last = {pack.parent: number for number, pack in enumerate(planned)}
         start = root.start(1).get("past_key_values") or DynamicCache(config=model.config)
-        self._held: list[tuple[int, Any]] = [(0, start)]
+        self.held: list[tuple[int, Any]] = [(-1, start)]
+        """States, each after the pack of that number."""
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
         """Feed `pack`, which must have no siblings, and return float32 logits (len(rows), V)."""
         assert pack.keep == len(pack.tokens), "only chains go on from a snapshot"
-        while self._held[-1][0] > pack.trunk:
-            self._held.pop()
-        cache = copy.deepcopy(self._held[-1][1])
+        number = self._numbers[id(pack)]
+        while self.held[-1][0] != pack.parent:
+            self.held.pop()
+        is_last = self._last[pack.parent] == number
+        state = self.held.pop()[1] if is_last else copy.deepcopy(self.held[-1][1])
         ids, depths = (torch.from_numpy(one).to(self._device)[None] for one in (pack.tokens, pack.depths))
         wanted = torch.from_numpy(rows).to(self._device)
-        logits = forward(self._model, ids, wanted, None, self._root.next_position + depths, cache)[0]
-        self._held.append((pack.trunk + pack.keep, cache))
+        logits = forward(self._model, ids, wanted, None, self._root.next_position + depths, state)[0]
+        if number in self._last:
+            self.held.append((number, state))
         return logits
 
 
@@ -203,7 +215,7 @@ def masks(shape: Layout, seen: torch.Tensor, spots: torch.Tensor, own: torch.Ten
     """
     made = {}
     for kind in shape.kinds:
-        near = seen if kind == FULL else seen & (own[:, :, None] - spots[:, None, :] < shape.window)
+        near = seen if kind == FULL else seen & (own.int()[:, :, None] - spots.int()[:, None, :] < shape.window)
         bias = torch.zeros(near.shape, dtype=dtype, device=near.device)
         made[kind] = bias.masked_fill_(~near, torch.finfo(dtype).min)[:, None]
     return made if len(made) > 1 else made[shape.kinds[0]]

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -76,27 +77,47 @@ def settings(gen_kwargs: Mapping[str, Any], eos: str | None) -> Settings:
     """
     given = {key: value for key, value in gen_kwargs.items() if value is not None}
     until = given.pop("until", [])
-    until = [until] if isinstance(until, str) else list(until)
-    limits = [int(value) for key in MAX_TOKENS if (value := given.pop(key, None)) is not None]
-    temperature = float(given.pop("temperature", 0.0))
+    until = [until] if isinstance(until, str) else until
+    if not isinstance(until, list | tuple) or not all(isinstance(text, str) for text in until):
+        raise HarnessError(f"the task decodes with until={until!r}: write a text, in quotes, or a list of texts")
+    limits = [
+        _number(given, key, 0, "a whole number above 0", lambda n: n >= 1, int) for key in MAX_TOKENS if key in given
+    ]
+    temperature = _number(given, "temperature", 0.0, "0 or more", lambda t: 0 <= t < math.inf)
+    top_p = _number(given, "top_p", 1.0, "above 0 and at most 1", lambda p: 0 < p <= 1)
+    top_k = _number(given, "top_k", 0, "a whole number; 0 or -1 keep all tokens", lambda k: k >= -1, int)
+    penalty = _number(given, "repetition_penalty", 1.0, "above 0", lambda p: 0 < p < math.inf)
     sample = given.pop("do_sample", temperature > 0)
-    top_p, top_k = float(given.pop("top_p", 1.0)), int(given.pop("top_k", 0))
-    penalty = float(given.pop("repetition_penalty", 1.0))
+    if not isinstance(sample, bool):
+        raise HarnessError(f"the task decodes with do_sample={sample!r}: write true or false")
+    if sample and not temperature and gen_kwargs.get("temperature") is not None:
+        raise HarnessError("the task decodes with do_sample=True and temperature=0, which contradict: leave one out")
     for key, value in given.items():
         if key not in _NEUTRAL or _NEUTRAL[key] != value:
             raise HarnessError(f"the task decodes with {key}={value!r}, which this decoder does not know")
-    if limits and limits[0] < 1:
-        raise HarnessError(f"the task asks for {limits[0]} new tokens: correct its max_gen_toks")
-    if penalty <= 0:
-        raise HarnessError(f"the task decodes with repetition_penalty={penalty:g}: it must be above 0")
     return Settings(
         until=tuple(text for text in dict.fromkeys([*until, eos]) if text),
         max_tokens=limits[0] if limits else DEFAULT_MAX_TOKENS,
         temperature=(temperature or 1.0) if sample else 0.0,
         top_p=top_p if sample else 1.0,
-        top_k=top_k if sample else 0,
+        top_k=max(0, top_k) if sample else 0,
         repetition_penalty=penalty,
     )
+
+
+def _number(
+    given: dict[str, Any], name: str, default: float, rule: str, obeys: Callable[[Any], bool], kind: type = float
+) -> Any:
+    """Take `name` out of `given`, as a number of `kind`; raise HarnessError where it does not obey the `rule`."""
+    value = given.pop(name, default)
+    try:
+        number = kind(value)
+        is_right = number == float(value) and obeys(number)
+    except (TypeError, ValueError, OverflowError):
+        is_right = False
+    if not is_right:
+        raise HarnessError(f"the task decodes with {name}={value!r}: it must be {rule}")
+    return number
 
 
 def require_room(prompts: Sequence[Prompt], max_length: int) -> None:

@@ -50,20 +50,25 @@ def choose(checkpoint: Checkpoint) -> Choice:
     if checkpoint.max_length <= PROBE:
         return Choice(Walk.PLAIN, f"a context of {checkpoint.max_length} tokens is too short to try another")
     model, root = checkpoint.model, checkpoint.root
-    recurrent = getattr(model, "_is_stateful", False) or configs.has_states(model.config)
-    tried = (Walk.SNAPSHOT,) if recurrent else (Walk.PACK, Walk.SNAPSHOT)
+    selected = configs.selection(model.config)
+    if selected is not None and selected < checkpoint.max_length:
+        return Choice(Walk.PLAIN, f"in texts of more than {selected:,} tokens its layers select what they see")
+    others = configs.other_layers(model.config)
+    kept = f"its layers are of the kind {', '.join(others)}" if others else "its layers keep a state"
+    is_stateful = bool(others) or getattr(model, "_is_stateful", False)
+    tried = (Walk.SNAPSHOT,) if is_stateful else (Walk.PACK, Walk.SNAPSHOT)
     why = ""
     for walk in tried:
         found = failure(walk, model, root)
         if not found:
-            return Choice(walk, why or ("its recurrent layers keep a state" if recurrent else ""))
+            return Choice(walk, why or (kept if is_stateful else ""))
         why = why or f"its {walk} walk {found}"
     return Choice(Walk.PLAIN, why)
 
 
 def walker(walk: Walk, model: Any, root: RootCache, planned: Sequence[tree.Pack]) -> Walker:
     """Return what computes the packs `planned` for `walk`, which is not plain, from `root` on."""
-    return Snapshots(model, root) if walk == Walk.SNAPSHOT else context(model, root, planned)
+    return Snapshots(model, root, planned) if walk == Walk.SNAPSHOT else context(model, root, planned)
 
 
 def context(model: Any, root: RootCache, planned: Sequence[tree.Pack]) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -147,6 +148,28 @@ def test_a_setting_that_would_be_dropped_is_refused(unknown: dict[str, Any]) -> 
         sampling.settings(unknown, None)
 
 
-def test_no_new_tokens_at_all_is_refused() -> None:
-    with pytest.raises(HarnessError, match="0 new tokens"):
-        sampling.settings({"max_gen_toks": 0}, None)
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"max_gen_toks": 0}, "max_gen_toks=0: it must be a whole number above 0"),
+        ({"max_gen_toks": "many"}, "max_gen_toks='many': it must be"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens=2.5: it must be a whole number"),
+        ({"temperature": -1}, "temperature=-1: it must be 0 or more"),
+        ({"temperature": math.nan}, "temperature=nan: it must be"),
+        ({"do_sample": True, "top_p": -0.5}, "top_p=-0.5: it must be above 0 and at most 1"),
+        ({"do_sample": True, "top_p": 1.5}, "top_p=1.5"),
+        ({"do_sample": True, "top_k": -2}, "top_k=-2"),
+        ({"repetition_penalty": math.inf}, "repetition_penalty=inf"),
+        ({"until": 5}, "until=5: write a text, in quotes"),
+        ({"until": [5, "."]}, "or a list of texts"),
+        ({"do_sample": "false"}, "do_sample='false': write true or false"),
+        ({"do_sample": True, "temperature": 0.0}, "contradict"),
+    ],
+)
+def test_a_setting_of_no_meaning_is_told_in_a_sentence(wrong: dict[str, Any], rule: str) -> None:
+    with pytest.raises(HarnessError, match=rule):
+        sampling.settings(wrong, None)
+
+
+def test_top_k_of_minus_one_keeps_all_tokens() -> None:
+    assert sampling.settings({"do_sample": True, "top_k": -1}, None) == Settings(temperature=1.0)

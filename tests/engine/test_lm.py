@@ -94,6 +94,16 @@ def test_a_resumed_run_feeds_only_what_is_missing_and_answers_the_same_to_the_la
     assert last.work.tokens_fed == 0
 
 
+def test_equal_greedy_prompts_are_answered_once_and_all_are_told(lm: HarnessLM) -> None:
+    told: list[int] = []
+    lm.advance = told.append
+    asked = [PROMPTS[0], PROMPTS[1], PROMPTS[0]]
+    found = lm._decode(asked)
+    assert found == [*HarnessLM(lm.checkpoint)._decode(asked[:2]), found[0]]
+    assert lm.work.tokens_generated <= PROMPTS[0].settings.max_tokens + PROMPTS[1].settings.max_tokens
+    assert sum(told) == 3
+
+
 def limit_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[int]:
     """Make every pass of more than `tokens` tokens fail; return the sizes of those that did not."""
     plain, passed = packs.forward, []
@@ -121,6 +131,8 @@ def test_full_memory_halves_the_packs_and_loses_nothing(
     found = ask(lm, kind)
     assert max(passed) <= 10
     assert lm.engine.pack_tokens == 8
+    (told_so,) = lm.engine.notes()
+    assert told_so.startswith("cpu ran out of memory, so at last 8 tokens went through the model at once")
     assert sum(told) == len(PAIRS)
     if kind == "decode":
         assert found == expected

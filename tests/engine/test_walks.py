@@ -19,10 +19,11 @@ from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.prompts import EMPTY
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import packs, walks
+from harness.engine import packs, scoring, tree, walks
 from harness.engine.answering import Engine
 from harness.engine.encoding import Pair
 from harness.engine.lm import HarnessLM
+from harness.engine.sampling import Prompt, Settings
 from harness.engine.walks import Walk
 
 WALKS = {
@@ -38,6 +39,7 @@ WALKS = {
     "qwen3_next": Walk.SNAPSHOT,
     "qwen3_5": Walk.SNAPSHOT,
     "bloom": Walk.SNAPSHOT,
+    "gpt_neo": Walk.SNAPSHOT,
     "mamba": Walk.PLAIN,
 }
 
@@ -100,6 +102,13 @@ def test_the_probe_finds_out_a_walk_that_a_model_does_not_bear(made: Callable[[s
     assert bool(walks.failure(Walk.SNAPSHOT, model, EMPTY)) == (name == "mamba")
 
 
+def test_layers_that_select_what_they_see_are_walked_plainly(made: Callable[[str], Path]) -> None:
+    """What Doge keeps of a long text depends on all that is fed, so no walk but the plain one says what alone says."""
+    choice = walks.choose(load(made("doge")))
+    assert choice == (Walk.PLAIN, "in texts of more than 40 tokens its layers select what they see")
+    assert walks.choose(load(made("doge"), max_length=40)).walk == Walk.PACK
+
+
 def test_a_mask_that_is_not_heeded_is_found_out_from_the_second_sibling_on(
     made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +138,9 @@ def test_full_memory_says_nothing_of_a_walk(made: Callable[[str], Path], monkeyp
 def test_a_slower_walk_is_told_with_its_reason(made: Callable[[str], Path]) -> None:
     assert HarnessLM(load(made("llama"))).engine.notes() == []
     (recurrent,) = HarnessLM(load(made("qwen3_5"))).engine.notes()[:1]
-    assert recurrent == "prompts took the snapshot walk, slower than packs: its recurrent layers keep a state"
+    assert recurrent == (
+        "prompts took the snapshot walk, slower than packs: its layers are of the kind linear_attention"
+    )
     (plain,) = HarnessLM(load(made("mamba"))).engine.notes()[:1]
     assert plain.startswith("prompts took the plain walk, slower than packs: its snapshot walk ")
 
@@ -137,6 +148,33 @@ def test_a_slower_walk_is_told_with_its_reason(made: Callable[[str], Path]) -> N
 def test_a_short_context_is_walked_plainly(tmp_path: Path) -> None:
     engine = HarnessLM(load(tiny.llama(tmp_path / "model", context=16))).engine
     assert engine.choice.walk == Walk.PLAIN
+
+
+def test_a_text_as_long_as_positions_allow_stays_on_its_walk(made: Callable[[str], Path]) -> None:
+    """Nothing is fed that is longer than the context, however long the text."""
+    checkpoint = load(made("llama"), max_length=40)
+    checkpoint.located.config.rope_parameters = {"rope_type": "dynamic", "original_max_position_embeddings": 40}
+    assert checkpoint.position_switch == 40
+    engine = Engine(checkpoint)
+    scored(engine, [Pair([5] * 40, [6]), Pair([5] * 90, [6])])
+    list(engine.decode([Prompt([5] * 90, Settings(max_tokens=2))], [True]))
+    assert engine.notes() == []
+
+
+@pytest.mark.parametrize("tokens", [300, 32, 4])
+def test_a_snapshot_is_held_for_every_branch_on_the_way_and_no_more(made: Callable[[str], Path], tokens: int) -> None:
+    """However small the pieces: a question stands on the shots, a word of its answer on the question."""
+    checkpoint, shots = load(made("qwen3_5")), list(range(5, 105))
+    pairs = [Pair([*shots, 10 + q, 7], [20 + a, 30]) for q in range(3) for a in range(3)]
+    grown = scoring.grow(pairs, checkpoint.max_length)
+    planned = tree.plan(grown, tree.Limits(tokens, 1000), siblings=False)
+    walker = packs.Snapshots(checkpoint.model, checkpoint.root, planned)
+    held = []
+    for pack in planned:
+        walker.run(pack, packs.distinct(pack)[0])
+        held.append(len(walker.held))
+    assert max(held) == 2
+    assert walker.held == []
 
 
 @pytest.mark.parametrize("walk", [Walk.PACK, Walk.SNAPSHOT])
