@@ -156,17 +156,7 @@ def _embedded(model: Any, embeddings: torch.Tensor) -> _Layers:
     from transformers import DynamicCache
 
     with torch.inference_mode():
-        try:
-            output = model(inputs_embeds=embeddings[None], past_key_values=DynamicCache(), use_cache=True)
-            cache = getattr(output, "past_key_values", None)
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-            AttributeError,
-        ):  # whatever a strange cache makes of it
-            cache = None
+        cache = model(inputs_embeds=embeddings[None], past_key_values=DynamicCache(), use_cache=True).past_key_values
     layers = tuple((layer.keys, layer.values) for layer in getattr(cache, "layers", ()) if hasattr(layer, "keys"))
     if not layers or any(not isinstance(k, torch.Tensor) or k.shape[2] != len(embeddings) for k, _ in layers):
         kind = model.config.model_type

@@ -144,10 +144,6 @@ class Context:
         pairs = [(layer.keys, layer.values) for layer in layers(self.cache)]
         return sum(one.shape[1] * one.shape[3] * one.element_size() for pair in pairs for one in pair)
 
-    def held(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return the keys and values (1, heads, tokens, size) that each layer holds; the next pack may change them."""
-        return [(one.keys[:, :, : one.length], one.values[:, :, : one.length]) for one in layers(self.cache)]
-
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
         """Feed `pack`, of which the kept tokens stay, and return float32 logits (len(rows), V)."""
         self.crop(pack.trunk)

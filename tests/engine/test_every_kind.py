@@ -1,4 +1,6 @@
-"""Every kind of checkpoint on eight architectures answers as PEFT and transformers do, one prompt at a time.
+"""Every kind of checkpoint answers as PEFT and transformers do, one prompt at a time.
+
+All kinds on eight architectures, one of each family on those that have other layers or take other walks.
 
 Batches of one row, of eight and of mixed sizes must all agree with them: log-likelihoods within design.md's tolerance,
 greedy flags and greedy texts exactly.
@@ -6,6 +8,7 @@ greedy flags and greedy texts exactly.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import architectures
 import pytest
+import torch
 from architectures import ARCHITECTURES, OTHERS, Oracle
 from safetensors.torch import load_file, save_file
 from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
@@ -133,6 +137,16 @@ def test_learned_tokens_before_recurrent_layers_are_refused(folders: Any, name: 
     base, adapter = folders(name, kind)
     with pytest.raises(HarnessError, match="is not supported; try a LoRA"):
         loading.load(loading.locate(parse(f"{base},adapter={adapter}")))
+
+
+def test_learned_tokens_before_a_model_without_keys_are_refused(folders: Any, tmp_path: Path) -> None:
+    """PEFT itself makes no such adapter of a Mamba, so this one is written by hand."""
+    base, _ = folders("mamba", "base")
+    config = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 5, "token_dim": 64}
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
+    save_file({"prompt_embeddings": torch.ones(5, 64)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(HarnessError, match=r"prompt learning on a mamba, .* is not supported; try a LoRA"):
+        loading.load(loading.locate(parse(f"{base},adapter={tmp_path}")))
 
 
 def test_the_sample_has_every_kind_and_every_architecture() -> None:
