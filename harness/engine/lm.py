@@ -34,7 +34,7 @@ from harness.progress import SILENT, Advance
 
 GENERATING = ("generate_until", "think_then_choose")
 """Kinds of requests that are answered with text."""
-ANSWERS = 5
+ANSWERS = 6
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
 

@@ -23,6 +23,7 @@ from transformers.cache_utils import CacheLayerMixin
 
 from harness.checkpoints import configs
 from harness.checkpoints.prompts import RootCache
+from harness.engine import last_layer
 from harness.engine.tree import Ints, Pack
 from harness.errors import HarnessError
 
@@ -123,6 +124,7 @@ class Context:
     def __init__(self, model: Any, root: RootCache, shape: Layout, room: int = 0) -> None:
         """Begin with `root`; `room` is how many tokens there will be after it, as far as is known."""
         self._model, self._root, self.layout = model, root, shape
+        self._end = last_layer.feed_forward(model)
         self.device, self.dtype = next(model.parameters()).device, model.dtype
         self.cache = Cache(layer_class_to_replicate=partial(Layer, root.length + room))
         for index, (keys, values) in enumerate(root.layers):
@@ -164,7 +166,8 @@ class Context:
         ids = torch.from_numpy(pack.tokens).to(self.device)[None]
         wanted = torch.from_numpy(rows).to(self.device)
         positions = self._root.next_position + depths[None]
-        return forward(self._model, ids, wanted, mask, positions, self.cache)[0]
+        with last_layer.only(self._end, wanted, len(pack.tokens)):
+            return forward(self._model, ids, wanted, mask, positions, self.cache)[0]
 
     def crop(self, tokens: int) -> None:
         """Keep the root cache and the first `tokens` after it."""
@@ -180,6 +183,7 @@ class Snapshots:
 
     def __init__(self, model: Any, root: RootCache, planned: Sequence[Pack]) -> None:
         self._model, self._root = model, root
+        self._end = last_layer.feed_forward(model)
         self._device = next(model.parameters()).device
         self._numbers = {id(pack): number for number, pack in enumerate(planned)}
         self._last = {pack.parent: number for number, pack in enumerate(planned)}
@@ -197,7 +201,8 @@ class Snapshots:
         state = self.held.pop()[1] if is_last else copy.deepcopy(self.held[-1][1])
         ids, depths = (torch.from_numpy(one).to(self._device)[None] for one in (pack.tokens, pack.depths))
         wanted = torch.from_numpy(rows).to(self._device)
-        logits = forward(self._model, ids, wanted, None, self._root.next_position + depths, state)[0]
+        with last_layer.only(self._end, wanted, len(pack.tokens)):
+            logits = forward(self._model, ids, wanted, None, self._root.next_position + depths, state)[0]
         if number in self._last:
             self.held.append((number, state))
         return logits

@@ -86,18 +86,23 @@ def failure(walk: Walk, model: Any, root: RootCache) -> str:
     sequences = _sequences(vocabulary)
     device = next(model.parameters()).device
     share = TOLERANCE if next(model.parameters()).dtype == torch.float32 else TOLERANCE_ELSEWHERE
-    grown = tree.grow(sequences, [len(one) for one in sequences])
+    everything = tree.grow(sequences, [len(one) for one in sequences])
+    ends = tree.grow(sequences, [1] * len(sequences))
     with torch.inference_mode():
         alone = [root.forward(model, torch.tensor([one], device=device)).logits[0].float() for one in sequences]
     scale = max(1.0, *(float(one.abs().max()) for one in alone))
-    for tokens in (7, 1000):  # a trunk in the cache with siblings on it, and all in one pass
+    # A trunk in the cache with siblings on it; all in one pass; the same with what is not read left out.
+    for grown, tokens in ((everything, 7), (everything, 1000), (ends, 1000)):
         try:
             planned = tree.plan(grown, tree.Limits(tokens, 1000), siblings=walk == Walk.PACK)
             steps = walker(walk, model, root, planned)
             for pack in planned:
                 places, which = packs.distinct(pack)
                 logits = steps.run(pack, places)[torch.from_numpy(which).to(device)]
-                right = torch.stack([alone[r][n] for r, n in zip(pack.requests, pack.nth, strict=True)])
+                if not len(places):
+                    continue
+                read = zip(pack.requests, pack.nth, strict=True)
+                right = torch.stack([alone[r][n if grown is everything else -1] for r, n in read])
                 if float((logits - right).abs().max()) > share * scale:
                     return "gives other answers"
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:
