@@ -34,8 +34,8 @@ RIDGE_ELSEWHERE = 512
 # Answers decoded side by side at most: more gain little.
 ROWS = {"cpu": 64}
 ROWS_ELSEWHERE = 256
-# Bytes of their keys and values that are always granted, however small the model; else three quarters of what its
-# weights take: a step reads both, and where these are most of it, more company makes it hardly cheaper for each.
+# Bytes of their keys and values that are always granted, however small the model; else as much as its weights take: a
+# step reads both, and where keys and values are most of it, more company makes it hardly cheaper for each.
 CACHE = {"cpu": 64 * 2**20}
 CACHE_ELSEWHERE = 2**30
 # Bytes of float32 logits at once; their logarithms as probabilities take as much again.
@@ -63,7 +63,7 @@ def pack_tokens(hidden_size: int, device: str) -> int:
 
 def cache_bytes(weights: int, device: str) -> int:
     """Return how much keys and values of rows decoded side by side may take beside so many bytes of weights."""
-    return max(weights * 3 // 4, CACHE.get(device, CACHE_ELSEWHERE))
+    return max(weights, CACHE.get(device, CACHE_ELSEWHERE))
 
 
 class Engine:

@@ -43,6 +43,7 @@ BATCHES = (1, 2, 4, 8, 16, 32)
 LOGITS_COPIES = 2  # lm-eval's own and their log-softmax
 MEMORY_OF_LOGITS = 1 / 3
 PLANNED = (1_000, 10_000, 60_000)
+PROBE = 400  # tokens at most by which a walk is proved, once a checkpoint
 PROFILED, PROFILED_DOCUMENTS = "ceval", 48
 
 
@@ -383,8 +384,8 @@ TABLE = """| line | requests | tokens ÷ needed | lm-eval's ÷ needed | seconds 
 | target | peak MB, ours / lm-eval | above the loaded model |
 |---|---|---|---|---|---|---|---|---|---|"""
 NOTES = f"""Tokens are counted where they enter the model. Needed are the different ones: the nodes of a trie of all
-that has to be read, counted by sorting, and in generations every generated token but an answer's last. lm-eval's
-column leaves its padding out.
+that has to be read, counted by sorting, and in generations every generated token but an answer's last. Ours include
+what proves the walk before the first request, at most {PROBE} tokens; lm-eval's column leaves its padding out.
 
 Our seconds are of all documents, the first forward, tokenising and planning included. lm-eval runs with its logits
 cache, as people run it, at the batch size that was fastest for it on a small sample, after a batch to warm up. It
