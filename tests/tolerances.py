@@ -6,3 +6,6 @@ FP32_LOGLIKELIHOOD = 1e-4
 """Absolute difference of a request's log-likelihood, any batch and order, against batch size 1."""
 BF16_LOGLIKELIHOOD = 2e-2
 """Relative difference in bf16 and fp16, the same request in any batch."""
+
+PUBLISHED_SCORE = 1e-9
+"""Between a published score and ours of the same answers."""

@@ -51,7 +51,7 @@ def rouge_jieba(prediction: str, reference: str) -> Rouge:
 
     N-grams are sets: a repeated one counts once. ROUGE-L takes each text as one sequence.
     """
-    return _rouge(_words(prediction), _words(reference))
+    return rouge_of(jieba_words(prediction), jieba_words(reference))
 
 
 @functools.lru_cache(maxsize=64)
@@ -114,7 +114,8 @@ def _ngrams(items: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(items[i : i + order]) for i in range(len(items) - order + 1))
 
 
-def _rouge(prediction: Sequence[str], reference: Sequence[str]) -> Rouge:
+def rouge_of(prediction: Sequence[str], reference: Sequence[str]) -> Rouge:
+    """Return ROUGE over words as rouge-chinese 1.0.3 defines it; 0 where either text has none."""
     if not prediction or not reference:
         return Rouge(0.0, 0.0, 0.0)
     found = []
@@ -157,7 +158,8 @@ _SENTENCE_ENDS = (
 
 
 @functools.lru_cache(maxsize=4096)  # a reference is met once for each checkpoint and metric
-def _words(text: str) -> tuple[str, ...]:
+def jieba_words(text: str) -> tuple[str, ...]:
+    """Return the words that jieba cuts `text` into, without white space."""
     spaced = " ".join(_jieba().cut(text))
     for pattern, replacement in _SENTENCE_ENDS:
         spaced = re.sub(pattern, replacement, spaced)
