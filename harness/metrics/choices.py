@@ -1,7 +1,7 @@
 """Which choice an answer in words names: the extraction rules of published evaluations, each under its source's name.
 
 Every rule is reproduced with its quirks; none is repaired here. Patterns are those of hkust-nlp/ceval@cba65ae,
-code/evaluator_series/evaluators.
+code/evaluator_series/evaluators, and of FudanDISC/DISC-LawLLM@f40d023, eval/src/eval.py.
 """
 
 from __future__ import annotations
@@ -78,6 +78,43 @@ _LLAMA = (
 )
 _THOUGHT = "让我们一步一步思考"
 _CHATGPT_REASONED = (r"答案是(.+?)。", r"答案为(.+?)。", r"选项(.+?)是正确的。")
+_DISC_FIRST = (
+    r"答案应?该?[为是]([ABCD,，、\s]+)",
+    r"答案是([ABCD,，、\s]+)",
+    r"选项应?该?[是为]([ABCD,，\s、]+)",
+    r"答案([ABCD,，、\s]+)",
+    r"答案应该?选\s?([ABCD,，、\s]+)",
+    r"选择([ABCD,，、\s]+)",
+    r"故?选[:：]?([ABCD,，、\s]+)",
+    r"选择答案([ABCD,，\s、]+)",
+    r"^\s*选([ABCD,，、\s]+)[,，项．\.]",
+    r"([ABCD,，、\s]+)</s>",
+    r"^([ABCD,，、\s]+)。",
+)
+_DISC_ALL = (
+    r"([ABCD][\.．])\s?",
+    r"([ABCD,，、\s]+)都?是正确的",
+    r"选项([ABCD,，\s、]+)正确",
+    r"([ABCD,，、\s]+)选项正确",
+    r"([ABCD,，、\s]+)\s?都?[是为]正确答案",
+    r"([ABCD,，、\s]+)\s?都?[是为]正确选项",
+    r"([ABCD,，、\s]+)\s?选?项?都?属于[^错不]",
+)
+_DISC_SHORT = 10
+_DISC_RUN = r"(?:(?<![ABCD,，、\s])|(?<=属于[ABCD,，、\s]))"
+"""Before a pattern that begins with letters: it hits at the first of a row or nowhere, so long rows cost their length.
+
+The last pattern takes a letter behind 属于 along, and the next hit may begin with the rest of its row.
+"""
+
+
+def disc_law(text: str) -> frozenset[str]:
+    """Return the letters A to D that DISC-Law-Eval's `McqRegexEvaluator` reads in `text`; right are all right ones.
+
+    Fewer than ten characters are the answer themselves; else the first hit of the first of eleven patterns that has
+    any, else all hits of the first of seven that has any, else the whole text.
+    """
+    return frozenset(re.findall(r"[ABCD]", _disc_answer(text)))
 
 
 def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
@@ -139,6 +176,22 @@ def ceval_llama(text: str) -> str:
     thought = re.sub(r"\n\Z", "", f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)[1])
     hits = (re.search(pattern, f"{_THOUGHT}{thought}") for pattern in _LLAMA)
     return next((str(hit[1]) for hit in hits if hit), NONE)
+
+
+def _disc_answer(text: str) -> str:
+    if len(text) < _DISC_SHORT:
+        return text
+    for pattern in _DISC_FIRST:
+        if hit := re.search(_from_first(pattern), text):
+            return hit[1]
+    for pattern in _DISC_ALL:
+        if hits := re.findall(_from_first(pattern), text):
+            return "".join(hits)
+    return text
+
+
+def _from_first(pattern: str) -> str:
+    return f"{_DISC_RUN}{pattern}" if pattern.startswith("([ABCD,") else pattern
 
 
 def _bare(text: str) -> str:
