@@ -19,6 +19,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import batching, decoding, scoring, tree, walks
 from harness.engine.encoding import Pair
 from harness.engine.lanes import Room
+from harness.engine.last_layer import End
 from harness.engine.padding import LONG, Padding, probe
 from harness.engine.sampling import Prompt, require_room
 from harness.engine.stopping import Stopper
@@ -102,6 +103,12 @@ class Engine:
         return walks.choose(self.checkpoint) if self._walk is None else Choice(self._walk)
 
     @cached_property
+    def end(self) -> End | None:
+        """What of this checkpoint need not be computed where nothing is read; nothing on a walk taken unproved."""
+        here = self.checkpoint
+        return walks.shortened(self.choice.walk, here.model, here.root) if self._walk is None else None
+
+    @cached_property
     def padding(self) -> Padding:
         """What padding this checkpoint bears, asked of it once."""
         here = self.checkpoint
@@ -167,7 +174,7 @@ class Engine:
             return
         grown = scoring.grow(pairs, here.max_length)
         planned = tree.plan(grown, self.limits, siblings=self.choice.walk == Walk.PACK)
-        walker = walks.walker(self.choice.walk, here.model, here.root, planned)
+        walker = walks.walker(self.choice.walk, here.model, here.root, planned, self.end)
         for done in scoring.packed(walker, planned, pairs, missing):
             yield Found(*done)
 
@@ -187,7 +194,7 @@ class Engine:
             fed = [prompt.fed(here.max_length) for prompt in asked]
             stopper = Stopper(here.tokenizer, asked[0].settings.until, here.eos_ids)
             planned = tree.plan(tree.grow(fed, [1] * len(fed)), self.limits)
-            context = walks.context(here.model, here.root, planned)
+            context = walks.context(here.model, here.root, planned, self.end)
             wanted = [missing[i] for i in indices]
             room = Room(self.rows, self.cache, self.weights)
             job = batching.Job(here.model, context, planned, asked, fed, stopper, self.seed, room)

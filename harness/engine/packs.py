@@ -24,6 +24,7 @@ from transformers.cache_utils import CacheLayerMixin
 from harness.checkpoints import configs
 from harness.checkpoints.prompts import RootCache
 from harness.engine import last_layer
+from harness.engine.last_layer import End
 from harness.engine.tree import Ints, Pack
 from harness.errors import HarnessError
 
@@ -121,10 +122,12 @@ def layers(cache: Cache) -> list[Layer]:
 class Context:
     """A cache that grows and shrinks, and a model that continues what it holds."""
 
-    def __init__(self, model: Any, root: RootCache, shape: Layout, room: int = 0) -> None:
-        """Begin with `root`; `room` is how many tokens there will be after it, as far as is known."""
-        self._model, self._root, self.layout = model, root, shape
-        self._end = last_layer.feed_forward(model)
+    def __init__(self, model: Any, root: RootCache, shape: Layout, room: int = 0, end: End | None = None) -> None:
+        """Begin with `root`; `room` is how many tokens there will be after it, as far as is known.
+
+        `end` is what need not be computed where nothing is read.
+        """
+        self._model, self._root, self.layout, self._end = model, root, shape, end
         self.device, self.dtype = next(model.parameters()).device, model.dtype
         self.cache = Cache(layer_class_to_replicate=partial(Layer, root.length + room))
         for index, (keys, values) in enumerate(root.layers):
@@ -181,9 +184,8 @@ class Snapshots:
     Packs come in the order of the plan, some of them perhaps left out with all that stands on them.
     """
 
-    def __init__(self, model: Any, root: RootCache, planned: Sequence[Pack]) -> None:
-        self._model, self._root = model, root
-        self._end = last_layer.feed_forward(model)
+    def __init__(self, model: Any, root: RootCache, planned: Sequence[Pack], end: End | None = None) -> None:
+        self._model, self._root, self._end = model, root, end
         self._device = next(model.parameters()).device
         self._numbers = {id(pack): number for number, pack in enumerate(planned)}
         self._last = {pack.parent: number for number, pack in enumerate(planned)}

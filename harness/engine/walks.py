@@ -10,6 +10,7 @@ Not here: computing anything a task asks for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ import torch
 from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.prompts import RootCache
-from harness.engine import packs, tree
+from harness.engine import last_layer, packs, tree
+from harness.engine.last_layer import End
 from harness.engine.packs import Context, Snapshots, Walker
 from harness.engine.padding import TOLERANCE, TOLERANCE_ELSEWHERE
 
@@ -66,44 +68,55 @@ def choose(checkpoint: Checkpoint) -> Choice:
     return Choice(Walk.PLAIN, why)
 
 
-def walker(walk: Walk, model: Any, root: RootCache, planned: Sequence[tree.Pack]) -> Walker:
+def shortened(walk: Walk, model: Any, root: RootCache) -> End | None:
+    """Return what of `model`, which bears `walk`, need not be computed where nothing is read, or None."""
+    part = None if walk == Walk.PLAIN else last_layer.feed_forward(model)
+    # Numbers that are none get through whatever looks at them, however small its share.
+    if part is None or failure(walk, model, root, End(part, math.nan)):
+        return None
+    return End(part)
+
+
+def walker(walk: Walk, model: Any, root: RootCache, planned: Sequence[tree.Pack], end: End | None = None) -> Walker:
     """Return what computes the packs `planned` for `walk`, which is not plain, from `root` on."""
-    return Snapshots(model, root, planned) if walk == Walk.SNAPSHOT else context(model, root, planned)
+    return Snapshots(model, root, planned, end) if walk == Walk.SNAPSHOT else context(model, root, planned, end)
 
 
-def context(model: Any, root: RootCache, planned: Sequence[tree.Pack]) -> Context:
+def context(model: Any, root: RootCache, planned: Sequence[tree.Pack], end: End | None = None) -> Context:
     """Return an empty context, with room for the packs `planned`, of a model that bears the pack walk."""
     shape = packs.layout(model.config)
     assert shape is not None, "the pack walk needs layers whose sight is known"
-    return Context(model, root, shape, max((pack.trunk + len(pack.tokens) for pack in planned), default=0))
+    return Context(model, root, shape, max((pack.trunk + len(pack.tokens) for pack in planned), default=0), end)
 
 
-def failure(walk: Walk, model: Any, root: RootCache) -> str:
-    """Return what is wrong with `walk` on `model`: it fails, or its logits are others than one at a time; else ""."""
+def failure(walk: Walk, model: Any, root: RootCache, end: End | None = None) -> str:
+    """Return what is wrong with `walk` on `model`: it fails, or its logits are others than one at a time; else "".
+
+    With `end`, the last token of every sequence is read and the others are left out of that part.
+    """
     if walk == Walk.PACK and packs.layout(model.config) is None:
         return "does not know what some of its layers see"
     vocabulary = model.get_input_embeddings().weight.shape[0]
     sequences = _sequences(vocabulary)
     device = next(model.parameters()).device
     share = TOLERANCE if next(model.parameters()).dtype == torch.float32 else TOLERANCE_ELSEWHERE
-    everything = tree.grow(sequences, [len(one) for one in sequences])
-    ends = tree.grow(sequences, [1] * len(sequences))
+    wanted = [1 if end else len(one) for one in sequences]
+    grown = tree.grow(sequences, wanted)
     with torch.inference_mode():
-        alone = [root.forward(model, torch.tensor([one], device=device)).logits[0].float() for one in sequences]
-    scale = max(1.0, *(float(one.abs().max()) for one in alone))
-    # A trunk in the cache with siblings on it; all in one pass; the same with what is not read left out.
-    for grown, tokens in ((everything, 7), (everything, 1000), (ends, 1000)):
+        whole = [root.forward(model, torch.tensor([one], device=device)).logits[0].float() for one in sequences]
+    alone = [logits[-count:] for logits, count in zip(whole, wanted, strict=True)]
+    scale = max(1.0, *(float(one.abs().max()) for one in whole))
+    for tokens in (7, 1000):  # a trunk in the cache with siblings on it, and all in one pass
         try:
             planned = tree.plan(grown, tree.Limits(tokens, 1000), siblings=walk == Walk.PACK)
-            steps = walker(walk, model, root, planned)
+            steps = walker(walk, model, root, planned, end)
             for pack in planned:
                 places, which = packs.distinct(pack)
                 logits = steps.run(pack, places)[torch.from_numpy(which).to(device)]
                 if not len(places):
                     continue
-                read = zip(pack.requests, pack.nth, strict=True)
-                right = torch.stack([alone[r][n if grown is everything else -1] for r, n in read])
-                if float((logits - right).abs().max()) > share * scale:
+                right = torch.stack([alone[r][n] for r, n in zip(pack.requests, pack.nth, strict=True)])
+                if (end and logits.isnan().any()) or float((logits - right).abs().max()) > share * scale:
                     return "gives other answers"
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:
             if packs.is_memory_error(error):  # which says nothing of the walk

@@ -18,6 +18,7 @@ from harness.checkpoints import loading
 from harness.checkpoints.prompts import EMPTY
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import last_layer, packs, tree, walks
+from harness.engine.last_layer import End
 from harness.engine.walks import Walk
 
 NAMED = ["llama", "gpt2", "gpt_neox", "glm", "gemma3", "qwen3_moe", "deepseek_v3", "gpt_oss", "qwen3_next"]
@@ -93,7 +94,7 @@ def test_only_tokens_that_are_read_pass_it(model: Any, walk: Walk) -> None:
     sequences = [[5, 6, 7, 8, 9], [5, 6, 7, 10, 11, 12], [5, 6, 13]]
     grown = tree.grow(sequences, [1, 2, 1])
     planned = tree.plan(grown, tree.Limits(100, 100), siblings=walk == Walk.PACK)
-    steps = walks.walker(walk, model, EMPTY, planned)
+    steps = walks.walker(walk, model, EMPTY, planned, End(part))
     for pack in planned:
         seen.clear()
         places, which = packs.distinct(pack)
@@ -110,6 +111,23 @@ def test_only_tokens_that_are_read_pass_it(model: Any, walk: Walk) -> None:
     assert seen == [3]
 
 
+@pytest.mark.parametrize("walk", [Walk.PACK, Walk.SNAPSHOT])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_still_looks_at_other_tokens_behind_it_is_found_out_however_little_it_takes(
+    tmp_path: Path, walk: Walk, dtype: str
+) -> None:
+    reference = CheckpointReference(str(tiny.llama(tmp_path / "base")), dtype=dtype)
+    model = loading.load(loading.locate(reference)).model
+    found = walks.shortened(walk, model, EMPTY)
+    assert found is not None
+    assert found.part is last_layer.feed_forward(model)
+    hook = model.model.norm.register_forward_pre_hook(lambda _, given: (given[0] + 1e-6 * given[0].roll(1, 1),))
+    assert walks.shortened(walk, model, EMPTY) is None
+    hook.remove()
+    assert walks.shortened(walk, model, EMPTY) is not None
+    assert walks.shortened(Walk.PLAIN, model, EMPTY) is None
+
+
 def test_it_comes_back_whatever_happens(model: Any) -> None:
     part = last_layer.feed_forward(model)
     assert part is not None
@@ -117,7 +135,7 @@ def test_it_comes_back_whatever_happens(model: Any) -> None:
     before, rows = part(x), torch.tensor([1, 3])
 
     def fail() -> None:
-        with last_layer.only(part, rows, 4):
+        with last_layer.only(End(part), rows, 4):
             chosen = part(x)
             assert torch.allclose(chosen[:, rows], before[:, rows], atol=FP32_LOGLIKELIHOOD)
             assert not chosen[:, [0, 2]].any()
@@ -130,7 +148,7 @@ def test_it_comes_back_whatever_happens(model: Any) -> None:
 
     hooked = lambda x: 2 * own(x)  # noqa: E731 - as accelerate puts its own there
     part.__dict__["forward"] = hooked
-    with last_layer.only(part, rows, 4):
+    with last_layer.only(End(part), rows, 4):
         assert torch.allclose(part(x)[:, rows], 2 * before[:, rows], atol=FP32_LOGLIKELIHOOD)
     assert part.forward is hooked
 
@@ -146,10 +164,13 @@ def test_what_it_cannot_choose_from_is_computed_whole() -> None:
 
     x, rows = torch.randn(1, 4, 3), torch.tensor([2])
     two, pair = Two(), Pair()
-    with last_layer.only(two, rows, 4), last_layer.only(pair, rows, 4):
+    with last_layer.only(End(two), rows, 4), last_layer.only(End(pair), rows, 4):
         assert torch.equal(two(x, x), 2 * x)
         assert torch.equal(two(x, residual=x), 2 * x)
         assert torch.equal(two(x[0]), x[0] + 1)
         assert torch.equal(two(x[:, :3]), x[:, :3] + 1)
-        assert torch.equal(pair(x)[0], x + 1)
+        first, rest = pair(x)
+        assert torch.equal(first[:, rows], x[:, rows] + 1)
+        assert first[:, [0, 1, 3]].abs().sum() == 0
+        assert torch.equal(rest, x[:, rows].sum())
         assert two(x)[:, [0, 1, 3]].abs().sum() == 0
