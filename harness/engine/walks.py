@@ -71,10 +71,13 @@ def choose(checkpoint: Checkpoint) -> Choice:
 def shortened(walk: Walk, model: Any, root: RootCache) -> End | None:
     """Return what of `model`, which bears `walk`, need not be computed where nothing is read, or None."""
     part = None if walk == Walk.PLAIN else last_layer.feed_forward(model)
-    # Numbers that are none get through whatever looks at them, however small its share.
-    if part is None or failure(walk, model, root, End(part, math.nan)):
+    if part is None:
         return None
-    return End(part)
+    try:  # numbers that are none get through sums and products, however small their share
+        refused = failure(walk, model, root, End(part, math.nan))
+    except Exception:  # whatever went wrong, full memory included: computing all of it is right
+        return None
+    return None if refused else End(part)
 
 
 def walker(walk: Walk, model: Any, root: RootCache, planned: Sequence[tree.Pack], end: End | None = None) -> Walker:

@@ -15,6 +15,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from harness.metrics.generation import jieba_words, rouge_of
@@ -28,7 +29,7 @@ class Judged(NamedTuple):
     """What one answer is worth."""
 
     score: float | None
-    """0 to 1, or None where the reference is left out of the average."""
+    """0 to 1, less for a term beyond all measure; None where the reference is left out of the average."""
     abstained: bool = False
 
 
@@ -67,12 +68,12 @@ def argument(prediction: str, reference: str) -> Judged:
 def dispute(prediction: str, reference: str) -> Judged:
     """2-2: one of sixteen; 赔偿, which is none of them, is left out of the average but stays in the abstention rate."""
     answer = _inner("争议焦点类别：", reference, "。")
-    return Judged(None) if answer == "赔偿" else choice(prediction, answer, DISPUTES)
+    return Judged(None) if answer == "赔偿" else choice(prediction, _known(answer, DISPUTES), DISPUTES)
 
 
 def consultation(prediction: str, reference: str) -> Judged:
     """2-4: one of twenty."""
-    return choice(prediction, reference, CONSULTATIONS)
+    return choice(prediction, _known(reference, CONSULTATIONS), CONSULTATIONS)
 
 
 def labels(prediction: str, wanted: Collection[str], options: Sequence[str]) -> Judged:
@@ -83,7 +84,8 @@ def labels(prediction: str, wanted: Collection[str], options: Sequence[str]) -> 
 
 def marriage_facts(prediction: str, reference: str) -> Judged:
     """2-3: several of twenty."""
-    return labels(prediction, _inner("类别:", reference, "。").split("、"), MARRIAGE_FACTS)
+    wanted = [_known(one, MARRIAGE_FACTS) for one in _inner("类别:", reference, "。").split("、")]
+    return labels(prediction, wanted, MARRIAGE_FACTS)
 
 
 def events(prediction: str, reference: str) -> Judged:
@@ -132,12 +134,12 @@ def triggers(prediction: str, reference: str) -> Judged:
 
 def articles(prediction: str, reference: str) -> Judged:
     """3-1: F1 of article numbers, the first number of each piece between 、, paragraphs passed over."""
-    wanted = {int(one) for one in _inner("法条:刑法第", reference).replace("条", "").split("、")}
+    wanted = {int(one) for one in _inner("法条:刑法第", reference, "条").replace("条", "").split("、")}
     said = set()
     for piece in prediction.split("、"):
-        plain = re.sub(r"第(.*?)条", r"\1", re.sub(r"第(.*?)款", "", piece.replace("万元", "元")))
+        plain = _each("条", r"\1", _each("款", "", piece.replace("万元", "元")))
         if number := re.search(r"\d+", _arabic(plain)):
-            said.add(int(number[0]))
+            said.add(_integer(number[0]))
     return Judged(_f1(said, wanted), not said)
 
 
@@ -150,9 +152,9 @@ def term(prediction: str, reference: str) -> Judged:
         return Judged(None)
     wanted = int(_inner("刑期:", reference, "个月"))
     text = _arabic(prediction)
-    months = re.search(r"(\d+)个月", text) or re.search(r"(\d+)月", text)
-    years = re.search(r"(\d+)年", text)
-    said = int(months[1]) if months else int(years[1]) * 12 if years else None
+    months = re.search(r"(?<!\d)(\d+)个月", text) or re.search(r"(?<!\d)(\d+)月", text)
+    years = re.search(r"(?<!\d)(\d+)年", text)
+    said = _integer(months[1]) if months else _integer(years[1]) * 12 if years else None
     worst = math.log(LONGEST_TERM)
     distance = worst if said is None else abs(math.log(wanted + 1) - math.log(said + 1))
     return Judged((worst - distance) / worst, said is None)
@@ -237,9 +239,36 @@ def _f1(said: Collection[Any], wanted: Collection[Any]) -> float:
     return 2 * hits / (len(said) + len(wanted)) if hits else 0.0
 
 
+def _known(label: str, options: Collection[str]) -> str:
+    if label not in options:
+        raise ValueError(f"the reference {label[:40]!r} is none of the task's {len(options)} labels")
+    return label
+
+
+def _each(end: str, replacement: str, text: str) -> str:
+    """Return `text` with `replacement` for every 第(…) up to the next `end` in its line, which costs its length."""
+    lines = (line.rpartition(end) for line in text.split("\n"))
+    return "\n".join(re.sub(f"第(.*?){end}", replacement, head + mark) + tail for head, mark, tail in lines)
+
+
+def _integer(digits: str) -> int:
+    """Return the number, of however many digits; `int` refuses more than 4,300."""
+    return int(Decimal(digits))
+
+
+_LONG_NUMERAL = re.compile(
+    r"([0-9零〇一二两三四五六七八九十百千万亿点半廿负壹贰叁肆伍陆柒捌玖拾佰仟萬億貳兩參陸]{1000,})"
+)
+
+
 def _arabic(text: str) -> str:
-    """Return `text` with Chinese numerals as Arabic ones, as cn2an writes them; what it cannot read stays as it is."""
+    """Return `text` with Chinese numerals as Arabic ones, as cn2an writes them; what it cannot read stays as it is.
+
+    So does a numeral of a thousand characters, over which cn2an takes the square of its length.
+    """
     import cn2an
 
     with warnings.catch_warnings(action="ignore"):
-        return str(cn2an.transform(text, "cn2an"))
+        parts = _LONG_NUMERAL.split(text)  # every second one is a numeral
+        parts[::2] = [str(cn2an.transform(part, "cn2an")) for part in parts[::2]]
+    return "".join(parts)

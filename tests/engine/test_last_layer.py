@@ -128,6 +128,17 @@ def test_what_still_looks_at_other_tokens_behind_it_is_found_out_however_little_
     assert walks.shortened(Walk.PLAIN, model, EMPTY) is None
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, torch.OutOfMemoryError])
+def test_where_the_proof_itself_fails_all_is_computed(model: Any, error: type[Exception]) -> None:
+    def refuse(_: Any, given: Any) -> None:
+        if given[0].isnan().any():
+            raise error
+
+    model.model.norm.register_forward_pre_hook(refuse)
+    assert not walks.failure(Walk.PACK, model, EMPTY)
+    assert walks.shortened(Walk.PACK, model, EMPTY) is None
+
+
 def test_it_comes_back_whatever_happens(model: Any) -> None:
     part = last_layer.feed_forward(model)
     assert part is not None
