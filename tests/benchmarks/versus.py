@@ -43,7 +43,7 @@ BATCHES = (1, 2, 4, 8, 16, 32)
 LOGITS_COPIES = 2  # lm-eval's own and their log-softmax
 MEMORY_OF_LOGITS = 1 / 3
 PLANNED = (1_000, 10_000, 60_000)
-PROBE = 400  # tokens at most by which a walk is proved, once a checkpoint
+PROBE = 600  # tokens at most by which a walk is proved, once a checkpoint
 PROFILED, PROFILED_DOCUMENTS = "ceval", 48
 
 
