@@ -38,9 +38,8 @@ Judge = Callable[[str, str], Judged]
 
 
 def recitation(prediction: str, reference: str) -> Judged:
-    """1-1, and without "答案:" the same as 2-7, 3-2 and 3-8: ROUGE-L over jieba's words."""
-    words = jieba_words(prediction) if prediction.strip() else ("无内容",)
-    return Judged(rouge_of(words, jieba_words(reference.replace("答案:", ""))).longest)
+    """1-1: ROUGE-L as below, without the "答案:" of the reference."""
+    return rouge_l(prediction, reference.replace("答案:", ""))
 
 
 def rouge_l(prediction: str, reference: str) -> Judged:
@@ -125,7 +124,10 @@ def entities(prediction: str, reference: str) -> Judged:
 
 
 def triggers(prediction: str, reference: str) -> Judged:
-    """2-10: soft F1 of words at the same place of both lists, so that order counts."""
+    """2-10: soft F1 of words at the same place of both lists, so that order counts.
+
+    No answers to it, nor to 2-9, are published that this could be held against.
+    """
     wanted, said = reference.split(";"), prediction.split(";")
     hits = math.fsum(character_f1(one, other) for one, other in zip(said, wanted, strict=False))
     precision, recall = hits / len(said), hits / len(wanted)
@@ -234,8 +236,8 @@ def _entity(prediction: str, kind: str) -> str | None:
     return None
 
 
-def _f1(said: Collection[Any], wanted: Collection[Any]) -> float:
-    hits = len(set(said) & set(wanted))
+def _f1(said: set[Any], wanted: set[Any]) -> float:
+    hits = len(said & wanted)
     return 2 * hits / (len(said) + len(wanted)) if hits else 0.0
 
 
