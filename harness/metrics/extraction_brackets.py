@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 SEPARATORS = (",", "，", "、")
@@ -18,6 +18,8 @@ _CLOSING = {")": "(", "）": "(", "]": "[", "】": "[", "}": "{", ">": "<", "＞
 
 class Group:
     """A pair of brackets, at the places `start` and `end`; a whole text is one from -1 to its length."""
+
+    __slots__ = ("end", "groups", "has_words", "kind", "separators", "start")
 
     def __init__(self, kind: str, start: int) -> None:
         self.kind, self.start, self.end = kind, start, start
@@ -39,10 +41,15 @@ class Group:
 
     def fields(self, text: str) -> list[tuple[int, int]]:
         """Return the parts of the group, start and end of each: cut at the first of , ， and 、 that it has."""
-        marks = {text[place] for place in self.separators}
-        mark = next((mark for mark in SEPARATORS if mark in marks), None)
-        places = (place for place in self.separators if text[place] == mark)
+        places = of_one_kind(text, self.separators)
         return [(before + 1, after) for before, after in pairwise((self.start, *places, self.end))]
+
+
+def of_one_kind(text: str, places: Sequence[int]) -> list[int]:
+    """Return those of the commas at `places` that are of the first kind, of , ， and 、, that is among them."""
+    marks = {text[place] for place in places}
+    mark = next((mark for mark in SEPARATORS if mark in marks), None)
+    return [place for place in places if text[place] == mark]
 
 
 def grouped(text: str, kinds: str) -> Group:

@@ -7,14 +7,16 @@ What `extraction_formats.answer` writes is read again without loss as long as no
 nothing: such a record or argument is left out) or has white space at its ends, and
 
 - `json`: always (a role or a name in English events as `tuples` have it);
-- `tuples`, `brackets`, `braces`, `angles`: brackets pair up within each item, those of the format and round and square
-  ones; quotes are not around every item of a record; types have no commas, nor have heads and tails, unless exactly one
-  field between the first and the last is one of `types`; a name or a trigger may;
-- English events as `tuples` or `json`: as tuples are, and there is no "#" in a role or a trigger and none behind a ";"
-  in a name, and no ";" in a role;
+- `tuples`, `brackets`, `braces`, `angles`: brackets pair up within each item, round and square ones and those of the
+  format; of all items together, something is outside of brackets, and something is outside of quotes; types and roles
+  have no commas, nor have heads and tails, unless exactly one field between the first and the last is one of `types`;
+- English events: also, types, triggers and roles have no "#", roles no ";", and names no "#" behind a ";"; as `json`
+  the same of roles and names, and nothing else;
 - `sentences`: no item has a line break, nor one of the format's own words behind a comma or a semicolon;
-- `key_value`: no item has a line break, types and roles have no "：", and heads and tails have commas, if at all, in
-  brackets that pair up within each.
+- `key_value`: no item has a line break, and types and roles have no "："; heads and tails are as in `tuples`, but that
+  none has a comma.
+
+Commas and colons that matter are the ones written: ASCII commas, and colons of full width.
 
 Not here: kg2instruction's own readers with their faults (`extraction_kg2instruction`), and IEPile's
 (`extraction_iepile`).
@@ -28,7 +30,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from harness.metrics.extraction import NAN, tuples
-from harness.metrics.extraction_brackets import Group, grouped
+from harness.metrics.extraction_brackets import Group, grouped, of_one_kind
 from harness.metrics.extraction_formats import BRACKETS, Argument, Entity, Event, Record, Relation
 from harness.metrics.extraction_literals import Value, dictionaries
 from harness.metrics.extraction_templates import FORMATS, PREFIXES, Format, Kind, Language, known
@@ -57,6 +59,7 @@ class _Asked(NamedTuple):
     """What an answer is read for."""
 
     kind: Kind
+    language: Language
     types: Collection[str] | None
     """The types that were asked for, where they are known."""
     asked: bool
@@ -84,7 +87,7 @@ def read(
     prefix = _PREFIX.match(text)
     text = text[prefix.end() if prefix else 0 :]
     for one in _order(kind, format):
-        found = list(_READERS[one](text, _Asked(kind, listed, one == format), one))
+        found = list(_READERS[one](text, _Asked(kind, language, listed, one == format), one))
         if found:
             return [record for record in found if record is not None]
     return None
@@ -129,8 +132,12 @@ def _in_brackets(text: str, asked: _Asked, format: Format) -> _Found:
             items = _divided(text, group, asked)
             if items:
                 yield _record(_bare(items))
-        elif (event := _chinese_event(text, group) or _english_event(text, group)) is not None:
-            yield _event(*event)
+            continue
+        readers = (_chinese_event, _english_event)
+        for reader in readers if asked.language == "zh" else readers[::-1]:
+            if (event := reader(text, group)) is not None:
+                yield _event(*event)
+                break
 
 
 def _divided(text: str, group: Group, asked: _Asked) -> list[str] | None:
@@ -156,7 +163,7 @@ _Parts: TypeAlias = "tuple[str, str, list[tuple[str, str]]]"
 def _chinese_event(text: str, group: Group) -> _Parts | None:
     """Return trigger, type and arguments of (trigger,type,[(name,role),…])."""
     lists = [inner for inner in group.groups if inner.kind == "["]
-    before = [place for place in group.separators if lists and place < lists[-1].start]
+    before = of_one_kind(text, [place for place in group.separators if lists and place < lists[-1].start])
     if len(before) < 2:
         return None
     trigger, kind = _bare((text[group.start + 1 : before[-2]], text[before[-2] + 1 : before[-1]]))
@@ -203,12 +210,13 @@ def _sentences(text: str, asked: _Asked, _: Format) -> _Found:
 
 def _said(text: str, kind: Kind) -> Iterator[tuple[str, str]]:
     """Yield each marker with what follows it on its line."""
-    found = list(_SENTENCES[kind].finditer(text))
-    for match, end in zip(found, [*(one.start() for one in found[1:]), len(text)], strict=True):
-        yield match[1], text[match.end() : end].partition("\n")[0].strip()
+    for match, following in pairwise([*_SENTENCES[kind].finditer(text), None]):
+        if match:
+            end = following.start() if following else len(text)
+            yield match[1], text[match.end() : end].partition("\n")[0].strip()
 
 
-def _lines(text: str, asked: _Asked, _: Format) -> _Found:
+def _lines(text: str, asked: _Asked, _format: Format) -> _Found:
     if asked.kind == "ee":
         yield from _event_lines(text, asked)
         return
