@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.cli import type_tables
 from harness.runs import wording
 from harness.runs.report import Report, Score
 
@@ -52,6 +53,7 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
         table.add_row(*_cells(score, report, known))
     if table.row_count:
         out.print(table)
+    type_tables.show(out, report, everything=all_tasks)
     limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
     resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
     out.print(

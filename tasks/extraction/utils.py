@@ -21,9 +21,7 @@ Row = Mapping[str, Any]
 
 def understood(responses: list[list[str]], docs: list[Row]) -> list[list[str]]:
     """Return what each response says, as text."""
-    return [
-        [documents.understood(text, doc) for text in texts] for texts, doc in zip(responses, docs, strict=True)
-    ]
+    return [[documents.understood(text, doc) for text in texts] for texts, doc in zip(responses, docs, strict=True)]
 
 
 def judged(doc: Row, results: list[str]) -> dict[str, Any]:

@@ -27,10 +27,15 @@ from harness.tasks import Catalogue
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
 NLI = [f"{name}{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_letter", "_gen", "_gen_51e956")]
+EXTRACTION = [
+    *("extraction", "cluener_sentences", "cluener_key_value", "cluener_json", "conll2003_ner_json"),
+    *("duie_json", "duee_json", "iepile"),
+]
 COMPARED = [
     *(*NLI, "ceval", "c3", "c3_letter", "c3_gen", "ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama"),
     *("mmlu", "mmlu_hendrycks", "gsm8k", "gsm8k_cot", "gsm8k_fixed"),
     *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu"),
+    *EXTRACTION,
 ]
 NO_PEER = ["ceval_cot", "c3_ppl", *(f"{name}_ppl{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_98dd6e"))]
 RUN = [*COMPARED, *NO_PEER]

@@ -30,6 +30,13 @@ DOCUMENTS = {
     "piqa": 1838,
     "agieval_jec_qa_kd": 1000,
     "agieval_jec_qa_ca": 1000,
+    **dict.fromkeys(("cluener", "cluener_sentences", "cluener_key_value", "cluener_json"), 1343),
+    "peoples_daily_ner": 4636,
+    "msra_ner": 3442,
+    **dict.fromkeys(("conll2003_ner", "conll2003_ner_json"), 3453),
+    **dict.fromkeys(("duie", "duie_json"), 2000),
+    **dict.fromkeys(("duee", "duee_json"), 1498),
+    "iepile": 6 + 72 + 96,
 }
 LETTERS = "ABCD"
 SUBJECTS = {  # tasks with one part for each subject, their data, and what the right letter stands as in it
@@ -85,7 +92,11 @@ def column(data: Path, dataset: str, config: str, split: str, name: str) -> list
     return list(pd.read_parquet(data / dataset / config / f"{split}-00000-of-00001.parquet")[name])
 
 
-SLOW = ("mmlu", "cmmlu", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "cmnli_gen_51e956", "cmnli_ppl_98dd6e")
+SLOW = (
+    *("mmlu", "cmmlu", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "cmnli_gen_51e956", "cmnli_ppl_98dd6e"),
+    *("cluener_sentences", "cluener_key_value", "cluener_json", "peoples_daily_ner", "msra_ner"),
+    *("conll2003_ner", "conll2003_ner_json", "duie_json", "duee_json"),
+)
 
 
 @pytest.mark.parametrize(

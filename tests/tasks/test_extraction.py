@@ -1,0 +1,355 @@
+"""Names, relations and events asked for as KnowLM asks: documents, prompts, scores, and what a report says of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mirrors
+import pytest
+import tiny
+
+from harness.checkpoints.reference import parse
+from harness.cli import tables
+from harness.engine.lm import HarnessLM
+from harness.errors import HarnessError
+from harness.metrics import extraction_documents
+from harness.metrics.extraction_schemas import DUEE, DUIE
+from harness.runs import report as reports
+from harness.runs.breakdown import breakdowns
+from harness.runs.options import Options
+from harness.runs.run import run
+from harness.tasks import Catalogue, metrics
+
+# Template braces, quotes, commas and a bracket that does not close are planted; what is in them is invented.
+CLUENER = [
+    {
+        "text": "林晚在 {{青石镇}} 卖《灯,塔》。",
+        "entities": [("name", "林晚", 0), ("address", "青石镇", 6), ("book", "《灯,塔》", 13)],
+    },
+    {"text": "今天没有人来。", "entities": []},
+    {
+        "text": "老周是钟表(修理)匠，林晚也是。",
+        "entities": [("name", "老周", 0), ("position", "钟表(修理)匠", 3), ("name", "林晚", 11)],
+    },
+    {"text": "今天没有人来。", "entities": []},
+]
+TAGGED = [
+    {"id": "0", "tokens": list("老周去青石镇邮局"), "ner_tags": [1, 2, 0, 3, 4, 4, 4, 4]},
+    {"id": "1", "tokens": list("甲乙"), "ner_tags": [5, 5]},
+]
+ENGLISH = [
+    {"id": "0", "tokens": ["Ada", "Finch", "of", "Port", "Mill"], "ner_tags": [1, 2, 0, 5, 6]},
+    {"id": "1", "tokens": ["Milish", "bread"], "ner_tags": [7, 0]},
+]
+DUIE_ROWS = [
+    {
+        "text": "林晚主演的《灯塔》在青石镇上映。",
+        "spo_list": [
+            {"subject": "灯塔", "predicate": "主演", "object": [("@value", "林晚")]},
+            {"subject": "灯塔", "predicate": "上映时间", "object": [("inArea", "青石镇"), ("@value", "去年")]},
+        ],
+    }
+]
+DUEE_ROWS = [
+    {
+        "text": "林晚从邮局辞职，老周也走了。",
+        "event_list": [
+            {
+                "event_type": "组织关系-辞/离职",
+                "trigger": "辞职",
+                "arguments": [("离职者", "林晚"), ("原所属组织", "邮局")],
+            },
+            {"event_type": "组织关系-辞/离职", "trigger": "走", "arguments": [("离职者", " 老周")]},
+        ],
+    }
+]
+SIX = ["cluener", "peoples_daily_ner", "msra_ner", "conll2003_ner", "duie", "duee"]
+EVERY = [*SIX, "cluener_sentences", "cluener_key_value", "cluener_json", "conll2003_ner_json", "duie_json", "duee_json"]
+
+
+REST = [name for name in EVERY if name not in ("cluener", "duee")]
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mirror")
+    cluener = [
+        {
+            "text": row["text"],
+            "entities": [{"type": t, "text": x, "start": s, "end": s + len(x) - 1} for t, x, s in row["entities"]],
+        }
+        for row in CLUENER
+    ]
+    mirrors.write(folder, "CLUEbenchmark/CLUENER2020", "data", train=cluener[::-1], validation=cluener)
+    mirrors.write(folder, "peoples-daily-ner/peoples_daily_ner", "data", test=TAGGED)
+    mirrors.write(folder, "levow/msra_ner", "data", test=TAGGED)
+    mirrors.write(folder, "eriktks/conll2003", "conll2003", train=ENGLISH, validation=ENGLISH, test=ENGLISH)
+    duie = [
+        {
+            "text": row["text"],
+            "spo_list": [
+                {**one, "subject_type": "", "object": [{"role": r, "value": v, "type": ""} for r, v in one["object"]]}
+                for one in row["spo_list"]
+            ],
+        }
+        for row in DUIE_ROWS
+    ]
+    mirrors.write(folder, "baidu/DuIE2.0", "duie", train=duie, validation=duie)
+    duee = [
+        {
+            "text": row["text"],
+            "event_list": [
+                {**one, "arguments": [{"role": r, "argument": a, "alias": [""]} for r, a in one["arguments"]]}
+                for one in row["event_list"]
+            ],
+        }
+        for row in DUEE_ROWS
+    ]
+    mirrors.write(folder, "baidu/DuEE1.0", "duee", validation=duee)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks(mirror: Path) -> dict[str, Any]:
+    return Catalogue().load(EVERY, mirror).tasks
+
+
+TYPES = "['地址', '书名', '公司', '游戏', '政府', '电影', '姓名', '组织机构', '职位', '景点']"
+FIRST = f"已知候选的实体类型列表：{TYPES}，请你根据实体类型列表，从以下输入中抽取出可能存在的实体。请按照"
+PROMPTS = {
+    "cluener": FIRST + '"(实体,实体类型)"的格式回答。\n输入：林晚在 {{青石镇}} 卖《灯,塔》。\n输出：',
+    "cluener_json": FIRST
+    + "JSON字符串[{'entity':'', 'entity_type':''}, ]的格式回答。\n输入：林晚在 {{青石镇}} 卖《灯,塔》。\n输出：",
+    "msra_ner": FIRST.replace(TYPES, "['人物', '地理位置', '组织机构']")
+    + '"(实体,实体类型)"的格式回答。\n输入：老周去青石镇邮局\n输出：',
+    "conll2003_ner": "Identify the entities and types in the following text and where entity type list ['person', "
+    "'location', 'organization', 'miscellaneous']. Please provide your answerin the form of (Entity, Type).\n"
+    "Input: Ada Finch of Port Mill\nOutput:",
+}
+ANSWERS = {
+    "cluener": "输入中包含的实体是：\n(林晚,姓名),(青石镇,地址),(《灯,塔》,书名)",
+    "cluener_sentences": "输入中包含的实体是：\n实体是林晚\n实体类型是姓名\n\n实体是青石镇\n实体类型是地址\n\n"
+    "实体是《灯,塔》\n实体类型是书名\n\n",
+    "cluener_key_value": "输入中包含的实体是：\n姓名：林晚\n地址：青石镇\n书名：《灯,塔》\n",
+    "cluener_json": "输入中包含的实体是：\n[{'entity': '林晚', 'entity_type': '姓名'}, "
+    "{'entity': '青石镇', 'entity_type': '地址'}, {'entity': '《灯,塔》', 'entity_type': '书名'}]",
+    "peoples_daily_ner": "输入中包含的实体是：\n(老周,人物),(青石镇邮局,组织机构)",
+    "msra_ner": "输入中包含的实体是：\n(老周,人物),(青石镇邮局,组织机构)",
+    "conll2003_ner": "(Ada Finch, person),(Port Mill, location)",
+    "conll2003_ner_json": "[{'Entity': 'Ada Finch', 'Type': 'person'}, {'Entity': 'Port Mill', 'Type': 'location'}]",
+    "duie": "输入中包含的关系三元组是：\n(灯塔,主演,林晚),(灯塔,上映时间,去年)",
+    "duie_json": "输入中包含的关系三元组是：\n[{'head': '灯塔', 'relation': '主演', 'tail': '林晚'}, {'head': '灯塔', "
+    "'relation': '上映时间', 'tail': '去年'}]",
+    "duee": "输入中包含的事件是：\n(辞职,组织关系-辞/离职,[(林晚,离职者),(邮局,原所属组织)]),"
+    "(走,组织关系-辞/离职,[(老周,离职者)])",
+    "duee_json": "输入中包含的事件是：\n[{'event_trigger': '辞职', 'event_type': '组织关系-辞/离职', 'arguments': "
+    "[{'argument': '林晚', 'role': '离职者'}, {'argument': '邮局', 'role': '原所属组织'}]}, "
+    "{'event_trigger': '走', 'event_type': '组织关系-辞/离职', 'arguments': [{'argument': '老周', 'role': '离职者'}]}]",
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_prompt_is_knowlms_instruction_and_the_text(tasks, name):
+    assert mirrors.requests(tasks[name])[0][0] == PROMPTS[name]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_wanted_is_written_as_knowlm_does(tasks, name):
+    task = tasks[name]
+    assert task.doc_to_target(task.eval_docs[0]) == ANSWERS[name]
+
+
+def test_all_types_and_roles_are_asked_for(tasks):
+    for name, asked in (("duie", DUIE), ("duee", DUEE), ("duee", [role for roles in DUEE.values() for role in roles])):
+        prompt = mirrors.requests(tasks[name])[0][0]
+        assert all(f"'{one}'" in prompt for one in asked)
+
+
+def test_shots_are_drawn_from_the_training_split(mirror):
+    task = mirrors.task("conll2003_ner", mirror, num_fewshot=1)
+    prompt = mirrors.requests(task)[0][0]
+    assert prompt.count("Input: ") == 2
+    shown = [
+        "Milish bread\nOutput: (Milish, miscellaneous)",
+        f"Ada Finch of Port Mill\nOutput: {ANSWERS['conll2003_ner']}",
+    ]
+    assert any(f"Input: {one}\n\nIdentify the entities" in prompt for one in shown)
+    with pytest.raises(HarnessError, match=r"shots are drawn from the split 'train', which .* lacks"):
+        mirrors.task("duee", mirror, num_fewshot=1)
+
+
+def answered(task: Any, answers: list[str]) -> dict[str, list[Any]]:
+    """Return each metric's values where the documents of `task` are answered so."""
+    task.build_all_requests()
+    for instance, text in zip(task.instances, answers, strict=True):
+        instance.resps = [text]
+    task.apply_filters()
+    found: dict[str, list[Any]] = {}
+    for instance in task.instances:
+        for name, value in task.process_results(instance.doc, [instance.filtered_resps["none"]]).items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_right_answers_score_1_and_a_task_reports_what_it_states(tasks, name):
+    task = tasks[name]
+    values = answered(task, [task.doc_to_target(doc) for doc in task.eval_docs])
+    stated = {metric.name: metric for metric in metrics(task)}
+    assert set(values) == set(stated)
+    for metric, of_documents in values.items():
+        assert task.aggregation()[metric](of_documents) == (0 if metric == "unparsed" else 1)
+        assert stated[metric].fraction
+    assert ("kg2instruction_f1" in stated) == (name not in ("cluener_json", "conll2003_ner_json", "duee", "duee_json"))
+
+
+def test_entities_are_scored_one_by_one(tasks):
+    said = ["(林晚,姓名),(青石镇,景点),(林晚,姓名)", "我不知道", "输入中包含的实体是：\n姓名：老周\n", "(今天,时间)"]
+    values = answered(tasks["cluener"], said)
+    assert values["micro_f1"] == [(2, 5), (0, 0), (2, 4), (0, 1)]
+    assert values["precision"] == [(1, 2), (0, 0), (1, 1), (0, 1)]
+    assert values["recall"] == [(1, 3), (0, 0), (1, 3), (0, 0)]
+    assert values["unparsed"] == [0, 1, 0, 0]
+    assert values["macro_f1"][0] == {"姓名": [1, 1, 1], "地址": [0, 0, 1], "书名": [0, 0, 1], "景点": [0, 1, 0]}
+    # What kg2instruction cannot read out of the right answer is not wanted: the book with a comma. Of equal texts, the
+    # last counts.
+    assert values["kg2instruction_f1"] == [(2, 4), (2, 3), (0, 1)]
+    assert tasks["cluener"].aggregation()["macro_f1"](values["macro_f1"]) == pytest.approx((1 * 4 / 5 + 0 + 0 + 0) / 4)
+
+
+def test_events_and_arguments_are_scored_one_by_one(tasks):
+    said = "(辞职,组织关系-辞/离职,[(林晚,离职者),(老周,离职者)]),(走,组织关系-退出,[(邮局,原所属组织)])"
+    values = answered(tasks["duee"], [said])
+    assert values["event_f1"] == [(2, 4)]
+    assert values["argument_f1"] == [(4, 6)]  # with the type of the event, whichever its trigger
+    assert values["kg2instruction_event_f1"] == [(2, 4)]
+    assert values["kg2instruction_argument_f1"] == [(2, 6)]
+    assert values["event_macro_f1"] == [{"组织关系-辞/离职": [1, 1, 2], "组织关系-退出": [0, 1, 0]}]
+
+
+def test_what_was_understood_can_be_read(tasks):
+    task = tasks["cluener"]
+    document = task.eval_docs[0]
+    assert extraction_documents.understood("(林晚,姓名)", document) == '[["林晚", "姓名"]]'
+    assert extraction_documents.understood("不知道", document) == "null"
+    both = json.loads(extraction_documents.understood("(灯,塔,书名)", document))
+    assert both == {"records": [["灯,塔", "书名"]], "kg2instruction": []}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.llama(tmp_path_factory.mktemp("checkpoint") / "tiny", context=16_384)
+
+
+def test_a_checkpoint_that_knows_nothing_is_evaluated_on_all_of_them(mirror, checkpoint, tmp_path):
+    asked = Options(tasks=("extraction", *EVERY[len(SIX) :]), output=tmp_path, data=mirror, max_gen_toks=6)
+    [report] = run([parse(str(checkpoint))], asked)
+    assert set(report.manifest.tasks) == set(EVERY)
+    scores = {(score.task, score.metric): score for score in report.manifest.scores}
+    assert scores["extraction/entities", "micro_f1"].members == SIX[:4]
+    for name in EVERY:
+        rows = report.samples(name)
+        assert next(iter(rows["prompt"])) == mirrors.requests(mirrors.task(name, mirror))[0][0]
+        assert next(iter(rows["target"])) == ANSWERS[name]
+        assert all(len(responses) == 1 for responses in rows["responses"])
+        assert all(isinstance(json.loads(text), list | dict | None) for text in rows["prediction"])
+        assert scores[name, "unparsed"].n == len(rows)
+
+
+@pytest.fixture(scope="module")
+def knowing(mirror: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> reports.Report:
+    """A report of somebody who answers CLUENER's third document alone, and in it takes 林晚 for a place."""
+
+    def answer(_: Any, requests: list[Any], **__: Any) -> list[str]:
+        said = "(老周,姓名),(钟表(修理)匠,职位),(林晚,地址)"
+        return [said if "老周" in request.args[0] else "NAN" for request in requests]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HarnessLM, "generate_until", answer)
+        asked = Options(tasks=("cluener",), output=tmp_path_factory.mktemp("knowing"), data=mirror)
+        [report] = run([parse(str(checkpoint))], asked)
+    return report
+
+
+def test_a_report_shows_what_was_asked_said_understood_and_scored(knowing):
+    row = knowing.samples("cluener").iloc[2]
+    assert "老周是钟表(修理)匠" in row["prompt"]
+    assert list(row["responses"]) == ["(老周,姓名),(钟表(修理)匠,职位),(林晚,地址)"]
+    assert json.loads(row["prediction"])["records"] == [["老周", "姓名"], ["钟表(修理)匠", "职位"], ["林晚", "地址"]]
+    assert json.loads(row["micro_f1"]) == [4, 6]
+    scores = {score.metric: score for score in knowing.manifest.scores}
+    assert scores["micro_f1"].value == pytest.approx(2 * 2 / (3 + 6))
+    assert scores["micro_f1"].primary
+    assert scores["micro_f1"].low is not None
+
+
+def test_a_report_has_its_scores_by_type(knowing):
+    [found] = breakdowns(reports.read(knowing.folder))
+    assert (found.task, found.metric) == ("cluener", "macro_f1")
+    assert found.types == {"姓名": (1, 1, 3), "地址": (0, 1, 1), "职位": (1, 1, 1), "书名": (0, 0, 1)}
+    assert next(iter(found.types)) == "姓名"
+    macro = {score.metric: score.value for score in knowing.manifest.scores}["macro_f1"]
+    assert macro == pytest.approx(sum(one.f1 for one in found.types.values()) / 4)
+
+
+def test_the_terminal_shows_scores_by_type(knowing, capsys):
+    tables.show_report(knowing)
+    shown = capsys.readouterr().out
+    assert "cluener, macro_f1 by type" in shown
+    [line] = [line for line in shown.splitlines() if "姓名" in line]
+    assert line.replace("│", " ").split() == ["姓名", "50.0", "%", "100.0", "%", "33.3", "%", "1", "1", "3"]
+    [line] = [line for line in shown.splitlines() if "书名" in line]
+    assert line.replace("│", " ").split() == ["书名", "0.0", "%", "–", "0.0", "%", "0", "0", "1"]
+
+
+KNOWN = {
+    "cluener": {
+        "地址": 373,
+        "书名": 154,
+        "公司": 378,
+        "游戏": 295,
+        "政府": 247,
+        "电影": 151,
+        "姓名": 465,
+        "组织机构": 367,
+        "职位": 433,
+        "景点": 209,
+    },
+    "conll2003_ner": {"location": 1668, "miscellaneous": 702, "organization": 1661, "person": 1617},
+}
+"""Published numbers of entities: CLUENER2020's development set, CoNLL-2003's English test set."""
+
+
+@pytest.mark.data
+def test_real_data_have_the_published_numbers_of_entities(data):
+    for name, known in KNOWN.items():
+        task = mirrors.task(name, data)
+        found = Counter(kind for doc in task.eval_docs for _, kind in json.loads(doc["records"]))
+        assert found == known
+
+
+@pytest.mark.data
+def test_the_lists_of_types_are_those_of_the_data(data):
+    duie = Catalogue().load(["duie"], data).tasks["duie"]
+    relations = {one[1] for doc in duie.eval_docs for one in json.loads(doc["records"])}
+    assert relations <= set(DUIE)
+    assert len(DUIE) == len(set(DUIE)) == 48
+    duee = Catalogue().load(["duee"], data).tasks["duee"]
+    events = [one for doc in duee.eval_docs for one in json.loads(doc["records"])]
+    assert len(DUEE) == 65
+    assert all(role in DUEE[kind] for _, kind, arguments in events for _, role in arguments)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["cluener", "duee", *(pytest.param(one, marks=pytest.mark.oracle) for one in REST)])
+def test_right_answers_reach_the_ceiling_on_real_data(data, name):
+    task = mirrors.task(name, data)
+    primary = metrics(task)[0].name
+    values = [
+        task.process_results(doc, [extraction_documents.understood(doc["answer"], doc)])[primary]
+        for doc in task.eval_docs
+    ]
+    assert task.aggregation()[primary](values) == pytest.approx(task.config.metadata["ceiling"], abs=5e-5)
