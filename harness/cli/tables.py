@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.runs import wording
-from harness.runs.report import Manifest, Report, Score
+from harness.runs.report import RATINGS, Manifest, Report, Score
 
 if TYPE_CHECKING:
     from harness.runs.describe import Description, Summary
@@ -52,6 +52,8 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
 
 def _answerer(manifest: Manifest) -> str:
     checkpoint, fingerprint = manifest.checkpoint, f"fingerprint {manifest.checkpoint.fingerprint[:12]}"
+    if manifest.protocol.recorded == RATINGS:
+        return f"ratings, {fingerprint}"
     if checkpoint.parameters is None:
         return f"recorded predictions ({manifest.protocol.recorded}), {fingerprint}"
     kind = f"{checkpoint.kind} on {checkpoint.quantization}" if checkpoint.quantization else checkpoint.kind
@@ -62,7 +64,8 @@ def _effort(manifest: Manifest) -> str:
     engine, took = manifest.engine, wording.duration(manifest.seconds)
     limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
     if engine is None:
-        return f"{sum(task.documents for task in manifest.tasks.values()):,} predictions scored · {took}{limit}"
+        what = "rated" if manifest.protocol.recorded == RATINGS else "predictions scored"
+        return f"{sum(task.documents for task in manifest.tasks.values()):,} {what} · {took}{limit}"
     resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
     return (
         f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "
@@ -125,7 +128,7 @@ def _cells(score: Score, report: Report, known: Sequence[str]) -> list[str]:
     kind = "" if score.filter == "none" else f" ({score.filter})"
     unit = " %" if score.fraction else ""
     info = report.manifest.tasks.get(score.task)
-    tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info else ""
+    tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info and report.manifest.engine else ""
     bounds = [getattr(score, name) for name in known]
     return [
         escape(score.task + name),

@@ -29,6 +29,8 @@ from harness.errors import HarnessError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+RATINGS = "ratings"
+"""`Protocol.recorded` of ratings, which are of answers and no answers themselves."""
 
 # Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text asked, before any cut to the context;
 # zstd makes the repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log,
