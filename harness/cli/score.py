@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness.cli import discard_output
-
-if TYPE_CHECKING:
-    from harness.runs.report import Report
 
 
 def score(
@@ -25,7 +21,7 @@ def score(
         str | None, typer.Option(metavar="NAME", help="What was asked, where the files do not say; or their family.")
     ] = None,
     format: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval or jsonl.")
+        str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval, jsonl or report.")
     ] = "auto",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call the one who answered.")] = None,
     limit: Annotated[
@@ -50,30 +46,35 @@ def score(
     Known are ChatGLM's generated_predictions.txt, LawBench's and DISC-LawLLM's published answers, lm-eval's samples,
     and lines {"id": 0, "prediction": "…"}.
     """
+    from harness import libraries, progress
     from harness.cli import tables
     from harness.errors import HarnessError
 
-    if predictions is not None and ratings is None:
-        chosen = None if format == "auto" else format
-        include = tuple(include_path or ())
-        reports = _predictions(predictions, output, task, chosen, data, limit, name, include, keep_going)
-    elif ratings is not None and predictions is None:
+    if (predictions is None) == (ratings is None):
+        raise HarnessError("name what is to be scored: --predictions PATH or --ratings FILE")
+    if ratings is not None:
         from harness.runs import ratings as rated
 
         reports = rated.score(ratings, output, task=task, name=name, keep_going=keep_going)
     else:
-        raise HarnessError("nothing to score: name either --predictions PATH or --ratings FILE")
+        with progress.status("loading libraries"), libraries.importing():
+            from harness.runs import rescore
+        reports = rescore.score(
+            rescore.Scoring(
+                predictions=predictions or Path(),
+                output=output,
+                task=task,
+                format=None if format == "auto" else format,
+                data=data,
+                limit=limit,
+                name=name,
+                include=tuple(include_path or ()),
+                keep_going=keep_going,
+            )
+        )
     for report in reports:
         try:
             tables.show_report(report)
             typer.echo(f"report: {report.folder}\n")
         except OSError:  # nobody reads any more (| head): what is left is still scored
             discard_output()
-
-
-def _predictions(*settings: Any) -> Iterator[Report]:
-    from harness import libraries, progress
-
-    with progress.status("loading libraries"), libraries.importing():
-        from harness.runs.rescore import Scoring, score
-    return score(Scoring(*settings))
