@@ -73,7 +73,7 @@ class Claim(NamedTuple):
     """What a file's name says."""
 
     task: str
-    """The task, or its part of a family (`1-1`); empty where the name does not say."""
+    """The task, or its part of a family (`1_1`); empty where the name does not say."""
     above: int
     """How many folders above the file stands the one that bears the model's name; 0 is its own."""
 
@@ -103,8 +103,8 @@ class Format(NamedTuple):
     read: Callable[[File, Complaints], Iterator[Answer]]
     task: Callable[[Claim, str | None], str]
     """The task's name, given what the file and the user say; empty where neither does."""
-    family: str | None = None
-    """The group whose tasks the files are, unless the user says another."""
+    families: tuple[str, ...] = ()
+    """Groups whose tasks the files may be, unless the user says another."""
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -173,7 +173,10 @@ _LAWBENCH = re.compile(r"[123]-\d{1,2}")
 
 def _lawbench_claim(file: File, forced: bool) -> Claim | None:
     named = _LAWBENCH.fullmatch(file.path.stem)
-    return Claim(named[0], 0) if named and file.path.suffix == ".json" else Claim("", 0) if forced else None
+    if named is None or file.path.suffix != ".json":
+        return Claim("", 0) if forced else None
+    shown = {*PurePosixPath(file.root).parts, *file.path.parts}  # predictions/one_shot/<model>/1-1.json
+    return Claim(named[0].replace("-", "_") + ("_one_shot" if "one_shot" in shown else ""), 0)
 
 
 class _Pairs(dict[str, Any]):
@@ -348,13 +351,16 @@ def _chatglm_task(_: Claim, told: str | None) -> str:
     return told or "adgen_chatglm"
 
 
-def _member(family: str) -> Callable[[Claim, str | None], str]:
-    """Return what names a family's task by its part in the file's name: `1-1` is `lawbench_1_1`."""
+def _lawbench_task(claim: Claim, told: str | None) -> str:
+    part = claim.task.removesuffix("_one_shot")
+    if not part or (told and re.search(rf"_{part}(?!\d)", told)):
+        return told or ""
+    family, shot, _ = (told or f"lawbench{claim.task.removeprefix(part)}").partition("_one_shot")
+    return f"{family}_{part}{shot}"
 
-    def named(claim: Claim, told: str | None) -> str:
-        return f"{told or family}_{claim.task.replace('-', '_')}" if claim.task else told or ""
 
-    return named
+def _disc_task(claim: Claim, told: str | None) -> str:
+    return f"{told or 'disc_law'}_{claim.task}" if claim.task and not (told or "").endswith(claim.task) else told or ""
 
 
 REPORT = Format("report", "a folder with manifest.json", lambda *_: None, lambda *_: iter(()), _own_task)
@@ -363,8 +369,15 @@ REPORT = Format("report", "a folder with manifest.json", lambda *_: None, lambda
 FORMATS = {
     one.name: one
     for one in (
-        Format("lawbench", "<model>/1-1.json", _lawbench_claim, _lawbench, _member("lawbench"), "lawbench"),
-        Format("disc-law", "<model>/single/lbk_results.csv", _disc_claim, _disc, _member("disc_law"), "disc_law"),
+        Format(
+            "lawbench",
+            "<model>/1-1.json",
+            _lawbench_claim,
+            _lawbench,
+            _lawbench_task,
+            ("lawbench", "lawbench_one_shot"),
+        ),
+        Format("disc-law", "<model>/single/lbk_results.csv", _disc_claim, _disc, _disc_task, ("disc_law",)),
         Format("lm-eval", "samples_<task>_<date>.jsonl", _lm_eval_claim, _lm_eval, _lm_eval_task),
         Format("chatglm", '{"labels", "predict"} lines', _chatglm_claim, _chatglm, _chatglm_task),
         Format("jsonl", '{"id", "prediction"} lines', _own_claim, _own, _own_task),

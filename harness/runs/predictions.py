@@ -25,6 +25,9 @@ from harness.runs.report import MANIFEST, RATINGS, Report
 ENDINGS = (".json", ".jsonl", ".csv", ".txt")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
+UNTELLING = ("generated_predictions",)
+"""Names of files that every model's have."""
+
 
 class TaskAnswers(NamedTuple):
     """One model's answers to one task."""
@@ -134,6 +137,8 @@ def _recording(model: tuple[str, str], claimed: Sequence[_Claimed], task: str | 
         if known is not None:
             raise HarnessError(f"{file.shown} and {known.origin} both answer {asked} for {name}: remove one of them")
         read.append(TaskAnswers(asked, file.shown, answers, complaints.told))
+    if name in (read[0].task, *UNTELLING):  # a file that is called by what is in it: its folder is whose it is
+        name = Path(origin).resolve().name
     return Recording(name, origin, claimed[0].format, read)
 
 

@@ -175,7 +175,8 @@ class _Loader:
         """Return the tasks of `recording`; raise HarnessError where the data at hand are others."""
         names = [one.task for one in recording.tasks]
         sources = self._sources(recording)
-        asked, notes = self._asked(names, self._scoring.task or recording.format.family)
+        told = self._scoring.task
+        asked, notes = self._asked(names, (told,) if told else recording.format.families)
         if recording.report is not None:
             asked = _headlines(recording.report)
             when = recording.report.manifest.created
@@ -212,15 +213,16 @@ class _Loader:
             found |= source
         return found
 
-    def _asked(self, names: list[str], group: str | None) -> tuple[list[str], list[str]]:
-        """Return `group` if its tasks are exactly `names`, so that it gets its averages, or `names`; and notes."""
-        if group is None or group in names:
-            return names, []
-        index = self._catalogue.index_for([group])
-        lacking = [leaf for leaf in task_index.leaves(group, index) if leaf not in names]
-        if not lacking:
-            return [group], []
-        return names, [f"{group} gets no average: {_some(lacking)} of it not among the predictions"]
+    def _asked(self, names: list[str], groups: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the one of `groups` whose tasks are exactly `names`, so that it gets averages, or `names`; and notes."""
+        for group in groups:
+            index = self._catalogue.index_for([group])
+            inside = task_index.leaves(group, index)
+            if group in names or not {*names} <= {*inside}:
+                continue
+            lacking = [leaf for leaf in inside if leaf not in names]
+            return (names, [f"{group} gets no average: {_some(lacking)} not answered"]) if lacking else ([group], [])
+        return names, []
 
     def _built(self, asked: Sequence[str], recorded: set[str], recording: Recording) -> TaskSet:
         key = tuple(asked)

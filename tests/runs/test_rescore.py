@@ -71,6 +71,7 @@ def test_lines_of_ids_and_predictions_are_scored_as_a_run_would(
     rows = report.samples("gsm8k").drop_duplicates("doc_id")
     assert [list(responses) for responses in rows["responses"]] == [[row["prediction"]] for row in said(documents)]
     assert report.manifest.engine is None
+    assert report.manifest.checkpoint.name == tmp_path.name
     assert report.manifest.checkpoint.kind == "recorded"
     assert reports.read(report.folder).manifest == report.manifest
 
