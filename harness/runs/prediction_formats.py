@@ -168,6 +168,7 @@ def _chatglm(file: File, complaints: Complaints) -> Iterator[Answer]:
 
 # --- LawBench's files of one task -------------------------------------------------------------------------------------
 
+_LAWBENCH_GROUPS = ("lawbench", "lawbench_one_shot")
 _LAWBENCH = re.compile(r"[123]-\d{1,2}")
 
 

@@ -214,7 +214,7 @@ class _Loader:
         return found
 
     def _asked(self, names: list[str], groups: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Return the one of `groups` whose tasks are exactly `names`, so that it gets averages, or `names`; and notes."""
+        """Return the one of `groups` whose tasks are exactly `names`, for its averages, or else `names`; and notes."""
         for group in groups:
             index = self._catalogue.index_for([group])
             inside = task_index.leaves(group, index)
