@@ -52,6 +52,7 @@ _KEYS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     "ee": (("event_trigger", "event_type", "arguments"), ("Trigger", "Type", "Arguments")),
 }
 _INDENT = " \t　"
+_LIST = re.compile(r"^(?:[-*•·]+|\d+[.、)])\s*|\*+")
 _NEXT_ROLE = re.compile(r"[;；](?=[^;；#]*#)")
 
 
@@ -221,7 +222,7 @@ def _lines(text: str, asked: _Asked, _format: Format) -> _Found:
         yield from _event_lines(text, asked)
         return
     for line in text.split("\n"):
-        key, value = _key_and_value(line)
+        key, value = _key_and_value(line, asked.types)
         if not (key and value):
             continue
         if asked.kind == "re":
@@ -237,7 +238,7 @@ def _lines(text: str, asked: _Asked, _format: Format) -> _Found:
 
 def _event_lines(text: str, asked: _Asked) -> _Found:
     """Yield events; lines of arguments are indented, or, where no line is, those that begin with no type asked for."""
-    lines = [(line[0] in _INDENT, *_key_and_value(line)) for line in text.split("\n") if line]
+    lines = [(line[0] in _INDENT, *_key_and_value(line, asked.types)) for line in text.split("\n") if line]
     indents = any(indented for indented, key, value in lines if key and value)
     event: _Parts | None = None
     for indented, key, value in lines:
@@ -254,9 +255,11 @@ def _event_lines(text: str, asked: _Asked) -> _Found:
         yield _event(*event)
 
 
-def _key_and_value(line: str) -> tuple[str, str]:
-    key, _, value = line.partition("：" if "：" in line else ":")
-    return key.strip(), value.strip()
+def _key_and_value(line: str, types: Collection[str] | None) -> tuple[str, str]:
+    """Return what stands before the first colon and behind it; a type loses the mark of a list, or of emphasis."""
+    key, _, value = (part.strip() for part in line.partition("：" if "：" in line else ":"))
+    bare = _LIST.sub("", key) if types is not None and key not in types else key
+    return (bare if types is not None and bare in types else key), value
 
 
 def _certain(key: str, asked: _Asked) -> bool:

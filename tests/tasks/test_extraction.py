@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mirrors
+import pyarrow.parquet as pq
 import pytest
 import tiny
 
@@ -70,7 +71,7 @@ SIX = ["cluener", "peoples_daily_ner", "msra_ner", "conll2003_ner", "duie", "due
 EVERY = [*SIX, "cluener_sentences", "cluener_key_value", "cluener_json", "conll2003_ner_json", "duie_json", "duee_json"]
 
 
-REST = [name for name in EVERY if name not in ("cluener", "duee")]
+REST = [name for name in EVERY if name != "cluener"]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,8 @@ def tasks(mirror: Path) -> dict[str, Any]:
     return Catalogue().load(EVERY, mirror).tasks
 
 
-TYPES = "['地址', '书名', '公司', '游戏', '政府', '电影', '姓名', '组织机构', '职位', '景点']"
+CLUENER_TYPES = ["地址", "书名", "公司", "游戏", "政府", "电影", "姓名", "组织机构", "职位", "景点"]
+TYPES = str(CLUENER_TYPES)
 FIRST = f"已知候选的实体类型列表：{TYPES}，请你根据实体类型列表，从以下输入中抽取出可能存在的实体。请按照"
 PROMPTS = {
     "cluener": FIRST + '"(实体,实体类型)"的格式回答。\n输入：林晚在 {{青石镇}} 卖《灯,塔》。\n输出：',
@@ -306,50 +308,29 @@ def test_the_terminal_shows_scores_by_type(knowing, capsys):
 
 
 KNOWN = {
-    "cluener": {
-        "地址": 373,
-        "书名": 154,
-        "公司": 378,
-        "游戏": 295,
-        "政府": 247,
-        "电影": 151,
-        "姓名": 465,
-        "组织机构": 367,
-        "职位": 433,
-        "景点": 209,
-    },
+    "cluener": dict(zip(CLUENER_TYPES, (373, 154, 378, 295, 247, 151, 465, 367, 433, 209), strict=True)),
     "conll2003_ner": {"location": 1668, "miscellaneous": 702, "organization": 1661, "person": 1617},
 }
 """Published numbers of entities: CLUENER2020's development set, CoNLL-2003's English test set."""
 
 
 @pytest.mark.data
-def test_real_data_have_the_published_numbers_of_entities(data):
-    for name, known in KNOWN.items():
-        task = mirrors.task(name, data)
-        found = Counter(kind for doc in task.eval_docs for _, kind in json.loads(doc["records"]))
-        assert found == known
+@pytest.mark.parametrize("name", ["cluener", *(pytest.param(one, marks=pytest.mark.oracle) for one in REST)])
+def test_right_answers_reach_the_ceiling_on_real_data(data, name):
+    """And where numbers of entities were published, they are those."""
+    task = mirrors.task(name, data)
+    primary = metrics(task)[0].name
+    documents = list(task.eval_docs)
+    understood = [extraction_documents.understood(doc["answer"], doc) for doc in documents]
+    values = [task.process_results(doc, [said])[primary] for doc, said in zip(documents, understood, strict=True)]
+    assert task.aggregation()[primary](values) == pytest.approx(task.config.metadata["ceiling"], abs=5e-5)
+    if name in KNOWN:
+        assert Counter(kind for doc in documents for _, kind in json.loads(doc["records"])) == KNOWN[name]
 
 
 @pytest.mark.data
 def test_the_lists_of_types_are_those_of_the_data(data):
-    duie = Catalogue().load(["duie"], data).tasks["duie"]
-    relations = {one[1] for doc in duie.eval_docs for one in json.loads(doc["records"])}
-    assert relations <= set(DUIE)
-    assert len(DUIE) == len(set(DUIE)) == 48
-    duee = Catalogue().load(["duee"], data).tasks["duee"]
-    events = [one for doc in duee.eval_docs for one in json.loads(doc["records"])]
-    assert len(DUEE) == 65
-    assert all(role in DUEE[kind] for _, kind, arguments in events for _, role in arguments)
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("name", ["cluener", "duee", *(pytest.param(one, marks=pytest.mark.oracle) for one in REST)])
-def test_right_answers_reach_the_ceiling_on_real_data(data, name):
-    task = mirrors.task(name, data)
-    primary = metrics(task)[0].name
-    values = [
-        task.process_results(doc, [extraction_documents.understood(doc["answer"], doc)])[primary]
-        for doc in task.eval_docs
-    ]
-    assert task.aggregation()[primary](values) == pytest.approx(task.config.metadata["ceiling"], abs=5e-5)
+    relations = pq.read_table(data / "baidu/DuIE2.0/schema/train-00000-of-00001.parquet")["predicate"].to_pylist()
+    assert list(DUIE) == relations
+    events = pq.read_table(data / "baidu/DuEE1.0/schema/train-00000-of-00001.parquet").to_pylist()
+    assert {row["event_type"]: tuple(row["role_list"]) for row in events} == DUEE
