@@ -99,6 +99,29 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
     return Estimate(value, stderr, *_within(value - half, value + half, fraction), n)
 
 
+def ratios_estimate(columns: Sequence[Sequence[tuple[float, float]]], *, fraction: bool = False) -> Estimate:
+    """Return the mean of several ratios over the same samples with its interval, such as the macro F1 of types.
+
+    `columns[k][i]` is what sample i adds to numerator and denominator of ratio k. The standard error is linearised as
+    `ratio_estimate`'s, which is the case of one column; so are the interval and its ends.
+
+    Raises HarnessError if there are no columns.
+    """
+    if not columns:
+        raise HarnessError("cannot average over no ratios")
+    n, values = len(columns[0]), [ratio(pairs) for pairs in columns]
+    value = math.fsum(values) / len(values)
+    if n < 2:
+        return Estimate(value, None, None, None, n)
+    above, below = np.moveaxis(np.asarray(columns, dtype=np.float64), -1, 0)
+    leaning = ((above - np.asarray(values)[:, None] * below) / below.mean(axis=1, keepdims=True)).mean(axis=0)
+    stderr = math.sqrt(math.fsum(leaning**2) / (n - 1) / n)
+    if fraction and value in (0.0, 1.0):
+        return Estimate(value, stderr, *_wilson(value, n), n)
+    half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * stderr
+    return Estimate(value, stderr, *_within(value - half, value + half, fraction), n)
+
+
 def _within(low: float, high: float, fraction: bool) -> tuple[float, float]:
     return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from harness.metrics.aggregate import Estimate, ratios_estimate
 from harness.metrics.extraction import Counts, counts
 from harness.metrics.extraction_formats import Argument, Event, Record, type_of
 
@@ -69,6 +70,14 @@ def macro_f1(documents: Iterable[ByType]) -> float:
     """
     scores = [one.f1 for one in summed(documents).values() if one.wanted]
     return math.fsum(scores) / len(scores) if scores else math.nan
+
+
+def macro_f1_estimate(documents: Sequence[ByType]) -> Estimate:
+    """Return `macro_f1` with its interval over documents, the types being what they are; one must be wanted."""
+    wanted = [kind for kind, counted in summed(documents).items() if counted.wanted]
+    nothing = Counts(0, 0, 0)
+    columns = [[Counts(*document.get(kind, nothing)).pair for document in documents] for kind in wanted]
+    return ratios_estimate(columns, fraction=True)
 
 
 def _type_of(record: Record | Held) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.metrics.aggregate import Estimate, mean_estimate, ratio_estimate
+from harness.metrics.extraction_scores import macro_f1_estimate
 from harness.tasks import Metric
 
 Row = dict[str, Any]
@@ -74,13 +75,15 @@ def digest(content: Any) -> str:
 def estimate(metric: Metric, rows: Sequence[Row], *, how: str, value: float) -> Estimate | None:
     """Return a task's number for `metric`, aggregated from its rows by the function named `how`.
 
-    `mean` and `ratio` have an interval; anything else is lm-eval's `value` without one.
+    `mean`, `ratio` and `macro_f1` have an interval; anything else is lm-eval's `value` without one.
 
     None where there is no number: a sample's value, or what lm-eval makes of them, is NaN or infinite.
     """
     values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
     if how == "ratio" and values and math.isfinite(value):
         return ratio_estimate(values, fraction=metric.fraction)
+    if how == "macro_f1" and values and math.isfinite(value):
+        return macro_f1_estimate(values)
     if how != "mean" or not values or not all(isinstance(v, int | float) for v in values):
         return Estimate(float(value), None, None, None, len(values)) if math.isfinite(value) else None
     if not all(math.isfinite(v) for v in values):

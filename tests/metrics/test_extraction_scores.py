@@ -7,9 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tolerances import DERIVATIVE
 
+from harness.errors import HarnessError
 from harness.metrics import extraction_scores as scores
-from harness.metrics.aggregate import ratio
+from harness.metrics.aggregate import ratio, ratio_estimate, ratios_estimate
+from harness.metrics.extraction import Counts
 from harness.metrics.extraction_formats import Argument, Entity, Event, Relation
 
 letters = st.sampled_from("甲乙丙")
@@ -82,3 +85,47 @@ def test_a_type_that_was_only_said_is_no_type_of_the_data():
 
 def test_counts_that_were_stored_can_be_summed():
     assert scores.summed([{"甲": [1, 2, 3]}, {"甲": [1, 0, 0]}]) == {"甲": (2, 2, 3)}
+
+
+def by_weight(documents, weights):
+    """Return macro F1 where documents weigh so much."""
+    kinds = {kind for one in documents for kind, (_, _, wanted) in one.items() if wanted}
+    scores_of = []
+    for kind in kinds:
+        counted = [one.get(kind, (0, 0, 0)) for one in documents]
+        above = sum(w * 2 * hits for w, (hits, _, _) in zip(weights, counted, strict=True))
+        scores_of.append(
+            above / sum(w * (said + wanted) for w, (_, said, wanted) in zip(weights, counted, strict=True))
+        )
+    return sum(scores_of) / len(scores_of)
+
+
+@given(st.lists(st.tuples(entities, entities), min_size=2, max_size=6))
+def test_the_interval_of_macro_f1_is_linearised_over_documents(sides):
+    documents = [scores.by_type(*one) for one in sides]
+    if not any(counted.wanted for one in documents for counted in one.values()):
+        return
+    n, step = len(documents), 1e-4
+    found = scores.macro_f1_estimate(documents)
+    assert found.value == pytest.approx(scores.macro_f1(documents))
+    leaning = []
+    for place in range(n):
+        up, down = ([1 / n + sign * step * (i == place) for i in range(n)] for sign in (1, -1))
+        leaning.append((by_weight(documents, up) - by_weight(documents, down)) / (2 * step))
+    assert found.stderr == pytest.approx(
+        math.sqrt(sum(one**2 for one in leaning) / (n - 1) / n), rel=DERIVATIVE, abs=DERIVATIVE
+    )
+    assert found.low <= found.value <= found.high
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=2, max_size=6))
+def test_with_one_type_it_is_the_interval_of_micro_f1(counted):
+    documents = [{"甲": Counts(min(hits, wanted), hits, wanted)} for hits, wanted in counted]
+    macro = scores.macro_f1_estimate(documents)
+    micro = ratio_estimate([one["甲"].pair for one in documents], fraction=True)
+    assert macro == pytest.approx(micro)
+
+
+def test_a_mean_of_no_ratios_is_refused():
+    with pytest.raises(HarnessError, match="no ratios"):
+        ratios_estimate([])
