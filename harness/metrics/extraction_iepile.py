@@ -31,7 +31,7 @@ class Score(NamedTuple):
 
 
 def entities(text: str) -> list[Entity] | None:
-    """Return the entities of `{type: [name, …], …}`; None is an error."""
+    """Return the entities, or the triggers of events, of `{type: [name, …], …}`; None is an error."""
     found = _by_type(text)
     if found is None:
         return None

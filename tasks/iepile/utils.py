@@ -20,6 +20,11 @@ def entities(dataset: Any) -> Any:
     return _made(dataset, "ner", lambda one: Entity(one["entity"], one["entity_type"]))
 
 
+def triggers(dataset: Any) -> Any:
+    """Questions for events without arguments: the words that tell of each type."""
+    return _made(dataset, "ner", lambda one: Entity(one["event_trigger"], one["event_type"]))
+
+
 def relations(dataset: Any) -> Any:
     """Questions for relations."""
     return _made(dataset, "re", lambda one: Relation(one["head"], one["relation"], one["tail"]))

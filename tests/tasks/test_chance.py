@@ -36,7 +36,7 @@ DOCUMENTS = {
     **dict.fromkeys(("conll2003_ner", "conll2003_ner_json"), 3453),
     **dict.fromkeys(("duie", "duie_json"), 2000),
     **dict.fromkeys(("duee", "duee_json"), 1498),
-    "iepile": 6 + 72 + 96,
+    "iepile": 6 + 72 + 96 + 96,
 }
 LETTERS = "ABCD"
 SUBJECTS = {  # tasks with one part for each subject, their data, and what the right letter stands as in it
