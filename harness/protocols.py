@@ -1,17 +1,18 @@
 """lm-eval task classes for protocols that ask a checkpoint what lm-eval has no request for.
 
-A task names one with `class:` in its YAML, but for those made of files (`FromFile`). Each changes the kind of
-its requests, which are methods of `harness.engine.lm.HarnessLM`; everything else is lm-eval's `ConfigurableTask`.
+A task names one with `class:` in its YAML, but for those made of files (`FromFile`). Most change the kind of
+their requests, which are methods of `harness.engine.lm.HarnessLM`; everything else is lm-eval's `ConfigurableTask`.
 lm-eval's own models lack those methods, so run by them such a task stops, rather than being scored by another
-definition under the same name.
+definition under the same name. `Consultation` generates as lm-eval does.
 
 Not here: prompts and labels (`tasks/`), or how requests are answered (`harness.engine`).
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -19,6 +20,8 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import apply_template
 
+from harness.errors import HarnessError
+from harness.metrics import consultation
 from harness.metrics.aggregate import ratio
 from harness.metrics.generation import best
 
@@ -60,6 +63,56 @@ class ThinkThenChoose(Task):
         made.request_type = "think_then_choose"
         made.arguments = (made.args[0], {**made.args[1], "then": [before, after]})
         return made
+
+
+class Consultation(Task):
+    """A legal question, asked with articles of law in the prompt, whose answer is scored by what it cites.
+
+    Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. Those `given` in
+    the prompt are the first `metadata.articles` of `metadata.given`, which names a column or is null, or of others that
+    a run brings (`use_articles`): documents stay what they are, so that answers with and without articles are answers
+    to the same documents, and their prompts tell them apart.
+    """
+
+    _retrieved: Mapping[str, Sequence[str]] | None = None
+
+    def use_articles(self, retrieved: Mapping[str, Sequence[str]]) -> None:
+        """Give, from now on, the articles that `retrieved` has for a document's query, in place of the task's own.
+
+        Raises HarnessError where it has none for one, which is not the same as an empty list.
+        """
+        missing = [doc["query"] for doc in self.eval_docs if doc["query"] not in retrieved]
+        if missing:
+            raise HarnessError(
+                f"there are no articles for {len(missing):,} of the {len(self.eval_docs):,} questions of task "
+                f"{self.config.task}, such as '{missing[0][:30]}': retrieve for them, too"
+            )
+        self._retrieved = retrieved
+
+    def given(self, doc: dict[str, Any]) -> list[str]:
+        """Return the articles in the prompt of `doc`."""
+        metadata = self.config.metadata
+        if self._retrieved is not None:
+            found = self._retrieved[doc["query"]]
+        else:
+            found = doc[metadata["given"]] if metadata["given"] else ()
+        return list(found[: metadata["articles"]])
+
+    def doc_to_text(self, doc: dict[str, Any], doc_to_text: Any = None) -> Any:
+        """Return the prompt, with the articles that are given."""
+        return super().doc_to_text({**doc, "given": self.given(doc)}, doc_to_text)
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
+        """Return what `harness.metrics.consultation.scores` tells of the answer in a record."""
+        answer = consultation.answer_of(results[0])
+        return consultation.scores(
+            answer, doc["response"], given=self.given(doc), provided=doc["laws"], library=self._library
+        )
+
+    @functools.cached_property
+    def _library(self) -> consultation.Library:
+        """What the data say of articles, all documents together, whatever the limit of a run."""
+        return consultation.Library(text for doc in self.eval_docs for text in doc["laws"])
 
 
 class FromFile(Task):
