@@ -6,9 +6,9 @@ judged them; here is what text alone decides, so that both hallucination rates a
 - H1, `fabricates`: at least one cited article is known not to exist. An article of a law that the book has not is
   neither real nor fabricated.
 - H2, `mistitles`: at least one article that exists stands under a wrong title or number. That is told where a sentence
-  repeats RUN letters or more of an article's text and cites only others, all known not to say that; and where an article
-  that does not exist has the number of one the question is about, of another law. A paraphrase under a wrong number is
-  not seen.
+  repeats RUN letters or more of an article's text and cites only others, all known not to say that; and where an
+  article that does not exist has the number of one the question is about, of another law. A paraphrase under a wrong
+  number is not seen.
 - `redundant`: at least one article is cited that was put before the model and that the reference answer does not cite.
 
 The denominator of H1 and H2 is answers that cite an article, that of redundancy answers that cite one where the

@@ -36,7 +36,7 @@ class Library:
 
 
 def record(answer: str) -> str:
-    """Return `answer` and the citations read in it as JSON, `{"citations": ["《民法典》第3条第1款"], "answer": "…"}`."""
+    """Return `answer` and its citations as JSON: `{"citations": ["《民法典》第3条第1款"], "answer": "…"}`."""
     understood = [str(one) for one in cited(answer)]
     return json.dumps({"citations": understood, "answer": answer}, ensure_ascii=False)
 
@@ -66,12 +66,12 @@ def scores(
         found["citation_f1"] = right.pair
     if not said:
         return found
-    found["citation_exists"] = tuple(existing(said, library.book))
-    found["citation_provided"] = tuple(among(said, about))
+    found["citation_exists"] = existing(said, library.book)
+    found["citation_provided"] = among(said, about)
     found["fabricated"] = float(fabricates(said, library.book))
     found["mistitled"] = float(mistitles(answer, about, library.quotations, library.book))
     if shown:
-        found["citation_given"] = tuple(among(said, shown))
+        found["citation_given"] = among(said, shown)
         if gold:
             found["redundant"] = float(redundant(said, shown, gold))
     return found

@@ -174,7 +174,8 @@ def title(text: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """Return the key by which titles are compared: the same for 中华人民共和国民法典, 《民法典》 and 民法典（2020年）.
 
     Without white space, outer 《》, the state's name in front of a title or an inner one, the Supreme Court's in front
-    of 关于, and an edition in brackets; brackets and inner 〈〉 in one width. What is then in `aliases` is the law it stands for.
+    of 关于, and an edition in brackets; brackets and inner 〈〉 in one width. What is then in `aliases` is the law it
+    stands for.
     """
     key = "".join(unicodedata.normalize("NFKC", text).split()).translate(_MARKS)
     if key.startswith("《") and _one_pair(key):
@@ -222,11 +223,9 @@ def whole(articles: Iterable[tuple[Article, str]]) -> Book:
     return Book(last=dict.fromkeys((article.law for article in texts), 0), more=frozenset(), texts=texts)
 
 
-_ENTRY = re.compile(rf"\s*《(?P<law>[^\n]{{1,200}}?)》\s*第(?P<number>{_NUMBER}{{1,9}})条(?:之(?P<inserted>{_NUMBER}{{1,3}}))?[:：\s　]*")
-_LINE = re.compile(
-    rf"^(?:\*\*|#+[ \t]*)?第(?P<number>{_NUMBER}{{1,9}})条(?:之(?P<inserted>{_NUMBER}{{1,3}}))?(?:\*\*)?(?=[\s　:：]|$)[ \t　:：]*",
-    re.MULTILINE,
-)
+_NUMBERED = rf"第(?P<number>{_NUMBER}{{1,9}})条(?:之(?P<inserted>{_NUMBER}{{1,3}}))?"
+_ENTRY = re.compile(rf"\s*《(?P<law>[^\n]{{1,200}}?)》\s*{_NUMBERED}[:：\s　]*")
+_LINE = re.compile(rf"^(?:\*\*|#+[ \t]*)?{_NUMBERED}(?:\*\*)?(?=[\s　:：]|$)[ \t　:：]*", re.MULTILINE)
 _HEADING = re.compile(r"\s*#[ \t]*(?P<law>[^\n]+)")
 _DIVISION = re.compile(r"^#+ .*$", re.MULTILINE)
 

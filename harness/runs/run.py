@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import file_tasks, libraries, progress
+from harness import file_tasks, libraries, progress, retrieval_files
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
@@ -94,6 +94,8 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     """Build the tasks of `options`."""
     found = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
     bounds.check(found.tasks.values())
+    if options.articles is not None:
+        retrieval_files.give(found.tasks.values(), options.articles)
     if options.max_gen_toks is not None:
         for task in found.tasks.values():
             if task.OUTPUT_TYPE == "generate_until":
