@@ -9,3 +9,5 @@ BF16_LOGLIKELIHOOD = 2e-2
 
 PUBLISHED_SCORE = 1e-9
 """Between a published score and ours of the same answers."""
+BM25 = 1e-12
+"""Relative difference of a BM25 score between the index and the formula, both in float64."""
