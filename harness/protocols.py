@@ -103,11 +103,10 @@ class Consultation(Task):
         return super().doc_to_text({**doc, "given": self.given(doc)}, doc_to_text)
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
-        """Return what `harness.metrics.consultation.scores` tells of the answer in a record."""
-        answer = consultation.answer_of(results[0])
-        return consultation.scores(
-            answer, doc["response"], given=self.given(doc), provided=doc["laws"], library=self._library
-        )
+        """Return what the task's own function tells of an answer, which it is given beside `given` and `library`."""
+        asked = {**doc, "given": self.given(doc), "library": self._library}
+        scores: dict[str, Any] = super().process_results(asked, results)
+        return scores
 
     @functools.cached_property
     def _library(self) -> consultation.Library:

@@ -8,7 +8,7 @@ from harness.metrics import consultation
 from harness.metrics.aggregate import ratio
 from harness.protocols import Consultation
 
-__all__ = ["Consultation", "conversations", "ratio", "read"]
+__all__ = ["Consultation", "conversations", "ratio", "read", "scores"]
 
 
 def conversations(dataset: Any) -> Any:
@@ -23,6 +23,12 @@ def _conversation(doc: dict[str, Any]) -> dict[str, Any]:
     *before, question, response = (turn.text for turn in turns)
     earlier = [{"question": asked, "answer": said} for asked, said in zip(before[::2], before[1::2], strict=True)]
     return {"earlier": earlier, "question": question, "response": response}
+
+
+def scores(doc: dict[str, Any], results: list[str]) -> dict[str, consultation.Value]:
+    """Return what is told of the answer in a record."""
+    answer, given, library = consultation.answer_of(results[0]), doc["given"], doc["library"]
+    return consultation.scores(answer, doc["response"], given=given, provided=doc["laws"], library=library)
 
 
 def read(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:

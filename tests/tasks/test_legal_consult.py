@@ -12,6 +12,7 @@ import tiny
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from harness.metrics.aggregate import ratio
+from harness.metrics.consultation import record
 from harness.retrieval_files import give
 from harness.runs.options import Options
 from harness.runs.run import run
@@ -48,7 +49,7 @@ def mirror(tmp_path):
     return mirrors_of_law.write(tmp_path / "data")
 
 
-@pytest.mark.parametrize(("name", "prompt"), zip(TASKS, (WITH, WITHOUT, CONVERSATION), strict=True))
+@pytest.mark.parametrize(("name", "prompt"), [*zip(TASKS, (WITH, WITHOUT, CONVERSATION), strict=True)])
 def test_the_prompt_is_lawyer_llama_s(mirror, name, prompt):
     [first, *_] = mirrors.requests(mirrors.task(name, mirror))
     assert first[0] == prompt
@@ -198,10 +199,7 @@ def test_a_copy_with_other_columns_is_told(mirror):
 def test_reference_answers_score_what_they_are(data):
     """Of the 1,000, 656 cite as we understand citations; five name an article that the law has not."""
     found = Catalogue().load(["legal_consult"], data).tasks["legal_consult"]
-    scored = [
-        found.process_results(doc, ['{"citations": [], "answer": %s}' % json.dumps(doc["response"])])
-        for doc in found.eval_docs
-    ]  # noqa: UP031
+    scored = [found.process_results(doc, [record(doc["response"])]) for doc in found.eval_docs]
     assert sum(1 - one["abstains"] for one in scored) == 656
     assert sum(one.get("fabricated", 0) for one in scored) == 5
     assert all(one["citation_f1"][0] == one["citation_f1"][1] for one in scored if "citation_f1" in one)
