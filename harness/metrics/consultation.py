@@ -54,19 +54,22 @@ def scores(
     `given` are the articles in the prompt, `provided` those that the data set has for the question, each written
     `《X》第N条：…`; the two differ where articles were retrieved or withheld. A metric that says nothing of this answer
     is left out: precision, recall and F1 where the reference cites nothing, so that it does not say which articles are
-    right; the rates of `citation_scores` where the answer cites nothing; what is about `given` where nothing was given.
+    right; precision, existence and the rates of `citation_scores` where the answer cites nothing, existence also where
+    it cites only laws that are not in the library; what is about `given` where nothing was given.
     """
     said, gold = articles(answer), articles(reference)
     shown, about = _named(given), _named(provided)
     found: dict[str, Value] = {"rougeL_jieba": rouge_jieba(answer, reference).longest, "abstains": float(not said)}
     if gold:
         right = agreement(said, gold)
-        found["citation_precision"] = (float(right.hits), float(right.said))
+        if said:
+            found["citation_precision"] = (float(right.hits), float(right.said))
         found["citation_recall"] = (float(right.hits), float(right.wanted))
         found["citation_f1"] = right.pair
     if not said:
         return found
-    found["citation_exists"] = existing(said, library.book)
+    if (exist := existing(said, library.book)).of:
+        found["citation_exists"] = exist
     found["citation_provided"] = among(said, about)
     found["fabricated"] = float(fabricates(said, library.book))
     found["mistitled"] = float(mistitles(answer, about, library.quotations, library.book))

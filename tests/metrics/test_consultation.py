@@ -39,8 +39,14 @@ def test_an_answer_that_cites_has_every_metric():
 
 def test_an_answer_that_cites_nothing_abstains_and_has_no_rate():
     found = told("应当检验。")
-    assert set(found) == {"rougeL_jieba", "abstains", "citation_precision", "citation_recall", "citation_f1"}
-    assert (found["abstains"], found["citation_precision"], found["citation_recall"]) == (1.0, (0, 0), (0, 1))
+    assert set(found) == {"rougeL_jieba", "abstains", "citation_recall", "citation_f1"}
+    assert (found["abstains"], found["citation_recall"], found["citation_f1"]) == (1.0, (0, 1), (0, 1))
+
+
+def test_a_law_that_nobody_knows_neither_exists_nor_not():
+    found = told("《航道法》第一条")
+    assert "citation_exists" not in found
+    assert found["fabricated"] == 0.0
 
 
 def test_a_reference_that_cites_nothing_does_not_say_what_is_right():
