@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from harness.task_yaml import Reader
 class Builder:
     """Builds tasks, and remembers what was found on the way."""
 
-    def __init__(self, data: Path | None) -> None:
-        """Take documents from the mirror `data` where it has them, else from the hub."""
+    def __init__(self, data: Path | None, documents: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> None:
+        """Take documents from `documents` by a task's name, the mirror `data` where it has them, else the hub."""
         from lm_eval.tasks._factory import TaskFactory
 
         outer = self
@@ -43,11 +43,14 @@ class Builder:
                     config = self._load_full_config(entry, overrides)
                 except Exception as error:  # what a task's own utils.py raises
                     raise task_data.explained(entry.name, DataSource("", None, None, ""), error) from error
+                if entry.name in outer._documents:
+                    return outer._on_documents(super()._build_task, entry, overrides, config)
                 origin = task_data.source(config, data)
                 return outer._with_data(super()._build_task, entry, overrides, config, origin)
 
         logging.getLogger("lm_eval.api.task").addFilter(_is_no_advice)
         self._factory = Factory()
+        self._documents = documents or {}
         self._definitions = Reader(functions=True)
         self._caches: dict[Path, Path] = {}
         self._splits: dict[tuple[Path, str | None], Any] = {}
@@ -58,6 +61,33 @@ class Builder:
     def build(self, entry: Any, registry: dict[str, Any]) -> Any:
         """Return the task, the group, or the tag's list of tasks that `entry` of the index `registry` stands for."""
         return self._factory.build(entry, registry=registry)
+
+    def _on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
+        """Return the task, without shots, on documents that are given as its `process_docs` would have left them."""
+        from datasets import Dataset
+
+        split = config.get("test_split") or config.get("validation_split") or config.get("training_split") or "test"
+        given = {split: Dataset.from_list(list(self._documents[entry.name]))}
+        keys = ("training_split", "validation_split", "test_split")
+        changed = {
+            **(overrides or {}),
+            **{key: split if config.get(key) == split else None for key in keys},
+            "custom_dataset": lambda **_: given,
+            "dataset_kwargs": None,
+            "process_docs": None,
+            "fewshot_split": None,
+            "fewshot_config": None,
+            "num_fewshot": 0,
+        }
+        dataset = config.get("dataset_path") or entry.name
+        origin = DataSource(f"{dataset} as recorded", config.get("dataset_name"), None, "")
+        try:
+            task = task_data.complete(build(entry, changed))
+        except Exception as error:
+            raise task_data.explained(entry.name, origin, error) from error
+        task.config.custom_dataset, task.config.dataset_kwargs = None, {}
+        self.taken[str(task.config.task)] = origin
+        return task
 
     def _with_data(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource) -> Any:
         task, missing = None, ""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,16 +178,18 @@ class Catalogue:
         *,
         num_fewshot: int | None = None,
         seed: int = FEWSHOT_SEED,
+        documents: Mapping[str, Sequence[dict[str, Any]]] | None = None,
     ) -> TaskSet:
         """Build the tasks of `names` (tasks, groups, tags, globs) on data from the mirror `data` or the hub.
 
-        `num_fewshot` overrides what a task says, except where it says 0, as in lm-eval. Raises HarnessError on an
-        unknown task, or on data that are not to be had.
+        Tasks in `documents` get those documents instead, without shots. `num_fewshot` overrides what a task says,
+        except where it says 0, as in lm-eval. Raises HarnessError on an unknown task, or on data that are not to be
+        had.
         """
         names = self.expand(names)
         self.sources(names, data)
         index = dict(self.index_for([name for name in names if not file_tasks.names_files(name)]))
-        builder = Builder(data)
+        builder = Builder(data, documents)
         task_prompts.compile_once()
         # Some stock tasks shuffle while they load; lm-eval seeds these before.
         random.seed(0)

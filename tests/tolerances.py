@@ -7,6 +7,8 @@ FP32_LOGLIKELIHOOD = 1e-4
 BF16_LOGLIKELIHOOD = 2e-2
 """Relative difference in bf16 and fp16, the same request in any batch."""
 
+PUBLISHED_ALPHA = 5e-4
+"""Published to three decimals."""
 PUBLISHED_SCORE = 1e-9
 """Between a published score and ours of the same answers."""
 BM25 = 1e-12

@@ -78,7 +78,8 @@ def _finished(report: Report) -> str:
 
     manifest = report.manifest
     kind = manifest.checkpoint.quantization or manifest.checkpoint.kind
-    told = f"{manifest.checkpoint.name:10} {kind:8} {manifest.engine.requests:,} requests, "
+    requests = manifest.engine.requests if manifest.engine else 0
+    told = f"{manifest.checkpoint.name:10} {kind:8} {requests:,} requests, "
     return told + f"{wording.duration(manifest.seconds)} → {report.folder}"
 
 

@@ -25,10 +25,11 @@ def show(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many samples a task.")] = 20,
 ) -> None:
     """Show reports: each metric with its 95 % interval, n, tokens, time and memory."""
+    from harness.cli import samples as view
     from harness.cli import tables
     from harness.runs import report
 
     for one in report.find(reports):
         tables.show_report(one, all_tasks=all_tasks)
         if samples:
-            tables.show_samples(one, samples.value, task, limit)
+            view.show_samples(one, samples.value, task, limit)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness.runs import wording
-from harness.runs.report import Report, Score
+from harness.runs.report import RATINGS, Manifest, Report, Score
 
 if TYPE_CHECKING:
     from harness.runs.describe import Description, Summary
     from harness.runs.estimate import Forecast
 
 PIPE_WIDTH = 160
-PROMPT_LINES = 12
 
 
 class _Console(Console):
@@ -36,13 +35,7 @@ def console() -> Console:
 def show_report(report: Report, *, all_tasks: bool = False) -> None:
     """Print a report: its checkpoint, its scores, what it cost, its notes."""
     out, manifest = console(), report.manifest
-    checkpoint, engine = manifest.checkpoint, manifest.engine
-    kind = f"{checkpoint.kind} on {checkpoint.quantization}" if checkpoint.quantization else checkpoint.kind
-    out.print(
-        f"[bold]{escape(checkpoint.name)}[/]  {kind}, {checkpoint.architecture}, {checkpoint.dtype} on "
-        f"{checkpoint.device}, fingerprint {checkpoint.fingerprint[:12]}",
-        highlight=False,
-    )
+    out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_answerer(manifest))}", highlight=False)
     shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
     known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]
     table = Table("task", "metric")
@@ -52,59 +45,32 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
         table.add_row(*_cells(score, report, known))
     if table.row_count:
         out.print(table)
-    limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
-    resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
-    out.print(
-        f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "
-        f"generated · {wording.duration(manifest.seconds)} · peak memory "
-        f"{wording.memory(engine.peak_memory_bytes)}{limit}",
-        highlight=False,
-    )
+    out.print(_effort(manifest), highlight=False)
     for note in manifest.notes:
         out.print(f"note: {escape(note)}", highlight=False)
 
 
-def show_samples(report: Report, which: str, task: str | None, limit: int) -> None:
-    """Print samples that are `wrong`, `right` or `all`, by each task's first metric (1 is right)."""
-    out = console()
-    for name in [task] if task else report.manifest.tasks:
-        rows = report.samples(name)
-        score = next((s for s in report.manifest.scores if s.task == name and s.primary), None)
-        if score is not None and score.metric in rows and score.fraction:
-            rows[score.metric] = rows[score.metric].map(_share)
-        if score is None or score.metric not in rows or rows[score.metric].dtype.kind != "f":
-            out.print(f"{escape(name)}: has no score a sample", highlight=False)
-            continue
-        rows = rows[rows["filter"] == score.filter]
-        right = rows[score.metric] >= 1 if score.higher_is_better else rows[score.metric] <= 0
-        chosen = {"right": rows[right], "wrong": rows[~right], "all": rows}[which]
-        counted = (
-            f"{len(rows):,} samples" if which == "all" else f"{len(chosen):,} of {len(rows):,} samples are {which}"
-        )
-        out.rule(f"{escape(name)}: {counted}")
-        for sample in chosen.head(limit).to_dict("records"):
-            lines = str(sample["prompt"]).splitlines()
-            hidden = len(lines) - PROMPT_LINES
-            out.print(f"[bold]document {sample['doc_id']}[/]", highlight=False)
-            if hidden > 0:
-                out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
-            out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False, soft_wrap=True)
-            out.print(f"[bold]expected[/] {escape(str(sample['target']))}", highlight=False)
-            out.print(
-                f"[bold]answered[/] {escape(str(sample['prediction']))}   "
-                f"[bold]{escape(score.metric)}[/] {sample[score.metric]:g}\n",
-                highlight=False,
-            )
-        if len(chosen) > limit:
-            out.print(f"… {len(chosen) - limit:,} more: --limit shows them", highlight=False)
+def _answerer(manifest: Manifest) -> str:
+    checkpoint, fingerprint = manifest.checkpoint, f"fingerprint {manifest.checkpoint.fingerprint[:12]}"
+    if manifest.protocol.recorded == RATINGS:
+        return f"ratings, {fingerprint}"
+    if checkpoint.parameters is None:
+        return f"recorded predictions ({manifest.protocol.recorded}), {fingerprint}"
+    kind = f"{checkpoint.kind} on {checkpoint.quantization}" if checkpoint.quantization else checkpoint.kind
+    return f"{kind}, {checkpoint.architecture}, {checkpoint.dtype} on {checkpoint.device}, {fingerprint}"
 
 
-def _share(value: Any) -> float:
-    """Return a sample's score; of its part in a ratio (numerator, denominator), the share: 1 where nothing counts."""
-    if value is None or isinstance(value, int | float):
-        return float("nan") if value is None else float(value)
-    above, below = value
-    return float(above / below) if below else 1.0
+def _effort(manifest: Manifest) -> str:
+    engine, took = manifest.engine, wording.duration(manifest.seconds)
+    limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
+    if engine is None:
+        what = "rated" if manifest.protocol.recorded == RATINGS else "predictions scored"
+        return f"{sum(task.documents for task in manifest.tasks.values()):,} {what} · {took}{limit}"
+    resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
+    return (
+        f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "
+        f"generated · {took} · peak memory {wording.memory(engine.peak_memory_bytes)}{limit}"
+    )
 
 
 def show_forecast(forecast: Forecast) -> None:
@@ -162,7 +128,7 @@ def _cells(score: Score, report: Report, known: Sequence[str]) -> list[str]:
     kind = "" if score.filter == "none" else f" ({score.filter})"
     unit = " %" if score.fraction else ""
     info = report.manifest.tasks.get(score.task)
-    tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info else ""
+    tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info and report.manifest.engine else ""
     bounds = [getattr(score, name) for name in known]
     return [
         escape(score.task + name),

@@ -189,11 +189,17 @@ def _other_cuts(mine: Asked, other: Asked) -> Iterator[Difference]:
 
 
 def _other_fewshot(mine: Asked, other: Asked) -> Iterator[str]:
+    if mine.protocol.recorded or other.protocol.recorded:
+        return
     for difference in _by_field(mine, other, "", lambda task: f"{task.num_fewshot}-shot"):
         yield difference.reason
 
 
 def _other_protocol(mine: Protocol, other: Protocol) -> Iterator[str]:
+    if mine.recorded != other.recorded:
+        one = mine if mine.recorded else other
+        yield f"{'' if mine.recorded else 'compared with '}predictions recorded elsewhere ({one.recorded})"
+        return
     if mine.chat_template != other.chat_template:
         yield (
             "no chat template"

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "lm_eval", "datasets", "numpy")
+_SCORERS = ("lm_eval", "datasets", "numpy", "jieba", "cn2an", "rouge_score", "sacrebleu")
 
 
 def describe(device: torch.device) -> dict[str, str]:
@@ -21,11 +23,19 @@ def describe(device: torch.device) -> dict[str, str]:
     found["cpu"] = f"{_cpu_name()} × {os.cpu_count()}"
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
-    for package in _PACKAGES:
-        try:
+    return found | _versions(_PACKAGES)
+
+
+def describe_scoring() -> dict[str, str]:
+    """Return the versions that decide a score where nothing but the scoring was done here."""
+    return {"python": platform.python_version()} | _versions(_SCORERS)
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -1,27 +1,23 @@
-"""The report: the folder that a run leaves behind, written all at once or not at all.
+"""The report: the folder that a run leaves behind, there all at once or not at all.
 
     manifest.json           identity, protocol, environment, timings: `Manifest`
     results.json            lm-eval's result schema, so that its tools read it
     samples/<task>.parquet  one row per document and filter: `SAMPLE_COLUMNS`, then one column per metric
 
-`ReportWriter` writes into a hidden temporary folder beside the final one, the manifest last, then renames: a folder
-that has a manifest is a complete report, whatever killed the process.
+A folder that has a manifest is a complete report, whatever killed the process that wrote it.
 
-Not here: torch, lm-eval, or any judgement about the numbers. What reads reports imports only this.
+Not here: writing one (`harness.runs.report_writer`), torch, lm-eval, or any judgement about the numbers. What reads
+reports imports only this.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import pandas as pd
@@ -33,6 +29,8 @@ from harness.errors import HarnessError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+RATINGS = "ratings"
+"""`Protocol.recorded` of ratings, which are of answers and no answers themselves."""
 
 # Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text asked, before any cut to the context;
 # zstd makes the repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log,
@@ -68,22 +66,24 @@ class CheckpointInfo(Strict):
     name: str
     reference: str
     kind: str
-    """`base`, `lora`, `prefix_tuning`, …"""
+    """`base`, `lora`, `prefix_tuning`, …; `recorded` where predictions of unknown origin were scored."""
     quantization: str | None = None
     """`int8`, `nf4`, `gptq`, …; None for plain weights."""
     base: str
     adapter: str | None
     fingerprint: str
-    """sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype."""
-    architecture: str
-    dtype: str
-    device: str
-    parameters: int
+    """sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; of recorded
+    predictions, of the predictions."""
+    architecture: str | None
+    dtype: str | None
+    device: str | None
+    parameters: int | None
+    """None, as the three before it and `max_length`, where only predictions are known."""
     trainable_share: float | None
     """Share of the parameters that the adapter holds; None for a base."""
     memory_bytes: int | None = None
     """What weights, adapter and root cache take in memory."""
-    max_length: int
+    max_length: int | None
     """Context length in tokens, those of the root cache not counted."""
     virtual_tokens: int = 0
     """Tokens of the context that the root cache takes."""
@@ -98,7 +98,8 @@ class TaskInfo(Strict):
     dataset: str
     """Hub name, and configuration where there is one: `cais/mmlu:anatomy`."""
     split: str
-    num_fewshot: int
+    num_fewshot: int | None
+    """None where predictions were recorded elsewhere."""
     documents: int
     """Documents scored."""
     documents_in_split: int
@@ -131,6 +132,8 @@ class Protocol(Strict):
     """New tokens a generation may have, where the run overrides what its task says."""
     stride: int | None = None
     """New tokens of each window of a text longer than the context, where the run says; else half the context."""
+    recorded: str | None = None
+    """The format of recorded predictions that were scored: how they were asked for is not known beyond what it says."""
 
 
 class Engine(Strict):
@@ -190,7 +193,8 @@ class Manifest(Strict):
     protocol: Protocol
     tasks: dict[str, TaskInfo]
     scores: list[Score]
-    engine: Engine
+    engine: Engine | None
+    """None where recorded predictions were scored."""
     environment: dict[str, str]
     notes: list[str]
     """What a reader should know: an adapter trained on another base's name, prompts cut to the context length, …"""
@@ -273,110 +277,6 @@ def _manifests(path: Path) -> Iterator[Path]:
             yield Path(root) / MANIFEST
 
 
-class ReportWriter:
-    """Collects a run's files out of sight; `finish` makes them a report in one rename.
-
-    Leaving the `with` block without `finish` removes everything. A process that is killed leaves only a hidden
-    `.<name>.<host>.<pid>` folder, which the next writer there on the same host removes once that process is gone.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._hidden = folder.parent / f".{folder.name}.{_host()}.{os.getpid()}"
-
-    def __enter__(self) -> ReportWriter:
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(self.folder.parent)
-            (self._hidden / "samples").mkdir(parents=True)
-        except OSError as error:
-            raise self._told(error) from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self._hidden, ignore_errors=True)
-
-    def _told(self, error: OSError) -> HarnessError:
-        why = error.strerror or error
-        return HarnessError(f"cannot write a report to {self.folder} ({why}): make room, or choose another --output")
-
-    def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
-        """Write `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as samples/<task>.parquet.
-
-        A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
-        """
-        columns = {name: [row.get(name) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
-        fields = list(SAMPLE_COLUMNS)
-        for name in metrics:
-            numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
-            columns[name] = [_number(value) if numeric else _json(value) for value in columns[name]]
-            fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
-        file = self._hidden / "samples" / f"{task}.parquet"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            pq.write_table(pa.table(columns, schema=pa.schema(fields)), file, compression="zstd")
-        except OSError as error:
-            raise self._told(error) from error
-
-    def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
-        """Write results and manifest, move the folder to its place, and return the report.
-
-        Where another run took the place meanwhile, the next free name beside it is used.
-        """
-        try:
-            _dump_json(self._hidden / "results.json", results)
-            _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
-        except OSError as error:
-            raise self._told(error) from error
-        place, again = self.folder, 0
-        while True:
-            try:
-                self._hidden.rename(place)
-            except OSError:
-                if not place.exists():
-                    raise
-                again += 1
-                place = self.folder.with_name(f"{self.folder.name}-{again}")
-            else:
-                return Report(place, manifest)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    # Scores come as numpy scalars, task configurations hold functions; NaN would not be JSON.
-    def plain(other: Any) -> Any:
-        return other.tolist() if hasattr(other, "tolist") else str(other)
-
-    return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    # Folders are shared between hosts, process ids are not: only this host's own are judged.
-    for hidden in folder.glob(f".*.{_host()}.*"):
-        pid = hidden.name.rpartition(".")[2]
-        if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _alive(int(pid)):
-            shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _host() -> str:
-    return re.sub(r"\W", "-", platform.node()) or "host"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's process
-        return True
-    return True
-
-
 def _load_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -386,10 +286,3 @@ def _load_json(file: Path) -> Any:
         raise HarnessError(
             f"{file} is not valid JSON ({error}): the report is damaged, run the evaluation again"
         ) from error
-
-
-def _dump_json(file: Path, content: Mapping[str, Any]) -> None:
-    with file.open("w", encoding="utf-8") as stream:
-        stream.write(_json(content, indent=1) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())

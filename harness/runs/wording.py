@@ -31,8 +31,10 @@ def short_bound(number: float, score: Score) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def parameters(count: int) -> str:
-    """Return a number of parameters for people: 7.6 B."""
+def parameters(count: int | None) -> str:
+    """Return a number of parameters for people: 7.6 B, or a dash where it is not known."""
+    if count is None:
+        return "–"
     for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             return f"{count / size:.1f}\N{NO-BREAK SPACE}{unit}"

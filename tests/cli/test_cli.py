@@ -39,6 +39,11 @@ def command(*arguments: str) -> list[str]:
     ("arguments", "says"),
     [
         ("run --model {w}/nowhere --tasks ceval_law", "there is no folder"),
+        ("score --task ceval_law", "--predictions PATH or --ratings FILE"),
+        ("score --predictions {w} --ratings {w}", "--predictions PATH or --ratings FILE"),
+        ("score --predictions {w}/nowhere", "there are no predictions at"),
+        ("score --predictions {w}/empty", "holds no predictions in a known format"),
+        ("score --ratings {w}/nowhere.jsonl", "there is no file"),
         ("train {w}/none.yaml -o {w}/out", "cannot read the recipe"),
         ("train {w}/recipe.yaml -o {w}/out", "there is no corpus"),
         ("train {w}/recipe.yaml -o {w}/out --stage sfd", "no stage 'sfd'; did you mean 'sft'"),

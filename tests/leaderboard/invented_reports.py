@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.metrics.aggregate import Estimate, combine
-from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report, ReportWriter, Score, TaskInfo
+from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report, Score, TaskInfo
+from harness.runs.report_writer import ReportWriter
 
 MakeReport = Callable[..., Report]
 SUBJECTS = ("ceval_law", "ceval_logic", "ceval_physics")

@@ -15,7 +15,9 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.runs import report as reports
-from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, ReportWriter, TaskInfo
+from harness.runs import report_writer
+from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, TaskInfo
+from harness.runs.report_writer import ReportWriter
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -122,15 +124,15 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {str(here)!r})
 import test_report
-from harness.runs import report
+from harness.runs import report_writer
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
-real, calls = report._dump_json, []
+real, calls = report_writer._dump_json, []
 def dump(file, content):
     calls.append(file)
     if {moment!r} == "results" or ({moment!r} == "manifest" and len(calls) == 2): die()
     real(file, content)
-report._dump_json = dump
-if {moment!r} == "samples": report.pq.write_table = die
+report_writer._dump_json = dump
+if {moment!r} == "samples": report_writer.pq.write_table = die
 if {moment!r} == "rename": Path.rename = die
 test_report.written(Path({str(tmp_path / "r")!r}))
 """
@@ -144,7 +146,7 @@ test_report.written(Path({str(tmp_path / "r")!r}))
 
 
 def test_a_report_being_written_by_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    alive = tmp_path / f".other.{reports._host()}.{os.getppid()}" / "samples"
+    alive = tmp_path / f".other.{report_writer._host()}.{os.getppid()}" / "samples"
     alive.mkdir(parents=True)
     written(tmp_path / "r")
     assert alive.is_dir()

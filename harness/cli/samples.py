@@ -1,0 +1,95 @@
+"""How samples look in a terminal: what was asked, expected, answered, understood, and scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+
+from harness.cli.tables import console
+from harness.runs.report import SAMPLE_COLUMNS, Report, Score
+
+PROMPT_LINES = 12
+ANSWER_LINES = 12
+
+Sample = Mapping[Hashable, Any]
+
+
+def show_samples(report: Report, which: str, task: str | None, limit: int) -> None:
+    """Print samples that are `wrong`, `right` or `all`, by each task's first metric (1 is right)."""
+    out = console()
+    for name in [task] if task else report.manifest.tasks:
+        rows = report.samples(name)
+        score = next((s for s in report.manifest.scores if s.task == name and s.primary), None)
+        if score is None or score.metric not in rows:
+            out.print(f"{escape(name)}: has no score a sample", highlight=False)
+            continue
+        rows = rows[rows["filter"] == score.filter]
+        chosen = _chosen(rows, score, which)
+        if chosen is None:
+            out.print(f"{escape(name)}: {escape(score.metric)} is of the whole, no sample has one", highlight=False)
+            chosen = rows
+        counted = f"{len(rows):,} samples"
+        if len(chosen) < len(rows) or which != "all":
+            counted = f"{len(chosen):,} of {len(rows):,} samples are {which}"
+        out.rule(f"{escape(name)}: {counted}")
+        metrics = [column for column in rows.columns if column not in SAMPLE_COLUMNS.names]
+        for sample in chosen.head(limit).to_dict("records"):
+            _show(out, sample, metrics)
+        if len(chosen) > limit:
+            out.print(f"… {len(chosen) - limit:,} more: --limit shows them", highlight=False)
+
+
+def _chosen(rows: pd.DataFrame, score: Score, which: str) -> pd.DataFrame | None:
+    """Return the samples that are `which`, or None where the metric gives a sample no value of its own."""
+    values = rows[score.metric].map(_value)
+    if values.isna().all():
+        return None
+    right = values >= 1 if score.higher_is_better else values <= 0
+    counts = values.notna()
+    return {"right": rows[right & counts], "wrong": rows[~right & counts], "all": rows}[which]
+
+
+def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
+    out.print(f"[bold]document {sample['doc_id']}[/]", highlight=False)
+    lines = str(sample["prompt"]).splitlines()
+    hidden = len(lines) - PROMPT_LINES
+    if hidden > 0:
+        out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
+    out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False, soft_wrap=True)
+    prediction, responses = str(sample["prediction"]), sample["responses"]
+    said = prediction if responses is None or not len(responses) else str(responses[0])
+    _line(out, "expected", str(sample["target"]))
+    _line(out, "answered", _cut(said))
+    if prediction.strip() != said.strip():
+        _line(out, "read as", _cut(prediction))
+    values = ((name, _value(sample[name])) for name in metrics)
+    told = [f"[bold]{escape(name)}[/] {value:.4g}" for name, value in values if value == value]
+    out.print("   ".join(told) + "\n", highlight=False)
+
+
+def _line(out: Console, title: str, text: str) -> None:
+    out.print(f"[bold]{title}[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _cut(text: str) -> str:
+    lines = text.splitlines()
+    more = len(lines) - ANSWER_LINES
+    return "\n".join(lines[:ANSWER_LINES]) + f"\n… {more} more lines" if more > 0 else text
+
+
+def _value(value: Any) -> float:
+    """Return a sample's score; of its part in a ratio [numerator, denominator], the share, 1 where nothing counts.
+
+    NaN where it has none: the metric leaves it out, or is one of the whole.
+    """
+    if isinstance(value, str):  # sufficient statistics are stored as JSON
+        parts = json.loads(value)
+        if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, int | float) for part in parts):
+            return float("nan")
+        return float(parts[0] / parts[1]) if parts[1] else 1.0
+    return float("nan") if value is None else float(value)

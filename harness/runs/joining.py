@@ -1,0 +1,184 @@
+"""Which recorded answer is to which document, and what to do about those that are to none.
+
+Not here: reading answers (`harness.runs.prediction_formats`), or scoring them (`harness.runs.rescore`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+from harness.runs import samples
+from harness.runs.prediction_formats import Answer, Responses
+from harness.runs.predictions import TaskAnswers
+
+LINES = "labels_and_predict"
+"""`metadata.responses` of a task that takes a whole line of ChatGLM's file for a response."""
+
+
+def ordered(answers: TaskAnswers) -> list[Answer]:
+    """Return one answer a document, in the order of their ids, where the documents are the recording's own."""
+    unique = {answer.key: answer for answer in reversed(answers.answers)}
+    return sorted(unique.values(), key=lambda answer: (isinstance(answer.key, str), answer.key))
+
+
+def stranger(task: Any, answers: TaskAnswers) -> str | None:
+    """Return why the task's documents are not those that were answered, None if they are."""
+    documents = task.eval_docs
+    for answer in answers.answers:
+        if not answer.document or not isinstance(answer.key, int) or not 0 <= answer.key < len(documents):
+            continue
+        if (column := _differs(answer, documents[answer.key])) is not None:
+            return f"{answer.where}, has another '{column}' than document {answer.key} of the data at hand"
+    return None
+
+
+def _differs(answer: Answer, document: Mapping[str, Any]) -> str | None:
+    """Return the column in which a document is another than the file says, as far as the file says it.
+
+    References may be cut short, as ChatGLM's are, and a question may come with its instruction before it, as
+    LawBench's does; white space does not count, since tokenizers change it.
+    """
+    for column, value in answer.document.items():
+        if not isinstance(value, str) or not value or column not in document:
+            continue
+        told, here = "".join(value.split()), "".join(str(document[column]).split())
+        if not here.startswith(told) and not (column == "question" and told.endswith(here)):
+            return column
+    return None
+
+
+class Joined(NamedTuple):
+    """One task's answers in the order of its documents."""
+
+    answers: list[Answer | None]
+    responses: list[Responses]
+    repeats: int
+    notes: list[str]
+    task: str
+
+    def asked(self, row: samples.Row) -> samples.Row:
+        """Return what is known of what the document of `row` was asked."""
+        answer = self.answers[row["doc_id"]]
+        if answer is not None and answer.hashes is not None:
+            if row["doc_hash"] != answer.hashes[0]:
+                raise HarnessError(f"{answer.where}, is another than in the data at hand: name those with --data")
+            return {"prompt": answer.prompt, "prompt_hash": answer.hashes[1]}
+        if answer is not None and answer.arguments is not None:
+            return {"prompt": answer.prompt, "prompt_hash": samples.digest(answer.arguments)}
+        prompt = row["prompt"] if answer is None or answer.prompt is None else answer.prompt
+        return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", prompt])}
+
+
+def join(
+    task: Any, answers: TaskAnswers, *, own_documents: bool, limit: int | None = None, keep_going: bool = False
+) -> Joined:
+    """Return the answers to the first `limit` documents of `task`, whose documents may be the recording's own.
+
+    Raises HarnessError on an answer too many or too few, or of another kind than the task asks for; with `keep_going`
+    the result's notes tell of what can be borne.
+    """
+    name, total, notes = answers.task, len(task.eval_docs), list[str]()
+    wanted = total if limit is None else min(limit, total)
+    places = _own_places(answers) if own_documents else _places(task, answers)
+    if answers.malformed:
+        notes.append(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
+    by_place: dict[int, Answer] = {}
+    twice, surplus = [], []
+    for place, answer in zip(places, answers.answers, strict=True):
+        if place is None:
+            surplus.append(answer)
+        elif place in by_place:
+            twice.append(answer)
+        else:
+            by_place[place] = answer
+    missing = [place for place in range(wanted) if place not in by_place]
+    if own_documents and (gaps := _gaps(answers)):
+        told = f"{len(gaps):,} entries are missing, the first is {gaps[0]}"
+        if not keep_going:
+            raise HarnessError(f"{answers.origin}: {told}: add them, or pass --keep-going to do without")
+        notes.append(f"{name}: {told}; what they were asked is not known, so they are not scored")
+    for found, what in (
+        (twice, "answers a document that has been answered"),
+        (surplus, f"answers no document of {name}, which has {total:,}"),
+    ):
+        if found:
+            told = f"{found[0].where}, id {found[0].key}, {what}"
+            more = f" ({len(found):,} such entries)" if len(found) > 1 else ""
+            if not keep_going:
+                raise HarnessError(f"{told}{more}: remove what is wrong, or pass --keep-going to leave it out")
+            notes.append(f"{name}: {told}{more}, and is left out")
+    repeats = _repeats(name, task, [by_place[place] for place in sorted(by_place) if place < wanted], answers.origin)
+    if missing:
+        told = f"{len(missing):,} of {wanted:,} documents of {name} have no prediction, the first is {missing[0]}"
+        if task.OUTPUT_TYPE != "generate_until":
+            raise HarnessError(f"{answers.origin}: {told}: add them, or name the documents asked with --limit")
+        if not keep_going:
+            raise HarnessError(
+                f"{answers.origin}: {told}: add them, name a --limit, or pass --keep-going to count them as answered "
+                "by nothing"
+            )
+        notes.append(f"{told}: they count as answered by nothing")
+    by_document = [by_place.get(place) for place in range(wanted)]
+    empty: Responses = (("",) * repeats,)
+    responses = [empty if one is None else one.responses for one in by_document]
+    if (task.config.metadata or {}).get("responses") == LINES:
+        responses = [_lines(task, place, said) for place, said in enumerate(responses)]
+    return Joined(by_document, responses, repeats, notes, name)
+
+
+def _places(task: Any, answers: TaskAnswers) -> list[int | None]:
+    """Return the place of the document that each answer is to, None where there is none."""
+    total = len(task.eval_docs)
+    ids: dict[str, int] = {}
+    if any(isinstance(answer.key, str) for answer in answers.answers):
+        columns = task.eval_docs.column_names if hasattr(task.eval_docs, "column_names") else task.eval_docs[0]
+        if "id" not in columns:
+            raise HarnessError(
+                f"{answers.origin} names documents of {answers.task} by a text, but they have no column 'id': "
+                "write each one's place in its split, counted from 0"
+            )
+        ids = {str(one["id"]): place for place, one in enumerate(task.eval_docs)}
+    return [
+        ids.get(answer.key) if isinstance(answer.key, str) else answer.key if 0 <= answer.key < total else None
+        for answer in answers.answers
+    ]
+
+
+def _own_places(answers: TaskAnswers) -> list[int | None]:
+    by_key = {answer.key: place for place, answer in enumerate(ordered(answers))}
+    return [by_key[answer.key] for answer in answers.answers]
+
+
+def _gaps(answers: TaskAnswers) -> list[int]:
+    """Return the numbers below the highest that no answer has."""
+    numbers = {answer.key for answer in answers.answers if isinstance(answer.key, int)}
+    return [number for number in range(max(numbers, default=-1) + 1) if number not in numbers]
+
+
+def _repeats(name: str, task: Any, answers: Sequence[Answer], origin: str) -> int:
+    """Return how often each document was answered; raise HarnessError where that or the kind of answer differs."""
+    generates = task.OUTPUT_TYPE == "generate_until"
+    for answer in answers:
+        texts = [isinstance(one, str) for one in itertools.chain.from_iterable(answer.responses)]
+        if generates and not all(texts):
+            raise HarnessError(f"{answer.where}, holds likelihoods, but {name} is answered by texts")
+        if not generates and any(texts):
+            raise HarnessError(
+                f"{answer.where}, holds a text, but {name} is answered by likelihoods: record the 'logprobs' of its "
+                "choices, or name a task that generates"
+            )
+    counts = Counter(len(repeats) for answer in answers for repeats in answer.responses)
+    if len(counts) > 1:
+        raise HarnessError(f"{origin}: documents of {name} were answered {' or '.join(map(str, sorted(counts)))} times")
+    return next(iter(counts), 1)
+
+
+def _lines(task: Any, place: int, said: Responses) -> Responses:
+    """Return responses as lines of ChatGLM's file, which hold the reference, too."""
+    labels = str(task.doc_to_target(task.eval_docs[place]))
+    return (tuple(json.dumps({"labels": labels, "predict": one}, ensure_ascii=False) for one in said[0]),)

@@ -1,0 +1,214 @@
+"""Recorded predictions: which files hold some, and whose they are.
+
+A path is a file, a folder or a tar archive; archives in a folder are opened, too. What is found is told by names and
+first lines (`harness.runs.prediction_formats`), one `Recording` for each model that left files in one format.
+
+Not here: what a format's lines say, or what becomes of the predictions (`harness.runs.rescore`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+from harness.runs import report as reports
+from harness.runs.prediction_formats import FORMATS, REPORT, Answer, Claim, Complaints, File, Format, Responses
+from harness.runs.report import MANIFEST, RATINGS, Report
+
+ENDINGS = (".json", ".jsonl", ".csv", ".txt")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
+
+UNTELLING = ("generated_predictions",)
+"""Names of files that every model's have."""
+
+
+class TaskAnswers(NamedTuple):
+    """One model's answers to one task."""
+
+    task: str
+    origin: str
+    """The file they are from."""
+    answers: list[Answer]
+    malformed: list[str]
+    """Complaints about entries that had to be left out."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One model's answers, as one format has them."""
+
+    name: str
+    origin: str
+    format: Format
+    tasks: list[TaskAnswers] = field(repr=False)
+    report: Report | None = None
+    """The report that it is, where it is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything that was said, to whichever document."""
+        digest = hashlib.sha256(self.format.name.encode())
+        for task in sorted(self.tasks):
+            for one in task.answers:
+                digest.update(repr((task.task, one.key, one.responses)).encode())
+        return digest.hexdigest()
+
+
+class _Claimed(NamedTuple):
+    file: File
+    format: Format
+    claim: Claim
+
+
+def find(
+    path: Path, *, task: str | None = None, format: str | None = None, keep_going: bool = False
+) -> Iterator[Recording]:
+    """Yield what is recorded at `path`, model by model.
+
+    `task` says what was asked where the files do not; `format` is one of `FORMATS`, by default what the files look
+    like. An entry that cannot be read raises HarnessError naming file, line and reason; with `keep_going` it is left
+    out and kept as a complaint. Raises HarnessError, too, where nothing is found.
+    """
+    if format is not None and format not in FORMATS:
+        raise HarnessError(f"--format {format} is not known: choose one of {', '.join(FORMATS)}, or leave it out")
+    if not path.exists():
+        raise HarnessError(f"there are no predictions at {path}: check the path")
+    formats = [FORMATS[format]] if format else list(FORMATS.values())
+    found = False
+    for report in _reports(path) if format in (None, REPORT.name) else ():
+        found = True
+        yield _reported(report)
+    for name, files in _places(path):
+        for model, claimed in _by_model(files, formats, name, forced=format is not None).items():
+            found = True
+            yield _recording(model, claimed, task, keep_going)
+    if not found:
+        known = "; ".join(f"{one.name}: {one.looks}" for one in formats)
+        raise HarnessError(f"{path} holds no predictions in a known format ({known}): see docs/score.md")
+
+
+def _reports(path: Path) -> list[Report]:
+    held = path.is_dir() and any(file.is_file() for file in (path / MANIFEST, *path.rglob(f"*/{MANIFEST}")))
+    found = reports.find([path]) if held else []
+    return [report for report in found if report.manifest.protocol.recorded != RATINGS]
+
+
+def _reported(report: Report) -> Recording:
+    """Return what the answers in a report are, as each task's samples have them."""
+    answers = []
+    for task in report.manifest.tasks:
+        rows = report.samples(task).drop_duplicates("doc_id")  # each filter has a row of the same answer
+        where = f"{report.folder}, {task}"
+        said = [_sample(where, row) for row in rows.to_dict("records")]
+        answers.append(TaskAnswers(task, where, said, []))
+    return Recording(report.manifest.checkpoint.name, str(report.folder), REPORT, answers, report)
+
+
+def _sample(where: str, row: dict[Any, Any]) -> Answer:
+    if row["logprobs"] is not None:
+        responses: Responses = tuple(
+            ((float(likelihood), bool(greedy)),)
+            for likelihood, greedy in zip(row["logprobs"], row["greedy"], strict=True)
+        )
+    else:
+        responses = (tuple(map(str, row["responses"])),)
+    place = int(row["doc_id"])
+    hashes = (str(row["doc_hash"]), str(row["prompt_hash"]))
+    return Answer(f"{where}, document {place}", place, responses, {}, prompt=str(row["prompt"]), hashes=hashes)
+
+
+def _recording(model: tuple[str, str], claimed: Sequence[_Claimed], task: str | None, keep_going: bool) -> Recording:
+    name, origin = model
+    read: list[TaskAnswers] = []
+    for file, format, claim in claimed:
+        complaints = Complaints(keep_going)
+        answers = list(format.read(file, complaints))
+        asked = format.task(claim, task)
+        if not asked:
+            raise HarnessError(f"{file.shown} does not say which task was answered: name it with --task")
+        known = next((one for one in read if one.task == asked), None)
+        if known is not None:
+            raise HarnessError(f"{file.shown} and {known.origin} both answer {asked} for {name}: remove one of them")
+        read.append(TaskAnswers(asked, file.shown, answers, complaints.told))
+    if name in (read[0].task, *UNTELLING):  # a file that is called by what is in it: its folder is whose it is
+        name = Path(origin).resolve().name
+    return Recording(name, origin, claimed[0].format, read)
+
+
+def _by_model(
+    files: Sequence[File], formats: Sequence[Format], place: str, *, forced: bool
+) -> dict[tuple[str, str], list[_Claimed]]:
+    """Return the files that a format knows, by the model's name and the folder they are of."""
+    found: dict[tuple[str, str], list[_Claimed]] = {}
+    kinds: dict[tuple[str, str], str] = {}
+    for file in files:
+        for format in formats:
+            claim = format.claim(file, forced)
+            if claim is None:
+                continue
+            folder = file.path.parents[min(claim.above, len(file.path.parents) - 1)]
+            name = folder.name or place
+            key = (name, f"{file.root}/{folder}".removesuffix("/."))
+            if kinds.setdefault(key, format.name) != format.name:  # two formats in one folder are two recordings
+                key = (f"{name}-{format.name}", key[1])
+                kinds.setdefault(key, format.name)
+            found.setdefault(key, []).append(_Claimed(file, format, claim))
+            break
+    return found
+
+
+def _places(path: Path) -> Iterator[tuple[str, list[File]]]:
+    """Yield the plain files at `path`, then each archive's, with the name of the model that owns them by default."""
+    if path.is_file():
+        if _is_archive(path):
+            yield _stem(path), _archived(path)
+        else:
+            yield path.resolve().stem, [File(PurePosixPath(path.name), str(path), str(path.parent), path.read_bytes)]
+        return
+    below = sorted(
+        Path(root, name)
+        for root, folders, names in os.walk(path)
+        for name in names
+        if not name.startswith(".") and not any(part.startswith(".") for part in Path(root).relative_to(path).parts)
+    )
+    plain = [file for file in below if file.suffix in ENDINGS]
+    if plain:
+        relative = [PurePosixPath(file.relative_to(path).as_posix()) for file in plain]
+        yield (
+            path.resolve().name,
+            [File(name, str(file), str(path), file.read_bytes) for name, file in zip(relative, plain, strict=True)],
+        )
+    for file in below:
+        if _is_archive(file):
+            yield _stem(file), _archived(file)
+
+
+def _is_archive(file: Path) -> bool:
+    return file.name.endswith(ARCHIVES)
+
+
+def _stem(file: Path) -> str:
+    ending = next(ending for ending in ARCHIVES if file.name.endswith(ending))
+    return file.name.removesuffix(ending)
+
+
+def _archived(file: Path) -> list[File]:
+    """Return the files in an archive, read at once: a compressed one has no other order."""
+    found = []
+    try:
+        with tarfile.open(file) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None and member.name.endswith(ENDINGS):
+                    kept = functools.partial(bytes, content.read())
+                    found.append(File(PurePosixPath(member.name), f"{file}:{member.name}", str(file), kept))
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise HarnessError(f"{file} cannot be read as an archive ({error}): fetch it again") from error
+    return found

@@ -1,0 +1,280 @@
+"""Recorded predictions → reports, with no model: the tasks of `harness run` read and score what was said elsewhere.
+
+The documents are those of the task's data where these are at hand and hold the questions and references that the file
+has; otherwise a file that has references of its own is scored by them. Which document an answer belongs to is said by
+its place, or by its id. Two answers to one document, an answer to none, and a document without answer stop the scoring;
+told to keep going, the first answer counts, surplus ones are left out, a document without answer counts as answered
+by nothing, and the report says how many.
+
+Not here: reading files (`harness.runs.predictions`), which answer is to which document (`harness.runs.joining`), or
+people's ratings (`harness.runs.ratings`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import harness
+from harness import progress, task_index
+from harness.engine.lm import Work
+from harness.errors import HarnessError
+from harness.runs import environment, joining, predictions
+from harness.runs.joining import Joined
+from harness.runs.outcome import Outcome, evaluate
+from harness.runs.prediction_formats import Response
+from harness.runs.predictions import Recording
+from harness.runs.report import CheckpointInfo, Manifest, Protocol, Report, TaskInfo
+from harness.runs.report_writer import ReportWriter, new_folder
+from harness.task_data import DataSource
+from harness.tasks import FEWSHOT_SEED, Catalogue, TaskSet, metrics
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is to be scored, and how."""
+
+    predictions: Path
+    output: Path
+    task: str | None = None
+    """What was asked, where the files do not say; of a family's files, the family."""
+    format: str | None = None
+    data: Path | None = None
+    limit: int | None = None
+    """Only the first so many documents of each task were asked."""
+    name: str | None = None
+    """What to call the one who answered, where that is one."""
+    include: tuple[Path, ...] = ()
+    keep_going: bool = False
+
+
+def score(scoring: Scoring) -> Iterator[Report]:
+    """Score every recording at `scoring.predictions`; yield each one's report as it is complete.
+
+    Raises HarnessError on whatever the user can mend.
+    """
+    loader = _Loader(scoring)
+    found = predictions.find(
+        scoring.predictions, task=scoring.task, format=scoring.format, keep_going=scoring.keep_going
+    )
+    for number, recording in enumerate(found):
+        if scoring.name and number:
+            raise HarnessError(f"{scoring.predictions} holds answers of several: leave --name out")
+        yield _report(recording, loader, scoring)
+
+
+def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
+    started, created = time.perf_counter(), datetime.now(UTC)
+    name = scoring.name or recording.name
+    with progress.status(f"reading the tasks that {name} answered"):
+        tasks, recorded, notes = loader.load(recording)
+    answers = {one.task: one for one in recording.tasks}
+    limit = scoring.limit or (recording.report.manifest.protocol.limit if recording.report else None)
+    outcome = Outcome(tasks)
+    with (
+        ReportWriter(new_folder(scoring.output, name, created)) as writer,
+        progress.bar(name, len(tasks.tasks), "tasks") as bar,
+    ):
+        for task_name, task in tasks.tasks.items():
+            bar.title(f"{name} · {task_name}")
+            clock = time.perf_counter()
+            own = task_name in recorded
+            joined = joining.join(
+                task, answers[task_name], own_documents=own, limit=limit, keep_going=scoring.keep_going
+            )
+            notes += joined.notes
+            task.config.repeats = joined.repeats
+            result = evaluate(_Replay(joined), task_name, task, limit)
+            rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
+            writer.write_samples(task_name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
+            task._instances = None
+            bar.advance(1)
+        manifest = Manifest(
+            harness=harness.__version__,
+            created=created.isoformat(timespec="seconds"),
+            seconds=time.perf_counter() - started,
+            checkpoint=_answerer(recording, name),
+            protocol=_protocol(recording, scoring),
+            tasks={name: _as_asked(name, info, recording) for name, info in outcome.infos.items()},
+            scores=outcome.scores(),
+            engine=None if recording.report is None else recording.report.manifest.engine,
+            environment=environment.describe_scoring(),
+            notes=[*notes, *outcome.all_notes()],
+        )
+        return writer.finish(manifest, outcome.results(manifest.scores))
+
+
+def _answerer(recording: Recording, name: str) -> CheckpointInfo:
+    if recording.report is not None:
+        return recording.report.manifest.checkpoint.model_copy(update={"name": name})
+    return CheckpointInfo(
+        name=name,
+        reference=recording.origin,
+        kind="recorded",
+        base=name,
+        adapter=None,
+        fingerprint=recording.fingerprint,
+        architecture=None,
+        dtype=None,
+        device=None,
+        parameters=None,
+        trainable_share=None,
+        max_length=None,
+        adapter_effect=None,
+    )
+
+
+def _as_asked(name: str, info: TaskInfo, recording: Recording) -> TaskInfo:
+    """Return what is known of a task, with what a report that is scored again says of how it was asked."""
+    if recording.report is None:
+        return info
+    asked = recording.report.manifest.tasks[name]
+    return asked.model_copy(update=info.model_dump(include={"version", "dataset", "documents", "documents_in_split"}))
+
+
+def _protocol(recording: Recording, scoring: Scoring) -> Protocol:
+    if recording.report is not None:
+        return recording.report.manifest.protocol
+    return Protocol(
+        limit=scoring.limit,
+        seed=FEWSHOT_SEED,
+        num_fewshot=None,
+        chat_template=None,
+        fewshot_as_multiturn=False,
+        system_instruction=None,
+        recorded=recording.format.name,
+    )
+
+
+# --- which documents --------------------------------------------------------------------------------------------------
+
+
+class _Tasks(NamedTuple):
+    """The tasks that were answered, on the documents that were answered."""
+
+    tasks: TaskSet
+    recorded: frozenset[str]
+    """Those whose documents are the recording's own."""
+    notes: list[str]
+
+
+class _Loader:
+    """Builds the tasks that recordings answer; on the data at hand, they are kept for the next recording."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        self._scoring = scoring
+        self._catalogue = Catalogue(scoring.include)
+        self._loaded: dict[tuple[str, ...], TaskSet] = {}
+
+    def load(self, recording: Recording) -> _Tasks:
+        """Return the tasks of `recording`; raise HarnessError where the data at hand are others."""
+        names = [one.task for one in recording.tasks]
+        sources = self._sources(recording)
+        told = self._scoring.task
+        asked, notes = self._asked(names, (told,) if told else recording.format.families)
+        if recording.report is not None:
+            asked = _headlines(recording.report)
+            when = recording.report.manifest.created
+            notes.append(f"answers of {when}, scored again from {recording.report.folder}")
+        alone = {one.task for one in recording.tasks if one.answers and all(answer.complete for answer in one.answers)}
+        absent = {name for name in alone if sources[name].folder is None and not sources[name].made}
+        if absent:
+            notes.append(
+                f"{_some(sorted(absent))}: scored by the references in the file; documents would be those of a run if "
+                "their data were named with --data"
+            )
+        tasks = self._built(asked, absent, recording)
+        strange: dict[str, str] = {}
+        for one in recording.tasks:
+            if one.task not in absent and (why := joining.stranger(tasks.tasks[one.task], one)):
+                strange[one.task] = why
+        for name, why in strange.items():
+            if name not in alone:
+                raise HarnessError(f"{why}: name the data that were asked with --data")
+            notes.append(f"{why}: {name} is scored by the references in the file")
+        if strange:
+            tasks = self._built(asked, absent | {*strange}, recording)
+        return _Tasks(tasks, frozenset(absent | {*strange}), notes)
+
+    def _sources(self, recording: Recording) -> dict[str, DataSource]:
+        found: dict[str, DataSource] = {}
+        for one in recording.tasks:
+            try:
+                source = self._catalogue.sources([one.task], self._scoring.data)
+            except HarnessError as error:
+                raise HarnessError(f"{one.origin}: {error}") from error
+            if list(source) != [one.task]:
+                raise HarnessError(f"{one.origin}: '{one.task}' is {len(source)} tasks: name the one that was asked")
+            found |= source
+        return found
+
+    def _asked(self, names: list[str], groups: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the one of `groups` whose tasks are exactly `names`, for its averages, or else `names`; and notes."""
+        for group in groups:
+            index = self._catalogue.index_for([group])
+            inside = task_index.leaves(group, index)
+            if group in names or not {*names} <= {*inside}:
+                continue
+            lacking = [leaf for leaf in inside if leaf not in names]
+            return (names, [f"{group} gets no average: {_some(lacking)} not answered"]) if lacking else ([group], [])
+        return names, []
+
+    def _built(self, asked: Sequence[str], recorded: set[str], recording: Recording) -> TaskSet:
+        key = tuple(asked)
+        if not recorded and key in self._loaded:
+            return self._loaded[key]
+        documents = {
+            one.task: [answer.document for answer in joining.ordered(one)]
+            for one in recording.tasks
+            if one.task in recorded
+        }
+        found = self._catalogue.load(asked, self._scoring.data, num_fewshot=0, documents=documents)
+        if not recorded:
+            self._loaded[key] = found
+        return found
+
+
+def _headlines(report: Report) -> list[str]:
+    """Return the groups and tasks that the run was asked for."""
+    groups = report.results.get("group_subtasks") or {}
+    inside = {member for members in groups.values() for member in members}
+    return [name for name in (*groups, *report.manifest.tasks) if name not in inside]
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more tasks" if len(names) > 1 else "")
+
+
+# --- in place of a model ----------------------------------------------------------------------------------------------
+
+
+class _Replay:
+    """Stands where lm-eval has a model: whatever kind of request is made, the recorded response is given."""
+
+    rank, world_size = 0, 1
+
+    def __init__(self, joined: Joined) -> None:
+        self._joined = joined
+
+    def __getattr__(self, kind: str) -> Callable[[Sequence[Any]], list[Response]]:
+        if kind.startswith("_") or kind.isupper():
+            raise AttributeError(kind)
+        return self._answer
+
+    def _answer(self, requests: Sequence[Any]) -> list[Response]:
+        asked: Counter[tuple[int, int]] = Counter()
+        given = []
+        for request in requests:
+            responses = self._joined.responses[request.doc_id]
+            if request.idx >= len(responses):
+                answer = self._joined.answers[request.doc_id]
+                where = answer.where if answer else self._joined.task
+                raise HarnessError(f"{where}, has {len(responses)} responses, {self._joined.task} asks for more")
+            given.append(responses[request.idx][asked[request.doc_id, request.idx]])
+            asked[request.doc_id, request.idx] += 1
+        return given
