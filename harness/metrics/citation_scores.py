@@ -23,7 +23,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from harness.metrics.citations import KNOWN, articles
+from harness.metrics.citations import KNOWN, Cited, articles
 from harness.metrics.extraction import Counts, counts
 from harness.metrics.statutes import ALIASES, Article, Book
 
@@ -38,8 +38,12 @@ class Share(NamedTuple):
     of: float
 
 
-def agreement(said: Iterable[Article], gold: Iterable[Article]) -> Counts:
-    """Return how many of the articles `said` are in `gold`; precision, recall and F1 are its properties."""
+def agreement(said: Iterable[Article | Cited], gold: Iterable[Article | Cited]) -> Counts:
+    """Return how many of those `said` are in `gold`; precision, recall and F1 are its properties.
+
+    Of articles each counts once, whatever its paragraphs; of what `citations.cited` returns, each paragraph and item
+    does, and a whole article is another than its first paragraph.
+    """
     return counts(said, gold)
 
 

@@ -18,7 +18,7 @@ from harness.metrics.citation_scores import (
     mistitles,
     redundant,
 )
-from harness.metrics.citations import articles
+from harness.metrics.citations import articles, cited
 from harness.metrics.statutes import Article, Book
 
 ONE, TWO, TEN = (Article("渡口法", number) for number in (1, 2, 10))
@@ -41,6 +41,9 @@ def test_agreement_is_over_sets():
     found = agreement([ONE, TWO, ONE], [TWO, TEN])
     assert (found.precision, found.recall, found.f1) == (1 / 2, 1 / 2, 1 / 2)
     assert agreement([], [TWO]).pair == (0, 1)
+    said, gold = cited("《渡口法》第一条第一款、第二款"), cited("《渡口法》第一条第二款、第二条")
+    assert agreement(said, gold).pair == (2, 4)
+    assert agreement(articles("《渡口法》第一条第一款、第二款"), articles("《渡口法》第一条第二款")).f1 == 1
 
 
 def test_existence_is_told_of_laws_that_are_known():
