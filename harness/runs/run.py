@@ -105,6 +105,8 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
     lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments)
     checks.require_letters(lm, tasks, options)
     found = Outcome(tasks)
+    if options.articles is not None:
+        found.notes.append(f"prompts that have articles of law have those of {options.articles.name}")
     requests = sum(expected_requests(task, options.limit) for task in tasks.tasks.values())
     folder = new_folder(options.output, checkpoint.name, created)
     with ReportWriter(folder) as writer, progress.bar(checkpoint.name, requests) as bar:
