@@ -1,6 +1,6 @@
 """Whether the articles an answer cites are right, exist, were given, and say what the answer says they say.
 
-No standard is published. H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where people judged them;
+No standard is published. H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where people judged;
 here is what text alone decides, and people would find more of both. What it calls redundant is not defined there:
 
 - H1, `fabricates`: at least one cited article is known not to exist. An article of a law that the book has not is
