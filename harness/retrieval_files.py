@@ -212,16 +212,20 @@ def read(file: Path) -> dict[str, list[str]]:
     return found
 
 
+def digest(file: Path) -> str:
+    """Return the sha256 of a file written by `write`."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def give(tasks: Iterable[Any], file: Path) -> None:
     """Give what `file` has to those of `tasks` that put articles in their prompts.
 
     Raises HarnessError where there is no such task, or `file` lacks a question of one.
     """
-    retrieved = read(file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    retrieved, told = read(file), digest(file)
     takers = [task for task in tasks if hasattr(task, "use_articles")]
     if not takers:
         raise HarnessError("--articles is for tasks that put articles in their prompts, such as legal_consult: ask one")
     for task in takers:
         task.use_articles(retrieved)
-        task.config.metadata["retrieved"] = {"file": file.name, "sha256": digest}
+        task.config.metadata["retrieved"] = {"file": file.name, "sha256": told}

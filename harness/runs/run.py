@@ -178,6 +178,7 @@ def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
         system_instruction=options.system_instruction,
         max_gen_toks=options.max_gen_toks,
         stride=options.stride,
+        articles=None if options.articles is None else retrieval_files.digest(options.articles),
     )
 
 

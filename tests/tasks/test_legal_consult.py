@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import mirrors
 import mirrors_of_law
@@ -15,6 +16,7 @@ from harness.metrics.aggregate import ratio
 from harness.metrics.consultation import record
 from harness.retrieval_files import give
 from harness.runs.options import Options
+from harness.runs.rescore import Scoring, score
 from harness.runs.run import run
 from harness.tasks import Catalogue
 
@@ -181,14 +183,22 @@ def test_every_task_runs_and_the_same_documents_are_asked_with_other_articles(wo
         assert said == [one for [one] in before["responses"]]
         infos = [report.manifest.tasks[name].prompt_hash for report in reports]
         assert infos[0] != infos[1]
-        scores = {score.metric: score for score in reports[0].manifest.scores if score.task == name}
+        scores = {one.metric: one for one in reports[0].manifest.scores if one.task == name}
         assert scores["rougeL_jieba"].primary
         assert scores["rougeL_jieba"].n == scores["abstains"].n == len(before)
-        assert all(score.fraction for score in scores.values())
+        assert all(one.fraction for one in scores.values())
     note = "prompts that have articles of law have those of found.jsonl"
     assert [note in report.manifest.notes for report in reports] == [False, True]
     config = json.loads((reports[1].folder / "results.json").read_text(encoding="utf-8"))["configs"]["legal_consult"]
     assert set(config["metadata"]["retrieved"]) == {"file", "sha256"}
+    # Scored again, an answer is held against the articles that it was given.
+    again = Scoring(reports[1].folder, world / "again", data=world / "data")
+    with pytest.raises(HarnessError, match="name that file with --articles"):
+        next(score(again))
+    with pytest.raises(HarnessError, match="name that file with --articles"):
+        next(score(replace(again, articles=articles(world / "others.jsonl", {**rows, "": []}))))
+    (scored,) = score(replace(again, articles=file))
+    assert scored.manifest.scores == reports[1].manifest.scores
 
 
 def test_a_copy_with_other_columns_is_told(mirror):
