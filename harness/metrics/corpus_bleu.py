@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.metrics import ngrams
 
@@ -49,17 +49,13 @@ def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
     """Return what one pair adds to a corpus BLEU after sacrebleu's tokenizer `zh`."""
     said, wanted = tokens_zh(prediction), tokens_zh(reference)
     both = "".join(said), "".join(wanted)
-    pairs: Any
-    if (len(both[0]), len(both[1])) == (len(said), len(wanted)):  # each token is a character, which is counted once
-        pairs = zip(*(ngrams.of_characters(text)[:4] for text in both), strict=True)
-    else:
-        pairs = zip(*(ngrams.of_tokens(tokens, 4) for tokens in (said, wanted)), strict=True)
-    first, second, third, fourth = (ngrams.hits(*pair) for pair in pairs)
+    characters = (len(both[0]), len(both[1])) == (len(said), len(wanted))  # each token is one
+    shared = ngrams.shared_characters(*both) if characters else ngrams.shared(tuple(said), tuple(wanted), 4)
     length = len(said)
     return BleuCounts(
         length,
         len(wanted),
-        (first, second, third, fourth),
+        (shared[0], shared[1], shared[2], shared[3]),
         (length, max(0, length - 1), max(0, length - 2), max(0, length - 3)),
     )
 
@@ -78,11 +74,10 @@ def chrf_counts(prediction: str, reference: str) -> ChrfCounts:
     said, wanted = ("".join(text.split()) for text in (prediction, reference))
     orders = range(ngrams.LONGEST)
     lengths = tuple(max(0, len(wanted) - order) for order in orders)
-    pairs = zip(ngrams.of_characters(said), ngrams.of_characters(wanted), strict=True)
     return ChrfCounts(
         tuple(max(0, len(said) - order) if lengths[order] else 0 for order in orders),
         lengths,
-        tuple(ngrams.hits(*pair) for pair in pairs),
+        ngrams.shared_characters(said, wanted),
     )
 
 
@@ -113,12 +108,12 @@ def signature(metric: str) -> str:
 # What counts as Chinese in sacrebleu's tokenizers/tokenizer_zh.py. Two of its ranges are written with five digits,
 # which Python reads as four and a character more: they reach from U+2001 to U+2A6D and from U+2F81 to U+2FA1.
 _CHINESE = re.compile(
-    "[\u2001-\u2a6d\u2e80-\u2eff\u2f00-\u2fdf\u2ff0-\u2fff\u3000-\u303f\u3100-\u312f\u31a0-\u31bf\u31c0-\u31ef"
+    "([\u2001-\u2a6d\u2e80-\u2eff\u2f00-\u2fdf\u2ff0-\u2fff\u3000-\u303f\u3100-\u312f\u31a0-\u31bf\u31c0-\u31ef"
     "\u3200-\u32ff\u3300-\u33ff\u3400-\u4db5\u4e00-\u9fbb\uf900-\ufa2d\ufa30-\ufa6a\ufa70-\ufad9\ufe10-\ufe1f"
-    "\ufe30-\ufe4f\uff00-\uffef]+"
+    "\ufe30-\ufe4f\uff00-\uffef]+)"
 )
 # What its tokenizers/tokenizer_re.py does with the rest, after mteval-v13a.pl.
-_OTHERS = (
+_RULES = (
     (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
     (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
     (re.compile(r"([\.,])([^0-9])"), r" \1 \2"),
@@ -128,12 +123,20 @@ _OTHERS = (
 
 def tokens_zh(text: str) -> list[str]:
     """Return the tokens of sacrebleu's tokenizer `zh`: Chinese characters one by one, the rest after mteval-v13a."""
-    text = text.strip()
-    whole = _CHINESE.fullmatch(text)
-    if whole:
-        return list("".join(text.split()))
-    text = _CHINESE.sub(lambda run: f" {' '.join(run[0])} ", text)
-    for pattern, replacement in _OTHERS:
+    pieces = _CHINESE.split(text.strip())  # every second one is Chinese
+    last = len(pieces) - 1
+    found: list[str] = []
+    for i, piece in enumerate(pieces):
+        if i % 2:
+            found += "".join(piece.split())
+        elif piece:  # with a space towards its Chinese neighbours, as sacrebleu sets one around each character
+            found += _others(" " * (i > 0) + piece + " " * (i < last))
+    return found
+
+
+@functools.lru_cache(maxsize=4096)  # mostly a comma or a number
+def _others(text: str) -> list[str]:
+    for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text.split()
 

@@ -67,14 +67,13 @@ def bleu4_characters(prediction: str, reference: str) -> float:
     nltk's `sentence_bleu` with `SmoothingFunction().method3` (Chen and Cherry 2014): the k-th order without a hit
     counts as 1/2^k hits.
     """
+    shared = ngrams.shared_characters(prediction, reference)[:4]
+    if not shared[0]:
+        return 0.0
     missing, logs = 0, []
-    pairs = zip(ngrams.of_characters(prediction)[:4], ngrams.of_characters(reference)[:4], strict=True)
-    for order, (said, wanted) in enumerate(pairs):
-        hits, total = ngrams.hits(said, wanted), max(1, len(prediction) - order)
-        if not hits:
-            if order == 0:
-                return 0.0
-            missing += 1
+    for order, hits in enumerate(shared):
+        total = max(1, len(prediction) - order)
+        missing += not hits
         logs.append(math.log(hits / total if hits else 1 / (2**missing * total)) / 4)
     # nltk's operations in nltk's order, so that not the last bit differs: upstream rounds.
     brevity = 1.0 if len(prediction) > len(reference) else math.exp(1 - len(reference) / len(prediction))

@@ -1,7 +1,7 @@
-"""How often runs of characters or tokens stand in a text, and how many of them two texts share.
+"""Runs of characters or tokens: those of a text, and how many of them two texts share.
 
-Three metrics of a generated text look at the same characters (BLEU by characters, BLEU after sacrebleu's `zh`, chrF),
-so those of the last few texts are remembered.
+Three metrics of generated text share runs of the same characters (BLEU by characters, BLEU after sacrebleu's `zh`,
+chrF), so those of the last few pairs are remembered.
 
 Not here: which tokens there are, or what is made of the counts (`generation`, `corpus_bleu`).
 """
@@ -10,32 +10,47 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-T = TypeVar("T", bound=Hashable)
 LONGEST = 6
-"""Characters of the longest runs that are counted, chrF's."""
+"""The longest runs of characters that are counted, chrF's."""
+
+Text = str | tuple[str, ...]
+"""Characters, or tokens."""
 
 
-@functools.lru_cache(maxsize=4)  # a prediction and a reference, with white space and without
-def of_characters(text: str) -> tuple[Counter[str], ...]:
-    """Return how often each run of 1, 2 … 6 characters stands in `text`; not to be changed."""
-    return tuple(
-        Counter([text[i : i + order] for i in range(len(text) - order + 1)]) for order in range(1, LONGEST + 1)
-    )
+@functools.lru_cache(maxsize=4)  # with white space and without
+def shared_characters(said: str, wanted: str) -> tuple[int, ...]:
+    """Return `shared` for runs of 1 to 6 characters."""
+    return shared(said, wanted, LONGEST)
 
 
-def of_tokens(tokens: Sequence[str], orders: int) -> tuple[Counter[tuple[str, ...]], ...]:
-    """Return how often each run of 1, 2 … `orders` tokens stands in `tokens`."""
-    return tuple(Counter(runs(tokens, order)) for order in range(1, orders + 1))
+def shared(said: Text, wanted: Text, orders: int) -> tuple[int, ...]:
+    """Return how many runs of 1, 2 … `orders` items both have, each as often as it stands in both.
+
+    A run can be in both only where one shorter by its last item is, so each order looks at what is left of the one
+    before: hardly anything after the third.
+    """
+    found: list[int] = []
+    starts: list[Sequence[int]] = [range(len(said)), range(len(wanted))]
+    for order in range(1, orders + 1):
+        both = [_from(text, places, order) for text, places in zip((said, wanted), starts, strict=True)]
+        first, second = (Counter(runs) for runs in both)
+        common = first.keys() & second.keys()
+        found.append(sum([min(first[run], second[run]) for run in common]))
+        starts = [
+            [place for place, run in zip(places, runs, strict=False) if run in common]
+            for places, runs in zip(starts, both, strict=True)
+        ]
+    return tuple(found)
+
+
+def _from(text: Text, places: Sequence[int], order: int) -> list[Text]:
+    """Return the runs that begin at `places`, which ascend; at most the last of them lacks room for one."""
+    last = len(text) - order
+    return [text[place : place + order] for place in places if place <= last]
 
 
 def runs(tokens: Sequence[str], order: int) -> list[tuple[str, ...]]:
     """Return all runs of `order` tokens, one from each place where one begins."""
     return list(zip(*(tokens[i:] for i in range(order)), strict=False))
-
-
-def hits(said: Counter[T], wanted: Counter[T]) -> int:
-    """Return how many runs both have, each as often as it stands in both."""
-    return sum([min(said[run], wanted[run]) for run in said.keys() & wanted.keys()])

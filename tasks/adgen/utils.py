@@ -47,7 +47,7 @@ def scores(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
     """Return what one answer is worth; of corpus metrics, what it adds to them."""
     found = json.loads(results[0])
     text, reference = found["predict"], doc["summary"]
-    rouge, words = rouge_jieba(text, reference), jieba_words(text)
+    rouge, words = rouge_jieba(text, reference), " ".join(jieba_words(text))
     return {
         "rouge1_jieba": rouge.one,
         "rouge2_jieba": rouge.two,
@@ -77,14 +77,14 @@ def upstream(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
     return found
 
 
-def distinct1(texts: Sequence[Sequence[str]]) -> float:
-    """Return distinct-1 over jieba's words."""
-    return surface.distinct(texts, 1)
+def distinct1(texts: Sequence[str]) -> float:
+    """Return distinct-1 of texts whose words are set apart."""
+    return surface.distinct(map(str.split, texts), 1)
 
 
-def distinct2(texts: Sequence[Sequence[str]]) -> float:
-    """Return distinct-2 over jieba's words."""
-    return surface.distinct(texts, 2)
+def distinct2(texts: Sequence[str]) -> float:
+    """Return distinct-2 of texts whose words are set apart."""
+    return surface.distinct(map(str.split, texts), 2)
 
 
 def _record(text: str, doc: dict[str, Any], **beside: str) -> str:
