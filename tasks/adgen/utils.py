@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from harness.metrics import adgen, corpus_bleu, surface
-from harness.metrics.adgen import sd_over_seeds
+from harness.metrics import copywriting, corpus_bleu, surface
 from harness.metrics.aggregate import ratio
+from harness.metrics.copywriting import sd_over_seeds
 from harness.metrics.corpus_bleu import bleu, chrf
 from harness.metrics.generation import bleu4_characters, jieba_words, rouge_jieba
 from harness.protocols import ChatGLMPredict
@@ -38,7 +38,7 @@ def lines(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[s
     """Return the lines of all seeds as one text, each with the attributes that its copy mentions and misses."""
     found = []
     for texts, doc in zip(responses, docs, strict=True):
-        read = map(adgen.read_line, texts)
+        read = map(copywriting.read_line, texts)
         found.append(["\n".join(_record(line.predict, doc, labels=line.labels) for line in read)])
     return found
 
@@ -66,7 +66,7 @@ def scores(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
 def upstream(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
     """Return the means over seeds, and every seed's own where there are several."""
     read = [json.loads(line) for line in results[0].split("\n")]
-    by_seed = [adgen.upstream(one["predict"], one["labels"]) for one in read]
+    by_seed = [copywriting.upstream(one["predict"], one["labels"]) for one in read]
     found: dict[str, Any] = {}
     for name, values in zip(_UPSTREAM, zip(*by_seed, strict=True), strict=True):
         found[f"predict_{name}"] = _mean(values)
@@ -88,7 +88,7 @@ def distinct2(texts: Sequence[str]) -> float:
 
 
 def _record(text: str, doc: dict[str, Any], **beside: str) -> str:
-    found = adgen.mentions(text, doc["content"])
+    found = copywriting.mentions(text, doc["content"])
     attributes = {"mentioned": [*map(str, found.mentioned)], "missed": [*map(str, found.missed)]}
     return json.dumps({**beside, "predict": text, **attributes}, ensure_ascii=False)
 
