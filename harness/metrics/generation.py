@@ -154,7 +154,7 @@ _SENTENCE_ENDS = (
 @functools.lru_cache(maxsize=4096)  # a reference is met once for each checkpoint and metric
 def jieba_words(text: str) -> tuple[str, ...]:
     """Return the words that jieba cuts `text` into, without white space."""
-    cut = segmenter().lcut(text)
+    cut = segmenter().words(text)
     if text.split(maxsplit=1) == [text]:  # without white space there is no such line
         return tuple(cut)
     spaced = " ".join(cut)

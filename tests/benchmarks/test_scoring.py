@@ -7,6 +7,7 @@ reference's words, as ADGEN's published ROUGE-1 has it.
 
 from __future__ import annotations
 
+import itertools
 import random
 import resource
 import time
@@ -58,7 +59,8 @@ def made(pairs: int) -> tuple[list[dict[str, Any]], list[str]]:
     chance = random.Random(0)
     known = [(word, n) for word, n in jieba.dt.FREQ.items() if n and len(word) < 5 and "一" <= word[0] <= "龥"]
     words, odds = [word for word, _ in known], [n for _, n in known]
-    stream = iter(chance.choices(words, odds, k=pairs * 180))
+    sums = list(itertools.accumulate(odds))
+    stream = itertools.chain.from_iterable(chance.choices(words, cum_weights=sums, k=1000) for _ in itertools.count())
     documents, answers = [], []
     for _ in range(pairs):
         reference = [next(stream) for _ in range(chance.randint(45, 85))]

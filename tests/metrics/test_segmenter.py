@@ -28,17 +28,17 @@ chinese = st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), max
 
 @given(st.lists(st.one_of(pieces, chinese, st.text(max_size=4)), max_size=20).map("".join))
 def test_words_are_jiebas(text: str) -> None:
-    assert segmenter().lcut(text) == jieba.lcut(text)
+    assert segmenter().words(text) == jieba.lcut(text)
 
 
 def test_words_of_a_users_dictionary_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     word = "乙炔丁烯丙酮基"
-    before = segmenter().lcut(word)
+    before = segmenter().words(word)
     for end in range(1, len(word)):
         monkeypatch.setitem(jieba.dt.FREQ, word[:end], jieba.dt.FREQ.get(word[:end], 0))
     monkeypatch.setitem(jieba.dt.FREQ, word, 10**6)
     assert jieba.lcut(word) == [word]
-    assert segmenter().lcut(word) == before != [word]
+    assert segmenter().words(word) == before != [word]
 
 
 @pytest.mark.data
@@ -47,4 +47,4 @@ def test_words_of_all_copy_at_hand_are_jiebas(data: Path) -> None:
     files = sorted((data / "shibing624" / "AdvertiseGen" / "data").glob("*.parquet"))
     texts = [text for file in files for text in pd.read_parquet(file)["summary"]]
     assert len(texts) >= 1070
-    assert [segmenter().lcut(text) for text in texts] == [jieba.lcut(text) for text in texts]
+    assert [segmenter().words(text) for text in texts] == [jieba.lcut(text) for text in texts]
