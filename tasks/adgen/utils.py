@@ -55,7 +55,7 @@ def scores(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
         "bleu4_characters": bleu4_characters(text, reference),
         "bleu_zh": corpus_bleu.bleu_zh_counts(text, reference),
         "chrf": corpus_bleu.chrf_counts(text, reference),
-        "coverage": _covered(found),
+        **_covered([found]),
         "distinct1_jieba": words,
         "distinct2_jieba": words,
         "length_ratio_characters": surface.lengths(text, reference),
@@ -72,7 +72,7 @@ def upstream(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
         found[f"predict_{name}"] = _mean(values)
         if len(values) > 1:
             found[f"predict_{name}_sd"] = values
-    found["coverage"] = _mean([_covered(one) for one in read])
+    found |= _covered(read)
     found["empty"] = _mean([surface.empty(one["predict"]) for one in read])
     return found
 
@@ -93,9 +93,11 @@ def _record(text: str, doc: dict[str, Any], **beside: str) -> str:
     return json.dumps({**beside, "predict": text, **attributes}, ensure_ascii=False)
 
 
-def _covered(record: dict[str, Any]) -> float:
-    asked = len(record["mentioned"]) + len(record["missed"])
-    return len(record["mentioned"]) / asked if asked else 1.0
+def _covered(records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the mean share of attributes mentioned; nothing where none are known, as of ChatGLM's own file."""
+    asked = [len(one["mentioned"]) + len(one["missed"]) for one in records]
+    shares = [len(one["mentioned"]) / count for one, count in zip(records, asked, strict=True) if count]
+    return {"coverage": _mean(shares)} if shares else {}
 
 
 def _mean(values: Sequence[float]) -> float:
