@@ -5,7 +5,9 @@ terms of imprisonment the first number of months is read, so that "1年6个月" 
 another's name is found in it. Rates are theirs as well: a model's score is the mean of `score` over the answers that
 have one, its abstention rate the share of `abstained` in all.
 
-Not here: 2-1, whose edits ChERRANT finds (`cherrant`); repaired variants (`lawbench_repaired`).
+2-1 alone has no score of a single answer: its counts make one number of all.
+
+Not here: repaired variants (`lawbench_repaired`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from harness.metrics.cherrant import UNKNOWN, Counts, Likeness, counts
 from harness.metrics.generation import jieba_words, rouge_of
 from harness.metrics.lawbench_labels import CHARGES, CONSULTATIONS, DISPUTES, EVENTS, MARRIAGE_FACTS
 from harness.metrics.lawbench_texts import arabic, behind, f1, inner, integer, known
@@ -61,6 +64,24 @@ def letter(prediction: str, reference: str) -> Judged:
 def argument(prediction: str, reference: str) -> Judged:
     """2-8: one of A to E, behind "[正确答案]"."""
     return choice(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
+
+
+def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
+    """2-1: ChERRANT's edits of the sentence that `prompt` gives, whose F0.5 over all answers is the score.
+
+    An answer is cut off five characters beyond the length of the reference, an empty one read as 无内容. Upstream's
+    numbers need what it knows of characters, as `likeness`, and traditional ones made simplified before.
+
+    Raises ValueError where the prompt gives no sentence.
+    """
+    mark = "句子：\n"
+    if mark not in prompt:
+        raise ValueError(f"a prompt of this task has the sentence behind 句子： and a line end, not {prompt[:40]!r}")
+    sentence = prompt.partition(mark)[2].partition("\n")[0].replace("\t", "")
+    said, wanted = (re.sub(r"[\n\t]", "", text) for text in (prediction, reference))
+    if len(said) - len(reference) > 5:
+        said = said[: len(reference) + 5]
+    return counts(sentence, said if said.strip() else "无内容", wanted, likeness)
 
 
 def dispute(prediction: str, reference: str) -> Judged:

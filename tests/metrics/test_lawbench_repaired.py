@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lawbench import PIECES, REFERENCES
+from test_lawbench import REFERENCES
 
 from harness.metrics import lawbench_repaired
 from harness.metrics.lawbench import JUDGES, character_f1
@@ -77,7 +77,7 @@ def test_years_and_months_are_one_term(years: int, months: int, between: str, un
 
 
 @pytest.mark.parametrize("task", sorted(REPAIRED))
-@pytest.mark.parametrize("piece", [*PIECES, "1,", "A", "打;", "年1", "诈骗"])
+@pytest.mark.parametrize("piece", ["1", "第1条、", "六个月", "时间： \n", "1,", "A", "打;", "年1", "诈骗"])
 def test_repetitions_cost_their_length(task: str, piece: str) -> None:
     started = time.process_time()
     REPAIRED[task](piece * (100_000 // len(piece)), REFERENCES.get(task, "违约"))
