@@ -11,6 +11,7 @@ PUBLISHED_ALPHA = 5e-4
 """Published to three decimals."""
 PUBLISHED_SCORE = 1e-9
 """Between a published score and ours of the same answers."""
-
 DERIVATIVE = 1e-5
 """Relative difference between a derivative and a difference quotient."""
+BM25 = 1e-12
+"""Relative difference of a BM25 score between the index and the formula, both in float64."""

@@ -12,6 +12,7 @@ from harness.cli.export import export
 from harness.cli.inspect import inspect
 from harness.cli.leaderboard import leaderboard
 from harness.cli.merge import merge
+from harness.cli.retrieve import retrieve
 from harness.cli.run import run
 from harness.cli.score import score
 from harness.cli.show import show
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, score, show, leaderboard, export, tasks, inspect, merge, train, demo):
+for verb in (run, score, show, leaderboard, export, tasks, retrieve, inspect, merge, train, demo):
     app.command()(verb)
 
 

@@ -49,6 +49,10 @@ def run(
     stride: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="New tokens a window of ppl:FILE; default: half the context.")
     ] = None,
+    articles: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Articles for prompts of legal_consult, as 'harness retrieve' writes them."),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where reports go.")] = Path(
         "reports/runs"
     ),
@@ -91,6 +95,7 @@ def run(
         chat_template_arguments=_arguments(chat_template_args or []),
         max_gen_toks=max_gen_toks,
         stride=stride,
+        articles=articles,
         device=device,
         dtype=dtype and check_dtype(dtype, "--dtype"),
         include=tuple(include_path or ()),

@@ -37,6 +37,9 @@ def score(
     data: Annotated[
         Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
     ] = None,
+    articles: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Articles that prompts had, of 'harness retrieve'.")
+    ] = None,
     include_path: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
     ] = None,
@@ -68,6 +71,7 @@ def score(
                 data=data,
                 limit=limit,
                 name=name,
+                articles=articles,
                 include=tuple(include_path or ()),
                 keep_going=keep_going,
             )

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
 from harness.checkpoints.checkpoint import Checkpoint
-from harness.engine import packs, sampling, scoring, thinking, tree, windows
+from harness.engine import chatglm_predict, packs, sampling, scoring, thinking, tree, windows
 from harness.engine.answering import Engine, Found, out_of_memory
 from harness.engine.encoding import Encoder, Pair
 from harness.engine.journal import Journal
@@ -33,7 +33,7 @@ from harness.errors import HarnessError
 from harness.progress import SILENT, Advance
 
 GENERATING = ("generate_until", "think_then_choose")
-"""Kinds of requests that are answered with text."""
+"""Kinds of requests that are answered with text, after their whole prompt."""
 ANSWERS = 6
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
 
@@ -188,7 +188,20 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Answer (prompt, generation settings) requests."""
-        prompts = self._prompts(requests)
+        return self._generate(self._prompts(requests))
+
+    def chatglm_predict(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Answer (prompt, generation settings with `lengths`, `labels` and `chunk`) requests with upstream's lines.
+
+        Each is `{"labels": …, "predict": …}`, as ChatGLM-6B's ptuning/main.py writes it to generated_predictions.txt
+        under the length rules of `harness.engine.chatglm_predict`: the reference as far as this tokenizer keeps it, and
+        what was generated.
+        """
+        labels = chatglm_predict.references(self.encoder, [chatglm_predict.Asked.of(*one.args) for one in requests])
+        found = self._generate(self._predictions(requests))
+        return [chatglm_predict.line(*pair) for pair in zip(labels, found, strict=True)]
+
+    def _generate(self, prompts: Sequence[Prompt]) -> list[str]:
         parts = [thinking.split(text, p.thinking) for p, text in zip(prompts, self._decode(prompts), strict=True)]
         self.work.generations += len(parts)
         self.work.thoughts += sum(bool(part.thought) for part in parts)
@@ -232,6 +245,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         whole = [ids[-self.max_length :] for ids in self._whole(by_kind.get("mean_loglikelihood", ()))]
         pairs += [Pair(ids[:1], ids[1:]) for ids in whole if len(ids) > 1]
         prompts = self._prompts([request for kind in GENERATING for request in by_kind.get(kind, ())])
+        prompts += self._predictions(by_kind.get("chatglm_predict", ()))
         fed = [prompt.fed(self.max_length) for prompt in prompts]
         if self.checkpoint.rounds_activations:
             rows = scoring.plan(pairs, self.max_length, 1)
@@ -267,15 +281,25 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     def _prompts(self, requests: Sequence[Instance]) -> list[Prompt]:
         ids = self.encoder.encode(request.args[0] for request in requests)
+        return self._drawn(requests, [ids[request.args[0]] for request in requests])
+
+    def _predictions(self, requests: Sequence[Instance]) -> list[Prompt]:
+        rooms = chatglm_predict.rooms(self.encoder, [chatglm_predict.Asked.of(*one.args) for one in requests])
+        prompts = self._drawn(requests, [room.ids for room in rooms])
+        limits = [min(p.settings.max_tokens, room.new_tokens) for p, room in zip(prompts, rooms, strict=True)]
+        return [
+            p._replace(settings=replace(p.settings, max_tokens=most)) for p, most in zip(prompts, limits, strict=True)
+        ]
+
+    def _drawn(self, requests: Sequence[Instance], ids: Sequence[list[int]]) -> list[Prompt]:
+        """Return the prompts of `ids` with the settings of their requests, and which of several samples each is."""
         eos = None if self.eot_token_id is None else self.tokenizer.decode(self.eot_token_id)
         asked: Counter[int] = Counter()  # lm-eval repeats the same object for several samples of one prompt
         prompts = []
-        for request in requests:
+        for request, one in zip(requests, ids, strict=True):
             text, how = request.args
-            prompt = ids[text] or [self.encoder.start()]
-            opened = thinking.leaves_open(text)
             spelt = sampling.settings(_generation(how), eos)
-            prompts.append(Prompt(prompt, spelt, asked[id(request)], opened))
+            prompts.append(Prompt(one or [self.encoder.start()], spelt, asked[id(request)], thinking.leaves_open(text)))
             asked[id(request)] += 1
         return prompts
 
@@ -348,8 +372,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
 
 def _generation(how: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a generation without what is to follow it."""
-    return {key: value for key, value in how.items() if key != "then"}
+    """Return the settings of a generation without what a protocol wants of it."""
+    return {key: value for key, value in how.items() if key not in ("then", "lengths", "labels", "chunk")}
 
 
 def _first_missing(keys: Sequence[bytes], held: Mapping[bytes, Any]) -> list[bool]:

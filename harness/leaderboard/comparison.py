@@ -212,6 +212,8 @@ def _other_protocol(mine: Protocol, other: Protocol) -> Iterator[str]:
         yield "no system instruction" if mine.system_instruction is None else "another system instruction"
     if mine.fewshot_as_multiturn != other.fewshot_as_multiturn:
         yield "examples as turns of a dialogue" if mine.fewshot_as_multiturn else "examples in a single turn"
+    if mine.articles != other.articles:
+        yield "the data's own articles" if mine.articles is None else "retrieved articles"
     if mine.seed != other.seed:
         yield f"seed {mine.seed} instead of {other.seed}"
 

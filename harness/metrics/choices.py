@@ -1,7 +1,7 @@
 """Which choice an answer in words names: the extraction rules of published evaluations, each under its source's name.
 
 Every rule is reproduced with its quirks; none is repaired here. Patterns are those of hkust-nlp/ceval@cba65ae,
-code/evaluator_series/evaluators, and of FudanDISC/DISC-LawLLM@f40d023, eval/src/eval.py.
+code/evaluator_series/evaluators, of FudanDISC/DISC-LawLLM@f40d023, eval/src/eval.py, and of AGIEval.
 """
 
 from __future__ import annotations
@@ -115,6 +115,14 @@ def disc_law(text: str) -> frozenset[str]:
     any, else all hits of the first of seven that has any, else the whole text.
     """
     return frozenset(re.findall(r"[ABCD]", _disc_answer(text)))
+
+
+def agieval_letters(text: str) -> frozenset[str]:
+    """Return the letters A to F that AGIEval reads where an answer may name several: all capitals, wherever they stand.
+
+    ruixiangcui/AGIEval@54887c3, src/post_process.py, `parse_qa_multiple_answer`, as it is called for JEC-QA.
+    """
+    return frozenset(re.findall(r"[A-F]", text))
 
 
 def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:

@@ -10,14 +10,14 @@ Not here: numbers and letters read out of an answer (`numbers`, `choices`), or a
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from harness.metrics import ngrams
 from harness.metrics.numbers import last_number
+from harness.metrics.segmenter import segmenter
 
 
 class Rouge(NamedTuple):
@@ -67,19 +67,17 @@ def bleu4_characters(prediction: str, reference: str) -> float:
     nltk's `sentence_bleu` with `SmoothingFunction().method3` (Chen and Cherry 2014): the k-th order without a hit
     counts as 1/2^k hits.
     """
-    if not prediction or not reference:
+    shared = ngrams.shared_characters(prediction, reference)[:4]
+    if not shared[0]:
         return 0.0
-    missing, logs = 0, 0.0
-    for order in range(1, 5):
-        said, wanted = _ngrams(prediction, order), _ngrams(reference, order)
-        hits, total = (said & wanted).total(), max(1, said.total())
-        if not hits:
-            if order == 1:
-                return 0.0
-            missing += 1
-        logs += math.log(hits / total if hits else 1 / (2**missing * total)) / 4
-    brevity = min(0.0, 1 - len(reference) / len(prediction))
-    return math.exp(logs + brevity)
+    missing, logs = 0, []
+    for order, hits in enumerate(shared):
+        total = max(1, len(prediction) - order)
+        missing += not hits
+        logs.append(math.log(hits / total if hits else 1 / (2**missing * total)) / 4)
+    # nltk's operations in nltk's order, so that not the last bit differs: upstream rounds.
+    brevity = 1.0 if len(prediction) > len(reference) else math.exp(1 - len(reference) / len(prediction))
+    return brevity * math.exp(math.fsum(logs))
 
 
 def coverage(prediction: str, values: Sequence[str]) -> float:
@@ -110,17 +108,13 @@ METRICS: dict[str, Callable[[str, str], float]] = {
 """Every metric by the name it is reported under."""
 
 
-def _ngrams(items: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(items[i : i + order]) for i in range(len(items) - order + 1))
-
-
 def rouge_of(prediction: Sequence[str], reference: Sequence[str]) -> Rouge:
     """Return ROUGE over words as rouge-chinese 1.0.3 defines it; 0 where either text has none."""
     if not prediction or not reference:
         return Rouge(0.0, 0.0, 0.0)
     found = []
     for order in (1, 2):
-        said, wanted = set(_ngrams(prediction, order)), set(_ngrams(reference, order))
+        said, wanted = set(ngrams.runs(prediction, order)), set(ngrams.runs(reference, order))
         found.append(_f_measure(len(said & wanted), len(said), len(wanted)))
     common = _common_subsequence(prediction, reference)
     return Rouge(found[0], found[1], _f_measure(common, len(prediction), len(reference)))
@@ -160,20 +154,14 @@ _SENTENCE_ENDS = (
 @functools.lru_cache(maxsize=4096)  # a reference is met once for each checkpoint and metric
 def jieba_words(text: str) -> tuple[str, ...]:
     """Return the words that jieba cuts `text` into, without white space."""
-    spaced = " ".join(_jieba().cut(text))
+    cut = segmenter().words(text)
+    if text.split(maxsplit=1) == [text]:  # without white space there is no such line
+        return tuple(cut)
+    spaced = " ".join(cut)
     for pattern, replacement in _SENTENCE_ENDS:
         spaced = re.sub(pattern, replacement, spaced)
     lines = (" ".join(line.split()) for line in spaced.rstrip().split("\n") if line)
     return tuple(word for line in lines for word in line.split(" "))
-
-
-@functools.cache
-def _jieba() -> Any:
-    """Return jieba, which takes a second to read its dictionary, and would say so."""
-    import jieba
-
-    jieba.setLogLevel(logging.WARNING)
-    return jieba
 
 
 @functools.cache

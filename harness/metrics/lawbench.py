@@ -5,21 +5,23 @@ terms of imprisonment the first number of months is read, so that "1年6个月" 
 another's name is found in it. Rates are theirs as well: a model's score is the mean of `score` over the answers that
 have one, its abstention rate the share of `abstained` in all.
 
-Not here: 2-1, whose edits ChERRANT finds with tables of its own; repaired variants.
+2-1 alone has no score of a single answer: its counts make one number of all.
+
+Not here: repaired variants (`lawbench_repaired`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from harness.metrics.cherrant import UNKNOWN, Counts, Likeness, counts
 from harness.metrics.generation import jieba_words, rouge_of
 from harness.metrics.lawbench_labels import CHARGES, CONSULTATIONS, DISPUTES, EVENTS, MARRIAGE_FACTS
+from harness.metrics.lawbench_texts import arabic, behind, f1, inner, integer, known
 
 LONGEST_TERM = 216
 """Months whose logarithm is the distance of an answer without a term."""
@@ -56,34 +58,52 @@ def choice(prediction: str, answer: str, options: Collection[str]) -> Judged:
 
 def letter(prediction: str, reference: str) -> Judged:
     """1-2 and 3-6: one of A to D, behind "正确答案:"."""
-    return choice(prediction, _behind("正确答案:", reference, "ABCD"), "ABCD")
+    return choice(prediction, behind("正确答案:", reference, "ABCD"), "ABCD")
 
 
 def argument(prediction: str, reference: str) -> Judged:
     """2-8: one of A to E, behind "[正确答案]"."""
-    return choice(prediction, _behind("[正确答案]", reference, "ABCDE"), "ABCDE")
+    return choice(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
+
+
+def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
+    """2-1: ChERRANT's edits of the sentence that `prompt` gives, whose F0.5 over all answers is the score.
+
+    An answer is cut off five characters beyond the length of the reference, an empty one read as 无内容. Upstream's
+    numbers need what it knows of characters, as `likeness`, and traditional ones made simplified before.
+
+    Raises ValueError where the prompt gives no sentence.
+    """
+    mark = "句子：\n"
+    if mark not in prompt:
+        raise ValueError(f"a prompt of this task has the sentence behind 句子： and a line end, not {prompt[:40]!r}")
+    sentence = prompt.partition(mark)[2].partition("\n")[0].replace("\t", "")
+    said, wanted = (re.sub(r"[\n\t]", "", text) for text in (prediction, reference))
+    if len(said) - len(reference) > 5:
+        said = said[: len(reference) + 5]
+    return counts(sentence, said if said.strip() else "无内容", wanted, likeness)
 
 
 def dispute(prediction: str, reference: str) -> Judged:
     """2-2: one of sixteen; 赔偿, which is none of them, is left out of the average but stays in the abstention rate."""
-    answer = _inner("争议焦点类别：", reference, "。")
-    return Judged(None) if answer == "赔偿" else choice(prediction, _known(answer, DISPUTES), DISPUTES)
+    answer = inner("争议焦点类别：", reference, "。")
+    return Judged(None) if answer == "赔偿" else choice(prediction, known(answer, DISPUTES), DISPUTES)
 
 
 def consultation(prediction: str, reference: str) -> Judged:
     """2-4: one of twenty."""
-    return choice(prediction, _known(reference, CONSULTATIONS), CONSULTATIONS)
+    return choice(prediction, known(reference, CONSULTATIONS), CONSULTATIONS)
 
 
 def labels(prediction: str, wanted: Collection[str], options: Sequence[str]) -> Judged:
     """Return F1 of the options that stand anywhere in the prediction; none at all is an abstention."""
     found = {option for option in options if option in prediction}
-    return Judged(_f1(found, set(wanted)), not found)
+    return Judged(f1(found, set(wanted)), not found)
 
 
 def marriage_facts(prediction: str, reference: str) -> Judged:
     """2-3: several of twenty."""
-    wanted = [_known(one, MARRIAGE_FACTS) for one in _inner("类别:", reference, "。").split("、")]
+    wanted = [known(one, MARRIAGE_FACTS) for one in inner("类别:", reference, "。").split("、")]
     return labels(prediction, wanted, MARRIAGE_FACTS)
 
 
@@ -94,7 +114,7 @@ def events(prediction: str, reference: str) -> Judged:
 
 def charges(prediction: str, reference: str) -> Judged:
     """3-3: several of 189 charges."""
-    return labels(prediction, _inner("罪名:", reference).split(";"), CHARGES)
+    return labels(prediction, inner("罪名:", reference).split(";"), CHARGES)
 
 
 def reading(prediction: str, reference: str) -> Judged:
@@ -102,10 +122,11 @@ def reading(prediction: str, reference: str) -> Judged:
     return Judged(character_f1(prediction, reference.replace("回答:", "")))
 
 
-_ENTITIES = (
+ENTITIES = (
     *("犯罪嫌疑人", "受害人", "被盗货币", "物品价值", "盗窃获利", "被盗物品"),
     *("作案工具", "时间", "地点", "组织机构"),
 )
+"""2-6: the types of entities."""
 _VALUE = re.compile(r"\s*([^\n ]*)")
 
 
@@ -114,13 +135,18 @@ def entities(prediction: str, reference: str) -> Judged:
 
     Upstream counts abstentions but loses them in a misspelt key: its table has 0.
     """
-    wanted = dict(part.split(":")[:2] for part in reference.split(";")) if reference.strip() else {}
-    said = {kind: value for kind in _ENTITIES if (value := _entity(prediction, kind)) is not None}
+    wanted = wanted_entities(reference)
+    said = {kind: value for kind in ENTITIES if (value := _entity(prediction, kind)) is not None}
     if not wanted:
         return Judged(float(not said))
     hits = math.fsum(character_f1(value, wanted[kind]) for kind, value in said.items() if kind in wanted)
     precision, recall = hits / len(said) if said else 0.0, hits / len(wanted)
     return Judged(2 * precision * recall / (precision + recall + 1e-10))
+
+
+def wanted_entities(reference: str) -> dict[str, str]:
+    """Return what the reference of 2-6 names, by type."""
+    return dict(part.split(":")[:2] for part in reference.split(";")) if reference.strip() else {}
 
 
 def triggers(prediction: str, reference: str) -> Judged:
@@ -136,13 +162,16 @@ def triggers(prediction: str, reference: str) -> Judged:
 
 def articles(prediction: str, reference: str) -> Judged:
     """3-1: F1 of article numbers, the first number of each piece between 、, paragraphs passed over."""
-    wanted = {int(one) for one in _inner("法条:刑法第", reference, "条").replace("条", "").split("、")}
-    said = set()
-    for piece in prediction.split("、"):
-        plain = _each("条", r"\1", _each("款", "", piece.replace("万元", "元")))
-        if number := re.search(r"\d+", _arabic(plain)):
-            said.add(_integer(number[0]))
-    return Judged(_f1(said, wanted), not said)
+    wanted = {int(one) for one in inner("法条:刑法第", reference, "条").replace("条", "").split("、")}
+    said = article_numbers(prediction)
+    return Judged(f1(said, wanted), not said)
+
+
+def article_numbers(prediction: str) -> set[int]:
+    """Return the first number of each piece of `prediction` between 、, paragraphs passed over."""
+    plain = (_each("条", r"\1", _each("款", "", piece.replace("万元", "元"))) for piece in prediction.split("、"))
+    found = (re.search(r"\d+", arabic(piece)) for piece in plain)
+    return {integer(number[0]) for number in found if number}
 
 
 def term(prediction: str, reference: str) -> Judged:
@@ -152,19 +181,24 @@ def term(prediction: str, reference: str) -> Judged:
     """
     if "死刑" in reference or "无期" in reference:
         return Judged(None)
-    wanted = int(_inner("刑期:", reference, "个月"))
-    text = _arabic(prediction)
+    wanted = int(inner("刑期:", reference, "个月"))
+    text = arabic(prediction)
     months = re.search(r"(?<!\d)(\d+)个月", text) or re.search(r"(?<!\d)(\d+)月", text)
     years = re.search(r"(?<!\d)(\d+)年", text)
-    said = _integer(months[1]) if months else _integer(years[1]) * 12 if years else None
+    said = integer(months[1]) if months else integer(years[1]) * 12 if years else None
+    return Judged(months_apart(said, wanted), said is None)
+
+
+def months_apart(said: int | None, wanted: int) -> float:
+    """Return 1 less the distance of logarithms of months, as a share of that of 216; None is as far as that."""
     worst = math.log(LONGEST_TERM)
     distance = worst if said is None else abs(math.log(wanted + 1) - math.log(said + 1))
-    return Judged((worst - distance) / worst, said is None)
+    return (worst - distance) / worst
 
 
 def amount(prediction: str, reference: str) -> Judged:
     """3-7: 1 if the sum of money is among the numbers of the prediction; no number is an abstention."""
-    wanted = float(_inner("上文涉及到的犯罪金额:", reference, "元。"))
+    wanted = float(inner("上文涉及到的犯罪金额:", reference, "元。"))
     said = [float(one) for one in re.findall(r"\d+\.?\d*", prediction)]
     return Judged(float(wanted in said), not said)
 
@@ -208,20 +242,6 @@ JUDGES: dict[str, Judge] = {
 """Every task by its number, but for 2-1."""
 
 
-def _inner(start: str, reference: str, end: str = "") -> str:
-    """Return what of `reference` stands between `start` and `end`."""
-    if not (reference.replace("：", ":").startswith(start.replace("：", ":")) and reference.endswith(end)):
-        raise ValueError(f"a reference of this task reads {start}…{end}, not {reference[:40]!r}")
-    return reference[len(start) : len(reference) - len(end)]
-
-
-def _behind(start: str, reference: str, letters: str) -> str:
-    answer = _inner(start, reference)[:1]
-    if not answer or answer not in letters:
-        raise ValueError(f"behind {start} there must be one of {letters}, not {reference[len(start) :][:40]!r}")
-    return answer
-
-
 def _entity(prediction: str, kind: str) -> str | None:
     """Return what is said last of this kind, up to a space or the end of its line; None where that is nothing."""
     end = len(prediction)
@@ -236,41 +256,7 @@ def _entity(prediction: str, kind: str) -> str | None:
     return None
 
 
-def _f1(said: set[Any], wanted: set[Any]) -> float:
-    hits = len(said & wanted)
-    return 2 * hits / (len(said) + len(wanted)) if hits else 0.0
-
-
-def _known(label: str, options: Collection[str]) -> str:
-    if label not in options:
-        raise ValueError(f"the reference {label[:40]!r} is none of the task's {len(options)} labels")
-    return label
-
-
 def _each(end: str, replacement: str, text: str) -> str:
     """Return `text` with `replacement` for every 第(…) up to the next `end` in its line, which costs its length."""
     lines = (line.rpartition(end) for line in text.split("\n"))
     return "\n".join(re.sub(f"第(.*?){end}", replacement, head + mark) + tail for head, mark, tail in lines)
-
-
-def _integer(digits: str) -> int:
-    """Return the number, of however many digits; `int` refuses more than 4,300."""
-    return int(Decimal(digits))
-
-
-_LONG_NUMERAL = re.compile(
-    r"([0-9零〇一二两三四五六七八九十百千万亿点半廿负壹贰叁肆伍陆柒捌玖拾佰仟萬億貳兩參陸]{1000,})"
-)
-
-
-def _arabic(text: str) -> str:
-    """Return `text` with Chinese numerals as Arabic ones, as cn2an writes them; what it cannot read stays as it is.
-
-    So does a numeral of a thousand characters, over which cn2an takes the square of its length.
-    """
-    import cn2an
-
-    with warnings.catch_warnings(action="ignore"):
-        parts = _LONG_NUMERAL.split(text)  # every second one is a numeral
-        parts[::2] = [str(cn2an.transform(part, "cn2an")) for part in parts[::2]]
-    return "".join(parts)

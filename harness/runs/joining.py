@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
+from harness.protocols import ChatGLMPredict
 from harness.runs import samples
 from harness.runs.prediction_formats import Answer, Responses
 from harness.runs.predictions import TaskAnswers
-
-LINES = "labels_and_predict"
-"""`metadata.responses` of a task that takes a whole line of ChatGLM's file for a response."""
 
 
 def ordered(answers: TaskAnswers) -> list[Answer]:
@@ -126,8 +124,8 @@ def join(
     by_document = [by_place.get(place) for place in range(wanted)]
     empty: Responses = (("",) * repeats,)
     responses = [empty if one is None else one.responses for one in by_document]
-    if (task.config.metadata or {}).get("responses") == LINES:
-        responses = [_lines(task, place, said) for place, said in enumerate(responses)]
+    if isinstance(task, ChatGLMPredict):
+        responses = [_lines(task, place, by_document[place], said) for place, said in enumerate(responses)]
     return Joined(by_document, responses, repeats, notes, name)
 
 
@@ -178,7 +176,10 @@ def _repeats(name: str, task: Any, answers: Sequence[Answer], origin: str) -> in
     return next(iter(counts), 1)
 
 
-def _lines(task: Any, place: int, said: Responses) -> Responses:
-    """Return responses as lines of ChatGLM's file, which hold the reference, too."""
-    labels = str(task.doc_to_target(task.eval_docs[place]))
+def _lines(task: Any, place: int, answer: Answer | None, said: Responses) -> Responses:
+    """Return responses as lines of ChatGLM's file, which hold the reference as far as it was cut, too."""
+    if answer is not None and answer.hashes is not None:  # our own report has such lines
+        return said
+    told = answer.document.get("summary") if answer is not None else None
+    labels = told if isinstance(told, str) else str(task.doc_to_target(task.eval_docs[place]))
     return (tuple(json.dumps({"labels": labels, "predict": one}, ensure_ascii=False) for one in said[0]),)

@@ -32,6 +32,8 @@ class Options:
     """New tokens a generation may have, in place of what its task says."""
     stride: int | None = None
     """New tokens of each window of a text longer than the context; None is half the context."""
+    articles: Path | None = None
+    """A file of retrieved articles, put in the prompts of tasks that have some, in place of their own."""
     comparisons: tuple[str, ...] = ()
     """How answers in words are compared, of tasks made of a file (`harness.question_files.COMPARISONS`)."""
     device: str | None = None

@@ -163,7 +163,8 @@ def _chatglm(file: File, complaints: Complaints) -> Iterator[Answer]:
         if not isinstance(labels, str) or not isinstance(predict, str):
             complaints.add(where, "has no texts 'labels' and 'predict'")
             continue
-        yield Answer(where, place, ((predict,),), {"content": "", "summary": labels}, complete=True)
+        document = {"content": "", "summary": labels, "chunk": 0}
+        yield Answer(where, place, ((predict,),), document, complete=True)
 
 
 # --- LawBench's files of one task -------------------------------------------------------------------------------------

@@ -132,6 +132,8 @@ class Protocol(Strict):
     """New tokens a generation may have, where the run overrides what its task says."""
     stride: int | None = None
     """New tokens of each window of a text longer than the context, where the run says; else half the context."""
+    articles: str | None = None
+    """sha256 of the retrieved articles that prompts had in place of the data's own; None where there were none."""
     recorded: str | None = None
     """The format of recorded predictions that were scored: how they were asked for is not known beyond what it says."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
-from harness import progress, task_index
+from harness import progress, retrieval_files, task_index
 from harness.engine.lm import Work
 from harness.errors import HarnessError
 from harness.runs import environment, joining, predictions
@@ -49,6 +49,8 @@ class Scoring:
     """Only the first so many documents of each task were asked."""
     name: str | None = None
     """What to call the one who answered, where that is one."""
+    articles: Path | None = None
+    """The file of retrieved articles that prompts had."""
     include: tuple[Path, ...] = ()
     keep_going: bool = False
 
@@ -147,6 +149,7 @@ def _protocol(recording: Recording, scoring: Scoring) -> Protocol:
         chat_template=None,
         fewshot_as_multiturn=False,
         system_instruction=None,
+        articles=None if scoring.articles is None else retrieval_files.digest(scoring.articles),
         recorded=recording.format.name,
     )
 
@@ -226,6 +229,7 @@ class _Loader:
 
     def _built(self, asked: Sequence[str], recorded: set[str], recording: Recording) -> TaskSet:
         key = tuple(asked)
+        self._require_articles(recording)
         if not recorded and key in self._loaded:
             return self._loaded[key]
         documents = {
@@ -234,9 +238,22 @@ class _Loader:
             if one.task in recorded
         }
         found = self._catalogue.load(asked, self._scoring.data, num_fewshot=0, documents=documents)
+        if self._scoring.articles is not None:
+            retrieval_files.give(found.tasks.values(), self._scoring.articles)
         if not recorded:
             self._loaded[key] = found
         return found
+
+    def _require_articles(self, recording: Recording) -> None:
+        """Raise HarnessError where a report's prompts had other retrieved articles than are given."""
+        if recording.report is None or (wanted := recording.report.manifest.protocol.articles) is None:
+            return
+        file = self._scoring.articles
+        if file is None or not file.is_file() or retrieval_files.digest(file) != wanted:
+            raise HarnessError(
+                f"{recording.origin}: its prompts had articles retrieved by 'harness retrieve': name that file with "
+                f"--articles (its sha256 is {wanted[:12]}…)"
+            )
 
 
 def _headlines(report: Report) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import harness
-from harness import file_tasks, libraries, progress
+from harness import file_tasks, libraries, progress, retrieval_files
 from harness.checkpoints import loading, trainings
 from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
@@ -89,6 +89,8 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     """Build the tasks of `options`."""
     found = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
     bounds.check(found.tasks.values())
+    if options.articles is not None:
+        retrieval_files.give(found.tasks.values(), options.articles)
     if options.max_gen_toks is not None:
         for task in found.tasks.values():
             if task.OUTPUT_TYPE == "generate_until":
@@ -103,6 +105,8 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
     lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments)
     checks.require_letters(lm, tasks, options)
     found = Outcome(tasks)
+    if options.articles is not None:
+        found.notes.append(f"prompts that have articles of law have those of {options.articles.name}")
     requests = sum(expected_requests(task, options.limit) for task in tasks.tasks.values())
     folder = new_folder(options.output, checkpoint.name, created)
     with ReportWriter(folder) as writer, progress.bar(checkpoint.name, requests) as bar:
@@ -174,6 +178,7 @@ def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
         system_instruction=options.system_instruction,
         max_gen_toks=options.max_gen_toks,
         stride=options.stride,
+        articles=None if options.articles is None else retrieval_files.digest(options.articles),
     )
 
 

@@ -13,8 +13,10 @@ from rouge_chinese import Rouge
 from rouge_score.rouge_scorer import RougeScorer
 
 from harness.metrics import generation
+from harness.metrics.segmenter import segmenter
 
-DIGITS = 1e-9
+jieba.initialize()
+segmenter()
 texts = st.text(st.sampled_from("春天来了花开了我们去公园玩ab12 \n。，！？?…”’.的牛仔外套"), max_size=40)
 
 
@@ -35,13 +37,13 @@ def test_rouge_is_rouge_chinese(prediction, reference):
         assert ours == (0, 0, 0)
         return
     theirs = Rouge().get_scores(hypothesis, wanted)[0]
-    assert ours == pytest.approx([theirs[name]["f"] for name in ("rouge-1", "rouge-2", "rouge-l")], abs=DIGITS)
+    assert list(ours) == [theirs[name]["f"] for name in ("rouge-1", "rouge-2", "rouge-l")]
 
 
 @given(texts, texts)
 def test_bleu_is_nltks_sentence_bleu_by_characters(prediction, reference):
     theirs = sentence_bleu([list(reference)], list(prediction), smoothing_function=SmoothingFunction().method3)
-    assert generation.bleu4_characters(prediction, reference) == pytest.approx(theirs, abs=DIGITS)
+    assert generation.bleu4_characters(prediction, reference) == theirs
 
 
 @given(st.text("ab c,.1", max_size=30), st.text("ab c,.1", max_size=30))

@@ -1,0 +1,85 @@
+"""Published answers, scored by one command, give the published scores."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mirrors
+import pytest
+from tolerances import PUBLISHED_SCORE
+
+from harness.errors import HarnessError
+from harness.runs.report import Report
+from harness.runs.rescore import Scoring, score
+
+
+def only(found: Iterator[Report]) -> Report:
+    (report,) = found
+    return report
+
+
+def values(report: Report, task: str) -> dict[str, float]:
+    return {score.metric: score.value for score in report.manifest.scores if score.task == task}
+
+
+# --- ChatGLM-6B -------------------------------------------------------------------------------------------------------
+
+GOLDEN = ("rouge-1", "rouge-2", "rouge-l", "bleu-4")
+
+
+def predictions(folder: Path, lines: list[dict[str, str]]) -> Path:
+    file = folder / "p-tuned" / "generated_predictions.txt"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def test_chatglms_own_file_gives_its_own_scores(definitions: Path, tmp_path: Path) -> None:
+    cases = json.loads((definitions / "adgen.json").read_text(encoding="utf-8"))["cases"]
+    file = predictions(tmp_path, [{"labels": one["reference"], "predict": one["prediction"]} for one in cases])
+    report = only(score(Scoring(file, tmp_path / "out")))
+    assert report.manifest.checkpoint.name == "p-tuned"
+    found, samples = values(report, "adgen_chatglm"), report.samples("adgen_chatglm")
+    for place, name in enumerate(GOLDEN):
+        published = [one["scores"][place] for one in cases]
+        assert list(samples[f"predict_{name}"]) == published
+        assert found[f"predict_{name}"] == pytest.approx(statistics.fmean(published))
+    assert not {name for name in found if name.endswith("_sd")}, "one seed has no standard deviation"
+    assert "coverage" not in found, "attributes are in no such file"
+
+
+def test_with_the_data_at_hand_its_lines_are_those_documents(tmp_path: Path) -> None:
+    rows = [
+        {"content": "类型#裙*颜色#红色", "summary": "红色的裙子，飘逸又显瘦。"},
+        {"content": "类型#上衣*颜色#白色", "summary": "白色的上衣，简约大方。"},
+    ]
+    mirrors.write(tmp_path / "data", "shibing624/AdvertiseGen", "default", validation=rows)
+    # Upstream cuts references to 62 tokens.
+    lines = [{"labels": row["summary"][:6], "predict": "红色的长裙。"} for row in rows]
+    report = only(score(Scoring(predictions(tmp_path, lines), tmp_path / "out", data=tmp_path / "data")))
+    assert values(report, "adgen_chatglm")["coverage"] == (1 + 0) / 2
+    assert list(report.samples("adgen_chatglm")["prompt"]) == [row["content"] for row in rows]
+    said = [json.loads(responses[0]) for responses in report.samples("adgen_chatglm")["responses"]]
+    assert said == lines
+    # In another order they are not: then the references in the file count, and the report says why.
+    other = only(score(Scoring(predictions(tmp_path, lines[::-1]), tmp_path / "other", data=tmp_path / "data")))
+    assert any("has another 'summary' than document 0" in note for note in other.manifest.notes)
+    assert "coverage" not in values(other, "adgen_chatglm")
+
+
+def test_a_broken_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
+    file = predictions(tmp_path, [{"labels": "好", "predict": "好"}, {"labels": "好"}])
+    with pytest.raises(HarnessError, match=r"generated_predictions.txt, line 2, has no texts 'labels' and 'predict'"):
+        list(score(Scoring(file, tmp_path / "out")))
+    report = only(score(Scoring(file, tmp_path / "out", keep_going=True)))
+    assert any("1 entries could not be read" in note for note in report.manifest.notes)
+
+
+# --- LawBench ---------------------------------------------------------------------------------------------------------
+
+MODELS = ("baichuan-13b-chat",)

@@ -1,0 +1,217 @@
+"""Lawyer LLaMA's consultations: prompts to the byte, answers read and scored, articles brought by a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import mirrors
+import mirrors_of_law
+import pytest
+import tiny
+
+from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
+from harness.metrics.aggregate import ratio
+from harness.metrics.consultation import record
+from harness.retrieval_files import give
+from harness.runs.options import Options
+from harness.runs.rescore import Scoring, score
+from harness.runs.run import run
+from harness.tasks import Catalogue
+
+TASKS = ("legal_consult", "legal_consult_no_articles", "legal_consult_multi_turn")
+WITH = (
+    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n"
+    '请参考给出的"参考法条"，回复用户的咨询问题。"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。\n'
+    "### Human: 渡船多久检验一次？\n"
+    "### 参考法条: 《渡口法》第一条：渡船每年检验一次。\n"
+    "《渡口法》第二条：行人依次上船。\n"
+    "《渡口法》第三条：船工应当登记。\n"
+    "### Assistant: "
+)
+WITHOUT = (
+    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n### Human: 渡船多久检验一次？\n### Assistant: "
+)
+CONVERSATION = (
+    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n"
+    '请参考给出的"参考法条"，回复用户的咨询问题。"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。\n'
+    "### Human: 渡船多久检验一次？\n"
+    "### Assistant: 依据《渡口法》第一条，每年一次。\n"
+    "### Human: 谁来检验？\n"
+    "### 参考法条: 《渡口法》第一条：渡船每年检验一次。\n"
+    "《渡口法》第二条：行人依次上船。\n"
+    "《渡口法》第三条：船工应当登记。\n"
+    "### Assistant: "
+)
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    return mirrors_of_law.write(tmp_path / "data")
+
+
+@pytest.mark.parametrize(("name", "prompt"), [*zip(TASKS, (WITH, WITHOUT, CONVERSATION), strict=True)])
+def test_the_prompt_is_lawyer_llama_s(mirror, name, prompt):
+    [first, *_] = mirrors.requests(mirrors.task(name, mirror))
+    assert first[0] == prompt
+    assert first[1] == {"until": [], "do_sample": False, "repetition_penalty": 1.1, "max_gen_toks": 400}
+
+
+def test_what_a_client_wrote_is_left_alone(mirror):
+    [_, second, _] = mirrors.requests(mirrors.task("legal_consult_no_articles", mirror))
+    assert "### Human: 结冰了还能过河吗 {{x}} \n### Assistant: " in second[0]
+
+
+def test_the_last_turn_of_the_lawyer_s_is_what_is_asked_for(mirror):
+    built = mirrors.task("legal_consult_multi_turn", mirror)
+    assert [built.doc_to_target(doc) for doc in built.eval_docs] == [
+        "乡镇的检验员。\n还有什么问题吗？",
+        "渡口关闭，见《渡口法》第四条。",
+    ]
+    [_, second] = mirrors.requests(built)
+    assert second[0].endswith(
+        "### Human: 结冰了怎么办？\n### 参考法条: "
+        + "\n".join(mirrors_of_law.ARTICLES[place] for place in (3, 1, 0))
+        + "\n### Assistant: "
+    )
+
+
+def answered(built, *answers):
+    """Return what `answers` to the documents of a task are read as, and their scores."""
+    built.build_all_requests()
+    for instance, answer in zip(built.instances, answers, strict=True):
+        instance.resps = [answer]
+    built.apply_filters()
+    read = [instance.filtered_resps["none"] for instance in built.instances]
+    return read, [built.process_results(doc, [text]) for doc, text in zip(built.eval_docs, read, strict=True)]
+
+
+def test_answers_are_read_as_text_and_scored(mirror):
+    built = mirrors.task("legal_consult", mirror)
+    read, scored = answered(built, "每年一次，见《渡口法》第一条、第三条。", "不知道。", "依据民法典第一千三百条办理。")
+    assert json.loads(read[0]) == {
+        "citations": ["《渡口法》第1条", "《渡口法》第3条"],
+        "answer": "每年一次，见《渡口法》第一条、第三条。",
+    }
+    pairs = {name: [one[name] for one in scored if name in one] for name in built.aggregation()}
+    assert pairs["citation_f1"] == [(2, 3), (0, 1)]  # the third reference cites nothing
+    assert (pairs["abstains"], pairs["fabricated"], pairs["redundant"]) == ([0, 1, 0], [0, 1], [1])
+    assert built.aggregation()["citation_f1"](pairs["citation_f1"]) == ratio([(2, 3), (0, 1)]) == 1 / 2
+    assert not any(built.higher_is_better()[name] for name in ("abstains", "fabricated", "mistitled", "redundant"))
+    assert set(built.config.metadata["fractions"]) == set(built.aggregation())
+
+
+def test_a_quotation_of_an_article_that_another_document_has_is_found(mirror):
+    built = mirrors.task("legal_consult_no_articles", mirror)
+    _, scored = answered(built, "", "", "《渡口法》第三条规定，冬天结冰的时候，渡口关闭。")
+    assert scored[2]["mistitled"] == 0  # thirteen letters may be chance
+    long = [{"query": "问", "laws": ["《渡口法》第一条：乡镇的检验员每年应当检验渡船一次。"], "response": ""}]
+    mirrors.write(mirror, "AndrewZhe/lawyer-llama", "legal_counsel_with_article_v2", train=long)
+    _, scored = answered(
+        mirrors.task("legal_consult", mirror), "《渡口法》第二百条规定，乡镇的检验员每年应当检验渡船一次。"
+    )
+    assert scored[0]["mistitled"] == 0  # nobody knows what article 200 says
+    mirrors.write(
+        mirror,
+        "AndrewZhe/lawyer-llama",
+        "legal_counsel_with_article_v2",
+        train=[*long, {"query": "二", "laws": ["《渡口法》第二百条：甲。"], "response": ""}],
+    )
+    _, scored = answered(
+        mirrors.task("legal_consult", mirror), "《渡口法》第二百条规定，乡镇的检验员每年应当检验渡船一次。", ""
+    )
+    assert scored[0]["mistitled"] == 1
+
+
+# --- articles that a run brings ---------------------------------------------------------------------------------------
+
+
+def articles(file, rows):
+    lines = (json.dumps({"query": query, "laws": laws}, ensure_ascii=False) for query, laws in rows.items())
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+def test_retrieved_articles_stand_in_the_prompt_in_place_of_the_task_s_own(mirror, tmp_path):
+    first, second, third = (row["query"] for row in mirrors_of_law.QUESTIONS)
+    file = articles(tmp_path / "a.jsonl", {first: list("甲乙丙丁"), second: [], third: ["《渡口法》第四条：甲"]})
+    prompts = {}
+    for name in TASKS[:2]:
+        built = mirrors.task(name, mirror)
+        give([built], file)
+        prompts[name] = [arguments[0] for arguments in mirrors.requests(built)]
+        assert built.config.metadata["retrieved"]["file"] == "a.jsonl"
+        _, scored = answered(built, "", "", "《渡口法》第三条")
+        assert (scored[2]["citation_given"], scored[2]["citation_provided"]) == ((0, 1), (1, 1))
+    assert prompts[TASKS[0]] == prompts[TASKS[1]]
+    assert prompts[TASKS[0]][0] == WITH.partition("《渡口法》")[0] + "甲\n乙\n丙\n### Assistant: "
+    assert "参考法条" not in prompts[TASKS[0]][1]
+
+
+def test_what_cannot_be_given_is_told(mirror, tmp_path):
+    file = articles(tmp_path / "a.jsonl", {mirrors_of_law.QUESTIONS[0]["query"]: ["甲"]})
+    with pytest.raises(
+        HarnessError, match=r"no articles for 2 of the 3 questions of task legal_consult, such as '结冰"
+    ):
+        give([mirrors.task("legal_consult", mirror)], file)
+    with pytest.raises(HarnessError, match="--articles is for tasks that put articles in their prompts"):
+        give([object()], file)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("law")
+    mirrors_of_law.write(folder / "data")
+    tiny.llama(folder / "base", context=2048)
+    return folder
+
+
+def test_every_task_runs_and_the_same_documents_are_asked_with_other_articles(world):
+    rows = {row["query"]: [mirrors_of_law.ARTICLES[3]] for row in mirrors_of_law.QUESTIONS}
+    rows |= {row["query"]: [] for row in mirrors_of_law.CONVERSATIONS if row["query"] not in rows}
+    file = articles(world / "found.jsonl", rows)
+    reports = []
+    for brought in (None, file):
+        how = Options(tasks=TASKS, output=world / "runs", data=world / "data", max_gen_toks=12, articles=brought)
+        reports += run([parse(str(world / "base"))], how)
+    for name in TASKS:
+        before, after = (report.samples(name) for report in reports)
+        assert list(before["doc_hash"]) == list(after["doc_hash"])
+        assert not set(before["prompt_hash"]) & set(after["prompt_hash"])
+        said = [json.loads(text)["answer"] for text in before["prediction"]]
+        assert said == [one for [one] in before["responses"]]
+        infos = [report.manifest.tasks[name].prompt_hash for report in reports]
+        assert infos[0] != infos[1]
+        scores = {one.metric: one for one in reports[0].manifest.scores if one.task == name}
+        assert scores["rougeL_jieba"].primary
+        assert scores["rougeL_jieba"].n == scores["abstains"].n == len(before)
+        assert all(one.fraction for one in scores.values())
+    note = "prompts that have articles of law have those of found.jsonl"
+    assert [note in report.manifest.notes for report in reports] == [False, True]
+    config = json.loads((reports[1].folder / "results.json").read_text(encoding="utf-8"))["configs"]["legal_consult"]
+    assert set(config["metadata"]["retrieved"]) == {"file", "sha256"}
+    # Scored again, an answer is held against the articles that it was given.
+    again = Scoring(reports[1].folder, world / "again", data=world / "data")
+    with pytest.raises(HarnessError, match="name that file with --articles"):
+        next(score(again))
+    with pytest.raises(HarnessError, match="name that file with --articles"):
+        next(score(replace(again, articles=articles(world / "others.jsonl", {**rows, "": []}))))
+    (scored,) = score(replace(again, articles=file))
+    assert scored.manifest.scores == reports[1].manifest.scores
+
+
+def test_a_copy_with_other_columns_is_told(mirror):
+    mirrors.write(mirror, "AndrewZhe/lawyer-llama", "legal_counsel_with_article_v2", train=[{"query": "问", "law": []}])
+    with pytest.raises(HarnessError, match=r"has no split or column 'laws'"):
+        mirrors.task("legal_consult", mirror)
+
+
+@pytest.mark.data
+def test_reference_answers_score_what_they_are(data):
+    """Of the 1,000, 656 cite as we understand citations; five name an article that the law has not."""
+    found = Catalogue().load(["legal_consult"], data).tasks["legal_consult"]
+    scored = [found.process_results(doc, [record(doc["response"])]) for doc in found.eval_docs]
+    assert sum(1 - one["abstains"] for one in scored) == 656
+    assert sum(one.get("fabricated", 0) for one in scored) == 5
+    assert all(one["citation_f1"][0] == one["citation_f1"][1] for one in scored if "citation_f1" in one)
