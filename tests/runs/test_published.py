@@ -82,4 +82,6 @@ def test_a_broken_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
 
 # --- LawBench ---------------------------------------------------------------------------------------------------------
 
-MODELS = ("baichuan-13b-chat",)
+MODELS = (
+    "baichuan-13b-chat",
+)
