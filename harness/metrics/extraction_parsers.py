@@ -4,19 +4,20 @@ An answer is read in the format asked for, and where nothing is in that form, in
 other format looks like, go first. Any text can be read, in time linear in its length; what is malformed is passed over.
 
 What `extraction_formats.answer` writes is read again without loss as long as no item is empty, "NAN" (which stands for
-nothing: such a record or argument is left out) or has white space at its ends, and
+nothing: such a record or argument is left out) or has white space at its ends, types that are named to `read` are all
+there are, and
 
-- `json`: always (a role or a name in English events as `tuples` have it);
+- `json`: always, but for English events;
 - `tuples`, `brackets`, `braces`, `angles`: brackets pair up within each item, round and square ones and those of the
-  format; of all items together, something is outside of brackets, and something is outside of quotes; types and roles
-  have no commas, nor have heads and tails, unless exactly one field between the first and the last is one of `types`;
-- English events: also, types, triggers and roles have no "#", roles no ";", and names no "#" behind a ";"; as `json`
-  the same of roles and names, and nothing else;
+  format; not all items of a record are in quotes, and not all in brackets; types and roles have no commas outside of
+  brackets, nor have heads and tails, unless exactly one field between the first and the last is one of `types`;
+- English events: roles have no "#" and no ";", names no "#" behind a ";"; as `tuples` also all that is said of those,
+  and types and triggers have no "#";
 - `sentences`: no item has a line break, nor one of the format's own words behind a comma or a semicolon;
-- `key_value`: no item has a line break, and types and roles have no "："; heads and tails are as in `tuples`, but that
-  none has a comma.
+- `key_value`: no item has a line break, and types and roles have no "："; in heads and tails brackets pair up and commas
+  are within them, and not both are in quotes.
 
-Commas and colons that matter are the ones written: ASCII commas, and colons of full width.
+Commas and colons that matter are those written: commas of ASCII, colons of full width.
 
 Not here: kg2instruction's own readers with their faults (`extraction_kg2instruction`), and IEPile's
 (`extraction_iepile`).

@@ -146,6 +146,43 @@ def test_what_fits_a_format_comes_back(kind, language, format, data):
     assert read(f"\n{text}\n", kind, language, format) == drawn
 
 
+TRICKY = [
+    *("甲,乙", "甲，乙", "甲(乙,丙)", "甲(乙(丙))丁", "(甲)乙", "[1]甲", "{甲}乙", "<甲>乙", "甲)乙(", "(甲", "甲]"),
+    *(
+        "NANA",
+        "甲NAN",
+        "(NAN)甲",
+        "O'Dell",
+        'a "b" c',
+        "“甲”乙",
+        "‘甲’",
+        "\\n",
+        "a\\'b",
+        "甲：乙",
+        "甲:乙",
+        "甲#乙",
+        "甲;乙",
+        "甲\n乙",
+    ),
+    *("实体是甲", "关系是", "甲,实体类型是乙", "head", "'tail': 'x'", "无", "。", "😀"),
+]
+
+
+@pytest.mark.parametrize(("kind", "language", "format"), ASKED)
+def test_what_is_tricky_comes_back_where_it_fits(kind, language, format):
+    def made(item):
+        arguments = (Argument(item, "离职者"), Argument("甲", "时间"))
+        return {"ner": Entity(item, "地点"), "re": Relation(item, "首都", "乙"), "ee": Event("走", "离职", arguments)}[
+            kind
+        ]
+
+    fitting = [one for one in map(made, TRICKY) if fits(one, kind, language, format)]
+    assert len(fitting) >= len(TRICKY) * 0.6
+    for some in (fitting, *([one] for one in fitting)):
+        assert read(answer(some, kind, language, format), kind, language, format) == some
+        assert read(answer(some, kind, language, format), kind, language, format, ["地点", "首都", "离职"]) == some
+
+
 N, R, T, E = "ner", "re", "tuples", "ee"
 
 
