@@ -9,13 +9,13 @@ there are, and
 
 - `json`: always, but for English events;
 - `tuples`, `brackets`, `braces`, `angles`: brackets pair up within each item, round and square ones and those of the
-  format; not all items of a record are in quotes, and not all in brackets; types and roles have no commas outside of
-  brackets, nor have heads and tails, unless exactly one field between the first and the last is one of `types`;
+  format; not all items of a record are in quotes, and not all in brackets or commas; types and roles have no commas
+  outside of brackets, nor have heads and tails, unless one field alone between the first and the last is of `types`;
 - English events: roles have no "#" and no ";", names no "#" behind a ";"; as `tuples` also all that is said of those,
   and types and triggers have no "#";
 - `sentences`: no item has a line break, nor one of the format's own words behind a comma or a semicolon;
-- `key_value`: no item has a line break, and types and roles have no "："; in heads and tails brackets pair up and commas
-  are within them, and not both are in quotes.
+- `key_value`: no item has a line break, and types and roles have no "："; in heads and tails, brackets pair up and
+  commas are within them, and not both are in quotes.
 
 Commas and colons that matter are those written: commas of ASCII, colons of full width.
 

@@ -90,7 +90,7 @@ def fit_in_brackets(one, format, language):
     for group in said(one):
         if not all(pairs_up(item, kinds) for item in group):
             return False
-        if not any(outside(item, kinds).strip() for item in group) or all(
+        if not any(re.sub("[,，、]", "", outside(item, kinds)).strip() for item in group) or all(
             len(item) > 1 and item[0] + item[-1] in QUOTED for item in group
         ):
             return False
@@ -192,6 +192,7 @@ N, R, T, E = "ner", "re", "tuples", "ee"
         (N, "zh", T, Entity("甲(乙", "丙)丁")),
         (N, "zh", T, Entity("“甲”", "“地点”")),
         (N, "zh", T, Entity("(甲)", "[乙]")),
+        (N, "zh", T, Entity("，", "、")),
         (N, "zh", T, Entity("甲", "地,点")),
         (N, "en", T, Entity("a(b", "c)d")),
         (R, "zh", T, Relation("甲,乙", "出生地", "丙")),
