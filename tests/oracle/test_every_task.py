@@ -31,6 +31,7 @@ COMPARED = [
     *(*NLI, "ceval", "c3", "c3_letter", "c3_gen", "ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama"),
     *("mmlu", "mmlu_hendrycks", "gsm8k", "gsm8k_cot", "gsm8k_fixed"),
     *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu"),
+    *("jec_qa", "lawbench", "lawbench_one_shot", "disc_law"),
 ]
 NO_PEER = ["ceval_cot", "c3_ppl", *(f"{name}_ppl{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_98dd6e"))]
 RUN = [*COMPARED, *NO_PEER]
