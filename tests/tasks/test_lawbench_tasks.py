@@ -48,7 +48,7 @@ FEW = ("1-2", "2-1", "2-2", "2-6", "3-4")
 
 
 def name(task: str, suffix: str = "") -> str:
-    return f"lawbench_{task.replace('-', '_')}{suffix}"
+    return f"lawbench{suffix}_{task.replace('-', '_')}"
 
 
 def document(task: str, number: int, answer: str) -> dict[str, str]:
