@@ -17,6 +17,7 @@ Not here: edits of words, types of edits, several references, traditional charac
 
 from __future__ import annotations
 
+import functools
 import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,7 @@ def counts(source: str, prediction: str, reference: str, likeness: Likeness = UN
     )
 
 
+@functools.lru_cache(maxsize=4096)  # a reference's are asked for with every checkpoint's answers
 def edits(source: str, target: str, likeness: Likeness = UNKNOWN) -> Counter[Edit]:
     """Return the edits from `source` to `target`, and in how many of their lists each is.
 

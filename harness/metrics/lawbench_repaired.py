@@ -3,6 +3,8 @@
 What each repairs:
 
 - 1-2, 3-6, 2-8: a letter within a Latin word, the A of "ABS", is no option.
+- 2-1: what a chat template puts behind the sentence is no part of it. Upstream reads the sentence in the prompt as it
+  was rendered: of the 22.6 % published for Qwen-7B-Chat, 10 are for leaving out an <|im_end|>.
 - 2-6: entities may be named as the references name them, on one line between semicolons, of which upstream reads all
   as the first one's value: there a copy of the references scores 63 %. Several entities of a type all count, those near
   the end, too, and answers without any are counted as abstentions.
@@ -30,6 +32,7 @@ from decimal import Decimal
 import numpy as np
 
 from harness.metrics import lawbench
+from harness.metrics.cherrant import UNKNOWN, Counts, Likeness
 from harness.metrics.lawbench import ENTITIES, Judge, Judged, character_f1, months_apart
 from harness.metrics.lawbench_labels import CHARGES
 from harness.metrics.lawbench_texts import arabic, behind, f1, inner, integer
@@ -44,6 +47,14 @@ def letter(prediction: str, reference: str) -> Judged:
 def argument(prediction: str, reference: str) -> Judged:
     """2-8: one of A to E."""
     return _letters(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
+
+
+_TEMPLATE = re.compile(r"(?:<[!-;=?-~]+>|###[^#\n]*)(?=\n|\Z)")
+
+
+def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
+    """2-1: ChERRANT's edits of the sentence alone."""
+    return lawbench.proofreading(_TEMPLATE.sub("", prompt), prediction, reference, likeness)
 
 
 def entities(prediction: str, reference: str) -> Judged:
@@ -127,7 +138,7 @@ REPAIRED: dict[str, Judge] = {
     "3-6": letter,
     "3-7": amount,
 }
-"""Every task by its number in which something is to be repaired, but for 2-1."""
+"""Every task by its number in which something is to be repaired, but for 2-1, which has `proofreading`."""
 
 
 def _letters(prediction: str, answer: str, options: str) -> Judged:

@@ -38,14 +38,14 @@ def stranger(task: Any, answers: TaskAnswers) -> str | None:
 def _differs(answer: Answer, document: Mapping[str, Any]) -> str | None:
     """Return the column in which a document is another than the file says, as far as the file says it.
 
-    References may be cut short, as ChatGLM's are, and a question may come with its instruction before it, as
-    LawBench's does; white space does not count, since tokenizers change it.
+    References may be cut short, as ChatGLM's are, and a question may stand in a whole prompt, as in LawBench's files;
+    white space does not count, since tokenizers change it.
     """
     for column, value in answer.document.items():
         if not isinstance(value, str) or not value or column not in document:
             continue
         told, here = "".join(value.split()), "".join(str(document[column]).split())
-        if not here.startswith(told) and not (column == "question" and told.endswith(here)):
+        if not here.startswith(told) and not (column == "question" and here in told):
             return column
     return None
 

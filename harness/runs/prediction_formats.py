@@ -223,7 +223,7 @@ def _turns(prompt: Any) -> str:
 
 # --- DISC-LawLLM's tables ---------------------------------------------------------------------------------------------
 
-_DISC_KINDS = {"single": "sing", "sing": "sing", "multi": "mult", "mult": "mult"}
+_DISC_KINDS = {"single": "single", "multi": "multiple"}
 _DISC = re.compile(r"([a-z]+)_results")
 
 

@@ -199,8 +199,9 @@ class _Loader:
         for name, why in strange.items():
             if name not in alone:
                 raise HarnessError(f"{why}: name the data that were asked with --data")
-            notes.append(f"{why}: {name} is scored by the references in the file")
         if strange:
+            why = next(iter(strange.values()))
+            notes.append(f"{_some([*strange])}: scored by the references in the file, since {why}")
             tasks = self._built(asked, absent | {*strange}, recording)
         return _Tasks(tasks, frozenset(absent | {*strange}), notes)
 
@@ -224,7 +225,10 @@ class _Loader:
             if group in names or not {*names} <= {*inside}:
                 continue
             lacking = [leaf for leaf in inside if leaf not in names]
-            return (names, [f"{group} gets no average: {_some(lacking)} not answered"]) if lacking else ([group], [])
+            if not lacking:
+                return [group], []
+            answered = [leaf for leaf in inside if leaf in names]
+            return answered, [f"{group} gets no average: not answered are {', '.join(lacking)}"]
         return names, []
 
     def _built(self, asked: Sequence[str], recorded: set[str], recording: Recording) -> TaskSet:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from harness.metrics import lawbench, lawbench_repaired
 from harness.metrics.aggregate import ratio
-from harness.metrics.lawbench import JUDGES, proofreading
-from harness.metrics.lawbench_repaired import REPAIRED
 
 __all__ = ["ratio"]
 
@@ -16,7 +15,9 @@ Scores = dict[str, float]
 
 def _scored(task: str) -> Callable[[dict[str, Any], list[str]], Scores]:
     """Return what scores the answers of `task`; a document that upstream leaves out of its average has no score."""
-    judges = {"": JUDGES[task], **({"_repaired": REPAIRED[task]} if task in REPAIRED else {})}
+    judges = {"": lawbench.JUDGES[task]}
+    if task in lawbench_repaired.REPAIRED:
+        judges["_repaired"] = lawbench_repaired.REPAIRED[task]
 
     def process_results(doc: dict[str, Any], results: list[str]) -> Scores:
         found: Scores = {}
@@ -31,9 +32,10 @@ def _scored(task: str) -> Callable[[dict[str, Any], list[str]], Scores]:
 
 
 def task_2_1(doc: dict[str, Any], results: list[str]) -> dict[str, float | tuple[float, float]]:
-    """Return the numerator and denominator of F0.5; upstream counts no abstentions here."""
-    found = proofreading(f"{doc['instruction']}\n{doc['question']}", results[0], doc["answer"])
-    return {"score": found.pair(), "abstention": 0.0}
+    """Return numerators and denominators of F0.5; upstream counts no abstentions here."""
+    prompt = f"{doc['instruction']}\n{doc['question']}"
+    pairs = [module.proofreading(prompt, results[0], doc["answer"]).pair() for module in (lawbench, lawbench_repaired)]
+    return {"score": pairs[0], "score_repaired": pairs[1], "abstention": 0.0}
 
 
 task_1_1 = _scored("1-1")

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tolerances import PUBLISHED_SCORE
+from tolerances import PUBLISHED_PROOFREADING, PUBLISHED_SCORE
 
 from harness.metrics import lawbench
+from harness.metrics.aggregate import ratio
 from harness.metrics.lawbench import JUDGES, Judged
 from harness.metrics.lawbench_labels import CHARGES, CONSULTATIONS, DISPUTES, EVENTS, MARRIAGE_FACTS
 
@@ -57,6 +58,56 @@ def test_scores_are_the_published_ones_on_every_task_but_proofreading(
         scores = [one.score for one in judged if one.score is not None]
         here = (sum(scores) / len(scores), sum(one.abstained for one in judged) / len(judged))
         assert here == pytest.approx(published[model, task], abs=PUBLISHED_SCORE), task
+
+
+@pytest.mark.data
+@pytest.mark.oracle
+@pytest.mark.parametrize("model", [*FEW, *MANY])
+def test_proofreading_is_near_the_published_scores(
+    data: Path, published: dict[tuple[str, str], tuple[float, float]], model: str
+) -> None:
+    rows = answers(data, model)["2-1"]
+    prompts = [
+        row["origin_prompt"] if isinstance(row["origin_prompt"], str) else row["origin_prompt"][0]["prompt"]
+        for row in rows
+    ]
+    found = [
+        lawbench.proofreading(prompt, row["prediction"], row["refr"]).pair()
+        for prompt, row in zip(prompts, rows, strict=True)
+    ]
+    # One repeats itself so much that upstream, with up to 10^20 alignments of a sentence, must have broken off.
+    far = 5 if model == "lawgpt-7b-beta1.1-hf" else 1
+    assert ratio(found) == pytest.approx(published[model, "2-1"][0], abs=far * PUBLISHED_PROOFREADING)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prediction", "reference", "counts"),
+    [
+        ("改正。句子：\n渡口己经关闭。", "渡口已经关闭。", "渡口已经关闭。", (1, 0, 0)),
+        ("改正。例：\n错。\n对。\n请你回答:\n句子：\n渡口己经关闭。\n", "渡口己经关闭。", "渡口已经关闭。", (0, 0, 1)),
+        ("句子：\n渡口\t己经关闭。\n别的", "渡口\n已经\t关闭。", "渡口已经关闭。", (1, 0, 0)),
+        ("句子：\n渡口关", "渡口关", "渡口", (0, 0, 1)),
+        ("句子：\n渡口一二三四五六七", "渡口一二三四五六七八", "渡口", (0, 1, 1)),
+        # Cut off five characters beyond the reference, this is what was there: nothing is changed.
+        ("句子：\n渡口一二三四五", "渡口一二三四五六七八", "渡口", (0, 0, 1)),
+        ("句子：\n渡口", "", "渡口一", (0, 1, 1)),  # 无内容 in place of 渡口
+        ("句子：\n渡口", " \n", "渡口一", (0, 1, 1)),
+        ("句子：\n渡口", "没有错误", "渡口", (0, 0, 0)),
+    ],
+)
+def test_a_sentence_is_corrected(prompt: str, prediction: str, reference: str, counts: tuple[int, int, int]) -> None:
+    assert lawbench.proofreading(prompt, prediction, reference) == counts
+
+
+def test_a_prompt_without_a_sentence_is_refused() -> None:
+    with pytest.raises(ValueError, match="has the sentence behind"):
+        lawbench.proofreading("改正：渡口", "渡口", "渡口")
+
+
+def test_an_endless_correction_costs_its_length() -> None:
+    started = time.process_time()
+    lawbench.proofreading("句子：\n渡口己经关闭。", "渡口" * 500_000, "渡口已经关闭。")
+    assert time.process_time() - started < 10
 
 
 def test_labels_are_upstreams(definitions: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_lawbench import REFERENCES
 
-from harness.metrics import lawbench_repaired
+from harness.metrics import lawbench, lawbench_repaired
 from harness.metrics.lawbench import JUDGES, character_f1
 from harness.metrics.lawbench_labels import CHARGES
 from harness.metrics.lawbench_repaired import REPAIRED
@@ -49,6 +49,23 @@ def test_a_copy_of_the_reference_is_right(data: Path, task: str) -> None:
     assert not any(one.abstained for one in judged)
     if task == "3-3":
         assert sum(not {*answer.removeprefix("罪名:").split(";")} <= {*CHARGES} for answer in answers) == 18
+
+
+@pytest.mark.parametrize(
+    "tail", ["", "<|im_end|>", "<eoh>", "### 回答:", "</s>", "<|im_end|>\n<|im_start|>assistant\n"]
+)
+def test_what_a_chat_template_puts_behind_a_sentence_is_no_part_of_it(tail: str) -> None:
+    said = (f"改正。句子：\n渡口己经关闭。{tail}", "渡口已经关闭。", "渡口已经关闭。")
+    assert lawbench_repaired.proofreading(*said) == (1, 0, 0)
+    assert lawbench.proofreading(*said).hits == 1 + bool(tail)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("config", ["2-1", "2-1_one_shot"])
+def test_no_sentence_is_taken_for_a_template(data: Path, config: str) -> None:
+    [file] = (data / "open-compass" / "LawBench" / config).glob("*.parquet")
+    prompts = [f"{row['instruction']}\n{row['question']}" for row in pq.read_table(file).to_pylist()]
+    assert not any(lawbench_repaired._TEMPLATE.search(prompt) for prompt in prompts)
 
 
 @given(

@@ -37,6 +37,7 @@ COMPARED = [
     *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu"),
     *EXTRACTION,
     *("legal_consult", "legal_consult_no_articles", "legal_consult_multi_turn"),
+    *("jec_qa", "lawbench", "lawbench_one_shot", "disc_law"),
 ]
 NO_PEER = ["ceval_cot", "c3_ppl", *(f"{name}_ppl{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_98dd6e"))]
 RUN = [*COMPARED, *NO_PEER]

@@ -48,7 +48,7 @@ FEW = ("1-2", "2-1", "2-2", "2-6", "3-4")
 
 
 def name(task: str, suffix: str = "") -> str:
-    return f"lawbench_{task.replace('-', '_')}{suffix}"
+    return f"lawbench{suffix}_{task.replace('-', '_')}"
 
 
 def document(task: str, number: int, answer: str) -> dict[str, str]:
@@ -88,12 +88,14 @@ def test_each_group_is_its_twenty_tasks_with_a_score_and_an_abstention_rate_each
         built = found.tasks[name(task, suffix)]
         assert built.config.dataset_name == task + suffix
         told = {one.name: one.higher_is_better for one in metrics(built)}
-        repaired = {"score_repaired": True, "abstention_repaired": False} if task in REPAIRED else {}
+        repaired = {"score_repaired": True} if task in REPAIRED or task == "2-1" else {}
+        repaired |= {"abstention_repaired": False} if task in REPAIRED else {}
         assert told == {"score": True, "abstention": False, **repaired}
         assert metrics(built)[0].name == "score"
         [scored, *_] = [built.process_results(doc, [doc["answer"]]) for doc in built.eval_docs]
         assert scored.keys() == told.keys()
-        assert scored.get("score_repaired", 1) == pytest.approx(1)
+        if task in REPAIRED:
+            assert scored["score_repaired"] == pytest.approx(1)
 
 
 def test_what_upstream_leaves_out_of_its_average_stays_in_the_rate_of_abstention(tmp_path, monkeypatch):
@@ -122,6 +124,7 @@ def test_what_upstream_leaves_out_of_its_average_stays_in_the_rate_of_abstention
     assert found[name("3-4"), "abstention_repaired"] == (pytest.approx(1 / 4), 4)  # 2015年3月 is a date
     # One hit, one edit that was not to be made, and 无内容 for nothing: one edit made, one missed.
     assert found[name("2-1"), "score"] == (pytest.approx(1.25 / (1.25 + 0.25 * 1 + 2)), 3)
+    assert found[name("2-1"), "score_repaired"] == found[name("2-1"), "score"]  # no template's text in a task's prompt
     shown = report.samples(name("3-4")).set_index("doc_id")
     assert [*shown.loc[1, ["prediction", "target"]]] == ["1年6个月", "刑期:18个月"]
     assert shown["score"].isna().tolist() == [True, False, False, False]
