@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     labels: str
     """The whole reference."""
     chunk: Any
-    """The prompts that are padded to one length, as `texts`; the same object for all of them."""
+    """The prompts that are padded to one length, this one among them, as `texts`; the same object for all of them."""
 
     @classmethod
     def of(cls, prompt: str, how: Mapping[str, Any]) -> Asked:
@@ -56,7 +56,7 @@ class Room(NamedTuple):
 def rooms(encoder: Encoder, asked: Sequence[Asked]) -> list[Room]:
     """Return each prompt cut, with the number of tokens that may follow it."""
     chunks = {(id(one.chunk), one.lengths): one for one in asked}
-    found = {key: shortened(encoder, (*one.chunk.texts, one.prompt), one.lengths.source) for key, one in chunks.items()}
+    found = {key: shortened(encoder, one.chunk.texts, one.lengths.source) for key, one in chunks.items()}
     widest = {key: max(len(ids) for ids in read.values()) for key, read in found.items()}
     keys = [(id(one.chunk), one.lengths) for one in asked]
     return [Room(found[key][one.prompt], one.lengths.total - widest[key]) for key, one in zip(keys, asked, strict=True)]

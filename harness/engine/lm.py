@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -191,11 +191,10 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return self._generate(self._prompts(requests))
 
     def chatglm_predict(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer (prompt, generation settings with `lengths`, `labels` and `chunk`) requests with upstream's lines.
+        """Answer (prompt, generation settings with `lengths`, `labels` and `chunk`) requests.
 
-        Each is `{"labels": …, "predict": …}`, as ChatGLM-6B's ptuning/main.py writes it to generated_predictions.txt
-        under the length rules of `harness.engine.chatglm_predict`: the reference as far as this tokenizer keeps it, and
-        what was generated.
+        Each answer is a line `{"labels": …, "predict": …}` as ChatGLM-6B's ptuning/main.py writes it: the reference as
+        far as this tokenizer keeps it, and what was generated (`harness.engine.chatglm_predict`).
         """
         labels = chatglm_predict.references(self.encoder, [chatglm_predict.Asked.of(*one.args) for one in requests])
         found = self._generate(self._predictions(requests))
@@ -237,7 +236,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def cost(self, requests: Sequence[Instance]) -> Cost:
         """Return the work that `requests` ask for, without doing it; weights are not asked which walk they bear."""
         by_kind: dict[str, list[Instance]] = {}
-        for request in requests:
+        repeated = [request for request in requests for _ in range(request.repeats or 1)]  # as lm-eval will ask them
+        for request in repeated:
             by_kind.setdefault(request.request_type, []).append(request)
         pairs = self.encoder.pairs([request.args for request in by_kind.get("loglikelihood", ())])
         pairs += self._rolling(by_kind.get("loglikelihood_rolling", ())).pairs
@@ -253,7 +253,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         else:
             tokens = scoring.grow(pairs, self.max_length).tokens + tree.grow(fed, [1] * len(fed)).tokens
         return Cost(
-            requests=len(requests),
+            requests=len(repeated),
             tokens=tokens,
             generated_at_most=sum(prompt.settings.max_tokens for prompt in prompts),
         )
@@ -286,10 +286,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def _predictions(self, requests: Sequence[Instance]) -> list[Prompt]:
         rooms = chatglm_predict.rooms(self.encoder, [chatglm_predict.Asked.of(*one.args) for one in requests])
         prompts = self._drawn(requests, [room.ids for room in rooms])
-        limits = [min(p.settings.max_tokens, room.new_tokens) for p, room in zip(prompts, rooms, strict=True)]
-        return [
-            p._replace(settings=replace(p.settings, max_tokens=most)) for p, most in zip(prompts, limits, strict=True)
-        ]
+        return [p.at_most(room.new_tokens) for p, room in zip(prompts, rooms, strict=True)]
 
     def _drawn(self, requests: Sequence[Instance], ids: Sequence[list[int]]) -> list[Prompt]:
         """Return the prompts of `ids` with the settings of their requests, and which of several samples each is."""

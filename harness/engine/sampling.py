@@ -69,6 +69,10 @@ class Prompt(NamedTuple):
         """Return the ids that leave room for the answer; the others are lost on the left, as in lm-eval."""
         return self.ids[-(max_length - self.settings.max_tokens) :]
 
+    def at_most(self, tokens: int) -> Prompt:
+        """Return this prompt with an answer of so many tokens at most, or of fewer where its settings say so."""
+        return self._replace(settings=replace(self.settings, max_tokens=min(tokens, self.settings.max_tokens)))
+
 
 def settings(gen_kwargs: Mapping[str, Any], eos: str | None) -> Settings:
     """Return the settings that lm-eval's `generation_kwargs` spell; `eos` is the end-of-text token as text.

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from harness.metrics import ngrams
 
@@ -60,12 +60,16 @@ def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
     )
 
 
-def bleu(counts: Sequence[BleuCounts]) -> float:
-    """Return the corpus BLEU of `counts`, 0 to 100: exponential smoothing, the brevity penalty over all together."""
+def bleu(counts: Iterable[Sequence[Any]]) -> float:
+    """Return the corpus BLEU, 0 to 100, of `BleuCounts`, or of the lists that a report keeps of them.
+
+    Exponential smoothing, and the brevity penalty over all together.
+    """
     from sacrebleu.metrics.bleu import BLEU
 
-    said, wanted = (sum(one[i] for one in counts) for i in (0, 1))  # type: ignore[misc]
-    correct, total = (_sums([one[i] for one in counts], 4) for i in (2, 3))  # type: ignore[misc]
+    every = [BleuCounts(*one) for one in counts]
+    said, wanted = sum(one.said for one in every), sum(one.wanted for one in every)
+    correct, total = _sums([one.correct for one in every], 4), _sums([one.total for one in every], 4)
     return float(BLEU.compute_bleu(correct, total, said, wanted, smooth_method="exp").score)
 
 
@@ -81,16 +85,24 @@ def chrf_counts(prediction: str, reference: str) -> ChrfCounts:
     )
 
 
-def chrf(counts: Sequence[ChrfCounts]) -> float:
-    """Return the corpus chrF of `counts`, 0 to 100: F2 of the mean precision and recall over orders both texts have."""
-    said, wanted, correct = (_sums([one[i] for one in counts], ngrams.LONGEST) for i in (0, 1, 2))
-    orders = [i for i in range(ngrams.LONGEST) if said[i] and wanted[i]]
-    if not orders:
-        return 0.0
-    precision = sum(correct[i] / said[i] for i in orders) / len(orders)
-    recall = sum(correct[i] / wanted[i] for i in orders) / len(orders)
+def chrf(counts: Iterable[Sequence[Any]]) -> float:
+    """Return the corpus chrF, 0 to 100, of `ChrfCounts`, or of the lists that a report keeps of them.
+
+    F2 of the mean precision and the mean recall over the orders of which both sides have runs.
+    """
+    every = [ChrfCounts(*one) for one in counts]
+    columns = ([one.said for one in every], [one.wanted for one in every], [one.correct for one in every])
+    sums = zip(*(_sums(column, ngrams.LONGEST) for column in columns), strict=True)
+    precision = recall = 0.0
+    orders = 0
+    for said, wanted, correct in sums:  # one by one, for newer Pythons' sum() rounds otherwise than sacrebleu
+        if said and wanted:
+            precision += correct / said
+            recall += correct / wanted
+            orders += 1
     if not precision + recall:
         return 0.0
+    precision, recall = precision / orders, recall / orders
     return 100 * ((1 + BETA**2) * precision * recall / (BETA**2 * precision + recall))
 
 

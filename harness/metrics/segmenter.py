@@ -1,10 +1,13 @@
-"""jieba's words, in half of jieba's time.
+"""jieba's words, in a third of jieba's time, and in time that grows with the text only.
 
-Most of that time goes into the likeliest way through jieba's dictionary: it takes the logarithm of a word's frequency
+Most of jieba's time goes into the likeliest way through its dictionary: it takes the logarithm of a word's frequency
 whenever it meets the word, and looks at each piece of the text twice. Here logarithms are taken once for the whole
-dictionary, and a text is gone through once, from behind, with jieba's own operations in jieba's order, so that even
-ties end as they do there. Dictionary, patterns, and what is done with characters that make no word of the dictionary
-are jieba's own; words that a program adds to jieba are not seen, since scores must not depend on them.
+dictionary, and a text is gone through once, from behind. Characters that make no word of the dictionary get their words
+from jieba's hidden Markov model; jieba copies the way so far at each of them, here it is told from its end. Operations
+are jieba's own in jieba's order, so that even ties end as they do there.
+
+Dictionary, probabilities and patterns are read from jieba. Words that a program adds to it are not seen, since scores
+must not depend on them.
 
 Not here: what is done with words (`generation`).
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from typing import Any
 
 
 class Segmenter:
@@ -32,12 +36,8 @@ class Segmenter:
         self._weights = {word: math.log(n) - whole if n else 0.0 for word, n in dictionary.FREQ.items()}
         self._unknown = math.log(1) - whole
         self._blocks, self._gaps = jieba.re_han_default, jieba.re_skip_default
-
-        @functools.lru_cache(maxsize=2**16)  # mostly two or three characters, and the same ones again
-        def guessed(run: str) -> tuple[str, ...]:
-            return tuple(finalseg.cut(run))
-
-        self._guessed = guessed
+        self._chinese, self._latin = finalseg.re_han, finalseg.re_skip
+        self._model = _Model(finalseg)
 
     def words(self, text: str) -> list[str]:
         """Return the words of `text`; together they are the text."""
@@ -67,8 +67,12 @@ class Segmenter:
         """Add what jieba makes of characters that the dictionary left by themselves."""
         if len(run) < 2 or self._weights.get(run):
             found += run
-        else:
-            found += self._guessed(run)
+            return
+        for i, piece in enumerate(self._chinese.split(run)):
+            if i % 2:
+                self._model.cut(piece, found)
+            else:
+                found += filter(None, self._latin.split(piece))
 
     def _ends(self, block: str) -> list[int]:
         """Return for each place where the first word of the likeliest way from there to the end of `block` ends."""
@@ -86,6 +90,51 @@ class Segmenter:
             best[start] = unknown + best[start + 1] if likeliest == -math.inf else likeliest
             ends[start] = chosen
         return ends
+
+
+class _Model:
+    """jieba's model of words it does not know: each character begins, continues or ends a word, or is one."""
+
+    def __init__(self, finalseg: Any) -> None:
+        """Take over its probabilities, as logarithms."""
+        never = finalseg.MIN_FLOAT
+        states, trans = finalseg.emit_P, finalseg.trans_P
+        self._emitted = {
+            character: tuple(states[state].get(character, never) for state in "BMES")
+            for character in {one for state in "BMES" for one in states[state]}
+        }
+        self._never = (never,) * 4
+        self._start = tuple(finalseg.start_P[state] for state in "BMES")
+        self._moves = tuple(trans[a][b] for a, b in ("EB", "SB", "MM", "BM", "BE", "ME", "ES", "SS"))
+
+    def cut(self, run: str, found: list[str]) -> None:
+        """Add the likeliest words of `run` to `found` (Viterbi)."""
+        eb, sb, mm, bm, be, me, es, ss = self._moves
+        emitted, never = self._emitted.get, self._never
+        b, m, e, s = (a + c for a, c in zip(self._start, emitted(run[0], never), strict=True))
+        before = []  # for each character but the first: was it E before B, B before M, B before E, E before S?
+        for character in run[1:]:
+            to_b, to_m, to_e, to_s = emitted(character, never)
+            # In jieba's order of additions. Of equals the state whose letter is later in the alphabet.
+            after_e, after_s = e + eb + to_b, s + sb + to_b
+            after_b, after_m = b + bm + to_m, m + mm + to_m
+            ended_b, ended_m = b + be + to_e, m + me + to_e
+            single_e, single_s = e + es + to_s, s + ss + to_s
+            before.append((after_e > after_s, after_b > after_m, ended_b > ended_m, single_e > single_s))
+            b, m = max(after_e, after_s), max(after_b, after_m)
+            e, s = max(ended_b, ended_m), max(single_e, single_s)
+        words, end = [], len(run)
+        state = "E" if e > s else "S"
+        for place in range(len(run) - 1, 0, -1):
+            from_e, from_b, ended, single = before[place - 1]
+            if state in "BS":
+                words.append(run[place:end])
+                end = place
+                state = "E" if (from_e if state == "B" else single) else "S"
+            else:
+                state = "B" if (from_b if state == "M" else ended) else "M"
+        words.append(run[:end])
+        found += reversed(words)
 
 
 @functools.cache

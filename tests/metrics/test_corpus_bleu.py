@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 
@@ -65,6 +66,13 @@ def test_nothing_said_scores_nothing_and_is_counted(metric: str) -> None:
     whole = [("白色的上衣很百搭", "白色的上衣很百搭")]
     assert ours(metric, whole) == pytest.approx(100)
     assert ours(metric, [*whole, ("", "白色的上衣很百搭")]) < 100 - 10
+
+
+def test_counts_come_back_from_a_report() -> None:
+    pairs = [("白色的上衣", "白色上衣"), ("polo领", "polo领3.5")]
+    for counted, score in ((corpus_bleu.bleu_zh_counts, corpus_bleu.bleu), (corpus_bleu.chrf_counts, corpus_bleu.chrf)):
+        counts = [counted(*pair) for pair in pairs]
+        assert score(json.loads(json.dumps(counts))) == score(counts) > 0
 
 
 def test_signatures_are_sacrebleus() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import jieba
@@ -39,6 +40,17 @@ def test_words_of_a_users_dictionary_are_not_ours(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(jieba.dt.FREQ, word, 10**6)
     assert jieba.lcut(word) == [word]
     assert segmenter().words(word) == before != [word]
+
+
+@pytest.mark.parametrize("piece", ["的", "亮", "㐀", "人民", "简约的牛仔外套，", "a1.", " \n"])
+def test_long_texts_take_the_time_of_their_length(piece: str) -> None:
+    def seconds(text: str) -> float:
+        started = time.perf_counter()
+        segmenter().words(text)
+        return time.perf_counter() - started
+
+    short = min(seconds(piece * 2_000) for _ in range(3))
+    assert min(seconds(piece * 20_000) for _ in range(2)) < 40 * short
 
 
 @pytest.mark.data

@@ -34,12 +34,15 @@ EXTRACTION = [
 COMPARED = [
     *(*NLI, "ceval", "c3", "c3_letter", "c3_gen", "ceval_test", "ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama"),
     *("mmlu", "mmlu_hendrycks", "gsm8k", "gsm8k_cot", "gsm8k_fixed"),
-    *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu"),
+    *("piqa", "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca", "cmmlu", "adgen"),
     *EXTRACTION,
     *("legal_consult", "legal_consult_no_articles", "legal_consult_multi_turn"),
     *("jec_qa", "lawbench", "lawbench_one_shot", "disc_law"),
 ]
-NO_PEER = ["ceval_cot", "c3_ppl", *(f"{name}_ppl{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_98dd6e"))]
+NO_PEER = [
+    *("ceval_cot", "c3_ppl", "adgen_chatglm", "adgen_chatglm2"),
+    *(f"{name}_ppl{kind}" for name in ("cmnli", "ocnli") for kind in ("", "_98dd6e")),
+]
 RUN = [*COMPARED, *NO_PEER]
 KINDS = ("base", "lora", "prefix")
 DOCUMENTS = 12
