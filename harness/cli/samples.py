@@ -67,8 +67,7 @@ def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
     _line(out, "answered", _cut(said))
     if prediction.strip() != said.strip():
         _line(out, "read as", _cut(prediction))
-    values = ((name, _value(sample[name])) for name in metrics)
-    told = [f"[bold]{escape(name)}[/] {value:.4g}" for name, value in values if value == value]
+    told = [f"[bold]{escape(name)}[/] {text}" for name in metrics if (text := _told(sample[name]))]
     out.print("   ".join(told) + "\n", highlight=False)
 
 
@@ -80,6 +79,13 @@ def _cut(text: str) -> str:
     lines = text.splitlines()
     more = len(lines) - ANSWER_LINES
     return "\n".join(lines[:ANSWER_LINES]) + f"\n… {more} more lines" if more > 0 else text
+
+
+def _told(value: Any) -> str:
+    """Return a sample's score for people, a dash where it is a share of nothing; empty where it has none."""
+    number = _value(value)
+    nothing = isinstance(value, str) and json.loads(value)[-1:] == [0]
+    return "" if number != number else "–" if nothing else f"{number:.4g}"
 
 
 def _value(value: Any) -> float:

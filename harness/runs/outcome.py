@@ -49,6 +49,7 @@ class Outcome:
         self.split_letters: dict[str, Letters] = {}
         """Tasks whose answer letters are no single tokens."""
         self.unscored: list[str] = []
+        self._undefined: dict[str, list[str]] = {}
         self._results: dict[str, Any] = {}
 
     def add(
@@ -73,7 +74,7 @@ class Outcome:
             key, result = f"{metric.name},{metric.filter}", outcome["results"][name]
             if estimate is None:
                 result[key] = "N/A"
-                self.notes.append(f"{name}: {metric.name} is NaN or infinite, and left out")
+                self._undefined.setdefault(metric.name, []).append(name)
                 continue
             self._estimates.setdefault(metric, {})[name] = estimate
             stderr = "N/A" if estimate.stderr is None else estimate.stderr
@@ -123,6 +124,8 @@ class Outcome:
     def all_notes(self) -> list[str]:
         """Return what a reader should know of the tasks."""
         found = list(self.notes)
+        for metric, names in self._undefined.items():
+            found.append(f"{names[0]}{_others(names)}: {metric} is NaN or infinite, and left out")
         if self.unscored:
             what = f"{self.unscored[0]}{_others(self.unscored)}"
             found.append(f"{what}: the data hold no answers, so predictions are kept and nothing is scored")
