@@ -87,7 +87,9 @@ def counts(source: str, prediction: str, reference: str, likeness: Likeness = UN
 def edits(source: str, target: str, likeness: Likeness = UNKNOWN) -> Counter[Edit]:
     """Return the edits from `source` to `target`, and in how many of their lists each is.
 
-    White space is passed over. None where the texts are equal, or the target says that there is no error (没有错误);
+    White space is passed over. Takes time as the product of both lengths, a second for 500 characters each.
+
+    None where the texts are equal, or the target says that there is no error (没有错误);
     one of nothing at -1 where it says that the source cannot be corrected (无法标注).
     """
     source, target = "".join(source.split()), "".join(target.split())

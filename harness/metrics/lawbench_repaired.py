@@ -52,9 +52,14 @@ def argument(prediction: str, reference: str) -> Judged:
 _TEMPLATE = re.compile(r"(?:<[!-;=?-~]+>|###[^#\n]*)(?=\n|\Z)")
 
 
+def without_template(prompt: str) -> str:
+    """Return the prompt of 2-1 without what a chat template puts at the ends of lines: <|im_end|>, <eoh>, ### 回答:."""
+    return _TEMPLATE.sub("", prompt)
+
+
 def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
     """2-1: ChERRANT's edits of the sentence alone."""
-    return lawbench.proofreading(_TEMPLATE.sub("", prompt), prediction, reference, likeness)
+    return lawbench.proofreading(without_template(prompt), prediction, reference, likeness)
 
 
 def entities(prediction: str, reference: str) -> Judged:

@@ -34,8 +34,10 @@ def _scored(task: str) -> Callable[[dict[str, Any], list[str]], Scores]:
 def task_2_1(doc: dict[str, Any], results: list[str]) -> dict[str, float | tuple[float, float]]:
     """Return numerators and denominators of F0.5; upstream counts no abstentions here."""
     prompt = f"{doc['instruction']}\n{doc['question']}"
-    pairs = [module.proofreading(prompt, results[0], doc["answer"]).pair() for module in (lawbench, lawbench_repaired)]
-    return {"score": pairs[0], "score_repaired": pairs[1], "abstention": 0.0}
+    pair = lawbench.proofreading(prompt, results[0], doc["answer"]).pair()
+    alone = lawbench_repaired.without_template(prompt)
+    repaired = pair if alone == prompt else lawbench.proofreading(alone, results[0], doc["answer"]).pair()
+    return {"score": pair, "score_repaired": repaired, "abstention": 0.0}
 
 
 task_1_1 = _scored("1-1")

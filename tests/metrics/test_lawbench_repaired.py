@@ -65,7 +65,7 @@ def test_what_a_chat_template_puts_behind_a_sentence_is_no_part_of_it(tail: str)
 def test_no_sentence_is_taken_for_a_template(data: Path, config: str) -> None:
     [file] = (data / "open-compass" / "LawBench" / config).glob("*.parquet")
     prompts = [f"{row['instruction']}\n{row['question']}" for row in pq.read_table(file).to_pylist()]
-    assert not any(lawbench_repaired._TEMPLATE.search(prompt) for prompt in prompts)
+    assert [lawbench_repaired.without_template(prompt) for prompt in prompts] == prompts
 
 
 @given(
@@ -97,8 +97,8 @@ def test_years_and_months_are_one_term(years: int, months: int, between: str, un
 @pytest.mark.parametrize("piece", ["1", "第1条、", "六个月", "时间： \n", "1,", "A", "打;", "年1", "诈骗"])
 def test_repetitions_cost_their_length(task: str, piece: str) -> None:
     started = time.process_time()
-    REPAIRED[task](piece * (100_000 // len(piece)), REFERENCES.get(task, "违约"))
-    assert time.process_time() - started < 10  # quadratic ones take minutes
+    REPAIRED[task](piece * (30_000 // len(piece)), REFERENCES.get(task, "违约"))
+    assert time.process_time() - started < 5  # quadratic ones take a minute
 
 
 @pytest.mark.parametrize("task", sorted(REPAIRED))

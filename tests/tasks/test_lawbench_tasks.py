@@ -174,6 +174,14 @@ def test_a_task_gives_the_published_rates_of_the_published_answers(data, mirror,
     assert found == pytest.approx(expected, abs=PUBLISHED_SCORE)
 
 
+def test_a_replayed_prompt_is_scored_as_it_was_rendered_and_without_its_template(mirror):
+    built = mirrors.task(name("2-1"), mirror)
+    doc = {"instruction": "", "question": "改正。句子：\n渡口己经关闭。<|im_end|>\n", "answer": "渡口已经关闭。"}
+    found = built.process_results(doc, ["渡口已经关闭啊。"])
+    assert found["score"] == (1.25 * 2, 1.25 * 2 + 1)  # the mark left out is a hit
+    assert found["score_repaired"] == (1.25, 1.25 + 1)
+
+
 def test_a_clone_of_upstreams_repository_is_made_a_mirror_by_the_command_that_is_told(tmp_path):
     place = tmp_path / "open-compass" / "LawBench"
     for kind, asked in (("zero", "零"), ("one", "一")):
