@@ -76,6 +76,8 @@ class Claim(NamedTuple):
     """The task, or its part of a family (`1_1`); empty where the name does not say."""
     above: int
     """How many folders above the file stands the one that bears the model's name; 0 is its own."""
+    family: str = ""
+    """The group that the task is of, unless the user says another."""
 
 
 class Complaints:
@@ -178,7 +180,8 @@ def _lawbench_claim(file: File, forced: bool) -> Claim | None:
     if named is None or file.path.suffix != ".json":
         return Claim("", 0) if forced else None
     shown = {*PurePosixPath(file.root).parts, *file.path.parts}  # predictions/one_shot/<model>/1-1.json
-    return Claim(named[0].replace("-", "_") + ("_one_shot" if "one_shot" in shown else ""), 0)
+    zero, one = _LAWBENCH_GROUPS
+    return Claim(named[0].replace("-", "_"), 0, one if "one_shot" in shown else zero)
 
 
 class _Pairs(dict[str, Any]):
@@ -354,11 +357,9 @@ def _chatglm_task(_: Claim, told: str | None) -> str:
 
 
 def _lawbench_task(claim: Claim, told: str | None) -> str:
-    part = claim.task.removesuffix("_one_shot")
-    if not part or (told and re.search(rf"_{part}(?!\d)", told)):
+    if not claim.task or (told and told.endswith(f"_{claim.task}")):
         return told or ""
-    family, shot, _ = (told or f"lawbench{claim.task.removeprefix(part)}").partition("_one_shot")
-    return f"{family}_{part}{shot}"
+    return f"{told or claim.family}_{claim.task}"
 
 
 def _disc_task(claim: Claim, told: str | None) -> str:

@@ -91,7 +91,11 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
             )
             notes += joined.notes
             task.config.repeats = joined.repeats
-            result = evaluate(_Replay(joined), task_name, task, limit)
+            try:
+                result = evaluate(_Replay(joined), task_name, task, limit)
+            except ValueError as error:  # a metric on a reference that is not of its task
+                origin = answers[task_name].origin
+                raise HarnessError(f"{origin} cannot be scored as {task_name}: {error}; name what was asked") from error
             rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
             writer.write_samples(task_name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
             task._instances = None

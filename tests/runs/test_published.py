@@ -122,6 +122,16 @@ def test_lawbenchs_published_answers_give_its_published_scores(data: Path, tmp_p
     assert ("lawbench_2_2: scored" in note) is at_hand
 
 
+def test_references_of_another_task_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "m" / "1-2.json"
+    file.parent.mkdir()
+    file.write_text(
+        json.dumps({"0": {"origin_prompt": "问", "prediction": "甲", "refr": "罪名:盗窃"}}), encoding="utf-8"
+    )
+    with pytest.raises(HarnessError, match=r"1-2.json cannot be scored as lawbench_1_2: .*name what was asked"):
+        list(score(Scoring(tmp_path, tmp_path / "out")))
+
+
 @pytest.mark.data
 @pytest.mark.oracle
 def test_all_of_lawbenchs_published_answers_give_its_published_scores(data: Path, tmp_path: Path) -> None:
