@@ -8,46 +8,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 from harness.protocols import ChatGLMPredict
 from harness.runs import samples
+from harness.runs.matching import ASKED, Matched
 from harness.runs.prediction_formats import Answer, Responses
 from harness.runs.predictions import TaskAnswers
 
-
-def ordered(answers: TaskAnswers) -> list[Answer]:
-    """Return one answer a document, in the order of their ids, where the documents are the recording's own."""
-    unique = {answer.key: answer for answer in reversed(answers.answers)}
-    return sorted(unique.values(), key=lambda answer: (isinstance(answer.key, str), answer.key))
-
-
-def stranger(task: Any, answers: TaskAnswers) -> str | None:
-    """Return why the task's documents are not those that were answered, None if they are."""
-    documents = task.eval_docs
-    for answer in answers.answers:
-        if not answer.document or not isinstance(answer.key, int) or not 0 <= answer.key < len(documents):
-            continue
-        if (column := _differs(answer, documents[answer.key])) is not None:
-            return f"{answer.where}, has another '{column}' than document {answer.key} of the data at hand"
-    return None
-
-
-def _differs(answer: Answer, document: Mapping[str, Any]) -> str | None:
-    """Return the column in which a document is another than the file says, as far as the file says it.
-
-    References may be cut short, as ChatGLM's are, and a question may stand in a whole prompt, as in LawBench's files;
-    white space does not count, since tokenizers change it.
-    """
-    for column, value in answer.document.items():
-        if not isinstance(value, str) or not value or column not in document:
-            continue
-        told, here = "".join(value.split()), "".join(str(document[column]).split())
-        if not here.startswith(told) and not (column == "question" and here in told):
-            return column
-    return None
+_ASKS = ("instruction", ASKED)
+"""Columns that LawBench's files tell as they were asked."""
 
 
 class Joined(NamedTuple):
@@ -69,11 +41,38 @@ class Joined(NamedTuple):
         if answer is not None and answer.arguments is not None:
             return {"prompt": answer.prompt, "prompt_hash": samples.digest(answer.arguments)}
         prompt = row["prompt"] if answer is None or answer.prompt is None else answer.prompt
-        return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", prompt])}
+        # A prompt in which the document's question was found is that question in somebody's chat template.
+        asked = row["prompt"] if answer is not None and ASKED in answer.document else prompt
+        return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", asked])}
+
+    def scored_as_asked(self, task: Any) -> Callable[[Mapping[str, Any], list[Any]], dict[str, Any]]:
+        """Return the task's `process_results`, which sees the questions as they were asked.
+
+        LawBench's 2-1 takes the sentence to correct from the prompt, whatever stands around it.
+        """
+        score, documents = task.process_results, task.eval_docs
+        asked = {
+            documents[place][ASKED]: answer.document
+            for place, answer in enumerate(self.answers)
+            if answer is not None and ASKED in answer.document and ASKED in documents[place]
+        }
+
+        def scored(document: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
+            told = asked.get(document.get(ASKED), {})
+            found: dict[str, Any] = score({**document, **{key: told[key] for key in told if key in _ASKS}}, results)
+            return found
+
+        return scored
 
 
 def join(
-    task: Any, answers: TaskAnswers, *, own_documents: bool, limit: int | None = None, keep_going: bool = False
+    task: Any,
+    answers: TaskAnswers,
+    matched: Matched,
+    *,
+    own_documents: bool,
+    limit: int | None = None,
+    keep_going: bool = False,
 ) -> Joined:
     """Return the answers to the first `limit` documents of `task`, whose documents may be the recording's own.
 
@@ -82,12 +81,11 @@ def join(
     """
     name, total, notes = answers.task, len(task.eval_docs), list[str]()
     wanted = total if limit is None else min(limit, total)
-    places = _own_places(answers) if own_documents else _places(task, answers)
     if answers.malformed:
         notes.append(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
     by_place: dict[int, Answer] = {}
     twice, surplus = [], []
-    for place, answer in zip(places, answers.answers, strict=True):
+    for place, answer in zip(matched.places, answers.answers, strict=True):
         if place is None:
             surplus.append(answer)
         elif place in by_place:
@@ -127,29 +125,6 @@ def join(
     if isinstance(task, ChatGLMPredict):
         responses = [_lines(task, place, by_document[place], said) for place, said in enumerate(responses)]
     return Joined(by_document, responses, repeats, notes, name)
-
-
-def _places(task: Any, answers: TaskAnswers) -> list[int | None]:
-    """Return the place of the document that each answer is to, None where there is none."""
-    total = len(task.eval_docs)
-    ids: dict[str, int] = {}
-    if any(isinstance(answer.key, str) for answer in answers.answers):
-        columns = task.eval_docs.column_names if hasattr(task.eval_docs, "column_names") else task.eval_docs[0]
-        if "id" not in columns:
-            raise HarnessError(
-                f"{answers.origin} names documents of {answers.task} by a text, but they have no column 'id': "
-                "write each one's place in its split, counted from 0"
-            )
-        ids = {str(one["id"]): place for place, one in enumerate(task.eval_docs)}
-    return [
-        ids.get(answer.key) if isinstance(answer.key, str) else answer.key if 0 <= answer.key < total else None
-        for answer in answers.answers
-    ]
-
-
-def _own_places(answers: TaskAnswers) -> list[int | None]:
-    by_key = {answer.key: place for place, answer in enumerate(ordered(answers))}
-    return [by_key[answer.key] for answer in answers.answers]
 
 
 def _gaps(answers: TaskAnswers) -> list[int]:

@@ -24,8 +24,9 @@ import harness
 from harness import progress, retrieval_files, task_index
 from harness.engine.lm import Work
 from harness.errors import HarnessError
-from harness.runs import environment, joining, predictions
+from harness.runs import environment, joining, matching, predictions
 from harness.runs.joining import Joined
+from harness.runs.matching import Matched
 from harness.runs.outcome import Outcome, evaluate
 from harness.runs.prediction_formats import Response
 from harness.runs.predictions import Recording
@@ -74,7 +75,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
     started, created = time.perf_counter(), datetime.now(UTC)
     name = scoring.name or recording.name
     with progress.status(f"reading the tasks that {name} answered"):
-        tasks, recorded, notes = loader.load(recording)
+        tasks, recorded, matched, notes = loader.load(recording)
     answers = {one.task: one for one in recording.tasks}
     limit = scoring.limit or (recording.report.manifest.protocol.limit if recording.report else None)
     outcome = Outcome(tasks)
@@ -85,17 +86,24 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
         for task_name, task in tasks.tasks.items():
             bar.title(f"{name} · {task_name}")
             clock = time.perf_counter()
-            own = task_name in recorded
             joined = joining.join(
-                task, answers[task_name], own_documents=own, limit=limit, keep_going=scoring.keep_going
+                task,
+                answers[task_name],
+                matched[task_name],
+                own_documents=task_name in recorded,
+                limit=limit,
+                keep_going=scoring.keep_going,
             )
             notes += joined.notes
             task.config.repeats = joined.repeats
+            task.process_results = joined.scored_as_asked(task)
             try:
                 result = evaluate(_Replay(joined), task_name, task, limit)
             except ValueError as error:  # a metric on a reference that is not of its task
                 origin = answers[task_name].origin
                 raise HarnessError(f"{origin} cannot be scored as {task_name}: {error}; name what was asked") from error
+            finally:
+                del task.process_results  # the task's own again
             rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
             writer.write_samples(task_name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
             task._instances = None
@@ -167,6 +175,8 @@ class _Tasks(NamedTuple):
     tasks: TaskSet
     recorded: frozenset[str]
     """Those whose documents are the recording's own."""
+    matched: dict[str, Matched]
+    """Which document each answer is to."""
     notes: list[str]
 
 
@@ -196,18 +206,20 @@ class _Loader:
                 "their data were named with --data"
             )
         tasks = self._built(asked, absent, recording)
-        strange: dict[str, str] = {}
-        for one in recording.tasks:
-            if one.task not in absent and (why := joining.stranger(tasks.tasks[one.task], one)):
-                strange[one.task] = why
-        for name, why in strange.items():
-            if name not in alone:
-                raise HarnessError(f"{why}: name the data that were asked with --data")
+        matched = {
+            one.task: matching.own(one) if one.task in absent else matching.match(tasks.tasks[one.task], one)
+            for one in recording.tasks
+        }
+        strange = [one for one in recording.tasks if matched[one.task].strange]
+        for one in strange:
+            if one.task not in alone:
+                raise HarnessError(f"{matched[one.task].strange}: name the data that were asked with --data")
+            notes.append(f"{one.task}: scored by the references in the file, since {matched[one.task].strange}")
+            matched[one.task] = matching.own(one)
+        recorded = absent | {one.task for one in strange}
         if strange:
-            why = next(iter(strange.values()))
-            notes.append(f"{_some([*strange])}: scored by the references in the file, since {why}")
-            tasks = self._built(asked, absent | {*strange}, recording)
-        return _Tasks(tasks, frozenset(absent | {*strange}), notes)
+            tasks = self._built(asked, recorded, recording)
+        return _Tasks(tasks, frozenset(recorded), matched, notes)
 
     def _sources(self, recording: Recording) -> dict[str, DataSource]:
         found: dict[str, DataSource] = {}
@@ -241,7 +253,7 @@ class _Loader:
         if not recorded and key in self._loaded:
             return self._loaded[key]
         documents = {
-            one.task: [answer.document for answer in joining.ordered(one)]
+            one.task: [answer.document for answer in matching.ordered(one)]
             for one in recording.tasks
             if one.task in recorded
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import statistics
 import tarfile
@@ -113,9 +114,41 @@ def test_lawbenchs_published_answers_give_its_published_scores(data: Path, tmp_p
     report = only(score(Scoring(tmp_path / "qwen-7b-chat-hf", tmp_path / "out", data=data if at_hand else None)))
     assert same_as_published(report, data) == set(report.manifest.tasks)
     assert len(report.manifest.tasks) == len(wanted)
-    # Its 2-2 was asked in another order than the data have: what is in the file counts.
+    # Its 2-2 was asked about other documents than the data have: what is in the file counts.
     (note,) = [note for note in report.manifest.notes if "scored by the references in the file" in note]
     assert ("lawbench_2_2: scored" in note) is at_hand
+    asked = report.samples("lawbench_1_2")["prompt"]
+    assert all(prompt.strip().startswith("<|im_start|>user") for prompt in asked), "what is shown is what was asked"
+
+
+@pytest.mark.data
+def test_models_that_were_asked_in_their_own_chat_template_can_be_compared(data: Path, tmp_path: Path) -> None:
+    reports = []
+    for model in ("qwen-7b-chat-hf", "llama-2-7b-chat"):
+        with tarfile.open(data / "predictions" / "lawbench-zero-shot" / f"{model}.tar.xz") as archive:
+            for member in archive:
+                if PurePosixPath(member.name).stem == "1-2":
+                    archive.extract(member, tmp_path / "in", filter="data")
+        reports.append(only(score(Scoring(tmp_path / "in" / model, tmp_path / "out", data=data))))
+    first, second = (report.manifest.tasks["lawbench_1_2"] for report in reports)
+    assert first.prompt_hash == second.prompt_hash
+    asked = [report.samples("lawbench_1_2")["prompt"] for report in reports]
+    assert not set(asked[0]) & set(asked[1])
+
+
+@pytest.mark.data
+def test_proofreading_is_scored_on_what_was_asked(data: Path, tmp_path: Path) -> None:
+    name = "lawgpt-7b-beta1.0-hf"
+    with tarfile.open(data / "predictions" / "lawbench-zero-shot" / f"{name}.tar.xz") as archive:
+        file = archive.extractfile(next(member for member in archive if member.name.endswith("/2-1.json")))
+        entries = json.load(file or io.BytesIO())
+    few = tmp_path / name / "2-1.json"
+    few.parent.mkdir()
+    few.write_text(json.dumps({key: entries[key] for key in map(str, range(30))}), encoding="utf-8")
+    found = [only(score(Scoring(few.parent, tmp_path / "out", data=where, limit=30))) for where in (data, None)]
+    with_data, without = (values(report, "lawbench_2_1") for report in found)
+    assert with_data == without
+    assert with_data["score"] > 2 * with_data["score_repaired"]
 
 
 def test_references_of_another_task_are_told(tmp_path: Path) -> None:

@@ -156,7 +156,6 @@ def test_a_limited_run_lacks_nothing_within_its_limit(
         ("gsm8k.jsonl", [{"id": 0, "logprobs": [0.5]}], {"keep_going": True}, "holds likelihoods, but gsm8k"),
         ("ceval_law.jsonl", [{"id": 0, "logprobs": [0, 1]}, {"id": 1, "logprobs": [0, 1]}], {}, "asks for more"),
         ("gsm8k.jsonl", [{"id": "a", "prediction": ""}], {}, "no column 'id'"),
-        ("gsm9k.jsonl", [{"id": 0, "prediction": ""}], {}, "there is no task 'gsm9k'"),
         ("mine.jsonl", [{"id": 0, "prediction": ""}], {"task": "ceval"}, "is 52 tasks"),
         ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatgml"}, "--format chatgml is not known"),
         ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatglm"}, "has no texts 'labels' and 'predict'"),
