@@ -66,6 +66,10 @@ def argument(prediction: str, reference: str) -> Judged:
     return choice(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
 
 
+SENTENCE = "句子：\n"
+"""What stands before the sentence to correct in a prompt of 2-1."""
+
+
 def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
     """2-1: ChERRANT's edits of the sentence that `prompt` gives, whose F0.5 over all answers is the score.
 
@@ -74,10 +78,9 @@ def proofreading(prompt: str, prediction: str, reference: str, likeness: Likenes
 
     Raises ValueError where the prompt gives no sentence.
     """
-    mark = "句子：\n"
-    if mark not in prompt:
+    if SENTENCE not in prompt:
         raise ValueError(f"a prompt of this task has the sentence behind 句子： and a line end, not {prompt[:40]!r}")
-    sentence = prompt.partition(mark)[2].partition("\n")[0].replace("\t", "")
+    sentence = prompt.partition(SENTENCE)[2].partition("\n")[0].replace("\t", "")
     said, wanted = (re.sub(r"[\n\t]", "", text) for text in (prediction, reference))
     if len(said) - len(reference) > 5:
         said = said[: len(reference) + 5]

@@ -49,12 +49,14 @@ def argument(prediction: str, reference: str) -> Judged:
     return _letters(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
 
 
-_TEMPLATE = re.compile(r"(?:<[!-;=?-~]+>|###[^#\n]*)(?=\n|\Z)")
+_TEMPLATE = re.compile(r"(?:<[!-;=?-~]+>|###[^#\n]*)\Z")
 
 
 def without_template(prompt: str) -> str:
-    """Return the prompt of 2-1 without what a chat template puts at the ends of lines: <|im_end|>, <eoh>, ### 回答:."""
-    return _TEMPLATE.sub("", prompt)
+    """Return the prompt of 2-1 without what a chat template puts behind its sentence: <|im_end|>, <eoh>, ### 回答:."""
+    before, mark, rest = prompt.partition(lawbench.SENTENCE)
+    sentence, end, after = rest.partition("\n")
+    return f"{before}{mark}{_TEMPLATE.sub('', sentence)}{end}{after}"
 
 
 def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:

@@ -60,6 +60,12 @@ def test_what_a_chat_template_puts_behind_a_sentence_is_no_part_of_it(tail: str)
     assert lawbench.proofreading(*said).hits == 1 + bool(tail)
 
 
+def test_what_a_chat_template_puts_before_the_question_stays() -> None:
+    prompt = "你是助手。\n### Human: 改正。句子：\n渡口己经关闭。\n### Assistant: "
+    assert lawbench_repaired.without_template(prompt) == prompt
+    assert lawbench_repaired.proofreading(prompt, "渡口已经关闭。", "渡口已经关闭。") == (1, 0, 0)
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("config", ["2-1", "2-1_one_shot"])
 def test_no_sentence_is_taken_for_a_template(data: Path, config: str) -> None:
