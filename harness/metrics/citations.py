@@ -140,6 +140,7 @@ _LEAD = re.compile(
     rf"\*{{0,2}}{_S}(?:[（(][^（）()\n]{{0,80}}[)）]){{0,2}}{_S}"
     rf"(?:[中的之]{{1,2}})?{_S}(?:[一-鿿]{{1,10}}编[的中]?)?{_S}(?:第{_S}{_N}{_S}[编分章节]{{1,2}}(?:[^第，。、\n]{{0,20}})?){{0,3}}{_S}\*{{0,2}}"
 )
+_BRACKET = re.compile(rf"{_S}[（(]{_S}")
 # 第三条, 第三条之一, 第三、五条, 第三至五条
 _NUMBERED = (
     rf"(?P<numbers>{_N}(?:(?:{_TO}|{_JOINT}){_N}){{0,20}}){_S}条"
@@ -158,10 +159,9 @@ _ONE = re.compile(rf"(?P<to>{_TO})?(?:{_JOINT})?[（(]?(?P<number>{_N})[)）]?")
 
 def _chain(text: str, at: int, law: str, found: list[Cited]) -> int:
     """Add to `found` the articles of `law` that are listed from `at` on; return where the list ends."""
-    lead = _LEAD.match(text, at)
-    end = lead.end() if lead else at
-    article = _ARTICLE.match(text, end)
-    if article is None and (article := _ARTICLE.match(text, at)) is None:
+    starts = [at, *(lead.end() for pattern in (_LEAD, _BRACKET) if (lead := pattern.match(text, at)))]
+    article = next((match for start in starts if (match := _ARTICLE.match(text, start))), None)
+    if article is None:
         return at
     before: Article | None = None  # the article that a range begins with
     while article is not None:
