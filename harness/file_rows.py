@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def _json(file: Path) -> Iterator[Row]:
         yield from _lines(file, text)
         return
     try:
-        listed = json.loads(text)
+        listed = _parsed(text)
     except (ValueError, RecursionError) as error:
         raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
     for number, value in enumerate(listed, 1):
@@ -110,10 +111,24 @@ def _lines(file: Path, text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = _parsed(line)
         except (ValueError, RecursionError) as error:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
         yield _row(f"{file}, line {number}", value)
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON that `text` is; ValueError, too, where it has half of a character, which no file can hold."""
+    value = json.loads(text)
+    if _HALF.search(text):  # of a pair, or by itself
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a text has half of a character, {error.object[error.start]!r}") from error
+    return value
 
 
 def _row(where: str, value: Any) -> Row:

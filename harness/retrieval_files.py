@@ -170,8 +170,11 @@ def _question(row: Row, ids: set[str], of_article: Mapping[Article, str]) -> Que
 
 
 def _listed(row: Row, column: str) -> list[str]:
-    """Return the texts in `column`, which may be none: then nothing is right."""
-    return [] if row.get(column) == [] else [text.strip() for text in row.texts(column)]
+    """Return the texts in `column`, or the numbers as texts, which may be none: then nothing is right."""
+    value = row.get(column)
+    if isinstance(value, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in value):
+        return [str(one) for one in value]
+    return [text.strip() for text in row.texts(column)]
 
 
 def write(file: Path, asked: Sequence[Question], found: Sequence[Sequence[Hit]], passages: Sequence[Passage]) -> None:

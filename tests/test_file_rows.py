@@ -49,6 +49,12 @@ def test_parquet_gives_them_too(tmp_path: Path) -> None:
         ("x.jsonl", '{"a": 1}\n\n{"a": ', "x.jsonl, line 3, is not JSON"),
         ("x.jsonl", '{"a": 1}\n"b"', 'x.jsonl, line 2, is no JSON object but "b"'),
         ("x.jsonl", "[" * 100_000, "x.jsonl, line 1, is not JSON"),
+        (
+            "x.jsonl",
+            '{"a": "\\ud83d\\ude00"}\n{"a": "\\ud83d"}',
+            "x.jsonl, line 2, is not JSON (a text has half of a character",
+        ),
+        ("x.json", '[{"\\uDC00": 1}]', "x.json is not JSON (a text has half of a character"),
         ("x.json", '[{"a": 1}, 2]', "x.json, entry 2, is no JSON object but 2"),
         ("x.json", '[{"a": 1},', "x.json is not JSON"),
         ("x.json", "[" * 100_000, "x.json is not JSON"),

@@ -87,6 +87,12 @@ def test_what_is_right_for_a_question(tmp_path):
     ]
 
 
+def test_ids_may_be_numbers_in_both_files(tmp_path):
+    known = corpus(lines(tmp_path / "corpus.jsonl", {"id": 7, "text": "甲"}, {"id": 8, "text": "乙"}))
+    listed = lines(tmp_path / "questions.jsonl", {"query": "问一", "gold": [7, 8]}, {"query": "问二", "gold": 8})
+    assert [one.gold["gold"] for one in questions(listed, known)] == [{"7", "8"}, {"8"}]
+
+
 def test_files_are_named_by_path_folder_or_mirror(tmp_path):
     mirrors_of_law.write(tmp_path / "data")
     name, file = "AndrewZhe/lawyer-llama", "train-00000-of-00001.parquet"

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from harness.metrics.citations import KNOWN, Cited, articles
 from harness.metrics.extraction import Counts, counts
+from harness.metrics.legal import numeral
 from harness.metrics.statutes import ALIASES, Article, Book
 
 RUN = 15
@@ -94,10 +95,17 @@ class Quotations:
         return [frozenset(owners) for owners in stretches]
 
     def wrong(self, cited: Collection[Article], sentence: str) -> bool:
-        """Tell whether `sentence`, which cites these articles, repeats one that it does not cite, and none of them."""
+        """Tell whether `sentence`, which cites these articles, repeats one that it does not cite, and none of them.
+
+        One that it names by number alone, as in 《民法典》第三条规定…，而第五条规定…, is cited, too.
+        """
         if not cited or not all(self._told(article) for article in cited):
             return False
-        return any(owners.isdisjoint(cited) for owners in self.repeated(sentence))
+        alone = _numbers(sentence) - {article[1:] for article in cited}
+        return any(
+            owners.isdisjoint(cited) and alone.isdisjoint(owner[1:] for owner in owners)
+            for owners in self.repeated(sentence)
+        )
 
     def _told(self, article: Article) -> bool:
         """Tell whether it is known what `article` says: its text is here, or there is no such article."""
@@ -132,7 +140,15 @@ def mistitles(
 _SENTENCE_END = re.compile(r"(?<=[。！？!?；;\n])")
 
 
-_CITATION = re.compile(r"《[^《》\n]*》|第[0-9０-９零〇一二三四五六七八九十百千两]{1,9}[条款项]")
+_DIGITS = "[0-9０-９零〇一二三四五六七八九十百千两]"
+_CITATION = re.compile(rf"《[^《》\n]*》|第{_DIGITS}{{1,9}}[条款项]")
+_NUMBER = re.compile(rf"第({_DIGITS}{{1,9}})条(?:之({_DIGITS}{{1,3}}))?")
+
+
+def _numbers(sentence: str) -> set[tuple[int, int]]:
+    """Return the numbers of articles in `sentence`, and at which place behind such an article each is inserted."""
+    found = ((numeral(match[1]), numeral(match[2]) if match[2] else 0) for match in _NUMBER.finditer(sentence))
+    return {(number, place) for number, place in found if number is not None and place is not None}
 
 
 def _pieces(text: str) -> list[str]:

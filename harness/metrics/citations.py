@@ -1,9 +1,9 @@
 """Articles of law that a text cites, understood: (law, article, paragraph, item), whatever numerals and names it uses.
 
-Read are ranges (第三条至第五条), lists (第三条、第五条 or 第三、五条, 第三条第一款、第二款), inserted articles
-(第三条之一 is another than article 3), paragraphs (款) and items (项), titles within titles, and laws without 《》
-if their names are given. Between a title and its articles there may stand a remark in brackets and the parts of the law
-(婚姻家庭编, 第二章). 该法, 本法 and 同法 are the law named last.
+Read are ranges (第三条至第五条), lists (第三条、第五条, 第三条、五条 or 第三、五条, 第三条第一款、第二款), inserted
+articles (第三条之一 is another than article 3), paragraphs (款) and items (项), titles within titles, and laws without
+《》 if their names are given. Between a title and its articles there may stand a remark in brackets and the parts of
+the law (婚姻家庭编, 第二章). 该法, 本法 and 同法 are the law named last.
 
 `citations` of `harness.metrics.legal` knows one strict form of this, and keeps what it finds. `written` counts by
 two plain patterns, for comparison with figures that were counted so: STRICT and WIDE.
@@ -95,7 +95,7 @@ def mentions(text: str, names: Iterable[str] = KNOWN, aliases: Mapping[str, str]
 
 _LONGEST_TITLE = 120
 # What may stand right before a law's name that is not part of a longer one: 依据民法典, but not 海商保险法.
-_BEFORE = "据照依按循凭和与及或、在由从对以反合的了是为国即如有"
+_BEFORE = "据照依按循凭和与及或、在由从对于以用反犯合的了是为国即如有见看考到新旧原行"
 _SAME = r"(?P<same>该法|本法|同法)"
 
 
@@ -132,17 +132,23 @@ def _laws(text: str, names: frozenset[str]) -> Iterator[tuple[int, int, str | No
 
 _N = r"(?:[0-9０-９]{1,4}|[零〇一二三四五六七八九十百千两]{1,9})"
 _S = r"[ \t　]{0,4}"
-_JOINT = rf"{_S}(?:以及|及其|[、，,和与及或]){_S}"
+_AND = "(?:以及|及其|或者|[和与及或])"
+_JOINT = rf"{_S}(?:[、，,](?:{_S}{_AND})?|{_AND}){_S}"
 _TO = rf"{_S}(?:至|到|[-－—–~～]{{1,2}}){_S}"
-# What may stand between a title and its first article.
+# What may stand between a title and its first article; asterisks make a piece of it bold.
 _LEAD = re.compile(
-    rf"{_S}(?:[（(][^（）()\n]{{0,80}}[)）]){{0,2}}{_S}"
-    rf"(?:[中的之]{{1,2}})?{_S}(?:[一-鿿]{{1,10}}编[的中]?)?{_S}(?:第{_S}{_N}{_S}[编分章节]{{1,2}}(?:[^第，。、\n]{{0,20}})?){{0,3}}{_S}"
+    rf"\*{{0,2}}{_S}(?:[（(][^（）()\n]{{0,80}}[)）]){{0,2}}{_S}"
+    rf"(?:[中的之]{{1,2}})?{_S}(?:[一-鿿]{{1,10}}编[的中]?)?{_S}(?:第{_S}{_N}{_S}[编分章节]{{1,2}}(?:[^第，。、\n]{{0,20}})?){{0,3}}{_S}\*{{0,2}}"
 )
+_BRACKET = re.compile(rf"{_S}[（(]{_S}")
 # 第三条, 第三条之一, 第三、五条, 第三至五条
-_ARTICLE = re.compile(
-    rf"第{_S}(?P<numbers>{_N}(?:(?:{_TO}|{_JOINT}){_N}){{0,20}}){_S}条(?:{_S}之{_S}(?P<inserted>[一二三四五六七八九十]{{1,3}}|[0-9０-９]{{1,2}}))?"
+_NUMBERED = (
+    rf"(?P<numbers>{_N}(?:(?:{_TO}|{_JOINT}){_N}){{0,20}}){_S}条"
+    rf"(?:{_S}之{_S}(?P<inserted>[一二三四五六七八九十]{{1,3}}|[0-9０-９]{{1,2}}))?"
 )
+_ARTICLE = re.compile(rf"第{_S}{_NUMBERED}")
+# 五条 behind 第三条、 or 第三条至, but not 一条, which is "one of them".
+_NEXT_ARTICLE = re.compile(rf"(?:第{_S}|(?<![，,])(?!一条)){_NUMBERED}")
 _PARAGRAPH = re.compile(rf"{_S}第{_S}(?P<numbers>{_N}(?:(?:{_TO}|{_JOINT}){_N}){{0,20}}){_S}款")
 _ITEM = re.compile(rf"{_S}第{_S}(?P<numbers>[（(]?{_N}[)）]?(?:(?:{_TO}|{_JOINT})[（(]?{_N}[)）]?){{0,20}}){_S}项")
 _JOIN = re.compile(_JOINT)
@@ -153,10 +159,9 @@ _ONE = re.compile(rf"(?P<to>{_TO})?(?:{_JOINT})?[（(]?(?P<number>{_N})[)）]?")
 
 def _chain(text: str, at: int, law: str, found: list[Cited]) -> int:
     """Add to `found` the articles of `law` that are listed from `at` on; return where the list ends."""
-    lead = _LEAD.match(text, at)
-    end = lead.end() if lead else at
-    article = _ARTICLE.match(text, end)
-    if article is None and (article := _ARTICLE.match(text, at)) is None:
+    starts = [at, *(lead.end() for pattern in (_LEAD, _BRACKET) if (lead := pattern.match(text, at)))]
+    article = next((match for start in starts if (match := _ARTICLE.match(text, start))), None)
+    if article is None:
         return at
     before: Article | None = None  # the article that a range begins with
     while article is not None:
@@ -171,7 +176,7 @@ def _chain(text: str, at: int, law: str, found: list[Cited]) -> int:
             before = listed[-1]
         else:
             follows = _JOIN_ARTICLES.match(text, end)
-        article = _ARTICLE.match(text, follows.end()) if follows else None
+        article = _NEXT_ARTICLE.match(text, follows.end()) if follows else None
     return end
 
 

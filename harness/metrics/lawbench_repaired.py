@@ -13,7 +13,7 @@ What each repairs:
 - 3-1: every article counts, not the first of each piece between 、; 第67条第一款 is article 67.
 - 3-3: a charge within the name of another, the 诈骗 of 合同诈骗, is not charged; what the reference charges with is
   looked for even where it is none of the 189 charges, as in 18 of the 500 references.
-- 3-4, 3-5: "1年6个月" is eighteen months, and 2015年3月 is a date.
+- 3-4, 3-5: "1年6个月" is eighteen months, as is "一年半", and 2015年3月 is a date.
 - 3-7: "3,723.50元", "3千元" and "0.3万元" are numbers.
 
 All else is `lawbench`'s: scores, abstentions, what is left out of an average. Nothing is published to compare with.
@@ -110,7 +110,7 @@ def charges(prediction: str, reference: str) -> Judged:
 
 _YEARS = r"(?:(?<!\d)(\d+)年[零又]?)?(?<!\d)(\d+)"
 _MONTHS = (re.compile(rf"{_YEARS}个月"), re.compile(rf"{_YEARS}月(?!\d+日|份)"))
-_ONLY_YEARS = re.compile(r"(?<!\d)(\d{1,2})年")
+_ONLY_YEARS = re.compile(r"(?<!\d)(\d{1,2})年(半)?")
 
 
 def term(prediction: str, reference: str) -> Judged:
@@ -205,4 +205,4 @@ def _term(text: str) -> int | None:
             if len(years) <= 2:  # else it is a date
                 return integer(years) * 12 + integer(found[2])
     years_only = _ONLY_YEARS.search(text)
-    return integer(years_only[1]) * 12 if years_only else None
+    return integer(years_only[1]) * 12 + (6 if years_only[2] else 0) if years_only else None

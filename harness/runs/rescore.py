@@ -234,7 +234,10 @@ class _Loader:
         return found
 
     def _asked(self, names: list[str], groups: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Return the one of `groups` whose tasks are exactly `names`, for its averages, or else `names`; and notes."""
+        """Return the group whose tasks are exactly `names`, for its averages, or else `names`; and notes.
+
+        It is one of `groups`, or, where there are none, of our own.
+        """
         for group in groups:
             index = self._catalogue.index_for([group])
             inside = task_index.leaves(group, index)
@@ -245,6 +248,11 @@ class _Loader:
                 return [group], []
             answered = [leaf for leaf in inside if leaf in names]
             return answered, [f"{group} gets no average: not answered are {', '.join(lacking)}"]
+        if not groups and len(names) > 1:
+            own = self._catalogue.own
+            for group in (name for name, entry in own.items() if entry.kind.name == "GROUP"):
+                if {*task_index.leaves(group, own)} == {*names}:
+                    return [group], []
         return names, []
 
     def _built(self, asked: Sequence[str], recorded: set[str], recording: Recording) -> TaskSet:

@@ -81,6 +81,8 @@ def test_shares_and_redundancy():
         ("《渡口法》第十条规定，渡船每年应当由乡镇的检验员检验一次。", True),  # there is no such article
         ("《航道法》第二条规定，渡船每年应当由乡镇的检验员检验一次。", False),  # nothing is known of that law
         ("《渡口法》第二条规定，渡船一年要检验一回。", False),  # a paraphrase
+        ("《渡口法》第二条规定了上船，而第一条规定，渡船每年应当由乡镇的检验员检验一次。", False),  # by its number
+        ("《桥梁法》第二条规定，渡河的行人应当在渡船靠岸以后依次上船。", True),  # whose number that is
         ("《渡口法》第二条规定，渡船每年应当由乡镇的检。", False),  # too short
         ("", False),
     ],

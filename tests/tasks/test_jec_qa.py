@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import mirrors
@@ -9,6 +10,7 @@ import pytest
 import scripted
 
 from harness.metrics import choices
+from harness.runs.rescore import Scoring, score
 
 QUERY = "问题：小河上{{ 能 }}行船的是____? 选项：(A)竹筏 (B)石磨 (C)木船 (D)铁锅\n答案：从A到D, 我们应选择"
 
@@ -97,6 +99,17 @@ def test_the_six_numbers_are_those_of_a_recount(mirror, tmp_path, monkeypatch):
     halves = [found[name, "exact_set_single"] for name in ("jec_qa_kd", "jec_qa_ca")]
     assert halves == [(pytest.approx(2 / 3), 3), (pytest.approx(3 / 5), 5)]
     assert found["jec_qa", "exact_set_single"] == (pytest.approx(5 / 8), 8)
+
+
+def test_two_files_of_answers_give_all_six_numbers(mirror, tmp_path):
+    answers = dict(zip(("jec_qa_kd", "jec_qa_ca"), (SAID[: len(KNOWLEDGE)], SAID[len(KNOWLEDGE) :]), strict=True))
+    for name, texts in answers.items():
+        lines = (json.dumps({"id": place, "prediction": text}) for place, text in enumerate(texts))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (report,) = score(Scoring(tmp_path, tmp_path / "out", data=mirror))
+    found = {(one.task, one.metric): one.value for one in report.manifest.scores if one.filter == "agieval"}
+    assert {task for task, _ in found} == {"jec_qa", *answers}
+    assert found["jec_qa", "exact_set_single"] == pytest.approx(5 / 8)
 
 
 def test_a_checkpoint_answers_it(mirror, tmp_path):

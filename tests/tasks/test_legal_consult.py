@@ -22,7 +22,7 @@ from harness.tasks import Catalogue
 
 TASKS = ("legal_consult", "legal_consult_no_articles", "legal_consult_multi_turn")
 WITH = (
-    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n"
+    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。"
     '请参考给出的"参考法条"，回复用户的咨询问题。"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。\n'
     "### Human: 渡船多久检验一次？\n"
     "### 参考法条: 《渡口法》第一条：渡船每年检验一次。\n"
@@ -34,7 +34,7 @@ WITHOUT = (
     "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n### Human: 渡船多久检验一次？\n### Assistant: "
 )
 CONVERSATION = (
-    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n"
+    "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。"
     '请参考给出的"参考法条"，回复用户的咨询问题。"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。\n'
     "### Human: 渡船多久检验一次？\n"
     "### Assistant: 依据《渡口法》第一条，每年一次。\n"
