@@ -30,7 +30,8 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
         out.print(f"{one.task}, {one.metric} by type", markup=False, highlight=False)
         out.print(table)
         if len(one.types) > len(shown):
-            out.print(f"… {len(one.types) - len(shown):,} more types: harness show --all", highlight=False)
+            hidden = len(one.types) - len(shown)
+            out.print(f"… {hidden:,} more types: harness show {report.folder} --all", markup=False, highlight=False)
 
 
 def _shares(counts: Counts) -> list[str]:

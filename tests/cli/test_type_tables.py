@@ -38,7 +38,7 @@ def test_the_ten_most_wanted_types_of_a_score_are_shown(shown):
     assert "duee, event_macro_f1 by type" in text
     assert "类型9 " in text
     assert "类型10" not in text
-    assert "… 3 more types: harness show --all" in text
+    assert "… 3 more types: harness show reports/base --all" in text
     [line] = [line for line in text.splitlines() if "[b]类型" in line]
     assert line.replace("│", " ").split() == ["[b]类型", "0.0", "%", "–", "0.0", "%", "0", "0", "3"]
 
