@@ -53,3 +53,14 @@ def test_several_tasks_have_one_line(shown):
     text = shown(EVENTS, ARGUMENTS, NAMES)
     assert text == "3 scores by type: harness show reports/base --all\n"
     assert "cluener, macro_f1 by type" in shown(EVENTS, ARGUMENTS, NAMES, everything=True)
+
+
+def test_a_type_that_a_checkpoint_invented_has_one_line(shown):
+    text = shown(
+        Breakdown("cluener", "macro_f1", {"地址": Counts(1, 1, 1), "地\n\x1b[31m址" + "长" * 400: Counts(0, 1, 0)})
+    )
+    [row] = [line for line in text.splitlines() if "31m" in line]
+    assert row.startswith("│ 地  [31m址长长")
+    assert row.replace("│", " ").split()[-8:] == ["0.0", "%", "0.0", "%", "–", "0", "1", "0"]
+    assert "…" in row
+    assert len(text.splitlines()) == 7
