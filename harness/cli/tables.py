@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.runs.estimate import Forecast
 
 PIPE_WIDTH = 160
+COST_WIDTH = 100
+"""Where a terminal is narrower, names of tasks and metrics get the room of each task's tokens and time."""
 
 
 class _Console(Console):
@@ -39,11 +41,16 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
     out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_answerer(manifest))}", highlight=False)
     shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
     known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]
-    table = Table("task", "metric")
-    for heading in ("score", "95 % interval", *known, "n", "tokens", "time"):
+    headings = ["score", "95 % interval", *known, "n", "tokens", "time"]
+    if out.width < COST_WIDTH:
+        headings = headings[:-2]
+    table = Table()
+    for heading in ("task", "metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for score in shown:
-        table.add_row(*_cells(score, report, known))
+        table.add_row(*_cells(score, report, known)[: len(table.columns)])
     if table.row_count:
         out.print(table)
     type_tables.show(out, report, everything=all_tasks)

@@ -13,6 +13,9 @@ from harness.runs.report import Report
 SHOWN = 10
 """So many types of a score are shown, the most wanted; CLUENER has as many."""
 
+NUMBERS = 61
+"""So many columns of a terminal the numbers of a row take; its type has the rest."""
+
 
 def show(out: Console, report: Report, *, everything: bool) -> None:
     """Print scores by type; those of several tasks, and more than `SHOWN` types, only if `everything` is wanted."""
@@ -21,16 +24,23 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
         out.print(f"{len(found)} scores by type: harness show {report.folder} --all", markup=False, highlight=False)
         return
     for one in found:
-        table = Table("type")
+        table = Table()
+        table.add_column("type", no_wrap=True, max_width=max(16, out.width - NUMBERS))
         for heading in ("F1", "precision", "recall", "right", "said", "wanted"):
             table.add_column(heading, justify="right", no_wrap=True)
         shown = list(one.types.items())[: None if everything else SHOWN]
         for name, counts in shown:
-            table.add_row(escape(name), *_shares(counts), *(f"{count:,}" for count in counts))
+            table.add_row(escape(_one_line(name)), *_shares(counts), *(f"{count:,}" for count in counts))
         out.print(f"{one.task}, {one.metric} by type", markup=False, highlight=False)
         out.print(table)
         if len(one.types) > len(shown):
-            out.print(f"… {len(one.types) - len(shown):,} more types: harness show --all", highlight=False)
+            hidden = len(one.types) - len(shown)
+            out.print(f"… {hidden:,} more types: harness show {report.folder} --all", markup=False, highlight=False)
+
+
+def _one_line(name: str) -> str:
+    """Return a type, which may be anything that was said, without what would break its row or steer the terminal."""
+    return "".join(mark if mark.isprintable() else " " for mark in name)
 
 
 def _shares(counts: Counts) -> list[str]:

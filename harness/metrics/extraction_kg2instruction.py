@@ -1,8 +1,9 @@
 """Entities, relations and events as kg2instruction reads and counts them, its faults included.
 
 Readers are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re}_template.py in its InstructKGC, counts those of
-eval/metrics.py there @539475a with `match_mode` "set", its default: over all inputs, the share of tuples said that were
-wanted, and of those wanted that were said, of distinct ones in each input. Upstream multiplies F1 by 100.
+eval/metrics.py there @539475a with `match_mode` "set", which evaluate_v2.py beside it takes if nothing is said: over
+all inputs, the share of tuples said that were wanted, and of those wanted that were said, of distinct ones in each
+input. (The script of @97a191b took "normal", multisets.) Upstream multiplies F1 by 100.
 
 Faults that stay, because they are the published definition:
 
@@ -13,7 +14,7 @@ Faults that stay, because they are the published definition:
   dictionary;
 - what was wanted is read by the same readers out of the text that was wanted, so what they cannot read is never wanted;
 - inputs are told apart by their text: of equal ones the last alone counts (`last_of_equal`);
-- nothing is normalised: case and punctuation count.
+- nothing is normalised: case and punctuation count (evaluate_v2.py takes quotes off relations' items, or lowers them).
 
 Not reproduced: the reader of Chinese events there, which finds no argument, exchanges trigger and type, and stops at
 sets; `events` counts what `extraction_parsers` reads. The repaired readers are `extraction_parsers`; the repaired count

@@ -42,7 +42,8 @@ def breakdowns(report: Report) -> Iterator[Breakdown]:
 def _of(report: Report, score: Score) -> dict[str, Counts]:
     rows = report.samples(score.task, ["filter", score.metric])
     values = rows[score.metric][rows["filter"] == score.filter].dropna()
-    if not all(isinstance(value, str) for value in values):  # another metric of that name, one number a sample
+    documents = [json.loads(value) if isinstance(value, str) else value for value in values]
+    if not all(isinstance(one, dict) for one in documents):  # another metric of that name: numbers, or pairs
         return {}
-    types = summed(map(json.loads, values))
+    types = summed(documents)
     return dict(sorted(types.items(), key=lambda one: (-one[1].wanted, -one[1].said)))

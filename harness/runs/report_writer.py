@@ -66,11 +66,11 @@ class ReportWriter:
 
         A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
         """
-        columns = {name: [row.get(name) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
+        columns = {name: [_sound(row.get(name)) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
         fields = list(SAMPLE_COLUMNS)
         for name in metrics:
             numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
-            columns[name] = [_number(value) if numeric else _json(value) for value in columns[name]]
+            columns[name] = [_number(value) if numeric else _sound(_json(value)) for value in columns[name]]
             fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
         file = self._hidden / "samples" / f"{task}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +104,16 @@ class ReportWriter:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _sound(value: Any) -> Any:
+    """Return a text, or a list of them, with halves of surrogate pairs as escapes, which are JSON's: files hold none.
+
+    Any answer may have one: as six ASCII letters in a dictionary that was read, or in a recorded file.
+    """
+    if isinstance(value, list):
+        return [_sound(one) for one in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -82,7 +82,8 @@ def estimate(metric: Metric, rows: Sequence[Row], *, how: str, value: float) -> 
     values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
     if how == "ratio" and values and math.isfinite(value):
         return ratio_estimate(values, fraction=metric.fraction)
-    if how == "macro_f1" and values and math.isfinite(value):
+    by_type = how == "macro_f1" and all(isinstance(v, Mapping) for v in values)  # others have functions of that name
+    if by_type and values and math.isfinite(value):
         return macro_f1_estimate(values)
     if how != "mean" or not values or not all(isinstance(v, int | float) for v in values):
         return Estimate(float(value), None, None, None, len(values)) if math.isfinite(value) else None

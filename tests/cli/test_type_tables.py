@@ -38,7 +38,7 @@ def test_the_ten_most_wanted_types_of_a_score_are_shown(shown):
     assert "duee, event_macro_f1 by type" in text
     assert "类型9 " in text
     assert "类型10" not in text
-    assert "… 3 more types: harness show --all" in text
+    assert "… 3 more types: harness show reports/base --all" in text
     [line] = [line for line in text.splitlines() if "[b]类型" in line]
     assert line.replace("│", " ").split() == ["[b]类型", "0.0", "%", "–", "0.0", "%", "0", "0", "3"]
 
@@ -53,3 +53,14 @@ def test_several_tasks_have_one_line(shown):
     text = shown(EVENTS, ARGUMENTS, NAMES)
     assert text == "3 scores by type: harness show reports/base --all\n"
     assert "cluener, macro_f1 by type" in shown(EVENTS, ARGUMENTS, NAMES, everything=True)
+
+
+def test_a_type_that_a_checkpoint_invented_has_one_line(shown):
+    text = shown(
+        Breakdown("cluener", "macro_f1", {"地址": Counts(1, 1, 1), "地\n\x1b[31m址" + "长" * 400: Counts(0, 1, 0)})
+    )
+    [row] = [line for line in text.splitlines() if "31m" in line]
+    assert row.startswith("│ 地  [31m址长长")
+    assert row.replace("│", " ").split()[-8:] == ["0.0", "%", "0.0", "%", "–", "0", "1", "0"]
+    assert "…" in row
+    assert len(text.splitlines()) == 7

@@ -99,6 +99,18 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert json.loads(row["counts"]) == [1, 2]
 
 
+def test_half_a_surrogate_pair_in_an_answer_is_written_as_its_escape(tmp_path: Path) -> None:
+    half = "\ud83d"
+    row = {**ROW, "responses": [f"答{half}"], "prediction": json.dumps([half], ensure_ascii=False), "types": {half: 1}}
+    with ReportWriter(tmp_path / "r") as writer:
+        writer.write_samples("t", [row], ["types"])
+        report = writer.finish(manifest(), {})
+    (read,) = report.samples("t").to_dict("records")
+    assert list(read["responses"]) == [r"答\ud83d"]
+    assert json.loads(read["prediction"]) == [half]
+    assert json.loads(read["types"]) == {half: 1}
+
+
 def test_a_score_of_an_older_report_has_neither_chance_nor_ceiling(tmp_path: Path) -> None:
     old = {"task": "t", "metric": "acc", "filter": "none", "value": 0.5, "stderr": None, "low": None, "high": None}
     old |= {"n": 1, "higher_is_better": True, "fraction": True, "average": None, "members": ["t"]}

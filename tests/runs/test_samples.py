@@ -68,6 +68,13 @@ def test_a_metric_that_is_no_number_has_no_estimate(bad: float) -> None:
     assert samples.estimate(ACC, [{"filter": "none", "acc": (1, 2)}], how="", value=bad) is None
 
 
+def test_another_function_called_macro_f1_keeps_its_own_value() -> None:
+    metric = Metric("macro_f1", "none", higher_is_better=True, fraction=True)
+    rows = [{"filter": "none", "macro_f1": pair} for pair in ((0, 1), (1, 1))]
+    found = samples.estimate(metric, rows, how="macro_f1", value=0.4)
+    assert (found.value, found.low, found.n) == (0.4, None, 2)
+
+
 def test_a_unit_is_never_guessed_from_values() -> None:
     rows = [{"filter": "none", "rouge100": 0.0}] * 3
     metric = Metric("rouge100", "none", higher_is_better=True, fraction=False)

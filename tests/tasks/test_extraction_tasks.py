@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,9 +12,10 @@ import mirrors
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from rich.console import Console
 
 from harness.checkpoints.reference import parse
-from harness.cli import tables
+from harness.cli import samples, tables
 from harness.engine.lm import HarnessLM
 from harness.errors import HarnessError
 from harness.metrics import extraction_documents
@@ -286,6 +288,26 @@ def test_a_report_shows_what_was_asked_said_understood_and_scored(knowing):
     assert scores["micro_f1"].value == pytest.approx(2 * 2 / (3 + 6))
     assert scores["micro_f1"].primary
     assert scores["micro_f1"].low is not None
+
+
+@pytest.mark.parametrize(("width", "costs"), [(80, False), (120, True)])
+def test_names_of_metrics_are_whole_in_a_narrow_terminal(knowing, monkeypatch, width, costs):
+    out = Console(width=width, record=True, file=io.StringIO())
+    monkeypatch.setattr(tables, "console", lambda: out)
+    tables.show_report(knowing)
+    shown = out.export_text()
+    for score in knowing.manifest.scores:
+        assert f"│ cluener │ {score.metric}" in shown
+    assert ("┃ tokens ┃" in shown) == costs
+
+
+def test_the_terminal_shows_samples_with_what_was_understood(knowing, capsys):
+    samples.show_samples(knowing, "wrong", None, 20)
+    shown = capsys.readouterr().out
+    assert "cluener: 2 of 4 samples are wrong" in shown
+    assert "answered (老周,姓名),(钟表(修理)匠,职位),(林晚,地址)" in shown
+    assert '["钟表(修理)匠", "职位"]' in shown
+    assert "micro_f1 0.6667   precision 0.6667   recall 0.6667   kg2instruction_f1 0.5   unparsed 0" in shown
 
 
 def test_a_report_has_its_scores_by_type(knowing):
