@@ -38,6 +38,8 @@ class Metric(NamedTuple):
     higher_is_better: bool
     fraction: bool
     """A sample's value lies in [0, 1] by definition, so that the score reads as a percentage."""
+    aggregation: str = ""
+    """The name of the function that makes a task's number of its samples' values: `mean`, `ratio`, …"""
 
 
 class GroupAverage(NamedTuple):
@@ -238,8 +240,8 @@ def metrics(task: Any) -> list[Metric]:
     metadata = task.config.metadata if isinstance(task.config.metadata, dict) else {}
     fractions = {*_FRACTIONS, *(metadata.get("fractions") or ())}
     found = [
-        Metric(name, kind, bool(better.get(name, True)), name in fractions)
-        for name in task.aggregation()
+        Metric(name, kind, bool(better.get(name, True)), name in fractions, getattr(made, "__name__", ""))
+        for name, made in task.aggregation().items()
         for kind in filters
     ]
     first = str(metadata.get("primary", ""))

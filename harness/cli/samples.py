@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.runs.report import SAMPLE_COLUMNS, Report, Score
 
 PROMPT_LINES = 12
 ANSWER_LINES = 12
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Sample = Mapping[Hashable, Any]
 
@@ -29,7 +31,7 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
             out.print(f"{escape(name)}: has no score a sample", highlight=False)
             continue
         rows = rows[rows["filter"] == score.filter]
-        chosen = _chosen(rows, score, which)
+        chosen = _chosen(rows, score, which) if score.metric in _readable(report, name, rows) else None
         if chosen is None:
             out.print(f"{escape(name)}: {escape(score.metric)} is of the whole, no sample has one", highlight=False)
             chosen = rows
@@ -37,11 +39,18 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
         if len(chosen) < len(rows) or which != "all":
             counted = f"{len(chosen):,} of {len(rows):,} samples are {which}"
         out.rule(f"{escape(name)}: {counted}")
-        metrics = [column for column in rows.columns if column not in SAMPLE_COLUMNS.names]
+        metrics = _readable(report, name, rows)
         for sample in chosen.head(limit).to_dict("records"):
             _show(out, sample, metrics)
         if len(chosen) > limit:
             out.print(f"… {len(chosen) - limit:,} more: --limit shows them", highlight=False)
+
+
+def _readable(report: Report, task: str, rows: pd.DataFrame) -> list[str]:
+    """Return the metrics of which a sample has a value of its own: pairs are one if their sums make a ratio."""
+    found = {column: rows[column].dtype.kind == "f" for column in rows.columns if column not in SAMPLE_COLUMNS.names}
+    pairs = {s.metric for s in report.manifest.scores if s.task == task and s.aggregation in (None, "ratio")}
+    return [metric for metric, is_number in found.items() if is_number or metric in pairs]
 
 
 def _chosen(rows: pd.DataFrame, score: Score, which: str) -> pd.DataFrame | None:
@@ -60,7 +69,7 @@ def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
     hidden = len(lines) - PROMPT_LINES
     if hidden > 0:
         out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
-    out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False, soft_wrap=True)
+    out.print(_plain("\n".join(lines[-PROMPT_LINES:])), markup=False, highlight=False, soft_wrap=True)
     prediction, responses = str(sample["prediction"]), sample["responses"]
     said = prediction if responses is None or not len(responses) else str(responses[0])
     _line(out, "expected", str(sample["target"]))
@@ -72,7 +81,12 @@ def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
 
 
 def _line(out: Console, title: str, text: str) -> None:
-    out.print(f"[bold]{title}[/] {escape(text)}", highlight=False, soft_wrap=True)
+    out.print(f"[bold]{title}[/] {escape(_plain(text))}", highlight=False, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """Return text without what a terminal would obey."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _cut(text: str) -> str:

@@ -69,8 +69,7 @@ class Outcome:
             value = outcome["results"][name].get(f"{metric.name},{metric.filter}")
             if value is None:
                 continue
-            how = getattr(task.aggregation()[metric.name], "__name__", "")
-            estimate = samples.estimate(metric, rows, how=how, value=value)
+            estimate = samples.estimate(metric, rows, value=value)
             key, result = f"{metric.name},{metric.filter}", outcome["results"][name]
             if estimate is None:
                 result[key] = "N/A"
@@ -175,6 +174,7 @@ class Outcome:
             **numbers,
             higher_is_better=metric.higher_is_better,
             fraction=metric.fraction,
+            aggregation=metric.aggregation or None,
             average=weight,
             members=list(members),
             primary=primary,

@@ -169,6 +169,8 @@ class Score(Strict):
     higher_is_better: bool
     fraction: bool
     """Per-sample values lie in [0, 1]: shown as a percentage."""
+    aggregation: str | None = None
+    """The function that makes a task's number of its samples' values: `mean`, `ratio` of [numerator, denominator], …"""
     average: Literal["task", "sample"] | None
     """None for a task; for an average, what has equal weight in it."""
     members: list[str]

@@ -72,14 +72,15 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def estimate(metric: Metric, rows: Sequence[Row], *, how: str, value: float) -> Estimate | None:
-    """Return a task's number for `metric`, aggregated from its rows by the function named `how`.
+def estimate(metric: Metric, rows: Sequence[Row], *, value: float) -> Estimate | None:
+    """Return a task's number for `metric`, aggregated from its rows by the function that it names.
 
     `mean`, `ratio` and `macro_f1` have an interval; anything else is lm-eval's `value` without one.
 
     None where there is no number: a sample's value, or what lm-eval makes of them, is NaN or infinite.
     """
     values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
+    how = metric.aggregation
     if how == "ratio" and values and math.isfinite(value):
         return ratio_estimate(values, fraction=metric.fraction)
     by_type = how == "macro_f1" and all(isinstance(v, Mapping) for v in values)  # others have functions of that name
