@@ -25,7 +25,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many samples a task.")] = 20,
 ) -> None:
     """Show reports: each metric with its 95 % interval, n, tokens, time and memory."""
-    from harness.cli import samples as view
+    from harness.cli import sample_view as view
     from harness.cli import tables
     from harness.runs import report
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli.samples import show_samples
+from harness.cli.sample_view import show_samples
 from harness.runs.report import CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
 from harness.runs.report_writer import ReportWriter
 
