@@ -12,16 +12,17 @@ people's ratings (`harness.runs.ratings`).
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
-from harness import progress, retrieval_files, task_index
+from harness import file_tasks, progress, retrieval_files, task_index
 from harness.engine.lm import Work
 from harness.errors import HarnessError
 from harness.runs import environment, joining, predictions
@@ -61,12 +62,14 @@ def score(scoring: Scoring) -> Iterator[Report]:
     Raises HarnessError on whatever the user can mend.
     """
     loader = _Loader(scoring)
-    found = predictions.find(
+    found: Iterable[Recording] = predictions.find(
         scoring.predictions, task=scoring.task, format=scoring.format, keep_going=scoring.keep_going
     )
-    for number, recording in enumerate(found):
-        if scoring.name and number:
+    if scoring.name:
+        found = list(itertools.islice(found, 2))
+        if len(found) > 1:
             raise HarnessError(f"{scoring.predictions} holds answers of several: leave --name out")
+    for recording in found:
         yield _report(recording, loader, scoring)
 
 
@@ -75,7 +78,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
     name = scoring.name or recording.name
     with progress.status(f"reading the tasks that {name} answered"):
         tasks, recorded, notes = loader.load(recording)
-    answers = {one.task: one for one in recording.tasks}
+    answers = {file_tasks.called(one.task): one for one in recording.tasks}
     limit = scoring.limit or (recording.report.manifest.protocol.limit if recording.report else None)
     outcome = Outcome(tasks)
     with (
@@ -91,7 +94,15 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
             )
             notes += joined.notes
             task.config.repeats = joined.repeats
-            result = evaluate(_Replay(joined), task_name, task, limit)
+            try:
+                result = evaluate(_Replay(joined), task_name, task, limit)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                if not own:
+                    raise
+                raise HarnessError(
+                    f"{answers[task_name].origin}: {task_name} cannot be scored by the references in it "
+                    f"({error or type(error).__name__}): correct them, or name the task's data with --data"
+                ) from error
             rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
             writer.write_samples(task_name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
             task._instances = None
@@ -181,10 +192,15 @@ class _Loader:
         told = self._scoring.task
         asked, notes = self._asked(names, (told,) if told else recording.format.families)
         if recording.report is not None:
-            asked = _headlines(recording.report)
+            paths = {file_tasks.called(name): name for name in names}
+            asked = [paths.get(name, name) for name in _headlines(recording.report)]
             when = recording.report.manifest.created
             notes.append(f"answers of {when}, scored again from {recording.report.folder}")
-        alone = {one.task for one in recording.tasks if one.answers and all(answer.complete for answer in one.answers)}
+        alone = {
+            one.task
+            for one in recording.tasks
+            if one.answers and all(answer.complete for answer in one.answers) and not file_tasks.names_files(one.task)
+        }
         absent = {name for name in alone if sources[name].folder is None and not sources[name].made}
         if absent:
             notes.append(
@@ -194,7 +210,7 @@ class _Loader:
         tasks = self._built(asked, absent, recording)
         strange: dict[str, str] = {}
         for one in recording.tasks:
-            if one.task not in absent and (why := joining.stranger(tasks.tasks[one.task], one)):
+            if one.task not in absent and (why := joining.stranger(tasks.tasks[file_tasks.called(one.task)], one)):
                 strange[one.task] = why
         for name, why in strange.items():
             if name not in alone:
@@ -220,6 +236,8 @@ class _Loader:
     def _asked(self, names: list[str], groups: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return the one of `groups` whose tasks are exactly `names`, for its averages, or else `names`; and notes."""
         for group in groups:
+            if file_tasks.names_files(group):
+                continue
             index = self._catalogue.index_for([group])
             inside = task_index.leaves(group, index)
             if group in names or not {*names} <= {*inside}:
@@ -298,4 +316,10 @@ class _Replay:
                 raise HarnessError(f"{where}, has {len(responses)} responses, {self._joined.task} asks for more")
             given.append(responses[request.idx][asked[request.doc_id, request.idx]])
             asked[request.doc_id, request.idx] += 1
+        for place, count in Counter(place for place, _ in asked).items():
+            answer = self._joined.answers[place]
+            if answer and count < len(answer.responses):
+                raise HarnessError(
+                    f"{answer.where}, has {len(answer.responses)} responses, {self._joined.task} asks for {count}"
+                )
         return given
