@@ -353,7 +353,7 @@ def _own_responses(content: dict[str, Any]) -> Responses | None:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -82,6 +82,12 @@ def test_half_a_character_is_told(data: Path, right: list[str], tmp_path: Path, 
     assert value(only(score(Scoring(whole, tmp_path / "out", data=data)))) == 5 / 6
 
 
+def test_a_likelihood_of_400_digits_is_told(data: Path, tmp_path: Path) -> None:
+    file = written(tmp_path / "ceval_law.jsonl", [{"id": 0, "logprobs": [0, -1, -2, -(10**400)]}])
+    with pytest.raises(HarnessError, match="line 1, has neither a text 'prediction' nor finite numbers 'logprobs'"):
+        list(score(Scoring(file, tmp_path / "out", data=data)))
+
+
 def test_answers_beyond_the_limit_are_counted(data: Path, right: list[str], tmp_path: Path) -> None:
     report = only(score(Scoring(written(tmp_path / "gsm8k.jsonl", right), tmp_path / "out", data=data, limit=4)))
     assert "gsm8k: 2 answers to documents beyond the limit of 4 are left out" in report.manifest.notes
