@@ -187,7 +187,7 @@ def _places(path: Path) -> Iterator[tuple[str, list[File]]]:
         return
     below = sorted(
         Path(root, name)
-        for root, folders, names in os.walk(path)
+        for root, _, names in os.walk(path, onerror=_unreadable)
         for name in names
         if not _is_hidden(Path(root, name).relative_to(path))
     )
@@ -198,6 +198,10 @@ def _places(path: Path) -> Iterator[tuple[str, list[File]]]:
     for file in below:
         if _is_archive(file):
             yield _stem(file), _archived(file)
+
+
+def _unreadable(error: OSError) -> None:
+    raise HarnessError(f"{error.filename} cannot be read ({error.strerror}): what is in it is not known") from error
 
 
 def _file(name: str, shown: str, root: Path, content: Callable[[], bytes]) -> File:

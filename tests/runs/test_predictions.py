@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import time
 from collections.abc import Iterator
@@ -188,6 +189,23 @@ def test_a_format_that_is_told_leaves_other_files_alone(data: Path, right: list[
     written(tmp_path / "in" / "gsm8k.jsonl", right)
     written(tmp_path / "in" / "README.txt", ["What is here."])
     assert value(only(score(Scoring(tmp_path / "in", tmp_path / "out", data=data, format="jsonl")))) == 1
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    data: Path, right: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "in" / "a" / "gsm8k.jsonl", right)
+    written(tmp_path / "in" / "locked" / "gsm8k.jsonl", right)
+    scan = os.scandir
+
+    def guarded(path: Any) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(HarnessError, match=r"locked cannot be read \(Permission denied\)"):
+        list(score(Scoring(tmp_path / "in", tmp_path / "out", data=data)))
 
 
 def test_an_archive_may_have_odd_names(data: Path, right: list[str], tmp_path: Path) -> None:
