@@ -130,6 +130,11 @@ def join(
         responses = [((_likelihood(said[0][0], by_document[place]),),) for place, said in enumerate(responses)]
     if isinstance(task, ChatGLMPredict):
         responses = [_lines(task, place, by_document[place], said) for place, said in enumerate(responses)]
+        if any(one and one.hashes is None and "summary" not in one.document for one in by_document):
+            notes.append(
+                f"{name}: references are whole, since no tokenizer is known to cut them as ChatGLM's script does; "
+                "its own generated_predictions.txt has them cut"
+            )
     return Joined(by_document, responses, repeats, notes, name)
 
 
