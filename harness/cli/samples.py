@@ -84,8 +84,9 @@ def _cut(text: str) -> str:
 def _told(value: Any) -> str:
     """Return a sample's score for people, a dash where it is a share of nothing; empty where it has none."""
     number = _value(value)
-    nothing = isinstance(value, str) and json.loads(value)[-1:] == [0]
-    return "" if number != number else "–" if nothing else f"{number:.4g}"
+    if number != number:
+        return ""
+    return "–" if isinstance(value, str) and not json.loads(value)[1] else f"{number:.4g}"
 
 
 def _value(value: Any) -> float:
