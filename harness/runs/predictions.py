@@ -132,6 +132,8 @@ def _sample(where: str, row: dict[Any, Any]) -> Answer:
 def _recording(model: tuple[str, str], claimed: Sequence[_Claimed], task: str | None, keep_going: bool) -> Recording:
     name, origin = model
     read: list[TaskAnswers] = []
+    if task and len(claimed) > 1 and all(claim.task.startswith(f"{task}_") for _, _, claim in claimed):
+        task = None  # it is the family of what the files say: `ceval` of ceval_law.jsonl
     for file, format, claim in claimed:
         complaints = Complaints(keep_going)
         answers = list(format.read(file, complaints))

@@ -216,6 +216,15 @@ def test_an_archive_may_have_odd_names(data: Path, right: list[str], tmp_path: P
         assert value(only(score(Scoring(archive, tmp_path / "out", data=data)))) == 1
 
 
+def test_lines_of_all_tasks_of_a_group_get_its_averages(data: Path, tmp_path: Path) -> None:
+    for subject in invented.subjects():
+        rows = [{"id": i, "logprobs": [0, -1, -2, -3]} for i in range(2)]
+        written(tmp_path / "in" / f"ceval_{subject}.jsonl", rows)
+    report = only(score(Scoring(tmp_path / "in", tmp_path / "out", data=data, task="ceval")))
+    assert {"ceval", "ceval/Hard"} <= {one.task for one in report.manifest.scores}
+    assert len(report.manifest.tasks) == 52
+
+
 def test_a_name_for_several_is_refused_before_any_is_scored(data: Path, right: list[str], tmp_path: Path) -> None:
     for model in ("a", "b"):
         written(tmp_path / "in" / model / "gsm8k.jsonl", right)
