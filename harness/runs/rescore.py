@@ -96,7 +96,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
             task.config.repeats = joined.repeats
             try:
                 result = evaluate(_Replay(joined), task_name, task, limit)
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 if not own:
                     raise
                 raise HarnessError(
@@ -279,10 +279,17 @@ class _Loader:
 
 
 def _headlines(report: Report) -> list[str]:
-    """Return the groups and tasks that the run was asked for."""
+    """Return the groups and tasks that the run was asked for, in its order."""
     groups = report.results.get("group_subtasks") or {}
     inside = {member for members in groups.values() for member in members}
-    return [name for name in (*groups, *report.manifest.tasks) if name not in inside]
+    order = list(report.manifest.tasks)
+
+    def place(name: str) -> int:
+        if name in groups:
+            return min(map(place, groups[name]), default=0)
+        return order.index(name) if name in order else len(order)
+
+    return sorted((name for name in (*groups, *order) if name not in inside), key=place)
 
 
 def _some(names: Sequence[str]) -> str:
