@@ -71,6 +71,13 @@ def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
     return not question_files.read(_test_set(name), comparisons).chooses
 
 
+def called(name: str) -> str:
+    """Return what the task `name` is called: `my.jsonl` where it is `exams/my.jsonl`, `name` where it is no file."""
+    if name.startswith(PREFIX):
+        return f"ppl_{_spelled(Path(name.removeprefix(PREFIX)).stem)}"
+    return _spelled(Path(name).name) if is_test_set(name) else name
+
+
 def source(name: str) -> DataSource:
     """Return where the documents of task `name` are; raise HarnessError if there is nothing."""
     path = _path(name) if name.startswith(PREFIX) else _test_set(name)
@@ -93,7 +100,7 @@ def _questions(path: Path, comparisons: Sequence[str]) -> Any:
     asked = question_files.read(path, comparisons)
     columns = ", ".join(asked.columns) + (f"; not read: {', '.join(asked.unread)}" if asked.unread else "")
     config: dict[str, Any] = {
-        "task": _spelled(path.name),
+        "task": called(str(path)),
         "dataset_path": path.name,
         "test_split": "test",
         "fewshot_split": "test",
@@ -133,7 +140,7 @@ def _texts(path: Path) -> Any:
     if not texts:
         raise HarnessError(f"{path} holds no text: there is nothing to measure")
     config = {
-        "task": f"ppl_{_spelled(path.stem)}",
+        "task": called(f"{PREFIX}{path}"),
         "dataset_path": path.name,
         "test_split": "test",
         "output_type": "loglikelihood_rolling",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import mirror_splits, task_data
+from harness.errors import HarnessError
 from harness.task_data import DataSource
 from harness.task_yaml import Reader
 
@@ -65,9 +66,13 @@ class Builder:
     def _on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
         """Return the task, without shots, on documents that are given as its `process_docs` would have left them."""
         from datasets import Dataset
+        from pyarrow import ArrowException
 
         split = config.get("test_split") or config.get("validation_split") or config.get("training_split") or "test"
-        given = {split: Dataset.from_list(list(self._documents[entry.name]))}
+        try:
+            given = {split: Dataset.from_list(list(self._documents[entry.name]))}
+        except (ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise HarnessError(f"the recorded documents of task {entry.name} make no table ({error})") from error
         keys = ("training_split", "validation_split", "test_split")
         changed = {
             **(overrides or {}),
@@ -83,8 +88,13 @@ class Builder:
         origin = DataSource(f"{dataset} as recorded", config.get("dataset_name"), None, "")
         try:
             task = task_data.complete(build(entry, changed))
-        except Exception as error:
+        except (HarnessError, ImportError) as error:
             raise task_data.explained(entry.name, origin, error) from error
+        except Exception as error:
+            raise HarnessError(
+                f"task {entry.name} cannot be made of the recorded documents ({error}): name the task that was asked, "
+                "or its data with --data"
+            ) from error
         task.config.custom_dataset, task.config.dataset_kwargs = None, {}
         self.taken[str(task.config.task)] = origin
         return task

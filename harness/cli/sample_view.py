@@ -100,8 +100,7 @@ def _told(value: Any) -> str:
     number = _value(value)
     if number != number:
         return ""
-    nothing = isinstance(value, str) and json.loads(value)[1] == 0
-    return "–" if nothing else f"{number:.4g}"
+    return "–" if isinstance(value, str) and not json.loads(value)[1] else f"{number:.4g}"
 
 
 def _value(value: Any) -> float:

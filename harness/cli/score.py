@@ -56,6 +56,8 @@ def score(
     if (predictions is None) == (ratings is None):
         raise HarnessError("name what is to be scored: --predictions PATH or --ratings FILE")
     if ratings is not None:
+        if format != "auto" or limit or articles or include_path:
+            raise HarnessError("--format, --limit, --articles and --include-path are for predictions: leave them out")
         from harness.runs import ratings as rated
 
         reports = rated.score(ratings, output, task=task, name=name, keep_going=keep_going)

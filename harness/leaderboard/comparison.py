@@ -184,7 +184,12 @@ def _other_prompts(mine: Asked, other: Asked) -> Iterator[Difference]:
 
 def _other_cuts(mine: Asked, other: Asked) -> Iterator[Difference]:
     here, there = (sum(one.tasks[name].truncated for name in _shared(mine, other)) for one in (mine, other))
-    if here != there:
+    if here != there and (mine.protocol.recorded or other.protocol.recorded):
+        yield Difference(
+            "prompts cut",
+            f"{max(here, there):,} prompts cut to fit the context, of recorded predictions it is not known",
+        )
+    elif here != there:
         yield Difference("prompts cut", f"{here:,} prompts cut to fit the context instead of {there:,}")
 
 

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.protocols import ChatGLMPredict
 from harness.runs import samples
 from harness.runs.matching import ASKED, Matched
-from harness.runs.prediction_formats import Answer, Responses
+from harness.runs.prediction_formats import Answer, Response, Responses
 from harness.runs.predictions import TaskAnswers
 
 _ASKS = ("instruction", ASKED)
@@ -94,7 +94,7 @@ def join(
             by_place[place] = answer
     missing = [place for place in range(wanted) if place not in by_place]
     if own_documents and (gaps := _gaps(answers)):
-        told = f"{len(gaps):,} entries are missing, the first is {gaps[0]}"
+        told = f"{gaps[0]:,} entries are missing, the first is {gaps[1]}"
         if not keep_going:
             raise HarnessError(f"{answers.origin}: {told}: add them, or pass --keep-going to do without")
         notes.append(f"{name}: {told}; what they were asked is not known, so they are not scored")
@@ -108,6 +108,8 @@ def join(
             if not keep_going:
                 raise HarnessError(f"{told}{more}: remove what is wrong, or pass --keep-going to leave it out")
             notes.append(f"{name}: {told}{more}, and is left out")
+    if beyond := sum(place >= wanted for place in by_place):
+        notes.append(f"{name}: {beyond:,} answers to documents beyond the limit of {wanted:,} are left out")
     repeats = _repeats(name, task, [by_place[place] for place in sorted(by_place) if place < wanted], answers.origin)
     if missing:
         told = f"{len(missing):,} of {wanted:,} documents of {name} have no prediction, the first is {missing[0]}"
@@ -122,15 +124,24 @@ def join(
     by_document = [by_place.get(place) for place in range(wanted)]
     empty: Responses = (("",) * repeats,)
     responses = [empty if one is None else one.responses for one in by_document]
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        responses = [((_likelihood(said[0][0], by_document[place]),),) for place, said in enumerate(responses)]
     if isinstance(task, ChatGLMPredict):
         responses = [_lines(task, place, by_document[place], said) for place, said in enumerate(responses)]
+        if any(one and one.hashes is None and "summary" not in one.document for one in by_document):
+            notes.append(
+                f"{name}: references are whole, since no tokenizer is known to cut them as ChatGLM's script does; "
+                "its own generated_predictions.txt has them cut"
+            )
     return Joined(by_document, responses, repeats, notes, name)
 
 
-def _gaps(answers: TaskAnswers) -> list[int]:
-    """Return the numbers below the highest that no answer has."""
+def _gaps(answers: TaskAnswers) -> tuple[int, int] | None:
+    """Return how many numbers below the highest no answer has, and the first of them."""
+    # Not one by one: the highest may have ten digits.
     numbers = {answer.key for answer in answers.answers if isinstance(answer.key, int)}
-    return [number for number in range(max(numbers, default=-1) + 1) if number not in numbers]
+    lacking = max(numbers, default=-1) + 1 - len(numbers)
+    return (lacking, next(number for number in itertools.count() if number not in numbers)) if lacking else None
 
 
 def _repeats(name: str, task: Any, answers: Sequence[Answer], origin: str) -> int:
@@ -140,15 +151,24 @@ def _repeats(name: str, task: Any, answers: Sequence[Answer], origin: str) -> in
         texts = [isinstance(one, str) for one in itertools.chain.from_iterable(answer.responses)]
         if generates and not all(texts):
             raise HarnessError(f"{answer.where}, holds likelihoods, but {name} is answered by texts")
-        if not generates and any(texts):
+        if not generates and any(texts) and task.OUTPUT_TYPE != "loglikelihood_rolling":
             raise HarnessError(
                 f"{answer.where}, holds a text, but {name} is answered by likelihoods: record the 'logprobs' of its "
                 "choices, or name a task that generates"
             )
     counts = Counter(len(repeats) for answer in answers for repeats in answer.responses)
     if len(counts) > 1:
-        raise HarnessError(f"{origin}: documents of {name} were answered {' or '.join(map(str, sorted(counts)))} times")
+        times = " or ".join(map(str, sorted(counts)))
+        raise HarnessError(f"{origin}: documents of {name} were answered {times} times: record each as often")
     return next(iter(counts), 1)
+
+
+def _likelihood(said: Response, answer: Answer | None) -> float:
+    """Return a whole text's log-likelihood, which lm-eval and reports write as a text."""
+    try:
+        return float(said[0] if isinstance(said, tuple) else said)
+    except ValueError as error:
+        raise HarnessError(f"{answer.where if answer else ''}, holds no log-likelihood of a text") from error
 
 
 def _lines(task: Any, place: int, answer: Answer | None, said: Responses) -> Responses:

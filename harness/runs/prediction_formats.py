@@ -6,7 +6,7 @@ FudanDISC/DISC-LawLLM's objective questions, lm-eval's samples, and one of our o
     {"id": 17, "prediction": "…"}         or, for the repeats of a sampled answer, "prediction": ["…", "…"]
     {"id": 17, "logprobs": [-1.5, -0.2]}  the log-likelihood of each choice
 
-`id` is a document's place in its split, counted from 0, or its `id` column. `prompt` may be there, too.
+`id` is a document's place in its split, counted from 0, or a text, its `id` column. `prompt` may be there, too.
 
 Not here: finding files (`harness.runs.predictions`), or joining answers with documents (`harness.runs.rescore`).
 """
@@ -18,14 +18,15 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 
-Response = str | tuple[float, bool]
-"""A text; or a log-likelihood in nats, and whether greedy decoding would have said the same."""
+Response = str | float | tuple[float, bool]
+"""A text; a whole text's log-likelihood in nats; or a choice's, and whether greedy decoding would have said it."""
 
 Responses = tuple[tuple[Response, ...], ...]
 """For each request that a document makes, what each repeat gave."""
@@ -130,7 +131,7 @@ def lines(file: File, complaints: Complaints) -> Iterator[Line]:
         place += 1
         where = f"{file.shown}, line {number}"
         try:
-            content = json.loads(line)
+            content = _parsed(line)
         except (ValueError, RecursionError) as error:
             complaints.add(where, f"is not JSON ({error})", error)
             continue
@@ -140,16 +141,32 @@ def lines(file: File, complaints: Complaints) -> Iterator[Line]:
             complaints.add(where, "is no JSON object")
 
 
+def _parsed(text: str, **how: Any) -> Any:
+    """Return the JSON that `text` is; raise ValueError, too, where a text in it holds half of a character."""
+    content = json.loads(text, **how)
+    if _HALF.search(text):  # of a pair, or by itself: then no file can be written with it
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a text has half of a character, {error.object[error.start]!r}") from error
+    return content
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def _has(file: File, *names: str) -> bool:
-    """Tell whether the first line is an object that has all of `names`."""
+    """Tell whether the first line that is an object has all of `names`."""
     if file.path.suffix not in (".jsonl", ".txt", ".json"):
         return False
-    first = next((line for line in file.text().split("\n") if line.strip()), "")
-    try:
-        content = json.loads(first)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and all(name in content for name in names)
+    for line in file.text().split("\n"):
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict):
+            return all(name in content for name in names)
+    return False
 
 
 # --- ChatGLM's generated_predictions.txt ------------------------------------------------------------------------------
@@ -173,6 +190,7 @@ def _chatglm(file: File, complaints: Complaints) -> Iterator[Answer]:
 
 _LAWBENCH_GROUPS = ("lawbench", "lawbench_one_shot")
 _LAWBENCH = re.compile(r"[123]-\d{1,2}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def _lawbench_claim(file: File, forced: bool) -> Claim | None:
@@ -185,17 +203,16 @@ def _lawbench_claim(file: File, forced: bool) -> Claim | None:
 
 
 class _Pairs(dict[str, Any]):
-    """A JSON object that knows which names it had twice."""
+    """A JSON object that has the first of what it names twice, and knows which names those are."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.repeated = sorted({name for name in names if names.count(name) > 1}) if len(self) < len(names) else []
+        super().__init__(reversed(pairs))
+        self.repeated = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
 
 
 def _lawbench(file: File, complaints: Complaints) -> Iterator[Answer]:
     try:
-        entries = json.loads(file.text(), object_pairs_hook=_Pairs)
+        entries = _parsed(file.text(), object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
         complaints.add(file.shown, f"is not JSON ({error})", error)
         return
@@ -203,10 +220,10 @@ def _lawbench(file: File, complaints: Complaints) -> Iterator[Answer]:
         complaints.add(file.shown, "is no JSON object of numbered entries")
         return
     for key in entries.repeated:
-        complaints.add(f"{file.shown}, entry {key}", "is there twice, the last one counts")
-    for key, entry in entries.items():
+        complaints.add(f"{file.shown}, entry {key}", "is there twice")
+    for key, entry in reversed(entries.items()):
         where = f"{file.shown}, entry {key}"
-        if not key.isdecimal():
+        if not _NUMBER.fullmatch(key):
             complaints.add(where, "is not numbered")
         elif not isinstance(entry, dict) or not isinstance(entry.get("prediction"), str):
             complaints.add(where, "has no text 'prediction'")
@@ -231,7 +248,7 @@ _DISC = re.compile(r"([a-z]+)_results")
 
 
 def _disc_claim(file: File, forced: bool) -> Claim | None:
-    named, kind = _DISC.fullmatch(file.path.stem), _DISC_KINDS.get(file.path.parent.name)
+    named, kind = _DISC.fullmatch(file.path.stem), _DISC_KINDS.get(PurePosixPath(file.root, file.path).parent.name)
     if named and kind and file.path.suffix == ".csv":
         return Claim(f"{kind}_{named[1]}", 1)
     return Claim("", 0) if forced else None
@@ -272,7 +289,7 @@ def _lm_eval(file: File, complaints: Complaints) -> Iterator[Answer]:
     for where, _, content in lines(file, complaints):
         key, document = content.get("doc_id"), content.get("doc")
         responses = _lm_eval_responses(content.get("resps"))
-        if not isinstance(key, int) or not isinstance(document, dict) or responses is None:
+        if not isinstance(key, int) or key < 0 or not isinstance(document, dict) or responses is None:
             complaints.add(where, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them")
             continue
         if filters.setdefault(key, content.get("filter")) != content.get("filter"):
@@ -285,7 +302,8 @@ def _lm_eval(file: File, complaints: Complaints) -> Iterator[Answer]:
 def _lm_eval_responses(told: Any) -> Responses | None:
     """Return an answer's responses; lm-eval writes (log-likelihood, is greedy) as two texts."""
     try:
-        return tuple(tuple(_response(one) for one in repeats) for repeats in told) or None
+        listed = isinstance(told, list) and all(isinstance(repeats, list) and repeats for repeats in told)
+        return tuple(tuple(map(_response, repeats)) for repeats in told) or None if listed else None
     except (TypeError, ValueError):
         return None
 
@@ -317,7 +335,7 @@ def _own(file: File, complaints: Complaints) -> Iterator[Answer]:
     for where, _, content in lines(file, complaints):
         key, prompt = content.get("id"), content.get("prompt")
         if isinstance(key, bool) or not isinstance(key, int | str):
-            complaints.add(where, "has no 'id', a number or a text")
+            complaints.add(where, "has no 'id', a whole number or a text")
             continue
         responses = _own_responses(content)
         if responses is None:
@@ -338,7 +356,7 @@ def _own_responses(content: dict[str, Any]) -> Responses | None:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
@@ -372,14 +390,7 @@ REPORT = Format("report", "a folder with manifest.json", lambda *_: None, lambda
 FORMATS = {
     one.name: one
     for one in (
-        Format(
-            "lawbench",
-            "<model>/1-1.json",
-            _lawbench_claim,
-            _lawbench,
-            _lawbench_task,
-            ("lawbench", "lawbench_one_shot"),
-        ),
+        Format("lawbench", "<model>/1-1.json", _lawbench_claim, _lawbench, _lawbench_task, _LAWBENCH_GROUPS),
         Format("disc-law", "<model>/single/lbk_results.csv", _disc_claim, _disc, _disc_task, ("disc_law",)),
         Format("lm-eval", "samples_<task>_<date>.jsonl", _lm_eval_claim, _lm_eval, _lm_eval_task),
         Format("chatglm", '{"labels", "predict"} lines', _chatglm_claim, _chatglm, _chatglm_task),

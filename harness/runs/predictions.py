@@ -12,11 +12,12 @@ import functools
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
+from harness import file_tasks
 from harness.errors import HarnessError
 from harness.runs import report as reports
 from harness.runs.prediction_formats import FORMATS, REPORT, Answer, Claim, Complaints, File, Format, Responses
@@ -84,9 +85,12 @@ def find(
     found = False
     for report in _reports(path) if format in (None, REPORT.name) else ():
         found = True
-        yield _reported(report)
+        yield _reported(report, task)
     for name, files in _places(path):
-        for model, claimed in _by_model(files, formats, name, forced=format is not None).items():
+        models = _by_model(files, formats, name)
+        if format and not models:  # else what does not look like it is something else that lies beside
+            models = _by_model(files, formats, name, forced=True)
+        for model, claimed in models.items():
             found = True
             yield _recording(model, claimed, task, keep_going)
     if not found:
@@ -100,14 +104,15 @@ def _reports(path: Path) -> list[Report]:
     return [report for report in found if report.manifest.protocol.recorded != RATINGS]
 
 
-def _reported(report: Report) -> Recording:
-    """Return what the answers in a report are, as each task's samples have them."""
+def _reported(report: Report, told: str | None) -> Recording:
+    """Return what the answers in a report are, as its samples have them; `told` may be the file of a task."""
     answers = []
     for task in report.manifest.tasks:
         rows = report.samples(task).drop_duplicates("doc_id")  # each filter has a row of the same answer
         where = f"{report.folder}, {task}"
         said = [_sample(where, row) for row in rows.to_dict("records")]
-        answers.append(TaskAnswers(task, where, said, []))
+        asked = told if told and file_tasks.called(told) == task else task
+        answers.append(TaskAnswers(asked, where, said, []))
     return Recording(report.manifest.checkpoint.name, str(report.folder), REPORT, answers, report)
 
 
@@ -127,9 +132,13 @@ def _sample(where: str, row: dict[Any, Any]) -> Answer:
 def _recording(model: tuple[str, str], claimed: Sequence[_Claimed], task: str | None, keep_going: bool) -> Recording:
     name, origin = model
     read: list[TaskAnswers] = []
+    if task and len(claimed) > 1 and all(claim.task.startswith(f"{task}_") for _, _, claim in claimed):
+        task = None  # it is the family of what the files say: `ceval` of ceval_law.jsonl
     for file, format, claim in claimed:
         complaints = Complaints(keep_going)
         answers = list(format.read(file, complaints))
+        if not answers and not complaints.told:
+            complaints.add(file.shown, "holds no answers")
         asked = format.task(claim, task)
         if not asked:
             raise HarnessError(f"{file.shown} does not say which task was answered: name it with --task")
@@ -137,15 +146,20 @@ def _recording(model: tuple[str, str], claimed: Sequence[_Claimed], task: str | 
         if known is not None:
             raise HarnessError(f"{file.shown} and {known.origin} both answer {asked} for {name}: remove one of them")
         read.append(TaskAnswers(asked, file.shown, answers, complaints.told))
-    if name in (read[0].task, *UNTELLING):  # a file that is called by what is in it: its folder is whose it is
+    file, _, claim = claimed[0]
+    says_task = name == file.path.stem and claim.task not in ("", name)  # `1-1`
+    if says_task or name in (
+        file_tasks.called(read[0].task),
+        *UNTELLING,
+    ):  # called by what is in it: its folder is whose it is
         name = Path(origin).resolve().name
     return Recording(name, origin, claimed[0].format, read)
 
 
 def _by_model(
-    files: Sequence[File], formats: Sequence[Format], place: str, *, forced: bool
+    files: Sequence[File], formats: Sequence[Format], place: str, *, forced: bool = False
 ) -> dict[tuple[str, str], list[_Claimed]]:
-    """Return the files that a format knows, by the model's name and the folder they are of."""
+    """Return the files that a format knows, or is `forced` on, by the model's name and the folder they are of."""
     found: dict[tuple[str, str], list[_Claimed]] = {}
     kinds: dict[tuple[str, str], str] = {}
     for file in files:
@@ -153,9 +167,10 @@ def _by_model(
             claim = format.claim(file, forced)
             if claim is None:
                 continue
-            folder = file.path.parents[min(claim.above, len(file.path.parents) - 1)]
-            name = folder.name or place
-            key = (name, f"{file.root}/{folder}".removesuffix("/."))
+            folders = PurePosixPath(file.root, file.path).parents
+            folder = folders[min(claim.above, len(folders) - 1)]
+            name = place if folder == PurePosixPath(file.root) else folder.name or place
+            key = (name, str(folder))
             if kinds.setdefault(key, format.name) != format.name:  # two formats in one folder are two recordings
                 key = (f"{name}-{format.name}", key[1])
                 kinds.setdefault(key, format.name)
@@ -170,24 +185,38 @@ def _places(path: Path) -> Iterator[tuple[str, list[File]]]:
         if _is_archive(path):
             yield _stem(path), _archived(path)
         else:
-            yield path.resolve().stem, [File(PurePosixPath(path.name), str(path), str(path.parent), path.read_bytes)]
+            yield _readable(path.resolve().stem), [_file(path.name, str(path), path.parent, path.read_bytes)]
         return
     below = sorted(
         Path(root, name)
-        for root, folders, names in os.walk(path)
+        for root, _, names in os.walk(path, onerror=_unreadable)
         for name in names
-        if not name.startswith(".") and not any(part.startswith(".") for part in Path(root).relative_to(path).parts)
+        if not _is_hidden(Path(root, name).relative_to(path))
     )
     plain = [file for file in below if file.suffix in ENDINGS]
     if plain:
-        relative = [PurePosixPath(file.relative_to(path).as_posix()) for file in plain]
-        yield (
-            path.resolve().name,
-            [File(name, str(file), str(path), file.read_bytes) for name, file in zip(relative, plain, strict=True)],
-        )
+        files = [_file(file.relative_to(path).as_posix(), str(file), path, file.read_bytes) for file in plain]
+        yield _readable(path.resolve().name), files
     for file in below:
         if _is_archive(file):
             yield _stem(file), _archived(file)
+
+
+def _unreadable(error: OSError) -> None:
+    raise HarnessError(f"{error.filename} cannot be read ({error.strerror}): what is in it is not known") from error
+
+
+def _file(name: str, shown: str, root: Path, content: Callable[[], bytes]) -> File:
+    return File(PurePosixPath(_readable(name)), _readable(shown), _readable(str(root)), content)
+
+
+def _readable(name: str) -> str:
+    """Return the name of a file with marks for the bytes in it that are not UTF-8, which no report can hold."""
+    return name.encode(errors="replace").decode()
+
+
+def _is_hidden(name: PurePath) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in name.parts)
 
 
 def _is_archive(file: Path) -> bool:
@@ -196,7 +225,7 @@ def _is_archive(file: Path) -> bool:
 
 def _stem(file: Path) -> str:
     ending = next(ending for ending in ARCHIVES if file.name.endswith(ending))
-    return file.name.removesuffix(ending)
+    return _readable(file.name.removesuffix(ending))
 
 
 def _archived(file: Path) -> list[File]:
@@ -206,9 +235,9 @@ def _archived(file: Path) -> list[File]:
         with tarfile.open(file) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
-                if content is not None and member.name.endswith(ENDINGS):
-                    kept = functools.partial(bytes, content.read())
-                    found.append(File(PurePosixPath(member.name), f"{file}:{member.name}", str(file), kept))
+                name = member.name.lstrip("/")
+                if content is not None and name.endswith(ENDINGS) and not _is_hidden(PurePosixPath(name)):
+                    found.append(_file(name, f"{file}:{member.name}", file, functools.partial(bytes, content.read())))
     except (tarfile.TarError, EOFError, OSError) as error:
         raise HarnessError(f"{file} cannot be read as an archive ({error}): fetch it again") from error
     return found

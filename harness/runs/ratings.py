@@ -28,8 +28,15 @@ from harness.metrics.aggregate import Estimate, mean_estimate
 from harness.metrics.agreement import alpha
 from harness.runs import samples
 from harness.runs.prediction_formats import Complaints, File, lines
-from harness.runs.report import RATINGS, CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
+from harness.runs.report import RATINGS, SAMPLE_COLUMNS, CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
 from harness.runs.report_writer import ReportWriter, new_folder
+
+ALPHA = "_alpha"
+"""Behind a criterion's name: how far raters agree on it."""
+LARGEST = 1e100
+"""No rating is, so that sums of squares are numbers."""
+RATERS = 10
+"""Of more raters, means of their own are not told."""
 
 
 class Rating(NamedTuple):
@@ -55,6 +62,8 @@ def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_
         ratings = list(_read(file, complaints))
     if not ratings:
         raise HarnessError(f"{file} holds no ratings: each line is one, with id, criterion, rating and rater")
+    if task and (task in (".", "..") or "/" in task or "\\" in task):
+        raise HarnessError(f"--task {task} is a path: name what the ratings are of")
     models = dict.fromkeys(one.model for one in ratings)
     if name and len(models) > 1:
         raise HarnessError(f"{file} rates {', '.join(models)}: leave --name out")
@@ -70,10 +79,13 @@ def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:
         if None in texts or (model := _text(content.get("model", ""))) is None:
             complaints.add(where, "has not 'id', 'criterion' and 'rater' as texts or numbers")
             continue
-        if isinstance(rating, bool) or not isinstance(rating, int | float) or not math.isfinite(rating):
+        if isinstance(rating, bool) or not isinstance(rating, int | float) or not abs(rating) < LARGEST:
             complaints.add(where, "has no finite number 'rating'")
             continue
         item, criterion, rater = (str(text) for text in texts)
+        if criterion in ("", *SAMPLE_COLUMNS.names) or criterion.endswith(ALPHA):
+            complaints.add(where, f"has a criterion {criterion!r}, which means something else in a report: rename it")
+            continue
         key = (model, item, criterion, rater)
         if key in seen:
             complaints.add(where, f"rates {criterion} of {item} by {rater} again, as {seen[key]} does")
@@ -185,7 +197,7 @@ def _scores(
     agreement = alpha(rated.values())
     if math.isfinite(agreement):
         paired = sum(len(given) > 1 for given in rated.values())
-        yield _score(task, f"{criterion}_alpha", Estimate(agreement, None, None, None, paired), primary=False)
+        yield _score(task, f"{criterion}{ALPHA}", Estimate(agreement, None, None, None, paired), primary=False)
 
 
 def _score(task: str, metric: str, estimate: Estimate, *, primary: bool) -> Score:
@@ -210,13 +222,18 @@ def _notes(
     rated: dict[str, dict[str, list[float]]],
     complaints: Sequence[str],
 ) -> Iterator[str]:
-    raters = dict.fromkeys(one.rater for one in ratings)
-    told = ", ".join(f"{rater} {fmean(one.rating for one in ratings if one.rater == rater):.2f}" for rater in raters)
-    yield f"{task}: {len(ratings):,} ratings by {len(raters)} raters, whose own means are {told}"
+    by_rater: dict[str, list[float]] = {}
+    for one in ratings:
+        by_rater.setdefault(one.rater, []).append(one.rating)
+    told = ", ".join(f"{rater} {fmean(given):.2f}" for rater, given in by_rater.items())
+    means = f", whose own means are {told}" if len(by_rater) <= RATERS else ""
+    yield f"{task}: {len(ratings):,} ratings by {len(by_rater):,} raters{means}"
     for criterion, by_item in rated.items():
         if len(by_item) < len(items):
             yield f"{task}: {len(items) - len(by_item):,} of {len(items):,} items have no rating of {criterion}"
         if not any(len(given) > 1 for given in by_item.values()):
             yield f"{task}: no item has two ratings of {criterion}, so nothing is known of agreement"
+        elif not math.isfinite(alpha(by_item.values())):
+            yield f"{task}: all ratings of {criterion} that could differ are equal, so nothing is known of agreement"
     if complaints:
         yield f"{task}: {len(complaints):,} lines were left out ({complaints[0]})"

@@ -25,7 +25,8 @@ from harness.runs.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
 def new_folder(output: Path, name: str, created: datetime) -> Path:
     """Return where in `output` the report of a checkpoint called `name` goes: a folder that is not there yet."""
-    stem = re.sub(r"[^\w.+-]+", "_", name).strip(".")[:100] + created.strftime("_%Y%m%d-%H%M%S")
+    short = re.sub(r"[^\w.+-]+", "_", name).strip(".").encode()[:100].decode(errors="ignore")
+    stem = short + created.strftime("_%Y%m%d-%H%M%S")
     folder, again = output / stem, 1
     while folder.exists():
         folder, again = output / f"{stem}-{again}", again + 1

@@ -12,16 +12,17 @@ people's ratings (`harness.runs.ratings`).
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
-from harness import progress, retrieval_files, task_index
+from harness import file_tasks, progress, retrieval_files, task_index
 from harness.engine.lm import Work
 from harness.errors import HarnessError
 from harness.runs import environment, joining, matching, predictions
@@ -62,12 +63,14 @@ def score(scoring: Scoring) -> Iterator[Report]:
     Raises HarnessError on whatever the user can mend.
     """
     loader = _Loader(scoring)
-    found = predictions.find(
+    found: Iterable[Recording] = predictions.find(
         scoring.predictions, task=scoring.task, format=scoring.format, keep_going=scoring.keep_going
     )
-    for number, recording in enumerate(found):
-        if scoring.name and number:
+    if scoring.name:
+        found = list(itertools.islice(found, 2))
+        if len(found) > 1:
             raise HarnessError(f"{scoring.predictions} holds answers of several: leave --name out")
+    for recording in found:
         yield _report(recording, loader, scoring)
 
 
@@ -76,7 +79,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
     name = scoring.name or recording.name
     with progress.status(f"reading the tasks that {name} answered"):
         tasks, recorded, matched, notes = loader.load(recording)
-    answers = {one.task: one for one in recording.tasks}
+    answers = {file_tasks.called(one.task): one for one in recording.tasks}
     limit = scoring.limit or (recording.report.manifest.protocol.limit if recording.report else None)
     outcome = Outcome(tasks)
     with (
@@ -99,9 +102,13 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
             task.process_results = joined.scored_as_asked(task)
             try:
                 result = evaluate(_Replay(joined), task_name, task, limit)
-            except ValueError as error:  # a metric on a reference that is not of its task
-                origin = answers[task_name].origin
-                raise HarnessError(f"{origin} cannot be scored as {task_name}: {error}; name what was asked") from error
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                if task_name not in recorded:
+                    raise
+                raise HarnessError(
+                    f"{answers[task_name].origin}: {task_name} cannot be scored by the references in it "
+                    f"({error or type(error).__name__}): correct them, or name the task's data with --data"
+                ) from error
             finally:
                 del task.process_results  # the task's own again
             rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
@@ -195,10 +202,15 @@ class _Loader:
         told = self._scoring.task
         asked, notes = self._asked(names, (told,) if told else recording.format.families)
         if recording.report is not None:
-            asked = _headlines(recording.report)
+            paths = {file_tasks.called(name): name for name in names}
+            asked = [paths.get(name, name) for name in _headlines(recording.report)]
             when = recording.report.manifest.created
             notes.append(f"answers of {when}, scored again from {recording.report.folder}")
-        alone = {one.task for one in recording.tasks if one.answers and all(answer.complete for answer in one.answers)}
+        alone = {
+            one.task
+            for one in recording.tasks
+            if one.answers and all(answer.complete for answer in one.answers) and not file_tasks.names_files(one.task)
+        }
         absent = {name for name in alone if sources[name].folder is None and not sources[name].made}
         if absent:
             notes.append(
@@ -207,14 +219,17 @@ class _Loader:
             )
         tasks = self._built(asked, absent, recording)
         matched = {
-            one.task: matching.own(one) if one.task in absent else matching.match(tasks.tasks[one.task], one)
+            file_tasks.called(one.task): matching.own(one)
+            if one.task in absent
+            else matching.match(tasks.tasks[file_tasks.called(one.task)], one)
             for one in recording.tasks
         }
-        strange = [one for one in recording.tasks if matched[one.task].strange]
+        strange = [one for one in recording.tasks if matched[file_tasks.called(one.task)].strange]
         for one in strange:
+            why = matched[file_tasks.called(one.task)].strange
             if one.task not in alone:
-                raise HarnessError(f"{matched[one.task].strange}: name the data that were asked with --data")
-            notes.append(f"{one.task}: scored by the references in the file, since {matched[one.task].strange}")
+                raise HarnessError(f"{why}: name the data that were asked with --data")
+            notes.append(f"{one.task}: scored by the references in the file, since {why}")
             matched[one.task] = matching.own(one)
         recorded = absent | {one.task for one in strange}
         if strange:
@@ -239,6 +254,8 @@ class _Loader:
         It is one of `groups`, or, where there are none, of our own.
         """
         for group in groups:
+            if file_tasks.names_files(group):
+                continue
             index = self._catalogue.index_for([group])
             inside = task_index.leaves(group, index)
             if group in names or not {*names} <= {*inside}:
@@ -285,10 +302,17 @@ class _Loader:
 
 
 def _headlines(report: Report) -> list[str]:
-    """Return the groups and tasks that the run was asked for."""
+    """Return the groups and tasks that the run was asked for, in its order."""
     groups = report.results.get("group_subtasks") or {}
     inside = {member for members in groups.values() for member in members}
-    return [name for name in (*groups, *report.manifest.tasks) if name not in inside]
+    order = list(report.manifest.tasks)
+
+    def place(name: str) -> int:
+        if name in groups:
+            return min(map(place, groups[name]), default=0)
+        return order.index(name) if name in order else len(order)
+
+    return sorted((name for name in (*groups, *order) if name not in inside), key=place)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -322,4 +346,10 @@ class _Replay:
                 raise HarnessError(f"{where}, has {len(responses)} responses, {self._joined.task} asks for more")
             given.append(responses[request.idx][asked[request.doc_id, request.idx]])
             asked[request.doc_id, request.idx] += 1
+        for place, count in Counter(place for place, _ in asked).items():
+            answer = self._joined.answers[place]
+            if answer and count < len(answer.responses):
+                raise HarnessError(
+                    f"{answer.where}, has {len(answer.responses)} responses, {self._joined.task} asks for {count}"
+                )
         return given

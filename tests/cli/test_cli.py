@@ -44,6 +44,7 @@ def command(*arguments: str) -> list[str]:
         ("score --predictions {w}/nowhere", "there are no predictions at"),
         ("score --predictions {w}/empty", "holds no predictions in a known format"),
         ("score --ratings {w}/nowhere.jsonl", "there is no file"),
+        ("score --ratings {w}/nowhere.jsonl --limit 3", "are for predictions: leave them out"),
         ("train {w}/none.yaml -o {w}/out", "cannot read the recipe"),
         ("train {w}/recipe.yaml -o {w}/out", "there is no corpus"),
         ("train {w}/recipe.yaml -o {w}/out --stage sfd", "no stage 'sfd'; did you mean 'sft'"),

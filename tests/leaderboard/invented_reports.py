@@ -125,7 +125,7 @@ def write_report(
         protocol=Protocol(**plain | (protocol or {})),
         tasks=tasks,
         scores=list(scores),
-        engine=Engine(**work | (engine or {})),
+        engine=None if (protocol or {}).get("recorded") else Engine(**work | (engine or {})),
         environment={"python": "3.11"},
         notes=list(notes),
     )

@@ -73,6 +73,17 @@ def test_with_the_data_at_hand_its_lines_are_those_documents(tmp_path: Path) -> 
     assert "coverage" not in values(other, "adgen_chatglm")
 
 
+def test_answers_in_other_lines_are_scored_by_whole_references_and_that_is_told(tmp_path: Path) -> None:
+    rows = [{"content": "类型#裙*颜色#红色", "summary": "红色的裙子，飘逸又显瘦。"}]
+    mirrors.write(tmp_path / "data", "shibing624/AdvertiseGen", "default", validation=rows)
+    lines = [{"labels": "红色", "predict": "红色的长裙。"}]
+    ours = tmp_path / "adgen_chatglm.jsonl"
+    ours.write_text(json.dumps({"id": 0, "prediction": "红色的长裙。"}), encoding="utf-8")
+    for file, whole in ((predictions(tmp_path, lines), False), (ours, True)):
+        report = only(score(Scoring(file, tmp_path / "out", data=tmp_path / "data")))
+        assert any("references are whole" in note for note in report.manifest.notes) is whole
+
+
 def test_a_broken_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
     file = predictions(tmp_path, [{"labels": "好", "predict": "好"}, {"labels": "好"}])
     with pytest.raises(HarnessError, match=r"generated_predictions.txt, line 2, has no texts 'labels' and 'predict'"):
@@ -157,7 +168,7 @@ def test_references_of_another_task_are_told(tmp_path: Path) -> None:
     file.write_text(
         json.dumps({"0": {"origin_prompt": "问", "prediction": "甲", "refr": "罪名:盗窃"}}), encoding="utf-8"
     )
-    with pytest.raises(HarnessError, match=r"1-2.json cannot be scored as lawbench_1_2: .*name what was asked"):
+    with pytest.raises(HarnessError, match=r"1-2.json lawbench_1_2 cannot be scored by the references in it"):
         list(score(Scoring(tmp_path, tmp_path / "out")))
 
 

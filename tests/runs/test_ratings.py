@@ -65,6 +65,11 @@ def test_each_model_has_a_report(tmp_path: Path) -> None:
         ({"id": 1, "criterion": "accuracy", "rating": "3", "rater": "A"}, "no finite number 'rating'"),
         ({"id": 1, "criterion": "accuracy", "rating": True, "rater": "A"}, "no finite number 'rating'"),
         ('{"id": 1, "criterion": "accuracy", "rating": NaN, "rater": "A"}', "no finite number 'rating'"),
+        (lines()[0] | {"id": 1, "rating": 10**400}, "no finite number 'rating'"),
+        (lines()[0] | {"id": 1, "rating": 1e308}, "no finite number 'rating'"),
+        (lines()[0] | {"criterion": "prompt"}, "has a criterion 'prompt', which means something else"),
+        (lines()[0] | {"criterion": "accuracy_alpha"}, "has a criterion 'accuracy_alpha'"),
+        (lines()[0] | {"criterion": ""}, "has a criterion ''"),
         (lines()[0] | {"rating": 1}, "line 2, rates accuracy of 0 by A again, as .*line 1 does"),
     ],
 )
@@ -75,6 +80,23 @@ def test_a_wrong_line_is_named_or_counted(tmp_path: Path, row: Any, says: str) -
     (report,) = scored(tmp_path, [first, row], keep_going=True)
     assert any("1 lines were left out" in note for note in report.manifest.notes)
     assert report.manifest.scores[0].value == first["rating"]
+
+
+def test_agreement_that_is_not_known_is_told(tmp_path: Path) -> None:
+    (report,) = scored(tmp_path, [{**lines()[0], "rater": rater} for rater in "AB"])
+    assert "all ratings of accuracy that could differ are equal" in " ".join(report.manifest.notes)
+
+
+def test_each_rater_s_mean_is_told_of_a_few(tmp_path: Path) -> None:
+    (report,) = scored(tmp_path, [{**lines()[0], "rater": rater} for rater in range(11)])
+    assert report.manifest.notes == ["judged: 11 ratings by 11 raters", *report.manifest.notes[1:]]
+
+
+@pytest.mark.parametrize("task", ["../judged", "a/b", ".."])
+def test_what_is_rated_has_a_name_that_is_no_path(tmp_path: Path, task: str) -> None:
+    with pytest.raises(HarnessError, match="is a path: name what the ratings are of"):
+        scored(tmp_path, lines(), task=task)
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_without_a_file_or_ratings_it_is_told(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
 
 def test_a_report_scored_again_says_the_same(data: Path, tmp_path: Path) -> None:
     base = tiny.llama(tmp_path / "base", context=2048)
-    options = Options(tasks=("ceval", "gsm8k"), output=tmp_path / "runs", data=data, limit=1)
+    options = Options(tasks=("gsm8k", "ceval"), output=tmp_path / "runs", data=data, limit=1)
     first = only(run([parse(str(base))], options))
     again = only(score(Scoring(first.folder, tmp_path / "out", data=data)))
     assert again.manifest.scores == first.manifest.scores
