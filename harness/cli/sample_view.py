@@ -33,7 +33,7 @@ def show_samples(report: Report, which: str, task: str | None, limit: int) -> No
         rows = rows[rows["filter"] == score.filter]
         chosen = _chosen(rows, score, which) if score.metric in _readable(report, name, rows) else None
         if chosen is None:
-            out.print(f"{escape(name)}: {escape(score.metric)} is of the whole, no sample has one", highlight=False)
+            out.print(f"{escape(name)}: by {escape(score.metric)} no sample is right or wrong", highlight=False)
             chosen = rows
         counted = f"{len(rows):,} samples"
         if len(chosen) < len(rows) or which != "all":
@@ -54,9 +54,9 @@ def _readable(report: Report, task: str, rows: pd.DataFrame) -> list[str]:
 
 
 def _chosen(rows: pd.DataFrame, score: Score, which: str) -> pd.DataFrame | None:
-    """Return the samples that are `which`, or None where the metric gives a sample no value of its own."""
+    """Return the samples that are `which`, or None where the metric calls no sample right or wrong."""
     values = rows[score.metric].map(_value)
-    if values.isna().all():
+    if values.isna().all() or not score.fraction:
         return None
     right = values >= 1 if score.higher_is_better else values <= 0
     counts = values.notna()

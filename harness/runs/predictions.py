@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -51,6 +52,8 @@ class Recording:
     tasks: list[TaskAnswers] = field(repr=False)
     report: Report | None = None
     """The report that it is, where it is one."""
+    note: str = ""
+    """What a reader should know: files beside it that were not read."""
 
     @property
     def fingerprint(self) -> str:
@@ -90,18 +93,37 @@ def find(
         models = _by_model(files, formats, name)
         if format and not models:  # else what does not look like it is something else that lies beside
             models = _by_model(files, formats, name, forced=True)
+        unread = _unread(files, models)
         for model, claimed in models.items():
             found = True
-            yield _recording(model, claimed, task, keep_going)
+            yield replace(_recording(model, claimed, task, keep_going), note=unread)
     if not found:
         known = "; ".join(f"{one.name}: {one.looks}" for one in formats)
         raise HarnessError(f"{path} holds no predictions in a known format ({known}): see docs/score.md")
 
 
+def _unread(files: Sequence[File], models: Mapping[tuple[str, str], Sequence[_Claimed]]) -> str:
+    """Return which of `files` no format knows, in words."""
+    read = {one.file.shown for claimed in models.values() for one in claimed}
+    names = [file.shown for file in files if file.shown not in read]
+    more = f" and {len(names) - 1:,} more files" if len(names) > 1 else ""
+    return f"not read, since they look like no predictions: {names[0]}{more}" if names else ""
+
+
 def _reports(path: Path) -> list[Report]:
-    held = path.is_dir() and any(file.is_file() for file in (path / MANIFEST, *path.rglob(f"*/{MANIFEST}")))
-    found = reports.find([path]) if held else []
+    manifests = [path / MANIFEST, *path.rglob(f"*/{MANIFEST}")] if path.is_dir() else []
+    folders = [file.parent for file in manifests if file.is_file() and _is_ours(file)]
+    found = reports.find(folders) if folders else []
     return [report for report in found if report.manifest.protocol.recorded != RATINGS]
+
+
+def _is_ours(manifest: Path) -> bool:
+    """Tell whether a file of this common name is a report's."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True  # a damaged one is told by who reads it
+    return isinstance(content, dict) and "checkpoint" in content
 
 
 def _reported(report: Report, told: str | None) -> Recording:
@@ -164,7 +186,12 @@ def _by_model(
     kinds: dict[tuple[str, str], str] = {}
     for file in files:
         for format in formats:
-            claim = format.claim(file, forced)
+            try:
+                claim = format.claim(file, forced)
+            except HarnessError:  # cannot be read: one that was named is told so, one beside others is not theirs
+                if len(files) == 1 or forced:
+                    raise
+                claim = None
             if claim is None:
                 continue
             folders = PurePosixPath(file.root, file.path).parents

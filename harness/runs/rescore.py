@@ -125,7 +125,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
             scores=outcome.scores(),
             engine=None if recording.report is None else recording.report.manifest.engine,
             environment=environment.describe_scoring(),
-            notes=[*notes, *outcome.all_notes()],
+            notes=[*notes, *([recording.note] if recording.note else []), *outcome.all_notes()],
         )
         return writer.finish(manifest, outcome.results(manifest.scores))
 

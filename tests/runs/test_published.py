@@ -168,7 +168,7 @@ def test_references_of_another_task_are_told(tmp_path: Path) -> None:
     file.write_text(
         json.dumps({"0": {"origin_prompt": "问", "prediction": "甲", "refr": "罪名:盗窃"}}), encoding="utf-8"
     )
-    with pytest.raises(HarnessError, match=r"1-2.json lawbench_1_2 cannot be scored by the references in it"):
+    with pytest.raises(HarnessError, match=r"1-2\.json: lawbench_1_2 cannot be scored by the references in it"):
         list(score(Scoring(tmp_path, tmp_path / "out")))
 
 

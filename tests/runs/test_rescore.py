@@ -259,3 +259,17 @@ def test_a_report_on_other_data_is_not_scored_by_these(data: Path, tmp_path: Pat
     pq.write_table(pa.Table.from_pylist([{**row, "answer": row["answer"] + "0"} for row in rows]), file)
     with pytest.raises(HarnessError, match="is another than in the data at hand"):
         list(score(Scoring(first.folder, tmp_path / "out", data=other)))
+
+
+def test_what_lies_beside_predictions_is_named_and_ends_nothing(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    written(folder / "gsm8k.jsonl", said(documents))
+    (folder / "LICENSE.txt").write_bytes("许可".encode("gbk"))
+    (folder / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
+    report = only(score(Scoring(folder, tmp_path / "out", data=data)))
+    (note,) = [note for note in report.manifest.notes if note.startswith("not read")]
+    assert "LICENSE.txt and 1 more files" in note
+    with pytest.raises(HarnessError, match=r"LICENSE\.txt is not UTF-8"):
+        list(score(Scoring(folder / "LICENSE.txt", tmp_path / "again", data=data)))
