@@ -88,6 +88,23 @@ def parquet(file: Path) -> Any:
         raise HarnessError(f"{file} cannot be read as parquet ({error}): fetch or write it again") from error
 
 
+def parsed(text: str, **how: Any) -> Any:
+    """Return the JSON that `text` is, read as `json.loads` is told `how`.
+
+    Raises ValueError, too, where a text in it has half of a character, which no file can hold.
+    """
+    value = json.loads(text, **how)
+    if _HALF.search(text):  # of a pair, or by itself
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a text has half of a character, {error.object[error.start]!r}") from error
+    return value
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def _json_lines(file: Path) -> Iterator[Row]:
     yield from _lines(file, decoded(file, "utf-8-sig"))
 
@@ -99,7 +116,7 @@ def _json(file: Path) -> Iterator[Row]:
         yield from _lines(file, text)
         return
     try:
-        listed = _parsed(text)
+        listed = parsed(text)
     except (ValueError, RecursionError) as error:
         raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
     for number, value in enumerate(listed, 1):
@@ -111,24 +128,10 @@ def _lines(file: Path, text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = _parsed(line)
+            value = parsed(line)
         except (ValueError, RecursionError) as error:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
         yield _row(f"{file}, line {number}", value)
-
-
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-def _parsed(text: str) -> Any:
-    """Return the JSON that `text` is; ValueError, too, where it has half of a character, which no file can hold."""
-    value = json.loads(text)
-    if _HALF.search(text):  # of a pair, or by itself
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"a text has half of a character, {error.object[error.start]!r}") from error
-    return value
 
 
 def _row(where: str, value: Any) -> Row:

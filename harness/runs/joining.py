@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.protocols import ChatGLMPredict
 from harness.runs import samples
 from harness.runs.matching import ASKED, Matched
-from harness.runs.prediction_formats import Answer, Response, Responses
+from harness.runs.prediction_files import Answer, Response, Responses
 from harness.runs.predictions import TaskAnswers
 
 _ASKS = ("instruction", ASKED)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.runs.prediction_formats import Answer
+from harness.runs.prediction_files import Answer
 from harness.runs.predictions import TaskAnswers
 
 ASKED = "question"

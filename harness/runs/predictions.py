@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from harness import file_tasks
 from harness.errors import HarnessError
 from harness.runs import report as reports
-from harness.runs.prediction_formats import FORMATS, REPORT, Answer, Claim, Complaints, File, Format, Responses
+from harness.runs.prediction_files import Answer, Claim, Complaints, File, Format, Responses
+from harness.runs.prediction_formats import FORMATS, REPORT
 from harness.runs.report import MANIFEST, RATINGS, Report
 
 ENDINGS = (".json", ".jsonl", ".csv", ".txt")

@@ -27,7 +27,7 @@ from harness.errors import HarnessError
 from harness.metrics.aggregate import Estimate, mean_estimate
 from harness.metrics.agreement import alpha
 from harness.runs import samples
-from harness.runs.prediction_formats import Complaints, File, lines
+from harness.runs.prediction_files import Complaints, File, lines
 from harness.runs.report import RATINGS, SAMPLE_COLUMNS, CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
 from harness.runs.report_writer import ReportWriter, new_folder
 
@@ -119,30 +119,8 @@ def _report(
             harness=harness.__version__,
             created=created.isoformat(timespec="seconds"),
             seconds=time.perf_counter() - started,
-            checkpoint=CheckpointInfo(
-                name=name,
-                reference=str(file),
-                kind="rated",
-                base=name,
-                adapter=None,
-                fingerprint=content,
-                architecture=None,
-                dtype=None,
-                device=None,
-                parameters=None,
-                trainable_share=None,
-                max_length=None,
-                adapter_effect=None,
-            ),
-            protocol=Protocol(
-                limit=None,
-                seed=0,
-                num_fewshot=None,
-                chat_template=None,
-                fewshot_as_multiturn=False,
-                system_instruction=None,
-                recorded=RATINGS,
-            ),
+            checkpoint=CheckpointInfo(name=name, reference=str(file), kind="rated", base=name, fingerprint=content),
+            protocol=Protocol(seed=0, recorded=RATINGS),
             tasks={task: _info(file, items, criteria, time.perf_counter() - started)},
             scores=scores,
             engine=None,

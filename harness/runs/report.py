@@ -70,24 +70,24 @@ class CheckpointInfo(Strict):
     quantization: str | None = None
     """`int8`, `nf4`, `gptq`, …; None for plain weights."""
     base: str
-    adapter: str | None
+    adapter: str | None = None
     fingerprint: str
     """sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; of recorded
     predictions, of the predictions."""
-    architecture: str | None
-    dtype: str | None
-    device: str | None
-    parameters: int | None
+    architecture: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    parameters: int | None = None
     """None, as the three before it and `max_length`, where only predictions are known."""
-    trainable_share: float | None
+    trainable_share: float | None = None
     """Share of the parameters that the adapter holds; None for a base."""
     memory_bytes: int | None = None
     """What weights, adapter and root cache take in memory."""
-    max_length: int | None
+    max_length: int | None = None
     """Context length in tokens, those of the root cache not counted."""
     virtual_tokens: int = 0
     """Tokens of the context that the root cache takes."""
-    adapter_effect: float | None
+    adapter_effect: float | None = None
     """Largest absolute logit difference that the adapter makes on the probe; None for a base."""
 
 
@@ -119,15 +119,15 @@ class TaskInfo(Strict):
 class Protocol(Strict):
     """What decides the prompts, beside the tasks themselves."""
 
-    limit: int | None
+    limit: int | None = None
     seed: int
-    num_fewshot: int | None
-    chat_template: str | None
+    num_fewshot: int | None = None
+    chat_template: str | None = None
     """sha256 of the chat template applied; None where none was."""
     chat_template_arguments: dict[str, Any] = {}
     """What the template was given beside the conversation, such as `enable_thinking`."""
-    fewshot_as_multiturn: bool
-    system_instruction: str | None
+    fewshot_as_multiturn: bool = False
+    system_instruction: str | None = None
     max_gen_toks: int | None = None
     """New tokens a generation may have, where the run overrides what its task says."""
     stride: int | None = None

@@ -29,7 +29,7 @@ from harness.runs import environment, joining, matching, predictions
 from harness.runs.joining import Joined
 from harness.runs.matching import Matched
 from harness.runs.outcome import Outcome, evaluate
-from harness.runs.prediction_formats import Response
+from harness.runs.prediction_files import Response
 from harness.runs.predictions import Recording
 from harness.runs.report import CheckpointInfo, Manifest, Protocol, Report, TaskInfo
 from harness.runs.report_writer import ReportWriter, new_folder
@@ -134,19 +134,7 @@ def _answerer(recording: Recording, name: str) -> CheckpointInfo:
     if recording.report is not None:
         return recording.report.manifest.checkpoint.model_copy(update={"name": name})
     return CheckpointInfo(
-        name=name,
-        reference=recording.origin,
-        kind="recorded",
-        base=name,
-        adapter=None,
-        fingerprint=recording.fingerprint,
-        architecture=None,
-        dtype=None,
-        device=None,
-        parameters=None,
-        trainable_share=None,
-        max_length=None,
-        adapter_effect=None,
+        name=name, reference=recording.origin, kind="recorded", base=name, fingerprint=recording.fingerprint
     )
 
 
@@ -161,16 +149,8 @@ def _as_asked(name: str, info: TaskInfo, recording: Recording) -> TaskInfo:
 def _protocol(recording: Recording, scoring: Scoring) -> Protocol:
     if recording.report is not None:
         return recording.report.manifest.protocol
-    return Protocol(
-        limit=scoring.limit,
-        seed=FEWSHOT_SEED,
-        num_fewshot=None,
-        chat_template=None,
-        fewshot_as_multiturn=False,
-        system_instruction=None,
-        articles=None if scoring.articles is None else retrieval_files.digest(scoring.articles),
-        recorded=recording.format.name,
-    )
+    articles = None if scoring.articles is None else retrieval_files.digest(scoring.articles)
+    return Protocol(limit=scoring.limit, seed=FEWSHOT_SEED, articles=articles, recorded=recording.format.name)
 
 
 # --- which documents --------------------------------------------------------------------------------------------------

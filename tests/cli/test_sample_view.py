@@ -47,23 +47,12 @@ def written(folder: Path, scores: list[Score], rows: list[dict[str, Any]]) -> Re
         tokens_fed=0,
         tokens_generated=0,
     )
-    unknown = dict.fromkeys(
-        ("adapter", "architecture", "dtype", "device", "parameters", "trainable_share", "max_length", "adapter_effect")
-    )
     manifest = Manifest(
         harness="0",
         created="2026-01-01T00:00:00+00:00",
         seconds=0,
-        checkpoint=CheckpointInfo(name="m", reference="m", kind="recorded", base="m", fingerprint="", **unknown),
-        protocol=Protocol(
-            limit=None,
-            seed=0,
-            num_fewshot=None,
-            chat_template=None,
-            fewshot_as_multiturn=False,
-            system_instruction=None,
-            recorded="jsonl",
-        ),
+        checkpoint=CheckpointInfo(name="m", reference="m", kind="recorded", base="m", fingerprint=""),
+        protocol=Protocol(seed=0, recorded="jsonl"),
         tasks={"t": info},
         scores=scores,
         engine=None,
