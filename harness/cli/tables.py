@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from harness.runs.estimate import Forecast
 
 PIPE_WIDTH = 160
-COST_WIDTH = 100
-"""Where a terminal is narrower, names of tasks and metrics get the room of each task's tokens and time."""
+ROOMY = 100
+"""Where a terminal is narrower, names and protocols get the room of data sets, tokens and times."""
 
 
 class _Console(Console):
@@ -42,7 +42,7 @@ def show_report(report: Report, *, all_tasks: bool = False) -> None:
     shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
     known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]
     headings = ["score", "95 % interval", *known, "n", "tokens", "time"]
-    if out.width < COST_WIDTH:
+    if out.width < ROOMY:
         headings = headings[:-2]
     table = Table()
     for heading in ("task", "metric"):
@@ -101,16 +101,28 @@ def show_forecast(forecast: Forecast) -> None:
 
 
 def show_summaries(summaries: Sequence[Summary]) -> None:
-    """Print the list of tasks."""
-    table = Table("name", "tasks", "data set", "data at hand", "protocol")
-    for one in summaries:
-        table.add_row(
-            escape(one.name), str(one.members), escape(one.dataset), escape(one.at_hand), escape(one.protocol)
-        )
+    """Print the list of tasks, a line each."""
     out = console()
+    known = {
+        "name": [one.name for one in summaries],
+        "tasks": [str(one.members) for one in summaries],
+        "data": [one.at_hand.partition(":")[0] for one in summaries],
+        "data set": [one.dataset for one in summaries],
+    }
+    if out.width < ROOMY:
+        del known["data set"]
+    table = Table(expand=True)
+    for heading, cells in known.items():
+        longest = min(max(map(len, (heading, *cells))), 30)
+        table.add_column(heading, no_wrap=True, min_width=longest, max_width=longest)
+    table.add_column("protocol", no_wrap=True, ratio=1)
+    for *cells, protocol in zip(*known.values(), (one.protocol for one in summaries), strict=True):
+        table.add_row(*map(escape, cells), escape(protocol))
     out.print(table)
     out.print(
-        "Any other name that lm-eval knows works too. 'harness tasks NAME' shows one with a prompt.", highlight=False
+        "'harness tasks NAME' says all of one, how to fetch its data, and shows a prompt. Any other name that lm-eval "
+        "knows works too.",
+        highlight=False,
     )
 
 

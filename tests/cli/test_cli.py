@@ -257,9 +257,11 @@ def test_tasks_lists_what_there_is_and_whether_its_data_are_at_hand(
     assert main(["tasks", "--data", f"{world}/data"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {cells[0]: cells for line in lines if (cells := [cell.strip() for cell in line.split("│")[1:-1]])}
-    assert rows["ceval"][1:4] == ["52", "ceval/ceval-exam", "yes"]
-    assert rows["gsm8k"][3] == "yes"
-    assert "hf download --repo-type dataset cais/mmlu" in rows["mmlu"][3]
+    assert rows["ceval"][1:4] == ["52", "yes", "ceval/ceval-exam"]
+    assert rows["gsm8k"][2] == "yes"
+    assert rows["mmlu"][2] == "no"
+    assert main(["tasks", "mmlu_anatomy", "--data", f"{world}/data"]) == 2
+    assert "hf download --repo-type dataset cais/mmlu" in capsys.readouterr().err
 
 
 def test_a_task_is_described_with_its_prompt(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
