@@ -75,7 +75,7 @@ def counts(source: str, prediction: str, reference: str, likeness: Likeness = UN
     """Return how many edits from `source` to `prediction` are among those from `source` to `reference`."""
     if reference == _IMPOSSIBLE:
         return Counts(0, 0, 0)
-    made, wanted = (edits(source, text, likeness) for text in (prediction, reference))
+    made, wanted = edits(source, prediction, likeness), _of_reference(source, reference, likeness)
     return Counts(
         sum(count for edit, count in wanted.items() if edit in made),
         sum(count for edit, count in made.items() if edit not in wanted),
@@ -83,7 +83,6 @@ def counts(source: str, prediction: str, reference: str, likeness: Likeness = UN
     )
 
 
-@functools.lru_cache(maxsize=4096)  # a reference's are asked for with every checkpoint's answers
 def edits(source: str, target: str, likeness: Likeness = UNKNOWN) -> Counter[Edit]:
     """Return the edits from `source` to `target`, and in how many of their lists each is.
 
@@ -111,6 +110,11 @@ def edits(source: str, target: str, likeness: Likeness = UNKNOWN) -> Counter[Edi
     return Counter(
         Edit(one.start, one.end, target[one.to_start : one.to_end] or _DELETED) for made in lists for one in made
     )
+
+
+@functools.lru_cache(maxsize=1024)  # asked for again with every checkpoint's answers
+def _of_reference(source: str, reference: str, likeness: Likeness) -> Counter[Edit]:
+    return edits(source, reference, likeness)
 
 
 class _Span(NamedTuple):

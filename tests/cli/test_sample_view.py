@@ -99,3 +99,23 @@ def test_what_a_terminal_would_obey_is_not_printed(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert "红" in said
     assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("which", ["all", "wrong"])
+def test_whatever_a_metric_keeps_of_a_sample_can_be_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    kept: dict[str, tuple[str, Any]] = {
+        "acc": ("mean", 0.5),
+        "nothing": ("mean", None),
+        "micro_f1": ("ratio", [2, 4]),
+        "precision": ("ratio", [0, 0]),
+        "macro_f1": ("macro_f1", {"人名": [1, 1, 2]}),
+        "distinct1_jieba": ("distinct1", "红色 裙子"),
+        "chrf": ("chrf", [[3, 2], [3, 2], [1, 0]]),
+        "predict_bleu-4_sd": ("sd_over_seeds", [8.0, 4.0]),
+    }
+    scores = [score(name, how, primary=name == "acc") for name, (how, _) in kept.items()]
+    row = {"responses": ["答"], "prediction": "答", **{name: value for name, (_, value) in kept.items()}}
+    show_samples(written(tmp_path / "r", scores, [row]), which, "t", 20)
+    assert "acc 0.5   micro_f1 0.5   precision –" in capsys.readouterr().out.splitlines()

@@ -15,7 +15,7 @@ import tiny
 from rich.console import Console
 
 from harness.checkpoints.reference import parse
-from harness.cli import samples, tables
+from harness.cli import sample_view, tables
 from harness.engine.lm import HarnessLM
 from harness.errors import HarnessError
 from harness.metrics import extraction_documents
@@ -302,7 +302,7 @@ def test_names_of_metrics_are_whole_in_a_narrow_terminal(knowing, monkeypatch, w
 
 
 def test_the_terminal_shows_samples_with_what_was_understood(knowing, capsys):
-    samples.show_samples(knowing, "wrong", None, 20)
+    sample_view.show_samples(knowing, "wrong", None, 20)
     shown = capsys.readouterr().out
     assert "cluener: 2 of 4 samples are wrong" in shown
     assert "answered (老周,姓名),(钟表(修理)匠,职位),(林晚,地址)" in shown
