@@ -1,0 +1,1 @@
+"""Comparing two checkpoints that answered the same documents, with error rates."""
