@@ -146,6 +146,8 @@ def explained(task: str, origin: DataSource, error: Exception, before: str = "")
         return HarnessError(f"task {task}: {text}; install that package")
     if not origin.dataset:
         return HarnessError(f"task {task} cannot be built ({text}): it finds its data by its own code")
+    if any(not file.exists() for file in origin.files):
+        return HarnessError(f"task {task}: {origin.missing()}: put it there, or correct the task's data_files")
     if origin.folder is None and isinstance(error, ConnectionError | FileNotFoundError):
         return HarnessError(
             f"task {task}: {before}data set '{origin}' is not at hand, and the hub does not give it; where there is a "

@@ -39,7 +39,7 @@ def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(tmp_path: P
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"│ {name} ")]
     assert line.split("│")[3].strip() == "no"
     assert main(["tasks", name, "--include-path", name]) == 2
-    assert f"{name}/{name}.jsonl" in capsys.readouterr().err
+    assert f"task {name}: there is no file {name}/{name}.jsonl: put it there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["ceval", "demo", "cmnli"])
