@@ -1,4 +1,4 @@
-"""jieba's words, in a third of jieba's time, and in time that grows with the text only.
+"""jieba's words, in half of jieba's time or less, and in time that grows with the text only.
 
 Most of jieba's time goes into the likeliest way through its dictionary: it takes the logarithm of a word's frequency
 whenever it meets the word, and looks at each piece of the text twice. Here logarithms are taken once for the whole
