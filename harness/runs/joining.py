@@ -51,15 +51,17 @@ class Joined(NamedTuple):
         LawBench's 2-1 takes the sentence to correct from the prompt, whatever stands around it.
         """
         score, documents = task.process_results, task.eval_docs
-        asked = {
-            documents[place][ASKED]: answer.document
-            for place, answer in enumerate(self.answers)
-            if answer is not None and ASKED in answer.document and ASKED in documents[place]
-        }
+        asked: dict[str, dict[str, Any]] = {}
+        for place, answer in enumerate(self.answers):
+            told = {} if answer is None else {key: answer.document[key] for key in _ASKS if key in answer.document}
+            question = documents[place].get(ASKED)
+            if isinstance(question, str) and told.get(ASKED, question) != question:  # else it is known as it was asked
+                asked[question] = told
 
         def scored(document: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
-            told = asked.get(document.get(ASKED), {})
-            found: dict[str, Any] = score({**document, **{key: told[key] for key in told if key in _ASKS}}, results)
+            question = document.get(ASKED)
+            told = asked.get(question, {}) if isinstance(question, str) else {}
+            found: dict[str, Any] = score({**document, **told}, results)
             return found
 
         return scored
