@@ -100,7 +100,7 @@ def find(
             yield replace(_recording(model, claimed, task, keep_going), note=unread)
     if not found:
         known = "; ".join(f"{one.name}: {one.looks}" for one in formats)
-        raise HarnessError(f"{path} holds no predictions in a known format ({known}): see docs/score.md")
+        raise HarnessError(f"{path} holds no predictions in a known format ({known}): name a file or folder that does")
 
 
 def _unread(files: Sequence[File], models: Mapping[tuple[str, str], Sequence[_Claimed]]) -> str:
