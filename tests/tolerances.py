@@ -21,3 +21,5 @@ CLOSED_FORM = 1e-12
 """Relative difference between a formula in numpy and the same in plain Python."""
 ALMOST_EQUAL = 1e-9
 """Relative difference of the same number in another unit, after thousands of roundings."""
+SUMS = 1e-9
+"""Relative difference between a metric of sums and of the values themselves: sums and logarithms round otherwise."""
