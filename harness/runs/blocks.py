@@ -155,7 +155,8 @@ class Blocks:
                 chosen.setdefault(document.task, []).append(document.place)
         before, rows = replace(self.lm.work), {}
         for name in (name for name in self.tasks.tasks if name in chosen):  # in the order of a run
-            rows[name] = self._found.rows(name, self._asked[name].ask(sorted(chosen[name])))
+            made = self._found.rows(name, self._asked[name].ask(sorted(chosen[name])))
+            rows[name] = sorted(made, key=lambda row: row["doc_id"])
         return Block(rows, since(before, self.lm.work))
 
     def tokens(self) -> Tokens:

@@ -184,12 +184,15 @@ def test_the_rows_of_a_block_are_the_reports(parts: tuple[list[blocks.Block], Re
         rows = [row for block in found for row in block.rows.get(task, [])]
         filters = 2 if task in ("say", "gsm8k") else 1
         assert Counter(row["doc_id"] for row in rows) == Counter(dict.fromkeys(report.samples(task)["doc_id"], filters))
+        for block in found:
+            asked = [row["doc_id"] for row in block.rows.get(task, [])]
+            assert asked == sorted(asked)
         for row in rows:
             samples_ = report.samples(task)
             one = samples_[(samples_["doc_id"] == row["doc_id"]) & (samples_["filter"] == row["filter"])].iloc[0]
             assert one["prompt_hash"] == row["prompt_hash"]
             assert one["prediction"] == row["prediction"]
-            assert one["cluster"] == row["cluster"]
+            assert (None if pd.isna(one["cluster"]) else one["cluster"]) == row["cluster"]
 
 
 def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
