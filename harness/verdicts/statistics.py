@@ -121,8 +121,10 @@ def _values(column: Column) -> list[Any]:
     """Return a document's value each, None where it has none."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
         return [None if math.isnan(value) else value for value in column.astype(float).tolist()]
+    texts = [text if isinstance(text, str) else "null" for text in column]
     try:
-        return [json.loads(text) if isinstance(text, str) else None for text in column]
+        values = json.loads(f"[{','.join(texts)}]")  # at once, which is several times as fast
+        return values if len(values) == len(texts) else [*map(json.loads, texts)]
     except ValueError as error:
         raise ValueError(f"a document's value is not valid JSON ({error})") from error
 

@@ -224,6 +224,7 @@ def test_free_texts_are_no_labels() -> None:
         ("ratio", ["[1, 2]", "[NaN, 1]", "[1, Infinity]"], "2 of 3 documents have a value that is NaN or infinite"),
         ("mean", np.array([1, np.inf, 0]), "1 of 3 documents have a value that is NaN or infinite"),
         ("ratio", ["[1, 2]", "[1, ", "[3, 4]"], "a document's value is not valid JSON"),
+        ("mean", ["1", "1, 0", "0"], "a document's value is not valid JSON"),
     ],
 )
 def test_values_that_are_wrong_are_told(name: str, values: Any, says: str) -> None:
