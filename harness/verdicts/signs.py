@@ -1,4 +1,4 @@
-"""What a gate names beside numbers: answers that are all the same, abstentions, answers that cannot be read or break off.
+"""What a gate names beside numbers: answers all alike, abstentions, answers that cannot be read or break off.
 
 Not here: what follows of a sign (`harness.verdicts.gate`).
 """
