@@ -230,6 +230,7 @@ class _Asked:
         for request in self.task.instances:
             found.setdefault(request.doc_id, []).append(request)
         self.task._instances = None
+        self.lm.expect([requests[0] for requests in found.values()])
         return found
 
     @property
