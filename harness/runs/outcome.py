@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from harness import clusters
 from harness.engine.letters import Letters
 from harness.engine.lm import Work
 from harness.metrics.aggregate import Estimate, averages
@@ -60,7 +61,8 @@ class Outcome:
         `asked` puts in what a document was really asked, where that was not what lm-eval rendered.
         """
         task, source = self.tasks.tasks[name], self.tasks.sources.get(name)
-        rows = [samples.row(sample) for sample in outcome.pop("samples")[name]]
+        cluster = clusters.key(task, source)
+        rows = [samples.row(sample, cluster(sample["doc"])) for sample in outcome.pop("samples")[name]]
         if asked is not None:
             for row in rows:
                 row |= asked(row)
