@@ -1,4 +1,4 @@
-"""What verbs that evaluate let a person say of it, stated once: `harness run`, and `gate` and `compare` before they judge.
+"""What a person may say of an evaluation, stated once for the verbs that do one: `run`, and `gate` and `compare`.
 
 A verb takes all of it as one parameter, an `Evaluation`, under the decorator `with_evaluation`.
 """
@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.runs.options import Options
+    from harness.runs.report import Report
 
 Model = typer.Option(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…]; repeat it for several.")
 Tasks = typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl, ppl:FILE; separated by commas.")
@@ -66,9 +67,9 @@ class Evaluation:
     data: Annotated[
         Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
     ] = None
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU.")
-    ] = None
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU.")] = (
+        None
+    )
     dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")] = None
     include_path: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
@@ -105,10 +106,24 @@ class Evaluation:
             allow_inactive_adapter=self.allow_inactive_adapter,
         )
 
-    def typed(self) -> list[str]:
-        """Return the options that were given another value than their default, as one types them."""
-        named = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
-        return [f"--{name.replace('_', '-')}" for name in named]
+    def refuse_without_model(self, tasks: list[str] | None) -> None:
+        """Raise HarnessError if anything was said of an evaluation; the data folder is the environment's, too."""
+        said = [one.name for one in fields(self) if one.name != "data" and getattr(self, one.name) != one.default]
+        if tasks:
+            said.insert(0, "tasks")
+        if said:
+            option = "--" + said[0].replace("_", "-")
+            raise HarnessError(f"{option} is for --model, which is evaluated first: name one, or leave it out")
+
+
+def evaluated(models: list[str], tasks: list[str] | None, evaluation: Evaluation) -> list[Report]:
+    """Evaluate `models` on `tasks` exactly as `harness run` does, and return their reports, the first's first."""
+    from harness.checkpoints.reference import parse
+    from harness.cli.run import evaluate
+
+    if not tasks:
+        raise HarnessError("name what --model is to be evaluated on: --tasks NAMES (see 'harness tasks')")
+    return evaluate([parse(text) for text in models], evaluation.options(tasks))
 
 
 def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
