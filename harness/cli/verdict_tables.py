@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,12 +12,12 @@ from rich.table import Table
 
 from harness.cli.tables import ROOMY
 from harness.runs.report import CheckpointInfo
-from harness.verdicts import render, wording
+from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome, Verdict
 
-WIDE = 120
-"""Where a terminal is as wide, tables have all their columns; below `ROOMY` some cells take two lines."""
+WIDE = 140
+"""Where a terminal is narrower, some cells take two lines."""
 
 STYLES: dict[Verdict, str] = {"passed": "green", "regressed": "bold red", "inconclusive": "yellow"}
 
@@ -24,14 +26,10 @@ def show_outcome(out: Console, outcome: Outcome) -> None:
     """Print a gate's table, what is to be said of it, and last its verdict in one sentence."""
     _title(out, outcome.candidate, outcome.baseline)
     shown = wording.shown(outcome)
-    table = _table(out, [one.comparison for one in shown], ("margin", "verdict"))
-    for one in shown:
-        table.add_row(*_numbers(out, one.comparison), *_judged(out, one))
-    out.print(table)
+    out.print(_table(out, [_gated(out, one) for one in shown]))
     _say_direction(out, [one.comparison for one in shown])
-    for line in (*render.remarks(shown), wording.watched(outcome), *(f"note: {note}" for note in outcome.notes)):
-        if line:
-            _say(out, line)
+    for line in wording.remarks(outcome):
+        _say(out, line)
     said = wording.verdict(outcome).removeprefix(outcome.verdict)
     out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(plain(said))}", highlight=False, soft_wrap=True)
 
@@ -43,11 +41,7 @@ def show_compared(
     _title(out, candidate, baseline)
     compared = [one for one in found if isinstance(one, Comparison)]
     if compared:
-        table = _table(out, compared, ("p", "resolution", "n needed"))
-        for one in compared:
-            told = (wording.probability(one.p_value), wording.resolution(one), wording.documents(one.needed))
-            table.add_row(*_numbers(out, one), *told)
-        out.print(table)
+        out.print(_table(out, [_compared(out, one) for one in compared]))
         _say_direction(out, compared)
     for one in compared:
         if seen := wording.tainted(one):
@@ -70,41 +64,67 @@ def _title(out: Console, candidate: CheckpointInfo, baseline: CheckpointInfo) ->
     out.print(" against ".join(names), highlight=False)
 
 
-def _table(out: Console, compared: Iterable[Comparison], last: Sequence[str]) -> Table:
-    table = Table()
-    table.add_column("task", overflow="fold")
-    if out.width >= ROOMY:
-        table.add_column("metric", overflow="fold")
-    for heading in ("baseline", "candidate"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("difference", justify="right", no_wrap=True)
-    if out.width >= ROOMY:
-        table.add_column("95 % interval", justify="right", no_wrap=True)
-    if out.width >= WIDE:
-        table.add_column("lost / gained", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    for heading in last:
-        if heading == "margin" and out.width < WIDE:
-            continue
-        table.add_column(heading, justify="left" if heading == "verdict" else "right", no_wrap=True)
+class Cell(NamedTuple):
+    """What a row says under a heading; in a narrow terminal `second` stands below `first`, else beside it."""
+
+    heading: str
+    first: str
+    under: str = ""
+    second: str = ""
+    left: bool = False
+
+
+def _table(out: Console, rows: Sequence[Sequence[Cell]]) -> Table:
+    """Return a table of `rows`, all of which have the same headings."""
+    table, narrow = Table(), out.width < WIDE
+    for cell in rows[0]:
+        for heading in (
+            (f"{cell.heading}\n{cell.under}".strip(),) if narrow else filter(None, (cell.heading, cell.under))
+        ):
+            table.add_column(
+                heading,
+                justify="left" if cell.left else "right",
+                no_wrap=not cell.left,
+                overflow="fold" if cell.left else "ellipsis",
+            )
+    for row in rows:
+        cells = []
+        for cell in row:
+            if not cell.under:
+                cells.append(cell.first)
+            elif narrow:
+                cells.append(f"{cell.first}\n[dim]{cell.second}[/]")
+            else:
+                cells += [cell.first, cell.second]
+        table.add_row(*cells)
     return table
 
 
-def _numbers(out: Console, one: Comparison) -> list[str]:
-    """Return the cells that every table of comparisons begins with, as many as `_table` made columns for."""
+def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
     score = one.score
+    lost, gained = one.values.lost, one.values.gained
     name, metric = escape(plain(wording.task(score))), escape(plain(wording.metric(score)))
-    values = [wording.number(value, score) for value in (one.baseline, one.candidate)]
-    change, interval, n = wording.difference(one), wording.interval(one), f"{one.documents:,}"
-    if out.width < ROOMY:
-        return [f"{name}\n[dim]{metric}[/]", *values, f"{change}\n[dim]{interval}[/]", n]
-    flips = [wording.lost_gained(one)] if out.width >= WIDE else []
-    return [name, metric, *values, change, interval, *flips, n]
+    cells = [
+        Cell("task", name, "metric", metric, left=True),
+        Cell("baseline", wording.number(one.baseline, score)),
+        Cell("candidate", wording.number(one.candidate, score)),
+        Cell("difference", wording.difference(one), "95 % interval", wording.interval(one)),
+        Cell("lost", f"{lost:,}", "gained", f"{gained:,}"),
+        Cell("n", f"{one.documents:,}", "needed", wording.documents(needed)),
+    ]
+    return cells if out.width >= ROOMY else [cell for cell in cells if cell.heading != "lost"]
 
 
-def _judged(out: Console, one: Judgement) -> list[str]:
-    verdict = f"[{STYLES[one.verdict]}]{one.verdict}[/]"
-    return [wording.margin(one), verdict] if out.width >= WIDE else [verdict]
+def _gated(out: Console, one: Judgement) -> list[Cell]:
+    verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]")
+    needed = one.needed if one.verdict == "inconclusive" else math.nan
+    margin = [Cell("margin", wording.margin(one))] if out.width >= ROOMY else []
+    return [*_numbers(out, one.comparison, needed), *margin, verdict]
+
+
+def _compared(out: Console, one: Comparison) -> list[Cell]:
+    told = Cell("p", wording.probability(one.p_value), "resolution", wording.resolution(one))
+    return [*_numbers(out, one, one.needed), told]
 
 
 def _say_direction(out: Console, compared: Iterable[Comparison]) -> None:

@@ -39,6 +39,7 @@ def as_json(outcome: Outcome) -> str:
             "baseline": _checkpoint(outcome.baseline),
             "candidate": _checkpoint(outcome.candidate),
             "policy": _policy(outcome),
+            "reading": None if outcome.reading is None else outcome.reading._asdict(),
             "units": [_unit(one) for one in outcome.judgements],
             "notes": list(outcome.notes),
         }
@@ -100,15 +101,14 @@ def _score(score: Score) -> dict[str, Any]:
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:
-    flips = wording.flips(one)
     return {
         **_score(one.score),
         "baseline": one.baseline,
         "candidate": one.candidate,
         "difference": one.difference,
         "interval": None if one.interval is None else list(one.interval),
-        "lost": None if flips is None else flips[0],
-        "gained": None if flips is None else flips[1],
+        "lost": one.values.lost,
+        "gained": one.values.gained,
         "p": one.p_value,
         "documents": one.documents,
         "clusters": one.clusters,
@@ -222,29 +222,13 @@ def as_markdown(outcome: Outcome) -> str:
     ]
     if not all(one.score.higher_is_better for one in shown):
         parts.append(wording.LESS_IS_BETTER)
-    parts.append("\n".join(f"- {_text(line)}" for line in _remarks(outcome)))
+    parts.append("\n".join(f"- {_text(line)}" for line in wording.remarks(outcome)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _asked(outcome: Outcome) -> str:
     rules = len(outcome.policy.tasks)
     return f"alpha {outcome.policy.alpha:g}" + (f", {rules} rule{'s' * (rules > 1)} by task" if rules else "")
-
-
-def _remarks(outcome: Outcome) -> Iterator[str]:
-    """Yield what stands under a table: signs, documents seen in training, what is only watched, notes."""
-    yield from remarks(outcome.judgements)
-    if watched := wording.watched(outcome):
-        yield watched
-    yield from outcome.notes
-
-
-def remarks(judgements: Iterable[Judgement]) -> Iterator[str]:
-    """Yield the signs of `judgements`, and what is known of their documents that were seen in training."""
-    for one in judgements:
-        yield from (f"{one.score.task}: {sign.text}" for sign in one.signs)
-        if seen := wording.tainted(one.comparison):
-            yield seen
 
 
 def _table(judgements: Iterable[Judgement]) -> Iterator[str]:

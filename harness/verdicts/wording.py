@@ -8,12 +8,11 @@ Not here: whole documents (`harness.verdicts.render`), or anything decided.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.runs import wording
 from harness.runs.report import Score
 from harness.verdicts.compare import Comparison
-from harness.verdicts.corpus import Corpora
 from harness.verdicts.gate import Judgement, Outcome
 
 UNKNOWN = "–"
@@ -52,16 +51,9 @@ def interval(comparison: Comparison) -> str:
     return f"{low} to {high}"
 
 
-def flips(comparison: Comparison) -> tuple[int, int] | None:
-    """Return how many documents the candidate scores worse on, and better; None where documents have no score."""
-    values = comparison.values
-    return None if isinstance(values, Corpora) else (values.lost, values.gained)
-
-
 def lost_gained(comparison: Comparison) -> str:
-    """Return the same as text: 41 / 8."""
-    found = flips(comparison)
-    return UNKNOWN if found is None else f"{found[0]:,} / {found[1]:,}"
+    """Return on how many documents the candidate does worse, and on how many better: 41 / 8."""
+    return f"{comparison.values.lost:,} / {comparison.values.gained:,}"
 
 
 def probability(p: float) -> str:
@@ -181,6 +173,25 @@ def watched(outcome: Outcome) -> str:
         return ""
     named = f"{len(quiet):,} member tasks" if len(quiet) > 1 else "1 member task"
     return f"watched, too: {named} of these averages, without a loss that is shown to be real"
+
+
+def reading(outcome: Outcome) -> str:
+    """Return what a gate that stops early has read; empty where complete reports were compared."""
+    read = outcome.reading
+    if read is None:
+        return ""
+    documents = f"{read.documents:,} of {read.of_documents:,} documents"
+    tokens = f" and {100 * read.tokens / read.of_tokens:.0f} % of the tokens" if read.of_tokens else ""
+    return f"stopped after {documents}{tokens}" if read.documents < read.of_documents else f"read all {documents}"
+
+
+def remarks(outcome: Outcome) -> Iterator[str]:
+    """Yield what is to be said under a table: signs, documents seen in training, what is only watched, notes."""
+    for one in outcome.judgements:
+        yield from (f"{one.score.task}: {sign.text}" for sign in one.signs)
+    yield from (seen for one in shown(outcome) if (seen := tainted(one.comparison)))
+    yield from (line for line in (watched(outcome), reading(outcome)) if line)
+    yield from (f"note: {note}" for note in outcome.notes)
 
 
 def tainted(comparison: Comparison) -> str:
