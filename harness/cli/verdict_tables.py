@@ -30,8 +30,8 @@ def show_outcome(out: Console, outcome: Outcome) -> None:
     _say_direction(out, [one.comparison for one in shown])
     for line in wording.remarks(outcome):
         _say(out, line)
-    said = wording.verdict(outcome).removeprefix(outcome.verdict)
-    out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(plain(said))}", highlight=False, soft_wrap=True)
+    said = plain(wording.verdict(outcome)).removeprefix(outcome.verdict)
+    out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(said)}", highlight=False, soft_wrap=True)
 
 
 def show_compared(

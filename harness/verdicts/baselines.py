@@ -38,7 +38,7 @@ def keep(one: Report, name: str = NAME, folder: Path = FOLDER) -> Kept:
     """
     place = folder / _checked(name)
     for task in one.manifest.tasks:
-        one.samples(task)  # raises: what is damaged is told today, not on the day of the gate
+        one.table(task)  # raises: what is damaged is told today, not on the day of the gate
     before, aside = _read(place), _aside(place)
     hidden = folder / f".{name}.{os.getpid()}"
     try:

@@ -216,7 +216,7 @@ def as_markdown(outcome: Outcome) -> str:
     """Return the outcome as Markdown for a merge request or a build's summary: the verdict, then what it rests on."""
     shown = wording.shown(outcome)
     parts = [
-        f"**{outcome.verdict}**{_text(wording.verdict(outcome).removeprefix(outcome.verdict))}",
+        f"**{outcome.verdict}**{_text(wording.verdict(outcome)).removeprefix(outcome.verdict)}",
         f"{_code(outcome.candidate.name)} against {_code(outcome.baseline.name)}, {_asked(outcome)}.",
         "\n".join(_table(shown)),
     ]
