@@ -140,6 +140,9 @@ class Protocol(Strict):
     """New tokens of each window of a text longer than the context, where the run says; else half the context."""
     articles: str | None = None
     """sha256 of the retrieved articles that prompts had in place of the data's own; None where there were none."""
+    shuffled: int | None = None
+    """The seed of the random order in which documents were asked, block by block, until each task's verdict was clear;
+    None where all were asked, from the first to the last."""
     recorded: str | None = None
     """The format of recorded predictions that were scored: how they were asked for is not known beyond what it says."""
 
