@@ -139,6 +139,10 @@ class Blocks:
             pools.setdefault(home, []).append(cluster)
         return list(pools.values())
 
+    def clusters(self, task: str) -> list[str | None]:
+        """Return what each document of `task` shares with others, in their order."""
+        return [self._asked[task].cluster(place) for place in self._asked[task].requests]
+
     def left(self, unit: str) -> int:
         """Return how many documents of `unit` have not been asked."""
         return sum(document.task in self.units[unit] for pool in self._left for one in pool for document in one)
@@ -226,6 +230,7 @@ class _Asked:
         for request in self.task.instances:
             found.setdefault(request.doc_id, []).append(request)
         self.task._instances = None
+        self.lm.expect([requests[0] for requests in found.values()])
         return found
 
     @property

@@ -21,11 +21,11 @@ from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import sampling
 from harness.engine.journal import Journal
-from harness.engine.lm import HarnessLM, Work, chat_template_digest
+from harness.engine.lm import HarnessLM, Work
 from harness.errors import HarnessError
 from harness.protocols import BitsPerCharacter
 from harness.runs import bounds, checks, environment
-from harness.runs.options import Options, prompt_settings, template_arguments
+from harness.runs.options import Options, chat_template_digest, prompt_settings, template_arguments
 from harness.runs.outcome import Outcome, evaluate, expected_requests
 from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report
 from harness.runs.report_writer import ReportWriter, new_folder

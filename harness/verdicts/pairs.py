@@ -10,6 +10,7 @@ Not here: what a metric makes of the documents (`harness.verdicts.statistics`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +30,7 @@ UNREAD = ("prompt", "choices", "logprobs", "greedy")
 """Columns that comparing needs nothing of, and that are most of a file."""
 
 
-class NotComparable(HarnessError):
+class IncomparableError(HarnessError):
     """Two reports asked something else, or nothing in common; its text says what."""
 
 
@@ -40,7 +41,7 @@ class Pairs:
     task: str
     filter: str
     baseline: pa.Table
-    """Columns as in the report, but `length` (characters of an answer, null where none was generated) for `responses`."""
+    """Columns as in the report, but for `responses` `length`: characters of an answer, null where none was made."""
     candidate: pa.Table
     left_out: int
     """Documents that only one of both answered."""
@@ -53,23 +54,13 @@ class Pairs:
     @property
     def clusters(self) -> npt.NDArray[np.int64] | None:
         """A number for each document's cluster, from 0 on without gaps; None where every document stands alone."""
-        side = self.baseline if "cluster" in self.baseline.column_names else self.candidate
-        if "cluster" not in side.column_names or side["cluster"].null_count == side.num_rows:
-            return None
-        names = side["cluster"].to_pandas()
-        alone = names.isna()
-        codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
-        codes[alone] = codes.max() + 1 + np.arange(int(alone.sum()))
-        return None if np.unique(codes).size == codes.size else codes
+        return numbered_clusters([self])
 
     @property
     def tainted(self) -> Flags:
         """Whether either report says that the document was seen in training."""
-        found = np.zeros(self.n, dtype=np.bool_)
-        for side in (self.baseline, self.candidate):
-            if "tainted" in side.column_names:
-                found |= pc.fill_null(side["tainted"], False).to_numpy().astype(np.bool_)
-        return found
+        sides = [pc.fill_null(side["tainted"], False).to_numpy() for side in (self.baseline, self.candidate)]
+        return np.asarray(sides[0] | sides[1], dtype=np.bool_)
 
     def where(self, kept: Flags) -> Pairs:
         """Return the documents that are `kept`."""
@@ -77,27 +68,50 @@ class Pairs:
         return replace(self, baseline=self.baseline.filter(mask), candidate=self.candidate.filter(mask))
 
 
+def numbered_clusters(tasks: Sequence[Pairs]) -> npt.NDArray[np.int64] | None:
+    """Return `Pairs.clusters` of all documents of `tasks`, one task after the other, which may share clusters."""
+    names = pd.concat([_cluster_names(one) for one in tasks], ignore_index=True)
+    alone = names.isna().to_numpy()
+    codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    return None if np.unique(codes).size == codes.size else codes
+
+
+def _cluster_names(one: Pairs) -> pd.Series[str]:
+    """Return the names of clusters, those of the candidate where the baseline's report is older than they are."""
+    side = one.candidate if one.baseline["cluster"].null_count == one.n else one.baseline
+    return pd.Series(side["cluster"].to_pandas(), dtype=object)
+
+
 def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
     """Return the documents of `task` that both reports answered, by filter.
 
-    Raises NotComparable if they were asked something else, and HarnessError if a file cannot be read.
+    Raises IncomparableError if they were asked something else, and HarnessError if a file cannot be read.
     """
     for report in (baseline, candidate):
         if task not in report.manifest.tasks:
-            raise NotComparable(f"{report.manifest.checkpoint.name} was not evaluated on it")
+            raise IncomparableError(f"{report.manifest.checkpoint.name} was not evaluated on it")
     _require_same_task(baseline, candidate, task)
-    first, second = _read(baseline, task), _read(candidate, task)
+    return beside(task, read(baseline, task), read(candidate, task), _why(baseline, candidate, task))
+
+
+def beside(task: str, baseline: pa.Table, candidate: pa.Table, why: str = "") -> dict[str, Pairs]:
+    """Return the documents that are in both tables of `task`, by filter; `why` says how it may be that prompts differ.
+
+    Raises IncomparableError if they do, or if there are none.
+    """
     found = {}
-    for name in pc.unique(first["filter"]).to_pylist():
-        sides = [side.filter(pc.equal(side["filter"], name)) for side in (first, second)]
-        if sides[1].num_rows:
-            found[name] = _join(task, name, sides[0], sides[1], _why(baseline, candidate, task))
+    for name in pc.unique(candidate["filter"]).to_pylist():
+        first, second = (side.filter(pc.equal(side["filter"], name)) for side in (baseline, candidate))
+        if first.num_rows:
+            found[name] = _join(task, name, first, second, why or "the text of the prompts differs")
     if not found:
-        raise NotComparable("no answer filter in common: evaluate both by the same version of the task")
+        raise IncomparableError("no answer filter in common: evaluate both by the same version of the task")
     return found
 
 
-def _read(report: Report, task: str) -> pa.Table:
+def read(report: Report, task: str) -> pa.Table:
+    """Return the samples of `task` in `report`, with the columns that comparing needs (see `Pairs`)."""
     table = report.table(task, without=UNREAD)
     answers = table["responses"].combine_chunks()
     lengths = pc.utf8_length(pc.list_flatten(answers)).to_numpy(zero_copy_only=False)
@@ -112,7 +126,7 @@ def _require_same_task(baseline: Report, candidate: Report, task: str) -> None:
     was, now = baseline.manifest.tasks[task], candidate.manifest.tasks[task]
     for what in ("version", "dataset", "split"):
         if getattr(was, what) != getattr(now, what):
-            raise NotComparable(f"other {what}: {getattr(now, what)} instead of {getattr(was, what)}")
+            raise IncomparableError(f"other {what}: {getattr(now, what)} instead of {getattr(was, what)}")
 
 
 def _why(baseline: Report, candidate: Report, task: str) -> str:
@@ -129,10 +143,10 @@ def _join(task: str, name: str, first: pa.Table, second: pa.Table, why: str) -> 
     both = was.merge(now, on=[*KEY, "nth"], suffixes=("_was", "_now"))
     documents = set(was["doc_hash"]) & set(now["doc_hash"])
     if not documents:
-        raise NotComparable("other documents: they have none in common")
+        raise IncomparableError("other documents: they have none in common")
     other = len(documents - set(both["doc_hash"]))
     if other:
-        raise NotComparable(f"other prompts of {other:,} of {len(documents):,} documents: {why}")
+        raise IncomparableError(f"other prompts of {other:,} of {len(documents):,} documents: {why}")
     left_out = len(was) + len(now) - 2 * len(both)
     return Pairs(task, name, first.take(pa.array(both["row_was"])), second.take(pa.array(both["row_now"])), left_out)
 

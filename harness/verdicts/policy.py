@@ -79,7 +79,7 @@ class Rule(Strict):
     alpha: Alpha | None = None
     floor: float | None = None
     """Points, or the metric's own unit; for metrics of which less is better a ceiling."""
-    minimum: int | None = Field(None, ge=1)
+    minimum: Annotated[int, Field(ge=1)] | None = None
     inconclusive: Inconclusive | None = None
 
     @property

@@ -43,7 +43,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.verdicts.paired import Array, Differences, Interval, loss, non_inferiority
+from harness.verdicts.paired import Array, Differences, Interval
 
 BOLDNESS = 0.75
 """Of what could be lost at most, the share that is ever bet."""
@@ -145,7 +145,7 @@ class Watch:
         self.ended = True
         if self._seen:
             everything = joined(self._seen)
-            self._fixed = loss(everything), non_inferiority(everything, self.margin)
+            self._fixed = everything.loss, everything.non_inferiority(self.margin)
 
     @property
     def loss(self) -> float:

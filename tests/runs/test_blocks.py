@@ -98,7 +98,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("world")
     invented.mirror(folder / "data", questions=1)
-    for config, count, first in (("red", 14, 0), ("blue", 9, 100), ("both", 11, 200)):
+    for config, count, first in (("red", 14, 0), ("blue", 9, 100), ("both", 11, 200), ("many", 24, 300)):
         rows = [question(first + k) for k in range(count)]
         mirrors.write(folder / "data", "me/caravans", config, test=rows, train=[question(k) for k in range(500, 508)])
     tasks = folder / "tasks"
@@ -110,6 +110,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "judge.yaml": definition(
             "judge", "both", **{**SAYS, "repeats": 1, "filter_list": None, "metric_list": None, "process_results": 0}
         ),
+        "exam.yaml": definition("exam", "many", num_fewshot=6, fewshot_config={"sampler": "first_n"}),
         "group.yaml": {
             "group": "pick",
             "task": ["pick_red", "pick_blue"],
@@ -284,6 +285,15 @@ def test_averages_that_share_tasks_are_drawn_from_together(world: Path, tmp_path
         assert sorted(map(len, opened._left)) == [5, 52]
         block = opened.ask(["ceval_law"], 4)
         assert {task: len(rows) for task, rows in block.rows.items()} == {"ceval_law": 1}
+
+
+def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: Path, tmp_path: Path) -> None:
+    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "exam")) as opened:
+        works = [block.work for block in drained(opened, 3)]
+        tokens = opened.tokens()
+    assert len(works) == 8
+    assert tokens.whole <= tokens.fed <= 1.1 * tokens.whole  # whose documents share some tokens across blocks, too
+    assert works[0].tokens_fed > 2 * max(work.tokens_fed for work in works[1:])
 
 
 def test_texts_in_windows_are_told_of_as_in_a_run(world: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from answered import Answers, report
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.verdicts.pairs import NotComparable, Pairs, join
+from harness.verdicts.pairs import IncomparableError, Pairs, join
 
 
 def joined(root: Path, baseline: Answers, candidate: Answers, protocol: Any = None) -> Pairs:
@@ -56,7 +56,7 @@ def test_the_nth_of_equal_documents_goes_with_the_nth(
         if first[:i].count(one) < second.count(one)
     ]
     if not expected:
-        with pytest.raises(NotComparable, match="none in common"):
+        with pytest.raises(IncomparableError, match="none in common"):
             joined(root, *sides)
         return
     found = joined(root, *sides)
@@ -65,13 +65,13 @@ def test_the_nth_of_equal_documents_goes_with_the_nth(
 
 
 def test_other_prompts_are_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(NotComparable, match="other prompts of 2 of 2 documents: the text of the prompts differs"):
+    with pytest.raises(IncomparableError, match="other prompts of 2 of 2 documents: the text of the prompts differs"):
         joined(tmp_path, Answers([1, 0]), Answers([1, 0], prompt="Think. "))
 
 
 def test_the_reason_is_what_was_asked_otherwise(tmp_path: Path) -> None:
     other = Answers([1, 0], prompt="Example. ", info={"num_fewshot": 1})
-    with pytest.raises(NotComparable, match="1-shot instead of 0-shot; a chat template"):
+    with pytest.raises(IncomparableError, match="1-shot instead of 0-shot; a chat template"):
         joined(tmp_path, Answers([1, 0]), other, {"chat_template": "abc"})
 
 
@@ -80,25 +80,25 @@ def test_one_document_with_another_prompt_is_enough(tmp_path: Path) -> None:
     second = report(tmp_path / "b", "cand", {"law": Answers([1, 0, 1], documents=["a", "b", "d"])})
     mixed = report(tmp_path / "c", "mixed", {"law": Answers([1, 0, 1], documents=["a", "b", "c"], prompt="x")})
     assert join(first, second, "law")["none"].n == 2
-    with pytest.raises(NotComparable, match="other prompts of 2 of 2 documents"):
+    with pytest.raises(IncomparableError, match="other prompts of 2 of 2 documents"):
         join(second, mixed, "law")
 
 
 @pytest.mark.parametrize(("what", "value"), [("version", "2"), ("dataset", "other/law"), ("split", "train")])
 def test_another_task_of_that_name_is_refused(tmp_path: Path, what: str, value: str) -> None:
-    with pytest.raises(NotComparable, match=f"other {what}: {value} instead of "):
+    with pytest.raises(IncomparableError, match=f"other {what}: {value} instead of "):
         joined(tmp_path, Answers([1, 0]), Answers([1, 0], info={what: value}))
 
 
 def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotComparable, match="none in common"):
+    with pytest.raises(IncomparableError, match="none in common"):
         joined(tmp_path, Answers([1], documents=["a"]), Answers([1], documents=["b"]))
 
 
 def test_a_task_that_one_was_not_asked_is_refused(tmp_path: Path) -> None:
     first = report(tmp_path / "a", "base", {"law": Answers([1])})
     second = report(tmp_path / "b", "cand", {"math": Answers([1])})
-    with pytest.raises(NotComparable, match="cand was not evaluated on it"):
+    with pytest.raises(IncomparableError, match="cand was not evaluated on it"):
         join(first, second, "law")
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from tolerances import ALMOST_EQUAL, CLOSED_FORM
 
 from harness.errors import HarnessError
-from harness.verdicts.paired import Array, Differences, loss, non_inferiority
+from harness.verdicts.paired import Array, Differences
 from harness.verdicts.sequential import BOLDNESS, DOUBT, TRUST, Watch, blocks, joined, share_of_looks
 
 ALPHA = 0.05
@@ -161,7 +161,7 @@ def test_p_values_and_sequence_agree(n: int, mean: float, seed: int, ended: bool
     assert interval is not None
     step = 1 / 2_000
     if interval.high < 0:
-        assert seen.loss <= ALPHA or (ended and loss(whole) < 2 * ALPHA)  # exact against score test
+        assert seen.loss <= ALPHA or (ended and whole.loss < 2 * ALPHA)  # exact against score test
     if seen.loss <= ALPHA and not ended:
         assert interval.high <= step
     if interval.low > -margin + step:
@@ -248,8 +248,8 @@ def test_at_the_end_the_fixed_tests_decide_too() -> None:
     before = seen.loss, seen.non_inferiority
     seen.end()
     share = 1 - share_of_looks(346)
-    assert seen.loss == min(before[0], loss(whole) / share)
-    assert seen.non_inferiority == min(before[1], non_inferiority(whole, 0.03) / share)
+    assert seen.loss == min(before[0], whole.loss / share)
+    assert seen.non_inferiority == min(before[1], whole.non_inferiority(0.03) / share)
     with pytest.raises(ValueError, match="after the end"):
         seen.see(whole)
 
@@ -261,8 +261,8 @@ def test_where_a_metric_has_no_bound_there_is_the_end_only() -> None:
     seen.see(whole)
     assert (seen.loss, seen.non_inferiority, seen.interval()) == (1.0, 1.0, None)
     seen.end()
-    assert seen.loss == loss(whole)
-    assert seen.non_inferiority == non_inferiority(whole, 0.1)
+    assert seen.loss == whole.loss
+    assert seen.non_inferiority == whole.non_inferiority(0.1)
     assert seen.interval() == whole.interval()
 
 
