@@ -28,13 +28,14 @@ from harness.runs.blocks import Block, Blocks
 from harness.runs.options import Options
 from harness.runs.report import Report, Score
 from harness.runs.report_writer import sample_table
-from harness.verdicts import compare, gate, pairs, sequential
+from harness.verdicts import compare, gate, pairs, sequential, signs
 from harness.verdicts.compare import Comparator, Comparison, Stopped
 from harness.verdicts.gate import Judgement, Outcome, Reading, Tests, Unit
 from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.pairs import IncomparableError, Pairs
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.sequential import Watch
+from harness.verdicts.signs import Sign
 
 
 class Gated(NamedTuple):
@@ -139,7 +140,11 @@ class _Number:
             found = Comparison(self.score, values, values.n, left_out=0, stopped=stopped)
         else:
             return None
-        return Unit(found, self.terms, self.judged, ())
+        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)) if self.judged else ())
+
+    def _signs(self, comparator: Comparator) -> list[Sign]:
+        asked = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
+        return signs.of(comparator.clean(self.score.model_copy(update={"members": asked})))
 
 
 def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:

@@ -27,6 +27,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.runs import wording
 from harness.runs.report import CheckpointInfo, Report, Score
+from harness.verdicts import signs
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.signs import Sign
@@ -187,7 +188,8 @@ def units(comparator: Comparator, policy: Policy, numbers: Chosen) -> Iterator[U
     for comparison in (*found, *comparator.all(numbers.watched)):
         if isinstance(comparison, Comparison):
             judged = comparison.score in numbers.judged
-            yield Unit(comparison, policy.terms(comparison.score), judged, ())
+            named = signs.of(comparator.clean(comparison.score)) if judged else ()
+            yield Unit(comparison, policy.terms(comparison.score), judged, tuple(named))
 
 
 def fixed_tests(unit: Unit) -> Tests:
