@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 
 from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
-from harness.engine import batching, decoding, scoring, tree, walks
+from harness.engine import batching, decoding, packs, scoring, tree, walks
 from harness.engine.encoding import Pair
 from harness.engine.lanes import Room
 from harness.engine.last_layer import End
+from harness.engine.packs import Context, Walker
 from harness.engine.padding import LONG, Padding, probe
 from harness.engine.sampling import Prompt, require_room
 from harness.engine.stopping import Stopper
+from harness.engine.trunks import KeepingContext, Trunks
 from harness.engine.walks import Choice, Walk
 from harness.errors import HarnessError
 
@@ -82,6 +84,7 @@ class Engine:
         self.pack_rows = max(1, LOGITS.get(device, LOGITS_ELSEWHERE) // (4 * int(getattr(text, "vocab_size", 1))))
         self.rows = ROWS.get(device, ROWS_ELSEWHERE)
         self._walk = walk
+        self.trunks: Trunks | None = None
         self._beyond = self._is_shrunk = False
 
     @cached_property
@@ -172,11 +175,14 @@ class Engine:
                     answers = scoring.score(here.model, batch, pairs, here.device, here.root)
                     yield Found([one for one in answers if missing[one[0]]], scoring.tokens_fed(batch))
             return
-        grown = scoring.grow(pairs, here.max_length)
-        planned = tree.plan(grown, self.limits, siblings=self.choice.walk == Walk.PACK)
-        walker = walks.walker(self.choice.walk, here.model, here.root, planned, self.end)
-        for done in scoring.packed(walker, planned, pairs, missing):
-            yield Found(*done)
+        walker: Walker
+        if self.choice.walk == Walk.PACK:
+            walker, planned = self._context(scoring.fed(pairs, here.max_length), [len(p.continuation) for p in pairs])
+        else:
+            planned = tree.plan(scoring.grow(pairs, here.max_length), self.limits, siblings=False)
+            walker = walks.walker(self.choice.walk, here.model, here.root, planned, self.end)
+        for ended, tokens in scoring.packed(walker, planned, pairs, missing):
+            yield Found(ended, tokens - self._spared())
 
     def decode(self, prompts: Sequence[Prompt], missing: Sequence[bool]) -> Iterator[Found]:
         """Yield the texts of the `missing` prompts as they end."""
@@ -193,14 +199,37 @@ class Engine:
             asked = [prompts[i] for i in indices]
             fed = [prompt.fed(here.max_length) for prompt in asked]
             stopper = Stopper(here.tokenizer, asked[0].settings.until, here.eos_ids)
-            planned = tree.plan(tree.grow(fed, [1] * len(fed)), self.limits)
-            context = walks.context(here.model, here.root, planned, self.end)
+            context, planned = self._context(fed, [1] * len(fed))
             wanted = [missing[i] for i in indices]
             room = Room(self.rows, self.cache, self.weights)
             job = batching.Job(here.model, context, planned, asked, fed, stopper, self.seed, room)
             for step in batching.decode(job, wanted):
                 answers = [(indices[i], found.text) for i, found in step.ended]
-                yield Found(answers, step.tokens_fed, sum(found.tokens for _, found in step.ended))
+                yield Found(answers, step.tokens_fed - self._spared(), sum(found.tokens for _, found in step.ended))
+
+    def keep_trunks(self) -> Trunks | None:
+        """Keep, from now on, beginnings that are told of between calls, in as many bytes of the host as weights take.
+
+        None on a walk that cannot take them up again.
+        """
+        if self.choice.walk == Walk.PACK and self.trunks is None:
+            self.trunks = Trunks(self.cache)
+        return self.trunks
+
+    def _context(self, fed: Sequence[Sequence[int]], wanted: Sequence[int]) -> tuple[Context, list[tree.Pack]]:
+        """Return what computes the packs of what requests feed, each reading its last `wanted` tokens, and those."""
+        here = self.checkpoint
+        if self.trunks is None:
+            planned = tree.plan(tree.grow(fed, wanted), self.limits)
+            return walks.context(here.model, here.root, planned, self.end), planned
+        plan = self.trunks.plan(fed, wanted, self.limits)
+        shape = packs.layout(here.model.config)
+        assert shape is not None, "the pack walk needs layers whose sight is known"
+        return KeepingContext(here.model, here.root, shape, plan, self.trunks, self.end), plan.packs
+
+    def _spared(self) -> int:
+        """Return how many tokens of the last step were not read, since they were kept."""
+        return 0 if self.trunks is None else self.trunks.spared()
 
     def _decode_plainly(self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int) -> Iterator[Found]:
         here = self.checkpoint

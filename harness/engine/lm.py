@@ -6,7 +6,6 @@ it is; what does not fit the device's memory is asked again in halves.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,6 +232,18 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         return list(self._score([Pair(context, rest) for _, context, rest in requests]))
 
+    def expect(self, requests: Sequence[Instance]) -> None:
+        """Keep from now on what `requests`, one a document, begin with in common: they will be asked in several calls.
+
+        Answers are those of one call, but for the last bits of likelihoods. Kinds of requests that say nothing of
+        what they feed are read as always.
+        """
+        if (trunks := self.engine.keep_trunks()) is None:
+            return
+        pairs = self.encoder.pairs([one.args for one in requests if one.request_type == "loglikelihood"])
+        prompts = self._prompts([one for one in requests if one.request_type in GENERATING])
+        trunks.learn([*scoring.fed(pairs, self.max_length), *(prompt.fed(self.max_length) for prompt in prompts)])
+
     def cost(self, requests: Sequence[Instance]) -> Cost:
         """Return the work that `requests` ask for, without doing it; weights are not asked which walk they bear."""
         by_kind: dict[str, list[Instance]] = {}
@@ -384,12 +395,3 @@ def _is_answer(value: Any) -> bool:
     if isinstance(value, str):
         return True
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], float) and isinstance(value[1], bool)
-
-
-def chat_template_digest(tokenizer: Any) -> str | None:
-    """Return the sha256 of the tokenizer's chat template, or None where it has none."""
-    import hashlib
-
-    template = tokenizer.chat_template
-    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest() if template else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,3 +62,10 @@ def template_arguments(located: Located, options: Options) -> dict[str, Any]:
     """Return what a checkpoint's chat template is given beside the conversation; its own word comes last."""
     thinks = located.reference.enable_thinking
     return {**options.chat_template_arguments, **({} if thinks is None else {"enable_thinking": thinks})}
+
+
+def chat_template_digest(tokenizer: Any) -> str | None:
+    """Return the sha256 of the tokenizer's chat template, or None where it has none."""
+    template = tokenizer.chat_template
+    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest() if template else None

@@ -6,9 +6,10 @@ Not here: who answered (`harness.runs.run` asks a checkpoint, `harness.runs.resc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harness import clusters
 from harness.engine.letters import Letters
 from harness.engine.lm import Work
 from harness.metrics.aggregate import Estimate, averages
@@ -52,6 +53,11 @@ class Outcome:
         self._undefined: dict[str, list[str]] = {}
         self._results: dict[str, Any] = {}
 
+    def rows(self, name: str, logged: Iterable[Mapping[str, Any]]) -> list[samples.Row]:
+        """Return the report rows of a task's samples as lm-eval logged them."""
+        cluster = clusters.key(self.tasks.tasks[name], self.tasks.sources.get(name))
+        return [samples.row(sample, cluster(sample["doc"])) for sample in logged]
+
     def add(
         self, name: str, outcome: dict[str, Any], work: Work, seconds: float, *, asked: Asked | None = None
     ) -> list[samples.Row]:
@@ -60,7 +66,7 @@ class Outcome:
         `asked` puts in what a document was really asked, where that was not what lm-eval rendered.
         """
         task, source = self.tasks.tasks[name], self.tasks.sources.get(name)
-        rows = [samples.row(sample) for sample in outcome.pop("samples")[name]]
+        rows = self.rows(name, outcome.pop("samples")[name])
         if asked is not None:
             for row in rows:
                 row |= asked(row)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,8 @@ RATINGS = "ratings"
 # Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text asked, before any cut to the context;
 # zstd makes the repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log,
 # summed over the choice's tokens) and `greedy` (the choice is what greedy decoding would have said) have one entry per
-# choice; for a generation `responses` has one per repeat.
+# choice; for a generation `responses` has one per repeat. Documents of one `cluster` share a text, null ones nothing
+# that is known; `tainted` documents were seen in training, null where nobody looked. Older reports lack both.
 SAMPLE_COLUMNS = pa.schema(
     [
         ("doc_id", pa.int64()),
@@ -43,6 +44,8 @@ SAMPLE_COLUMNS = pa.schema(
         ("doc_hash", pa.string()),
         ("prompt_hash", pa.string()),
         ("target_hash", pa.string()),
+        ("cluster", pa.string()),
+        ("tainted", pa.bool_()),
         ("prompt", pa.string()),
         ("target", pa.string()),
         ("choices", pa.list_(pa.string())),
@@ -52,6 +55,9 @@ SAMPLE_COLUMNS = pa.schema(
         ("prediction", pa.string()),
     ]
 )
+
+ADDED = ("cluster", "tainted")
+"""Columns that older reports lack, and that are null there."""
 
 
 class Strict(BaseModel):
@@ -134,6 +140,9 @@ class Protocol(Strict):
     """New tokens of each window of a text longer than the context, where the run says; else half the context."""
     articles: str | None = None
     """sha256 of the retrieved articles that prompts had in place of the data's own; None where there were none."""
+    shuffled: int | None = None
+    """The seed of the random order in which documents were asked, block by block, until each task's verdict was clear;
+    None where all were asked, from the first to the last."""
     recorded: str | None = None
     """The format of recorded predictions that were scored: how they were asked for is not known beyond what it says."""
 
@@ -224,14 +233,26 @@ class Report:
 
         Raises HarnessError if the report has no such task or its file is damaged.
         """
+        return pd.DataFrame(self.table(task, columns).to_pandas())
+
+    def table(self, task: str, columns: Sequence[str] | None = None, *, without: Collection[str] = ()) -> pa.Table:
+        """Return the same as an Arrow table, which is read sooner; all columns but those `without` where none is named.
+
+        Raises as `samples`.
+        """
         file = self.folder / "samples" / f"{task}.parquet"
         if task not in self.manifest.tasks or not file.is_file():
             have = ", ".join(self.manifest.tasks) or "none"
             raise HarnessError(f"report {self.folder} has no samples of task '{task}' (it has: {have})")
         try:
-            return pd.DataFrame(pq.read_table(file, columns=list(columns) if columns else None).to_pandas())
+            named = columns or [name for name in pq.read_schema(file).names if name not in without]
+            found = pq.read_table(file, columns=list(named))
         except (pa.ArrowException, OSError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
+        for name in ADDED:
+            if name not in found.column_names and (name in columns if columns else name not in without):
+                found = found.append_column(name, pa.nulls(found.num_rows, SAMPLE_COLUMNS.field(name).type))
+        return found
 
 
 def read(folder: Path) -> Report:

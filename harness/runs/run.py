@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import harness
 from harness import file_tasks, libraries, progress, retrieval_files
@@ -20,11 +21,11 @@ from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import sampling
 from harness.engine.journal import Journal
-from harness.engine.lm import HarnessLM, Work, chat_template_digest
+from harness.engine.lm import HarnessLM, Work
 from harness.errors import HarnessError
 from harness.protocols import BitsPerCharacter
 from harness.runs import bounds, checks, environment
-from harness.runs.options import Options, prompt_settings, template_arguments
+from harness.runs.options import Options, chat_template_digest, prompt_settings, template_arguments
 from harness.runs.outcome import Outcome, evaluate, expected_requests
 from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report
 from harness.runs.report_writer import ReportWriter, new_folder
@@ -101,47 +102,92 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
 
 def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options: Options) -> Report:
     started, created = time.perf_counter(), datetime.now(UTC)
-    arguments = template_arguments(checkpoint.located, options)
-    lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments)
-    checks.require_letters(lm, tasks, options)
+    lm = answerer(checkpoint, tasks, journal, options)
     found = Outcome(tasks)
-    if options.articles is not None:
-        found.notes.append(f"prompts that have articles of law have those of {options.articles.name}")
     requests = sum(expected_requests(task, options.limit) for task in tasks.tasks.values())
     folder = new_folder(options.output, checkpoint.name, created)
     with ReportWriter(folder) as writer, progress.bar(checkpoint.name, requests) as bar:
         lm.advance = bar.advance
         for name, task in tasks.tasks.items():
             bar.title(f"{checkpoint.name} · {name}")
-            if isinstance(task, BitsPerCharacter):
-                task.config.metadata["stride"] = lm.stride(options.stride)
+            begin(task, lm, options)
             before, clock = replace(lm.work), time.perf_counter()
-            reseed(task, options.seed)
             outcome = evaluate(lm, name, task, options.limit, **prompt_settings(options))
             seconds = time.perf_counter() - clock
-            rows = found.add(name, outcome, _since(before, lm.work), seconds)
-            writer.write_samples(name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
-            if (answers := checks.asked_letters(task, lm.encoder)) is not None and not answers.single:
-                found.split_letters[name] = answers
-            if isinstance(task, BitsPerCharacter):
-                found.add_windows(name, checkpoint.max_length, lm.stride(options.stride))
+            conclude(found, name, outcome, since(before, lm.work), seconds, writer, lm, options)
             task._instances = None  # prompts of 57 subjects need not all stay in memory
-        manifest = Manifest(
-            harness=harness.__version__,
-            created=created.isoformat(timespec="seconds"),
-            seconds=time.perf_counter() - started,
-            checkpoint=_checkpoint_info(checkpoint),
-            protocol=_protocol(checkpoint, options),
-            tasks=found.infos,
-            scores=found.scores(),
-            engine=_engine(lm, environment.peak_memory(checkpoint.device)),
-            environment=environment.describe(checkpoint.device),
-            notes=[*_notes(checkpoint, lm), *found.all_notes()],
-        )
-        return writer.finish(manifest, found.results(manifest.scores))
+        made = manifest(lm, found, options, created, time.perf_counter() - started)
+        return writer.finish(made, found.results(made.scores))
 
 
-def _since(before: Work, now: Work) -> Work:
+def answerer(
+    checkpoint: Checkpoint, tasks: TaskSet, journal: Journal | None, options: Options, **how: Any
+) -> HarnessLM:
+    """Return `checkpoint` as what answers `tasks`, with settings of the engine `how`.
+
+    Raises HarnessError if it cannot answer one of them.
+    """
+    arguments = template_arguments(checkpoint.located, options)
+    lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments, **how)
+    checks.require_letters(lm, tasks, options)
+    return lm
+
+
+def begin(task: Any, lm: HarnessLM, options: Options) -> None:
+    """Make `task` ready to be asked: its prompts are drawn from here on as they always are."""
+    if isinstance(task, BitsPerCharacter):
+        task.config.metadata["stride"] = lm.stride(options.stride)
+    reseed(task, options.seed)
+
+
+def conclude(
+    found: Outcome,
+    name: str,
+    outcome: dict[str, Any],
+    work: Work,
+    seconds: float,
+    writer: ReportWriter,
+    lm: HarnessLM,
+    options: Options,
+) -> None:
+    """Take over what a task gave, whose requests are still there, and write its samples."""
+    task = found.tasks.tasks[name]
+    rows = found.add(name, outcome, work, seconds)
+    writer.write_samples(name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
+    if (answers := checks.asked_letters(task, lm.encoder)) is not None and not answers.single:
+        found.split_letters[name] = answers
+    if isinstance(task, BitsPerCharacter):
+        found.add_windows(name, lm.checkpoint.max_length, lm.stride(options.stride))
+
+
+def manifest(
+    lm: HarnessLM,
+    found: Outcome,
+    options: Options,
+    created: datetime,
+    seconds: float,
+    *,
+    shuffled: int | None = None,
+) -> Manifest:
+    """Return what a report says of all that was asked; `shuffled` as in `Protocol`."""
+    checkpoint = lm.checkpoint
+    articles = options.articles and [f"prompts that have articles of law have those of {options.articles.name}"]
+    return Manifest(
+        harness=harness.__version__,
+        created=created.isoformat(timespec="seconds"),
+        seconds=seconds,
+        checkpoint=_checkpoint_info(checkpoint),
+        protocol=_protocol(checkpoint, options, shuffled),
+        tasks=found.infos,
+        scores=found.scores(),
+        engine=_engine(lm, environment.peak_memory(checkpoint.device)),
+        environment=environment.describe(checkpoint.device),
+        notes=[*_notes(checkpoint, lm), *(articles or ()), *found.all_notes()],
+    )
+
+
+def since(before: Work, now: Work) -> Work:
+    """Return the work that was done between two moments."""
     return Work(**{key: getattr(now, key) - value for key, value in asdict(before).items()})
 
 
@@ -167,7 +213,7 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
     )
 
 
-def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
+def _protocol(checkpoint: Checkpoint, options: Options, shuffled: int | None) -> Protocol:
     return Protocol(
         limit=options.limit,
         seed=options.seed,
@@ -179,6 +225,7 @@ def _protocol(checkpoint: Checkpoint, options: Options) -> Protocol:
         max_gen_toks=options.max_gen_toks,
         stride=options.stride,
         articles=None if options.articles is None else retrieval_files.digest(options.articles),
+        shuffled=shuffled,
     )
 
 

@@ -19,8 +19,11 @@ from harness.tasks import Metric
 Row = dict[str, Any]
 
 
-def row(sample: Mapping[str, Any]) -> Row:
-    """Return the report row of one document under one filter; metric values are under the metrics' names."""
+def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
+    """Return the report row of one document under one filter; metric values are under the metrics' names.
+
+    `cluster` is what the document shares with others (`harness.clusters`).
+    """
     arguments = [list(args) for args in sample["arguments"]]
     responses = list(sample["resps"])
     scored = bool(responses) and isinstance(responses[0][0], tuple | list)
@@ -30,6 +33,7 @@ def row(sample: Mapping[str, Any]) -> Row:
         "doc_hash": sample["doc_hash"],
         "prompt_hash": digest(arguments),
         "target_hash": sample["target_hash"],
+        "cluster": cluster,
         "prompt": str(arguments[0][0]),
         "target": str(sample["target"]),
         **{name: sample[name] for name in sample["metrics"]},

@@ -11,14 +11,16 @@ as it has texts and no tokens.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from harness.verdicts.paired import Array, Differences
+from harness.verdicts.pairs import Pairs, numbered_clusters
 
 FEWEST = 20
 """Documents of which answers that are all alike, or short, are a sign."""
@@ -48,9 +50,9 @@ class Answers:
     predictions: Objects | None = None
     """The answer that was read, as the report has it."""
     places: npt.NDArray[np.int64] | None = None
-    """Which of a document's choices was chosen, from 0 on; None where none are given. See `places`."""
+    """Which of a document's choices was chosen, from 0 on; None where none are given."""
     lengths: Array | None = None
-    """Characters of the response; None where answers were not generated. See `lengths`."""
+    """Characters of the response; None where answers were not generated."""
     metrics: Mapping[str, Array] = field(default_factory=dict)
     """Columns of numbers by the metric's name, NaN where a document has none."""
 
@@ -92,23 +94,45 @@ def find(
     return [*found, *_collapse(baseline, candidate, wanted)]
 
 
-def lengths(responses: Iterable[Sequence[str] | None]) -> Array | None:
-    """Return the characters of each document's responses, of several the mean; None where nothing was generated.
+def of(joined: Sequence[Pairs]) -> list[Sign]:
+    """Return what looks broken in all documents of `joined`, which are of one task or of an average's."""
+    if not any(one.n for one in joined):
+        return []
+    before, now = [one.baseline for one in joined], [one.candidate for one in joined]
+    wanted = Wanted(_objects(before, "target"), _numbers(before, "wanted_place"))
+    return find(_answers(before), _answers(now), wanted, numbered_clusters(joined))
 
-    `responses` is the column of a report, white space at the ends of a response counts for nothing.
-    """
-    listed = [() if texts is None else texts for texts in responses]
-    if not any(len(texts) for texts in listed):
+
+def _answers(tables: Sequence[pa.Table]) -> Answers:
+    shared = set.intersection(*(set(table.column_names) for table in tables))
+    counting = [
+        name
+        for name in sorted(shared)
+        if name.startswith(tuple(_ABSTENTIONS.metrics + _UNREAD.metrics + _EMPTY.metrics))
+    ]
+    metrics = {name: _column(tables, name) for name in counting}
+    lengths = _column(tables, "length")
+    return Answers(
+        predictions=_objects(tables, "prediction"),
+        places=_numbers(tables, "place"),
+        lengths=None if np.isnan(lengths).any() else lengths,
+        metrics={name: values for name, values in metrics.items() if values.dtype.kind == "f"},
+    )
+
+
+def _column(tables: Sequence[pa.Table], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([table[name].to_pandas().to_numpy() for table in tables])
+
+
+def _objects(tables: Sequence[pa.Table], name: str) -> Objects:
+    return _column(tables, name).astype(object)
+
+
+def _numbers(tables: Sequence[pa.Table], name: str) -> npt.NDArray[np.int64] | None:
+    """Return a column of whole numbers, None where a document has none."""
+    if any(table[name].null_count for table in tables):
         return None
-    return np.array([sum(len(text.strip()) for text in texts) / max(1, len(texts)) for texts in listed])
-
-
-def places(logprobs: Iterable[Sequence[float] | None]) -> npt.NDArray[np.int64] | None:
-    """Return which choice of each document is the likeliest; None where a document has none."""
-    listed = [*logprobs]
-    if not listed or any(one is None or not len(one) for one in listed):
-        return None
-    return np.array([int(np.argmax(one)) for one in listed if one is not None])
+    return _column(tables, name).astype(np.int64)
 
 
 # --- constant answers -------------------------------------------------------------------------------------------------

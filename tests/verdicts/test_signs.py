@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -162,24 +161,6 @@ def test_responses_that_shrink_to_less_than_half_are_a_sign() -> None:
     assert collapse(100, 40, "B") == []  # the letter that is wanted, without the baseline's words around it
     assert collapse(100, 40, None, 19) == []
     assert collapse(40, 100, None) == []
-
-
-# --- columns of a report ----------------------------------------------------------------------------------------------
-
-
-def test_lengths_are_of_responses_and_of_several_the_mean() -> None:
-    found = signs.lengths([["ab ", "abcd"], [" \n"], np.array(["一二三"], dtype=object), None])
-    assert found is not None
-    assert found.tolist() == [3, 0, 3, 0]
-    assert signs.lengths([None, None]) is None
-
-
-def test_the_place_is_that_of_the_likeliest_choice() -> None:
-    found = signs.places([[-3.0, -1.0, -2.0], np.array([-0.1, -math.inf])])
-    assert found is not None
-    assert found.tolist() == [1, 0]
-    assert signs.places([[-1.0], None]) is None
-    assert signs.places([]) is None
 
 
 def test_many_documents_are_gone_through_in_a_moment() -> None:
