@@ -21,7 +21,7 @@ from harness import resources
 from harness.metrics import aggregate, corpus_bleu, extraction_scores
 from harness.verdicts import statistics
 from harness.verdicts.paired import Differences
-from harness.verdicts.statistics import IEPILE_ROUNDING, Paired, paired
+from harness.verdicts.statistics import Paired, paired, rounding
 
 
 def utils(family: str) -> ModuleType:
@@ -116,6 +116,7 @@ def score(made: Paired, values: Any) -> float:
 @given(data=st.data())
 def test_sums_of_any_documents_make_their_score(case: str, data: st.DataObject) -> None:
     name, value, aggregation = CASES[case]
+    assert not rounding(name)
     assert getattr(aggregation, "__name__", "") == name or name in UNNAMED
     both = data.draw(st.lists(st.tuples(value, value), min_size=1, max_size=8))
     baseline, candidate = ([pair[side] for pair in both] for side in (0, 1))
@@ -140,7 +141,7 @@ def test_iepiles_sums_make_its_score_to_its_rounding(name: str, both: list[tuple
     made = paired(name, column(baseline), column(candidate))
     assert made is not None
     expected = [getattr(IEPILE, name)(side) for side in (baseline, candidate)]
-    assert made.scores == pytest.approx(expected, abs=IEPILE_ROUNDING)
+    assert made.scores == pytest.approx(expected, abs=rounding(name))
 
 
 def test_what_iepile_asks_of_a_document_in_parts_is_one_documents() -> None:
