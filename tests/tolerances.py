@@ -17,3 +17,9 @@ BM25 = 1e-12
 """Relative difference of a BM25 score between the index and the formula, both in float64."""
 PUBLISHED_PROOFREADING = 3e-3
 """The same in LawBench's 2-1, where upstream has tables of alike characters and breaks off after some time."""
+CLOSED_FORM = 1e-12
+"""Relative difference between a formula in numpy and the same in plain Python."""
+ALMOST_EQUAL = 1e-9
+"""Relative difference of the same number in another unit, after thousands of roundings."""
+SUMS = 1e-9
+"""Relative difference between a metric of sums and of the values themselves: sums and logarithms round otherwise."""

@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple
 
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
-from harness.leaderboard.comparison import Asked, Difference
 from harness.runs.report import CheckpointInfo, Report, Score
+from harness.verdicts import comparable
+from harness.verdicts.comparable import Asked, Difference
 
 SHORT = 8
 
@@ -67,7 +68,7 @@ class Cell:
     def labels(self) -> list[str]:
         """The differences in words that fit into a cell, each once."""
         count = f" (n = {self.score.n:,})"
-        labels = (d.label + count if d.label == comparison.DOCUMENTS else d.label for d in self.differences)
+        labels = (d.label + count if d.label == comparable.DOCUMENTS else d.label for d in self.differences)
         return list(dict.fromkeys(labels))
 
     @property
@@ -256,7 +257,7 @@ def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
 
 
 def _documents(report: Report, name: str) -> int:
-    return comparison.asked(report, name).documents
+    return comparable.asked(report, name).documents
 
 
 def _distinct_length(fingerprints: Sequence[str]) -> int:
@@ -272,15 +273,15 @@ def _keys(rows: Iterable[Row], wanted: Callable[[Score], bool]) -> list[Key]:
 
 def _series(rows: Sequence[Row], key: Key) -> Series:
     entries = [row.entries.get(key) for row in rows]
-    questions = [comparison.asked(entry.report, key.task) if entry else None for entry in entries]
+    questions = [comparable.asked(entry.report, key.task) if entry else None for entry in entries]
     reference = comparison.reference([asked for asked in questions if asked])
-    apart = [comparison.differences(asked, reference) if asked else () for asked in questions]
-    comparable = [entry.score for entry, why in zip(entries, apart, strict=True) if entry and not why]
-    leading = comparison.leaders(comparable)
+    apart = [comparable.differences(asked, reference) if asked else () for asked in questions]
+    alike = [entry.score for entry, why in zip(entries, apart, strict=True) if entry and not why]
+    leading = comparison.leaders(alike)
 
     def cell(entry: Entry, asked: Asked, why: tuple[Difference, ...]) -> Cell:
         best = any(entry.score is score for score in leading)
-        bounds = comparison.bounds([entry.score] if why else [entry.score, *comparable])
+        bounds = comparison.bounds([entry.score] if why else [entry.score, *alike])
         return Cell(entry.score, entry.report, asked, why, best, *bounds)
 
     cells = (
@@ -308,7 +309,7 @@ def _inside(row: Row, task: str) -> set[str]:
     reports = {entry.report.folder: entry.report for key, entry in row.entries.items() if key.task == task}
     below: set[str] = set()
     for report in reports.values():
-        below |= comparison.descendants(report, task).union(comparison.members(report, task))
+        below |= comparison.descendants(report, task).union(comparable.members(report, task))
     return {key.task for key in row.entries if key.task in below or key.task.startswith(f"{task}/")} - {task}
 
 

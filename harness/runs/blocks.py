@@ -120,6 +120,10 @@ class Blocks:
                 pool.setdefault((key, document if key is None else None), []).append(document)
         return {home: list(pool.values()) for home, pool in pools.items()}
 
+    def clusters(self, task: str) -> list[str | None]:
+        """Return what each document of `task` shares with others, in their order."""
+        return [self._asked[task].cluster(place) for place in self._asked[task].requests]
+
     def left(self, unit: str) -> int:
         """Return how many documents of `unit` have not been asked."""
         return sum(document.task in self.units[unit] for pool in self._left for one in pool for document in one)

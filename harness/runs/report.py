@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -233,17 +233,25 @@ class Report:
 
         Raises HarnessError if the report has no such task or its file is damaged.
         """
+        return pd.DataFrame(self.table(task, columns).to_pandas())
+
+    def table(self, task: str, columns: Sequence[str] | None = None, *, without: Collection[str] = ()) -> pa.Table:
+        """Return the same as an Arrow table, which is read sooner; all columns but those `without` where none is named.
+
+        Raises as `samples`.
+        """
         file = self.folder / "samples" / f"{task}.parquet"
         if task not in self.manifest.tasks or not file.is_file():
             have = ", ".join(self.manifest.tasks) or "none"
             raise HarnessError(f"report {self.folder} has no samples of task '{task}' (it has: {have})")
         try:
-            found = pd.DataFrame(pq.read_table(file, columns=list(columns) if columns else None).to_pandas())
+            named = columns or [name for name in pq.read_schema(file).names if name not in without]
+            found = pq.read_table(file, columns=list(named))
         except (pa.ArrowException, OSError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
         for name in ADDED:
-            if name not in found and (columns is None or name in columns):
-                found[name] = None
+            if name not in found.column_names and (name in columns if columns else name not in without):
+                found = found.append_column(name, pa.nulls(found.num_rows, SAMPLE_COLUMNS.field(name).type))
         return found
 
 

@@ -33,6 +33,20 @@ def new_folder(output: Path, name: str, created: datetime) -> Path:
     return folder
 
 
+def sample_table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> pa.Table:
+    """Return `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as a report has them.
+
+    A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
+    """
+    columns = {name: [_sound(row.get(name)) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
+    fields = list(SAMPLE_COLUMNS)
+    for name in metrics:
+        numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
+        columns[name] = [_number(value) if numeric else _sound(_json(value)) for value in columns[name]]
+        fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
 class ReportWriter:
     """Collects a run's files out of sight; `finish` makes them a report in one rename.
 
@@ -63,20 +77,11 @@ class ReportWriter:
         return HarnessError(f"cannot write a report to {self.folder} ({why}): make room, or choose another --output")
 
     def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
-        """Write `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as samples/<task>.parquet.
-
-        A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
-        """
-        columns = {name: [_sound(row.get(name)) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
-        fields = list(SAMPLE_COLUMNS)
-        for name in metrics:
-            numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
-            columns[name] = [_number(value) if numeric else _sound(_json(value)) for value in columns[name]]
-            fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
+        """Write `rows` as samples/<task>.parquet (`sample_table`)."""
         file = self._hidden / "samples" / f"{task}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            pq.write_table(pa.table(columns, schema=pa.schema(fields)), file, compression="zstd")
+            pq.write_table(sample_table(rows, metrics), file, compression="zstd")
         except OSError as error:
             raise self._told(error) from error
 

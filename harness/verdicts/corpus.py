@@ -3,9 +3,11 @@
 A document adds its sufficient statistics, k numbers, and the metric is a function of their sums. So resampling a corpus
 is a matrix product, weights by statistics, and what is scored again is k numbers a resample.
 
-The interval and non-inferiority are of the paired bootstrap over documents, or over clusters where documents belong
+The interval and the standard error are of the paired bootstrap over documents, or over clusters where documents belong
 together (Koehn 2004); loss is of approximate randomisation, which swaps both answers of a document (Riezler and Maxwell
-2005: of the right size where the bootstrap's is not).
+2005: of the right size where the bootstrap's is not). Where there are more than `GROUPS` units they are dealt at random
+into that many groups, which are drawn and swapped whole: swaps of groups are swaps, so the test stays exact, and the
+spread of the sums is the same on average.
 
 Not here: which metrics there are (`harness.metrics`), or scores that are means (`harness.verdicts.paired`).
 """
@@ -18,99 +20,211 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
-from harness.verdicts.paired import Array, Interval
+from harness.verdicts.paired import Array, Interval, needed, never_seen, seldom_unseen, with_one_loss_more
 
 RESAMPLES = 10_000
-CHUNK = 2**24
-"""Weights held at a time, so that memory does not grow with the corpus."""
+GROUPS = 2_000
+"""Units that are drawn or swapped at most."""
+CHUNK = 2**21
+"""Weights held as floating-point numbers at a time."""
 
 Metric = Callable[[Array], Array]
 """Sums of statistics, a row a corpus, to the metric of each."""
+Units = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Corpora:
-    """Sufficient statistics of the same documents as two checkpoints answered them: each of shape (documents, k)."""
+    """Sufficient statistics of the same documents as two checkpoints answered them: each of shape (documents, k).
+
+    The metric must depend on the proportions of the sums only, as of a corpus and its copies, and must not grow without
+    end where it may fall: what a candidate can lose at most is taken to be what the baseline has.
+    """
 
     baseline: Array
     candidate: Array
     metric: Metric
     """Of sums; more is better."""
-    clusters: npt.NDArray[np.int64] | None = None
+    clusters: Units | None = None
+    """A number for each document's cluster, from 0 on without gaps; None where every document stands alone."""
     seed: int = 0
 
+    @property
+    def n(self) -> int:
+        """Number of documents."""
+        return len(self.baseline)
+
+    @property
+    def units(self) -> int:
+        """Number of clusters, or of documents where each stands alone."""
+        return self.n if self.clusters is None else int(self.clusters.max()) + 1
+
     @functools.cached_property
+    def scores(self) -> tuple[float, float]:
+        """The metric of the baseline and of the candidate, over all documents."""
+        baseline, candidate = self.metric(np.stack([self.baseline.sum(axis=0), self.candidate.sum(axis=0)]))
+        return float(baseline), float(candidate)
+
+    @property
     def difference(self) -> float:
         """The candidate's metric less the baseline's, over all documents."""
-        both = np.stack([self.candidate.sum(axis=0), self.baseline.sum(axis=0)])
-        candidate, baseline = self.metric(both)
-        return float(candidate - baseline)
+        baseline, candidate = self.scores
+        return candidate - baseline
+
+    @functools.cached_property
+    def each(self) -> Array:
+        """What the baseline's metric gains where the candidate answers one document, document by document."""
+        return self._changes(self.baseline, self.candidate)
+
+    @property
+    def lost(self) -> int:
+        """Documents whose answer by the candidate, in place of the baseline's, lowers the baseline's metric."""
+        return int((self.each < 0).sum())
+
+    @property
+    def gained(self) -> int:
+        """Documents whose answer by the candidate, in place of the baseline's, raises the baseline's metric."""
+        return int((self.each > 0).sum())
 
     @functools.cached_property
     def resampled(self) -> Array:
         """The difference in `RESAMPLES` corpora of documents drawn anew."""
-        candidate, baseline = self._units(self.candidate), self._units(self.baseline)
-        drawn = [
-            self.metric(weights @ candidate) - self.metric(weights @ baseline)
-            for weights in self._weights(len(baseline))
-        ]
-        return np.concatenate(drawn)
+        baseline, candidate = (self._grouped(side) for side in (self.baseline, self.candidate))
+        sums = np.split(
+            _product(_draws(RESAMPLES, len(baseline), self.seed), np.hstack([baseline, candidate])), 2, axis=1
+        )
+        return self.metric(sums[1]) - self.metric(sums[0])
 
-    def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the percentile interval of the difference."""
+    @functools.cached_property
+    def stderr(self) -> float | None:
+        """The standard deviation of the resampled difference; None where there is none to tell how it varies."""
+        count = min(self.units, GROUPS)
+        spread = float(self.resampled.std())
+        return spread * (count / (count - 1)) ** 0.5 if count > 1 and spread > 0 else None
+
+    def interval(self, confidence: float = 0.95) -> Interval | None:
+        """Return the percentile interval of the difference, None where nothing tells how it varies."""
+        if self.stderr is None:
+            return None
         tail = (1 - confidence) / 2
         low, high = np.quantile(self.resampled, [tail, 1 - tail])
         return Interval(float(low), float(high))
 
     def non_inferiority(self, margin: float) -> float:
-        """Return the share of resampled corpora on which the candidate is worse by `margin` or more."""
-        return float((1 + (self.resampled <= -margin).sum()) / (RESAMPLES + 1))
+        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not.
 
-    @functools.cached_property
+        The t test on the bootstrap's standard error `with_one_loss_more`: the share of resampled corpora beyond the
+        margin is too small where few documents changed.
+        """
+        if self.stderr is None:
+            return never_seen(self.difference, margin, self._span, self.units)
+        more = with_one_loss_more(self.difference, self.stderr, self._shares, self._span)
+        return float(special.stdtr(min(self.units, GROUPS), -(more.difference + margin) / more.stderr))
+
+    @property
     def loss(self) -> float:
         """The p-value of "the candidate is no worse": the share of swaps that show as great a loss or greater."""
-        if (self.candidate == self.baseline).all():
-            return 1.0
-        moved = self._units(self.candidate) - self._units(self.baseline)
-        candidate, baseline = self.candidate.sum(axis=0), self.baseline.sum(axis=0)
-        slack, found = 1e-9 * max(1.0, abs(self.difference)), 0
-        for swaps in self._swaps(len(moved)):
-            changed = swaps @ moved
-            differences = self.metric(candidate - changed) - self.metric(baseline + changed)
-            found += int((differences <= self.difference + slack).sum())
-        return (1 + found) / (RESAMPLES + 1)
+        return (1 + float((self._swapped <= self.difference + self._slack).sum())) / (RESAMPLES + 1)
 
-    def _units(self, statistics: Array) -> Array:
-        """Return the sums of `statistics` in each cluster."""
-        if self.clusters is None:
-            return statistics
-        sums = np.zeros((int(self.clusters.max()) + 1, statistics.shape[1]))
-        np.add.at(sums, self.clusters, statistics)
-        return sums
+    @property
+    def gain(self) -> float:
+        """The p-value of "the candidate is no better": the share of swaps that show as great a gain or greater."""
+        return (1 + float((self._swapped >= self.difference - self._slack).sum())) / (RESAMPLES + 1)
 
-    def _weights(self, count: int) -> Iterator[Array]:
-        """Yield how often each of `count` units is drawn, a row a resample."""
-        chance = np.random.default_rng(self.seed)
-        for size in _chunks(count):
-            drawn = chance.integers(0, count, size=(size, count))
-            drawn += count * np.arange(size)[:, None]
-            yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
+    def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
+        """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`.
 
-    def _swaps(self, count: int) -> Iterator[Array]:
-        chance = np.random.default_rng(self.seed)
-        for size in _chunks(count):
-            yield (chance.random((size, count)) < 0.5).astype(np.float64)
+        As `Differences.needed_to_tell`, of the resampled spread.
+        """
+        return needed(abs(self.difference), self._variance, alpha / 2, power)
+
+    def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+        """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has."""
+        least = seldom_unseen(self.difference, margin, self._span, alpha) * self.n / self.units
+        return max(needed(self.difference + margin, self._variance, alpha, power), least)
+
+    @functools.cached_property
+    def _swapped(self) -> Array:
+        """The difference after `RESAMPLES` random swaps."""
+        baseline, candidate = (self._grouped(side) for side in (self.baseline, self.candidate))
+        moved = _product(_swaps(RESAMPLES, len(baseline), self.seed), candidate - baseline)
+        return self.metric(candidate.sum(axis=0) - moved) - self.metric(baseline.sum(axis=0) + moved)
+
+    @property
+    def _slack(self) -> float:
+        return 1e-9 * max(1.0, abs(self.difference))  # differences that are equal must count as equal
+
+    @property
+    def _variance(self) -> float:
+        return with_one_loss_more(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
+
+    @property
+    def _shares(self) -> Array:
+        """What each unit changes, on the scale on which their mean is about the difference."""
+        sides = (self._clustered(side) for side in (self.baseline, self.candidate))
+        changes = self.each if self.clusters is None else self._changes(*sides)
+        return changes * self.units
+
+    @functools.cached_property
+    def _span(self) -> float:
+        """The most that one unit can lose, on the same scale: of all that the baseline has, the largest share."""
+        table = np.abs(self._clustered(self.baseline))
+        total = table.sum(axis=0)
+        share = (table[:, total > 0] / total[total > 0]).mean(axis=1).max() if total.any() else 1.0
+        return abs(self.scores[0]) * float(share) * self.units
+
+    def _changes(self, baseline: Array, candidate: Array) -> Array:
+        """Return what the baseline's metric gains where one row of it is the candidate's."""
+        total = baseline.sum(axis=0)
+        found = self.metric(total - baseline + candidate) - self.metric(total[None])
+        found[(candidate == baseline).all(axis=1) | (np.abs(found) < 1e-12 * max(1.0, abs(self.scores[0])))] = 0
+        return found
+
+    def _clustered(self, statistics: Array) -> Array:
+        return statistics if self.clusters is None else _summed(statistics, self.clusters, self.units)
+
+    def _grouped(self, statistics: Array) -> Array:
+        """Return the sums of `statistics` in each of the units, or of their groups."""
+        if self.units <= GROUPS:
+            return self._clustered(statistics)
+        dealt = np.random.default_rng(self.seed).permutation(self.units) % GROUPS
+        return _summed(statistics, dealt if self.clusters is None else dealt[self.clusters], GROUPS)
 
 
-def ratio(sums: Array) -> Array:
-    """Return numerators by denominators, 0 where these are 0: of the sums of (numerator, denominator) pairs."""
-    below = sums[:, 1]
-    return np.divide(sums[:, 0], below, out=np.zeros(len(sums)), where=below != 0)
+def _summed(statistics: Array, groups: Units, count: int) -> Array:
+    columns = [np.bincount(groups, weights=column, minlength=count) for column in statistics.T]
+    return np.stack(columns, axis=1)
 
 
-def _chunks(count: int) -> Iterator[int]:
-    size, left = max(1, CHUNK // count), RESAMPLES
-    while left > 0:
-        yield min(size, left)
-        left -= size
+Weights = npt.NDArray[np.uint8]  # no unit is drawn 256 times: each is drawn once on average
+
+
+@functools.lru_cache(maxsize=2)
+def _draws(rows: int, count: int, seed: int) -> Weights:
+    """Return how often each of `count` units is drawn, a row a resample; remembered, for the next task."""
+    chance = np.random.default_rng(seed)
+    found = np.empty((rows, count), dtype=np.uint8)
+    for start, size in _chunks(rows, count):
+        drawn = chance.integers(0, count, size=(size, count))
+        drawn += count * np.arange(size)[:, None]
+        found[start : start + size] = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def _swaps(rows: int, count: int, seed: int) -> Weights:
+    """Return which of `count` units are swapped, a row a swap; remembered, for the next task."""
+    return np.random.default_rng(seed).integers(0, 2, size=(rows, count), dtype=np.uint8)
+
+
+def _product(weights: Weights, statistics: Array) -> Array:
+    pieces = (weights[start : start + size] for start, size in _chunks(*weights.shape))
+    return np.concatenate([piece.astype(np.float64) @ statistics for piece in pieces])
+
+
+def _chunks(rows: int, count: int) -> Iterator[tuple[int, int]]:
+    size = max(1, CHUNK // count)
+    for start in range(0, rows, size):
+        yield start, min(size, rows - start)

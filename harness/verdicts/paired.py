@@ -1,11 +1,11 @@
 """What two checkpoints' answers to the same documents tell of their difference.
 
 One number a document and checkpoint, more being better, and of each the *candidate's less the baseline's*: the mean of
-these with its interval, and two one-sided tests. `loss` asks whether the candidate is really worse, `non_inferiority`
+these with its interval, and one-sided tests. `loss` asks whether the candidate is really worse, `non_inferiority`
 whether it is worse by less than a margin. A large p-value of either proves nothing.
 
 Documents that share a passage, a subject or a charge come in clusters, and then clusters are what varies: everything is
-computed on their sums. Without clusters each document is one.
+computed on their sums. Without clusters each document is one. A *unit* is a cluster, or a document that stands alone.
 
 | documents | interval, non-inferiority | loss |
 |---|---|---|
@@ -20,11 +20,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 Array = npt.NDArray[np.float64]
 
@@ -43,6 +43,61 @@ class Interval(NamedTuple):
     high: float
 
 
+class Compared(Protocol):
+    """Two checkpoints' answers to the same documents under one metric, more being better.
+
+    `Differences` where the metric is a mean, `harness.verdicts.corpus.Corpora` where it is of a whole corpus.
+    """
+
+    @property
+    def n(self) -> int:
+        """Number of documents."""
+
+    @property
+    def units(self) -> int:
+        """Number of clusters, or of documents where each stands alone."""
+
+    @property
+    def scores(self) -> tuple[float, float]:
+        """The metric of the baseline and of the candidate."""
+
+    @property
+    def difference(self) -> float:
+        """The candidate's metric less the baseline's."""
+
+    @property
+    def stderr(self) -> float | None:
+        """Standard error of the difference; None where nothing tells how it varies."""
+
+    @property
+    def lost(self) -> int:
+        """Documents on which the candidate does worse."""
+
+    @property
+    def gained(self) -> int:
+        """Documents on which the candidate does better."""
+
+    @property
+    def loss(self) -> float:
+        """The one-sided p-value of "the candidate is no worse": small where the loss is real."""
+
+    @property
+    def gain(self) -> float:
+        """The one-sided p-value of "the candidate is no better": small where the gain is real."""
+
+    def interval(self, confidence: float = 0.95) -> Interval | None:
+        """Return the two-sided interval of the difference, None where nothing tells how it varies."""
+
+    def non_inferiority(self, margin: float) -> float:
+        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not."""
+
+    def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
+        """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`."""
+
+    def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+        """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has."""
+
+
 @dataclass(frozen=True)
 class Differences:
     """Scores of the same n documents by two checkpoints, more being better."""
@@ -51,6 +106,9 @@ class Differences:
     candidate: Array
     clusters: npt.NDArray[np.int64] | None = None
     """A number for each document's cluster, from 0 on without gaps; None where every document stands alone."""
+    span: float | None = None
+    """The most that one document can lose: of weighted scores, the largest weight. None: 1, or the largest score."""
+    seed: int = 0
 
     @functools.cached_property
     def each(self) -> Array:
@@ -62,8 +120,18 @@ class Differences:
         """Number of documents."""
         return int(self.each.size)
 
+    @property
+    def units(self) -> int:
+        """Number of clusters, or of documents where each stands alone."""
+        return int(self.sums.size)
+
     @functools.cached_property
-    def mean(self) -> float:
+    def scores(self) -> tuple[float, float]:
+        """The mean scores of the baseline and of the candidate."""
+        return math.fsum(self.baseline) / self.n, math.fsum(self.candidate) / self.n
+
+    @functools.cached_property
+    def difference(self) -> float:
         """The mean difference."""
         return math.fsum(self.each) / self.n
 
@@ -81,7 +149,7 @@ class Differences:
     def is_binary(self) -> bool:
         """Every score is right (1) or wrong (0), and each document stands alone."""
         both = np.concatenate([self.baseline, self.candidate])
-        return self.clusters is None and bool(np.isin(both, (0.0, 1.0)).all())
+        return self.clusters is None and self.span in (None, 1) and bool(np.isin(both, (0.0, 1.0)).all())
 
     @functools.cached_property
     def sums(self) -> Array:
@@ -100,10 +168,10 @@ class Differences:
         With clusters it is the cluster-robust one, with the factor C/(C-1) for C clusters (Cameron and Miller 2015;
         Miller 2024, arXiv 2411.00640, eq. 4).
         """
-        count = self.sums.size
-        if count < 2:
+        if self.units < 2:
             return None
-        return math.sqrt(math.fsum((self.sums - self.mean * self.sizes) ** 2) * count / (count - 1)) / self.n
+        squares = math.fsum((self.sums - self.difference * self.sizes) ** 2)
+        return math.sqrt(squares * self.units / (self.units - 1)) / self.n
 
     @functools.cached_property
     def freedom(self) -> float:
@@ -122,78 +190,135 @@ class Differences:
         if not self.stderr or self.freedom <= 0:
             return None
         half = float(special.stdtrit(self.freedom, 1 - tail)) * self.stderr
-        return Interval(self.mean - half, self.mean + half)
+        return Interval(self.difference - half, self.difference + half)
 
     def swapped(self) -> Differences:
         """Return the differences the other way round."""
-        return Differences(self.candidate, self.baseline, self.clusters)
+        return Differences(self.candidate, self.baseline, self.clusters, self.span, self.seed)
+
+    @functools.cached_property
+    def loss(self) -> float:
+        """The one-sided p-value of "the candidate is no worse": small where the loss is real.
+
+        Given that two answers of a document differ in score, each is as likely the candidate's if nothing has changed:
+        of right and wrong that is McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for b lost and c gained (McNemar 1947).
+        Other scores, or clusters, have all signs flipped together cluster by cluster, which is exact under the same
+        hypothesis (Fisher 1935), or where there are many the t test. 1 where no document differs.
+        """
+        if not self.each.any():
+            return 1.0
+        if self.is_binary:
+            return float(special.bdtrc(self.lost - 1, self.lost + self.gained, 0.5))
+        moved = self.sums[self.sums != 0]
+        if moved.size < FEW:
+            return _flipped(moved, self.seed)
+        if not self.stderr:  # all changed alike
+            return 0.5**moved.size if self.difference < 0 else 1.0
+        return float(special.stdtr(self.freedom, self.difference / self.stderr))
+
+    @property
+    def gain(self) -> float:
+        """The one-sided p-value of "the candidate is no better": small where the gain is real."""
+        return self.swapped().loss
+
+    def non_inferiority(self, margin: float) -> float:
+        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not.
+
+        `margin` is positive, in the metric's unit. Of right and wrong, Tango's score test; of other scores and of
+        clusters, the t test `with_one_loss_more`. Where no difference varies, and so none tells how, `never_seen`.
+        """
+        if self.is_binary and (self.lost or self.gained):
+            return float(special.ndtr(-_tango(self, -margin)))
+        if not self.stderr or self.freedom <= 0:
+            return never_seen(self.difference, margin, self._span, self.units)
+        more = with_one_loss_more(self.difference, self.stderr, self._shares, self._span)
+        return float(special.stdtr(self.freedom + 1, -(more.difference + margin) / more.stderr))
+
+    def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
+        """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`.
+
+        (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, clusters taken as they
+        are (Miller 2024, eq. 9). Infinite where there is no difference. n divided by it is the resolution ratio.
+        """
+        return needed(abs(self.difference), self._variance, alpha / 2, power)
+
+    def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+        """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has.
+
+        Infinite where the candidate is worse by the margin or more.
+        """
+        least = seldom_unseen(self.difference, margin, self._span, alpha) * self.n / self.units
+        return max(needed(self.difference + margin, self._variance, alpha, power), least)
+
+    @property
+    def _variance(self) -> float:
+        """The variance of one document, with one flip more, so that none seen is not none to come."""
+        if self.is_binary:
+            return (self.lost + self.gained + 1) / (self.n + 1) - self.difference**2
+        return with_one_loss_more(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
+
+    @property
+    def _shares(self) -> Array:
+        """What each cluster changes, on the scale on which the mean over clusters is the mean difference."""
+        return self.sums * self.units / self.n
+
+    @functools.cached_property
+    def _span(self) -> float:
+        """The most that one cluster can lose, on the same scale."""
+        both = np.abs([self.baseline, self.candidate])
+        span = max(1.0, float(both.max())) if self.span is None else self.span
+        return span * float(self.sizes.max()) * self.units / self.n
 
 
-def loss(differences: Differences, *, seed: int = 0) -> float:
-    """Return the one-sided p-value of "the candidate is no worse": small where the loss is real.
+# --- what is rare -----------------------------------------------------------------------------------------------------
 
-    Given that two answers of a document differ in score, each is as likely the candidate's if nothing has changed: of
-    right and wrong that is McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for b lost and c gained (McNemar 1947). Other
-    scores, or clusters, have all signs flipped together cluster by cluster, which is exact under the same hypothesis
-    (Fisher 1935), or where there are many the t test. 1 where no document differs.
+
+class _More(NamedTuple):
+    difference: float
+    stderr: float
+
+
+def with_one_loss_more(difference: float, stderr: float, shares: Array, span: float) -> _More:
+    """Return difference and standard error as if one unit more had been lost.
+
+    Where few units changed, chance decides whether one that loses much was among them, and where none was, the t test
+    takes for certain what is luck: of 100 documents of which 2 % lose everything, 13 have no such document. So one more
+    is counted, as Agresti and Coull do for a proportion (1998). It loses as much as units changed in the root mean
+    square, `span`, the most that one can lose, being counted as one of them: where many units changed, it changes
+    nothing that matters. `shares` is what each unit changes, their mean being the difference.
     """
-    if not differences.each.any():
-        return 1.0
-    if differences.is_binary:
-        flips = differences.lost + differences.gained
-        return float(stats.binom.sf(differences.lost - 1, flips, 0.5))
-    moved = differences.sums[differences.sums != 0]
-    if moved.size < FEW:
-        return _flipped(moved, seed)
-    assert differences.stderr
-    return float(special.stdtr(differences.freedom, differences.mean / differences.stderr))
+    count, changed = shares.size, int(np.count_nonzero(shares))
+    lost = math.sqrt((math.fsum(shares**2) + span**2) / (changed + 1))
+    return _More((count * difference - lost) / (count + 1), math.hypot(stderr, lost / count))
 
 
-def non_inferiority(differences: Differences, margin: float) -> float:
-    """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not.
+def never_seen(difference: float, margin: float, span: float, units: int) -> float:
+    """Return the p-value of "worse by `margin` or more" where every unit of `units` changed by `difference` alike.
 
-    `margin` is positive, in the metric's unit. Where the differences do not vary and so tell nothing of how they do, as
-    where nothing differs between scores that are no right and wrong, each cluster is taken to be a draw of one that
-    could have lost `margin` in all: then p is (1 - margin)^C for C clusters, the probability of not having seen one.
+    If it is so, some units must lose more, at most `span`: a share of (d + margin) / (d + span) of them at least. The
+    p-value is the probability of not having seen one.
     """
-    if differences.is_binary:
-        return float(stats.norm.sf(_tango(differences, -margin)))
-    if not differences.stderr or differences.freedom <= 0:
-        return _never_seen(differences, margin)
-    return float(special.stdtr(differences.freedom, -(differences.mean + margin) / differences.stderr))
+    return float((1 - _share_unseen(difference, margin, span)) ** units)
 
 
-def _never_seen(differences: Differences, margin: float) -> float:
-    if differences.mean <= -margin:
-        return 1.0
-    return float((1 - min(margin, 1.0)) ** differences.sums.size)
+def seldom_unseen(difference: float, margin: float, span: float, alpha: float) -> float:
+    """Return of how many units `never_seen` is at most `alpha`: fewer prove nothing, however alike they are."""
+    share = _share_unseen(difference, margin, span)
+    if share in (0, 1):
+        return math.inf if share == 0 else 1.0
+    return math.log(alpha) / math.log1p(-share)
 
 
-def needed_to_tell(differences: Differences, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`.
-
-    (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, clusters taken as they are
-    (Miller 2024, eq. 9). Infinite where there is no difference. n divided by it is the resolution ratio.
-    """
-    return _needed(differences, abs(differences.mean), alpha / 2, power)
+def _share_unseen(difference: float, margin: float, span: float) -> float:
+    if difference <= -margin:
+        return 0.0
+    return (difference + margin) / (difference + span) if margin < span else 1.0
 
 
-def needed_to_pass(differences: Differences, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return how many documents would show non-inferiority within `margin` with `power`, if all goes on as it has.
-
-    Infinite where the candidate is worse by the margin or more.
-    """
-    return _needed(differences, max(differences.mean + margin, 0.0), alpha, power)
-
-
-def _needed(differences: Differences, distance: float, tail: float, power: float) -> float:
-    if distance == 0:
+def needed(distance: float, variance: float, tail: float, power: float) -> float:
+    """Return how many documents show a `distance` in a one-sided test of size `tail`; infinite where there is none."""
+    if distance <= 0:
         return math.inf
-    if differences.is_binary:  # with one flip more, so that none seen is not none to come
-        flips = (differences.lost + differences.gained + 1) / (differences.n + 1)
-        variance = flips - differences.mean**2
-    else:
-        variance = (differences.stderr or 0.0) ** 2 * differences.n
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
 
 
@@ -238,4 +363,6 @@ def _tango_limit(differences: Differences, tail: float) -> float:
     wanted = float(special.ndtri(1 - tail))
     if differences.gained == 0 and differences.lost == differences.n:
         return -1.0
-    return float(optimize.brentq(lambda value: _tango(differences, value) - wanted, -1.0, differences.mean, xtol=1e-12))
+    return float(
+        optimize.brentq(lambda value: _tango(differences, value) - wanted, -1.0, differences.difference, xtol=1e-12)
+    )

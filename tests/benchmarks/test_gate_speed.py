@@ -1,0 +1,69 @@
+"""`make bench`: a gate on 20 tasks of 14,000 documents each, from the command line to its verdict.
+
+Two invented checkpoints answer 14 tasks rightly or wrongly, 3 with marks between 0 and 1, and 3 with counts of which a
+ratio is made, each at a length of prompts and answers that is usual. One task got worse.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from answered import Answers, report
+
+from harness.runs.report import Report
+
+pytestmark = pytest.mark.bench
+
+TASKS, DOCUMENTS = 20, 14_000
+SECONDS, GIBIBYTE = 5, 2**30
+PROMPT = "The following are multiple choice questions. " * 40
+ANSWER = "The answer is one of these, for this reason and for that one. " * 4
+MEASURED = """
+import resource, sys
+from harness.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as ended:
+    code = ended.code
+print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, *({"torch", "lm_eval"} & set(sys.modules)))
+sys.exit(code)
+"""
+
+
+def test_twenty_tasks_are_judged_in_five_seconds_and_a_gibibyte(tmp_path: Path) -> None:
+    baseline, candidate = written(tmp_path, "base", worse=0.0), written(tmp_path, "tuned", worse=0.03)
+    command = [sys.executable, "-c", MEASURED, "gate", str(candidate.folder), "--baseline", str(baseline.folder)]
+    for _ in range(2):  # the first may have to read libraries from the disk
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+        seconds = time.perf_counter() - started
+    assert done.returncode == 1, done.stderr
+    peak = next(line.split() for line in done.stdout.splitlines() if line.startswith("PEAK"))
+    print(f"\n{TASKS} tasks of {DOCUMENTS:,} documents: {seconds:.1f} s, peak memory {int(peak[1]) / 2**20:,.0f} MiB")
+    assert peak[2:] == []
+    assert "task_0" in done.stdout
+    assert seconds < SECONDS
+    assert int(peak[1]) < GIBIBYTE
+
+
+def written(root: Path, name: str, worse: float) -> Report:
+    return report(root, name, {f"task_{at}": answers(at, worse if at == 0 else 0.0) for at in range(TASKS)})
+
+
+def answers(at: int, worse: float) -> Answers:
+    """Return a checkpoint's answers: of 12 documents in 100 they depend on which checkpoint it is."""
+    same, own = np.random.default_rng(at), np.random.default_rng([at, int(1000 * worse), 7])
+    marks = np.where(own.random(DOCUMENTS) < 0.12, own.random(DOCUMENTS), same.random(DOCUMENTS))
+    if at < 14:
+        return Answers((marks + worse < 0.6).astype(float).tolist(), prompt=PROMPT)
+    if at < 17:
+        return Answers(marks.tolist(), "rouge", prompt=PROMPT, responses=[ANSWER] * DOCUMENTS)
+    wanted = same.integers(1, 9, DOCUMENTS)
+    pairs = np.column_stack([np.floor(2 * marks * wanted), 2 * wanted]).tolist()
+    return Answers(pairs, "micro_f1", "ratio", prompt=PROMPT, responses=[ANSWER] * DOCUMENTS)

@@ -1,0 +1,233 @@
+"""The gate: Holm against statsmodels and the closed procedure, verdicts of invented reports, and what stops it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answered import Answers, report
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+
+from harness.errors import HarnessError
+from harness.verdicts.gate import Judgement, Outcome, gate, holm
+from harness.verdicts.policy import Policy, Rule
+
+p_values = st.floats(0, 1)
+
+
+def gated(
+    root: Path, baseline: dict[str, Answers], candidate: dict[str, Answers], policy: Any = None, **how: Any
+) -> Outcome:
+    first = report(root / "a", "base", baseline, **how)
+    second = report(root / "b", "cand", candidate, **how)
+    return gate(first, second, policy or Policy())
+
+
+def of(outcome: Outcome, task: str) -> Judgement:
+    return next(one for one in outcome.judgements if one.score.task == task)
+
+
+def flipped(n: int, right: int, lost: int, gained: int) -> tuple[list[int], list[int]]:
+    """Answers to n documents: so many the baseline has right, of which the candidate loses some and gains others."""
+    baseline = [1] * right + [0] * (n - right)
+    candidate = [0] * lost + [1] * (right - lost) + [1] * gained + [0] * (n - right - gained)
+    return baseline, candidate
+
+
+def sides(**tasks: tuple[int, int, int, int]) -> tuple[dict[str, Answers], dict[str, Answers]]:
+    both = {name: flipped(*numbers) for name, numbers in tasks.items()}
+    return {name: Answers(a) for name, (a, _) in both.items()}, {name: Answers(b) for name, (_, b) in both.items()}
+
+
+# --- Holm -------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(p_values, min_size=1, max_size=12))
+@settings(max_examples=30, deadline=None)  # statsmodels takes its time
+def test_equal_weights_are_holms_procedure_as_statsmodels_has_it(p: list[float]) -> None:
+    expected = multipletests(p, method="holm")[1]
+    assert holm(p, [1 / len(p)] * len(p)) == pytest.approx(list(expected))
+
+
+@given(st.lists(st.tuples(p_values, st.floats(0.01, 1)), min_size=1, max_size=6))
+def test_weights_are_those_of_the_closed_procedure(pairs: list[tuple[float, float]]) -> None:
+    """A hypothesis falls if the weighted Bonferroni test of every intersection that it is part of does."""
+    p, w = zip(*pairs, strict=True)
+    places = range(len(p))
+    subsets = [s for size in range(1, len(p) + 1) for s in itertools.combinations(places, size)]
+
+    def of_intersection(subset: tuple[int, ...]) -> float:
+        return min(1.0, min(p[j] * sum(w[k] for k in subset) / w[j] for j in subset))
+
+    expected = [max(of_intersection(subset) for subset in subsets if i in subset) for i in places]
+    assert holm(list(p), list(w)) == pytest.approx(expected)
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_did_not_change_passes_where_there_are_documents_enough(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, *sides(law=(2000, 1000, 0, 0), math=(2000, 1000, 30, 30)))
+    assert (outcome.verdict, outcome.exit_code) == ("passed", 0)
+    assert [one.verdict for one in outcome.judgements] == ["passed", "passed"]
+
+
+def test_few_documents_are_inconclusive_even_if_nothing_changed_and_the_gate_says_how_many_would_do(
+    tmp_path: Path,
+) -> None:
+    outcome = gated(tmp_path, *sides(law=(50, 25, 0, 0)))
+    assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 3)
+    assert 100 < of(outcome, "law").needed < 500
+
+
+def test_the_documents_that_are_said_to_do_do(tmp_path: Path) -> None:
+    few = of(gated(tmp_path / "few", *sides(law=(300, 150, 9, 9))), "law")
+    assert few.verdict == "inconclusive"
+    share = round(few.needed * 9 / 300)
+    enough = gated(tmp_path / "enough", *sides(law=(round(few.needed), round(few.needed / 2), share, share)))
+    assert enough.verdict == "passed"
+
+
+def test_a_real_loss_regresses(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10), math=(2000, 1000, 0, 0)))
+    assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
+    assert [one.verdict for one in outcome.judgements] == ["regressed", "passed"]
+
+
+def test_a_gain_passes(tmp_path: Path) -> None:
+    assert gated(tmp_path, *sides(law=(200, 100, 5, 40))).verdict == "passed"
+
+
+def test_a_real_loss_that_is_shown_to_be_smaller_than_the_margin_passes(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, *sides(law=(20_000, 10_000, 300, 200)))
+    assert of(outcome, "law").loss < 0.001
+    assert (outcome.verdict, of(outcome, "law").reason) == ("passed", "a real loss, but smaller than the margin")
+
+
+def test_the_margin_is_what_may_be_lost(tmp_path: Path) -> None:
+    answers = sides(law=(1000, 600, 60, 30))
+    assert gated(tmp_path / "2", *answers).verdict == "regressed"
+    assert gated(tmp_path / "8", *answers, Policy(margin=8)).verdict == "passed"
+
+
+def test_of_many_tasks_a_loss_must_be_clearer(tmp_path: Path) -> None:
+    one_ = {"t0": (200, 100, 20, 9)}
+    many = one_ | {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
+    assert gated(tmp_path / "1", *sides(**one_)).verdict == "regressed"
+    assert gated(tmp_path / "20", *sides(**many)).verdict == "inconclusive"
+
+
+def test_one_task_is_enough_to_fail_and_all_are_needed_to_pass(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, *sides(law=(3000, 1000, 0, 0), math=(50, 20, 1, 1)))
+    assert outcome.verdict == "inconclusive"
+    outcome = gated(tmp_path / "two", *sides(law=(3000, 1000, 0, 0), math=(300, 200, 90, 1)))
+    assert outcome.verdict == "regressed"
+
+
+def test_a_members_loss_under_a_rising_average_regresses(tmp_path: Path) -> None:
+    """Continued pretraining raises most of a suite and costs SciQ 6.3 points, as Lawyer LLaMA's did."""
+    averages = {"suite": ("task", ["sciq", "nli", "c3", "piqa"])}
+    outcome = gated(
+        tmp_path,
+        *sides(sciq=(1000, 900, 83, 20), nli=(1000, 500, 40, 110), c3=(1000, 500, 40, 110), piqa=(1000, 700, 30, 60)),
+        averages=averages,
+    )
+    average, sciq = of(outcome, "suite"), of(outcome, "sciq")
+    assert average.comparison.difference > 0.02
+    assert (average.judged, average.verdict) == (True, "passed")
+    assert sciq.comparison.difference == pytest.approx(-0.063)
+    assert (sciq.judged, sciq.verdict) == (False, "regressed")
+    assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
+
+
+def test_members_need_not_pass(tmp_path: Path) -> None:
+    names = [f"s{i}" for i in range(40)]
+    outcome = gated(tmp_path, *sides(**dict.fromkeys(names, (60, 30, 1, 1))), averages={"exam": ("sample", names)})
+    assert {one.verdict for one in outcome.judgements if not one.judged} == {"inconclusive"}
+    assert outcome.verdict == "passed"
+
+
+def test_a_floor_is_a_line_on_the_number_itself(tmp_path: Path) -> None:
+    answers = sides(law=(2000, 1000, 0, 0))
+    above, below = (Policy(tasks=(Rule(match="law", floor=floor),)) for floor in (49, 51))
+    assert gated(tmp_path / "above", *answers, above).verdict == "passed"
+    outcome = gated(tmp_path / "below", *answers, below)
+    assert (outcome.verdict, of(outcome, "law").reason) == ("regressed", "below its floor of 51 %")
+
+
+def test_of_what_should_be_low_the_floor_is_a_ceiling(tmp_path: Path) -> None:
+    less = {"metric": "abstention", "higher_is_better": False}
+    baseline, candidate = ({"law": Answers([0] * 1500 + [1] * 500, **less)} for _ in range(2))
+    policies = [Policy(tasks=(Rule(match="law", floor=floor),)) for floor in (26, 24)]
+    verdicts = [gated(tmp_path / str(i), baseline, candidate, one).verdict for i, one in enumerate(policies)]
+    assert verdicts == ["passed", "regressed"]
+
+
+def test_fewer_documents_than_the_minimum_pass_nothing(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, *sides(law=(2000, 1000, 0, 0)), Policy(minimum=3000))
+    assert (outcome.verdict, of(outcome, "law").reason) == ("inconclusive", "fewer than 3,000 documents")
+
+
+def test_inconclusive_may_be_allowed_but_is_not_called_passed(tmp_path: Path) -> None:
+    answers = sides(law=(50, 25, 1, 1), math=(2000, 1000, 0, 0))
+    outcome = gated(tmp_path / "all", *answers, Policy(inconclusive="allow"))
+    assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 0)
+    for task, code in (("law", 0), ("math", 3)):
+        policy = Policy(tasks=(Rule(match=task, inconclusive="allow"),))
+        assert gated(tmp_path / task, *answers, policy).exit_code == code
+
+
+def test_allowing_what_is_inconclusive_allows_no_loss(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10)), Policy(inconclusive="allow"))
+    assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
+
+
+def test_tainted_documents_are_not_judged(tmp_path: Path) -> None:
+    """A candidate that learnt a third of the documents by heart, and forgot others."""
+    tainted = [True] * 300 + [False] * 600
+    baseline = {"law": Answers([0] * 300 + [1] * 600, tainted=tainted)}
+    candidate = {"law": Answers([1] * 300 + [0] * 100 + [1] * 500, tainted=tainted)}
+    outcome = gated(tmp_path, baseline, candidate)
+    found = of(outcome, "law").comparison
+    assert outcome.verdict == "regressed"
+    assert (found.documents, found.difference) == (600, pytest.approx(-1 / 6))
+    assert found.tainted is not None
+    assert found.tainted.difference == 1.0
+
+
+# --- what cannot be judged --------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_that_lacks_a_task_is_refused(tmp_path: Path) -> None:
+    baseline, candidate = sides(law=(20, 10, 1, 1), math=(20, 10, 1, 1))
+    del candidate["math"]
+    with pytest.raises(HarnessError, match=r"cand cannot be judged against base.* math: cand has no acc of it"):
+        gated(tmp_path, baseline, candidate)
+
+
+def test_other_prompts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="law: other prompts of 4 of 4 documents"):
+        gated(tmp_path, {"law": Answers([1, 0, 1, 1])}, {"law": Answers([1, 0, 1, 1], prompt="x")})
+
+
+def test_a_candidates_other_tasks_are_told_and_not_judged(tmp_path: Path) -> None:
+    baseline, candidate = sides(law=(2000, 1000, 0, 0), math=(20, 10, 1, 1))
+    del baseline["math"]
+    outcome = gated(tmp_path, baseline, candidate)
+    assert outcome.verdict == "passed"
+    assert outcome.notes == ("not judged, since the baseline lacks them: math",)
+
+
+def test_documents_that_only_one_answered_are_told(tmp_path: Path) -> None:
+    outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": Answers([1, 0] * 400)})
+    assert outcome.notes == ("law: 200 documents left out, which only one of both answered",)
+    assert of(outcome, "law").comparison.documents == 800
+
+
+def test_a_rule_for_no_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="rule 'lwa' fits no task"):
+        gated(tmp_path, *sides(law=(20, 10, 1, 1)), Policy(tasks=(Rule(match="lwa"),)))

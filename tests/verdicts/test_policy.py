@@ -1,0 +1,121 @@
+"""What gate.yaml says, and what it may not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answered import Answers, report
+
+from harness.errors import HarnessError
+from harness.runs.report import Score
+from harness.verdicts import policy
+from harness.verdicts.policy import Margin, Policy
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def written(text: str) -> Policy:
+        (tmp_path / "gate.yaml").write_text(text, encoding="utf-8")
+        return policy.read(tmp_path / "gate.yaml")
+
+    return written
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> list[Score]:
+    tasks = {
+        "ceval_law": Answers([1, 0, 1], more={"abstention": [0, 0, 1]}),
+        "ceval_physics": Answers([1, 0, 1, 0]),
+        "adgen": Answers([31.5, 12.25], "rouge_l", fraction=False),
+        "wiki": Answers([2.5, 3.5], "bits", higher_is_better=False, fraction=False),
+    }
+    averages = {"ceval": ("task", ["ceval_law", "ceval_physics"])}
+    return report(tmp_path, "base", tasks, averages=averages).manifest.scores
+
+
+def of(scores: list[Score], task: str, metric: str | None = None) -> Score:
+    return next(one for one in scores if one.task == task and metric in (None, one.metric))
+
+
+def test_a_policy_that_says_nothing_asks_for_two_points_or_two_percent_where_there_are_no_points(
+    write: Any, scores: list[Score]
+) -> None:
+    for text in ("", "# nothing\n", "{}"):
+        found = write(text)
+        assert found == Policy()
+        assert found.terms(of(scores, "ceval")).margin.of(of(scores, "ceval"), 0.5) == 0.02
+        assert found.terms(of(scores, "adgen")).margin.of(of(scores, "adgen"), 20.0) == 2.0
+        assert found.terms(of(scores, "wiki")).margin.of(of(scores, "wiki"), 3.0) == 0.06
+        assert found.terms(of(scores, "wiki"))[1:] == (0.05, None, 1, "block")
+
+
+def test_the_first_rule_that_fits_decides_and_the_policy_fills_what_it_leaves_out(
+    write: Any, scores: list[Score]
+) -> None:
+    found = write(
+        "margin: 3\nalpha: 0.01\ntasks:\n"
+        "- {match: ceval_law, floor: 45, minimum: 100}\n"
+        "- {match: 'ceval*', margin: 5%, inconclusive: allow}\n"
+    )
+    law, physics, wiki = (found.terms(of(scores, name)) for name in ("ceval_law", "ceval_physics", "wiki"))
+    assert (law.margin, law.alpha, law.floor, law.minimum, law.inconclusive) == (Margin(3), 0.01, 0.45, 100, "block")
+    assert (physics.margin, physics.inconclusive, physics.floor) == (Margin(0.05, True), "allow", None)
+    assert wiki.margin == Margin(3)
+
+
+def test_a_floor_is_in_points_of_fractions_and_else_in_the_metrics_unit(write: Any, scores: list[Score]) -> None:
+    found = write("tasks:\n- {match: adgen, floor: 20}\n- {match: 'ceval*', floor: 20}\n")
+    assert found.terms(of(scores, "adgen")).floor == 20
+    assert found.terms(of(scores, "ceval")).floor == 0.2
+
+
+def test_the_primary_metric_stands_for_a_task_unless_a_rule_names_another(write: Any, scores: list[Score]) -> None:
+    plain = [(one.task, one.metric) for one in write("").chosen(scores)]
+    tasks = ["ceval", "ceval_law", "ceval_physics", "adgen", "wiki"]
+    assert plain == list(zip(tasks, ["acc", "acc", "acc", "rouge_l", "bits"], strict=True))
+    named = write("tasks:\n- {match: ceval_law, metric: abstention}\n").chosen(scores)
+    assert [(one.task, one.metric) for one in named] == [(t, "abstention" if t == "ceval_law" else m) for t, m in plain]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("margin: 0", "margin: '0' is no margin: write points above 0"),
+        ("margin: -1", "is no margin"),
+        ("margin: yes", "is no margin"),
+        ("margin: two", "is no margin"),
+        ("margin: .inf", "is no margin"),
+        ("alpha: 0", "alpha: Input should be greater than 0"),
+        ("alpha: 0.5", "alpha: Input should be less than 0.5"),
+        ("minimum: 0", "minimum"),
+        ("inconclusive: maybe", "inconclusive: Input should be 'block' or 'allow'"),
+        ("margn: 2", "margn: Extra inputs are not permitted"),
+        ("tasks:\n- {margin: 2}", "tasks.0.match: Field required"),
+        ("tasks:\n- {match: x, flor: 2}", "tasks.0.flor"),
+        ("tasks: 3", "tasks"),
+        ("- margin", "does not hold keys and values"),
+        ("a: [", "is not valid YAML"),
+    ],
+)
+def test_what_a_policy_cannot_say_is_told_in_one_sentence(write: Any, text: str, what: str) -> None:
+    with pytest.raises(HarnessError, match=r"the policy .*gate\.yaml") as caught:
+        write(text)
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_policy_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"cannot be read .*check --policy"):
+        policy.read(tmp_path / "gate.yaml")
+    (tmp_path / "gate.yaml").write_bytes(b"\xff\xfe\x00margin")
+    with pytest.raises(HarnessError, match=r"cannot be read|not valid YAML"):
+        policy.read(tmp_path / "gate.yaml")
+
+
+def test_a_rule_that_fits_no_task_or_no_metric_is_told(write: Any, scores: list[Score]) -> None:
+    with pytest.raises(HarnessError, match=r"rule 'cevel\*' fits no task of the baseline .*ceval_law"):
+        write("tasks:\n- match: cevel*\n").chosen(scores)
+    with pytest.raises(HarnessError, match=r"rule 'adgen' names a metric that its tasks lack .*rouge_l \(none\)"):
+        write("tasks:\n- {match: adgen, metric: bleu}\n").chosen(scores)
