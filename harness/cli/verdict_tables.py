@@ -106,11 +106,11 @@ def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
     name, metric = escape(plain(wording.task(score))), escape(plain(wording.metric(score)))
     cells = [
         Cell("task", name, "metric", metric, left=True),
-        Cell("baseline", wording.number(one.baseline, score)),
-        Cell("candidate", wording.number(one.candidate, score)),
+        Cell("baseline", wording.baseline(one)),
+        Cell("candidate", wording.candidate(one)),
         Cell("difference", wording.difference(one), "95 % interval", wording.interval(one)),
         Cell("lost", f"{lost:,}", "gained", f"{gained:,}"),
-        Cell("n", f"{one.documents:,}", "needed", wording.documents(needed)),
+        Cell("n", wording.size(one), "needed", wording.documents(needed)),
     ]
     return cells if out.width >= ROOMY else [cell for cell in cells if cell.heading != "lost"]
 

@@ -101,20 +101,24 @@ def _score(score: Score) -> dict[str, Any]:
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:
+    stopped = (
+        one.stopped is not None
+    )  # what leans towards the verdict, or does not hold whenever one stops, is left out
     return {
         **_score(one.score),
-        "baseline": one.baseline,
-        "candidate": one.candidate,
-        "difference": one.difference,
+        "baseline": one.score.value if stopped else one.baseline,
+        "candidate": None if stopped else one.candidate,
+        "difference": None if stopped else one.difference,
         "interval": None if one.interval is None else list(one.interval),
         "lost": one.values.lost,
         "gained": one.values.gained,
-        "p": one.p_value,
+        "p": None if stopped else one.p_value,
         "documents": one.documents,
+        "of_documents": one.stopped.documents if one.stopped else one.documents,
         "clusters": one.clusters,
         "left_out": one.left_out,
-        "needed_to_tell": one.needed,
-        "resolution": one.resolution,
+        "needed_to_tell": None if stopped else one.needed,
+        "resolution": None if stopped else one.resolution,
         "tainted": None if one.tainted is None else _comparison(one.tainted),
     }
 
@@ -134,7 +138,7 @@ def _unit(one: Judgement) -> dict[str, Any]:
         "p_non_inferiority": one.tests.non_inferiority,
         "p_loss": one.tests.loss,
         "p_loss_corrected": one.loss,
-        "needed_to_settle": one.needed,
+        "needed_to_settle": None if one.comparison.stopped else one.needed,
         "signs": [sign._asdict() for sign in one.signs],
     }
 
@@ -243,12 +247,12 @@ def _table(judgements: Iterable[Judgement]) -> Iterator[str]:
         cells = (
             _code(wording.task(score)),
             _code(wording.metric(score)),
-            wording.number(comparison.baseline, score),
-            wording.number(comparison.candidate, score),
+            wording.baseline(comparison),
+            wording.candidate(comparison),
             wording.difference(comparison),
             wording.interval(comparison),
             wording.lost_gained(comparison),
-            f"{comparison.documents:,}",
+            wording.size(comparison),
             wording.margin(one),
             f"{verdict}: {_text(one.reason + wording.settling(one))}",
         )

@@ -38,9 +38,19 @@ def number(value: float, score: Score) -> str:
     return wording.bound(value, score) + (" %" if score.fraction else "")
 
 
+def baseline(comparison: Comparison) -> str:
+    """Return the baseline's number, over all documents also where not all were asked."""
+    return number(comparison.score.value if comparison.stopped else comparison.baseline, comparison.score)
+
+
+def candidate(comparison: Comparison) -> str:
+    """Return the candidate's number; where one stopped as soon as the verdict was clear, there is none to show."""
+    return UNKNOWN if comparison.stopped else number(comparison.candidate, comparison.score)
+
+
 def difference(comparison: Comparison) -> str:
-    """Return the difference with its sign: −34.4."""
-    return wording.change(comparison.difference, comparison.score)
+    """Return the difference with its sign, likewise: −34.4."""
+    return UNKNOWN if comparison.stopped else wording.change(comparison.difference, comparison.score)
 
 
 def interval(comparison: Comparison) -> str:
@@ -49,6 +59,12 @@ def interval(comparison: Comparison) -> str:
         return UNKNOWN
     low, high = (wording.change(end, comparison.score) for end in comparison.interval)
     return f"{low} to {high}"
+
+
+def size(comparison: Comparison) -> str:
+    """Return the number of documents: 96, or 320 of 14,042."""
+    of = f" of {comparison.stopped.documents:,}" if comparison.stopped else ""
+    return f"{comparison.documents:,}{of}"
 
 
 def lost_gained(comparison: Comparison) -> str:
@@ -90,23 +106,35 @@ def margin(judgement: Judgement) -> str:
 
 
 def moved(comparison: Comparison) -> str:
-    """Return what happened to a number, in words: `lost 34.4 points`."""
-    score, changed = comparison.score, wording.change(comparison.difference, comparison.score)
-    size = changed.lstrip("+−")
-    if size == changed:
+    """Return what happened to a number, in words: `lost 34.4 points`, or `lost 2.1 to 12.0 points`."""
+    score = comparison.score
+    if comparison.stopped is None:
+        ends = [difference(comparison)]
+    elif comparison.interval is None:
+        return "was stopped"
+    else:
+        ends = sorted((wording.change(end, score) for end in comparison.interval), key=_size)
+    signs = {end[0] for end in ends if end[0] in "+−"}
+    if not signs:
         return "did not change"
-    down = changed.startswith("−")
-    if score.higher_is_better:
-        return f"{'lost' if down else 'gained'} {size} points"
-    unit = " points" if score.fraction else ""
-    return f"{'fell' if down else 'rose'} by {size}{unit}, where less is better"
+    unit = " points" if score.fraction or score.higher_is_better else ""
+    aside = "" if score.higher_is_better else ", where less is better"
+    if len(signs) > 1:
+        return f"changed by {interval(comparison)}{unit}{aside}"
+    verbs = ("lost", "gained") if score.higher_is_better else ("fell by", "rose by")
+    return f"{verbs['+' in signs]} {' to '.join(end.lstrip('+−') for end in ends)}{unit}{aside}"
+
+
+def _size(change: str) -> float:
+    return float(change.lstrip("+−").replace(",", ""))
 
 
 def evidence(comparison: Comparison) -> str:
     """Return what a difference rests on: its interval, and of how many documents it is."""
-    units = "document" if comparison.documents == 1 else "documents"
+    sure = "95 % confidence sequence" if comparison.stopped else f"95 % interval {interval(comparison)}"
+    units = "document" if comparison.documents == 1 and not comparison.stopped else "documents"
     clustered = "" if comparison.clusters is None else f" in {comparison.clusters:,} clusters"
-    return f"95 % interval {interval(comparison)}, {comparison.documents:,} {units}{clustered}"
+    return f"{sure}, {size(comparison)} {units}{clustered}"
 
 
 def is_beyond_floor(judgement: Judgement) -> bool:
@@ -196,7 +224,7 @@ def tainted(comparison: Comparison) -> str:
     apart = comparison.tainted
     if apart is None:
         return ""
-    numbers = " → ".join(number(value, apart.score) for value in (apart.baseline, apart.candidate))
+    numbers = f"{baseline(apart)} → {candidate(apart)}"
     return (
         f"{apart.score.task}: {apart.documents:,} documents seen in training are not judged; on them {numbers}, "
         f"{difference(apart)} (95 % interval {interval(apart)})"

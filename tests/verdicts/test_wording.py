@@ -10,9 +10,9 @@ import pytest
 from invented_verdicts import comparison, judgement, outcome, score
 
 from harness.verdicts import wording
-from harness.verdicts.compare import Comparison
+from harness.verdicts.compare import Comparison, Stopped
 from harness.verdicts.gate import Reading
-from harness.verdicts.paired import Differences
+from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.policy import Margin, Terms
 
 
@@ -120,6 +120,36 @@ def test_what_was_read_is_told_in_documents_and_tokens() -> None:
         "stopped after 640 of 14,042 documents and 12 % of the tokens"
     )
     assert wording.reading(outcome(judgement())) == ""
+
+
+def stopped(low: float, high: float, **changes: Any) -> Comparison:
+    return comparison(score(**changes), 30, 2, n=320, right=200, stopped=Stopped(Interval(low, high), 14_042))
+
+
+def test_where_asking_stopped_there_is_an_interval_and_no_difference() -> None:
+    one = stopped(-0.12, -0.021)
+    assert wording.moved(one) == "lost 2.1 to 12.0 points"
+    assert wording.evidence(one) == "95 % confidence sequence, 320 of 14,042 documents"
+    assert (wording.baseline(one), wording.candidate(one), wording.difference(one)) == ("60.0 %", "–", "–")
+    assert wording.interval(one) == "−12.0 to −2.1"
+    assert wording.verdict(outcome(judgement("law", "regressed", comparison=one))) == (
+        "regressed: law lost 2.1 to 12.0 points (95 % confidence sequence, 320 of 14,042 documents, p = 3e-9)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "less", "said"),
+    [
+        (0.01, 0.2, False, "gained 1.0 to 20.0 points"),
+        (-0.01, 0.2, False, "changed by −1.0 to +20.0 points"),
+        (0.0, 0.2, False, "gained 0.0 to 20.0 points"),
+        (0.0, 0.0, False, "did not change"),
+        (0.01, 0.2, True, "rose by 1.0 to 20.0 points, where less is better"),
+        (-0.01, 0.2, True, "changed by −1.0 to +20.0 points, where less is better"),
+    ],
+)
+def test_an_interval_is_said_in_words(low: float, high: float, less: bool, said: str) -> None:
+    assert wording.moved(stopped(low, high, higher_is_better=not less)) == said
 
 
 def test_an_allowed_inconclusive_verdict_says_that_it_is() -> None:
