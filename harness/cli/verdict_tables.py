@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -117,9 +116,8 @@ def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
 
 def _gated(out: Console, one: Judgement) -> list[Cell]:
     verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]", left=True)
-    needed = one.needed if one.verdict == "inconclusive" else math.nan
     margin = [Cell("margin", wording.margin(one))] if out.width >= ROOMY else []
-    return [*_numbers(out, one.comparison, needed), *margin, verdict]
+    return [*_numbers(out, one.comparison, wording.needed(one)), *margin, verdict]
 
 
 def _compared(out: Console, one: Comparison) -> list[Cell]:

@@ -199,7 +199,7 @@ def _case(one: Judgement, status: str) -> Tree.Element:
     name = f"{wording.task(one.score)}: {wording.metric(one.score)}"
     case = Tree.Element("testcase", {"name": _xml(name), "classname": "harness.gate", "time": "0"})
     if status:
-        details = (wording.sentence(one), *(sign.text for sign in one.signs), wording.tainted(one.comparison))
+        details = (wording.sentence(one), *wording.signs(one), wording.tainted(one.comparison))
         found = Tree.SubElement(case, status, {"message": _xml(wording.sentence(one)), "type": one.verdict})
         found.text = _xml("\n".join(line for line in details if line))
     return case
@@ -289,14 +289,15 @@ def as_annotations(outcome: Outcome) -> list[str]:
     Format and escapes: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands and
     `escapeData`, `escapeProperty` in actions/toolkit, packages/core/src/command.ts.
     """
+    found = sorted(wording.shown(outcome), key=lambda one: one.verdict != "regressed")  # GitHub shows the first ten
     made = []
-    for one in wording.shown(outcome):
+    for one in found:
         blocks = one.verdict == "regressed" or one.terms.inconclusive == "block"
         if one.verdict != "passed":
-            said = "; ".join([wording.sentence(one), *(sign.text for sign in one.signs)])
+            said = "; ".join([wording.sentence(one), *wording.signs(one)])
             made.append(_command("error" if blocks else "warning", f"{one.score.task}: {one.verdict}", said))
         elif one.signs:
-            made.append(_command("warning", one.score.task, "; ".join(sign.text for sign in one.signs)))
+            made.append(_command("warning", one.score.task, "; ".join(wording.signs(one))))
     return made or [_command("notice", "harness gate", wording.verdict(outcome))]
 
 

@@ -114,15 +114,15 @@ def moved(comparison: Comparison) -> str:
         return "was stopped"
     else:
         ends = sorted((wording.change(end, score) for end in comparison.interval), key=_size)
-    signs = {end[0] for end in ends if end[0] in "+−"}
-    if not signs:
+    directions = {end[0] for end in ends if end[0] in "+−"}
+    if not directions:
         return "did not change"
     unit = " points" if score.fraction or score.higher_is_better else ""
     aside = "" if score.higher_is_better else ", where less is better"
-    if len(signs) > 1:
+    if len(directions) > 1:
         return f"changed by {interval(comparison)}{unit}{aside}"
     verbs = ("lost", "gained") if score.higher_is_better else ("fell by", "rose by")
-    return f"{verbs['+' in signs]} {' to '.join(end.lstrip('+−') for end in ends)}{unit}{aside}"
+    return f"{verbs['+' in directions]} {' to '.join(end.lstrip('+−') for end in ends)}{unit}{aside}"
 
 
 def _size(change: str) -> float:
@@ -131,7 +131,10 @@ def _size(change: str) -> float:
 
 def evidence(comparison: Comparison) -> str:
     """Return what a difference rests on: its interval, and of how many documents it is."""
-    sure = "95 % confidence sequence" if comparison.stopped else f"95 % interval {interval(comparison)}"
+    if comparison.stopped:
+        sure = "95 % confidence sequence"
+    else:
+        sure = f"95 % interval {interval(comparison)}" if comparison.interval else "no interval"
     units = "document" if comparison.documents == 1 and not comparison.stopped else "documents"
     clustered = "" if comparison.clusters is None else f" in {comparison.clusters:,} clusters"
     return f"{sure}, {size(comparison)} {units}{clustered}"
@@ -157,13 +160,21 @@ def sentence(judgement: Judgement) -> str:
     return f"{said}): {judgement.reason}{settling(judgement)}"
 
 
+def needed(judgement: Judgement) -> float:
+    """Return how many documents would settle what is open; NaN where nothing is, or no number of them would."""
+    open_ = judgement.verdict == "inconclusive" and judgement.tests.non_inferiority > judgement.terms.alpha
+    return judgement.needed if open_ and judgement.needed > judgement.comparison.documents else math.nan
+
+
 def settling(judgement: Judgement) -> str:
-    """Return how many documents would settle what is open; nothing where more of them would not."""
-    if judgement.verdict != "inconclusive" or judgement.tests.non_inferiority <= judgement.terms.alpha:
-        return ""
-    if not math.isfinite(judgement.needed) or judgement.needed <= judgement.comparison.documents:
-        return ""
-    return f"; about {documents(judgement.needed)} documents would settle it"
+    """Return the same for the end of a sentence; nothing where there is nothing to say."""
+    count = needed(judgement)
+    return f"; about {documents(count)} documents would settle it" if math.isfinite(count) else ""
+
+
+def signs(judgement: Judgement) -> list[str]:
+    """Return the signs that the sentence on a number does not name itself."""
+    return [sign.text for sign in judgement.signs if sign.text != judgement.reason]
 
 
 def told(outcome: Outcome) -> list[Judgement]:

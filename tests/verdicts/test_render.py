@@ -135,6 +135,14 @@ def test_every_key_is_explained_and_every_key_explained_is_there() -> None:
     assert unit == set(found["units"][0])
 
 
+def test_every_sign_is_explained() -> None:
+    code = (ROOT / "harness" / "verdicts" / "signs.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"(?:Sign|_Failure)\(\s*\"([a-z ]+)\"", code))
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    assert len(names) >= 5
+    assert names == set(re.findall(r"^\| `([a-z]+ [a-z]+)` \|", page, re.MULTILINE))
+
+
 @given(anything, anything)
 @settings(max_examples=60, deadline=None)
 def test_json_gives_back_any_name(task: str, said: str) -> None:
@@ -316,9 +324,9 @@ def test_annotations_are_errors_for_what_blocks_and_warnings_for_what_does_not()
     read = [as_runner_reads(line) for line in render.as_annotations(MIXED)]
     assert [(kind, properties["title"]) for kind, properties, _ in read] == [
         ("error", "law: regressed"),
+        ("error", "law_2: regressed"),
         ("error", "nli: inconclusive"),
         ("warning", "adgen: inconclusive"),
-        ("error", "law_2: regressed"),
     ]
     assert read[0][2] == f"{wording.sentence(MIXED.judgements[0])}; {SIGN.text}"
 
