@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.tables import ROOMY
+from harness.runs.calibration import Calibration
 from harness.runs.report import CheckpointInfo
 from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
@@ -31,6 +32,19 @@ def show_outcome(out: Console, outcome: Outcome) -> None:
         _say(out, line)
     said = plain(wording.verdict(outcome)).removeprefix(outcome.verdict)
     out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(said)}", highlight=False, soft_wrap=True)
+
+
+def show_calibration(out: Console, found: Calibration) -> None:
+    """Print how often each number of a checkpoint differs from itself."""
+    out.print(f"[bold]{escape(plain(found.checkpoint))}[/] against itself: {', '.join(found.again)}", highlight=False)
+    table = Table("task", "metric")
+    for heading in ("documents", "asked again", "flips", "flip rate"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found.rates:
+        name = one.metric + ("" if one.filter == "none" else f" ({one.filter})")
+        counts = (f"{one.documents:,}", f"{one.repeats} times", f"{one.changed:,}", f"{one.rate:.2%}")
+        table.add_row(escape(plain(one.task)), escape(plain(name)), *counts)
+    out.print(table)
 
 
 def show_compared(

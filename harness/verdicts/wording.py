@@ -226,8 +226,22 @@ def remarks(outcome: Outcome) -> Iterator[str]:
     for one in outcome.judgements:
         yield from (f"{one.score.task}: {sign.text}" for sign in one.signs)
     yield from (seen for one in shown(outcome) if (seen := tainted(one.comparison)))
+    yield from (line for one in shown(outcome) if (line := noise(one)))
     yield from (line for line in (watched(outcome), reading(outcome)) if line)
     yield from (f"note: {note}" for note in outcome.notes)
+
+
+def noise(judgement: Judgement) -> str:
+    """Return what is to be said where the checkpoints differ no more than one differs from itself; else nothing."""
+    comparison, rate = judgement.comparison, judgement.noise
+    flips = comparison.values.lost + comparison.values.gained
+    share = flips / comparison.documents
+    if rate is None or not flips or share > rate:
+        return ""
+    return (
+        f"{judgement.score.task}: {flips:,} of {comparison.documents:,} documents differ ({share:.1%}), no more than "
+        f"where one checkpoint is asked again ({rate:.1%})"
+    )
 
 
 def tainted(comparison: Comparison) -> str:
