@@ -84,8 +84,8 @@ def _table(out: Console, rows: Sequence[Sequence[Cell]]) -> Table:
             table.add_column(
                 heading,
                 justify="left" if cell.left else "right",
-                no_wrap=not cell.left,
-                overflow="fold" if cell.left else "ellipsis",
+                no_wrap=not (cell.left and cell.under),
+                overflow="fold",
             )
     for row in rows:
         cells = []
@@ -116,7 +116,7 @@ def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
 
 
 def _gated(out: Console, one: Judgement) -> list[Cell]:
-    verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]")
+    verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]", left=True)
     needed = one.needed if one.verdict == "inconclusive" else math.nan
     margin = [Cell("margin", wording.margin(one))] if out.width >= ROOMY else []
     return [*_numbers(out, one.comparison, needed), *margin, verdict]

@@ -122,10 +122,7 @@ def sentence(judgement: Judgement) -> str:
     """Return what is to be said of one number: what happened, how sure that is, and what would settle it."""
     comparison, score = judgement.comparison, judgement.score
     if judgement.verdict == "regressed" and is_beyond_floor(judgement):
-        assert judgement.terms.floor is not None
-        side = "below its floor" if score.higher_is_better else "above its ceiling"
-        bound = number(judgement.terms.floor, score)
-        return f"{score.task} is at {number(comparison.candidate, score)}, {side} of {bound} ({evidence(comparison)})"
+        return f"{score.task} is at {number(comparison.candidate, score)}, {judgement.reason} ({evidence(comparison)})"
     said = f"{score.task} {moved(comparison)} ({evidence(comparison)}"
     if judgement.verdict == "regressed":
         return f"{said}, p = {probability(judgement.loss)})"

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from xml.etree import ElementTree as Tree
 
 import answered
@@ -23,6 +24,7 @@ from harness.verdicts.paired import Differences
 from harness.verdicts.policy import Margin, Policy, Rule, Terms
 from harness.verdicts.signs import Sign
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ALLOWED = Terms(Margin(2), 0.05, None, 1, "allow")
 MIXED = outcome(
@@ -109,6 +111,17 @@ def test_comparisons_and_refusals_are_json_too() -> None:
     assert candidate["comparisons"][0]["difference"] == pytest.approx(-0.34)
     assert candidate["comparisons"][0]["p"] == pytest.approx(comparison(score("law"), 40, 6).p_value)
     assert (candidate["refusals"][0]["task"], candidate["refusals"][0]["reason"]) == ("math", "other prompts")
+
+
+def test_every_key_is_explained_and_every_key_explained_is_there() -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    whole, unit = (
+        {key for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall("`(\\w+)`", row)}
+        for table in re.search(r"\n(\| key \|.*?\n)\n(\| key of a unit \|.*?\n)\n", page, re.DOTALL).groups()  # type: ignore[union-attr]
+    )
+    found = json.loads(render.as_json(MIXED))
+    assert whole == set(found)
+    assert unit == set(found["units"][0])
 
 
 @given(anything, anything)

@@ -49,9 +49,8 @@ def test_only_some_of_many_are_told_in_full_and_all_are_named() -> None:
 
 def test_a_floor_is_told_as_one() -> None:
     terms = Terms(Margin(2), 0.05, 0.7, 1, "block")
-    assert "law is at 60.0 %, below its floor of 70.0 % (" in wording.verdict(
-        outcome(judgement("law", "regressed", terms=terms))
-    )
+    found = outcome(judgement("law", "regressed", terms=terms, reason="below its floor of 70 %"))
+    assert wording.verdict(found).startswith("regressed: law is at 60.0 %, below its floor of 70 % (95 % interval ")
 
 
 def less(**changes: Any) -> Comparison:
