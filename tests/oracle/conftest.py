@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from rescored import Rescored
 
-from harness.runs.report import Report
 from harness.runs.rescore import Scoring, score
-
-
-class Rescored(NamedTuple):
-    """Published answers as reports, one a model."""
-
-    reports: list[Report]
-    seconds: float
 
 
 @pytest.fixture(scope="session")

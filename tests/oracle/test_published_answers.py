@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from conftest import Rescored
+from rescored import Rescored
 from tolerances import PUBLISHED_SCORE
 
 from harness.runs.report import Report

@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 import pytest
-from conftest import Rescored
+from rescored import Rescored
 
 from harness.verdicts import gate, sequential
 from harness.verdicts.compare import Comparator, Comparison, Refusal

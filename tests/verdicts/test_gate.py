@@ -218,7 +218,7 @@ def test_a_jump_of_abstentions_is_named(tmp_path: Path) -> None:
 
 def test_answers_that_collapse_are_named(tmp_path: Path) -> None:
     scores = np.random.default_rng(0).random(500).tolist()
-    plain = {"metric": "rouge", "fraction": True}
+    plain = {"metric": "rouge", "fraction": True, "targets": ["a long answer"] * 500}
     outcome = gated(
         tmp_path,
         {"adgen": Answers(scores, responses=["a long answer"] * 500, **plain)},
