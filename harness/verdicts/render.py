@@ -139,6 +139,7 @@ def _unit(one: Judgement) -> dict[str, Any]:
         "p_loss": one.tests.loss,
         "p_loss_corrected": one.loss,
         "needed_to_settle": None if one.comparison.stopped else one.needed,
+        "noise": one.noise,
         "signs": [sign._asdict() for sign in one.signs],
     }
 
