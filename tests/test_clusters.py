@@ -97,7 +97,7 @@ def test_a_template_that_cannot_be_rendered_is_told_with_its_task(template: str)
 @pytest.mark.parametrize(
     ("name", "documents", "distinct", "largest"),
     [
-        # Counted in the data sets' own columns; of AGIEval and MMLU, how many prompts begin otherwise within 150 characters.
+        # Counted in the data sets' own columns; of AGIEval and MMLU, prompts that begin otherwise in 150 characters.
         ("c3", 3816, 2674, 6),
         ("ocnli", 2950, 2165, 5),
         ("adgen", 1070, 1000, 21),
