@@ -25,16 +25,18 @@ from harness.errors import HarnessError
 from harness.progress import Bar
 from harness.runs import blocks
 from harness.runs.blocks import Block, Blocks
+from harness.runs.calibration import Calibration
 from harness.runs.options import Options
 from harness.runs.report import Report, Score
 from harness.runs.report_writer import sample_table
-from harness.verdicts import compare, gate, pairs, sequential
+from harness.verdicts import compare, gate, pairs, sequential, signs
 from harness.verdicts.compare import Comparator, Comparison, Stopped
 from harness.verdicts.gate import Judgement, Outcome, Reading, Tests, Unit
 from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.pairs import IncomparableError, Pairs
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.sequential import Watch
+from harness.verdicts.signs import Sign
 
 
 class Gated(NamedTuple):
@@ -46,7 +48,13 @@ class Gated(NamedTuple):
 
 
 def gate_in_blocks(
-    candidate: CheckpointReference, baseline: Report, options: Options, policy: Policy, *, seed: int | None = None
+    candidate: CheckpointReference,
+    baseline: Report,
+    options: Options,
+    policy: Policy,
+    *,
+    seed: int | None = None,
+    calibrations: Sequence[Calibration] = (),
 ) -> Gated:
     """Ask `candidate` the tasks of `options` until all verdicts are clear; `seed` draws the order.
 
@@ -60,7 +68,10 @@ def gate_in_blocks(
             _read(asked, baseline, numbers, bar)
         report, tokens = asked.report(), asked.tokens()
     comparator = Comparator(baseline, report)
-    outcome = gate.outcome(comparator, policy, list(_judgements(numbers, comparator, policy)))
+    judgements = [
+        replace(one, noise=gate.noise_of(one.score, calibrations)) for one in _judgements(numbers, comparator, policy)
+    ]
+    outcome = gate.outcome(comparator, policy, judgements)
     documents = sum(task.documents for task in report.manifest.tasks.values())
     return Gated(replace(outcome, reading=Reading(documents, whole, tokens.fed, tokens.whole)), report)
 
@@ -139,7 +150,11 @@ class _Number:
             found = Comparison(self.score, values, values.n, left_out=0, stopped=stopped)
         else:
             return None
-        return Unit(found, self.terms, self.judged, ())
+        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)) if self.judged else ())
+
+    def _signs(self, comparator: Comparator) -> list[Sign]:
+        asked = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
+        return signs.of(comparator.clean(self.score.model_copy(update={"members": asked})))
 
 
 def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:

@@ -42,7 +42,10 @@ class Answers:
     tainted: Sequence[bool | None] | None = None
     predictions: Sequence[str] | None = None
     targets: Sequence[str] | None = None
-    responses: Sequence[str] | None = None
+    responses: Sequence[str | Sequence[str]] | None = None
+    """Texts that were generated, of some documents several."""
+    choices: Sequence[Sequence[str]] | None = None
+    logprobs: Sequence[Sequence[float]] | None = None
     more: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Other metrics, of which less is better where they are called abstention or the like; means of fractions."""
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -122,13 +125,19 @@ def _rows(task: str, one: Answers) -> list[dict[str, Any]]:
             "target_hash": digest(task, document, "target"),
             "prompt": f"{one.prompt}Question {document} of {task}?",
             "target": one.targets[at] if one.targets is not None else "A",
-            "responses": None if one.responses is None else [one.responses[at]],
+            "responses": None if one.responses is None else _listed(one.responses[at]),
+            "choices": None if one.choices is None else one.choices[at],
+            "logprobs": None if one.logprobs is None else one.logprobs[at],
             "prediction": one.predictions[at] if one.predictions is not None else "AB"[at % 2],
             one.metric: one.scores[at],
             **{metric: values[at] for metric, values in one.more.items()},
         }
         for at, document in enumerate(documents)
     ]
+
+
+def _listed(said: str | Sequence[str]) -> list[str]:
+    return [said] if isinstance(said, str) else list(said)
 
 
 def _mark(file: Path, one: Answers) -> None:

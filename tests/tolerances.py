@@ -23,3 +23,5 @@ ALMOST_EQUAL = 1e-9
 """Relative difference of the same number in another unit, after thousands of roundings."""
 SUMS = 1e-9
 """Relative difference between a metric of sums and of the values themselves: sums and logarithms round otherwise."""
+PUBLISHED_POWER = 0.02
+"""Between a share of simulated tests and one that was simulated elsewhere and is told to two decimals."""

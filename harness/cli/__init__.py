@@ -1,6 +1,7 @@
 """The command line: one short file a verb, which parses, calls the library, and prints.
 
-Exit codes: 0 done, 1 and 3 verdicts of `gate`, 2 wrong usage or input (one sentence on standard error), 130 Ctrl-C.
+Exit codes: 0 done, 1 and 3 verdicts of `gate`, 2 wrong usage or input (one sentence on standard error), 130 Ctrl-C,
+70 a bug, which keeps its traceback: Python's own 1 would be a verdict.
 `harness --help` imports no torch: verbs import what they need when they run.
 """
 
@@ -8,8 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
+
+BUG = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # `harness show … | head`: nobody is left to be told anything
         discard_output()
+    except Exception:
+        traceback.print_exc()
+        return BUG
     return 0
 
 

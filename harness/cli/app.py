@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 import harness
+from harness.cli.baseline import baseline
+from harness.cli.compare import compare
 from harness.cli.demo import demo
 from harness.cli.export import export
+from harness.cli.gate import gate
 from harness.cli.inspect import inspect
 from harness.cli.leaderboard import leaderboard
 from harness.cli.merge import merge
@@ -27,7 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, score, show, leaderboard, export, tasks, retrieve, inspect, merge, train, demo):
+for verb in (run, score, show, compare, gate):
+    app.command()(verb)
+app.add_typer(baseline, name="baseline")
+for verb in (leaderboard, export, tasks, retrieve, inspect, merge, train, demo):
     app.command()(verb)
 
 

@@ -55,7 +55,7 @@ def _readable(report: Report, task: str, rows: pd.DataFrame) -> list[str]:
 
 def _chosen(rows: pd.DataFrame, score: Score, which: str) -> pd.DataFrame | None:
     """Return the samples that are `which`, or None where the metric calls no sample right or wrong."""
-    values = rows[score.metric].map(_value)
+    values = rows[score.metric].map(value)
     if values.isna().all() or not score.fraction:
         return None
     right = values >= 1 if score.higher_is_better else values <= 0
@@ -64,24 +64,34 @@ def _chosen(rows: pd.DataFrame, score: Score, which: str) -> pd.DataFrame | None
 
 
 def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
-    out.print(f"[bold]document {sample['doc_id']}[/]", highlight=False)
+    show_question(out, sample)
+    show_answer(out, "answered", sample)
+    told = [f"[bold]{escape(name)}[/] {text}" for name in metrics if (text := _told(sample[name]))]
+    out.print("   ".join(told) + "\n", highlight=False)
+
+
+def show_question(out: Console, sample: Sample, remark: str = "") -> None:
+    """Print which document it is, with a `remark` in markup; the end of what was asked; what was expected."""
+    out.print(f"[bold]document {sample['doc_id']}[/]{remark}", highlight=False)
     lines = str(sample["prompt"]).splitlines()
     hidden = len(lines) - PROMPT_LINES
     if hidden > 0:
         out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
     out.print(_plain("\n".join(lines[-PROMPT_LINES:])), markup=False, highlight=False, soft_wrap=True)
+    _line(out, "expected", str(sample["target"]))
+
+
+def show_answer(out: Console, title: str, sample: Sample) -> None:
+    """Print what was said, and what that was read as where it is not the same."""
     prediction, responses = str(sample["prediction"]), sample["responses"]
     said = prediction if responses is None or not len(responses) else str(responses[0])
-    _line(out, "expected", str(sample["target"]))
-    _line(out, "answered", _cut(said))
+    _line(out, title, _cut(said))
     if prediction.strip() != said.strip():
         _line(out, "read as", _cut(prediction))
-    told = [f"[bold]{escape(name)}[/] {text}" for name in metrics if (text := _told(sample[name]))]
-    out.print("   ".join(told) + "\n", highlight=False)
 
 
 def _line(out: Console, title: str, text: str) -> None:
-    out.print(f"[bold]{title}[/] {escape(_plain(text))}", highlight=False, soft_wrap=True)
+    out.print(f"[bold]{escape(title)}[/] {escape(_plain(text))}", highlight=False, soft_wrap=True)
 
 
 def _plain(text: str) -> str:
@@ -95,22 +105,22 @@ def _cut(text: str) -> str:
     return "\n".join(lines[:ANSWER_LINES]) + f"\n… {more} more lines" if more > 0 else text
 
 
-def _told(value: Any) -> str:
+def _told(given: Any) -> str:
     """Return a sample's score for people, a dash where it is a share of nothing; empty where it has none."""
-    number = _value(value)
+    number = value(given)
     if number != number:
         return ""
-    return "–" if isinstance(value, str) and not json.loads(value)[1] else f"{number:.4g}"
+    return "–" if isinstance(given, str) and not json.loads(given)[1] else f"{number:.4g}"
 
 
-def _value(value: Any) -> float:
+def value(given: Any) -> float:
     """Return a sample's score; of its part in a ratio [numerator, denominator], the share, 1 where nothing counts.
 
     NaN where it has none: the metric leaves it out, or is one of the whole.
     """
-    if isinstance(value, str):  # sufficient statistics are stored as JSON
-        parts = json.loads(value)
+    if isinstance(given, str):  # sufficient statistics are stored as JSON
+        parts = json.loads(given)
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, int | float) for part in parts):
             return float("nan")
         return float(parts[0] / parts[1]) if parts[1] else 1.0
-    return float("nan") if value is None else float(value)
+    return float("nan") if given is None else float(given)

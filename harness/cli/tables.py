@@ -29,10 +29,10 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def console() -> Console:
-    """Return standard output as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
-    plain = _Console()
-    return plain if plain.is_terminal else _Console(width=PIPE_WIDTH)
+def console(*, error: bool = False) -> Console:
+    """Return standard output, or error, as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
+    plain = _Console(stderr=error)
+    return plain if plain.is_terminal else _Console(stderr=error, width=PIPE_WIDTH)
 
 
 def show_report(report: Report, *, all_tasks: bool = False) -> None:

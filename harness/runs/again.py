@@ -4,7 +4,7 @@ Tasks that sample are asked again by other seeds, which move their scores far mo
 other batches. Prompts stay what they are, few-shot examples among them. Nothing comes from a journal, and nothing goes
 to one: an answer that is remembered is always the same.
 
-Not here: what is made of it (`harness.verdicts.calibration`).
+Not here: what is made of it (`harness.runs.calibration`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from harness import progress
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import sampling
+from harness.runs.calibration import Calibration, FlipRate, differ
 from harness.runs.options import Options, prompt_settings
 from harness.runs.outcome import evaluate, expected_requests
 from harness.runs.run import answerer, begin, load_one
 from harness.tasks import TaskSet
-from harness.verdicts.calibration import Calibration, FlipRate, differ
 
 SEEDS = 2
 """Other seeds that sampled text is drawn by."""

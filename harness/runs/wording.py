@@ -25,6 +25,14 @@ def bound(number: float, score: Score) -> str:
     return _written(number, score)
 
 
+def change(number: float, score: Score) -> str:
+    """Return a difference of two scores with its sign, in points where they are fractions: +1.2, −34.4."""
+    text = _written(number, score)
+    if not text.strip("−0.,"):
+        return text.removeprefix("−")
+    return text if number < 0 else f"+{text}"
+
+
 def short_bound(number: float, score: Score) -> str:
     """Return the same for running text, 25."""
     text = _written(number, score)

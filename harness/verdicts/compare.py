@@ -154,7 +154,7 @@ class Comparator:
             name = self.candidate.manifest.checkpoint.name
             raise IncomparableError(f"{name} has no {score.metric} of it: evaluate it on {score.task}, too")
         joined = [self.pairs(task, score.filter) for task in score.members]
-        clean = [one.where(~one.tainted) for one in joined]
+        clean = self.clean(score)
         tainted = sum(one.n for one in joined) - sum(one.n for one in clean)
         if not tainted:
             found = _compare(score, joined)
@@ -166,6 +166,11 @@ class Comparator:
         whole = score.average != "task" or all(one.n for one in apart)  # a mean over tasks is of all of them
         seen = _compare(score, apart) if whole else None
         return _compare(score, clean, tainted=seen)
+
+    def clean(self, score: Score) -> list[Pairs]:
+        """Return the documents of `score` that were not seen in training; raises as `pairs`."""
+        joined = [self.pairs(task, score.filter) for task in score.members]
+        return [one.where(~one.tainted) for one in joined]
 
     def pairs(self, task: str, name: str) -> Pairs:
         """Return the documents of `task` that both answered, under the filter `name`; raises as `pairs.join`."""

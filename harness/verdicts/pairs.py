@@ -26,8 +26,8 @@ from harness.verdicts.comparable import Asked
 
 Flags = npt.NDArray[np.bool_]
 KEY = ("doc_hash", "prompt_hash")
-UNREAD = ("prompt", "choices", "logprobs", "greedy")
-"""Columns that comparing needs nothing of, and that are most of a file."""
+UNREAD = ("prompt", "greedy")
+"""Columns that comparing needs nothing of."""
 
 
 class IncomparableError(HarnessError):
@@ -41,7 +41,8 @@ class Pairs:
     task: str
     filter: str
     baseline: pa.Table
-    """Columns as in the report, but for `responses` `length`: characters of an answer, null where none was made."""
+    """Columns as in the report, but for lists and texts: `length`, characters of an answer that was generated, `place`,
+    which choice was chosen, and `wanted_place`, which is right."""
     candidate: pa.Table
     left_out: int
     """Documents that only one of both answered."""
@@ -113,13 +114,51 @@ def beside(task: str, baseline: pa.Table, candidate: pa.Table, why: str = "") ->
 def read(report: Report, task: str) -> pa.Table:
     """Return the samples of `task` in `report`, with the columns that comparing needs (see `Pairs`)."""
     table = report.table(task, without=UNREAD)
+    made = {"length": _lengths(table), "place": _places(table), "wanted_place": _wanted_places(table)}
+    table = table.drop_columns(["responses", "choices", "logprobs"])
+    for name, column in made.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _lengths(table: pa.Table) -> pa.Array:
+    """Return the characters of each document's answer but for white space at its ends, of several answers the mean."""
     answers = table["responses"].combine_chunks()
-    lengths = pc.utf8_length(pc.list_flatten(answers)).to_numpy(zero_copy_only=False)
-    counts = pc.fill_null(pc.list_value_length(answers), 0).to_numpy(zero_copy_only=False)
-    sums = np.bincount(pc.list_parent_indices(answers), weights=lengths, minlength=len(counts))
-    with np.errstate(invalid="ignore"):
-        mean = pa.array(sums / counts, mask=counts == 0)
-    return table.drop_columns("responses").append_column("length", mean)
+    each = pc.utf8_length(pc.utf8_trim_whitespace(pc.list_flatten(answers))).to_numpy(zero_copy_only=False)
+    counts = _counts(answers)
+    sums = np.bincount(pc.list_parent_indices(answers), weights=each, minlength=len(counts))
+    return pa.array(sums / np.maximum(counts, 1), mask=counts == 0)
+
+
+def _places(table: pa.Table) -> pa.Array:
+    """Return which choice is the likeliest, the first of several; null where a document gives none."""
+    asked = table["logprobs"].combine_chunks()
+    counts, owners = _counts(asked), pc.list_parent_indices(asked).to_numpy()
+    each = pc.list_flatten(asked).to_numpy(zero_copy_only=False)
+    order = np.lexsort((np.arange(each.size), -each, owners))
+    return _firsts(order, owners, counts)
+
+
+def _wanted_places(table: pa.Table) -> pa.Array:
+    """Return which choice is the target; null where none is."""
+    choices = table["choices"].combine_chunks()
+    counts, owners = _counts(choices), pc.list_parent_indices(choices).to_numpy()
+    targets = pc.utf8_trim_whitespace(table["target"].combine_chunks()).take(pa.array(owners))
+    same = pc.equal(pc.utf8_trim_whitespace(pc.list_flatten(choices)), targets).to_numpy(zero_copy_only=False)
+    return _firsts(np.flatnonzero(same.astype(np.bool_)), owners, counts)
+
+
+def _firsts(found: npt.NDArray[np.int64], owners: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> pa.Array:
+    """Return the place of each document's first value in `found` among its own; null where there is none."""
+    documents, first = np.unique(owners[found], return_index=True)
+    starts = np.concatenate([[0], counts.cumsum()[:-1]])
+    places = np.full(counts.size, -1)
+    places[documents] = found[first] - starts[documents]
+    return pa.array(places, mask=places < 0)
+
+
+def _counts(lists: pa.Array) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _require_same_task(baseline: Report, candidate: Report, task: str) -> None:

@@ -115,7 +115,7 @@ def sparse(count: int, chance: np.random.Generator, share: float) -> Corpora:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize(("count", "groups"), [(40, 2000), (120, 2000), (300, 100)])
+@pytest.mark.parametrize(("count", "groups"), [(40, 2000), (100, 2000), (300, 100)])
 def test_at_the_margin_few_pass(count: int, groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "GROUPS", groups)
     chance = np.random.default_rng(count)

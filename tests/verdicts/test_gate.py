@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from answered import Answers, report
 from hypothesis import given, settings
@@ -184,6 +185,46 @@ def test_inconclusive_may_be_allowed_but_is_not_called_passed(tmp_path: Path) ->
 def test_allowing_what_is_inconclusive_allows_no_loss(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10)), Policy(inconclusive="allow"))
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
+
+
+def test_constant_answers_are_named_and_do_not_pass_by_themselves(tmp_path: Path) -> None:
+    """A model that says Yes to every item of a task with two answers, and is as often right as before."""
+    targets = ["Yes", "No"] * 1000
+    before = ["Yes", "No", "No", "Yes"] * 500
+    right = [
+        [int(said == target) for said, target in zip(side, targets, strict=True)] for side in (before, ["Yes"] * 2000)
+    ]
+    baseline = {"mrpc": Answers(right[0], predictions=before, targets=targets)}
+    candidate = {"mrpc": Answers(right[1], predictions=["Yes"] * 2000, targets=targets)}
+    outcome = gated(tmp_path / "look", baseline, candidate, Policy(margin=8))
+    found = of(outcome, "mrpc")
+    assert [sign.name for sign in found.signs] == ["constant answers"]
+    assert "'Yes'" in found.signs[0].text
+    assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 3)
+    assert gated(tmp_path / "ignore", baseline, candidate, Policy(margin=8, signs="ignore")).verdict == "passed"
+
+
+def test_a_jump_of_abstentions_is_named(tmp_path: Path) -> None:
+    never, often = [0] * 2000, [1] * 200 + [0] * 1800
+    right = flipped(2000, 1000, 0, 0)
+    outcome = gated(
+        tmp_path,
+        {"law": Answers(right[0], more={"abstention": never})},
+        {"law": Answers(right[1], more={"abstention": often})},
+    )
+    assert [sign.name for sign in of(outcome, "law").signs] == ["abstentions"]
+    assert outcome.verdict == "inconclusive"
+
+
+def test_answers_that_collapse_are_named(tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).random(500).tolist()
+    plain = {"metric": "rouge", "fraction": True}
+    outcome = gated(
+        tmp_path,
+        {"adgen": Answers(scores, responses=["a long answer"] * 500, **plain)},
+        {"adgen": Answers(scores, responses=["short"] * 500, **plain)},
+    )
+    assert [sign.name for sign in of(outcome, "adgen").signs] == ["length collapse"]
 
 
 def test_tainted_documents_are_not_judged(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,25 @@ def test_taint_of_either_report_counts(tmp_path: Path) -> None:
     assert scores(found.where(~found.tainted)) == [(0, 0)]
 
 
-def test_lengths_are_of_the_answers_that_were_generated(tmp_path: Path) -> None:
-    found = joined(tmp_path, Answers([1, 0, 1], responses=["", "中文", "abc"]), Answers([1, 0, 1]))
-    assert found.baseline["length"].to_pylist() == [0, 2, 3]
+def test_lengths_are_of_the_answers_that_were_generated_of_several_the_mean(tmp_path: Path) -> None:
+    said = ["", " 中文\n", ["abc", "abcde"]]
+    found = joined(tmp_path, Answers([1, 0, 1], responses=said), Answers([1, 0, 1]))
+    assert found.baseline["length"].to_pylist() == [0, 2, 4]
     assert found.candidate["length"].to_pylist() == [None, None, None]
     assert "prompt" not in found.baseline.column_names
+
+
+def test_places_are_those_of_the_likeliest_and_of_the_right_choice(tmp_path: Path) -> None:
+    chosen = Answers(
+        [1, 0, 1, 0],
+        choices=[[" silk", " salt"], ["silk", "silk ", "iron"], ["tea"], ["tea", "rice"]],
+        logprobs=[[-3.0, -1.0], [-2.0, -math.inf, -2.0], [-1.0], [-math.inf, -5.0]],
+        targets=["salt", "silk", "wine", "rice"],
+    )
+    found = joined(tmp_path, chosen, Answers([1, 0, 1, 0]))
+    assert found.baseline["place"].to_pylist() == [1, 0, 0, 1]
+    assert found.baseline["wanted_place"].to_pylist() == [1, 0, None, 1]
+    assert found.candidate["place"].to_pylist() == found.candidate["wanted_place"].to_pylist() == [None] * 4
 
 
 def test_a_large_join_takes_no_time_to_speak_of(tmp_path: Path) -> None:

@@ -238,6 +238,12 @@ def test_joined_clusters_stay_apart() -> None:
     assert joined([one(None), one(None)]).clusters is None
 
 
+def test_joined_documents_keep_what_they_can_lose() -> None:
+    scores: Array = np.array([0.0, 1.0])
+    assert joined([Differences(scores, scores, span=2.0), Differences(scores, scores)]).span == 2.0
+    assert joined([Differences(scores, scores)]).span is None
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -297,7 +303,7 @@ def test_blocks_are_all_documents(total: int) -> None:
 
 
 def test_looks_at_many_documents_are_few() -> None:
-    assert len(list(blocks(14_042))) == 23
+    assert len(list(blocks(14_042))) == 37
 
 
 @pytest.mark.parametrize(

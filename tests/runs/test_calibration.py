@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.verdicts import calibration
-from harness.verdicts.calibration import Calibration, FlipRate, differ
+from harness.runs import calibration
+from harness.runs.calibration import Calibration, FlipRate, differ
 
 
 def made(**changes: Any) -> Calibration:

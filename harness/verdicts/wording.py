@@ -1,0 +1,221 @@
+"""Comparisons and verdicts as people read them, wherever they do: in a terminal, a merge request, a build's log.
+
+A sentence says whether something got better or worse; a plus or minus never has to.
+
+Not here: whole documents (`harness.verdicts.render`), or anything decided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from harness.runs import wording
+from harness.runs.report import Score
+from harness.verdicts.compare import Comparison
+from harness.verdicts.gate import Judgement, Outcome
+
+UNKNOWN = "–"
+LESS = "↓"
+LESS_IS_BETTER = f"{LESS}: less is better, so that a plus is a loss."
+TOLD = 3
+"""So many tasks a verdict's one sentence tells of; the others it names."""
+
+
+def task(score: Score) -> str:
+    """Return the name of the task or average, which says what an average weighs."""
+    return score.task + {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
+
+
+def metric(score: Score) -> str:
+    """Return the name of the metric, its filter where that says something, and a mark where less is better."""
+    filtered = "" if score.filter == "none" else f" ({score.filter})"
+    return score.metric + filtered + ("" if score.higher_is_better else f" {LESS}")
+
+
+def number(value: float, score: Score) -> str:
+    """Return a score with its unit: 67.7 %."""
+    return wording.bound(value, score) + (" %" if score.fraction else "")
+
+
+def difference(comparison: Comparison) -> str:
+    """Return the difference with its sign: −34.4."""
+    return wording.change(comparison.difference, comparison.score)
+
+
+def interval(comparison: Comparison) -> str:
+    """Return the 95 % interval of the difference: −44.6 to −23.9."""
+    if comparison.interval is None:
+        return UNKNOWN
+    low, high = (wording.change(end, comparison.score) for end in comparison.interval)
+    return f"{low} to {high}"
+
+
+def lost_gained(comparison: Comparison) -> str:
+    """Return on how many documents the candidate does worse, and on how many better: 41 / 8."""
+    return f"{comparison.values.lost:,} / {comparison.values.gained:,}"
+
+
+def probability(p: float) -> str:
+    """Return a p-value: 0.034, 3e-9."""
+    if p != p:
+        return UNKNOWN
+    if p >= 0.001:
+        return f"{p:.2g}"
+    base, exponent = f"{p:.0e}".split("e")
+    return f"{base}e{int(exponent)}" if p else "0"
+
+
+def documents(count: float) -> str:
+    """Return a number of documents that would be needed, rounded up to what is known of it: 1,300."""
+    if not math.isfinite(count):
+        return UNKNOWN
+    step = 10 ** max(math.floor(math.log10(max(count, 1))) - 1, 0)
+    return f"{math.ceil(count / step) * step:,}"
+
+
+def resolution(comparison: Comparison) -> str:
+    """Return the resolution ratio: 0.41, enough documents from 1 on."""
+    ratio = comparison.resolution
+    if not math.isfinite(ratio):
+        return UNKNOWN
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def margin(judgement: Judgement) -> str:
+    """Return the margin as it is to be read beside differences: 2.0, or 0.25 (2 %)."""
+    written = wording.bound(judgement.margin, judgement.score)
+    asked = judgement.terms.margin
+    return f"{written} ({100 * asked.size:g} %)" if asked.relative else written
+
+
+def moved(comparison: Comparison) -> str:
+    """Return what happened to a number, in words: `lost 34.4 points`."""
+    score, changed = comparison.score, wording.change(comparison.difference, comparison.score)
+    size = changed.lstrip("+−")
+    if size == changed:
+        return "did not change"
+    down = changed.startswith("−")
+    if score.higher_is_better:
+        return f"{'lost' if down else 'gained'} {size} points"
+    unit = " points" if score.fraction else ""
+    return f"{'fell' if down else 'rose'} by {size}{unit}, where less is better"
+
+
+def evidence(comparison: Comparison) -> str:
+    """Return what a difference rests on: its interval, and of how many documents it is."""
+    units = "document" if comparison.documents == 1 else "documents"
+    clustered = "" if comparison.clusters is None else f" in {comparison.clusters:,} clusters"
+    return f"95 % interval {interval(comparison)}, {comparison.documents:,} {units}{clustered}"
+
+
+def is_beyond_floor(judgement: Judgement) -> bool:
+    """Return whether the candidate's own number is beyond what the policy allows."""
+    floor = judgement.terms.floor
+    if floor is None:
+        return False
+    candidate = judgement.comparison.candidate
+    return candidate < floor if judgement.score.higher_is_better else candidate > floor
+
+
+def sentence(judgement: Judgement) -> str:
+    """Return what is to be said of one number: what happened, how sure that is, and what would settle it."""
+    comparison, score = judgement.comparison, judgement.score
+    if judgement.verdict == "regressed" and is_beyond_floor(judgement):
+        return f"{score.task} is at {number(comparison.candidate, score)}, {judgement.reason} ({evidence(comparison)})"
+    said = f"{score.task} {moved(comparison)} ({evidence(comparison)}"
+    if judgement.verdict == "regressed":
+        return f"{said}, p = {probability(judgement.loss)})"
+    return f"{said}): {judgement.reason}{settling(judgement)}"
+
+
+def settling(judgement: Judgement) -> str:
+    """Return how many documents would settle what is open; nothing where more of them would not."""
+    if judgement.verdict != "inconclusive" or judgement.tests.non_inferiority <= judgement.terms.alpha:
+        return ""
+    if not math.isfinite(judgement.needed) or judgement.needed <= judgement.comparison.documents:
+        return ""
+    return f"; about {documents(judgement.needed)} documents would settle it"
+
+
+def told(outcome: Outcome) -> list[Judgement]:
+    """Return the numbers that the verdict is about: those that regressed, else those that did not pass, else all."""
+    judged = [one for one in outcome.judgements if one.judged]
+    if outcome.verdict == "regressed":
+        return [one for one in outcome.judgements if one.verdict == "regressed"]
+    return [one for one in judged if one.verdict == outcome.verdict]
+
+
+def verdict(outcome: Outcome) -> str:
+    """Return the verdict in one sentence that names what it is about."""
+    found = told(outcome)
+    if outcome.verdict == "passed":
+        return f"passed: a loss of the margin is ruled out on {_listed([one.score.task for one in found])}"
+    said = "; ".join(sentence(one) for one in found[:TOLD])
+    more = [one.score.task for one in found[TOLD:]]
+    rest = f"; and {len(more)} more: {_listed(more)}" if more else ""
+    allowed = " (allowed by the policy)" if outcome.verdict == "inconclusive" and outcome.exit_code == 0 else ""
+    return f"{outcome.verdict}{allowed}: {said}{rest}"
+
+
+def shown(outcome: Outcome) -> list[Judgement]:
+    """Return the numbers that a table shows: what is judged, and what is watched where it regressed."""
+    return [one for one in outcome.judgements if one.judged or one.verdict == "regressed"]
+
+
+def watched(outcome: Outcome) -> str:
+    """Return what is to be said of the tasks that are watched and not shown; empty where there are none."""
+    quiet = [one for one in outcome.judgements if not one.judged and one.verdict != "regressed"]
+    if not quiet:
+        return ""
+    named = f"{len(quiet):,} member tasks" if len(quiet) > 1 else "1 member task"
+    return f"watched, too: {named} of these averages, without a loss that is shown to be real"
+
+
+def reading(outcome: Outcome) -> str:
+    """Return what a gate that stops early has read; empty where complete reports were compared."""
+    read = outcome.reading
+    if read is None:
+        return ""
+    documents = f"{read.documents:,} of {read.of_documents:,} documents"
+    tokens = f" and {100 * read.tokens / read.of_tokens:.0f} % of the tokens" if read.of_tokens else ""
+    return f"stopped after {documents}{tokens}" if read.documents < read.of_documents else f"read all {documents}"
+
+
+def remarks(outcome: Outcome) -> Iterator[str]:
+    """Yield what is to be said under a table: signs, documents seen in training, what is only watched, notes."""
+    for one in outcome.judgements:
+        yield from (f"{one.score.task}: {sign.text}" for sign in one.signs)
+    yield from (seen for one in shown(outcome) if (seen := tainted(one.comparison)))
+    yield from (line for one in shown(outcome) if (line := noise(one)))
+    yield from (line for line in (watched(outcome), reading(outcome)) if line)
+    yield from (f"note: {note}" for note in outcome.notes)
+
+
+def noise(judgement: Judgement) -> str:
+    """Return what is to be said where the checkpoints differ no more than one differs from itself; else nothing."""
+    comparison, rate = judgement.comparison, judgement.noise
+    flips = comparison.values.lost + comparison.values.gained
+    share = flips / comparison.documents
+    if rate is None or not flips or share > rate:
+        return ""
+    return (
+        f"{judgement.score.task}: {flips:,} of {comparison.documents:,} documents differ ({share:.1%}), no more than "
+        f"where one checkpoint is asked again ({rate:.1%})"
+    )
+
+
+def tainted(comparison: Comparison) -> str:
+    """Return what is to be said of documents that were seen in training; empty where there are none."""
+    apart = comparison.tainted
+    if apart is None:
+        return ""
+    numbers = " → ".join(number(value, apart.score) for value in (apart.baseline, apart.candidate))
+    return (
+        f"{apart.score.task}: {apart.documents:,} documents seen in training are not judged; on them {numbers}, "
+        f"{difference(apart)} (95 % interval {interval(apart)})"
+    )
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

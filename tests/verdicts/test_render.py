@@ -1,0 +1,332 @@
+"""A gate's outcome in each format, read again by what reads it: json, an XML parser, markdown-it, GitHub's runner."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from xml.etree import ElementTree as Tree
+
+import answered
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from invented_verdicts import SIGN, comparison, judgement, outcome, score
+from markdown_it import MarkdownIt
+
+from harness.verdicts import render, wording
+from harness.verdicts.compare import Comparison, Refusal
+from harness.verdicts.gate import Outcome, Reading
+from harness.verdicts.paired import Differences
+from harness.verdicts.policy import Margin, Policy, Rule, Terms
+from harness.verdicts.signs import Sign
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ALLOWED = Terms(Margin(2), 0.05, None, 1, "allow")
+MIXED = outcome(
+    judgement("law", "regressed", lost=40, gained=6, signs=(SIGN,)),
+    judgement("math"),
+    judgement("nli", "inconclusive", lost=3),
+    judgement("adgen", "inconclusive", lost=3, terms=ALLOWED),
+    replace(judgement("law_1"), judged=False),
+    replace(judgement("law_2", "regressed", lost=30), judged=False),
+    notes=("law: 3 documents left out, which only one of both answered",),
+)
+anything = st.text(st.characters(exclude_categories=()), max_size=12)  # halves of surrogate pairs, too
+
+
+def named(task: str, said: str = "a sign", note: str = "a note") -> Outcome:
+    signs = (Sign("constant answers", said),)
+    return outcome(
+        judgement(task, "regressed", lost=30, signs=signs), judgement(task, "inconclusive", reason=said), notes=(note,)
+    )
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def test_json_holds_every_number_in_its_own_unit() -> None:
+    found = json.loads(render.as_json(MIXED))
+    assert (found["format"], found["verdict"], found["exit_code"]) == (1, "regressed", 1)
+    assert found["candidate"] == {
+        "name": "cand",
+        "reference": "models/cand",
+        "fingerprint": answered.checkpoint("cand").fingerprint,
+    }
+    assert [unit["task"] for unit in found["units"]] == ["law", "math", "nli", "adgen", "law_1", "law_2"]
+    law = found["units"][0]
+    assert {key: law[key] for key in ("baseline", "candidate", "difference", "lost", "gained", "documents")} == {
+        "baseline": pytest.approx(0.6),
+        "candidate": pytest.approx(0.26),
+        "difference": pytest.approx(-0.34),
+        "lost": 40,
+        "gained": 6,
+        "documents": 100,
+    }
+    assert law["interval"] == pytest.approx(list(comparison(score(), 40, 6).interval or ()))
+    assert (law["p_loss_corrected"], law["margin"], law["alpha"]) == (3.2e-9, 0.02, 0.05)
+    assert law["signs"] == [{"name": "constant answers", "text": SIGN.text}]
+    assert [unit["judged"] for unit in found["units"]] == [True] * 4 + [False] * 2
+    assert found["units"][3]["inconclusive"] == "allow"
+    assert found["notes"] == list(MIXED.notes)
+    assert found["reading"] is None
+
+
+def test_json_says_what_less_is_better_means() -> None:
+    of = score("text", metric="bits", value=2.0, higher_is_better=False, fraction=False)
+    worse = Comparison(of, Differences(np.array([-1.5, -2.5]), np.array([-2.0, -3.5])), 2, 0)
+    unit = json.loads(render.as_json(outcome(judgement("text", comparison=worse))))["units"][0]
+    assert (unit["baseline"], unit["candidate"], unit["difference"]) == (2.0, 2.75, 0.75)
+    assert (unit["higher_is_better"], unit["lost"], unit["gained"]) == (False, 2, 0)
+
+
+def test_json_has_null_for_what_is_no_number() -> None:
+    text = render.as_json(outcome(judgement(needed=float("inf"), loss=float("nan"))))
+    unit = json.loads(text, parse_constant=pytest.fail)["units"][0]
+    assert (unit["needed_to_settle"], unit["p_loss_corrected"]) == (None, None)
+
+
+def test_json_holds_policy_reading_and_what_was_seen_in_training() -> None:
+    policy = Policy(margin=Margin(3), tasks=(Rule(match="law*"),))
+    tainted = replace(comparison(score("law"), 1, 1), tainted=comparison(score("law"), 0, 10, n=20, right=10))
+    one = outcome(judgement("law", comparison=tainted), policy=policy, reading=Reading(1, 2, 3, 4))
+    found = json.loads(render.as_json(one))
+    assert found["policy"]["margin"] == {"size": 3.0, "relative": False}
+    assert found["policy"]["rules"] == 1
+    assert found["reading"] == {"documents": 1, "of_documents": 2, "tokens": 3, "of_tokens": 4}
+    assert found["units"][0]["tainted"]["documents"] == 20
+
+
+def test_comparisons_and_refusals_are_json_too() -> None:
+    text = render.compared_as_json(
+        answered.checkpoint("base"),
+        [(answered.checkpoint("cand"), [comparison(score("law"), 40, 6), Refusal(score("math"), "other prompts")])],
+    )
+    (candidate,) = json.loads(text)["candidates"]
+    assert candidate["name"] == "cand"
+    assert candidate["comparisons"][0]["difference"] == pytest.approx(-0.34)
+    assert candidate["comparisons"][0]["p"] == pytest.approx(comparison(score("law"), 40, 6).p_value)
+    assert (candidate["refusals"][0]["task"], candidate["refusals"][0]["reason"]) == ("math", "other prompts")
+
+
+def test_every_key_is_explained_and_every_key_explained_is_there() -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    whole, unit = (
+        {key for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall("`(\\w+)`", row)}
+        for table in re.search(r"\n(\| key \|.*?\n)\n(\| key of a unit \|.*?\n)\n", page, re.DOTALL).groups()  # type: ignore[union-attr]
+    )
+    found = json.loads(render.as_json(MIXED))
+    assert whole == set(found)
+    assert unit == set(found["units"][0])
+
+
+@given(anything, anything)
+@settings(max_examples=60, deadline=None)
+def test_json_gives_back_any_name(task: str, said: str) -> None:
+    text = render.as_json(named(task, said))
+    unit = json.loads(text.encode("utf-8"))["units"][0]
+    assert unit["task"] == task.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # pairs joined
+
+
+# --- JUnit ------------------------------------------------------------------------------------------------------------
+
+# What both of the schemas allow that are in use: Jenkins's (jenkinsci/xunit-plugin, junit-10.xsd) and Ant's
+# (windyroad/JUnit-Schema, JUnit.xsd): of each element the attributes it must and may have, and its children in order.
+ALLOWS: dict[str, tuple[set[str], set[str], str]] = {
+    "testsuite": (
+        {"name", "timestamp", "hostname", "tests", "failures", "errors", "time"},
+        {"skipped"},
+        r"properties (testcase )*system-out system-err ",
+    ),
+    "properties": (set(), set(), r"(property )*"),
+    "property": ({"name", "value"}, set(), ""),
+    "testcase": ({"name", "classname", "time"}, set(), r"((skipped|error|failure) )?"),
+    "failure": ({"type"}, {"message"}, ""),
+    "error": ({"type"}, {"message"}, ""),
+    "skipped": (set(), {"type", "message"}, ""),
+    "system-out": (set(), set(), ""),
+    "system-err": (set(), set(), ""),
+}
+
+
+def junit(one: Outcome) -> Tree.Element:
+    """The document as a parser reads it, held against the schemas."""
+    suite = Tree.fromstring(render.as_junit(one, NOW).encode("utf-8"))
+    for element in suite.iter():
+        must, may, children = ALLOWS[element.tag]
+        assert must <= set(element.attrib) <= must | may, element.tag
+        assert re.fullmatch(children, "".join(f"{child.tag} " for child in element)), element.tag
+    for name in ("tests", "failures", "errors", "skipped"):
+        assert suite.attrib[name].isdigit()
+    return suite
+
+
+def test_junit_has_a_case_for_what_is_judged_and_for_what_regressed() -> None:
+    suite = junit(MIXED)
+    cases = {case.attrib["name"]: [child.tag for child in case] for case in suite.iter("testcase")}
+    assert cases == {
+        "law: acc": ["failure"],
+        "math: acc": [],
+        "nli: acc": ["error"],
+        "adgen: acc": ["skipped"],
+        "law_2: acc": ["failure"],
+    }
+    assert {name: suite.attrib[name] for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "5",
+        "failures": "2",
+        "errors": "1",
+        "skipped": "1",
+    }
+    (failure, _) = suite.iter("failure")
+    assert failure.attrib["message"] == wording.sentence(MIXED.judgements[0])
+    assert SIGN.text in (failure.text or "")
+    assert wording.verdict(MIXED) in (suite.findtext("system-out") or "")
+
+
+def test_junit_times_are_utc() -> None:
+    there = datetime(2026, 1, 2, 11, 4, 5, tzinfo=timezone(timedelta(hours=8)))
+    assert 'timestamp="2026-01-02T03:04:05"' in render.as_junit(MIXED, there)
+
+
+def test_junit_keeps_what_xml_can_hold() -> None:
+    (failure,) = junit(outcome(judgement('a<b>&"c"\x00\x1b\ud800 中', "regressed"))).iter("failure")
+    assert failure.attrib["message"].startswith('a<b>&"c"\N{REPLACEMENT CHARACTER}')
+    assert "中 " in failure.attrib["message"]
+
+
+@given(anything, anything, anything)
+@settings(max_examples=60, deadline=None)
+def test_junit_can_be_read_whatever_is_in_it(task: str, said: str, note: str) -> None:
+    assert [case.find("failure") is not None for case in junit(named(task, said, note)).iter("testcase")] == [
+        True,
+        False,
+    ]
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def html(text: str) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The table's cells as text."""
+    body = re.findall(r"<tr>(.*?)</tr>", html(text), re.DOTALL)
+    return [[re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)] for row in body]
+
+
+def test_markdown_begins_with_the_verdict_and_shows_what_it_rests_on() -> None:
+    text = render.as_markdown(MIXED)
+    assert text.startswith("**regressed**: law lost 34.0 points (95 % interval")
+    head, law, math, *others = rows(text)
+    assert head[:5] == ["task", "metric", "baseline", "candidate", "difference"]
+    assert law[:5] == ["law", "acc", "60.0 %", "26.0 %", "−34.0"]
+    assert law[6:] == ["40 / 6", "100", "2.0", "regressed: a real loss"]
+    assert math[-1] == "passed: a loss of the margin is ruled out"
+    assert [row[0] for row in others] == ["nli", "adgen", "law_2"]
+    assert "1,300 documents would settle it" in others[0][-1]
+    assert f"law: {SIGN.text}" in re.sub("<[^>]*>|&quot;", "", html(text)).replace("’", "'")
+    assert "watched, too: 1 member task" in text
+
+
+def test_markdown_explains_a_plus_where_less_is_better() -> None:
+    of = score("text", metric="bits", value=2.0, higher_is_better=False, fraction=False)
+    worse = Comparison(of, Differences(np.array([-2.0, -2.0]), np.array([-2.5, -2.5])), 2, 0)
+    text = render.as_markdown(outcome(judgement("text", "regressed", comparison=worse)))
+    assert "less is better, so that a plus is a loss" in text
+    assert rows(text)[1][1] == "bits ↓"
+    assert "less is better" not in render.as_markdown(outcome(judgement("law")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a|b", "<img src=x>", "*b* _i_ `c` ~~s~~", "[x](http://y)", "a``b", "`", "&lt;b&gt;", "# h", r"a\|b", "\n\n# x"],
+)
+def test_markdown_shows_text_as_it_is(text: str) -> None:
+    made = render.as_markdown(named(text, text, text))
+    shown = rows(made)
+    assert {len(row) for row in shown} == {10}
+    plain = " ".join(text.split())
+    assert unescaped(shown[1][0]).strip() == plain
+    assert unescaped(shown[2][-1]).startswith(f"inconclusive: {plain}")
+    assert set(re.findall("<([a-z0-9]+)", html(made))) <= TAGS
+
+
+TAGS = {"p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "ul", "li"}
+
+
+def unescaped(cell: str) -> str:
+    import html as entities
+
+    return entities.unescape(cell).replace("\u200b", "")
+
+
+def test_markdown_notifies_nobody_and_links_no_issue() -> None:
+    made = render.as_markdown(named("@team/law#1", "ask @someone about #12 and !7", "@all"))
+    outside_code = re.sub("(`+).*?\\1", "", made)
+    assert re.findall(r"[@#!]\w", outside_code) == []
+
+
+@given(anything, anything, anything)
+@settings(max_examples=60, deadline=None)
+def test_markdown_keeps_its_table_whatever_is_in_it(task: str, said: str, note: str) -> None:
+    made = render.as_markdown(named(task, said, note))
+    made.encode("utf-8")
+    assert [len(row) for row in rows(made)] == [10, 10, 10]
+
+
+# --- annotations ------------------------------------------------------------------------------------------------------
+
+
+def as_runner_reads(line: str) -> tuple[str, dict[str, str], str]:
+    """What GitHub's runner makes of a workflow command (actions/runner, ActionCommand.TryParseV2)."""
+    assert line.startswith("::")
+    head, data = line[2:].split("::", 1)
+    command, _, listed = head.partition(" ")
+    properties = dict(one.split("=", 1) for one in listed.split(","))
+    undo = {"%0D": "\r", "%0A": "\n", "%25": "%"}
+
+    def plain(text: str, more: dict[str, str]) -> str:
+        return re.sub("%[0-9A-F]{2}", lambda found: {**undo, **more}.get(found[0], found[0]), text)
+
+    return (
+        command,
+        {key: plain(value, {"%3A": ":", "%2C": ","}) for key, value in properties.items()},
+        plain(data, {}),
+    )
+
+
+def test_annotations_are_errors_for_what_blocks_and_warnings_for_what_does_not() -> None:
+    read = [as_runner_reads(line) for line in render.as_annotations(MIXED)]
+    assert [(kind, properties["title"]) for kind, properties, _ in read] == [
+        ("error", "law: regressed"),
+        ("error", "nli: inconclusive"),
+        ("warning", "adgen: inconclusive"),
+        ("error", "law_2: regressed"),
+    ]
+    assert read[0][2] == f"{wording.sentence(MIXED.judgements[0])}; {SIGN.text}"
+
+
+def test_a_pass_is_one_notice() -> None:
+    assert [
+        as_runner_reads(line)[0] for line in render.as_annotations(outcome(judgement("law"), judgement("math")))
+    ] == ["notice"]
+
+
+printable = st.text(st.characters(categories=("L", "N", "P", "S", "Zs"), include_characters="%\r\n:,"), max_size=12)
+
+
+@given(printable, printable)
+@settings(max_examples=60, deadline=None)
+def test_annotations_reach_the_runner_as_they_were(task: str, said: str) -> None:
+    line = render.as_annotations(named(task, said))[0]
+    assert "\n" not in line
+    assert "\r" not in line
+    _, properties, message = as_runner_reads(line)
+    assert properties["title"] == f"{task}: regressed"
+    assert message.endswith(f"; {said}")
