@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -91,6 +92,31 @@ def test_what_is_known_names_columns_that_lm_evals_tasks_ask_about(dataset: str)
 def test_a_template_that_cannot_be_rendered_is_told_with_its_task(template: str) -> None:
     with pytest.raises(HarnessError, match=r"metadata\.cluster of task mine cannot be rendered"):
         clusters.key(task(cluster=template), None)({"question": "?"})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"question": "谁？", "answer": "甲"}, {"question": "谁？", "choices": ["甲", "乙"], "answer": "A"}],
+    ids=["in words", "by letters"],
+)
+def test_questions_of_a_persons_file_on_one_context_are_a_cluster(asked: dict[str, Any], tmp_path: Path) -> None:
+    contexts = ["甲来了。", "乙来了。", "甲来了。", None]
+    keys = {}
+    for name, rows in (
+        ("with", [{**asked, "context": context} for context in contexts]),
+        ("without", [asked, asked]),
+    ):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        tasks = Catalogue(comparisons=("contains",)).load([str(file)])
+        (task,) = tasks.tasks.values()
+        keys[name] = list(map(clusters.key(task, None), task.eval_docs))
+        assert ("shared" in task.eval_docs[0]) == (name == "with")
+    first, second, third, fourth = keys["with"]
+    assert first == third != second
+    assert None not in (first, second)
+    assert fourth is None
+    assert keys["without"] == [None, None]
 
 
 @pytest.mark.data
