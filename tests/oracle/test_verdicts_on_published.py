@@ -1,8 +1,9 @@
-"""`make oracle`: verdicts on ten real models from half of a benchmark, held against the whole of it.
+"""`make oracle`: verdicts on ten real models from a part of a benchmark, held against the whole of it.
 
-LawBench publishes ten models' answers. Each is judged against each other, on every task, by a random half of the
-documents; what the whole says is the truth that the half should not contradict. A half is drawn without replacement,
-so it is nearer to the whole than documents drawn from their population would be: errors should be rarer than promised.
+LawBench publishes ten models' answers. Each is judged against each other, on every task, by a random half and a random
+tenth of the documents; what the whole says is the truth that they should not contradict. A half is drawn without
+replacement, so it is nearer to the whole than documents drawn from their population would be, and its errors should be
+far rarer than promised; a tenth is nearly as good as a sample of a population.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from harness.verdicts.sequential import Watch
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
-HALVES = 10
-"""Random halves of each pair and task."""
+PARTS = {"half": 2, "tenth": 10}
+DRAWS = 10
+"""Random parts of each size, of each pair and task."""
 ALPHA, MARGIN = 0.05, 0.02
 OTHER_QUESTIONS = "lawbench_2_2"
 """Known from the answers' file only, where each model's own marks of a dialogue are part of the question."""
@@ -37,19 +39,20 @@ HEAD = """# Verdicts on published answers, {today}
 Made by `make oracle` (`tests/oracle/test_verdicts_on_published.py`). Python {python} on {machine}.
 
 The answers that open-compass/LawBench publishes of ten models, zero-shot, scored by `harness score`: {pairs} pairs of a
-baseline and a candidate, {tasks} tasks of up to 500 documents. Each pair is judged on each task by {halves} random
-halves of the documents, at a margin of 2 points and alpha = 5 %, by the functions that `harness gate` calls. The whole
-set of documents stands for the truth. Gates judge all tasks of a pair together, corrected by Holm. Left out are 2-1,
-whose score is no mean, and 2-2 where two models were asked it in other words.
+baseline and a candidate, {tasks} tasks of up to 500 documents. Each pair is judged on each task by {draws} random
+halves of the documents and as many tenths, at a margin of 2 points and alpha = 5 %, by the functions that
+`harness gate` calls. The whole set of documents stands for the truth; of it, a half knows much already, so that it errs far less often
+than documents of a population may. Gates judge all tasks of a pair together, corrected by Holm. Left out are 2-1, whose
+score is no mean, and 2-2 where two models were asked it in other words.
 
-| of verdicts from a half | cases | wrong | share | promised |
+| wrong verdicts | cases | wrong | share | promised |
 |---|---|---|---|---|
 {errors}
 
-The 95 % interval from a half holds the difference on the whole in {covered:.1%} of {intervals:,} cases.
+The 95 % interval holds the difference on the whole in {covered}.
 
-| difference on the whole | verdicts | passed | regressed | inconclusive |
-|---|---|---|---|---|
+| from | difference on the whole | verdicts | passed | regressed | inconclusive |
+|---|---|---|---|---|---|
 {power}
 
 Documents in random blocks, as `harness gate --sequential` asks them, one order of each pair and task: {sequential}
@@ -76,20 +79,25 @@ class Tally:
         return f"| {self.name} | {self.cases:,} | {self.wrong:,} | {self.share:.2%} | at most 5 % |"
 
 
-@dataclass
 class Found:
-    """Of all pairs, tasks and halves."""
+    """Of all pairs and tasks, and parts of one size."""
 
-    regressed: Tally = field(default_factory=lambda: Tally("a task `regressed`, and on the whole lost nothing"))
-    passed: Tally = field(default_factory=lambda: Tally("a task `passed`, and on the whole lost 2 points or more"))
-    gates: Tally = field(default_factory=lambda: Tally("a gate names a task as lost that on the whole lost nothing"))
-    let_through: Tally = field(default_factory=lambda: Tally("a gate `passed`, and on the whole a task lost 2 points"))
-    uncovered: Tally = field(default_factory=lambda: Tally("the interval misses the difference on the whole"))
-    by_size: dict[str, Counter[str]] = field(default_factory=dict)
+    def __init__(self, part: str) -> None:
+        self.part = part
+        self.regressed = Tally(f"from a {part}: a task `regressed`, and on the whole lost nothing")
+        self.passed = Tally(f"from a {part}: a task `passed`, and on the whole lost 2 points or more")
+        self.gates = Tally(f"from a {part}: a gate names a task as lost that on the whole lost nothing")
+        self.let_through = Tally(f"from a {part}: a gate `passed`, and on the whole a task lost 2 points or more")
+        self.uncovered = Tally("the interval misses the difference on the whole")
+        self.by_size: dict[str, Counter[str]] = {}
+
+    @property
+    def tallies(self) -> list[Tally]:
+        return [self.regressed, self.passed, self.gates, self.let_through]
 
 
-def test_verdicts_from_a_half_seldom_contradict_the_whole(lawbench: Rescored) -> None:
-    found, chance, pairs = Found(), np.random.default_rng(0), 0
+def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) -> None:
+    found, chance, pairs = {name: Found(name) for name in PARTS}, np.random.default_rng(0), 0
     looks, most = Looks(), 0
     for baseline in lawbench.reports:
         for candidate in lawbench.reports:
@@ -100,16 +108,18 @@ def test_verdicts_from_a_half_seldom_contradict_the_whole(lawbench: Rescored) ->
             whole = means(comparator.all([one for one in baseline.manifest.scores if one.primary and not one.average]))
             assert len(whole) in (16, 17)
             most = max(most, len(whole))
-            for _ in range(HALVES):
-                judge([(one, half(one, chance)) for one in whole], found)
+            for name, share in PARTS.items():
+                for _ in range(DRAWS):
+                    judge([(one, drawn(one, share, chance)) for one in whole], found[name])
             for one in whole:
                 looks.take(one, chance)
     assert pairs == 90
-    tallies = (found.regressed, found.passed, found.gates, found.let_through, looks.regressed, looks.passed)
+    tallies = [*(tally for one in found.values() for tally in one.tallies), looks.regressed, looks.passed]
     for tally in tallies:
         assert tally.cases > 100, tally
         assert tally.share <= ALPHA, tally
-    assert found.uncovered.share <= ALPHA
+    for one in found.values():
+        assert one.uncovered.share <= ALPHA
     REPORT.write_text(
         HEAD.format(
             today=f"{date.today():%Y-%m-%d}",
@@ -117,11 +127,13 @@ def test_verdicts_from_a_half_seldom_contradict_the_whole(lawbench: Rescored) ->
             machine=platform.machine(),
             pairs=pairs,
             tasks=most,
-            halves=HALVES,
+            draws=DRAWS,
             errors="\n".join(tally.row() for tally in tallies),
-            covered=1 - found.uncovered.share,
-            intervals=found.uncovered.cases,
-            power="\n".join(rows(found.by_size)),
+            covered=" and ".join(
+                f"{1 - one.uncovered.share:.1%} of {one.uncovered.cases:,} cases from a {name}"
+                for name, one in found.items()
+            ),
+            power="\n".join(row for one in found.values() for row in rows(one)),
             sequential=looks.told(),
         ),
         encoding="utf-8",
@@ -135,21 +147,18 @@ def means(compared: Iterator[Comparison | Refusal]) -> list[Differences]:
     return [one.values for one in found if isinstance(one, Comparison) and isinstance(one.values, Differences)]
 
 
-def half(whole: Differences, chance: np.random.Generator) -> Differences:
-    """Return a random half of the documents, clusters whole."""
-    units = np.arange(whole.n) if whole.clusters is None else whole.clusters
-    kept = np.isin(units, chance.permutation(whole.units)[: whole.units // 2])
-    clusters = None if whole.clusters is None else np.unique(whole.clusters[kept], return_inverse=True)[1]
-    return Differences(whole.baseline[kept], whole.candidate[kept], clusters, whole.span)
+def drawn(whole: Differences, share: int, chance: np.random.Generator) -> Differences:
+    """Return a random part of the documents, clusters whole."""
+    return part(whole, chance.permutation(whole.units)[: whole.units // share])
 
 
 def judge(both: Sequence[tuple[Differences, Differences]], found: Found) -> None:
-    """Judge a pair of models by halves of all tasks, and hold the verdicts against the wholes."""
-    losses = gate.corrected([part.loss for _, part in both], [True] * len(both))
+    """Judge a pair of models by parts of all tasks, and hold the verdicts against the wholes."""
+    losses = gate.corrected([one.loss for _, one in both], [True] * len(both))
     named, every = [], True
-    for (whole, part), corrected in zip(both, losses, strict=True):
-        shown = part.non_inferiority(MARGIN) <= ALPHA
-        verdict = "passed" if shown else "regressed" if part.loss <= ALPHA else "inconclusive"
+    for (whole, one), corrected in zip(both, losses, strict=True):
+        shown = one.non_inferiority(MARGIN) <= ALPHA
+        verdict = "passed" if shown else "regressed" if one.loss <= ALPHA else "inconclusive"
         if whole.difference >= 0:
             found.regressed.add(verdict == "regressed")
             named.append(not shown and corrected <= ALPHA)
@@ -157,7 +166,7 @@ def judge(both: Sequence[tuple[Differences, Differences]], found: Found) -> None
             found.passed.add(shown)
         every = every and shown
         found.by_size.setdefault(size(whole.difference), Counter())[verdict] += 1
-        interval = part.interval()
+        interval = one.interval()
         if interval is not None:
             found.uncovered.add(not interval.low <= whole.difference <= interval.high)
     if named:
@@ -175,13 +184,13 @@ def size(difference: float) -> str:
     return SIZES[4 if difference < 0.02 else 5]
 
 
-def rows(by_size: dict[str, Counter[str]]) -> Iterator[str]:
+def rows(found: Found) -> Iterator[str]:
     for name in SIZES:
-        counts = by_size[name]
+        counts = found.by_size[name]
         shares = " | ".join(
             f"{counts[verdict] / counts.total():.0%}" for verdict in ("passed", "regressed", "inconclusive")
         )
-        yield f"| {name} | {counts.total():,} | {shares} |"
+        yield f"| a {found.part} | {name} | {counts.total():,} | {shares} |"
 
 
 @dataclass
