@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -120,20 +119,19 @@ def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
     name, metric = escape(plain(wording.task(score))), escape(plain(wording.metric(score)))
     cells = [
         Cell("task", name, "metric", metric, left=True),
-        Cell("baseline", wording.number(one.baseline, score)),
-        Cell("candidate", wording.number(one.candidate, score)),
+        Cell("baseline", wording.baseline(one)),
+        Cell("candidate", wording.candidate(one)),
         Cell("difference", wording.difference(one), "95 % interval", wording.interval(one)),
         Cell("lost", f"{lost:,}", "gained", f"{gained:,}"),
-        Cell("n", f"{one.documents:,}", "needed", wording.documents(needed)),
+        Cell("n", wording.size(one), "needed", wording.documents(needed)),
     ]
     return cells if out.width >= ROOMY else [cell for cell in cells if cell.heading != "lost"]
 
 
 def _gated(out: Console, one: Judgement) -> list[Cell]:
     verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]", left=True)
-    needed = one.needed if one.verdict == "inconclusive" else math.nan
     margin = [Cell("margin", wording.margin(one))] if out.width >= ROOMY else []
-    return [*_numbers(out, one.comparison, needed), *margin, verdict]
+    return [*_numbers(out, one.comparison, wording.needed(one)), *margin, verdict]
 
 
 def _compared(out: Console, one: Comparison) -> list[Cell]:
