@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 
+from harness import progress
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.journal import Journal
 from harness.engine.lm import Cost, HarnessLM, Work
@@ -84,7 +85,9 @@ def opened(reference: CheckpointReference, options: Options, *, seed: int | None
     checkpoint, tasks = load_one(reference, options)
     journal = Journal(options.output / JOURNAL)
     try:
-        yield Blocks(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
+        with progress.status("putting prompts together"):
+            asked = Blocks(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
+        yield asked
     finally:
         journal.close()
 
