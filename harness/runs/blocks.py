@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -100,7 +101,7 @@ class Blocks:
         self._asked = {
             name: TaskInParts(name, task, sources.get(name), lm, options) for name, task in tasks.tasks.items()
         }
-        self._left = [_shuffled(pool, f"{self.seed} {home}") for home, pool in self._pools.items()]
+        self._pools = [_Pool(pool, f"{self.seed} {home}") for home, pool in self._drawn_together().items()]
 
     @cached_property
     def units(self) -> dict[str, tuple[str, ...]]:
@@ -108,8 +109,7 @@ class Blocks:
         named = {one.average.name: tuple(one.average.tasks) for one in self.tasks.averages}
         return {name: named.get(name, (name,)) for name in self.tasks.headlines}
 
-    @cached_property
-    def _pools(self) -> dict[str, list[list[Document]]]:
+    def _drawn_together(self) -> dict[str, list[list[Document]]]:
         """Clusters of documents, in pools whose units have no task in common, by the first of their tasks."""
         homes = _together(self.units.values())
         pools: dict[str, dict[tuple[str | None, Document | None], list[Document]]] = {}
@@ -126,7 +126,7 @@ class Blocks:
 
     def left(self, unit: str) -> int:
         """Return how many documents of `unit` have not been asked."""
-        return sum(document.task in self.units[unit] for pool in self._left for one in pool for document in one)
+        return sum(pool.left[task] for pool in self._pools for task in self.units[unit])
 
     def ask(self, units: Collection[str], size: int) -> Block:
         """Ask the next documents of `units`, about `size` of each lot that is drawn from together.
@@ -135,8 +135,8 @@ class Blocks:
         """
         wanted = {task for unit in units for task in self.units[unit]}
         chosen: dict[str, list[int]] = {}
-        for pool in self._left:
-            for document in _drawn(pool, wanted, size):
+        for pool in self._pools:
+            for document in pool.draw(wanted, size):
                 chosen.setdefault(document.task, []).append(document.place)
         before, rows, found = replace(self.lm.work), {}, Outcome(self.tasks)
         for name in (name for name in self.tasks.tasks if name in chosen):  # in the order of a run
@@ -179,6 +179,27 @@ class Blocks:
             return writer.finish(made, found.results(made.scores))
 
 
+class _Pool:
+    """Clusters in random order, taken from the front."""
+
+    def __init__(self, clusters: Sequence[list[Document]], seed: str) -> None:
+        self.order = list(clusters)
+        random.Random(seed).shuffle(self.order)
+        self.left = Counter(document.task for cluster in clusters for document in cluster)
+        """Documents of each task that have been neither drawn nor passed over."""
+        self._next = 0
+
+    def draw(self, wanted: Collection[str], size: int) -> list[Document]:
+        """Take the next clusters until they have `size` documents of the tasks `wanted`, and return those."""
+        found: list[Document] = []
+        while len(found) < size and any(self.left[task] for task in wanted):
+            cluster = self.order[self._next]
+            self._next += 1
+            self.left.subtract(document.task for document in cluster)
+            found += [document for document in cluster if document.task in wanted]
+        return found
+
+
 def _costs(tasks: Sequence[TaskInParts], places: Sequence[Sequence[int]]) -> list[Cost]:
     share = min(1.0, COUNTED / max(1, sum(map(len, places))))
     return [one.cost(some, share) for one, some in zip(tasks, places, strict=True)]
@@ -199,20 +220,3 @@ def _together(sets: Iterable[Collection[str]]) -> dict[str, str]:
             one, two = sorted((find(first), find(other)))
             home[two] = one
     return {name: find(name) for name in [*home]}
-
-
-def _shuffled(pool: list[list[Document]], seed: str) -> list[list[Document]]:
-    found = list(pool)
-    random.Random(seed).shuffle(found)
-    found.reverse()  # taken from the end
-    return found
-
-
-def _drawn(pool: list[list[Document]], wanted: Collection[str], size: int) -> list[Document]:
-    """Take from `pool` the next clusters until they have `size` documents of the tasks `wanted`, and return those."""
-    if not any(document.task in wanted for one in pool for document in one):
-        return []
-    found: list[Document] = []
-    while pool and len(found) < size:
-        found += [document for document in pool.pop() if document.task in wanted]
-    return found
