@@ -193,21 +193,21 @@ def test_a_bug_is_no_verdict(
 # --- evaluating first -------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_is_evaluated_as_run_does_and_then_judged(
+def test_checkpoints_are_evaluated_as_run_does_and_then_compared_or_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tiny.llama(tmp_path / "base", context=2048)
     Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n{"question": "1+2?", "answer": "3"}\n')
-    asked = ["--model", str(folder), "--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
-    assert main(["run", *asked]) == 0
-    assert main(["baseline", "set", "runs"]) == 0
+    asked = ["--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", "--model", str(folder), "--model", f"{folder},name=again", *asked]) == 0
+    assert re.search(r"^again \(\w{12}\) against base \(\w{12}\)$", capsys.readouterr().out, re.MULTILINE)
+    (first,) = Path("runs").glob("base_*")
+    assert main(["baseline", "set", str(first)]) == 0
     capsys.readouterr()
-    assert call(*asked) == 3
+    assert call("--model", str(folder), *asked) == 3
     out = capsys.readouterr().out
     assert "report: runs/base_" in out
     assert re.search("^inconclusive: my", out, re.MULTILINE)
-    assert main(["compare", "--model", str(folder), "--model", f"{folder},name=again", *asked[2:]]) == 0
-    assert "again" in capsys.readouterr().out
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
