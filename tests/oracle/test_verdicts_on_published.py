@@ -38,12 +38,12 @@ HEAD = """# Verdicts on published answers, {today}
 
 Made by `make oracle` (`tests/oracle/test_verdicts_on_published.py`). Python {python} on {machine}.
 
-The answers that open-compass/LawBench publishes of ten models, zero-shot, scored by `harness score`: {pairs} pairs of a
-baseline and a candidate, {tasks} tasks of up to 500 documents. Each pair is judged on each task by {draws} random
-halves of the documents and as many tenths, at a margin of 2 points and alpha = 5 %, by the functions that
-`harness gate` calls. The whole set of documents stands for the truth; of it, a half knows much already, so that it errs far less
-often than documents of a population may. Gates judge all tasks of a pair together, corrected by Holm. Left out are
-2-1, whose score is no mean, and 2-2 where two models were asked it in other words.
+The answers that open-compass/LawBench publishes of ten models, zero-shot, scored by `harness score`: {pairs} pairs
+of a baseline and a candidate, {tasks} tasks of up to 500 documents. Each pair is judged on each task by {draws}
+random halves of the documents and as many tenths, at a margin of 2 points and alpha = 5 %, by the functions that
+`harness gate` calls. The whole set of documents stands for the truth; of it, a half knows much already, so that it
+errs far less often than documents of a population may. Gates judge all tasks of a pair together, corrected by Holm.
+Left out are 2-1, whose score is no mean, and 2-2 where two models were asked it in other words.
 
 | wrong verdicts | cases | wrong | share | promised |
 |---|---|---|---|---|
