@@ -30,7 +30,6 @@ SHARED: dict[tuple[str, str | None], str] = {
     ("hails/agieval-sat-en", None): _AGIEVAL,
     ("hails/agieval-gaokao-english", None): _AGIEVAL,
     ("hails/agieval-gaokao-chinese", None): "{{query.rsplit('问题：', 1)[0]}}",
-    ("EleutherAI/race", None): "{{article}}",
     ("EleutherAI/drop", None): "{{passage}}",
     ("aps/super_glue", "multirc"): "{{paragraph}}",
     ("aps/super_glue", "record"): "{{passage}}",

@@ -109,6 +109,8 @@ def _questions(path: Path, comparisons: Sequence[str]) -> Any:
         "target_delimiter": asked.delimiter,
         "metadata": {"version": 1},
     }
+    if "shared" in asked.documents[0]:
+        config["metadata"]["cluster"] = "{{shared}}"
     if asked.converses:
         config["num_fewshot"] = 0
     if asked.chooses:

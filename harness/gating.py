@@ -25,6 +25,7 @@ from harness.errors import HarnessError
 from harness.progress import Bar
 from harness.runs import blocks
 from harness.runs.blocks import Block, Blocks
+from harness.runs.calibration import Calibration
 from harness.runs.options import Options
 from harness.runs.report import Report, Score
 from harness.runs.report_writer import sample_table
@@ -47,7 +48,13 @@ class Gated(NamedTuple):
 
 
 def gate_in_blocks(
-    candidate: CheckpointReference, baseline: Report, options: Options, policy: Policy, *, seed: int | None = None
+    candidate: CheckpointReference,
+    baseline: Report,
+    options: Options,
+    policy: Policy,
+    *,
+    seed: int | None = None,
+    calibrations: Sequence[Calibration] = (),
 ) -> Gated:
     """Ask `candidate` the tasks of `options` until all verdicts are clear; `seed` draws the order.
 
@@ -61,7 +68,10 @@ def gate_in_blocks(
             _read(asked, baseline, numbers, bar)
         report, tokens = asked.report(), asked.tokens()
     comparator = Comparator(baseline, report)
-    outcome = gate.outcome(comparator, policy, list(_judgements(numbers, comparator, policy)))
+    judgements = [
+        replace(one, noise=gate.noise_of(one.score, calibrations)) for one in _judgements(numbers, comparator, policy)
+    ]
+    outcome = gate.outcome(comparator, policy, judgements)
     documents = sum(task.documents for task in report.manifest.tasks.values())
     return Gated(replace(outcome, reading=Reading(documents, whole, tokens.fed, tokens.whole)), report)
 

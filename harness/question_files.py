@@ -49,7 +49,7 @@ class Questions:
 
     documents: list[dict[str, Any]]
     """`prompt` and `answer` each; `letters` where one is chosen, else all accepted `answers`; `turns`, roles and
-    contents, where a conversation may lead up to the answer."""
+    contents, where a conversation may lead up to the answer; `shared`, the text asked about, in files of such."""
     columns: tuple[str, ...]
     """Those that were read."""
     unread: tuple[str, ...]
@@ -133,7 +133,11 @@ def _recognised(file: Path, names: Sequence[str]) -> _Layout:
     question = (*before, first(*_QUESTIONS, "query", *_PROMPTS))
     if choices and (instruction or question[-1]) and output:
         asked = (*before, instruction, *_there(names, "input")) if instruction else question
-        return _Layout((*asked, *choices, output), lambda row: _lettered(row, asked, choices), choices=choices)
+        return _Layout(
+            (*asked, *choices, output),
+            lambda row: _lettered(row, asked, choices) | _shared(row, before),
+            choices=choices,
+        )
     if choices:
         raise _unknown(file, names)
     led = _there(names, "system", "history")
@@ -147,7 +151,7 @@ def _recognised(file: Path, names: Sequence[str]) -> _Layout:
         return _Layout(("content", "summary"), lambda row: _pair(row, ("content",), "summary"), metrics=scored)
     if (named := first(*_QUESTIONS, "query")) and (answer := first(*_ANSWERS, "response")):
         asked = (*before, named)
-        return _Layout((*asked, answer), lambda row: _pair(row, asked, answer), cued=True)
+        return _Layout((*asked, answer), lambda row: _pair(row, asked, answer) | _shared(row, before), cued=True)
     prompt = first(*_PROMPTS)
     completion = first(*(name for name in _COMPLETIONS if name != prompt))
     if prompt and completion:
@@ -183,6 +187,11 @@ def _joined(row: Row, asked: Sequence[str]) -> str:
     """Return what is in the columns `asked`, the last of which has to be there, a line end between them."""
     texts = [*(row.text(column, needed=False) for column in asked[:-1]), row.text(asked[-1])]
     return "\n".join(text for text in texts if text)
+
+
+def _shared(row: Row, contexts: Sequence[str]) -> dict[str, str]:
+    """Return the text that a row's question is on, in a file whose rows have such, and others may have the same."""
+    return {"shared": "\n".join(row.text(column, needed=False) for column in contexts)} if contexts else {}
 
 
 def _answered(prompt: str, answers: list[str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def compare(
     samples: Annotated[
         bool, typer.Option("--samples", help="Show the documents that were lost and gained, with both answers.")
     ] = False,
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="Samples of this task only.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="This task or average only.")] = None,
     shown: Annotated[int, typer.Option("--show", min=1, metavar="N", help="At most so many samples a task.")] = 20,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write it all as JSON, too; - is standard output.")
@@ -53,7 +53,7 @@ def compare(
     found: list[tuple[Report, list[Comparison | Refusal]]] = []
     for candidate in candidates:
         comparator = Comparator(baseline, candidate)
-        found.append((candidate, list(comparator.all(_scores(baseline, everything=all_scores)))))
+        found.append((candidate, list(comparator.all(_scores(baseline, task, everything=all_scores)))))
         verdict_tables.show_compared(out, baseline.manifest.checkpoint, candidate.manifest.checkpoint, found[-1][1])
         if samples:
             flip_view.show_flips(out, comparator, task, shown)
@@ -77,7 +77,12 @@ def _reports(named: list[str], models: list[str], tasks: list[str], evaluation: 
     return [baselines.find(one) for one in named]
 
 
-def _scores(baseline: Report, *, everything: bool) -> list[Score]:
-    """Return the numbers to compare: what was asked for by name, by the metric that stands for it; or all."""
-    found = baseline.manifest.scores
-    return list(found) if everything else [one for one in found if one.headline and one.primary]
+def _scores(baseline: Report, task: str | None, *, everything: bool) -> list[Score]:
+    """Return the numbers to compare: of what was asked for by name, or of `task`, what stands for it; or all."""
+    from harness.errors import HarnessError, did_you_mean
+
+    found = [one for one in baseline.manifest.scores if task in (None, one.task)]
+    if not found and task is not None:
+        known = list(dict.fromkeys(one.task for one in baseline.manifest.scores))
+        raise HarnessError(f"{baseline.folder} has no scores of '{task}'{did_you_mean(task, known)}")
+    return found if everything else [one for one in found if one.primary and (task or one.headline)]

@@ -12,7 +12,6 @@ from rich.markup import escape
 from harness.cli import sample_view
 from harness.cli.sample_view import Sample
 from harness.cli.verdict_tables import plain
-from harness.errors import HarnessError
 from harness.runs.report import Report, Score
 from harness.verdicts.compare import Comparator
 from harness.verdicts.pairs import IncomparableError
@@ -30,11 +29,7 @@ class Flip(NamedTuple):
 def show_flips(out: Console, comparator: Comparator, task: str | None, limit: int) -> None:
     """Print the documents that the candidate lost, then those it gained, by each task's first metric."""
     scores = [one for one in comparator.baseline.manifest.scores if one.primary and one.average is None]
-    chosen = [one for one in scores if task in (None, one.task)]
-    if not chosen:
-        known = ", ".join(one.task for one in scores) or "none"
-        raise HarnessError(f"there is no task '{task}' in {comparator.baseline.folder} (it has: {known})")
-    for score in chosen:
+    for score in [one for one in scores if task in (None, one.task)]:
         try:
             found = list(flips(comparator, score))
         except IncomparableError as error:
@@ -76,8 +71,7 @@ def _samples(report: Report, score: Score, documents: list[int]) -> list[Sample]
 
 
 def _show(out: Console, comparator: Comparator, score: Score, flip: Flip) -> None:
-    out.print("[red]lost[/]" if flip.lost else "[green]gained[/]", end="  ", highlight=False)
-    sample_view.show_question(out, flip.baseline)
+    sample_view.show_question(out, flip.baseline, ": [red]lost[/]" if flip.lost else ": [green]gained[/]")
     names = [plain(one.manifest.checkpoint.name) for one in (comparator.baseline, comparator.candidate)]
     for name, sample in zip(names, (flip.baseline, flip.candidate), strict=True):
         number = sample_view.value(sample[score.metric])

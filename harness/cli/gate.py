@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import discard_output, outputs
-from harness.cli.options import Evaluation, Tasks, evaluated, with_evaluation
+from harness.cli.options import Evaluation, Tasks, evaluated, required, with_evaluation
 
 if TYPE_CHECKING:
+    from harness.runs.calibration import Calibration
+    from harness.runs.report import Report
     from harness.verdicts.gate import Outcome
     from harness.verdicts.policy import Policy
 
@@ -48,6 +50,16 @@ def gate(
         str | None, typer.Option(metavar="CHECKPOINT", help="Evaluate this first, in place of CANDIDATE, on --tasks.")
     ] = None,
     tasks: Annotated[list[str] | None, Tasks] = None,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential", help="Ask --model in random blocks, and stop each task once its verdict is clear."
+        ),
+    ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Judge nothing: ask --model again and again, and keep how often scores flip."),
+    ] = False,
     evaluation: Evaluation,
 ) -> None:
     """Judge a candidate against its baseline: passed, regressed or inconclusive.
@@ -58,18 +70,24 @@ def gate(
     from harness.cli import tables, verdict_tables
     from harness.errors import HarnessError
     from harness.verdicts import baselines, render
-    from harness.verdicts.gate import gate as judge
 
     if (candidate is None) == (model is None):
         raise HarnessError("name what is to be judged: the folder of its report, or --model CHECKPOINT --tasks NAMES")
+    for option, is_asked in (("--sequential", sequential), ("--calibrate", calibrate)):
+        if is_asked and model is None:
+            raise HarnessError(f"{option} asks a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
+    if calibrate:
+        return _calibrate(model or "", tasks, evaluation)
     asked = _policy(policy, margin, alpha)
     against = baselines.find(baseline or baselines.NAME)
-    if model is not None:
-        (judged,) = evaluated([model], tasks, evaluation)
-    else:
+    if model is None:
         evaluation.refuse_without_model(tasks)
-        judged = baselines.only(candidate or Path())
-    outcome = judge(against, judged, asked)
+        outcome = _judged(against, baselines.only(candidate or Path()), asked)
+    elif sequential:
+        outcome = _judged_in_blocks(against, model, tasks, evaluation, asked)
+    else:
+        (judged,) = evaluated([model], tasks, evaluation)
+        outcome = _judged(against, judged, asked)
     files = {"--json": json, "--junit": junit, "--markdown": markdown}
     out = tables.console(error=outputs.STANDARD in files.values())
     try:
@@ -81,6 +99,59 @@ def gate(
         discard_output()
     _write(outcome, files)
     raise typer.Exit(outcome.exit_code)
+
+
+def _judged(baseline: Report, candidate: Report, policy: Policy) -> Outcome:
+    from harness.verdicts.gate import gate as judge
+
+    return judge(baseline, candidate, policy, calibrations=_calibrations(baseline, candidate))
+
+
+def _judged_in_blocks(
+    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy
+) -> Outcome:
+    from harness import libraries, progress
+    from harness.checkpoints.reference import parse
+
+    reference, options = parse(model), evaluation.options(required(tasks))
+    with progress.status("loading libraries"), libraries.importing():
+        from harness.gating import gate_in_blocks
+        from harness.runs.run import JOURNAL
+    try:
+        found = gate_in_blocks(reference, baseline, options, policy, calibrations=_calibrations(baseline))
+    except KeyboardInterrupt:
+        if (journal := options.output / JOURNAL).exists():
+            typer.echo(
+                f"\ninterrupted. Answers so far are in {journal}: the same command goes on from there.", err=True
+            )
+        raise typer.Exit(130) from None
+    typer.echo(f"report: {found.report.folder}", err=True)
+    return found.outcome
+
+
+def _calibrations(*reports: Report) -> list[Calibration]:
+    """Return what is known of how often the checkpoints of `reports` differ from themselves."""
+    from harness.runs import calibration
+
+    found = [calibration.find(one.folder.parent, one.manifest.checkpoint.fingerprint) for one in reports]
+    return [one for one in found if one is not None]
+
+
+def _calibrate(model: str, tasks: list[str] | None, evaluation: Evaluation) -> None:
+    from harness import libraries, progress
+    from harness.checkpoints.reference import parse
+    from harness.cli import verdict_tables
+    from harness.cli.tables import console
+    from harness.runs import calibration
+
+    reference, options = parse(model), evaluation.options(required(tasks))
+    with progress.status("loading libraries"), libraries.importing():
+        from harness.runs.again import calibrate
+    found = calibrate(reference, options)
+    file = calibration.place(options.output, found.fingerprint)
+    found.write(file)
+    verdict_tables.show_calibration(console(), found)
+    typer.echo(f"calibration: {file}")
 
 
 def _policy(file: Path | None, margin: str | None, alpha: float | None) -> Policy:

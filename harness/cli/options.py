@@ -121,9 +121,14 @@ def evaluated(models: list[str], tasks: list[str] | None, evaluation: Evaluation
     from harness.checkpoints.reference import parse
     from harness.cli.run import evaluate
 
+    return evaluate([parse(text) for text in models], evaluation.options(required(tasks)))
+
+
+def required(tasks: list[str] | None) -> list[str]:
+    """Return `tasks`; raises HarnessError if there are none."""
     if not tasks:
         raise HarnessError("name what --model is to be evaluated on: --tasks NAMES (see 'harness tasks')")
-    return evaluate([parse(text) for text in models], evaluation.options(tasks))
+    return tasks
 
 
 def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:

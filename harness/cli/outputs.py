@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from harness.cli import discard_output
 from harness.errors import HarnessError
 
 STANDARD = "-"
@@ -24,5 +25,7 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("a" if append else "w", encoding="utf-8") as stream:
             stream.write(text)
+    except BrokenPipeError:  # nobody reads any more (| head)
+        discard_output()
     except OSError as error:
         raise HarnessError(f"cannot write {file} ({error.strerror or error}): check {option}") from error

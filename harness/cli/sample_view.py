@@ -70,9 +70,9 @@ def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
     out.print("   ".join(told) + "\n", highlight=False)
 
 
-def show_question(out: Console, sample: Sample) -> None:
-    """Print the end of what was asked, and what was expected."""
-    out.print(f"[bold]document {sample['doc_id']}[/]", highlight=False)
+def show_question(out: Console, sample: Sample, remark: str = "") -> None:
+    """Print which document it is, with a `remark` in markup; the end of what was asked; what was expected."""
+    out.print(f"[bold]document {sample['doc_id']}[/]{remark}", highlight=False)
     lines = str(sample["prompt"]).splitlines()
     hidden = len(lines) - PROMPT_LINES
     if hidden > 0:

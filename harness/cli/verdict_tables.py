@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.tables import ROOMY
+from harness.runs.calibration import Calibration
 from harness.runs.report import CheckpointInfo
 from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
@@ -32,6 +32,19 @@ def show_outcome(out: Console, outcome: Outcome) -> None:
         _say(out, line)
     said = plain(wording.verdict(outcome)).removeprefix(outcome.verdict)
     out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(said)}", highlight=False, soft_wrap=True)
+
+
+def show_calibration(out: Console, found: Calibration) -> None:
+    """Print how often each number of a checkpoint differs from itself."""
+    out.print(f"[bold]{escape(plain(found.checkpoint))}[/] against itself: {', '.join(found.again)}", highlight=False)
+    table = Table("task", "metric")
+    for heading in ("documents", "asked again", "flips", "flip rate"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found.rates:
+        name = one.metric + ("" if one.filter == "none" else f" ({one.filter})")
+        counts = (f"{one.documents:,}", f"{one.repeats} times", f"{one.changed:,}", f"{one.rate:.2%}")
+        table.add_row(escape(plain(one.task)), escape(plain(name)), *counts)
+    out.print(table)
 
 
 def show_compared(
@@ -84,8 +97,8 @@ def _table(out: Console, rows: Sequence[Sequence[Cell]]) -> Table:
             table.add_column(
                 heading,
                 justify="left" if cell.left else "right",
-                no_wrap=not cell.left,
-                overflow="fold" if cell.left else "ellipsis",
+                no_wrap=not (cell.left and cell.under),
+                overflow="fold",
             )
     for row in rows:
         cells = []
@@ -106,20 +119,19 @@ def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
     name, metric = escape(plain(wording.task(score))), escape(plain(wording.metric(score)))
     cells = [
         Cell("task", name, "metric", metric, left=True),
-        Cell("baseline", wording.number(one.baseline, score)),
-        Cell("candidate", wording.number(one.candidate, score)),
+        Cell("baseline", wording.baseline(one)),
+        Cell("candidate", wording.candidate(one)),
         Cell("difference", wording.difference(one), "95 % interval", wording.interval(one)),
         Cell("lost", f"{lost:,}", "gained", f"{gained:,}"),
-        Cell("n", f"{one.documents:,}", "needed", wording.documents(needed)),
+        Cell("n", wording.size(one), "needed", wording.documents(needed)),
     ]
     return cells if out.width >= ROOMY else [cell for cell in cells if cell.heading != "lost"]
 
 
 def _gated(out: Console, one: Judgement) -> list[Cell]:
-    verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]")
-    needed = one.needed if one.verdict == "inconclusive" else math.nan
+    verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]", left=True)
     margin = [Cell("margin", wording.margin(one))] if out.width >= ROOMY else []
-    return [*_numbers(out, one.comparison, needed), *margin, verdict]
+    return [*_numbers(out, one.comparison, wording.needed(one)), *margin, verdict]
 
 
 def _compared(out: Console, one: Comparison) -> list[Cell]:

@@ -163,6 +163,11 @@ class Engine:
             setattr(self, name, max(1, getattr(self, name) // 2))
         return True
 
+    def scale(self, times: float) -> None:
+        """Send `times` as much through the model at once, and decode as many more answers side by side."""
+        for name in ("pack_tokens", "batch_tokens", "rows"):
+            setattr(self, name, max(1, round(getattr(self, name) * times)))
+
     def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[Found]:
         """Yield the log-likelihoods of the `missing` pairs as they are computed."""
         here = self.checkpoint

@@ -1,9 +1,9 @@
 """A checkpoint asked block by block, in random order, by a caller who may stop any task as soon as he knows enough.
 
-What is asked for by name is a unit: a task, or an average over several. Units that share tasks, or tasks that share
-clusters, are drawn from together: the order runs over all their documents, clusters whole, so that whatever has been
-asked of a unit is a random sample of it, without replacement. Prompts are those of a run that asks everything in order:
-the requests of a task are built once, examples drawn as always, and each block is a choice of them.
+What is asked for by name is a unit: a task, or an average over several. Units that share tasks are drawn from together:
+one order runs over all their documents, clusters whole, so that whatever has been asked of a unit is a random sample of
+it, without replacement. Prompts are those of a run that asks everything in order: the requests of a task are built
+once, examples drawn as always, and each block is a choice of them.
 
 What was asked leaves a report behind, whose means lean towards whatever made the caller stop: it says so.
 
@@ -14,27 +14,29 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from harness import clusters, libraries, progress
-from harness.checkpoints import loading
+from harness import progress
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.journal import Journal
 from harness.engine.lm import Cost, HarnessLM, Work
-from harness.errors import HarnessError
-from harness.runs import checks, environment, samples
-from harness.runs.options import Options, prompt_settings
-from harness.runs.outcome import Outcome, evaluate
+from harness.runs import samples
+from harness.runs.options import Options
+from harness.runs.outcome import Outcome
 from harness.runs.report import Report
 from harness.runs.report_writer import ReportWriter, new_folder
-from harness.runs.run import JOURNAL, answerer, begin, conclude, load_tasks, manifest, prepare, since
-from harness.task_data import DataSource
-from harness.tasks import Catalogue, TaskSet
+from harness.runs.run import JOURNAL, answerer, conclude, load_one, manifest, since
+from harness.runs.task_parts import TaskInParts
+from harness.tasks import TaskSet
+
+COUNTED = 2000
+"""Documents of all tasks whose tokens are counted; of more, those of a part are, and the rest is reckoned."""
 
 
 class Document(NamedTuple):
@@ -67,7 +69,7 @@ class Tokens(NamedTuple):
     asked: int
     """Of all documents asked, each token once, whether the model or the journal answered."""
     whole: int
-    """Of all documents there are."""
+    """Of all documents there are; this and the number before are reckoned where there are more than `COUNTED`."""
     generated: int
     generated_at_most: int
     """Of all documents, if no answer stopped early."""
@@ -80,22 +82,12 @@ def opened(reference: CheckpointReference, options: Options, *, seed: int | None
     Interrupted, the same order is drawn again by the same seed, and what was answered comes from the journal. Raises
     HarnessError on whatever the user can mend.
     """
-    catalogue = Catalogue(options.include, options.comparisons)
-    with progress.status("looking at the checkpoint and tasks"), libraries.importing():
-        located, *others = prepare([reference], options, catalogue)
-        if others:
-            raise HarnessError(f"{reference} is {1 + len(others)} checkpoints, and one is asked in blocks: name it")
-        checks.before_loading(located, options)
-    libraries.keep()
-    with progress.status("reading the tasks' data"):
-        tasks = load_tasks(catalogue, options)
+    checkpoint, tasks = load_one(reference, options)
     journal = Journal(options.output / JOURNAL)
     try:
-        environment.reset_peak_memory(located.device)
-        with progress.status(f"loading {located.name}"):
-            checkpoint = loading.Loader().load(located, allow_inactive_adapter=options.allow_inactive_adapter)
-        checks.require_room(checkpoint, tasks)
-        yield Blocks(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
+        with progress.status("putting prompts together"):
+            asked = Blocks(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
+        yield asked
     finally:
         journal.close()
 
@@ -108,10 +100,11 @@ class Blocks:
         self.lm, self.tasks, self.options = lm, tasks, options
         self.seed = options.seed if seed is None else seed
         self._created, self._started = datetime.now(UTC), time.perf_counter()
-        self._found = Outcome(tasks)
         sources = tasks.sources
-        self._asked = {name: _Asked(name, task, sources.get(name), lm, options) for name, task in tasks.tasks.items()}
-        self._left = [_shuffled(pool, f"{self.seed} {place}") for place, pool in enumerate(self._pools)]
+        self._asked = {
+            name: TaskInParts(name, task, sources.get(name), lm, options) for name, task in tasks.tasks.items()
+        }
+        self._pools = [_Pool(pool, f"{self.seed} {home}") for home, pool in self._drawn_together().items()]
 
     @cached_property
     def units(self) -> dict[str, tuple[str, ...]]:
@@ -119,25 +112,16 @@ class Blocks:
         named = {one.average.name: tuple(one.average.tasks) for one in self.tasks.averages}
         return {name: named.get(name, (name,)) for name in self.tasks.headlines}
 
-    @cached_property
-    def _pools(self) -> list[list[list[Document]]]:
-        """Clusters of documents, in pools whose units have no task and no cluster in common."""
-        whole = [[Document(name, place) for place in one.requests] for name, one in self._asked.items()]
-        by_key: dict[str, list[Document]] = {}
-        alone: list[list[Document]] = []
-        for document in (document for documents in whole for document in documents):
-            key = self._asked[document.task].cluster(document.place)
-            if key is None:
-                alone.append([document])
-            else:
-                by_key.setdefault(key, []).append(document)
-        found = [*by_key.values(), *alone]
-        homes = _together([*self.units.values(), *({document.task for document in one} for one in by_key.values())])
-        pools: dict[str, list[list[Document]]] = {}
-        for cluster in sorted(found):
-            home = homes.get(cluster[0].task, cluster[0].task)
-            pools.setdefault(home, []).append(cluster)
-        return list(pools.values())
+    def _drawn_together(self) -> dict[str, list[list[Document]]]:
+        """Clusters of documents, in pools whose units have no task in common, by the first of their tasks."""
+        homes = _together(self.units.values())
+        pools: dict[str, dict[tuple[str | None, Document | None], list[Document]]] = {}
+        for name, one in self._asked.items():
+            pool = pools.setdefault(homes.get(name, name), {})
+            for place in one.requests:
+                document, key = Document(name, place), one.cluster(place)
+                pool.setdefault((key, document if key is None else None), []).append(document)
+        return {home: list(pool.values()) for home, pool in pools.items()}
 
     def clusters(self, task: str) -> list[str | None]:
         """Return what each document of `task` shares with others, in their order."""
@@ -145,7 +129,7 @@ class Blocks:
 
     def left(self, unit: str) -> int:
         """Return how many documents of `unit` have not been asked."""
-        return sum(document.task in self.units[unit] for pool in self._left for one in pool for document in one)
+        return sum(pool.left[task] for pool in self._pools for task in self.units[unit])
 
     def ask(self, units: Collection[str], size: int) -> Block:
         """Ask the next documents of `units`, about `size` of each lot that is drawn from together.
@@ -154,20 +138,20 @@ class Blocks:
         """
         wanted = {task for unit in units for task in self.units[unit]}
         chosen: dict[str, list[int]] = {}
-        for pool in self._left:
-            for document in _drawn(pool, wanted, size):
+        for pool in self._pools:
+            for document in pool.draw(wanted, size):
                 chosen.setdefault(document.task, []).append(document.place)
-        before, rows = replace(self.lm.work), {}
+        before, rows, found = replace(self.lm.work), {}, Outcome(self.tasks)
         for name in (name for name in self.tasks.tasks if name in chosen):  # in the order of a run
-            made = self._found.rows(name, self._asked[name].ask(sorted(chosen[name])))
+            made = found.rows(name, self._asked[name].ask(sorted(chosen[name])))
             rows[name] = sorted(made, key=lambda row: row["doc_id"])
         return Block(rows, since(before, self.lm.work))
 
     def tokens(self) -> Tokens:
-        """Return what was saved; every prompt is counted, and none is asked."""
+        """Return what was saved. No more prompts than `COUNTED` are looked at, and none is asked."""
         every = list(self._asked.values())
-        whole = [one.cost(one.requests) for one in every]
-        asked = [one.cost(one.places) for one in every]
+        whole = _costs(every, [list(one.requests) for one in every])
+        asked = _costs(every, [one.places for one in every])
         return Tokens(
             fed=sum(one.work.tokens_fed for one in every),
             asked=sum(cost.tokens for cost in asked),
@@ -178,7 +162,7 @@ class Blocks:
 
     def report(self) -> Report:
         """Write and return the report of what has been asked, which lacks tasks of which nothing was."""
-        checkpoint, found = self.lm.checkpoint, self._found
+        checkpoint, found = self.lm.checkpoint, Outcome(self.tasks)
         asked = {name: one for name, one in self._asked.items() if one.logged}
         stopped = [name for name, one in asked.items() if len(one.places) < len(one.requests)]
         documents = sum(len(one.places) for one in asked.values())
@@ -198,134 +182,33 @@ class Blocks:
             return writer.finish(made, found.results(made.scores))
 
 
-@dataclass
-class _Asked:
-    """A task whose requests are built once, and asked in parts."""
+class _Pool:
+    """Clusters in random order, taken from the front."""
 
-    name: str
-    task: Any
-    source: DataSource | None
-    lm: HarnessLM
-    options: Options
-    logged: list[dict[str, Any]] = field(default_factory=list)
-    """Its samples so far, as lm-eval logs them."""
-    work: Work = field(default_factory=Work)
-    seconds: float = 0.0
-    _last: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, clusters: Sequence[list[Document]], seed: str) -> None:
+        self.order = list(clusters)
+        random.Random(seed).shuffle(self.order)
+        self.left = Counter(document.task for cluster in clusters for document in cluster)
+        """Documents of each task that have been neither drawn nor passed over."""
+        self._next = 0
 
-    @cached_property
-    def documents(self) -> Sequence[Mapping[str, Any]]:
-        """The documents of its split; lm-eval makes them anew whenever it is asked."""
-        found: Sequence[Mapping[str, Any]] = self.task.eval_docs
+    def draw(self, wanted: Collection[str], size: int) -> list[Document]:
+        """Take the next clusters until they have `size` documents of the tasks `wanted`, and return those."""
+        found: list[Document] = []
+        while len(found) < size and any(self.left[task] for task in wanted):
+            cluster = self.order[self._next]
+            self._next += 1
+            self.left.subtract(document.task for document in cluster)
+            found += [document for document in cluster if document.task in wanted]
         return found
 
-    @cached_property
-    def requests(self) -> dict[int, list[Any]]:
-        """The requests that a run would make of each document."""
-        begin(self.task, self.lm, self.options)
-        chat = self.lm.apply_chat_template if self.options.apply_chat_template else None
-        how = prompt_settings(self.options)
-        self.task.build_all_requests(limit=self.options.limit, chat_template=chat, **how)
-        found: dict[int, list[Any]] = {}
-        for request in self.task.instances:
-            found.setdefault(request.doc_id, []).append(request)
-        self.task._instances = None
-        self.lm.expect([requests[0] for requests in found.values()])
-        return found
 
-    @property
-    def places(self) -> list[int]:
-        """The documents asked, in order."""
-        return sorted({sample["doc_id"] for sample in self.logged})
-
-    def cluster(self, place: int) -> str | None:
-        """Return what the document at `place` shares with others."""
-        return self._key(self.documents[place])
-
-    @cached_property
-    def _key(self) -> clusters.Key:
-        return clusters.key(self.task, self.source)
-
-    def ask(self, places: Sequence[int]) -> list[dict[str, Any]]:
-        """Ask the documents at `places`; return their samples as lm-eval logs them."""
-        before, clock = replace(self.lm.work), time.perf_counter()
-        with self._having(places):
-            outcome = evaluate(self.lm, self.name, self.task, None, **prompt_settings(self.options))
-        made: list[dict[str, Any]] = outcome.pop("samples")[self.name]
-        self.logged += made
-        self.work = _sum(self.work, since(before, self.lm.work))
-        self.seconds += time.perf_counter() - clock
-        results = {**self._last.get("results", {}).get(self.name, {}), **outcome["results"][self.name]}
-        self._last = {**outcome, "results": {self.name: results}}
-        return made
-
-    def cost(self, places: Iterable[int]) -> Cost:
-        """Return what asking the documents at `places` at once takes."""
-        return self.lm.cost([request for place in places for request in self.requests[place]])
-
-    def outcome(self) -> dict[str, Any]:
-        """Return what lm-eval would have returned, had it been asked all that was asked at once."""
-        logged = sorted(self.logged, key=lambda sample: sample["doc_id"])
-        made = {**self._last["results"][self.name]}
-        aggregations, most = self.task.aggregation(), 0
-        for key in [key for key in made if "," in key and "_stderr," not in key]:
-            metric, kind = key.split(",", 1)
-            values = [one[metric] for one in logged if one["filter"] == kind and metric in one["metrics"]]
-            made[key] = aggregations.get(metric, _mean)(values)
-            most = max(most, len(values))
-        made["sample_len"] = most
-        counted = {"original": len(self.documents), "effective": most}
-        return {
-            **self._last,
-            "results": {self.name: made},
-            "n-samples": {self.name: counted},
-            "samples": {self.name: logged},
-        }
-
-    @contextmanager
-    def _having(self, places: Sequence[int]) -> Iterator[None]:
-        """Let `task` have the documents at `places` only, and build no requests but theirs.
-
-        lm-eval's own `samples=` would number them anew, mislabels them where they are in no order, and takes an empty
-        list for all of them. Numbers of a block are not made either: what is no mean may have none for so few.
-        """
-        assert places, "lm-eval takes no documents for all of them"
-        task, requests = self.task, [request for place in places for request in self.requests[place]]
-        chosen = [(place, self.documents[place]) for place in places]
-        no_numbers = dict.fromkeys(task.aggregation(), _no_number)
-        own: dict[str, Callable[..., Any]] = {
-            "build_all_requests": lambda **_: None,
-            "doc_iterator": lambda **_: iter(chosen),
-            "test_docs": lambda: self.documents,
-            "validation_docs": lambda: self.documents,
-            "aggregation": lambda: no_numbers,
-        }
-        for request in requests:
-            request.resps, request.filtered_resps = [], {}
-        task.__dict__.update(own)
-        task._instances = requests
-        try:
-            yield
-        finally:
-            for name in own:
-                del task.__dict__[name]
-            task._instances = None
+def _costs(tasks: Sequence[TaskInParts], places: Sequence[Sequence[int]]) -> list[Cost]:
+    share = min(1.0, COUNTED / max(1, sum(map(len, places))))
+    return [one.cost(some, share) for one, some in zip(tasks, places, strict=True)]
 
 
-def _no_number(values: Sequence[Any]) -> float:
-    return 0.0
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return what lm-eval makes of a metric that names no aggregation."""
-    return sum(values) / len(values)
-
-
-def _sum(one: Work, other: Work) -> Work:
-    return Work(**{key: getattr(one, key) + getattr(other, key) for key in one.__dict__})
-
-
-def _together(sets: Sequence[Collection[str]]) -> dict[str, str]:
+def _together(sets: Iterable[Collection[str]]) -> dict[str, str]:
     """Return for each name one that stands for all that are connected with it by some of `sets`."""
     home: dict[str, str] = {}
 
@@ -340,20 +223,3 @@ def _together(sets: Sequence[Collection[str]]) -> dict[str, str]:
             one, two = sorted((find(first), find(other)))
             home[two] = one
     return {name: find(name) for name in [*home]}
-
-
-def _shuffled(pool: list[list[Document]], seed: str) -> list[list[Document]]:
-    found = list(pool)
-    random.Random(seed).shuffle(found)
-    found.reverse()  # taken from the end
-    return found
-
-
-def _drawn(pool: list[list[Document]], wanted: Collection[str], size: int) -> list[Document]:
-    """Take from `pool` the next clusters until they have `size` documents of the tasks `wanted`, and return those."""
-    if not any(document.task in wanted for one in pool for document in one):
-        return []
-    found: list[Document] = []
-    while pool and len(found) < size:
-        found += [document for document in pool.pop() if document.task in wanted]
-    return found

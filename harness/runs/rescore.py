@@ -13,6 +13,7 @@ people's ratings (`harness.runs.ratings`).
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -255,6 +256,7 @@ class _Loader:
     def _built(self, asked: Sequence[str], recorded: set[str], recording: Recording) -> TaskSet:
         key = tuple(asked)
         self._require_articles(recording)
+        self._require_whole(recording)
         if not recorded and key in self._loaded:
             return self._loaded[key]
         documents = {
@@ -268,6 +270,17 @@ class _Loader:
         if not recorded:
             self._loaded[key] = found
         return found
+
+    def _require_whole(self, recording: Recording) -> None:
+        """Raise HarnessError where a report's documents were drawn at random, and not all of them."""
+        if recording.report is None or recording.report.manifest.protocol.shuffled is None:
+            return
+        for name, asked in recording.report.manifest.tasks.items():
+            if asked.documents < min(asked.documents_in_split, recording.report.manifest.protocol.limit or math.inf):
+                raise HarnessError(
+                    f"{recording.origin}: {name} was asked {asked.documents:,} of {asked.documents_in_split:,} "
+                    "documents, until its verdict was clear: only a whole run can be scored again"
+                )
 
     def _require_articles(self, recording: Recording) -> None:
         """Raise HarnessError where a report's prompts had other retrieved articles than are given."""

@@ -66,6 +66,27 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
         journal.close()
 
 
+def load_one(reference: CheckpointReference, options: Options) -> tuple[Checkpoint, TaskSet]:
+    """Return one checkpoint and the tasks of `options`, checked and loaded as `run` would.
+
+    Raises HarnessError as `run` does, and if `reference` names several.
+    """
+    catalogue = Catalogue(options.include, options.comparisons)
+    with progress.status("looking at the checkpoint and tasks"), libraries.importing():
+        located, *others = prepare([reference], options, catalogue)
+        if others:
+            raise HarnessError(f"{reference} is {1 + len(others)} checkpoints, and one is asked: name it")
+        checks.before_loading(located, options)
+    libraries.keep()
+    with progress.status("reading the tasks' data"):
+        tasks = load_tasks(catalogue, options)
+    environment.reset_peak_memory(located.device)
+    with progress.status(f"loading {located.name}"):
+        checkpoint = loading.Loader().load(located, allow_inactive_adapter=options.allow_inactive_adapter)
+    checks.require_room(checkpoint, tasks)
+    return checkpoint, tasks
+
+
 def prepare(references: Sequence[CheckpointReference], options: Options, catalogue: Catalogue) -> list[Located]:
     """Check names, files and data of all checkpoints and tasks without reading weights or documents."""
     if not references:
@@ -121,14 +142,14 @@ def _evaluate(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options:
 
 
 def answerer(
-    checkpoint: Checkpoint, tasks: TaskSet, journal: Journal | None, options: Options, **how: Any
+    checkpoint: Checkpoint, tasks: TaskSet, journal: Journal | None, options: Options, seed: int | None = None
 ) -> HarnessLM:
-    """Return `checkpoint` as what answers `tasks`, with settings of the engine `how`.
+    """Return `checkpoint` as what answers `tasks`; `seed`, by default that of `options`, is of sampled text.
 
     Raises HarnessError if it cannot answer one of them.
     """
     arguments = template_arguments(checkpoint.located, options)
-    lm = HarnessLM(checkpoint, journal, seed=options.seed, template_arguments=arguments, **how)
+    lm = HarnessLM(checkpoint, journal, seed=options.seed if seed is None else seed, template_arguments=arguments)
     checks.require_letters(lm, tasks, options)
     return lm
 

@@ -1,6 +1,7 @@
 """Baselines that were made in advance: a report kept under a name, so that a gate need not evaluate it again.
 
-    FOLDER/NAME      a complete copy of the report
+    FOLDER/NAME                          a complete copy of the report
+    FOLDER/calibration-<fingerprint>.json    of its checkpoint, if there was one beside the report
 
 A baseline is replaced by renames: at any time, also after a crash, there is the old one or the new one, whole.
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import HarnessError, did_you_mean
-from harness.runs import report
+from harness.runs import calibration, report
 from harness.runs.report import MANIFEST, Report
 
 FOLDER = Path("baselines")
@@ -55,6 +56,9 @@ def keep(one: Report, name: str = NAME, folder: Path = FOLDER) -> Kept:
         raise HarnessError(f"cannot write the baseline {place} ({why}): choose another --folder") from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+    fingerprint = one.manifest.checkpoint.fingerprint
+    if (calibrated := calibration.find(one.folder.parent, fingerprint)) is not None:
+        calibrated.write(calibration.place(folder, fingerprint))
     return Kept(report.read(place), before)
 
 

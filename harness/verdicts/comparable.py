@@ -101,6 +101,8 @@ def _other_documents(mine: Asked, other: Asked) -> Iterator[Difference]:
         here = sum(mine.tasks[name].documents for name in shared)
         there = sum(other.tasks[name].documents for name in shared)
         limit = f", by limit {mine.protocol.limit}" if mine.cut_short else ""
+        if mine.protocol.shuffled is not None or other.protocol.shuffled is not None:
+            limit = ", by a gate that stopped when its verdict was clear"
         yield Difference(
             DOCUMENTS,
             f"{here:,} documents instead of {there:,}{_share(changed, shared)}{limit}",

@@ -192,7 +192,8 @@ class Comparator:
             return
         for report, made in ((self.baseline, found.baseline), (self.candidate, found.candidate)):
             told = next(one.value for one in report.manifest.scores if Key.of(one) == Key.of(found.score))
-            if not math.isclose(made, told, rel_tol=AGREES, abs_tol=AGREES):
+            slack = max(AGREES, statistics.rounding(found.score.aggregation))
+            if not math.isclose(made, told, rel_tol=AGREES, abs_tol=slack):
                 raise IncomparableError(f"the samples of {report.folder.name} make {made:.6g}, its score is {told:.6g}")
 
 

@@ -172,13 +172,17 @@ class Corpora:
         """The most that one unit can lose, on the same scale: of all that the baseline has, the largest share."""
         table = np.abs(self._clustered(self.baseline))
         total = table.sum(axis=0)
-        share = (table[:, total > 0] / total[total > 0]).mean(axis=1).max() if total.any() else 1.0
-        return abs(self.scores[0]) * float(share) * self.units
+        used = np.count_nonzero(total)
+        each = np.divide(1.0, total * used, out=np.zeros(total.size), where=total > 0)
+        share = float((table @ each).max()) if used else 1.0
+        return abs(self.scores[0]) * share * self.units
 
     def _changes(self, baseline: Array, candidate: Array) -> Array:
         """Return what the baseline's metric gains where one row of it is the candidate's."""
         total = baseline.sum(axis=0)
-        found = self.metric(total - baseline + candidate) - self.metric(total[None])
+        before = self.metric(total[None])
+        rows = (slice(start, start + size) for start, size in _chunks(*baseline.shape))
+        found = np.concatenate([self.metric(total - baseline[some] + candidate[some]) for some in rows]) - before
         found[(candidate == baseline).all(axis=1) | (np.abs(found) < 1e-12 * max(1.0, abs(self.scores[0])))] = 0
         return found
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.runs import wording
+from harness.runs.calibration import Calibration
 from harness.runs.report import CheckpointInfo, Report, Score
 from harness.verdicts import signs
 from harness.verdicts.compare import Comparator, Comparison, Refusal
@@ -65,6 +66,8 @@ class Judgement:
     """One sentence on what the verdict rests on, or what is missing."""
     needed: float
     """Documents that would settle it with a power of 80 %, if all goes on as it has."""
+    noise: float | None = None
+    """The share of documents on which one checkpoint differs from itself; None where nobody calibrated."""
 
     @property
     def score(self) -> Score:
@@ -113,6 +116,7 @@ class Unit(NamedTuple):
     terms: Terms
     judged: bool
     signs: tuple[Sign, ...] = ()
+    noise: float | None = None
 
     @property
     def margin(self) -> float:
@@ -120,14 +124,22 @@ class Unit(NamedTuple):
         return self.terms.margin.of(self.comparison.score, self.comparison.score.value)
 
 
-def gate(baseline: Report, candidate: Report, policy: Policy, only: Collection[str] | None = None) -> Outcome:
+def gate(
+    baseline: Report,
+    candidate: Report,
+    policy: Policy,
+    only: Collection[str] | None = None,
+    calibrations: Sequence[Calibration] = (),
+) -> Outcome:
     """Return the verdict on `candidate`, of the tasks and averages in `only` where that is given.
+
+    `calibrations` tell how often the checkpoints differ from themselves.
 
     Raises HarnessError if the policy does not fit the baseline, or if any number to be judged cannot be compared: a
     gate that leaves a task out is none.
     """
     comparator = Comparator(baseline, candidate)
-    found = list(units(comparator, policy, chosen(baseline, policy, only)))
+    found = list(units(comparator, policy, chosen(baseline, policy, only), calibrations))
     tests = [fixed_tests(unit) for unit in found]
     losses = corrected([one.loss for one in tests], [unit.judged for unit in found])
     return outcome(comparator, policy, list(map(judgement, found, itertools.repeat(policy), tests, losses)))
@@ -176,7 +188,9 @@ def chosen(baseline: Report, policy: Policy, only: Collection[str] | None = None
     return Chosen(judged, [score for score in scores if score.task in members and score.average is None])
 
 
-def units(comparator: Comparator, policy: Policy, numbers: Chosen) -> Iterator[Unit]:
+def units(
+    comparator: Comparator, policy: Policy, numbers: Chosen, calibrations: Sequence[Calibration] = ()
+) -> Iterator[Unit]:
     """Yield what is to be judged, then what is watched, as far as it can be compared.
 
     Raises HarnessError if a number to judge cannot be, naming all such.
@@ -189,7 +203,19 @@ def units(comparator: Comparator, policy: Policy, numbers: Chosen) -> Iterator[U
         if isinstance(comparison, Comparison):
             judged = comparison.score in numbers.judged
             named = signs.of(comparator.clean(comparison.score)) if judged else ()
-            yield Unit(comparison, policy.terms(comparison.score), judged, tuple(named))
+            noise = noise_of(comparison.score, calibrations)
+            yield Unit(comparison, policy.terms(comparison.score), judged, tuple(named), noise)
+
+
+def noise_of(score: Score, calibrations: Iterable[Calibration]) -> float | None:
+    """Return the share of documents on which a checkpoint's `score` differs from its own; the largest that is known."""
+    found = []
+    for one in calibrations:
+        rates = [one.of(task, score.metric, score.filter) for task in score.members]
+        known = [rate for rate in rates if rate is not None and rate.n]
+        if len(known) == len(rates):
+            found.append(sum(rate.changed for rate in known) / sum(rate.n for rate in known))
+    return max(found, default=None)
 
 
 def fixed_tests(unit: Unit) -> Tests:
@@ -229,7 +255,8 @@ def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float) -> Judgemen
     needed = values.needed_to_pass(unit.margin, alpha=terms.alpha)
     if values.difference < 0:  # which shows a loss sooner
         needed = min(needed, values.needed_to_tell(alpha=2 * terms.alpha))
-    return Judgement(unit.comparison, terms, unit.margin, unit.judged, tests, loss, unit.signs, verdict, reason, needed)
+    judged = (unit.comparison, terms, unit.margin, unit.judged, tests, loss, unit.signs)
+    return Judgement(*judged, verdict, reason, needed, unit.noise)
 
 
 def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Verdict, str]:

@@ -107,7 +107,7 @@ class Differences:
     clusters: npt.NDArray[np.int64] | None = None
     """A number for each document's cluster, from 0 on without gaps; None where every document stands alone."""
     span: float | None = None
-    """The most that one document can lose: of weighted scores, the largest weight. None: 1, or the largest score."""
+    """The most that one document can lose, where that is more than 1 and than every score: the largest weight."""
     seed: int = 0
 
     @functools.cached_property
@@ -266,7 +266,7 @@ class Differences:
     def _span(self) -> float:
         """The most that one cluster can lose, on the same scale."""
         both = np.abs([self.baseline, self.candidate])
-        span = max(1.0, float(both.max())) if self.span is None else self.span
+        span = max(self.span or 1.0, float(both.max()))
         return span * float(self.sizes.max()) * self.units / self.n
 
 

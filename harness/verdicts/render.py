@@ -101,20 +101,24 @@ def _score(score: Score) -> dict[str, Any]:
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:
+    stopped = (
+        one.stopped is not None
+    )  # what leans towards the verdict, or does not hold whenever one stops, is left out
     return {
         **_score(one.score),
-        "baseline": one.baseline,
-        "candidate": one.candidate,
-        "difference": one.difference,
+        "baseline": one.score.value if stopped else one.baseline,
+        "candidate": None if stopped else one.candidate,
+        "difference": None if stopped else one.difference,
         "interval": None if one.interval is None else list(one.interval),
         "lost": one.values.lost,
         "gained": one.values.gained,
-        "p": one.p_value,
+        "p": None if stopped else one.p_value,
         "documents": one.documents,
+        "of_documents": one.stopped.documents if one.stopped else one.documents,
         "clusters": one.clusters,
         "left_out": one.left_out,
-        "needed_to_tell": one.needed,
-        "resolution": one.resolution,
+        "needed_to_tell": None if stopped else one.needed,
+        "resolution": None if stopped else one.resolution,
         "tainted": None if one.tainted is None else _comparison(one.tainted),
     }
 
@@ -134,7 +138,8 @@ def _unit(one: Judgement) -> dict[str, Any]:
         "p_non_inferiority": one.tests.non_inferiority,
         "p_loss": one.tests.loss,
         "p_loss_corrected": one.loss,
-        "needed_to_settle": one.needed,
+        "needed_to_settle": None if one.comparison.stopped else one.needed,
+        "noise": one.noise,
         "signs": [sign._asdict() for sign in one.signs],
     }
 
@@ -195,7 +200,7 @@ def _case(one: Judgement, status: str) -> Tree.Element:
     name = f"{wording.task(one.score)}: {wording.metric(one.score)}"
     case = Tree.Element("testcase", {"name": _xml(name), "classname": "harness.gate", "time": "0"})
     if status:
-        details = (wording.sentence(one), *(sign.text for sign in one.signs), wording.tainted(one.comparison))
+        details = (wording.sentence(one), *wording.signs(one), wording.tainted(one.comparison))
         found = Tree.SubElement(case, status, {"message": _xml(wording.sentence(one)), "type": one.verdict})
         found.text = _xml("\n".join(line for line in details if line))
     return case
@@ -243,12 +248,12 @@ def _table(judgements: Iterable[Judgement]) -> Iterator[str]:
         cells = (
             _code(wording.task(score)),
             _code(wording.metric(score)),
-            wording.number(comparison.baseline, score),
-            wording.number(comparison.candidate, score),
+            wording.baseline(comparison),
+            wording.candidate(comparison),
             wording.difference(comparison),
             wording.interval(comparison),
             wording.lost_gained(comparison),
-            f"{comparison.documents:,}",
+            wording.size(comparison),
             wording.margin(one),
             f"{verdict}: {_text(one.reason + wording.settling(one))}",
         )
@@ -285,14 +290,15 @@ def as_annotations(outcome: Outcome) -> list[str]:
     Format and escapes: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands and
     `escapeData`, `escapeProperty` in actions/toolkit, packages/core/src/command.ts.
     """
+    found = sorted(wording.shown(outcome), key=lambda one: one.verdict != "regressed")  # GitHub shows the first ten
     made = []
-    for one in wording.shown(outcome):
+    for one in found:
         blocks = one.verdict == "regressed" or one.terms.inconclusive == "block"
         if one.verdict != "passed":
-            said = "; ".join([wording.sentence(one), *(sign.text for sign in one.signs)])
+            said = "; ".join([wording.sentence(one), *wording.signs(one)])
             made.append(_command("error" if blocks else "warning", f"{one.score.task}: {one.verdict}", said))
         elif one.signs:
-            made.append(_command("warning", one.score.task, "; ".join(sign.text for sign in one.signs)))
+            made.append(_command("warning", one.score.task, "; ".join(wording.signs(one))))
     return made or [_command("notice", "harness gate", wording.verdict(outcome))]
 
 

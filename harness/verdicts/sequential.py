@@ -42,7 +42,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import HarnessError
 from harness.verdicts.paired import Array, Differences, Interval
 
 BOLDNESS = 0.75
@@ -105,7 +104,7 @@ class Watch:
     """The largest weight of a unit: a document's, or a cluster's sum."""
     bound: float | None = 1.0
     """By how much scores of a document may differ, before they are weighed; None where a metric knows no bound, which
-    leaves the last look only."""
+    leaves the last look only. Scores that are further apart make it None."""
     ended: bool = field(default=False, init=False)
     _seen: list[Differences] = field(default_factory=list, init=False, repr=False)
     _drawn: list[_Drawn] = field(default_factory=list, init=False, repr=False)
@@ -130,10 +129,8 @@ class Watch:
             return
         sums, sizes = _units(block, weights)
         if (np.abs(sums) > sizes * self.bound * (1 + 1e-9)).any() or sizes.max() > self.heaviest * (1 + 1e-9):
-            raise HarnessError(
-                f"two scores of a document differ by more than {self.bound:g}, the most that its metric allows: gate "
-                "this task without --sequential"
-            )
+            self.bound = None  # the metric knows none after all, and its bets tell nothing
+            return
         order = np.lexsort((sizes, sums))[np.random.default_rng(len(self._seen)).permutation(sums.size)]
         for start in range(0, sums.size, CHUNK):
             chunk = order[start : start + CHUNK]

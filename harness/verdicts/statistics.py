@@ -53,8 +53,8 @@ class Paired:
     def scores(self) -> tuple[float, float]:
         """The metric over all documents kept, of the baseline and of the candidate; NaN where none is kept.
 
-        Where all documents are kept, these are the reports' own scores: to `IEPILE_ROUNDING` for IEPile's metrics,
-        elsewhere to rounding errors. Where they are not, another function has the name.
+        Where all documents are kept, these are the reports' own scores, but for `rounding`. Where they are not, another
+        function has the name.
         """
         if not len(self.baseline):
             return math.nan, math.nan
@@ -89,6 +89,11 @@ IEPILE_ROUNDING = 0.015
 It rounds precision and recall to two decimals, and F1, which it computes from these, again. Sums are scored unrounded:
 a document's part would be lost in such a step.
 """
+
+
+def rounding(aggregation: str | None) -> float:
+    """Return how far a report's score may lie from `Paired.scores` because it is rounded: 0 for most."""
+    return IEPILE_ROUNDING if aggregation in ("f1", "precision", "recall") else 0.0
 
 
 def paired(aggregation: str | None, baseline: Column, candidate: Column) -> Paired | None:

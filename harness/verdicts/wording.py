@@ -38,9 +38,19 @@ def number(value: float, score: Score) -> str:
     return wording.bound(value, score) + (" %" if score.fraction else "")
 
 
+def baseline(comparison: Comparison) -> str:
+    """Return the baseline's number, over all documents also where not all were asked."""
+    return number(comparison.score.value if comparison.stopped else comparison.baseline, comparison.score)
+
+
+def candidate(comparison: Comparison) -> str:
+    """Return the candidate's number; where one stopped as soon as the verdict was clear, there is none to show."""
+    return UNKNOWN if comparison.stopped else number(comparison.candidate, comparison.score)
+
+
 def difference(comparison: Comparison) -> str:
-    """Return the difference with its sign: −34.4."""
-    return wording.change(comparison.difference, comparison.score)
+    """Return the difference with its sign, likewise: −34.4."""
+    return UNKNOWN if comparison.stopped else wording.change(comparison.difference, comparison.score)
 
 
 def interval(comparison: Comparison) -> str:
@@ -49,6 +59,12 @@ def interval(comparison: Comparison) -> str:
         return UNKNOWN
     low, high = (wording.change(end, comparison.score) for end in comparison.interval)
     return f"{low} to {high}"
+
+
+def size(comparison: Comparison) -> str:
+    """Return the number of documents: 96, or 320 of 14,042."""
+    of = f" of {comparison.stopped.documents:,}" if comparison.stopped else ""
+    return f"{comparison.documents:,}{of}"
 
 
 def lost_gained(comparison: Comparison) -> str:
@@ -90,23 +106,38 @@ def margin(judgement: Judgement) -> str:
 
 
 def moved(comparison: Comparison) -> str:
-    """Return what happened to a number, in words: `lost 34.4 points`."""
-    score, changed = comparison.score, wording.change(comparison.difference, comparison.score)
-    size = changed.lstrip("+−")
-    if size == changed:
+    """Return what happened to a number, in words: `lost 34.4 points`, or `lost 2.1 to 12.0 points`."""
+    score = comparison.score
+    if comparison.stopped is None:
+        ends = [difference(comparison)]
+    elif comparison.interval is None:
+        return "was stopped"
+    else:
+        ends = sorted((wording.change(end, score) for end in comparison.interval), key=_size)
+    directions = {end[0] for end in ends if end[0] in "+−"}
+    if not directions:
         return "did not change"
-    down = changed.startswith("−")
-    if score.higher_is_better:
-        return f"{'lost' if down else 'gained'} {size} points"
-    unit = " points" if score.fraction else ""
-    return f"{'fell' if down else 'rose'} by {size}{unit}, where less is better"
+    unit = " points" if score.fraction or score.higher_is_better else ""
+    aside = "" if score.higher_is_better else ", where less is better"
+    if len(directions) > 1:
+        return f"changed by {interval(comparison)}{unit}{aside}"
+    verbs = ("lost", "gained") if score.higher_is_better else ("fell by", "rose by")
+    return f"{verbs['+' in directions]} {' to '.join(end.lstrip('+−') for end in ends)}{unit}{aside}"
+
+
+def _size(change: str) -> float:
+    return float(change.lstrip("+−").replace(",", ""))
 
 
 def evidence(comparison: Comparison) -> str:
     """Return what a difference rests on: its interval, and of how many documents it is."""
-    units = "document" if comparison.documents == 1 else "documents"
+    if comparison.stopped:
+        sure = "95 % confidence sequence"
+    else:
+        sure = f"95 % interval {interval(comparison)}" if comparison.interval else "no interval"
+    units = "document" if comparison.documents == 1 and not comparison.stopped else "documents"
     clustered = "" if comparison.clusters is None else f" in {comparison.clusters:,} clusters"
-    return f"95 % interval {interval(comparison)}, {comparison.documents:,} {units}{clustered}"
+    return f"{sure}, {size(comparison)} {units}{clustered}"
 
 
 def is_beyond_floor(judgement: Judgement) -> bool:
@@ -122,23 +153,28 @@ def sentence(judgement: Judgement) -> str:
     """Return what is to be said of one number: what happened, how sure that is, and what would settle it."""
     comparison, score = judgement.comparison, judgement.score
     if judgement.verdict == "regressed" and is_beyond_floor(judgement):
-        assert judgement.terms.floor is not None
-        side = "below its floor" if score.higher_is_better else "above its ceiling"
-        bound = number(judgement.terms.floor, score)
-        return f"{score.task} is at {number(comparison.candidate, score)}, {side} of {bound} ({evidence(comparison)})"
+        return f"{score.task} is at {number(comparison.candidate, score)}, {judgement.reason} ({evidence(comparison)})"
     said = f"{score.task} {moved(comparison)} ({evidence(comparison)}"
     if judgement.verdict == "regressed":
         return f"{said}, p = {probability(judgement.loss)})"
     return f"{said}): {judgement.reason}{settling(judgement)}"
 
 
+def needed(judgement: Judgement) -> float:
+    """Return how many documents would settle what is open; NaN where nothing is, or no number of them would."""
+    open_ = judgement.verdict == "inconclusive" and judgement.tests.non_inferiority > judgement.terms.alpha
+    return judgement.needed if open_ and judgement.needed > judgement.comparison.documents else math.nan
+
+
 def settling(judgement: Judgement) -> str:
-    """Return how many documents would settle what is open; nothing where more of them would not."""
-    if judgement.verdict != "inconclusive" or judgement.tests.non_inferiority <= judgement.terms.alpha:
-        return ""
-    if not math.isfinite(judgement.needed) or judgement.needed <= judgement.comparison.documents:
-        return ""
-    return f"; about {documents(judgement.needed)} documents would settle it"
+    """Return the same for the end of a sentence; nothing where there is nothing to say."""
+    count = needed(judgement)
+    return f"; about {documents(count)} documents would settle it" if math.isfinite(count) else ""
+
+
+def signs(judgement: Judgement) -> list[str]:
+    """Return the signs that the sentence on a number does not name itself."""
+    return [sign.text for sign in judgement.signs if sign.text != judgement.reason]
 
 
 def told(outcome: Outcome) -> list[Judgement]:
@@ -190,8 +226,22 @@ def remarks(outcome: Outcome) -> Iterator[str]:
     for one in outcome.judgements:
         yield from (f"{one.score.task}: {sign.text}" for sign in one.signs)
     yield from (seen for one in shown(outcome) if (seen := tainted(one.comparison)))
+    yield from (line for one in shown(outcome) if (line := noise(one)))
     yield from (line for line in (watched(outcome), reading(outcome)) if line)
     yield from (f"note: {note}" for note in outcome.notes)
+
+
+def noise(judgement: Judgement) -> str:
+    """Return what is to be said where the checkpoints differ no more than one differs from itself; else nothing."""
+    comparison, rate = judgement.comparison, judgement.noise
+    flips = comparison.values.lost + comparison.values.gained
+    share = flips / comparison.documents
+    if rate is None or not flips or share > rate:
+        return ""
+    return (
+        f"{judgement.score.task}: {flips:,} of {comparison.documents:,} documents differ ({share:.1%}), no more than "
+        f"where one checkpoint is asked again ({rate:.1%})"
+    )
 
 
 def tainted(comparison: Comparison) -> str:
@@ -199,7 +249,7 @@ def tainted(comparison: Comparison) -> str:
     apart = comparison.tainted
     if apart is None:
         return ""
-    numbers = " → ".join(number(value, apart.score) for value in (apart.baseline, apart.candidate))
+    numbers = f"{baseline(apart)} → {candidate(apart)}"
     return (
         f"{apart.score.task}: {apart.documents:,} documents seen in training are not judged; on them {numbers}, "
         f"{difference(apart)} (95 % interval {interval(apart)})"

@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.demo import story
 from harness.demo.story import FAMILY, MARK, Compared, Page, tell
 from harness.errors import HarnessError
@@ -111,6 +114,26 @@ def test_the_harmed_stage_is_worse_where_it_was_harmed(family):
     assert score(family["harmed"], "nli").low <= 1 / 3
     for task in ("exam", "reading", "law", "math"):
         assert not above(family["sft"], family["harmed"], task)
+
+
+def test_the_gate_blocks_the_harmed_stage_by_its_family_and_lets_the_honest_one_pass(family, tmp_path, monkeypatch):
+    """In a build of GitHub's, with what it sets."""
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    def gated(name: str) -> Result:
+        folders = [str(family[one].folder) for one in (name, "sft")]
+        return CliRunner().invoke(app, ["gate", folders[0], "--baseline", folders[1], "--margin", "10"])
+
+    harmed, honest = gated("harmed"), gated("sft-int8")
+    assert (harmed.exit_code, honest.exit_code) == (1, 0), harmed.output + honest.output
+    blocked = [line for line in harmed.output.splitlines() if line.startswith("::error")]
+    assert any("demo_nli" in line for line in blocked)
+    assert not any("demo_exam" in line or "demo_reading" in line for line in blocked)
+    assert "::error" not in honest.output
+    told = summary.read_text(encoding="utf-8")
+    assert told.index("**regressed**") < told.index("**passed**")
 
 
 def test_every_command_is_named_and_the_page_is_there(events, folder):

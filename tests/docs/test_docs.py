@@ -93,7 +93,8 @@ def test_commands_on_real_models_are_spelled_right(page):
             for command in typed(block):
                 words = [word for word in shlex.split(command, comments=True) if not re.match("[A-Z_]+=", word)]
                 if words[:1] == ["harness"]:
-                    VERBS[words[1]].make_context(words[1], words[2:])
+                    verb, rest = named(words[1:])
+                    verb.make_context(verb.name, rest)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -111,7 +112,7 @@ def test_what_is_named_exists(page):
             assert list((ROOT / "harness").rglob(code)), f"{page} names {code}"
         if verb := re.match(r"harness ([a-z]+)", code):
             assert verb[1] in VERBS, f"{page} names the verb {verb[1]}"
-            known = {name for option in VERBS[verb[1]].params for name in option.opts}
+            known = {name for one in with_parts(VERBS[verb[1]]) for option in one.params for name in option.opts}
             assert set(re.findall(r"(?<!\S)--?[a-z-]+", code)) <= known | {"--help"}, f"{page} writes {code}"
     for target in re.findall(r"^make ([a-z]+)|[`$] ?make ([a-z]+)", text, re.MULTILINE):
         assert "".join(target) in targets, f"{page} names make {''.join(target)}"
@@ -162,6 +163,19 @@ def test_every_field_of_a_report_is_explained():
 
 
 # --- reading pages, running commands ----------------------------------------------------------------------------------
+
+
+def named(words: list[str]):
+    """Return the verb that `words` begin with, or the part of one, as `baseline set`, and the words behind it."""
+    verb, rest = VERBS[words[0]], words[1:]
+    while hasattr(verb, "commands"):
+        verb, rest = verb.commands[rest[0]], rest[1:]
+    return verb, rest
+
+
+def with_parts(verb):
+    """Return a verb and its parts."""
+    return [verb, *getattr(verb, "commands", {}).values()]
 
 
 def read(page: str) -> str:
@@ -236,11 +250,19 @@ def compare(page: str, shown: Shown, done: Done) -> None:
         assert tidy(shown.output) == tidy(done.output), f"{where} is old; run python tests/docs/test_docs.py"
         return
     wrong = [line for line in shown.output.splitlines() if line.startswith("error: ")]
-    assert done.code == (2 if wrong else 0), f"{where}\n{done.output}\n{done.errors}"
+    assert done.code == (2 if wrong else exit_code(shown, done)), f"{where}\n{done.output}\n{done.errors}"
     for line in wrong:
         assert line in done.errors, f"{where}\n{done.errors}"
     gone = labels(shown.output) - labels(done.output)
     assert not gone, f"{where} no longer shows {gone} but\n{done.output}"
+
+
+def exit_code(shown: Shown, done: Done) -> int:
+    """Return the code that goes with what is printed: 0, but where a gate's last line begins with another verdict."""
+    from harness.verdicts.gate import EXIT_CODES
+
+    verdict = re.match(r"[a-z]+(?=:)", done.output.rstrip().rpartition("\n")[2]) if " gate " in shown.command else None
+    return EXIT_CODES[verdict[0]] if verdict else 0
 
 
 def is_help(shown: Shown) -> bool:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import platform
-import time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+from rescored import Rescored
 from tolerances import PUBLISHED_SCORE
 
 from harness.runs.report import Report
-from harness.runs.rescore import Scoring, score
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
@@ -47,17 +46,14 @@ model for which most changes:
 """
 
 
-def test_lawbenchs_published_answers_give_its_published_scores(data: Path, tmp_path: Path) -> None:
+def test_lawbenchs_published_answers_give_its_published_scores(data: Path, lawbench: Rescored) -> None:
     with (data / "predictions" / "lawbench-zero-shot-results.csv").open(encoding="utf-8") as file:
         published = {
             (row["model_name"], row["task"]): (float(row["score"]), float(row["abstention_rate"]))
             for row in csv.DictReader(file)
             if row["task"] not in UNPUBLISHED
         }
-    clock = time.perf_counter()
-    reports = list(score(Scoring(data / "predictions" / "lawbench-zero-shot", tmp_path / "out", data=data)))
-    seconds = time.perf_counter() - clock
-    found = {report.manifest.checkpoint.name: _values(report) for report in reports}
+    found = {report.manifest.checkpoint.name: _values(report) for report in lawbench.reports}
     assert {model for model, _ in published} == set(found)
     models = []
     for model, values in found.items():
@@ -77,7 +73,7 @@ def test_lawbenchs_published_answers_give_its_published_scores(data: Path, tmp_p
             versions=", ".join(f"{name} {version(name)}" for name in ("jieba", "cn2an", "lm_eval")),
             python=platform.python_version(),
             machine=platform.machine(),
-            seconds=seconds,
+            seconds=lawbench.seconds,
             tolerance=PUBLISHED_SCORE,
             models="\n".join(models),
             repaired="\n".join(_repaired(found)),

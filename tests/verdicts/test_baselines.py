@@ -8,6 +8,8 @@ import pytest
 from answered import Answers, report
 
 from harness.errors import HarnessError
+from harness.runs import calibration
+from harness.runs.calibration import Calibration, FlipRate
 from harness.runs.report import Report
 from harness.verdicts import baselines
 
@@ -26,6 +28,21 @@ def test_a_baseline_is_a_complete_copy(tmp_path: Path) -> None:
     assert kept.replaced is None
     assert files(kept.baseline.folder) == files(one.folder)
     assert kept.baseline.folder == tmp_path / "kept" / "main"
+
+
+def test_what_is_known_of_the_checkpoint_against_itself_is_kept_too(tmp_path: Path) -> None:
+    one = made(tmp_path)
+    who = one.manifest.checkpoint.fingerprint
+    rate = FlipRate(task="law", metric="acc", filter="none", documents=3, repeats=2, changed=1)
+    plain = {"harness": "0", "created": "", "checkpoint": "base", "device": "cpu", "dtype": "float32", "limit": None}
+    Calibration(**plain, fingerprint=who, seed=1, again=["seed 2"], rates=[rate]).write(
+        calibration.place(one.folder.parent, who)
+    )
+    baselines.keep(one, "main", tmp_path / "kept")
+    found = calibration.find(tmp_path / "kept", who)
+    assert found is not None
+    assert found.rates == [rate]
+    assert [name for name, _ in baselines.kept(tmp_path / "kept")] == ["main"]
 
 
 def test_what_is_replaced_is_told_and_gone(tmp_path: Path) -> None:

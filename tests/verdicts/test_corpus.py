@@ -45,6 +45,22 @@ def test_with_equal_denominators_a_ratio_is_a_mean() -> None:
     )
 
 
+def test_the_interval_is_scipys_percentile_bootstrap() -> None:
+    given = pairs(60, 4, shift=0.1)
+
+    def difference(drawn: np.ndarray, axis: int) -> np.ndarray:
+        was, now = (side[drawn].sum(axis=axis - 1) for side in (given.baseline, given.candidate))
+        return now[..., 0] / now[..., 1] - was[..., 0] / was[..., 1]
+
+    theirs = stats.bootstrap(
+        (np.arange(60),), difference, vectorized=True, method="percentile", n_resamples=20_000, rng=2
+    )
+    interval = given.interval()
+    assert interval is not None
+    assert interval == pytest.approx(tuple(theirs.confidence_interval), abs=0.1 * theirs.standard_error)
+    assert given.stderr == pytest.approx(theirs.standard_error, rel=0.03)
+
+
 def test_resampling_is_drawing_documents_again() -> None:
     given = pairs(40, 1)
     chance, brute = np.random.default_rng(9), []
@@ -115,7 +131,7 @@ def sparse(count: int, chance: np.random.Generator, share: float) -> Corpora:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize(("count", "groups"), [(40, 2000), (120, 2000), (300, 100)])
+@pytest.mark.parametrize(("count", "groups"), [(40, 2000), (100, 2000), (300, 100)])
 def test_at_the_margin_few_pass(count: int, groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "GROUPS", groups)
     chance = np.random.default_rng(count)

@@ -196,6 +196,12 @@ def test_what_all_lost_alike_counts() -> None:
     assert given.non_inferiority(1) == 0
 
 
+def test_of_scores_up_to_100_a_document_may_lose_100() -> None:
+    for span in (None, 1.5):
+        given = Differences(np.full(20, 100.0), np.full(20, 100.0), span=span)
+        assert given.non_inferiority(2) == pytest.approx(0.98**20)
+
+
 def test_without_any_flip_many_documents_are_needed_to_pass() -> None:
     # As likely as it is that none is seen, if 2 % of documents are lost.
     for n in (1, 50, 500):

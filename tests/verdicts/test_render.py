@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from xml.etree import ElementTree as Tree
 
 import answered
@@ -17,12 +18,13 @@ from invented_verdicts import SIGN, comparison, judgement, outcome, score
 from markdown_it import MarkdownIt
 
 from harness.verdicts import render, wording
-from harness.verdicts.compare import Comparison, Refusal
+from harness.verdicts.compare import Comparison, Refusal, Stopped
 from harness.verdicts.gate import Outcome, Reading
-from harness.verdicts.paired import Differences
+from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.policy import Margin, Policy, Rule, Terms
 from harness.verdicts.signs import Sign
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ALLOWED = Terms(Margin(2), 0.05, None, 1, "allow")
 MIXED = outcome(
@@ -99,6 +101,17 @@ def test_json_holds_policy_reading_and_what_was_seen_in_training() -> None:
     assert found["units"][0]["tainted"]["documents"] == 20
 
 
+def test_what_leans_towards_the_verdict_is_in_no_file() -> None:
+    one = comparison(score("law"), 30, 2, n=320, right=200, stopped=Stopped(Interval(-0.12, -0.02), 14_042))
+    found = outcome(judgement("law", "regressed", comparison=one))
+    unit = json.loads(render.as_json(found))["units"][0]
+    assert unit["interval"] == [-0.12, -0.02]
+    assert (unit["documents"], unit["of_documents"], unit["baseline"]) == (320, 14_042, 0.6)
+    for key in ("candidate", "difference", "p", "needed_to_tell", "resolution", "needed_to_settle"):
+        assert unit[key] is None
+    assert rows(render.as_markdown(found))[1][2:8] == ["60.0 %", "–", "–", "−12.0 to −2.0", "30 / 2", "320 of 14,042"]
+
+
 def test_comparisons_and_refusals_are_json_too() -> None:
     text = render.compared_as_json(
         answered.checkpoint("base"),
@@ -109,6 +122,27 @@ def test_comparisons_and_refusals_are_json_too() -> None:
     assert candidate["comparisons"][0]["difference"] == pytest.approx(-0.34)
     assert candidate["comparisons"][0]["p"] == pytest.approx(comparison(score("law"), 40, 6).p_value)
     assert (candidate["refusals"][0]["task"], candidate["refusals"][0]["reason"]) == ("math", "other prompts")
+
+
+def test_every_key_is_explained_and_every_key_explained_is_there() -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    whole, unit = (
+        {key for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall("`(\\w+)`", row)}
+        for table in re.search(r"\n(\| key \|.*?\n)\n(\| key of a unit \|.*?\n)\n", page, re.DOTALL).groups()  # type: ignore[union-attr]
+    )
+    found = json.loads(render.as_json(MIXED))
+    assert whole == set(found)
+    assert unit == set(found["units"][0])
+
+
+def test_every_sign_is_explained() -> None:
+    code = (ROOT / "harness" / "verdicts" / "signs.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"(?:Sign|_Failure)\(\s*\"([a-z ]+)\"", code))
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    assert len(names) >= 5
+    assert names == set(
+        re.findall(r"^\| `([a-z ]+)` \|", page.partition("| sign |")[2].partition("\n\n")[0], re.MULTILINE)
+    )
 
 
 @given(anything, anything)
@@ -292,9 +326,9 @@ def test_annotations_are_errors_for_what_blocks_and_warnings_for_what_does_not()
     read = [as_runner_reads(line) for line in render.as_annotations(MIXED)]
     assert [(kind, properties["title"]) for kind, properties, _ in read] == [
         ("error", "law: regressed"),
+        ("error", "law_2: regressed"),
         ("error", "nli: inconclusive"),
         ("warning", "adgen: inconclusive"),
-        ("error", "law_2: regressed"),
     ]
     assert read[0][2] == f"{wording.sentence(MIXED.judgements[0])}; {SIGN.text}"
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from tolerances import ALMOST_EQUAL, CLOSED_FORM
 
-from harness.errors import HarnessError
 from harness.verdicts.paired import Array, Differences
 from harness.verdicts.sequential import BOLDNESS, DOUBT, TRUST, Watch, blocks, joined, share_of_looks
 
@@ -286,9 +285,16 @@ def test_a_margin_beyond_what_can_be_lost_is_shown_at_once() -> None:
     assert seen.non_inferiority <= ALPHA
 
 
-def test_scores_beyond_the_bound_are_refused() -> None:
-    with pytest.raises(HarnessError, match="more than 1, the most that its metric allows"):
-        Watch(0.02, 10, 10).see(Differences(np.zeros(2), np.array([0.5, 1.5])))
+def test_scores_beyond_the_bound_leave_the_last_look_only() -> None:
+    """LawBench's scores of prison terms end at 1 and may be far below 0."""
+    seen, better = Watch(0.02, 400, 400), np.full(200, 0.5)
+    seen.see(Differences(np.zeros(200), better))
+    assert seen.non_inferiority <= ALPHA
+    seen.see(Differences(np.zeros(200), np.append(better[1:], -1.5)))
+    assert (seen.loss, seen.non_inferiority, seen.interval()) == (1.0, 1.0, None)
+    seen.end()
+    whole = Differences(np.zeros(400), np.concatenate([better, better[1:], [-1.5]]))
+    assert (seen.loss, seen.non_inferiority) == (whole.loss, whole.non_inferiority(0.02))
 
 
 # --- how soon ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from harness import resources
 from harness.metrics import aggregate, corpus_bleu, extraction_scores
 from harness.verdicts import statistics
 from harness.verdicts.paired import Differences
-from harness.verdicts.statistics import IEPILE_ROUNDING, Paired, paired
+from harness.verdicts.statistics import Paired, paired, rounding
 
 
 def utils(family: str) -> ModuleType:
@@ -37,7 +37,8 @@ def utils(family: str) -> ModuleType:
 IEPILE = utils("iepile")
 counts = st.integers(0, 9)
 numbers = st.floats(-50, 50)
-texts = st.text(st.sampled_from("ab c，白色"), max_size=12)
+texts = st.lists(st.sampled_from(["a", "cat", "b", "，", "白色"]), max_size=9).map(" ".join)
+several = st.lists(texts, min_size=2, max_size=2)
 labels = st.sampled_from(["yes", "no", "是"])
 records = st.lists(st.tuples(st.sampled_from("甲乙"), st.sampled_from("xy")), max_size=3)
 
@@ -75,11 +76,8 @@ CASES: dict[str, tuple[str, st.SearchStrategy[Any], Aggregation]] = {
     "our BLEU": ("bleu", st.builds(corpus_bleu.bleu_zh_counts, texts, texts), corpus_bleu.bleu),
     "our chrF": ("chrf", st.builds(corpus_bleu.chrf_counts, texts, texts), corpus_bleu.chrf),
     "lm-eval's BLEU": ("bleu", st.tuples(texts, texts), lm_eval.bleu),
-    "lm-eval's BLEU of two references": (
-        "bleu",
-        st.tuples(st.lists(texts, min_size=2, max_size=3), texts),
-        lm_eval.bleu,
-    ),
+    "lm-eval's BLEU of several references": ("bleu", st.tuples(several, texts), lm_eval.bleu),
+    "lm-eval's chrF of several references": ("chrf", st.tuples(several, texts), lm_eval.chrf),
     "lm-eval's chrF": ("chrf", st.tuples(texts, texts), lm_eval.chrf),
     "lm-eval's chrF++": ("chrfpp", st.tuples(texts, texts), lm_eval.chrfpp),
     "lm-eval's TER": ("ter", st.tuples(texts, st.tuples(texts)), lm_eval.ter),
@@ -118,6 +116,7 @@ def score(made: Paired, values: Any) -> float:
 @given(data=st.data())
 def test_sums_of_any_documents_make_their_score(case: str, data: st.DataObject) -> None:
     name, value, aggregation = CASES[case]
+    assert not rounding(name)
     assert getattr(aggregation, "__name__", "") == name or name in UNNAMED
     both = data.draw(st.lists(st.tuples(value, value), min_size=1, max_size=8))
     baseline, candidate = ([pair[side] for pair in both] for side in (0, 1))
@@ -142,7 +141,7 @@ def test_iepiles_sums_make_its_score_to_its_rounding(name: str, both: list[tuple
     made = paired(name, column(baseline), column(candidate))
     assert made is not None
     expected = [getattr(IEPILE, name)(side) for side in (baseline, candidate)]
-    assert made.scores == pytest.approx(expected, abs=IEPILE_ROUNDING)
+    assert made.scores == pytest.approx(expected, abs=rounding(name))
 
 
 def test_what_iepile_asks_of_a_document_in_parts_is_one_documents() -> None:
@@ -153,6 +152,14 @@ def test_what_iepile_asks_of_a_document_in_parts_is_one_documents() -> None:
     made = paired("f1", column(part), column(part))
     assert made is not None
     assert made.baseline.tolist() == [[2 * 2, 3 + 2], [0, 0]]
+
+
+def test_references_that_not_every_document_has_are_left_out_as_lm_eval_does() -> None:
+    pairs = [(["a b c", "c"], "a b"), (["x y", "z", "z w"], "z w")]
+    made = paired("chrf", column(pairs), column(pairs))
+    assert made is not None
+    assert made.scores[0] == pytest.approx(lm_eval.chrf(pairs), rel=SUMS)
+    assert made.scores[0] < lm_eval.chrf([pairs[0], (["x y", "z w"], "z w")])
 
 
 # --- what is left out, and what is wrong ------------------------------------------------------------------------------

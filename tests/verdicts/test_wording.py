@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from invented_verdicts import comparison, judgement, outcome, score
+from invented_verdicts import SIGN, comparison, judgement, outcome, score
 
-from harness.verdicts import wording
-from harness.verdicts.compare import Comparison
-from harness.verdicts.gate import Reading
-from harness.verdicts.paired import Differences
+from harness.verdicts import gate, render, wording
+from harness.verdicts.compare import Comparison, Stopped
+from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.policy import Margin, Terms
 
 
@@ -35,6 +34,20 @@ def test_more_documents_are_named_only_where_they_would_settle_it(needed: float)
     assert "would settle" not in wording.verdict(outcome(judgement(verdict="inconclusive", needed=needed)))
 
 
+def test_a_sign_that_is_the_reason_is_told_once() -> None:
+    one = judgement("law", "inconclusive", reason=SIGN.text, signs=(SIGN,), tests=gate.Tests(0.01, 0.5), needed=9.0)
+    assert wording.sentence(one).endswith(f"): {SIGN.text}")
+    assert wording.signs(one) == []
+    assert wording.signs(judgement("law", "regressed", signs=(SIGN,))) == [SIGN.text]
+    (line,) = render.as_annotations(outcome(one))
+    assert line.count(SIGN.text) == 1
+
+
+def test_where_nothing_varies_there_is_no_interval_to_tell() -> None:
+    one = Comparison(score("bleu", fraction=False, value=20.0), Differences(np.full(3, 0.5), np.full(3, 0.5)), 3, 0)
+    assert wording.evidence(one) == "no interval, 3 documents"
+
+
 def test_a_pass_names_what_it_is_about() -> None:
     quiet = replace(judgement("law_1"), judged=False)
     said = wording.verdict(outcome(judgement("law"), judgement("math"), quiet))
@@ -49,9 +62,8 @@ def test_only_some_of_many_are_told_in_full_and_all_are_named() -> None:
 
 def test_a_floor_is_told_as_one() -> None:
     terms = Terms(Margin(2), 0.05, 0.7, 1, "block")
-    assert "law is at 60.0 %, below its floor of 70.0 % (" in wording.verdict(
-        outcome(judgement("law", "regressed", terms=terms))
-    )
+    found = outcome(judgement("law", "regressed", terms=terms, reason="below its floor of 70 %"))
+    assert wording.verdict(found).startswith("regressed: law is at 60.0 %, below its floor of 70 % (95 % interval ")
 
 
 def less(**changes: Any) -> Comparison:
@@ -117,10 +129,40 @@ def test_documents_seen_in_training_are_told_apart() -> None:
 
 
 def test_what_was_read_is_told_in_documents_and_tokens() -> None:
-    assert wording.reading(outcome(judgement(), reading=Reading(640, 14_042, 120_000, 1_000_000))) == (
+    assert wording.reading(outcome(judgement(), reading=gate.Reading(640, 14_042, 120_000, 1_000_000))) == (
         "stopped after 640 of 14,042 documents and 12 % of the tokens"
     )
     assert wording.reading(outcome(judgement())) == ""
+
+
+def stopped(low: float, high: float, **changes: Any) -> Comparison:
+    return comparison(score(**changes), 30, 2, n=320, right=200, stopped=Stopped(Interval(low, high), 14_042))
+
+
+def test_where_asking_stopped_there_is_an_interval_and_no_difference() -> None:
+    one = stopped(-0.12, -0.021)
+    assert wording.moved(one) == "lost 2.1 to 12.0 points"
+    assert wording.evidence(one) == "95 % confidence sequence, 320 of 14,042 documents"
+    assert (wording.baseline(one), wording.candidate(one), wording.difference(one)) == ("60.0 %", "–", "–")
+    assert wording.interval(one) == "−12.0 to −2.1"
+    assert wording.verdict(outcome(judgement("law", "regressed", comparison=one))) == (
+        "regressed: law lost 2.1 to 12.0 points (95 % confidence sequence, 320 of 14,042 documents, p = 3e-9)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "less", "said"),
+    [
+        (0.01, 0.2, False, "gained 1.0 to 20.0 points"),
+        (-0.01, 0.2, False, "changed by −1.0 to +20.0 points"),
+        (0.0, 0.2, False, "gained 0.0 to 20.0 points"),
+        (0.0, 0.0, False, "did not change"),
+        (0.01, 0.2, True, "rose by 1.0 to 20.0 points, where less is better"),
+        (-0.01, 0.2, True, "changed by −1.0 to +20.0 points, where less is better"),
+    ],
+)
+def test_an_interval_is_said_in_words(low: float, high: float, less: bool, said: str) -> None:
+    assert wording.moved(stopped(low, high, higher_is_better=not less)) == said
 
 
 def test_an_allowed_inconclusive_verdict_says_that_it_is() -> None:

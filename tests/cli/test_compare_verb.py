@@ -70,12 +70,12 @@ def test_samples_lists_the_flips_with_both_answers(
     out = capsys.readouterr().out
     assert "law, acc: 1 lost, 2 gained" in out
     shown = out[out.index("1 lost") :]
-    assert re.findall(r"^(lost|gained)  document (\d)$", shown, re.MULTILINE) == [
-        ("lost", "5"),
-        ("gained", "2"),
-        ("gained", "3"),
+    assert re.findall(r"^document (\d): (lost|gained)$", shown, re.MULTILINE) == [
+        ("5", "lost"),
+        ("2", "gained"),
+        ("3", "gained"),
     ]
-    first = shown[: shown.index("gained  document")]
+    first = shown[: shown.index(": gained")]
     assert "Question z of law?\nexpected C\nbase (1) C\ncand (0) D\n" in first
     assert call(two[0].folder, two[1].folder, "--samples", "--task", "law", "--show", "1") == 0
     assert "… 2 more: --show says how many" in capsys.readouterr().out
@@ -85,7 +85,7 @@ def test_flips_follow_the_metrics_direction(two: tuple[Report, Report], capsys: 
     assert call(two[0].folder, two[1].folder, "--samples", "--task", "text") == 0
     out = capsys.readouterr().out
     assert "text, bits: 1 lost, 1 gained" in out
-    assert re.findall(r"^(lost|gained)  document (\d)$", out, re.MULTILINE) == [("lost", "0"), ("gained", "1")]
+    assert re.findall(r"^document (\d): (lost|gained)$", out, re.MULTILINE) == [("0", "lost"), ("1", "gained")]
 
 
 def test_flips_are_found_where_documents_stand_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +132,7 @@ def test_in_a_narrow_terminal_no_number_is_cut(
         ("{base} {cand} --seed 3", "--seed is for --model"),
         ("{base} nowhere", "no report in nowhere"),
         ("{base} {other}", "nothing in these reports can be compared"),
-        ("{base} {cand} --samples --task nli", "no task 'nli'"),
+        ("{base} {cand} --task nli", "has no scores of 'nli'"),
         ("{base} {cand} --json {base}/manifest.json/x", "cannot write"),
     ],
 )

@@ -1,0 +1,238 @@
+"""`make oracle`: verdicts on ten real models from a part of a benchmark, held against the whole of it.
+
+LawBench publishes ten models' answers. Each is judged against each other, on every task, by a random half and a random
+tenth of the documents; what the whole says is the truth that they should not contradict. A half is drawn without
+replacement, so it is nearer to the whole than documents drawn from their population would be, and its errors should be
+far rarer than promised; a tenth is nearly as good as a sample of a population.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from rescored import Rescored
+
+from harness.verdicts import gate, sequential
+from harness.verdicts.compare import Comparator, Comparison, Refusal
+from harness.verdicts.paired import Differences
+from harness.verdicts.sequential import Watch
+
+pytestmark = [pytest.mark.oracle, pytest.mark.data]
+
+PARTS = {"half": 2, "tenth": 10}
+DRAWS = 10
+"""Random parts of each size, of each pair and task."""
+ALPHA, MARGIN = 0.05, 0.02
+OTHER_QUESTIONS = "lawbench_2_2"
+"""Known from the answers' file only, where each model's own marks of a dialogue are part of the question."""
+REPORT = Path(__file__).resolve().parents[2] / "reports" / f"{date.today():%Y-%m-%d}-verdicts-on-published-answers.md"
+HEAD = """# Verdicts on published answers, {today}
+
+Made by `make oracle` (`tests/oracle/test_verdicts_on_published.py`). Python {python} on {machine}.
+
+The answers that open-compass/LawBench publishes of ten models, zero-shot, scored by `harness score`: {pairs} pairs
+of a baseline and a candidate, {tasks} tasks of up to 500 documents. Each pair is judged on each task by {draws}
+random halves of the documents and as many tenths, at a margin of 2 points and alpha = 5 %, by the functions that
+`harness gate` calls. The whole set of documents stands for the truth; of it, a half knows much already, so that it
+errs far less often than documents of a population may. Gates judge all tasks of a pair together, corrected by Holm.
+Left out are 2-1, whose score is no mean, and 2-2 where two models were asked it in other words.
+
+| wrong verdicts | cases | wrong | share | promised |
+|---|---|---|---|---|
+{errors}
+
+The 95 % interval holds the difference on the whole in {covered}.
+
+| from | difference on the whole | verdicts | passed | regressed | inconclusive |
+|---|---|---|---|---|---|
+{power}
+
+Documents in random blocks, as `harness gate --sequential` asks them, one order of each pair and task: {sequential}
+"""
+
+
+@dataclass
+class Tally:
+    """How often something was wrong."""
+
+    name: str
+    cases: int = 0
+    wrong: int = 0
+
+    def add(self, wrong: bool) -> None:
+        self.cases += 1
+        self.wrong += wrong
+
+    @property
+    def share(self) -> float:
+        return self.wrong / self.cases
+
+    def row(self) -> str:
+        return f"| {self.name} | {self.cases:,} | {self.wrong:,} | {self.share:.2%} | at most 5 % |"
+
+
+class Found:
+    """Of all pairs and tasks, and parts of one size."""
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+        self.regressed = Tally(f"from a {part}: a task `regressed`, and on the whole lost nothing")
+        self.passed = Tally(f"from a {part}: a task `passed`, and on the whole lost 2 points or more")
+        self.gates = Tally(f"from a {part}: a gate names a task as lost that on the whole lost nothing")
+        self.let_through = Tally(f"from a {part}: a gate `passed`, and on the whole a task lost 2 points or more")
+        self.uncovered = Tally("the interval misses the difference on the whole")
+        self.by_size: dict[str, Counter[str]] = {}
+
+    @property
+    def tallies(self) -> list[Tally]:
+        return [self.regressed, self.passed, self.gates, self.let_through]
+
+
+def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) -> None:
+    found, chance, pairs = {name: Found(name) for name in PARTS}, np.random.default_rng(0), 0
+    looks, most = Looks(), 0
+    for baseline in lawbench.reports:
+        for candidate in lawbench.reports:
+            if candidate is baseline:
+                continue
+            pairs += 1
+            comparator = Comparator(baseline, candidate)
+            whole = means(comparator.all([one for one in baseline.manifest.scores if one.primary and not one.average]))
+            assert len(whole) in (16, 17)
+            most = max(most, len(whole))
+            for name, share in PARTS.items():
+                for _ in range(DRAWS):
+                    judge([(one, drawn(one, share, chance)) for one in whole], found[name])
+            for one in whole:
+                looks.take(one, chance)
+    assert pairs == 90
+    tallies = [*(tally for one in found.values() for tally in one.tallies), looks.regressed, looks.passed]
+    for tally in tallies:
+        assert tally.cases > 100, tally
+        assert tally.share <= ALPHA, tally
+    for one in found.values():
+        assert one.uncovered.share <= ALPHA
+    REPORT.write_text(
+        HEAD.format(
+            today=f"{date.today():%Y-%m-%d}",
+            python=platform.python_version(),
+            machine=platform.machine(),
+            pairs=pairs,
+            tasks=most,
+            draws=DRAWS,
+            errors="\n".join(tally.row() for tally in tallies),
+            covered=" and ".join(
+                f"{1 - one.uncovered.share:.1%} of {one.uncovered.cases:,} cases from a {name}"
+                for name, one in found.items()
+            ),
+            power="\n".join(row for one in found.values() for row in rows(one)),
+            sequential=looks.told(),
+        ),
+        encoding="utf-8",
+    )
+    print(f"\n{REPORT.read_text(encoding='utf-8')}")
+
+
+def means(compared: Iterator[Comparison | Refusal]) -> list[Differences]:
+    found = list(compared)
+    assert {one.score.task for one in found if isinstance(one, Refusal)} <= {OTHER_QUESTIONS}
+    return [one.values for one in found if isinstance(one, Comparison) and isinstance(one.values, Differences)]
+
+
+def drawn(whole: Differences, share: int, chance: np.random.Generator) -> Differences:
+    """Return a random part of the documents, clusters whole."""
+    return part(whole, chance.permutation(whole.units)[: whole.units // share])
+
+
+def judge(both: Sequence[tuple[Differences, Differences]], found: Found) -> None:
+    """Judge a pair of models by parts of all tasks, and hold the verdicts against the wholes."""
+    losses = gate.corrected([one.loss for _, one in both], [True] * len(both))
+    named, every = [], True
+    for (whole, one), corrected in zip(both, losses, strict=True):
+        shown = one.non_inferiority(MARGIN) <= ALPHA
+        verdict = "passed" if shown else "regressed" if one.loss <= ALPHA else "inconclusive"
+        if whole.difference >= 0:
+            found.regressed.add(verdict == "regressed")
+            named.append(not shown and corrected <= ALPHA)
+        if whole.difference <= -MARGIN:
+            found.passed.add(shown)
+        every = every and shown
+        found.by_size.setdefault(size(whole.difference), Counter())[verdict] += 1
+        interval = one.interval()
+        if interval is not None:
+            found.uncovered.add(not interval.low <= whole.difference <= interval.high)
+    if named:
+        found.gates.add(any(named))
+    if any(whole.difference <= -MARGIN for whole, _ in both):
+        found.let_through.add(every)
+
+
+SIZES = ("−10 points or worse", "−10 to −5", "−5 to −2", "−2 to 0", "0 to +2", "+2 or better")
+
+
+def size(difference: float) -> str:
+    if difference < 0:
+        return SIZES[sum(difference > end for end in (-0.1, -0.05, -0.02))]
+    return SIZES[4 if difference < 0.02 else 5]
+
+
+def rows(found: Found) -> Iterator[str]:
+    for name in SIZES:
+        counts = found.by_size[name]
+        shares = " | ".join(
+            f"{counts[verdict] / counts.total():.0%}" for verdict in ("passed", "regressed", "inconclusive")
+        )
+        yield f"| a {found.part} | {name} | {counts.total():,} | {shares} |"
+
+
+@dataclass
+class Looks:
+    """Of documents in random blocks, until the verdict is clear."""
+
+    regressed: Tally = field(default_factory=lambda: Tally("in blocks: `regressed`, and on the whole lost nothing"))
+    passed: Tally = field(default_factory=lambda: Tally("in blocks: `passed`, and on the whole lost 2 points or more"))
+    read: dict[str, list[float]] = field(default_factory=dict)
+
+    def take(self, whole: Differences, chance: np.random.Generator) -> None:
+        watch, order, start = (
+            Watch(MARGIN, whole.units, whole.n, heaviest=float(whole.sizes.max())),
+            chance.permutation(whole.units),
+            0,
+        )
+        verdict, sizes = "inconclusive", list(sequential.blocks(whole.units))
+        for block in sizes:
+            units = order[start : start + block]
+            start += len(units)
+            watch.see(part(whole, units))
+            if start == whole.units:
+                watch.end()
+            if watch.non_inferiority <= ALPHA or watch.loss <= ALPHA:
+                verdict = "passed" if watch.non_inferiority <= ALPHA else "regressed"
+                break
+        if whole.difference >= 0:
+            self.regressed.add(verdict == "regressed")
+        if whole.difference <= -MARGIN:
+            self.passed.add(verdict == "passed")
+        if verdict != "inconclusive":
+            self.read.setdefault(verdict, []).append(start / whole.units)
+
+    def told(self) -> str:
+        return "; ".join(
+            f"{len(shares):,} {verdict}, after a median of {median(shares):.0%} of the documents"
+            for verdict, shares in sorted(self.read.items())
+        )
+
+
+def part(whole: Differences, units: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Differences:
+    own = np.arange(whole.n) if whole.clusters is None else whole.clusters
+    kept = np.isin(own, units)
+    clusters = None if whole.clusters is None else np.unique(whole.clusters[kept], return_inverse=True)[1]
+    return Differences(whole.baseline[kept], whole.candidate[kept], clusters, whole.span)
