@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -58,17 +59,24 @@ def most_by_chance(trials: int, rate: float = ALPHA) -> float:
 # --- what is bet ------------------------------------------------------------------------------------------------------
 
 
-def capitals(differences: list[float], null: float, sign: int) -> list[float]:
-    """The definition, document by document: aGRAPA with a running mean and variance of what was paid before."""
+class Unit(NamedTuple):
+    """A document or a cluster: the sum of its differences and of its weights."""
+
+    difference: float
+    weight: float = 1.0
+
+
+def capitals(units: list[Unit], null: float, sign: int, heaviest: float = 1.0, usual: float = 1.0) -> list[float]:
+    """The definition, unit by unit: aGRAPA with a running mean and variance of what was paid before."""
     capital, found, paid = 1.0, [], []
-    low, expected = 1 + sign * null, TRUST if sign > 0 else DOUBT
-    begun = -sign * null * expected
-    for difference in differences:
-        mean = (begun + sum(paid)) / (expected + len(paid))
-        means = [(begun + sum(paid[: i + 1])) / (expected + i + 1) for i in range(len(paid))]
-        variance = (1 + sum((x - m) ** 2 for x, m in zip(paid, means, strict=True))) / (1 + len(paid))
-        stake = min(max(mean / (variance + mean**2), 0), BOLDNESS / low)
-        paid.append(sign * (difference - null))
+    low, expected = heaviest * (1 + sign * null), (TRUST if sign > 0 else DOUBT) / usual
+    begun = -sign * null * expected * usual
+    for unit in units:
+        means = [(begun + sum(paid[:seen])) / (expected + seen) for seen in range(len(paid) + 1)]
+        squares = usual**2 + sum((x - m) ** 2 for x, m in zip(paid, means[1:], strict=True))
+        variance = squares / (1 + len(paid))
+        stake = min(max(means[-1] / (variance + means[-1] ** 2), 0), BOLDNESS / low)
+        paid.append(sign * (unit.difference - unit.weight * null))
         capital *= 1 + stake * paid[-1]
         found.append(capital)
     return found
@@ -81,7 +89,22 @@ def test_a_p_value_is_one_by_the_largest_capital(differences: list[float], margi
     for value in differences:
         seen.see(Differences(np.zeros(1), np.array([value])))
     for p_value, null, sign in ((seen.loss, 0.0, -1), (seen.non_inferiority, -margin, 1)):
-        largest = max([1.0, *capitals(differences, null, sign)])
+        largest = max([1.0, *capitals([Unit(value) for value in differences], null, sign)])
+        assert p_value == pytest.approx(min(1.0, 1 / largest / share_of_looks(100)), rel=CLOSED_FORM)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=5), min_size=1, max_size=20))
+def test_a_cluster_is_one_unit_that_loses_what_the_heaviest_can(clusters: list[list[float]]) -> None:
+    weight, margin = 1.5, 0.1
+    seen = Watch(margin, 100, 300, heaviest=5 * weight)
+    for values in clusters:
+        each = weight * np.array(values)
+        together = np.zeros(each.size, dtype=np.int64)
+        seen.see(Differences(np.zeros(each.size), each, together), np.full(each.size, weight))
+    units = [Unit(weight * sum(values), weight * len(values)) for values in clusters]
+    for p_value, null, sign in ((seen.loss, 0.0, -1), (seen.non_inferiority, -margin, 1)):
+        largest = max([1.0, *capitals(units, null, sign, heaviest=5 * weight, usual=3)])
         assert p_value == pytest.approx(min(1.0, 1 / largest / share_of_looks(100)), rel=CLOSED_FORM)
 
 
@@ -89,7 +112,7 @@ def test_a_fair_game_leaves_the_capital_as_it_was_on_average() -> None:
     chances = {-1.0: 0.08, 0.0: 0.86, 1.0: 0.06}  # of mean -0.02
     for null, sign in ((-0.02, 1), (-0.02, -1)):
         average = sum(
-            math.prod(chances[value] for value in path) * capitals(list(path), null, sign)[-1]
+            math.prod(chances[value] for value in path) * capitals([Unit(value) for value in path], null, sign)[-1]
             for path in itertools.product(chances, repeat=6)
         )
         assert average == pytest.approx(1.0, rel=CLOSED_FORM)
