@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,7 +76,11 @@ def gate(
     for option, is_asked in (("--sequential", sequential), ("--calibrate", calibrate)):
         if is_asked and model is None:
             raise HarnessError(f"{option} asks a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
+    files = {"--json": json, "--junit": junit, "--markdown": markdown}
+    outputs.refuse_one_for_two(files)
     if calibrate:
+        judging = {"--baseline": baseline, "--policy": policy, "--margin": margin, "--alpha": alpha, **files}
+        _refuse_beside_calibrate({**judging, "--sequential": sequential or None})
         return _calibrate(model or "", tasks, evaluation)
     asked = _policy(policy, margin, alpha)
     against = baselines.find(baseline or baselines.NAME)
@@ -86,9 +90,7 @@ def gate(
     elif sequential:
         outcome = _judged_in_blocks(against, model, tasks, evaluation, asked)
     else:
-        (judged,) = evaluated([model], tasks, evaluation)
-        outcome = _judged(against, judged, asked)
-    files = {"--json": json, "--junit": junit, "--markdown": markdown}
+        outcome = _judged_on_tasks(against, model, tasks, evaluation, asked)
     out = tables.console(error=outputs.STANDARD in files.values())
     try:
         verdict_tables.show_outcome(out, outcome)
@@ -101,10 +103,29 @@ def gate(
     raise typer.Exit(outcome.exit_code)
 
 
-def _judged(baseline: Report, candidate: Report, policy: Policy) -> Outcome:
+def _refuse_beside_calibrate(options: Mapping[str, object]) -> None:
+    from harness.errors import HarnessError
+
+    for option, said in options.items():
+        if said is not None:
+            raise HarnessError(f"--calibrate judges nothing, so {option} means nothing beside it: leave one out")
+
+
+def _judged(baseline: Report, candidate: Report, policy: Policy, only: Collection[str] | None = None) -> Outcome:
     from harness.verdicts.gate import gate as judge
 
-    return judge(baseline, candidate, policy, calibrations=_calibrations(baseline, candidate))
+    return judge(baseline, candidate, policy, only, calibrations=_calibrations(baseline, candidate))
+
+
+def _judged_on_tasks(
+    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy
+) -> Outcome:
+    from harness.verdicts.gate import chosen
+
+    every = chosen(baseline, policy)  # a policy that does not fit is told before anything is evaluated
+    (candidate,) = evaluated([model], tasks, evaluation)
+    asked = {score.task for score in candidate.manifest.scores if score.headline}
+    return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged})
 
 
 def _judged_in_blocks(
