@@ -31,8 +31,8 @@ class _Console(Console):
 
 def console(*, error: bool = False) -> Console:
     """Return standard output, or error, as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
-    plain = _Console(stderr=error)
-    return plain if plain.is_terminal else _Console(stderr=error, width=PIPE_WIDTH)
+    plain = _Console(stderr=error, emoji=False)  # names and answers are shown as they are: `:smile:` stays
+    return plain if plain.is_terminal else _Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
 def show_report(report: Report, *, all_tasks: bool = False) -> None:
