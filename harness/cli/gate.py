@@ -28,7 +28,8 @@ def gate(
         typer.Argument(metavar="CANDIDATE", help="A report's folder, or one that holds no other.", show_default=False),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(metavar="BASE", help="The same, or a name given by 'harness baseline set'.")
+        str | None,
+        typer.Option(metavar="BASE", help="The same, or a name given by 'harness baseline set'; default: main."),
     ] = None,
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A gate.yaml: margins, floors and the like, by task.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -37,6 +38,8 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
         if file == STANDARD:
             if sys.stdout is None:  # closed by whoever started the program (>&-)
                 raise OSError("it is closed")
+            if isinstance(sys.stdout, TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")  # as the document says of itself, whatever the locale
             sys.stdout.write(text)
             sys.stdout.flush()
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -135,6 +136,16 @@ def test_two_documents_in_one_file_are_refused(tmp_path: Path, capsys: pytest.Ca
         out, err = capsys.readouterr()
         assert (out, err) == ("", f"error: --json and --junit both name {where}: give each a file of its own\n")
     assert not Path("gate").exists()
+
+
+def test_documents_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), "--json", "-"]
+    script = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    for encoding in ("ascii", "latin-1"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        process = [sys.executable, "-c", script, *words]
+        done = subprocess.run(process, check=False, capture_output=True, env=environment)
+        assert "interval −" in json.loads(done.stdout.decode("utf-8"))["sentence"]
 
 
 def test_standard_output_that_is_closed_is_told(tmp_path: Path) -> None:
