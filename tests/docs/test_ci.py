@@ -137,7 +137,7 @@ def test_where_nothing_was_judged_there_is_no_verdict_not_even_an_old_one(work: 
 @pytest.mark.parametrize(
     ("inputs", "asked"),
     [
-        ({"candidate": "a report"}, ["gate", "--baseline", "main", "a report"]),
+        ({"candidate": "a report", "output": ""}, ["gate", "--baseline", "main", "a report"]),
         (
             {"model": "out/m,name=x", "tasks": "law,nli", "baseline": "v 1", "policy": "a b.yaml"},
             ["gate", "--baseline", "v 1", "--model", "out/m,name=x", "--tasks", "law,nli", "--policy", "a b.yaml"],
