@@ -47,8 +47,9 @@ def gate(
     markdown: Annotated[
         str | None, typer.Option(metavar="FILE", help="As Markdown; GitHub's step summary gets it by itself.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Evaluate this first, in place of CANDIDATE, on --tasks.")
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="CHECKPOINT", help="Evaluate this first, in place of CANDIDATE, on --tasks."),
     ] = None,
     tasks: Annotated[list[str] | None, Tasks] = None,
     sequential: Annotated[
@@ -72,6 +73,9 @@ def gate(
     from harness.errors import HarnessError
     from harness.verdicts import baselines, render
 
+    if len(models or []) > 1:
+        raise HarnessError("one candidate is judged at a time: name one --model ('harness compare' takes several)")
+    model = models[0] if models else None
     if (candidate is None) == (model is None):
         raise HarnessError("name what is to be judged: the folder of its report, or --model CHECKPOINT --tasks NAMES")
     for option, is_asked in (("--sequential", sequential), ("--calibrate", calibrate)):
@@ -126,7 +130,7 @@ def _judged_on_tasks(
     every = chosen(baseline, policy)  # a policy that does not fit is told before anything is evaluated
     (candidate,) = evaluated([model], tasks, evaluation)
     asked = {score.task for score in candidate.manifest.scores if score.headline}
-    return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged})
+    return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged} or asked)
 
 
 def _judged_in_blocks(

@@ -250,6 +250,9 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
         found = json.loads(Path("gate.json").read_text())
         assert [unit["task"] for unit in found["units"]] == ["my.jsonl"]
         assert found["notes"] == ["not judged, since the candidate was not asked them: other.jsonl"]
+    Path("new.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    assert call(*asked, "--tasks", "new.jsonl") == 2
+    assert "has no score of new.jsonl" in capsys.readouterr().err
     Path("gate.yaml").write_text("tasks: [{match: nli}]\n")
     before = set(Path("runs").iterdir())
     assert call(*asked, "--tasks", "my.jsonl", "--policy", "gate.yaml") == 2
@@ -264,6 +267,7 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
     [
         ("", "name what is to be judged"),
         ("cand --model x --tasks y", "name what is to be judged"),
+        ("--model x --model y --tasks law --baseline base", "one candidate is judged at a time"),
         ("--model x --baseline base", "--tasks NAMES"),
         ("cand --baseline base --limit 3", "--limit is for --model"),
         ("cand --baseline base --tasks law", "--tasks is for --model"),
