@@ -83,6 +83,7 @@ def gate(
             raise HarnessError(f"{option} asks a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
     files = {"--json": json, "--junit": junit, "--markdown": markdown}
     outputs.refuse_one_for_two(files)
+    aside = outputs.STANDARD in files.values()
     if calibrate:
         judging = {"--baseline": baseline, "--policy": policy, "--margin": margin, "--alpha": alpha, **files}
         _refuse_beside_calibrate({**judging, "--sequential": sequential or None})
@@ -95,8 +96,8 @@ def gate(
     elif sequential:
         outcome = _judged_in_blocks(against, model, tasks, evaluation, asked)
     else:
-        outcome = _judged_on_tasks(against, model, tasks, evaluation, asked)
-    out = tables.console(error=outputs.STANDARD in files.values())
+        outcome = _judged_on_tasks(against, model, tasks, evaluation, asked, aside=aside)
+    out = tables.console(error=aside)
     try:
         verdict_tables.show_outcome(out, outcome)
         if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -123,12 +124,12 @@ def _judged(baseline: Report, candidate: Report, policy: Policy, only: Collectio
 
 
 def _judged_on_tasks(
-    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy
+    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, aside: bool
 ) -> Outcome:
     from harness.verdicts.gate import chosen
 
     every = chosen(baseline, policy)  # a policy that does not fit is told before anything is evaluated
-    (candidate,) = evaluated([model], tasks, evaluation)
+    (candidate,) = evaluated([model], tasks, evaluation, error=aside)
     asked = {score.task for score in candidate.manifest.scores if score.headline}
     return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged} or asked)
 

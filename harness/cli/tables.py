@@ -35,9 +35,9 @@ def console(*, error: bool = False) -> Console:
     return plain if plain.is_terminal else _Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
-def show_report(report: Report, *, all_tasks: bool = False) -> None:
-    """Print a report: its checkpoint, its scores, what it cost, its notes."""
-    out, manifest = console(), report.manifest
+def show_report(report: Report, *, all_tasks: bool = False, error: bool = False) -> None:
+    """Print a report: its checkpoint, its scores, what it cost, its notes; to standard error if that is wanted."""
+    out, manifest = console(error=error), report.manifest
     out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_answerer(manifest))}", highlight=False)
     shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
     known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]

@@ -235,6 +235,21 @@ def test_a_checkpoint_is_evaluated_as_run_does_and_then_judged(
     assert "again" in capsys.readouterr().out
 
 
+def test_a_document_on_standard_output_is_alone_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny.llama(tmp_path / "base", context=2048)
+    Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    asked = ["--model", str(folder), "--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", *asked, "--model", f"{folder},name=again", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["candidates"][0]["name"] == "again"
+    assert "report: runs/base_" in err
+    (baseline,) = Path("runs").glob("base_*")
+    assert call(*asked, "--baseline", baseline, "--json", "-") == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == "inconclusive"
+    assert "report: runs/base_" in err
+
+
 def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
