@@ -44,5 +44,7 @@ def show(folder: Folder = None) -> None:
 
 
 def _who(manifest: Manifest) -> str:
+    from harness.cli.verdict_tables import plain
+
     who, day = manifest.checkpoint, manifest.created.partition("T")[0]
-    return f"{who.name} ({who.fingerprint[:12]}), evaluated on {day}"
+    return f"{plain(who.name)} ({who.fingerprint[:12]}), evaluated on {day}"

@@ -48,8 +48,9 @@ def compare(
     from harness.verdicts import render
     from harness.verdicts.compare import Comparator, Comparison, Refusal
 
-    baseline, *candidates = _reports(reports or [], model or [], tasks or [], evaluation)
-    out = tables.console(error=json == outputs.STANDARD)
+    aside = json == outputs.STANDARD
+    baseline, *candidates = _reports(reports or [], model or [], tasks or [], evaluation, aside=aside)
+    out = tables.console(error=aside)
     found: list[tuple[Report, list[Comparison | Refusal]]] = []
     for candidate in candidates:
         comparator = Comparator(baseline, candidate)
@@ -64,15 +65,17 @@ def compare(
         raise HarnessError("nothing in these reports can be compared: evaluate both in the same way")
 
 
-def _reports(named: list[str], models: list[str], tasks: list[str], evaluation: Evaluation) -> list[Report]:
-    """Return two reports or more, the baseline's first."""
+def _reports(
+    named: list[str], models: list[str], tasks: list[str], evaluation: Evaluation, *, aside: bool
+) -> list[Report]:
+    """Return two reports or more, the baseline's first; what is told of an evaluation gives way if `aside`."""
     from harness.errors import HarnessError
     from harness.verdicts import baselines
 
     if bool(named) == bool(models) or len(named or models) < 2:
         raise HarnessError("name a baseline and its candidates: two reports or more, or as many --model on --tasks")
     if models:
-        return evaluated(models, tasks, evaluation)
+        return evaluated(models, tasks, evaluation, error=aside)
     evaluation.refuse_without_model(tasks)
     return [baselines.find(one) for one in named]
 

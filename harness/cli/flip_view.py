@@ -27,9 +27,13 @@ class Flip(NamedTuple):
 
 
 def show_flips(out: Console, comparator: Comparator, task: str | None, limit: int) -> None:
-    """Print the documents that the candidate lost, then those it gained, by each task's first metric."""
-    scores = [one for one in comparator.baseline.manifest.scores if one.primary and one.average is None]
-    for score in [one for one in scores if task in (None, one.task)]:
+    """Print the documents that the candidate lost, then those it gained, by each task's first metric.
+
+    Of all tasks, or of `task`, or where that is an average of those it is over.
+    """
+    scores = comparator.baseline.manifest.scores
+    named = {member for one in scores if task in (None, one.task) for member in one.members}
+    for score in [one for one in scores if one.primary and one.average is None and one.task in named]:
         try:
             found = list(flips(comparator, score))
         except IncomparableError as error:

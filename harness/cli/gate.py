@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +28,8 @@ def gate(
         typer.Argument(metavar="CANDIDATE", help="A report's folder, or one that holds no other.", show_default=False),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(metavar="BASE", help="The same, or a name given by 'harness baseline set'.")
+        str | None,
+        typer.Option(metavar="BASE", help="The same, or a name given by 'harness baseline set'; default: main."),
     ] = None,
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A gate.yaml: margins, floors and the like, by task.")
@@ -46,8 +47,9 @@ def gate(
     markdown: Annotated[
         str | None, typer.Option(metavar="FILE", help="As Markdown; GitHub's step summary gets it by itself.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Evaluate this first, in place of CANDIDATE, on --tasks.")
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="CHECKPOINT", help="Evaluate this first, in place of CANDIDATE, on --tasks."),
     ] = None,
     tasks: Annotated[list[str] | None, Tasks] = None,
     sequential: Annotated[
@@ -71,12 +73,20 @@ def gate(
     from harness.errors import HarnessError
     from harness.verdicts import baselines, render
 
+    if len(models or []) > 1:
+        raise HarnessError("one candidate is judged at a time: name one --model ('harness compare' takes several)")
+    model = models[0] if models else None
     if (candidate is None) == (model is None):
         raise HarnessError("name what is to be judged: the folder of its report, or --model CHECKPOINT --tasks NAMES")
     for option, is_asked in (("--sequential", sequential), ("--calibrate", calibrate)):
         if is_asked and model is None:
             raise HarnessError(f"{option} asks a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
+    files = {"--json": json, "--junit": junit, "--markdown": markdown}
+    outputs.refuse_one_for_two(files)
+    aside = outputs.STANDARD in files.values()
     if calibrate:
+        judging = {"--baseline": baseline, "--policy": policy, "--margin": margin, "--alpha": alpha, **files}
+        _refuse_beside_calibrate({**judging, "--sequential": sequential or None})
         return _calibrate(model or "", tasks, evaluation)
     asked = _policy(policy, margin, alpha)
     against = baselines.find(baseline or baselines.NAME)
@@ -86,10 +96,8 @@ def gate(
     elif sequential:
         outcome = _judged_in_blocks(against, model, tasks, evaluation, asked)
     else:
-        (judged,) = evaluated([model], tasks, evaluation)
-        outcome = _judged(against, judged, asked)
-    files = {"--json": json, "--junit": junit, "--markdown": markdown}
-    out = tables.console(error=outputs.STANDARD in files.values())
+        outcome = _judged_on_tasks(against, model, tasks, evaluation, asked, aside=aside)
+    out = tables.console(error=aside)
     try:
         verdict_tables.show_outcome(out, outcome)
         if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -101,10 +109,29 @@ def gate(
     raise typer.Exit(outcome.exit_code)
 
 
-def _judged(baseline: Report, candidate: Report, policy: Policy) -> Outcome:
+def _refuse_beside_calibrate(options: Mapping[str, object]) -> None:
+    from harness.errors import HarnessError
+
+    for option, said in options.items():
+        if said is not None:
+            raise HarnessError(f"--calibrate judges nothing, so {option} means nothing beside it: leave one out")
+
+
+def _judged(baseline: Report, candidate: Report, policy: Policy, only: Collection[str] | None = None) -> Outcome:
     from harness.verdicts.gate import gate as judge
 
-    return judge(baseline, candidate, policy, calibrations=_calibrations(baseline, candidate))
+    return judge(baseline, candidate, policy, only, calibrations=_calibrations(baseline, candidate))
+
+
+def _judged_on_tasks(
+    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, aside: bool
+) -> Outcome:
+    from harness.verdicts.gate import chosen
+
+    every = chosen(baseline, policy)  # a policy that does not fit is told before anything is evaluated
+    (candidate,) = evaluated([model], tasks, evaluation, error=aside)
+    asked = {score.task for score in candidate.manifest.scores if score.headline}
+    return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged} or asked)
 
 
 def _judged_in_blocks(

@@ -116,12 +116,15 @@ class Evaluation:
             raise HarnessError(f"{option} is for --model, which is evaluated first: name one, or leave it out")
 
 
-def evaluated(models: list[str], tasks: list[str] | None, evaluation: Evaluation) -> list[Report]:
-    """Evaluate `models` on `tasks` exactly as `harness run` does, and return their reports, the first's first."""
+def evaluated(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
+    """Evaluate `models` on `tasks` exactly as `harness run` does, and return their reports, the first's first.
+
+    What `run` prints goes to standard error where `error` says so.
+    """
     from harness.checkpoints.reference import parse
     from harness.cli.run import evaluate
 
-    return evaluate([parse(text) for text in models], evaluation.options(required(tasks)))
+    return evaluate([parse(text) for text in models], evaluation.options(required(tasks)), error=error)
 
 
 def required(tasks: list[str] | None) -> list[str]:

@@ -37,8 +37,11 @@ def run(
         evaluate(references, options)
 
 
-def evaluate(references: list[CheckpointReference], options: Options) -> list[Report]:
-    """Evaluate, print each report as it is complete, and return them all."""
+def evaluate(references: list[CheckpointReference], options: Options, *, error: bool = False) -> list[Report]:
+    """Evaluate, print each report as it is complete, and return them all.
+
+    They are printed to standard error where another document has standard output.
+    """
     from harness import libraries, progress
     from harness.cli import tables
 
@@ -49,8 +52,8 @@ def evaluate(references: list[CheckpointReference], options: Options) -> list[Re
         for report in run(references, options):
             done.append(report)
             try:
-                tables.show_report(report)
-                typer.echo(f"report: {report.folder}\n")
+                tables.show_report(report, error=error)
+                typer.echo(f"report: {report.folder}\n", err=error)
             except OSError:  # nobody reads any more (| head), or the disk is full: what is left is still evaluated
                 discard_output()
     except KeyboardInterrupt:

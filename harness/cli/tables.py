@@ -31,13 +31,13 @@ class _Console(Console):
 
 def console(*, error: bool = False) -> Console:
     """Return standard output, or error, as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
-    plain = _Console(stderr=error)
-    return plain if plain.is_terminal else _Console(stderr=error, width=PIPE_WIDTH)
+    plain = _Console(stderr=error, emoji=False)  # names and answers are shown as they are: `:smile:` stays
+    return plain if plain.is_terminal else _Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
-def show_report(report: Report, *, all_tasks: bool = False) -> None:
-    """Print a report: its checkpoint, its scores, what it cost, its notes."""
-    out, manifest = console(), report.manifest
+def show_report(report: Report, *, all_tasks: bool = False, error: bool = False) -> None:
+    """Print a report: its checkpoint, its scores, what it cost, its notes; to standard error if that is wanted."""
+    out, manifest = console(error=error), report.manifest
     out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_answerer(manifest))}", highlight=False)
     shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
     known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]

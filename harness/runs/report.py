@@ -241,9 +241,11 @@ class Report:
         Raises as `samples`.
         """
         file = self.folder / "samples" / f"{task}.parquet"
-        if task not in self.manifest.tasks or not file.is_file():
-            have = ", ".join(self.manifest.tasks) or "none"
-            raise HarnessError(f"report {self.folder} has no samples of task '{task}' (it has: {have})")
+        missing = f"report {self.folder} has no samples of task '{task}'"
+        if task not in self.manifest.tasks:
+            raise HarnessError(f"{missing} (it has: {', '.join(self.manifest.tasks) or 'none'})")
+        if not file.is_file():
+            raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
             named = columns or [name for name in pq.read_schema(file).names if name not in without]
             found = pq.read_table(file, columns=list(named))
@@ -291,6 +293,11 @@ def find(paths: Iterable[Path]) -> list[Report]:
             read(path)  # raises: says whether the folder is missing or only has no manifest
         found.update((folder.resolve(), read(folder)) for folder in inside)
     return sorted(found.values(), key=lambda report: (report.manifest.created, report.folder))
+
+
+def holds_any(path: Path) -> bool:
+    """Return whether there is a report at or below `path`."""
+    return any(True for _ in _manifests(path))
 
 
 def _manifests(path: Path) -> Iterator[Path]:

@@ -40,7 +40,11 @@ def keep(one: Report, name: str = NAME, folder: Path = FOLDER) -> Kept:
     place = folder / _checked(name)
     for task in one.manifest.tasks:
         one.table(task)  # raises: what is damaged is told today, not on the day of the gate
-    before, aside = _read(place), _aside(place)
+    aside = _aside(place)
+    try:
+        before = _read(place)
+    except HarnessError:  # damaged: what takes its place is the remedy
+        before = None
     hidden = folder / f".{name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,9 +82,10 @@ def find(named: str, folder: Path = FOLDER) -> Report:
 
     Raises HarnessError if there is neither, or if the folder holds several.
     """
-    if Path(named).exists():
+    is_baseline = _is_name(named) and named in _names(folder)
+    if Path(named).exists() and not (is_baseline and not report.holds_any(Path(named))):
         return only(Path(named))
-    found = _read(folder / named) if _is_name(named) else None
+    found = _read(folder / named) if is_baseline else None
     if found is None:
         have = ", ".join(_names(folder)) or "none"
         close = did_you_mean(named, _names(folder))

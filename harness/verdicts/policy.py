@@ -77,7 +77,7 @@ class Rule(Strict):
     filter: str | None = None
     margin: MarginField | None = None
     alpha: Alpha | None = None
-    floor: float | None = None
+    floor: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Points, or the metric's own unit; for metrics of which less is better a ceiling."""
     minimum: Annotated[int, Field(ge=1)] | None = None
     inconclusive: Inconclusive | None = None

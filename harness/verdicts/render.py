@@ -150,9 +150,9 @@ def _unit(one: Judgement) -> dict[str, Any]:
 def as_junit(outcome: Outcome, at: datetime) -> str:
     """Return the outcome as JUnit XML, a test case for each number that is judged or regressed; `at` is when.
 
-    A regression is a `failure`. What is inconclusive is an `error`, "could not be tested", which GitLab, Jenkins and
-    the reporters for GitHub count apart from failures and show as red; where the policy allows it, it is `skipped`,
-    which none of them does. The document keeps to what both Jenkins's and Ant's schemas allow.
+    A regression is a `failure`. What is inconclusive is an `error`, "could not be tested", which GitLab counts apart
+    from failures and Jenkins with them, both in red; where the policy allows it, it is `skipped`, which is not. The
+    document keeps to what both Jenkins's and Ant's schemas allow.
     """
     cases = [(one, _status(one)) for one in wording.shown(outcome)]
     counts = {kind: str(sum(status == kind for _, status in cases)) for kind in ("failure", "error", "skipped")}
@@ -264,9 +264,11 @@ _MARKS = re.compile(r"([\\`*_{}\[\]~#])")
 
 
 def _text(text: str) -> str:
-    """Return `text` as Markdown that shows it: no markup, no HTML, nobody notified, no issue linked."""
+    """Return `text` as Markdown that shows it: no markup, HTML, formula or emoji, nobody notified, no issue linked."""
     plain = _MARKS.sub(r"\\\1", _line(text)).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub("([@#!])(?=[^\\s])", "\\1\u200b", plain)  # a space of no width ends what would be a mention
+    # A space of no width ends what would be a mention, or an emoji's name.
+    plain = re.sub(r"([@#!])(?=\S)|(:)(?=[\w+\\-]+:)", "\\g<0>\u200b", plain)
+    return plain.replace("$", r"<span>\$</span>")  # as GitHub asks; two bare ones would be mathematics
 
 
 def _code(text: str) -> str:

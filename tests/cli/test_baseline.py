@@ -28,6 +28,14 @@ def test_set_tells_what_is_kept_and_what_it_replaces(tmp_path: Path, capsys: pyt
     )
 
 
+def test_a_checkpoints_name_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = report(tmp_path, "base", {"law": Answers([1, 0])}).folder / "manifest.json"
+    file.write_text(file.read_text().replace('"name": "base"', '"name": "a\\n\\u001b[31mb"'))
+    assert main(["baseline", "set", str(file.parent)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("baselines/main: a \N{REPLACEMENT CHARACTER}[31mb (")
+
+
 def test_show_lists_every_baseline_with_its_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = report(tmp_path, "base", {"law": Answers([1, 0, 1, 1])}).folder
     assert main(["baseline", "set", str(one), "--name", "v1", "--folder", "kept"]) == 0

@@ -81,6 +81,24 @@ def test_samples_lists_the_flips_with_both_answers(
     assert "… 2 more: --show says how many" in capsys.readouterr().out
 
 
+def test_the_flips_of_an_average_are_those_of_its_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how = {"averages": {"exam": ("task", ["law", "logic"])}}
+    was = report(tmp_path, "was", {"law": Answers([1, 0]), "logic": Answers([1, 1]), "nli": Answers([1])}, **how)
+    now = report(tmp_path, "now", {"law": Answers([1, 1]), "logic": Answers([0, 1]), "nli": Answers([0])}, **how)
+    assert call(was.folder, now.folder, "--samples", "--task", "exam") == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"(\w+), acc: (\d) lost, (\d) gained", out) == [("law", "0", "1"), ("logic", "1", "0")]
+
+
+def test_names_and_answers_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    was = report(tmp_path, "was", {":smile:": Answers([1], predictions=["[red]:cat:"])})
+    now = report(tmp_path, "now", {":smile:": Answers([0], predictions=["x[/]"])})
+    assert call(was.folder, now.folder, "--samples") == 0
+    out = capsys.readouterr().out
+    assert "│ :smile: │" in out
+    assert "was (1) [red]:cat:\nnow (0) x[/]\n" in out
+
+
 def test_flips_follow_the_metrics_direction(two: tuple[Report, Report], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(two[0].folder, two[1].folder, "--samples", "--task", "text") == 0
     out = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -128,6 +129,33 @@ def test_a_dash_is_standard_output_and_the_table_gives_way(tmp_path: Path, capsy
     assert "regressed: law lost 6.0 points" in err
 
 
+def test_two_documents_in_one_file_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [harmed(tmp_path).folder, "--baseline", base(tmp_path).folder]
+    for one, other, where in (("-", "-", "standard output"), ("x/../gate", "gate", "gate")):
+        assert call(*words, "--json", one, "--junit", other) == 2
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", f"error: --json and --junit both name {where}: give each a file of its own\n")
+    assert not Path("gate").exists()
+
+
+def test_documents_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), "--json", "-"]
+    script = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    for encoding in ("ascii", "latin-1"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        process = [sys.executable, "-c", script, *words]
+        done = subprocess.run(process, check=False, capture_output=True, env=environment)
+        assert "interval −" in json.loads(done.stdout.decode("utf-8"))["sentence"]
+
+
+def test_standard_output_that_is_closed_is_told(tmp_path: Path) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), "--json", "-"]
+    script = "import sys; sys.stdout = None; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", script, *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: cannot write standard output (it is closed): check --json"
+
+
 def test_a_file_that_cannot_be_written_is_one_sentence_after_the_verdict_and_stops_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +238,45 @@ def test_checkpoints_are_evaluated_as_run_does_and_then_compared_or_judged(
     assert re.search("^inconclusive: my", out, re.MULTILINE)
 
 
+def test_a_document_on_standard_output_is_alone_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny.llama(tmp_path / "base", context=2048)
+    Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    asked = ["--model", str(folder), "--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", *asked, "--model", f"{folder},name=again", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["candidates"][0]["name"] == "again"
+    assert "report: runs/base_" in err
+    (baseline,) = Path("runs").glob("base_*")
+    assert call(*asked, "--baseline", baseline, "--json", "-") == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == "inconclusive"
+    assert "report: runs/base_" in err
+
+
+def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.llama(tmp_path / "base", context=2048)
+    for name in ("my", "other"):
+        Path(f"{name}.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    asked = ["--model", str(folder), "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["run", *asked, "--tasks", "my.jsonl,other.jsonl"]) == 0
+    assert main(["baseline", "set", "runs"]) == 0
+    for more in ([], ["--sequential"]):
+        capsys.readouterr()
+        assert call(*asked, "--tasks", "my.jsonl", "--json", "gate.json", *more) == 3
+        found = json.loads(Path("gate.json").read_text())
+        assert [unit["task"] for unit in found["units"]] == ["my.jsonl"]
+        assert found["notes"] == ["not judged, since the candidate was not asked them: other.jsonl"]
+    Path("new.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    assert call(*asked, "--tasks", "new.jsonl") == 2
+    assert "has no score of new.jsonl" in capsys.readouterr().err
+    Path("gate.yaml").write_text("tasks: [{match: nli}]\n")
+    before = set(Path("runs").iterdir())
+    assert call(*asked, "--tasks", "my.jsonl", "--policy", "gate.yaml") == 2
+    assert set(Path("runs").iterdir()) == before  # told before anything is asked
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,9 +285,12 @@ def test_checkpoints_are_evaluated_as_run_does_and_then_compared_or_judged(
     [
         ("", "name what is to be judged"),
         ("cand --model x --tasks y", "name what is to be judged"),
+        ("--model x --model y --tasks law --baseline base", "one candidate is judged at a time"),
         ("--model x --baseline base", "--tasks NAMES"),
         ("cand --baseline base --limit 3", "--limit is for --model"),
         ("cand --baseline base --tasks law", "--tasks is for --model"),
+        ("--calibrate --model x --tasks law --json out", "so --json means nothing beside it"),
+        ("--calibrate --model x --tasks law --sequential", "so --sequential means nothing beside it"),
         ("nowhere --baseline base", "does not exist"),
         ("empty --baseline base", "is not a report"),
         ("cand", "no report in main, and no baseline of that name in baselines (none)"),

@@ -127,21 +127,23 @@ def test_the_action_judges_and_leaves_summary_annotations_and_files(work: Path) 
 def test_where_nothing_was_judged_there_is_no_verdict_not_even_an_old_one(work: Path) -> None:
     install(work, "harness", RECORDER)
     (work / "gate").mkdir()
-    (work / "gate" / "gate.json").write_text('{"verdict": "passed"}')
+    for name in ("gate.json", "gate.xml", "gate.md"):
+        (work / "gate" / name).write_text('{"verdict": "passed"}')
     done = act(work, candidate="candidate")
+    assert not list((work / "gate").iterdir())
     assert (done.code, done.outputs) == (2, {"verdict": "", "exit-code": "2"})
 
 
 @pytest.mark.parametrize(
     ("inputs", "asked"),
     [
-        ({"candidate": "a report"}, ["gate", "--baseline", "main", "a report"]),
+        ({"candidate": "a report", "output": ""}, ["gate", "--baseline", "main", "a report"]),
         (
             {"model": "out/m,name=x", "tasks": "law,nli", "baseline": "v 1", "policy": "a b.yaml"},
             ["gate", "--baseline", "v 1", "--model", "out/m,name=x", "--tasks", "law,nli", "--policy", "a b.yaml"],
         ),
         (
-            {"candidate": "$(touch x)`touch x`;touch x", "arguments": "--margin 20  --alpha 0.01"},
+            {"candidate": "$(touch x)`touch x`;touch x", "arguments": "--margin 20\n  --alpha 0.01\n"},
             ["gate", "--baseline", "main", "$(touch x)`touch x`;touch x", "--margin", "20", "--alpha", "0.01"],
         ),
     ],

@@ -79,9 +79,17 @@ def test_a_damaged_report_is_refused_before_it_replaces_a_sound_one(tmp_path: Pa
     with pytest.raises(HarnessError, match=r"law.parquet cannot be read"):
         baselines.keep(damaged, "main", tmp_path / "kept")
     file.unlink()
-    with pytest.raises(HarnessError, match="no samples of task 'law'"):
+    with pytest.raises(HarnessError, match=r"no samples of task 'law': .*law\.parquet is missing"):
         baselines.keep(damaged, "main", tmp_path / "kept")
     assert baselines.find("main", tmp_path / "kept").manifest.checkpoint.name == "sound"
+
+
+def test_a_damaged_baseline_can_be_replaced(tmp_path: Path) -> None:
+    (baselines.keep(made(tmp_path, "old"), "main", tmp_path / "kept").baseline.folder / "manifest.json").write_text("{")
+    with pytest.raises(HarnessError, match="the report is damaged"):
+        baselines.find("main", tmp_path / "kept")
+    assert baselines.keep(made(tmp_path, "new"), "main", tmp_path / "kept").replaced is None
+    assert baselines.find("main", tmp_path / "kept").manifest.checkpoint.name == "new"
 
 
 def test_whoever_is_stopped_between_two_renames_leaves_the_old_one(
@@ -120,6 +128,18 @@ def test_a_folder_comes_before_a_baseline_of_its_name(tmp_path: Path, monkeypatc
     assert baselines.find("main").manifest.checkpoint.name == "kept"
     made(tmp_path, "named").folder.rename("main")
     assert baselines.find("main").manifest.checkpoint.name == "named"
+
+
+def test_what_holds_no_report_hides_no_baseline_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("main").write_text("a program")
+    with pytest.raises(HarnessError):
+        baselines.find("main")
+    baselines.keep(made(tmp_path, "kept"))
+    assert baselines.find("main").manifest.checkpoint.name == "kept"
+    Path("main").unlink()
+    Path("main").mkdir()
+    assert baselines.find("main").manifest.checkpoint.name == "kept"
 
 
 def test_a_folder_that_holds_one_report_stands_for_it(tmp_path: Path) -> None:

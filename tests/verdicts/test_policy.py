@@ -95,6 +95,7 @@ def test_the_primary_metric_stands_for_a_task_unless_a_rule_names_another(write:
         ("tasks:\n- {margin: 2}", "tasks.0.match: Field required"),
         ("tasks:\n- {match: x, flor: 2}", "tasks.0.flor"),
         ("tasks: 3", "tasks"),
+        ("tasks:\n- {match: x, floor: .nan}", "tasks.0.floor: Input should be a finite number"),
         ("- margin", "does not hold keys and values"),
         ("a: [", "is not valid YAML"),
     ],

@@ -278,7 +278,7 @@ def test_markdown_shows_text_as_it_is(text: str) -> None:
     assert set(re.findall("<([a-z0-9]+)", html(made))) <= TAGS
 
 
-TAGS = {"p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "ul", "li"}
+TAGS = {"span", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "ul", "li"}
 
 
 def unescaped(cell: str) -> str:
@@ -291,6 +291,15 @@ def test_markdown_notifies_nobody_and_links_no_issue() -> None:
     made = render.as_markdown(named("@team/law#1", "ask @someone about #12 and !7", "@all"))
     outside_code = re.sub("(`+).*?\\1", "", made)
     assert re.findall(r"[@#!]\w", outside_code) == []
+
+
+def test_markdown_has_no_mathematics_and_no_emoji() -> None:
+    made = render.as_markdown(named("law", "answers '$18$' and ':white_check_mark:' to 9 of 9 documents"))
+    shown = html(re.sub("(`+).*?\\1", "", made))
+    assert "<span>$</span>18<span>$</span>" in shown  # docs.github.com, "Writing mathematical expressions"
+    assert shown.count("$") == shown.count("<span>$</span>")
+    assert not re.search(r":[\w+-]+:", shown)
+    assert ":white_check_mark:" in shown.replace("\u200b", "")
 
 
 @given(anything, anything, anything)
