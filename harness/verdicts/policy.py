@@ -1,6 +1,6 @@
 """What a gate asks of a candidate: `gate.yaml`.
 
-    margin: 2              # points as tables show them; or 2%, of the baseline's number
+    margin: 2              # points, hundredths of a share; or 2%, of the baseline's number
     alpha: 0.05            # how often, at most, a gate may be wrong
     inconclusive: block    # or allow: exit code 0 where nothing is shown either way
     tasks:                 # the first rule whose pattern fits decides; what it leaves out is as above
@@ -38,10 +38,14 @@ class Margin(NamedTuple):
     """A share of the baseline's number, not points."""
 
     def of(self, score: Score, baseline: float) -> float:
-        """Return the margin in the unit of `score`, of which `baseline` is the baseline's number."""
+        """Return the margin in the unit of `score`, of which `baseline` is the baseline's number.
+
+        Points are hundredths also of what is not known to be a fraction, but is as small: of a share of right answers,
+        2 would be more than there is to lose.
+        """
         if self.relative:
             return self.size * abs(baseline)
-        return self.size / 100 if score.fraction else self.size
+        return self.size / 100 if score.fraction or abs(baseline) <= 1 else self.size
 
 
 def margin(text: object) -> Margin:
@@ -63,6 +67,8 @@ def margin(text: object) -> Margin:
 
 POINTS, SHARE = Margin(2), Margin(0.02, relative=True)
 """What a candidate may lose where nothing is said: 2 points, or where there are none (perplexity) 2 % of the number."""
+LARGE = 10
+"""A number above it is taken to be on a scale up to 100, which has points; up to it, on one as of marks from 1 to 5."""
 
 MarginField = Annotated[Margin, BeforeValidator(margin)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
@@ -102,9 +108,8 @@ class Policy(Strict):
     def terms(self, score: Score) -> Terms:
         """Return what is asked of `score`: of the first rule that fits, and of the policy where that is silent."""
         own = self._fitting(score) or Rule(match="*")
-        has_points = score.fraction or score.higher_is_better
         return Terms(
-            margin=own.margin or self.margin or (POINTS if has_points else SHARE),
+            margin=own.margin or self.margin or (POINTS if _has_points(score) else SHARE),
             alpha=own.alpha or self.alpha,
             floor=None if own.floor is None else own.floor / 100 if score.fraction else own.floor,
             minimum=own.minimum or self.minimum,
@@ -176,6 +181,11 @@ def _require_fit(rule: Rule, scores: Sequence[Score]) -> None:
     if not any(_names(rule, score) for score in fitting):
         known = ", ".join(dict.fromkeys(f"{score.metric} ({score.filter})" for score in fitting))
         raise HarnessError(f"the policy's rule '{rule.match}' names a metric that its tasks lack (they have: {known})")
+
+
+def _has_points(score: Score) -> bool:
+    """Tell whether 2 points of `score` are little: it is a share, or on a scale up to 100."""
+    return score.fraction or (score.higher_is_better and (abs(score.value) <= 1 or score.value > LARGE))
 
 
 def _names(rule: Rule, score: Score) -> bool:

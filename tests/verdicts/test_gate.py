@@ -93,6 +93,12 @@ def test_the_documents_that_are_said_to_do_do(tmp_path: Path) -> None:
     assert enough.verdict == "passed"
 
 
+def test_losing_all_regresses_also_where_a_metric_is_not_known_to_be_a_share(tmp_path: Path) -> None:
+    strict = {"metric": "prompt_level_strict_acc", "fraction": False}
+    outcome = gated(tmp_path, {"ifeval": Answers([1] * 541, **strict)}, {"ifeval": Answers([0] * 541, **strict)})
+    assert outcome.verdict == "regressed"
+
+
 def test_a_real_loss_regresses(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10), math=(2000, 1000, 0, 0)))
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
