@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from harness.runs.report import Report, Score
 from harness.verdicts import pairs, statistics
@@ -72,7 +73,7 @@ class Comparison:
     """The documents' scores, more being better."""
     documents: int
     left_out: int
-    """Documents that only one of both answered."""
+    """Documents that only one of both answered, or has a value of."""
     tainted: Comparison | None = None
     """The same of documents that were seen in training, which are left out here."""
     stopped: Stopped | None = None
@@ -160,11 +161,11 @@ class Comparator:
             found = _compare(score, joined)
             self._check(found)
             return found
-        if not all(one.n for one in clean):
-            raise IncomparableError("all its documents were seen in training")
+        lost = [one.task for one in clean if not one.n]
+        if not _makes(score, clean):
+            raise IncomparableError(f"all documents of {', '.join(lost)} were seen in training")
         apart = [one.where(one.tainted) for one in joined]
-        whole = score.average != "task" or all(one.n for one in apart)  # a mean over tasks is of all of them
-        seen = _compare(score, apart) if whole else None
+        seen = _compare(score, apart) if _makes(score, apart) else None
         return _compare(score, clean, tainted=seen)
 
     def clean(self, score: Score) -> list[Pairs]:
@@ -233,11 +234,16 @@ def _weights(score: Score, joined: Sequence[Pairs], sizes: Mapping[str, int]) ->
     return np.repeat([each[one.task] for one in joined], [one.n for one in joined])
 
 
+def _makes(score: Score, joined: Sequence[Pairs]) -> bool:
+    """Tell whether there is a number of `joined`: a mean over tasks is of all of them."""
+    return (all if score.average == "task" else any)(one.n for one in joined)
+
+
 def _compare(score: Score, joined: Sequence[Pairs], tainted: Comparison | None = None) -> Comparison:
     parts = [_paired(score, one) for one in joined]
     kept = [one.where(part.kept) for one, part in zip(joined, parts, strict=True)]
     sizes = {one.task: one.n for one in kept}
-    if not (all if score.average == "task" else any)(sizes.values()):
+    if not _makes(score, kept):
         raise IncomparableError("no document has a value in both")
     clusters = pairs.numbered_clusters(kept)
     values: Differences | Corpora | None = _means(score, parts, clusters, _weights(score, kept, sizes))
@@ -245,7 +251,14 @@ def _compare(score: Score, joined: Sequence[Pairs], tainted: Comparison | None =
         each = document_weights(score, sizes)
         shares = np.array([each[one.task] * one.n for one in kept]) / sum(sizes.values())
         values = _corpora(score, parts, clusters, shares)
-    return Comparison(score, values, sum(sizes.values()), sum(one.left_out for one in joined), tainted)
+    left_out = sum(one.left_out + _scored_once(score, one) for one in joined)
+    return Comparison(score, values, sum(sizes.values()), left_out, tainted)
+
+
+def _scored_once(score: Score, one: Pairs) -> int:
+    """Return how many documents have a value in one report only, as where a checkpoint abstains."""
+    missing = [pc.is_null(side[score.metric], nan_is_null=True) for side in (one.baseline, one.candidate)]
+    return int(pc.sum(pc.xor(*missing)).as_py() or 0)
 
 
 def _paired(score: Score, one: Pairs) -> Paired:

@@ -162,8 +162,30 @@ def test_tainted_documents_are_compared_apart(tmp_path: Path) -> None:
     assert (found.tainted.documents, found.tainted.difference) == (10, 1.0)
 
 
+def test_a_mean_over_documents_is_of_those_that_are_not_tainted_a_mean_over_tasks_needs_all_tasks(
+    tmp_path: Path,
+) -> None:
+    seen = {"law": Answers([1] * 30, tainted=[True] * 30), "math": Answers([1, 0] * 20)}
+    answers = {"law": Answers([1] * 30), "math": Answers([0, 0] * 20)}
+    over = two(tmp_path / "documents", seen, answers, averages={"exam": ("sample", ["law", "math"])})
+    exam = next(over.all(over.baseline.manifest.scores))
+    assert isinstance(exam, Comparison)
+    assert (exam.documents, exam.difference) == (40, -0.5)
+    assert exam.tainted is not None
+    assert exam.tainted.documents == 30
+    over = two(tmp_path / "tasks", seen, answers, averages={"exam": ("task", ["law", "math"])})
+    refused = next(over.all(over.baseline.manifest.scores))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "all documents of law were seen in training"
+
+
+def test_documents_that_only_one_has_a_value_of_are_left_out_and_counted(tmp_path: Path) -> None:
+    found = one(tmp_path, Answers([1, None, 1, 0, None]), Answers([None, 1, 1, 0, None]))
+    assert (found.documents, found.left_out) == (2, 2)
+
+
 def test_all_tainted_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IncomparableError, match="all its documents were seen in training"):
+    with pytest.raises(IncomparableError, match="all documents of law were seen in training"):
         one(tmp_path, Answers([1, 0], tainted=[True, True]), Answers([1, 0]))
 
 
