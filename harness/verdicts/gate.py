@@ -175,10 +175,16 @@ class Chosen(NamedTuple):
 def chosen(baseline: Report, policy: Policy, only: Collection[str] | None = None) -> Chosen:
     """Return what is judged, and what is watched because a judged average is over it.
 
+    Tasks that no judged number is over, as where an average that was asked for could not be computed, are judged
+    themselves: a gate that leaves a task out is none.
+
     Raises HarnessError if the policy does not fit, or if the baseline lacks one of `only`, or any score.
     """
     scores = policy.chosen(baseline.manifest.scores)
     judged = [score for score in scores if score.headline and (only is None or score.task in only)]
+    if only is None:
+        covered = {task for score in judged for task in score.members}
+        judged += [score for score in scores if score.average is None and score.task not in covered]
     named = {score.task for score in judged}
     lacking = sorted(set(only or ()) - named)
     if lacking or not judged:
@@ -269,7 +275,8 @@ def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Ver
     if not shown and loss <= terms.alpha:
         return "regressed", "a real loss"
     if not unit.judged:
-        return "inconclusive", "no real loss is shown"
+        small = shown and loss <= terms.alpha
+        return "inconclusive", "a real loss, but smaller than the margin" if small else "no real loss is shown"
     if not shown:
         return "inconclusive", "a loss of the margin is not ruled out"
     if comparison.documents < terms.minimum:

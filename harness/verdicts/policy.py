@@ -79,7 +79,7 @@ class Rule(Strict):
 
     match: str
     metric: str | None = None
-    """In place of the one that stands for the task."""
+    """In place of the one that stands for the task, of tasks that have it."""
     filter: str | None = None
     margin: MarginField | None = None
     alpha: Alpha | None = None
@@ -87,11 +87,6 @@ class Rule(Strict):
     """Points, or the metric's own unit; for metrics of which less is better a ceiling."""
     minimum: Annotated[int, Field(ge=1)] | None = None
     inconclusive: Inconclusive | None = None
-
-    @property
-    def plain(self) -> bool:
-        """It names no metric and no filter."""
-        return self.metric is None and self.filter is None
 
 
 class Policy(Strict):
@@ -119,6 +114,9 @@ class Policy(Strict):
     def chosen(self, scores: Iterable[Score]) -> list[Score]:
         """Return those of `scores` that stand for their task or average: what a rule names, else the primary one.
 
+        What a rule names and one of its tasks lacks is not named for that one; an average over tasks that different
+        metrics stand for has no primary one, but a first.
+
         Raises HarnessError if a rule fits no task, or names a metric or filter that no task it fits has.
         """
         by_task: dict[tuple[str, str | None], list[Score]] = {}
@@ -126,15 +124,13 @@ class Policy(Strict):
             by_task.setdefault((score.task, score.average), []).append(score)
         for rule in self.tasks:
             _require_fit(rule, [one for found in by_task.values() for one in found])
-        standing = (self._standing(found) for found in by_task.values())
-        return [score for score in standing if score is not None]
+        return [self._standing(found) for found in by_task.values()]
 
-    def _standing(self, scores: Sequence[Score]) -> Score | None:
+    def _standing(self, scores: Sequence[Score]) -> Score:
         """Return which of one task's `scores` stands for it."""
         rule = self._fitting(scores[0])
-        named = [score for score in scores if rule is None or _names(rule, score)]
-        primary = next((score for score in named if score.primary), None)
-        return primary if primary or rule is None or rule.plain else next(iter(named), None)
+        named = [score for score in scores if rule is None or _names(rule, score)] or scores
+        return next((score for score in named if score.primary), named[0])
 
     def _fitting(self, score: Score) -> Rule | None:
         return next((rule for rule in self.tasks if fnmatch.fnmatchcase(score.task, rule.match)), None)

@@ -151,6 +151,30 @@ def test_a_members_loss_under_a_rising_average_regresses(tmp_path: Path) -> None
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
 
 
+def test_a_real_loss_of_a_member_that_is_smaller_than_the_margin_is_said_to_be_that(tmp_path: Path) -> None:
+    averages = {"suite": ("task", ["law", "math"])}
+    outcome = gated(tmp_path, *sides(law=(20_000, 10_000, 300, 200), math=(2000, 1000, 0, 0)), averages=averages)
+    assert of(outcome, "law").reason == "a real loss, but smaller than the margin"
+    assert of(outcome, "math").reason == "no real loss is shown"
+    assert outcome.verdict == "passed"
+
+
+def test_tasks_of_which_an_average_could_not_be_made_are_judged_themselves(tmp_path: Path) -> None:
+    """An average that lacks a member's number is not in a report, and its tasks were not asked for by name."""
+    first, second = (
+        report(tmp_path / name, name, answers, averages={"suite": ("task", ["law", "math"])})
+        for name, answers in zip(
+            "ab", sides(law=(500, 400, 300, 0), math=(2000, 1000, 0, 0), nli=(2000, 9, 0, 0)), strict=True
+        )
+    )
+    for one in (first, second):
+        scores = [score for score in one.manifest.scores if score.task != "suite"]
+        object.__setattr__(one, "manifest", one.manifest.model_copy(update={"scores": scores}))
+    outcome = gate(first, second, Policy())
+    assert {one.score.task for one in outcome.judgements if one.judged} == {"nli", "law", "math"}
+    assert outcome.verdict == "regressed"
+
+
 def test_members_need_not_pass(tmp_path: Path) -> None:
     names = [f"s{i}" for i in range(40)]
     outcome = gated(tmp_path, *sides(**dict.fromkeys(names, (60, 30, 1, 1))), averages={"exam": ("sample", names)})

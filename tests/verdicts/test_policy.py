@@ -100,6 +100,18 @@ def test_the_primary_metric_stands_for_a_task_unless_a_rule_names_another(write:
     assert [(one.task, one.metric) for one in named] == [(t, "abstention" if t == "ceval_law" else m) for t, m in plain]
 
 
+def test_where_a_task_lacks_what_a_rule_names_its_primary_metric_stands_for_it(write: Any, scores: list[Score]) -> None:
+    found = write("tasks:\n- {match: '*', metric: abstention}\n").chosen(scores)
+    named = ["abstention" if one.task == "ceval_law" else one.metric for one in found]
+    assert len(found) == 5
+    assert [one.metric for one in found] == named
+
+
+def test_of_an_average_that_has_no_primary_metric_the_first_stands_for_it(write: Any, scores: list[Score]) -> None:
+    mixed = [one.model_copy(update={"primary": one.primary and one.average is None}) for one in scores]
+    assert next(one.task for one in write("").chosen(mixed)) == "ceval"
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
