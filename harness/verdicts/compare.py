@@ -159,8 +159,12 @@ class Comparator:
         tainted = sum(one.n for one in joined) - sum(one.n for one in clean)
         if not tainted:
             found = _compare(score, joined)
-            self._check(found)
+            if found.left_out:
+                self._check_each(score)
+            else:
+                self._check(found)
             return found
+        self._check_each(score)
         lost = [one.task for one in clean if not one.n]
         if not _makes(score, clean):
             raise IncomparableError(f"all documents of {', '.join(lost)} were seen in training")
@@ -189,13 +193,29 @@ class Comparator:
 
     def _check(self, found: Comparison) -> None:
         """Refuse samples that do not make the number their report has, as where a metric is not what its name says."""
-        if found.left_out or found.documents < sum(self.pairs(t, found.score.filter).n for t in found.score.members):
-            return
-        for report, made in ((self.baseline, found.baseline), (self.candidate, found.candidate)):
-            told = next(one.value for one in report.manifest.scores if Key.of(one) == Key.of(found.score))
-            slack = max(AGREES, statistics.rounding(found.score.aggregation))
-            if not math.isclose(made, told, rel_tol=AGREES, abs_tol=slack):
-                raise IncomparableError(f"the samples of {report.folder.name} make {made:.6g}, its score is {told:.6g}")
+        if found.documents == sum(self.pairs(t, found.score.filter).n for t in found.score.members):
+            _require_agreement(self.baseline, found.score, found.baseline)
+            _require_agreement(self.candidate, found.score, found.candidate)
+
+    def _check_each(self, score: Score) -> None:
+        """Do the same where not all documents are compared: each report has all of its own."""
+        for report in (self.baseline, self.candidate):
+            own = _told(report, score)
+            alone = [pairs.join(report, report, task)[own.filter] for task in own.members]
+            made = _compare(own, alone)
+            if made.documents == sum(one.n for one in alone):
+                _require_agreement(report, score, made.baseline)
+
+
+def _require_agreement(report: Report, score: Score, made: float) -> None:
+    told = _told(report, score).value
+    slack = max(AGREES, statistics.rounding(score.aggregation))
+    if not math.isclose(made, told, rel_tol=AGREES, abs_tol=slack):
+        raise IncomparableError(f"the samples of {report.folder.name} make {made:.6g}, its score is {told:.6g}")
+
+
+def _told(report: Report, score: Score) -> Score:
+    return next(one for one in report.manifest.scores if Key.of(one) == Key.of(score))
 
 
 class Sample(NamedTuple):

@@ -189,9 +189,13 @@ def test_all_tainted_is_refused(tmp_path: Path) -> None:
         one(tmp_path, Answers([1, 0], tainted=[True, True]), Answers([1, 0]))
 
 
-def test_samples_that_do_not_make_the_reports_number_are_refused(tmp_path: Path) -> None:
-    found = two(tmp_path, {"law": Answers([1, 0, 1])}, {"law": Answers([1, 0, 1])})
+@pytest.mark.parametrize(
+    "candidate", [Answers([1, 0, 1]), Answers([1, 0]), Answers([1, 0, 1], tainted=[True] + [None] * 2)]
+)
+def test_samples_that_do_not_make_the_reports_number_are_refused(tmp_path: Path, candidate: Answers) -> None:
+    found = two(tmp_path, {"law": Answers([1, 0, 1])}, {"law": candidate})
     score = found.baseline.manifest.scores[0]
+    assert Comparator(found.baseline, found.candidate).of(score).documents >= 2
     changed = found.baseline.manifest.model_copy(update={"scores": [score.model_copy(update={"value": 0.5})]})
     other = Comparator(Report(found.baseline.folder, changed), found.candidate)
     with pytest.raises(IncomparableError, match=r"the samples of base_01 make 0\.666667, its score is 0\.5"):
