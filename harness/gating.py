@@ -150,11 +150,12 @@ class _Number:
             found = Comparison(self.score, values, values.n, left_out=0, stopped=stopped)
         else:
             return None
-        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)) if self.judged else ())
+        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)))
 
     def _signs(self, comparator: Comparator) -> list[Sign]:
         asked = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
-        return signs.of(comparator.clean(self.score.model_copy(update={"members": asked})))
+        joined = comparator.clean(self.score.model_copy(update={"members": asked}))
+        return signs.of(joined, judged=self.judged)
 
 
 def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:

@@ -208,7 +208,7 @@ def units(
     for comparison in (*found, *comparator.all(numbers.watched)):
         if isinstance(comparison, Comparison):
             judged = comparison.score in numbers.judged
-            named = signs.of(comparator.clean(comparison.score)) if judged else ()
+            named = signs.of(comparator.clean(comparison.score), judged=judged)
             noise = noise_of(comparison.score, calibrations)
             yield Unit(comparison, policy.terms(comparison.score), judged, tuple(named), noise)
 

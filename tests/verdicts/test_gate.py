@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
+from harness.verdicts import wording
 from harness.verdicts.gate import Judgement, Outcome, gate, holm
 from harness.verdicts.policy import Policy, Rule
 
@@ -232,6 +233,21 @@ def test_constant_answers_are_named_and_do_not_pass_by_themselves(tmp_path: Path
     assert "'Yes'" in found.signs[0].text
     assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 3)
     assert gated(tmp_path / "ignore", baseline, candidate, Policy(margin=8, signs="ignore")).verdict == "passed"
+
+
+def test_constant_answers_of_a_member_are_named_and_a_jump_that_one_of_many_may_have_is_not(tmp_path: Path) -> None:
+    targets = ["Yes", "No"] * 1000
+    plain = {"targets": targets, "metric": "acc"}
+    varied = {"predictions": ["Yes", "No", "No", "Yes"] * 500, "more": {"unparsed": [0] * 2000}}
+    constant = {"predictions": ["Yes"] * 2000, "more": {"unparsed": [1] * 100 + [0] * 1900}}
+    mrpc = [Answers([1, 0] * 1000, **plain, **how) for how in (varied, constant)]
+    nli = Answers([1, 0] * 1000, **plain, predictions=["Yes", "No", "No", "Yes"] * 500)
+    averages = {"glue": ("task", ["mrpc", "nli"])}
+    outcome = gated(tmp_path, {"mrpc": mrpc[0], "nli": nli}, {"mrpc": mrpc[1], "nli": nli}, averages=averages)
+    found = of(outcome, "mrpc")
+    assert (found.judged, [sign.name for sign in found.signs]) == (False, ["constant answers"])
+    assert "mrpc: answers 'Yes' to 2,000 of 2,000 documents (baseline: 1,000)" in wording.remarks(outcome)
+    assert outcome.verdict == "passed"
 
 
 def test_a_jump_of_abstentions_is_named(tmp_path: Path) -> None:
