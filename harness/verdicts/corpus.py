@@ -39,8 +39,9 @@ Units = npt.NDArray[np.int64]
 class Corpora:
     """Sufficient statistics of the same documents as two checkpoints answered them: each of shape (documents, k).
 
-    The metric must depend on the proportions of the sums only, as of a corpus and its copies, and must not grow without
-    end where it may fall: what a candidate can lose at most is taken to be what the baseline has.
+    The metric must depend on the proportions of the sums only, as of a corpus and its copies. What a candidate can lose
+    at most is taken to be what the baseline has, which is no bound for a perplexity: there a loss that no document seen
+    tells of is one that no test rules out.
     """
 
     baseline: Array
