@@ -224,7 +224,8 @@ def _judgements(numbers: Sequence[_Number], comparator: Comparator, policy: Poli
     for at, unit in enumerate(units):
         if unit is not None and not numbers[at].is_mean:
             tests[at] = gate.fixed_tests(unit)
-    losses = gate.corrected([one.loss for one in tests], [number.judged for number in numbers])
-    for unit, test, loss in zip(units, tests, losses, strict=True):
+    judged = [number.judged for number in numbers]
+    losses, shares = gate.corrected([one.loss for one in tests], judged), gate.shares(judged)
+    for unit, test, loss, share in zip(units, tests, losses, shares, strict=True):
         if unit is not None:
-            yield gate.judgement(unit, policy, test, loss)
+            yield gate.judgement(unit, policy, test, loss, share)

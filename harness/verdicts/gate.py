@@ -141,8 +141,10 @@ def gate(
     comparator = Comparator(baseline, candidate)
     found = list(units(comparator, policy, chosen(baseline, policy, only), calibrations))
     tests = [fixed_tests(unit) for unit in found]
-    losses = corrected([one.loss for one in tests], [unit.judged for unit in found])
-    return outcome(comparator, policy, list(map(judgement, found, itertools.repeat(policy), tests, losses)))
+    judged = [unit.judged for unit in found]
+    losses = corrected([one.loss for one in tests], judged)
+    made = map(judgement, found, itertools.repeat(policy), tests, losses, shares(judged))
+    return outcome(comparator, policy, list(made))
 
 
 def outcome(comparator: Comparator, policy: Policy, judgements: Sequence[Judgement]) -> Outcome:
@@ -230,11 +232,16 @@ def fixed_tests(unit: Unit) -> Tests:
     return Tests(values.non_inferiority(unit.margin), values.loss)
 
 
-def corrected(losses: Sequence[float], judged: Sequence[bool]) -> list[float]:
-    """Return p-values of real losses, corrected for being many; what is judged and what is watched share alpha."""
+def shares(judged: Sequence[bool]) -> list[float]:
+    """Return each loss's share of alpha: what is judged and what is watched have half of it, where there are both."""
     count = sum(judged)
-    shares = [1 / count if is_judged else 1 / (len(judged) - count) for is_judged in judged]
-    return holm(losses, shares)
+    kinds = 2 if 0 < count < len(judged) else 1
+    return [1 / kinds / (count if is_judged else len(judged) - count) for is_judged in judged]
+
+
+def corrected(losses: Sequence[float], judged: Sequence[bool]) -> list[float]:
+    """Return p-values of real losses, corrected for being many."""
+    return holm(losses, shares(judged))
 
 
 def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
@@ -251,16 +258,16 @@ def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
     return [float(value) for value in found]
 
 
-def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float) -> Judgement:
+def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float, share: float = 1) -> Judgement:
     """Return the verdict on `unit`, whose tests may be of all its documents or of those read so far.
 
-    `loss` is the p-value of a real loss, corrected for all others.
+    `loss` is the p-value of a real loss, corrected for all others, which leave it a `share` of alpha.
     """
     values, terms = unit.comparison.values, unit.terms
     verdict, reason = _verdict(unit, policy, tests, loss)
     needed = values.needed_to_pass(unit.margin, alpha=terms.alpha)
     if values.difference < 0:  # which shows a loss sooner
-        needed = min(needed, values.needed_to_tell(alpha=2 * terms.alpha))
+        needed = min(needed, values.needed_to_tell(alpha=2 * terms.alpha * share))
     judged = (unit.comparison, terms, unit.margin, unit.judged, tests, loss, unit.signs)
     return Judgement(*judged, verdict, reason, needed, unit.noise)
 

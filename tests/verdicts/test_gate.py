@@ -11,6 +11,7 @@ import pytest
 from answered import Answers, report
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
@@ -98,6 +99,17 @@ def test_losing_all_regresses_also_where_a_metric_is_not_known_to_be_a_share(tmp
     strict = {"metric": "prompt_level_strict_acc", "fraction": False}
     outcome = gated(tmp_path, {"ifeval": Answers([1] * 541, **strict)}, {"ifeval": Answers([0] * 541, **strict)})
     assert outcome.verdict == "regressed"
+
+
+def test_documents_that_are_said_to_show_a_loss_show_it_among_many_tasks(tmp_path: Path) -> None:
+    others = {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
+    found = of(gated(tmp_path, *sides(law=(200, 100, 20, 9), **others)), "law")
+    assert found.verdict == "inconclusive"
+    chance, n, shown = np.random.default_rng(0), round(found.needed), 0
+    for _ in range(400):
+        lost, gained, _ = chance.multinomial(n, [0.1, 0.045, 0.855])
+        shown += stats.binomtest(lost, lost + gained, alternative="greater").pvalue <= 0.05 / 20
+    assert shown / 400 == pytest.approx(0.8, abs=0.08)
 
 
 def test_a_real_loss_regresses(tmp_path: Path) -> None:
