@@ -153,7 +153,10 @@ class Comparator:
         """
         if Key.of(score) not in self._candidates:
             name = self.candidate.manifest.checkpoint.name
-            raise IncomparableError(f"{name} has no {score.metric} of it: evaluate it on {score.task}, too")
+            why = f": evaluate it on {score.task}, too"
+            if self.candidate.manifest.tasks.keys() >= set(score.members):
+                why = ", though it was asked: none of its answers has a value, or the metric is of another version"
+            raise IncomparableError(f"{name} has no {score.metric} of it{why}")
         joined = [self.pairs(task, score.filter) for task in score.members]
         clean = self.clean(score)
         tainted = sum(one.n for one in joined) - sum(one.n for one in clean)

@@ -221,8 +221,18 @@ def test_a_metric_that_the_candidate_lacks_is_refused_and_the_others_are_not(tmp
     )
     law, math_ = found.all(found.baseline.manifest.scores)
     assert isinstance(law, Refusal)
-    assert law.reason == "cand has no acc of it: evaluate it on law, too"
+    assert law.reason == (
+        "cand has no acc of it, though it was asked: none of its answers has a value, "
+        "or the metric is of another version"
+    )
     assert isinstance(math_, Comparison)
+
+
+def test_what_the_candidate_was_not_asked_is_to_be_asked(tmp_path: Path) -> None:
+    found = two(tmp_path, {"law": Answers([1, 0]), "math": Answers([1, 1])}, {"math": Answers([1, 0])})
+    law = next(found.all(found.baseline.manifest.scores))
+    assert isinstance(law, Refusal)
+    assert law.reason == "cand has no acc of it: evaluate it on law, too"
 
 
 def test_a_report_beside_itself_shows_nothing(tmp_path: Path) -> None:
