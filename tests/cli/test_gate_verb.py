@@ -182,7 +182,7 @@ def test_reports_are_judged_without_torch_and_lm_eval(tmp_path: Path) -> None:
 def test_a_bug_is_no_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.verdicts.gate.gate", lambda *_: 1 / 0)
+    monkeypatch.setattr("harness.verdicts.gate.gate", lambda *_, **__: 1 / 0)
     assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 70
     assert "ZeroDivisionError" in capsys.readouterr().err
 
