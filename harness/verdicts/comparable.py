@@ -14,6 +14,7 @@ from typing import NamedTuple
 from harness.runs.report import Protocol, Report, TaskInfo
 
 DOCUMENTS = "other documents"
+CUT = "prompts cut"
 
 
 class Difference(NamedTuple):
@@ -123,11 +124,11 @@ def _other_cuts(mine: Asked, other: Asked) -> Iterator[Difference]:
     here, there = (sum(one.tasks[name].truncated for name in _shared(mine, other)) for one in (mine, other))
     if here != there and (mine.protocol.recorded or other.protocol.recorded):
         yield Difference(
-            "prompts cut",
+            CUT,
             f"{max(here, there):,} prompts cut to fit the context, of recorded predictions it is not known",
         )
     elif here != there:
-        yield Difference("prompts cut", f"{here:,} prompts cut to fit the context instead of {there:,}")
+        yield Difference(CUT, f"{here:,} prompts cut to fit the context instead of {there:,}")
 
 
 def _other_fewshot(mine: Asked, other: Asked) -> Iterator[str]:

@@ -28,7 +28,8 @@ from harness.errors import HarnessError
 from harness.runs import wording
 from harness.runs.calibration import Calibration
 from harness.runs.report import CheckpointInfo, Report, Score
-from harness.verdicts import signs
+from harness.verdicts import comparable, signs
+from harness.verdicts.comparable import Asked
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.signs import Sign
@@ -316,4 +317,15 @@ def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]
     surplus = [task for task in dict.fromkeys(extra) if task not in known]
     if surplus:
         notes.append(f"not judged, since the baseline lacks them: {', '.join(surplus)}")
-    return notes
+    return notes + _cuts(comparator, judgements)
+
+
+def _cuts(comparator: Comparator, judgements: Iterable[Judgement]) -> list[str]:
+    """Return what is to be said where prompts were cut in one report that were whole in the other."""
+    was, now = comparator.baseline.manifest, comparator.candidate.manifest
+    judged = {task for one in judgements if one.judged for task in one.score.members}
+    whole = [
+        t for t in was.tasks if t in judged & now.tasks.keys() and was.tasks[t].documents == now.tasks[t].documents
+    ]
+    asked = [Asked({task: one.tasks[task] for task in whole}, one.protocol) for one in (now, was)]
+    return [one.reason for one in comparable.differences(*asked) if one.label == comparable.CUT]

@@ -321,6 +321,14 @@ def test_a_candidates_other_tasks_are_told_and_not_judged(tmp_path: Path) -> Non
     assert outcome.notes == ("not judged, since the baseline lacks them: math",)
 
 
+def test_prompts_that_were_cut_for_one_of_both_are_told(tmp_path: Path) -> None:
+    cut = Answers([1, 0] * 500, info={"truncated": 12})
+    outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": cut})
+    assert outcome.notes == ("12 prompts cut to fit the context instead of 0",)
+    few = Answers([1, 0] * 400, info={"truncated": 12})  # of other documents, other prompts are cut
+    assert len(gated(tmp_path / "few", {"law": Answers([1, 0] * 500)}, {"law": few}).notes) == 1
+
+
 def test_documents_that_only_one_answered_are_told(tmp_path: Path) -> None:
     outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": Answers([1, 0] * 400)})
     assert outcome.notes == ("law: 200 documents left out, which only one of both answered",)
