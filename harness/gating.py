@@ -150,11 +150,12 @@ class _Number:
             found = Comparison(self.score, values, values.n, left_out=0, stopped=stopped)
         else:
             return None
-        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)) if self.judged else ())
+        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)))
 
     def _signs(self, comparator: Comparator) -> list[Sign]:
         asked = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
-        return signs.of(comparator.clean(self.score.model_copy(update={"members": asked})))
+        joined = comparator.clean(self.score.model_copy(update={"members": asked}))
+        return signs.of(joined, judged=self.judged)
 
 
 def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
@@ -223,7 +224,8 @@ def _judgements(numbers: Sequence[_Number], comparator: Comparator, policy: Poli
     for at, unit in enumerate(units):
         if unit is not None and not numbers[at].is_mean:
             tests[at] = gate.fixed_tests(unit)
-    losses = gate.corrected([one.loss for one in tests], [number.judged for number in numbers])
-    for unit, test, loss in zip(units, tests, losses, strict=True):
+    judged = [number.judged for number in numbers]
+    losses, shares = gate.corrected([one.loss for one in tests], judged), gate.shares(judged)
+    for unit, test, loss, share in zip(units, tests, losses, shares, strict=True):
         if unit is not None:
-            yield gate.judgement(unit, policy, test, loss)
+            yield gate.judgement(unit, policy, test, loss, share)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from harness.runs.report import Protocol, Report, TaskInfo
 
 DOCUMENTS = "other documents"
+CUT = "prompts cut"
 
 
 class Difference(NamedTuple):
@@ -125,11 +126,11 @@ def _other_cuts(mine: Asked, other: Asked) -> Iterator[Difference]:
     here, there = (sum(one.tasks[name].truncated for name in _shared(mine, other)) for one in (mine, other))
     if here != there and (mine.protocol.recorded or other.protocol.recorded):
         yield Difference(
-            "prompts cut",
+            CUT,
             f"{max(here, there):,} prompts cut to fit the context, of recorded predictions it is not known",
         )
     elif here != there:
-        yield Difference("prompts cut", f"{here:,} prompts cut to fit the context instead of {there:,}")
+        yield Difference(CUT, f"{here:,} prompts cut to fit the context instead of {there:,}")
 
 
 def _other_fewshot(mine: Asked, other: Asked) -> Iterator[str]:
@@ -152,14 +153,26 @@ def _other_protocol(mine: Protocol, other: Protocol) -> Iterator[str]:
             if other.chat_template is None
             else "another chat template"
         )
+    elif mine.chat_template_arguments != other.chat_template_arguments:
+        yield "other arguments of the chat template"
     if mine.system_instruction != other.system_instruction:
         yield "no system instruction" if mine.system_instruction is None else "another system instruction"
     if mine.fewshot_as_multiturn != other.fewshot_as_multiturn:
         yield "examples as turns of a dialogue" if mine.fewshot_as_multiturn else "examples in a single turn"
     if mine.articles != other.articles:
         yield "the data's own articles" if mine.articles is None else "retrieved articles"
+    if mine.max_gen_toks != other.max_gen_toks:
+        yield f"{_longest(mine)} instead of {_longest(other)}"
+    if mine.stride != other.stride:
+        yield "texts read in other windows"
     if mine.seed != other.seed:
         yield f"seed {mine.seed} instead of {other.seed}"
+
+
+def _longest(one: Protocol) -> str:
+    return (
+        "the task's own limit of new tokens" if one.max_gen_toks is None else f"up to {one.max_gen_toks:,} new tokens"
+    )
 
 
 def _by_field(mine: Asked, other: Asked, label: str, read: Callable[[TaskInfo], str]) -> Iterator[Difference]:

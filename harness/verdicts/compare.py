@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from harness.runs.report import Report, Score
 from harness.verdicts import pairs, statistics
@@ -72,7 +73,7 @@ class Comparison:
     """The documents' scores, more being better."""
     documents: int
     left_out: int
-    """Documents that only one of both answered."""
+    """Documents that only one of both answered, or has a value of."""
     tainted: Comparison | None = None
     """The same of documents that were seen in training, which are left out here."""
     stopped: Stopped | None = None
@@ -152,19 +153,26 @@ class Comparator:
         """
         if Key.of(score) not in self._candidates:
             name = self.candidate.manifest.checkpoint.name
-            raise IncomparableError(f"{name} has no {score.metric} of it: evaluate it on {score.task}, too")
+            why = f": evaluate it on {score.task}, too"
+            if self.candidate.manifest.tasks.keys() >= set(score.members):
+                why = ", though it was asked: none of its answers has a value, or the metric is of another version"
+            raise IncomparableError(f"{name} has no {score.metric} of it{why}")
         joined = [self.pairs(task, score.filter) for task in score.members]
         clean = self.clean(score)
         tainted = sum(one.n for one in joined) - sum(one.n for one in clean)
         if not tainted:
             found = _compare(score, joined)
-            self._check(found)
+            if found.left_out:
+                self._check_each(score)
+            else:
+                self._check(found)
             return found
-        if not all(one.n for one in clean):
-            raise IncomparableError("all its documents were seen in training")
+        self._check_each(score)
+        lost = [one.task for one in clean if not one.n]
+        if not _makes(score, clean):
+            raise IncomparableError(f"all documents of {', '.join(lost)} were seen in training")
         apart = [one.where(one.tainted) for one in joined]
-        whole = score.average != "task" or all(one.n for one in apart)  # a mean over tasks is of all of them
-        seen = _compare(score, apart) if whole else None
+        seen = _compare(score, apart) if _makes(score, apart) else None
         return _compare(score, clean, tainted=seen)
 
     def clean(self, score: Score) -> list[Pairs]:
@@ -188,13 +196,29 @@ class Comparator:
 
     def _check(self, found: Comparison) -> None:
         """Refuse samples that do not make the number their report has, as where a metric is not what its name says."""
-        if found.left_out or found.documents < sum(self.pairs(t, found.score.filter).n for t in found.score.members):
-            return
-        for report, made in ((self.baseline, found.baseline), (self.candidate, found.candidate)):
-            told = next(one.value for one in report.manifest.scores if Key.of(one) == Key.of(found.score))
-            slack = max(AGREES, statistics.rounding(found.score.aggregation))
-            if not math.isclose(made, told, rel_tol=AGREES, abs_tol=slack):
-                raise IncomparableError(f"the samples of {report.folder.name} make {made:.6g}, its score is {told:.6g}")
+        if found.documents == sum(self.pairs(t, found.score.filter).n for t in found.score.members):
+            _require_agreement(self.baseline, found.score, found.baseline)
+            _require_agreement(self.candidate, found.score, found.candidate)
+
+    def _check_each(self, score: Score) -> None:
+        """Do the same where not all documents are compared: each report has all of its own."""
+        for report in (self.baseline, self.candidate):
+            own = _told(report, score)
+            alone = [pairs.join(report, report, task)[own.filter] for task in own.members]
+            made = _compare(own, alone)
+            if made.documents == sum(one.n for one in alone):
+                _require_agreement(report, score, made.baseline)
+
+
+def _require_agreement(report: Report, score: Score, made: float) -> None:
+    told = _told(report, score).value
+    slack = max(AGREES, statistics.rounding(score.aggregation))
+    if not math.isclose(made, told, rel_tol=AGREES, abs_tol=slack):
+        raise IncomparableError(f"the samples of {report.folder.name} make {made:.6g}, its score is {told:.6g}")
+
+
+def _told(report: Report, score: Score) -> Score:
+    return next(one for one in report.manifest.scores if Key.of(one) == Key.of(score))
 
 
 class Sample(NamedTuple):
@@ -233,11 +257,16 @@ def _weights(score: Score, joined: Sequence[Pairs], sizes: Mapping[str, int]) ->
     return np.repeat([each[one.task] for one in joined], [one.n for one in joined])
 
 
+def _makes(score: Score, joined: Sequence[Pairs]) -> bool:
+    """Tell whether there is a number of `joined`: a mean over tasks is of all of them."""
+    return (all if score.average == "task" else any)(one.n for one in joined)
+
+
 def _compare(score: Score, joined: Sequence[Pairs], tainted: Comparison | None = None) -> Comparison:
     parts = [_paired(score, one) for one in joined]
     kept = [one.where(part.kept) for one, part in zip(joined, parts, strict=True)]
     sizes = {one.task: one.n for one in kept}
-    if not (all if score.average == "task" else any)(sizes.values()):
+    if not _makes(score, kept):
         raise IncomparableError("no document has a value in both")
     clusters = pairs.numbered_clusters(kept)
     values: Differences | Corpora | None = _means(score, parts, clusters, _weights(score, kept, sizes))
@@ -245,7 +274,14 @@ def _compare(score: Score, joined: Sequence[Pairs], tainted: Comparison | None =
         each = document_weights(score, sizes)
         shares = np.array([each[one.task] * one.n for one in kept]) / sum(sizes.values())
         values = _corpora(score, parts, clusters, shares)
-    return Comparison(score, values, sum(sizes.values()), sum(one.left_out for one in joined), tainted)
+    left_out = sum(one.left_out + _scored_once(score, one) for one in joined)
+    return Comparison(score, values, sum(sizes.values()), left_out, tainted)
+
+
+def _scored_once(score: Score, one: Pairs) -> int:
+    """Return how many documents have a value in one report only, as where a checkpoint abstains."""
+    missing = [pc.is_null(side[score.metric], nan_is_null=True) for side in (one.baseline, one.candidate)]
+    return int(pc.sum(pc.xor(*missing)).as_py() or 0)
 
 
 def _paired(score: Score, one: Pairs) -> Paired:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from harness.verdicts.paired import Array, Interval, needed, never_seen, seldom_unseen, with_one_loss_more
+from harness.verdicts.paired import Array, Interval, fewest, needed, never_seen, seldom_unseen, with_one_loss_more
 
 RESAMPLES = 10_000
 GROUPS = 2_000
@@ -39,8 +39,9 @@ Units = npt.NDArray[np.int64]
 class Corpora:
     """Sufficient statistics of the same documents as two checkpoints answered them: each of shape (documents, k).
 
-    The metric must depend on the proportions of the sums only, as of a corpus and its copies, and must not grow without
-    end where it may fall: what a candidate can lose at most is taken to be what the baseline has.
+    The metric must depend on the proportions of the sums only, as of a corpus and its copies. What a candidate can lose
+    at most is taken to be what the baseline has, which is no bound for a perplexity: there a loss that no document seen
+    tells of is one that no test rules out.
     """
 
     baseline: Array
@@ -138,7 +139,8 @@ class Corpora:
 
         As `Differences.needed_to_tell`, of the resampled spread.
         """
-        return needed(abs(self.difference), self._variance, alpha / 2, power)
+        least = fewest(alpha / 2) * self.n / self.units
+        return max(needed(abs(self.difference), self._variance, alpha / 2, power), least)
 
     def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has."""

@@ -28,7 +28,8 @@ from harness.errors import HarnessError
 from harness.runs import wording
 from harness.runs.calibration import Calibration
 from harness.runs.report import CheckpointInfo, Report, Score
-from harness.verdicts import signs
+from harness.verdicts import comparable, signs
+from harness.verdicts.comparable import Asked
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.signs import Sign
@@ -141,8 +142,10 @@ def gate(
     comparator = Comparator(baseline, candidate)
     found = list(units(comparator, policy, chosen(baseline, policy, only), calibrations))
     tests = [fixed_tests(unit) for unit in found]
-    losses = corrected([one.loss for one in tests], [unit.judged for unit in found])
-    return outcome(comparator, policy, list(map(judgement, found, itertools.repeat(policy), tests, losses)))
+    judged = [unit.judged for unit in found]
+    losses = corrected([one.loss for one in tests], judged)
+    made = map(judgement, found, itertools.repeat(policy), tests, losses, shares(judged))
+    return outcome(comparator, policy, list(made))
 
 
 def outcome(comparator: Comparator, policy: Policy, judgements: Sequence[Judgement]) -> Outcome:
@@ -175,10 +178,16 @@ class Chosen(NamedTuple):
 def chosen(baseline: Report, policy: Policy, only: Collection[str] | None = None) -> Chosen:
     """Return what is judged, and what is watched because a judged average is over it.
 
+    Tasks that no judged number is over, as where an average that was asked for could not be computed, are judged
+    themselves: a gate that leaves a task out is none.
+
     Raises HarnessError if the policy does not fit, or if the baseline lacks one of `only`, or any score.
     """
     scores = policy.chosen(baseline.manifest.scores)
     judged = [score for score in scores if score.headline and (only is None or score.task in only)]
+    if only is None:
+        covered = {task for score in judged for task in score.members}
+        judged += [score for score in scores if score.average is None and score.task not in covered]
     named = {score.task for score in judged}
     lacking = sorted(set(only or ()) - named)
     if lacking or not judged:
@@ -202,7 +211,7 @@ def units(
     for comparison in (*found, *comparator.all(numbers.watched)):
         if isinstance(comparison, Comparison):
             judged = comparison.score in numbers.judged
-            named = signs.of(comparator.clean(comparison.score)) if judged else ()
+            named = signs.of(comparator.clean(comparison.score), judged=judged)
             noise = noise_of(comparison.score, calibrations)
             yield Unit(comparison, policy.terms(comparison.score), judged, tuple(named), noise)
 
@@ -224,11 +233,16 @@ def fixed_tests(unit: Unit) -> Tests:
     return Tests(values.non_inferiority(unit.margin), values.loss)
 
 
-def corrected(losses: Sequence[float], judged: Sequence[bool]) -> list[float]:
-    """Return p-values of real losses, corrected for being many; what is judged and what is watched share alpha."""
+def shares(judged: Sequence[bool]) -> list[float]:
+    """Return each loss's share of alpha: what is judged and what is watched have half of it, where there are both."""
     count = sum(judged)
-    shares = [1 / count if is_judged else 1 / (len(judged) - count) for is_judged in judged]
-    return holm(losses, shares)
+    kinds = 2 if 0 < count < len(judged) else 1
+    return [1 / kinds / (count if is_judged else len(judged) - count) for is_judged in judged]
+
+
+def corrected(losses: Sequence[float], judged: Sequence[bool]) -> list[float]:
+    """Return p-values of real losses, corrected for being many."""
+    return holm(losses, shares(judged))
 
 
 def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
@@ -245,16 +259,16 @@ def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
     return [float(value) for value in found]
 
 
-def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float) -> Judgement:
+def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float, share: float = 1) -> Judgement:
     """Return the verdict on `unit`, whose tests may be of all its documents or of those read so far.
 
-    `loss` is the p-value of a real loss, corrected for all others.
+    `loss` is the p-value of a real loss, corrected for all others, which leave it a `share` of alpha.
     """
     values, terms = unit.comparison.values, unit.terms
     verdict, reason = _verdict(unit, policy, tests, loss)
     needed = values.needed_to_pass(unit.margin, alpha=terms.alpha)
     if values.difference < 0:  # which shows a loss sooner
-        needed = min(needed, values.needed_to_tell(alpha=2 * terms.alpha))
+        needed = min(needed, values.needed_to_tell(alpha=2 * terms.alpha * share))
     judged = (unit.comparison, terms, unit.margin, unit.judged, tests, loss, unit.signs)
     return Judgement(*judged, verdict, reason, needed, unit.noise)
 
@@ -269,7 +283,8 @@ def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Ver
     if not shown and loss <= terms.alpha:
         return "regressed", "a real loss"
     if not unit.judged:
-        return "inconclusive", "no real loss is shown"
+        small = shown and loss <= terms.alpha
+        return "inconclusive", "a real loss, but smaller than the margin" if small else "no real loss is shown"
     if not shown:
         return "inconclusive", "a loss of the margin is not ruled out"
     if comparison.documents < terms.minimum:
@@ -306,4 +321,15 @@ def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]
     lacking = [s.task for s in comparator.baseline.manifest.scores if s.headline and s.task not in judged]
     if lacking:
         notes.append(f"not judged, since the candidate was not asked them: {', '.join(dict.fromkeys(lacking))}")
-    return notes
+    return notes + _cuts(comparator, judgements)
+
+
+def _cuts(comparator: Comparator, judgements: Iterable[Judgement]) -> list[str]:
+    """Return what is to be said where prompts were cut in one report that were whole in the other."""
+    was, now = comparator.baseline.manifest, comparator.candidate.manifest
+    judged = {task for one in judgements if one.judged for task in one.score.members}
+    whole = [
+        t for t in was.tasks if t in judged & now.tasks.keys() and was.tasks[t].documents == now.tasks[t].documents
+    ]
+    asked = [Asked({task: one.tasks[task] for task in whole}, one.protocol) for one in (now, was)]
+    return [one.reason for one in comparable.differences(*asked) if one.label == comparable.CUT]

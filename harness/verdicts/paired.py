@@ -31,7 +31,7 @@ Array = npt.NDArray[np.float64]
 FEW = 200
 """Clusters below which the t test's size is not to be relied on, so that signs are flipped instead."""
 FLIPS = 9_999
-"""Random flips of signs; with what was observed they make p-values in steps of 1/10,000."""
+"""Random flips of signs; with what was observed they make p-values in steps of 1/10,000. A smaller one is a bound."""
 ALL_FLIPS = 13
 """Clusters up to which all flips are gone through."""
 
@@ -238,9 +238,11 @@ class Differences:
         """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`.
 
         (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, clusters taken as they
-        are (Miller 2024, eq. 9). Infinite where there is no difference. n divided by it is the resolution ratio.
+        are (Miller 2024, eq. 9), and never fewer than `fewest`. Infinite where there is no difference. n divided by it
+        is the resolution ratio.
         """
-        return needed(abs(self.difference), self._variance, alpha / 2, power)
+        least = fewest(alpha / 2) * self.n / self.units
+        return max(needed(abs(self.difference), self._variance, alpha / 2, power), least)
 
     def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has.
@@ -322,6 +324,11 @@ def needed(distance: float, variance: float, tail: float, power: float) -> float
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
 
 
+def fewest(tail: float) -> float:
+    """Return how many units a one-sided test of size `tail` needs, however clear a loss is: fewer fall so by chance."""
+    return math.log2(1 / tail)
+
+
 # --- signs flipped ----------------------------------------------------------------------------------------------------
 
 
@@ -333,7 +340,10 @@ def _flipped(sums: Array, seed: int) -> float:
         signs = 1 - 2.0 * ((np.arange(2**sums.size)[:, None] >> np.arange(sums.size)) & 1)
         return float((signs @ sums <= observed + slack).mean())
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(FLIPS, sums.size))
-    return float((1 + (signs @ sums <= observed + slack).sum()) / (FLIPS + 1))
+    share = float((1 + (signs @ sums <= observed + slack).sum()) / (FLIPS + 1))
+    # Of all flips, no more do (Hoeffding 1963), which tells of losses too clear for as many as are drawn.
+    most = math.exp(-(observed**2) / (2 * math.fsum(sums**2))) if observed < 0 else 1.0
+    return min(share, most)
 
 
 # --- Tango ------------------------------------------------------------------------------------------------------------

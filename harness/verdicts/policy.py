@@ -1,6 +1,6 @@
 """What a gate asks of a candidate: `gate.yaml`.
 
-    margin: 2              # points as tables show them; or 2%, of the baseline's number
+    margin: 2              # points, hundredths of a share; or 2%, of the baseline's number
     alpha: 0.05            # how often, at most, a gate may be wrong
     inconclusive: block    # or allow: exit code 0 where nothing is shown either way
     tasks:                 # the first rule whose pattern fits decides; what it leaves out is as above
@@ -38,10 +38,14 @@ class Margin(NamedTuple):
     """A share of the baseline's number, not points."""
 
     def of(self, score: Score, baseline: float) -> float:
-        """Return the margin in the unit of `score`, of which `baseline` is the baseline's number."""
+        """Return the margin in the unit of `score`, of which `baseline` is the baseline's number.
+
+        Points are hundredths also of what is not known to be a fraction, but is as small: of a share of right answers,
+        2 would be more than there is to lose.
+        """
         if self.relative:
             return self.size * abs(baseline)
-        return self.size / 100 if score.fraction else self.size
+        return self.size / 100 if score.fraction or abs(baseline) <= 1 else self.size
 
 
 def margin(text: object) -> Margin:
@@ -63,6 +67,8 @@ def margin(text: object) -> Margin:
 
 POINTS, SHARE = Margin(2), Margin(0.02, relative=True)
 """What a candidate may lose where nothing is said: 2 points, or where there are none (perplexity) 2 % of the number."""
+LARGE = 10
+"""A number above it is taken to be on a scale up to 100, which has points; up to it, on one as of marks from 1 to 5."""
 
 MarginField = Annotated[Margin, BeforeValidator(margin)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
@@ -73,7 +79,7 @@ class Rule(Strict):
 
     match: str
     metric: str | None = None
-    """In place of the one that stands for the task."""
+    """In place of the one that stands for the task, of tasks that have it."""
     filter: str | None = None
     margin: MarginField | None = None
     alpha: Alpha | None = None
@@ -81,11 +87,6 @@ class Rule(Strict):
     """Points, or the metric's own unit; for metrics of which less is better a ceiling."""
     minimum: Annotated[int, Field(ge=1)] | None = None
     inconclusive: Inconclusive | None = None
-
-    @property
-    def plain(self) -> bool:
-        """It names no metric and no filter."""
-        return self.metric is None and self.filter is None
 
 
 class Policy(Strict):
@@ -102,9 +103,8 @@ class Policy(Strict):
     def terms(self, score: Score) -> Terms:
         """Return what is asked of `score`: of the first rule that fits, and of the policy where that is silent."""
         own = self._fitting(score) or Rule(match="*")
-        has_points = score.fraction or score.higher_is_better
         return Terms(
-            margin=own.margin or self.margin or (POINTS if has_points else SHARE),
+            margin=own.margin or self.margin or (POINTS if _has_points(score) else SHARE),
             alpha=own.alpha or self.alpha,
             floor=None if own.floor is None else own.floor / 100 if score.fraction else own.floor,
             minimum=own.minimum or self.minimum,
@@ -114,6 +114,9 @@ class Policy(Strict):
     def chosen(self, scores: Iterable[Score]) -> list[Score]:
         """Return those of `scores` that stand for their task or average: what a rule names, else the primary one.
 
+        What a rule names and one of its tasks lacks is not named for that one; an average over tasks that different
+        metrics stand for has no primary one, but a first.
+
         Raises HarnessError if a rule fits no task, or names a metric or filter that no task it fits has.
         """
         by_task: dict[tuple[str, str | None], list[Score]] = {}
@@ -121,15 +124,13 @@ class Policy(Strict):
             by_task.setdefault((score.task, score.average), []).append(score)
         for rule in self.tasks:
             _require_fit(rule, [one for found in by_task.values() for one in found])
-        standing = (self._standing(found) for found in by_task.values())
-        return [score for score in standing if score is not None]
+        return [self._standing(found) for found in by_task.values()]
 
-    def _standing(self, scores: Sequence[Score]) -> Score | None:
+    def _standing(self, scores: Sequence[Score]) -> Score:
         """Return which of one task's `scores` stands for it."""
         rule = self._fitting(scores[0])
-        named = [score for score in scores if rule is None or _names(rule, score)]
-        primary = next((score for score in named if score.primary), None)
-        return primary if primary or rule is None or rule.plain else next(iter(named), None)
+        named = [score for score in scores if rule is None or _names(rule, score)] or scores
+        return next((score for score in named if score.primary), named[0])
 
     def _fitting(self, score: Score) -> Rule | None:
         return next((rule for rule in self.tasks if fnmatch.fnmatchcase(score.task, rule.match)), None)
@@ -176,6 +177,11 @@ def _require_fit(rule: Rule, scores: Sequence[Score]) -> None:
     if not any(_names(rule, score) for score in fitting):
         known = ", ".join(dict.fromkeys(f"{score.metric} ({score.filter})" for score in fitting))
         raise HarnessError(f"the policy's rule '{rule.match}' names a metric that its tasks lack (they have: {known})")
+
+
+def _has_points(score: Score) -> bool:
+    """Tell whether 2 points of `score` are little: it is a share, or on a scale up to 100."""
+    return score.fraction or (score.higher_is_better and (abs(score.value) <= 1 or score.value > LARGE))
 
 
 def _names(rule: Rule, score: Score) -> bool:

@@ -31,6 +31,9 @@ RISE = 0.02
 INVALID = "[invalid]"
 """What lm-eval's filters read in an answer in which they find nothing."""
 
+CERTAIN = ("constant answers", "length collapse")
+"""Signs that are no matter of chance."""
+
 Objects = npt.NDArray[np.object_]
 
 
@@ -94,13 +97,17 @@ def find(
     return [*found, *_collapse(baseline, candidate, wanted)]
 
 
-def of(joined: Sequence[Pairs]) -> list[Sign]:
-    """Return what looks broken in all documents of `joined`, which are of one task or of an average's."""
+def of(joined: Sequence[Pairs], *, judged: bool = True) -> list[Sign]:
+    """Return what looks broken in all documents of `joined`, which are of one task or of an average's.
+
+    Of the many tasks that are not `judged` but only watched, what rises by chance in one of them is left out.
+    """
     if not any(one.n for one in joined):
         return []
     before, now = [one.baseline for one in joined], [one.candidate for one in joined]
     wanted = Wanted(_objects(before, "target"), _numbers(before, "wanted_place"))
-    return find(_answers(before), _answers(now), wanted, numbered_clusters(joined))
+    found = find(_answers(before), _answers(now), wanted, numbered_clusters(joined))
+    return [sign for sign in found if judged or sign.name in CERTAIN]
 
 
 def _answers(tables: Sequence[pa.Table]) -> Answers:

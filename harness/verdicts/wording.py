@@ -208,7 +208,7 @@ def watched(outcome: Outcome) -> str:
     if not quiet:
         return ""
     named = f"{len(quiet):,} member tasks" if len(quiet) > 1 else "1 member task"
-    return f"watched, too: {named} of these averages, without a loss that is shown to be real"
+    return f"watched, too: {named} of these averages, without a real loss that may be the margin or more"
 
 
 def reading(outcome: Outcome) -> str:

@@ -162,14 +162,40 @@ def test_tainted_documents_are_compared_apart(tmp_path: Path) -> None:
     assert (found.tainted.documents, found.tainted.difference) == (10, 1.0)
 
 
+def test_a_mean_over_documents_is_of_those_that_are_not_tainted_a_mean_over_tasks_needs_all_tasks(
+    tmp_path: Path,
+) -> None:
+    seen = {"law": Answers([1] * 30, tainted=[True] * 30), "math": Answers([1, 0] * 20)}
+    answers = {"law": Answers([1] * 30), "math": Answers([0, 0] * 20)}
+    over = two(tmp_path / "documents", seen, answers, averages={"exam": ("sample", ["law", "math"])})
+    exam = next(over.all(over.baseline.manifest.scores))
+    assert isinstance(exam, Comparison)
+    assert (exam.documents, exam.difference) == (40, -0.5)
+    assert exam.tainted is not None
+    assert exam.tainted.documents == 30
+    over = two(tmp_path / "tasks", seen, answers, averages={"exam": ("task", ["law", "math"])})
+    refused = next(over.all(over.baseline.manifest.scores))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "all documents of law were seen in training"
+
+
+def test_documents_that_only_one_has_a_value_of_are_left_out_and_counted(tmp_path: Path) -> None:
+    found = one(tmp_path, Answers([1, None, 1, 0, None]), Answers([None, 1, 1, 0, None]))
+    assert (found.documents, found.left_out) == (2, 2)
+
+
 def test_all_tainted_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IncomparableError, match="all its documents were seen in training"):
+    with pytest.raises(IncomparableError, match="all documents of law were seen in training"):
         one(tmp_path, Answers([1, 0], tainted=[True, True]), Answers([1, 0]))
 
 
-def test_samples_that_do_not_make_the_reports_number_are_refused(tmp_path: Path) -> None:
-    found = two(tmp_path, {"law": Answers([1, 0, 1])}, {"law": Answers([1, 0, 1])})
+@pytest.mark.parametrize(
+    "candidate", [Answers([1, 0, 1]), Answers([1, 0]), Answers([1, 0, 1], tainted=[True] + [None] * 2)]
+)
+def test_samples_that_do_not_make_the_reports_number_are_refused(tmp_path: Path, candidate: Answers) -> None:
+    found = two(tmp_path, {"law": Answers([1, 0, 1])}, {"law": candidate})
     score = found.baseline.manifest.scores[0]
+    assert Comparator(found.baseline, found.candidate).of(score).documents >= 2
     changed = found.baseline.manifest.model_copy(update={"scores": [score.model_copy(update={"value": 0.5})]})
     other = Comparator(Report(found.baseline.folder, changed), found.candidate)
     with pytest.raises(IncomparableError, match=r"the samples of base_01 make 0\.666667, its score is 0\.5"):
@@ -195,8 +221,18 @@ def test_a_metric_that_the_candidate_lacks_is_refused_and_the_others_are_not(tmp
     )
     law, math_ = found.all(found.baseline.manifest.scores)
     assert isinstance(law, Refusal)
-    assert law.reason == "cand has no acc of it: evaluate it on law, too"
+    assert law.reason == (
+        "cand has no acc of it, though it was asked: none of its answers has a value, "
+        "or the metric is of another version"
+    )
     assert isinstance(math_, Comparison)
+
+
+def test_what_the_candidate_was_not_asked_is_to_be_asked(tmp_path: Path) -> None:
+    found = two(tmp_path, {"law": Answers([1, 0]), "math": Answers([1, 1])}, {"math": Answers([1, 0])})
+    law = next(found.all(found.baseline.manifest.scores))
+    assert isinstance(law, Refusal)
+    assert law.reason == "cand has no acc of it: evaluate it on law, too"
 
 
 def test_a_report_beside_itself_shows_nothing(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from answered import Answers, report
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
+from harness.verdicts import wording
 from harness.verdicts.gate import Judgement, Outcome, gate, holm
 from harness.verdicts.policy import Policy, Rule
 
@@ -94,6 +96,23 @@ def test_the_documents_that_are_said_to_do_do(tmp_path: Path) -> None:
     assert enough.verdict == "passed"
 
 
+def test_losing_all_regresses_also_where_a_metric_is_not_known_to_be_a_share(tmp_path: Path) -> None:
+    strict = {"metric": "prompt_level_strict_acc", "fraction": False}
+    outcome = gated(tmp_path, {"ifeval": Answers([1] * 541, **strict)}, {"ifeval": Answers([0] * 541, **strict)})
+    assert outcome.verdict == "regressed"
+
+
+def test_documents_that_are_said_to_show_a_loss_show_it_among_many_tasks(tmp_path: Path) -> None:
+    others = {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
+    found = of(gated(tmp_path, *sides(law=(200, 100, 20, 9), **others)), "law")
+    assert found.verdict == "inconclusive"
+    chance, n, shown = np.random.default_rng(0), round(found.needed), 0
+    for _ in range(400):
+        lost, gained, _ = chance.multinomial(n, [0.1, 0.045, 0.855])
+        shown += stats.binomtest(lost, lost + gained, alternative="greater").pvalue <= 0.05 / 20
+    assert shown / 400 == pytest.approx(0.8, abs=0.08)
+
+
 def test_a_real_loss_regresses(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10), math=(2000, 1000, 0, 0)))
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
@@ -144,6 +163,30 @@ def test_a_members_loss_under_a_rising_average_regresses(tmp_path: Path) -> None
     assert sciq.comparison.difference == pytest.approx(-0.063)
     assert (sciq.judged, sciq.verdict) == (False, "regressed")
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
+
+
+def test_a_real_loss_of_a_member_that_is_smaller_than_the_margin_is_said_to_be_that(tmp_path: Path) -> None:
+    averages = {"suite": ("task", ["law", "math"])}
+    outcome = gated(tmp_path, *sides(law=(20_000, 10_000, 300, 200), math=(2000, 1000, 0, 0)), averages=averages)
+    assert of(outcome, "law").reason == "a real loss, but smaller than the margin"
+    assert of(outcome, "math").reason == "no real loss is shown"
+    assert outcome.verdict == "passed"
+
+
+def test_tasks_of_which_an_average_could_not_be_made_are_judged_themselves(tmp_path: Path) -> None:
+    """An average that lacks a member's number is not in a report, and its tasks were not asked for by name."""
+    first, second = (
+        report(tmp_path / name, name, answers, averages={"suite": ("task", ["law", "math"])})
+        for name, answers in zip(
+            "ab", sides(law=(500, 400, 300, 0), math=(2000, 1000, 0, 0), nli=(2000, 9, 0, 0)), strict=True
+        )
+    )
+    for one in (first, second):
+        scores = [score for score in one.manifest.scores if score.task != "suite"]
+        object.__setattr__(one, "manifest", one.manifest.model_copy(update={"scores": scores}))
+    outcome = gate(first, second, Policy())
+    assert {one.score.task for one in outcome.judgements if one.judged} == {"nli", "law", "math"}
+    assert outcome.verdict == "regressed"
 
 
 def test_members_need_not_pass(tmp_path: Path) -> None:
@@ -205,6 +248,21 @@ def test_constant_answers_are_named_and_do_not_pass_by_themselves(tmp_path: Path
     assert gated(tmp_path / "ignore", baseline, candidate, Policy(margin=8, signs="ignore")).verdict == "passed"
 
 
+def test_constant_answers_of_a_member_are_named_and_a_jump_that_one_of_many_may_have_is_not(tmp_path: Path) -> None:
+    targets = ["Yes", "No"] * 1000
+    plain = {"targets": targets, "metric": "acc"}
+    varied = {"predictions": ["Yes", "No", "No", "Yes"] * 500, "more": {"unparsed": [0] * 2000}}
+    constant = {"predictions": ["Yes"] * 2000, "more": {"unparsed": [1] * 100 + [0] * 1900}}
+    mrpc = [Answers([1, 0] * 1000, **plain, **how) for how in (varied, constant)]
+    nli = Answers([1, 0] * 1000, **plain, predictions=["Yes", "No", "No", "Yes"] * 500)
+    averages = {"glue": ("task", ["mrpc", "nli"])}
+    outcome = gated(tmp_path, {"mrpc": mrpc[0], "nli": nli}, {"mrpc": mrpc[1], "nli": nli}, averages=averages)
+    found = of(outcome, "mrpc")
+    assert (found.judged, [sign.name for sign in found.signs]) == (False, ["constant answers"])
+    assert "mrpc: answers 'Yes' to 2,000 of 2,000 documents (baseline: 1,000)" in wording.remarks(outcome)
+    assert outcome.verdict == "passed"
+
+
 def test_a_jump_of_abstentions_is_named(tmp_path: Path) -> None:
     never, often = [0] * 2000, [1] * 200 + [0] * 1800
     right = flipped(2000, 1000, 0, 0)
@@ -262,6 +320,14 @@ def test_a_candidates_other_tasks_are_told_and_not_judged(tmp_path: Path) -> Non
     outcome = gated(tmp_path, baseline, candidate)
     assert outcome.verdict == "passed"
     assert outcome.notes == ("not judged, since the baseline lacks them: math",)
+
+
+def test_prompts_that_were_cut_for_one_of_both_are_told(tmp_path: Path) -> None:
+    cut = Answers([1, 0] * 500, info={"truncated": 12})
+    outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": cut})
+    assert outcome.notes == ("12 prompts cut to fit the context instead of 0",)
+    few = Answers([1, 0] * 400, info={"truncated": 12})  # of other documents, other prompts are cut
+    assert len(gated(tmp_path / "few", {"law": Answers([1, 0] * 500)}, {"law": few}).notes) == 1
 
 
 def test_documents_that_only_one_answered_are_told(tmp_path: Path) -> None:

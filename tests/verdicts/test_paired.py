@@ -69,6 +69,19 @@ def test_more_signs_are_flipped_as_scipy_flips_them() -> None:
     assert abs(given.loss - theirs.pvalue) < 5 * spread
 
 
+def test_a_loss_too_clear_for_random_flips_is_told_from_one_that_is_just_clear() -> None:
+    """All of 60 clusters lose: 1 of 2^60 flips does so. Among 300 tasks a p-value of 1/10,000 would be no loss."""
+    clear = Differences(np.repeat(0.9, 60), np.linspace(0.1, 0.8, 60))
+    assert 0.5**60 <= clear.loss < 1e-9
+    assert clear.gain == 1
+    chance = np.random.default_rng(12)
+    for _ in range(20):
+        each = chance.normal(-0.1, 0.3, 14)
+        given = Differences(np.zeros(14), each)
+        signs = np.array(list(itertools.product((1, -1), repeat=14)))
+        assert given.loss == pytest.approx((signs @ each <= each.sum() + 1e-9).mean(), abs=0.02)
+
+
 def test_of_many_graded_documents_loss_is_scipys_paired_t_test() -> None:
     chance = np.random.default_rng(3)
     given = Differences(chance.random(500), chance.random(500))
@@ -283,6 +296,15 @@ def test_with_the_documents_needed_the_power_is_what_was_promised() -> None:
         found.append(stats.ttest_1samp(again, 0).pvalue < 0.05)
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
     assert binary(3, 0, 0, 3).needed_to_tell() == math.inf
+
+
+def test_no_loss_is_so_clear_that_chance_could_not_make_it_of_a_few_documents() -> None:
+    assert binary(0, 1, 0, 0).needed_to_tell() == pytest.approx(math.log2(40))
+    n = math.ceil(binary(0, 3, 0, 0).needed_to_tell())
+    verdicts = [2 * binary(0, count, 0, 0).loss <= 0.05 for count in (n - 1, n)]
+    assert verdicts == [False, True]
+    clusters = np.repeat(np.arange(3), 4)
+    assert Differences(np.ones(12), np.zeros(12), clusters).needed_to_tell() >= 4 * math.log2(40)
 
 
 @pytest.mark.parametrize("one", [binary(2000, 0, 0, 9), Differences(np.full(2000, 0.3), np.full(2000, 0.3))])

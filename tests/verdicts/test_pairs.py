@@ -76,6 +76,21 @@ def test_the_reason_is_what_was_asked_otherwise(tmp_path: Path) -> None:
         joined(tmp_path, Answers([1, 0]), other, {"chat_template": "abc"})
 
 
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [
+        ({"max_gen_toks": 64}, "up to 64 new tokens instead of the task's own limit of new tokens"),
+        ({"stride": 8}, "texts read in other windows"),
+        ({"chat_template_arguments": {"enable_thinking": False}}, "other arguments of the chat template"),
+    ],
+)
+def test_settings_of_a_run_that_prompts_cover_are_reasons(
+    tmp_path: Path, protocol: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(IncomparableError, match=f"other prompts of 2 of 2 documents: {reason}"):
+        joined(tmp_path, Answers([1, 0]), Answers([1, 0], prompt="x"), protocol)
+
+
 def test_one_document_with_another_prompt_is_enough(tmp_path: Path) -> None:
     first = report(tmp_path / "a", "base", {"law": Answers([1, 0, 1], documents=["a", "b", "c"])})
     second = report(tmp_path / "b", "cand", {"law": Answers([1, 0, 1], documents=["a", "b", "d"])})

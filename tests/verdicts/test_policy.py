@@ -51,6 +51,27 @@ def test_a_policy_that_says_nothing_asks_for_two_points_or_two_percent_where_the
         assert found.terms(of(scores, "wiki"))[1:] == (0.05, None, 1, "block")
 
 
+@pytest.mark.parametrize(
+    ("number", "higher_is_better", "margin"),
+    [
+        (0.55, True, 0.02),  # a share of right answers whose task does not say that it is one, or a correlation
+        (-0.1, True, 0.02),
+        (0.0, True, 0.02),
+        (4.5, True, 0.09),  # marks from 1 to 5
+        (31.5, True, 2.0),  # up to 100
+        (-250.0, True, 5.0),  # a log-likelihood
+        (0.8, False, 0.016),
+    ],
+)
+def test_two_points_are_never_most_of_what_there_is_to_lose(
+    scores: list[Score], number: float, higher_is_better: bool, margin: float
+) -> None:
+    update = {"value": number, "higher_is_better": higher_is_better}
+    one = of(scores, "adgen").model_copy(update=update)
+    assert Policy().terms(one).margin.of(one, number) == pytest.approx(margin)
+    assert Policy(margin=3).terms(one).margin.of(one, number) == (0.03 if abs(number) <= 1 else 3)
+
+
 def test_the_first_rule_that_fits_decides_and_the_policy_fills_what_it_leaves_out(
     write: Any, scores: list[Score]
 ) -> None:
@@ -77,6 +98,18 @@ def test_the_primary_metric_stands_for_a_task_unless_a_rule_names_another(write:
     assert plain == list(zip(tasks, ["acc", "acc", "acc", "rouge_l", "bits"], strict=True))
     named = write("tasks:\n- {match: ceval_law, metric: abstention}\n").chosen(scores)
     assert [(one.task, one.metric) for one in named] == [(t, "abstention" if t == "ceval_law" else m) for t, m in plain]
+
+
+def test_where_a_task_lacks_what_a_rule_names_its_primary_metric_stands_for_it(write: Any, scores: list[Score]) -> None:
+    found = write("tasks:\n- {match: '*', metric: abstention}\n").chosen(scores)
+    named = ["abstention" if one.task == "ceval_law" else one.metric for one in found]
+    assert len(found) == 5
+    assert [one.metric for one in found] == named
+
+
+def test_of_an_average_that_has_no_primary_metric_the_first_stands_for_it(write: Any, scores: list[Score]) -> None:
+    mixed = [one.model_copy(update={"primary": one.primary and one.average is None}) for one in scores]
+    assert next(one.task for one in write("").chosen(mixed)) == "ceval"
 
 
 @pytest.mark.parametrize(
