@@ -2,7 +2,8 @@
 
 Documents come in random order, clusters whole. After every block the bets of `harness.verdicts.sequential` say which
 verdicts are clear, and what has one is asked no more. Metrics that are no means (BLEU, micro F1) and numbers with a
-floor are read to the end, as is what does not become clear; there the tests of whole reports decide as well.
+floor, their own or that of a task under them, are read to the end before they pass, as is what does not become clear;
+there the tests of whole reports decide as well.
 
 An interrupted gate goes on where it was: answers are in the run's journal, and the same seed draws the same order.
 
@@ -86,6 +87,8 @@ class _Number:
     judged: bool
     clusters: Mapping[str, Sequence[str | None]]
     """Of all documents of each of its tasks."""
+    has_floor: bool = False
+    """It has one, or a task that is watched under it."""
     seen: list[Differences] = field(default_factory=list)
     is_mean: bool = True
     is_clear: bool = False
@@ -130,7 +133,7 @@ class _Number:
     def decide(self, loss: float) -> None:
         """Say whether its verdict is clear, of a p-value of loss that is corrected for all others."""
         passes = self.tests.non_inferiority <= self.terms.alpha
-        enough = self.terms.floor is None and sum(one.n for one in self.seen) >= self.terms.minimum
+        enough = not self.has_floor and sum(one.n for one in self.seen) >= self.terms.minimum
         self.is_clear = self.is_clear or (enough if passes else loss <= self.terms.alpha)
 
     def unit(self, comparator: Comparator) -> Unit | None:
@@ -165,12 +168,16 @@ def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
             raise HarnessError(
                 f"{name} is of version {task.VERSION}, the baseline's is {was}: evaluate the baseline again"
             )
-    return [
+    numbers = [
         _Number(
             score, policy.terms(score), score in found.judged, {task: asked.clusters(task) for task in score.members}
         )
         for score in (*found.judged, *found.watched)
     ]
+    for one in numbers:
+        under = [number for number in numbers if not number.judged and _is_in(number, [one])]
+        one.has_floor = any(number.terms.floor is not None for number in (one, *under))
+    return numbers
 
 
 def _read(asked: Blocks, baseline: Report, numbers: Sequence[_Number], bar: Bar) -> None:

@@ -163,6 +163,17 @@ def test_a_number_with_a_floor_is_read_to_the_end(world: Path, baseline: Report,
         assert (found.outcome.verdict, found.report.manifest.tasks["bales_green"].documents) == (verdict, 120)
 
 
+def test_an_average_over_a_task_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
+    policy = Policy(margin=15, tasks=(Rule(match="bales_blue", floor=70),))
+    passed = gated(world, baseline, tmp_path / "base", "base", "bales", policy=policy)
+    assert passed.outcome.verdict == "passed"
+    assert passed.report.manifest.tasks["bales_blue"].documents == 300
+    regressed = gated(world, baseline, tmp_path / "other", "other", "bales", policy=policy)
+    reasons = {one.score.task: one.reason for one in regressed.outcome.judgements if one.verdict == "regressed"}
+    assert reasons["bales"] == "a real loss"
+    assert set(reasons.values()) == {"a real loss"}  # no floor is held against the few documents that were read
+
+
 def test_few_documents_stay_inconclusive(world: Path, baseline: Report, tmp_path: Path) -> None:
     found = gated(world, baseline, tmp_path, "base", "bales_green", policy=Policy(margin=1))
     assert (found.outcome.verdict, found.outcome.exit_code) == ("inconclusive", 3)
