@@ -153,6 +153,10 @@ class Comparator:
         if Key.of(score) not in self._candidates:
             name = self.candidate.manifest.checkpoint.name
             raise IncomparableError(f"{name} has no {score.metric} of it: evaluate it on {score.task}, too")
+        for report in (self.baseline, self.candidate):
+            known = [task for task in score.members if task in report.manifest.tasks]
+            for told in filter(None, map(report.manifest.stopped, known)):
+                raise IncomparableError(f"{report.manifest.checkpoint.name}'s {told}: evaluate it on all of them")
         joined = [self.pairs(task, score.filter) for task in score.members]
         clean = self.clean(score)
         tainted = sum(one.n for one in joined) - sum(one.n for one in clean)
