@@ -81,7 +81,7 @@ class Reading(NamedTuple):
     documents: int
     of_documents: int
     tokens: int
-    """Of prompts, that went through the model."""
+    """Of prompts, that went through the model, also before an interruption."""
     of_tokens: int
     """That a run over all documents would have fed."""
 
