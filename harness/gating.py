@@ -2,7 +2,8 @@
 
 Documents come in random order, clusters whole. After every block the bets of `harness.verdicts.sequential` say which
 verdicts are clear, and what has one is asked no more. Metrics that are no means (BLEU, micro F1) and numbers with a
-floor are read to the end, as is what does not become clear; there the tests of whole reports decide as well.
+floor, their own or that of a task under them, are read to the end before they pass, as is what does not become clear;
+there the tests of whole reports decide as well.
 
 An interrupted gate goes on where it was: answers are in the run's journal, and the same seed draws the same order.
 
@@ -23,12 +24,13 @@ from harness import progress
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 from harness.progress import Bar
-from harness.runs import blocks
+from harness.runs import blocks, calibration
 from harness.runs.blocks import Block, Blocks
 from harness.runs.calibration import Calibration
 from harness.runs.options import Options
 from harness.runs.report import Report, Score
 from harness.runs.report_writer import sample_table
+from harness.tasks import metrics
 from harness.verdicts import compare, gate, pairs, sequential, signs
 from harness.verdicts.compare import Comparator, Comparison, Stopped
 from harness.verdicts.gate import Judgement, Outcome, Reading, Tests, Unit
@@ -58,10 +60,14 @@ def gate_in_blocks(
 ) -> Gated:
     """Ask `candidate` the tasks of `options` until all verdicts are clear; `seed` draws the order.
 
+    `calibrations` tell how often others differ from themselves; the candidate's own is looked for in `options.output`.
+
     Raises HarnessError as a run does, and where the baseline was asked something else, as soon as that shows.
     """
     gate.chosen(baseline, policy)  # a policy that does not fit is told before anything is loaded
     with blocks.opened(candidate, options, seed=seed) as asked:
+        own = calibration.find(options.output, asked.lm.checkpoint.fingerprint)
+        known = [*calibrations, *([own] if own else ())]
         numbers = _numbers(asked, baseline, policy)
         whole = sum(len(asked.clusters(task)) for task in asked.tasks.tasks)
         with progress.bar(f"gating {asked.lm.checkpoint.name}", whole, "documents") as bar:
@@ -69,11 +75,12 @@ def gate_in_blocks(
         report, tokens = asked.report(), asked.tokens()
     comparator = Comparator(baseline, report)
     judgements = [
-        replace(one, noise=gate.noise_of(one.score, calibrations)) for one in _judgements(numbers, comparator, policy)
+        replace(one, noise=gate.noise_of(one.score, known)) for one in _judgements(numbers, comparator, policy)
     ]
     outcome = gate.outcome(comparator, policy, judgements)
     documents = sum(task.documents for task in report.manifest.tasks.values())
-    return Gated(replace(outcome, reading=Reading(documents, whole, tokens.fed, tokens.whole)), report)
+    read = max(tokens.fed, tokens.asked)  # the journal's answers were read, too, before an interruption
+    return Gated(replace(outcome, reading=Reading(documents, whole, read, tokens.whole)), report)
 
 
 @dataclass
@@ -86,6 +93,8 @@ class _Number:
     judged: bool
     clusters: Mapping[str, Sequence[str | None]]
     """Of all documents of each of its tasks."""
+    has_floor: bool = False
+    """It has one, or a task that is watched under it."""
     seen: list[Differences] = field(default_factory=list)
     is_mean: bool = True
     is_clear: bool = False
@@ -130,7 +139,7 @@ class _Number:
     def decide(self, loss: float) -> None:
         """Say whether its verdict is clear, of a p-value of loss that is corrected for all others."""
         passes = self.tests.non_inferiority <= self.terms.alpha
-        enough = self.terms.floor is None and sum(one.n for one in self.seen) >= self.terms.minimum
+        enough = not self.has_floor and sum(one.n for one in self.seen) >= self.terms.minimum
         self.is_clear = self.is_clear or (enough if passes else loss <= self.terms.alpha)
 
     def unit(self, comparator: Comparator) -> Unit | None:
@@ -166,12 +175,27 @@ def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
             raise HarnessError(
                 f"{name} is of version {task.VERSION}, the baseline's is {was}: evaluate the baseline again"
             )
-    return [
+    numbers = [
         _Number(
             score, policy.terms(score), score in found.judged, {task: asked.clusters(task) for task in score.members}
         )
         for score in (*found.judged, *found.watched)
     ]
+    for one in numbers:
+        _require_metric(one.score, asked)
+        under = [number for number in numbers if not number.judged and _is_in(number, [one])]
+        one.has_floor = any(number.terms.floor is not None for number in (one, *under))
+    return numbers
+
+
+def _require_metric(score: Score, asked: Blocks) -> None:
+    """Raise HarnessError if the candidate's answers are not worth anything under the metric of `score`."""
+    for name in score.members:
+        if (score.metric, score.filter) not in [(one.name, one.filter) for one in metrics(asked.tasks.tasks[name])]:
+            raise HarnessError(
+                f"{name} as it is asked now has no {score.metric} ({score.filter}), which the baseline is judged by: "
+                "ask both in the same way, or name another metric in the policy"
+            )
 
 
 def _read(asked: Blocks, baseline: Report, numbers: Sequence[_Number], bar: Bar) -> None:
@@ -204,11 +228,14 @@ def _see(block: Block, baseline: Report, numbers: Sequence[_Number], tables: dic
     """Let `numbers` take in the documents of `block`; `tables` holds the baseline's, once they are read."""
     joined: dict[str, dict[str, Pairs]] = {}
     for task, rows in block.rows.items():
-        metrics = [number.score.metric for number in numbers if task in number.sizes]
-        if metrics:
+        names = [number.score.metric for number in numbers if task in number.sizes]
+        if names:
             if task not in tables:
                 tables[task] = pairs.read(baseline, task)
-            joined[task] = pairs.beside(task, tables[task], sample_table(rows, list(dict.fromkeys(metrics))))
+            try:
+                joined[task] = pairs.beside(task, tables[task], sample_table(rows, list(dict.fromkeys(names))))
+            except IncomparableError as error:
+                raise IncomparableError(f"{task}: {error}: ask the candidate what the baseline was asked") from error
             lacking = len({row["doc_id"] for row in rows}) - min(one.n for one in joined[task].values())
             if lacking:
                 raise IncomparableError(f"{task}: the baseline lacks {lacking:,} of the documents: evaluate it again")

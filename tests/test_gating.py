@@ -14,6 +14,7 @@ import yaml
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from harness.gating import Gated, gate_in_blocks
+from harness.runs import again, calibration
 from harness.runs.blocks import Blocks
 from harness.runs.options import Options
 from harness.runs.report import Report
@@ -163,6 +164,17 @@ def test_a_number_with_a_floor_is_read_to_the_end(world: Path, baseline: Report,
         assert (found.outcome.verdict, found.report.manifest.tasks["bales_green"].documents) == (verdict, 120)
 
 
+def test_an_average_over_a_task_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
+    policy = Policy(margin=15, tasks=(Rule(match="bales_blue", floor=70),))
+    passed = gated(world, baseline, tmp_path / "base", "base", "bales", policy=policy)
+    assert passed.outcome.verdict == "passed"
+    assert passed.report.manifest.tasks["bales_blue"].documents == 300
+    regressed = gated(world, baseline, tmp_path / "other", "other", "bales", policy=policy)
+    reasons = {one.score.task: one.reason for one in regressed.outcome.judgements if one.verdict == "regressed"}
+    assert reasons["bales"] == "a real loss"
+    assert set(reasons.values()) == {"a real loss"}  # no floor is held against the few documents that were read
+
+
 def test_few_documents_stay_inconclusive(world: Path, baseline: Report, tmp_path: Path) -> None:
     found = gated(world, baseline, tmp_path, "base", "bales_green", policy=Policy(margin=1))
     assert (found.outcome.verdict, found.outcome.exit_code) == ("inconclusive", 3)
@@ -191,6 +203,10 @@ def test_an_interrupted_gate_goes_on_to_the_same_verdict(
     engine = found.report.manifest.engine
     assert engine is not None
     assert engine.answered_from_journal == 2 * 2 * 64  # two blocks, two choices a document
+    once, twice = expected.outcome.reading, found.outcome.reading
+    assert once is not None
+    assert twice is not None
+    assert 0.95 * once.tokens < twice.tokens <= once.tokens
 
 
 def test_another_order_may_be_drawn(world: Path, baseline: Report, tmp_path: Path) -> None:
@@ -216,5 +232,34 @@ def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
         gated(world, less, tmp_path / "a", "base", "bales_green")
     with pytest.raises(HarnessError, match="has no score of loads"):
         gated(world, less, tmp_path / "b", "base", "loads")
-    with pytest.raises(HarnessError, match="other prompts"):
+    with pytest.raises(HarnessError, match=r"bales_green: other prompts .* ask the candidate what the baseline was"):
         gated(world, baseline, tmp_path / "c", "base", "bales_green", num_fewshot=1)
+
+
+def test_a_metric_that_the_candidate_is_not_asked_for_is_told_at_once(world: Path, tmp_path: Path) -> None:
+    file = tmp_path / "sums.jsonl"
+    file.write_text("".join(f'{{"question": "{k}+1=", "answer": "{k + 1}"}}\n' for k in range(4)))
+    how = {"include": (world / "tasks",), "max_gen_toks": 2}
+    [first] = run([parse(str(world / "base"))], Options((str(file),), tmp_path / "a", comparisons=("number",), **how))
+    other = Options((str(file),), tmp_path / "b", comparisons=("contains",), **how)
+    with pytest.raises(HarnessError, match=r"sums.jsonl as it is asked now has no number \("):
+        gate_in_blocks(parse(str(world / "base")), first, other, Policy())
+
+
+def test_what_is_left_of_a_stopped_gate_is_judged_no_more(world: Path, baseline: Report, tmp_path: Path) -> None:
+    stopped = gated(world, baseline, tmp_path, "base", "loads").report
+    for one, other in ((baseline, stopped), (stopped, baseline)):
+        with pytest.raises(HarnessError, match=r"base's loads was asked \d+ of 900 documents, until its verdict was"):
+            gate(one, other, Policy(margin=5), ["loads"])
+
+
+def test_how_often_the_candidate_differs_from_itself_is_found_beside_its_reports(
+    world: Path, baseline: Report, tmp_path: Path
+) -> None:
+    asked = options(world, tmp_path, "bales_green")
+    known = again.calibrate(parse(str(world / "other")), asked)
+    known.write(calibration.place(tmp_path, known.fingerprint))
+    [judged] = gated(world, baseline, tmp_path, "other", "bales_green").outcome.judgements
+    assert judged.noise == 0
+    [judged] = gated(world, baseline, tmp_path / "elsewhere", "other", "bales_green").outcome.judgements
+    assert judged.noise is None

@@ -244,8 +244,11 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         prompts = self._prompts([one for one in requests if one.request_type in GENERATING])
         trunks.learn([*scoring.fed(pairs, self.max_length), *(prompt.fed(self.max_length) for prompt in prompts)])
 
-    def cost(self, requests: Sequence[Instance]) -> Cost:
-        """Return the work that `requests` ask for, without doing it; weights are not asked which walk they bear."""
+    def cost(self, requests: Sequence[Instance], walk: Walk = Walk.PACK) -> Cost:
+        """Return the work that `requests` ask for on `walk`, without doing it.
+
+        Weights are not asked which walk they bear, but those that round activations bear the plain one only.
+        """
         by_kind: dict[str, list[Instance]] = {}
         repeated = [request for request in requests for _ in range(request.repeats or 1)]  # as lm-eval will ask them
         for request in repeated:
@@ -258,11 +261,12 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         prompts = self._prompts([request for kind in GENERATING for request in by_kind.get(kind, ())])
         prompts += self._predictions(by_kind.get("chatglm_predict", ()))
         fed = [prompt.fed(self.max_length) for prompt in prompts]
-        if self.checkpoint.rounds_activations:
-            rows = scoring.plan(pairs, self.max_length, 1)
-            tokens = sum(map(scoring.tokens_fed, rows)) + sum(map(len, fed))
+        walk = Walk.PLAIN if self.checkpoint.rounds_activations else walk
+        if walk == Walk.PLAIN:
+            tokens = sum(map(scoring.tokens_fed, scoring.plan(pairs, self.max_length, 1)))
         else:
-            tokens = scoring.grow(pairs, self.max_length).tokens + tree.grow(fed, [1] * len(fed)).tokens
+            tokens = scoring.grow(pairs, self.max_length).tokens
+        tokens += tree.grow(fed, [1] * len(fed)).tokens if walk == Walk.PACK else sum(map(len, fed))
         return Cost(
             requests=len(repeated),
             tokens=tokens,

@@ -156,8 +156,9 @@ class KeepingContext(Context):
             logits = super().feed(pack, rows)
             self._trunks.put(key, self._last(len(pack.tokens)))
             return logits
-        for index, keys, values in held:
-            self.cache.update(keys.to(self.device), values.to(self.device), index)
+        with torch.inference_mode():  # what was fed before is held by tensors that take nothing from outside of it
+            for index, keys, values in held:
+                self.cache.update(keys.to(self.device), values.to(self.device), index)
         self._trunks.spare(len(pack.tokens))
         return torch.empty(0, 0, device=self.device)
 

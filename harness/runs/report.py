@@ -212,6 +212,17 @@ class Manifest(Strict):
     notes: list[str]
     """What a reader should know: an adapter trained on another base's name, prompts cut to the context length, …"""
 
+    def stopped(self, task: str) -> str:
+        """Return how much of `task` was asked until its verdict was clear, so that its numbers lean towards that.
+
+        Empty where all was that there is, or that was to be asked.
+        """
+        asked = self.tasks[task]
+        whole = min(asked.documents_in_split, self.protocol.limit or asked.documents_in_split)
+        if self.protocol.shuffled is None or asked.documents >= whole:
+            return ""
+        return f"{task} was asked {asked.documents:,} of {whole:,} documents, until its verdict was clear"
+
 
 @dataclass(frozen=True)
 class Report:

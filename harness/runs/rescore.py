@@ -13,7 +13,6 @@ people's ratings (`harness.runs.ratings`).
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -273,14 +272,11 @@ class _Loader:
 
     def _require_whole(self, recording: Recording) -> None:
         """Raise HarnessError where a report's documents were drawn at random, and not all of them."""
-        if recording.report is None or recording.report.manifest.protocol.shuffled is None:
+        if recording.report is None:
             return
-        for name, asked in recording.report.manifest.tasks.items():
-            if asked.documents < min(asked.documents_in_split, recording.report.manifest.protocol.limit or math.inf):
-                raise HarnessError(
-                    f"{recording.origin}: {name} was asked {asked.documents:,} of {asked.documents_in_split:,} "
-                    "documents, until its verdict was clear: only a whole run can be scored again"
-                )
+        manifest = recording.report.manifest
+        for told in filter(None, map(manifest.stopped, manifest.tasks)):
+            raise HarnessError(f"{recording.origin}: {told}: only a whole run can be scored again")
 
     def _require_articles(self, recording: Recording) -> None:
         """Raise HarnessError where a report's prompts had other retrieved articles than are given."""

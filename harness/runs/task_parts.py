@@ -106,7 +106,8 @@ class TaskInParts:
         return Cost(round(found.requests * times), tokens, round(found.generated_at_most * times))
 
     def _exact(self, places: Sequence[int]) -> Cost:
-        return self.lm.cost([request for place in places for request in self.requests[place]])
+        requests = [request for place in places for request in self.requests[place]]
+        return self.lm.cost(requests, self.lm.engine.choice.walk)
 
     def outcome(self) -> dict[str, Any]:
         """Return what lm-eval would have returned, had it been asked all that was asked at once."""

@@ -157,6 +157,10 @@ class Comparator:
             if self.candidate.manifest.tasks.keys() >= set(score.members):
                 why = ", though it was asked: none of its answers has a value, or the metric is of another version"
             raise IncomparableError(f"{name} has no {score.metric} of it{why}")
+        for report in (self.baseline, self.candidate):
+            known = [task for task in score.members if task in report.manifest.tasks]
+            for told in filter(None, map(report.manifest.stopped, known)):
+                raise IncomparableError(f"{report.manifest.checkpoint.name}'s {told}: evaluate it on all of them")
         joined = [self.pairs(task, score.filter) for task in score.members]
         clean = self.clean(score)
         tainted = sum(one.n for one in joined) - sum(one.n for one in clean)

@@ -82,7 +82,7 @@ class Reading(NamedTuple):
     documents: int
     of_documents: int
     tokens: int
-    """Of prompts, that went through the model."""
+    """Of prompts, that went through the model, also before an interruption."""
     of_tokens: int
     """That a run over all documents would have fed."""
 
@@ -275,10 +275,10 @@ def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float, share: floa
 
 def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Verdict, str]:
     comparison, terms = unit.comparison, unit.terms
-    if terms.floor is not None and _is_beyond(terms.floor, comparison):
+    if is_beyond_floor(comparison, terms):
         line = "below its floor" if comparison.score.higher_is_better else "above its ceiling"
         percent = " %" if comparison.score.fraction else ""
-        return "regressed", f"{line} of {wording.short_bound(terms.floor, comparison.score)}{percent}"
+        return "regressed", f"{line} of {wording.short_bound(terms.floor or 0.0, comparison.score)}{percent}"
     shown = tests.non_inferiority <= terms.alpha
     if not shown and loss <= terms.alpha:
         return "regressed", "a real loss"
@@ -296,8 +296,12 @@ def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Ver
     return "passed", "a loss of the margin is ruled out"
 
 
-def _is_beyond(floor: float, comparison: Comparison) -> bool:
-    return comparison.candidate < floor if comparison.score.higher_is_better else comparison.candidate > floor
+def is_beyond_floor(comparison: Comparison, terms: Terms) -> bool:
+    """Tell whether the candidate's own number is beyond what the policy allows; one that was stopped has none."""
+    if terms.floor is None or comparison.stopped is not None:
+        return False
+    candidate = comparison.candidate
+    return candidate < terms.floor if comparison.score.higher_is_better else candidate > terms.floor
 
 
 def _refusal(comparator: Comparator, refused: Sequence[Refusal]) -> str:

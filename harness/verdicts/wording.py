@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from harness.runs import wording
 from harness.runs.report import Score
 from harness.verdicts.compare import Comparison
-from harness.verdicts.gate import Judgement, Outcome
+from harness.verdicts.gate import Judgement, Outcome, is_beyond_floor
 
 UNKNOWN = "–"
 LESS = "↓"
@@ -140,19 +140,10 @@ def evidence(comparison: Comparison) -> str:
     return f"{sure}, {size(comparison)} {units}{clustered}"
 
 
-def is_beyond_floor(judgement: Judgement) -> bool:
-    """Return whether the candidate's own number is beyond what the policy allows."""
-    floor = judgement.terms.floor
-    if floor is None:
-        return False
-    candidate = judgement.comparison.candidate
-    return candidate < floor if judgement.score.higher_is_better else candidate > floor
-
-
 def sentence(judgement: Judgement) -> str:
     """Return what is to be said of one number: what happened, how sure that is, and what would settle it."""
     comparison, score = judgement.comparison, judgement.score
-    if judgement.verdict == "regressed" and is_beyond_floor(judgement):
+    if judgement.verdict == "regressed" and is_beyond_floor(comparison, judgement.terms):
         return f"{score.task} is at {number(comparison.candidate, score)}, {judgement.reason} ({evidence(comparison)})"
     said = f"{score.task} {moved(comparison)} ({evidence(comparison)}"
     if judgement.verdict == "regressed":

@@ -217,6 +217,17 @@ def test_generated_texts_are_too(checkpoints: Callable[[str, str], Checkpoint], 
     assert fed[0] < fed[1]
 
 
+def test_a_beginning_that_is_held_may_come_behind_one_that_is_read(
+    checkpoints: Callable[[str, str], Checkpoint],
+) -> None:
+    checkpoint = checkpoints("llama", "base")
+    subjects = [documents()[:12], documents()[12:]]
+    for first in subjects:
+        keeping, reading = answering(checkpoint), answering(checkpoint, 0)
+        asked = [[pair for pairs in some for pair in pairs] for some in (first, [*subjects[0], *subjects[1]])]
+        assert [keeping._score(pairs) for pairs in asked] == [reading._score(pairs) for pairs in asked]
+
+
 def test_a_room_for_one_subject_reads_the_other_again(checkpoints: Callable[[str, str], Checkpoint]) -> None:
     checkpoint = checkpoints("llama", "base")
     everything = answering(checkpoint)

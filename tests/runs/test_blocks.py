@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import architectures
 import invented
 import numpy as np
 import pandas as pd
@@ -311,6 +312,19 @@ def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: 
     assert len(works) == 8
     assert tokens.whole <= tokens.fed <= 1.1 * tokens.whole  # whose documents share some tokens across blocks, too
     assert works[0].tokens_fed > 2 * max(work.tokens_fed for work in works[1:])
+
+
+@pytest.mark.parametrize("name", ["mamba", "qwen3_next"])
+def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path, name: str) -> None:
+    base = architectures.base(tmp_path / name, name)
+    with blocks.opened(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as opened:
+        list(drained(opened, 30))
+        report, tokens = opened.report(), opened.tokens()
+    whole = next(run([parse(str(base))], options(world, tmp_path / "run", "exam", "say")))
+    engine = whole.manifest.engine
+    assert engine is not None
+    assert engine.walk == report.manifest.engine.walk == {"mamba": "plain", "qwen3_next": "snapshot"}[name]  # type: ignore[union-attr]
+    assert tokens.fed == tokens.asked == tokens.whole == engine.tokens_fed
 
 
 @pytest.mark.parametrize("counted", [1, 30])

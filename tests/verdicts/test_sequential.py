@@ -128,6 +128,17 @@ def test_the_order_within_a_block_is_none() -> None:
     assert len(found) == 1
 
 
+def test_what_comes_first_in_a_block_is_not_known_before() -> None:
+    places = set()
+    for number in range(1, 41):
+        each = np.full(64, -0.01)
+        each[0] = number / 50
+        seen = Watch(0.02, 640, 640)
+        seen.see(Differences(np.maximum(-each, 0), np.maximum(each, 0)))
+        places.add(int(seen._drawn[0].sums.argmax()))
+    assert len(places) > 20  # 30 of 64 if each is as likely; fewer than 21 happen once in ten thousand times
+
+
 def test_the_unit_of_a_metric_changes_nothing() -> None:
     whole = answers(500, -0.06, 0.3, 4)
     plain, large = watch(whole), Watch(2, 500, 500, bound=100)
