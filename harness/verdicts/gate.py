@@ -316,15 +316,15 @@ def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]
     notes += [
         f"{task}: {count:,} documents left out, which only one of both answered" for task, count in left_out.items()
     ]
+    judged = {one.score.task for one in judgements if one.judged}
+    lacking = [s.task for s in comparator.baseline.manifest.scores if s.headline and s.task not in judged]
+    if lacking:
+        notes.append(f"not judged, since the candidate was not asked them: {', '.join(dict.fromkeys(lacking))}")
     extra = [s.task for s in comparator.candidate.manifest.scores if s.headline]
     known = {s.task for s in comparator.baseline.manifest.scores}
     surplus = [task for task in dict.fromkeys(extra) if task not in known]
     if surplus:
         notes.append(f"not judged, since the baseline lacks them: {', '.join(surplus)}")
-    judged = {one.score.task for one in judgements if one.judged}
-    lacking = [s.task for s in comparator.baseline.manifest.scores if s.headline and s.task not in judged]
-    if lacking:
-        notes.append(f"not judged, since the candidate was not asked them: {', '.join(dict.fromkeys(lacking))}")
     return notes + _cuts(comparator, judgements)
 
 
