@@ -121,6 +121,14 @@ def test_an_averages_difference_is_that_of_the_reports_averages(tmp_path: Path, 
     assert compared.values.loss <= 1
 
 
+def test_a_document_of_a_small_task_may_lose_more_of_an_average_also_where_none_is_right(tmp_path: Path) -> None:
+    """Of 50 documents the 5 of one task weigh 5 times the mean: a loss of 10 points may hide in 1 of 50 of them."""
+    answers = {"small": Answers([0] * 5), "large": Answers([1] * 45)}
+    found = two(tmp_path, answers, answers, averages={"exam": ("task", ["small", "large"])})
+    compared = found.of(found.baseline.manifest.scores[0])
+    assert compared.values.non_inferiority(0.1) == pytest.approx((1 - 0.1 / 5) ** 50)
+
+
 def test_an_average_of_corpora_is_the_mean_of_their_metrics(tmp_path: Path) -> None:
     ratios = [Answers([[a, 4], [b, 4]], "f1", "ratio") for a, b in ((1, 2), (3, 4), (2, 2), (4, 2))]
     averages = {"both": ("task", ["ner", "re"])}

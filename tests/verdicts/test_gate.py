@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
 from harness.verdicts import wording
-from harness.verdicts.gate import Judgement, Outcome, gate, holm
+from harness.verdicts.gate import Judgement, Outcome, corrected, gate, holm, shares
 from harness.verdicts.policy import Policy, Rule
 
 p_values = st.floats(0, 1)
@@ -69,6 +69,14 @@ def test_weights_are_those_of_the_closed_procedure(pairs: list[tuple[float, floa
 
     expected = [max(of_intersection(subset) for subset in subsets if i in subset) for i in places]
     assert holm(list(p), list(w)) == pytest.approx(expected)
+
+
+def test_what_is_watched_has_half_of_alpha_where_there_is_any() -> None:
+    assert shares([True, False, False]) == [0.5, 0.25, 0.25]
+    assert shares([True, True]) == [0.5, 0.5]
+    p = [0.03, 0.9, 0.9]
+    assert corrected(p, [True, False, False])[0] == pytest.approx(0.06)
+    assert corrected([0.9, 0.01, 0.9], [True, False, False])[1] == pytest.approx(0.04)
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------

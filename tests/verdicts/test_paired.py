@@ -267,6 +267,17 @@ def test_the_clustered_standard_error_is_the_closed_form() -> None:
     assert given.stderr == pytest.approx(math.sqrt(total * 20 / 19) / n)
 
 
+def test_one_big_cluster_among_small_ones_leaves_few_degrees_of_freedom() -> None:
+    chance = np.random.default_rng(13)
+    clusters = np.repeat(np.arange(31), [30, *[1] * 30])
+    given = Differences(*chance.random((2, 60)), clusters)
+    interval = given.interval()
+    assert interval is not None
+    assert given.stderr is not None
+    freedom = 60**2 / (30**2 + 30) - 1  # by Kish's effective number of clusters, 3.9 of the 31
+    assert interval.high - given.difference == pytest.approx(stats.t.ppf(0.975, freedom) * given.stderr)
+
+
 def test_clusters_of_one_document_are_no_clusters() -> None:
     chance = np.random.default_rng(5)
     alone = Differences(chance.random(40), chance.random(40))
