@@ -28,6 +28,7 @@ from harness.runs import blocks, calibration
 from harness.runs.blocks import Block, Blocks
 from harness.runs.calibration import Calibration
 from harness.runs.options import Options
+from harness.runs.outcome import identity
 from harness.runs.report import Report, Score
 from harness.runs.report_writer import sample_table
 from harness.tasks import metrics
@@ -169,12 +170,8 @@ class _Number:
 
 def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
     found = gate.chosen(baseline, policy, asked.units)
-    for name, task in asked.tasks.tasks.items():
-        was = baseline.manifest.tasks[name].version if name in baseline.manifest.tasks else None
-        if was not in (None, str(task.VERSION)):
-            raise HarnessError(
-                f"{name} is of version {task.VERSION}, the baseline's is {was}: evaluate the baseline again"
-            )
+    for name in asked.tasks.tasks:
+        _require_same_questions(name, asked, baseline)
     numbers = [
         _Number(
             score, policy.terms(score), score in found.judged, {task: asked.clusters(task) for task in score.members}
@@ -186,6 +183,17 @@ def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
         under = [number for number in numbers if not number.judged and _is_in(number, [one])]
         one.has_floor = any(number.terms.floor is not None for number in (one, *under))
     return numbers
+
+
+def _require_same_questions(name: str, asked: Blocks, baseline: Report) -> None:
+    """Raise HarnessError if the baseline's answers to the task `name` are to other questions."""
+    was = baseline.manifest.tasks.get(name)
+    for what, now in identity(asked.tasks.tasks[name], asked.tasks.sources.get(name)).items():
+        if was is not None and getattr(was, what) != now:
+            raise HarnessError(
+                f"{name}: other {what}: {now} instead of the baseline's {getattr(was, what)}: evaluate the baseline "
+                "again"
+            )
 
 
 def _require_metric(score: Score, asked: Blocks) -> None:

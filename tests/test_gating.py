@@ -236,6 +236,16 @@ def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
         gated(world, baseline, tmp_path / "c", "base", "bales_green", num_fewshot=1)
 
 
+@pytest.mark.parametrize("what", ["version", "dataset", "split"])
+def test_other_questions_of_the_baseline_are_told_before_anything_is_asked(
+    world: Path, baseline: Report, tmp_path: Path, what: str
+) -> None:
+    was = baseline.manifest.tasks["loads"].model_copy(update={what: "another"})
+    manifest = baseline.manifest.model_copy(update={"tasks": {**baseline.manifest.tasks, "loads": was}})
+    with pytest.raises(HarnessError, match=rf"loads: other {what}: .* instead of the baseline's another"):
+        gated(world, Report(baseline.folder, manifest), tmp_path, "base", "loads")
+
+
 def test_a_metric_that_the_candidate_is_not_asked_for_is_told_at_once(world: Path, tmp_path: Path) -> None:
     file = tmp_path / "sums.jsonl"
     file.write_text("".join(f'{{"question": "{k}+1=", "answer": "{k + 1}"}}\n' for k in range(4)))

@@ -16,6 +16,7 @@ from harness.metrics.aggregate import Estimate, averages
 from harness.runs import bounds, samples
 from harness.runs.bounds import Bounds
 from harness.runs.report import Score, TaskInfo
+from harness.task_data import DataSource
 from harness.tasks import Metric, TaskSet, metrics, split
 
 Asked = Callable[[samples.Row], samples.Row]
@@ -36,6 +37,12 @@ def expected_requests(task: Any, limit: int | None) -> int:
     documents = len(task.eval_docs) if limit is None else min(limit, len(task.eval_docs))
     each = len(task.doc_to_choice(task.eval_docs[0])) if task.OUTPUT_TYPE == "multiple_choice" else 1
     return documents * each * int(task.config.repeats or 1)
+
+
+def identity(task: Any, source: DataSource | None) -> dict[str, Any]:
+    """Return what says which questions `task` asks: its version, its data set and the split they come from."""
+    dataset = str(source or task.config.dataset_path or "")
+    return {"version": str(task.VERSION), "dataset": dataset, "split": split(task)}
 
 
 class Outcome:
@@ -97,9 +104,7 @@ class Outcome:
                 self._results.setdefault(key, {}).update(value)
         documents = {row["doc_id"]: row["prompt_hash"] for row in rows}
         self.infos[name] = TaskInfo(
-            version=str(task.VERSION),
-            dataset=str(source or task.config.dataset_path or ""),
-            split=split(task),
+            **identity(task, source),
             num_fewshot=None if asked else int(task.config.num_fewshot or 0),
             documents=len(documents),
             documents_in_split=len(task.eval_docs),

@@ -18,8 +18,8 @@ mean/(variance + mean²), which is nearly what would let capital grow fastest (a
 **What is expected.** The running mean starts as if some documents had shown no change, `TRUST` of them in bets that
 nothing was lost, which is what these bets are about, and `DOUBT` in bets on a loss. In a simulation (14,042 documents,
 12 % of answers flipped, margin of 2 points) a look every 64 documents then passes an unchanged candidate after a median
-of 2,100 documents, where starting from a single one takes 2,880; a loss of 3 points is blocked after 1,000 instead of
-1,088, and greater ones as soon as without it.
+of 2,240 documents, where starting from a single one takes 2,752; a loss of 3 points is blocked after 960 instead of
+1,056, and greater ones as soon as without it.
 
 **The last look.** Bets are slower than a test of a fixed number of documents, and where all documents have been read
 anyway that test decides as well. Both may be wrong, so they share α: `share_of_looks` says how. Of few documents most
