@@ -27,7 +27,10 @@ FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
 """lm-eval's own tasks that `harness tasks` lists beside ours."""
 FEWSHOT_SEED = 1234  # lm-eval's, so that the shots drawn are the ones it draws
 # lm-eval's metrics that lie in [0, 1] by definition. A unit is never guessed from values: 0.4 of 100 is not 40 %.
-_FRACTIONS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1")
+_FRACTIONS = (
+    *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1"),
+    *("prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc", "inst_level_loose_acc"),
+)
 
 
 class Metric(NamedTuple):

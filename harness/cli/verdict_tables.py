@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.cli.tables import ROOMY
 from harness.runs.calibration import Calibration
 from harness.runs.report import CheckpointInfo
+from harness.runs.wording import counted
 from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome, Verdict
@@ -60,7 +61,8 @@ def show_compared(
         if seen := wording.tainted(one):
             _say(out, seen)
         if one.left_out:
-            _say(out, f"{one.score.task}: {one.left_out:,} documents left out, which only one of both answered")
+            left_out = counted(one.left_out, "document")
+            _say(out, f"{one.score.task}: {left_out} left out, which only one of both answered")
     for refusal in found:
         if isinstance(refusal, Refusal):
             name = f"{wording.task(refusal.score)}, {wording.metric(refusal.score)}"

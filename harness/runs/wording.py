@@ -49,6 +49,11 @@ def parameters(count: int | None) -> str:
     return str(count)
 
 
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something: `1 document`, `1,346 documents`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time for people, its two largest units: 1 h 12 min."""
     if seconds < 60:

@@ -184,7 +184,7 @@ def chosen(baseline: Report, policy: Policy, only: Collection[str] | None = None
     Raises HarnessError if the policy does not fit, or if the baseline lacks one of `only`, or any score.
     """
     scores = policy.chosen(baseline.manifest.scores)
-    judged = [score for score in scores if score.headline and (only is None or score.task in only)]
+    judged = [score for score in scores if (score.headline if only is None else score.task in only)]
     if only is None:
         covered = {task for score in judged for task in score.members}
         judged += [score for score in scores if score.average is None and score.task not in covered]
@@ -311,11 +311,12 @@ def _refusal(comparator: Comparator, refused: Sequence[Refusal]) -> str:
 
 
 def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]:
-    notes = []
-    left_out = {one.score.task: one.comparison.left_out for one in judgements if one.comparison.left_out}
-    notes += [
-        f"{task}: {count:,} documents left out, which only one of both answered" for task, count in left_out.items()
-    ]
+    both = [one.manifest.checkpoint.fingerprint for one in (comparator.baseline, comparator.candidate)]
+    notes = ["the candidate is the baseline: weights and all are the same"] if both[0] == both[1] else []
+    left_out = {one.score.task: one.comparison.left_out for one in judgements if one.judged and one.comparison.left_out}
+    if left_out:
+        count = wording.counted(sum(left_out.values()), "document")
+        notes.append(f"{', '.join(left_out)}: {count} left out, which only one of both answered")
     judged = {one.score.task for one in judgements if one.judged}
     lacking = [s.task for s in comparator.baseline.manifest.scores if s.headline and s.task not in judged]
     if lacking:

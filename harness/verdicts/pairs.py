@@ -93,7 +93,11 @@ def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
         if task not in report.manifest.tasks:
             raise IncomparableError(f"{report.manifest.checkpoint.name} was not evaluated on it")
     _require_same_task(baseline, candidate, task)
-    return beside(task, read(baseline, task), read(candidate, task), _why(baseline, candidate, task))
+    first, second = read(baseline, task), read(candidate, task)
+    was, now = baseline.manifest.tasks[task].prompt_hash, candidate.manifest.tasks[task].prompt_hash
+    if was != now and all(first[column].equals(second[column]) for column in KEY):
+        raise IncomparableError("other prompts: its texts were read in windows of another length")
+    return beside(task, first, second, _why(baseline, candidate, task))
 
 
 def beside(task: str, baseline: pa.Table, candidate: pa.Table, why: str = "") -> dict[str, Pairs]:

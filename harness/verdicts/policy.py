@@ -117,13 +117,16 @@ class Policy(Strict):
         What a rule names and one of its tasks lacks is not named for that one; an average over tasks that different
         metrics stand for has no primary one, but a first.
 
-        Raises HarnessError if a rule fits no task, or names a metric or filter that no task it fits has.
+        Raises HarnessError if a rule fits no task, never decides because of rules before it, or names a metric or
+        filter that no task it fits has.
         """
         by_task: dict[tuple[str, str | None], list[Score]] = {}
         for score in scores:
             by_task.setdefault((score.task, score.average), []).append(score)
+        every = [one for found in by_task.values() for one in found]
         for rule in self.tasks:
-            _require_fit(rule, [one for found in by_task.values() for one in found])
+            _require_fit(rule, every)
+            self._require_say(rule, every)
         return [self._standing(found) for found in by_task.values()]
 
     def _standing(self, scores: Sequence[Score]) -> Score:
@@ -131,6 +134,16 @@ class Policy(Strict):
         rule = self._fitting(scores[0])
         named = [score for score in scores if rule is None or _names(rule, score)] or scores
         return next((score for score in named if score.primary), named[0])
+
+    def _require_say(self, rule: Rule, scores: Sequence[Score]) -> None:
+        """Refuse a rule that never decides; one for all others may find none left."""
+        fitting = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
+        first = [self._fitting(score) for score in fitting]
+        if rule.match != "*" and all(one is not rule for one in first):
+            before = ", ".join(dict.fromkeys(f"'{one.match}'" for one in first if one is not None))
+            raise HarnessError(
+                f"the policy's rule '{rule.match}' never decides: {before} before it fits all its tasks; put it first"
+            )
 
     def _fitting(self, score: Score) -> Rule | None:
         return next((rule for rule in self.tasks if fnmatch.fnmatchcase(score.task, rule.match)), None)

@@ -240,11 +240,9 @@ def tainted(comparison: Comparison) -> str:
     apart = comparison.tainted
     if apart is None:
         return ""
-    numbers = f"{baseline(apart)} → {candidate(apart)}"
-    return (
-        f"{apart.score.task}: {apart.documents:,} documents seen in training are not judged; on them {numbers}, "
-        f"{difference(apart)} (95 % interval {interval(apart)})"
-    )
+    seen = f"{wording.counted(apart.documents, 'document')} seen in training, not judged"
+    change = f"{baseline(apart)} → {candidate(apart)}, {difference(apart)} (95 % interval {interval(apart)})"
+    return f"{apart.score.task}: {seen}: there {change}"
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

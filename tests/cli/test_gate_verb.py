@@ -267,7 +267,7 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
         assert call(*asked, "--tasks", "my.jsonl", "--json", "gate.json", *more) == 3
         found = json.loads(Path("gate.json").read_text())
         assert [unit["task"] for unit in found["units"]] == ["my.jsonl"]
-        assert found["notes"] == ["not judged, since the candidate was not asked them: other.jsonl"]
+        assert "not judged, since the candidate was not asked them: other.jsonl" in found["notes"]
     Path("new.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
     assert call(*asked, "--tasks", "new.jsonl") == 2
     assert "has no score of new.jsonl" in capsys.readouterr().err

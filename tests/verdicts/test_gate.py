@@ -347,3 +347,19 @@ def test_documents_that_only_one_answered_are_told(tmp_path: Path) -> None:
 def test_a_rule_for_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="rule 'lwa' fits no task"):
         gated(tmp_path, *sides(law=(20, 10, 1, 1)), Policy(tasks=(Rule(match="lwa"),)))
+
+
+def test_a_candidate_that_is_the_baseline_is_told(tmp_path: Path) -> None:
+    one = report(tmp_path, "base", sides(law=(2000, 1000, 0, 0))[0])
+    assert gate(one, one, Policy()).notes == ("the candidate is the baseline: weights and all are the same",)
+
+
+def test_a_member_that_is_named_is_judged_by_itself(tmp_path: Path) -> None:
+    averages = {"exam": ("task", ["law", "logic"])}
+    baseline, candidate = sides(law=(2000, 1000, 0, 0), logic=(50, 25, 1, 1))
+    first, second = (
+        report(tmp_path / name, name, side, averages=averages) for name, side in (("a", baseline), ("b", candidate))
+    )
+    outcome = gate(first, second, Policy(), ["law"])
+    assert [(one.score.task, one.judged) for one in outcome.judgements] == [("law", True)]
+    assert outcome.verdict == "passed"

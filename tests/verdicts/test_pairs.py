@@ -106,6 +106,12 @@ def test_another_task_of_that_name_is_refused(tmp_path: Path, what: str, value: 
         joined(tmp_path, Answers([1, 0]), Answers([1, 0], info={what: value}))
 
 
+def test_texts_read_in_other_windows_are_refused(tmp_path: Path) -> None:
+    """Whose samples are asked the same; only the task's hash knows of windows."""
+    with pytest.raises(IncomparableError, match="windows of another length"):
+        joined(tmp_path, Answers([2.5], fraction=False), Answers([2.5], fraction=False, info={"prompt_hash": "x"}))
+
+
 def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IncomparableError, match="none in common"):
         joined(tmp_path, Answers([1], documents=["a"]), Answers([1], documents=["b"]))

@@ -153,3 +153,15 @@ def test_a_rule_that_fits_no_task_or_no_metric_is_told(write: Any, scores: list[
         write("tasks:\n- match: cevel*\n").chosen(scores)
     with pytest.raises(HarnessError, match=r"rule 'adgen' names a metric that its tasks lack .*rouge_l \(none\)"):
         write("tasks:\n- {match: adgen, metric: bleu}\n").chosen(scores)
+
+
+def test_a_rule_behind_another_that_never_decides_is_told(write: Any, scores: list[Score]) -> None:
+    hidden = "tasks:\n- {match: 'ceval*', margin: 1}\n- {match: ceval_law, floor: 45}\n"
+    with pytest.raises(HarnessError, match=r"rule 'ceval_law' never decides: 'ceval\*' before it .* put it first"):
+        write(hidden).chosen(scores)
+    write(
+        "tasks:\n- {match: ceval_law, floor: 45}\n- {match: 'ceval*', margin: 1}\n- {match: '*', margin: 3}\n"
+    ).chosen(scores)
+    write("tasks:\n- {match: '*e*', margin: 1}\n- {match: 'wiki', margin: 1}\n- {match: '*', margin: 3}\n").chosen(
+        scores
+    )

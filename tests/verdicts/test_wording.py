@@ -125,7 +125,7 @@ def test_documents_seen_in_training_are_told_apart() -> None:
     (said,) = wording.remarks(
         outcome(judgement("law", comparison=replace(comparison(score("law"), 1, 1), tainted=seen)))
     )
-    assert said.startswith("law: 20 documents seen in training are not judged; on them 50.0 % → 100.0 %, +50.0 (95 %")
+    assert said.startswith("law: 20 documents seen in training, not judged: there 50.0 % → 100.0 %, +50.0 (95 %")
 
 
 def test_what_was_read_is_told_in_documents_and_tokens() -> None:
