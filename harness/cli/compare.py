@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Evaluation, Model, Tasks, evaluated, with_evaluation
+from harness.cli.options import Evaluation, Model, Tasks, with_evaluation
+from harness.cli.run import evaluated
 
 if TYPE_CHECKING:
     from harness.runs.report import Report, Score

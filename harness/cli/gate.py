@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import discard_output, outputs
-from harness.cli.options import Evaluation, Tasks, evaluated, required, with_evaluation
+from harness.cli.options import Evaluation, Tasks, with_evaluation
+from harness.cli.run import evaluated, required
 
 if TYPE_CHECKING:
     from harness.runs.calibration import Calibration

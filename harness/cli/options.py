@@ -20,7 +20,6 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.runs.options import Options
-    from harness.runs.report import Report
 
 Model = typer.Option(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…]; repeat it for several.")
 Tasks = typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl, ppl:FILE; separated by commas.")
@@ -114,24 +113,6 @@ class Evaluation:
         if said:
             option = "--" + said[0].replace("_", "-")
             raise HarnessError(f"{option} is for --model, which is evaluated first: name one, or leave it out")
-
-
-def evaluated(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
-    """Evaluate `models` on `tasks` exactly as `harness run` does, and return their reports, the first's first.
-
-    What `run` prints goes to standard error where `error` says so.
-    """
-    from harness.checkpoints.reference import parse
-    from harness.cli.run import evaluate
-
-    return evaluate([parse(text) for text in models], evaluation.options(required(tasks)), error=error)
-
-
-def required(tasks: list[str] | None) -> list[str]:
-    """Return `tasks`; raises HarnessError if there are none."""
-    if not tasks:
-        raise HarnessError("name what --model is to be evaluated on: --tasks NAMES (see 'harness tasks')")
-    return tasks
 
 
 def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:

@@ -8,6 +8,7 @@ import typer
 
 from harness.cli import discard_output
 from harness.cli.options import Evaluation, Model, Tasks, with_evaluation
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.checkpoints.reference import CheckpointReference
@@ -64,6 +65,23 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
             typer.echo(f"Answers so far are in {journal}: the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
     return done
+
+
+def evaluated(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
+    """Evaluate `models` on `tasks` exactly as `harness run` does, and return their reports, the first's first.
+
+    What `run` prints goes to standard error where `error` says so.
+    """
+    from harness.checkpoints.reference import parse
+
+    return evaluate([parse(text) for text in models], evaluation.options(required(tasks)), error=error)
+
+
+def required(tasks: list[str] | None) -> list[str]:
+    """Return `tasks`; raises HarnessError if there are none."""
+    if not tasks:
+        raise HarnessError("name what --model is to be evaluated on: --tasks NAMES (see 'harness tasks')")
+    return tasks
 
 
 def _forecast(references: list[CheckpointReference], options: Options) -> None:

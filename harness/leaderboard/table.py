@@ -11,34 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
 from harness.runs.report import CheckpointInfo, Report, Score
 from harness.verdicts import comparable
-from harness.verdicts.comparable import Asked, Difference
+from harness.verdicts.comparable import Asked, Difference, Key
 
 SHORT = 8
-
-
-class Key(NamedTuple):
-    """What makes scores of different checkpoints one column (or one line of a detail table)."""
-
-    task: str
-    metric: str
-    filter: str
-    average: Literal["task", "sample"] | None
-
-    @classmethod
-    def of(cls, score: Score) -> Key:
-        """Return the key that `score` falls under."""
-        return cls(score.task, score.metric, score.filter, score.average)
-
-    @property
-    def order(self) -> tuple[str, str, str, str]:
-        """Sorts keys by task, then metric."""
-        return (self.task, self.metric, self.filter, self.average or "")
 
 
 class Entry(NamedTuple):

@@ -9,12 +9,31 @@ Not here: numbers (`harness.verdicts.compare`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from harness.runs.report import Protocol, Report, TaskInfo
+from harness.runs.report import Protocol, Report, Score, TaskInfo
 
 DOCUMENTS = "other documents"
 CUT = "prompts cut"
+
+
+class Key(NamedTuple):
+    """What makes scores of different checkpoints one number: a column, or a line of a table."""
+
+    task: str
+    metric: str
+    filter: str
+    average: Literal["task", "sample"] | None
+
+    @classmethod
+    def of(cls, score: Score) -> Key:
+        """Return the key of `score`."""
+        return cls(score.task, score.metric, score.filter, score.average)
+
+    @property
+    def order(self) -> tuple[str, str, str, str]:
+        """Sorts keys by task, then metric."""
+        return (self.task, self.metric, self.filter, self.average or "")
 
 
 class Difference(NamedTuple):

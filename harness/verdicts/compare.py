@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from harness.runs.report import Report, Score
 from harness.verdicts import pairs, statistics
+from harness.verdicts.comparable import Key
 from harness.verdicts.corpus import Corpora, Metric
 from harness.verdicts.paired import Array, Differences, Interval
 from harness.verdicts.pairs import IncomparableError, Pairs
@@ -31,20 +32,6 @@ AGREES = 1e-6
 
 GUESSES = ("mean", "ratio")
 """How a number is made of its samples, where a report is older than its saying so: what makes it is believed."""
-
-
-class Key(NamedTuple):
-    """What makes numbers of two reports the same number."""
-
-    task: str
-    metric: str
-    filter: str
-    average: Literal["task", "sample"] | None
-
-    @classmethod
-    def of(cls, score: Score) -> Key:
-        """Return the key of `score`."""
-        return cls(score.task, score.metric, score.filter, score.average)
 
 
 class Refusal(NamedTuple):
