@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 and 3 verdicts of `gate`, 2 wrong usage or input (one sent
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # `harness show … | head`: nobody is left to be told anything
         discard_output()
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print(f"error: no space is left for {error.filename or 'the output'}: make room", file=sys.stderr)
+            return 2
         traceback.print_exc()
         return BUG
     return 0

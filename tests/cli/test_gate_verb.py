@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -216,6 +217,17 @@ def test_a_bug_is_no_verdict(
     monkeypatch.setattr("harness.verdicts.gate.gate", lambda *_, **__: 1 / 0)
     assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 70
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    monkeypatch.setattr("harness.verdicts.gate.gate", full)
+    assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 2
+    assert capsys.readouterr().err == "error: no space is left for somewhere: make room\n"
 
 
 # --- evaluating first -------------------------------------------------------------------------------------------------
