@@ -293,7 +293,7 @@ def test_a_report_shows_what_was_asked_said_understood_and_scored(knowing):
 @pytest.mark.parametrize(("width", "costs"), [(80, False), (120, True)])
 def test_names_of_metrics_are_whole_in_a_narrow_terminal(knowing, monkeypatch, width, costs):
     out = Console(width=width, record=True, file=io.StringIO())
-    monkeypatch.setattr(tables, "console", lambda: out)
+    monkeypatch.setattr(tables, "console", lambda **_: out)
     tables.show_report(knowing)
     shown = out.export_text()
     for score in knowing.manifest.scores:
