@@ -112,6 +112,9 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
             finally:
                 del task.process_results  # the task's own again
             rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
+            if task_name in recorded and recording.report is None:
+                for row in rows:  # a question of the file may be a whole prompt, of which no template knows the parts
+                    row["cluster"] = None
             writer.write_samples(task_name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
             task._instances = None
             bar.advance(1)

@@ -172,6 +172,19 @@ def test_references_of_another_task_are_told(tmp_path: Path) -> None:
         list(score(Scoring(tmp_path, tmp_path / "out")))
 
 
+def test_marks_that_a_model_puts_before_every_question_make_no_cluster(tmp_path: Path) -> None:
+    """Of a file's own documents a question is the whole prompt, and `### 问题:` no passage that questions share."""
+    file = tmp_path / "m" / "2-2.json"
+    file.parent.mkdir()
+    entries = {
+        str(at): {"origin_prompt": f"### 问题:\n第{at}题", "prediction": "诉讼主体", "refr": "争议焦点类别：诉讼主体。"}
+        for at in range(3)
+    }
+    file.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+    found = only(score(Scoring(tmp_path, tmp_path / "out")))
+    assert found.samples("lawbench_2_2")["cluster"].isna().all()
+
+
 # --- DISC-Law-Eval ----------------------------------------------------------------------------------------------------
 
 
