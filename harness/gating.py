@@ -12,7 +12,7 @@ Not here: asking (`harness.runs.blocks`), betting, or showing anything.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -110,10 +110,11 @@ class _Number:
     @cached_property
     def watch(self) -> Watch:
         """What its documents tell so far."""
-        each, units = compare.document_weights(self.score, self.sizes), Counter[tuple[str, str | int]]()
+        each = compare.document_weights(self.score, self.sizes)
+        units: defaultdict[tuple[str, str | int], float] = defaultdict(float)
         for task, keys in self.clusters.items():
             for place, key in enumerate(keys):
-                units[(task, place) if key is None else ("", key)] += each[task]  # type: ignore[assignment]
+                units[(task, place) if key is None else ("", key)] += each[task]
         return Watch(
             margin=self.terms.margin.of(self.score, self.score.value),
             units=len(units),
