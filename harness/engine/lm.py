@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
@@ -28,6 +27,7 @@ from harness.engine.sampling import Prompt
 from harness.engine.scoring import LogLikelihood
 from harness.engine.walks import Walk
 from harness.engine.windows import Windows
+from harness.engine.work import Cost, Work
 from harness.errors import HarnessError
 from harness.progress import SILENT, Advance
 
@@ -35,36 +35,6 @@ GENERATING = ("generate_until", "think_then_choose")
 """Kinds of requests that are answered with text, after their whole prompt."""
 ANSWERS = 6
 """Goes up with every change of this engine that may change an answer, so that journals forget the old ones."""
-
-
-@dataclass
-class Work:
-    """What has been done so far, for the manifest."""
-
-    scoring_seconds: float = 0.0
-    generation_seconds: float = 0.0
-    requests: int = 0
-    answered_from_journal: int = 0
-    tokens_fed: int = 0
-    tokens_generated: int = 0
-    truncated: int = 0
-    """Prompts that lost tokens on their left to fit the context."""
-    generations: int = 0
-    """Generation requests answered, from the journal or not."""
-    thoughts: int = 0
-    """Generations that thought aloud (`harness.engine.thinking`)."""
-    unfinished_thoughts: int = 0
-    """Those of them that never came to an answer."""
-
-
-class Cost(NamedTuple):
-    """Work that has not been done yet."""
-
-    requests: int
-    tokens: int
-    """Tokens of prompts and continuations that would go through the model."""
-    generated_at_most: int
-    """Tokens to generate if no answer stops early."""
 
 
 class HarnessLM(TemplateLM):  # type: ignore[misc]

@@ -25,7 +25,8 @@ from typing import NamedTuple
 from harness import progress
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.journal import Journal
-from harness.engine.lm import Cost, HarnessLM, Work
+from harness.engine.lm import HarnessLM
+from harness.engine.work import Cost, Work
 from harness.runs import samples
 from harness.runs.options import Options
 from harness.runs.outcome import Outcome

@@ -17,7 +17,8 @@ from harness.checkpoints import configs, loading, quantization
 from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.answering import cache_bytes
-from harness.engine.lm import Cost, HarnessLM
+from harness.engine.lm import HarnessLM
+from harness.engine.work import Cost
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.run import load_tasks, prepare
 from harness.tasks import Catalogue, reseed

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import clusters
 from harness.engine.letters import Letters
-from harness.engine.lm import Work
+from harness.engine.work import Work
 from harness.metrics.aggregate import Estimate, averages
 from harness.runs import bounds, samples
 from harness.runs.bounds import Bounds

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import harness
 from harness import file_tasks, progress, retrieval_files, task_index
-from harness.engine.lm import Work
+from harness.engine.work import Work
 from harness.errors import HarnessError
 from harness.runs import environment, joining, matching, predictions
 from harness.runs.joining import Joined

@@ -21,7 +21,8 @@ from harness.checkpoints.checkpoint import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import sampling
 from harness.engine.journal import Journal
-from harness.engine.lm import HarnessLM, Work
+from harness.engine.lm import HarnessLM
+from harness.engine.work import Work
 from harness.errors import HarnessError
 from harness.protocols import BitsPerCharacter
 from harness.runs import bounds, checks, environment

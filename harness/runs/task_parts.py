@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from harness import clusters
-from harness.engine.lm import Cost, HarnessLM, Work
+from harness.engine.lm import HarnessLM
+from harness.engine.work import Cost, Work
 from harness.runs.options import Options, prompt_settings
 from harness.runs.outcome import evaluate
 from harness.runs.run import begin, since

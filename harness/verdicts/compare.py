@@ -109,7 +109,7 @@ class Comparison:
     @property
     def clusters(self) -> int | None:
         """Number of clusters of documents; None where each stands alone."""
-        return None if self.values.clusters is None else int(self.values.clusters.max()) + 1
+        return None if self.values.clusters is None else self.values.units
 
     def _upright(self, value: float) -> float:
         if self.score.higher_is_better:

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from harness.metrics import sacrebleu_counts
 from harness.verdicts import sums
-from harness.verdicts.corpus import Corpora, Metric
-from harness.verdicts.paired import Array, Differences
+from harness.verdicts.corpus import Metric
+from harness.verdicts.paired import Array
 
 Column: TypeAlias = "npt.NDArray[np.float64] | Sequence[str | None]"
 """A metric's column of a report, a value a document: numbers, NaN where there is none, or JSON, None where there is
@@ -63,24 +63,6 @@ class Paired:
         else:
             baseline, candidate = self.metric(np.stack([self.baseline.sum(axis=0), self.candidate.sum(axis=0)]))
         return float(baseline), float(candidate)
-
-    def compared(
-        self, *, higher_is_better: bool = True, clusters: npt.NDArray[Any] | None = None, seed: int = 0
-    ) -> Differences | Corpora:
-        """Return what is told of the documents kept, of which there must be one, with more being better.
-
-        `clusters` names each joined document's cluster. Where less is better, right and wrong change places, and
-        anything else its sign.
-        """
-        named = None if clusters is None else np.unique(clusters[self.kept], return_inverse=True)[1]
-        baseline, candidate, metric = self.baseline, self.candidate, self.metric
-        if metric is not None:
-            better = metric if higher_is_better else lambda table: -metric(table)
-            return Corpora(baseline, candidate, better, named, seed)
-        if not higher_is_better:
-            most = 1.0 if np.isin([baseline, candidate], (0, 1)).all() else 0.0
-            baseline, candidate = most - baseline, most - candidate
-        return Differences(baseline, candidate, named, seed=seed)
 
 
 IEPILE_ROUNDING = 0.015

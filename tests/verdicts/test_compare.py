@@ -92,6 +92,15 @@ def test_numbers_that_are_no_fractions_keep_their_unit(tmp_path: Path) -> None:
     assert found.interval.low < -0.5 < found.interval.high
 
 
+def test_a_rate_of_sums_that_falls_is_a_gain_where_less_is_better(tmp_path: Path) -> None:
+    less = {"metric": "error_rate", "aggregation": "ratio", "higher_is_better": False}
+    found = one(tmp_path, Answers([[3, 4], [2, 8], [1, 4]], **less), Answers([[1, 4], [2, 8], [1, 4]], **less))
+    assert (found.baseline, found.candidate, found.difference) == pytest.approx((6 / 16, 4 / 16, -2 / 16))
+    assert (found.values.lost, found.values.gained) == (0, 1)
+    assert found.interval is not None
+    assert found.interval.low < found.difference <= found.interval.high
+
+
 def f1(pairs: Sequence[Sequence[int]]) -> float:
     return sum(a for a, _ in pairs) / sum(b for _, b in pairs)
 

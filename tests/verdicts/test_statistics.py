@@ -20,7 +20,6 @@ from tolerances import SUMS
 from harness import resources
 from harness.metrics import aggregate, corpus_bleu, extraction_scores
 from harness.verdicts import statistics
-from harness.verdicts.paired import Differences
 from harness.verdicts.statistics import Paired, paired, rounding
 
 
@@ -245,38 +244,3 @@ def test_columns_of_other_documents_are_refused() -> None:
     parts = [json.dumps([name, [], []]) for name in "ab"]
     with pytest.raises(ValueError, match="other names"):
         paired("f1", parts, parts[::-1])
-
-
-# --- more is better ---------------------------------------------------------------------------------------------------
-
-
-def test_right_and_wrong_stay_so_where_less_is_better() -> None:
-    made = paired("mean", np.array([1.0, 0, 0, np.nan]), np.array([0.0, 1, 0, 1]))
-    assert made is not None
-    less, more = (made.compared(higher_is_better=better) for better in (False, True))
-    assert isinstance(less, Differences)
-    assert isinstance(more, Differences)
-    assert less.is_binary
-    assert less.each.tolist() == [1, -1, 0] == (-more.each).tolist()
-
-
-def test_a_perplexity_that_falls_is_a_gain() -> None:
-    made = paired("perplexity", np.array([-3.0, -2, -4]), np.array([-2.0, -2, -4]))
-    assert made is not None
-    found = made.compared(higher_is_better=False)
-    assert found.difference == pytest.approx(math.exp(3) - math.exp(8 / 3))
-    assert (found.lost, found.gained) == (0, 1)
-    assert made.scores == pytest.approx((math.exp(3), math.exp(8 / 3)))
-
-
-def test_clusters_are_those_of_the_documents_kept() -> None:
-    names = np.array(["p", "q", "p", "r"])
-    made = paired("mean", np.array([0.5, np.nan, 0.5, 0]), np.array([0.5, 1, 0.25, 1]))
-    assert made is not None
-    found = made.compared(clusters=names)
-    assert found.clusters is not None
-    assert found.clusters.tolist() == [0, 0, 1]
-    assert found.units == 2
-    with_sums = paired("ratio", ["[1, 2]", None, "[0, 1]", "[3, 3]"], ["[1, 2]"] * 4)
-    assert with_sums is not None
-    assert with_sums.compared(clusters=names).units == 2
