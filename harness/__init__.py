@@ -4,7 +4,7 @@ The command line (`harness --help`) is a thin layer over this library:
 
     harness.checkpoints   what can be evaluated: reference → loaded checkpoint
     harness.engine        how requests are answered
-    harness.tasks         finding tasks and their data
+    harness.tasks.catalogue         finding tasks and their data
     harness.metrics       text and samples in, numbers out
     harness.runs          checkpoints × tasks → reports
     harness.leaderboard   reports → a static site

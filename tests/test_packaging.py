@@ -9,9 +9,9 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
-import invented
 import pytest
-import tiny
+
+from support import invented, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 

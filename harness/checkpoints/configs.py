@@ -13,7 +13,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.checkpoints.checkpoint import Located
+    from harness.checkpoints.located import Located
 
 DEFAULT_MAX_LENGTH = 2048
 

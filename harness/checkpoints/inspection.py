@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.checkpoints import adapters, configs, files, loading, quantization, trainings
-from harness.checkpoints.checkpoint import Checkpoint, Located
+from harness.checkpoints import configs, discovery, files, loading, quantization
+from harness.checkpoints.adapters import attach
+from harness.checkpoints.located import Checkpoint, Located
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
@@ -13,7 +14,7 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
     tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
     shards = files.weight_files(located.base)
     size = configs.size(located)
-    left = trainings.origin(located.adapter or located.base)
+    left = discovery.origin(located.adapter or located.base)
     found = {
         "kind": located.kind,
         "base": str(located.base),
@@ -39,14 +40,14 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
 def _adapter(located: Located, checkpoint: Checkpoint | None, parameters: int) -> dict[str, str]:
     assert located.adapter is not None
     file = files.adapter_weights(located.adapter)
-    held = sum(tensor.numel() for tensor in adapters.read(located.adapter).values())
+    held = sum(tensor.numel() for tensor in attach.read(located.adapter).values())
     if checkpoint is not None and checkpoint.adapter_parameters is not None:
         held = checkpoint.adapter_parameters  # without embeddings that only came along
     found = {
         "adapter": str(located.adapter),
         "adapter method": located.kind,
         "adapter on disk": f"{files.bytes_on_disk([file]):,} bytes",
-        "trained on": adapters.stated_base(located.adapter) or "not said",
+        "trained on": attach.stated_base(located.adapter) or "not said",
         "adapter holds": f"{held:,} parameters, {held / (held + parameters):.2%} of all",
     }
     if checkpoint is not None:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import adapters, configs, files, identity, prompts, proof, quantization, trainings, weights
-from harness.checkpoints.checkpoint import Checkpoint, Located
-from harness.checkpoints.prompts import EMPTY, RootCache
+from harness.checkpoints import configs, discovery, files, identity, probe, quantization, weights
+from harness.checkpoints.adapters import attach, prompt_learning
+from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
+from harness.checkpoints.located import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 
@@ -34,7 +35,7 @@ def locate(reference: CheckpointReference) -> Located:
     if files.is_adapter(first):
         if adapter is not None:
             raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
-        path, revision = adapters.base_of(first)
+        path, revision = attach.base_of(first)
         base, adapter = _base_folder(path, revision, first, code), first
         if files.is_adapter(base):
             raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
@@ -42,7 +43,7 @@ def locate(reference: CheckpointReference) -> Located:
         base = first
     kind = "base"
     if adapter is not None:
-        kind = adapters.method(adapter).lower()
+        kind = attach.method(adapter).lower()
         files.adapter_weights(adapter)
     weight_files = files.weight_files(base)
     config = configs.read(base, reference)
@@ -51,7 +52,7 @@ def locate(reference: CheckpointReference) -> Located:
     quantized = quantization.resolve(base, config, reference.quantize, dtype, device)
     virtual = 0
     if adapter is not None:
-        virtual = prompts.virtual_tokens(adapter)
+        virtual = prompt_learning.virtual_tokens(adapter)
         if quantized is not None:
             quantization.check_adapter(quantized, adapter, base)
     max_length = (reference.max_length or configs.context_length(config)) - virtual
@@ -110,26 +111,26 @@ class Loader:
         adapter, notes = located.adapter, doubts(located)
         self._base = None  # until it is known to be whole: a failure must not leave half a swap behind
         if adapter is not None:
-            tensors = adapters.read(adapter)
-            if adapters.is_prompt_learning(adapter):
-                prompts.check_fit(adapter, tensors, model.config)
-                root = prompts.root_cache(adapter, tensors, model, located.dtype)
+            tensors = attach.read(adapter)
+            if attach.is_prompt_learning(adapter):
+                prompt_learning.check_fit(adapter, tensors, model.config)
+                root = prompt_learning.root_cache(adapter, tensors, model, located.dtype)
             else:
-                if adapters.rewrites_base(adapter):
-                    ids = proof.probe(rows, located.max_length, [], located.device)
-                    plain = proof.Answers(model).logits(ids)
-                model = adapters.attach(model, adapter, tensors).to(located.device)
+                if attach.rewrites_base(adapter):
+                    ids = probe.probe(rows, located.max_length, [], located.device)
+                    plain = probe.Answers(model).logits(ids)
+                model = attach.attach(model, adapter, tensors).to(located.device)
                 rows = model.get_input_embeddings().weight.shape[0]
         self._model = model
-        proof.check_size(tokenizer, located.tokenizer, rows, located.base)
-        answers = proof.Answers(model, root)
+        probe.check_size(tokenizer, located.tokenizer, rows, located.base)
+        answers = probe.Answers(model, root)
         if ids is None:
-            own = proof.own_tokens(model) if model is not base.model else []
-            ids = proof.probe(rows, located.max_length, own, located.device)
-        proof.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
+            own = probe.own_tokens(model) if model is not base.model else []
+            ids = probe.probe(rows, located.max_length, own, located.device)
+        probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
         effect = None
         if adapter is not None:
-            effect = proof.effect(answers, tensors, ids, plain, rounds=adapters.rounds_base(adapter))
+            effect = probe.effect(answers, tensors, ids, plain, rounds=attach.rounds_base(adapter))
             if effect == 0.0:
                 if not allow_inactive_adapter:
                     raise HarnessError(
@@ -139,7 +140,7 @@ class Loader:
                 notes.append("the adapter changes nothing: these are the base's answers")
         if located.fingerprint() != fingerprint:
             raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
-        if adapter is None or not adapters.rewrites_base(adapter):
+        if adapter is None or not attach.rewrites_base(adapter):
             self._base = base
         return Checkpoint(
             located,
@@ -161,7 +162,7 @@ class Loader:
         key = (*_base_key(located), identity.fingerprint(located.base, None, located.base, {}))
         kept, model, self._base, self._model = self._base, self._model, None, None
         if kept is not None and kept.key == key:
-            bare = model if model is kept.model else adapters.detach(model, kept.parameters)
+            bare = model if model is kept.model else attach.detach(model, kept.parameters)
             if bare is not None:
                 return kept
         del kept, model  # before the next one is read, or both would be in memory
@@ -169,7 +170,7 @@ class Loader:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         found = weights.load(located)
-        return _Base(key, found, _take_eos(found, located), adapters.identities(found))
+        return _Base(key, found, _take_eos(found, located), attach.identities(found))
 
 
 def by_base(located: Sequence[Located]) -> list[Located]:
@@ -188,9 +189,9 @@ def _base_key(located: Located) -> tuple[Any, ...]:
     return (located.base.resolve(), str(located.dtype), str(located.device), name, *flags)
 
 
-def _held(model: Any, root: RootCache, tensors: adapters.Weights) -> int:
+def _held(model: Any, root: RootCache, tensors: attach.Weights) -> int:
     """Return the number of parameters the adapter holds: of a prefix with projection, what the projection yields."""
-    return sum(int(tensor.numel()) for tensor in tensors.values()) if root.layers else adapters.parameter_count(model)
+    return sum(int(tensor.numel()) for tensor in tensors.values()) if root.layers else attach.parameter_count(model)
 
 
 def load_tokenizer(located: Located) -> Any:
@@ -212,7 +213,7 @@ def _base_folder(path: str, revision: str | None, adapter: Path, code: bool) -> 
         return files.find(path, revision, code=code)
     except HarnessError as error:
         message = f"adapter {adapter} was trained on '{path}', which is not to be had ({error})"
-        raise HarnessError(f"{message}; {trainings.advice(adapter, path)}") from error
+        raise HarnessError(f"{message}; {discovery.advice(adapter, path)}") from error
 
 
 def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Path | None) -> Path:
@@ -263,10 +264,10 @@ def _dtype(wanted: str | None, device: torch.device, config: Any, saved: list[Pa
 def doubts(located: Located) -> list[str]:
     """Return what is not wrong but worth a second look, a sentence each."""
     found = []
-    stated = adapters.stated_base(located.adapter) if located.adapter else None
+    stated = attach.stated_base(located.adapter) if located.adapter else None
     if stated and located.reference.adapter is None and located.base_name != stated:
         found.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, took its place")
-    elif stated and not trainings.same_model(stated, located.base_name):
+    elif stated and not discovery.same_model(stated, located.base_name):
         found.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
     own = files.read_json(file) if (file := located.base / "generation_config.json").is_file() else {}
     if own.get("repetition_penalty") not in (None, 1, 1.0):

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import files, prompts
+from harness.checkpoints import files
+from harness.checkpoints.adapters import prompt_learning
 from harness.errors import HarnessError
 
 _FOUR_BITS = {"int4": "nf4", "fp4": "fp4"}
@@ -94,7 +95,7 @@ def _has_bitsandbytes_layers(method: str) -> bool:
     """Tell whether PEFT knows `method` on packed weights; other methods would take the packed numbers for weights."""
     from importlib.util import find_spec
 
-    return method in prompts.METHODS or find_spec(f"peft.tuners.{method.lower()}.bnb") is not None
+    return method in prompt_learning.METHODS or find_spec(f"peft.tuners.{method.lower()}.bnb") is not None
 
 
 def bytes_in_memory(model: torch.nn.Module) -> int:

@@ -18,7 +18,7 @@ from harness.checkpoints.configs import explained
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.checkpoints.checkpoint import Located
+    from harness.checkpoints.located import Located
 
 # Buffers that older libraries saved and newer ones compute.
 _OLD_BUFFERS = re.compile(r"\.(masked_bias|position_ids|rotary_emb\.inv_freq)$")

@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a dash gets a question mark, no traceback
             stream.reconfigure(errors="replace")
-    from harness import libraries
     from harness.cli.app import app
+    from harness.common import slow_imports
     from harness.errors import HarnessError
 
     if arguments is None:
-        libraries.own_process()
+        slow_imports.own_process()
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="harness")
     except SystemExit as stop:  # typer has told of wrong usage, and turns Ctrl-C into 130

@@ -7,20 +7,20 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli.baseline import baseline
-from harness.cli.compare import compare
-from harness.cli.demo import demo
-from harness.cli.export import export
-from harness.cli.gate import gate
-from harness.cli.inspect import inspect
-from harness.cli.leaderboard import leaderboard
-from harness.cli.merge import merge
-from harness.cli.retrieve import retrieve
-from harness.cli.run import run
-from harness.cli.score import score
-from harness.cli.show import show
-from harness.cli.tasks import tasks
-from harness.cli.train import train
+from harness.cli.verbs.baseline import baseline
+from harness.cli.verbs.compare import compare
+from harness.cli.verbs.demo import demo
+from harness.cli.verbs.export import export
+from harness.cli.verbs.gate import gate
+from harness.cli.verbs.inspect import inspect
+from harness.cli.verbs.leaderboard import leaderboard
+from harness.cli.verbs.merge import merge
+from harness.cli.verbs.retrieve import retrieve
+from harness.cli.verbs.run import run
+from harness.cli.verbs.score import score
+from harness.cli.verbs.show import show
+from harness.cli.verbs.tasks import tasks
+from harness.cli.verbs.train import train
 
 app = typer.Typer(
     help="Evaluate, compare and gate families of language-model checkpoints.",

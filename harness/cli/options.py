@@ -79,10 +79,10 @@ class Evaluation:
 
     def options(self, tasks: list[str]) -> Options:
         """Return what a run is asked to do: all this, on `tasks`, of which each may name several."""
-        from harness import libraries, progress
         from harness.checkpoints.reference import check_dtype
+        from harness.common import progress, slow_imports
 
-        with progress.status("loading libraries"), libraries.importing():
+        with progress.status("loading libraries"), slow_imports.importing():
             from harness.runs.options import Options
 
         return Options(

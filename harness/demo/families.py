@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from harness.demo.world import KINDS, LANDS, SKILLS, Villager, World, name, other_name
-from harness.metrics.extraction import written
+from harness.metrics.extraction.tuples import written
 
 Family = Literal["exam", "math", "nli", "reading", "adgen", "law", "ner", "re"]
 LETTERS = "ABCD"

@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 import torch
 
-from harness import resources
 from harness.checkpoints.reference import CheckpointReference, parse
+from harness.common import resources
 from harness.demo import corpora, model
 from harness.errors import HarnessError
 from harness.leaderboard import site
-from harness.runs import report
+from harness.reports import report
+from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.report import Report
 from harness.runs.run import run
 from harness.training import recipe, stages
 from harness.training.stages import Trained

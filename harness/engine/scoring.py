@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from harness.checkpoints.prompts import EMPTY, RootCache
-from harness.engine import packs, tree
-from harness.engine.encoding import Pair
+from harness.backends.encoding import Pair
+from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
+from harness.engine.packing import packs, tree
 from harness.errors import HarnessError
 
 MAX_CELLS = 2048

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import configs
-from harness.checkpoints.checkpoint import Checkpoint
-from harness.checkpoints.prompts import RootCache
-from harness.engine import last_layer, packs, tree
-from harness.engine.last_layer import End
-from harness.engine.packs import Context, Snapshots, Walker
-from harness.engine.padding import TOLERANCE, TOLERANCE_ELSEWHERE
+from harness.checkpoints.adapters.prompt_learning import RootCache
+from harness.checkpoints.located import Checkpoint
+from harness.engine.packing import last_layer, packs, tree
+from harness.engine.packing.last_layer import End
+from harness.engine.packing.packs import Context, Snapshots, Walker
+from harness.engine.packing.padding import TOLERANCE, TOLERANCE_ELSEWHERE
 
 PROBE = 24  # tokens of the longest of the probe's sequences
 _BRANCHES = ((6, 24), (6, 12), (9, 17), (6, 9), (3, 14), (0, 10))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from harness.runs.report import Report, Score
+from harness.reports.report import Report, Score
 from harness.verdicts.comparable import Asked, signature
 
 Standing = Literal["at chance", "worse than chance", ""]

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness import __version__, resources
+from harness import __version__
+from harness.common import resources
 from harness.errors import HarnessError
 from harness.leaderboard.comparison import interval
 from harness.leaderboard.table import Series, Table, tabulate
-from harness.runs import wording
-from harness.runs.report import Report
+from harness.reports import numbers_in_words
+from harness.reports.report import Report
 
 PAGE = "index.html"
 ASSETS = ("style.css", "site.js")
@@ -80,12 +81,12 @@ def render(table: Table, made: datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "value": wording.value,
-        "interval": wording.interval,
-        "bound": wording.short_bound,
-        "parameters": wording.parameters,
-        "duration": wording.duration,
-        "memory": wording.memory,
+        "value": numbers_in_words.value,
+        "interval": numbers_in_words.interval,
+        "bound": numbers_in_words.short_bound,
+        "parameters": numbers_in_words.parameters,
+        "duration": numbers_in_words.duration,
+        "memory": numbers_in_words.memory,
     }
     axes = [Axis.of(column) for column in table.columns]
     return environment.get_template("index.html.jinja").render(

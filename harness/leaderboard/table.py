@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
-from harness.runs.report import CheckpointInfo, Report, Score
+from harness.reports.report import CheckpointInfo, Report, Score
 from harness.verdicts import comparable
 from harness.verdicts.comparable import Asked, Difference, Key
 

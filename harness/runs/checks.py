@@ -6,15 +6,17 @@ import inspect
 import string
 from typing import Any
 
-from harness.checkpoints import adapters, configs, loading
-from harness.checkpoints.checkpoint import Checkpoint, Located
-from harness.engine import letters, sampling
-from harness.engine.encoding import Encoder
-from harness.engine.letters import Letters
-from harness.engine.lm import HarnessLM
+from harness.backends import letters
+from harness.backends.encoding import Encoder
+from harness.backends.letters import Letters
+from harness.backends.local import HarnessLM
+from harness.checkpoints import configs, loading
+from harness.checkpoints.adapters import attach
+from harness.checkpoints.located import Checkpoint, Located
+from harness.engine.decoding import sampling
 from harness.errors import HarnessError
 from harness.runs.options import Options, prompt_settings, template_arguments
-from harness.tasks import TaskSet, reseed
+from harness.tasks.catalogue import TaskSet, reseed
 
 LAST_POSITION = "last_position_logits"
 
@@ -35,7 +37,7 @@ def before_loading(located: Located, options: Options) -> None:
                 f"--chat-template-args {name} is a setting of transformers, not a variable of a template: leave it out"
             )
     if located.adapter is not None:
-        adapters.check_fit(located.adapter, configs.empty_model(located))
+        attach.check_fit(located.adapter, configs.empty_model(located))
 
 
 def _reserved() -> set[str]:

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness import progress
+from harness.backends.local import HarnessLM
+from harness.backends.work import Cost
 from harness.checkpoints import configs, loading, quantization
-from harness.checkpoints.checkpoint import Checkpoint, Located
+from harness.checkpoints.located import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.answering import cache_bytes
-from harness.engine.lm import HarnessLM
-from harness.engine.work import Cost
+from harness.common import progress
+from harness.engine.engine import cache_bytes
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.run import load_tasks, prepare
-from harness.tasks import Catalogue, reseed
+from harness.tasks.catalogue import Catalogue, reseed
 
 EFFICIENCY = 0.5  # share of the matrix product's speed that a whole forward pass reaches
 

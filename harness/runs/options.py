@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints.checkpoint import Located
-from harness.tasks import FEWSHOT_SEED
+from harness.checkpoints.located import Located
+from harness.tasks.catalogue import FEWSHOT_SEED
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Options:
     articles: Path | None = None
     """A file of retrieved articles, put in the prompts of tasks that have some, in place of their own."""
     comparisons: tuple[str, ...] = ()
-    """How answers in words are compared, of tasks made of a file (`harness.question_files.COMPARISONS`)."""
+    """How answers in words are compared, of tasks made of a file (`harness.tasks.own_files.questions.COMPARISONS`)."""
     device: str | None = None
     """Where a reference does not say."""
     dtype: str | None = None

@@ -15,22 +15,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 import harness
-from harness import file_tasks, libraries, progress, retrieval_files
-from harness.checkpoints import loading, trainings
-from harness.checkpoints.checkpoint import Checkpoint, Located
+from harness.backends.journal import Journal
+from harness.backends.local import HarnessLM
+from harness.backends.work import Work
+from harness.checkpoints import discovery, loading
+from harness.checkpoints.located import Checkpoint, Located
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import sampling
-from harness.engine.journal import Journal
-from harness.engine.lm import HarnessLM
-from harness.engine.work import Work
+from harness.common import progress, slow_imports
+from harness.engine.decoding import sampling
 from harness.errors import HarnessError
-from harness.protocols import BitsPerCharacter
-from harness.runs import bounds, checks, environment
+from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, Report
+from harness.reports.writer import ReportWriter, new_folder
+from harness.retrieval import files as retrieval_files
+from harness.runs import checks, environment
 from harness.runs.options import Options, chat_template_digest, prompt_settings, template_arguments
-from harness.runs.outcome import Outcome, evaluate, expected_requests
-from harness.runs.report import CheckpointInfo, Engine, Manifest, Protocol, Report
-from harness.runs.report_writer import ReportWriter, new_folder
-from harness.tasks import Catalogue, TaskSet, metrics, reseed
+from harness.runs.task_results import Outcome, evaluate, expected_requests
+from harness.tasks import bounds
+from harness.tasks.catalogue import Catalogue, TaskSet, metrics, reseed
+from harness.tasks.own_files import file_tasks
+from harness.tasks.protocols.bits_per_character import BitsPerCharacter
 
 JOURNAL = "journal.sqlite"
 
@@ -46,11 +49,11 @@ def run(references: Sequence[CheckpointReference], options: Options) -> Iterator
     """
     catalogue = Catalogue(options.include, options.comparisons)
     # Looking at a checkpoint is what imports its architecture.
-    with progress.status("looking at checkpoints and tasks"), libraries.importing():
+    with progress.status("looking at checkpoints and tasks"), slow_imports.importing():
         located = prepare(references, options, catalogue)
         for one in located:
             checks.before_loading(one, options)
-    libraries.keep()
+    slow_imports.keep()
     with progress.status("reading the tasks' data"):
         tasks = load_tasks(catalogue, options)
     journal = Journal(options.output / JOURNAL)
@@ -73,12 +76,12 @@ def load_one(reference: CheckpointReference, options: Options) -> tuple[Checkpoi
     Raises HarnessError as `run` does, and if `reference` names several.
     """
     catalogue = Catalogue(options.include, options.comparisons)
-    with progress.status("looking at the checkpoint and tasks"), libraries.importing():
+    with progress.status("looking at the checkpoint and tasks"), slow_imports.importing():
         located, *others = prepare([reference], options, catalogue)
         if others:
             raise HarnessError(f"{reference} is {1 + len(others)} checkpoints, and one is asked: name it")
         checks.before_loading(located, options)
-    libraries.keep()
+    slow_imports.keep()
     with progress.status("reading the tasks' data"):
         tasks = load_tasks(catalogue, options)
     environment.reset_peak_memory(located.device)
@@ -104,7 +107,7 @@ def prepare(references: Sequence[CheckpointReference], options: Options, catalog
         )
     return [
         loading.locate(replace(one, device=one.device or options.device, dtype=one.dtype or options.dtype))
-        for one in trainings.expand(references)
+        for one in discovery.expand(references)
     ]
 
 

@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.metrics.aggregate import Estimate, mean_estimate, ratio_estimate
-from harness.metrics.extraction_scores import macro_f1_estimate
-from harness.tasks import Metric
+from harness.metrics.extraction.scores import macro_f1_estimate
+from harness.metrics.stats.estimates import Estimate, mean_estimate, ratio_estimate
+from harness.tasks.catalogue import Metric
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
     """Return the report row of one document under one filter; metric values are under the metrics' names.
 
-    `cluster` is what the document shares with others (`harness.clusters`).
+    `cluster` is what the document shares with others (`harness.tasks.clusters`).
     """
     arguments = [list(args) for args in sample["arguments"]]
     responses = list(sample["resps"])

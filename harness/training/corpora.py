@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import file_rows
+from harness.data import rows
 from harness.errors import HarnessError
 
 IGNORED = -100  # what transformers' loss leaves out
@@ -40,15 +40,15 @@ def read(file: Path) -> list[Example]:
     """
     if not file.is_file():
         raise HarnessError(f"there is no corpus {file}: correct the recipe's path")
-    if file.suffix not in file_rows.readers:
-        raise HarnessError(f"the corpus {file} cannot be read: known are {', '.join(file_rows.readers)}")
-    found = [_example(row) for row in file_rows.rows(file)]
+    if file.suffix not in rows.readers:
+        raise HarnessError(f"the corpus {file} cannot be read: known are {', '.join(rows.readers)}")
+    found = [_example(row) for row in rows.rows(file)]
     if not found:
         raise HarnessError(f"the corpus {file} is empty: there is nothing to learn from")
     return found
 
 
-def _example(row: file_rows.Row) -> Example:
+def _example(row: rows.Row) -> Example:
     columns = row.columns
     prompted, plain = ("prompt" in columns, "completion" in columns), "text" in columns
     prompt, text = columns.get("prompt", ""), columns.get("text" if plain else "completion")

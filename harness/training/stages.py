@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import progress
+from harness.common import progress
 from harness.errors import HarnessError
 from harness.training import corpora, methods
 from harness.training.corpora import IGNORED, Encoded, Example

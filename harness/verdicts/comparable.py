@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from harness.runs.report import Protocol, Report, Score, TaskInfo
+from harness.reports.report import Protocol, Report, Score, TaskInfo
 
 DOCUMENTS = "other documents"
 CUT = "prompts cut"

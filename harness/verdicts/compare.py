@@ -18,14 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from harness.runs.report import Report, Score
-from harness.verdicts import pairs, statistics
+from harness.reports.report import Report, Score
+from harness.verdicts import pairs
 from harness.verdicts.comparable import Key
-from harness.verdicts.corpus import Corpora, Metric
-from harness.verdicts.paired import Array, Differences, Interval
 from harness.verdicts.pairs import IncomparableError, Pairs
-from harness.verdicts.statistics import Paired
-from harness.verdicts.sums import ratio
+from harness.verdicts.stats import forms
+from harness.verdicts.stats.corpora import Corpora, Metric
+from harness.verdicts.stats.forms import Paired
+from harness.verdicts.stats.means import Array, Differences, Interval
+from harness.verdicts.stats.sums import ratio
 
 AGREES = 1e-6
 """Relative difference beyond which samples do not make the number that their report has."""
@@ -203,7 +204,7 @@ class Comparator:
 
 def _require_agreement(report: Report, score: Score, made: float) -> None:
     told = _told(report, score).value
-    slack = max(AGREES, statistics.rounding(score.aggregation))
+    slack = max(AGREES, forms.rounding(score.aggregation))
     if not math.isclose(made, told, rel_tol=AGREES, abs_tol=slack):
         raise IncomparableError(f"the samples of {report.folder.name} make {made:.6g}, its score is {told:.6g}")
 
@@ -283,7 +284,7 @@ def _paired(score: Score, one: Pairs) -> Paired:
         columns.append(side[score.metric].to_pandas().to_numpy())
     try:
         ways = [score.aggregation] if score.aggregation else GUESSES
-        found = next(filter(None, (statistics.paired(way, *columns) for way in ways)), None)
+        found = next(filter(None, (forms.paired(way, *columns) for way in ways)), None)
     except ValueError as error:
         raise IncomparableError(f"{one.task}: {error}") from error
     if found is None:

@@ -25,9 +25,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.runs import wording
-from harness.runs.calibration import Calibration
-from harness.runs.report import CheckpointInfo, Report, Score
+from harness.reports import numbers_in_words
+from harness.reports.calibration import Calibration
+from harness.reports.report import CheckpointInfo, Report, Score
 from harness.verdicts import comparable, signs
 from harness.verdicts.comparable import Asked
 from harness.verdicts.compare import Comparator, Comparison, Refusal
@@ -278,7 +278,7 @@ def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Ver
     if is_beyond_floor(comparison, terms):
         line = "below its floor" if comparison.score.higher_is_better else "above its ceiling"
         percent = " %" if comparison.score.fraction else ""
-        return "regressed", f"{line} of {wording.short_bound(terms.floor or 0.0, comparison.score)}{percent}"
+        return "regressed", f"{line} of {numbers_in_words.short_bound(terms.floor or 0.0, comparison.score)}{percent}"
     shown = tests.non_inferiority <= terms.alpha
     if not shown and loss <= terms.alpha:
         return "regressed", "a real loss"
@@ -315,7 +315,7 @@ def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]
     notes = ["the candidate is the baseline: weights and all are the same"] if both[0] == both[1] else []
     left_out = {one.score.task: one.comparison.left_out for one in judgements if one.judged and one.comparison.left_out}
     if left_out:
-        count = wording.counted(sum(left_out.values()), "document")
+        count = numbers_in_words.counted(sum(left_out.values()), "document")
         notes.append(f"{', '.join(left_out)}: {count} left out, which only one of both answered")
     judged = {one.score.task for one in judgements if one.judged}
     lacking = [s.task for s in comparator.baseline.manifest.scores if s.headline and s.task not in judged]

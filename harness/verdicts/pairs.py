@@ -5,7 +5,7 @@ documents that occur several times in a task the nth goes with the nth. What onl
 limit, is left out and counted. A document that both answered to different prompts ends it: no number of such a task
 says anything about the checkpoints.
 
-Not here: what a metric makes of the documents (`harness.verdicts.statistics`).
+Not here: what a metric makes of the documents (`harness.verdicts.stats.forms`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import HarnessError
-from harness.runs.report import Report
+from harness.reports.report import Report
 from harness.verdicts import comparable
 from harness.verdicts.comparable import Asked
 

@@ -25,7 +25,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from harness.errors import HarnessError
-from harness.runs.report import Score, Strict
+from harness.reports.report import Score, Strict
 
 Inconclusive = Literal["block", "allow"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree as Tree
 
 import harness
-from harness.runs.report import CheckpointInfo, Score
+from harness.reports.report import CheckpointInfo, Score
 from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome

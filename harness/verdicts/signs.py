@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.verdicts.paired import Array, Differences
 from harness.verdicts.pairs import Pairs, numbered_clusters
+from harness.verdicts.stats.means import Array, Differences
 
 FEWEST = 20
 """Documents of which answers that are all alike, or short, are a sign."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from harness.runs import wording
-from harness.runs.report import Score
+from harness.reports import numbers_in_words
+from harness.reports.report import Score
 from harness.verdicts.compare import Comparison
 from harness.verdicts.gate import Judgement, Outcome, is_beyond_floor
 
@@ -35,7 +35,7 @@ def metric(score: Score) -> str:
 
 def number(value: float, score: Score) -> str:
     """Return a score with its unit: 67.7 %."""
-    return wording.bound(value, score) + (" %" if score.fraction else "")
+    return numbers_in_words.bound(value, score) + (" %" if score.fraction else "")
 
 
 def baseline(comparison: Comparison) -> str:
@@ -50,14 +50,14 @@ def candidate(comparison: Comparison) -> str:
 
 def difference(comparison: Comparison) -> str:
     """Return the difference with its sign, likewise: −34.4."""
-    return UNKNOWN if comparison.stopped else wording.change(comparison.difference, comparison.score)
+    return UNKNOWN if comparison.stopped else numbers_in_words.change(comparison.difference, comparison.score)
 
 
 def interval(comparison: Comparison) -> str:
     """Return the 95 % interval of the difference: −44.6 to −23.9."""
     if comparison.interval is None:
         return UNKNOWN
-    low, high = (wording.change(end, comparison.score) for end in comparison.interval)
+    low, high = (numbers_in_words.change(end, comparison.score) for end in comparison.interval)
     return f"{low} to {high}"
 
 
@@ -100,7 +100,7 @@ def resolution(comparison: Comparison) -> str:
 
 def margin(judgement: Judgement) -> str:
     """Return the margin as it is to be read beside differences: 2.0, or 0.25 (2 %)."""
-    written = wording.bound(judgement.margin, judgement.score)
+    written = numbers_in_words.bound(judgement.margin, judgement.score)
     asked = judgement.terms.margin
     return f"{written} ({100 * asked.size:g} %)" if asked.relative else written
 
@@ -113,7 +113,7 @@ def moved(comparison: Comparison) -> str:
     elif comparison.interval is None:
         return "was stopped"
     else:
-        ends = sorted((wording.change(end, score) for end in comparison.interval), key=_size)
+        ends = sorted((numbers_in_words.change(end, score) for end in comparison.interval), key=_size)
     directions = {end[0] for end in ends if end[0] in "+−"}
     if not directions:
         return "did not change"
@@ -240,7 +240,7 @@ def tainted(comparison: Comparison) -> str:
     apart = comparison.tainted
     if apart is None:
         return ""
-    seen = f"{wording.counted(apart.documents, 'document')} seen in training, not judged"
+    seen = f"{numbers_in_words.counted(apart.documents, 'document')} seen in training, not judged"
     change = f"{baseline(apart)} → {candidate(apart)}, {difference(apart)} (95 % interval {interval(apart)})"
     return f"{apart.score.task}: {seen}: there {change}"
 

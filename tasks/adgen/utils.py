@@ -9,12 +9,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from harness.metrics import copywriting, corpus_bleu, surface
-from harness.metrics.aggregate import ratio
-from harness.metrics.copywriting import sd_over_seeds
-from harness.metrics.corpus_bleu import bleu, chrf
-from harness.metrics.generation import bleu4_characters, jieba_words, rouge_jieba
-from harness.protocols import ChatGLMPredict
+from harness.metrics.stats.estimates import ratio
+from harness.metrics.text import copywriting, corpus_bleu, surface
+from harness.metrics.text.copywriting import sd_over_seeds
+from harness.metrics.text.corpus_bleu import bleu, chrf
+from harness.metrics.text.overlap import bleu4_characters, jieba_words, rouge_jieba
+from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
 
 __all__ = ["ChatGLMPredict", "bleu", "chrf", "ratio", "sd_over_seeds"]
 

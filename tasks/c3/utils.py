@@ -1,5 +1,5 @@
 """C3's requests by perplexity."""
 
-from harness.protocols import Perplexity
+from harness.tasks.protocols.perplexity import Perplexity
 
 __all__ = ["Perplexity"]

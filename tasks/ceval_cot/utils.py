@@ -1,5 +1,5 @@
 """ChatGLM2's two passes."""
 
-from harness.protocols import ThinkThenChoose
+from harness.tasks.protocols.think_then_choose import ThinkThenChoose
 
 __all__ = ["ThinkThenChoose"]

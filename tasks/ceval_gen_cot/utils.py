@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.metrics import choices
+from harness.metrics.answers import choices
 
 
 def reasoned_chatglm(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.metrics import choices
+from harness.metrics.answers import choices
 
 
 def shown(doc: dict[str, Any]) -> str:

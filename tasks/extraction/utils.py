@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from harness.metrics import extraction_documents as documents
-from harness.metrics import extraction_tags as tags
-from harness.metrics.aggregate import ratio
-from harness.metrics.extraction_documents import Question
-from harness.metrics.extraction_formats import Argument, Entity, Event, Record, Relation
-from harness.metrics.extraction_schemas import CLUENER, CONLL2003, DUEE, DUIE, NEWS, TAGS
-from harness.metrics.extraction_scores import macro_f1
-from harness.metrics.extraction_templates import Format
+from harness.metrics.extraction import bio_tags as tags
+from harness.metrics.extraction import documents
+from harness.metrics.extraction.documents import Question
+from harness.metrics.extraction.records import Argument, Entity, Event, Record, Relation
+from harness.metrics.extraction.schemas import CLUENER, CONLL2003, DUEE, DUIE, NEWS, TAGS
+from harness.metrics.extraction.scores import macro_f1
+from harness.metrics.extraction.templates import Format
+from harness.metrics.stats.estimates import ratio
 
 __all__ = ["judged", "macro_f1", "ratio", "understood"]
 

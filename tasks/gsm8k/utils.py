@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.metrics.numbers import last_number
+from harness.metrics.answers.numbers import last_number
 
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:

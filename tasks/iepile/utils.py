@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.metrics import extraction_iepile as iepile
-from harness.metrics.extraction_formats import Argument, Entity, Event, Record, Relation
-from harness.metrics.extraction_templates import Kind
+from harness.metrics.extraction import iepile
+from harness.metrics.extraction.records import Argument, Entity, Event, Record, Relation
+from harness.metrics.extraction.templates import Kind
 
 Row = Mapping[str, Any]
 Part = tuple[str, list[Any], list[Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.metrics import choices
+from harness.metrics.answers import choices
 
 
 def agieval(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.metrics import lawbench, lawbench_repaired
-from harness.metrics.aggregate import ratio
+from harness.metrics.lawbench import published
+from harness.metrics.lawbench import repaired as lawbench_repaired
+from harness.metrics.stats.estimates import ratio
 
 __all__ = ["ratio"]
 
@@ -15,7 +16,7 @@ Scores = dict[str, float]
 
 def _scored(task: str) -> Callable[[dict[str, Any], list[str]], Scores]:
     """Return what scores the answers of `task`; a document that upstream leaves out of its average has no score."""
-    judges = {"": lawbench.JUDGES[task]}
+    judges = {"": published.JUDGES[task]}
     if task in lawbench_repaired.REPAIRED:
         judges["_repaired"] = lawbench_repaired.REPAIRED[task]
 
@@ -34,9 +35,9 @@ def _scored(task: str) -> Callable[[dict[str, Any], list[str]], Scores]:
 def task_2_1(doc: dict[str, Any], results: list[str]) -> dict[str, float | tuple[float, float]]:
     """Return numerators and denominators of F0.5; upstream counts no abstentions here."""
     prompt = f"{doc['instruction']}\n{doc['question']}"
-    pair = lawbench.proofreading(prompt, results[0], doc["answer"]).pair()
+    pair = published.proofreading(prompt, results[0], doc["answer"]).pair()
     alone = lawbench_repaired.without_template(prompt)
-    repaired = pair if alone == prompt else lawbench.proofreading(alone, results[0], doc["answer"]).pair()
+    repaired = pair if alone == prompt else published.proofreading(alone, results[0], doc["answer"]).pair()
     return {"score": pair, "score_repaired": repaired, "abstention": 0.0}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.metrics import consultation
-from harness.metrics.aggregate import ratio
-from harness.protocols import Consultation
+from harness.metrics.law import consultation
+from harness.metrics.stats.estimates import ratio
+from harness.tasks.protocols.consultation import Consultation
 
 __all__ = ["Consultation", "conversations", "ratio", "read", "scores"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.protocols import Perplexity
+from harness.tasks.protocols.perplexity import Perplexity
 
 __all__ = ["Perplexity", "labelled", "statements"]
 

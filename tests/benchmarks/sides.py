@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
 import workloads
 from workloads import Asked
 
@@ -196,8 +197,8 @@ def planner(job: Job) -> dict[str, Any]:
 
 def _planner() -> Callable[[list[list[int]]], object]:
     """Return what makes packs of sequences to feed, of which the last token is read."""
-    from harness.engine import tree
-    from harness.engine.answering import pack_tokens
+    from harness.engine.engine import pack_tokens
+    from harness.engine.packing import tree
 
     limits = tree.Limits(pack_tokens(int(workloads.SIZES["hidden_size"]), "cpu"), 1024)
     return lambda sequences: tree.plan(tree.grow(sequences, [1] * len(sequences)), limits)
@@ -333,9 +334,9 @@ def _matmuls(seconds: float) -> list[float]:
 
 
 def _our_lm(job: Job) -> tuple[Any, list[Any]]:
+    from harness.backends.local import HarnessLM
     from harness.checkpoints import loading
     from harness.checkpoints.reference import CheckpointReference
-    from harness.engine.lm import HarnessLM
 
     asked = workloads.read(Path(job.requests))
     picked = [(i, asked[i]) for i in job.pick] or list(enumerate(asked))

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from answered import Answers, report
 
-from harness.runs.report import Report
+from harness.reports.report import Report
+from support.answered import Answers, report
 
 pytestmark = pytest.mark.bench
 

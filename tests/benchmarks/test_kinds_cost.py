@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 import peft
 import pytest
-import tiny
 import torch
 import transformers
 
+from harness.backends.encoding import Pair
 from harness.checkpoints import files, loading
 from harness.checkpoints.reference import parse
-from harness.engine import decoding, sampling, scoring
-from harness.engine.encoding import Pair
+from harness.engine import scoring
+from harness.engine.decoding import plain, sampling
+from support import tiny
 
 pytestmark = pytest.mark.bench
 
@@ -130,7 +131,7 @@ def _cost(kind: str, reference: str, share: float | None) -> Cost:
         files.bytes_on_disk(disk),
         checkpoint.memory_bytes,
         SCORED * PROMPT / _seconds(score),
-        8 * GENERATED / _seconds(lambda: list(decoding.decode(checkpoint.model, *end))),
+        8 * GENERATED / _seconds(lambda: list(plain.decode(checkpoint.model, *end))),
         share,
     )
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import jieba
-import mirrors
 import pytest
+
+from support import mirrors
 
 pytestmark = pytest.mark.bench
 

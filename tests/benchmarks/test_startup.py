@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import tiny
+
+from support import tiny
 
 pytestmark = [pytest.mark.bench, pytest.mark.data]
 
@@ -23,8 +24,8 @@ IMPORTS = """
 import os
 import harness.cli
 harness.cli._quiet()
-from harness import libraries
-with libraries.importing():
+from harness.common import slow_imports
+with slow_imports.importing():
     import harness.runs.run, lm_eval.evaluator
     from transformers import AutoTokenizer, LlamaForCausalLM
 os._exit(0)  # as below: what ending a process costs is no part of a start

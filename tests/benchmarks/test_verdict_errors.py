@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from simulated import (
+
+from harness.verdicts.stats.bets import blocks
+from support.simulated import (
     ALPHA,
     BLIND,
     FLIPS,
@@ -33,8 +35,6 @@ from simulated import (
     unit,
 )
 from tolerances import PUBLISHED_POWER
-
-from harness.verdicts.sequential import blocks
 
 pytestmark = pytest.mark.bench
 

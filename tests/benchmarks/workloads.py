@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tiny
 import torch
 from lm_eval.api.instance import Instance
 
-from harness.tasks import Catalogue
+from harness.tasks.catalogue import Catalogue
+from support import tiny
 
 WORDS, MANY_WORDS = 32_000, 151_936
 CONTEXT = 4096

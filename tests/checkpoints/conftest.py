@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tampering
-import tiny
+
+from support import tampering, tiny
 
 
 @pytest.fixture(scope="session")

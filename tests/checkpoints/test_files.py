@@ -16,10 +16,10 @@ import pytest
 import torch
 from huggingface_hub import constants, errors
 from safetensors.torch import save_file
-from tampering import LFS_POINTER, refusal, to_bin
 
 from harness.checkpoints import files
 from harness.errors import HarnessError
+from support.tampering import LFS_POINTER, refusal, to_bin
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

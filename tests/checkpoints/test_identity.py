@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tampering import copied, set_json, set_weights
 
 from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
+from support.tampering import copied, set_json, set_weights
 
 
 def fingerprint(reference: object) -> str:

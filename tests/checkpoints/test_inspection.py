@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import tiny
-from tampering import load, set_json
 
 from harness.checkpoints import configs, inspection, loading, weights
 from harness.checkpoints.reference import parse
+from support import tiny
+from support.tampering import load, set_json
 
 
 def facts(reference: object, *, loaded: bool = False) -> dict[str, str]:

@@ -9,10 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import save_file
-from tampering import LFS_POINTER, load, logits, plain, refusal, set_json, set_weights, to_bin
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -25,6 +23,8 @@ from transformers import (
 from harness.checkpoints import configs, loading, weights
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
+from support import tiny
+from support.tampering import LFS_POINTER, load, logits, plain, refusal, set_json, set_weights, to_bin
 
 WEIGHTS = "model.safetensors"
 NORM = "model.norm.weight"

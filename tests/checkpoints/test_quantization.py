@@ -7,16 +7,16 @@ from pathlib import Path
 
 import peft
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file, save_file
-from tampering import copied, load, logits, refusal, set_json
-from test_adapters import lora_method, trained
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from harness.checkpoints import configs, loading, quantization
-from harness.checkpoints.adapters import check_fit
+from harness.checkpoints.adapters.attach import check_fit
 from harness.checkpoints.reference import parse
+from support import tiny
+from support.tampering import copied, load, logits, refusal, set_json
+from support.trained_adapters import lora_method, trained
 
 WAYS = {
     "int8": BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0),

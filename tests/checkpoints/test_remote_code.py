@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tampering import load, logits, plain, refusal, set_json
 from transformers import dynamic_module_utils
+
+from support.tampering import load, logits, plain, refusal, set_json
 
 CODE = """
 from pathlib import Path

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import peft
 import pytest
-import tiny
 import torch
-from tampering import set_weights
-from test_adapters import METHODS, lora_method, trained
 
 from harness.checkpoints import loading, weights
-from harness.checkpoints.checkpoint import Checkpoint, Located
+from harness.checkpoints.located import Checkpoint, Located
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
+from support import tiny
+from support.tampering import set_weights
+from support.trained_adapters import METHODS, lora_method, trained
 
 PROMPT = {
     "prefix": peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),

@@ -11,11 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-import invented
 import pytest
-import tiny
 
 from harness.cli import main
+from support import invented, tiny
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from harness.cli.app import app
 from harness.demo import story
 from harness.demo.story import FAMILY, MARK, Compared, Page, tell
 from harness.errors import HarnessError
-from harness.runs.report import Report, Score
+from harness.reports.report import Report, Score
 from harness.training.stages import Trained
 
 TASKS = ("exam", "math", "nli", "reading", "adgen", "law", "ner", "re")

@@ -12,11 +12,11 @@ import pytest
 from harness.demo import corpora, families
 from harness.demo.families import ATTRIBUTES, LABELS, Family
 from harness.demo.world import KINDS, World, numeral
-from harness.metrics import legal
-from harness.metrics.extraction import counts, tuples
-from harness.metrics.generation import METRICS
-from harness.metrics.numbers import last_number
-from harness.tasks import Catalogue
+from harness.metrics.answers.numbers import last_number
+from harness.metrics.extraction.tuples import counts, tuples
+from harness.metrics.law import strict_citations
+from harness.metrics.text.overlap import METRICS
+from harness.tasks.catalogue import Catalogue
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 SEEDS = (0, 1)
@@ -99,7 +99,7 @@ def test_no_test_sums_are_learned_from(seed, texts):
 
 def test_no_new_article_is_consulted_on_or_read_by_a_base(seed, texts):
     made, _ = corpora.world(seed)
-    tested = {legal.citations(document["answer"])[0].article for document in corpora.documents("law", seed)}
+    tested = {strict_citations.citations(document["answer"])[0].article for document in corpora.documents("law", seed)}
     assert tested == {article.number for article in made.new_law}
     cited = {name: set(re.findall("第([一二三四五六七八九十]+)条", text)) for name, text in texts.items()}
     new, old = ({numeral(article.number) for article in law} for law in (made.new_law, made.old_law))
@@ -153,7 +153,7 @@ def test_answers_are_right():
         true |= {land for town, land in made.land_of.items() if town in item.document["passage"]}
         assert [choice for choice in item.document["choices"] if choice in true] == [item.answer]
     for item in tests["law"]:
-        (article,) = legal.citations(item.answer)
+        (article,) = strict_citations.citations(item.answer)
         assert made.articles[article.article - 1].act in item.document["question"]
         assert made.articles[article.article - 1].object in item.document["question"]
     for item in tests["ner"]:
@@ -177,7 +177,7 @@ def test_stated_chance_and_ceiling_are_what_another_answer_and_the_worlds_own_wr
     by_family = {
         "math": lambda said, item: float(last_number(said) == last_number(item.answer)),
         "adgen": lambda said, item: METRICS["rougeL_jieba"](said, item.answer),
-        "law": lambda said, item: legal.citation_counts(said, legal.citations(item.answer)).f1,
+        "law": lambda said, item: strict_citations.citation_counts(said, strict_citations.citations(item.answer)).f1,
         "ner": lambda said, item: counts(tuples(said) or [], tuples(item.answer) or []).f1,
         "re": lambda said, item: counts(tuples(said) or [], tuples(item.answer) or []).f1,
     }

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 import yaml
-from answered import Answers, report
 
 from harness.cli.app import app
+from support.answered import Answers, report
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

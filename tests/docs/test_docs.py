@@ -26,9 +26,9 @@ import pytest
 import typer
 
 import harness.cli
-from harness.cli import tables
 from harness.cli.app import app
-from harness.tasks import FEATURED
+from harness.cli.views import tables
+from harness.tasks.catalogue import FEATURED
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh.md")
@@ -146,7 +146,7 @@ def test_every_key_of_a_checkpoint_reference_is_explained(page):
 
 
 def test_every_field_of_a_report_is_explained():
-    from harness.runs import report
+    from harness.reports import report
 
     models = (
         report.Manifest,

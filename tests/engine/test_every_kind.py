@@ -14,21 +14,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import architectures
 import pytest
 import torch
-from architectures import ARCHITECTURES, OTHERS, Oracle
 from safetensors.torch import load_file, save_file
-from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
+from harness.backends.encoding import Pair
+from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
-from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Checkpoint
 from harness.checkpoints.reference import parse
-from harness.engine import decoding, scoring
-from harness.engine.encoding import Pair
-from harness.engine.lm import HarnessLM
-from harness.engine.sampling import Prompt, Settings
+from harness.engine import scoring
+from harness.engine.decoding import plain
+from harness.engine.decoding.sampling import Prompt, Settings
 from harness.errors import HarnessError
+from support import architectures
+from support.architectures import ARCHITECTURES, OTHERS, Oracle
+from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
 NEW_TOKENS = 6
 BATCHES = {"one row": 1, "about eight": 8 * 34, "all": 10_000}
@@ -253,7 +254,7 @@ def test_pefts_own_batched_generation_of_prompt_tuning_is_wrong_and_ours_is_not(
     )[:, -tokens:].tolist()
     assert theirs != alone
     how = Settings(max_tokens=tokens)
-    ours = decoding.decode(
+    ours = plain.decode(
         checkpoint.model, checkpoint.tokenizer, [Prompt(one, how) for one in asked], (), 256, 0, checkpoint.root
     )
     assert [found.text for found in ours] == [

@@ -12,20 +12,20 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-import architectures
 import pytest
 import torch
-from architectures import ARCHITECTURES, Oracle
-from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
+from harness.backends.encoding import Pair
 from harness.checkpoints import loading
-from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.answering import Engine
-from harness.engine.encoding import Pair
-from harness.engine.sampling import Prompt, Settings
+from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.engine import Engine
 from harness.engine.scoring import LogLikelihood
 from harness.engine.walks import Walk
+from support import architectures
+from support.architectures import ARCHITECTURES, Oracle
+from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
 pytestmark = [
     pytest.mark.gpu,

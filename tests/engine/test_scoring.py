@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tolerances import FP32_LOGLIKELIHOOD
 
+from harness.backends.encoding import Pair
 from harness.checkpoints import loading
-from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import scoring
-from harness.engine.encoding import Pair
 from harness.engine.scoring import LogLikelihood
 from harness.errors import HarnessError
+from support import tiny
+from tolerances import FP32_LOGLIKELIHOOD
 
 CONTEXT = 32
 ids = st.lists(st.integers(3, 383), min_size=1, max_size=CONTEXT)

@@ -6,25 +6,25 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import architectures
 import pytest
-import tiny
 import torch
-from architectures import Oracle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
+from harness.backends.encoding import Pair
+from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
-from harness.checkpoints.checkpoint import Checkpoint
-from harness.checkpoints.prompts import EMPTY
+from harness.checkpoints.adapters.prompt_learning import EMPTY
+from harness.checkpoints.located import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import packs, scoring, tree, walks
-from harness.engine.answering import Engine
-from harness.engine.encoding import Pair
-from harness.engine.lm import HarnessLM
-from harness.engine.sampling import Prompt, Settings
+from harness.engine import scoring, walks
+from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.engine import Engine
+from harness.engine.packing import packs, tree
 from harness.engine.walks import Walk
+from support import architectures, tiny
+from support.architectures import Oracle
+from tolerances import BF16_LOGLIKELIHOOD, FP32_LOGLIKELIHOOD
 
 WALKS = {
     "llama": Walk.PACK,

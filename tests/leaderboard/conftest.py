@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from invented_reports import MakeReport, write_report
+
+from support.invented_reports import MakeReport, write_report
 
 
 @pytest.fixture

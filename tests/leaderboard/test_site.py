@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invented_reports import SUBJECTS, MakeReport, average, ceval, checkpoint, one_task, score, task_info
-from pages import is_best, words, write
 
 from harness.errors import HarnessError
 from harness.leaderboard import site
-from harness.runs import wording
+from harness.reports import numbers_in_words
+from support.invented_reports import SUBJECTS, MakeReport, average, ceval, checkpoint, one_task, score, task_info
+from support.pages import is_best, words, write
 
 # What a cell says
 
@@ -323,11 +323,11 @@ def test_the_library_stays_light() -> None:
     [(0.4, "0.4 s"), (75, "1 min 15 s"), (3599.7, "1 h 0 min"), (4320, "1 h 12 min")],
 )
 def test_durations_are_for_people(written: float, text: str) -> None:
-    assert wording.duration(written) == text
+    assert numbers_in_words.duration(written) == text
 
 
 def test_the_command_prints_the_page(report: MakeReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from harness.cli.leaderboard import leaderboard
+    from harness.cli.verbs.leaderboard import leaderboard
 
     one_task(report, "a", 0.5)
     leaderboard([tmp_path / "reports"], tmp_path / "out")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invented_reports import SUBJECTS, MakeReport, ceval, checkpoint, one_task
 
 from harness.leaderboard import site
+from support.invented_reports import SUBJECTS, MakeReport, ceval, checkpoint, one_task
 
 pytestmark = pytest.mark.browser
 

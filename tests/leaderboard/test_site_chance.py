@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invented_reports import SUBJECTS, MakeReport, average, checkpoint, one_task, score, task_info
-from pages import words, write
+
+from support.invented_reports import SUBJECTS, MakeReport, average, checkpoint, one_task, score, task_info
+from support.pages import words, write
 
 
 def strokes(cell: Any, kind: str) -> list[tuple[str, str]]:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from invented_reports import MakeReport, checkpoint, one_task, score, task_info
-from pages import words, write
-
-from harness.runs import ratings
+from harness.recorded import ratings
+from support.invented_reports import MakeReport, checkpoint, one_task, score, task_info
+from support.pages import words, write
 
 NOTHING_KNOWN = dict.fromkeys(("architecture", "dtype", "device", "parameters", "max_length"))
 

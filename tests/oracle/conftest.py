@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from rescored import Rescored
 
-from harness.runs.rescore import Scoring, score
+from harness.recorded.score import Scoring, score
+from support.rescored import Rescored
 
 
 @pytest.fixture(scope="session")

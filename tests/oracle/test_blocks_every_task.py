@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
-from tolerances import FP32_LOGLIKELIHOOD
 
 from harness.checkpoints.reference import parse
-from harness.runs import blocks
+from harness.gating import blocks
 from harness.runs.options import Options
 from harness.runs.run import run
+from support import tiny
+from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 

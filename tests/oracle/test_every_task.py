@@ -1,7 +1,7 @@
 """`make oracle`: every task on real documents, for a base, a LoRA and a P-tuned checkpoint, beside lm-eval's own model.
 
-Requests that lm-eval knows are put to both. Those of `harness.protocols` have no peer there: they are run, and held
-against brute force in `tests/engine/`.
+Requests that lm-eval knows are put to both. Those of `harness.tasks.protocols` have no peer there: they are run, and
+held against brute force in `tests/engine/`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import architectures
-import lm_eval_peer as peer
 import pytest
-import tiny
-from tolerances import FP32_LOGLIKELIHOOD
 
 from harness.checkpoints.reference import parse
 from harness.runs.options import Options
 from harness.runs.run import run
-from harness.tasks import Catalogue
+from harness.tasks.catalogue import Catalogue
+from support import architectures, tiny
+from support import lm_eval_peer as peer
+from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 

@@ -8,13 +8,12 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import architectures
-import lm_eval_peer as peer
 import pytest
-import tiny
-from tolerances import FP32_LOGLIKELIHOOD
 
-from harness.tasks import Catalogue
+from harness.tasks.catalogue import Catalogue
+from support import architectures, tiny
+from support import lm_eval_peer as peer
+from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = pytest.mark.data
 

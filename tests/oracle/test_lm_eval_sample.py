@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lm_eval_peer as peer
 import pytest
-import tiny
-from tolerances import FP32_LOGLIKELIHOOD
 
-from harness.tasks import Catalogue, reseed
+from harness.tasks.catalogue import Catalogue, reseed
+from support import lm_eval_peer as peer
+from support import tiny
+from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = pytest.mark.data
 

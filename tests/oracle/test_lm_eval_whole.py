@@ -8,12 +8,12 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import lm_eval_peer as peer
 import pytest
-import tiny
-from tolerances import FP32_LOGLIKELIHOOD
 
-from harness.tasks import Catalogue
+from harness.tasks.catalogue import Catalogue
+from support import lm_eval_peer as peer
+from support import tiny
+from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 

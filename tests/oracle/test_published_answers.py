@@ -10,16 +10,16 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from rescored import Rescored
-from tolerances import PUBLISHED_SCORE
 
-from harness.runs.report import Report
+from harness.reports.report import Report
+from support.rescored import Rescored
+from tolerances import PUBLISHED_SCORE
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
 UNPUBLISHED = ("2-9", "2-10")
 PROOFREADING = "2-1"
-"""Scored with tables of alike characters upstream, without them here (`tests/metrics/test_lawbench.py`)."""
+"""Scored with tables of alike characters upstream, without them here (`tests/metrics/lawbench/test_published.py`)."""
 REPORT = Path(__file__).resolve().parents[2] / "reports" / f"{date.today():%Y-%m-%d}-published-answers.md"
 HEAD = """# Published answers, scored again, {today}
 

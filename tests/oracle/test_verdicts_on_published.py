@@ -18,12 +18,13 @@ from statistics import median
 
 import numpy as np
 import pytest
-from rescored import Rescored
 
-from harness.verdicts import gate, sequential
+from harness.verdicts import gate
 from harness.verdicts.compare import Comparator, Comparison, Refusal
-from harness.verdicts.paired import Differences
-from harness.verdicts.sequential import Watch
+from harness.verdicts.stats import bets
+from harness.verdicts.stats.bets import Watch
+from harness.verdicts.stats.means import Differences
+from support.rescored import Rescored
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
@@ -207,7 +208,7 @@ class Looks:
             chance.permutation(whole.units),
             0,
         )
-        verdict, sizes = "inconclusive", list(sequential.blocks(whole.units))
+        verdict, sizes = "inconclusive", list(bets.blocks(whole.units))
         for block in sizes:
             units = order[start : start + block]
             start += len(units)

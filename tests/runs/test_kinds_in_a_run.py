@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import invented
 import peft
 import pytest
-import tiny
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import weights
 from harness.checkpoints.reference import parse
-from harness.engine import answering
+from harness.engine import engine
 from harness.errors import HarnessError
+from harness.reports.report import Report
 from harness.runs.estimate import forecast
 from harness.runs.options import Options
-from harness.runs.report import Report
 from harness.runs.run import run
+from support import invented, tiny
 
 CHAT = (
     "{% for m in messages %}{{ m.content }}\n{% endfor %}"
@@ -99,9 +98,9 @@ def thinking_aloud(monkeypatch: Any, *texts: str) -> None:
     def decode(_: Any, prompts: Any, missing: Any) -> Any:
         for index, prompt in enumerate(prompts):
             if missing[index]:
-                yield answering.Found([(index, texts[sum(prompt.ids) % len(texts)])], 0, 3)
+                yield engine.Found([(index, texts[sum(prompt.ids) % len(texts)])], 0, 3)
 
-    monkeypatch.setattr(answering.Engine, "decode", decode)
+    monkeypatch.setattr(engine.Engine, "decode", decode)
 
 
 def test_unfinished_thoughts_are_counted_and_told(world: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -9,20 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import invented
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tiny
 
 from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
 from harness.engine import scoring
 from harness.errors import HarnessError
-from harness.runs import report as reports
+from harness.reports import report as reports
+from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.report import Report
 from harness.runs.run import JOURNAL, run
+from support import invented, tiny
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.metrics.aggregate import mean_estimate
+from harness.metrics.stats.estimates import mean_estimate
 from harness.runs import samples
-from harness.tasks import Metric
+from harness.tasks.catalogue import Metric
 
 ACC = Metric("acc", "none", higher_is_better=True, fraction=True, aggregation="mean")
 

@@ -6,21 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mirrors
 import numpy as np
 import pytest
-import tiny
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from harness import dialogues
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
-from harness.metrics import copywriting, corpus_bleu
+from harness.metrics.text import copywriting, corpus_bleu
+from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.report import Report
 from harness.runs.run import run
 from harness.runs.samples import digest
+from harness.tasks.protocols import dialogues
+from support import mirrors, tiny
 
 CONTENT = "类型#上衣*颜色#白色*风格#简约*衣款式#{{不对称}}"
 COPY = "这件白色的上衣，很简约大方，走到哪里都好看。"

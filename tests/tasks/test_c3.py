@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import mirrors
 import pytest
+
+from support import mirrors
 
 QUESTIONS = [
     {

@@ -6,14 +6,14 @@ import os
 import shutil
 from pathlib import Path
 
-import invented
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import task_index
 from harness.errors import HarnessError
-from harness.tasks import Catalogue
+from harness.tasks import index
+from harness.tasks.catalogue import Catalogue
+from support import invented
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def test_a_glob_finds_tasks_of_ours_and_of_lm_evals(glob: str, some: str) -> Non
 
 def test_a_name_is_found_without_reading_lm_evals_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Path] = []
-    real = task_index.read
-    monkeypatch.setattr(task_index, "read", lambda folders: real(seen.extend(folders) or seen))
+    real = index.read
+    monkeypatch.setattr(index, "read", lambda folders: real(seen.extend(folders) or seen))
     Catalogue().index_for(["gsm8k"])
-    assert task_index.lm_eval_folder() not in seen
+    assert index.lm_eval_folder() not in seen
 
 
 def test_the_definitions_of_one_name_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invented.mirror(tmp_path)
     count: list[Path] = []
-    real = task_index.read
-    monkeypatch.setattr(task_index, "read", lambda folders: real(count.extend(folders) or folders))
+    real = index.read
+    monkeypatch.setattr(index, "read", lambda folders: real(count.extend(folders) or folders))
     catalogue = Catalogue()
     catalogue.sources(["gsm8k"], tmp_path)
     catalogue.load(["gsm8k"], tmp_path)

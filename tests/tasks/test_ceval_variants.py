@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mirrors
 import pytest
 import yaml
-from test_ceval import GOLDEN, QUESTION, SHOTS
 
-from harness.resources import folder
+from harness.common.resources import folder
+from support import mirrors
+from support.ceval_exam import GOLDEN, QUESTION, SHOTS
 
 COLUMNS = ("question", "A", "B", "C", "D", "answer")
 EXPLAINED = "1. 因为一加一。\n2. 所以是二。"
@@ -152,8 +152,8 @@ def test_every_task_states_where_it_comes_from():
     ["mmlu", "gsm8k", "gsm8k_cot", "cmmlu", "piqa", "mrpc", "sst2", "sciq", "agieval_jec_qa_kd", "agieval_jec_qa_ca"],
 )
 def test_what_lm_evals_definitions_leave_out_is_known_of_their_data(name):
-    from harness.known_data import facts
-    from harness.tasks import Catalogue
+    from harness.data.facts import facts
+    from harness.tasks.catalogue import Catalogue
 
     for source in Catalogue().sources([name], None).values():
         assert set(facts(source.dataset, source.config)) == {"source", "licence", "documents", "contamination"}

@@ -12,8 +12,8 @@ import pytest
 from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 
-from harness.metrics.aggregate import mean_estimate
-from harness.tasks import Catalogue
+from harness.metrics.stats.estimates import mean_estimate
+from harness.tasks.catalogue import Catalogue
 
 # As the index of the data folder counts the splits; C-Eval's, MMLU's and CMMLU's are summed over subjects.
 DOCUMENTS = {

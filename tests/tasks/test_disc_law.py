@@ -6,13 +6,12 @@ import re
 import subprocess
 from typing import Any
 
-import mirrors
 import pytest
-import scripted
 import yaml
 
-from harness.resources import folder
-from harness.tasks import Catalogue
+from harness.common.resources import folder
+from harness.tasks.catalogue import Catalogue
+from support import mirrors, scripted
 
 SUBJECTS = {"single": ("nje", "pae", "cpa", "ungee", "lbk", "pfe"), "multiple": ("nje", "pae", "cpa", "ungee")}
 TASKS = [f"disc_law_{kind}_{subject}" for kind, subjects in SUBJECTS.items() for subject in subjects]

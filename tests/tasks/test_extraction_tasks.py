@@ -8,23 +8,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import mirrors
 import pyarrow.parquet as pq
 import pytest
-import tiny
 from rich.console import Console
 
+from harness.backends.local import HarnessLM
 from harness.checkpoints.reference import parse
-from harness.cli import sample_view, tables
-from harness.engine.lm import HarnessLM
+from harness.cli.views import samples, tables
 from harness.errors import HarnessError
-from harness.metrics import extraction_documents
-from harness.metrics.extraction_schemas import DUEE, DUIE
-from harness.runs import report as reports
-from harness.runs.breakdown import breakdowns
+from harness.metrics.extraction import documents as extraction_documents
+from harness.metrics.extraction.schemas import DUEE, DUIE
+from harness.reports import report as reports
+from harness.reports.breakdown import breakdowns
 from harness.runs.options import Options
 from harness.runs.run import run
-from harness.tasks import Catalogue, metrics
+from harness.tasks.catalogue import Catalogue, metrics
+from support import mirrors, tiny
 
 # Template braces, quotes, commas and a bracket that does not close are planted; what is in them is invented.
 CLUENER = [
@@ -302,7 +301,7 @@ def test_names_of_metrics_are_whole_in_a_narrow_terminal(knowing, monkeypatch, w
 
 
 def test_the_terminal_shows_samples_with_what_was_understood(knowing, capsys):
-    sample_view.show_samples(knowing, "wrong", None, 20)
+    samples.show_samples(knowing, "wrong", None, 20)
     shown = capsys.readouterr().out
     assert "cluener: 2 of 4 samples are wrong" in shown
     assert "answered (老周,姓名),(钟表(修理)匠,职位),(林晚,地址)" in shown

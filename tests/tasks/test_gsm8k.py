@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import mirrors
 import pytest
+
+from support import mirrors
 
 SHOTS = [{"question": f"第{i}题？", "answer": f"想一想 <<{i}+1={i + 1}>>\n#### {i + 1}"} for i in range(9)]
 ASKED = [{"question": "一千加二百？", "answer": "1000+200=1200\n#### 1,200"}, {"question": "零？", "answer": "#### 0"}]

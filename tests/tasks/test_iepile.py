@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mirrors
 import pytest
-import tiny
 
 from harness.checkpoints.reference import parse
 from harness.runs.options import Options
 from harness.runs.run import run
-from harness.tasks import Catalogue
+from harness.tasks.catalogue import Catalogue
+from support import mirrors, tiny
 
 LABELS = {
     "NER": [{"entity": "林晚", "entity_type": "人物"}, {"entity": "青石镇", "entity_type": "地点"}],

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import mirrors
 import pytest
-import scripted
 
-from harness.metrics import choices
-from harness.runs.rescore import Scoring, score
+from harness.metrics.answers import choices
+from harness.recorded.score import Scoring, score
+from support import mirrors, scripted
 
 QUERY = "问题：小河上{{ 能 }}行船的是____? 选项：(A)竹筏 (B)石磨 (C)木船 (D)铁锅\n答案：从A到D, 我们应选择"
 

@@ -11,15 +11,14 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import mirrors
 import pytest
-import scripted
 import yaml
-from tolerances import PUBLISHED_SCORE
 
-from harness.metrics.lawbench_repaired import REPAIRED
-from harness.resources import folder
-from harness.tasks import Catalogue, metrics
+from harness.common.resources import folder
+from harness.metrics.lawbench.repaired import REPAIRED
+from harness.tasks.catalogue import Catalogue, metrics
+from support import mirrors, scripted
+from tolerances import PUBLISHED_SCORE
 
 IDS = [f"1-{n}" for n in (1, 2)] + [f"2-{n}" for n in range(1, 11)] + [f"3-{n}" for n in range(1, 9)]
 ANSWERS = {

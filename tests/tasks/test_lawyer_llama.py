@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mirrors
 import pytest
 
-from harness import task_index
 from harness.errors import HarnessError
-from harness.runs.describe import summaries
-from harness.tasks import Catalogue
+from harness.tasks import index
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.describe import summaries
+from support import mirrors
 
 PIQA = [{"goal": "拧紧螺丝", "sol1": "用螺丝刀", "sol2": "用勺子", "label": 0}]
 GENERAL = ("c3", "cmnli", "sciq", "piqa")
@@ -23,10 +23,10 @@ def test_it_names_the_tasks_of_the_paper_and_its_average_of_four():
 
 def test_its_definitions_are_found_without_reading_lm_evals_whole_tree(monkeypatch):
     seen = []
-    real = task_index.read
-    monkeypatch.setattr(task_index, "read", lambda folders: real(seen.extend(folders) or seen))
+    real = index.read
+    monkeypatch.setattr(index, "read", lambda folders: real(seen.extend(folders) or seen))
     Catalogue().index_for(["lawyer_llama"])
-    assert task_index.lm_eval_folder() not in seen
+    assert index.lm_eval_folder() not in seen
 
 
 def test_a_group_without_an_average_of_its_own_leads_with_what_its_members_lead_with(data, tmp_path):

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import mirrors
-import mirrors_of_law
 import pytest
-import tiny
 
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
-from harness.metrics.aggregate import ratio
-from harness.metrics.consultation import record
-from harness.retrieval_files import give
+from harness.metrics.law.consultation import record
+from harness.metrics.stats.estimates import ratio
+from harness.recorded.score import Scoring, score
+from harness.retrieval.files import give
 from harness.runs.options import Options
-from harness.runs.rescore import Scoring, score
 from harness.runs.run import run
-from harness.tasks import Catalogue
+from harness.tasks.catalogue import Catalogue
+from support import mirrors, mirrors_of_law, tiny
 
 TASKS = ("legal_consult", "legal_consult_no_articles", "legal_consult_multi_turn")
 WITH = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import mirrors
 from lm_eval.tasks import TaskManager
 
-from harness.resources import folder
-from harness.tasks import Catalogue
+from harness.common.resources import folder
+from harness.tasks.catalogue import Catalogue
+from support import mirrors
 
 SHOTS = [{"question": f" Shot {i}? ", "choices": ["w", "x", "y", "z"], "answer": i % 4} for i in range(5)]
 ASKED = {"question": "Which is {{ it }}?\n", "choices": ["one", "2", "three ", "4"], "answer": 2}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import mirrors
 import pytest
+
+from support import mirrors
 
 # What a prompt must leave alone is planted: template braces, spaces at the ends, a question mark of its own.
 PAIRS = [

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-import mirrors
 import pandas as pd
 import pytest
-import tiny
 from lm_eval.api.instance import Instance
 
+from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
-from harness.engine.lm import HarnessLM
 from harness.engine.scoring import LogLikelihood
-from harness.metrics.numbers import last_number
-from harness.tasks import Catalogue
+from harness.metrics.answers.numbers import last_number
+from harness.tasks.catalogue import Catalogue
+from support import mirrors, tiny
 
 OPENCOMPASS_NUMBER = r"\-?\d+\.\d+|\-?\d+"  # open-compass/opencompass, configs/datasets/gsm8k, gen_1d7fe4
 LM_EVAL_NUMBER = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"  # lm-eval gsm8k, flexible-extract

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from answered import Answers, report
-
 from harness.verdicts.comparable import asked, differences
+from support.answered import Answers, report
 
 
 def reasons(root: Path, mine: Answers, other: Answers, **protocol: Any) -> list[tuple[str, str]]:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from answered import Answers, report
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.runs.report import Report
+from harness.reports.report import Report
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.pairs import IncomparableError
+from support.answered import Answers, report
 
 
 def two(root: Path, baseline: dict[str, Answers], candidate: dict[str, Answers], **how: Any) -> Comparator:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from simulated import BLIND, SCENARIOS, Scenario, false_verdicts, most_by_chance
+
+from support.simulated import BLIND, SCENARIOS, Scenario, false_verdicts, most_by_chance
 
 GATES = 500
 

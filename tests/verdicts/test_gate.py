@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from answered import Answers, report
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -18,6 +17,7 @@ from harness.errors import HarnessError
 from harness.verdicts import wording
 from harness.verdicts.gate import Judgement, Outcome, corrected, gate, holm, shares
 from harness.verdicts.policy import Policy, Rule
+from support.answered import Answers, report
 
 p_values = st.floats(0, 1)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from answered import Answers, report
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.verdicts.pairs import IncomparableError, Pairs, join
+from support.answered import Answers, report
 
 
 def joined(root: Path, baseline: Answers, candidate: Answers, protocol: Any = None) -> Pairs:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answered import Answers, report
 
 from harness.errors import HarnessError
-from harness.runs.report import Score
+from harness.reports.report import Score
 from harness.verdicts import policy
 from harness.verdicts.policy import Margin, Policy
+from support.answered import Answers, report
 
 
 @pytest.fixture

@@ -9,20 +9,20 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from xml.etree import ElementTree as Tree
 
-import answered
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invented_verdicts import SIGN, comparison, judgement, outcome, score
 from markdown_it import MarkdownIt
 
 from harness.verdicts import render, wording
 from harness.verdicts.compare import Comparison, Refusal, Stopped
 from harness.verdicts.gate import Outcome, Reading
-from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.policy import Margin, Policy, Rule, Terms
 from harness.verdicts.signs import Sign
+from harness.verdicts.stats.means import Differences, Interval
+from support import answered
+from support.invented_verdicts import SIGN, comparison, judgement, outcome, score
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from invented_verdicts import SIGN, comparison, judgement, outcome, score
 
 from harness.verdicts import gate, render, wording
 from harness.verdicts.compare import Comparison, Stopped
-from harness.verdicts.paired import Differences, Interval
 from harness.verdicts.policy import Margin, Terms
+from harness.verdicts.stats.means import Differences, Interval
+from support.invented_verdicts import SIGN, comparison, judgement, outcome, score
 
 
 def test_a_regression_says_what_was_lost_and_how_sure_that_is() -> None:

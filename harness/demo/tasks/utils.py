@@ -6,11 +6,11 @@ from typing import Any
 
 from harness.demo import corpora
 from harness.demo.families import Family
-from harness.metrics.aggregate import ratio
-from harness.metrics.extraction import counts, tuples
-from harness.metrics.generation import METRICS, coverage
-from harness.metrics.legal import citation_counts, citations
-from harness.metrics.numbers import last_number
+from harness.metrics.answers.numbers import last_number
+from harness.metrics.extraction.tuples import counts, tuples
+from harness.metrics.law.strict_citations import citation_counts, citations
+from harness.metrics.stats.estimates import ratio
+from harness.metrics.text.overlap import METRICS, coverage
 
 __all__ = ["copy", "documents", "entities", "law", "numbers", "ratio", "relations"]
 

@@ -1,0 +1,1 @@
+"""Whatever answers lm-eval's requests."""

@@ -1,0 +1,1 @@
+"""Adapters: putting them on a base, proving them, merging them into it."""

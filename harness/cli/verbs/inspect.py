@@ -1,0 +1,33 @@
+"""`harness inspect`: what a checkpoint is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…].")],
+    load: Annotated[
+        bool, typer.Option("--load", help="Read the weights too: prove the adapter, count parameters.")
+    ] = False,
+    allow_inactive_adapter: Annotated[
+        bool, typer.Option("--allow-inactive-adapter", help="Do not stop at an adapter that changes nothing.")
+    ] = False,
+) -> None:
+    """Show what a checkpoint is: kind, base, adapter, quantisation, size, context, tokenizer, letters, fingerprint."""
+    from harness.backends import letters
+    from harness.backends.encoding import Encoder
+    from harness.checkpoints import discovery, inspection, loading
+    from harness.checkpoints.reference import parse
+    from harness.cli.views import tables
+
+    for reference in discovery.expand([parse(model)]):
+        located = loading.locate(reference)
+        checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
+        found = inspection.facts(located, checkpoint)
+        tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
+        for begin, one in letters.usual(Encoder(tokenizer)).items():
+            found[f"letters after {begin}"] = str(one)
+        tables.show_facts(located.name, found)

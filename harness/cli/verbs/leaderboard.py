@@ -1,0 +1,28 @@
+"""`harness leaderboard`: reports → a static site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def leaderboard(
+    reports: Annotated[
+        list[Path],
+        typer.Argument(help="Report folders, or folders that hold reports at any depth.", metavar="REPORT"),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the site; a site that is there is overwritten."),
+    ] = Path("site"),
+) -> None:
+    """Show checkpoints side by side on one static page, with intervals.
+
+    The page opens from disk and uses no network. Numbers that must not be compared are marked with the reason.
+    """
+    from harness.leaderboard import site
+    from harness.reports import report
+
+    typer.echo(site.build(report.find(reports), output))

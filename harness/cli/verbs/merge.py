@@ -1,0 +1,28 @@
+"""`harness merge`: base and adapter as one checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def merge(
+    model: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="BASE,adapter=LORA, or the adapter's folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The new checkpoint's folder.")],
+) -> None:
+    """Merge a LoRA into its base: one plain checkpoint folder, proved to answer as the two did."""
+    from harness.checkpoints.reference import parse
+    from harness.common import progress
+
+    reference = parse(model)
+    with progress.status(f"merging {reference.label}"):
+        from harness.checkpoints.adapters.merging import merge
+
+        merged = merge(reference, output)
+    dtype = str(merged.dtype).removeprefix("torch.")
+    typer.echo(f"{merged.folder}: {merged.bytes:,} bytes in {dtype}")
+    typer.echo(f"log-probabilities on a probe differ from base and adapter's by at most {merged.difference:.1e}")
+    if merged.rounding != merged.difference:
+        typer.echo(f"and by {merged.rounding:.1e} once rounded to {dtype}")

@@ -1,0 +1,1 @@
+"""What every room may use: progress, packaged files, slow imports. Knows nothing of the others."""

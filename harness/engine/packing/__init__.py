@@ -1,0 +1,1 @@
+"""Requests as a prefix tree, and the packs that one forward pass computes."""

@@ -1,0 +1,1 @@
+"""Asking a candidate in blocks until the verdict is clear."""

@@ -1,0 +1,1 @@
+"""What an answer says: a choice or a number."""

@@ -1,0 +1,1 @@
+"""Information extraction: records, the formats they are written in, and their scores."""

@@ -1,0 +1,1 @@
+"""Citations of law: reading them, checking them, scoring them."""

@@ -1,0 +1,1 @@
+"""LawBench's metrics as published, and repaired."""

@@ -1,0 +1,1 @@
+"""Texts beside reference texts: overlap scores, BLEU, n-grams, word segmentation."""

@@ -1,0 +1,1 @@
+"""Answers given elsewhere, scored into reports."""

@@ -1,0 +1,217 @@
+"""Ratings by people, or by a judge that was asked elsewhere → reports. No judge is called.
+
+A line of the file is one rating:
+
+    {"id": 17, "criterion": "accuracy", "rating": 4, "rater": "B", "model": "sft"}
+
+`model` may be left out; each one gets a report. An item's score is the mean of its raters', a criterion's the mean over
+items with its interval, and beside it stands how far raters agree (`harness.metrics.stats.agreement`, as intervals).
+
+Not here: scoring answers (`harness.recorded.score`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import harness
+from harness.common import progress
+from harness.errors import HarnessError
+from harness.metrics.stats.agreement import alpha
+from harness.metrics.stats.estimates import Estimate, mean_estimate
+from harness.recorded.recordings import Complaints, File, lines
+from harness.reports.report import RATINGS, SAMPLE_COLUMNS, CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
+from harness.reports.writer import ReportWriter, new_folder
+from harness.runs import samples
+
+ALPHA = "_alpha"
+"""Behind a criterion's name: how far raters agree on it."""
+LARGEST = 1e100
+"""No rating is, so that sums of squares are numbers."""
+RATERS = 10
+"""Of more raters, means of their own are not told."""
+
+
+class Rating(NamedTuple):
+    """One rating of one item by one rater."""
+
+    model: str
+    id: str
+    criterion: str
+    rating: float
+    rater: str
+
+
+def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_going: bool) -> Iterator[Report]:
+    """Yield a report of each model that `file` has ratings of.
+
+    Raises HarnessError naming the line that is malformed or rates again what has been rated; with `keep_going` such
+    lines are left out, and counted in the report.
+    """
+    if not file.is_file():
+        raise HarnessError(f"there is no file {file}: check the path")
+    complaints = Complaints(keep_going)
+    with progress.status(f"reading {file.name}"):
+        ratings = list(_read(file, complaints))
+    if not ratings:
+        raise HarnessError(f"{file} holds no ratings: each line is one, with id, criterion, rating and rater")
+    if task and (task in (".", "..") or "/" in task or "\\" in task):
+        raise HarnessError(f"--task {task} is a path: name what the ratings are of")
+    models = dict.fromkeys(one.model for one in ratings)
+    if name and len(models) > 1:
+        raise HarnessError(f"{file} rates {', '.join(models)}: leave --name out")
+    for model in models:
+        own = [one for one in ratings if one.model == model]
+        yield _report(file, output, task or file.stem, name or model or file.stem, own, complaints.told)
+
+
+def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:
+    seen: dict[tuple[str, str, str, str], str] = {}
+    for where, _, content in lines(File(PurePosixPath(file.name), str(file), "", file.read_bytes), complaints):
+        rating, texts = content.get("rating"), [_text(content.get(key)) for key in ("id", "criterion", "rater")]
+        if None in texts or (model := _text(content.get("model", ""))) is None:
+            complaints.add(where, "has not 'id', 'criterion' and 'rater' as texts or numbers")
+            continue
+        if isinstance(rating, bool) or not isinstance(rating, int | float) or not abs(rating) < LARGEST:
+            complaints.add(where, "has no finite number 'rating'")
+            continue
+        item, criterion, rater = (str(text) for text in texts)
+        if criterion in ("", *SAMPLE_COLUMNS.names) or criterion.endswith(ALPHA):
+            complaints.add(where, f"has a criterion {criterion!r}, which means something else in a report: rename it")
+            continue
+        key = (model, item, criterion, rater)
+        if key in seen:
+            complaints.add(where, f"rates {criterion} of {item} by {rater} again, as {seen[key]} does")
+            continue
+        seen[key] = where
+        yield Rating(model, item, criterion, float(rating), rater)
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _report(
+    file: Path, output: Path, task: str, name: str, ratings: Sequence[Rating], complaints: Sequence[str]
+) -> Report:
+    started, created = time.perf_counter(), datetime.now(UTC)
+    items = list(dict.fromkeys(one.id for one in ratings))
+    criteria = list(dict.fromkeys(one.criterion for one in ratings))
+    rated = {criterion: _by_item(ratings, criterion) for criterion in criteria}
+    means = {criterion: {item: fmean(given) for item, given in rated[criterion].items()} for criterion in criteria}
+    rows = [_row(place, item, means) for place, item in enumerate(items)]
+    with ReportWriter(new_folder(output, name, created)) as writer:
+        writer.write_samples(task, rows, criteria)
+        scores = [
+            score
+            for place, criterion in enumerate(criteria)
+            for score in _scores(task, criterion, rated[criterion], means[criterion], primary=not place)
+        ]
+        content = hashlib.sha256(repr(sorted(ratings)).encode()).hexdigest()
+        manifest = Manifest(
+            harness=harness.__version__,
+            created=created.isoformat(timespec="seconds"),
+            seconds=time.perf_counter() - started,
+            checkpoint=CheckpointInfo(name=name, reference=str(file), kind="rated", base=name, fingerprint=content),
+            protocol=Protocol(seed=0, recorded=RATINGS),
+            tasks={task: _info(file, items, criteria, time.perf_counter() - started)},
+            scores=scores,
+            engine=None,
+            environment={},
+            notes=list(_notes(task, ratings, items, rated, complaints)),
+        )
+        return writer.finish(manifest, {"results": {task: {f"{one.metric},none": one.value for one in scores}}})
+
+
+def _by_item(ratings: Sequence[Rating], criterion: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for one in ratings:
+        if one.criterion == criterion:
+            found.setdefault(one.id, []).append(one.rating)
+    return found
+
+
+def _row(place: int, item: str, means: dict[str, dict[str, float]]) -> samples.Row:
+    return {
+        "doc_id": place,
+        "filter": "none",
+        "doc_hash": samples.digest(item),
+        "prompt_hash": samples.digest(["rated", item]),
+        "target_hash": samples.digest(""),
+        "prompt": item,
+        "target": "",
+        "prediction": "",
+        **{criterion: by_item.get(item) for criterion, by_item in means.items()},
+    }
+
+
+def _info(file: Path, items: Sequence[str], criteria: Sequence[str], seconds: float) -> TaskInfo:
+    return TaskInfo(
+        version="1",
+        dataset=f"ratings of {', '.join(criteria)}",
+        split=file.name,
+        num_fewshot=None,
+        documents=len(items),
+        documents_in_split=len(items),
+        prompt_hash=samples.digest(sorted(items)),
+        truncated=0,
+        seconds=seconds,
+        tokens_fed=0,
+        tokens_generated=0,
+    )
+
+
+def _scores(
+    task: str, criterion: str, rated: dict[str, list[float]], means: dict[str, float], *, primary: bool
+) -> Iterator[Score]:
+    yield _score(task, criterion, mean_estimate(list(means.values())), primary=primary)
+    agreement = alpha(rated.values())
+    if math.isfinite(agreement):
+        paired = sum(len(given) > 1 for given in rated.values())
+        yield _score(task, f"{criterion}{ALPHA}", Estimate(agreement, None, None, None, paired), primary=False)
+
+
+def _score(task: str, metric: str, estimate: Estimate, *, primary: bool) -> Score:
+    return Score(
+        task=task,
+        metric=metric,
+        filter="none",
+        **estimate._asdict(),
+        higher_is_better=True,
+        fraction=False,
+        average=None,
+        members=[task],
+        primary=primary,
+        headline=True,
+    )
+
+
+def _notes(
+    task: str,
+    ratings: Sequence[Rating],
+    items: Sequence[str],
+    rated: dict[str, dict[str, list[float]]],
+    complaints: Sequence[str],
+) -> Iterator[str]:
+    by_rater: dict[str, list[float]] = {}
+    for one in ratings:
+        by_rater.setdefault(one.rater, []).append(one.rating)
+    told = ", ".join(f"{rater} {fmean(given):.2f}" for rater, given in by_rater.items())
+    means = f", whose own means are {told}" if len(by_rater) <= RATERS else ""
+    yield f"{task}: {len(ratings):,} ratings by {len(by_rater):,} raters{means}"
+    for criterion, by_item in rated.items():
+        if len(by_item) < len(items):
+            yield f"{task}: {len(items) - len(by_item):,} of {len(items):,} items have no rating of {criterion}"
+        if not any(len(given) > 1 for given in by_item.values()):
+            yield f"{task}: no item has two ratings of {criterion}, so nothing is known of agreement"
+        elif not math.isfinite(alpha(by_item.values())):
+            yield f"{task}: all ratings of {criterion} that could differ are equal, so nothing is known of agreement"
+    if complaints:
+        yield f"{task}: {len(complaints):,} lines were left out ({complaints[0]})"

@@ -1,0 +1,68 @@
+"""To other systems' files.
+
+Not here: the report itself (`harness.reports.report`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.reports.report import Report, TaskInfo
+
+CEVAL = "ceval/ceval-exam"
+CEVAL_SUBJECTS = 52
+_LETTERS = ("A", "B", "C", "D")
+
+Submission = dict[str, dict[str, str]]
+
+
+def ceval_submission(report: Report) -> Submission:
+    """Return what C-Eval's server takes, `{subject: {id: letter}}` for its 52 subjects, ids counted from "0".
+
+    The shape is that of hkust-nlp/ceval's submission_example.json; a question's id is its place in its subject's test
+    split. Raises HarnessError where `report` lacks a subject or a question, or an answer is no letter.
+    """
+    tasks = {name: info for name, info in report.manifest.tasks.items() if _is_test(info)}
+    subjects: dict[str, str] = {}
+    for name, info in tasks.items():
+        subject = info.dataset.partition(":")[2]
+        if subject in subjects:
+            raise HarnessError(f"{report.folder} answers '{subject}' twice, as {subjects[subject]} and as {name}")
+        subjects[subject] = name
+    if len(subjects) != CEVAL_SUBJECTS:
+        what = f"{report.folder} answers the test split of {len(subjects)} of C-Eval's {CEVAL_SUBJECTS} subjects"
+        raise HarnessError(f"{what}: run 'harness run --tasks ceval_test', without --limit")
+    return {subject: _answers(report, subjects[subject]) for subject in sorted(subjects)}
+
+
+def write(content: object, file: Path) -> None:
+    """Write `content` as UTF-8 JSON; the file is there whole or not at all. Raises HarnessError if it cannot be."""
+    hidden = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        hidden.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        hidden.replace(file)
+    except OSError as error:
+        hidden.unlink(missing_ok=True)
+        raise HarnessError(f"{file} cannot be written ({error.strerror}): name another with --output") from error
+
+
+def _is_test(info: TaskInfo) -> bool:
+    return info.split == "test" and info.dataset.partition(":")[0] == CEVAL
+
+
+def _answers(report: Report, task: str) -> dict[str, str]:
+    info = report.manifest.tasks[task]
+    if info.documents != info.documents_in_split:
+        what = f"{report.folder} answers {info.documents} of {info.documents_in_split} questions of {task}"
+        raise HarnessError(f"{what}: run it without --limit")
+    rows = report.samples(task, ["doc_id", "prediction"]).drop_duplicates("doc_id").sort_values("doc_id")
+    answers = {str(number): str(letter) for number, letter in zip(rows["doc_id"], rows["prediction"], strict=True)}
+    for number, letter in answers.items():
+        if letter not in _LETTERS:
+            raise HarnessError(
+                f"{report.folder}: question {number} of {task} is answered '{letter}', which is no letter"
+            )
+    return answers

@@ -1,0 +1,77 @@
+"""Numbers as people read them, in a terminal and on a page: scores with their intervals, sizes, times."""
+
+from __future__ import annotations
+
+import math
+
+from harness.reports.report import Score
+
+
+def value(score: Score) -> str:
+    """Return a score for people: 45.3 for a fraction of 0.453; others to four significant digits."""
+    return _written(score.value, score)
+
+
+def interval(score: Score) -> str:
+    """Return the 95 % interval to the digits of its value, `43.1–47.5`; nothing where there is none."""
+    if score.low is None or score.high is None:
+        return ""
+    between = " to " if score.low < 0 else "–"
+    return f"{_written(score.low, score)}{between}{_written(score.high, score)}"
+
+
+def bound(number: float, score: Score) -> str:
+    """Return the chance or ceiling of a score to the digits of its value, 25.0."""
+    return _written(number, score)
+
+
+def change(number: float, score: Score) -> str:
+    """Return a difference of two scores with its sign, in points where they are fractions: +1.2, −34.4."""
+    text = _written(number, score)
+    if not text.strip("−0.,"):
+        return text.removeprefix("−")
+    return text if number < 0 else f"+{text}"
+
+
+def short_bound(number: float, score: Score) -> str:
+    """Return the same for running text, 25."""
+    text = _written(number, score)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parameters(count: int | None) -> str:
+    """Return a number of parameters for people: 7.6 B, or a dash where it is not known."""
+    if count is None:
+        return "–"
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}\N{NO-BREAK SPACE}{unit}"
+    return str(count)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something: `1 document`, `1,346 documents`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people, its two largest units: 1 h 12 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def memory(count: int) -> str:
+    """Return bytes for people: 14.2 GiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _written(number: float, score: Score) -> str:
+    # The digits are those of the value, so that both ends of its interval line up with it.
+    if score.fraction:
+        text = f"{100 * number:.1f}"
+    else:
+        size = math.floor(math.log10(abs(score.value))) if score.value else 0
+        text = f"{number:,.{min(max(3 - size, 0), 4)}f}"
+    return text.replace("-", "−")

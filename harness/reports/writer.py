@@ -1,0 +1,159 @@
+"""Writing a report: into a hidden folder beside its place, the manifest last, then one rename.
+
+Not here: what a report is (`harness.reports.report`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import HarnessError
+from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
+
+
+def new_folder(output: Path, name: str, created: datetime) -> Path:
+    """Return where in `output` the report of a checkpoint called `name` goes: a folder that is not there yet."""
+    short = re.sub(r"[^\w.+-]+", "_", name).strip(".").encode()[:100].decode(errors="ignore")
+    stem = short + created.strftime("_%Y%m%d-%H%M%S")
+    folder, again = output / stem, 1
+    while folder.exists():
+        folder, again = output / f"{stem}-{again}", again + 1
+    return folder
+
+
+def sample_table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> pa.Table:
+    """Return `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as a report has them.
+
+    A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
+    """
+    columns = {name: [_sound(row.get(name)) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
+    fields = list(SAMPLE_COLUMNS)
+    for name in metrics:
+        numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
+        columns[name] = [_number(value) if numeric else _sound(_json(value)) for value in columns[name]]
+        fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+class ReportWriter:
+    """Collects a run's files out of sight; `finish` makes them a report in one rename.
+
+    Leaving the `with` block without `finish` removes everything. A process that is killed leaves only a hidden
+    `.<name>.<host>.<pid>` folder, which the next writer there on the same host removes once that process is gone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._hidden = folder.parent / f".{folder.name}.{_host()}.{os.getpid()}"
+
+    def __enter__(self) -> ReportWriter:
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(self.folder.parent)
+            (self._hidden / "samples").mkdir(parents=True)
+        except OSError as error:
+            raise self._told(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def _told(self, error: OSError) -> HarnessError:
+        why = error.strerror or error
+        return HarnessError(f"cannot write a report to {self.folder} ({why}): make room, or choose another --output")
+
+    def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
+        """Write `rows` as samples/<task>.parquet (`sample_table`)."""
+        file = self._hidden / "samples" / f"{task}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pq.write_table(sample_table(rows, metrics), file, compression="zstd")
+        except OSError as error:
+            raise self._told(error) from error
+
+    def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
+        """Write results and manifest, move the folder to its place, and return the report.
+
+        Where another run took the place meanwhile, the next free name beside it is used.
+        """
+        try:
+            _dump_json(self._hidden / "results.json", results)
+            _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
+        except OSError as error:
+            raise self._told(error) from error
+        place, again = self.folder, 0
+        while True:
+            try:
+                self._hidden.rename(place)
+            except OSError:
+                if not place.exists():
+                    raise
+                again += 1
+                place = self.folder.with_name(f"{self.folder.name}-{again}")
+            else:
+                return Report(place, manifest)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _sound(value: Any) -> Any:
+    """Return a text, or a list of them, with halves of surrogate pairs as escapes, which are JSON's: files hold none.
+
+    Any answer may have one: as six ASCII letters in a dictionary that was read, or in a recorded file.
+    """
+    if isinstance(value, list):
+        return [_sound(one) for one in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    # Scores come as numpy scalars, task configurations hold functions; NaN would not be JSON.
+    def plain(other: Any) -> Any:
+        return other.tolist() if hasattr(other, "tolist") else str(other)
+
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    # Folders are shared between hosts, process ids are not: only this host's own are judged.
+    for hidden in folder.glob(f".*.{_host()}.*"):
+        pid = hidden.name.rpartition(".")[2]
+        if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _alive(int(pid)):
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _host() -> str:
+    return re.sub(r"\W", "-", platform.node()) or "host"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
+
+
+def _dump_json(file: Path, content: Mapping[str, Any]) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(_json(content, indent=1) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,1 @@
+"""Indexes of statutes and passages, and their files."""

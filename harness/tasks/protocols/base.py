@@ -1,0 +1,29 @@
+"""What the protocols' task classes share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
+
+
+class Task(ConfigurableTask):  # type: ignore[misc]
+    """lm-eval's task, made of a configuration that may name a class."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config={key: value for key, value in config.items() if key != "class"})
+
+
+class FromFile(Task):
+    """A task made of documents that are already here."""
+
+    def __init__(self, config: dict[str, Any], documents: Sequence[dict[str, Any]]) -> None:
+        self._documents = documents
+        super().__init__(config)
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Take the documents as the data set, in place of one that lm-eval would fetch."""
+        from datasets import Dataset
+
+        self.dataset = {"test": Dataset.from_list(list(self._documents))}

@@ -1,0 +1,86 @@
+"""A commented task definition to start from, with two documents so that it runs as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import HarnessError
+from harness.tasks.catalogue import Catalogue
+
+_DOCUMENTS = (
+    {"question": "法国的首都是哪里？", "choices": ["里昂", "巴黎", "马赛", "尼斯"], "answer": 1},
+    {"question": "一年有几个季节？", "choices": ["两个", "三个", "四个", "五个"], "answer": 2},
+)
+_DEFINITION = """\
+# A task is an lm-eval YAML file: https://github.com/EleutherAI/lm-evaluation-harness/blob/main/docs/task_guide.md
+task: "{name}"
+
+# Your documents. Rows may have any columns; templates below name them. For a data set of the hub or of a --data mirror,
+# write its name, as org/name, and take dataset_kwargs out.
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+
+# What is asked: a Jinja template over a row. No space or line end is added for you.
+output_type: multiple_choice # the likeliest of doc_to_choice is the answer
+doc_to_text: "{{{{question}}}}\\n答案："
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: answer # a column with the place of the right choice, counted from 0
+target_delimiter: "" # stands between prompt and answer; lm-eval's default is a space
+num_fewshot: 0
+
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+
+# For answers in words, in place of output_type and doc_to_choice above:
+# output_type: generate_until
+# doc_to_target: "{{{{choices[answer]}}}}"
+# generation_kwargs:
+#   until: ["\\n"]
+#   max_gen_toks: 64
+# metric_list:
+#   - metric: exact_match
+#     aggregation: mean
+#     higher_is_better: true
+
+metadata:
+  version: 1 # raise it with every change that may change a score
+  protocol: Zero-shot, the likeliest of the given texts.
+"""
+
+
+class NewTask(NamedTuple):
+    """What was written."""
+
+    definition: Path
+    data: Path
+
+
+def write(name: str, folder: Path = Path()) -> NewTask:
+    """Write `name`/`name`.yaml and the documents it reads below `folder`.
+
+    Raises HarnessError on a name that cannot be a task's or is one's already, or where that folder exists.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][\w-]*", name):
+        raise HarnessError(f"'{name}' cannot be a task's name: use letters, digits, _ and -")
+    if name in Catalogue().own:
+        raise HarnessError(f"there is a task '{name}' already, which yours would hide: choose another name")
+    place = folder / name
+    made = NewTask(place / f"{name}.yaml", place / f"{name}.jsonl")
+    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _DOCUMENTS)
+    try:
+        place.mkdir()
+        made.data.write_text(rows, encoding="utf-8")
+        made.definition.write_text(_DEFINITION.format(name=name, data=made.data), encoding="utf-8")
+    except FileExistsError as error:
+        raise HarnessError(f"{place} is there already: choose another name, or edit what it holds") from error
+    except OSError as error:
+        raise HarnessError(f"{place} cannot be written ({error.strerror})") from error
+    return made

@@ -1,0 +1,1 @@
+"""The statistics under a verdict: differences, their tests, intervals and bets."""

@@ -1,0 +1,76 @@
+"""The journal keeps what it was given, for whom it was given, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.backends.journal import Journal
+from harness.errors import HarnessError
+
+
+def test_answers_are_found_again_by_another_process(tmp_path: Path) -> None:
+    key = Journal.key("fingerprint", "loglikelihood", [1, 2], [3])
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.put({key: [-1.2345678901234567, True]})
+    journal.close()
+    assert Journal(tmp_path / "journal.sqlite").get([key]) == {key: [-1.2345678901234567, True]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("other", "loglikelihood", [1, 2], [3]),
+        ("fingerprint", "generate", [1, 2], [3]),
+        ("fingerprint", "loglikelihood", [1], [2, 3]),
+        ("fingerprint", "loglikelihood", [12], [3]),
+    ],
+)
+def test_another_question_or_checkpoint_has_another_key(other: tuple[object, ...]) -> None:
+    assert Journal.key(*other) != Journal.key("fingerprint", "loglikelihood", [1, 2], [3])  # type: ignore[arg-type]
+
+
+def test_a_killed_process_loses_only_the_batch_in_progress(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    script = f"""
+import os, signal
+from pathlib import Path
+from harness.backends.journal import Journal
+journal = Journal(Path({str(file)!r}))
+for batch in range(3):
+    journal.put({{bytes([batch]): batch}})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert Journal(file).get([bytes([b]) for b in range(5)]) == {bytes([b]): b for b in range(3)}
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    file.write_text("not a database, " * 100)
+    with pytest.raises(HarnessError, match=r"journal\.sqlite cannot be opened"):
+        Journal(file)
+
+
+def test_an_answer_that_was_damaged_counts_as_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.put({b"good": "text", b"bad": "text"})
+    journal._db.execute("UPDATE answers SET answer='{' WHERE key=?", (b"bad",))
+    assert journal.get([b"good", b"bad"]) == {b"good": "text"}
+
+
+def test_a_journal_of_another_shape_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE answers (key BLOB, text TEXT, more TEXT)")
+    journal = Journal(file)
+    for use in (lambda: journal.get([b"key"]), lambda: journal.put({b"key": "text"})):
+        with pytest.raises(HarnessError, match="remove it if it is damaged"):
+            use()

@@ -1,0 +1,56 @@
+"""How the demo shows its family, and how a stage is told in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli.verbs import demo, train
+from harness.reports.report import Score
+from harness.training.recipe import Stage
+from harness.training.stages import Trained
+
+
+def score(value: float, low: float | None, high: float | None) -> Score:
+    return Score(
+        task="demo_nli",
+        metric="acc",
+        filter="none",
+        value=value,
+        stderr=None,
+        low=low,
+        high=high,
+        n=96,
+        higher_is_better=True,
+        fraction=True,
+        average=None,
+        members=["demo_nli"],
+        primary=True,
+        headline=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "shown"),
+    [
+        (score(0.8, 0.7, 0.9), score(0.5, 0.4, 0.6), "▲80"),
+        (score(0.3, 0.2, 0.4), score(0.6, 0.5, 0.7), "▼30"),
+        (score(0.6, 0.5, 0.7), score(0.5, 0.4, 0.6), "]60"),
+        (score(0.6, 0.5, 0.7), score(0.4, 0.3, 0.5), "]60"),  # they touch
+        (score(0.6, None, None), score(0.5, None, None), "▲60"),
+    ],
+)
+def test_a_mark_is_for_intervals_that_lie_apart(now, before, shown):
+    assert shown in demo._cell(now, before)
+
+
+def test_a_stage_is_told_in_a_line():
+    stage = Stage.model_validate(
+        {"from": "out/sft", "method": "lora", "corpora": {"talk": 1}, "steps": 1500, "learning_rate": 1e-3}
+    )
+    trained = Trained("lora", Path("out/lora"), stage, 175_104, 2_000, 0.333, 61.0, kept=False)
+    assert train.line(trained) == (
+        "lora       from sft        LoRA, 1,500 steps, 2,000 tokens, 175,104 parameters, loss 0.33, 1 min 1 s"
+    )
+    assert train.line(trained._replace(kept=True)).endswith("loss 0.33, kept")

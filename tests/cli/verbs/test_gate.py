@@ -1,0 +1,358 @@
+"""`harness gate` as people and builds meet it: exit codes, files, GitHub's variables, and wrong inputs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Tree
+
+import pytest
+
+from harness.cli import main
+from harness.reports.report import Report
+from support import tiny
+from support.answered import Answers, report
+
+RIGHT = [1] * 600 + [0] * 400
+
+
+@pytest.fixture(autouse=True)
+def _no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """These tests may themselves run in GitHub's build."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def base(root: Path, **tasks: Answers) -> Report:
+    return report(root, "base", {"law": Answers(RIGHT), **tasks})
+
+
+def harmed(root: Path, **tasks: Answers) -> Report:
+    return report(root, "harmed", {"law": Answers([0] * 60 + RIGHT[60:]), **tasks})
+
+
+def same(root: Path, **tasks: Answers) -> Report:
+    return report(root, "same", {"law": Answers(RIGHT), **tasks})
+
+
+def call(*words: Any) -> int:
+    return main(["gate", *map(str, words)])
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_real_loss_is_blocked_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(harmed(tmp_path).folder, "--baseline", base(tmp_path).folder) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    last = out.splitlines()[-1]
+    assert last.startswith("regressed: law lost 6.0 points (95 % interval −")
+    assert last.endswith("1,000 documents, p = 9e-19)")  # 2 to the power of -60
+    assert re.search(r"law\W+acc\W+60\.0 %\W+54\.0 %\W+−6\.0\W", out)
+
+
+def test_what_did_not_change_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "passed: a loss of the margin is ruled out on law"
+
+
+def test_few_documents_are_inconclusive_and_the_policy_may_allow_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        report(tmp_path, "few", {"law": Answers([1] * 20)}).folder,
+        "--baseline",
+        report(tmp_path, "were", {"law": Answers([1] * 20)}).folder,
+    ]
+    assert call(*words) == 3
+    assert re.search(r"^inconclusive: law .*documents would settle it$", capsys.readouterr().out, re.MULTILINE)
+    (tmp_path / "gate.yaml").write_text("inconclusive: allow\n")
+    assert call(*words, "--policy", "gate.yaml") == 0
+    assert "inconclusive (allowed by the policy): law" in capsys.readouterr().out
+
+
+def test_margin_and_alpha_of_the_command_line_come_before_the_policys(tmp_path: Path) -> None:
+    candidate = report(tmp_path, "cand", {"law": Answers([0] * 30 + RIGHT[30:])})
+    words = [candidate.folder, "--baseline", base(tmp_path).folder, "--json", "out.json"]
+    (tmp_path / "gate.yaml").write_text("{margin: 1, alpha: 0.01}\n")
+    expected = {(): (1, 0.02), ("--policy", "gate.yaml"): (1, 0.01), ("--margin", "10"): (0, 0.1)}
+    expected |= {("--policy", "gate.yaml", "--margin", "10%", "--alpha", "0.2"): (0, 0.06)}
+    for more, (code, margin) in expected.items():
+        assert call(*words, *more) == code
+        unit = json.loads(Path("out.json").read_text())["units"][0]
+        assert unit["margin"] == pytest.approx(margin)
+    assert unit["alpha"] == 0.2
+
+
+def test_a_baseline_is_named_or_is_the_main_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "set", str(base(tmp_path).folder)]) == 0
+    assert call(harmed(tmp_path).folder) == 1
+    assert call(harmed(tmp_path / "again").folder, "--baseline", "main") == 1
+    assert "harmed" in capsys.readouterr().out
+
+
+def test_a_subjects_loss_under_a_rising_average_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how = {"averages": {"exam": ("task", ["law", "logic"])}}
+    was = report(tmp_path, "was", {"law": Answers(RIGHT), "logic": Answers([0] * 200 + [1] * 800)}, **how)
+    now = report(tmp_path, "now", {"law": Answers([0] * 60 + RIGHT[60:]), "logic": Answers([1] * 1000)}, **how)
+    assert call(now.folder, "--baseline", was.folder) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"exam \(mean over tasks\).*passed", out)
+    assert re.search(r"│ law .*regressed", out)
+    assert out.splitlines()[-1].startswith("regressed: law lost 6.0 points")
+    assert "watched, too: 1 member task" in out
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_says_the_same(tmp_path: Path) -> None:
+    files = {"--json": "out/gate.json", "--junit": "out/gate.xml", "--markdown": "out/gate.md"}
+    words = [harmed(tmp_path).folder, "--baseline", base(tmp_path).folder]
+    assert call(*words, *(word for pair in files.items() for word in pair)) == 1
+    assert json.loads(Path("out/gate.json").read_text())["verdict"] == "regressed"
+    assert Tree.parse("out/gate.xml").getroot().attrib["failures"] == "1"
+    assert Path("out/gate.md").read_text().startswith("**regressed**: law lost 6.0 points")
+
+
+def test_a_dash_is_standard_output_and_the_table_gives_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(harmed(tmp_path).folder, "--baseline", base(tmp_path).folder, "--json", "-") == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == 1
+    assert "regressed: law lost 6.0 points" in err
+
+
+def test_two_documents_in_one_file_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [harmed(tmp_path).folder, "--baseline", base(tmp_path).folder]
+    for one, other, where in (("-", "-", "standard output"), ("x/../gate", "gate", "gate")):
+        assert call(*words, "--json", one, "--junit", other) == 2
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", f"error: --json and --junit both name {where}: give each a file of its own\n")
+    assert not Path("gate").exists()
+
+
+def test_documents_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), "--json", "-"]
+    script = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    for encoding in ("ascii", "latin-1"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        process = [sys.executable, "-c", script, *words]
+        done = subprocess.run(process, check=False, capture_output=True, env=environment)
+        assert "interval −" in json.loads(done.stdout.decode("utf-8"))["sentence"]
+
+
+def test_standard_output_that_is_closed_is_told(tmp_path: Path) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), "--json", "-"]
+    script = "import sys; sys.stdout = None; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", script, *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: cannot write standard output (it is closed): check --json"
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence_after_the_verdict_and_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    words = [harmed(tmp_path).folder, "--baseline", base(tmp_path).folder]
+    assert call(*words, "--json", "file/gate.json", "--markdown", "gate.md") == 2
+    out, err = capsys.readouterr()
+    assert "regressed: law lost 6.0 points" in out
+    assert re.fullmatch(r"error: cannot write file/gate.json \(.*\): check --json\n", err)
+    assert Path("gate.md").read_text().startswith("**regressed**")
+
+
+def test_in_githubs_build_the_summary_grows_and_annotations_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("# Before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert call(harmed(tmp_path).folder, "--baseline", base(tmp_path).folder) == 1
+    out = capsys.readouterr().out
+    assert len(re.findall(r"^::error title=law%3A regressed::law lost 6\.0 points", out, re.MULTILINE)) == 1
+    assert summary.read_text().startswith("# Before\n")
+    assert "**regressed**: law lost 6.0 points" in summary.read_text()
+    assert call(same(tmp_path).folder, "--baseline", base(tmp_path / "again").folder) == 0
+    assert re.search("^::notice title=harness gate::passed", capsys.readouterr().out, re.MULTILINE)
+    assert summary.read_text().count("| task |") == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--json", "-"]])
+def test_a_reader_who_goes_away_changes_no_verdict(tmp_path: Path, more: list[str]) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), *more]
+    script = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", script, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"Traceback" not in err
+    assert b"error" not in err
+
+
+def test_reports_are_judged_without_torch_and_lm_eval(tmp_path: Path) -> None:
+    words = [str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder)]
+    script = (
+        "import sys; from harness.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'lm_eval', 'transformers', 'datasets', 'scipy.stats'} & set(sys.modules);"
+        "sys.exit(f'{code} {heavy}')"
+    )
+    for verb in (["gate", *words], ["compare", words[2], words[0], "--samples"]):
+        done = subprocess.run([sys.executable, "-c", script, *verb], check=False, capture_output=True, text=True)
+        assert done.stderr.strip() == f"{1 if verb[0] == 'gate' else 0} set()"
+
+
+def test_a_bug_is_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.verdicts.gate.gate", lambda *_, **__: 1 / 0)
+    assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    monkeypatch.setattr("harness.verdicts.gate.gate", full)
+    assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 2
+    assert capsys.readouterr().err == "error: no space is left for somewhere: make room\n"
+
+
+# --- evaluating first -------------------------------------------------------------------------------------------------
+
+
+def test_checkpoints_are_evaluated_as_run_does_and_then_compared_or_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.llama(tmp_path / "base", context=2048)
+    Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n{"question": "1+2?", "answer": "3"}\n')
+    asked = ["--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", "--model", str(folder), "--model", f"{folder},name=again", *asked]) == 0
+    assert re.search(r"^again \(\w{12}\) against base \(\w{12}\)$", capsys.readouterr().out, re.MULTILINE)
+    (first,) = Path("runs").glob("base_*")
+    assert main(["baseline", "set", str(first)]) == 0
+    capsys.readouterr()
+    assert call("--model", str(folder), *asked) == 3
+    out = capsys.readouterr().out
+    assert "report: runs/base_" in out
+    assert re.search("^inconclusive: my", out, re.MULTILINE)
+
+
+def test_a_document_on_standard_output_is_alone_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny.llama(tmp_path / "base", context=2048)
+    Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    asked = ["--model", str(folder), "--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", *asked, "--model", f"{folder},name=again", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["candidates"][0]["name"] == "again"
+    assert "report: runs/base_" in err
+    (baseline,) = Path("runs").glob("base_*")
+    assert call(*asked, "--baseline", baseline, "--json", "-") == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == "inconclusive"
+    assert "report: runs/base_" in err
+
+
+def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.llama(tmp_path / "base", context=2048)
+    for name in ("my", "other"):
+        Path(f"{name}.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    asked = ["--model", str(folder), "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["run", *asked, "--tasks", "my.jsonl,other.jsonl"]) == 0
+    assert main(["baseline", "set", "runs"]) == 0
+    for more in ([], ["--sequential"]):
+        capsys.readouterr()
+        assert call(*asked, "--tasks", "my.jsonl", "--json", "gate.json", *more) == 3
+        found = json.loads(Path("gate.json").read_text())
+        assert [unit["task"] for unit in found["units"]] == ["my.jsonl"]
+        assert "not judged, since the candidate was not asked them: other.jsonl" in found["notes"]
+    Path("new.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    assert call(*asked, "--tasks", "new.jsonl") == 2
+    assert "has no score of new.jsonl" in capsys.readouterr().err
+    Path("gate.yaml").write_text("tasks: [{match: nli}]\n")
+    before = set(Path("runs").iterdir())
+    assert call(*asked, "--tasks", "my.jsonl", "--policy", "gate.yaml") == 2
+    assert set(Path("runs").iterdir()) == before  # told before anything is asked
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "name what is to be judged"),
+        ("cand --model x --tasks y", "name what is to be judged"),
+        ("--model x --model y --tasks law --baseline base", "one candidate is judged at a time"),
+        ("--model x --baseline base", "--tasks NAMES"),
+        ("cand --baseline base --limit 3", "--limit is for --model"),
+        ("cand --baseline base --tasks law", "--tasks is for --model"),
+        ("--calibrate --model x --tasks law --json out", "so --json means nothing beside it"),
+        ("--calibrate --model x --tasks law --sequential", "so --sequential means nothing beside it"),
+        ("nowhere --baseline base", "does not exist"),
+        ("empty --baseline base", "is not a report"),
+        ("cand", "no report in main, and no baseline of that name in baselines (none)"),
+        ("cand --baseline ../base/..", "no report"),
+        ("cand --baseline nowhere", "no report in nowhere"),
+        ("all --baseline base", "holds 6 reports"),
+        ("cand --baseline base --margin 0", "--margin cannot be used: '0' is no margin"),
+        ("cand --baseline base --margin two", "'two' is no margin"),
+        ("cand --baseline base --margin nan", "'nan' is no margin"),
+        ("cand --baseline base --margin=-1%", "'-1%' is no margin"),
+        ("cand --baseline base --alpha 0.7", "--alpha cannot be used"),
+        ("cand --baseline base --policy none.yaml", "check --policy"),
+        ("cand --baseline base --policy typo.yaml", "marign"),
+        ("cand --baseline base --policy nothing.yaml", "fits no task of the baseline"),
+        ("all/prompts --baseline base", "law: other prompts of 4 of 4 documents"),
+        ("all/data --baseline base", "law: other dataset: invented/other instead of invented/law"),
+        ("all/documents --baseline base", "law: other documents: they have none in common"),
+        ("all/task --baseline base", "has no acc of it: evaluate it on law, too"),
+        ("all/truncated --baseline base", "law.parquet cannot be read"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, says: str
+) -> None:
+    answers = [1, 0, 1, 1]
+    report(tmp_path, "base", {"law": Answers(answers)}).folder.rename("base")
+    report(tmp_path, "cand", {"law": Answers(answers)}).folder.rename("cand")
+    wrong = {
+        "prompts": {"law": Answers(answers, prompt="Think. ")},
+        "data": {"law": Answers(answers, info={"dataset": "invented/other"})},
+        "documents": {"law": Answers(answers, documents="efgh")},
+        "task": {"math": Answers(answers)},
+        "truncated": {"law": Answers(answers)},
+        "more": {"law": Answers(answers)},
+    }
+    for name, tasks in wrong.items():
+        report(tmp_path, name, tasks).folder.rename(_place(tmp_path / "all" / name))
+    file = tmp_path / "all" / "truncated" / "samples" / "law.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "typo.yaml").write_text("marign: 2\n")
+    (tmp_path / "nothing.yaml").write_text("tasks: [{match: nli}]\n")
+    assert call(*words.split()) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def _place(folder: Path) -> Path:
+    folder.parent.mkdir(exist_ok=True)
+    return folder

@@ -1,0 +1,93 @@
+"""`harness retrieve` as a person meets it: what it prints and writes, and one sentence where something is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.cli import main
+from support import mirrors_of_law
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("law")
+    mirrors_of_law.write(folder / "data")
+    (folder / "broken.jsonl").write_text('{"text": "甲"}\n{"text"\n', encoding="utf-8")
+    (folder / "mute.jsonl").write_text('{"text": "，。"}\n', encoding="utf-8")
+    (folder / "asked.jsonl").write_text('{"query": "渡船"}\n', encoding="utf-8")
+    (folder / "wrong.jsonl").write_text('{"query": "渡船", "gold": ["nowhere"]}\n', encoding="utf-8")
+    return folder
+
+
+CORPUS = "--corpus AndrewZhe/lawyer-llama:retrieval_articles"
+QUESTIONS = "--questions AndrewZhe/lawyer-llama:legal_counsel_with_article_v2"
+
+
+def call(world, text):
+    return main(["retrieve", "--data", str(world / "data"), *text.format(w=world).split()])
+
+
+def test_measures_are_shown_and_the_best_are_written(world, capsys):
+    assert call(world, f"{CORPUS} {QUESTIONS} --at 3,1 --top 2 -o {{w}}/out/found.jsonl") == 0
+    shown = capsys.readouterr().out
+    assert "BM25 (Lucene's, k1 1.5, b 0.75) over jieba's words: 4 passages, 3 questions" in shown
+    rows = [line.replace("│", " ").split() for line in shown.splitlines() if "│" in line]
+    assert [row[:2] for row in rows] == [
+        [kind, measure]
+        for kind in ("provided", "cited")
+        for measure in ("recall@1", "hit@1", "recall@3", "hit@3", "mrr@3")
+    ]
+    lines = (world / "out" / "found.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [line["query"] for line in found] == [row["query"] for row in mirrors_of_law.QUESTIONS]
+    assert found[0]["laws"][0] == mirrors_of_law.ARTICLES[0]
+    assert found[0]["ids"][0] == "《渡口法》第1条"
+    assert all(len(line["laws"]) == len(line["ids"]) == len(line["scores"]) <= 2 for line in found)
+
+
+def test_questions_without_answers_are_only_searched_for(world, capsys):
+    assert call(world, f"{CORPUS} --questions {{w}}/asked.jsonl") == 0
+    assert "nothing is measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (f"--corpus nowhere.jsonl {QUESTIONS}", "there is no file nowhere.jsonl"),
+        (f"--corpus {{w}}/broken.jsonl {QUESTIONS}", "line 2, is not JSON"),
+        ("--corpus {w}/mute.jsonl --questions {w}/asked.jsonl", "has no words to index"),
+        ("--corpus {w}/asked.jsonl --questions {w}/asked.jsonl", "'text' is missing or empty"),
+        (f"{CORPUS} --questions {{w}}/wrong.jsonl", "'gold' names 'nowhere', which is no passage of the corpus"),
+        (f"{CORPUS} {QUESTIONS} --at 0,3", "--at 0,3 is not a list of numbers above 0"),
+        (f"{CORPUS} {QUESTIONS} --at ,", "--at , is not a list of numbers"),
+        (f"{CORPUS} {QUESTIONS} --method dense", "--encoder NAME go together"),
+        (f"{CORPUS} {QUESTIONS} --encoder some/encoder", "--encoder NAME go together"),
+        (f"{CORPUS} {QUESTIONS} -o found.txt", "-o found.txt is not a .jsonl file"),
+        (f"{CORPUS} {QUESTIONS} -o {{w}}/asked.jsonl/found.jsonl", "cannot write"),
+    ],
+)
+def test_a_mistake_is_one_sentence(world, capsys, arguments, says):
+    assert call(world, arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--tasks legal_consult --articles {w}/none.jsonl", "there is no file"),
+        ("--tasks legal_consult --articles {w}/asked.jsonl", "'laws' is no list of articles"),
+    ],
+)
+def test_articles_that_are_none_stop_a_run(world, capsys, arguments, says):
+    from support import tiny
+
+    if not (world / "base").is_dir():
+        tiny.llama(world / "base", context=2048)
+    words = f"--model {{w}}/base --data {{w}}/data -o {{w}}/runs {arguments}".format(w=world).split()
+    assert main(["run", *words]) == 2
+    assert says in capsys.readouterr().err

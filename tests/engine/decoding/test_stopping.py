@@ -1,0 +1,22 @@
+"""What an ended row says."""
+
+from __future__ import annotations
+
+from harness.engine.decoding import stopping
+from support import tiny
+
+
+def test_the_token_for_the_unknown_is_no_mark_of_a_thought() -> None:
+    """A tokenizer without `<think>` gives the id of its unknown token for it, which Qwen's is a special one."""
+    words = tiny.tokenizer()
+    words.unk_token = "</s>"
+    assert words.convert_tokens_to_ids("<think>") == words.eos_token_id
+    ids = [60, words.eos_token_id, 61]
+    assert stopping.finished(words, ids, ()) == (words.decode([60, 61]), 3)
+
+
+def test_a_mark_that_is_a_special_token_stays_in_the_thought() -> None:
+    words = tiny.tokenizer()
+    words.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    ids = words.encode("<think>甲</think>乙</s>", add_special_tokens=False)
+    assert stopping.finished(words, ids, ()).text == "<think>甲</think>乙"

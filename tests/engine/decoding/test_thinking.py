@@ -1,0 +1,195 @@
+"""Thoughts: where they end by the declared rule, what stops count in them, and how many never end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lm_eval.models.utils import postprocess_generated_text
+
+from harness.backends.local import HarnessLM
+from harness.checkpoints import loading
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine.decoding import plain, thinking
+from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.thinking import CLOSE, OPEN, Parts
+from support import tiny
+
+WORDS = tiny.tokenizer()
+SOME_TEXT = st.lists(st.sampled_from([OPEN, CLOSE, "\n", " ", "答", "A", "Question:"]), max_size=12).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "parts"),
+    [
+        ("<think>\n2+2\n</think>\n\n4", False, Parts("<think>\n2+2\n</think>\n\n", "4", True)),
+        ("2+2</think>4", True, Parts("2+2</think>", "4", True)),
+        ("2+2</think>4", False, Parts("2+2</think>", "4", True)),
+        ("<think></think>", False, Parts("<think></think>", "", True)),
+        ("<think>a</think>b</think>c", False, Parts("<think>a</think>b</think>", "c", True)),
+        ("  <think>2+2 is", False, Parts("  <think>2+2 is", "", False)),
+        ("2+2 is", True, Parts("2+2 is", "", False)),
+        ("4", False, Parts("", "4", True)),
+        ("say <think> aloud", False, Parts("", "say <think> aloud", True)),
+        ("", True, Parts("", "", False)),
+        ("", False, Parts("", "", True)),
+    ],
+)
+def test_the_rule(text: str, opened: bool, parts: Parts) -> None:
+    assert thinking.split(text, opened) == parts
+
+
+@given(SOME_TEXT)
+def test_a_finished_thought_is_stripped_as_lm_eval_strips_it(text: str) -> None:
+    if CLOSE in text:
+        assert thinking.split(text).answer == postprocess_generated_text(text, None, CLOSE)
+
+
+@given(SOME_TEXT, st.booleans())
+def test_nothing_is_lost_and_no_answer_holds_a_mark_of_an_end(text: str, opened: bool) -> None:
+    parts = thinking.split(text, opened)
+    assert parts.thought + parts.answer == text
+    assert CLOSE not in parts.answer
+    assert parts.finished or not parts.answer
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opened"), [("…<think>\n", True), ("<think>\n\n</think>\n\n", False), ("问", False)]
+)
+def test_a_prompt_that_ends_in_a_mark_leaves_a_thought_open(prompt: str, opened: bool) -> None:
+    assert thinking.leaves_open(prompt) == opened
+
+
+# --- decoding: a model that says a script
+
+
+class Script:
+    """A "model" that says one text a row, whatever it is asked."""
+
+    def __init__(self, words: Any, texts: list[str]) -> None:
+        self.said = [words.encode(text, add_special_tokens=False) for text in texts]
+        self.weight = torch.zeros(1)
+        self.steps = 0
+
+    def parameters(self) -> Any:
+        return iter([self.weight])
+
+    def generate(self, input_ids: torch.Tensor, stopping_criteria: Any, generation_config: Any, **_: Any) -> Any:
+        ids = input_ids
+        for step in range(generation_config.max_new_tokens):
+            column = [row[step] if step < len(row) else 0 for row in self.said]
+            ids = torch.cat([ids, torch.tensor(column)[:, None]], 1)
+            self.steps += 1
+            if bool(stopping_criteria(ids, None).all()):
+                break
+        return ids
+
+
+def say(texts: list[str], *, until: tuple[str, ...], opened: bool = False, words: Any = None) -> list[str]:
+    """Return what decoding makes of a model that would say `texts`."""
+    words = words or tiny.tokenizer()
+    how = Settings(until=until, max_tokens=120)
+    batch = [Prompt([5, 6, 7], how, thinking=opened) for _ in texts]
+    model = Script(words, texts)
+    return [found.text for found in plain.decode(model, words, batch, [2], 512, 0)]
+
+
+def marked() -> Any:
+    words = tiny.tokenizer()
+    words.add_special_tokens({"additional_special_tokens": [OPEN, CLOSE]})
+    return words
+
+
+@pytest.mark.parametrize("words", [tiny.tokenizer, marked], ids=["plain marks", "special marks"])
+def test_stops_do_not_count_in_a_thought_and_count_after_it(words: Any) -> None:
+    thought = "<think>\nQuestion: 2+2?\n\nFour.\n</think>\n\n"
+    texts = [
+        f"{thought}The answer is 4.\n\nQuestion: next",
+        "The answer is 4.\n\nQuestion: next",
+        thought + "5 Question: x",
+    ]
+    assert say(texts, until=("\n\n", "Question:"), words=words()) == [
+        f"{thought}The answer is 4.",
+        "The answer is 4.",
+        thought + "5 ",
+    ]
+
+
+def test_in_a_thought_that_the_prompt_opened_stops_do_not_count_either() -> None:
+    assert say(["so\n\nand so</think>\n\n4\n\n5"], until=("\n\n",), opened=True) == ["so\n\nand so</think>\n\n4"]
+    assert say(["so\n\nand so"], until=("\n\n",), opened=True)[0].startswith("so\n\nand so")
+
+
+def test_a_row_stops_as_soon_as_its_answer_does() -> None:
+    words = tiny.tokenizer()
+    text = "<think>a\n\nb</think>\n\nyes\n\n" + "and more " * 30
+    model = Script(words, [text])
+    prompt = Prompt([5], Settings(until=("\n\n",), max_tokens=200))
+    [found] = plain.decode(model, words, [prompt], [2], 512, 0)
+    needed = len(words.encode("<think>a\n\nb</think>\n\nyes\n\n", add_special_tokens=False))
+    assert found.text == "<think>a\n\nb</think>\n\nyes"
+    assert needed <= model.steps <= needed + 1
+
+
+def test_an_end_of_text_ends_a_thought_too() -> None:
+    assert say(["<think>never done</s> more"], until=("\n",)) == ["<think>never done"]
+
+
+@given(st.lists(st.sampled_from(["a", "\n", "b c", "\n\n", "答", "Q:"]), max_size=10).map("".join), SOME_TEXT)
+def test_what_is_kept_is_what_lm_eval_would_keep_of_the_whole_text(answer: str, thought: str) -> None:
+    text = f"<think>{thought.replace(OPEN, '').replace(CLOSE, '')}</think>\n{answer}"
+    [found] = say([text + "</s>"], until=("\n\n", "Q:"), words=WORDS)
+    whole = postprocess_generated_text(text, ["\n\n", "Q:"], CLOSE)
+    assert thinking.split(found).answer == whole
+
+
+# --- the engine: templates, counts
+
+
+@pytest.fixture
+def lm(tmp_path: Path) -> HarnessLM:
+    folder = tiny.llama(tmp_path / "model")
+    return HarnessLM(loading.load(loading.locate(CheckpointReference(str(folder)))))
+
+
+def ask(lm: HarnessLM, prompt: str, said: str, monkeypatch: Any) -> str:
+    monkeypatch.setattr(lm, "_decode", lambda prompts: [said for _ in prompts])
+    [answer] = lm.generate_until([SimpleNamespace(args=(prompt, {"until": ["\n"]}))])
+    return answer
+
+
+def test_thoughts_are_stripped_and_counted(lm: HarnessLM, monkeypatch: Any) -> None:
+    assert ask(lm, "问", "<think>…</think>\n\n答", monkeypatch) == "答"
+    assert ask(lm, "问", "<think>…", monkeypatch) == ""
+    assert ask(lm, "问<think>\n", "…", monkeypatch) == ""
+    assert ask(lm, "问", "答", monkeypatch) == "答"
+    assert (lm.work.generations, lm.work.thoughts, lm.work.unfinished_thoughts) == (4, 3, 2)
+
+
+def test_an_empty_answer_in_an_opened_thought_is_counted_as_unfinished(lm: HarnessLM, monkeypatch: Any) -> None:
+    ask(lm, "<think>", "", monkeypatch)
+    assert lm.work.unfinished_thoughts == 1
+
+
+def test_the_template_gets_its_arguments(lm: HarnessLM) -> None:
+    lm.tokenizer.chat_template = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% endif %}"
+    assert lm.apply_chat_template([{"role": "user", "content": "问"}]) == "问"
+    lm.template_arguments = {"enable_thinking": False}
+    assert lm.apply_chat_template([{"role": "user", "content": "问"}]) == "问<think></think>"
+
+
+def test_a_template_that_writes_bos_gives_one_bos(lm: HarnessLM) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    lm.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    lm.tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}"
+    prompt = lm.apply_chat_template([{"role": "user", "content": "问 A"}])
+    assert lm.tok_encode(prompt).count(1) == 1
+    assert lm.tok_encode("问 A").count(1) == 1
+    [pair] = lm.encoder.pairs([(prompt, " A")])
+    assert [*pair.context, *pair.continuation].count(1) == 1

@@ -1,0 +1,94 @@
+"""Architectures that bear no padding are found out, and answered beside rows of one length only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.backends.encoding import Pair
+from harness.backends.local import HarnessLM
+from harness.checkpoints import loading
+from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.packing.padding import Padding, probe
+from support import tiny
+from tolerances import FP32_LOGLIKELIHOOD
+
+
+def saved(folder: Path, model: Any) -> Path:
+    model.save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+def recurrent(folder: Path) -> Path:
+    """RWKV takes no mask: padding on the left goes through its state."""
+    from transformers import RwkvConfig, RwkvForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
+    return saved(folder, RwkvForCausalLM(RwkvConfig(**sizes, context_length=256)))
+
+
+def load(folder: Path) -> Checkpoint:
+    return loading.load(loading.locate(CheckpointReference(str(folder))))
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (tiny.llama, Padding(right=True, left=True)),
+        (recurrent, Padding(right=True, left=False)),
+    ],
+)
+def test_a_probe_tells_what_padding_a_model_bears(tmp_path: Path, make: Any, expected: Padding) -> None:
+    assert HarnessLM(load(make(tmp_path / "model"))).engine.padding == expected
+
+
+def test_a_context_too_short_to_ask_in_is_taken_for_the_worst(tmp_path: Path) -> None:
+    lm = HarnessLM(load(tiny.llama(tmp_path / "model", context=16)))
+    assert lm.engine.padding == Padding(right=False, left=False)
+
+
+def test_a_model_that_the_width_of_its_batch_changes_is_found_out(tmp_path: Path) -> None:
+    model = load(tiny.llama(tmp_path / "model")).model
+    plain = model.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        answer = plain(*args, **kwargs)
+        answer.logits = answer.logits * (1 + kwargs["input_ids"].shape[1])
+        return answer
+
+    model.forward = forward
+    assert not probe(model, 384, 512, torch.device("cpu")).right
+
+
+def test_rows_are_kept_apart_where_padding_is_not_borne(tmp_path: Path) -> None:
+    lm = HarnessLM(load(recurrent(tmp_path / "model")))
+    prompts = [Prompt(list(range(3, 3 + n)), Settings(max_tokens=6)) for n in (2, 7, 19)]
+    assert lm._decode(prompts) == [lm._decode([prompt])[0] for prompt in prompts]
+
+
+def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -> None:
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 8,
+        "long_factor": [8.0] * 8,
+        "original_max_position_embeddings": 32,
+        "factor": 4.0,
+    }
+    folder = tiny.llama(tmp_path / "model", context=128, rope_parameters=rope)
+    lm = HarnessLM(load(folder))
+    assert lm.checkpoint.position_switch == 32
+    asked = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (5, 20, 90)]
+    lm._score(asked[:2])
+    assert lm.engine.notes() == []
+    for pair, together in zip(asked, lm._score(asked), strict=True):
+        (alone,) = HarnessLM(load(folder))._score([pair])
+        assert abs(together.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD
+    assert lm.engine.notes()[0].startswith("positions change in texts of more than 32 tokens")

@@ -1,0 +1,368 @@
+"""A checkpoint asked block by block says what it says when it is asked everything in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
+from harness.gating import blocks
+from harness.gating.blocks import Blocks
+from harness.recorded.score import Scoring, score
+from harness.reports.report import Report
+from harness.runs.options import Options
+from harness.runs.run import run
+from support import architectures, invented, tiny
+from tolerances import FP32_LOGLIKELIHOOD
+
+SEVERAL = ("pick_red", "pick_blue", "say", "judge")
+GOODS = ("tea", "rice", "silk", "salt", "iron", "wine")
+
+
+def question(number: int) -> dict[str, Any]:
+    story = (
+        f"Caravan {number // 3} carries {GOODS[number % 6]}."  # three questions a caravan, of two tasks where they meet
+    )
+    return {
+        "story": story.split(" carries")[0],
+        "question": f"What is in bale {number}?",
+        "choices": [GOODS[(number + k) % 6] for k in range(2 + number % 3)],
+        "answer": number % 2,
+        "hard": number % 5 == 0,
+    }
+
+
+def metric(name: str) -> dict[str, Any]:
+    return {"metric": name, "aggregation": "mean", "higher_is_better": True}
+
+
+def definition(name: str, config: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "task": name,
+        "dataset_path": "me/caravans",
+        "dataset_name": config,
+        "test_split": "test",
+        "fewshot_split": "train",
+        "training_split": "train",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{story}} {{question}} Answer:",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "num_fewshot": 2,
+        "metric_list": [metric("acc"), metric("acc_norm")],
+        "metadata": {"version": 1, "cluster": "{{story}}"},
+        **changes,
+    }
+
+
+SAYS = {
+    "output_type": "generate_until",
+    "doc_to_target": "{{choices[answer]}}",
+    "doc_to_choice": None,
+    "num_fewshot": 0,
+    "repeats": 2,
+    "generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 6},
+    "metric_list": [metric("exact_match")],
+    "filter_list": [
+        {"name": "first", "filter": [{"function": "take_first"}]},
+        {
+            "name": "letter",
+            "filter": [
+                {"function": "regex", "regex_pattern": "([a-z])"},
+                {"function": "majority_vote"},
+                {"function": "take_first"},
+            ],
+        },
+    ],
+    "metadata": {"version": 1},
+}
+JUDGES = """
+def judged(doc, results):
+    found = {"letters": [float(len(results[0])), float(len(doc["story"]))]}
+    return {**found, "hard_only": float("a" in results[0])} if doc["hard"] else found
+def longest(values):
+    return max(one for one, _ in values)
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mirror, tasks of every shape, and a checkpoint."""
+    from support import mirrors
+
+    folder = tmp_path_factory.mktemp("world")
+    invented.mirror(folder / "data", questions=1)
+    for config, count, first in (("red", 14, 0), ("blue", 9, 12), ("both", 11, 200), ("many", 24, 300)):
+        rows = [question(first + k) for k in range(count)]
+        mirrors.write(folder / "data", "me/caravans", config, test=rows, train=[question(k) for k in range(500, 508)])
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    found = {
+        "red.yaml": definition("pick_red", "red"),
+        "blue.yaml": definition("pick_blue", "blue"),
+        "say.yaml": definition("say", "both", **SAYS),
+        "judge.yaml": definition(
+            "judge", "both", **{**SAYS, "repeats": 1, "filter_list": None, "metric_list": None, "process_results": 0}
+        ),
+        "exam.yaml": definition("exam", "many", num_fewshot=6, fewshot_config={"sampler": "first_n"}),
+        "group.yaml": {
+            "group": "pick",
+            "task": ["pick_red", "pick_blue"],
+            "aggregate_metric_list": [{"metric": "acc", "weight_by_size": False}],
+        },
+    }
+    for name, content in found.items():
+        kept = {key: value for key, value in content.items() if value is not None}
+        text = yaml.safe_dump(kept, allow_unicode=True)
+        if name == "judge.yaml":
+            text = text.replace("process_results: 0", "process_results: !function judging.judged")
+            text += (
+                "metric_list:\n- {metric: letters, aggregation: !function judging.longest, higher_is_better: true}\n"
+                "- {metric: hard_only, aggregation: mean, higher_is_better: true}\n"
+            )
+        (tasks / name).write_text(text, encoding="utf-8")
+    (tasks / "judging.py").write_text(JUDGES)
+    tiny.llama(folder / "base", context=2048)
+    return folder
+
+
+def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
+    return Options(tasks=tasks, output=output, data=world / "data", include=(world / "tasks",), **changes)
+
+
+def drained(asked: Blocks, size: int, units: Sequence[str] | None = None) -> Iterator[blocks.Block]:
+    """Yield all blocks there are."""
+    while (block := asked.ask(units or list(asked.units), size)).rows:
+        yield block
+
+
+@pytest.fixture(scope="module")
+def whole(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    asked = options(world, tmp_path_factory.mktemp("whole"), *SEVERAL[2:], "pick", "gsm8k")
+    return next(run([parse(str(world / "base"))], asked))
+
+
+@pytest.fixture(scope="module")
+def parts(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[blocks.Block], Report, blocks.Tokens]:
+    """The same, in blocks."""
+    asked = options(world, tmp_path_factory.mktemp("parts"), *SEVERAL[2:], "pick", "gsm8k")
+    with blocks.opened(parse(str(world / "base")), asked) as opened:
+        found = list(drained(opened, 4))
+        return found, opened.report(), opened.tokens()
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Assert that two reports' samples are the same but for the last digits of likelihoods."""
+    pd.testing.assert_frame_equal(one.drop(columns="logprobs"), other.drop(columns="logprobs"))
+    for left, right in zip(one["logprobs"], other["logprobs"], strict=True):
+        if left is not None or right is not None:
+            assert np.abs(np.asarray(left) - np.asarray(right)).max() < FP32_LOGLIKELIHOOD
+
+
+def test_blocks_together_are_the_run(whole: Report, parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+    _, report, _ = parts
+    assert list(report.manifest.tasks) == list(whole.manifest.tasks)
+    for task in whole.manifest.tasks:
+        same(report.samples(task), whole.samples(task))
+    assert report.manifest.scores == whole.manifest.scores
+    for task, info in whole.manifest.tasks.items():
+        told = report.manifest.tasks[task]
+        assert told.prompt_hash == info.prompt_hash
+        assert (told.documents, told.documents_in_split) == (info.documents, info.documents_in_split)
+    for name in ("results", "n-samples", "n-shot", "versions", "higher_is_better"):
+        assert report.results[name] == whole.results[name]
+
+
+def test_the_rows_of_a_block_are_the_reports(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+    found, report, _ = parts
+    for task in report.manifest.tasks:
+        rows = [row for block in found for row in block.rows.get(task, [])]
+        filters = 2 if task in ("say", "gsm8k") else 1
+        assert Counter(row["doc_id"] for row in rows) == Counter(dict.fromkeys(report.samples(task)["doc_id"], filters))
+        for block in found:
+            asked = [row["doc_id"] for row in block.rows.get(task, [])]
+            assert asked == sorted(asked)
+        for row in rows:
+            samples_ = report.samples(task)
+            one = samples_[(samples_["doc_id"] == row["doc_id"]) & (samples_["filter"] == row["filter"])].iloc[0]
+            assert one["prompt_hash"] == row["prompt_hash"]
+            assert one["prediction"] == row["prediction"]
+            assert (None if pd.isna(one["cluster"]) else one["cluster"]) == row["cluster"]
+
+
+def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+    found, _, _ = parts
+    homes: dict[str, set[int]] = {}
+    for number, block in enumerate(found):
+        for task in ("pick_red", "pick_blue"):
+            for row in block.rows.get(task, []):
+                homes.setdefault(row["cluster"], set()).add(number)
+    assert len(homes) == 7
+    assert all(len(where) == 1 for where in homes.values())
+
+
+def test_a_unit_is_asked_about_as_many_documents_as_wanted(
+    parts: tuple[list[blocks.Block], Report, blocks.Tokens],
+) -> None:
+    found, _, _ = parts
+    for block in found[:-1]:
+        pick = sum(len(block.rows.get(task, [])) for task in ("pick_red", "pick_blue"))
+        assert pick == 0 or 4 <= pick <= 6 or block is found[5]  # clusters have up to three
+    assert found[0].documents == sum(len({row["doc_id"] for row in rows}) for rows in found[0].rows.values())
+
+
+def test_what_was_saved_is_told_in_tokens(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+    _, _, tokens = parts
+    assert tokens.asked == tokens.whole
+    assert tokens.fed >= tokens.whole
+    assert 0 < tokens.generated <= tokens.generated_at_most
+
+
+def test_every_cluster_of_a_group_is_as_likely_to_be_asked_first() -> None:
+    pool = [[blocks.Document("red", k)] for k in range(5)] + [[blocks.Document("blue", k)] for k in range(3)]
+    firsts = Counter(blocks._Pool(pool, str(seed)).order[0][0] for seed in range(4000))
+    assert len(firsts) == 8
+    # 500 each; 4.5 standard deviations of a binomial are 94
+    assert all(406 < count < 594 for count in firsts.values())
+
+
+def test_a_task_that_was_stopped_leaves_what_was_read(world: Path, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "pick", "say")
+    with blocks.opened(parse(str(world / "base")), asked) as opened:
+        assert {name: opened.left(name) for name in opened.units} == {"pick": 23, "say": 11}
+        opened.ask(["pick", "say"], 4)
+        left = opened.left("pick")
+        for block in drained(opened, 4, ["say"]):
+            assert list(block.rows) == ["say"]
+        assert (opened.left("pick"), opened.left("say")) == (left, 0)
+        report, tokens = opened.report(), opened.tokens()
+    manifest = report.manifest
+    read = sum(manifest.tasks[name].documents for name in manifest.tasks if name != "say")
+    assert read == 23 - left
+    assert manifest.tasks["say"].documents == 11
+    assert manifest.protocol.shuffled == asked.seed
+    assert any(f"{read + 11} of 34 documents" in note for note in manifest.notes)
+    assert 0 < tokens.asked < tokens.whole
+    for one in manifest.scores:
+        if one.metric == "acc" and one.average is None:
+            assert one.value == pytest.approx(report.samples(one.task)["acc"].mean())
+
+
+def test_what_was_read_of_a_stopped_task_is_not_scored_as_if_it_were_all(world: Path, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "say")
+    with blocks.opened(parse(str(world / "base")), asked) as opened:
+        opened.ask(["say"], 4)
+        stopped = opened.report()
+        list(drained(opened, 4))
+        ended = opened.report()
+    again = {"output": tmp_path / "again", "data": world / "data", "include": (world / "tasks",)}
+    with pytest.raises(HarnessError, match="say was asked 4 of 11 documents"):
+        list(score(Scoring(stopped.folder, **again)))
+    (report,) = score(Scoring(ended.folder, **again))
+    assert report.manifest.scores == ended.manifest.scores
+
+
+def test_interrupted_and_asked_again_the_same_blocks_come_from_the_journal(world: Path, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "pick", "say")
+
+    def first(count: int) -> list[blocks.Block]:
+        with blocks.opened(parse(str(world / "base")), asked) as opened:
+            return [opened.ask(["pick", "say"], 3) for _ in range(count)]
+
+    one = first(2)
+    two = first(3)
+    assert [block.rows for block in two[:2]] == [block.rows for block in one]
+    for block in two[:2]:
+        assert block.work.answered_from_journal == block.work.requests > 0
+        assert block.work.tokens_fed == 0
+    assert two[2].work.tokens_fed > 0
+
+
+def test_another_seed_draws_another_order(world: Path, tmp_path: Path) -> None:
+    orders = []
+    for seed in (1, 1, 2):
+        with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "pick"), seed=seed) as opened:
+            orders.append(opened._pools[0].order)
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2])
+
+
+def test_averages_that_share_tasks_are_drawn_from_together(world: Path, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "ceval", "ceval_law", "pick_red")
+    with blocks.opened(parse(str(world / "base")), asked) as opened:
+        assert sorted(len(pool.order) for pool in opened._pools) == [5, 52]
+        block = opened.ask(["ceval_law"], 4)
+        assert {task: len(rows) for task, rows in block.rows.items()} == {"ceval_law": 1}
+
+
+def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: Path, tmp_path: Path) -> None:
+    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "exam")) as opened:
+        works = [block.work for block in drained(opened, 3)]
+        tokens = opened.tokens()
+    assert len(works) == 8
+    assert tokens.whole <= tokens.fed <= 1.1 * tokens.whole  # whose documents share some tokens across blocks, too
+    assert works[0].tokens_fed > 2 * max(work.tokens_fed for work in works[1:])
+
+
+@pytest.mark.parametrize("name", ["mamba", "qwen3_next"])
+def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path, name: str) -> None:
+    base = architectures.base(tmp_path / name, name)
+    with blocks.opened(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as opened:
+        list(drained(opened, 30))
+        report, tokens = opened.report(), opened.tokens()
+    whole = next(run([parse(str(base))], options(world, tmp_path / "run", "exam", "say")))
+    engine = whole.manifest.engine
+    assert engine is not None
+    assert engine.walk == report.manifest.engine.walk == {"mamba": "plain", "qwen3_next": "snapshot"}[name]  # type: ignore[union-attr]
+    assert tokens.fed == tokens.asked == tokens.whole == engine.tokens_fed
+
+
+@pytest.mark.parametrize("counted", [1, 30])
+def test_tokens_of_many_documents_are_reckoned_from_some(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int
+) -> None:
+    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "exam", "pick", "say")) as opened:
+        opened.ask(["exam", "pick"], 4)
+        exact = opened.tokens()
+        monkeypatch.setattr(blocks, "COUNTED", counted)
+        told = opened.tokens()
+    assert told.whole == pytest.approx(exact.whole, rel=0.1)
+    assert told.asked == exact.asked  # of few documents all are counted
+    assert told.generated_at_most == exact.generated_at_most
+
+
+def test_texts_in_windows_are_told_of_as_in_a_run(world: Path, tmp_path: Path) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(f'{{"text": "{"Salt and silk. " * (3 + k)}"}}' for k in range(6)), encoding="utf-8")
+    asked = options(world, tmp_path / "out", f"ppl:{file}", stride=8)
+    reference = parse(f"{world / 'base'},max_length=32")
+    with blocks.opened(reference, asked) as opened:
+        list(drained(opened, 2))
+        report = opened.report()
+    whole = next(run([reference], options(world, tmp_path / "run", f"ppl:{file}", stride=8)))
+    (task,) = whole.manifest.tasks
+    assert report.manifest.tasks[task].prompt_hash == whole.manifest.tasks[task].prompt_hash
+    assert [one.value for one in report.manifest.scores] == pytest.approx([one.value for one in whole.manifest.scores])
+
+
+def test_one_checkpoint_is_asked(world: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(HarnessError, match="no folder"),
+        blocks.opened(parse("./nowhere"), options(world, tmp_path, "say")),
+    ):
+        pass
+
+
+def test_no_documents_are_not_all_of_them(world: Path, tmp_path: Path) -> None:
+    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "say")) as opened:
+        with pytest.raises(AssertionError):
+            opened._asked["say"].ask([])
+        assert opened.ask([], 8).rows == {}

@@ -1,0 +1,275 @@
+"""A gate that asks: the verdicts of a gate on whole reports, with less read, stopped or interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
+from harness.gating.blocks import Blocks
+from harness.gating.sequential import Gated, gate_in_blocks
+from harness.reports import calibration
+from harness.reports.report import Report
+from harness.runs import calibrate
+from harness.runs.options import Options
+from harness.runs.run import run
+from harness.verdicts.gate import Judgement, gate
+from harness.verdicts.policy import Policy, Rule
+from support import mirrors, tiny
+
+SIZES = {"red": 900, "blue": 300, "green": 120}
+RATIO = """
+def counted(doc, results):
+    best = max(range(len(results)), key=lambda at: results[at][0])
+    return {"share": [float(best == doc["answer"]), 1.0 + doc["answer"]]}
+def ratio(pairs):
+    return sum(a for a, _ in pairs) / sum(b for _, b in pairs)
+"""
+
+
+def rows(config: str) -> list[dict[str, Any]]:
+    return [
+        {"bale": f"{config} {number // 2} {'ab'[number % 2]}", "load": f"{config} {number // 2}", "answer": number % 2}
+        for number in range(SIZES[config])
+    ]
+
+
+def definition(config: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "task": f"bales_{config}",
+        "dataset_path": "me/bales",
+        "dataset_name": config,
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "Bale {{bale}}:",
+        "doc_to_choice": [" silk", " salt"],
+        "doc_to_target": "answer",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tasks whose right answers are those of one checkpoint, of 9 documents in 10; and another checkpoint."""
+    folder = tmp_path_factory.mktemp("bales")
+    for name, seed in (("base", 0), ("other", 1)):
+        tiny.llama(folder / name, seed=seed)
+    (folder / "tasks").mkdir()
+    (folder / "tasks" / "counting.py").write_text(RATIO)
+    found: dict[str, Mapping[str, Any]] = {
+        **{config: definition(config) for config in SIZES},
+        "loads": definition("red", task="loads", metadata={"version": 1, "cluster": "{{load}}"}),
+        "bales": {
+            "group": "bales",
+            "task": ["bales_red", "bales_blue"],
+            "aggregate_metric_list": [{"metric": "acc", "weight_by_size": False}],
+        },
+    }
+    for name, content in found.items():
+        (folder / "tasks" / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    text = yaml.safe_dump(definition("green", task="share", process_results=0, metric_list=0))
+    text = text.replace("process_results: 0", "process_results: !function counting.counted").replace(
+        "metric_list: 0",
+        "metric_list:\n- {metric: share, aggregation: !function counting.ratio, higher_is_better: true}",
+    )
+    (folder / "tasks" / "share.yaml").write_text(text)
+    for config in SIZES:
+        mirrors.write(folder / "data", "me/bales", config, test=rows(config))
+    asked = Options(
+        ("bales_red", "bales_blue", "bales_green"), folder / "first", folder / "data", include=(folder / "tasks",)
+    )
+    [first] = run([parse(str(folder / "base"))], asked)
+    for config in SIZES:
+        said = [0 if text == "silk" else 1 for text in first.samples(f"bales_{config}")["prediction"]]
+        right = [one if number % 10 else 1 - one for number, one in enumerate(said)]
+        answered = [row | {"answer": one} for row, one in zip(rows(config), right, strict=True)]
+        mirrors.write(folder / "data", "me/bales", config, test=answered)
+    return folder
+
+
+def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
+    return Options(tasks, output, world / "data", include=(world / "tasks",), **changes)
+
+
+@pytest.fixture(scope="module")
+def baseline(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    everything = options(world, tmp_path_factory.mktemp("baseline"), "bales", "bales_green", "loads", "share")
+    [found] = run([parse(str(world / "base"))], everything)
+    return found
+
+
+def gated(world: Path, baseline: Report, output: Path, name: str, *tasks: str, policy: Any = None, **how: Any) -> Gated:
+    asked = options(world, output, *tasks, **how)
+    return gate_in_blocks(parse(str(world / name)), baseline, asked, policy or Policy(margin=5))
+
+
+def facts(one: Judgement) -> tuple[Any, ...]:
+    comparison = one.comparison
+    return one.verdict, one.reason, one.tests, one.loss, one.margin, comparison.interval, comparison.difference
+
+
+def test_a_checkpoint_beside_itself_passes_and_is_not_read_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
+    found = gated(world, baseline, tmp_path, "base", "loads")
+    [judged] = found.outcome.judgements
+    assert (found.outcome.verdict, judged.verdict, judged.score.task) == ("passed", "passed", "loads")
+    reading = found.outcome.reading
+    assert reading is not None
+    assert reading.of_documents == 900
+    assert 64 <= reading.documents < 600
+    assert reading.tokens < 0.8 * reading.of_tokens
+    assert found.report.manifest.tasks["loads"].documents == reading.documents
+    assert judged.comparison.stopped is not None
+    assert judged.comparison.documents == reading.documents
+    assert judged.comparison.interval is not None
+    assert -0.05 < judged.comparison.interval.low < 0 < judged.comparison.interval.high
+
+
+def test_a_checkpoint_that_answers_otherwise_is_blocked_at_once(world: Path, baseline: Report, tmp_path: Path) -> None:
+    found = gated(world, baseline, tmp_path, "other", "bales", "bales_green")
+    assert (found.outcome.verdict, found.outcome.exit_code) == ("regressed", 1)
+    average, green = found.outcome.judgements[:2]
+    assert (average.score.task, average.verdict, green.verdict) == ("bales", "regressed", "regressed")
+    assert found.outcome.reading is not None
+    assert found.outcome.reading.documents <= 256
+    interval = average.comparison.interval
+    assert interval is not None
+    whole = next(iter(run([parse(str(world / "other"))], options(world, tmp_path / "whole", "bales", "bales_green"))))
+    fixed = gate(baseline, whole, Policy(margin=5), ["bales", "bales_green"])
+    assert fixed.verdict == "regressed"
+    assert interval.low < fixed.judgements[0].comparison.difference < interval.high < 0
+
+
+def test_what_is_no_mean_is_read_to_the_end_and_judged_as_a_whole_report_is(
+    world: Path, baseline: Report, tmp_path: Path
+) -> None:
+    found = gated(world, baseline, tmp_path, "other", "share")
+    [judged] = found.outcome.judgements
+    fixed = gate(baseline, found.report, Policy(margin=5), ["share"])
+    assert found.outcome.reading is not None
+    assert (found.outcome.reading.documents, judged.comparison.stopped) == (120, None)
+    assert facts(judged) == facts(fixed.judgements[0])
+
+
+def test_a_number_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
+    for floor, verdict in ((80, "passed"), (95, "regressed")):
+        policy = Policy(margin=15, tasks=(Rule(match="bales_green", floor=floor),))
+        found = gated(world, baseline, tmp_path / str(floor), "base", "bales_green", policy=policy)
+        assert (found.outcome.verdict, found.report.manifest.tasks["bales_green"].documents) == (verdict, 120)
+
+
+def test_an_average_over_a_task_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
+    policy = Policy(margin=15, tasks=(Rule(match="bales_blue", floor=70),))
+    passed = gated(world, baseline, tmp_path / "base", "base", "bales", policy=policy)
+    assert passed.outcome.verdict == "passed"
+    assert passed.report.manifest.tasks["bales_blue"].documents == 300
+    regressed = gated(world, baseline, tmp_path / "other", "other", "bales", policy=policy)
+    reasons = {one.score.task: one.reason for one in regressed.outcome.judgements if one.verdict == "regressed"}
+    assert reasons["bales"] == "a real loss"
+    assert set(reasons.values()) == {"a real loss"}  # no floor is held against the few documents that were read
+
+
+def test_few_documents_stay_inconclusive(world: Path, baseline: Report, tmp_path: Path) -> None:
+    found = gated(world, baseline, tmp_path, "base", "bales_green", policy=Policy(margin=1))
+    assert (found.outcome.verdict, found.outcome.exit_code) == ("inconclusive", 3)
+    assert found.outcome.judgements[0].comparison.stopped is None
+    assert found.report.manifest.tasks["bales_green"].documents == 120
+
+
+def test_an_interrupted_gate_goes_on_to_the_same_verdict(
+    world: Path, baseline: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = gated(world, baseline, tmp_path / "once", "base", "loads")
+    ask, calls = Blocks.ask, []
+
+    def interrupted(self: Blocks, *how: Any) -> Any:
+        calls.append(how)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return ask(self, *how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Blocks, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gated(world, baseline, tmp_path / "twice", "base", "loads")
+    found = gated(world, baseline, tmp_path / "twice", "base", "loads")
+    assert list(map(facts, found.outcome.judgements)) == list(map(facts, expected.outcome.judgements))
+    engine = found.report.manifest.engine
+    assert engine is not None
+    assert engine.answered_from_journal == 2 * 2 * 64  # two blocks, two choices a document
+    once, twice = expected.outcome.reading, found.outcome.reading
+    assert once is not None
+    assert twice is not None
+    assert 0.95 * once.tokens < twice.tokens <= once.tokens
+
+
+def test_another_order_may_be_drawn(world: Path, baseline: Report, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "loads")
+    found = [
+        gate_in_blocks(parse(str(world / "base")), baseline, asked, Policy(margin=5), seed=seed).report
+        for seed in (1, 2)
+    ]
+    places = [set(report.samples("loads")["doc_id"]) for report in found]
+    assert places[0] != places[1]
+
+
+def test_clusters_are_read_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
+    found = gated(world, baseline, tmp_path, "base", "loads").report.samples("loads")
+    assert found.groupby("cluster").size().eq(2).all()
+
+
+def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
+    world: Path, baseline: Report, tmp_path: Path
+) -> None:
+    [less] = run([parse(str(world / "base"))], options(world, tmp_path / "less", "bales_green", limit=100))
+    with pytest.raises(HarnessError, match=r"bales_green: the baseline lacks .* of the documents"):
+        gated(world, less, tmp_path / "a", "base", "bales_green")
+    with pytest.raises(HarnessError, match="has no score of loads"):
+        gated(world, less, tmp_path / "b", "base", "loads")
+    with pytest.raises(HarnessError, match=r"bales_green: other prompts .* ask the candidate what the baseline was"):
+        gated(world, baseline, tmp_path / "c", "base", "bales_green", num_fewshot=1)
+
+
+@pytest.mark.parametrize("what", ["version", "dataset", "split"])
+def test_other_questions_of_the_baseline_are_told_before_anything_is_asked(
+    world: Path, baseline: Report, tmp_path: Path, what: str
+) -> None:
+    was = baseline.manifest.tasks["loads"].model_copy(update={what: "another"})
+    manifest = baseline.manifest.model_copy(update={"tasks": {**baseline.manifest.tasks, "loads": was}})
+    with pytest.raises(HarnessError, match=rf"loads: other {what}: .* instead of the baseline's another"):
+        gated(world, Report(baseline.folder, manifest), tmp_path, "base", "loads")
+
+
+def test_a_metric_that_the_candidate_is_not_asked_for_is_told_at_once(world: Path, tmp_path: Path) -> None:
+    file = tmp_path / "sums.jsonl"
+    file.write_text("".join(f'{{"question": "{k}+1=", "answer": "{k + 1}"}}\n' for k in range(4)))
+    how = {"include": (world / "tasks",), "max_gen_toks": 2}
+    [first] = run([parse(str(world / "base"))], Options((str(file),), tmp_path / "a", comparisons=("number",), **how))
+    other = Options((str(file),), tmp_path / "b", comparisons=("contains",), **how)
+    with pytest.raises(HarnessError, match=r"sums.jsonl as it is asked now has no number \("):
+        gate_in_blocks(parse(str(world / "base")), first, other, Policy())
+
+
+def test_what_is_left_of_a_stopped_gate_is_judged_no_more(world: Path, baseline: Report, tmp_path: Path) -> None:
+    stopped = gated(world, baseline, tmp_path, "base", "loads").report
+    for one, other in ((baseline, stopped), (stopped, baseline)):
+        with pytest.raises(HarnessError, match=r"base's loads was asked \d+ of 900 documents, until its verdict was"):
+            gate(one, other, Policy(margin=5), ["loads"])
+
+
+def test_how_often_the_candidate_differs_from_itself_is_found_beside_its_reports(
+    world: Path, baseline: Report, tmp_path: Path
+) -> None:
+    asked = options(world, tmp_path, "bales_green")
+    known = calibrate.calibrate(parse(str(world / "other")), asked)
+    known.write(calibration.place(tmp_path, known.fingerprint))
+    [judged] = gated(world, baseline, tmp_path, "other", "bales_green").outcome.judgements
+    assert judged.noise == 0
+    [judged] = gated(world, baseline, tmp_path / "elsewhere", "other", "bales_green").outcome.judgements
+    assert judged.noise is None

@@ -1,0 +1,389 @@
+"""Records read out of answers: what KnowLM writes comes back, where it can; all else is survived in linear time."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import HarnessError
+from harness.metrics.extraction import brackets, literals, parse
+from harness.metrics.extraction import tuples as extraction
+from harness.metrics.extraction.parse import read
+from harness.metrics.extraction.records import BRACKETS, Argument, Entity, Event, Relation, answer
+from harness.metrics.extraction.templates import FORMATS
+from support.ie_records import ASKED, record, steps
+
+MODULES = (extraction, brackets, literals, parse)
+QUOTED = ('""', "''", "“”", "‘’")
+MARKERS = "头实体是|关系是|尾实体是|实体是|实体类型是|事件触发词是|事件类型是|事件论元是|论元角色是"
+PAIRS = {"(": "(（)）", "[": "[【]】", "{": "{{}}", "<": "<＜>＞"}
+TYPES = ["人物", "地点", "出生地", "组织-辞职"]
+
+pieces = st.sampled_from(
+    [
+        *"甲乙AB无,，、()（）[]【】{}<>\"'“”‘’：:;；#\\\n\t .。",
+        "NAN",
+        "人物",
+        "出生地",
+        *MARKERS.split("|"),
+        "'entity'",
+        "(乙,丙)",
+        "\u3000",
+        "\x85",
+        "😀",
+    ]
+)
+items = st.lists(pieces, min_size=1, max_size=6).map("".join) | st.text(min_size=1, max_size=4)
+types = st.sampled_from(TYPES) | items
+
+
+def records(kind, item=items, of=types):
+    one = {
+        "ner": st.builds(Entity, item, of),
+        "re": st.builds(Relation, item, of, item),
+        "ee": st.builds(Event, item, of, st.lists(st.builds(Argument, item, item), max_size=3).map(tuple)),
+    }[kind]
+    return st.lists(one, max_size=4)
+
+
+def said(one):
+    """Return a record's items as groups of those that a format writes side by side."""
+    return [(one.trigger, one.type), *one.arguments] if isinstance(one, Event) else [tuple(one)]
+
+
+def is_item(item):
+    return item == item.strip() and item not in ("", "NAN")
+
+
+def pairs_up(item, kinds):
+    """Tell whether the brackets of `kinds` in `item` are in pairs."""
+    stack = []
+    for mark in item:
+        for kind in kinds:
+            opening, closing = PAIRS[kind][:2], PAIRS[kind][2:]
+            if mark in opening:
+                stack.append(kind)
+            elif mark in closing and (not stack or stack.pop() != kind):
+                return False
+    return not stack
+
+
+def outside(item, kinds):
+    """Return what of `item` is outside of brackets."""
+    depth, found = 0, ""
+    for mark in item:
+        depth += any(mark in PAIRS[kind][:2] for kind in kinds)
+        found += mark if depth == 0 else ""
+        depth -= any(mark in PAIRS[kind][2:] for kind in kinds)
+    return found
+
+
+def has_comma(item, kinds):
+    return "," in outside(item, kinds)
+
+
+def fit_in_brackets(one, format, language):
+    kinds = {"(", "[", BRACKETS[format][0]}
+    for group in said(one):
+        if not all(pairs_up(item, kinds) for item in group):
+            return False
+        if not any(re.sub("[,，、]", "", outside(item, kinds)).strip() for item in group) or all(
+            len(item) > 1 and item[0] + item[-1] in QUOTED for item in group
+        ):
+            return False
+        if any(has_comma(item, kinds) for item in (group if isinstance(one, Relation) else group[1:])):
+            return False
+    return True
+
+
+def fits_hashes(event, *, tuples):
+    kinds = {"(", "["}
+    if tuples and (any("#" in item or has_comma(item, kinds) for item in event[1:2]) or "#" in event.trigger):
+        return False
+    for name, role in event.arguments:
+        if re.search("[#;；]", role) or re.search("[;；].*#", name, re.DOTALL):
+            return False
+        if tuples and (has_comma(role, kinds) or not (pairs_up(role, kinds) and pairs_up(name, kinds))):
+            return False
+    return True
+
+
+def fits(one, kind, language, format):
+    """Tell whether the module promises that a record comes back, where it is not told which types were asked for."""
+    every = [item for group in said(one) for item in group]
+    if not all(map(is_item, every)):
+        return False
+    if format == "json":
+        return kind == "ner" or kind == "re" or language == "zh" or fits_hashes(one, tuples=False)
+    if format in BRACKETS:
+        if (kind, language) == ("ee", "en"):
+            return fits_hashes(one, tuples=True) and fit_in_brackets(one._replace(arguments=()), format, language)
+        return fit_in_brackets(one, format, language)
+    if any("\n" in item for item in every):
+        return False
+    if format == "sentences":
+        return not any(re.search(f"[,，;；][ \t\u3000]*(?:{MARKERS})", item) for item in every)
+    if isinstance(one, Relation):
+        ends = (one.head, one.tail)
+        plain = all(pairs_up(item, "([") and not has_comma(item, "([") for item in ends)
+        quoted = all(len(item) > 1 and item[0] + item[-1] in QUOTED for item in ends)
+        return "：" not in one.relation and plain and not quoted
+    return not any("：" in group[1] for group in said(one))
+
+
+@pytest.mark.parametrize(("kind", "language", "format"), ASKED)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_what_fits_a_format_comes_back(kind, language, format, data):
+    drawn = [one for one in data.draw(records(kind)) if fits(one, kind, language, format)]
+    text = answer(drawn, kind, language, format)
+    assert read(text, kind, language, format) == drawn
+    known = {one[1] for one in drawn} | set(TYPES)
+    assert read(text, kind, language, format, known) == drawn
+    assert read(f"\n{text}\n", kind, language, format) == drawn
+
+
+TRICKY = [
+    *("甲,乙", "甲，乙", "甲(乙,丙)", "甲(乙(丙))丁", "(甲)乙", "[1]甲", "{甲}乙", "<甲>乙", "甲)乙(", "(甲", "甲]"),
+    *(
+        "NANA",
+        "甲NAN",
+        "(NAN)甲",
+        "O'Dell",
+        'a "b" c',
+        "“甲”乙",
+        "‘甲’",
+        "\\n",
+        "a\\'b",
+        "甲：乙",
+        "甲:乙",
+        "甲#乙",
+        "甲;乙",
+        "甲\n乙",
+    ),
+    *("实体是甲", "关系是", "甲,实体类型是乙", "head", "'tail': 'x'", "无", "。", "😀"),
+]
+
+
+@pytest.mark.parametrize(("kind", "language", "format"), ASKED)
+def test_what_is_tricky_comes_back_where_it_fits(kind, language, format):
+    def made(item):
+        arguments = (Argument(item, "离职者"), Argument("甲", "时间"))
+        return {"ner": Entity(item, "地点"), "re": Relation(item, "首都", "乙"), "ee": Event("走", "离职", arguments)}[
+            kind
+        ]
+
+    fitting = [one for one in map(made, TRICKY) if fits(one, kind, language, format)]
+    assert len(fitting) >= len(TRICKY) * 0.6
+    for some in (fitting, *([one] for one in fitting)):
+        assert read(answer(some, kind, language, format), kind, language, format) == some
+        assert read(answer(some, kind, language, format), kind, language, format, ["地点", "首都", "离职"]) == some
+
+
+N, R, T, E = "ner", "re", "tuples", "ee"
+
+
+@pytest.mark.parametrize(
+    ("kind", "language", "format", "one"),
+    [
+        (N, "zh", T, Entity("甲(乙", "丙)丁")),
+        (N, "zh", T, Entity("“甲”", "“地点”")),
+        (N, "zh", T, Entity("(甲)", "[乙]")),
+        (N, "zh", T, Entity("，", "、")),
+        (N, "zh", T, Entity("甲", "地,点")),
+        (N, "en", T, Entity("a(b", "c)d")),
+        (R, "zh", T, Relation("甲,乙", "出生地", "丙")),
+        (R, "en", "angles", Relation("a<b", "is", "c>d")),
+        (R, "en", "braces", Relation("a{b", "is", "c}d")),
+        (R, "en", "brackets", Relation("a", "is", "b, c")),
+        (E, "zh", T, Event("辞职", "组织,辞职")),
+        (E, "zh", T, Event("辞职", "组织-辞职", (Argument("甲", "离,职者"),))),
+        (E, "en", T, Event("left", "Quit", (Argument("Ada", "Who#1"),))),
+        (E, "en", T, Event("left", "Quit", (Argument("Ada; Bo#2", "Who"),))),
+        (E, "en", T, Event("le#ft", "Quit", (Argument("Ada", "Who"),))),
+        (E, "en", "json", Event("left", "Quit", (Argument("Ada", "Who;Whom"),))),
+        (N, "zh", "sentences", Entity("甲\n乙", "地点")),
+        (N, "zh", "sentences", Entity("甲,实体类型是乙", "地点")),
+        (R, "zh", "sentences", Relation("甲；关系是乙", "出生地", "丙")),
+        (E, "zh", "sentences", Event("辞职,事件类型是乙", "组织-辞职")),
+        (N, "zh", "key_value", Entity("甲", "地：点")),
+        (N, "zh", "key_value", Entity("甲\n乙", "地点")),
+        (R, "zh", "key_value", Relation("甲,乙", "出生地", "丙")),
+        (R, "zh", "key_value", Relation("“甲”", "出生地", "“乙”")),
+        (E, "zh", "key_value", Event("辞职", "组织-辞职", (Argument("甲", "离：职者"),))),
+        (N, "zh", "json", Entity(" 甲", "地点")),
+        (N, "zh", "json", Entity("NAN", "地点")),
+        (R, "en", "json", Relation("", "is", "b")),
+    ],
+)
+def test_what_does_not_fit_a_format_does_not_come_back(kind, language, format, one):
+    assert not fits(one, kind, language, format)
+    assert read(answer([one], kind, language, format), kind, language, format) != [one]
+
+
+def test_types_tell_which_of_the_commas_divide():
+    one = Relation("华盛顿,哥伦比亚特区", "首都", "美国,北美")
+    text = answer([one], "re", "zh", "tuples")
+    assert read(text, "re") is None
+    assert read(text, "re", types=["首都", "国籍"]) == [one]
+    assert read(text, "re", types=["首都", "哥伦比亚特区"]) is None
+
+
+def test_every_answer_that_kg2instruction_writes_is_read(definitions):
+    golden = json.loads((definitions / "extraction.json").read_text(encoding="utf-8"))["golden"]
+    for case in golden:
+        kind, language = case["task"], case["language"]
+        complete = [record(kind, one) for one in case["records"] if all(one[:2]) and (kind != "re" or one[2])]
+        for asked in FORMATS[kind, language]:
+            assert read(case["text"], kind, language, asked, [*TYPES, "配偶", "财经-收购"]) == complete, (case, asked)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "format", "found"),
+    [
+        ("", "ner", "tuples", []),
+        ("输入中包含的实体是：\nNAN", "ner", "key_value", []),
+        ("无。", "re", "tuples", []),
+        ("[]", "ee", "json", []),
+        ("我不知道", "ner", "tuples", None),
+        ("(甲)", "ner", "tuples", None),
+        ("(甲,地点", "ner", "tuples", None),
+        ("(甲,地点),(乙,人", "ner", "tuples", [("甲", "地点")]),
+        ("（甲，地点）、（乙，人物）", "ner", "tuples", [("甲", "地点"), ("乙", "人物")]),
+        ('("甲", "地点")', "ner", "tuples", [("甲", "地点")]),
+        ("(“甲”,地点)", "ner", "tuples", [("“甲”", "地点")]),
+        ("(甲公司(乙,丙),地点)", "ner", "tuples", [("甲公司(乙,丙)", "地点")]),
+        ("(NAN,地点),(乙,NAN)", "ner", "tuples", []),
+        ("甲：地点\n乙：人物", "ner", "key_value", [("甲", "地点"), ("乙", "人物")]),
+        ("- 地点：甲\n2. **人物**：乙\n", "ner", "tuples", [("甲", "地点"), ("乙", "人物")]),
+        ("地点:甲\n", "ner", "key_value", [("甲", "地点")]),
+        ("说明：没有\n地点：甲", "ner", "tuples", [("甲", "地点")]),
+        ("实体是甲,实体类型是地点\n实体是乙,实体类型是人物", "ner", "sentences", [("甲", "地点"), ("乙", "人物")]),
+        ("实体是甲\n实体是乙\n实体类型是人物", "ner", "sentences", [("乙", "人物")]),
+        ('[{"entity": "甲", "entity_type": "地点"}, {"entity": "乙"', "ner", "json", [("甲", "地点")]),
+        (
+            "[{'entity': 'O'Dell', 'entity_type': '人物'}, {'entity': '乙', 'entity_type': '地点'}]",
+            "ner",
+            "json",
+            [("乙", "地点")],
+        ),
+        ("```json\n{'Entity': '甲', 'Type': '地点'}\n```", "ner", "tuples", [("甲", "地点")]),
+        ("{'entity': 1998, 'entity_type': '时间'}", "ner", "json", [("1998", "时间")]),
+        ("{'entity': ['甲'], 'entity_type': '地点'}", "ner", "json", None),
+        ("{'entity': None, 'entity_type': '地点'}", "ner", "json", []),
+        ("(甲,出生地)", "re", "tuples", None),
+        ("(甲,出生地,乙,丙)", "re", "tuples", [("甲", "出生地", "乙,丙")]),
+        ("[甲, 出生地, 乙]", "re", "tuples", [("甲", "出生地", "乙")]),
+        ("[(甲, 出生地, 乙), (丙, 出生地, 丁)]", "re", "brackets", [("甲", "出生地", "乙"), ("丙", "出生地", "丁")]),
+        ("出生地：甲,乙\n出生地：丙,丁", "re", "tuples", [("甲", "出生地", "乙"), ("丙", "出生地", "丁")]),
+        ("(辞职,组织-辞职,[])", "ee", "tuples", [("辞职", "组织-辞职", ())]),
+        ("(辞职,组织-辞职,[(甲,离职者),(NAN,时间)])", "ee", "tuples", [("辞职", "组织-辞职", (("甲", "离职者"),))]),
+        ("(辞职，组织-辞职，【（甲，离职者）】)", "ee", "tuples", [("辞职", "组织-辞职", (("甲", "离职者"),))]),
+        ("(NAN,组织-辞职,[(甲,离职者)])", "ee", "tuples", []),
+        ("(辞职,组织-辞职,[(甲,离职者),(乙", "ee", "tuples", None),
+        ("(组织-辞职, 辞职, 离职者#甲; 时间#NAN)", "ee", "tuples", [("辞职", "组织-辞职", (("甲", "离职者"),))]),
+        (
+            "组织-辞职：辞职\n离职者：甲\n组织-辞职：离开",
+            "ee",
+            "key_value",
+            [("辞职", "组织-辞职", (("甲", "离职者"),)), ("离开", "组织-辞职", ())],
+        ),
+        ("\t离职者：甲", "ee", "key_value", None),
+        (
+            "[{'event_trigger': '辞职', 'event_type': '组织-辞职', 'arguments': [{'argument': '甲', 'role': 1}, '']}]",
+            "ee",
+            "json",
+            [("辞职", "组织-辞职", (("甲", "1"),))],
+        ),
+    ],
+)
+def test_an_answer(text, kind, format, found):
+    language = "zh" if format in FORMATS[kind, "zh"] else "en"
+    assert read(text, kind, language, format, TYPES) == found
+
+
+def test_a_format_that_knowlm_lacks_is_refused():
+    with pytest.raises(HarnessError, match="no format 'sentences' for re in en"):
+        read("", "re", "en", "sentences")
+
+
+anything = st.lists(pieces | st.text(max_size=3), max_size=30).map("".join)
+
+
+@settings(max_examples=100)
+@given(anything, st.sampled_from(ASKED), st.none() | st.just(TYPES))
+def test_any_text_can_be_read(text, asked, known):
+    for one in read(text, *asked, known) or []:
+        for group in said(one):
+            assert all(item == item.strip() and item not in ("", "NAN") for item in group)
+
+
+SHAPES = [
+    *(
+        "(",
+        ")",
+        "(,",
+        "(甲,",
+        "(甲,乙)",
+        "((甲,乙),",
+        "[(",
+        "([",
+        "(甲,乙,[",
+        "(甲,乙,[(丙,丁)])",
+        "<{[(",
+        "(a, b, r#n;",
+    ),
+    *(
+        "{",
+        "{'",
+        "{'entity':",
+        "{'entity': '",
+        "{'entity': '甲', 'entity_type': '乙'},",
+        "[{'event_trigger': [",
+        "\\",
+        "'\\",
+    ),
+    *(
+        "实体是",
+        "实体是甲\n实体类型是乙\n",
+        "\n关系是",
+        "，头实体是",
+        "甲：乙\n",
+        "：",
+        "\t",
+        "\n",
+        "#;",
+        ";#",
+        "甲",
+        "NAN\n",
+        " ",
+    ),
+]
+WAYS = [
+    ("ner", "zh", "tuples"),
+    ("re", "zh", "key_value"),
+    ("re", "en", "angles"),
+    ("ee", "zh", "sentences"),
+    ("ee", "en", "tuples"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+def test_the_work_is_linear(way):
+    for shape in SHAPES:
+        small, large = (steps(lambda text: read(text, *way, TYPES), shape * times, MODULES) for times in (30, 240))
+        # Linear work grows by 8, quadratic by 64.
+        assert 0 < large < 8 * 1.5 * small, shape
+
+
+LONG = ["{", "{'", "{'entity': '", "\\", "'\\", "，头实体是", "#;", ";#", "\n", " ", "实体是"]
+
+
+@pytest.mark.parametrize("way", [("re", "zh", "key_value"), ("ee", "en", "tuples")], ids="-".join)
+def test_100_kb_of_repetition_can_be_read(way):
+    for shape in LONG:
+        read(shape * (100_000 // len(shape)), *way, TYPES)

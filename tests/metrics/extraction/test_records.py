@@ -1,0 +1,88 @@
+"""What KnowLM asks and answers, against its own templates and the texts that its converters write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.metrics.extraction.records import Entity, Event, Relation, answer, type_of
+from harness.metrics.extraction.templates import FORMATS, TEMPLATES, instruction
+from support.ie_records import ASKED, FORMATS_BY_NUMBER, record
+
+
+@pytest.fixture(scope="module")
+def published(definitions: Path) -> dict:
+    return json.loads((definitions / "extraction.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def english_relations(definitions: Path) -> dict:
+    return json.loads((definitions / "knowlm_re_en.json").read_text(encoding="utf-8"))
+
+
+def test_answers_are_byte_for_byte_what_kg2instruction_writes(published):
+    golden = published["golden"]
+    assert len(golden) == 40
+    for case in golden:
+        kind, language = case["task"], case["language"]
+        records = [record(kind, one) for one in case["records"]]
+        assert answer(records, kind, language, FORMATS_BY_NUMBER[kind, language][case["format"]]) == case["text"]
+
+
+def test_templates_and_formats_are_the_published_ones(published, english_relations):
+    for (kind, language), templates in TEMPLATES.items():
+        theirs, formats = published["templates"][kind][language], published["s_format"][kind][language]
+        if (kind, language) == ("re", "en"):
+            assert list(templates) == english_relations["templates"]
+            assert list(FORMATS[kind, language].values()) == english_relations["s_format"]
+            assert (theirs, formats) == (
+                [templates[0], templates[2]],
+                [FORMATS[kind, language][f] for f in ("tuples", "json")],
+            )
+        else:
+            assert list(templates) == theirs
+            assert list(FORMATS[kind, language].values()) == formats
+
+
+def test_every_template_takes_every_format():
+    assert len(ASKED) == 4 + 2 + 4 + 5 + 4 + 2
+    for kind, language, format in ASKED:
+        for number, template in enumerate(TEMPLATES[kind, language]):
+            asked = instruction(kind, language, format, ["甲{x}", "乙"], template=number, roles=["丙"])
+            head, _, _ = template.partition("{s_schema1}" if kind == "ee" else "{s_schema}")
+            assert asked.startswith(head.replace("{s_format}", FORMATS[kind, language][format]) + "['甲{x}', '乙']")
+            assert ("['丙']" in asked) == (kind == "ee")
+            assert FORMATS[kind, language][format] in asked
+            assert "{s_" not in asked
+
+
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("tuples", "(Ada, wrote, Notes),(Bo, wrote, NAN)"),
+        ("brackets", "[Ada, wrote, Notes],[Bo, wrote, NAN]"),
+        ("braces", "{Ada, wrote, Notes},{Bo, wrote, NAN}"),
+        ("angles", "<Ada, wrote, Notes>,<Bo, wrote, NAN>"),
+    ],
+)
+def test_the_english_formats_that_knowlm_describes_and_does_not_write(format, text):
+    assert answer([Relation("Ada", "wrote", "Notes"), Relation("Bo", "wrote", " ")], "re", "en", format) == text
+
+
+def test_english_events_as_json_which_upstream_cannot_write():
+    written = answer([Event("left", "Quit", ())], "ee", "en", "json")
+    assert written == "[{'Type': 'Quit', 'Trigger': 'left', 'Arguments': 'NAN#NAN'}]"
+
+
+def test_what_knowlm_does_not_ask_for_is_refused():
+    with pytest.raises(HarnessError, match="no format 'braces' for ner in en: choose one of tuples, json"):
+        answer([Entity("a", "b")], "ner", "en", "braces")
+    with pytest.raises(HarnessError, match="no template 4 for ner in zh: choose 0 to 3"):
+        instruction("ner", "zh", "tuples", ["甲"], template=4)
+
+
+def test_types_are_what_a_record_counts_for():
+    assert [type_of(one) for one in (Entity("a", "b"), Relation("a", "b", "c"), Event("a", "b"))] == ["b", "b", "b"]

@@ -1,0 +1,147 @@
+"""What is told of citations: shares and rates by cases, quotations against a search without an index."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.law.citation_scores import (
+    RUN,
+    Quotations,
+    agreement,
+    among,
+    existing,
+    fabricates,
+    mistitles,
+    redundant,
+)
+from harness.metrics.law.citations import articles, cited
+from harness.metrics.law.statutes import Article, Book
+
+ONE, TWO, TEN = (Article("渡口法", number) for number in (1, 2, 10))
+BRIDGE = Article("桥梁法", 2)
+TEXTS = {
+    ONE: "渡船每年应当由乡镇的检验员检验一次，检验合格的，发给绿色的船牌。",
+    TWO: "渡河的行人应当在渡船靠岸以后依次上船，不得携带易燃的物品。",
+    BRIDGE: "桥梁每五年应当由县里的工程师检验一次，并且公布检验的结果。",
+}
+BOOK = Book(last={"渡口法": 9}, more=frozenset(), texts=TEXTS)
+QUOTATIONS = Quotations(BOOK)
+ABOUT = [ONE, TWO]
+
+
+def is_mistitled(answer, about=ABOUT):
+    return mistitles(answer, about, QUOTATIONS, BOOK)
+
+
+def test_agreement_is_over_sets():
+    found = agreement([ONE, TWO, ONE], [TWO, TEN])
+    assert (found.precision, found.recall, found.f1) == (1 / 2, 1 / 2, 1 / 2)
+    assert agreement([], [TWO]).pair == (0, 1)
+    said, gold = cited("《渡口法》第一条第一款、第二款"), cited("《渡口法》第一条第二款、第二条")
+    assert agreement(said, gold).pair == (2, 4)
+    assert agreement(articles("《渡口法》第一条第一款、第二款"), articles("《渡口法》第一条第二款")).f1 == 1
+
+
+def test_existence_is_told_of_laws_that_are_known():
+    known, unknown = Article("渡口法", 9), Article("航道法", 1)
+    assert existing([ONE, ONE, known, TEN, unknown], BOOK) == (2, 3)
+    assert existing([unknown], BOOK) == existing([], BOOK) == (0, 0)
+    assert fabricates([ONE, TEN], BOOK)
+    assert not fabricates([ONE, known, unknown], BOOK)
+    assert not fabricates([], BOOK)
+
+
+def test_shares_and_redundancy():
+    assert among([ONE, TEN, ONE], [ONE, TWO]) == (1, 2)
+    assert among([], [ONE]) == (0, 0)
+    assert redundant([ONE, TWO], given=[ONE, TWO], needed=[ONE])
+    assert not redundant([ONE], given=[ONE, TWO], needed=[ONE])
+    assert not redundant([ONE, TEN], given=[ONE, TWO], needed=[ONE])  # invented, but nobody put it there
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_wrong"),
+    [
+        ("《渡口法》第一条规定，渡船每年应当由乡镇的检验员检验一次。", False),
+        ("《渡口法》第二条规定，渡船每年应当由乡镇的检验员检验一次。", True),
+        (
+            "《渡口法》第二条规定：“渡船，每年 应当由乡镇的检验员\n检验一次”。",
+            False,
+        ),  # of the next line nothing is told
+        ("《渡口法》第二条规定：“渡船，每年 应当由乡镇的检验员，检验一次”。", True),
+        ("《渡口法》第一条、第二条规定，渡船每年应当由乡镇的检验员检验一次。", False),
+        ("渡船每年应当由乡镇的检验员检验一次，这是《桥梁法》第二条的规定。", True),
+        ("渡船每年应当由乡镇的检验员检验一次。依照《桥梁法》第二条办理。", False),  # another sentence
+        ("渡船每年应当由乡镇的检验员检验一次。", False),
+        ("《渡口法》第三条规定，渡船每年应当由乡镇的检验员检验一次。", False),  # exists, and what it says is not known
+        ("《渡口法》第十条规定，渡船每年应当由乡镇的检验员检验一次。", True),  # there is no such article
+        ("《航道法》第二条规定，渡船每年应当由乡镇的检验员检验一次。", False),  # nothing is known of that law
+        ("《渡口法》第二条规定，渡船一年要检验一回。", False),  # a paraphrase
+        ("《渡口法》第二条规定了上船，而第一条规定，渡船每年应当由乡镇的检验员检验一次。", False),  # by its number
+        ("《桥梁法》第二条规定，渡河的行人应当在渡船靠岸以后依次上船。", True),  # whose number that is
+        ("《渡口法》第二条规定，渡船每年应当由乡镇的检。", False),  # too short
+        ("", False),
+    ],
+)
+def test_a_quotation_under_another_article(answer, is_wrong):
+    assert is_mistitled(answer) is is_wrong
+
+
+def test_the_right_number_under_another_law_that_has_no_such_article():
+    book = Book(last={"渡口法": 9, "桥梁法": 9}, more=frozenset())
+    about = [Article("渡口法", 8), Article("航道法", 12)]
+    quotations = Quotations(book)
+    assert mistitles("《桥梁法》第十二条", about, quotations, book)
+    assert not mistitles("《桥梁法》第八条", about, quotations, book)  # has an article 8 of its own
+    assert not mistitles("《渡口法》第十三条", about, quotations, book)  # fabricated, and that is all
+    assert not mistitles("《航道法》第十二条", about, quotations, book)
+
+
+def letters_of(text):
+    """Return the letters between citations, each piece by itself."""
+    bare = re.sub(r"《[^《》\n]*》|第[一二三十]+[条款项]", "|", text)
+    return ["".join(letter for letter in piece if letter.isalnum()) for piece in bare.split("|")]
+
+
+def quoted_by_search(cited, sentence):
+    """Tell what `Quotations.wrong` tells, letter by letter, without an index."""
+    if not cited or not all(one in TEXTS or BOOK.has(one) is False for one in cited):
+        return False
+    for piece in letters_of(sentence):
+        stretch: set[Article] = set()
+        for start in range(len(piece) + 1):
+            run = piece[start : start + RUN]
+            owners = {
+                one for one, text in TEXTS.items() if len(run) == RUN and any(run in part for part in letters_of(text))
+            }
+            if owners:
+                stretch |= owners
+                continue
+            if stretch and not stretch & set(cited):
+                return True
+            stretch = set()
+    return False
+
+
+pieces = st.one_of(
+    st.sampled_from([f"《{one.law}》第{'零一二三四五六七八九十'[one.number]}条" for one in (ONE, TWO, TEN, BRIDGE)]),
+    st.sampled_from(["《渡口法》第三条", "《航道法》第一条", "规定，", "：“", "”", "渡船", "检验一次"]),
+    st.tuples(st.sampled_from(list(TEXTS.values())), st.integers(0, 20), st.integers(8, 31)).map(
+        lambda cut: cut[0][cut[1] : cut[1] + cut[2]]
+    ),
+)
+
+
+@given(st.lists(pieces, max_size=7).map("".join))
+def test_quotations_are_found_as_by_search(sentence):
+    cited = articles(sentence)
+    assert QUOTATIONS.wrong(cited, sentence) == quoted_by_search(cited, sentence)
+
+
+@pytest.mark.parametrize("shape", ["渡", "《渡口法》第一条", TEXTS[ONE], "。", "《"])
+def test_a_long_answer_can_be_judged(shape):
+    is_mistitled(shape * (100_000 // len(shape)))

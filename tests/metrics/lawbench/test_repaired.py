@@ -1,0 +1,119 @@
+"""LawBench's repaired metrics: on answers made by hand, beside what upstream makes of them, and by their properties."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.lawbench import published, repaired
+from harness.metrics.lawbench.labels import CHARGES
+from harness.metrics.lawbench.published import JUDGES, character_f1
+from harness.metrics.lawbench.repaired import REPAIRED
+from support.lawbench_references import REFERENCES
+
+CASES = [json.loads(line) for line in (Path(__file__).parent / "repaired.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['task']}:{case['prediction'][:12]}")
+def test_answers_made_by_hand(case: dict[str, object]) -> None:
+    task, prediction, reference = (str(case[key]) for key in ("task", "prediction", "reference"))
+    upstream, found = JUDGES[task](prediction, reference), REPAIRED[task](prediction, reference)
+    for score, expected in ((upstream.score, case["upstream"]), (found.score, case["repaired"])):
+        assert score == (None if expected is None else pytest.approx(expected))
+    assert found.abstained == case["abstained"]
+
+
+def test_every_repair_has_cases_that_it_mends_and_cases_that_it_leaves() -> None:
+    for task in REPAIRED:
+        same = {case["upstream"] == case["repaired"] for case in CASES if case["task"] == task}
+        assert False in same, task
+        assert True in same, task
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("task", sorted(REPAIRED))
+def test_a_copy_of_the_reference_is_right(data: Path, task: str) -> None:
+    [file] = (data / "open-compass" / "LawBench" / task).glob("*.parquet")
+    answers = pq.read_table(file, columns=["answer"])["answer"].to_pylist()
+    judged = [REPAIRED[task](answer, answer) for answer in answers]
+    assert {one.score for one in judged if one.score is not None} == {1.0}
+    assert not any(one.abstained for one in judged)
+    if task == "3-3":
+        assert sum(not {*answer.removeprefix("罪名:").split(";")} <= {*CHARGES} for answer in answers) == 18
+
+
+@pytest.mark.parametrize(
+    "tail", ["", "<|im_end|>", "<eoh>", "### 回答:", "</s>", "<|im_end|>\n<|im_start|>assistant\n"]
+)
+def test_what_a_chat_template_puts_behind_a_sentence_is_no_part_of_it(tail: str) -> None:
+    said = (f"改正。句子：\n渡口己经关闭。{tail}", "渡口已经关闭。", "渡口已经关闭。")
+    assert repaired.proofreading(*said) == (1, 0, 0)
+    assert published.proofreading(*said).hits == 1 + bool(tail)
+
+
+def test_what_a_chat_template_puts_before_the_question_stays() -> None:
+    prompt = "你是助手。\n### Human: 改正。句子：\n渡口己经关闭。\n### Assistant: "
+    assert repaired.without_template(prompt) == prompt
+    assert repaired.proofreading(prompt, "渡口已经关闭。", "渡口已经关闭。") == (1, 0, 0)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("config", ["2-1", "2-1_one_shot"])
+def test_no_sentence_is_taken_for_a_template(data: Path, config: str) -> None:
+    [file] = (data / "open-compass" / "LawBench" / config).glob("*.parquet")
+    prompts = [f"{row['instruction']}\n{row['question']}" for row in pq.read_table(file).to_pylist()]
+    assert [repaired.without_template(prompt) for prompt in prompts] == prompts
+
+
+@given(
+    st.lists(st.text("骗打人取", min_size=1, max_size=3), max_size=4),
+    st.lists(st.text("骗打人", min_size=1), max_size=4),
+)
+def test_words_are_matched_so_that_most_of_them_hit(said: list[str], wanted: list[str]) -> None:
+    wanted = wanted or ["骗"]
+    shorter, longer = sorted((said, wanted), key=len)
+    best = max(sum(map(character_f1, shorter, chosen)) for chosen in itertools.permutations(longer, len(shorter)))
+    found = repaired.triggers(";".join(said), ";".join(wanted))
+    assert found.score == pytest.approx(2 * best / (len(said) + len(wanted)))
+    assert found.abstained == (not said)
+
+
+@given(st.permutations(["受害人:李乙", "被盗物品:书包", "时间:昨天"]), st.sampled_from(["\n", ";", "；", " ", "，"]))
+def test_entities_are_read_in_any_order_and_however_they_are_kept_apart(parts: list[str], apart: str) -> None:
+    reference = "受害人:李乙;被盗物品:书包;时间:昨天"
+    assert repaired.entities(apart.join(parts), reference).score == pytest.approx(1)
+
+
+@given(st.integers(0, 25), st.integers(1, 11), st.sampled_from(["", "零", "又"]), st.sampled_from(["个月", "月"]))
+def test_years_and_months_are_one_term(years: int, months: int, between: str, unit: str) -> None:
+    said = f"判处有期徒刑{f'{years}年{between}' if years else ''}{months}{unit}"
+    assert repaired.term(said, f"刑期:{years * 12 + months}个月").score == pytest.approx(1)
+
+
+@pytest.mark.parametrize("task", sorted(REPAIRED))
+@pytest.mark.parametrize("piece", ["1", "第1条、", "六个月", "时间： \n", "1,", "A", "打;", "年1", "诈骗"])
+def test_repetitions_cost_their_length(task: str, piece: str) -> None:
+    started = time.process_time()
+    REPAIRED[task](piece * (30_000 // len(piece)), REFERENCES.get(task, "违约"))
+    assert time.process_time() - started < 5  # quadratic ones take a minute
+
+
+@pytest.mark.parametrize("task", sorted(REPAIRED))
+@given(prediction=st.text(st.sampled_from("第条款、1,二十百年个月元:：;；A无\n (侮辱违约时间"), max_size=30))
+def test_whatever_is_answered_is_judged(task: str, prediction: str) -> None:
+    found = REPAIRED[task](prediction, REFERENCES.get(task, "违约"))
+    assert found.score is not None
+    assert found.score <= 1
+
+
+@pytest.mark.parametrize("task", ["1-2", "2-8", "3-1", "3-3", "3-4", "3-7"])
+def test_a_reference_of_another_task_is_refused(task: str) -> None:
+    with pytest.raises(ValueError, match=r"reads|must be one of"):
+        REPAIRED[task]("A", "另一题的答案")

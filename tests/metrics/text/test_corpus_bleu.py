@@ -1,0 +1,95 @@
+"""Corpus scores equal sacrebleu's to the last bit, on any documents drawn from a corpus."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
+
+from harness.metrics.text import corpus_bleu
+
+characters = st.text(st.sampled_from("白色的上衣，。简约 \n　…“”a字B-3.5,!-~é㐀𠀀\u2028ｱ￥☀"), max_size=30)
+texts = st.one_of(characters, st.text(max_size=8))
+corpora = st.lists(st.tuples(texts, texts.filter(bool)), min_size=1, max_size=6)
+
+
+def theirs(metric: str, pairs: list[tuple[str, str]]) -> float:
+    scorer = BLEU(tokenize="zh") if metric == "bleu_zh" else CHRF()
+    return scorer.corpus_score([said for said, _ in pairs], [[wanted for _, wanted in pairs]]).score
+
+
+def ours(metric: str, pairs: list[tuple[str, str]]) -> float:
+    if metric == "bleu_zh":
+        return corpus_bleu.bleu([corpus_bleu.bleu_zh_counts(*pair) for pair in pairs])
+    return corpus_bleu.chrf([corpus_bleu.chrf_counts(*pair) for pair in pairs])
+
+
+@given(st.one_of(texts, st.lists(st.one_of(texts, st.characters()), max_size=9).map("".join)))
+def test_tokens_are_those_of_sacrebleus_zh(text: str) -> None:
+    assert corpus_bleu.tokens_zh(text) == TokenizerZh()(text).split()
+
+
+def test_every_character_is_chinese_where_sacrebleu_says_so() -> None:
+    tokenizer = TokenizerZh()
+    for code in (*range(0xD800), *range(0xE000, 0x10000), 0x20000, 0x2A6D6, 0x2F800, 0x2FA1D):
+        text = f"a{chr(code)}1"
+        assert corpus_bleu.tokens_zh(text) == tokenizer(text).split(), hex(code)
+
+
+@pytest.mark.parametrize("metric", ["bleu_zh", "chrf"])
+@given(pairs=corpora)
+def test_a_corpus_score_is_sacrebleus(metric: str, pairs: list[tuple[str, str]]) -> None:
+    assert ours(metric, pairs) == theirs(metric, pairs)
+
+
+@pytest.mark.parametrize("metric", ["bleu_zh", "chrf"])
+def test_counts_of_documents_drawn_again_make_the_score_of_those_documents(metric: str) -> None:
+    chance = random.Random(0)
+    words = ["白色", "上衣", "简约", "polo领", "，", "A字", "3.5"]
+    said = ["".join(chance.choices(words, k=12)) for _ in range(40)]
+    pairs = [(one, "".join(chance.choices(words, k=12))) for one in said]
+    for _ in range(5):
+        drawn = chance.choices(pairs, k=40)
+        assert ours(metric, drawn) == theirs(metric, drawn) > 0
+
+
+@pytest.mark.parametrize("metric", ["bleu_zh", "chrf"])
+def test_nothing_said_scores_nothing_and_is_counted(metric: str) -> None:
+    assert ours(metric, []) == ours(metric, [("", "白色上衣")]) == ours(metric, [(" \n", "白色上衣")]) == 0
+    whole = [("白色的上衣很百搭", "白色的上衣很百搭")]
+    assert ours(metric, whole) == pytest.approx(100)
+    assert ours(metric, [*whole, ("", "白色的上衣很百搭")]) < 100 - 10
+
+
+def test_counts_come_back_from_a_report() -> None:
+    pairs = [("白色的上衣", "白色上衣"), ("polo领", "polo领3.5")]
+    for counted, score in ((corpus_bleu.bleu_zh_counts, corpus_bleu.bleu), (corpus_bleu.chrf_counts, corpus_bleu.chrf)):
+        counts = [counted(*pair) for pair in pairs]
+        assert score(json.loads(json.dumps(counts))) == score(counts) > 0
+
+
+def test_signatures_are_sacrebleus() -> None:
+    for metric, scorer in (("bleu_zh", BLEU(tokenize="zh")), ("chrf", CHRF())):
+        scorer.corpus_score(["甲"], [["甲"]])
+        assert corpus_bleu.signature(metric) == str(scorer.get_signature())
+    with pytest.raises(KeyError):
+        corpus_bleu.signature("bleu")
+
+
+def test_time_grows_with_the_text_only() -> None:
+    def seconds(text: str) -> float:
+        started = time.perf_counter()
+        corpus_bleu.bleu_zh_counts(text, text[::-1])
+        corpus_bleu.chrf_counts(text, text[::-1])
+        return time.perf_counter() - started
+
+    for piece in ("白色的上衣，", "ab,", "....", "  -1", "。 "):
+        short = min(seconds(piece * 2_000 + str(i)) for i in range(3))
+        assert seconds(piece * 20_000) < 40 * short

@@ -1,0 +1,274 @@
+"""Recorded predictions, scored: the same numbers as where a checkpoint said the same, and nothing lost unsaid."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
+from harness.recorded.score import Scoring, score
+from harness.reports import report as reports
+from harness.reports.report import Report
+from harness.runs.options import Options
+from harness.runs.run import run
+from harness.tasks.catalogue import Catalogue
+from support import invented, tiny
+
+RIGHT = {"gsm8k": 2}
+"""Documents that `said` answers rightly."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return invented.mirror(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def documents(data: Path) -> list[dict[str, Any]]:
+    return list(Catalogue().load(["gsm8k"], data).tasks["gsm8k"].eval_docs)
+
+
+def said(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answer the first two of GSM8K's documents rightly, the others wrongly."""
+    return [
+        {"id": place, "prediction": one["answer"] if place < RIGHT["gsm8k"] else "I think\n#### -1"}
+        for place, one in enumerate(documents)
+    ]
+
+
+def written(file: Path, rows: list[Any]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def only(found: Iterator[Report]) -> Report:
+    (report,) = found
+    return report
+
+
+def value(report: Report, task: str, metric: str) -> float:
+    return next(s.value for s in report.manifest.scores if (s.task, s.metric) == (task, metric))
+
+
+# --- our own lines ----------------------------------------------------------------------------------------------------
+
+
+def test_lines_of_ids_and_predictions_are_scored_as_a_run_would(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    file = written(tmp_path / "gsm8k.jsonl", list(reversed(said(documents))))
+    report = only(score(Scoring(file, tmp_path / "out", data=data)))
+    assert value(report, "gsm8k", "exact_match") == RIGHT["gsm8k"] / len(documents)
+    rows = report.samples("gsm8k").drop_duplicates("doc_id")
+    assert [list(responses) for responses in rows["responses"]] == [[row["prediction"]] for row in said(documents)]
+    assert report.manifest.engine is None
+    assert report.manifest.checkpoint.name == tmp_path.name
+    assert report.manifest.checkpoint.kind == "recorded"
+    assert reports.read(report.folder).manifest == report.manifest
+
+
+def test_likelihoods_of_choices_are_scored(data: Path, tmp_path: Path) -> None:
+    docs = list(Catalogue().load(["ceval_law"], data).tasks["ceval_law"].eval_docs)
+    right = ["ABCD".index(doc["answer"]) for doc in docs]
+    rows = [{"id": i, "logprobs": [-1.0 + (c == right[i]) for c in range(4)]} for i in range(len(docs))]
+    report = only(score(Scoring(written(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
+    assert value(report, "ceval_law", "acc") == 1
+
+
+def test_ids_may_be_the_documents_own(data: Path, tmp_path: Path) -> None:
+    rows = [{"id": "1", "logprobs": [0, -1, -2, -3]}, {"id": "0", "logprobs": [-3, -2, -1, 0]}]
+    report = only(score(Scoring(written(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
+    assert list(report.samples("ceval_law")["prediction"]) == ["D", "A"]
+
+
+def test_repeats_are_all_kept(data: Path, documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    rows = [{**row, "prediction": [row["prediction"], "#### 0"]} for row in said(documents)]
+    report = only(score(Scoring(written(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
+    assert {len(responses) for responses in report.samples("gsm8k")["responses"]} == {2}
+
+
+# --- what is wrong with them ------------------------------------------------------------------------------------------
+
+
+def broken(documents: list[dict[str, Any]]) -> dict[str, tuple[list[Any], str]]:
+    rows = said(documents)
+    return {
+        "malformed": ([*rows[:3], '{"id": 3, "predic', *rows[4:]], "line 4, is not JSON"),
+        "list": ([*rows[:3], "[3]", *rows[4:]], "line 4, is no JSON object"),
+        "no id": ([{"id": None, "prediction": ""}, *rows], "line 1, has no 'id'"),
+        "no text": ([{"id": 0, "prediction": 3}, *rows[1:]], "line 1, has neither a text"),
+        "twice": ([*rows, rows[2]], r"line 7, id 2, answers a document that has been answered"),
+        "surplus": ([*rows, {"id": 17, "prediction": ""}], "line 7, id 17, answers no document of gsm8k, which has 6"),
+        "negative": ([*rows, {"id": -1, "prediction": ""}], "line 7, id -1, answers no document"),
+        "missing": (rows[:-1], "1 of 6 documents of gsm8k have no prediction, the first is 5"),
+    }
+
+
+WRONG = ("malformed", "list", "no id", "no text", "twice", "surplus", "negative", "missing")
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_named_and_nothing_is_written(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path, what: str
+) -> None:
+    rows, says = broken(documents)[what]
+    with pytest.raises(HarnessError, match=says):
+        list(score(Scoring(written(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_told_to_keep_going_what_is_wrong_is_counted_in_the_report(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path, what: str
+) -> None:
+    rows, _ = broken(documents)[what]
+    file = written(tmp_path / "gsm8k.jsonl", rows)
+    report = only(score(Scoring(file, tmp_path / "out", data=data, keep_going=True)))
+    assert report.manifest.notes, "the report says nothing of it"
+    assert report.manifest.tasks["gsm8k"].documents == len(documents)
+    right = RIGHT["gsm8k"] - (what == "no text")
+    assert value(report, "gsm8k", "exact_match") == right / len(documents)
+
+
+def test_a_limited_run_lacks_nothing_within_its_limit(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    file = written(tmp_path / "gsm8k.jsonl", said(documents)[:3])
+    report = only(score(Scoring(file, tmp_path / "out", data=data, limit=3)))
+    assert value(report, "gsm8k", "exact_match") == RIGHT["gsm8k"] / 3
+    assert report.manifest.protocol.limit == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "changes", "says"),
+    [
+        ("nothing.jsonl", [{"text": "x"}], {}, "holds no predictions in a known format"),
+        ("ceval_law.jsonl", [{"id": 0, "prediction": "A"}], {"keep_going": True}, "answered by likelihoods"),
+        ("gsm8k.jsonl", [{"id": 0, "logprobs": [0.5]}], {"keep_going": True}, "holds likelihoods, but gsm8k"),
+        ("ceval_law.jsonl", [{"id": 0, "logprobs": [0, 1]}, {"id": 1, "logprobs": [0, 1]}], {}, "asks for more"),
+        ("gsm8k.jsonl", [{"id": "a", "prediction": ""}], {}, "no column 'id'"),
+        ("mine.jsonl", [{"id": 0, "prediction": ""}], {"task": "ceval"}, "is 52 tasks"),
+        ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatgml"}, "--format chatgml is not known"),
+        ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatglm"}, "has no texts 'labels' and 'predict'"),
+    ],
+)
+def test_wrong_use_is_told(
+    data: Path, tmp_path: Path, name: str, rows: list[Any], changes: dict[str, Any], says: str
+) -> None:
+    file = written(tmp_path / name, rows)
+    with pytest.raises(HarnessError, match=says):
+        list(score(Scoring(file, tmp_path / "out", data=data, **changes)))
+
+
+def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="there are no predictions at"):
+        list(score(Scoring(tmp_path / "nowhere", tmp_path / "out")))
+
+
+# --- other systems' files ---------------------------------------------------------------------------------------------
+
+
+def lm_eval_samples(folder: Path, data: Path, base: Path, task: str) -> dict[str, Any]:
+    """Have lm-eval evaluate a checkpoint by itself, and write its samples as it does; return its results."""
+    from lm_eval.evaluator import evaluate
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.models.huggingface import HFLM
+
+    lm = HFLM(pretrained=str(base), batch_size=1, device="cpu", dtype="float32")
+    built = Catalogue().load([task], data).tasks[task]
+    outcome = evaluate(lm, {"tasks": {task: built}, "groups": {}}, bootstrap_iters=0)
+    tracker = EvaluationTracker(output_path=str(folder))
+    tracker.general_config_tracker.model_name_sanitized = "tiny"
+    tracker.date_id = "2026-11-26T05-53-39.123456"
+    tracker.save_results_samples(task, outcome["samples"][task])
+    return dict(outcome["results"][task])
+
+
+@pytest.mark.parametrize("task", ["ceval_law", "gsm8k"])
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_lm_evals_samples_give_lm_evals_scores(data: Path, tmp_path: Path, task: str, at_hand: bool) -> None:
+    base = tiny.llama(tmp_path / "base", context=2048)
+    theirs = lm_eval_samples(tmp_path / "samples", data, base, task)
+    report = only(score(Scoring(tmp_path / "samples", tmp_path / "out", data=data if at_hand else None)))
+    assert report.manifest.checkpoint.name == "tiny"
+    for one in report.manifest.scores:
+        assert one.value == theirs[f"{one.metric},{one.filter}"]
+    # lm-eval asked what our run would ask: the questions are known to be the same.
+    asked = only(run([parse(str(base))], Options(tasks=(task,), output=tmp_path / "runs", data=data)))
+    assert list(report.samples(task)["prompt_hash"]) == list(asked.samples(task)["prompt_hash"])
+    assert list(report.samples(task)["doc_hash"]) == list(asked.samples(task)["doc_hash"])
+
+
+def test_an_archive_of_several_models_gives_each_a_report(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    for model, rows in (("good", said(documents)), ("bad", [{"id": i, "prediction": ""} for i in range(6)])):
+        written(tmp_path / "in" / model / "gsm8k.jsonl", rows)
+    with tarfile.open(tmp_path / "both.tar.xz", "w:xz") as archive:
+        archive.add(tmp_path / "in", "in")
+    found = list(score(Scoring(tmp_path / "both.tar.xz", tmp_path / "out", data=data)))
+    assert [(one.manifest.checkpoint.name, value(one, "gsm8k", "exact_match")) for one in found] == [
+        ("bad", 0),
+        ("good", RIGHT["gsm8k"] / len(documents)),
+    ]
+    with pytest.raises(HarnessError, match="holds answers of several: leave --name out"):
+        list(score(Scoring(tmp_path / "both.tar.xz", tmp_path / "again", data=data, name="x")))
+
+
+def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.tar.xz").write_bytes(b"\xfd7zXZ\x00nothing")
+    with pytest.raises(HarnessError, match="cannot be read as an archive"):
+        list(score(Scoring(tmp_path / "bad.tar.xz", tmp_path / "out")))
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_scored_again_says_the_same(data: Path, tmp_path: Path) -> None:
+    base = tiny.llama(tmp_path / "base", context=2048)
+    options = Options(tasks=("gsm8k", "ceval"), output=tmp_path / "runs", data=data, limit=1)
+    first = only(run([parse(str(base))], options))
+    again = only(score(Scoring(first.folder, tmp_path / "out", data=data)))
+    assert again.manifest.scores == first.manifest.scores
+    assert again.manifest.checkpoint == first.manifest.checkpoint
+    assert again.manifest.protocol == first.manifest.protocol
+    assert again.manifest.tasks["gsm8k"].model_dump() == first.manifest.tasks["gsm8k"].model_dump()
+    for task in ("gsm8k", "ceval_law"):
+        ours, theirs = again.samples(task), first.samples(task)
+        assert json.loads(ours.to_json()) == json.loads(theirs.to_json())
+
+
+def test_a_report_on_other_data_is_not_scored_by_these(data: Path, tmp_path: Path) -> None:
+    base = tiny.llama(tmp_path / "base", context=2048)
+    first = only(run([parse(str(base))], Options(tasks=("gsm8k",), output=tmp_path / "runs", data=data)))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    other = invented.mirror(tmp_path / "other")
+    file = other / "openai" / "gsm8k" / "main" / "test-00000-of-00001.parquet"
+    rows = pq.read_table(file).to_pylist()
+    pq.write_table(pa.Table.from_pylist([{**row, "answer": row["answer"] + "0"} for row in rows]), file)
+    with pytest.raises(HarnessError, match="is another than in the data at hand"):
+        list(score(Scoring(first.folder, tmp_path / "out", data=other)))
+
+
+def test_what_lies_beside_predictions_is_named_and_ends_nothing(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    written(folder / "gsm8k.jsonl", said(documents))
+    (folder / "LICENSE.txt").write_bytes("许可".encode("gbk"))
+    (folder / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
+    report = only(score(Scoring(folder, tmp_path / "out", data=data)))
+    (note,) = [note for note in report.manifest.notes if note.startswith("not read")]
+    assert "LICENSE.txt and 1 more files" in note
+    with pytest.raises(HarnessError, match=r"LICENSE\.txt is not UTF-8"):
+        list(score(Scoring(folder / "LICENSE.txt", tmp_path / "again", data=data)))

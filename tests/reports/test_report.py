@@ -1,0 +1,234 @@
+"""A report is there whole or not at all, and says what is wrong with it when it is damaged."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.reports import report as reports
+from harness.reports import writer
+from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, TaskInfo
+from harness.reports.writer import ReportWriter
+
+
+def manifest(**changes: Any) -> Manifest:
+    plain: dict[str, Any] = {
+        "harness": "0",
+        "created": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.0,
+        "checkpoint": CheckpointInfo(
+            name="a",
+            reference="a",
+            kind="base",
+            base="a",
+            adapter=None,
+            fingerprint="f" * 64,
+            architecture="A",
+            dtype="float32",
+            device="cpu",
+            parameters=1,
+            trainable_share=None,
+            max_length=8,
+            adapter_effect=None,
+        ),
+        "protocol": Protocol(
+            limit=None,
+            seed=0,
+            num_fewshot=None,
+            chat_template=None,
+            fewshot_as_multiturn=False,
+            system_instruction=None,
+        ),
+        "tasks": {
+            "t": TaskInfo(
+                version="1",
+                dataset="d",
+                split="test",
+                num_fewshot=0,
+                documents=1,
+                documents_in_split=1,
+                prompt_hash="p",
+                truncated=0,
+                seconds=1.0,
+                tokens_fed=1,
+                tokens_generated=0,
+            )
+        },
+        "scores": [],
+        "engine": Engine(
+            walk="plain",
+            scoring_seconds=0,
+            generation_seconds=0,
+            requests=1,
+            answered_from_journal=0,
+            tokens_fed=1,
+            tokens_generated=0,
+            peak_memory_bytes=1,
+        ),
+        "environment": {},
+        "notes": [],
+    }
+    return Manifest(**{**plain, **changes})
+
+
+ROW = {"doc_id": 0, "filter": "none", "prompt": "问", "target": "A", "choices": ["A", "B"], "logprobs": [-1.0, -2.0]}
+
+
+def written(folder: Path) -> reports.Report:
+    with ReportWriter(folder) as writer:
+        writer.write_samples("t", [{**ROW, "acc": 1.0, "counts": (1, 2)}], ["acc", "counts"])
+        return writer.finish(manifest(), {"results": {"t": {"acc,none": 1.0}}})
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    report = written(tmp_path / "r")
+    again = reports.read(tmp_path / "r")
+    assert again.manifest == report.manifest
+    assert again.results == {"results": {"t": {"acc,none": 1.0}}}
+    (row,) = again.samples("t").to_dict("records")
+    assert (row["prompt"], list(row["logprobs"]), row["acc"]) == ("问", [-1.0, -2.0], 1.0)
+    assert json.loads(row["counts"]) == [1, 2]
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_written_as_its_escape(tmp_path: Path) -> None:
+    half = "\ud83d"
+    row = {**ROW, "responses": [f"答{half}"], "prediction": json.dumps([half], ensure_ascii=False), "types": {half: 1}}
+    with ReportWriter(tmp_path / "r") as writer:
+        writer.write_samples("t", [row], ["types"])
+        report = writer.finish(manifest(), {})
+    (read,) = report.samples("t").to_dict("records")
+    assert list(read["responses"]) == [r"答\ud83d"]
+    assert json.loads(read["prediction"]) == [half]
+    assert json.loads(read["types"]) == {half: 1}
+
+
+def test_a_score_of_an_older_report_has_neither_chance_nor_ceiling(tmp_path: Path) -> None:
+    old = {"task": "t", "metric": "acc", "filter": "none", "value": 0.5, "stderr": None, "low": None, "high": None}
+    old |= {"n": 1, "higher_is_better": True, "fraction": True, "average": None, "members": ["t"]}
+    old |= {"primary": True, "headline": True}
+    written(tmp_path / "r")
+    file = tmp_path / "r" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"scores": [old]}))
+    [score] = reports.read(tmp_path / "r").manifest.scores
+    assert (score.chance, score.ceiling) == (None, None)
+
+
+def test_leaving_without_finishing_leaves_nothing(tmp_path: Path) -> None:
+    with ReportWriter(tmp_path / "r") as writer:
+        writer.write_samples("t", [ROW], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["samples", "results", "manifest", "rename"])
+def test_killed_at_any_moment_there_is_no_report_and_the_next_writer_tidies_up(tmp_path: Path, moment: str) -> None:
+    here = Path(__file__).parent
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
+import test_report
+from harness.reports import writer
+def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+real, calls = writer._dump_json, []
+def dump(file, content):
+    calls.append(file)
+    if {moment!r} == "results" or ({moment!r} == "manifest" and len(calls) == 2): die()
+    real(file, content)
+writer._dump_json = dump
+if {moment!r} == "samples": writer.pq.write_table = die
+if {moment!r} == "rename": Path.rename = die
+test_report.written(Path({str(tmp_path / "r")!r}))
+"""
+    process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert _only(tmp_path).startswith(".r.")
+    with pytest.raises(HarnessError, match="no manifest"):
+        reports.find([tmp_path])
+    written(tmp_path / "r")
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_a_report_being_written_by_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    alive = tmp_path / f".other.{writer._host()}.{os.getppid()}" / "samples"
+    alive.mkdir(parents=True)
+    written(tmp_path / "r")
+    assert alive.is_dir()
+
+
+def test_a_report_being_written_on_another_host_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / ".other.another-host.999999999" / "samples"
+    elsewhere.mkdir(parents=True)
+    written(tmp_path / "r")
+    assert elsewhere.is_dir()
+
+
+def test_two_runs_that_want_the_same_place_both_get_one(tmp_path: Path) -> None:
+    written(tmp_path / "r")
+    with ReportWriter(tmp_path / "r") as slow:
+        report = slow.finish(manifest(), {})
+    assert report.folder.name == "r-1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "r-1"]
+
+
+def test_nan_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"), ReportWriter(tmp_path / "r") as writer:
+        writer.finish(manifest(), {"results": {"t": {"acc,none": math.nan}}})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda m: m.write_text("{"), "not valid JSON"),
+        (lambda m: m.write_text("[]"), "damaged"),
+        (lambda m: m.write_text('{"format": 99}'), "report format 99"),
+        (lambda m: m.write_text('{"format": 1}'), "damaged"),
+        (lambda m: m.unlink(), "no manifest"),
+    ],
+)
+def test_a_damaged_manifest_is_told_of_in_one_sentence(tmp_path: Path, damage: Any, says: str) -> None:
+    written(tmp_path / "r")
+    damage(tmp_path / "r" / "manifest.json")
+    with pytest.raises(HarnessError, match=says) as error:
+        reports.read(tmp_path / "r")
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_samples_are_told_of(tmp_path: Path) -> None:
+    report = written(tmp_path / "r")
+    (tmp_path / "r" / "samples" / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(HarnessError, match=r"t\.parquet cannot be read"):
+        report.samples("t")
+
+
+def test_an_unknown_task_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"no samples of task 'u' \(it has: t\)"):
+        written(tmp_path / "r").samples("u")
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HarnessError, match="cannot write a report"), ReportWriter(tmp_path / "file" / "r"):
+        pass
+
+
+def test_reports_are_found_below_folders_oldest_first_each_once(tmp_path: Path) -> None:
+    for name, day in (("b", 2), ("a", 3), ("c", 1)):
+        with ReportWriter(tmp_path / "deep" / name) as writer:
+            writer.finish(manifest(created=f"2026-01-0{day}T00:00:00+00:00"), {})
+    found = reports.find([tmp_path, tmp_path / "deep" / "a"])
+    assert [report.folder.name for report in found] == ["c", "b", "a"]
+
+
+def _only(folder: Path) -> str:
+    (path,) = folder.iterdir()
+    return path.name

@@ -1,0 +1,114 @@
+"""A checkpoint against itself: nothing flips in float32 on a CPU, and sampled text does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.checkpoints.reference import parse
+from harness.engine.engine import Engine
+from harness.runs import calibrate
+from harness.runs.options import Options
+from harness.runs.run import JOURNAL, run
+from support import mirrors, tiny
+
+GOODS = ("tea", "rice", "silk", "salt")
+PICK = {
+    "task": "pick",
+    "dataset_path": "me/bales",
+    "dataset_name": "all",
+    "test_split": "test",
+    "training_split": "train",
+    "fewshot_split": "train",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{question}} Answer:",
+    "doc_to_choice": "choices",
+    "doc_to_target": "answer",
+    "num_fewshot": 2,
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    "metadata": {"version": 1},
+}
+SAY = {
+    **PICK,
+    "task": "say",
+    "output_type": "generate_until",
+    "doc_to_target": "{{choices[answer]}}",
+    "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 4},
+    "metric_list": [{"metric": "bleu", "aggregation": "bleu", "higher_is_better": True}],
+}
+DRAW = {
+    **SAY,
+    "task": "draw",
+    "generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    rows = [{"question": f"What is in bale {k}?", "choices": list(GOODS), "answer": k % 4} for k in range(12)]
+    mirrors.write(folder / "data", "me/bales", "all", test=rows, train=rows[:6])
+    (folder / "tasks").mkdir()
+    for task in (PICK, SAY, DRAW):
+        kept: dict[str, Any] = dict(task)
+        if kept["output_type"] == "generate_until":
+            del kept["doc_to_choice"]
+        (folder / "tasks" / f"{kept['task']}.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+    tiny.llama(folder / "base")
+    return folder
+
+
+def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
+    return Options(tasks=tasks, output=output, data=world / "data", include=(world / "tasks",), **changes)
+
+
+def test_greedy_answers_stay_and_sampled_ones_do_not(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int, int]] = []
+    real = Engine.scale
+
+    def scale(engine: Engine, times: float) -> None:
+        real(engine, times)
+        sizes.append((engine.pack_tokens, engine.batch_tokens, engine.rows))
+
+    monkeypatch.setattr(Engine, "scale", scale)
+    found = calibrate.calibrate(parse(str(world / "base")), options(world, tmp_path, "pick", "say", "draw", seed=5))
+    assert found.again == ["a quarter of the batch", "four times the batch", "seed 6", "seed 7"]
+    by_task = {rate.task: rate for rate in found.rates}
+    assert [(one.documents, one.repeats) for one in by_task.values()] == [(12, 2)] * 3
+    assert by_task["pick"].rate == by_task["say"].rate == 0
+    assert by_task["draw"].rate > 0.9  # of four random tokens
+    usual, quarter, fourfold = sizes[:3]
+    assert all(4 * small == size == large / 4 for small, size, large in zip(quarter, usual, fourfold, strict=True))
+
+
+def test_it_says_whom_it_is_of_and_asks_no_journal(world: Path, tmp_path: Path) -> None:
+    asked = options(world, tmp_path, "pick", limit=3)
+    report = next(run([parse(str(world / "base"))], asked))
+    (tmp_path / JOURNAL).unlink()
+    found = calibrate.calibrate(parse(str(world / "base")), asked)
+    checkpoint = report.manifest.checkpoint
+    assert (found.checkpoint, found.fingerprint) == (checkpoint.name, checkpoint.fingerprint)
+    assert (found.device, found.dtype, found.limit, found.seed) == ("cpu", "float32", 3, asked.seed)
+    assert found.again == ["a quarter of the batch", "four times the batch"]
+    assert [rate.documents for rate in found.rates] == [3]
+    assert not (tmp_path / JOURNAL).exists()
+
+
+def test_an_answer_that_tips_over_is_counted(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = calibrate.evaluate
+
+    def evaluate(lm: Any, name: str, *how: Any, **more: Any) -> dict[str, Any]:
+        outcome = real(lm, name, *how, **more)
+        if lm.engine.rows < 20:  # of the smaller batch
+            for sample in outcome["samples"][name][:2]:
+                sample["acc"] = 1 - sample["acc"]
+        return outcome
+
+    monkeypatch.setattr(calibrate, "evaluate", evaluate)
+    (rate,) = calibrate.calibrate(parse(str(world / "base")), options(world, tmp_path, "pick")).rates
+    assert (rate.changed, rate.n) == (2, 24)

@@ -1,0 +1,42 @@
+"""Small mirrors of data sets, and the requests that a task makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.tasks.catalogue import Catalogue
+
+
+def write(mirror: Path, dataset: str, config: str, **splits: list[dict[str, Any]]) -> None:
+    """Write `splits` of rows as one configuration of a data set of the hub's shape; others there stay."""
+    folder = mirror / dataset
+    for split, rows in splits.items():
+        file = folder / config / f"{split}-00000-of-00001.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    card = ["---", "configs:"]
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        card += [f"- config_name: {place.name}", "  data_files:"]
+        for file in sorted(place.glob("*.parquet")):
+            card += [f"  - split: {file.name.split('-')[0]}", f"    path: {place.name}/{file.name}"]
+    (folder / "README.md").write_text("\n".join([*card, "---", ""]))
+
+
+def task(name: str, mirror: Path, **how: Any) -> Any:
+    """Return the task `name` on the data of `mirror`."""
+    return Catalogue().load([name], mirror, **how).tasks[name]
+
+
+def requests(built: Any) -> list[tuple[Any, ...]]:
+    """Return the arguments of every request that the task makes."""
+    built.build_all_requests()
+    return [instance.args for instance in built.instances]
+
+
+def kinds(built: Any) -> set[str]:
+    """Return the kinds of the requests that the task made."""
+    return {instance.request_type for instance in built.instances}

@@ -1,0 +1,37 @@
+"""Runs of a checkpoint whose answers are given, so that what is scored is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints.reference import parse
+from harness.engine import engine
+from harness.reports.report import Report
+from harness.runs.options import Options
+from harness.runs.run import run
+from support import tiny
+
+
+def report(monkeypatch: Any, folder: Path, mirror: Path, said: dict[str, str], *tasks: str) -> Report:
+    """Return the report of `tasks` on the data of `mirror`, every prompt answered with what is `said` after its end."""
+    words = tiny.tokenizer()
+
+    def decode(_: Any, prompts: Any, missing: Any) -> Any:
+        for index, prompt in enumerate(prompts):
+            if missing[index]:
+                asked = words.decode(prompt.ids)
+                [answer] = [answer for end, answer in said.items() if asked.endswith(end)]
+                yield engine.Found([(index, answer)], 0, 3)
+
+    monkeypatch.setattr(engine.Engine, "decode", decode)
+    return answered(folder, mirror, *tasks, max_gen_toks=64)
+
+
+def answered(folder: Path, mirror: Path, *tasks: str, **how: Any) -> Report:
+    """Return the report of `tasks` as a tiny checkpoint with random weights answers them."""
+    base = folder / "base"
+    if not base.exists():
+        tiny.llama(base, context=8192)
+    [made] = run([parse(str(base))], Options(tasks=tasks, output=folder / "runs", data=mirror, **how))
+    return made

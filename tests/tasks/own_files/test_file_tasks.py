@@ -1,0 +1,167 @@
+"""Tasks made of files: what is read as a document, what is refused, and bits that need no tokenizer to be compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+
+import tolerances
+from harness.backends.local import HarnessLM
+from harness.checkpoints import loading
+from harness.checkpoints.reference import parse
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.runs.options import Options
+from harness.runs.run import run
+from harness.tasks.own_files import file_tasks
+from support import tiny
+
+TEXTS = ["春天来了。\r\n花开了，", "a", "今天天气很好，我们去公园。" * 12, "𠮷野家😀"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.llama(tmp_path_factory.mktemp("base"), context=64)
+
+
+@pytest.fixture(scope="module")
+def lm(base: Path) -> HarnessLM:
+    return HarnessLM(loading.load(loading.locate(parse(str(base)))))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """TEXTS, once in each format."""
+    folder = tmp_path / "corpus"
+    (folder / "below").mkdir(parents=True)
+    (folder / "a.txt").write_bytes(TEXTS[0].encode())
+    rows = [json.dumps({"id": 1, "text": TEXTS[1]}), "", json.dumps({"content": TEXTS[2]}, ensure_ascii=False)]
+    (folder / "b.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    pq.write_table(pa.table({"text": [TEXTS[3], None]}), folder / "below" / "c.parquet")
+    (folder / "README.md").write_text("not a text of the corpus")
+    return folder
+
+
+def asked(lm: HarnessLM, text: str, stride: int | None) -> float:
+    return lm.loglikelihood_sliding([Instance("loglikelihood_sliding", {}, (text, {"stride": stride}), 0)])[0]
+
+
+def said(lm: HarnessLM, ids: list[int]) -> torch.Tensor:
+    """Log-probabilities of each of `ids` but the first, given all before it, by transformers' own forward."""
+    with torch.inference_mode():
+        rows = lm.checkpoint.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    return rows[range(len(ids) - 1), torch.tensor(ids[1:])]
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def test_every_format_is_read_line_ends_and_all(corpus: Path) -> None:
+    assert [text for text in file_tasks.documents(corpus) if text] == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("x.jsonl", b'{"text": "a"}\n{"text": ', "line 2, is not JSON"),
+        ("x.jsonl", b'{"text": "a"}\n[1]', "line 2, is no JSON object but [1]"),
+        ("x.jsonl", b'{"question": "a"}', "line 1, has no text in a column text or content"),
+        ("x.jsonl", b'{"text": 3}', "line 1, has no text"),
+        ("x.txt", "\u4e2d".encode("gbk"), "is not UTF-8"),
+        ("x.txt", b"", "holds no text"),
+        ("x.parquet", b"PAR1", "cannot be read as parquet"),
+        ("x.docx", b"", "known are .txt, .jsonl, .parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_measured_is_told_of(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HarnessError) as told:
+        file_tasks.build(f"ppl:{tmp_path / name}")
+    assert complaint in str(told.value)
+    assert name in str(told.value)
+
+
+def test_nothing_to_measure_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="there is no file or folder"):
+        file_tasks.source(f"ppl:{tmp_path / 'nowhere'}")
+    with pytest.raises(HarnessError, match="nothing to measure"):
+        file_tasks.build(f"ppl:{tmp_path}")
+    pq.write_table(pa.table({"body": ["a"]}), tmp_path / "x.parquet")
+    with pytest.raises(HarnessError, match="has no column text or content, only body"):
+        file_tasks.build(f"ppl:{tmp_path}")
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("stride", [None, 1, 7, 64, 1000])
+def test_each_token_is_predicted_once_in_the_window_it_is_new_in(lm: HarnessLM, text: str, stride: int | None) -> None:
+    """Brute force: for every token, the window that ends with its stride."""
+    ids = [lm.encoder.start(), *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
+    size, step, total, at = lm.max_length, min(stride or 32, 64), 0.0, 1
+    while at < len(ids):
+        end = min(len(ids), size + 1 if at == 1 else at + step)
+        window = ids[max(0, end - 1 - size) : end]
+        assert len(window) <= size + 1
+        total += float(said(lm, window)[-(end - at) :].sum())
+        at = end
+    assert asked(lm, text, stride) == pytest.approx(total, abs=tolerances.FP32_LOGLIKELIHOOD * max(1, len(ids) / 8))
+
+
+def test_with_a_stride_of_one_every_token_sees_a_whole_context(lm: HarnessLM) -> None:
+    ids = [lm.encoder.start(), *lm.tokenizer(TEXTS[2], add_special_tokens=False)["input_ids"]]
+    assert len(ids) > lm.max_length + 5
+    each = [float(said(lm, ids[max(0, i - lm.max_length) : i + 1])[-1]) for i in range(1, len(ids))]
+    assert asked(lm, TEXTS[2], 1) == pytest.approx(math.fsum(each), abs=tolerances.FP32_LOGLIKELIHOOD * len(ids) / 8)
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_reports_bits_by_characters_and_by_bytes(base: Path, lm: HarnessLM, corpus: Path, tmp_path: Path) -> None:
+    options = Options(tasks=(f"ppl:{corpus}",), output=tmp_path / "out", stride=16)
+    [report] = run([parse(str(base))], options)
+    bits = [-asked(lm, text, 16) / math.log(2) for text in TEXTS]
+    by = {score.metric: score for score in report.manifest.scores}
+    assert by["bits_per_character"].value == pytest.approx(sum(bits) / sum(map(len, TEXTS)))
+    assert by["bits_per_byte"].value == pytest.approx(sum(bits) / sum(len(text.encode()) for text in TEXTS))
+    for score in by.values():
+        assert (score.task, score.n, score.higher_is_better) == ("ppl_corpus", 4, False)
+        assert score.low < score.value < score.high
+    assert by["bits_per_character"].primary
+    assert report.manifest.protocol.stride == 16
+    assert "ppl_corpus: windows of 64 tokens, moving by 16" in report.manifest.notes
+    assert list(report.samples("ppl_corpus")["prompt"]) == TEXTS
+
+
+def test_texts_read_in_other_windows_are_another_question(base: Path, corpus: Path, tmp_path: Path) -> None:
+    def asked(key: str = "", **changes: int) -> str:
+        [report] = run([parse(f"{base}{key}")], Options(tasks=(f"ppl:{corpus}",), output=tmp_path / "out", **changes))
+        return report.manifest.tasks["ppl_corpus"].prompt_hash
+
+    assert asked() == asked(stride=32)
+    assert len({asked(), asked(stride=16), asked(",max_length=48")}) == 3
+
+
+def test_what_will_be_measured_can_be_described_and_forecast(base: Path, corpus: Path, capsys) -> None:
+    assert main(["tasks", f"ppl:{corpus}"]) == 0
+    assert "Bits per character of corpus" in capsys.readouterr().out
+    assert main(["run", "--dry-run", "--model", str(base), "--tasks", f"ppl:{corpus}"]) == 0
+    assert "ppl_corpus" in capsys.readouterr().out
+
+
+def test_two_files_of_one_name_are_refused(base: Path, tmp_path: Path, capsys) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "x.txt").write_text("text")
+    tasks = f"ppl:{tmp_path}/a/x.txt,ppl:{tmp_path}/b/x.txt"
+    assert main(["run", "--model", str(base), "--tasks", tasks, "--output", str(tmp_path / "out")]) == 2
+    assert "would be called ppl_x, as another task is: rename one of the files" in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""Definitions are read as lm-eval reads them, each file once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
+
+from harness.common import resources
+from harness.tasks import index as task_index
+from harness.tasks.yaml_files import Reader
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(content, encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", [resources.folder("tasks"), task_index.lm_eval_folder() / "arc"])
+def test_an_index_is_the_one_that_lm_eval_makes(folder: Path) -> None:
+    theirs = TaskManager(include_defaults=False, include_path=[str(folder)]).task_index
+    assert task_index.read([folder]) == theirs
+    assert list(task_index.read([folder])) == list(theirs)
+
+
+def test_of_two_definitions_the_later_folders_counts(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, same=f"task: same\ntask_alias: {name}", own=f"task: {name}", bad="task: [", list="- 1")
+    index = task_index.read([tmp_path / "two", tmp_path / "one"])
+    assert set(index) == {"same", "one", "two"}
+    assert index["same"].cfg["task_alias"] == "one"
+
+
+def test_own_keys_win_then_those_of_the_last_file_included(tmp_path: Path) -> None:
+    write(tmp_path, base="a: 1\nb: 1\nc: 1\ntask_list: [x]\n", other="include: base.yaml\nb: 2\nc: 2\n")
+    write(tmp_path, top=f"include: [other.yaml, {tmp_path}/far.yaml]\nc: 3\n", far="d: 4\nc: 4\n")
+    for name in ("base", "other", "top"):
+        file = tmp_path / f"{name}.yaml"
+        assert Reader(functions=False).read(file) == load_yaml(file, resolve_func=False)
+    assert Reader(functions=False).read(tmp_path / "top.yaml") == {"a": 1, "b": 2, "c": 3, "d": 4}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"top": "include: top.yaml"},
+        {"top": "include: one.yaml", "one": "include: top.yaml"},
+        {"top": "include: [one.yaml, two.yaml]", "one": "include: two.yaml", "two": "a: 1"},
+        {"top": "include: gone.yaml"},
+        {"top": "include:"},
+        {"top": "[1]"},
+    ],
+)
+def test_what_lm_eval_refuses_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    write(tmp_path, **files)
+    with pytest.raises(Exception) as theirs:  # noqa: PT011
+        load_yaml(tmp_path / "top.yaml", resolve_func=False)
+    for _ in range(2):
+        with pytest.raises(theirs.type):
+            Reader(functions=False).read(tmp_path / "top.yaml")
+
+
+def test_functions_are_imported_from_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "utils.py").write_text("def f(): return 7\n")
+    write(tmp_path / "real", one="f: !function utils.f")
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "real" / "one.yaml")
+    assert Reader(functions=True).read(tmp_path / "link.yaml")["f"]() == 7
+    named = Reader(functions=False).read(tmp_path / "link.yaml")
+    assert named == load_yaml(tmp_path / "link.yaml", resolve_func=False)
+
+
+def test_a_template_is_parsed_once_and_changes_with_no_copy_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, **{f"subject{i}": f"include: template.yaml\ntask: subject{i}" for i in range(5)}, template="a: 1")
+    parsed: list[str] = []
+    real = yaml.load
+    monkeypatch.setattr(yaml, "load", lambda file, **how: real(parsed.append(file.name) or file, **how))
+    reader = Reader(functions=False)
+    for i in range(5):
+        reader.read(tmp_path / f"subject{i}.yaml")["a"] = 2
+    assert sorted(Path(name).stem for name in parsed) == [*(f"subject{i}" for i in range(5)), "template"]
+    assert reader.read(tmp_path / "template.yaml") == {"a": 1}
