@@ -25,6 +25,7 @@ from harness.common import resources
 from harness.demo import corpora, model
 from harness.errors import HarnessError
 from harness.leaderboard import site
+from harness.metrics.extraction import tuples
 from harness.reports import report
 from harness.reports.report import Report
 from harness.runs.options import Options
@@ -234,9 +235,8 @@ def _keep(folder: Path, kept: Path) -> None:
 def _key(quick: bool, seed: int) -> str:
     """Return a digest of all that decides what is trained: code, recipe, seed, and the libraries' versions."""
     digest = hashlib.sha256(_recipe(quick, seed).encode())
-    here = Path(__file__).parent
-    code = (*here.glob("*.py"), *(here.parent / "training").glob("*.py"), here.parent / "metrics" / "extraction.py")
-    for file in sorted(code):
+    here, written = Path(__file__).parent, Path(tuples.__file__)
+    for file in sorted((*here.glob("*.py"), *Path(recipe.__file__).parent.rglob("*.py"), written)):
         digest.update(file.read_bytes())
     versions = [version(name) for name in ("torch", "transformers", "accelerate", "peft", "tokenizers")]
     digest.update(f"{versions} {torch.cuda.is_available()}".encode())
