@@ -23,7 +23,7 @@ from harness.backends.journal import Journal
 from harness.backends.letters import LETTERS
 from harness.backends.windows import Windows
 from harness.backends.work import Cost, Work
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.common.progress import SILENT, Advance
 from harness.engine import scoring
 from harness.engine.decoding import sampling, thinking

@@ -6,7 +6,8 @@ from typing import Any
 
 from harness.checkpoints import configs, discovery, files, loading, quantization
 from harness.checkpoints.adapters import attach
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:

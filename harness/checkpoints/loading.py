@@ -15,9 +15,10 @@ import torch
 
 from harness.checkpoints import configs, discovery, files, identity, probe, quantization, weights
 from harness.checkpoints.adapters import attach, prompt_learning
-from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.errors import HarnessError
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import files
-from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
+from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.errors import HarnessError
 
 PROBE_TOKENS = 64

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from harness.backends.encoding import Pair
 from harness.checkpoints import configs
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import scoring, walks
 from harness.engine.decoding import continuous, plain
 from harness.engine.decoding.lanes import Room

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from harness.backends.encoding import Pair
-from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
+from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.engine.packing import packs, tree
 from harness.errors import HarnessError
 

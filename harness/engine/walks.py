@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import configs
-from harness.checkpoints.adapters.prompt_learning import RootCache
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.root_cache import RootCache
 from harness.engine.packing import last_layer, packs, tree
 from harness.engine.packing.last_layer import End
 from harness.engine.packing.packs import Context, Snapshots, Walker

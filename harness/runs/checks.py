@@ -12,7 +12,8 @@ from harness.backends.letters import Letters
 from harness.backends.local import HarnessLM
 from harness.checkpoints import configs, loading
 from harness.checkpoints.adapters import attach
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 from harness.engine.decoding import sampling
 from harness.errors import HarnessError
 from harness.runs.options import Options, prompt_settings, template_arguments

@@ -15,7 +15,8 @@ import torch
 from harness.backends.local import HarnessLM
 from harness.backends.work import Cost
 from harness.checkpoints import configs, loading, quantization
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress
 from harness.engine.engine import cache_bytes

@@ -19,7 +19,8 @@ from harness.backends.journal import Journal
 from harness.backends.local import HarnessLM
 from harness.backends.work import Work
 from harness.checkpoints import discovery, loading
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress, slow_imports
 from harness.engine.decoding import sampling

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from harness.checkpoints import loading, weights
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from support import tiny

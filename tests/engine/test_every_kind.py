@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.engine import scoring
 from harness.engine.decoding import plain

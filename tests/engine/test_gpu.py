@@ -17,7 +17,7 @@ import torch
 
 from harness.backends.encoding import Pair
 from harness.checkpoints import loading
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding.sampling import Prompt, Settings
 from harness.engine.engine import Engine

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.backends.encoding import Pair
 from harness.checkpoints import loading
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import scoring
 from harness.engine.scoring import LogLikelihood

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
-from harness.checkpoints.adapters.prompt_learning import EMPTY
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.root_cache import EMPTY
 from harness.engine import scoring, walks
 from harness.engine.decoding.sampling import Prompt, Settings
 from harness.engine.engine import Engine

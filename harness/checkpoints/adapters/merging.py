@@ -21,7 +21,8 @@ import torch
 from harness.checkpoints import files, loading
 from harness.checkpoints import probe as proof
 from harness.checkpoints.adapters import attach
-from harness.checkpoints.located import Checkpoint, Located
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 

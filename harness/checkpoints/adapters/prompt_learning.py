@@ -11,76 +11,17 @@ Not here: adapters that change weights (`harness.checkpoints.adapters.attach`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from harness.checkpoints import configs, files
+from harness.checkpoints.root_cache import Layers, RootCache
 from harness.errors import HarnessError
 
 METHODS = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
 UNSUPPORTED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE")
 _KEY = "prompt_embeddings"
-_Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
-
-
-class RootCache(NamedTuple):
-    """What every prompt starts with: keys and values of the virtual tokens, and the position of the next token."""
-
-    layers: _Layers = ()
-    """(keys, values) of each layer, each of shape (1, heads, virtual tokens, head size)."""
-    next_position: int = 0
-
-    @property
-    def length(self) -> int:
-        """Virtual tokens in the cache."""
-        return int(self.layers[0][0].shape[2]) if self.layers else 0
-
-    @property
-    def bytes(self) -> int:
-        """What it takes in memory."""
-        return sum(tensor.numel() * tensor.element_size() for layer in self.layers for tensor in layer)
-
-    def start(self, rows: int) -> dict[str, Any]:
-        """Return the keywords that make a model start `rows` prompts from here; none for an empty root.
-
-        A plain cache, not one that the configuration shapes: layers with windows keep the whole prefix, and their mask
-        hides what is out of reach.
-        """
-        from transformers import DynamicCache
-
-        if not self.layers:
-            return {}
-        layers = [(keys.repeat(rows, 1, 1, 1), values.repeat(rows, 1, 1, 1)) for keys, values in self.layers]
-        return {"past_key_values": DynamicCache(layers)}
-
-    def prompts(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
-        """Return the keywords for transformers' generate() on left-padded prompts ids (B, T) with their mask.
-
-        generate() passes over as many ids as the cache holds: they stand for the virtual tokens, and lie left of the
-        padding, so their distance in tokens is right and only a window could be misled (`Checkpoint.padding_switch`).
-        """
-        if not self.layers:
-            return {"input_ids": ids, "attention_mask": mask}
-        rows = (len(ids), self.length)
-        return {
-            "input_ids": torch.cat([ids.new_zeros(rows), ids], 1),
-            "attention_mask": torch.cat([mask.new_ones(rows), mask], 1),
-            **self.start(len(ids)),
-        }
-
-    def forward(self, model: Any, ids: torch.Tensor, **how: Any) -> Any:
-        """Return what `model` answers to ids (B, T) that continue this root."""
-        if not self.layers:
-            return model(input_ids=ids, use_cache=False, **how)
-        if self.next_position != self.length:  # models count on from the cache's length by themselves
-            ahead = torch.arange(self.next_position, self.next_position + ids.shape[1], device=ids.device)
-            how["position_ids"] = ahead.expand(ids.shape)
-        return model(input_ids=ids, use_cache=True, **self.start(len(ids)), **how)
-
-
-EMPTY = RootCache()
-"""Where base models and LoRA start."""
 
 
 def virtual_tokens(folder: Path) -> int:
@@ -151,7 +92,7 @@ def root_cache(folder: Path, weights: dict[str, torch.Tensor], model: Any, dtype
     return RootCache(layers, len(learned))
 
 
-def _embedded(model: Any, embeddings: torch.Tensor) -> _Layers:
+def _embedded(model: Any, embeddings: torch.Tensor) -> Layers:
     """Return the keys and values of every layer after `embeddings` (tokens, hidden size)."""
     from transformers import DynamicCache
 

@@ -20,7 +20,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
+from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.engine.decoding.sampling import Chooser, Prompt, generator, require_room
 from harness.engine.decoding.stopping import Continuation, Stopper
 

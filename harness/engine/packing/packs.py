@@ -22,7 +22,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin
 
 from harness.checkpoints import configs
-from harness.checkpoints.adapters.prompt_learning import RootCache
+from harness.checkpoints.root_cache import RootCache
 from harness.engine.packing import last_layer
 from harness.engine.packing.last_layer import End
 from harness.engine.packing.tree import Ints, Pack

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import GenerationConfig
 
-from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
+from harness.checkpoints.root_cache import EMPTY, RootCache
 
 SHORT, LONG = 9, 24  # tokens of the probe's two rows
 # Share of the largest logit; what a padded row that is answered wrongly misses by is of the order of 1.

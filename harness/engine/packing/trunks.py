@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from harness.checkpoints.adapters.prompt_learning import RootCache
+from harness.checkpoints.root_cache import RootCache
 from harness.engine.packing import tree
 from harness.engine.packing.last_layer import End
 from harness.engine.packing.packs import Context, Layout

@@ -10,8 +10,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from harness.checkpoints import loading
-from harness.checkpoints.adapters.prompt_learning import EMPTY, RootCache
 from harness.checkpoints.reference import parse
+from harness.checkpoints.root_cache import EMPTY, RootCache
 from support import tiny
 from support.tampering import load, refusal, set_json, set_weights
 from support.trained_adapters import CONFIG, TOKENS, WEIGHTS, trained

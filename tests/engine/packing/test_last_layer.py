@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from harness.checkpoints import loading
-from harness.checkpoints.adapters.prompt_learning import EMPTY
 from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.root_cache import EMPTY
 from harness.engine import walks
 from harness.engine.packing import last_layer, packs, tree
 from harness.engine.packing.last_layer import End

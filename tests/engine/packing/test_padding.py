@@ -11,7 +11,7 @@ import torch
 from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding.sampling import Prompt, Settings
 from harness.engine.packing.padding import Padding, probe

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
-from harness.checkpoints.located import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.engine.decoding.sampling import Prompt, Settings
 from harness.engine.packing import trunks
