@@ -1,1 +1,1 @@
-"""What every room may use: progress, packaged files, slow imports. Knows nothing of the others."""
+"""Process plumbing that every other room may use: progress, packaged files, slow imports, atomic writes, validation."""

@@ -7,7 +7,6 @@ by a key of all that decides it (`_key`), and copied into the folder that keeps 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 import shutil
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import torch
 
 from harness.checkpoints.reference import CheckpointReference, parse
-from harness.common import resources
+from harness.common import atomic_write, resources
 from harness.demo import corpora, model
 from harness.errors import HarnessError
 from harness.leaderboard import site
@@ -222,14 +221,13 @@ def _take(kept: Path, folder: Path) -> None:
 
 def _keep(folder: Path, kept: Path) -> None:
     """Copy what was trained into the cache, under a hidden name first, so that what is there is whole."""
-    hidden = kept.with_name(f".{kept.name}.{os.getpid()}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir(parents=True)
-    _copy(folder, hidden)
     try:
-        hidden.rename(kept)
-    except OSError:  # another call was quicker
-        shutil.rmtree(hidden)
+        with atomic_write.folder(kept) as hidden:
+            _copy(folder, hidden)
+    except OSError:
+        if not kept.is_dir():
+            raise
+        # another call was quicker
 
 
 def _key(quick: bool, seed: int) -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness import __version__
-from harness.common import resources
+from harness.common import atomic_write, resources
 from harness.errors import HarnessError
 from harness.leaderboard.comparison import interval
 from harness.leaderboard.table import Series, Table, tabulate
@@ -103,6 +103,6 @@ def _round_up(number: float) -> float:
 
 
 def _replace(file: Path, content: str) -> Path:
-    hidden = file.with_name(f".{file.name}.new")
-    hidden.write_text(content, encoding="utf-8")
-    return hidden.replace(file)
+    with atomic_write.file(file, tag="new") as hidden:
+        hidden.write_text(content, encoding="utf-8")
+    return file

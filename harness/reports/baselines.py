@@ -10,13 +10,13 @@ Not here: judging anything against one (`harness.verdicts.gate`).
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import atomic_write
 from harness.errors import HarnessError, did_you_mean
 from harness.reports import calibration, report
 from harness.reports.report import MANIFEST, Report
@@ -45,21 +45,16 @@ def keep(one: Report, name: str = NAME, folder: Path = FOLDER) -> Kept:
         before = _read(place)
     except HarnessError:  # damaged: what takes its place is the remedy
         before = None
-    hidden = folder / f".{name}.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(hidden, ignore_errors=True)
-        shutil.copytree(one.folder, hidden)
-        if place.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            place.rename(aside)
-        hidden.rename(place)
+        with atomic_write.folder(place) as hidden:
+            shutil.copytree(one.folder, hidden, dirs_exist_ok=True)
+            if place.exists():
+                shutil.rmtree(aside, ignore_errors=True)
+                place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:  # copytree's own is a list of them
         why = error.strerror or "is there space left?"
         raise HarnessError(f"cannot write the baseline {place} ({why}): choose another --folder") from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
     fingerprint = one.manifest.checkpoint.fingerprint
     if (calibrated := calibration.find(one.folder.parent, fingerprint)) is not None:
         calibrated.write(calibration.place(folder, fingerprint))

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
+from harness.common import atomic_write, validation
 from harness.errors import HarnessError
 from harness.reports.report import Strict
 
@@ -76,14 +75,11 @@ class Calibration(Strict):
 
     def write(self, file: Path) -> None:
         """Write this to `file`, all or nothing."""
-        hidden = file.with_name(f".{file.name}.{os.getpid()}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            hidden.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            hidden.replace(file)
+            with atomic_write.file(file) as hidden:
+                hidden.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
         except OSError as error:
-            with suppress(OSError):
-                hidden.unlink()
             why = error.strerror or error
             raise HarnessError(f"cannot write the calibration {file} ({why}): choose another place") from error
 
@@ -112,9 +108,8 @@ def read(file: Path) -> Calibration:
     try:
         return Calibration.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise HarnessError(f"{file} is no calibration ({where}: {first['msg']}): {advice}") from error
+        problem = validation.first_problem(error)
+        raise HarnessError(f"{file} is no calibration ({problem.path}: {problem.message}): {advice}") from error
 
 
 def find(folder: Path, fingerprint: str) -> Calibration | None:

@@ -6,9 +6,9 @@ Not here: the report itself (`harness.reports.report`).
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from harness.common import atomic_write
 from harness.errors import HarnessError
 from harness.reports.report import Report, TaskInfo
 
@@ -40,12 +40,10 @@ def ceval_submission(report: Report) -> Submission:
 
 def write(content: object, file: Path) -> None:
     """Write `content` as UTF-8 JSON; the file is there whole or not at all. Raises HarnessError if it cannot be."""
-    hidden = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        hidden.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        hidden.replace(file)
+        with atomic_write.file(file) as hidden:
+            hidden.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        hidden.unlink(missing_ok=True)
         raise HarnessError(f"{file} cannot be written ({error.strerror}): name another with --output") from error
 
 

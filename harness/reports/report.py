@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.common import validation
 from harness.errors import HarnessError
 
 FORMAT = 1
@@ -285,10 +286,9 @@ def read(folder: Path) -> Report:
     try:
         return Report(folder, Manifest.model_validate(raw))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        problem = validation.first_problem(error)
         raise HarnessError(
-            f"{file} is not a valid manifest ({where}: {first['msg']}): run the evaluation again"
+            f"{file} is not a valid manifest ({problem.path}: {problem.message}): run the evaluation again"
         ) from error
 
 

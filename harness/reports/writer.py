@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.common import atomic_write
 from harness.errors import HarnessError
 from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
@@ -56,13 +57,14 @@ class ReportWriter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._hidden = folder.parent / f".{folder.name}.{_host()}.{os.getpid()}"
+        self._hidden_folder = atomic_write.hidden_folder(folder, tag=f"{_host()}.{os.getpid()}")
 
     def __enter__(self) -> ReportWriter:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(self.folder.parent)
-            (self._hidden / "samples").mkdir(parents=True)
+            self._hidden = self._hidden_folder.__enter__()
+            (self._hidden / "samples").mkdir()
         except OSError as error:
             raise self._told(error) from error
         return self
@@ -70,7 +72,7 @@ class ReportWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._hidden, ignore_errors=True)
+        self._hidden_folder.__exit__(kind, error, trace)
 
     def _told(self, error: OSError) -> HarnessError:
         why = error.strerror or error

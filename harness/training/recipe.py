@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.common import validation
 from harness.errors import HarnessError, did_you_mean
 
 _MERGE = "merge that ('harness merge') and start from the result"
@@ -107,9 +108,8 @@ def load(file: Path) -> Recipe:
     try:
         return _checked(Recipe.model_validate(content), file)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise HarnessError(f"{file}: {where}: {first['msg']}; correct the recipe") from error
+        problem = validation.first_problem(error)
+        raise HarnessError(f"{file}: {problem.path or 'the file'}: {problem.message}; correct the recipe") from error
 
 
 def _checked(recipe: Recipe, file: Path) -> Recipe:

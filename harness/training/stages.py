@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import progress
+from harness.common import atomic_write, progress
 from harness.errors import HarnessError
 from harness.training import corpora, methods
 from harness.training.corpora import IGNORED, Encoded, Example
@@ -202,17 +202,15 @@ def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title
 
 def _write(made: Trained, model: Any, tokenizer: Any, start: str, key: str) -> None:
     """Write a stage's folder under a hidden name and rename it, so that a folder that is there is whole."""
-    hidden = made.folder.with_name(f".{made.name}.new")
     try:
-        _save(made, model, tokenizer, start, key, hidden)
-        shutil.rmtree(made.folder, ignore_errors=True)
-        hidden.rename(made.folder)
+        with atomic_write.folder(made.folder, tag="new") as hidden:
+            _save(made, model, tokenizer, start, key, hidden)
+            shutil.rmtree(made.folder, ignore_errors=True)
     except OSError as error:
         raise HarnessError(f"cannot write {made.folder} ({error.strerror or error}): make room there") from error
 
 
 def _save(made: Trained, model: Any, tokenizer: Any, start: str, key: str, hidden: Path) -> None:
-    shutil.rmtree(hidden, ignore_errors=True)
     if made.stage.method == "full":
         model.save_pretrained(hidden)
         tokenizer.save_pretrained(hidden)

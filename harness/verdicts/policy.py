@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
+from harness.common import validation
 from harness.errors import HarnessError
 from harness.reports.report import Score, Strict
 
@@ -176,10 +177,8 @@ def read(file: Path) -> Policy:
     try:
         return Policy.model_validate(raw or {})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise HarnessError(f"the policy {file} cannot be used: {where}: {message}") from error
+        problem = validation.first_problem(error)
+        raise HarnessError(f"the policy {file} cannot be used: {problem.path}: {problem.message}") from error
 
 
 def _require_fit(rule: Rule, scores: Sequence[Score]) -> None:

@@ -9,9 +9,6 @@ as it was, then quantise.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +21,7 @@ from harness.checkpoints.adapters import attach
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
+from harness.common import atomic_write
 from harness.errors import HarnessError
 
 TOLERANCE = 1e-4
@@ -104,34 +102,16 @@ def _save(model: Any, checkpoint: Checkpoint, output: Path) -> None:
     from transformers import GenerationConfig
 
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        with atomic_write.folder(output) as hidden:
+            base = checkpoint.located.base
+            if (base / "generation_config.json").is_file():
+                model.generation_config = GenerationConfig.from_pretrained(str(base))
+            model.save_pretrained(hidden)
+            checkpoint.tokenizer.save_pretrained(hidden)
+            if output.is_dir():
+                output.rmdir()  # empty, or it was refused
     except OSError as error:
-        raise _unwritable(output, error) from error
-    try:
-        base = checkpoint.located.base
-        if (base / "generation_config.json").is_file():
-            model.generation_config = GenerationConfig.from_pretrained(str(base))
-        model.save_pretrained(making)
-        checkpoint.tokenizer.save_pretrained(making)
-        making.chmod(0o777 & ~_umask())
-        if output.is_dir():
-            output.rmdir()  # empty, or it was refused
-        making.rename(output)
-    except OSError as error:
-        raise _unwritable(output, error) from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-
-
-def _unwritable(output: Path, error: OSError) -> HarnessError:
-    return HarnessError(f"{output} cannot be written ({files.reason(error)}): name another with --output")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise HarnessError(f"{output} cannot be written ({files.reason(error)}): name another with --output") from error
 
 
 def _logprobs(model: Any, probe: torch.Tensor) -> torch.Tensor:

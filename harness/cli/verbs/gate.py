@@ -187,6 +187,7 @@ def _policy(file: Path | None, margin: str | None, alpha: float | None) -> Polic
     """Return what is asked: of the file, or the default; with what the command line says in its place."""
     from pydantic import ValidationError
 
+    from harness.common import validation
     from harness.errors import HarnessError
     from harness.verdicts.policy import Policy, read
 
@@ -195,9 +196,8 @@ def _policy(file: Path | None, margin: str | None, alpha: float | None) -> Polic
     try:
         return Policy.model_validate({name: getattr(asked, name) for name in Policy.model_fields} | said)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        raise HarnessError(f"--{first['loc'][0]} cannot be used: {message}") from error
+        problem = validation.first_problem(error)
+        raise HarnessError(f"--{problem.place[0]} cannot be used: {problem.message}") from error
 
 
 def _write(outcome: Outcome, files: dict[str, str | None]) -> None:

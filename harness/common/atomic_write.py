@@ -1,0 +1,71 @@
+"""Write a file or folder under a hidden name beside its place, then rename it.
+
+Guarantee: a reader finds the complete old content, the complete new content, or nothing, never a part of it, even if
+the writing process is killed. "Nothing" is possible only where there was nothing before, or where the caller itself
+removes an old folder first (`rename` does not replace a folder that has content).
+
+The hidden name is `.NAME.TAG`. The tag is the process id, so that two processes never share a hidden name, or a fixed
+word where a later call has to find and remove the remains of an earlier one. An exception in the `with` block removes
+what was written. A killed process leaves its hidden file or folder; the next writer with the same name and tag removes
+it. `harness.reports.writer` also removes those of other processes that no longer run.
+
+Nothing is flushed to disk here (no fsync): the guarantee covers the end of a process, not a power failure. A caller
+that needs more flushes its files before the block ends, as `harness.reports.writer` does.
+
+Not here: error messages for people. An OSError passes through, and the caller says what could not be written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def file(target: Path, tag: str | None = None) -> Iterator[Path]:
+    """Yield a hidden path to write a file to; when the block ends, move that file to `target`, replacing any.
+
+    The folder of `target` must exist. Raises OSError if the file cannot be moved; `target` is then as it was.
+    """
+    hidden = _hidden_path(target, tag)
+    try:
+        yield hidden
+        hidden.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            hidden.unlink()
+        raise
+
+
+@contextmanager
+def folder(target: Path, tag: str | None = None) -> Iterator[Path]:
+    """Yield a hidden, empty folder to write into; when the block ends, move it to `target`.
+
+    Raises OSError if `target` is a file or a folder with content: a caller that replaces one moves or removes it as the
+    last step of the block.
+    """
+    with hidden_folder(target, tag) as hidden:
+        yield hidden
+        hidden.rename(target)
+
+
+@contextmanager
+def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
+    """Yield a hidden, empty folder beside `target`; when the block ends, remove it unless the caller has moved it.
+
+    For callers that choose the final name themselves. Missing parent folders are created.
+    """
+    hidden = _hidden_path(target, tag)
+    shutil.rmtree(hidden, ignore_errors=True)
+    hidden.mkdir(parents=True)
+    try:
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden_path(target: Path, tag: str | None) -> Path:
+    return target.parent / f".{target.name}.{os.getpid() if tag is None else tag}"

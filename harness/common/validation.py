@@ -1,0 +1,31 @@
+"""The first problem of a pydantic ValidationError, in words for an error message.
+
+One problem is enough: a reader corrects it and tries again. Not here: the sentence around it, which names the file or
+option and what to do; each caller writes its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+
+class Problem(NamedTuple):
+    """A value that does not fit its model."""
+
+    place: tuple[str, ...]
+    """Names and positions that lead to the value, outermost first; empty if the whole document is wrong."""
+    message: str
+    """What is wrong with the value, in pydantic's words or those of our own validators."""
+
+    @property
+    def path(self) -> str:
+        """The place, joined with dots: `stages.lora.steps`."""
+        return ".".join(self.place)
+
+
+def first_problem(error: ValidationError) -> Problem:
+    """Return the first problem that `error` lists, without the words pydantic puts before our own messages."""
+    first = error.errors()[0]
+    return Problem(tuple(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))

@@ -1,0 +1,109 @@
+"""Readers never see half a file or folder, whatever happens to the process that writes it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.common import atomic_write
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old", encoding="utf-8")
+    with atomic_write.file(target) as hidden:
+        hidden.write_text("new", encoding="utf-8")
+        assert target.read_text(encoding="utf-8") == "old"
+        assert hidden == tmp_path / f".a.json.{os.getpid()}"
+    assert target.read_text(encoding="utf-8") == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_exception_leaves_the_old_file_and_nothing_hidden(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old", encoding="utf-8")
+
+    def write() -> None:
+        with atomic_write.file(target) as hidden:
+            hidden.write_text("half", encoding="utf-8")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert target.read_text(encoding="utf-8") == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_in_a_missing_folder_raises_oserror(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_write.file(tmp_path / "missing" / "a.json") as hidden:
+        hidden.write_text("new", encoding="utf-8")
+
+
+def test_a_file_below_a_file_raises_oserror(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("", encoding="utf-8")
+    with pytest.raises(NotADirectoryError), atomic_write.file(tmp_path / "a" / "b.json") as hidden:
+        hidden.write_text("new", encoding="utf-8")
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "parent" / "report"
+    with atomic_write.folder(target) as hidden:
+        (hidden / "a").write_text("new", encoding="utf-8")
+        assert not target.exists()
+    assert [entry.name for entry in target.parent.iterdir()] == ["report"]
+    assert (target / "a").read_text(encoding="utf-8") == "new"
+
+
+def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    empty.mkdir()
+    full.mkdir()
+    (full / "old").touch()
+    for target in (empty, full):
+        try:
+            with atomic_write.folder(target) as hidden:
+                (hidden / "new").touch()
+        except OSError:
+            assert target == full
+    assert [file.name for file in empty.iterdir()] == ["new"]
+    assert [file.name for file in full.iterdir()] == ["old"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["empty", "full"]
+
+
+def test_the_remains_of_an_earlier_call_with_the_same_tag_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".stage.new").mkdir()
+    (tmp_path / ".stage.new" / "old").touch()
+    with atomic_write.folder(tmp_path / "stage", tag="new") as hidden:
+        assert hidden == tmp_path / ".stage.new"
+        (hidden / "new").touch()
+    assert [file.name for file in (tmp_path / "stage").iterdir()] == ["new"]
+
+
+def test_a_hidden_folder_that_is_not_moved_is_removed(tmp_path: Path) -> None:
+    with atomic_write.hidden_folder(tmp_path / "report", tag="host.7") as hidden:
+        assert hidden == tmp_path / ".report.host.7"
+    assert not list(tmp_path.iterdir())
+    with atomic_write.hidden_folder(tmp_path / "report") as hidden:
+        hidden.rename(tmp_path / "report-1")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report-1"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_killed_process_leaves_only_hidden_names(tmp_path: Path, kind: str) -> None:
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from harness.common import atomic_write
+with atomic_write.{kind}(Path(sys.argv[1])) as hidden:
+    (hidden / "half" if hidden.is_dir() else hidden).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "target")], check=False)
+    assert result.returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".target.")
