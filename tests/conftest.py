@@ -47,7 +47,10 @@ def data() -> Path:
     """The mirror of real data sets: `HARNESS_DATA`, or `shared/data` beside the repository."""
     folder = DATA
     if not folder.is_dir():
-        missing(f"no data folder at {folder}; set HARNESS_DATA")
+        reason = f"no data folder at {folder}; set HARNESS_DATA"
+        if os.environ.get("HARNESS_CI") == "no-data":
+            pytest.skip(reason)
+        missing(reason)
     return folder
 
 
