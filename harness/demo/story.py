@@ -28,7 +28,7 @@ from harness.metrics.extraction import tuples
 from harness.reports import report
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.training import recipe, stages
 from harness.training.stages import Trained
 

@@ -31,9 +31,11 @@ from harness.gating.partial_task import TaskInParts
 from harness.reports.report import Report
 from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import samples
+from harness.runs.manifest import manifest
 from harness.runs.options import Options
-from harness.runs.run import JOURNAL, answerer, conclude, load_one, manifest, since
-from harness.runs.task_results import Outcome
+from harness.runs.run import answerer, conclude, since
+from harness.runs.sweep import JOURNAL, load_one
+from harness.runs.task_results import TaskResults
 from harness.tasks.catalogue import TaskSet
 
 COUNTED = 2000
@@ -142,7 +144,7 @@ class Blocks:
         for pool in self._pools:
             for document in pool.draw(wanted, size):
                 chosen.setdefault(document.task, []).append(document.place)
-        before, rows, found = replace(self.lm.work), {}, Outcome(self.tasks)
+        before, rows, found = replace(self.lm.work), {}, TaskResults(self.tasks)
         for name in (name for name in self.tasks.tasks if name in chosen):  # in the order of a run
             made = found.rows(name, self._asked[name].ask(sorted(chosen[name])))
             rows[name] = sorted(made, key=lambda row: row["doc_id"])
@@ -163,7 +165,7 @@ class Blocks:
 
     def report(self) -> Report:
         """Write and return the report of what has been asked, which lacks tasks of which nothing was."""
-        checkpoint, found = self.lm.checkpoint, Outcome(self.tasks)
+        checkpoint, found = self.lm.checkpoint, TaskResults(self.tasks)
         asked = {name: one for name, one in self._asked.items() if one.logged}
         stopped = [name for name, one in asked.items() if len(one.places) < len(one.requests)]
         documents = sum(len(one.places) for one in asked.values())

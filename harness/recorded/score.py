@@ -35,7 +35,7 @@ from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, T
 from harness.reports.writer import ReportWriter, new_folder
 from harness.retrieval import files
 from harness.runs import environment
-from harness.runs.task_results import Outcome, evaluate
+from harness.runs.task_results import TaskResults, evaluate
 from harness.tasks import index as task_index
 from harness.tasks.catalogue import FEWSHOT_SEED, Catalogue, TaskSet, metrics
 from harness.tasks.own_files import file_tasks
@@ -85,7 +85,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
         tasks, recorded, matched, notes = loader.load(recording)
     answers = {file_tasks.called(one.task): one for one in recording.tasks}
     limit = scoring.limit or (recording.report.manifest.protocol.limit if recording.report else None)
-    outcome = Outcome(tasks)
+    outcome = TaskResults(tasks)
     with (
         ReportWriter(new_folder(scoring.output, name, created)) as writer,
         progress.bar(name, len(tasks.tasks), "tasks") as bar,
@@ -115,7 +115,7 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
                 ) from error
             finally:
                 del task.process_results  # the task's own again
-            rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, asked=joined.asked)
+            rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, recorded_prompt=joined.asked)
             if task_name in recorded and recording.report is None:
                 for row in rows:  # a question of the file may be a whole prompt, of which no template knows the parts
                     row["cluster"] = None

@@ -20,7 +20,8 @@ from harness.common import progress
 from harness.engine.decoding import sampling
 from harness.reports.calibration import Calibration, FlipRate, differ
 from harness.runs.options import Options, prompt_settings
-from harness.runs.run import answerer, begin, load_one
+from harness.runs.run import answerer, begin
+from harness.runs.sweep import load_one
 from harness.runs.task_results import evaluate, expected_requests
 from harness.tasks.catalogue import TaskSet
 

@@ -71,7 +71,7 @@ def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
             continue
         chat = lm.apply_chat_template if options.apply_chat_template else None
         task.build_all_requests(limit=1, chat_template=chat, **prompt_settings(options))
-        found = asked_letters(task, lm.encoder)
+        found = answer_letters(task, lm.encoder)
         if found is None:
             found = letters.after(lm.encoder, str(task.instances[0].args[0]))
         reseed(task, options.seed)
@@ -83,7 +83,7 @@ def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
             )
 
 
-def asked_letters(task: Any, encoder: Encoder) -> Letters | None:
+def answer_letters(task: Any, encoder: Encoder) -> Letters | None:
     """Return how the letters that a task scores tokenise after its first prompt; None if it scores no letters."""
     if task.OUTPUT_TYPE != "multiple_choice" or not task.instances:
         return None

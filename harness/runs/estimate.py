@@ -21,7 +21,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress
 from harness.engine.engine import cache_bytes
 from harness.runs.options import Options, prompt_settings, template_arguments
-from harness.runs.run import load_tasks, prepare
+from harness.runs.sweep import load_tasks, locate
 from harness.tasks.catalogue import Catalogue, reseed
 
 EFFICIENCY = 0.5  # share of the matrix product's speed that a whole forward pass reaches
@@ -57,7 +57,7 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
     """
     with progress.status("reading the tasks' data"):
         catalogue = Catalogue(options.include, options.comparisons)
-        located = prepare(references, options, catalogue)
+        located = locate(references, options, catalogue)
         tasks = load_tasks(catalogue, options)
     forecasts = []
     for one in located:

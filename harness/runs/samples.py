@@ -1,4 +1,4 @@
-"""lm-eval's logged samples → rows of a report, and rows → scores.
+"""lm-eval's logged samples → rows of a report.
 
 lm-eval's own `prompt_hash` covers only the first request of a document; ours covers every argument and the generation
 settings, so that two equal hashes mean two equal questions.
@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from harness.metrics.extraction.scores import macro_f1_estimate
-from harness.metrics.stats.estimates import Estimate, mean_estimate, ratio_estimate
-from harness.tasks.catalogue import Metric
 
 Row = dict[str, Any]
 
@@ -74,27 +69,6 @@ def digest(content: Any) -> str:
     """Return the sha256 of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def estimate(metric: Metric, rows: Sequence[Row], *, value: float) -> Estimate | None:
-    """Return a task's number for `metric`, aggregated from its rows by the function that it names.
-
-    `mean`, `ratio` and `macro_f1` have an interval; anything else is lm-eval's `value` without one.
-
-    None where there is no number: a sample's value, or what lm-eval makes of them, is NaN or infinite.
-    """
-    values = [r[metric.name] for r in rows if r["filter"] == metric.filter and r.get(metric.name) is not None]
-    how = metric.aggregation
-    if how == "ratio" and values and math.isfinite(value):
-        return ratio_estimate(values, fraction=metric.fraction)
-    by_type = how == "macro_f1" and all(isinstance(v, Mapping) for v in values)  # others have functions of that name
-    if by_type and values and math.isfinite(value):
-        return macro_f1_estimate(values)
-    if how != "mean" or not values or not all(isinstance(v, int | float) for v in values):
-        return Estimate(float(value), None, None, None, len(values)) if math.isfinite(value) else None
-    if not all(math.isfinite(v) for v in values):
-        return None
-    return mean_estimate([float(v) for v in values], fraction=metric.fraction)
 
 
 def _first(value: Any) -> Any:

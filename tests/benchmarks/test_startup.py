@@ -26,7 +26,7 @@ import harness.cli
 harness.cli._quiet()
 from harness.common import slow_imports
 with slow_imports.importing():
-    import harness.runs.run, lm_eval.evaluator
+    import harness.runs.sweep, lm_eval.evaluator
     from transformers import AutoTokenizer, LlamaForCausalLM
 os._exit(0)  # as below: what ending a process costs is no part of a start
 """

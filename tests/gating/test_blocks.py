@@ -19,7 +19,7 @@ from harness.gating.blocks import Blocks
 from harness.recorded.score import Scoring, score
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from support import architectures, invented, tiny
 from tolerances import FP32_LOGLIKELIHOOD
 

@@ -17,7 +17,7 @@ from harness.reports import calibration
 from harness.reports.report import Report
 from harness.runs import calibrate
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.verdicts.gate import Judgement, gate
 from harness.verdicts.policy import Policy, Rule
 from support import mirrors, tiny

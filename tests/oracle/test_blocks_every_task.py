@@ -10,7 +10,7 @@ import pytest
 from harness.checkpoints.reference import parse
 from harness.gating import blocks
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from support import tiny
 from tolerances import FP32_LOGLIKELIHOOD
 

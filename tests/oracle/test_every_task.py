@@ -17,7 +17,7 @@ import pytest
 
 from harness.checkpoints.reference import parse
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
 from support import architectures, tiny
 from support import lm_eval_peer as peer

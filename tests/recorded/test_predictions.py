@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.recorded.score import Scoring, score
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
 from support import invented, tiny
 

@@ -16,7 +16,7 @@ from harness.recorded.score import Scoring, score
 from harness.reports import report as reports
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
 from support import invented, tiny
 

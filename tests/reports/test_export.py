@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.reports import export
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from support import invented, tiny
 
 

@@ -12,7 +12,7 @@ from harness.checkpoints.reference import parse
 from harness.engine.engine import Engine
 from harness.runs import calibrate
 from harness.runs.options import Options
-from harness.runs.run import JOURNAL, run
+from harness.runs.sweep import JOURNAL, run
 from support import mirrors, tiny
 
 GOODS = ("tea", "rice", "silk", "salt")

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.reports.report import Report
 from harness.runs.estimate import forecast
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from support import invented, tiny
 
 CHAT = (

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.reports import report as reports
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import JOURNAL, run
+from harness.runs.sweep import JOURNAL, run
 from support import invented, tiny
 
 

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import pytest
-
-from harness.metrics.stats.estimates import mean_estimate
 from harness.runs import samples
-from harness.tasks.catalogue import Metric
-
-ACC = Metric("acc", "none", higher_is_better=True, fraction=True, aggregation="mean")
 
 
 def logged(arguments: list[tuple[Any, ...]], responses: list[Any], **changes: Any) -> dict[str, Any]:
@@ -59,26 +52,3 @@ def test_the_prompt_hash_covers_every_argument() -> None:
     others = [[("Q", {"until": ["."]})], [("Q.", {"until": ["\n"]})], [*one, *one]]
     hashes = {samples.digest([list(args) for args in asked]) for asked in (one, *others)}
     assert len(hashes) == 4
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_metric_that_is_no_number_has_no_estimate(bad: float) -> None:
-    rows = [{"filter": "none", "acc": 1.0}, {"filter": "none", "acc": bad}]
-    assert samples.estimate(ACC, rows, value=bad) is None
-    assert samples.estimate(ACC._replace(aggregation=""), [{"filter": "none", "acc": (1, 2)}], value=bad) is None
-
-
-def test_another_function_called_macro_f1_keeps_its_own_value() -> None:
-    metric = Metric("macro_f1", "none", higher_is_better=True, fraction=True, aggregation="macro_f1")
-    rows = [{"filter": "none", "macro_f1": pair} for pair in ((0, 1), (1, 1))]
-    found = samples.estimate(metric, rows, value=0.4)
-    assert (found.value, found.low, found.n) == (0.4, None, 2)
-
-
-def test_a_unit_is_never_guessed_from_values() -> None:
-    rows = [{"filter": "none", "rouge100": 0.0}] * 3
-    metric = Metric("rouge100", "none", higher_is_better=True, fraction=False, aggregation="mean")
-    found = samples.estimate(metric, rows, value=0.0)
-    assert found is not None
-    assert (found.value, found.low, found.high) == (0.0, None, None)
-    assert mean_estimate([0.0, 0.0, 0.0]).high is not None

@@ -9,7 +9,7 @@ from harness.checkpoints.reference import parse
 from harness.engine import engine
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from support import tiny
 
 

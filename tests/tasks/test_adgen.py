@@ -16,8 +16,8 @@ from harness.errors import HarnessError
 from harness.metrics.text import copywriting, corpus_bleu
 from harness.reports.report import Report
 from harness.runs.options import Options
-from harness.runs.run import run
 from harness.runs.samples import digest
+from harness.runs.sweep import run
 from harness.tasks.protocols import dialogues
 from support import mirrors, tiny
 

@@ -11,7 +11,7 @@ from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from harness.reports.report import Report, Score
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.bounds import Bounds, of_task, stated
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.describe import describe

@@ -21,7 +21,7 @@ from harness.metrics.extraction.schemas import DUEE, DUIE
 from harness.reports import report as reports
 from harness.reports.breakdown import breakdowns
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue, metrics
 from support import mirrors, tiny
 

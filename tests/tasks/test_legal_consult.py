@@ -14,7 +14,7 @@ from harness.metrics.stats.estimates import ratio
 from harness.recorded.score import Scoring, score
 from harness.retrieval.files import give
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
 from support import mirrors, mirrors_of_law, tiny
 

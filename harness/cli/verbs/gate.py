@@ -145,7 +145,7 @@ def _judged_in_blocks(
     reference, options = parse(model), evaluation.options(required(tasks))
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.gating.sequential import gate_in_blocks
-        from harness.runs.run import JOURNAL
+        from harness.runs.sweep import JOURNAL
     try:
         found = gate_in_blocks(reference, baseline, options, policy, calibrations=_calibrations(baseline))
     except KeyboardInterrupt:

@@ -47,7 +47,7 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
     from harness.common import progress, slow_imports
 
     with progress.status("loading libraries"), slow_imports.importing():
-        from harness.runs.run import JOURNAL, run
+        from harness.runs.sweep import JOURNAL, run
     done: list[Report] = []
     try:
         for report in run(references, options):

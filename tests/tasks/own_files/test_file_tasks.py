@@ -19,7 +19,7 @@ from harness.checkpoints.reference import parse
 from harness.cli import main
 from harness.errors import HarnessError
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.own_files import file_tasks
 from support import tiny
 

@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.metrics.text import overlap
 from harness.runs.options import Options
-from harness.runs.run import run
+from harness.runs.sweep import run
 from harness.tasks.own_files import file_tasks, questions
 from support import tiny
 
@@ -402,7 +402,7 @@ def test_a_metric_is_for_those_of_several_test_sets_that_have_answers_in_words(
 ) -> None:
     written(tmp_path, BUY, {**BUY, "answer": "B"}, name="choices.jsonl")
     assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "*.jsonl"), "--metric", "bleu"]) == 2
-    assert "with answers in words, and none is here" in capsys.readouterr().err
+    assert "with answers in words, and no task here is one" in capsys.readouterr().err
     written(tmp_path, {"prompt": "写诗", "completion": "春眠"}, name="words.jsonl")
     options = Options((str(tmp_path / "*.jsonl"),), tmp_path / "out", comparisons=("bleu",), max_gen_toks=4)
     [report] = run([parse(str(base))], options)

@@ -1,0 +1,111 @@
+"""The manifest of a run: what the report says about its checkpoint, protocol, engine and machine.
+
+Not here: the shape of a manifest (`harness.reports.report`), or scores (`harness.runs.task_results`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+
+import harness
+from harness.backends.local import HarnessLM
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol
+from harness.retrieval import files as retrieval_files
+from harness.runs import environment
+from harness.runs.options import Options, chat_template_digest, template_arguments
+from harness.runs.task_results import TaskResults
+
+_PER_TASK = ("truncated", "generations", "thoughts", "unfinished_thoughts")
+"""Counts that the manifest states for each task and not for the whole run."""
+
+
+def manifest(
+    lm: HarnessLM,
+    results: TaskResults,
+    options: Options,
+    created: datetime,
+    seconds: float,
+    *,
+    shuffled: int | None = None,
+) -> Manifest:
+    """Return the manifest of a run that took `seconds`; `shuffled` is that of `Protocol`."""
+    checkpoint = lm.checkpoint
+    return Manifest(
+        harness=harness.__version__,
+        created=created.isoformat(timespec="seconds"),
+        seconds=seconds,
+        checkpoint=_checkpoint_info(checkpoint),
+        protocol=_protocol(checkpoint, options, shuffled),
+        tasks=results.infos,
+        scores=results.scores(),
+        engine=_engine(lm, environment.peak_memory(checkpoint.device)),
+        environment=environment.describe(checkpoint.device),
+        notes=[*_notes(checkpoint, lm, options), *results.all_notes()],
+    )
+
+
+def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
+    located, adapter_parameters = checkpoint.located, checkpoint.adapter_parameters
+    return CheckpointInfo(
+        name=checkpoint.name,
+        reference=str(located.reference),
+        kind=located.kind,
+        quantization=located.quantization and located.quantization.name,
+        base=located.base_name,
+        adapter=None if located.adapter is None else str(located.adapter),
+        fingerprint=checkpoint.fingerprint,
+        architecture=type(checkpoint.plain_model).__name__,
+        dtype=str(located.dtype).removeprefix("torch."),
+        device=str(located.device),
+        parameters=checkpoint.parameters,
+        trainable_share=_share(adapter_parameters, checkpoint.parameters),
+        memory_bytes=checkpoint.memory_bytes,
+        max_length=checkpoint.max_length,
+        virtual_tokens=located.virtual_tokens,
+        adapter_effect=checkpoint.adapter_effect,
+    )
+
+
+def _share(adapter_parameters: int | None, base_parameters: int) -> float | None:
+    """Return the adapter's share of all parameters, or None for a base without adapter."""
+    return None if adapter_parameters is None else adapter_parameters / (base_parameters + adapter_parameters)
+
+
+def _protocol(checkpoint: Checkpoint, options: Options, shuffled: int | None) -> Protocol:
+    return Protocol(
+        limit=options.limit,
+        seed=options.seed,
+        num_fewshot=options.num_fewshot,
+        chat_template=chat_template_digest(checkpoint.tokenizer) if options.apply_chat_template else None,
+        chat_template_arguments=template_arguments(checkpoint.located, options),
+        fewshot_as_multiturn=options.apply_chat_template,
+        system_instruction=options.system_instruction,
+        max_gen_toks=options.max_gen_toks,
+        stride=options.stride,
+        articles=None if options.articles is None else retrieval_files.digest(options.articles),
+        shuffled=shuffled,
+    )
+
+
+def _engine(lm: HarnessLM, peak_memory_bytes: int) -> Engine:
+    work = {key: value for key, value in asdict(lm.work).items() if key not in _PER_TASK}
+    return Engine(walk=lm.engine.choice.walk.value, peak_memory_bytes=peak_memory_bytes, **work)
+
+
+def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]:
+    notes = list(checkpoint.notes)
+    if lm.work.truncated:
+        notes.append(
+            f"{lm.work.truncated:,} of {lm.work.requests:,} requests had their prompt cut on the left to fit the "
+            f"context of {checkpoint.max_length:,} tokens"
+        )
+    notes += lm.engine.notes()
+    if lm.dropped_system:
+        notes.append(
+            "the chat template takes no system role: task descriptions and the system instruction are in no prompt"
+        )
+    if options.articles:
+        notes.append(f"prompts with articles of law use those of {options.articles.name}")
+    return notes

@@ -1,0 +1,136 @@
+"""Several runs: checkpoints × tasks → one report per checkpoint.
+
+Everything that can be checked without reading weights is checked first, for all checkpoints; then each base model is
+read once, whatever the number of its adapters.
+
+Not here: evaluating one checkpoint (`harness.runs.run`), parsing a command line, or printing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from harness.backends.journal import Journal
+from harness.checkpoints import discovery, loading
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.loading import Loader
+from harness.checkpoints.located import Located
+from harness.checkpoints.reference import CheckpointReference
+from harness.common import progress, slow_imports
+from harness.engine.decoding import sampling
+from harness.errors import HarnessError
+from harness.reports.report import Report
+from harness.retrieval import files as retrieval_files
+from harness.runs import checks, environment
+from harness.runs.options import Options
+from harness.runs.run import run_checkpoint
+from harness.tasks import bounds
+from harness.tasks.catalogue import Catalogue, TaskSet
+from harness.tasks.own_files import file_tasks
+
+JOURNAL = "journal.sqlite"
+
+
+def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:
+    """Evaluate every checkpoint on every task; yield each checkpoint's report as soon as it is complete.
+
+    Checkpoints of one base follow one another; otherwise the order is that of `references`. If the run is interrupted,
+    the reports yielded so far stay, and the journal in `options.output` keeps the answers of the checkpoint in
+    progress. Raises HarnessError for every mistake that the user can correct.
+    """
+    located_checkpoints, tasks = _prepare(references, options)
+    journal = Journal(options.output / JOURNAL)
+    loader = Loader()
+    try:
+        for located in loading.by_base(located_checkpoints):
+            checkpoint = _load(loader, located, tasks, options)
+            yield run_checkpoint(checkpoint, tasks, journal, options)
+            del checkpoint  # its memory is needed for the next one
+    finally:
+        journal.close()
+
+
+def load_one(reference: CheckpointReference, options: Options) -> tuple[Checkpoint, TaskSet]:
+    """Return one checkpoint and the tasks of `options`, checked and loaded as by `run`.
+
+    Raises HarnessError as `run` does, and if `reference` names several checkpoints.
+    """
+    count = len(discovery.expand([reference]))
+    if count > 1:
+        raise HarnessError(f"{reference} is {count} checkpoints, but only one can be evaluated here: name one of them")
+    (located,), tasks = _prepare([reference], options)
+    return _load(Loader(), located, tasks, options), tasks
+
+
+def locate(references: Sequence[CheckpointReference], options: Options, catalogue: Catalogue) -> list[Located]:
+    """Return the files of all checkpoints, after checking the names of checkpoints and tasks.
+
+    No weights and no documents are read. Raises HarnessError if a checkpoint, a task or a data set is not found.
+    """
+    if not references:
+        raise HarnessError("no checkpoint to evaluate: name one with --model PATH_OR_HUB_ID")
+    if not options.tasks:
+        raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
+    names = catalogue.expand(options.tasks)
+    catalogue.sources(names, options.data)
+    _check_files(names, options.comparisons)
+    return [
+        loading.locate(
+            replace(reference, device=reference.device or options.device, dtype=reference.dtype or options.dtype)
+        )
+        for reference in discovery.expand(references)
+    ]
+
+
+def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
+    """Return the tasks of `options` with their documents.
+
+    Raises HarnessError if a data set cannot be read, or if a task's definition contradicts itself.
+    """
+    tasks = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
+    bounds.check(tasks.tasks.values())
+    if options.articles is not None:
+        retrieval_files.give(tasks.tasks.values(), options.articles)
+    if options.max_gen_toks is not None:
+        _limit_generations(tasks, options.max_gen_toks)
+    return tasks
+
+
+def _prepare(references: Sequence[CheckpointReference], options: Options) -> tuple[list[Located], TaskSet]:
+    """Return checkpoints and tasks after every check that needs no weights."""
+    catalogue = Catalogue(options.include, options.comparisons)
+    # Reading a checkpoint's configuration imports the code of its architecture.
+    with progress.status("looking at checkpoints and tasks"), slow_imports.importing():
+        located_checkpoints = locate(references, options, catalogue)
+        for located in located_checkpoints:
+            checks.before_loading(located, options)
+    slow_imports.keep()
+    with progress.status("reading the tasks' data"):
+        return located_checkpoints, load_tasks(catalogue, options)
+
+
+def _load(loader: Loader, located: Located, tasks: TaskSet, options: Options) -> Checkpoint:
+    environment.reset_peak_memory(located.device)
+    with progress.status(f"loading {located.name}"):
+        checkpoint = loader.load(located, allow_inactive_adapter=options.allow_inactive_adapter)
+    checks.require_room(checkpoint, tasks)
+    return checkpoint
+
+
+def _check_files(names: Sequence[str], comparisons: Sequence[str]) -> None:
+    """Raise HarnessError if a task's file cannot be used, or if `comparisons` apply to none of them."""
+    files = [name for name in names if file_tasks.names_files(name)]
+    in_words = [name for name in files if file_tasks.has_answers_in_words(name, comparisons)]
+    if comparisons and not in_words:
+        raise HarnessError(
+            "--metric is for a test set of your own with answers in words, and no task here is one: leave it out"
+        )
+
+
+def _limit_generations(tasks: TaskSet, max_gen_toks: int) -> None:
+    for task in tasks.tasks.values():
+        if task.OUTPUT_TYPE == "generate_until":
+            settings = task.config.generation_kwargs or {}
+            kept = {key: value for key, value in settings.items() if key not in sampling.MAX_TOKENS}
+            task.config.generation_kwargs = {**kept, "max_gen_toks": max_gen_toks}
