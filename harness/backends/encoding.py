@@ -9,20 +9,14 @@ Not here: truncation to the context length, which depends on what is asked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from harness.engine.requests import Pair
 from harness.errors import HarnessError
 
 T = TypeVar("T")
 BATCH = 256
 """Texts that are tokenised at once."""
-
-
-class Pair(NamedTuple):
-    """The ids of a context and of the continuation scored after it; neither is empty."""
-
-    context: list[int]
-    continuation: list[int]
 
 
 class Encoder:
@@ -67,7 +61,7 @@ class Encoder:
         bare = self.encode((continuation for context, continuation in moved if not context), special=False)
         result = []
         # Of a whole text only the end is kept, so never are all of them held.
-        for some in batched(moved, BATCH):
+        for some in _batched(moved, BATCH):
             wholes = dict(self._encode(context + continuation for context, continuation in some if context))
             for context, continuation in some:
                 if context:
@@ -102,12 +96,12 @@ class Encoder:
 
     def _batch(self, texts: list[str], *, special: bool) -> Iterator[tuple[str, list[int]]]:
         # A tokenizer keeps offsets, words and masks of all it is given at once, a hundred bytes a token.
-        for some in batched(texts, BATCH):
+        for some in _batched(texts, BATCH):
             ids = self.tokenizer(some, add_special_tokens=special, verbose=False)["input_ids"]
             yield from zip(some, ids, strict=True)
 
 
-def batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
+def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
     """Yield `items` in lists of `size`."""
     for at in range(0, len(items), size):
         yield list(items[at : at + size])

@@ -18,7 +18,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
 from harness.backends import chatglm_lengths, windows
-from harness.backends.encoding import Encoder, Pair
+from harness.backends.encoding import Encoder
 from harness.backends.journal import Journal
 from harness.backends.letters import LETTERS
 from harness.backends.windows import Windows
@@ -26,11 +26,11 @@ from harness.backends.work import Cost, Work
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.common.progress import SILENT, Advance
 from harness.engine import scoring
-from harness.engine.decoding import sampling, thinking
-from harness.engine.decoding.sampling import Prompt
+from harness.engine.decoding import thinking
+from harness.engine.decoding.settings import parse_settings
 from harness.engine.engine import Engine, Found, out_of_memory
 from harness.engine.packing import packs, tree
-from harness.engine.scoring import LogLikelihood
+from harness.engine.requests import LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 from harness.errors import HarnessError
 
@@ -274,7 +274,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
     def _predictions(self, requests: Sequence[Instance]) -> list[Prompt]:
         rooms = chatglm_lengths.rooms(self.encoder, [chatglm_lengths.Asked.of(*one.args) for one in requests])
         prompts = self._drawn(requests, [room.ids for room in rooms])
-        return [p.at_most(room.new_tokens) for p, room in zip(prompts, rooms, strict=True)]
+        return [p.limited_to(room.new_tokens) for p, room in zip(prompts, rooms, strict=True)]
 
     def _drawn(self, requests: Sequence[Instance], ids: Sequence[list[int]]) -> list[Prompt]:
         """Return the prompts of `ids` with the settings of their requests, and which of several samples each is."""
@@ -283,7 +283,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         prompts = []
         for request, one in zip(requests, ids, strict=True):
             text, how = request.args
-            spelt = sampling.settings(_generation(how), eos)
+            spelt = parse_settings(_generation(how), eos)
             prompts.append(Prompt(one or [self.encoder.start()], spelt, asked[id(request)], thinking.leaves_open(text)))
             asked[id(request)] += 1
         return prompts

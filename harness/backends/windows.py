@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.backends.encoding import Pair
+from harness.engine.requests import Pair
 
 
 class Windows(NamedTuple):

@@ -14,19 +14,18 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from harness.backends.encoding import Pair
 from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import scoring, walks
 from harness.engine.decoding import continuous, plain
 from harness.engine.decoding.lanes import Room
-from harness.engine.decoding.sampling import Prompt, require_room
 from harness.engine.decoding.stopping import Stopper
 from harness.engine.packing import packs, tree
 from harness.engine.packing.last_layer import End
 from harness.engine.packing.packs import Context, Walker
 from harness.engine.packing.padding import LONG, Padding, probe
 from harness.engine.packing.trunks import KeepingContext, Trunks
+from harness.engine.requests import Pair, Prompt, require_room
 from harness.engine.walks import Choice, Walk
 from harness.errors import HarnessError
 
@@ -201,7 +200,7 @@ class Engine:
             return
         by_manner: dict[str, list[int]] = {}
         for index, prompt in enumerate(prompts):
-            by_manner.setdefault(prompt.settings.manner, []).append(index)
+            by_manner.setdefault(prompt.settings.batch_key, []).append(index)
         for indices in by_manner.values():
             asked = [prompts[i] for i in indices]
             fed = [prompt.fed(here.max_length) for prompt in asked]

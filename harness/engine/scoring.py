@@ -16,20 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from harness.backends.encoding import Pair
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.engine.packing import packs, tree
+from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
 
 MAX_CELLS = 2048
 """Rows times scored columns that meet the vocabulary at once: of 150,000 words in float32, 1.2 GiB."""
-
-
-class LogLikelihood(NamedTuple):
-    """The summed natural log-probability of a continuation, and whether greedy decoding would have said it."""
-
-    logprob: float
-    greedy: bool
 
 
 class Row(NamedTuple):
@@ -95,7 +88,7 @@ def _read(walker: packs.Walker, pack: tree.Pack, said: tree.Ints) -> tuple[Any, 
     hits = logits.argmax(-1)[rows] == tokens
     found = torch.stack([logprobs.double(), hits.double()]).cpu().numpy()
     if np.isnan(found[0]).any():
-        raise packs.nan_found()
+        raise packs.nan_error()
     return found[0], found[1] > 0
 
 
@@ -154,7 +147,7 @@ def score(
     logprobs = likelihoods[rows, columns, tokens].cpu().double()
     hits = (best[rows, columns] == tokens).cpu()
     if logprobs.isnan().any():
-        raise packs.nan_found()
+        raise packs.nan_error()
     at = 0
     for _, index, _ in scored:
         end = at + len(pairs[index].continuation)

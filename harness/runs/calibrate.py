@@ -17,7 +17,7 @@ import harness
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress
-from harness.engine.decoding import sampling
+from harness.engine.decoding.settings import parse_settings
 from harness.reports.calibration import Calibration, FlipRate, differ
 from harness.runs.options import Options, prompt_settings
 from harness.runs.run import answerer, begin
@@ -91,7 +91,7 @@ def samples_text(task: Any) -> bool:
     """Tell whether answers to `task` depend on a seed."""
     if task.OUTPUT_TYPE != "generate_until":
         return False
-    return bool(sampling.settings(task.config.generation_kwargs or {}, None).temperature)
+    return bool(parse_settings(task.config.generation_kwargs or {}, None).temperature)
 
 
 def _asked(checkpoint: Checkpoint, tasks: TaskSet, options: Options, way: _Way, names: Collection[str]) -> Values:

@@ -14,7 +14,8 @@ from harness.checkpoints import configs, loading
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
-from harness.engine.decoding import sampling
+from harness.engine import requests
+from harness.engine.decoding.settings import parse_settings
 from harness.errors import HarnessError
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.tasks.catalogue import TaskSet, reseed
@@ -54,8 +55,8 @@ def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
     for name, task in tasks.tasks.items():
         if task.OUTPUT_TYPE == "generate_until":
             try:
-                how = sampling.settings(task.config.generation_kwargs or {}, None)
-                sampling.require_room([sampling.Prompt([], how)], checkpoint.max_length)
+                how = parse_settings(task.config.generation_kwargs or {}, None)
+                requests.require_room([requests.Prompt([], how)], checkpoint.max_length)
             except HarnessError as error:
                 raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
 

@@ -18,7 +18,7 @@ from harness.checkpoints.loading import Loader
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress, slow_imports
-from harness.engine.decoding import sampling
+from harness.engine.decoding.settings import MAX_TOKENS
 from harness.errors import HarnessError
 from harness.reports.report import Report
 from harness.retrieval import files as retrieval_files
@@ -132,5 +132,5 @@ def _limit_generations(tasks: TaskSet, max_gen_toks: int) -> None:
     for task in tasks.tasks.values():
         if task.OUTPUT_TYPE == "generate_until":
             settings = task.config.generation_kwargs or {}
-            kept = {key: value for key, value in settings.items() if key not in sampling.MAX_TOKENS}
+            kept = {key: value for key, value in settings.items() if key not in MAX_TOKENS}
             task.config.generation_kwargs = {**kept, "max_gen_toks": max_gen_toks}

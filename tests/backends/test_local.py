@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import tolerances
-from harness.backends.encoding import Pair
 from harness.backends.journal import Journal
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.engine import Engine
 from harness.engine.packing import packs
+from harness.engine.requests import Pair, Prompt
 from harness.errors import HarnessError
 from support import tiny
 

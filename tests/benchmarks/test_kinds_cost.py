@@ -19,11 +19,12 @@ import pytest
 import torch
 import transformers
 
-from harness.backends.encoding import Pair
 from harness.checkpoints import files, loading
 from harness.checkpoints.reference import parse
 from harness.engine import scoring
-from harness.engine.decoding import plain, sampling
+from harness.engine.decoding import plain
+from harness.engine.decoding.settings import Settings
+from harness.engine.requests import Pair, Prompt
 from support import tiny
 
 pytestmark = pytest.mark.bench
@@ -124,7 +125,7 @@ def _cost(kind: str, reference: str, share: float | None) -> Cost:
         for batch in batches:
             list(scoring.score(checkpoint.model, batch, pairs, checkpoint.device, checkpoint.root))
 
-    prompts = [sampling.Prompt(pair.context[:32], sampling.Settings(max_tokens=GENERATED)) for pair in pairs[:8]]
+    prompts = [Prompt(pair.context[:32], Settings(max_tokens=GENERATED)) for pair in pairs[:8]]
     end = (checkpoint.tokenizer, prompts, (), checkpoint.max_length, 0, checkpoint.root)
     return Cost(
         kind,

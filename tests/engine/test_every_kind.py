@@ -18,14 +18,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.engine import scoring
 from harness.engine.decoding import plain
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
+from harness.engine.requests import LogLikelihood, Pair, Prompt
 from harness.errors import HarnessError
 from support import architectures
 from support.architectures import ARCHITECTURES, OTHERS, Oracle
@@ -178,9 +178,9 @@ def beside_others(checkpoint: Checkpoint) -> float:
     return max(abs(a - b.logprob) for a, b in zip(alone, scored(checkpoint, pairs), strict=True))
 
 
-def scored(checkpoint: Checkpoint, pairs: list[Pair]) -> list[scoring.LogLikelihood]:
+def scored(checkpoint: Checkpoint, pairs: list[Pair]) -> list[LogLikelihood]:
     """Answer `pairs` in one batch, as the engine would where rows may share one."""
-    found: dict[int, scoring.LogLikelihood] = {}
+    found: dict[int, LogLikelihood] = {}
     for batch in scoring.plan(pairs, checkpoint.max_length, 10_000):
         found.update(scoring.score(checkpoint.model, batch, pairs, checkpoint.device, checkpoint.root))
     return [found[i] for i in range(len(pairs))]

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.backends.encoding import Pair
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.engine import Engine
-from harness.engine.scoring import LogLikelihood
+from harness.engine.requests import LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 from support import architectures
 from support.architectures import ARCHITECTURES, Oracle

@@ -10,12 +10,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.backends.encoding import Pair
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import scoring
-from harness.engine.scoring import LogLikelihood
+from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
 from support import tiny
 from tolerances import FP32_LOGLIKELIHOOD

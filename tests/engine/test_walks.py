@@ -11,16 +11,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.root_cache import EMPTY
 from harness.engine import scoring, walks
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.engine import Engine
 from harness.engine.packing import packs, tree
+from harness.engine.requests import Pair, Prompt
 from harness.engine.walks import Walk
 from support import architectures, tiny
 from support.architectures import Oracle

@@ -167,7 +167,7 @@ def test_max_gen_toks_takes_the_place_of_the_tasks_limit(world: Path, tmp_path: 
     assert 0 < report.manifest.tasks["gsm8k"].tokens_generated <= 18
     [cost] = forecast([parse(f"{world}/base")], options(world, tmp_path, "gsm8k", max_gen_toks=5))
     assert cost.total.generated_at_most == 30
-    with pytest.raises(HarnessError, match="nothing is left for the prompt"):
+    with pytest.raises(HarnessError, match="no room is left for the prompt"):
         evaluate(world, tmp_path, "base", "gsm8k", max_gen_toks=1024)
 
 

@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
-from harness.engine.scoring import LogLikelihood
+from harness.engine.requests import LogLikelihood
 from harness.metrics.answers.numbers import last_number
 from harness.tasks.catalogue import Catalogue
 from support import mirrors, tiny

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from harness.engine.decoding.lanes import FEWEST_STEPS, STEPS, Lanes, Need, Room, Row
-from harness.engine.decoding.sampling import Chooser, Prompt, generator
+from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.packing import packs, tree
 from harness.engine.packing.packs import Context
+from harness.engine.requests import Prompt
 
 
 class Step(NamedTuple):

@@ -21,8 +21,9 @@ from transformers import (
 )
 
 from harness.checkpoints.root_cache import EMPTY, RootCache
-from harness.engine.decoding.sampling import Chooser, Prompt, generator, require_room
+from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
+from harness.engine.requests import Prompt, require_room
 
 
 def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int, *, mixed: bool = True) -> list[list[int]]:

@@ -242,7 +242,7 @@ def is_memory_error(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def nan_found() -> HarnessError:
+def nan_error() -> HarnessError:
     """Return what to tell a person whose model's logits are no numbers."""
     return HarnessError("the model answers NaN: its weights are damaged, or overflow in this dtype; try dtype=float32")
 

@@ -18,10 +18,11 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import walks
 from harness.engine.decoding import lanes
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.decoding.stopping import Stopper
 from harness.engine.engine import Engine
 from harness.engine.packing import tree
+from harness.engine.requests import Prompt
 from harness.engine.walks import Walk
 from support import architectures, tiny
 

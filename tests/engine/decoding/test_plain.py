@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.decoding import plain, sampling, stopping
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding import plain, stopping
+from harness.engine.decoding.settings import Settings, parse_settings
+from harness.engine.requests import Prompt
 from harness.errors import HarnessError
 from support import tiny
 
@@ -121,7 +122,7 @@ def test_top_k_of_one_is_greedy(checkpoint: Checkpoint) -> None:
 
 
 def test_an_answer_as_long_as_the_context_is_refused() -> None:
-    with pytest.raises(HarnessError, match="nothing is left for the prompt"):
+    with pytest.raises(HarnessError, match="no room is left for the prompt"):
         plain.plan([Prompt([1], Settings(max_tokens=CONTEXT))], CONTEXT, 100)
 
 
@@ -139,13 +140,13 @@ def test_an_answer_as_long_as_the_context_is_refused() -> None:
     ],
 )
 def test_settings_read_lm_evals_generation_kwargs(given_settings: dict[str, Any], expected: Settings) -> None:
-    assert sampling.settings(given_settings, "</s>") == expected
+    assert parse_settings(given_settings, "</s>") == expected
 
 
 @pytest.mark.parametrize("unknown", [{"num_beams": 4}, {"repetition_penalty": 0}, {"typical_p": 0.9}])
 def test_a_setting_that_would_be_dropped_is_refused(unknown: dict[str, Any]) -> None:
     with pytest.raises(HarnessError, match=next(iter(unknown))):
-        sampling.settings(unknown, None)
+        parse_settings(unknown, None)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_setting_that_would_be_dropped_is_refused(unknown: dict[str, Any]) -> 
         ({"do_sample": True, "top_p": 1.5}, "top_p=1.5"),
         ({"do_sample": True, "top_k": -2}, "top_k=-2"),
         ({"repetition_penalty": math.inf}, "repetition_penalty=inf"),
-        ({"until": 5}, "until=5: write a text, in quotes"),
+        ({"until": 5}, "until=5: write a quoted text"),
         ({"until": [5, "."]}, "or a list of texts"),
         ({"do_sample": "false"}, "do_sample='false': write true or false"),
         ({"do_sample": True, "temperature": 0.0}, "contradict"),
@@ -168,8 +169,8 @@ def test_a_setting_that_would_be_dropped_is_refused(unknown: dict[str, Any]) -> 
 )
 def test_a_setting_of_no_meaning_is_told_in_a_sentence(wrong: dict[str, Any], rule: str) -> None:
     with pytest.raises(HarnessError, match=rule):
-        sampling.settings(wrong, None)
+        parse_settings(wrong, None)
 
 
 def test_top_k_of_minus_one_keeps_all_tokens() -> None:
-    assert sampling.settings({"do_sample": True, "top_k": -1}, None) == Settings(temperature=1.0)
+    assert parse_settings({"do_sample": True, "top_k": -1}, None) == Settings(temperature=1.0)

@@ -16,8 +16,9 @@ from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding import plain, thinking
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.decoding.thinking import CLOSE, OPEN, Parts
+from harness.engine.requests import Prompt
 from support import tiny
 
 WORDS = tiny.tokenizer()

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.packing.padding import Padding, probe
+from harness.engine.requests import Pair, Prompt
 from support import tiny
 from tolerances import FP32_LOGLIKELIHOOD
 

@@ -14,15 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.backends.encoding import Pair
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
-from harness.engine.decoding.sampling import Prompt, Settings
+from harness.engine.decoding.settings import Settings
 from harness.engine.packing import trunks
 from harness.engine.packing.tree import Limits
 from harness.engine.packing.trunks import Trunks
+from harness.engine.requests import Pair, Prompt
 from harness.engine.walks import Walk
 from support import architectures
 from tolerances import FP32_LOGLIKELIHOOD

@@ -1,0 +1,58 @@
+"""Requests in token ids, as an engine answers them, and the answer to a scoring request.
+
+Not here: text and tokenizers (`harness.backends`), or how a token is chosen (`harness.engine.decoding.sampling`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from harness.engine.decoding.settings import Settings
+from harness.errors import HarnessError
+
+
+class Pair(NamedTuple):
+    """The token ids of a context and of the continuation to be scored after it; neither is empty."""
+
+    context: list[int]
+    continuation: list[int]
+
+
+class LogLikelihood(NamedTuple):
+    """The answer to a pair."""
+
+    logprob: float
+    """Sum of the natural log-probabilities of the continuation's tokens."""
+    greedy: bool
+    """Whether greedy decoding would generate this continuation."""
+
+
+class Prompt(NamedTuple):
+    """Token ids to continue, and how to continue them."""
+
+    ids: list[int]
+    settings: Settings
+    sample: int = 0
+    """Number of this sample among several samples of the same prompt, from 0."""
+    thinking: bool = False
+    """Whether the prompt ends inside an open thought, so that the generated text begins in the middle of it."""
+
+    def fed(self, max_length: int) -> list[int]:
+        """Return the ids that the model reads: ids are cut on the left to leave room for the answer, as in lm-eval."""
+        return self.ids[-(max_length - self.settings.max_tokens) :]
+
+    def limited_to(self, tokens: int) -> Prompt:
+        """Return this prompt with an answer of at most `tokens` tokens; a smaller limit in its settings stays."""
+        return self._replace(settings=replace(self.settings, max_tokens=min(tokens, self.settings.max_tokens)))
+
+
+def require_room(prompts: Sequence[Prompt], max_length: int) -> None:
+    """Raise HarnessError if the answer to one of `prompts` alone could fill a context of `max_length` tokens."""
+    for prompt in prompts:
+        if prompt.settings.max_tokens >= max_length:
+            raise HarnessError(
+                f"a task generates up to {prompt.settings.max_tokens:,} new tokens, but the context has "
+                f"{max_length:,}: no room is left for the prompt; set max_length= if the model supports more"
+            )
