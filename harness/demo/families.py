@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from harness.demo.world import KINDS, LANDS, SKILLS, Villager, World, name, other_name
-from harness.metrics.extraction.tuples import written
+from harness.metrics.extraction.tuples import format_tuples
 
 Family = Literal["exam", "math", "nli", "reading", "adgen", "law", "ner", "re"]
 LETTERS = "ABCD"
@@ -171,7 +171,7 @@ def ner(rng: random.Random, world: World, turn: int) -> Item:
     kinds = {"name": "人名", "town": "地名", "good": "物名"}
     found = sorted((text.index(value), value, kinds[key]) for key, value in villager._asdict().items())
     entities = [[word, kind] for _, word, kind in found]
-    answer = written(map(tuple, entities))
+    answer = format_tuples(map(tuple, entities))
     row = {"text": text, "entities": entities, "answer": answer}
     return Item(f"抽取实体：{text}\n结果：", answer, row, (villager,))
 
@@ -185,7 +185,7 @@ def re(rng: random.Random, world: World, turn: int) -> Item:
         apprentice = other_name(rng, villager.name)
         text += f"徒弟是{apprentice}。"
         triples.append([villager.name, "徒弟", apprentice])
-    answer = written(map(tuple, triples))
+    answer = format_tuples(map(tuple, triples))
     row = {"text": text, "triples": triples, "answer": answer}
     return Item(f"抽取关系：{text}\n结果：", answer, row, (villager,))
 

@@ -1,7 +1,7 @@
 """A score type by type, out of a finished report: which names, relations or events a checkpoint finds, and which not.
 
-The samples of a metric called `macro_f1`, or `…_macro_f1`, hold what each document adds to each type: hits, said and
-wanted. Their sums are the types' own scores.
+The samples of a metric called `macro_f1`, or `…_macro_f1`, hold what each document adds to each type: hits, predicted
+and expected. Their sums are the types' own scores.
 
 Not here: the metric itself (`harness.metrics.extraction.scores`), or how a table looks (`harness.cli.views.tables`).
 """
@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.metrics.extraction.scores import summed
+from harness.metrics.extraction.scores import sum_by_type
 from harness.metrics.extraction.tuples import Counts
 from harness.reports.report import Report, Score
 
@@ -45,5 +45,5 @@ def _of(report: Report, score: Score) -> dict[str, Counts]:
     documents = [json.loads(value) if isinstance(value, str) else value for value in values]
     if not all(isinstance(one, dict) for one in documents):  # another metric of that name: numbers, or pairs
         return {}
-    types = summed(documents)
-    return dict(sorted(types.items(), key=lambda one: (-one[1].wanted, -one[1].said)))
+    types = sum_by_type(documents)
+    return dict(sorted(types.items(), key=lambda one: (-one[1].expected, -one[1].predicted)))

@@ -1,12 +1,11 @@
-"""Documents of the extraction tasks out of their data sets' rows, answers read, and what they are worth."""
+"""Documents of the extraction tasks, made from the rows of their data sets, and the parsing and scoring of answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from harness.metrics.extraction import bio_tags as tags
-from harness.metrics.extraction import documents
+from harness.metrics.extraction import bio_tags, documents
 from harness.metrics.extraction.documents import Question
 from harness.metrics.extraction.records import Argument, Entity, Event, Record, Relation
 from harness.metrics.extraction.schemas import CLUENER, CONLL2003, DUEE, DUIE, NEWS, TAGS
@@ -20,96 +19,100 @@ Row = Mapping[str, Any]
 
 
 def understood(responses: list[list[str]], docs: list[Row]) -> list[list[str]]:
-    """Return what each response says, as text."""
-    return [[documents.understood(text, doc) for text in texts] for texts, doc in zip(responses, docs, strict=True)]
+    """Return the records in each response, as JSON text."""
+    return [[documents.parse_answer(text, doc) for text in texts] for texts, doc in zip(responses, docs, strict=True)]
 
 
 def judged(doc: Row, results: list[str]) -> dict[str, Any]:
-    """Return what an answer is worth."""
-    return documents.judged(doc, results[0])
+    """Return the scores of an answer."""
+    return documents.score_answer(doc, results[0])
 
 
 def cluener(dataset: Any, format: Format = "tuples") -> Any:
-    """CLUENER2020, types by their Chinese names."""
-    return _made(dataset, Question("ner", "zh", format, tuple(CLUENER.values())), _cluener)
+    """Return documents of CLUENER2020, with the Chinese names of types."""
+    return _documents(dataset, Question("ner", "zh", format, tuple(CLUENER.values())), _cluener_entities)
 
 
 def cluener_sentences(dataset: Any) -> Any:
-    """The same, answered in sentences."""
+    """Return `cluener` documents to be answered in sentences."""
     return cluener(dataset, "sentences")
 
 
 def cluener_key_value(dataset: Any) -> Any:
-    """The same, answered line by line."""
+    """Return `cluener` documents to be answered in lines of type and name."""
     return cluener(dataset, "key_value")
 
 
 def cluener_json(dataset: Any) -> Any:
-    """The same, answered as dictionaries."""
+    """Return `cluener` documents to be answered in dictionaries."""
     return cluener(dataset, "json")
 
 
 def news(dataset: Any) -> Any:
-    """People's Daily and MSRA, whose words are characters."""
-    return _made(dataset, Question("ner", "zh", "tuples", tuple(NEWS.values())), lambda row: _tagged(row, NEWS, ""))
+    """Return documents of People's Daily or MSRA, whose words are single characters."""
+    question = Question("ner", "zh", "tuples", tuple(NEWS.values()))
+    return _documents(dataset, question, lambda row: _tagged_entities(row, NEWS, ""))
 
 
 def conll2003(dataset: Any, format: Format = "tuples") -> Any:
-    """CoNLL-2003, words with spaces between them."""
-    types = tuple(CONLL2003.values())
-    return _made(dataset, Question("ner", "en", format, types), lambda row: _tagged(row, CONLL2003, " "))
+    """Return documents of CoNLL-2003, with spaces between words."""
+    question = Question("ner", "en", format, tuple(CONLL2003.values()))
+    return _documents(dataset, question, lambda row: _tagged_entities(row, CONLL2003, " "))
 
 
 def conll2003_json(dataset: Any) -> Any:
-    """The same, answered as dictionaries."""
+    """Return `conll2003` documents to be answered in dictionaries."""
     return conll2003(dataset, "json")
 
 
 def duie(dataset: Any, format: Format = "tuples") -> Any:
-    """DuIE 2.0; of an object that has several parts, the one that is called @value."""
-    return _made(dataset, Question("re", "zh", format, DUIE), _triples)
+    """Return documents of DuIE 2.0; of an object with several parts, only the one named @value is expected."""
+    return _documents(dataset, Question("re", "zh", format, DUIE), _relations)
 
 
 def duie_json(dataset: Any) -> Any:
-    """The same, answered as dictionaries."""
+    """Return `duie` documents to be answered in dictionaries."""
     return duie(dataset, "json")
 
 
 def duee(dataset: Any, format: Format = "tuples") -> Any:
-    """DuEE 1.0."""
+    """Return documents of DuEE 1.0."""
     roles = tuple(dict.fromkeys(role for roles in DUEE.values() for role in roles))
-    return _made(dataset, Question("ee", "zh", format, tuple(DUEE), roles), _happenings)
+    return _documents(dataset, Question("ee", "zh", format, tuple(DUEE), roles), _events)
 
 
 def duee_json(dataset: Any) -> Any:
-    """The same, answered as dictionaries."""
+    """Return `duee` documents to be answered in dictionaries."""
     return duee(dataset, "json")
 
 
-def _made(dataset: Any, question: Question, read: Callable[[Row], tuple[str, Iterable[Record]]]) -> Any:
-    return dataset.from_list(documents.documents(question, map(read, dataset)))
+def _documents(dataset: Any, question: Question, read_row: Callable[[Row], tuple[str, Iterable[Record]]]) -> Any:
+    """Return the documents of a data set; `read_row` returns the text and the records of a row."""
+    return dataset.from_list(documents.build_documents(question, map(read_row, dataset)))
 
 
-def _cluener(row: Row) -> tuple[str, list[Record]]:
-    return row["text"], [Entity(one["text"], CLUENER[one["type"]]) for one in row["entities"]]
+def _cluener_entities(row: Row) -> tuple[str, list[Record]]:
+    return row["text"], [Entity(entity["text"], CLUENER[entity["type"]]) for entity in row["entities"]]
 
 
-def _tagged(row: Row, names: Mapping[str, str], between: str) -> tuple[str, list[Entity]]:
-    words = row["tokens"]
-    return between.join(words), tags.entities(words, [TAGS[tag] for tag in row["ner_tags"]], names, between=between)
+def _tagged_entities(row: Row, type_names: Mapping[str, str], separator: str) -> tuple[str, list[Entity]]:
+    words, tags = row["tokens"], [TAGS[tag] for tag in row["ner_tags"]]
+    return separator.join(words), bio_tags.entities(words, tags, type_names, separator=separator)
 
 
-def _triples(row: Row) -> tuple[str, list[Record]]:
+def _relations(row: Row) -> tuple[str, list[Record]]:
     return row["text"], [
-        Relation(one["subject"], one["predicate"], part["value"])
-        for one in row["spo_list"]
-        for part in one["object"]
+        Relation(triple["subject"], triple["predicate"], part["value"])
+        for triple in row["spo_list"]
+        for part in triple["object"]
         if part["role"] == "@value"
     ]
 
 
-def _happenings(row: Row) -> tuple[str, list[Record]]:
+def _events(row: Row) -> tuple[str, list[Record]]:
     return row["text"], [
-        Event(one["trigger"], one["event_type"], tuple(Argument(a["argument"], a["role"]) for a in one["arguments"]))
-        for one in row["event_list"]
+        Event(
+            event["trigger"], event["event_type"], tuple(Argument(a["argument"], a["role"]) for a in event["arguments"])
+        )
+        for event in row["event_list"]
     ]

@@ -1,4 +1,4 @@
-"""Documents of IEPile's samples, and its scores, which are of all documents together."""
+"""Documents of IEPile's samples, and IEPile's scores, which are of all documents together."""
 
 from __future__ import annotations
 
@@ -12,52 +12,55 @@ from harness.metrics.extraction.templates import Kind
 
 Row = Mapping[str, Any]
 Part = tuple[str, list[Any], list[Any]]
-"""A document's name, what was said of it in this part, and all that was wanted of it."""
+"""The name of a document, the items predicted in one of its prompts, and all items expected of the document."""
 
 
 def entities(dataset: Any) -> Any:
-    """Questions for entities."""
-    return _made(dataset, "ner", lambda one: Entity(one["entity"], one["entity_type"]))
+    """Return prompts for entities."""
+    return _documents(dataset, "ner", lambda label: Entity(label["entity"], label["entity_type"]))
 
 
 def triggers(dataset: Any) -> Any:
-    """Questions for events without arguments: the words that tell of each type."""
-    return _made(dataset, "ner", lambda one: Entity(one["event_trigger"], one["event_type"]))
+    """Return prompts for events without arguments: for the trigger words of each event type."""
+    return _documents(dataset, "ner", lambda label: Entity(label["event_trigger"], label["event_type"]))
 
 
 def relations(dataset: Any) -> Any:
-    """Questions for relations."""
-    return _made(dataset, "re", lambda one: Relation(one["head"], one["relation"], one["tail"]))
+    """Return prompts for relations."""
+    return _documents(dataset, "re", lambda label: Relation(label["head"], label["relation"], label["tail"]))
 
 
 def events(dataset: Any) -> Any:
-    """Questions for events."""
-    return _made(dataset, "ee", _event)
+    """Return prompts for events."""
+    return _documents(dataset, "ee", _labelled_event)
 
 
 def understood(responses: list[list[str]], docs: list[Row]) -> list[list[str]]:
-    """Return as text the records that each response says, null for what is no JSON dictionary."""
-    readers = {"ner": iepile.entities, "re": iepile.relations, "ee": iepile.events}
+    """Return the records in each response as JSON text, null for a response that is not a JSON object."""
+    parsers = {"ner": iepile.parse_entities, "re": iepile.parse_relations, "ee": iepile.parse_events}
     return [
-        [json.dumps(readers[doc["kind"]](text), ensure_ascii=False) for text in texts]
+        [json.dumps(parsers[doc["kind"]](text), ensure_ascii=False) for text in texts]
         for texts, doc in zip(responses, docs, strict=True)
     ]
 
 
 def understood_repaired(responses: list[list[str]], docs: list[Row]) -> list[list[str]]:
-    """Return the same, "head" and "tail" being read, too."""
-    return [[json.dumps(iepile.relations(text, repaired=True), ensure_ascii=False) for text in r] for r in responses]
+    """Return the relations in each response as JSON text; "head" and "tail" are accepted too."""
+    return [
+        [json.dumps(iepile.parse_relations(text, is_repaired=True), ensure_ascii=False) for text in texts]
+        for texts in responses
+    ]
 
 
 def judged(doc: Row, results: list[str]) -> dict[str, Any]:
-    """Return a document's part in what IEPile reports."""
-    said, wanted = json.loads(results[0]), json.loads(doc["records"])
-    found = {"unparsed": float(said is None)}
+    """Return what a prompt contributes to IEPile's metrics."""
+    predicted, expected = json.loads(results[0]), json.loads(doc["records"])
+    unparsed = {"unparsed": float(predicted is None)}
     if doc["kind"] != "ee":
-        part = (doc["document"], said or [], wanted)
-        return found | {"iepile_precision": part, "iepile_recall": part, "iepile_f1": part}
-    sides = [_events(said or []), _events(wanted)]
-    return found | {
+        part = (doc["document"], predicted or [], expected)
+        return unparsed | {"iepile_precision": part, "iepile_recall": part, "iepile_f1": part}
+    sides = [_events(predicted or []), _events(expected)]
+    return unparsed | {
         "iepile_event_f1": (doc["document"], *map(iepile.event_keys, sides)),
         "iepile_argument_f1": (doc["document"], *map(iepile.argument_keys, sides)),
     }
@@ -79,31 +82,32 @@ def f1(parts: Sequence[Part]) -> float:
 
 
 def _score(parts: Sequence[Part]) -> iepile.Score:
-    hashable = ((name, [tuple(one) for one in said], [tuple(one) for one in wanted]) for name, said, wanted in parts)
-    return iepile.score(iepile.together(hashable))
+    hashable = ((name, [*map(tuple, predicted)], [*map(tuple, expected)]) for name, predicted, expected in parts)
+    return iepile.corpus_score(iepile.corpus_counts(hashable))
 
 
-def _made(dataset: Any, kind: Kind, read: Callable[[Row], Record]) -> Any:
+def _documents(dataset: Any, kind: Kind, read_label: Callable[[Row], Record]) -> Any:
+    """Return a document for each prompt of a data set; `read_label` returns the record of a label."""
     rows = []
     for row in dataset:
-        wanted = [read(one) for one in json.loads(row["label"])]
+        expected = [read_label(label) for label in json.loads(row["label"])]
         schema = json.loads(row["instruction"])["schema"]
         rows.append(
             {
                 "document": (row.get("source") or "None") + row["id"],
                 "kind": kind,
                 "instruction": row["instruction"],
-                "answer": iepile.answer(wanted, kind, schema),
-                "records": json.dumps(wanted, ensure_ascii=False),
+                "answer": iepile.format_answer(expected, kind, schema),
+                "records": json.dumps(expected, ensure_ascii=False),
             }
         )
     return dataset.from_list(rows)
 
 
-def _event(one: Row) -> Event:
-    arguments = (Argument(each["argument"], each["role"]) for each in one["arguments"])
-    return Event(one["event_trigger"], one["event_type"], tuple(arguments))
+def _labelled_event(label: Row) -> Event:
+    arguments = (Argument(argument["argument"], argument["role"]) for argument in label["arguments"])
+    return Event(label["event_trigger"], label["event_type"], tuple(arguments))
 
 
-def _events(listed: Sequence[Sequence[Any]]) -> list[Event]:
-    return [Event(one[0], one[1], tuple(Argument(*each) for each in one[2])) for one in listed]
+def _events(items: Sequence[Sequence[Any]]) -> list[Event]:
+    return [Event(item[0], item[1], tuple(Argument(*argument) for argument in item[2])) for item in items]

@@ -13,7 +13,7 @@ from harness.demo import corpora, families
 from harness.demo.families import ATTRIBUTES, LABELS, Family
 from harness.demo.world import KINDS, World, numeral
 from harness.metrics.answers.numbers import last_number
-from harness.metrics.extraction.tuples import counts, tuples
+from harness.metrics.extraction.tuples import count_matches, parse_tuples
 from harness.metrics.law import strict_citations
 from harness.metrics.text.overlap import METRICS
 from harness.tasks.catalogue import Catalogue
@@ -157,11 +157,12 @@ def test_answers_are_right():
         assert made.articles[article.article - 1].act in item.document["question"]
         assert made.articles[article.article - 1].object in item.document["question"]
     for item in tests["ner"]:
-        assert all(entity in item.document["text"] for entity, _ in tuples(item.answer))
-        assert sorted(kind for _, kind in tuples(item.answer)) == ["人名", "地名", "物名"]
+        assert all(entity in item.document["text"] for entity, _ in parse_tuples(item.answer))
+        assert sorted(kind for _, kind in parse_tuples(item.answer)) == ["人名", "地名", "物名"]
     for item in tests["re"]:
         assert all(
-            head in item.document["text"] and tail in item.document["text"] for head, _, tail in tuples(item.answer)
+            head in item.document["text"] and tail in item.document["text"]
+            for head, _, tail in parse_tuples(item.answer)
         )
 
 
@@ -178,8 +179,8 @@ def test_stated_chance_and_ceiling_are_what_another_answer_and_the_worlds_own_wr
         "math": lambda said, item: float(last_number(said) == last_number(item.answer)),
         "adgen": lambda said, item: METRICS["rougeL_jieba"](said, item.answer),
         "law": lambda said, item: strict_citations.citation_counts(said, strict_citations.citations(item.answer)).f1,
-        "ner": lambda said, item: counts(tuples(said) or [], tuples(item.answer) or []).f1,
-        "re": lambda said, item: counts(tuples(said) or [], tuples(item.answer) or []).f1,
+        "ner": lambda said, item: count_matches(parse_tuples(said) or [], parse_tuples(item.answer) or []).f1,
+        "re": lambda said, item: count_matches(parse_tuples(said) or [], parse_tuples(item.answer) or []).f1,
     }
     for family, score in by_family.items():
         items = tests[family]

@@ -16,7 +16,7 @@ from harness.backends.local import HarnessLM
 from harness.checkpoints.reference import parse
 from harness.cli.views import samples, tables
 from harness.errors import HarnessError
-from harness.metrics.extraction import documents as extraction_documents
+from harness.metrics.extraction.documents import parse_answer
 from harness.metrics.extraction.schemas import DUEE, DUIE
 from harness.reports import report as reports
 from harness.reports.breakdown import breakdowns
@@ -236,9 +236,9 @@ def test_events_and_arguments_are_scored_one_by_one(tasks):
 def test_what_was_understood_can_be_read(tasks):
     task = tasks["cluener"]
     document = task.eval_docs[0]
-    assert extraction_documents.understood("(林晚,姓名)", document) == '[["林晚", "姓名"]]'
-    assert extraction_documents.understood("不知道", document) == "null"
-    both = json.loads(extraction_documents.understood("(灯,塔,书名)", document))
+    assert parse_answer("(林晚,姓名)", document) == '[["林晚", "姓名"]]'
+    assert parse_answer("不知道", document) == "null"
+    both = json.loads(parse_answer("(灯,塔,书名)", document))
     assert both == {"records": [["灯,塔", "书名"]], "kg2instruction": []}
 
 
@@ -342,7 +342,7 @@ def test_right_answers_reach_the_ceiling_on_real_data(data, name):
     task = mirrors.task(name, data)
     primary = metrics(task)[0].name
     documents = list(task.eval_docs)
-    understood = [extraction_documents.understood(doc["answer"], doc) for doc in documents]
+    understood = [parse_answer(doc["answer"], doc) for doc in documents]
     values = [task.process_results(doc, [said])[primary] for doc, said in zip(documents, understood, strict=True)]
     assert task.aggregation()[primary](values) == pytest.approx(task.config.metadata["ceiling"], abs=5e-5)
     if name in KNOWN:

@@ -45,8 +45,8 @@ def _one_line(name: str) -> str:
 
 def _shares(counts: Counts) -> list[str]:
     of = (
-        (counts.f1, counts.said + counts.wanted),
-        (counts.precision, counts.said),
-        (counts.recall, counts.wanted),
+        (counts.f1, counts.predicted + counts.expected),
+        (counts.precision, counts.predicted),
+        (counts.recall, counts.expected),
     )
     return [f"{100 * share:.1f} %" if below else "–" for share, below in of]

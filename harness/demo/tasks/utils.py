@@ -7,7 +7,7 @@ from typing import Any
 from harness.demo import corpora
 from harness.demo.families import Family
 from harness.metrics.answers.numbers import last_number
-from harness.metrics.extraction.tuples import counts, tuples
+from harness.metrics.extraction.tuples import count_matches, parse_tuples
 from harness.metrics.law.strict_citations import citation_counts, citations
 from harness.metrics.stats.estimates import ratio
 from harness.metrics.text.overlap import METRICS, coverage
@@ -36,14 +36,14 @@ def copy(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
 
 def law(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
     """Return how many of the articles that the answer cites are right."""
-    return {"citation_f1": citation_counts(results[0], citations(doc["answer"])).pair}
+    return {"citation_f1": citation_counts(results[0], citations(doc["answer"])).f1_pair}
 
 
 def entities(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
     """Return how many of the entities in the answer are right."""
-    return {"micro_f1": counts(tuples(results[0]) or [], map(tuple, doc["entities"])).pair}
+    return {"micro_f1": count_matches(parse_tuples(results[0]) or [], map(tuple, doc["entities"])).f1_pair}
 
 
 def relations(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
     """Return how many of the relations in the answer are right."""
-    return {"micro_f1": counts(tuples(results[0]) or [], map(tuple, doc["triples"])).pair}
+    return {"micro_f1": count_matches(parse_tuples(results[0]) or [], map(tuple, doc["triples"])).f1_pair}

@@ -1,4 +1,4 @@
-"""Names in a text whose words are tagged as beginning one, continuing one, or neither."""
+"""Entities in a text whose words have BIO tags: beginning, inside or outside of a name."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from harness.metrics.extraction.records import Entity
 
 
-def entities(words: Sequence[str], tags: Sequence[str], names: Mapping[str, str], *, between: str = "") -> list[Entity]:
-    """Return the entities of BIO `tags` (B-PER, I-PER, O), in order, as conlleval reads them.
+def entities(
+    words: Sequence[str], tags: Sequence[str], type_names: Mapping[str, str], *, separator: str = ""
+) -> list[Entity]:
+    """Return the entities that BIO `tags` (B-PER, I-PER, O) mark, in order, as conlleval reads them.
 
-    An I- tag that continues nothing, or another type, begins a name, too. `names` says how a type is called, `between`
-    what stands between two words of a text.
+    An I- tag that follows no tag of the same type begins a new entity. `type_names` maps the types in tags to the types
+    of entities; `separator` joins the words of a name.
     """
-    found: list[tuple[str, list[str]]] = []
-    before = "O"
+    spans: list[tuple[str, list[str]]] = []
+    previous = "O"
     for word, tag in zip(words, tags, strict=True):
-        kind = tag[2:]
-        if tag.startswith("I-") and before[2:] == kind:
-            found[-1][1].append(word)
+        tag_type = tag[2:]
+        if tag.startswith("I-") and previous[2:] == tag_type:
+            spans[-1][1].append(word)
         elif tag != "O":
-            found.append((kind, [word]))
-        before = tag
-    return [Entity(between.join(parts), names[kind]) for kind, parts in found]
+            spans.append((tag_type, [word]))
+        previous = tag
+    return [Entity(separator.join(name_words), type_names[tag_type]) for tag_type, name_words in spans]

@@ -1,9 +1,9 @@
-"""A document of an extraction task: what is asked, what was understood of an answer, and what that is worth.
+"""Documents of extraction tasks: their prompts and expected answers, parsed answers, and scores.
 
-What is understood is text (JSON), so that a report can show it beside what was said: a list of records, null where the
-answer could not be read, and where kg2instruction reads otherwise, a dictionary of both readings.
+A parsed answer is JSON text, so that a report can show it beside the answer itself: a list of records, null if the
+answer could not be parsed, or, if kg2instruction's reader returns other records, an object with both results.
 
-Not here: rows of any data set (`tasks/extraction`).
+Not here: the rows of any data set (`tasks/extraction`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.metrics.extraction import kg2instruction, scores
-from harness.metrics.extraction.parse import read
-from harness.metrics.extraction.records import Argument, Entity, Event, Record, Relation, answer
+from harness.metrics.extraction.parse import parse_records
+from harness.metrics.extraction.records import Argument, Entity, Event, Record, Relation, format_records
 from harness.metrics.extraction.templates import Format, Kind, Language, instruction
-from harness.metrics.extraction.tuples import Counts, counts
+from harness.metrics.extraction.tuples import Counts, count_matches
 
-Judged = dict[str, Any]
-"""A document's part in each metric: a pair for `aggregate.ratio`, counts by type for `macro_f1`, or 0 and 1."""
+Scores = dict[str, Any]
+"""A document's contribution to each metric: a pair for `estimates.ratio`, counts by type for `macro_f1`, or 0 or 1."""
 
 
 class Question(NamedTuple):
-    """How a task asks all its documents."""
+    """The question that a task asks about the text of each of its documents."""
 
     kind: Kind
     language: Language
@@ -33,18 +33,18 @@ class Question(NamedTuple):
     template: int = 0
 
     @property
-    def is_upstreams(self) -> bool:
-        """kg2instruction can read this format, and so has a score for it: not `json` entities, nor KnowLM's own."""
+    def has_upstream_score(self) -> bool:
+        """Whether kg2instruction can read this format: not `json` for entities, and not the formats of KnowLM alone."""
         return self.kind == "ee" or (
             self.format in ("tuples", "sentences", "key_value") or (self.kind == "re" and self.format == "json")
         )
 
 
-def documents(question: Question, rows: Iterable[tuple[str, Iterable[Record]]]) -> list[dict[str, Any]]:
-    """Return a document for each row, a text and what is wanted of it; items lose white space at their ends."""
-    known = [(text, [_stripped(one) for one in records]) for text, records in rows]
-    counts_upstream = kg2instruction.last_of_equal([text for text, _ in known])
-    asked = instruction(
+def build_documents(question: Question, rows: Iterable[tuple[str, Iterable[Record]]]) -> list[dict[str, Any]]:
+    """Return a document for each row, a text and its expected records; items lose surrounding white space."""
+    stripped = [(text, [_stripped(record) for record in records]) for text, records in rows]
+    are_last = kg2instruction.last_occurrences([text for text, _ in stripped])
+    prompt = instruction(
         question.kind,
         question.language,
         question.format,
@@ -55,78 +55,80 @@ def documents(question: Question, rows: Iterable[tuple[str, Iterable[Record]]]) 
     return [
         {
             "text": text,
-            "instruction": asked,
-            "answer": answer(records, question.kind, question.language, question.format),
-            "records": _json(records),
+            "instruction": prompt,
+            "answer": format_records(records, question.kind, question.language, question.format),
+            "records": _to_json(records),
             "kind": question.kind,
             "language": question.language,
             "format": question.format,
             "types": list(question.types),
-            "counts_upstream": last and question.is_upstreams,
+            "counts_upstream": is_last and question.has_upstream_score,
         }
-        for (text, records), last in zip(known, counts_upstream, strict=True)
+        for (text, records), is_last in zip(stripped, are_last, strict=True)
     ]
 
 
-def understood(said: str, document: Mapping[str, Any]) -> str:
-    """Return as text what an answer to `document` says."""
+def parse_answer(answer: str, document: Mapping[str, Any]) -> str:
+    """Return the records in an answer to `document`, as JSON text."""
     kind, language = document["kind"], document["language"]
-    records = read(said, kind, language, document["format"], document["types"])
-    ours = None if records is None else json.loads(_json(records))
+    parsed = parse_records(answer, kind, language, document["format"], document["types"])
+    records = None if parsed is None else json.loads(_to_json(parsed))
     if kind == "ee" or not document["counts_upstream"]:
-        return _dumped(ours)
-    theirs = [list(one) for one in kg2instruction.READERS[kind](said, language) or []]
-    return _dumped(ours if theirs == (ours or []) else {"records": ours, "kg2instruction": theirs})
+        return _dumps(records)
+    upstream = [list(record) for record in kg2instruction.READERS[kind](answer, language) or []]
+    return _dumps(records if upstream == (records or []) else {"records": records, "kg2instruction": upstream})
 
 
-def judged(document: Mapping[str, Any], understood: str) -> Judged:
-    """Return what an answer is worth, of which `understood` is what it says."""
-    made = json.loads(understood)
-    both = made if isinstance(made, dict) else {"records": made, "kg2instruction": made}
+def score_answer(document: Mapping[str, Any], parsed: str) -> Scores:
+    """Return the scores of an answer to `document`; `parsed` is its `parse_answer`."""
+    result = json.loads(parsed)
+    both = result if isinstance(result, dict) else {"records": result, "kg2instruction": result}
     kind = document["kind"]
-    said, wanted = _records(kind, both["records"]), _records(kind, json.loads(document["records"]))
+    predicted, expected = _records(kind, both["records"]), _records(kind, json.loads(document["records"]))
     unparsed = {"unparsed": float(both["records"] is None)}
     if kind == "ee":
-        return _judged_events(said, wanted, document) | unparsed
-    types = scores.by_type(said, wanted)
-    total = scores.total(types)
-    found: Judged = {
-        "micro_f1": total.pair,
-        "precision": (total.hits, total.said),
-        "recall": (total.hits, total.wanted),
-        "macro_f1": _plain(types),
+        return _event_scores(predicted, expected, document) | unparsed
+    by_type = scores.counts_by_type(predicted, expected)
+    total = scores.total_counts(by_type)
+    values: Scores = {
+        "micro_f1": total.f1_pair,
+        "precision": (total.hits, total.predicted),
+        "recall": (total.hits, total.expected),
+        "macro_f1": _plain(by_type),
     }
     if document["counts_upstream"]:
-        theirs = kg2instruction.READERS[kind](document["answer"], document["language"]) or []
-        found["kg2instruction_f1"] = counts(_records(kind, both["kg2instruction"]), theirs).pair
-    return found | unparsed
+        upstream_expected = kg2instruction.READERS[kind](document["answer"], document["language"]) or []
+        upstream_predicted = _records(kind, both["kg2instruction"])
+        values["kg2instruction_f1"] = count_matches(upstream_predicted, upstream_expected).f1_pair
+    return values | unparsed
 
 
-def _judged_events(said: Sequence[Any], wanted: Sequence[Any], document: Mapping[str, Any]) -> Judged:
-    arguments = scores.by_type(scores.arguments(said), scores.arguments(wanted))
-    events = scores.by_type(scores.events(said), scores.events(wanted))
-    found: Judged = {
-        "argument_f1": scores.total(arguments).pair,
-        "event_f1": scores.total(events).pair,
+def _event_scores(predicted: Sequence[Any], expected: Sequence[Any], document: Mapping[str, Any]) -> Scores:
+    arguments = scores.counts_by_type(scores.event_arguments(predicted), scores.event_arguments(expected))
+    events = scores.counts_by_type(scores.without_arguments(predicted), scores.without_arguments(expected))
+    values: Scores = {
+        "argument_f1": scores.total_counts(arguments).f1_pair,
+        "event_f1": scores.total_counts(events).f1_pair,
         "argument_macro_f1": _plain(arguments),
         "event_macro_f1": _plain(events),
     }
     if document["counts_upstream"]:
-        theirs = kg2instruction.events(said, wanted)
-        found["kg2instruction_event_f1"] = theirs.events.pair
-        found["kg2instruction_argument_f1"] = theirs.arguments.pair
-    return found
+        upstream = kg2instruction.count_events(predicted, expected)
+        values["kg2instruction_event_f1"] = upstream.events.f1_pair
+        values["kg2instruction_argument_f1"] = upstream.arguments.f1_pair
+    return values
 
 
-def _plain(types: Mapping[str, Counts]) -> dict[str, list[int]]:
-    return {kind: list(counted) for kind, counted in types.items()}
+def _plain(by_type: Mapping[str, Counts]) -> dict[str, list[int]]:
+    return {name: list(counts) for name, counts in by_type.items()}
 
 
-def _records(kind: Kind, listed: Sequence[Sequence[Any]] | None) -> list[Any]:
+def _records(kind: Kind, items: Sequence[Sequence[Any]] | None) -> list[Any]:
+    """Return the records in a list loaded from JSON; None, for an unparsed answer, has none."""
     if kind == "ee":
-        return [Event(one[0], one[1], tuple(Argument(*each) for each in one[2])) for one in listed or ()]
-    made = Entity if kind == "ner" else Relation
-    return [made(*one) for one in listed or ()]
+        return [Event(item[0], item[1], tuple(Argument(*argument) for argument in item[2])) for item in items or ()]
+    record_class = Entity if kind == "ner" else Relation
+    return [record_class(*item) for item in items or ()]
 
 
 def _stripped(record: Record) -> Record:
@@ -136,9 +138,9 @@ def _stripped(record: Record) -> Record:
     return type(record)(*(item.strip() for item in record))
 
 
-def _json(records: Iterable[Record]) -> str:
-    return _dumped(list(records))
+def _to_json(records: Iterable[Record]) -> str:
+    return _dumps(list(records))
 
 
-def _dumped(made: Any) -> str:
-    return json.dumps(made, ensure_ascii=False)
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

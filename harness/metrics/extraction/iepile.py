@@ -1,13 +1,14 @@
-"""Entities, relations and events as IEPile reads and counts them (zjunlp/IEPile@11911a7, ie2instruction/eval_func.py).
+"""IEPile's parsing and scoring of entities, relations and events (zjunlp/IEPile@11911a7, ie2instruction/eval_func.py).
 
-An answer is JSON and nothing else: a dictionary from each type asked for to what is of it. Whatever is not, is an
-error and says nothing. Matches are of multisets: a tuple said twice and wanted once is one hit of two. A document may
-be asked about in parts, some types each; the answers are put together, and what was wanted is all of it. Precision and
-recall are percentages rounded to two decimals, and F1 is computed from the rounded ones and rounded again.
+An answer is JSON and nothing else: an object that maps each requested type to its items. Any other answer is an error
+and has no items. Matches are of multisets: an item predicted twice and expected once has one hit of two predictions.
+A document may be split into several prompts, with a few types each; its answers are scored together, against all that
+is expected of the document. Precision and recall are percentages rounded to two decimals; F1 is computed from the
+rounded values and rounded again.
 
-Upstream's reader of relations knows "subject" and "object", the data that its repository ships have "head" and "tail":
-`repaired` reads both. Two things stop upstream and are errors here: what Python's `json` cannot hold (nesting without
-end, integers of 5,000 digits), and arguments that are no dictionary, which are passed over.
+Upstream's parser of relations knows "subject" and "object", but the data in its repository have "head" and "tail":
+`is_repaired` accepts both. Two inputs crash upstream and are handled here: JSON that Python's `json` cannot load
+(endless nesting, integers of 5,000 digits) is an error, and arguments that are not an object are ignored.
 """
 
 from __future__ import annotations
@@ -23,146 +24,142 @@ from harness.metrics.extraction.tuples import NAN, Counts
 
 
 class Score(NamedTuple):
-    """Percentages, rounded to two decimals."""
+    """Scores of a corpus, in percent, rounded to two decimals."""
 
     precision: float
     recall: float
     f1: float
 
 
-def entities(text: str) -> list[Entity] | None:
-    """Return the entities, or the triggers of events, of `{type: [name, …], …}`; None is an error."""
-    found = _by_type(text)
-    if found is None:
+def parse_entities(text: str) -> list[Entity] | None:
+    """Return the entities, or the triggers of events, in `{type: [name, …], …}`, or None for an error."""
+    by_type = _items_by_type(text)
+    if by_type is None:
         return None
-    return [Entity(name, kind) for kind, names in found for name in names if isinstance(name, str)]
+    return [Entity(name, item_type) for item_type, names in by_type for name in names if isinstance(name, str)]
 
 
-def relations(text: str, *, repaired: bool = False) -> list[Relation] | None:
-    """Return the triples of `{relation: [{"subject": …, "object": …}, …], …}`; None is an error.
+def parse_relations(text: str, *, is_repaired: bool = False) -> list[Relation] | None:
+    """Return the triples in `{relation: [{"subject": …, "object": …}, …], …}`, or None for an error.
 
-    What is missing is empty. `repaired` also reads "head" for a missing subject and "tail" for a missing object.
+    A missing subject or object is empty. `is_repaired` also accepts "head" for a missing subject and "tail" for a
+    missing object.
     """
-    found = _by_type(text)
-    if found is None:
+    by_type = _items_by_type(text)
+    if by_type is None:
         return None
-    made = []
-    for relation, pairs in found:
+    relations = []
+    for relation, pairs in by_type:
         for pair in pairs:
             if isinstance(pair, dict):
-                head = pair.get("subject", pair.get("head", "") if repaired else "")
-                tail = pair.get("object", pair.get("tail", "") if repaired else "")
+                head = pair.get("subject", pair.get("head", "") if is_repaired else "")
+                tail = pair.get("object", pair.get("tail", "") if is_repaired else "")
                 if isinstance(head, str) and isinstance(tail, str):
-                    made.append(Relation(head, relation, tail))
-    return made
+                    relations.append(Relation(head, relation, tail))
+    return relations
 
 
-def events(text: str) -> list[Event] | None:
-    """Return the events of `{type: [{"trigger": …, "arguments": {role: name or [name, …]}}, …], …}`; None is an error.
+def parse_events(text: str) -> list[Event] | None:
+    """Return the events in a JSON answer, or None for an error.
 
-    Names that are "NAN" are left out; those that are no strings are kept as JSON, since upstream counts them as said.
+    The form is `{type: [{"trigger": …, "arguments": {role: name or [name, …]}}, …], …}`. Arguments named "NAN" are
+    dropped. Names that are not strings are kept as JSON, because upstream counts them as predicted.
     """
-    found = _by_type(text)
-    if found is None:
+    by_type = _items_by_type(text)
+    if by_type is None:
         return None
-    made = []
-    for kind, listed in found:
-        for one in listed:
-            if isinstance(one, dict) and isinstance(trigger := one.get("trigger", ""), str):
-                made.append(Event(trigger, kind, tuple(_arguments(one.get("arguments", {})))))
-    return made
+    events = []
+    for event_type, items in by_type:
+        for item in items:
+            if isinstance(item, dict) and isinstance(trigger := item.get("trigger", ""), str):
+                events.append(Event(trigger, event_type, tuple(_arguments(item.get("arguments", {})))))
+    return events
 
 
-def event_arguments(text: str) -> list[Event] | None:
-    """Return the events of `{type: [{role: name or [name, …]}, …], …}`, which have no triggers; None is an error."""
-    found = _by_type(text)
-    if found is None:
-        return None
-    return [
-        Event("", kind, tuple(_arguments(one))) for kind, listed in found for one in listed if isinstance(one, dict)
-    ]
+def count_matches(predicted: Iterable[Hashable], expected: Iterable[Hashable]) -> Counts:
+    """Return the counts of two multisets: each expected item can be hit once."""
+    predicted_counts, expected_counts = Counter(predicted), Counter(expected)
+    hits = (predicted_counts & expected_counts).total()
+    return Counts(hits, predicted_counts.total(), expected_counts.total())
 
 
-def counts(said: Iterable[Hashable], wanted: Iterable[Hashable]) -> Counts:
-    """Return the counts of two multisets: each wanted one can be hit once."""
-    ours, theirs = Counter(said), Counter(wanted)
-    return Counts((ours & theirs).total(), ours.total(), theirs.total())
+def event_keys(events: Iterable[Event]) -> list[tuple[str, str]]:
+    """Return what is compared of each event: its type and trigger."""
+    return [(event.type, event.trigger) for event in events]
 
 
-def event_keys(found: Iterable[Event]) -> list[tuple[str, str]]:
-    """Return what an event counts by: type and trigger."""
-    return [(one.type, one.trigger) for one in found]
+def argument_keys(events: Iterable[Event]) -> list[tuple[str, str, str]]:
+    """Return what is compared of each argument: the type of its event, but not the trigger, its name and its role."""
+    return [(event.type, name, role) for event in events for name, role in event.arguments]
 
 
-def argument_keys(found: Iterable[Event]) -> list[tuple[str, str, str]]:
-    """Return what an argument counts by: the event's type, but not its trigger, the name and the role."""
-    return [(one.type, name, role) for one in found for name, role in one.arguments]
-
-
-def score(total: Counts) -> Score:
-    """Return the percentages of a corpus; 0 where nothing was said, or nothing wanted."""
-    precision, recall = (round(total.hits / below * 100, 2) if below else 0.0 for below in (total.said, total.wanted))
+def corpus_score(counts: Counts) -> Score:
+    """Return the percentages of a corpus; 0 where nothing is predicted or nothing expected."""
+    precision, recall = (
+        round(counts.hits / total * 100, 2) if total else 0.0 for total in (counts.predicted, counts.expected)
+    )
     both = precision + recall
     return Score(precision, recall, round(2 * precision * recall / both, 2) if both else 0.0)
 
 
-def together(parts: Iterable[tuple[str, Sequence[Hashable], Sequence[Hashable]]]) -> Counts:
-    """Return the counts of a corpus whose documents were asked about in parts.
+def corpus_counts(parts: Iterable[tuple[str, Sequence[Hashable], Sequence[Hashable]]]) -> Counts:
+    """Return the counts of a corpus whose documents are split into several prompts.
 
-    A part is (document, what was said, what was wanted). Every part of a document says all that was wanted, so the
-    first one's counts.
+    A part is (document, predicted items, expected items). Every part of a document lists all items that the document
+    expects, so only the first part's list counts.
     """
-    said: dict[str, list[Hashable]] = {}
-    wanted: dict[str, Sequence[Hashable]] = {}
-    for document, ours, theirs in parts:
-        said.setdefault(document, []).extend(ours)
-        wanted.setdefault(document, theirs)
-    found = [counts(said[document], wanted[document]) for document in said]
-    return Counts(*(sum(column) for column in zip(*found, strict=True))) if found else Counts(0, 0, 0)
+    predicted: dict[str, list[Hashable]] = {}
+    expected: dict[str, Sequence[Hashable]] = {}
+    for document, part_predicted, part_expected in parts:
+        predicted.setdefault(document, []).extend(part_predicted)
+        expected.setdefault(document, part_expected)
+    counts = [count_matches(predicted[document], expected[document]) for document in predicted]
+    return Counts(*(sum(column) for column in zip(*counts, strict=True))) if counts else Counts(0, 0, 0)
 
 
-def answer(records: Iterable[Any], kind: Kind, schema: Sequence[Any]) -> str:
-    """Return the JSON that IEPile trains a checkpoint to answer when asked for `schema`, as its converters write it.
+def format_answer(records: Iterable[Any], kind: Kind, schema: Sequence[Any]) -> str:
+    """Return the JSON that IEPile trains a checkpoint to answer to a prompt for `schema`, as its converters write it.
 
     `schema` lists types; for events, each is a dictionary with the `event_type` and the roles of its `arguments`. A
-    role that nobody has is "NAN", one that several have is a list; an event without arguments has no roles.
+    role without an argument is "NAN", one with several is a list; an event without arguments has no roles.
     """
     listed = list(records)
-    made: dict[str, list[Any]] = {}
-    for asked in schema:
-        name = asked["event_type"] if isinstance(asked, Mapping) else asked
-        made[name] = [_ANSWERS[kind](one, asked) for one in listed if one[1] == name]
-    return json.dumps(made, ensure_ascii=False)
+    items_by_type: dict[str, list[Any]] = {}
+    for entry in schema:
+        name = entry["event_type"] if isinstance(entry, Mapping) else entry
+        items_by_type[name] = [_ITEMS[kind](record, entry) for record in listed if record[1] == name]
+    return json.dumps(items_by_type, ensure_ascii=False)
 
 
-def _by_type(text: str) -> list[tuple[str, list[Any]]] | None:
+def _items_by_type(text: str) -> list[tuple[str, list[Any]]] | None:
     try:
-        made = json.loads(text)
+        loaded = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(made, dict):
+    if not isinstance(loaded, dict):
         return None
-    return [(kind, listed) for kind, listed in made.items() if isinstance(listed, list)]
+    return [(name, items) for name, items in loaded.items() if isinstance(items, list)]
 
 
-def _arguments(made: Any) -> Iterator[Argument]:
-    if isinstance(made, dict):
-        for role, value in made.items():
+def _arguments(loaded: Any) -> Iterator[Argument]:
+    if isinstance(loaded, dict):
+        for role, value in loaded.items():
             for name in value if isinstance(value, list) else [value]:
                 if name != NAN:
                     yield Argument(name if isinstance(name, str) else f"\x00{json.dumps(name)}", role)
 
 
-def _roles(event: Event, asked: Mapping[str, Any]) -> dict[str, Any]:
-    held: dict[str, list[str]] = {role: [] for role in asked["arguments"]}
+def _event_item(event: Event, entry: Mapping[str, Any]) -> dict[str, Any]:
+    names_by_role: dict[str, list[str]] = {role: [] for role in entry["arguments"]}
     for name, role in event.arguments:
-        held.setdefault(role, []).append(name)
-    roles = {role: names[0] if len(names) == 1 else names or NAN for role, names in held.items()}
+        names_by_role.setdefault(role, []).append(name)
+    roles = {role: names[0] if len(names) == 1 else names or NAN for role, names in names_by_role.items()}
     return {"trigger": event.trigger, "arguments": roles if event.arguments else {}}
 
 
-_ANSWERS: Mapping[Kind, Callable[[Any, Any], Any]] = {
+_ITEMS: Mapping[Kind, Callable[[Any, Any], Any]] = {
     "ner": lambda entity, _: entity.name,
     "re": lambda relation, _: {"subject": relation.head, "object": relation.tail},
-    "ee": _roles,
+    "ee": _event_item,
 }
+"""How the converters write a record, by kind."""

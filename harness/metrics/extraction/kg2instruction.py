@@ -1,24 +1,24 @@
-"""Entities, relations and events as kg2instruction reads and counts them, its faults included.
+"""kg2instruction's parsing and scoring of entities, relations and events, including its faults.
 
-Readers are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re}_template.py in its InstructKGC, counts those of
-eval/metrics.py there @539475a with `match_mode` "set", which evaluate_v2.py beside it takes if nothing is said: over
-all inputs, the share of tuples said that were wanted, and of those wanted that were said, of distinct ones in each
-input. (The script of @97a191b took "normal", multisets.) Upstream multiplies F1 by 100.
+Readers are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re}_template.py in its InstructKGC. Counts are those of
+its eval/metrics.py @539475a with `match_mode` "set", the default of evaluate_v2.py beside it: precision and recall over
+all inputs, with the distinct tuples of each input. (The script of @97a191b used "normal", which is multisets.) Upstream
+multiplies F1 by 100.
 
-Faults that stay, because they are the published definition:
+These faults stay, because they are part of the published definition:
 
-- no Chinese NER answer is read as `json`: its expression wants a comma behind the last key, and the way to it the word
-  "tail"; the English one finds names and no types;
-- a tuple with another comma than those between its items is dropped, and one ends at the first bracket within it;
-- which format an answer is in is told by words in it: a tuple about 'head', 'relation' and 'tail' is taken for a
+- no Chinese entity is read from `json`: the pattern requires a comma after the last key, and the branch that applies it
+  requires the word "tail"; the English reader finds names without types;
+- a tuple with a comma inside an item is dropped, and a tuple ends at the first bracket inside it;
+- the format of an answer is recognised by words in it: a tuple about 'head', 'relation' and 'tail' is taken for a
   dictionary;
-- what was wanted is read by the same readers out of the text that was wanted, so what they cannot read is never wanted;
-- inputs are told apart by their text: of equal ones the last alone counts (`last_of_equal`);
-- nothing is normalised: case and punctuation count (evaluate_v2.py takes quotes off relations' items, or lowers them).
+- expected records are read from the expected answer by the same readers, so what these cannot read is never expected;
+- inputs are identified by their text: of equal ones only the last counts (`last_occurrences`);
+- nothing is normalised: case and punctuation count (evaluate_v2.py strips quotes from the items of relations, or lowers
+  their case).
 
-Not reproduced: the reader of Chinese events there, which finds no argument, exchanges trigger and type, and stops at
-sets; `events` counts what `extraction_parsers` reads. The repaired readers are `extraction_parsers`; the repaired count
-of events, in which equal events are one, is `repaired_events`.
+Not reproduced: upstream's reader of Chinese events, which finds no arguments, exchanges trigger and type, and fails on
+sets; `count_events` counts what `parse` reads. Not here: readers without these faults (`parse`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from harness.metrics.extraction.records import Argument, Entity, Event, Relation
+from harness.metrics.extraction.records import Entity, Event, Relation
 from harness.metrics.extraction.templates import PREFIXES, Language
-from harness.metrics.extraction.tuples import NAN, Counts, counts
+from harness.metrics.extraction.tuples import NAN, Counts
 
 _ROUND = re.compile(r"\([^()]*\)?")
 _BRACES = re.compile(r"\{[^{}]*\}?")
@@ -41,14 +41,16 @@ _IN_TUPLES = ("(", ")", ",")
 
 
 class EventCounts(NamedTuple):
-    """Events by trigger and type, and arguments by name and role within events that were wanted and said."""
+    """Counts of events and of their arguments."""
 
     events: Counts
+    """Events are compared by trigger and type."""
     arguments: Counts
+    """Arguments are compared by name and role, within events that are both predicted and expected."""
 
 
-def entities(text: str, language: Language) -> list[Entity] | None:
-    """Return the entities that `ner_post_process_zh` or `_en` reads, or None where it gives up."""
+def parse_entities(text: str, language: Language) -> list[Entity] | None:
+    """Return the entities that `ner_post_process_zh` or `_en` reads, or None if it gives up."""
     if text.strip() == NAN:
         return []
     if language == "en":
@@ -57,19 +59,19 @@ def entities(text: str, language: Language) -> list[Entity] | None:
         return _entities(_tuples(text, 2)) if _has(text, *_IN_TUPLES) else None
     if _has(text, "entity", "entity_type", "tail", *_IN_DICTIONARIES):
         return _entities(_dictionaries(text, _CHINESE_NER))
-    bare = text.replace(PREFIXES["ner"], "")
+    without_prefix = text.replace(PREFIXES["ner"], "")
     if _has(text, "实体是", "实体类型是"):
-        return _entities(_sentences(bare, ("实体是", "实体类型是")))
+        return _entities(_sentences(without_prefix, ("实体是", "实体类型是")))
     if _has(text, *_IN_TUPLES):
         return _entities(_tuples(text, 2))
     if _has(text, "：", "\n"):
-        lines = (line.split("：") for line in bare.split("\n"))
+        lines = (line.split("：") for line in without_prefix.split("\n"))
         return _entities((parts[1].strip(), parts[0].strip()) for parts in lines if len(parts) == 2)
     return None
 
 
-def relations(text: str, language: Language) -> list[Relation] | None:
-    """Return the triples that `re_post_process_zh` or `_en` reads, or None where it gives up."""
+def parse_relations(text: str, language: Language) -> list[Relation] | None:
+    """Return the triples that `re_post_process_zh` or `_en` reads, or None if it gives up."""
     if text.strip() == NAN:
         return []
     if language == "en":
@@ -78,62 +80,53 @@ def relations(text: str, language: Language) -> list[Relation] | None:
         if _has(text, *_IN_TUPLES):
             return [Relation(*items) for items in _tuples(text, 3) if NAN not in items]
         return None
-    bare = text.replace(PREFIXES["re"], "")
-    found: Iterator[tuple[str, ...]]
+    without_prefix = text.replace(PREFIXES["re"], "")
+    triples: Iterator[tuple[str, ...]]
     if _has(text, "head", "relation", "tail", *_IN_DICTIONARIES):
-        found = _dictionaries(bare, _RE)
+        triples = _dictionaries(without_prefix, _RE)
     elif _has(text, "头实体是", "尾实体是", "关系是"):
-        found = _sentences(bare, ("头实体是", "关系是", "尾实体是"))
+        triples = _sentences(without_prefix, ("头实体是", "关系是", "尾实体是"))
     elif _has(text, *_IN_TUPLES):
-        found = _tuples(bare, 3)
+        triples = _tuples(without_prefix, 3)
     elif _has(text, "：", ",", "\n"):
-        found = map(_key_and_values, bare.split("\n"))
+        triples = map(_key_and_values, without_prefix.split("\n"))
     else:
         return None
-    # A relation may be "NAN" in Chinese, and no item may be in English.
-    return [Relation(*items) for items in found if all(items) and NAN not in (items[0], items[2])]
+    # In Chinese a relation may be "NAN"; in English no item may be.
+    return [Relation(*items) for items in triples if all(items) and NAN not in (items[0], items[2])]
 
 
-def events(said: Iterable[Event], wanted: Iterable[Event]) -> EventCounts:
-    """Return the counts of one input as `EEMetric` has them.
+def count_events(predicted: Iterable[Event], expected: Iterable[Event]) -> EventCounts:
+    """Return the counts of one input as `EEMetric` computes them.
 
-    Of events with equal trigger and type, those with other arguments count as events of their own where they are said
-    or wanted, and all their arguments do, repeated ones too; but only one can hit, with the arguments of the last, each
-    once. (Upstream's sets have no order, so that which is the last there differs from run to run.)
+    Events with equal trigger and type but different arguments are counted separately, and so are all their arguments,
+    including repeated ones; but such events have one hit at most, and the arguments compared are those of the last,
+    each once. (Upstream's sets have no order, so there the last one varies from run to run.)
     """
-    ours, theirs = dict.fromkeys(said), dict.fromkeys(wanted)
-    said_in, wanted_in = ({(one.trigger, one.type): {*one.arguments} for one in side} for side in (ours, theirs))
-    matched = said_in.keys() & wanted_in.keys()
-    hits = sum(len(said_in[key] & wanted_in[key]) for key in matched)
+    sides = (dict.fromkeys(predicted), dict.fromkeys(expected))
+    predicted_arguments, expected_arguments = (
+        {(event.trigger, event.type): {*event.arguments} for event in side} for side in sides
+    )
+    matched = predicted_arguments.keys() & expected_arguments.keys()
+    argument_hits = sum(len(predicted_arguments[key] & expected_arguments[key]) for key in matched)
     return EventCounts(
-        Counts(len(matched), len(ours), len(theirs)),
-        Counts(hits, *(sum(len(one.arguments) for one in side) for side in (ours, theirs))),
+        Counts(len(matched), *map(len, sides)),
+        Counts(argument_hits, *(sum(len(event.arguments) for event in side) for side in sides)),
     )
 
 
-def repaired_events(said: Iterable[Event], wanted: Iterable[Event]) -> EventCounts:
-    """Return the counts of one input, events of equal trigger and type being one that has all their arguments."""
-    ours, theirs = list(said), list(wanted)
-    keys = [[(one.trigger, one.type) for one in side] for side in (ours, theirs)]
-    return EventCounts(counts(*keys), counts(*map(_held, (ours, theirs))))
-
-
-def last_of_equal(inputs: Sequence[str]) -> list[bool]:
-    """Tell of each input whether it counts: no later one is equal."""
-    places = {text: place for place, text in enumerate(inputs)}
-    return [places[text] == place for place, text in enumerate(inputs)]
-
-
-def _held(side: Iterable[Event]) -> Iterator[tuple[str, str, Argument]]:
-    return ((one.trigger, one.type, argument) for one in side for argument in one.arguments)
+def last_occurrences(inputs: Sequence[str]) -> list[bool]:
+    """Return whether each input counts, which is whether no later one is equal."""
+    last = {text: index for index, text in enumerate(inputs)}
+    return [last[text] == index for index, text in enumerate(inputs)]
 
 
 def _has(text: str, *words: str) -> bool:
     return all(word in text for word in words)
 
 
-def _entities(found: Iterable[tuple[str, ...]]) -> list[Entity]:
-    return [Entity(*items) for items in found if NAN not in items]
+def _entities(pairs: Iterable[tuple[str, ...]]) -> list[Entity]:
+    return [Entity(*items) for items in pairs if NAN not in items]
 
 
 def _tuples(text: str, size: int) -> Iterator[tuple[str, ...]]:
@@ -145,8 +138,8 @@ def _tuples(text: str, size: int) -> Iterator[tuple[str, ...]]:
 
 def _dictionaries(text: str, keys: Sequence[re.Pattern[str]]) -> Iterator[tuple[str, ...]]:
     for match in _BRACES.finditer(text):
-        found = (key.search(match[0]) for key in keys)
-        yield tuple(one[1].strip() if one else "" for one in found)
+        values = (key.search(match[0]) for key in keys)
+        yield tuple(value[1].strip() if value else "" for value in values)
 
 
 def _sentences(text: str, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -157,12 +150,12 @@ def _sentences(text: str, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _key_and_values(line: str) -> tuple[str, ...]:
-    colon, comma = line.find("："), line.find(",")  # -1 where there is none, and upstream cuts there all the same
+    colon, comma = line.find("："), line.find(",")  # upstream slices even where `find` returns -1
     return line[colon + 1 : comma].strip(), line[:colon].strip(), line[comma + 1 :].strip()
 
 
 READERS: dict[str, Callable[[str, Language], Sequence[Entity | Relation] | None]] = {
-    "ner": entities,
-    "re": relations,
+    "ner": parse_entities,
+    "re": parse_relations,
 }
-"""Readers by kind."""
+"""The reader of each kind of record."""

@@ -1,10 +1,10 @@
-"""The dictionaries in an answer, written as Python or as JSON writes them, or as a checkpoint mixes both.
+"""Dictionaries in an answer, written as Python or JSON literals or as a mixture of both.
 
-Nothing is evaluated, and no text is too deep or too long: one pass reads token by token with a stack of its own, in
-time linear in the text. An object that breaks off or makes no sense is left out, with whatever holds it, and reading
-goes on at the next one, so that an answer cut short keeps what it had said.
+Nothing is evaluated, and no text is too deep or too long: one pass reads token by token with an explicit stack, in time
+linear in the text. A malformed or unfinished object is dropped together with the objects that contain it, and parsing
+resumes at the next one, so that a truncated answer keeps its complete dictionaries.
 
-Not here: what the dictionaries mean (`extraction_parsers`).
+Not here: what the dictionaries mean (`parse`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
-"""A number or another bare word is a string as it is spelled; null and None are empty strings."""
+"""A number or another bare word is a string, spelled as in the text; null and None are empty strings."""
 
 _TOKEN = re.compile(
     r"""\s*+(?:
@@ -26,137 +26,137 @@ _TOKEN = re.compile(
 )
 _QUOTE = re.compile(r"""\s*+(['"])""")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
-_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""} | {mark: mark for mark in "\\/'\""}
+_SHORT_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""} | {mark: mark for mark in "\\/'\""}
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _NULL = ("null", "None")
-_CLOSES = {"{": "}", "[": "]", "(": ")"}
+_CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
-def dictionaries(text: str) -> Iterator[dict[str, Value]]:
-    """Yield every dictionary of `text` that is whole, those within others too, in the order in which they end.
+def parse_dictionaries(text: str) -> Iterator[dict[str, Value]]:
+    """Yield every complete dictionary in `text`, including nested ones, in the order in which they end.
 
-    Of equal keys the last counts. Lists may be in round brackets, as Python's tuples are; commas may trail.
+    The last of equal keys wins. Lists may be in round brackets, as Python's tuples are, and may have trailing commas.
     """
-    reader, place = _Reader(text), text.find("{")
-    while place >= 0:
-        yield from reader.read(place)
-        place = text.find("{", reader.place)
+    parser, position = _Parser(text), text.find("{")
+    while position >= 0:
+        yield from parser.parse(position)
+        position = text.find("{", parser.position)
 
 
-class _Reader:
-    """Reads one object after another; `place` is how far it has come."""
+class _Parser:
+    """Parses one object after another; `position` is where it has arrived."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.place = text, 0
-        self._open_until = {"'": 0, '"': 0}
-        """Up to where no string of this quote can begin, since none ends there."""
+        self.text, self.position = text, 0
+        self._unterminated_until = {"'": 0, '"': 0}
+        """For each quote, the position before which no string can begin, because none ends there."""
 
-    def read(self, place: int) -> Iterator[dict[str, Value]]:
-        """Yield the dictionaries of the object that begins at `place`, up to its end or to what makes no sense."""
-        self.place = place
+    def parse(self, position: int) -> Iterator[dict[str, Value]]:
+        """Yield the dictionaries of the object at `position`, up to its end or to the first syntax error."""
+        self.position = position
         stack: list[_Frame] = []
-        while (token := self._token()) is not None:
-            kind, what = token
-            if kind == "mark" and what in _CLOSES:
-                if stack and not stack[-1].wants_value:
+        while (next_token := self._token()) is not None:
+            kind, token = next_token
+            if kind == "mark" and token in _CLOSING:
+                if stack and not stack[-1].expects_value:
                     return
-                stack.append(_Frame(what))
-                self.place += 1
+                stack.append(_Frame(token))
+                self.position += 1
                 continue
-            self.place = self._after
+            self.position = self._token_end
             if kind != "mark":
-                if not stack[-1].take(self._value(kind, what)):
+                if not stack[-1].add(self._value(kind, token)):
                     return
-            elif what in "}])":
+            elif token in "}])":
                 frame = stack.pop()
-                if not frame.closes_with(what):
+                if not frame.can_close(token):
                     return
-                if isinstance(frame.made, dict):
-                    yield frame.made
+                if isinstance(frame.value, dict):
+                    yield frame.value
                 if not stack:
                     return
-                stack[-1].take(frame.made)
-            elif not stack[-1].punctuate(what):
+                stack[-1].add(frame.value)
+            elif not stack[-1].punctuate(token):
                 return
 
     def _token(self) -> tuple[str, str] | None:
-        """Return the next token, `place` being where it begins; None at the end, or where a string does not end."""
-        if (quote := _QUOTE.match(self.text, self.place)) and quote.start(1) < self._open_until[quote[1]]:
-            self.place = quote.end()
+        """Return the next token and move `position` to its start; None at the end or at an unterminated string."""
+        if (quote := _QUOTE.match(self.text, self.position)) and quote.start(1) < self._unterminated_until[quote[1]]:
+            self.position = quote.end()
             return None
-        match = _TOKEN.match(self.text, self.place)
+        match = _TOKEN.match(self.text, self.position)
         if match is None or match.lastgroup is None:
             if quote:
-                line = self.text.find("\n", quote.end())
-                self._open_until[quote[1]] = len(self.text) if line < 0 else line
-            self.place = quote.end() if quote else len(self.text)
+                line_end = self.text.find("\n", quote.end())
+                self._unterminated_until[quote[1]] = len(self.text) if line_end < 0 else line_end
+            self.position = quote.end() if quote else len(self.text)
             return None
-        self._after = match.end()
-        self.place = match.start(match.lastgroup)
+        self._token_end = match.end()
+        self.position = match.start(match.lastgroup)
         return match.lastgroup, match[match.lastgroup]
 
-    def _value(self, kind: str, what: str) -> str:
+    def _value(self, kind: str, token: str) -> str:
         if kind == "string":
-            return _unescaped(what[1:-1])
-        return "" if what in _NULL else what
+            return _unescaped(token[1:-1])
+        return "" if token in _NULL else token
 
 
 class _Frame:
-    """An object that is being read."""
+    """A dictionary or a list that is being parsed."""
 
     def __init__(self, bracket: str) -> None:
-        self._closing = _CLOSES[bracket]
-        self.made: dict[str, Value] | list[Value] = {} if bracket == "{" else []
+        self._closing = _CLOSING[bracket]
+        self.value: dict[str, Value] | list[Value] = {} if bracket == "{" else []
         self._key = ""
-        self._next = "key" if bracket == "{" else "value"
+        self._expected = "key" if bracket == "{" else "value"
 
     @property
-    def wants_value(self) -> bool:
-        return self._next == "value"
+    def expects_value(self) -> bool:
+        return self._expected == "value"
 
-    def take(self, value: Value) -> bool:
-        """Take over a key or a value; tell whether one could stand here."""
-        if self._next == "key" and isinstance(value, str):
-            self._key, self._next = value, "colon"
+    def add(self, value: Value) -> bool:
+        """Add a key or a value; return whether one is allowed here."""
+        if self._expected == "key" and isinstance(value, str):
+            self._key, self._expected = value, "colon"
             return True
-        if self._next != "value":
+        if self._expected != "value":
             return False
-        if isinstance(self.made, dict):
-            self.made[self._key] = value
+        if isinstance(self.value, dict):
+            self.value[self._key] = value
         else:
-            self.made.append(value)
-        self._next = "comma"
+            self.value.append(value)
+        self._expected = "comma"
         return True
 
     def punctuate(self, mark: str) -> bool:
-        """Take over a colon or a comma; tell whether it could stand here."""
-        if mark == ":" and self._next == "colon":
-            self._next = "value"
+        """Accept a colon or a comma; return whether it is allowed here."""
+        if mark == ":" and self._expected == "colon":
+            self._expected = "value"
             return True
-        if mark == "," and self._next == "comma":
-            self._next = "key" if isinstance(self.made, dict) else "value"
+        if mark == "," and self._expected == "comma":
+            self._expected = "key" if isinstance(self.value, dict) else "value"
             return True
         return False
 
-    def closes_with(self, mark: str) -> bool:
-        """Tell whether `mark` ends the object where it has come to."""
-        unfinished = self._next == "colon" or (self._next == "value" and isinstance(self.made, dict))
-        return mark == self._closing and not unfinished
+    def can_close(self, mark: str) -> bool:
+        """Return whether `mark` may close the object here."""
+        is_unfinished = self._expected == "colon" or (self._expected == "value" and isinstance(self.value, dict))
+        return mark == self._closing and not is_unfinished
 
 
 def _unescaped(text: str) -> str:
-    """Return `text` with its escapes, of either language, replaced; what is no escape stays."""
+    """Return `text` with Python's and JSON's escapes replaced; unknown escapes stay."""
     if "\\" not in text:
         return text
-    return _SURROGATES.sub(_joined, _ESCAPE.sub(_character, text))
+    return _SURROGATES.sub(_combined, _ESCAPE.sub(_character, text))
 
 
 def _character(match: re.Match[str]) -> str:
     code = match[1] or match[2] or match[3]
     if code is None:
-        return _SHORT.get(match[4], match[0])
+        return _SHORT_ESCAPES.get(match[4], match[0])
     return chr(int(code, 16)) if int(code, 16) <= 0x10FFFF else match[0]
 
 
-def _joined(match: re.Match[str]) -> str:
+def _combined(match: re.Match[str]) -> str:
     return match[0].encode("utf-16", "surrogatepass").decode("utf-16")

@@ -1,26 +1,27 @@
-r"""Entities, relations and events read out of an answer, in whichever of KnowLM's formats it is.
+r"""Parses entities, relations and events from an answer in any of KnowLM's formats.
 
-An answer is read in the format asked for, and where nothing is in that form, in the others. Dictionaries, which no
-other format looks like, go first. Any text can be read, in time linear in its length; what is malformed is passed over.
+An answer is parsed in the requested format and, if it contains nothing in that form, in the other formats. Dictionaries
+come first, because no other format looks like them. Any text can be parsed, in time linear in its length; malformed
+parts are skipped.
 
-What `extraction_formats.answer` writes is read again without loss as long as no item is empty, "NAN" (which stands for
-nothing: such a record or argument is left out) or has white space at its ends, types that are named to `read` are all
-there are, and
+`parse_records` recovers exactly what `records.format_records` writes under three conditions. No item is empty, "NAN"
+(which stands for nothing: such a record or argument is dropped) or has surrounding white space. If `types` are passed,
+they include every type in the answer. And by format:
 
-- `json`: always, but for English events;
-- `tuples`, `brackets`, `braces`, `angles`: brackets pair up within each item, round and square ones and those of the
-  format; not all items of a record are in quotes, and not all in brackets or commas; types and roles have no commas
-  outside of brackets, nor have heads and tails, unless one field alone between the first and the last is of `types`;
-- English events: roles have no "#" and no ";", names no "#" behind a ";"; as `tuples` also all that is said of those,
-  and types and triggers have no "#";
-- `sentences`: no item has a line break, nor one of the format's own words behind a comma or a semicolon;
-- `key_value`: no item has a line break, and types and roles have no "："; in heads and tails, brackets pair up and
-  commas are within them, and not both are in quotes.
+- `json`: none, except for English events (below);
+- `tuples`, `brackets`, `braces`, `angles`: within each item, brackets are paired (round and square ones and those of
+  the format); not all items of a record are in quotes, and not all consist of brackets and commas only; types and roles
+  have no commas outside of brackets, and neither have heads and tails, unless exactly one field between the first and
+  the last is in `types`;
+- English events: roles contain no "#" or ";", and names no "#" after a ";"; as `tuples`, also the conditions on tuples,
+  and types and triggers contain no "#";
+- `sentences`: no item contains a line break, or one of the format's own phrases after a comma or a semicolon;
+- `key_value`: no item contains a line break, and types and roles contain no "："; in heads and tails, brackets are
+  paired and commas are inside brackets, and head and tail are not both in quotes.
 
-Commas and colons that matter are those written: commas of ASCII, colons of full width.
+These conditions concern the punctuation that is written: ASCII commas and full-width colons.
 
-Not here: kg2instruction's own readers with their faults (`extraction_kg2instruction`), and IEPile's
-(`extraction_iepile`).
+Not here: kg2instruction's own readers, with their faults (`kg2instruction`), and IEPile's (`iepile`).
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from harness.metrics.extraction.brackets import Group, grouped, of_one_kind
-from harness.metrics.extraction.literals import Value, dictionaries
+from harness.metrics.extraction.brackets import Group, parse_brackets, primary_separators
+from harness.metrics.extraction.literals import Value, parse_dictionaries
 from harness.metrics.extraction.records import BRACKETS, Argument, Entity, Event, Record, Relation
-from harness.metrics.extraction.templates import FORMATS, PREFIXES, Format, Kind, Language, known
-from harness.metrics.extraction.tuples import NAN, tuples
+from harness.metrics.extraction.templates import FORMATS, PREFIXES, Format, Kind, Language, check_format
+from harness.metrics.extraction.tuples import NAN, parse_tuples
 
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 _PREFIX = re.compile("|".join(rf"\s*{re.escape(prefix.rstrip()[:-1])}[：:]" for prefix in PREFIXES.values()))
@@ -43,7 +44,7 @@ _MARKERS: Mapping[Kind, tuple[str, ...]] = {
     "re": ("头实体是", "关系是", "尾实体是"),
     "ee": ("事件触发词是", "事件类型是", "事件论元是", "论元角色是"),
 }
-_SENTENCES = {
+_MARKER_PATTERNS = {
     kind: re.compile(rf"(?:^|[,，;；])[ \t　]*({'|'.join(markers)})", re.MULTILINE)
     for kind, markers in _MARKERS.items()
 }
@@ -53,53 +54,54 @@ _KEYS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     "ee": (("event_trigger", "event_type", "arguments"), ("Trigger", "Type", "Arguments")),
 }
 _INDENT = " \t　"
-_LIST = re.compile(r"^(?:[-*•·]+|\d+[.、)])\s*|\*+")
+_LIST_MARK = re.compile(r"^(?:[-*•·]+|\d+[.、)])\s*|\*+")
 _NEXT_ROLE = re.compile(r"[;；](?=[^;；#]*#)")
 
 
-class _Asked(NamedTuple):
-    """What an answer is read for."""
+class _Context(NamedTuple):
+    """What the prompt requested, for a parser of one format."""
 
     kind: Kind
     language: Language
     types: Collection[str] | None
-    """The types that were asked for, where they are known."""
-    asked: bool
-    """The format is the one asked for."""
+    """The requested types, or None if they are not known."""
+    is_requested_format: bool
+    """Whether the parser's format is the requested one."""
 
 
-_Found: TypeAlias = "Iterator[Record | None]"
-"""Records in order of appearance, None for each that says there is nothing."""
+_Parsed: TypeAlias = "Iterator[Record | None]"
+"""Records in order of appearance, with None for each one that says that there is nothing."""
 
 
-def read(
+def parse_records(
     text: str, kind: Kind, language: Language = "zh", format: Format = "tuples", types: Iterable[str] | None = None
 ) -> list[Record] | None:
-    """Return the records in `text` in order of appearance, repeated ones too, or None where it is in no known form.
+    """Return the records in `text` in order, including repeated ones, or None if it is in no known form.
 
-    `kind`, `language` and `format` say what was asked for, `types` which types. They help where commas are ambiguous
-    and where a line could be anything; other types are read as well. The list is empty where the answer is, where it
-    says that there is nothing ("NAN", "无", "[]"), and where all its records do. Raises HarnessError on a format that
-    KnowLM does not have.
+    `kind`, `language`, `format` and `types` are those of the prompt. Types decide where commas are ambiguous and where
+    a line could be prose; records of other types are parsed as well. The list is empty if the answer is empty, says
+    that there is nothing ("NAN", "无", "[]"), or contains only records that do. Raises HarnessError if KnowLM does not
+    have the format for this kind and language.
     """
-    known(kind, language, format)
-    listed = None if types is None else frozenset(types)
-    if not any(mark in text for mark in "(（") and tuples(text) == []:
+    check_format(kind, language, format)
+    known_types = None if types is None else frozenset(types)
+    if not any(mark in text for mark in "(（") and parse_tuples(text) == []:
         return []
     prefix = _PREFIX.match(text)
     text = text[prefix.end() if prefix else 0 :]
-    for one in _order(kind, format):
-        found = list(_READERS[one](text, _Asked(kind, language, listed, one == format), one))
-        if found:
-            return [record for record in found if record is not None]
+    for candidate in _formats_in_order(kind, format):
+        context = _Context(kind, language, known_types, candidate == format)
+        parsed = list(_PARSERS[candidate](text, context, candidate))
+        if parsed:
+            return [record for record in parsed if record is not None]
     return None
 
 
-def _order(kind: Kind, format: Format) -> Sequence[Format]:
-    every = dict.fromkeys([*FORMATS[kind, "zh"], *FORMATS[kind, "en"]])
-    first: list[Format] = ["sentences", "json"] if format == "sentences" else ["json", format]
-    # Where a line with a colon is no record for certain, it is the last guess.
-    rest = sorted((one for one in every if one not in first), key=lambda one: one == "key_value")
+def _formats_in_order(kind: Kind, requested: Format) -> Sequence[Format]:
+    every_format = dict.fromkeys([*FORMATS[kind, "zh"], *FORMATS[kind, "en"]])
+    first: list[Format] = ["sentences", "json"] if requested == "sentences" else ["json", requested]
+    # key_value is the last guess: a line with a colon need not be a record.
+    rest = sorted((format for format in every_format if format not in first), key=lambda format: format == "key_value")
     return [*first, *rest]
 
 
@@ -107,217 +109,237 @@ def _is_item(text: str) -> bool:
     return text not in ("", NAN)
 
 
-def _bare(items: Iterable[str]) -> list[str]:
-    """Return `items` without white space at their ends, and without quotes where all are in quotes."""
-    bare = [item.strip() for item in items]
-    quoted = all(len(item) > 1 and _QUOTES.get(item[0]) == item[-1] for item in bare)
-    return [item[1:-1].strip() for item in bare] if quoted else bare
+def _unquoted(items: Iterable[str]) -> list[str]:
+    """Return `items` without surrounding white space, and without quotes if all of them are in quotes."""
+    stripped = [item.strip() for item in items]
+    are_quoted = all(len(item) > 1 and _QUOTES.get(item[0]) == item[-1] for item in stripped)
+    return [item[1:-1].strip() for item in stripped] if are_quoted else stripped
 
 
 def _record(items: Sequence[str]) -> Record | None:
-    """Return an entity or a relation; None where an item says there is none."""
+    """Return an entity of two items or a relation of three, or None if an item stands for nothing."""
     if not all(map(_is_item, items)):
         return None
     return Entity(*items) if len(items) == 2 else Relation(*items)
 
 
-def _event(trigger: str, kind: str, arguments: Iterable[tuple[str, str]]) -> Record | None:
-    if not (_is_item(trigger) and _is_item(kind)):
+def _event(trigger: str, event_type: str, arguments: Iterable[tuple[str, str]]) -> Record | None:
+    """Return an event without the arguments that stand for nothing, or None if the event does."""
+    if not (_is_item(trigger) and _is_item(event_type)):
         return None
-    return Event(trigger, kind, tuple(Argument(*one) for one in arguments if all(map(_is_item, one))))
+    return Event(
+        trigger, event_type, tuple(Argument(*argument) for argument in arguments if all(map(_is_item, argument)))
+    )
 
 
-def _in_brackets(text: str, asked: _Asked, format: Format) -> _Found:
+# --- records in brackets ----------------------------------------------------------------------------------------------
+
+
+def _parse_brackets(text: str, context: _Context, format: Format) -> _Parsed:
     opening = BRACKETS[format][0]
-    for group in grouped(text, f"([{opening}").outermost(opening):
-        if asked.kind != "ee":
-            items = _divided(text, group, asked)
+    for group in parse_brackets(text, f"([{opening}").outermost_tuples(opening):
+        if context.kind != "ee":
+            items = _divided(text, group, context)
             if items:
-                yield _record(_bare(items))
+                yield _record(_unquoted(items))
             continue
-        readers = (_chinese_event, _english_event)
-        for reader in readers if asked.language == "zh" else readers[::-1]:
-            if (event := reader(text, group)) is not None:
+        parsers = (_chinese_event, _english_event)
+        for parse_event in parsers if context.language == "zh" else parsers[::-1]:
+            if (event := parse_event(text, group)) is not None:
                 yield _event(*event)
                 break
 
 
-def _divided(text: str, group: Group, asked: _Asked) -> list[str] | None:
-    """Return the items of a tuple, one of which may have commas; None where it cannot be told which."""
-    fields = group.fields(text)
-    inside = [text[start:end] for start, end in fields]
-    if asked.kind == "ner" and len(fields) > 1:
-        return [text[fields[0][0] : fields[-2][1]], inside[-1]]
-    if len(fields) == 3:
-        return inside
-    if len(fields) < 3 or not asked.types:
+def _divided(text: str, group: Group, context: _Context) -> list[str] | None:
+    """Return the items of a tuple, of which heads and tails may contain commas; None if the division is ambiguous."""
+    spans = group.field_spans(text)
+    fields = [text[start:end] for start, end in spans]
+    if context.kind == "ner" and len(spans) > 1:
+        return [text[spans[0][0] : spans[-2][1]], fields[-1]]
+    if len(spans) == 3:
+        return fields
+    if len(spans) < 3 or not context.types:
         return None
-    middle = [place for place in range(1, len(fields) - 1) if inside[place].strip() in asked.types]
-    if len(middle) != 1:
+    type_fields = [index for index in range(1, len(spans) - 1) if fields[index].strip() in context.types]
+    if len(type_fields) != 1:
         return None
-    place = middle[0]
-    return [text[fields[0][0] : fields[place - 1][1]], inside[place], text[fields[place + 1][0] : fields[-1][1]]]
+    index = type_fields[0]
+    return [text[spans[0][0] : spans[index - 1][1]], fields[index], text[spans[index + 1][0] : spans[-1][1]]]
 
 
-_Parts: TypeAlias = "tuple[str, str, list[tuple[str, str]]]"
+_EventParts: TypeAlias = "tuple[str, str, list[tuple[str, str]]]"
+"""Trigger, type, and the name and role of each argument."""
 
 
-def _chinese_event(text: str, group: Group) -> _Parts | None:
-    """Return trigger, type and arguments of (trigger,type,[(name,role),…])."""
+def _chinese_event(text: str, group: Group) -> _EventParts | None:
+    """Return the parts of (trigger,type,[(name,role),…])."""
     lists = [inner for inner in group.groups if inner.kind == "["]
-    before = of_one_kind(text, [place for place in group.separators if lists and place < lists[-1].start])
-    if len(before) < 2:
+    before_list = [position for position in group.separators if lists and position < lists[-1].start]
+    commas = primary_separators(text, before_list)
+    if len(commas) < 2:
         return None
-    trigger, kind = _bare((text[group.start + 1 : before[-2]], text[before[-2] + 1 : before[-1]]))
+    trigger, event_type = _unquoted((text[group.start + 1 : commas[-2]], text[commas[-2] + 1 : commas[-1]]))
     arguments = []
-    for one in lists[-1].outermost("("):
-        fields = one.fields(text)
-        name, role = _bare((text[fields[0][0] : fields[-2][1]], text[slice(*fields[-1])]))
+    for argument in lists[-1].outermost_tuples("("):
+        spans = argument.field_spans(text)
+        name, role = _unquoted((text[spans[0][0] : spans[-2][1]], text[slice(*spans[-1])]))
         arguments.append((name, role))
-    return trigger, kind, arguments
+    return trigger, event_type, arguments
 
 
-def _english_event(text: str, group: Group) -> _Parts | None:
-    """Return trigger, type and arguments of (Type, Trigger, Role1#Name; Role2#Name)."""
-    fields = group.fields(text)
-    first = next((place for place, field in enumerate(fields) if "#" in text[slice(*field)]), 0)
-    if first < 2:
+def _english_event(text: str, group: Group) -> _EventParts | None:
+    """Return the parts of (Type, Trigger, Role1#Name; Role2#Name)."""
+    spans = group.field_spans(text)
+    first_role = next((index for index, span in enumerate(spans) if "#" in text[slice(*span)]), 0)
+    if first_role < 2:
         return None
-    kind, trigger = _bare((text[slice(*fields[0])], text[fields[1][0] : fields[first - 1][1]]))
-    return trigger, kind, _hashes(text[fields[first][0] : group.end])
+    event_type, trigger = _unquoted((text[slice(*spans[0])], text[spans[1][0] : spans[first_role - 1][1]]))
+    return trigger, event_type, _role_pairs(text[spans[first_role][0] : group.end])
 
 
-def _hashes(text: str) -> list[tuple[str, str]]:
-    """Return names and roles of "Role1#Name; Role2#Name"."""
+def _role_pairs(text: str) -> list[tuple[str, str]]:
+    """Return the name and role of each argument in "Role1#Name; Role2#Name"."""
     parts = (part.partition("#") for part in _NEXT_ROLE.split(text))
     return [(name.strip(), role.strip()) for role, mark, name in parts if mark]
 
 
-def _sentences(text: str, asked: _Asked, _: Format) -> _Found:
-    markers = _MARKERS[asked.kind]
-    said = list(_said(text, asked.kind))
-    if asked.kind != "ee":
-        for place in range(len(said) - len(markers) + 1):
-            some = said[place : place + len(markers)]
-            if tuple(marker for marker, _ in some) == markers:
-                yield _record([item for _, item in some])
+# --- sentences --------------------------------------------------------------------------------------------------------
+
+
+def _parse_sentences(text: str, context: _Context, _: Format) -> _Parsed:
+    markers = _MARKERS[context.kind]
+    marked = list(_marked_items(text, context.kind))
+    if context.kind != "ee":
+        for start in range(len(marked) - len(markers) + 1):
+            window = marked[start : start + len(markers)]
+            if tuple(marker for marker, _ in window) == markers:
+                yield _record([item for _, item in window])
         return
-    starts = [place for place, (marker, _) in enumerate(said) if marker == markers[0]]
-    for start, end in pairwise((*starts, len(said))):
-        if end > start + 1 and said[start + 1][0] == markers[1]:
-            pairs = pairwise(said[start + 2 : end])
-            arguments = [(one[1], other[1]) for one, other in pairs if (one[0], other[0]) == markers[2:]]
-            yield _event(said[start][1], said[start + 1][1], arguments)
+    starts = [index for index, (marker, _) in enumerate(marked) if marker == markers[0]]
+    for start, end in pairwise((*starts, len(marked))):
+        if end > start + 1 and marked[start + 1][0] == markers[1]:
+            pairs = pairwise(marked[start + 2 : end])
+            arguments = [
+                (name, role) for (marker, name), (next_marker, role) in pairs if (marker, next_marker) == markers[2:]
+            ]
+            yield _event(marked[start][1], marked[start + 1][1], arguments)
 
 
-def _said(text: str, kind: Kind) -> Iterator[tuple[str, str]]:
-    """Yield each marker with what follows it on its line."""
-    for match, following in pairwise([*_SENTENCES[kind].finditer(text), None]):
+def _marked_items(text: str, kind: Kind) -> Iterator[tuple[str, str]]:
+    """Yield each marker, such as 实体是, with the text after it, up to the next marker or the end of its line."""
+    for match, following in pairwise([*_MARKER_PATTERNS[kind].finditer(text), None]):
         if match:
             end = following.start() if following else len(text)
             yield match[1], text[match.end() : end].partition("\n")[0].strip()
 
 
-def _lines(text: str, asked: _Asked, _format: Format) -> _Found:
-    if asked.kind == "ee":
-        yield from _event_lines(text, asked)
+# --- lines of keys and values -----------------------------------------------------------------------------------------
+
+
+def _parse_lines(text: str, context: _Context, _format: Format) -> _Parsed:
+    if context.kind == "ee":
+        yield from _parse_event_lines(text, context)
         return
     for line in text.split("\n"):
-        key, value = _key_and_value(line, asked.types)
+        key, value = _key_and_value(line, context.types)
         if not (key and value):
             continue
-        if asked.kind == "re":
+        if context.kind == "re":
             items = _head_and_tail(value)
-            if items and _certain(key, asked):
+            if items and _is_record_key(key, context):
                 yield _record([items[0], key, items[1]])
-        elif _is_swapped(key, line, asked):
+        elif _is_name_first(key, line, context):
             name, _, last = line.rpartition("：" if "：" in line else ":")
             yield _record([name.strip(), last.strip()])
-        elif _certain(key, asked):
+        elif _is_record_key(key, context):
             yield _record([value, key])
 
 
-def _event_lines(text: str, asked: _Asked) -> _Found:
-    """Yield events; lines of arguments are indented, or, where no line is, those that begin with no type asked for."""
-    lines = [(line[0] in _INDENT, *_key_and_value(line, asked.types)) for line in text.split("\n") if line]
-    indents = any(indented for indented, key, value in lines if key and value)
-    event: _Parts | None = None
-    for indented, key, value in lines:
+def _parse_event_lines(text: str, context: _Context) -> _Parsed:
+    """Yield events. Lines of arguments are indented or, if no line is, are those whose key is no requested type."""
+    lines = [(line[0] in _INDENT, *_key_and_value(line, context.types)) for line in text.split("\n") if line]
+    has_indents = any(is_indented for is_indented, key, value in lines if key and value)
+    event: _EventParts | None = None
+    for is_indented, key, value in lines:
         if not (key and value):
             continue
-        if indented or not (indents or asked.types is None or event is None or key in asked.types):
+        if is_indented or not (has_indents or context.types is None or event is None or key in context.types):
             if event is not None:
                 event[2].append((value, key))
             continue
         if event is not None:
             yield _event(*event)
-        event = (value, key, []) if _certain(key, asked) else None
+        event = (value, key, []) if _is_record_key(key, context) else None
     if event is not None:
         yield _event(*event)
 
 
 def _key_and_value(line: str, types: Collection[str] | None) -> tuple[str, str]:
-    """Return what stands before the first colon and behind it; a type loses the mark of a list, or of emphasis."""
+    """Return the text before and after the first colon; a type as key loses list marks and emphasis."""
     key, _, value = (part.strip() for part in line.partition("：" if "：" in line else ":"))
-    bare = _LIST.sub("", key) if types is not None and key not in types else key
-    return (bare if types is not None and bare in types else key), value
+    bare_key = _LIST_MARK.sub("", key) if types is not None and key not in types else key
+    return (bare_key if types is not None and bare_key in types else key), value
 
 
-def _certain(key: str, asked: _Asked) -> bool:
-    """Tell whether a line that begins with `key` is a record: in prose, anything may stand before a colon."""
-    return asked.asked or (asked.types is not None and key in asked.types) or key == NAN
+def _is_record_key(key: str, context: _Context) -> bool:
+    """Return whether a line with this key is a record: in prose, anything may precede a colon."""
+    return context.is_requested_format or (context.types is not None and key in context.types) or key == NAN
 
 
-def _is_swapped(key: str, line: str, asked: _Asked) -> bool:
-    """Tell whether the entity comes first, as one of the published descriptions has it."""
+def _is_name_first(key: str, line: str, context: _Context) -> bool:
+    """Return whether the line has the entity before its type, as one of the published descriptions does."""
     last = line.rpartition("：" if "：" in line else ":")[2].strip()
-    return asked.types is not None and key not in asked.types and last in asked.types
+    return context.types is not None and key not in context.types and last in context.types
 
 
 def _head_and_tail(text: str) -> list[str] | None:
-    fields = [text[start:end] for start, end in grouped(text, "([").fields(text)]
+    fields = [text[start:end] for start, end in parse_brackets(text, "([").field_spans(text)]
     if len(fields) != 2:
         fields = text.split(",")
-    return _bare(fields) if len(fields) == 2 else None
+    return _unquoted(fields) if len(fields) == 2 else None
 
 
-def _json(text: str, asked: _Asked, _: Format) -> _Found:
-    for made in dictionaries(text):
-        for keys in _KEYS[asked.kind]:
-            if all(key in made for key in keys[:2]):
-                yield from _of_dictionary(made, keys, asked.kind)
+# --- dictionaries -----------------------------------------------------------------------------------------------------
+
+
+def _parse_json(text: str, context: _Context, _: Format) -> _Parsed:
+    for dictionary in parse_dictionaries(text):
+        for keys in _KEYS[context.kind]:
+            if all(key in dictionary for key in keys[:2]):
+                yield from _record_of_dictionary(dictionary, keys, context.kind)
                 break
 
 
-def _of_dictionary(made: Mapping[str, Value], keys: Sequence[str], kind: Kind) -> _Found:
-    items = [made.get(key) for key in keys]
-    plain = [item.strip() for item in items if isinstance(item, str)]
+def _record_of_dictionary(dictionary: Mapping[str, Value], keys: Sequence[str], kind: Kind) -> _Parsed:
+    """Yield the record in a dictionary; nothing if an item is not a string."""
+    values = [dictionary.get(key) for key in keys]
+    items = [value.strip() for value in values if isinstance(value, str)]
     if kind != "ee":
-        if len(plain) == len(items):
-            yield _record(plain)
+        if len(items) == len(values):
+            yield _record(items)
         return
-    trigger, name, arguments = items
-    if isinstance(trigger, str) and isinstance(name, str):
-        yield _event(trigger.strip(), name.strip(), _arguments(arguments))
+    trigger, event_type, arguments = values
+    if isinstance(trigger, str) and isinstance(event_type, str):
+        yield _event(trigger.strip(), event_type.strip(), _arguments(arguments))
 
 
 def _arguments(value: Value | None) -> list[tuple[str, str]]:
     if isinstance(value, str):
-        return _hashes(value)
-    found = []
-    for one in value if isinstance(value, list) else ():
-        name, role = (one.get("argument"), one.get("role")) if isinstance(one, dict) else (None, None)
+        return _role_pairs(value)
+    arguments = []
+    for element in value if isinstance(value, list) else ():
+        name, role = (element.get("argument"), element.get("role")) if isinstance(element, dict) else (None, None)
         if isinstance(name, str) and isinstance(role, str):
-            found.append((name.strip(), role.strip()))
-    return found
+            arguments.append((name.strip(), role.strip()))
+    return arguments
 
 
-_READERS: Mapping[Format, Callable[[str, _Asked, Format], _Found]] = {
-    "tuples": _in_brackets,
-    "brackets": _in_brackets,
-    "braces": _in_brackets,
-    "angles": _in_brackets,
-    "sentences": _sentences,
-    "key_value": _lines,
-    "json": _json,
+_PARSERS: Mapping[Format, Callable[[str, _Context, Format], _Parsed]] = {
+    "tuples": _parse_brackets,
+    "brackets": _parse_brackets,
+    "braces": _parse_brackets,
+    "angles": _parse_brackets,
+    "sentences": _parse_sentences,
+    "key_value": _parse_lines,
+    "json": _parse_json,
 }

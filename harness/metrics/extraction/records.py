@@ -1,10 +1,10 @@
-"""Entities, relations and events, and the texts that KnowLM writes for them, byte for byte.
+"""Entities, relations and events, and the answers that KnowLM writes for them, byte for byte.
 
-As zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC. Two English formats have a
-description there or in KnowLM, but no converter: events as `json`, and relations as `brackets`, `braces` or `angles`.
-They are written as their descriptions and their neighbours suggest.
+Follows zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC. Some English formats have a
+description there or in KnowLM but no converter: `json` for events, and `brackets`, `braces` and `angles` for relations.
+They are written as their descriptions and the neighbouring formats suggest.
 
-`extraction_parsers` reads the same records out of what is written; which ones a format can hold is said there.
+`parse` reads these answers and says which records each format preserves.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from harness.metrics.extraction.templates import PREFIXES, Format, Kind, Language, known
-from harness.metrics.extraction.tuples import NAN, written
+from harness.metrics.extraction.templates import PREFIXES, Format, Kind, Language, check_format
+from harness.metrics.extraction.tuples import NAN, format_tuples
 
 
 class Entity(NamedTuple):
-    """A name in a text, and of which type it is."""
+    """A name in a text and its type."""
 
     name: str
     type: str
@@ -32,14 +32,14 @@ class Relation(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """What takes part in an event, and in which role."""
+    """A participant of an event and its role."""
 
     name: str
     role: str
 
 
 class Event(NamedTuple):
-    """The word that tells of an event, its type, and who and what takes part in it."""
+    """The word that expresses an event (its trigger), its type and its arguments."""
 
     trigger: str
     type: str
@@ -54,24 +54,24 @@ BRACKETS: Mapping[Format, tuple[str, str]] = {
     "braces": ("{", "}"),
     "angles": ("<", ">"),
 }
-"""The pair around each record, by format."""
+"""The opening and closing bracket around each record, by format."""
 
 
-def answer(records: Iterable[Record], kind: Kind, language: Language, format: Format) -> str:
-    """Return the text that KnowLM trains a checkpoint to answer: `records`, or "NAN" where there are none.
+def format_records(records: Iterable[Record], kind: Kind, language: Language, format: Format) -> str:
+    """Return the answer that KnowLM trains a checkpoint to give: `records` in `format`, or "NAN" if there are none.
 
-    An item that is empty or white space is written as "NAN", and an event without arguments has one that is "NAN" in
-    the role "NAN". Chinese answers begin with the prefix of their kind. Raises HarnessError on a format that KnowLM
-    does not have.
+    An empty item, or one of white space, is written as "NAN"; an event without arguments gets an argument "NAN" in the
+    role "NAN". Chinese answers begin with the prefix of their kind. Raises HarnessError if KnowLM does not have the
+    format for this kind and language.
     """
     listed = list(records)
-    write = _WRITERS[kind, known(kind, language, format)]
+    write = _WRITERS[kind, check_format(kind, language, format)]
     prefix = PREFIXES[kind] if language == "zh" else ""
     return prefix + (write(listed, language, format) if listed else NAN)
 
 
 def type_of(record: Record) -> str:
-    """Return the type that a record counts for: an entity's, a relation's own, an event's."""
+    """Return the type of a record: a relation's name, or the type of an entity or an event."""
     return record.relation if isinstance(record, Relation) else record.type
 
 
@@ -85,7 +85,7 @@ def _items(record: Entity | Relation) -> tuple[str, ...]:
 
 def _in_brackets(records: Sequence[Entity | Relation], language: Language, format: Format) -> str:
     if language == "zh":
-        return written(_items(record) for record in records)
+        return format_tuples(_items(record) for record in records)
     opening, closing = BRACKETS[format]
     return ",".join(opening + ", ".join(_items(record)) + closing for record in records)
 
@@ -119,19 +119,20 @@ def _arguments(event: Event) -> list[Argument]:
     return [Argument(_or_nan(name), _or_nan(role)) for name, role in event.arguments] or [Argument(NAN, NAN)]
 
 
-def _hashes(event: Event) -> str:
+def _role_pairs(event: Event) -> str:
+    """Return the arguments of an event as "Role1#Name; Role2#Name"."""
     return "; ".join(f"{role}#{name}" for name, role in _arguments(event))
 
 
 def _event_tuples(records: Sequence[Event], language: Language, _: Format) -> str:
-    found = []
+    tuples = []
     for event in records:
         trigger, kind = _or_nan(event.trigger), _or_nan(event.type)
         if language == "en":
-            found.append(f"({kind}, {trigger}, {_hashes(event)})")
+            tuples.append(f"({kind}, {trigger}, {_role_pairs(event)})")
         else:
-            found.append(f"({trigger},{kind},[{','.join(f'({name},{role})' for name, role in _arguments(event))}])")
-    return ",".join(found)
+            tuples.append(f"({trigger},{kind},[{','.join(f'({name},{role})' for name, role in _arguments(event))}])")
+    return ",".join(tuples)
 
 
 def _event_sentences(records: Sequence[Event], *_: object) -> str:
@@ -151,15 +152,15 @@ def _event_lines(records: Sequence[Event], *_: object) -> str:
 
 
 def _event_json(records: Sequence[Event], language: Language, _: Format) -> str:
-    found: list[dict[str, object]] = []
+    dictionaries: list[dict[str, object]] = []
     for event in records:
         trigger, kind = _or_nan(event.trigger), _or_nan(event.type)
         if language == "en":
-            found.append({"Type": kind, "Trigger": trigger, "Arguments": _hashes(event)})
+            dictionaries.append({"Type": kind, "Trigger": trigger, "Arguments": _role_pairs(event)})
             continue
-        listed = [{"argument": _or_nan(name), "role": _or_nan(role)} for name, role in event.arguments]
-        found.append({"event_trigger": trigger, "event_type": kind, "arguments": listed})
-    return str(found)
+        arguments = [{"argument": _or_nan(name), "role": _or_nan(role)} for name, role in event.arguments]
+        dictionaries.append({"event_trigger": trigger, "event_type": kind, "arguments": arguments})
+    return str(dictionaries)
 
 
 _WRITERS: Mapping[tuple[Kind, Format], Callable[..., str]] = {

@@ -1,4 +1,4 @@
-"""The types that data sets of extraction know: what is asked for, and how what they hold is called in a prompt."""
+"""The types of entities, relations and events in each data set, with the names that prompts use for them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CLUENER: Mapping[str, str] = {
     "position": "职位",
     "scene": "景点",
 }
-"""CLUENER2020's ten labels, with the names that its README gives them (arXiv 2001.04351)."""
+"""CLUENER2020's ten labels, with their names in its README (arXiv 2001.04351)."""
 
 NEWS: Mapping[str, str] = {"PER": "人物", "LOC": "地理位置", "ORG": "组织机构"}
-"""The labels of People's Daily and of MSRA, with the names that IEPile gives them."""
+"""The labels of People's Daily and of MSRA, with their names in IEPile."""
 
 CONLL2003: Mapping[str, str] = {"PER": "person", "LOC": "location", "ORG": "organization", "MISC": "miscellaneous"}
-"""CoNLL-2003's labels, with the names that the shared task's description gives them."""
+"""CoNLL-2003's labels, with their names in the description of the shared task."""
 
 TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
-"""What the numbers in `ner_tags` of conll2003, msra_ner and peoples_daily_ner stand for on the hub."""
+"""The tags that the numbers in `ner_tags` stand for in the hub's conll2003, msra_ner and peoples_daily_ner."""
 
 DUIE = (
     "毕业院校",
@@ -146,4 +146,4 @@ DUEE: Mapping[str, tuple[str, ...]] = {
     "组织行为-开幕": ("时间", "地点", "活动名称"),
     "组织行为-游行": ("时间", "地点", "游行组织", "游行人数"),
 }
-"""DuEE 1.0's 65 event types, and the roles that each has (its event_schema.json)."""
+"""DuEE 1.0's 65 event types, each with its roles (its event_schema.json)."""

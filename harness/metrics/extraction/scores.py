@@ -1,10 +1,10 @@
-"""How many entities, relations, events and arguments of an answer are right, type by type.
+"""Strict counts of correct entities, relations, events and arguments, by type, and the macro F1 over types.
 
-Strict: a record is right if it is wanted, every item of it equal, character by character, types among them. Counts are
-of distinct records of a document, as a name that a text has twice is no more to find than once. Micro F1 is over all
-records of all documents (`Counts.pair` with `aggregate.ratio`), macro F1 the mean over types.
+A record is correct if an expected record equals it in every item, including the type, character by character. Counts
+are of the distinct records of a document: a name that occurs twice in a text is expected once. Micro F1 is over all
+records of all documents (`Counts.f1_pair` with `estimates.ratio`), macro F1 is the mean over types.
 
-Not here: the published definitions (`extraction_kg2instruction`, `extraction_iepile`).
+Not here: the published definitions (`kg2instruction`, `iepile`).
 """
 
 from __future__ import annotations
@@ -14,71 +14,77 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from harness.metrics.extraction.records import Argument, Event, Record, type_of
-from harness.metrics.extraction.tuples import Counts, counts
+from harness.metrics.extraction.tuples import Counts, count_matches
 from harness.metrics.stats.estimates import Estimate, ratios_estimate
 
-ByType: TypeAlias = "Mapping[str, Sequence[int]]"
-"""Hits, said and wanted of each type, in one document or in many."""
+TypeCounts: TypeAlias = "Mapping[str, Sequence[int]]"
+"""Hits, predicted and expected items of each type, in one document or in several."""
+
+_NO_COUNTS = Counts(0, 0, 0)
 
 
-class Held(NamedTuple):
-    """An argument with the type of its event, whose trigger it does not depend on."""
+class EventArgument(NamedTuple):
+    """An argument with the type of its event, whatever the event's trigger."""
 
     argument: Argument
     type: str
 
 
-def events(found: Iterable[Event]) -> list[Event]:
-    """Return events by trigger and type alone."""
-    return [Event(one.trigger, one.type) for one in found]
+def without_arguments(events: Iterable[Event]) -> list[Event]:
+    """Return the events with their trigger and type only."""
+    return [Event(event.trigger, event.type) for event in events]
 
 
-def arguments(found: Iterable[Event]) -> list[Held]:
-    """Return the arguments of events: right if the type of the event, the role and the name are."""
-    return [Held(argument, one.type) for one in found for argument in one.arguments]
+def event_arguments(events: Iterable[Event]) -> list[EventArgument]:
+    """Return all arguments of the events; one is correct if the type of the event, the name and the role are."""
+    return [EventArgument(argument, event.type) for event in events for argument in event.arguments]
 
 
-def by_type(said: Iterable[Record | Held], wanted: Iterable[Record | Held]) -> dict[str, Counts]:
-    """Return the counts of every type that was said or wanted, in the order in which they appear, wanted ones first."""
-    ours: dict[str, set[Record | Held]] = {}
-    theirs: dict[str, set[Record | Held]] = {}
-    for side, records in ((theirs, wanted), (ours, said)):
-        for one in records:
-            side.setdefault(_type_of(one), set()).add(one)
-    return {kind: counts(ours.get(kind, ()), theirs.get(kind, ())) for kind in {**theirs, **ours}}
+def counts_by_type(
+    predicted: Iterable[Record | EventArgument], expected: Iterable[Record | EventArgument]
+) -> dict[str, Counts]:
+    """Return the counts of every predicted or expected type, in order of appearance, the expected types first."""
+    predicted_by_type: dict[str, set[Record | EventArgument]] = {}
+    expected_by_type: dict[str, set[Record | EventArgument]] = {}
+    for by_type, items in ((expected_by_type, expected), (predicted_by_type, predicted)):
+        for item in items:
+            by_type.setdefault(_type_of(item), set()).add(item)
+    return {
+        name: count_matches(predicted_by_type.get(name, ()), expected_by_type.get(name, ()))
+        for name in {**expected_by_type, **predicted_by_type}
+    }
 
 
-def total(types: ByType) -> Counts:
+def total_counts(types: TypeCounts) -> Counts:
     """Return the counts of all types together."""
-    return Counts(*(sum(one[place] for one in types.values()) for place in range(3)))
+    return Counts(*(sum(counts[column] for counts in types.values()) for column in range(3)))
 
 
-def summed(documents: Iterable[ByType]) -> dict[str, Counts]:
+def sum_by_type(documents: Iterable[TypeCounts]) -> dict[str, Counts]:
     """Return the counts of each type over all documents."""
-    found: dict[str, Counts] = {}
+    sums: dict[str, Counts] = {}
     for document in documents:
-        for kind, (hits, said, wanted) in document.items():
-            before = found.get(kind, Counts(0, 0, 0))
-            found[kind] = Counts(before.hits + hits, before.said + said, before.wanted + wanted)
-    return found
+        for name, (hits, predicted, expected) in document.items():
+            previous = sums.get(name, _NO_COUNTS)
+            sums[name] = Counts(previous.hits + hits, previous.predicted + predicted, previous.expected + expected)
+    return sums
 
 
-def macro_f1(documents: Iterable[ByType]) -> float:
-    """Return the mean F1 over the types that are wanted in any document; NaN where none is.
+def macro_f1(documents: Iterable[TypeCounts]) -> float:
+    """Return the mean F1 over the types that any document expects; NaN if there is none.
 
-    A type that was only said lowers the micro F1, but is no type of the data.
+    A type that was only predicted lowers the micro F1 but does not count as a type of the data.
     """
-    scores = [one.f1 for one in summed(documents).values() if one.wanted]
+    scores = [counts.f1 for counts in sum_by_type(documents).values() if counts.expected]
     return math.fsum(scores) / len(scores) if scores else math.nan
 
 
-def macro_f1_estimate(documents: Sequence[ByType]) -> Estimate:
-    """Return `macro_f1` with its interval over documents, the types being what they are; one must be wanted."""
-    wanted = [kind for kind, counted in summed(documents).items() if counted.wanted]
-    nothing = Counts(0, 0, 0)
-    columns = [[Counts(*document.get(kind, nothing)).pair for document in documents] for kind in wanted]
+def macro_f1_estimate(documents: Sequence[TypeCounts]) -> Estimate:
+    """Return `macro_f1` with its interval over documents, for the given types; at least one must be expected."""
+    expected_types = [name for name, counts in sum_by_type(documents).items() if counts.expected]
+    columns = [[Counts(*document.get(name, _NO_COUNTS)).f1_pair for document in documents] for name in expected_types]
     return ratios_estimate(columns, fraction=True)
 
 
-def _type_of(record: Record | Held) -> str:
-    return record.type if isinstance(record, Held) else type_of(record)
+def _type_of(item: Record | EventArgument) -> str:
+    return item.type if isinstance(item, EventArgument) else type_of(item)

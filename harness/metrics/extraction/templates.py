@@ -1,13 +1,14 @@
-"""How KnowLM asks for entities, relations and events: its instructions, and the formats it asks for.
+"""KnowLM's instructions for extracting entities, relations and events, and the answer formats they describe.
 
-Templates and formats are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC, but
-for English relations, which have the 14 templates and 5 formats of zjunlp/KnowLM's examples/ie_prompt.py (DeepKE's two
-are the first and the third of them). Misspellings are theirs. Types are listed as Python prints a list, as there.
+Templates and formats are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC,
+except those for English relations: their 14 templates and 5 formats are from zjunlp/KnowLM, examples/ie_prompt.py
+(DeepKE's two templates are its first and third). Misspellings are upstream's. As upstream, types are listed as Python
+prints a list.
 
-For Chinese entities as `key_value`, two descriptions were published: this one, in which the entity comes first, and one
-that agrees with what the converter writes. `extraction_parsers` reads both.
+For Chinese entities in the format `key_value`, two descriptions were published: this one, with the entity first, and
+one that agrees with what the converter writes. `parse` accepts both.
 
-Not here: answers, which `extraction_formats` writes.
+Not here: answers, which `records` writes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Literal
 from harness.errors import HarnessError
 
 Kind = Literal["ner", "re", "ee"]
-"""Entities with types; triples of head, relation and tail; events with triggers, types and arguments in roles."""
+"""What is extracted: entities (ner), triples of head, relation and tail (re), events with arguments (ee)."""
 Language = Literal["zh", "en"]
 Format = Literal["tuples", "sentences", "key_value", "json", "brackets", "braces", "angles"]
 
@@ -27,7 +28,7 @@ PREFIXES: Mapping[Kind, str] = {
     "re": "输入中包含的关系三元组是：\n",
     "ee": "输入中包含的事件是：\n",
 }
-"""What every Chinese answer begins with."""
+"""The prefix of every Chinese answer, by kind."""
 
 TEMPLATES: Mapping[tuple[Kind, Language], tuple[str, ...]] = {
     ("ner", "zh"): (
@@ -113,7 +114,8 @@ TEMPLATES: Mapping[tuple[Kind, Language], tuple[str, ...]] = {
         "your answer as a list of triples in the form of {s_format}.",
     ),
 }
-"""Instructions by number; `{s_schema}` is a list of types, `{s_schema1}` one of event types, `{s_schema2}` of roles."""
+"""Instructions, by template number. `{s_schema}` is a list of types; for events, `{s_schema1}` is the list of event
+types and `{s_schema2}` the list of roles."""
 
 FORMATS: Mapping[tuple[Kind, Language], Mapping[Format, str]] = {
     ("ner", "zh"): {
@@ -147,7 +149,7 @@ FORMATS: Mapping[tuple[Kind, Language], Mapping[Format, str]] = {
         "json": "{'Type':'', 'Trigger':'','Arguments':'Role1#Name; Role2#Name'}",
     },
 }
-"""How each format is described to the checkpoint, as quoted in the instruction."""
+"""The description of each format, as instructions quote it."""
 
 
 def instruction(
@@ -159,23 +161,23 @@ def instruction(
     template: int = 0,
     roles: Sequence[str] = (),
 ) -> str:
-    """Return the instruction that asks for what is of `types`, answered in `format`.
+    """Return the instruction to extract records of `types` and to answer in `format`.
 
-    For events, `types` are event types, and `roles` what their arguments may be. Raises HarnessError on a template or a
-    format that KnowLM does not have.
+    For events, `types` are event types, and `roles` are the roles of their arguments. Raises HarnessError if KnowLM has
+    no such template or format.
     """
     templates = TEMPLATES[kind, language]
     if not 0 <= template < len(templates):
         raise HarnessError(
             f"KnowLM has no template {template} for {kind} in {language}: choose 0 to {len(templates) - 1}"
         )
-    s_format = FORMATS[kind, language][known(kind, language, format)]
+    s_format = FORMATS[kind, language][check_format(kind, language, format)]
     schema = {"s_schema": list(types), "s_schema1": list(types), "s_schema2": list(roles)}
     return templates[template].format(s_format=s_format, **schema)
 
 
-def known(kind: Kind, language: Language, format: Format) -> Format:
-    """Return `format`. Raises HarnessError where KnowLM does not ask for it."""
+def check_format(kind: Kind, language: Language, format: Format) -> Format:
+    """Return `format`. Raises HarnessError if KnowLM does not have it for this kind and language."""
     formats = FORMATS[kind, language]
     if format not in formats:
         raise HarnessError(

@@ -1,12 +1,13 @@
-r"""Entities and relations read out of an answer, and how many of them are right.
+r"""KnowLM's tuple format for entities and relations, and counts of correct predictions.
 
-The format is KnowLM's first, `(头实体,关系,尾实体),(…)` or `(实体,实体类型),(…)`, as the kg2instruction of
-zjunlp/DeepKE@4b27718 writes it. Its prefix and its "NAN" are known, and a tuple that holds a "NAN" is none, as there.
-Where its expression `\([^()]*\)?` ends at every bracket, or without one, and its commas are ASCII, `tuples` reads
-brackets in pairs, and full-width punctuation too. Any text can be read, in time linear in its length.
+The format is the first of KnowLM's, `(头实体,关系,尾实体),(…)` or `(实体,实体类型),(…)`, as kg2instruction in
+zjunlp/DeepKE@4b27718 writes it. As there, an answer may begin with a prefix, "NAN" stands for nothing, and a tuple that
+contains "NAN" is dropped. kg2instruction's own pattern, `\([^()]*\)?`, ends a tuple at the first bracket inside it,
+accepts a tuple that is never closed, and splits only at ASCII commas; `parse_tuples` pairs up brackets and accepts
+full-width punctuation too. It parses any text, in time linear in its length.
 
-Not here: KnowLM's other formats and IEPile's JSON, events and their arguments, matches that are less than exact, and
-sums over documents (`aggregate`).
+Not here: KnowLM's other formats and events (`parse`), IEPile's JSON (`iepile`), partial matches, and sums over
+documents (`harness.metrics.stats.estimates`).
 """
 
 from __future__ import annotations
@@ -17,126 +18,128 @@ from itertools import pairwise
 from typing import NamedTuple
 
 NAN = "NAN"
-"""What is written where there is nothing: for a whole answer and for one item."""
+"""What is written for an empty answer, and for an empty item."""
 
 _SEPARATORS = (",", "，", "、")
 _MARK = re.compile("[(（)）,，、]")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
-_AROUND = "".join((*_QUOTES, *_QUOTES.values(), "。."))
+_STRIPPED = "".join((*_QUOTES, *_QUOTES.values(), "。."))
 _PREFIX = re.compile(r"\s*输入中包含的(?:实体|关系三元组|事件)是[：:]")
 _NOTHING = {NAN.casefold(), "无", "[]"}
 
 
 class Counts(NamedTuple):
-    """How many were said, how many were wanted, and how many of those said were wanted, in one document or in many."""
+    """Numbers of correct, predicted and expected items, in one document or in several."""
 
     hits: int
-    said: int
-    wanted: int
+    """Predicted items that are expected."""
+    predicted: int
+    expected: int
 
     @property
     def precision(self) -> float:
-        """The share of what was said that was wanted; 0 where nothing was said."""
-        return self.hits / self.said if self.said else 0.0
+        """The share of predicted items that are expected; 0 if nothing is predicted."""
+        return self.hits / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
-        """The share of what was wanted that was said; 0 where nothing was wanted."""
-        return self.hits / self.wanted if self.wanted else 0.0
+        """The share of expected items that are predicted; 0 if nothing is expected."""
+        return self.hits / self.expected if self.expected else 0.0
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of both; 0 where nothing was said and nothing wanted, as in kg2instruction."""
-        above, below = self.pair
-        return above / below if below else 0.0
+        """The harmonic mean of precision and recall; 0 if nothing is predicted or expected, as in kg2instruction."""
+        numerator, denominator = self.f1_pair
+        return numerator / denominator if denominator else 0.0
 
     @property
-    def pair(self) -> tuple[float, float]:
-        """Numerator and denominator of F1: `aggregate.ratio` over the pairs of documents is their micro F1.
+    def f1_pair(self) -> tuple[float, float]:
+        """The numerator and denominator of F1: `estimates.ratio` over the pairs of all documents is their micro F1.
 
-        A document where nothing was said and nothing wanted is (0, 0) and changes no corpus.
+        A document in which nothing is predicted or expected has (0, 0), which changes no total.
         """
-        return 2.0 * self.hits, float(self.said + self.wanted)
+        return 2.0 * self.hits, float(self.predicted + self.expected)
 
 
-def counts(said: Iterable[Hashable], wanted: Iterable[Hashable]) -> Counts:
-    """Return the counts of two sets: a repeated one counts once, and a hit is an equal one.
+def count_matches(predicted: Iterable[Hashable], expected: Iterable[Hashable]) -> Counts:
+    """Return the counts of two sets of items: repeated items count once, and only equal items match.
 
-    kg2instruction's eval/metrics.py with `match_mode` "set", which takes an answer that cannot be parsed for an empty
-    one: `tuples(answer) or []`.
+    This is kg2instruction's eval/metrics.py with `match_mode` "set". It treats an answer that cannot be parsed as an
+    empty one: pass `parse_tuples(answer) or []`.
     """
-    ours, theirs = set(said), set(wanted)
-    return Counts(len(ours & theirs), len(ours), len(theirs))
+    predicted_set, expected_set = set(predicted), set(expected)
+    return Counts(len(predicted_set & expected_set), len(predicted_set), len(expected_set))
 
 
-def tuples(text: str) -> list[tuple[str, ...]] | None:
-    """Return the tuples in `text` in order of appearance, repeated ones too, or None where it is in no known form.
+def parse_tuples(text: str) -> list[tuple[str, ...]] | None:
+    """Return the tuples in `text` in order, including repeated ones, or None if `text` is in no known form.
 
-    A tuple is a pair of brackets, of either width, that holds a separator and, beside brackets, words. It is cut at the
-    first of , ， and 、 that it has outside of inner brackets: the others stand within items, as the inner brackets do.
-    Items lose white space and one pair of quotes around them. Tuples of any length are returned, and those in which an
-    item is empty or "NAN" are left out. Text outside of brackets, and a bracket without its partner, count for nothing.
+    A tuple is a pair of brackets of either width that contains a separator and, outside of inner brackets, at least one
+    word. It is split at one kind of separator, the first of , ， and 、 that it has outside of inner brackets; other
+    separators and inner brackets belong to its items. Items lose surrounding white space and one pair of quotes. Tuples
+    of any length are returned, except those with an item that is empty or "NAN". Text outside of brackets, and brackets
+    without a partner, are ignored.
 
-    The list is empty where only such tuples are left out, and where the answer is empty or says on each of its lines
-    that there is nothing: "NAN" in any case, "无" or "[]".
+    The list is empty if every tuple is dropped for such an item, if `text` is empty, or if each of its lines says that
+    there is nothing: "NAN" in any case, "无" or "[]".
     """
-    brackets = _brackets(text)
+    brackets = _tuple_brackets(text)
     if not brackets:
         return [] if _says_nothing(text) else None
-    found = (_items(text, bracket) for bracket in brackets)
-    return [items for items in found if all(item not in ("", NAN) for item in items)]
+    candidates = (_items(text, bracket) for bracket in brackets)
+    return [items for items in candidates if all(item not in ("", NAN) for item in items)]
 
 
-def written(items: Iterable[tuple[str, ...]]) -> str:
-    """Return tuples as kg2instruction writes them in Chinese, without its prefix.
+def format_tuples(tuples: Iterable[tuple[str, ...]]) -> str:
+    """Return tuples in the format that kg2instruction uses in Chinese, without its prefix.
 
-    `tuples` reads the same out of it if each tuple has two items or more, and no item is empty, "NAN" or in quotes, has
-    white space at its ends, or holds a bracket or an ASCII comma.
+    `parse_tuples` returns the same tuples if each has two items or more, and no item is empty, "NAN" or in quotes, has
+    surrounding white space, or contains a bracket or an ASCII comma.
     """
-    return ",".join(f"({','.join(item or NAN for item in one)})" for one in items) or NAN
+    return ",".join(f"({','.join(item or NAN for item in items)})" for items in tuples) or NAN
 
 
 class _Bracket:
-    """A bracket that was opened at `start`, when `before` tuples had been read."""
+    """A bracket that opens at `start`, when `tuples_before` tuples have been completed."""
 
-    def __init__(self, start: int, before: int) -> None:
-        self.start, self.end, self.before = start, start, before
+    def __init__(self, start: int, tuples_before: int) -> None:
+        self.start, self.end, self.tuples_before = start, start, tuples_before
         self.separators: list[int] = []
         self.has_words = False
 
 
-def _brackets(text: str) -> list[_Bracket]:
-    """Return the brackets that are tuples and lie in no other tuple; each mark of `text` is looked at once."""
-    found: list[_Bracket] = []
-    opened: list[_Bracket] = []
-    after = 0
+def _tuple_brackets(text: str) -> list[_Bracket]:
+    """Return the brackets that are tuples and not inside another tuple; each mark in `text` is visited once."""
+    tuples: list[_Bracket] = []
+    stack: list[_Bracket] = []
+    previous_end = 0
     for match in _MARK.finditer(text):
-        here, mark = match.start(), match[0]
-        if opened and text[after:here].strip():
-            opened[-1].has_words = True
-        after = here + 1
+        position, mark = match.start(), match[0]
+        if stack and text[previous_end:position].strip():
+            stack[-1].has_words = True
+        previous_end = position + 1
         if mark in "(（":
-            opened.append(_Bracket(here, len(found)))
-        elif opened and mark in _SEPARATORS:
-            opened[-1].separators.append(here)
-        elif opened:
-            bracket = opened.pop()
-            bracket.end = here
+            stack.append(_Bracket(position, len(tuples)))
+        elif stack and mark in _SEPARATORS:
+            stack[-1].separators.append(position)
+        elif stack:
+            bracket = stack.pop()
+            bracket.end = position
             if bracket.separators and bracket.has_words:
-                del found[bracket.before :]
-                found.append(bracket)
-    return found
+                del tuples[bracket.tuples_before :]
+                tuples.append(bracket)
+    return tuples
 
 
 def _items(text: str, bracket: _Bracket) -> tuple[str, ...]:
-    marks = [text[place] for place in bracket.separators]
+    marks = [text[position] for position in bracket.separators]
     separator = next(mark for mark in _SEPARATORS if mark in marks)
-    inner = (place for place, mark in zip(bracket.separators, marks, strict=True) if mark == separator)
-    return tuple(_bare(text[start + 1 : end]) for start, end in pairwise((bracket.start, *inner, bracket.end)))
+    splits = (position for position, mark in zip(bracket.separators, marks, strict=True) if mark == separator)
+    return tuple(_unquoted(text[start + 1 : end]) for start, end in pairwise((bracket.start, *splits, bracket.end)))
 
 
-def _bare(item: str) -> str:
-    """Return `item` without white space and one pair of quotes around it; “a” and “b” is not one pair."""
+def _unquoted(item: str) -> str:
+    """Return `item` without surrounding white space and one pair of quotes; “a” and “b” is not one pair."""
     item = item.strip()
     if len(item) < 2 or _QUOTES.get(item[0]) != item[-1]:
         return item
@@ -145,6 +148,7 @@ def _bare(item: str) -> str:
 
 
 def _says_nothing(text: str) -> bool:
+    """Return whether every line of `text` says that there is nothing."""
     prefix = _PREFIX.match(text)
     lines = text[prefix.end() if prefix else 0 :].splitlines()
-    return all(line.strip().strip(_AROUND).casefold() in _NOTHING for line in lines if line.strip())
+    return all(line.strip().strip(_STRIPPED).casefold() in _NOTHING for line in lines if line.strip())

@@ -24,7 +24,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from harness.metrics.extraction.tuples import Counts, counts
+from harness.metrics.extraction.tuples import Counts, count_matches
 from harness.metrics.law.citations import KNOWN, Cited, articles
 from harness.metrics.law.statutes import ALIASES, Article, Book
 from harness.metrics.law.strict_citations import numeral
@@ -46,7 +46,7 @@ def agreement(said: Iterable[Article | Cited], gold: Iterable[Article | Cited]) 
     Of articles each counts once, whatever its paragraphs; of what `citations.cited` returns, each paragraph and item
     does, and a whole article is another than its first paragraph.
     """
-    return counts(said, gold)
+    return count_matches(said, gold)
 
 
 def existing(said: Iterable[Article], book: Book) -> Share:

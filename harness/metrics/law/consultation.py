@@ -63,9 +63,9 @@ def scores(
     if gold:
         right = agreement(said, gold)
         if said:
-            found["citation_precision"] = (float(right.hits), float(right.said))
-        found["citation_recall"] = (float(right.hits), float(right.wanted))
-        found["citation_f1"] = right.pair
+            found["citation_precision"] = (float(right.hits), float(right.predicted))
+        found["citation_recall"] = (float(right.hits), float(right.expected))
+        found["citation_f1"] = right.f1_pair
     if not said:
         return found
     if (exist := existing(said, library.book)).of:

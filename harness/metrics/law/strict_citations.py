@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness.metrics.extraction.tuples import Counts, counts
+from harness.metrics.extraction.tuples import Counts, count_matches
 
 
 class Citation(NamedTuple):
@@ -61,7 +61,7 @@ def citations(text: str) -> list[Citation]:
 
 def citation_counts(text: str, gold: Iterable[Citation]) -> Counts:
     """Return how many of the articles cited in `text` are in `gold`; one cited twice counts once."""
-    return counts(citations(text), gold)
+    return count_matches(citations(text), gold)
 
 
 def numeral(text: str) -> int | None:

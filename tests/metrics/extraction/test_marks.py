@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.metrics.extraction import bio_tags
-from harness.metrics.extraction.brackets import Group, grouped
-from harness.metrics.extraction.literals import dictionaries
+from harness.metrics.extraction.brackets import Group, parse_brackets
+from harness.metrics.extraction.literals import parse_dictionaries
 
 leaves = st.text(max_size=5).filter(lambda text: text not in ("null", "None"))
 values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(leaves, inner, max_size=3))
@@ -34,7 +34,7 @@ def test_what_python_or_json_writes_comes_back(made, write):
 
     for one in made:
         collect(one)
-    assert list(dictionaries(f"答：{write(made)}。")) == inside
+    assert list(parse_dictionaries(f"答：{write(made)}。")) == inside
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_what_python_or_json_writes_comes_back(made, write):
     ],
 )
 def test_dictionaries_of_a_text(text, found):
-    assert list(dictionaries(text)) == found
+    assert list(parse_dictionaries(text)) == found
 
 
 @given(st.text("{}[]():,'\"\\ab \n", max_size=60))
 def test_any_text_has_some_dictionaries_or_none(text):
-    for one in dictionaries(text):
+    for one in parse_dictionaries(text):
         assert isinstance(one, dict)
 
 
@@ -88,12 +88,12 @@ def spelled(group: Group, text: str) -> Any:
     ],
 )
 def test_brackets_in_pairs(text, inside):
-    assert [spelled(one, text) for one in grouped(text, "([").groups] == inside
+    assert [spelled(one, text) for one in parse_brackets(text, "([").groups] == inside
 
 
 def test_tuples_are_the_outermost_that_have_commas_and_words():
     text = "((a,b),(c,(d,e)),[x,y],(f))"
-    found = [text[one.start : one.end + 1] for one in grouped(text, "([").outermost("(")]
+    found = [text[one.start : one.end + 1] for one in parse_brackets(text, "([").outermost_tuples("(")]
     assert found == ["(a,b)", "(c,(d,e))"]
 
 
@@ -104,7 +104,7 @@ def test_fields_are_cut_at_one_kind_of_comma():
         ("a", ["a"]),
         ("(a,b),c", ["(a,b)", "c"]),
     ):
-        assert [text[start:end] for start, end in grouped(text, "(").fields(text)] == fields
+        assert [text[start:end] for start, end in parse_brackets(text, "(").field_spans(text)] == fields
 
 
 NAMES = {"PER": "人", "LOC": "地"}
@@ -126,7 +126,7 @@ def test_tagged_names(tags, found):
 
 
 def test_words_have_between_them_what_the_text_has():
-    assert bio_tags.entities(["Ada", "Finch"], ["B-PER", "I-PER"], NAMES, between=" ") == [("Ada Finch", "人")]
+    assert bio_tags.entities(["Ada", "Finch"], ["B-PER", "I-PER"], NAMES, separator=" ") == [("Ada Finch", "人")]
 
 
 @given(st.lists(st.sampled_from(["O", *(f"{mark}-{kind}" for mark in "BI" for kind in NAMES)]), max_size=12))

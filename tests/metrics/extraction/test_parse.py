@@ -10,14 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.metrics.extraction import brackets, literals, parse
-from harness.metrics.extraction import tuples as extraction
-from harness.metrics.extraction.parse import read
-from harness.metrics.extraction.records import BRACKETS, Argument, Entity, Event, Relation, answer
+from harness.metrics.extraction import brackets, literals, parse, tuples
+from harness.metrics.extraction.parse import parse_records
+from harness.metrics.extraction.records import BRACKETS, Argument, Entity, Event, Relation, format_records
 from harness.metrics.extraction.templates import FORMATS
 from support.ie_records import ASKED, record, steps
 
-MODULES = (extraction, brackets, literals, parse)
+MODULES = (tuples, brackets, literals, parse)
 QUOTED = ('""', "''", "“”", "‘’")
 MARKERS = "头实体是|关系是|尾实体是|实体是|实体类型是|事件触发词是|事件类型是|事件论元是|论元角色是"
 PAIRS = {"(": "(（)）", "[": "[【]】", "{": "{{}}", "<": "<＜>＞"}
@@ -140,11 +139,11 @@ def fits(one, kind, language, format):
 @given(st.data())
 def test_what_fits_a_format_comes_back(kind, language, format, data):
     drawn = [one for one in data.draw(records(kind)) if fits(one, kind, language, format)]
-    text = answer(drawn, kind, language, format)
-    assert read(text, kind, language, format) == drawn
+    text = format_records(drawn, kind, language, format)
+    assert parse_records(text, kind, language, format) == drawn
     known = {one[1] for one in drawn} | set(TYPES)
-    assert read(text, kind, language, format, known) == drawn
-    assert read(f"\n{text}\n", kind, language, format) == drawn
+    assert parse_records(text, kind, language, format, known) == drawn
+    assert parse_records(f"\n{text}\n", kind, language, format) == drawn
 
 
 TRICKY = [
@@ -180,8 +179,13 @@ def test_what_is_tricky_comes_back_where_it_fits(kind, language, format):
     fitting = [one for one in map(made, TRICKY) if fits(one, kind, language, format)]
     assert len(fitting) >= len(TRICKY) * 0.6
     for some in (fitting, *([one] for one in fitting)):
-        assert read(answer(some, kind, language, format), kind, language, format) == some
-        assert read(answer(some, kind, language, format), kind, language, format, ["地点", "首都", "离职"]) == some
+        assert parse_records(format_records(some, kind, language, format), kind, language, format) == some
+        assert (
+            parse_records(
+                format_records(some, kind, language, format), kind, language, format, ["地点", "首都", "离职"]
+            )
+            == some
+        )
 
 
 N, R, T, E = "ner", "re", "tuples", "ee"
@@ -222,15 +226,15 @@ N, R, T, E = "ner", "re", "tuples", "ee"
 )
 def test_what_does_not_fit_a_format_does_not_come_back(kind, language, format, one):
     assert not fits(one, kind, language, format)
-    assert read(answer([one], kind, language, format), kind, language, format) != [one]
+    assert parse_records(format_records([one], kind, language, format), kind, language, format) != [one]
 
 
 def test_types_tell_which_of_the_commas_divide():
     one = Relation("华盛顿,哥伦比亚特区", "首都", "美国,北美")
-    text = answer([one], "re", "zh", "tuples")
-    assert read(text, "re") is None
-    assert read(text, "re", types=["首都", "国籍"]) == [one]
-    assert read(text, "re", types=["首都", "哥伦比亚特区"]) is None
+    text = format_records([one], "re", "zh", "tuples")
+    assert parse_records(text, "re") is None
+    assert parse_records(text, "re", types=["首都", "国籍"]) == [one]
+    assert parse_records(text, "re", types=["首都", "哥伦比亚特区"]) is None
 
 
 def test_every_answer_that_kg2instruction_writes_is_read(definitions):
@@ -239,7 +243,10 @@ def test_every_answer_that_kg2instruction_writes_is_read(definitions):
         kind, language = case["task"], case["language"]
         complete = [record(kind, one) for one in case["records"] if all(one[:2]) and (kind != "re" or one[2])]
         for asked in FORMATS[kind, language]:
-            assert read(case["text"], kind, language, asked, [*TYPES, "配偶", "财经-收购"]) == complete, (case, asked)
+            assert parse_records(case["text"], kind, language, asked, [*TYPES, "配偶", "财经-收购"]) == complete, (
+                case,
+                asked,
+            )
 
 
 @pytest.mark.parametrize(
@@ -303,12 +310,12 @@ def test_every_answer_that_kg2instruction_writes_is_read(definitions):
 )
 def test_an_answer(text, kind, format, found):
     language = "zh" if format in FORMATS[kind, "zh"] else "en"
-    assert read(text, kind, language, format, TYPES) == found
+    assert parse_records(text, kind, language, format, TYPES) == found
 
 
 def test_a_format_that_knowlm_lacks_is_refused():
     with pytest.raises(HarnessError, match="no format 'sentences' for re in en"):
-        read("", "re", "en", "sentences")
+        parse_records("", "re", "en", "sentences")
 
 
 anything = st.lists(pieces | st.text(max_size=3), max_size=30).map("".join)
@@ -317,7 +324,7 @@ anything = st.lists(pieces | st.text(max_size=3), max_size=30).map("".join)
 @settings(max_examples=100)
 @given(anything, st.sampled_from(ASKED), st.none() | st.just(TYPES))
 def test_any_text_can_be_read(text, asked, known):
-    for one in read(text, *asked, known) or []:
+    for one in parse_records(text, *asked, known) or []:
         for group in said(one):
             assert all(item == item.strip() and item not in ("", "NAN") for item in group)
 
@@ -375,7 +382,9 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 def test_the_work_is_linear(way):
     for shape in SHAPES:
-        small, large = (steps(lambda text: read(text, *way, TYPES), shape * times, MODULES) for times in (30, 240))
+        small, large = (
+            steps(lambda text: parse_records(text, *way, TYPES), shape * times, MODULES) for times in (30, 240)
+        )
         # Linear work grows by 8, quadratic by 64.
         assert 0 < large < 8 * 1.5 * small, shape
 
@@ -386,4 +395,4 @@ LONG = ["{", "{'", "{'entity': '", "\\", "'\\", "，头实体是", "#;", ";#", "
 @pytest.mark.parametrize("way", [("re", "zh", "key_value"), ("ee", "en", "tuples")], ids="-".join)
 def test_100_kb_of_repetition_can_be_read(way):
     for shape in LONG:
-        read(shape * (100_000 // len(shape)), *way, TYPES)
+        parse_records(shape * (100_000 // len(shape)), *way, TYPES)

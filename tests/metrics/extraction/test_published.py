@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.metrics.extraction import iepile, kg2instruction
-from harness.metrics.extraction.records import Argument, Entity, Event, Relation, answer
+from harness.metrics.extraction.records import Argument, Entity, Event, Relation, format_records
 from harness.metrics.extraction.tuples import Counts
 from support.ie_records import record
 
@@ -21,14 +21,13 @@ CASES = [
     json.loads(line) for line in Path(__file__).with_name("published.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 READERS = {
-    ("ner", "zh"): lambda text: kg2instruction.entities(text, "zh"),
-    ("ner", "en"): lambda text: kg2instruction.entities(text, "en"),
-    ("re", "zh"): lambda text: kg2instruction.relations(text, "zh"),
-    ("re", "en"): lambda text: kg2instruction.relations(text, "en"),
-    ("iepile", "ner"): iepile.entities,
-    ("iepile", "re"): iepile.relations,
-    ("iepile", "ee"): iepile.events,
-    ("iepile", "eea"): iepile.event_arguments,
+    ("ner", "zh"): lambda text: kg2instruction.parse_entities(text, "zh"),
+    ("ner", "en"): lambda text: kg2instruction.parse_entities(text, "en"),
+    ("re", "zh"): lambda text: kg2instruction.parse_relations(text, "zh"),
+    ("re", "en"): lambda text: kg2instruction.parse_relations(text, "en"),
+    ("iepile", "ner"): iepile.parse_entities,
+    ("iepile", "re"): iepile.parse_relations,
+    ("iepile", "ee"): iepile.parse_events,
 }
 
 
@@ -52,9 +51,9 @@ def test_a_reader_reads_what_upstreams_does(case):
 
 def test_kg2instructions_fault_no_chinese_entity_is_read_as_json():
     said = [Entity("青石镇", "地点")]
-    assert kg2instruction.entities(answer(said, "ner", "zh", "json"), "zh") == []
+    assert kg2instruction.parse_entities(format_records(said, "ner", "zh", "json"), "zh") == []
     for format in ("tuples", "sentences", "key_value"):
-        assert kg2instruction.entities(answer(said, "ner", "zh", format), "zh") == said
+        assert kg2instruction.parse_entities(format_records(said, "ner", "zh", format), "zh") == said
 
 
 @given(st.text() | st.text("(){}'：,\n甲NAN实体是类型头尾关系", max_size=40))
@@ -104,7 +103,7 @@ def test_events_are_counted_as_eemetric_does(said, wanted):
             if argument not in seen:
                 seen.append(argument)
                 argument_hits += argument in gold.arguments
-    counted = kg2instruction.events(said, wanted)
+    counted = kg2instruction.count_events(said, wanted)
     assert counted.events == (hits, len(ours), len(theirs))
     assert counted.arguments == (
         argument_hits,
@@ -113,32 +112,18 @@ def test_events_are_counted_as_eemetric_does(said, wanted):
     )
 
 
-@given(found_events, found_events)
-def test_repaired_events_are_one_where_they_are_equal(said, wanted):
-    def recount(parts):
-        distinct = [[part for place, part in enumerate(side) if part not in side[:place]] for side in parts]
-        return sum(part in distinct[1] for part in distinct[0]), len(distinct[0]), len(distinct[1])
-
-    sides = (said, wanted)
-    counted = kg2instruction.repaired_events(said, wanted)
-    assert counted.events == recount([[(one.trigger, one.type) for one in side] for side in sides])
-    held = [[(one.trigger, one.type, *each) for one in side for each in one.arguments] for side in sides]
-    assert counted.arguments == recount(held)
-
-
-def test_where_the_faulty_count_of_events_and_the_repaired_one_differ():
+def test_kg2instructions_fault_one_event_with_two_lists_of_arguments_counts_twice():
     wanted = [Event("走", "离职", (Argument("甲", "人"), Argument("乙", "人")))]
     said = [
         Event("走", "离职", (Argument("甲", "人"),)),
         Event("走", "离职", (Argument("乙", "人"), Argument("乙", "人"))),
     ]
-    assert kg2instruction.events(said, wanted) == (Counts(1, 2, 1), Counts(1, 3, 2))
-    assert kg2instruction.repaired_events(said, wanted) == (Counts(1, 1, 1), Counts(2, 2, 2))
+    assert kg2instruction.count_events(said, wanted) == (Counts(1, 2, 1), Counts(1, 3, 2))
 
 
 def test_of_equal_inputs_the_last_counts():
-    assert kg2instruction.last_of_equal(["甲", "乙", "甲", "丙", "甲"]) == [False, True, False, True, True]
-    assert kg2instruction.last_of_equal([]) == []
+    assert kg2instruction.last_occurrences(["甲", "乙", "甲", "丙", "甲"]) == [False, True, False, True, True]
+    assert kg2instruction.last_occurrences([]) == []
 
 
 tuples = st.lists(st.tuples(letters, letters), max_size=6)
@@ -151,7 +136,7 @@ def test_iepile_counts_multisets(said, wanted):
         if one in left:
             left.remove(one)
             hits += 1
-    assert iepile.counts(said, wanted) == (hits, len(said), len(wanted))
+    assert iepile.count_matches(said, wanted) == (hits, len(said), len(wanted))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +154,7 @@ def test_iepile_counts_multisets(said, wanted):
     ],
 )
 def test_iepile_computes_f1_from_rounded_percentages(counted, percentages):
-    assert iepile.score(Counts(*counted)) == percentages
+    assert iepile.corpus_score(Counts(*counted)) == percentages
 
 
 @given(st.lists(st.tuples(letters, tuples, tuples), max_size=6))
@@ -185,7 +170,7 @@ def test_iepile_puts_the_parts_of_a_document_together(parts):
                 if one in left:
                     left.remove(one)
                     hits += 1
-    assert iepile.together(parts) == (hits, said, wanted)
+    assert iepile.corpus_counts(parts) == (hits, said, wanted)
 
 
 def test_iepile_counts_an_argument_without_its_trigger():
@@ -196,16 +181,16 @@ def test_iepile_counts_an_argument_without_its_trigger():
 
 def test_iepile_repaired_reads_what_its_data_say():
     text = '{"出生地": [{"head": "林晚", "tail": "青石镇"}, {"subject": "老周", "object": "山外"}]}'
-    assert iepile.relations(text) == [("", "出生地", ""), ("老周", "出生地", "山外")]
-    assert iepile.relations(text, repaired=True) == [("林晚", "出生地", "青石镇"), ("老周", "出生地", "山外")]
+    assert iepile.parse_relations(text) == [("", "出生地", ""), ("老周", "出生地", "山外")]
+    assert iepile.parse_relations(text, is_repaired=True) == [("林晚", "出生地", "青石镇"), ("老周", "出生地", "山外")]
 
 
 @pytest.mark.parametrize(
     ("kind", "schema", "reader"),
     [
-        ("ner", ["甲", "乙"], iepile.entities),
-        ("re", ["甲", "乙"], iepile.relations),
-        ("ee", [{"event_type": kind, "arguments": ["甲", "乙"]} for kind in "甲乙"], iepile.events),
+        ("ner", ["甲", "乙"], iepile.parse_entities),
+        ("re", ["甲", "乙"], iepile.parse_relations),
+        ("ee", [{"event_type": kind, "arguments": ["甲", "乙"]} for kind in "甲乙"], iepile.parse_events),
     ],
 )
 @given(st.data())
@@ -221,7 +206,7 @@ def test_what_iepile_writes_is_read_again(kind, schema, reader, data):
         ),
     }[kind]
     records = data.draw(st.lists(one, max_size=4))
-    found = reader(iepile.answer(records, kind, schema))
+    found = reader(iepile.format_answer(records, kind, schema))
 
     def keys(some):
         if kind == "ee":
@@ -235,11 +220,11 @@ def test_what_iepile_writes_is_read_again(kind, schema, reader, data):
 @pytest.mark.parametrize("kind", ["NER", "EET", "EE"])
 def test_answers_are_those_that_iepile_trains_on(data, kind):
     rows = pq.read_table(data / "zjunlp" / "iepile-samples" / kind / "train-00000-of-00001.parquet").to_pylist()
-    read = iepile.events if kind == "EE" else iepile.entities
+    read = iepile.parse_events if kind == "EE" else iepile.parse_entities
     written = 0
     for row in rows:
         schema = json.loads(row["instruction"])["schema"]
-        written += iepile.answer(read(row["output"]), "ee" if kind == "EE" else "ner", schema) == row["output"]
+        written += iepile.format_answer(read(row["output"]), "ee" if kind == "EE" else "ner", schema) == row["output"]
     assert written == len(rows)
 
 
@@ -247,17 +232,17 @@ def test_answers_are_those_that_iepile_trains_on(data, kind):
 @pytest.mark.parametrize("kind", ["ner", "re", "ee"])
 def test_right_answers_to_iepiles_samples_score_100(data, kind):
     rows = pq.read_table(data / "zjunlp" / "iepile-samples" / kind.upper() / "test-00000-of-00001.parquet").to_pylist()
-    reader = {"ner": iepile.entities, "re": iepile.relations, "ee": iepile.events}[kind]
+    reader = {"ner": iepile.parse_entities, "re": iepile.parse_relations, "ee": iepile.parse_events}[kind]
     keys = iepile.event_keys if kind == "ee" else list
     parts = []
     for row in rows:
         wanted = [record(kind, one) for one in labels(kind, json.loads(row["label"]))]
-        said = reader(iepile.answer(wanted, kind, json.loads(row["instruction"])["schema"]))
+        said = reader(iepile.format_answer(wanted, kind, json.loads(row["instruction"])["schema"]))
         parts.append((row["id"], keys(said), keys(wanted)))
     assert len({row["id"] for row in rows}) == 6
-    counted = iepile.together(parts)
-    assert counted.wanted >= 3
-    assert iepile.score(counted) == (100, 100, 100)
+    counted = iepile.corpus_counts(parts)
+    assert counted.expected >= 3
+    assert iepile.corpus_score(counted) == (100, 100, 100)
 
 
 def labels(kind, listed):

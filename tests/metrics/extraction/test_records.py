@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.metrics.extraction.records import Entity, Event, Relation, answer, type_of
+from harness.metrics.extraction.records import Entity, Event, Relation, format_records, type_of
 from harness.metrics.extraction.templates import FORMATS, TEMPLATES, instruction
 from support.ie_records import ASKED, FORMATS_BY_NUMBER, record
 
@@ -29,7 +29,9 @@ def test_answers_are_byte_for_byte_what_kg2instruction_writes(published):
     for case in golden:
         kind, language = case["task"], case["language"]
         records = [record(kind, one) for one in case["records"]]
-        assert answer(records, kind, language, FORMATS_BY_NUMBER[kind, language][case["format"]]) == case["text"]
+        assert (
+            format_records(records, kind, language, FORMATS_BY_NUMBER[kind, language][case["format"]]) == case["text"]
+        )
 
 
 def test_templates_and_formats_are_the_published_ones(published, english_relations):
@@ -69,17 +71,17 @@ def test_every_template_takes_every_format():
     ],
 )
 def test_the_english_formats_that_knowlm_describes_and_does_not_write(format, text):
-    assert answer([Relation("Ada", "wrote", "Notes"), Relation("Bo", "wrote", " ")], "re", "en", format) == text
+    assert format_records([Relation("Ada", "wrote", "Notes"), Relation("Bo", "wrote", " ")], "re", "en", format) == text
 
 
 def test_english_events_as_json_which_upstream_cannot_write():
-    written = answer([Event("left", "Quit", ())], "ee", "en", "json")
+    written = format_records([Event("left", "Quit", ())], "ee", "en", "json")
     assert written == "[{'Type': 'Quit', 'Trigger': 'left', 'Arguments': 'NAN#NAN'}]"
 
 
 def test_what_knowlm_does_not_ask_for_is_refused():
     with pytest.raises(HarnessError, match="no format 'braces' for ner in en: choose one of tuples, json"):
-        answer([Entity("a", "b")], "ner", "en", "braces")
+        format_records([Entity("a", "b")], "ner", "en", "braces")
     with pytest.raises(HarnessError, match="no template 4 for ner in zh: choose 0 to 3"):
         instruction("ner", "zh", "tuples", ["甲"], template=4)
 

@@ -41,35 +41,35 @@ def recount(said, wanted):
 @given(entities, entities)
 def test_entities_by_type(said, wanted):
     pairs = [[(one.type, one.name) for one in side] for side in (said, wanted)]
-    assert scores.by_type(said, wanted) == recount(*pairs)
+    assert scores.counts_by_type(said, wanted) == recount(*pairs)
 
 
 @given(relations, relations)
 def test_relations_by_their_name(said, wanted):
     pairs = [[(one.relation, (one.head, one.tail)) for one in side] for side in (said, wanted)]
-    assert scores.by_type(said, wanted) == recount(*pairs)
+    assert scores.counts_by_type(said, wanted) == recount(*pairs)
 
 
 @given(happenings, happenings)
 def test_events_and_arguments_by_the_events_type(said, wanted):
     sides = (said, wanted)
     pairs = [[(one.type, one.trigger) for one in side] for side in sides]
-    assert scores.by_type(*map(scores.events, sides)) == recount(*pairs)
+    assert scores.counts_by_type(*map(scores.without_arguments, sides)) == recount(*pairs)
     pairs = [[(one.type, tuple(each)) for one in side for each in one.arguments] for side in sides]
-    assert scores.by_type(*map(scores.arguments, sides)) == recount(*pairs)
+    assert scores.counts_by_type(*map(scores.event_arguments, sides)) == recount(*pairs)
 
 
 @given(st.lists(st.tuples(entities, entities), max_size=6))
 def test_micro_and_macro_over_documents(documents):
-    by_type = [scores.by_type(*one) for one in documents]
-    every = scores.summed(by_type)
+    by_type = [scores.counts_by_type(*one) for one in documents]
+    every = scores.sum_by_type(by_type)
     alone = [recount(*[[(one.type, one.name) for one in side] for side in sides]) for sides in documents]
     for kind, counted in every.items():
         assert counted == tuple(sum(one.get(kind, (0, 0, 0))[place] for one in alone) for place in range(3))
     of_type = [2 * hits / (said + wanted) for hits, said, wanted in every.values() if wanted]
     macro = scores.macro_f1(by_type)
     assert macro == pytest.approx(sum(of_type) / len(of_type)) if of_type else math.isnan(macro)
-    micro = ratio([scores.total(one).pair for one in by_type])
+    micro = ratio([scores.total_counts(one).f1_pair for one in by_type])
     hits, said, wanted = (sum(counted[place] for counted in every.values()) for place in range(3))
     assert micro == pytest.approx(2 * hits / (said + wanted)) if said + wanted else math.isnan(micro)
 
@@ -77,14 +77,14 @@ def test_micro_and_macro_over_documents(documents):
 def test_a_type_that_was_only_said_is_no_type_of_the_data():
     wanted = [Entity("甲", "人物"), Entity("乙", "地点")]
     said = [Entity("甲", "人物"), Entity("乙", "作品")]
-    by_type = scores.by_type(said, wanted)
+    by_type = scores.counts_by_type(said, wanted)
     assert by_type == {"人物": (1, 1, 1), "地点": (0, 0, 1), "作品": (0, 1, 0)}
     assert scores.macro_f1([by_type]) == 0.5
-    assert scores.total(by_type).f1 == 0.5
+    assert scores.total_counts(by_type).f1 == 0.5
 
 
 def test_counts_that_were_stored_can_be_summed():
-    assert scores.summed([{"甲": [1, 2, 3]}, {"甲": [1, 0, 0]}]) == {"甲": (2, 2, 3)}
+    assert scores.sum_by_type([{"甲": [1, 2, 3]}, {"甲": [1, 0, 0]}]) == {"甲": (2, 2, 3)}
 
 
 def by_weight(documents, weights):
@@ -102,8 +102,8 @@ def by_weight(documents, weights):
 
 @given(st.lists(st.tuples(entities, entities), min_size=2, max_size=6))
 def test_the_interval_of_macro_f1_is_linearised_over_documents(sides):
-    documents = [scores.by_type(*one) for one in sides]
-    if not any(counted.wanted for one in documents for counted in one.values()):
+    documents = [scores.counts_by_type(*one) for one in sides]
+    if not any(counted.expected for one in documents for counted in one.values()):
         return
     n, step = len(documents), 1e-4
     found = scores.macro_f1_estimate(documents)
@@ -122,7 +122,7 @@ def test_the_interval_of_macro_f1_is_linearised_over_documents(sides):
 def test_with_one_type_it_is_the_interval_of_micro_f1(counted):
     documents = [{"甲": Counts(min(hits, wanted), hits, wanted)} for hits, wanted in counted]
     macro = scores.macro_f1_estimate(documents)
-    micro = ratio_estimate([one["甲"].pair for one in documents], fraction=True)
+    micro = ratio_estimate([one["甲"].f1_pair for one in documents], fraction=True)
     assert macro == pytest.approx(micro)
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.metrics.extraction import tuples as extraction
-from harness.metrics.extraction.tuples import Counts, counts, tuples, written
+from harness.metrics.extraction import tuples as tuples_module
+from harness.metrics.extraction.tuples import Counts, count_matches, format_tuples, parse_tuples
 from harness.metrics.stats.estimates import ratio
 
 CASES = [json.loads(line) for line in Path(__file__).with_name("tuples.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -24,7 +24,9 @@ triples = st.lists(st.tuples(names, names, names), max_size=12)
 
 @pytest.mark.parametrize("case", CASES, ids=[case["text"] or "empty" for case in CASES])
 def test_a_case(case):
-    assert tuples(case["text"]) == (None if case["tuples"] is None else [tuple(items) for items in case["tuples"]])
+    assert parse_tuples(case["text"]) == (
+        None if case["tuples"] is None else [tuple(items) for items in case["tuples"]]
+    )
 
 
 def test_the_answers_that_kg2instruction_writes(definitions):
@@ -33,20 +35,20 @@ def test_the_answers_that_kg2instruction_writes(definitions):
     assert len(cases) >= 10
     for case in cases:
         records = [tuple(record) for record in case["records"]]
-        assert tuples(case["text"]) == [record for record in records if all(record)]
+        assert parse_tuples(case["text"]) == [record for record in records if all(record)]
         if case["language"] == "zh":
-            assert written(records) == case["text"].split("\n", 1)[1]
+            assert format_tuples(records) == case["text"].split("\n", 1)[1]
 
 
 def test_every_kind_of_empty_answer_that_kg2instruction_writes(definitions):
     golden = json.loads((definitions / "extraction.json").read_text(encoding="utf-8"))["golden"]
     empty = [case["text"] for case in golden if not case["records"]]
     assert empty
-    assert [tuples(text) for text in empty] == [[] for _ in empty]
+    assert [parse_tuples(text) for text in empty] == [[] for _ in empty]
 
 
 def is_plain(item):
-    """Tell whether `written` promises that `item`, which holds no bracket and no comma, can be read again."""
+    """Tell whether `format_tuples` promises that `item`, which holds no bracket and no comma, can be read again."""
     quoted = len(item) >= 2 and item[0] + item[-1] in QUOTED
     return item not in ("", "NAN") and not quoted
 
@@ -59,13 +61,13 @@ items = st.text(plain, min_size=1, max_size=8).map(str.strip).filter(is_plain)
 @example([("甲，乙", "丙、丁"), ('"', "N")])
 @example([])
 def test_what_is_written_can_be_read(several):
-    assert tuples(written(several)) == several
-    assert tuples(f"输入中包含的实体是：\n{written(several)}") == several
+    assert parse_tuples(format_tuples(several)) == several
+    assert parse_tuples(f"输入中包含的实体是：\n{format_tuples(several)}") == several
 
 
 @given(st.text() | st.text(st.sampled_from(MARKS), max_size=60))
 def test_any_text_can_be_read(text):
-    found = tuples(text)
+    found = parse_tuples(text)
     for read in found or []:
         assert len(read) >= 2
         assert all(item == item.strip() and item in text and item not in ("", "NAN") for item in read)
@@ -76,9 +78,9 @@ def test_any_text_can_be_read(text):
 @given(st.text(st.sampled_from(MARKS), max_size=40))
 def test_the_width_of_brackets_changes_nothing(text):
     wide = str.maketrans("()", "（）")
-    found = tuples(text)
+    found = parse_tuples(text)
     widened = None if found is None else [tuple(item.translate(wide) for item in read) for read in found]
-    assert tuples(text.translate(wide)) == widened
+    assert parse_tuples(text.translate(wide)) == widened
 
 
 class Watched(str):
@@ -98,7 +100,7 @@ def steps(text):
 
     def trace(frame, event, _):
         nonlocal executed
-        if frame.f_code.co_filename != extraction.__file__:
+        if frame.f_code.co_filename != tuples_module.__file__:
             return None
         frame.f_trace_opcodes = True
         executed += event == "opcode"
@@ -107,7 +109,7 @@ def steps(text):
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        tuples(watched)
+        parse_tuples(watched)
     finally:
         sys.settrace(before)
     return executed + watched.copied
@@ -145,8 +147,8 @@ def test_the_work_is_linear(shape, end):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_long_text_can_be_read(shape):
-    tuples(shape * (100_000 // len(shape)))
-    tuples(shape * (50_000 // len(shape)) + ")" * 50_000)
+    parse_tuples(shape * (100_000 // len(shape)))
+    parse_tuples(shape * (50_000 // len(shape)) + ")" * 50_000)
 
 
 @given(triples, triples)
@@ -158,31 +160,31 @@ def test_counts_are_those_of_a_loop(said, wanted):
             hits += any(one == other for other in wanted)
     for i, one in enumerate(wanted):
         theirs += all(one != other for other in wanted[:i])
-    assert counts(iter(said), iter(wanted)) == (hits, ours, theirs)
+    assert count_matches(iter(said), iter(wanted)) == (hits, ours, theirs)
 
 
 @given(triples, triples)
 def test_precision_recall_and_f1_are_those_of_their_definitions(said, wanted):
-    found = counts(said, wanted)
+    found = count_matches(said, wanted)
     assert found.precision == (found.hits / len(set(said)) if said else 0)
     assert found.recall == (found.hits / len(set(wanted)) if wanted else 0)
     total = found.precision + found.recall
     assert found.f1 == pytest.approx(2 * found.precision * found.recall / total if total else 0)
-    turned = counts(wanted, said)
+    turned = count_matches(wanted, said)
     assert (turned.precision, turned.recall, turned.f1) == (found.recall, found.precision, found.f1)
 
 
 def test_undefined_scores_are_0():
     for nothing in (Counts(0, 0, 0), Counts(0, 3, 0), Counts(0, 0, 3), Counts(0, 3, 3)):
         assert (nothing.precision, nothing.recall, nothing.f1) == (0, 0, 0)
-    assert Counts(0, 0, 0).pair == (0, 0)
+    assert Counts(0, 0, 0).f1_pair == (0, 0)
 
 
 @given(st.lists(st.tuples(triples, triples), max_size=6))
 def test_the_ratio_of_pairs_is_micro_f1(documents):
-    found = [counts(said, wanted) for said, wanted in documents]
+    found = [count_matches(said, wanted) for said, wanted in documents]
     hits, said, wanted = (sum(one[place] for one in found) for place in range(3))
-    corpus = ratio([one.pair for one in found])
+    corpus = ratio([one.f1_pair for one in found])
     if not said + wanted:
         assert math.isnan(corpus)
         return

@@ -40,9 +40,9 @@ def is_mistitled(answer, about=ABOUT):
 def test_agreement_is_over_sets():
     found = agreement([ONE, TWO, ONE], [TWO, TEN])
     assert (found.precision, found.recall, found.f1) == (1 / 2, 1 / 2, 1 / 2)
-    assert agreement([], [TWO]).pair == (0, 1)
+    assert agreement([], [TWO]).f1_pair == (0, 1)
     said, gold = cited("《渡口法》第一条第一款、第二款"), cited("《渡口法》第一条第二款、第二条")
-    assert agreement(said, gold).pair == (2, 4)
+    assert agreement(said, gold).f1_pair == (2, 4)
     assert agreement(articles("《渡口法》第一条第一款、第二款"), articles("《渡口法》第一条第二款")).f1 == 1
 
 

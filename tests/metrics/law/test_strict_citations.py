@@ -102,4 +102,4 @@ def test_counts_are_over_sets():
     found = citation_counts("《河道法》第三条、第三条、第5条，《渡口条例》第4条", gold)
     assert found == (1, 3, 3)
     assert citation_counts("没有引用。", gold) == (0, 0, 3)
-    assert citation_counts("没有引用。", []).pair == (0, 0)
+    assert citation_counts("没有引用。", []).f1_pair == (0, 0)
