@@ -27,7 +27,7 @@ from harness.backends.local import HarnessLM
 from harness.backends.work import Cost, Work
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress
-from harness.gating.partial_task import TaskInParts
+from harness.gating.partial_task import PartialTask
 from harness.reports.report import Report
 from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import samples
@@ -64,7 +64,7 @@ class Block(NamedTuple):
         return sum(len({row["doc_id"] for row in rows}) for rows in self.rows.values())
 
 
-class Tokens(NamedTuple):
+class TokenCounts(NamedTuple):
     """What was read, and what asking everything would have read; of prompts, but for the last two."""
 
     fed: int
@@ -79,7 +79,9 @@ class Tokens(NamedTuple):
 
 
 @contextmanager
-def opened(reference: CheckpointReference, options: Options, *, seed: int | None = None) -> Iterator[Blocks]:
+def open_blocks(
+    reference: CheckpointReference, options: Options, *, seed: int | None = None
+) -> Iterator[BlockEvaluation]:
     """Yield one checkpoint on the tasks of `options`, checked and loaded as a run would, with the run's journal.
 
     Interrupted, the same order is drawn again by the same seed, and what was answered comes from the journal. Raises
@@ -89,13 +91,13 @@ def opened(reference: CheckpointReference, options: Options, *, seed: int | None
     journal = Journal(options.output / JOURNAL)
     try:
         with progress.status("putting prompts together"):
-            asked = Blocks(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
+            asked = BlockEvaluation(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
         yield asked
     finally:
         journal.close()
 
 
-class Blocks:
+class BlockEvaluation:
     """One checkpoint on `tasks`, asked as much as its caller wants."""
 
     def __init__(self, lm: HarnessLM, tasks: TaskSet, options: Options, *, seed: int | None = None) -> None:
@@ -105,7 +107,7 @@ class Blocks:
         self._created, self._started = datetime.now(UTC), time.perf_counter()
         sources = tasks.sources
         self._asked = {
-            name: TaskInParts(name, task, sources.get(name), lm, options) for name, task in tasks.tasks.items()
+            name: PartialTask(name, task, sources.get(name), lm, options) for name, task in tasks.tasks.items()
         }
         self._pools = [_Pool(pool, f"{self.seed} {home}") for home, pool in self._drawn_together().items()]
 
@@ -150,12 +152,12 @@ class Blocks:
             rows[name] = sorted(made, key=lambda row: row["doc_id"])
         return Block(rows, since(before, self.lm.work))
 
-    def tokens(self) -> Tokens:
+    def tokens(self) -> TokenCounts:
         """Return what was saved. No more prompts than `COUNTED` are looked at, and none is asked."""
         every = list(self._asked.values())
         whole = _costs(every, [list(one.requests) for one in every])
         asked = _costs(every, [one.places for one in every])
-        return Tokens(
+        return TokenCounts(
             fed=sum(one.work.tokens_fed for one in every),
             asked=sum(cost.tokens for cost in asked),
             whole=sum(cost.tokens for cost in whole),
@@ -206,7 +208,7 @@ class _Pool:
         return found
 
 
-def _costs(tasks: Sequence[TaskInParts], places: Sequence[Sequence[int]]) -> list[Cost]:
+def _costs(tasks: Sequence[PartialTask], places: Sequence[Sequence[int]]) -> list[Cost]:
     share = min(1.0, COUNTED / max(1, sum(map(len, places))))
     return [one.cost(some, share) for one, some in zip(tasks, places, strict=True)]
 

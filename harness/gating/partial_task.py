@@ -28,7 +28,7 @@ TELLING = 64
 
 
 @dataclass
-class TaskInParts:
+class PartialTask:
     """A task whose requests are built once, and asked in parts."""
 
     name: str

@@ -25,7 +25,7 @@ from harness.common import progress
 from harness.common.progress import Bar
 from harness.errors import HarnessError
 from harness.gating import blocks
-from harness.gating.blocks import Block, Blocks
+from harness.gating.blocks import Block, BlockEvaluation
 from harness.reports import calibration
 from harness.reports.calibration import Calibration
 from harness.reports.report import Report, Score
@@ -34,17 +34,17 @@ from harness.runs.options import Options
 from harness.runs.task_results import identity
 from harness.tasks.catalogue import metrics
 from harness.verdicts import compare, gate, pairs, signs
-from harness.verdicts.compare import Comparator, Comparison, Stopped
-from harness.verdicts.gate import Judgement, Outcome, Reading, Tests, Unit
+from harness.verdicts.compare import Comparator, Comparison, EarlyStop
+from harness.verdicts.gate import Judgement, Outcome, PendingJudgement, Reading, Tests
 from harness.verdicts.pairs import IncomparableError, Pairs
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.signs import Sign
 from harness.verdicts.stats import bets
-from harness.verdicts.stats.bets import Watch
+from harness.verdicts.stats.bets import SequentialTest
 from harness.verdicts.stats.means import Differences, Interval
 
 
-class Gated(NamedTuple):
+class GateResult(NamedTuple):
     """What a gate that asks leaves behind."""
 
     outcome: Outcome
@@ -60,15 +60,15 @@ def gate_in_blocks(
     *,
     seed: int | None = None,
     calibrations: Sequence[Calibration] = (),
-) -> Gated:
+) -> GateResult:
     """Ask `candidate` the tasks of `options` until all verdicts are clear; `seed` draws the order.
 
     `calibrations` tell how often others differ from themselves; the candidate's own is looked for in `options.output`.
 
     Raises HarnessError as a run does, and where the baseline was asked something else, as soon as that shows.
     """
-    gate.chosen(baseline, policy)  # a policy that does not fit is told before anything is loaded
-    with blocks.opened(candidate, options, seed=seed) as asked:
+    gate.select_scores(baseline, policy)  # a policy that does not fit is told before anything is loaded
+    with blocks.open_blocks(candidate, options, seed=seed) as asked:
         own = calibration.find(options.output, asked.lm.checkpoint.fingerprint)
         known = [*calibrations, *([own] if own else ())]
         numbers = _numbers(asked, baseline, policy)
@@ -78,12 +78,12 @@ def gate_in_blocks(
         report, tokens = asked.report(), asked.tokens()
     comparator = Comparator(baseline, report)
     judgements = [
-        replace(one, noise=gate.noise_of(one.score, known)) for one in _judgements(numbers, comparator, policy)
+        replace(one, noise=gate.calibrated_noise(one.score, known)) for one in _judgements(numbers, comparator, policy)
     ]
-    outcome = gate.outcome(comparator, policy, judgements)
+    outcome = gate.combine(comparator, policy, judgements)
     documents = sum(task.documents for task in report.manifest.tasks.values())
     read = max(tokens.fed, tokens.asked)  # the journal's answers were read, too, before an interruption
-    return Gated(replace(outcome, reading=Reading(documents, whole, read, tokens.whole)), report)
+    return GateResult(replace(outcome, reading=Reading(documents, whole, read, tokens.whole)), report)
 
 
 @dataclass
@@ -110,14 +110,14 @@ class _Number:
         return {task: len(keys) for task, keys in self.clusters.items()}
 
     @cached_property
-    def watch(self) -> Watch:
+    def watch(self) -> SequentialTest:
         """What its documents tell so far."""
         each = compare.document_weights(self.score, self.sizes)
         units: defaultdict[tuple[str, str | int], float] = defaultdict(float)
         for task, keys in self.clusters.items():
             for place, key in enumerate(keys):
                 units[(task, place) if key is None else ("", key)] += each[task]
-        return Watch(
+        return SequentialTest(
             margin=self.terms.margin.of(self.score, self.score.value),
             units=len(units),
             documents=sum(self.sizes.values()),
@@ -128,28 +128,28 @@ class _Number:
     def see(self, joined: Sequence[Pairs]) -> None:
         """Take in the documents of a block, of those of its tasks that have some."""
         clean = [one.where(~one.tainted) for one in joined]
-        found = compare.sample(self.score, clean, self.sizes) if any(one.n for one in clean) else None
+        found = compare.weighted_differences(self.score, clean, self.sizes) if any(one.n for one in clean) else None
         if found is None:
             self.is_mean = self.is_mean and not any(one.n for one in clean)
         elif found.differences.n:
             self.seen.append(found.differences)
-            self.watch.see(found.differences, found.weights)
+            self.watch.add(found.differences, found.weights)
 
     @property
     def tests(self) -> Tests:
         """Its tests so far, which hold whenever one looks."""
-        return Tests(self.watch.non_inferiority, self.watch.loss) if self.is_mean else Tests(1.0, 1.0)
+        return Tests(self.watch.p_non_inferiority, self.watch.p_loss) if self.is_mean else Tests(1.0, 1.0)
 
     def decide(self, loss: float) -> None:
         """Say whether its verdict is clear, of a p-value of loss that is corrected for all others."""
-        passes = self.tests.non_inferiority <= self.terms.alpha
+        passes = self.tests.p_non_inferiority <= self.terms.alpha
         enough = not self.has_floor and sum(one.n for one in self.seen) >= self.terms.minimum
         self.is_clear = self.is_clear or (enough if passes else loss <= self.terms.alpha)
 
-    def unit(self, comparator: Comparator) -> Unit | None:
+    def unit(self, comparator: Comparator) -> PendingJudgement | None:
         """Return it as it is judged in the end; None where it was not asked, or cannot be compared and is watched."""
         if self.is_whole:
-            found = next(comparator.all([self.score]))
+            found = next(comparator.compare_all([self.score]))
             if not isinstance(found, Comparison):
                 if self.judged:
                     raise HarnessError(f"{self.score.task} cannot be judged: {found.reason}")
@@ -158,21 +158,21 @@ class _Number:
             sequence = self.watch.interval()
             if sequence and not self.score.higher_is_better:
                 sequence = Interval(-sequence.high, -sequence.low)
-            values = bets.joined(self.seen)
-            stopped = Stopped(sequence, sum(self.sizes.values()))
-            found = Comparison(self.score, values, values.n, left_out=0, stopped=stopped)
+            values = bets.concatenated(self.seen)
+            stopped = EarlyStop(sequence, sum(self.sizes.values()))
+            found = Comparison(self.score, values, values.n, left_out=0, early_stop=stopped)
         else:
             return None
-        return Unit(found, self.terms, self.judged, tuple(self._signs(comparator)))
+        return PendingJudgement(found, self.terms, self.judged, tuple(self._signs(comparator)))
 
     def _signs(self, comparator: Comparator) -> list[Sign]:
         asked = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
-        joined = comparator.clean(self.score.model_copy(update={"members": asked}))
-        return signs.of(joined, judged=self.judged)
+        joined = comparator.untainted_pairs(self.score.model_copy(update={"members": asked}))
+        return signs.find_in_pairs(joined, judged=self.judged)
 
 
-def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
-    found = gate.chosen(baseline, policy, asked.units)
+def _numbers(asked: BlockEvaluation, baseline: Report, policy: Policy) -> list[_Number]:
+    found = gate.select_scores(baseline, policy, asked.units)
     for name in asked.tasks.tasks:
         _require_same_questions(name, asked, baseline)
     numbers = [
@@ -188,18 +188,18 @@ def _numbers(asked: Blocks, baseline: Report, policy: Policy) -> list[_Number]:
     return numbers
 
 
-def _require_same_questions(name: str, asked: Blocks, baseline: Report) -> None:
+def _require_same_questions(name: str, asked: BlockEvaluation, baseline: Report) -> None:
     """Raise HarnessError if the baseline's answers to the task `name` are to other questions."""
     was = baseline.manifest.tasks.get(name)
     for what, now in identity(asked.tasks.tasks[name], asked.tasks.sources.get(name)).items():
         if was is not None and getattr(was, what) != now:
             raise HarnessError(
-                f"{name}: other {what}: {now} instead of the baseline's {getattr(was, what)}: evaluate the baseline "
-                "again"
+                f"{name}: different {what}: {now} instead of the baseline's {getattr(was, what)}: "
+                "evaluate the baseline again"
             )
 
 
-def _require_metric(score: Score, asked: Blocks) -> None:
+def _require_metric(score: Score, asked: BlockEvaluation) -> None:
     """Raise HarnessError if the candidate's answers are not worth anything under the metric of `score`."""
     for name in score.members:
         if (score.metric, score.filter) not in [(one.name, one.filter) for one in metrics(asked.tasks.tasks[name])]:
@@ -209,10 +209,10 @@ def _require_metric(score: Score, asked: Blocks) -> None:
             )
 
 
-def _read(asked: Blocks, baseline: Report, numbers: Sequence[_Number], bar: Bar) -> None:
+def _read(asked: BlockEvaluation, baseline: Report, numbers: Sequence[_Number], bar: Bar) -> None:
     """Ask blocks until the verdicts of all judged `numbers` are clear, or nothing is left."""
     tables: dict[str, pa.Table] = {}
-    for size in bets.blocks(sum(asked.left(unit) for unit in asked.units)):
+    for size in bets.block_sizes(sum(asked.left(unit) for unit in asked.units)):
         waiting = [number for number in numbers if number.judged and not number.is_clear]
         if not any(asked.left(number.score.task) for number in waiting):
             break
@@ -221,13 +221,15 @@ def _read(asked: Blocks, baseline: Report, numbers: Sequence[_Number], bar: Bar)
         _see(block, baseline, [number for number in numbers if _is_in(number, waiting)], tables)
         for number in waiting:
             number.is_whole = not asked.left(number.score.task)
-        losses = gate.corrected([number.tests.loss for number in numbers], [number.judged for number in numbers])
+        losses = gate.corrected_p_values(
+            [number.tests.p_loss for number in numbers], [number.judged for number in numbers]
+        )
         for number, loss in zip(numbers, losses, strict=True):
             number.decide(loss)
     for number in numbers:
         number.is_whole = number.is_whole or _is_in(number, [one for one in numbers if one.judged and one.is_whole])
         if number.is_whole and number.is_mean:
-            number.watch.end()
+            number.watch.finish()
 
 
 def _is_in(number: _Number, others: Sequence[_Number]) -> bool:
@@ -242,9 +244,9 @@ def _see(block: Block, baseline: Report, numbers: Sequence[_Number], tables: dic
         names = [number.score.metric for number in numbers if task in number.sizes]
         if names:
             if task not in tables:
-                tables[task] = pairs.read(baseline, task)
+                tables[task] = pairs.read_samples(baseline, task)
             try:
-                joined[task] = pairs.beside(task, tables[task], sample_table(rows, list(dict.fromkeys(names))))
+                joined[task] = pairs.join_tables(task, tables[task], sample_table(rows, list(dict.fromkeys(names))))
             except IncomparableError as error:
                 raise IncomparableError(f"{task}: {error}: ask the candidate what the baseline was asked") from error
             lacking = len({row["doc_id"] for row in rows}) - min(one.n for one in joined[task].values())
@@ -261,9 +263,9 @@ def _judgements(numbers: Sequence[_Number], comparator: Comparator, policy: Poli
     units = [number.unit(comparator) for number in numbers]
     for at, unit in enumerate(units):
         if unit is not None and not numbers[at].is_mean:
-            tests[at] = gate.fixed_tests(unit)
+            tests[at] = gate.fixed_sample_tests(unit)
     judged = [number.judged for number in numbers]
-    losses, shares = gate.corrected([one.loss for one in tests], judged), gate.shares(judged)
+    losses, shares = gate.corrected_p_values([one.p_loss for one in tests], judged), gate.alpha_shares(judged)
     for unit, test, loss, share in zip(units, tests, losses, shares, strict=True):
         if unit is not None:
-            yield gate.judgement(unit, policy, test, loss, share)
+            yield gate.judge(unit, test, loss, share, policy=policy)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from harness.reports.report import Report, Score
-from harness.verdicts.comparable import Asked, signature
+from harness.verdicts.comparable import Conditions, signature
 
 Standing = Literal["at chance", "worse than chance", ""]
 
@@ -31,7 +31,7 @@ def descendants(report: Report, name: str) -> set[str]:
     return found
 
 
-def reference(column: Sequence[Asked]) -> Asked:
+def reference(column: Sequence[Conditions]) -> Conditions:
     """Return what most of `column` were asked; of equally frequent ones that with most documents, then the first.
 
     `column` must not be empty.

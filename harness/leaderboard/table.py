@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.leaderboard import comparison
 from harness.reports.report import CheckpointInfo, Report, Score
 from harness.verdicts import comparable
-from harness.verdicts.comparable import Asked, Difference, Key
+from harness.verdicts.comparable import Conditions, Difference, Key
 
 SHORT = 8
 
@@ -35,7 +35,7 @@ class Cell:
 
     score: Score
     report: Report
-    asked: Asked
+    asked: Conditions
     differences: tuple[Difference, ...]
     """Why the score must not be compared with the others of its series; empty where it may."""
     leading: bool
@@ -70,7 +70,7 @@ class Series:
     key: Key
     cells: tuple[Cell | None, ...]
     """In the order of the table's rows; None where a checkpoint was not evaluated."""
-    reference: Asked
+    reference: Conditions
     """What most checkpoints were asked."""
 
     @property
@@ -238,7 +238,7 @@ def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
 
 
 def _documents(report: Report, name: str) -> int:
-    return comparable.asked(report, name).documents
+    return comparable.conditions(report, name).documents
 
 
 def _distinct_length(fingerprints: Sequence[str]) -> int:
@@ -254,13 +254,13 @@ def _keys(rows: Iterable[Row], wanted: Callable[[Score], bool]) -> list[Key]:
 
 def _series(rows: Sequence[Row], key: Key) -> Series:
     entries = [row.entries.get(key) for row in rows]
-    questions = [comparable.asked(entry.report, key.task) if entry else None for entry in entries]
+    questions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
     reference = comparison.reference([asked for asked in questions if asked])
     apart = [comparable.differences(asked, reference) if asked else () for asked in questions]
     alike = [entry.score for entry, why in zip(entries, apart, strict=True) if entry and not why]
     leading = comparison.leaders(alike)
 
-    def cell(entry: Entry, asked: Asked, why: tuple[Difference, ...]) -> Cell:
+    def cell(entry: Entry, asked: Conditions, why: tuple[Difference, ...]) -> Cell:
         best = any(entry.score is score for score in leading)
         bounds = comparison.bounds([entry.score] if why else [entry.score, *alike])
         return Cell(entry.score, entry.report, asked, why, best, *bounds)

@@ -1,23 +1,22 @@
-"""Two reports → one verdict: `passed`, `regressed` or `inconclusive`.
+"""The verdict of a gate on two reports: `passed`, `regressed` or `inconclusive`.
 
-What was asked for by name is *judged*: it passes only if its loss is shown to be smaller than the margin. The tasks
-that a judged average is over are *watched*: they need not pass, but a real loss of one is a regression that the average
-may hide. How often a verdict is wrong, at most:
+Tasks and averages that were requested by name are *judged*: such a score passes only if a loss as large as the margin
+is ruled out. The member tasks of a judged average are *watched*: they need not pass, but a real loss of a member task
+is a regression that the average may hide. The probability of a wrong verdict is at most:
 
-- `regressed` where nothing got worse: alpha over all tasks together. One-sided tests of each, corrected by Holm's
-  step-down procedure (Holm 1979), in which what is judged and what is watched have half of alpha each.
-- `passed` where a judged number is worse by its margin: alpha. All must pass, each at alpha, which needs no correction
-  (intersection-union, Berger 1982).
+- alpha over all tasks together for `regressed` if nothing got worse. The one-sided tests of all scores are corrected by
+  Holm's step-down procedure (Holm 1979), in which judged and watched scores have half of alpha each.
+- alpha for `passed` if a judged score is worse by its margin. All judged scores must pass, each at level alpha, which
+  needs no correction (intersection-union test, Berger 1982).
 
-A real loss that is shown to be smaller than the margin passes: that is what a margin says. Absence of evidence is
-`inconclusive`, with the number of documents that would settle it.
+A real loss that is shown to be smaller than the margin passes: that is the meaning of a margin. Without evidence either
+way, the verdict is `inconclusive`, with the number of documents that would settle it.
 
-Not here: reading samples (`harness.verdicts.compare`), asking a checkpoint, or showing anything.
+Not here: reading samples (`harness.verdicts.compare`), evaluating a checkpoint, or displaying anything.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -29,95 +28,97 @@ from harness.reports import numbers_in_words
 from harness.reports.calibration import Calibration
 from harness.reports.report import CheckpointInfo, Report, Score
 from harness.verdicts import comparable, signs
-from harness.verdicts.comparable import Asked
+from harness.verdicts.comparable import Conditions
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.signs import Sign
 
 Verdict = Literal["passed", "regressed", "inconclusive"]
 EXIT_CODES: dict[Verdict, int] = {"passed": 0, "regressed": 1, "inconclusive": 3}
-"""2 is wrong usage, as of every verb."""
+"""Exit code 2 is wrong usage, as for every verb."""
 
 
 class Tests(NamedTuple):
-    """One-sided p-values of one number."""
+    """One-sided p-values of one score."""
 
-    non_inferiority: float
-    """Of "worse by the margin or more"."""
-    loss: float
-    """Of "no worse"."""
+    p_non_inferiority: float
+    """p-value of "worse by the margin or more"."""
+    p_loss: float
+    """p-value of "no worse"."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One number's verdict, and what it rests on."""
+    """The verdict on one score, and what it rests on."""
 
     comparison: Comparison
     terms: Terms
     margin: float
     """In the metric's own unit."""
-    judged: bool
-    """False for what is only watched."""
+    is_judged: bool
+    """False for a score that is only watched."""
     tests: Tests
-    loss: float
-    """The p-value of a real loss, corrected for all others."""
+    p_loss_corrected: float
+    """`tests.p_loss`, corrected for the number of scores."""
     signs: tuple[Sign, ...]
     verdict: Verdict
     reason: str
-    """One sentence on what the verdict rests on, or what is missing."""
-    needed: float
-    """Documents that would settle it with a power of 80 %, if all goes on as it has."""
+    """What the verdict rests on, or what is missing, in one phrase."""
+    documents_needed: float
+    """Number of documents that would settle the verdict with a power of 80 %, if the observed rates persist."""
     noise: float | None = None
-    """The share of documents on which one checkpoint differs from itself; None where nobody calibrated."""
+    """Share of documents on which one checkpoint differs from itself; None without a calibration."""
 
     @property
     def score(self) -> Score:
-        """Which number it is."""
+        """The baseline's score that is judged or watched."""
         return self.comparison.score
 
 
 class Reading(NamedTuple):
-    """What was read for a verdict, of what there is."""
+    """How much of the tasks a sequential gate read."""
 
     documents: int
     of_documents: int
     tokens: int
-    """Of prompts, that went through the model, also before an interruption."""
+    """Prompt tokens that went through the model, including those before an interruption."""
     of_tokens: int
-    """That a run over all documents would have fed."""
+    """Prompt tokens that a run over all documents would have fed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A gate's verdict."""
+    """The verdict of a gate, with all judgements behind it."""
 
     baseline: CheckpointInfo
     candidate: CheckpointInfo
     policy: Policy
     verdict: Verdict
     judgements: tuple[Judgement, ...]
-    """Judged ones first, then watched ones."""
+    """Judged scores first, then watched ones."""
     notes: tuple[str, ...]
     reading: Reading | None = None
-    """What a gate that asks until verdicts are clear has read; None where two complete reports were compared."""
+    """How much a sequential gate read; None for two complete reports."""
 
     @property
     def exit_code(self) -> int:
-        """0 where the build may go on, 1 where it regressed, 3 where nothing is shown."""
-        blocking = [one for one in self.judgements if one.judged and one.terms.inconclusive == "block"]
-        if self.verdict == "inconclusive" and all(one.verdict == "passed" for one in blocking):
+        """0 if the build may continue, 1 if the verdict is `regressed`, 3 if it is `inconclusive` and that blocks."""
+        blocking = [item for item in self.judgements if item.is_judged and item.terms.inconclusive == "block"]
+        if self.verdict == "inconclusive" and all(item.verdict == "passed" for item in blocking):
             return 0
         return EXIT_CODES[self.verdict]
 
 
-class Unit(NamedTuple):
-    """A number under judgement, before it is judged."""
+class PendingJudgement(NamedTuple):
+    """A score that is to be judged or watched, before its verdict."""
 
     comparison: Comparison
     terms: Terms
-    judged: bool
+    is_judged: bool
+    """False for a score that is only watched."""
     signs: tuple[Sign, ...] = ()
     noise: float | None = None
+    """Share of documents on which one checkpoint differs from itself; None without a calibration."""
 
     @property
     def margin(self) -> float:
@@ -132,209 +133,259 @@ def gate(
     only: Collection[str] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Outcome:
-    """Return the verdict on `candidate`, of the tasks and averages in `only` where that is given.
+    """Return the verdict on `candidate`, limited to the tasks and averages in `only` if it is not None.
 
-    `calibrations` tell how often the checkpoints differ from themselves.
+    `calibrations` hold how often the checkpoints differ from themselves.
 
-    Raises HarnessError if the policy does not fit the baseline, or if any number to be judged cannot be compared: a
-    gate that leaves a task out is none.
+    Raises HarnessError if the policy does not fit the baseline, or if any score to be judged cannot be compared: a gate
+    must not silently leave a task out.
     """
     comparator = Comparator(baseline, candidate)
-    found = list(units(comparator, policy, chosen(baseline, policy, only), calibrations))
-    tests = [fixed_tests(unit) for unit in found]
-    judged = [unit.judged for unit in found]
-    losses = corrected([one.loss for one in tests], judged)
-    made = map(judgement, found, itertools.repeat(policy), tests, losses, shares(judged))
-    return outcome(comparator, policy, list(made))
+    pending = list(pending_judgements(comparator, policy, select_scores(baseline, policy, only), calibrations))
+    return combine(comparator, policy, judge_all(pending, policy, [fixed_sample_tests(item) for item in pending]))
 
 
-def outcome(comparator: Comparator, policy: Policy, judgements: Sequence[Judgement]) -> Outcome:
-    """Return the verdict that `judgements` make together."""
+def judge_all(pending: Sequence[PendingJudgement], policy: Policy, tests: Sequence[Tests]) -> list[Judgement]:
+    """Return the judgement of each pending one, given its tests; p-values of a loss are corrected for their number."""
+    is_judged = [item.is_judged for item in pending]
+    corrected = corrected_p_values([item.p_loss for item in tests], is_judged)
+    return [
+        judge(*arguments, policy=policy)
+        for arguments in zip(pending, tests, corrected, alpha_shares(is_judged), strict=True)
+    ]
+
+
+def combine(comparator: Comparator, policy: Policy, judgements: Sequence[Judgement]) -> Outcome:
+    """Return the outcome of a gate with these `judgements`."""
     return Outcome(
         baseline=comparator.baseline.manifest.checkpoint,
         candidate=comparator.candidate.manifest.checkpoint,
         policy=policy,
-        verdict=together(judgements),
+        verdict=combined_verdict(judgements),
         judgements=tuple(judgements),
         notes=tuple(_notes(comparator, judgements)),
     )
 
 
-def together(judgements: Iterable[Judgement]) -> Verdict:
-    """Return the verdict on all: `regressed` if one did, `passed` if all that are judged did."""
-    every = list(judgements)
-    if any(one.verdict == "regressed" for one in every):
+def combined_verdict(judgements: Iterable[Judgement]) -> Verdict:
+    """Return `regressed` if any score regressed, `passed` if all judged scores passed, else `inconclusive`."""
+    items = list(judgements)
+    if any(item.verdict == "regressed" for item in items):
         return "regressed"
-    return "passed" if all(one.verdict == "passed" for one in every if one.judged) else "inconclusive"
+    return "passed" if all(item.verdict == "passed" for item in items if item.is_judged) else "inconclusive"
 
 
-class Chosen(NamedTuple):
-    """Numbers of a baseline."""
+# --- which scores are judged ------------------------------------------------------------------------------------------
+
+
+class SelectedScores(NamedTuple):
+    """The scores of a baseline that a gate looks at."""
 
     judged: list[Score]
     watched: list[Score]
 
 
-def chosen(baseline: Report, policy: Policy, only: Collection[str] | None = None) -> Chosen:
-    """Return what is judged, and what is watched because a judged average is over it.
+def select_scores(baseline: Report, policy: Policy, only: Collection[str] | None = None) -> SelectedScores:
+    """Return the scores that are judged, and the member tasks of judged averages, which are watched.
 
-    Tasks that no judged number is over, as where an average that was asked for could not be computed, are judged
-    themselves: a gate that leaves a task out is none.
+    Tasks that no judged score covers, for example because a requested average could not be computed, are judged
+    themselves: a gate must not silently leave a task out.
 
-    Raises HarnessError if the policy does not fit, or if the baseline lacks one of `only`, or any score.
+    Raises HarnessError if the policy does not fit, or if the baseline has no score for an item of `only`, or none at
+    all.
     """
-    scores = policy.chosen(baseline.manifest.scores)
+    scores = policy.select(baseline.manifest.scores)
     judged = [score for score in scores if (score.headline if only is None else score.task in only)]
     if only is None:
         covered = {task for score in judged for task in score.members}
         judged += [score for score in scores if score.average is None and score.task not in covered]
-    named = {score.task for score in judged}
-    lacking = sorted(set(only or ()) - named)
-    if lacking or not judged:
-        what = ", ".join(lacking) or "anything"
-        raise HarnessError(f"the baseline {baseline.folder} has no score of {what}: evaluate it on the same tasks")
-    members = {task for score in judged if score.average for task in score.members} - named
-    return Chosen(judged, [score for score in scores if score.task in members and score.average is None])
+    names = {score.task for score in judged}
+    missing = sorted(set(only or ()) - names)
+    if missing or not judged:
+        tasks = ", ".join(missing) or "anything"
+        raise HarnessError(f"the baseline {baseline.folder} has no score of {tasks}: evaluate it on the same tasks")
+    members = {task for score in judged if score.average for task in score.members} - names
+    return SelectedScores(judged, [score for score in scores if score.task in members and score.average is None])
 
 
-def units(
-    comparator: Comparator, policy: Policy, numbers: Chosen, calibrations: Sequence[Calibration] = ()
-) -> Iterator[Unit]:
-    """Yield what is to be judged, then what is watched, as far as it can be compared.
+def pending_judgements(
+    comparator: Comparator, policy: Policy, scores: SelectedScores, calibrations: Sequence[Calibration] = ()
+) -> Iterator[PendingJudgement]:
+    """Yield the scores to judge, then those watched scores that can be compared.
 
-    Raises HarnessError if a number to judge cannot be, naming all such.
+    Raises HarnessError if a score to judge cannot be compared, naming all such scores.
     """
-    found = list(comparator.all(numbers.judged))
-    refused = [one for one in found if isinstance(one, Refusal)]
-    if refused:
-        raise HarnessError(_refusal(comparator, refused))
-    for comparison in (*found, *comparator.all(numbers.watched)):
+    judged = list(comparator.compare_all(scores.judged))
+    refusals = [item for item in judged if isinstance(item, Refusal)]
+    if refusals:
+        raise HarnessError(_refusal_message(comparator, refusals))
+    for comparison in (*judged, *comparator.compare_all(scores.watched)):
         if isinstance(comparison, Comparison):
-            judged = comparison.score in numbers.judged
-            named = signs.of(comparator.clean(comparison.score), judged=judged)
-            noise = noise_of(comparison.score, calibrations)
-            yield Unit(comparison, policy.terms(comparison.score), judged, tuple(named), noise)
+            is_judged = comparison.score in scores.judged
+            yield PendingJudgement(
+                comparison=comparison,
+                terms=policy.terms(comparison.score),
+                is_judged=is_judged,
+                signs=tuple(signs.find_in_pairs(comparator.untainted_pairs(comparison.score), judged=is_judged)),
+                noise=calibrated_noise(comparison.score, calibrations),
+            )
 
 
-def noise_of(score: Score, calibrations: Iterable[Calibration]) -> float | None:
-    """Return the share of documents on which a checkpoint's `score` differs from its own; the largest that is known."""
-    found = []
-    for one in calibrations:
-        rates = [one.of(task, score.metric, score.filter) for task in score.members]
+def calibrated_noise(score: Score, calibrations: Iterable[Calibration]) -> float | None:
+    """Return the share of documents on which a checkpoint's `score` differs from its own, the largest on record."""
+    shares = []
+    for calibration in calibrations:
+        rates = [calibration.of(task, score.metric, score.filter) for task in score.members]
         known = [rate for rate in rates if rate is not None and rate.n]
         if len(known) == len(rates):
-            found.append(sum(rate.changed for rate in known) / sum(rate.n for rate in known))
-    return max(found, default=None)
+            shares.append(sum(rate.changed for rate in known) / sum(rate.n for rate in known))
+    return max(shares, default=None)
 
 
-def fixed_tests(unit: Unit) -> Tests:
-    """Return the tests of a number whose documents are all there."""
-    values = unit.comparison.values
-    return Tests(values.non_inferiority(unit.margin), values.loss)
+# --- p-values ---------------------------------------------------------------------------------------------------------
 
 
-def shares(judged: Sequence[bool]) -> list[float]:
-    """Return each loss's share of alpha: what is judged and what is watched have half of it, where there are both."""
-    count = sum(judged)
-    kinds = 2 if 0 < count < len(judged) else 1
-    return [1 / kinds / (count if is_judged else len(judged) - count) for is_judged in judged]
+def fixed_sample_tests(pending: PendingJudgement) -> Tests:
+    """Return the tests of a score of which all documents were read."""
+    values = pending.comparison.values
+    return Tests(values.p_non_inferiority(pending.margin), values.p_loss)
 
 
-def corrected(losses: Sequence[float], judged: Sequence[bool]) -> list[float]:
-    """Return p-values of real losses, corrected for being many."""
-    return holm(losses, shares(judged))
+def alpha_shares(is_judged: Sequence[bool]) -> list[float]:
+    """Return the share of alpha of each score's loss test; judged and watched scores have half each if both exist."""
+    count = sum(is_judged)
+    kinds = 2 if 0 < count < len(is_judged) else 1
+    return [1 / kinds / (count if judged else len(is_judged) - count) for judged in is_judged]
+
+
+def corrected_p_values(p_losses: Sequence[float], is_judged: Sequence[bool]) -> list[float]:
+    """Return the p-values of losses, corrected for the number of scores."""
+    return holm(p_losses, alpha_shares(is_judged))
 
 
 def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """Return `p_values` corrected for being many, so that each may be compared with alpha (Holm 1979).
+    """Return `p_values` corrected for their number, so that each may be compared with alpha (Holm 1979).
 
-    Hypotheses with more of the `weights` get more of alpha; equal weights make the procedure that is commonly meant.
+    Hypotheses with larger `weights` get a larger share of alpha; equal weights give the usual procedure.
     """
     p, w = np.asarray(p_values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     order = np.argsort(p / w, kind="stable")
-    left = w[order][::-1].cumsum()[::-1]
-    corrected = np.maximum.accumulate(p[order] / w[order] * left)
-    found = np.empty_like(corrected)
-    found[order] = np.minimum(corrected, 1.0)
-    return [float(value) for value in found]
+    remaining = w[order][::-1].cumsum()[::-1]
+    corrected = np.maximum.accumulate(p[order] / w[order] * remaining)
+    result = np.empty_like(corrected)
+    result[order] = np.minimum(corrected, 1.0)
+    return [float(value) for value in result]
 
 
-def judgement(unit: Unit, policy: Policy, tests: Tests, loss: float, share: float = 1) -> Judgement:
-    """Return the verdict on `unit`, whose tests may be of all its documents or of those read so far.
+# --- one verdict ------------------------------------------------------------------------------------------------------
 
-    `loss` is the p-value of a real loss, corrected for all others, which leave it a `share` of alpha.
+
+def judge(
+    pending: PendingJudgement, tests: Tests, p_loss_corrected: float, alpha_share: float = 1, *, policy: Policy
+) -> Judgement:
+    """Return the verdict on one score, whose `tests` may cover all its documents or those read so far.
+
+    `p_loss_corrected` is `tests.p_loss` corrected for the number of scores, which leave this one an `alpha_share`.
     """
-    values, terms = unit.comparison.values, unit.terms
-    verdict, reason = _verdict(unit, policy, tests, loss)
-    needed = values.needed_to_pass(unit.margin, alpha=terms.alpha)
-    if values.difference < 0:  # which shows a loss sooner
-        needed = min(needed, values.needed_to_tell(alpha=2 * terms.alpha * share))
-    judged = (unit.comparison, terms, unit.margin, unit.judged, tests, loss, unit.signs)
-    return Judgement(*judged, verdict, reason, needed, unit.noise)
+    values, terms = pending.comparison.values, pending.terms
+    verdict, reason = _verdict(pending, policy, tests, p_loss_corrected)
+    documents_needed = values.needed_to_pass(pending.margin, alpha=terms.alpha)
+    if values.difference < 0:  # a loss may be shown with fewer documents than a pass
+        documents_needed = min(documents_needed, values.needed_to_tell(alpha=2 * terms.alpha * alpha_share))
+    return Judgement(
+        comparison=pending.comparison,
+        terms=terms,
+        margin=pending.margin,
+        is_judged=pending.is_judged,
+        tests=tests,
+        p_loss_corrected=p_loss_corrected,
+        signs=pending.signs,
+        verdict=verdict,
+        reason=reason,
+        documents_needed=documents_needed,
+        noise=pending.noise,
+    )
 
 
-def _verdict(unit: Unit, policy: Policy, tests: Tests, loss: float) -> tuple[Verdict, str]:
-    comparison, terms = unit.comparison, unit.terms
+class _VerdictReason(NamedTuple):
+    verdict: Verdict
+    reason: str
+
+
+def _verdict(pending: PendingJudgement, policy: Policy, tests: Tests, p_loss_corrected: float) -> _VerdictReason:
+    comparison, terms = pending.comparison, pending.terms
     if is_beyond_floor(comparison, terms):
-        line = "below its floor" if comparison.score.higher_is_better else "above its ceiling"
+        bound = "below its floor" if comparison.score.higher_is_better else "above its ceiling"
         percent = " %" if comparison.score.fraction else ""
-        return "regressed", f"{line} of {numbers_in_words.short_bound(terms.floor or 0.0, comparison.score)}{percent}"
-    shown = tests.non_inferiority <= terms.alpha
-    if not shown and loss <= terms.alpha:
-        return "regressed", "a real loss"
-    if not unit.judged:
-        small = shown and loss <= terms.alpha
-        return "inconclusive", "a real loss, but smaller than the margin" if small else "no real loss is shown"
-    if not shown:
-        return "inconclusive", "a loss of the margin is not ruled out"
+        value = numbers_in_words.short_bound(terms.floor or 0.0, comparison.score)
+        return _VerdictReason("regressed", f"{bound} of {value}{percent}")
+    margin_ruled_out = tests.p_non_inferiority <= terms.alpha
+    loss_is_real = p_loss_corrected <= terms.alpha
+    small_loss = "a real loss, but smaller than the margin"
+    if not margin_ruled_out and loss_is_real:
+        return _VerdictReason("regressed", "a real loss")
+    if not pending.is_judged:
+        return _VerdictReason("inconclusive", small_loss if loss_is_real else "no real loss is shown")
+    if not margin_ruled_out:
+        return _VerdictReason("inconclusive", "a loss as large as the margin is not ruled out")
     if comparison.documents < terms.minimum:
-        return "inconclusive", f"fewer than {terms.minimum:,} documents"
-    if unit.signs and policy.signs == "look":
-        return "inconclusive", unit.signs[0].text
-    if loss <= terms.alpha:
-        return "passed", "a real loss, but smaller than the margin"
-    return "passed", "a loss of the margin is ruled out"
+        return _VerdictReason("inconclusive", f"fewer than {terms.minimum:,} documents")
+    if pending.signs and policy.signs == "look":
+        return _VerdictReason("inconclusive", pending.signs[0].text)
+    return _VerdictReason("passed", small_loss if loss_is_real else "a loss as large as the margin is ruled out")
 
 
 def is_beyond_floor(comparison: Comparison, terms: Terms) -> bool:
-    """Tell whether the candidate's own number is beyond what the policy allows; one that was stopped has none."""
-    if terms.floor is None or comparison.stopped is not None:
+    """Return whether the candidate's score is below its floor (above, if less is better); False after an early stop."""
+    if terms.floor is None or comparison.early_stop is not None:
         return False
     candidate = comparison.candidate
     return candidate < terms.floor if comparison.score.higher_is_better else candidate > terms.floor
 
 
-def _refusal(comparator: Comparator, refused: Sequence[Refusal]) -> str:
-    names = [one.manifest.checkpoint.name for one in (comparator.candidate, comparator.baseline)]
-    what = "; ".join(f"{one.score.task}: {one.reason}" for one in refused)
-    return f"{names[0]} cannot be judged against {names[1]}. {what}"
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def _refusal_message(comparator: Comparator, refusals: Sequence[Refusal]) -> str:
+    names = [report.manifest.checkpoint.name for report in (comparator.candidate, comparator.baseline)]
+    reasons = "; ".join(f"{refusal.score.task}: {refusal.reason}" for refusal in refusals)
+    return f"{names[0]} cannot be judged against {names[1]}. {reasons}"
 
 
 def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]:
-    both = [one.manifest.checkpoint.fingerprint for one in (comparator.baseline, comparator.candidate)]
-    notes = ["the candidate is the baseline: weights and all are the same"] if both[0] == both[1] else []
-    left_out = {one.score.task: one.comparison.left_out for one in judgements if one.judged and one.comparison.left_out}
+    """Return what a reader should know beside the verdict: identical checkpoints, documents and tasks left out."""
+    baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
+    notes = []
+    if baseline.checkpoint.fingerprint == candidate.checkpoint.fingerprint:
+        notes.append("the candidate is identical to the baseline (same fingerprint)")
+    judged = [item for item in judgements if item.is_judged]
+    left_out = {item.score.task: item.comparison.left_out for item in judged if item.comparison.left_out}
     if left_out:
         count = numbers_in_words.counted(sum(left_out.values()), "document")
-        notes.append(f"{', '.join(left_out)}: {count} left out, which only one of both answered")
-    judged = {one.score.task for one in judgements if one.judged}
-    lacking = [s.task for s in comparator.baseline.manifest.scores if s.headline and s.task not in judged]
-    if lacking:
-        notes.append(f"not judged, since the candidate was not asked them: {', '.join(dict.fromkeys(lacking))}")
-    extra = [s.task for s in comparator.candidate.manifest.scores if s.headline]
-    known = {s.task for s in comparator.baseline.manifest.scores}
-    surplus = [task for task in dict.fromkeys(extra) if task not in known]
-    if surplus:
-        notes.append(f"not judged, since the baseline lacks them: {', '.join(surplus)}")
-    return notes + _cuts(comparator, judgements)
+        notes.append(f"{', '.join(left_out)}: {count} left out because only one checkpoint answered")
+    names = {item.score.task for item in judged}
+    not_evaluated = [score.task for score in baseline.scores if score.headline and score.task not in names]
+    if not_evaluated:
+        tasks = ", ".join(dict.fromkeys(not_evaluated))
+        notes.append(f"not judged because the candidate was not evaluated on them: {tasks}")
+    known = {score.task for score in baseline.scores}
+    extra = [score.task for score in candidate.scores if score.headline and score.task not in known]
+    if extra:
+        notes.append(f"not judged because the baseline lacks them: {', '.join(dict.fromkeys(extra))}")
+    return notes + _cut_prompt_notes(comparator, judged)
 
 
-def _cuts(comparator: Comparator, judgements: Iterable[Judgement]) -> list[str]:
-    """Return what is to be said where prompts were cut in one report that were whole in the other."""
-    was, now = comparator.baseline.manifest, comparator.candidate.manifest
-    judged = {task for one in judgements if one.judged for task in one.score.members}
-    whole = [
-        t for t in was.tasks if t in judged & now.tasks.keys() and was.tasks[t].documents == now.tasks[t].documents
+def _cut_prompt_notes(comparator: Comparator, judged: Sequence[Judgement]) -> list[str]:
+    """Return a note if one report has more prompts that were cut to fit the context, on the same documents."""
+    baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
+    tasks = {task for item in judged for task in item.score.members} & candidate.tasks.keys()
+    complete = [
+        task
+        for task in baseline.tasks
+        if task in tasks and baseline.tasks[task].documents == candidate.tasks[task].documents
     ]
-    asked = [Asked({task: one.tasks[task] for task in whole}, one.protocol) for one in (now, was)]
-    return [one.reason for one in comparable.differences(*asked) if one.label == comparable.CUT]
+    conditions = [
+        Conditions({task: manifest.tasks[task] for task in complete}, manifest.protocol)
+        for manifest in (candidate, baseline)
+    ]
+    return [item.reason for item in comparable.differences(*conditions) if item.label == comparable.CUT]

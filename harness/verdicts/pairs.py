@@ -1,11 +1,11 @@
-"""Two reports' samples of a task, document beside document.
+"""The samples of one task in two reports, joined document by document.
 
-Samples are the same question if their document and their whole prompt are the same (`doc_hash`, `prompt_hash`); of
-documents that occur several times in a task the nth goes with the nth. What only one of both answered, as under another
-limit, is left out and counted. A document that both answered to different prompts ends it: no number of such a task
-says anything about the checkpoints.
+Two samples belong to the same document if their document and their whole prompt are the same (`doc_hash`,
+`prompt_hash`); if a document occurs several times in a task, the nth occurrence is paired with the nth. Documents that
+only one of the two checkpoints answered, for example because of a different limit, are left out and counted. If both
+checkpoints answered a document with different prompts, the task cannot be compared at all.
 
-Not here: what a metric makes of the documents (`harness.verdicts.stats.forms`).
+Not here: what a metric computes from the documents (`harness.verdicts.stats.forms`).
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ import pyarrow.compute as pc
 from harness.errors import HarnessError
 from harness.reports.report import Report
 from harness.verdicts import comparable
-from harness.verdicts.comparable import Asked
+from harness.verdicts.comparable import Conditions
 
 Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
 KEY = ("doc_hash", "prompt_hash")
-UNREAD = ("prompt", "greedy")
-"""Columns that comparing needs nothing of."""
+UNUSED = ("prompt", "greedy")
+"""Columns of a report's samples that a comparison does not need."""
 
 
 class IncomparableError(HarnessError):
-    """Two reports asked something else, or nothing in common; its text says what."""
+    """Two reports cannot be compared; the message says which condition differs."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The documents of a task that two checkpoints answered, under one filter: row i of both is the same question."""
+    """The documents of a task that two checkpoints answered, under one filter: row i of both is the same document."""
 
     task: str
     filter: str
     baseline: pa.Table
-    """Columns as in the report, but for lists and texts: `length`, characters of an answer that was generated, `place`,
-    which choice was chosen, and `wanted_place`, which is right."""
+    """Columns as in the report, except that lists and texts are replaced by `length` (characters of a generated
+    answer), `place` (the index of the chosen choice) and `target_place` (the index of the right choice)."""
     candidate: pa.Table
     left_out: int
-    """Documents that only one of both answered."""
+    """Number of documents that only one of the two checkpoints answered."""
 
     @property
     def n(self) -> int:
@@ -53,149 +54,155 @@ class Pairs:
         return int(self.baseline.num_rows)
 
     @property
-    def clusters(self) -> npt.NDArray[np.int64] | None:
-        """A number for each document's cluster, from 0 on without gaps; None where every document stands alone."""
-        return numbered_clusters([self])
+    def clusters(self) -> Integers | None:
+        """The cluster number of each document, from 0 without gaps; None if every document is its own cluster."""
+        return cluster_numbers([self])
 
     @property
     def tainted(self) -> Flags:
-        """Whether either report says that the document was seen in training."""
+        """Whether either report marks the document as seen in training."""
         sides = [pc.fill_null(side["tainted"], False).to_numpy() for side in (self.baseline, self.candidate)]
         return np.asarray(sides[0] | sides[1], dtype=np.bool_)
 
-    def where(self, kept: Flags) -> Pairs:
-        """Return the documents that are `kept`."""
-        mask = pa.array(kept)
-        return replace(self, baseline=self.baseline.filter(mask), candidate=self.candidate.filter(mask))
+    def where(self, mask: Flags) -> Pairs:
+        """Return only the documents for which `mask` is true."""
+        flags = pa.array(mask)
+        return replace(self, baseline=self.baseline.filter(flags), candidate=self.candidate.filter(flags))
 
 
-def numbered_clusters(tasks: Sequence[Pairs]) -> npt.NDArray[np.int64] | None:
-    """Return `Pairs.clusters` of all documents of `tasks`, one task after the other, which may share clusters."""
-    names = pd.concat([_cluster_names(one) for one in tasks], ignore_index=True)
+def cluster_numbers(tasks: Sequence[Pairs]) -> Integers | None:
+    """Return `Pairs.clusters` of all documents of `tasks`, one task after the other; tasks may share clusters."""
+    names = pd.concat([_cluster_names(joined) for joined in tasks], ignore_index=True)
     alone = names.isna().to_numpy()
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     return None if np.unique(codes).size == codes.size else codes
 
 
-def _cluster_names(one: Pairs) -> pd.Series[str]:
-    """Return the names of clusters, those of the candidate where the baseline's report is older than they are."""
-    side = one.candidate if one.baseline["cluster"].null_count == one.n else one.baseline
+def _cluster_names(joined: Pairs) -> pd.Series[str]:
+    """Return the cluster names: the baseline's, or the candidate's if the baseline's report is too old to have any."""
+    side = joined.candidate if joined.baseline["cluster"].null_count == joined.n else joined.baseline
     return pd.Series(side["cluster"].to_pandas(), dtype=object)
 
 
 def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
     """Return the documents of `task` that both reports answered, by filter.
 
-    Raises IncomparableError if they were asked something else, and HarnessError if a file cannot be read.
+    Raises IncomparableError if the conditions differ, and HarnessError if a file cannot be read.
     """
     for report in (baseline, candidate):
         if task not in report.manifest.tasks:
             raise IncomparableError(f"{report.manifest.checkpoint.name} was not evaluated on it")
     _require_same_task(baseline, candidate, task)
-    first, second = read(baseline, task), read(candidate, task)
-    was, now = baseline.manifest.tasks[task].prompt_hash, candidate.manifest.tasks[task].prompt_hash
-    if was != now and all(first[column].equals(second[column]) for column in KEY):
-        raise IncomparableError("other prompts: its texts were read in windows of another length")
-    return beside(task, first, second, _why(baseline, candidate, task))
+    baseline_table, candidate_table = read_samples(baseline, task), read_samples(candidate, task)
+    hashes = [report.manifest.tasks[task].prompt_hash for report in (baseline, candidate)]
+    if hashes[0] != hashes[1] and all(baseline_table[column].equals(candidate_table[column]) for column in KEY):
+        raise IncomparableError(f"{comparable.PROMPTS}: the texts were split into windows of different length")
+    return join_tables(task, baseline_table, candidate_table, _cause(baseline, candidate, task))
 
 
-def beside(task: str, baseline: pa.Table, candidate: pa.Table, why: str = "") -> dict[str, Pairs]:
-    """Return the documents that are in both tables of `task`, by filter; `why` says how it may be that prompts differ.
+def join_tables(task: str, baseline: pa.Table, candidate: pa.Table, cause: str = "") -> dict[str, Pairs]:
+    """Return the documents that are in both tables of `task`, by filter.
 
-    Raises IncomparableError if they do, or if there are none.
+    `cause` is why prompts may differ, for the message. Raises IncomparableError if they do differ, or if the tables
+    have no filter or no document in common.
     """
-    found = {}
+    by_filter = {}
     for name in pc.unique(candidate["filter"]).to_pylist():
         first, second = (side.filter(pc.equal(side["filter"], name)) for side in (baseline, candidate))
         if first.num_rows:
-            found[name] = _join(task, name, first, second, why or "the text of the prompts differs")
-    if not found:
-        raise IncomparableError("no answer filter in common: evaluate both by the same version of the task")
-    return found
+            by_filter[name] = _join(task, name, first, second, cause or "the text of the prompts differs")
+    if not by_filter:
+        raise IncomparableError("no answer filter in common: evaluate both with the same version of the task")
+    return by_filter
 
 
-def read(report: Report, task: str) -> pa.Table:
-    """Return the samples of `task` in `report`, with the columns that comparing needs (see `Pairs`)."""
-    table = report.table(task, without=UNREAD)
-    made = {"length": _lengths(table), "place": _places(table), "wanted_place": _wanted_places(table)}
+def read_samples(report: Report, task: str) -> pa.Table:
+    """Return the samples of `task` in `report`, with the columns that a comparison needs (see `Pairs`)."""
+    table = report.table(task, without=UNUSED)
+    columns = {"length": _lengths(table), "place": _places(table), "target_place": _target_places(table)}
     table = table.drop_columns(["responses", "choices", "logprobs"])
-    for name, column in made.items():
+    for name, column in columns.items():
         table = table.append_column(name, column)
     return table
 
 
 def _lengths(table: pa.Table) -> pa.Array:
-    """Return the characters of each document's answer but for white space at its ends, of several answers the mean."""
+    """Return the characters of each document's answer without surrounding white space; the mean of several answers."""
     answers = table["responses"].combine_chunks()
-    each = pc.utf8_length(pc.utf8_trim_whitespace(pc.list_flatten(answers))).to_numpy(zero_copy_only=False)
+    lengths = pc.utf8_length(pc.utf8_trim_whitespace(pc.list_flatten(answers))).to_numpy(zero_copy_only=False)
     counts = _counts(answers)
-    sums = np.bincount(pc.list_parent_indices(answers), weights=each, minlength=len(counts))
+    sums = np.bincount(pc.list_parent_indices(answers), weights=lengths, minlength=len(counts))
     return pa.array(sums / np.maximum(counts, 1), mask=counts == 0)
 
 
 def _places(table: pa.Table) -> pa.Array:
-    """Return which choice is the likeliest, the first of several; null where a document gives none."""
-    asked = table["logprobs"].combine_chunks()
-    counts, owners = _counts(asked), pc.list_parent_indices(asked).to_numpy()
-    each = pc.list_flatten(asked).to_numpy(zero_copy_only=False)
-    order = np.lexsort((np.arange(each.size), -each, owners))
-    return _firsts(order, owners, counts)
+    """Return the index of each document's most likely choice, the first of equals; null without choices."""
+    logprobs = table["logprobs"].combine_chunks()
+    counts, owners = _counts(logprobs), pc.list_parent_indices(logprobs).to_numpy()
+    values = pc.list_flatten(logprobs).to_numpy(zero_copy_only=False)
+    order = np.lexsort((np.arange(values.size), -values, owners))
+    return _first_places(order, owners, counts)
 
 
-def _wanted_places(table: pa.Table) -> pa.Array:
-    """Return which choice is the target; null where none is."""
+def _target_places(table: pa.Table) -> pa.Array:
+    """Return the index of the choice that is the target of each document; null if no choice is."""
     choices = table["choices"].combine_chunks()
     counts, owners = _counts(choices), pc.list_parent_indices(choices).to_numpy()
     targets = pc.utf8_trim_whitespace(table["target"].combine_chunks()).take(pa.array(owners))
-    same = pc.equal(pc.utf8_trim_whitespace(pc.list_flatten(choices)), targets).to_numpy(zero_copy_only=False)
-    return _firsts(np.flatnonzero(same.astype(np.bool_)), owners, counts)
+    matches = pc.equal(pc.utf8_trim_whitespace(pc.list_flatten(choices)), targets).to_numpy(zero_copy_only=False)
+    return _first_places(np.flatnonzero(matches.astype(np.bool_)), owners, counts)
 
 
-def _firsts(found: npt.NDArray[np.int64], owners: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> pa.Array:
-    """Return the place of each document's first value in `found` among its own; null where there is none."""
-    documents, first = np.unique(owners[found], return_index=True)
+def _first_places(values: Integers, owners: Integers, counts: Integers) -> pa.Array:
+    """Return, for each document, the index of its first element in `values` within the document; null without one.
+
+    `values` are indices into the flattened list, `owners` the document of each element, `counts` each list's length.
+    """
+    documents, first = np.unique(owners[values], return_index=True)
     starts = np.concatenate([[0], counts.cumsum()[:-1]])
     places = np.full(counts.size, -1)
-    places[documents] = found[first] - starts[documents]
+    places[documents] = values[first] - starts[documents]
     return pa.array(places, mask=places < 0)
 
 
-def _counts(lists: pa.Array) -> npt.NDArray[np.int64]:
+def _counts(lists: pa.Array) -> Integers:
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _require_same_task(baseline: Report, candidate: Report, task: str) -> None:
-    was, now = baseline.manifest.tasks[task], candidate.manifest.tasks[task]
-    for what in ("version", "dataset", "split"):
-        if getattr(was, what) != getattr(now, what):
-            raise IncomparableError(f"other {what}: {getattr(now, what)} instead of {getattr(was, what)}")
+    old, new = baseline.manifest.tasks[task], candidate.manifest.tasks[task]
+    for name in ("version", "dataset", "split"):
+        if getattr(old, name) != getattr(new, name):
+            raise IncomparableError(f"different {name}: {getattr(new, name)} instead of {getattr(old, name)}")
 
 
-def _why(baseline: Report, candidate: Report, task: str) -> str:
-    """Return how the prompts of `task` were asked for in another way."""
-    asked = [Asked({task: one.manifest.tasks[task]}, one.manifest.protocol) for one in (candidate, baseline)]
-    reasons = [one.reason for one in comparable.differences(*asked) if one.label == "other prompts"]
-    return reasons[0] if reasons else "the text of the prompts differs"
+def _cause(baseline: Report, candidate: Report, task: str) -> str:
+    """Return why the prompts of `task` differ."""
+    conditions = [
+        Conditions({task: report.manifest.tasks[task]}, report.manifest.protocol) for report in (candidate, baseline)
+    ]
+    prompts = [item for item in comparable.differences(*conditions) if item.label == comparable.PROMPTS]
+    return prompts[0].reason if prompts else "the text of the prompts differs"
 
 
-def _join(task: str, name: str, first: pa.Table, second: pa.Table, why: str) -> Pairs:
+def _join(task: str, name: str, first: pa.Table, second: pa.Table, cause: str) -> Pairs:
     if all(first[column].equals(second[column]) for column in KEY):
         return Pairs(task, name, first, second, 0)
-    was, now = _keys(first), _keys(second)
-    both = was.merge(now, on=[*KEY, "nth"], suffixes=("_was", "_now"))
-    documents = set(was["doc_hash"]) & set(now["doc_hash"])
+    old, new = _keys(first), _keys(second)
+    both = old.merge(new, on=[*KEY, "nth"], suffixes=("_old", "_new"))
+    documents = set(old["doc_hash"]) & set(new["doc_hash"])
     if not documents:
-        raise IncomparableError("other documents: they have none in common")
-    other = len(documents - set(both["doc_hash"]))
-    if other:
-        raise IncomparableError(f"other prompts of {other:,} of {len(documents):,} documents: {why}")
-    left_out = len(was) + len(now) - 2 * len(both)
-    return Pairs(task, name, first.take(pa.array(both["row_was"])), second.take(pa.array(both["row_now"])), left_out)
+        raise IncomparableError(f"{comparable.DOCUMENTS}: they have none in common")
+    changed = len(documents - set(both["doc_hash"]))
+    if changed:
+        raise IncomparableError(f"{comparable.PROMPTS} of {changed:,} of {len(documents):,} documents: {cause}")
+    left_out = len(old) + len(new) - 2 * len(both)
+    return Pairs(task, name, first.take(pa.array(both["row_old"])), second.take(pa.array(both["row_new"])), left_out)
 
 
 def _keys(table: pa.Table) -> pd.DataFrame:
-    found = pd.DataFrame({column: table[column].to_pandas() for column in KEY})
-    found["nth"] = found.groupby(list(KEY), sort=False).cumcount()
-    found["row"] = np.arange(len(found))
-    return found
+    keys = pd.DataFrame({column: table[column].to_pandas() for column in KEY})
+    keys["nth"] = keys.groupby(list(KEY), sort=False).cumcount()
+    keys["row"] = np.arange(len(keys))
+    return keys

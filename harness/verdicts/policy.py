@@ -1,17 +1,17 @@
-"""What a gate asks of a candidate: `gate.yaml`.
+"""What a gate requires of a candidate: the policy file `gate.yaml`.
 
-    margin: 2              # points, hundredths of a share; or 2%, of the baseline's number
-    alpha: 0.05            # how often, at most, a gate may be wrong
-    inconclusive: block    # or allow: exit code 0 where nothing is shown either way
-    tasks:                 # the first rule whose pattern fits decides; what it leaves out is as above
+    margin: 2              # allowed loss: points (hundredths), or 2% of the baseline's score
+    alpha: 0.05            # highest probability of a wrong verdict
+    inconclusive: block    # or allow: exit code 0 if neither a loss nor its absence is shown
+    tasks:                 # the first rule whose pattern matches applies; keys it omits are taken from above
       - match: ceval*
         margin: 1
-        floor: 45          # the candidate's own number must not be below this
-        minimum: 1000      # fewer documents pass nothing
+        floor: 45          # the candidate's own score must not be lower
+        minimum: 1000      # with fewer documents the task cannot pass
       - match: adgen
         metric: bleu_zh
 
-Not here: what is done with it (`harness.verdicts.gate`).
+Not here: applying the policy (`harness.verdicts.gate`).
 """
 
 from __future__ import annotations
@@ -32,167 +32,172 @@ Inconclusive = Literal["block", "allow"]
 
 
 class Margin(NamedTuple):
-    """How much worse a candidate may be and pass."""
+    """How much worse a candidate may be and still pass."""
 
     size: float
     relative: bool = False
-    """A share of the baseline's number, not points."""
+    """Whether `size` is a fraction of the baseline's score instead of points."""
 
     def of(self, score: Score, baseline: float) -> float:
-        """Return the margin in the unit of `score`, of which `baseline` is the baseline's number.
+        """Return the margin in the unit of `score`, for a baseline that has the value `baseline`.
 
-        Points are hundredths also of what is not known to be a fraction, but is as small: of a share of right answers,
-        2 would be more than there is to lose.
+        A point is one hundredth, also for a score that is not declared a fraction but lies within -1 to 1: for a share
+        of right answers, a margin of 2 would be more than can be lost.
         """
         if self.relative:
             return self.size * abs(baseline)
         return self.size / 100 if score.fraction or abs(baseline) <= 1 else self.size
 
 
-def margin(text: object) -> Margin:
-    """Return the margin that `text` writes: `2` is points, `2%` a share of the baseline's number.
+def parse_margin(text: object) -> Margin:
+    """Return the margin that `text` denotes: `2` is points, `2%` a fraction of the baseline's score.
 
-    Raises ValueError if it is neither, or not above 0.
+    Raises ValueError if `text` is neither, or not above 0.
     """
     if isinstance(text, Margin):
         return text
-    written = str(text).strip()
+    stripped = str(text).strip()
     try:
-        size = float(written.removesuffix("%"))
+        size = float(stripped.removesuffix("%"))
     except ValueError:
         size = 0.0
     if not 0 < size < float("inf") or isinstance(text, bool):
-        raise ValueError(f"'{text}' is no margin: write points above 0, such as 2, or a share, such as 2%")
-    return Margin(size / 100, True) if written.endswith("%") else Margin(size)
+        raise ValueError(f"'{text}' is not a margin: write points above 0, such as 2, or a percentage, such as 2%")
+    return Margin(size / 100, True) if stripped.endswith("%") else Margin(size)
 
 
 POINTS, SHARE = Margin(2), Margin(0.02, relative=True)
-"""What a candidate may lose where nothing is said: 2 points, or where there are none (perplexity) 2 % of the number."""
+"""The default margins: 2 points, or 2 % of the baseline's score for scores that have no points (perplexity)."""
 LARGE = 10
-"""A number above it is taken to be on a scale up to 100, which has points; up to it, on one as of marks from 1 to 5."""
+"""Scores above it are taken to be on a scale up to 100, which has points; up to it, on a scale such as marks from 1
+to 5."""
 
-MarginField = Annotated[Margin, BeforeValidator(margin)]
+MarginField = Annotated[Margin, BeforeValidator(parse_margin)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 class Rule(Strict):
-    """What is asked of the tasks and averages that a pattern fits."""
+    """What the policy requires of the tasks and averages whose name matches a pattern."""
 
     match: str
     metric: str | None = None
-    """In place of the one that stands for the task, of tasks that have it."""
+    """The metric to judge instead of the primary one, for tasks that have it."""
     filter: str | None = None
+    """The answer filter to judge, for metrics with several filters."""
     margin: MarginField | None = None
     alpha: Alpha | None = None
     floor: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """Points, or the metric's own unit; for metrics of which less is better a ceiling."""
+    """Lowest allowed score, in points or in the metric's own unit; the highest for metrics where less is better."""
     minimum: Annotated[int, Field(ge=1)] | None = None
+    """Number of documents below which the task cannot pass."""
     inconclusive: Inconclusive | None = None
 
 
 class Policy(Strict):
-    """What is asked of all tasks, and of some by rules."""
+    """What a gate requires of all tasks, and by rules of some of them."""
 
     margin: MarginField | None = None
     alpha: Alpha = 0.05
     minimum: int = Field(1, ge=1)
     inconclusive: Inconclusive = "block"
     signs: Literal["look", "ignore"] = "look"
-    """`look`: what answers constantly, abstains or breaks off does not pass by itself."""
+    """`look`: a task with a sign of broken answers (`harness.verdicts.signs`) does not pass until someone looks."""
     tasks: tuple[Rule, ...] = ()
 
     def terms(self, score: Score) -> Terms:
-        """Return what is asked of `score`: of the first rule that fits, and of the policy where that is silent."""
-        own = self._fitting(score) or Rule(match="*")
+        """Return what is required of `score`: by the first rule that matches, and by the policy for omitted keys."""
+        rule = self._matching_rule(score) or Rule(match="*")
         return Terms(
-            margin=own.margin or self.margin or (POINTS if _has_points(score) else SHARE),
-            alpha=own.alpha or self.alpha,
-            floor=None if own.floor is None else own.floor / 100 if score.fraction else own.floor,
-            minimum=own.minimum or self.minimum,
-            inconclusive=own.inconclusive or self.inconclusive,
+            margin=rule.margin or self.margin or (POINTS if _has_points(score) else SHARE),
+            alpha=rule.alpha or self.alpha,
+            floor=None if rule.floor is None else rule.floor / 100 if score.fraction else rule.floor,
+            minimum=rule.minimum or self.minimum,
+            inconclusive=rule.inconclusive or self.inconclusive,
         )
 
-    def chosen(self, scores: Iterable[Score]) -> list[Score]:
-        """Return those of `scores` that stand for their task or average: what a rule names, else the primary one.
+    def select(self, scores: Iterable[Score]) -> list[Score]:
+        """Return the score that represents each task and average: the one a rule names, or the primary one.
 
-        What a rule names and one of its tasks lacks is not named for that one; an average over tasks that different
-        metrics stand for has no primary one, but a first.
+        If a rule names a metric that one of its tasks lacks, that task keeps its primary metric. An average over tasks
+        with different primary metrics has no primary score; its first score represents it.
 
-        Raises HarnessError if a rule fits no task, never decides because of rules before it, or names a metric or
-        filter that no task it fits has.
+        Raises HarnessError if a rule matches no task, never applies because of earlier rules, or names a metric or
+        filter that none of its tasks has.
         """
         by_task: dict[tuple[str, str | None], list[Score]] = {}
         for score in scores:
             by_task.setdefault((score.task, score.average), []).append(score)
-        every = [one for found in by_task.values() for one in found]
+        all_scores = [score for group in by_task.values() for score in group]
         for rule in self.tasks:
-            _require_fit(rule, every)
-            self._require_say(rule, every)
-        return [self._standing(found) for found in by_task.values()]
+            _require_match(rule, all_scores)
+            self._require_effect(rule, all_scores)
+        return [self._representative(group) for group in by_task.values()]
 
-    def _standing(self, scores: Sequence[Score]) -> Score:
-        """Return which of one task's `scores` stands for it."""
-        rule = self._fitting(scores[0])
+    def _representative(self, scores: Sequence[Score]) -> Score:
+        """Return which of one task's `scores` represents it."""
+        rule = self._matching_rule(scores[0])
         named = [score for score in scores if rule is None or _names(rule, score)] or scores
         return next((score for score in named if score.primary), named[0])
 
-    def _require_say(self, rule: Rule, scores: Sequence[Score]) -> None:
-        """Refuse a rule that never decides; one for all others may find none left."""
-        fitting = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
-        first = [self._fitting(score) for score in fitting]
-        if rule.match != "*" and all(one is not rule for one in first):
-            before = ", ".join(dict.fromkeys(f"'{one.match}'" for one in first if one is not None))
+    def _require_effect(self, rule: Rule, scores: Sequence[Score]) -> None:
+        """Raise HarnessError if `rule` never applies; a final rule for `*` may have no tasks left."""
+        matching = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
+        applied = [self._matching_rule(score) for score in matching]
+        if rule.match != "*" and all(other is not rule for other in applied):
+            earlier = ", ".join(dict.fromkeys(f"'{other.match}'" for other in applied if other is not None))
             raise HarnessError(
-                f"the policy's rule '{rule.match}' never decides: {before} before it fits all its tasks; put it first"
+                f"the policy's rule '{rule.match}' never applies: earlier rules ({earlier}) match all its tasks; "
+                "put it first"
             )
 
-    def _fitting(self, score: Score) -> Rule | None:
+    def _matching_rule(self, score: Score) -> Rule | None:
         return next((rule for rule in self.tasks if fnmatch.fnmatchcase(score.task, rule.match)), None)
 
 
 class Terms(NamedTuple):
-    """What is asked of one number."""
+    """What the policy requires of one score."""
 
     margin: Margin
     alpha: float
     floor: float | None
-    """In the metric's own unit."""
+    """Lowest allowed score (highest where less is better), in the metric's own unit."""
     minimum: int
+    """Number of documents below which the task cannot pass."""
     inconclusive: Inconclusive
 
 
 def read(file: Path) -> Policy:
     """Return the policy in `file`.
 
-    Raises HarnessError if it cannot be read, is no YAML, or asks for what there is not.
+    Raises HarnessError if the file cannot be read, is not YAML, or has an unknown key or an invalid value.
     """
     try:
-        raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"the policy {file} cannot be read ({error}): check --policy") from error
     except yaml.YAMLError as error:
         raise HarnessError(f"the policy {file} is not valid YAML: {' '.join(str(error).split())}") from error
-    if raw is not None and not isinstance(raw, dict):
-        raise HarnessError(f"the policy {file} does not hold keys and values: write, for one, 'margin: 2'")
+    if content is not None and not isinstance(content, dict):
+        raise HarnessError(f"the policy {file} does not hold keys and values: write, for example, 'margin: 2'")
     try:
-        return Policy.model_validate(raw or {})
+        return Policy.model_validate(content or {})
     except ValidationError as error:
         problem = validation.first_problem(error)
         raise HarnessError(f"the policy {file} cannot be used: {problem.path}: {problem.message}") from error
 
 
-def _require_fit(rule: Rule, scores: Sequence[Score]) -> None:
-    fitting = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
-    if not fitting:
+def _require_match(rule: Rule, scores: Sequence[Score]) -> None:
+    matching = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
+    if not matching:
         known = ", ".join(dict.fromkeys(score.task for score in scores))
-        raise HarnessError(f"the policy's rule '{rule.match}' fits no task of the baseline (it has: {known})")
-    if not any(_names(rule, score) for score in fitting):
-        known = ", ".join(dict.fromkeys(f"{score.metric} ({score.filter})" for score in fitting))
+        raise HarnessError(f"the policy's rule '{rule.match}' matches no task of the baseline (it has: {known})")
+    if not any(_names(rule, score) for score in matching):
+        known = ", ".join(dict.fromkeys(f"{score.metric} ({score.filter})" for score in matching))
         raise HarnessError(f"the policy's rule '{rule.match}' names a metric that its tasks lack (they have: {known})")
 
 
 def _has_points(score: Score) -> bool:
-    """Tell whether 2 points of `score` are little: it is a share, or on a scale up to 100."""
+    """Return whether 2 points of `score` are a small change: it is a fraction, or on a scale up to 100."""
     return score.fraction or (score.higher_is_better and (abs(score.value) <= 1 or score.value > LARGE))
 
 

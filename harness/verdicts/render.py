@@ -1,8 +1,9 @@
-"""A gate's outcome for machines and for pages that others show: JSON, JUnit, Markdown, a build's annotations.
+"""A gate's outcome in formats for machines and other pages: JSON, JUnit XML, Markdown, GitHub annotations.
 
-All are texts that UTF-8 and their format can hold, whatever a task is called or an answer said.
+Every document can be encoded as UTF-8 and holds only what its format allows, whatever tasks are called or answers
+contain.
 
-Not here: what sentences say (`harness.verdicts.wording`), the terminal's tables, or writing files.
+Not here: the texts (`harness.verdicts.texts`), the terminal's tables, or writing files.
 """
 
 from __future__ import annotations
@@ -12,35 +13,37 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree as Tree
 
 import harness
 from harness.reports.report import CheckpointInfo, Score
-from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome
+from harness.verdicts.policy import Margin
+from harness.verdicts.texts import JudgementText, OutcomeText
 
 FORMAT = 1
-"""Of both JSON documents; goes up where a key changes its meaning or goes."""
+"""Version of both JSON documents; rises when a key changes its meaning or is removed."""
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def as_json(outcome: Outcome) -> str:
-    """Return the outcome as a JSON document, every number in its metric's own unit (docs/gate.md lists the keys)."""
+def as_json(text: OutcomeText) -> str:
+    """Return the outcome as a JSON document, each number in its metric's own unit (docs/gate.md lists the keys)."""
+    outcome = text.outcome
     return _json(
         {
             "format": FORMAT,
             "harness": harness.__version__,
             "verdict": outcome.verdict,
             "exit_code": outcome.exit_code,
-            "sentence": wording.verdict(outcome),
+            "sentence": text.sentence,
             "baseline": _checkpoint(outcome.baseline),
             "candidate": _checkpoint(outcome.candidate),
             "policy": _policy(outcome),
             "reading": None if outcome.reading is None else outcome.reading._asdict(),
-            "units": [_unit(one) for one in outcome.judgements],
+            "units": [_judgement(item.judgement, item.sentence) for item in text.judgements],
             "notes": list(outcome.notes),
         }
     )
@@ -49,7 +52,7 @@ def as_json(outcome: Outcome) -> str:
 def compared_as_json(
     baseline: CheckpointInfo, compared: Iterable[tuple[CheckpointInfo, Sequence[Comparison | Refusal]]]
 ) -> str:
-    """Return how candidates compare with `baseline` as a JSON document (docs/compare.md lists the keys)."""
+    """Return the comparisons of candidates with `baseline` as a JSON document (docs/compare.md lists the keys)."""
     return _json(
         {
             "format": FORMAT,
@@ -58,27 +61,30 @@ def compared_as_json(
             "candidates": [
                 {
                     **_checkpoint(candidate),
-                    "comparisons": [_comparison(one) for one in found if isinstance(one, Comparison)],
+                    "comparisons": [_comparison(result) for result in results if isinstance(result, Comparison)],
                     "refusals": [
-                        {**_score(one.score), "reason": one.reason} for one in found if isinstance(one, Refusal)
+                        {**_score(result.score), "reason": result.reason}
+                        for result in results
+                        if isinstance(result, Refusal)
                     ],
                 }
-                for candidate, found in compared
+                for candidate, results in compared
             ],
         }
     )
 
 
 def _json(content: Mapping[str, Any]) -> str:
-    return _sound(json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False)) + "\n"
+    text = json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False)
+    return _without_lone_surrogates(text) + "\n"
 
 
 def _finite(value: Any) -> Any:
-    """Return `value` with None for what is no number in JSON: NaN, and infinitely many documents needed."""
+    """Return `value` with None for numbers that JSON lacks: NaN, and an infinite number of documents needed."""
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -91,8 +97,8 @@ def _policy(outcome: Outcome) -> dict[str, Any]:
     return plain | {"margin": _margin(outcome.policy.margin), "rules": len(outcome.policy.tasks)}
 
 
-def _margin(asked: Any) -> dict[str, Any] | None:
-    return None if asked is None else {"size": asked.size, "relative": asked.relative}
+def _margin(margin: Margin | None) -> dict[str, Any] | None:
+    return None if margin is None else {"size": margin.size, "relative": margin.relative}
 
 
 def _score(score: Score) -> dict[str, Any]:
@@ -100,70 +106,72 @@ def _score(score: Score) -> dict[str, Any]:
     return {name: getattr(score, name) for name in names}
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
-    stopped = (
-        one.stopped is not None
-    )  # what leans towards the verdict, or does not hold whenever one stops, is left out
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    # After an early stop, numbers that are biased towards the verdict, or not valid at any stopping time, are left out.
+    stop = comparison.early_stop
     return {
-        **_score(one.score),
-        "baseline": one.score.value if stopped else one.baseline,
-        "candidate": None if stopped else one.candidate,
-        "difference": None if stopped else one.difference,
-        "interval": None if one.interval is None else list(one.interval),
-        "lost": one.values.lost,
-        "gained": one.values.gained,
-        "p": None if stopped else one.p_value,
-        "documents": one.documents,
-        "of_documents": one.stopped.documents if one.stopped else one.documents,
-        "clusters": one.clusters,
-        "left_out": one.left_out,
-        "needed_to_tell": None if stopped else one.needed,
-        "resolution": None if stopped else one.resolution,
-        "tainted": None if one.tainted is None else _comparison(one.tainted),
+        **_score(comparison.score),
+        "baseline": comparison.score.value if stop else comparison.baseline,
+        "candidate": None if stop else comparison.candidate,
+        "difference": None if stop else comparison.difference,
+        "interval": None if comparison.interval is None else list(comparison.interval),
+        "lost": comparison.values.lost,
+        "gained": comparison.values.gained,
+        "p": None if stop else comparison.p_value,
+        "documents": comparison.documents,
+        "of_documents": stop.documents if stop else comparison.documents,
+        "clusters": comparison.clusters,
+        "left_out": comparison.left_out,
+        "needed_to_tell": None if stop else comparison.documents_needed,
+        "resolution": None if stop else comparison.resolution,
+        "tainted": None if comparison.tainted is None else _comparison(comparison.tainted),
     }
 
 
-def _unit(one: Judgement) -> dict[str, Any]:
+def _judgement(judgement: Judgement, sentence: str) -> dict[str, Any]:
     return {
-        **_comparison(one.comparison),
-        "judged": one.judged,
-        "verdict": one.verdict,
-        "reason": one.reason,
-        "sentence": wording.sentence(one),
-        "margin": one.margin,
-        "alpha": one.terms.alpha,
-        "floor": one.terms.floor,
-        "minimum": one.terms.minimum,
-        "inconclusive": one.terms.inconclusive,
-        "p_non_inferiority": one.tests.non_inferiority,
-        "p_loss": one.tests.loss,
-        "p_loss_corrected": one.loss,
-        "needed_to_settle": None if one.comparison.stopped else one.needed,
-        "noise": one.noise,
-        "signs": [sign._asdict() for sign in one.signs],
+        **_comparison(judgement.comparison),
+        "judged": judgement.is_judged,
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "sentence": sentence,
+        "margin": judgement.margin,
+        "alpha": judgement.terms.alpha,
+        "floor": judgement.terms.floor,
+        "minimum": judgement.terms.minimum,
+        "inconclusive": judgement.terms.inconclusive,
+        "p_non_inferiority": judgement.tests.p_non_inferiority,
+        "p_loss": judgement.tests.p_loss,
+        "p_loss_corrected": judgement.p_loss_corrected,
+        "needed_to_settle": None if judgement.comparison.early_stop else judgement.documents_needed,
+        "noise": judgement.noise,
+        "signs": [sign._asdict() for sign in judgement.signs],
     }
 
 
 # --- JUnit ------------------------------------------------------------------------------------------------------------
 
+Status = Literal["failure", "error", "skipped", ""]
+"""The element that marks a test case; empty if the case passed."""
 
-def as_junit(outcome: Outcome, at: datetime) -> str:
-    """Return the outcome as JUnit XML, a test case for each number that is judged or regressed; `at` is when.
 
-    A regression is a `failure`. What is inconclusive is an `error`, "could not be tested", which GitLab counts apart
-    from failures and Jenkins with them, both in red; where the policy allows it, it is `skipped`, which is not. The
-    document keeps to what both Jenkins's and Ant's schemas allow.
+def as_junit(text: OutcomeText, at: datetime) -> str:
+    """Return the outcome as JUnit XML, with one test case for each row of the table; `at` is the time of the gate.
+
+    A regression is a `failure`. An inconclusive score is an `error` ("could not be tested"), which GitLab counts apart
+    from failures and Jenkins with them, both in red; if the policy allows it, it is `skipped`, which is not red. The
+    document uses only what both Jenkins's and Ant's schemas allow.
     """
-    cases = [(one, _status(one)) for one in wording.shown(outcome)]
-    counts = {kind: str(sum(status == kind for _, status in cases)) for kind in ("failure", "error", "skipped")}
+    outcome = text.outcome
+    statuses = [_status(row.judgement) for row in text.rows]
     suite = Tree.Element(
         "testsuite",
         {
             "name": _xml(f"harness gate {outcome.candidate.name} against {outcome.baseline.name}"),
-            "tests": str(len(cases)),
-            "failures": counts["failure"],
-            "errors": counts["error"],
-            "skipped": counts["skipped"],
+            "tests": str(len(statuses)),
+            "failures": str(statuses.count("failure")),
+            "errors": str(statuses.count("error")),
+            "skipped": str(statuses.count("skipped")),
             "time": "0",
             "timestamp": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
             "hostname": "localhost",
@@ -172,10 +180,9 @@ def as_junit(outcome: Outcome, at: datetime) -> str:
     properties = Tree.SubElement(suite, "properties")
     for name, value in _properties(outcome).items():
         Tree.SubElement(properties, "property", {"name": name, "value": _xml(value)})
-    for one, status in cases:
-        suite.append(_case(one, status))
-    told = (wording.verdict(outcome), wording.watched(outcome), *outcome.notes)
-    Tree.SubElement(suite, "system-out").text = _xml("\n".join(line for line in told if line))
+    suite.extend(_test_case(row, status) for row, status in zip(text.rows, statuses, strict=True))
+    lines = (text.sentence, text.watched, *outcome.notes)
+    Tree.SubElement(suite, "system-out").text = _xml("\n".join(line for line in lines if line))
     Tree.SubElement(suite, "system-err").text = ""
     Tree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Tree.tostring(suite, encoding="unicode") + "\n"
@@ -190,85 +197,83 @@ def _properties(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _status(one: Judgement) -> str:
-    if one.verdict == "inconclusive":
-        return "error" if one.terms.inconclusive == "block" else "skipped"
-    return "failure" if one.verdict == "regressed" else ""
+def _status(judgement: Judgement) -> Status:
+    if judgement.verdict == "inconclusive":
+        return "error" if judgement.terms.inconclusive == "block" else "skipped"
+    return "failure" if judgement.verdict == "regressed" else ""
 
 
-def _case(one: Judgement, status: str) -> Tree.Element:
-    name = f"{wording.task(one.score)}: {wording.metric(one.score)}"
+def _test_case(row: JudgementText, status: Status) -> Tree.Element:
+    name = f"{row.score.task}: {row.score.metric}"
     case = Tree.Element("testcase", {"name": _xml(name), "classname": "harness.gate", "time": "0"})
     if status:
-        details = (wording.sentence(one), *wording.signs(one), wording.tainted(one.comparison))
-        found = Tree.SubElement(case, status, {"message": _xml(wording.sentence(one)), "type": one.verdict})
-        found.text = _xml("\n".join(line for line in details if line))
+        details = (row.sentence, *row.signs, row.tainted)
+        mark = Tree.SubElement(case, status, {"message": _xml(row.sentence), "type": row.judgement.verdict})
+        mark.text = _xml("\n".join(line for line in details if line))
     return case
 
 
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even as a reference: control characters, halves of surrogate pairs."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, not even as a reference: control characters, lone surrogates."""
 
 
 def _xml(text: str) -> str:
-    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
-def as_markdown(outcome: Outcome) -> str:
+def as_markdown(text: OutcomeText) -> str:
     """Return the outcome as Markdown for a merge request or a build's summary: the verdict, then what it rests on."""
-    shown = wording.shown(outcome)
+    outcome = text.outcome
     parts = [
-        f"**{outcome.verdict}**{_text(wording.verdict(outcome)).removeprefix(outcome.verdict)}",
-        f"{_code(outcome.candidate.name)} against {_code(outcome.baseline.name)}, {_asked(outcome)}.",
-        "\n".join(_table(shown)),
+        f"**{outcome.verdict}**{_text(text.sentence).removeprefix(outcome.verdict)}",
+        f"{_code(outcome.candidate.name)} against {_code(outcome.baseline.name)}, {_settings(outcome)}.",
+        "\n".join(_table(text.rows)),
+        text.direction,
+        "\n".join(f"- {_text(line)}" for line in text.remarks),
     ]
-    if not all(one.score.higher_is_better for one in shown):
-        parts.append(wording.LESS_IS_BETTER)
-    parts.append("\n".join(f"- {_text(line)}" for line in wording.remarks(outcome)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _asked(outcome: Outcome) -> str:
+def _settings(outcome: Outcome) -> str:
     rules = len(outcome.policy.tasks)
     return f"alpha {outcome.policy.alpha:g}" + (f", {rules} rule{'s' * (rules > 1)} by task" if rules else "")
 
 
-def _table(judgements: Iterable[Judgement]) -> Iterator[str]:
+def _table(rows: Iterable[JudgementText]) -> Iterator[str]:
     yield (
         "| task | metric | baseline | candidate | difference | 95 % interval | lost / gained | documents | margin "
         "| verdict |"
     )
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|"
-    for one in judgements:
-        comparison, score = one.comparison, one.score
-        verdict = f"**{one.verdict}**" if one.verdict == "regressed" else one.verdict
+    for row in rows:
+        score, verdict = row.score, row.judgement.verdict
         cells = (
-            _code(wording.task(score)),
-            _code(wording.metric(score)),
-            wording.baseline(comparison),
-            wording.candidate(comparison),
-            wording.difference(comparison),
-            wording.interval(comparison),
-            wording.lost_gained(comparison),
-            wording.size(comparison),
-            wording.margin(one),
-            f"{verdict}: {_text(one.reason + wording.settling(one))}",
+            _code(score.task),
+            _code(score.metric),
+            score.baseline,
+            score.candidate,
+            score.difference,
+            score.interval,
+            f"{score.lost} / {score.gained}",
+            score.documents,
+            row.margin,
+            f"{f'**{verdict}**' if verdict == 'regressed' else verdict}: {_text(row.reason)}",
         )
         yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-_MARKS = re.compile(r"([\\`*_{}\[\]~#])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]~#])")
 
 
 def _text(text: str) -> str:
-    """Return `text` as Markdown that shows it: no markup, HTML, formula or emoji, nobody notified, no issue linked."""
-    plain = _MARKS.sub(r"\\\1", _line(text)).replace("&", "&amp;").replace("<", "&lt;")
-    # A space of no width ends what would be a mention, or an emoji's name.
+    """Return `text` as Markdown that displays it literally: no markup, HTML, formula, emoji, mention or issue link."""
+    plain = _MARKUP.sub(r"\\\1", _line(text)).replace("&", "&amp;").replace("<", "&lt;")
+    # A zero-width space breaks what would be a mention, or the name of an emoji.
     plain = re.sub(r"([@#!])(?=\S)|(:)(?=[\w+\\-]+:)", "\\g<0>\u200b", plain)
-    return plain.replace("$", r"<span>\$</span>")  # as GitHub asks; two bare ones would be mathematics
+    return plain.replace("$", r"<span>\$</span>")  # GitHub's advice; two bare dollar signs would be a formula
 
 
 def _code(text: str) -> str:
@@ -286,22 +291,22 @@ def _line(text: str) -> str:
 # --- annotations ------------------------------------------------------------------------------------------------------
 
 
-def as_annotations(outcome: Outcome) -> list[str]:
-    """Return GitHub's workflow commands: an error or warning for each number that is not well, else one notice.
+def as_annotations(text: OutcomeText) -> list[str]:
+    """Return GitHub's workflow commands: an error or warning for each score that did not pass, else one notice.
 
     Format and escapes: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands and
     `escapeData`, `escapeProperty` in actions/toolkit, packages/core/src/command.ts.
     """
-    found = sorted(wording.shown(outcome), key=lambda one: one.verdict != "regressed")  # GitHub shows the first ten
-    made = []
-    for one in found:
-        blocks = one.verdict == "regressed" or one.terms.inconclusive == "block"
-        if one.verdict != "passed":
-            said = "; ".join([wording.sentence(one), *wording.signs(one)])
-            made.append(_command("error" if blocks else "warning", f"{one.score.task}: {one.verdict}", said))
-        elif one.signs:
-            made.append(_command("warning", one.score.task, "; ".join(wording.signs(one))))
-    return made or [_command("notice", "harness gate", wording.verdict(outcome))]
+    commands = []
+    for row in sorted(text.rows, key=lambda row: row.judgement.verdict != "regressed"):  # GitHub shows the first ten
+        judgement = row.judgement
+        blocks = judgement.verdict == "regressed" or judgement.terms.inconclusive == "block"
+        if judgement.verdict != "passed":
+            title = f"{judgement.score.task}: {judgement.verdict}"
+            commands.append(_command("error" if blocks else "warning", title, "; ".join([row.sentence, *row.signs])))
+        elif row.signs:
+            commands.append(_command("warning", judgement.score.task, "; ".join(row.signs)))
+    return commands or [_command("notice", "harness gate", text.sentence)]
 
 
 def _command(kind: str, title: str, message: str) -> str:
@@ -309,11 +314,11 @@ def _command(kind: str, title: str, message: str) -> str:
 
 
 def _escaped(text: str, also: str = "") -> str:
-    for mark in f"%\r\n{also}":  # the percent sign first: the others' escapes have one
+    for mark in f"%\r\n{also}":  # the percent sign first, because the other escapes contain it
         text = text.replace(mark, f"%{ord(mark):02X}")
     return _xml(text)
 
 
-def _sound(text: str) -> str:
-    """Return `text` with halves of surrogate pairs as the escapes that JSON has for them, which UTF-8 has not."""
+def _without_lone_surrogates(text: str) -> str:
+    """Return `text` with lone surrogates, which UTF-8 cannot encode, replaced by their JSON escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

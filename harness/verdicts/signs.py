@@ -1,11 +1,11 @@
-"""What a gate names beside numbers: answers that look broken, whatever they score.
+"""Signs of broken answers, which a gate reports beside scores.
 
 An average hides a checkpoint that says "Yes" to everything, that has stopped answering, or whose answers can no longer
-be read. Each sign is a sentence with its figures, and is found only where the baseline has it not: what was so before
-is no news. Signs are no tests of a loss; they say where to look.
+be parsed. Each sign is a sentence with figures. A sign is reported only if the baseline does not show it as well.
+Signs do not test whether a score fell; they say where to look.
 
-Not here: what a verdict makes of them (`harness.verdicts.gate`); answers without end, of which a report does not tell,
-as it has texts and no tokens.
+Not here: the effect of a sign on a verdict (`harness.verdicts.gate`); answers that never end, because a report holds
+texts, not tokens.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.verdicts.pairs import Pairs, numbered_clusters
+from harness.verdicts.pairs import Integers, Pairs, cluster_numbers
 from harness.verdicts.stats.means import Array, Differences
 
 FEWEST = 20
-"""Documents of which answers that are all alike, or short, are a sign."""
+"""Smallest number of documents for which identical or short answers are a sign."""
 CONSTANT = 0.95
-"""The share of documents with the same answer from which on answers are constant."""
+"""Share of documents with the same answer from which on answers count as constant."""
 RISE = 0.02
-"""By how much a share of documents must rise, beside its 95 % interval lying above 0."""
+"""Smallest rise of a share of documents that is a sign, if its 95 % interval also lies above 0."""
 INVALID = "[invalid]"
-"""What lm-eval's filters read in an answer in which they find nothing."""
+"""The prediction of lm-eval's filters for an answer in which they find nothing."""
 
 CERTAIN = ("constant answers", "length collapse")
-"""Signs that are no matter of chance."""
+"""Signs that do not arise by chance."""
 
 Objects = npt.NDArray[np.object_]
 
 
 class Sign(NamedTuple):
-    """One thing that looks broken."""
+    """One sign of broken answers."""
 
     name: str
     """Two words, for a table: `constant answers`."""
@@ -48,80 +48,79 @@ class Sign(NamedTuple):
 
 @dataclass(frozen=True)
 class Answers:
-    """What a report tells of one checkpoint's answers to a task's documents, in the order of both reports' join."""
+    """One checkpoint's answers to the documents that both reports have, in the order of the joined tables."""
 
     predictions: Objects | None = None
-    """The answer that was read, as the report has it."""
-    places: npt.NDArray[np.int64] | None = None
-    """Which of a document's choices was chosen, from 0 on; None where none are given."""
+    """The answer that was parsed from each response, as the report holds it."""
+    places: Integers | None = None
+    """Index of the chosen choice of each document, from 0; None for tasks without choices."""
     lengths: Array | None = None
-    """Characters of the response; None where answers were not generated."""
+    """Characters of each response; None if answers were not generated."""
     metrics: Mapping[str, Array] = field(default_factory=dict)
-    """Columns of numbers by the metric's name, NaN where a document has none."""
+    """Numeric columns by metric name, NaN for documents without a value."""
 
 
-class Wanted(NamedTuple):
-    """What the documents ask for."""
+class Expected(NamedTuple):
+    """The right answers of the documents."""
 
     targets: Objects | None = None
-    places: npt.NDArray[np.int64] | None = None
-    """Which choice is right, where documents give choices."""
+    places: Integers | None = None
+    """Index of the right choice of each document, for tasks with choices."""
 
 
 class _Failure(NamedTuple):
+    """A kind of failure whose share of documents may rise."""
+
     name: str
     metrics: tuple[str, ...]
-    """What a metric's name begins with that counts such documents."""
+    """Prefixes of the names of metrics that count such documents."""
     text: str
 
 
 _ABSTENTIONS = _Failure("abstentions", ("abstention", "abstain"), "abstains on {} documents (baseline: {})")
-_UNREAD = _Failure("parse failures", ("unparsed",), "cannot be read in {} documents (baseline: {})")
-_EMPTY = _Failure("empty answers", ("empty",), "answers nothing to {} documents (baseline: {})")
+_UNPARSED = _Failure("parse failures", ("unparsed",), "no answer can be parsed for {} documents (baseline: {})")
+_EMPTY = _Failure("empty answers", ("empty",), "gives an empty answer to {} documents (baseline: {})")
 
 
 def find(
-    baseline: Answers, candidate: Answers, wanted: Wanted, clusters: npt.NDArray[np.int64] | None = None
+    baseline: Answers, candidate: Answers, expected: Expected, clusters: npt.NDArray[np.int64] | None = None
 ) -> list[Sign]:
-    """Return what looks broken in the candidate's answers and not in the baseline's, each sign once.
+    """Return the signs that the candidate's answers show and the baseline's do not, each sign once.
 
-    - `constant answers`: it gives one answer, or always chooses the same place, while what is wanted varies.
-    - `abstentions`, `parse failures`, `empty answers`: they rise by `RISE` or more, and not by chance. They are counted
-      by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions and responses.
-    - `length collapse`: its responses are less than half as long as the baseline's, and as what is wanted.
+    - `constant answers`: one answer, or the same place among the choices every time, while the right answers vary.
+    - `abstentions`, `parse failures`, `empty answers`: more frequent by `RISE` or more, and not by chance. They are
+      counted by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions and responses.
+    - `length collapse`: responses less than half as long as the baseline's, and as the right answers.
     """
-    found = [*_constant(baseline, candidate, wanted)]
-    for kind in (_ABSTENTIONS, _UNREAD, _EMPTY):
-        jumps = (_jump(kind, *counted, clusters) for counted in _counted(kind, baseline, candidate))
-        found += [sign for sign in jumps if sign][:1]
-    return [*found, *_collapse(baseline, candidate, wanted)]
+    signs = [*_constant_answers(baseline, candidate, expected)]
+    for failure in (_ABSTENTIONS, _UNPARSED, _EMPTY):
+        rises = (_rise(failure, *columns, clusters) for columns in _failure_columns(failure, baseline, candidate))
+        signs += [sign for sign in rises if sign][:1]
+    return [*signs, *_length_collapse(baseline, candidate, expected)]
 
 
-def of(joined: Sequence[Pairs], *, judged: bool = True) -> list[Sign]:
-    """Return what looks broken in all documents of `joined`, which are of one task or of an average's.
+def find_in_pairs(joined: Sequence[Pairs], *, judged: bool = True) -> list[Sign]:
+    """Return the signs in all documents of `joined`, which belong to one task or to the tasks of one average.
 
-    Of the many tasks that are not `judged` but only watched, what rises by chance in one of them is left out.
+    For a task that is only watched (not `judged`), signs that may arise by chance are left out, because among many
+    watched tasks some would.
     """
-    if not any(one.n for one in joined):
+    if not any(pairs.n for pairs in joined):
         return []
-    before, now = [one.baseline for one in joined], [one.candidate for one in joined]
-    wanted = Wanted(_objects(before, "target"), _numbers(before, "wanted_place"))
-    found = find(_answers(before), _answers(now), wanted, numbered_clusters(joined))
-    return [sign for sign in found if judged or sign.name in CERTAIN]
+    before, after = [pairs.baseline for pairs in joined], [pairs.candidate for pairs in joined]
+    expected = Expected(_objects(before, "target"), _integers(before, "target_place"))
+    signs = find(_answers(before), _answers(after), expected, cluster_numbers(joined))
+    return [sign for sign in signs if judged or sign.name in CERTAIN]
 
 
 def _answers(tables: Sequence[pa.Table]) -> Answers:
     shared = set.intersection(*(set(table.column_names) for table in tables))
-    counting = [
-        name
-        for name in sorted(shared)
-        if name.startswith(tuple(_ABSTENTIONS.metrics + _UNREAD.metrics + _EMPTY.metrics))
-    ]
-    metrics = {name: _column(tables, name) for name in counting}
+    prefixes = tuple(_ABSTENTIONS.metrics + _UNPARSED.metrics + _EMPTY.metrics)
+    metrics = {name: _column(tables, name) for name in sorted(shared) if name.startswith(prefixes)}
     lengths = _column(tables, "length")
     return Answers(
         predictions=_objects(tables, "prediction"),
-        places=_numbers(tables, "place"),
+        places=_integers(tables, "place"),
         lengths=None if np.isnan(lengths).any() else lengths,
         metrics={name: values for name, values in metrics.items() if values.dtype.kind == "f"},
     )
@@ -135,8 +134,8 @@ def _objects(tables: Sequence[pa.Table], name: str) -> Objects:
     return _column(tables, name).astype(object)
 
 
-def _numbers(tables: Sequence[pa.Table], name: str) -> npt.NDArray[np.int64] | None:
-    """Return a column of whole numbers, None where a document has none."""
+def _integers(tables: Sequence[pa.Table], name: str) -> Integers | None:
+    """Return a column of integers; None if a document has no value."""
     if any(table[name].null_count for table in tables):
         return None
     return _column(tables, name).astype(np.int64)
@@ -145,87 +144,92 @@ def _numbers(tables: Sequence[pa.Table], name: str) -> npt.NDArray[np.int64] | N
 # --- constant answers -------------------------------------------------------------------------------------------------
 
 
-def _constant(baseline: Answers, candidate: Answers, wanted: Wanted) -> Iterator[Sign]:
-    answer = _only(baseline.predictions, candidate.predictions, wanted.targets)
+def _constant_answers(baseline: Answers, candidate: Answers, expected: Expected) -> Iterator[Sign]:
+    answer = _constant(baseline.predictions, candidate.predictions, expected.targets)
     if answer is not None and str(answer.value).strip() not in ("", INVALID):
-        yield Sign("constant answers", f"answers '{_short(answer.value)}' to {answer.figures}")
+        yield Sign("constant answers", f"answers '{_shortened(answer.value)}' to {answer.figures}")
         return
-    place = _only(baseline.places, candidate.places, wanted.places)
+    place = _constant(baseline.places, candidate.places, expected.places)
     if place is not None:
         yield Sign("constant answers", f"chooses number {place.value + 1} in {place.figures}")
 
 
-class _Only(NamedTuple):
+class _Constant(NamedTuple):
     value: Any
     figures: str
 
 
-def _only(baseline: npt.NDArray[Any] | None, candidate: npt.NDArray[Any] | None, wanted: Any) -> _Only | None:
-    """Return the candidate's only answer, None where it has several or may have one."""
-    if baseline is None or candidate is None or wanted is None or len(candidate) < FEWEST:
+def _constant(
+    baseline: npt.NDArray[Any] | None, candidate: npt.NDArray[Any] | None, expected: npt.NDArray[Any] | None
+) -> _Constant | None:
+    """Return the candidate's constant answer; None if its answers vary, or the baseline's or right ones do not."""
+    if baseline is None or candidate is None or expected is None or len(candidate) < FEWEST:
         return None
-    before, now, right = (Counter(values.tolist()) for values in (baseline, candidate, wanted))
-    value, count = now.most_common(1)[0]
+    before, after, targets = (Counter(values.tolist()) for values in (baseline, candidate, expected))
+    value, count = after.most_common(1)[0]
     enough, total = CONSTANT * len(candidate), len(candidate)
-    if count < enough or len(right) < 2 or any(counts.most_common(1)[0][1] >= enough for counts in (before, right)):
+    if count < enough or len(targets) < 2 or any(counts.most_common(1)[0][1] >= enough for counts in (before, targets)):
         return None
-    return _Only(value, f"{count:,} of {total:,} documents (baseline: {before[value]:,})")
+    return _Constant(value, f"{count:,} of {total:,} documents (baseline: {before[value]:,})")
 
 
-def _short(value: Any, most: int = 40) -> str:
+def _shortened(value: Any, limit: int = 40) -> str:
     text = " ".join(str(value).split())
-    return text if len(text) <= most else text[:most] + "…"
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 # --- shares of documents that rise ------------------------------------------------------------------------------------
 
 
-def _counted(kind: _Failure, baseline: Answers, candidate: Answers) -> Iterator[tuple[Array, Array]]:
-    """Yield by which numbers of each document, 1 or 0 or between, failures of a `kind` are counted in both."""
+def _failure_columns(failure: _Failure, baseline: Answers, candidate: Answers) -> Iterator[tuple[Array, Array]]:
+    """Yield columns, of the baseline and of the candidate, that count `failure` by document, each from 0 to 1."""
     for name, column in candidate.metrics.items():
-        if name.startswith(kind.metrics) and name in baseline.metrics:
+        if name.startswith(failure.metrics) and name in baseline.metrics:
             yield baseline.metrics[name], column
-    if kind is _UNREAD and baseline.predictions is not None and candidate.predictions is not None:
-        yield _unread(baseline.predictions, baseline.lengths), _unread(candidate.predictions, candidate.lengths)
-    if kind is _EMPTY and baseline.lengths is not None and candidate.lengths is not None:
+    if failure is _UNPARSED and baseline.predictions is not None and candidate.predictions is not None:
+        yield _unparsed(baseline.predictions, baseline.lengths), _unparsed(candidate.predictions, candidate.lengths)
+    if failure is _EMPTY and baseline.lengths is not None and candidate.lengths is not None:
         yield (baseline.lengths == 0).astype(float), (candidate.lengths == 0).astype(float)
 
 
-def _unread(predictions: Objects, responses: Array | None) -> Array:
-    """Return where nothing was read, other than in an empty response."""
-    nothing = np.array([str(one).strip() in ("", INVALID) for one in predictions], dtype=float)
-    return nothing if responses is None else nothing * (responses > 0)
+def _unparsed(predictions: Objects, lengths: Array | None) -> Array:
+    """Return 1 for each document whose response is not empty and from which no answer was parsed, else 0."""
+    nothing = np.array([str(prediction).strip() in ("", INVALID) for prediction in predictions], dtype=float)
+    return nothing if lengths is None else nothing * (lengths > 0)
 
 
-def _jump(kind: _Failure, baseline: Array, candidate: Array, clusters: npt.NDArray[np.int64] | None) -> Sign | None:
-    kept = ~(np.isnan(baseline) | np.isnan(candidate))
-    before, now = baseline[kept], candidate[kept]
-    if not now.size or not all(((side >= 0) & (side <= 1)).all() for side in (before, now)):
+def _rise(failure: _Failure, baseline: Array, candidate: Array, clusters: npt.NDArray[np.int64] | None) -> Sign | None:
+    """Return the sign that `failure` is more frequent; None if it is not by `RISE`, or possibly by chance."""
+    has_both = ~(np.isnan(baseline) | np.isnan(candidate))
+    before, after = baseline[has_both], candidate[has_both]
+    if not after.size or not all(((side >= 0) & (side <= 1)).all() for side in (before, after)):
         return None
-    named = None if clusters is None else np.unique(clusters[kept], return_inverse=True)[1]
-    risen = Differences(before, now, named)
-    interval = risen.interval()
-    by_chance = risen.units < FEWEST if interval is None else interval.low <= 0  # without one, all have risen alike
-    if risen.difference < RISE or by_chance:
+    numbers = None if clusters is None else np.unique(clusters[has_both], return_inverse=True)[1]
+    differences = Differences(before, after, numbers)
+    interval = differences.interval()
+    # Without an interval, all documents have risen by the same amount.
+    by_chance = differences.units < FEWEST if interval is None else interval.low <= 0
+    if differences.difference < RISE or by_chance:
         return None
-    if np.isin([before, now], (0, 1)).all():
-        figures = f"{int(now.sum()):,} of {now.size:,}", f"{int(before.sum()):,}"
+    if np.isin([before, after], (0, 1)).all():
+        figures = f"{int(after.sum()):,} of {after.size:,}", f"{int(before.sum()):,}"
     else:
-        figures = f"{now.mean():.1%} of {now.size:,}", f"{before.mean():.1%}"
-    return Sign(kind.name, kind.text.format(*figures))
+        figures = f"{after.mean():.1%} of {after.size:,}", f"{before.mean():.1%}"
+    return Sign(failure.name, failure.text.format(*figures))
 
 
 # --- lengths ----------------------------------------------------------------------------------------------------------
 
 
-def _collapse(baseline: Answers, candidate: Answers, wanted: Wanted) -> Iterator[Sign]:
+def _length_collapse(baseline: Answers, candidate: Answers, expected: Expected) -> Iterator[Sign]:
     if baseline.lengths is None or candidate.lengths is None or len(candidate.lengths) < FEWEST:
         return
-    before, now = float(np.median(baseline.lengths)), float(np.median(candidate.lengths))
-    # A letter is no collapsed answer where a letter is wanted, and the baseline explained itself.
-    known = [] if wanted.targets is None else [len(text.strip()) for text in map(str, wanted.targets) if text.strip()]
-    enough = min([before, float(np.median(known))] if known else [before])
-    if 2 * now < enough:
+    before, after = float(np.median(baseline.lengths)), float(np.median(candidate.lengths))
+    # If a single letter is expected and the baseline explained its choice, a letter alone is not a collapsed answer.
+    targets = [] if expected.targets is None else [str(text).strip() for text in expected.targets]
+    lengths = [len(text) for text in targets if text]
+    enough = min([before, float(np.median(lengths))] if lengths else [before])
+    if 2 * after < enough:
         yield Sign(
-            "length collapse", f"half of its answers have {now:,.0f} characters or fewer (baseline: {before:,.0f})"
+            "length collapse", f"half of its answers have {after:,.0f} characters or fewer (baseline: {before:,.0f})"
         )

@@ -1,14 +1,15 @@
-"""Comparisons and verdicts as people read them, wherever they do: in a terminal, a merge request, a build's log.
+"""Numbers and sentences about comparisons and verdicts, the same wherever they are displayed.
 
-A sentence says whether something got better or worse; a plus or minus never has to.
+A sentence says in words whether a score became better or worse; readers need not interpret a plus or minus sign.
 
-Not here: whole documents (`harness.verdicts.render`), or anything decided.
+Not here: which texts an outcome has (`harness.verdicts.texts`), document formats (`harness.verdicts.render`), or any
+decision.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from harness.reports import numbers_in_words
 from harness.reports.report import Score
@@ -17,40 +18,43 @@ from harness.verdicts.gate import Judgement, Outcome, is_beyond_floor
 
 UNKNOWN = "–"
 LESS = "↓"
-LESS_IS_BETTER = f"{LESS}: less is better, so that a plus is a loss."
-TOLD = 3
-"""So many tasks a verdict's one sentence tells of; the others it names."""
+LESS_IS_BETTER = f"{LESS}: less is better, so a plus is a loss."
+DETAILED = 3
+"""Number of tasks that a verdict's sentence describes in full; further tasks are only named."""
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 def task(score: Score) -> str:
-    """Return the name of the task or average, which says what an average weighs."""
+    """Return the name of the task or average, with what an average gives equal weight to."""
     return score.task + {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
 
 
 def metric(score: Score) -> str:
-    """Return the name of the metric, its filter where that says something, and a mark where less is better."""
+    """Return the name of the metric, with its filter if it has one, and an arrow if less is better."""
     filtered = "" if score.filter == "none" else f" ({score.filter})"
     return score.metric + filtered + ("" if score.higher_is_better else f" {LESS}")
 
 
 def number(value: float, score: Score) -> str:
-    """Return a score with its unit: 67.7 %."""
+    """Return `value` in the unit of `score`: 67.7 %."""
     return numbers_in_words.bound(value, score) + (" %" if score.fraction else "")
 
 
 def baseline(comparison: Comparison) -> str:
-    """Return the baseline's number, over all documents also where not all were asked."""
-    return number(comparison.score.value if comparison.stopped else comparison.baseline, comparison.score)
+    """Return the baseline's score; after an early stop, its score over all documents."""
+    return number(comparison.score.value if comparison.early_stop else comparison.baseline, comparison.score)
 
 
 def candidate(comparison: Comparison) -> str:
-    """Return the candidate's number; where one stopped as soon as the verdict was clear, there is none to show."""
-    return UNKNOWN if comparison.stopped else number(comparison.candidate, comparison.score)
+    """Return the candidate's score, or a dash after an early stop, because the mean would be biased."""
+    return UNKNOWN if comparison.early_stop else number(comparison.candidate, comparison.score)
 
 
 def difference(comparison: Comparison) -> str:
-    """Return the difference with its sign, likewise: −34.4."""
-    return UNKNOWN if comparison.stopped else numbers_in_words.change(comparison.difference, comparison.score)
+    """Return the difference with its sign, −34.4, or a dash after an early stop, because it would be biased."""
+    return UNKNOWN if comparison.early_stop else numbers_in_words.change(comparison.difference, comparison.score)
 
 
 def interval(comparison: Comparison) -> str:
@@ -62,18 +66,13 @@ def interval(comparison: Comparison) -> str:
 
 
 def size(comparison: Comparison) -> str:
-    """Return the number of documents: 96, or 320 of 14,042."""
-    of = f" of {comparison.stopped.documents:,}" if comparison.stopped else ""
-    return f"{comparison.documents:,}{of}"
-
-
-def lost_gained(comparison: Comparison) -> str:
-    """Return on how many documents the candidate does worse, and on how many better: 41 / 8."""
-    return f"{comparison.values.lost:,} / {comparison.values.gained:,}"
+    """Return the number of documents compared, of how many after an early stop: 96, or 320 of 14,042."""
+    total = f" of {comparison.early_stop.documents:,}" if comparison.early_stop else ""
+    return f"{comparison.documents:,}{total}"
 
 
 def probability(p: float) -> str:
-    """Return a p-value: 0.034, 3e-9."""
+    """Return a p-value with up to two digits: 0.034, 3e-9."""
     if p != p:
         return UNKNOWN
     if p >= 0.001:
@@ -83,7 +82,7 @@ def probability(p: float) -> str:
 
 
 def documents(count: float) -> str:
-    """Return a number of documents that would be needed, rounded up to what is known of it: 1,300."""
+    """Return a number of documents needed, rounded up to two digits: 1,300."""
     if not math.isfinite(count):
         return UNKNOWN
     step = 10 ** max(math.floor(math.log10(max(count, 1))) - 1, 0)
@@ -91,7 +90,7 @@ def documents(count: float) -> str:
 
 
 def resolution(comparison: Comparison) -> str:
-    """Return the resolution ratio: 0.41, enough documents from 1 on."""
+    """Return the resolution ratio: 0.41; the documents suffice from 1 on."""
     ratio = comparison.resolution
     if not math.isfinite(ratio):
         return UNKNOWN
@@ -99,21 +98,24 @@ def resolution(comparison: Comparison) -> str:
 
 
 def margin(judgement: Judgement) -> str:
-    """Return the margin as it is to be read beside differences: 2.0, or 0.25 (2 %)."""
-    written = numbers_in_words.bound(judgement.margin, judgement.score)
-    asked = judgement.terms.margin
-    return f"{written} ({100 * asked.size:g} %)" if asked.relative else written
+    """Return the margin in the unit of the differences, with the percentage of a relative one: 2.0, or 0.25 (2 %)."""
+    absolute = numbers_in_words.bound(judgement.margin, judgement.score)
+    policy_margin = judgement.terms.margin
+    return f"{absolute} ({100 * policy_margin.size:g} %)" if policy_margin.relative else absolute
 
 
-def moved(comparison: Comparison) -> str:
-    """Return what happened to a number, in words: `lost 34.4 points`, or `lost 2.1 to 12.0 points`."""
+# --- one score --------------------------------------------------------------------------------------------------------
+
+
+def change(comparison: Comparison) -> str:
+    """Return what happened to a score, in words: `lost 34.4 points`, or `lost 2.1 to 12.0 points`."""
     score = comparison.score
-    if comparison.stopped is None:
+    if comparison.early_stop is None:
         ends = [difference(comparison)]
     elif comparison.interval is None:
-        return "was stopped"
+        return "was stopped early"
     else:
-        ends = sorted((numbers_in_words.change(end, score) for end in comparison.interval), key=_size)
+        ends = sorted((numbers_in_words.change(end, score) for end in comparison.interval), key=_magnitude)
     directions = {end[0] for end in ends if end[0] in "+−"}
     if not directions:
         return "did not change"
@@ -125,105 +127,76 @@ def moved(comparison: Comparison) -> str:
     return f"{verbs['+' in directions]} {' to '.join(end.lstrip('+−') for end in ends)}{unit}{aside}"
 
 
-def _size(change: str) -> float:
-    return float(change.lstrip("+−").replace(",", ""))
+def _magnitude(text: str) -> float:
+    return float(text.lstrip("+−").replace(",", ""))
 
 
 def evidence(comparison: Comparison) -> str:
-    """Return what a difference rests on: its interval, and of how many documents it is."""
-    if comparison.stopped:
-        sure = "95 % confidence sequence"
+    """Return what a difference rests on: its interval, and the number of documents and clusters."""
+    if comparison.early_stop:
+        uncertainty = "95 % confidence sequence"
     else:
-        sure = f"95 % interval {interval(comparison)}" if comparison.interval else "no interval"
-    units = "document" if comparison.documents == 1 and not comparison.stopped else "documents"
-    clustered = "" if comparison.clusters is None else f" in {comparison.clusters:,} clusters"
-    return f"{sure}, {size(comparison)} {units}{clustered}"
+        uncertainty = f"95 % interval {interval(comparison)}" if comparison.interval else "no interval"
+    noun = "document" if comparison.documents == 1 and not comparison.early_stop else "documents"
+    clusters = "" if comparison.clusters is None else f" in {comparison.clusters:,} clusters"
+    return f"{uncertainty}, {size(comparison)} {noun}{clusters}"
+
+
+def tainted(comparison: Comparison) -> str:
+    """Return a sentence on the documents that were seen in training; empty without any."""
+    separate = comparison.tainted
+    if separate is None:
+        return ""
+    count = numbers_in_words.counted(separate.documents, "document")
+    scores = (
+        f"{baseline(separate)} → {candidate(separate)}, {difference(separate)} (95 % interval {interval(separate)})"
+    )
+    return f"{separate.score.task}: {count} seen in training, not judged; on them {scores}"
+
+
+def left_out(comparison: Comparison) -> str:
+    """Return a sentence on the documents that only one checkpoint answered; empty without any."""
+    if not comparison.left_out:
+        return ""
+    count = numbers_in_words.counted(comparison.left_out, "document")
+    return f"{comparison.score.task}: {count} left out because only one checkpoint answered"
+
+
+# --- one judgement ----------------------------------------------------------------------------------------------------
 
 
 def sentence(judgement: Judgement) -> str:
-    """Return what is to be said of one number: what happened, how sure that is, and what would settle it."""
+    """Return a sentence on one judgement: what happened, how certain that is, and what would settle it."""
     comparison, score = judgement.comparison, judgement.score
     if judgement.verdict == "regressed" and is_beyond_floor(comparison, judgement.terms):
         return f"{score.task} is at {number(comparison.candidate, score)}, {judgement.reason} ({evidence(comparison)})"
-    said = f"{score.task} {moved(comparison)} ({evidence(comparison)}"
+    start = f"{score.task} {change(comparison)} ({evidence(comparison)}"
     if judgement.verdict == "regressed":
-        return f"{said}, p = {probability(judgement.loss)})"
-    return f"{said}): {judgement.reason}{settling(judgement)}"
+        return f"{start}, p = {probability(judgement.p_loss_corrected)})"
+    return f"{start}): {reason(judgement)}"
 
 
-def needed(judgement: Judgement) -> float:
-    """Return how many documents would settle what is open; NaN where nothing is, or no number of them would."""
-    open_ = judgement.verdict == "inconclusive" and judgement.tests.non_inferiority > judgement.terms.alpha
-    return judgement.needed if open_ and judgement.needed > judgement.comparison.documents else math.nan
+def reason(judgement: Judgement) -> str:
+    """Return what the verdict rests on, with the number of documents that would settle it, if any would."""
+    count = documents_to_settle(judgement)
+    hint = f"; about {documents(count)} documents would settle it" if math.isfinite(count) else ""
+    return f"{judgement.reason}{hint}"
 
 
-def settling(judgement: Judgement) -> str:
-    """Return the same for the end of a sentence; nothing where there is nothing to say."""
-    count = needed(judgement)
-    return f"; about {documents(count)} documents would settle it" if math.isfinite(count) else ""
+def documents_to_settle(judgement: Judgement) -> float:
+    """Return how many documents would settle an inconclusive verdict; NaN if it is settled, or if no number would."""
+    is_open = judgement.verdict == "inconclusive" and judgement.tests.p_non_inferiority > judgement.terms.alpha
+    count = judgement.documents_needed
+    return count if is_open and count > judgement.comparison.documents else math.nan
 
 
 def signs(judgement: Judgement) -> list[str]:
-    """Return the signs that the sentence on a number does not name itself."""
+    """Return the signs that the judgement's sentence does not already contain."""
     return [sign.text for sign in judgement.signs if sign.text != judgement.reason]
 
 
-def told(outcome: Outcome) -> list[Judgement]:
-    """Return the numbers that the verdict is about: those that regressed, else those that did not pass, else all."""
-    judged = [one for one in outcome.judgements if one.judged]
-    if outcome.verdict == "regressed":
-        return [one for one in outcome.judgements if one.verdict == "regressed"]
-    return [one for one in judged if one.verdict == outcome.verdict]
-
-
-def verdict(outcome: Outcome) -> str:
-    """Return the verdict in one sentence that names what it is about."""
-    found = told(outcome)
-    if outcome.verdict == "passed":
-        return f"passed: a loss of the margin is ruled out on {_listed([one.score.task for one in found])}"
-    said = "; ".join(sentence(one) for one in found[:TOLD])
-    more = [one.score.task for one in found[TOLD:]]
-    rest = f"; and {len(more)} more: {_listed(more)}" if more else ""
-    allowed = " (allowed by the policy)" if outcome.verdict == "inconclusive" and outcome.exit_code == 0 else ""
-    return f"{outcome.verdict}{allowed}: {said}{rest}"
-
-
-def shown(outcome: Outcome) -> list[Judgement]:
-    """Return the numbers that a table shows: what is judged, and what is watched where it regressed."""
-    return [one for one in outcome.judgements if one.judged or one.verdict == "regressed"]
-
-
-def watched(outcome: Outcome) -> str:
-    """Return what is to be said of the tasks that are watched and not shown; empty where there are none."""
-    quiet = [one for one in outcome.judgements if not one.judged and one.verdict != "regressed"]
-    if not quiet:
-        return ""
-    named = f"{len(quiet):,} member tasks" if len(quiet) > 1 else "1 member task"
-    return f"watched, too: {named} of these averages, without a real loss that may be the margin or more"
-
-
-def reading(outcome: Outcome) -> str:
-    """Return what a gate that stops early has read; empty where complete reports were compared."""
-    read = outcome.reading
-    if read is None:
-        return ""
-    documents = f"{read.documents:,} of {read.of_documents:,} documents"
-    tokens = f" and {100 * read.tokens / read.of_tokens:.0f} % of the tokens" if read.of_tokens else ""
-    return f"stopped after {documents}{tokens}" if read.documents < read.of_documents else f"read all {documents}"
-
-
-def remarks(outcome: Outcome) -> Iterator[str]:
-    """Yield what is to be said under a table: signs, documents seen in training, what is only watched, notes."""
-    for one in outcome.judgements:
-        yield from (f"{one.score.task}: {sign.text}" for sign in one.signs)
-    yield from (seen for one in shown(outcome) if (seen := tainted(one.comparison)))
-    yield from (line for one in shown(outcome) if (line := noise(one)))
-    yield from (line for line in (watched(outcome), reading(outcome)) if line)
-    yield from (f"note: {note}" for note in outcome.notes)
-
-
 def noise(judgement: Judgement) -> str:
-    """Return what is to be said where the checkpoints differ no more than one differs from itself; else nothing."""
+    """Return a sentence if the checkpoints differ no more often than one differs from itself; otherwise empty."""
     comparison, rate = judgement.comparison, judgement.noise
     flips = comparison.values.lost + comparison.values.gained
     share = flips / comparison.documents
@@ -231,19 +204,52 @@ def noise(judgement: Judgement) -> str:
         return ""
     return (
         f"{judgement.score.task}: {flips:,} of {comparison.documents:,} documents differ ({share:.1%}), no more than "
-        f"where one checkpoint is asked again ({rate:.1%})"
+        f"between two evaluations of one checkpoint ({rate:.1%})"
     )
 
 
-def tainted(comparison: Comparison) -> str:
-    """Return what is to be said of documents that were seen in training; empty where there are none."""
-    apart = comparison.tainted
-    if apart is None:
+# --- one outcome ------------------------------------------------------------------------------------------------------
+
+
+def verdict(outcome: Outcome) -> str:
+    """Return the verdict in one sentence that names the tasks it depends on."""
+    decisive = _decisive_judgements(outcome)
+    if outcome.verdict == "passed":
+        return (
+            f"passed: a loss as large as the margin is ruled out on {_listed([item.score.task for item in decisive])}"
+        )
+    sentences = "; ".join(sentence(item) for item in decisive[:DETAILED])
+    others = [item.score.task for item in decisive[DETAILED:]]
+    rest = f"; and {len(others)} more: {_listed(others)}" if others else ""
+    allowed = " (allowed by the policy)" if outcome.verdict == "inconclusive" and outcome.exit_code == 0 else ""
+    return f"{outcome.verdict}{allowed}: {sentences}{rest}"
+
+
+def _decisive_judgements(outcome: Outcome) -> list[Judgement]:
+    """Return the judgements that decided the verdict: all that regressed, or the judged ones with that verdict."""
+    if outcome.verdict == "regressed":
+        return [item for item in outcome.judgements if item.verdict == "regressed"]
+    return [item for item in outcome.judgements if item.is_judged and item.verdict == outcome.verdict]
+
+
+def watched(outcome: Outcome) -> str:
+    """Return a sentence on the watched tasks that did not regress; empty without any."""
+    count = sum(not item.is_judged and item.verdict != "regressed" for item in outcome.judgements)
+    if not count:
         return ""
-    seen = f"{numbers_in_words.counted(apart.documents, 'document')} seen in training, not judged"
-    change = f"{baseline(apart)} → {candidate(apart)}, {difference(apart)} (95 % interval {interval(apart)})"
-    return f"{apart.score.task}: {seen}: there {change}"
+    members = f"{count:,} member tasks" if count > 1 else "1 member task"
+    return f"also watched, without a real loss that may reach the margin: {members} of these averages"
 
 
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def reading(outcome: Outcome) -> str:
+    """Return how much a sequential gate read; empty for two complete reports."""
+    amount = outcome.reading
+    if amount is None:
+        return ""
+    documents = f"{amount.documents:,} of {amount.of_documents:,} documents"
+    tokens = f" and {100 * amount.tokens / amount.of_tokens:.0f} % of the tokens" if amount.of_tokens else ""
+    return f"stopped after {documents}{tokens}" if amount.documents < amount.of_documents else f"read all {documents}"
+
+
+def _listed(names: Sequence[str], limit: int = 8) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from harness.verdicts.stats.bets import blocks
+from harness.verdicts.stats.bets import block_sizes
 from support.simulated import (
     ALPHA,
     BLIND,
@@ -217,7 +217,7 @@ def tokens(reads: list[int], total: int) -> tuple[float, float]:
 @pytest.mark.parametrize("speed", SPEEDS, ids=lambda one: f"{one.n}, {100 * one.mean:+g}")
 def test_what_is_plain_is_decided_soon(speed: Speed, tables: dict[str, list[str]]) -> None:
     cells = []
-    for ends in (every(64, speed.n), np.cumsum(list(blocks(speed.n))).tolist()):
+    for ends in (every(64, speed.n), np.cumsum(list(block_sizes(speed.n))).tolist()):
         chance = np.random.default_rng(speed.n)
         stops = [sequential([answers(shifts(chance, speed.n, speed.mean))], speed.margin, ends) for _ in range(STOPS)]
         shares = [sum(stop.verdict == kind for stop in stops) / STOPS for kind in ("regressed", "passed")]

@@ -15,7 +15,7 @@ import yaml
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from harness.gating import blocks
-from harness.gating.blocks import Blocks
+from harness.gating.blocks import BlockEvaluation
 from harness.recorded.score import Scoring, score
 from harness.reports.report import Report
 from harness.runs.options import Options
@@ -138,7 +138,7 @@ def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
     return Options(tasks=tasks, output=output, data=world / "data", include=(world / "tasks",), **changes)
 
 
-def drained(asked: Blocks, size: int, units: Sequence[str] | None = None) -> Iterator[blocks.Block]:
+def drained(asked: BlockEvaluation, size: int, units: Sequence[str] | None = None) -> Iterator[blocks.Block]:
     """Yield all blocks there are."""
     while (block := asked.ask(units or list(asked.units), size)).rows:
         yield block
@@ -151,10 +151,12 @@ def whole(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 @pytest.fixture(scope="module")
-def parts(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[blocks.Block], Report, blocks.Tokens]:
+def parts(
+    world: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[blocks.Block], Report, blocks.TokenCounts]:
     """The same, in blocks."""
     asked = options(world, tmp_path_factory.mktemp("parts"), *SEVERAL[2:], "pick", "gsm8k")
-    with blocks.opened(parse(str(world / "base")), asked) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
         found = list(drained(opened, 4))
         return found, opened.report(), opened.tokens()
 
@@ -167,7 +169,9 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
             assert np.abs(np.asarray(left) - np.asarray(right)).max() < FP32_LOGLIKELIHOOD
 
 
-def test_blocks_together_are_the_run(whole: Report, parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+def test_blocks_together_are_the_run(
+    whole: Report, parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]
+) -> None:
     _, report, _ = parts
     assert list(report.manifest.tasks) == list(whole.manifest.tasks)
     for task in whole.manifest.tasks:
@@ -181,7 +185,7 @@ def test_blocks_together_are_the_run(whole: Report, parts: tuple[list[blocks.Blo
         assert report.results[name] == whole.results[name]
 
 
-def test_the_rows_of_a_block_are_the_reports(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+def test_the_rows_of_a_block_are_the_reports(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
     found, report, _ = parts
     for task in report.manifest.tasks:
         rows = [row for block in found for row in block.rows.get(task, [])]
@@ -198,7 +202,7 @@ def test_the_rows_of_a_block_are_the_reports(parts: tuple[list[blocks.Block], Re
             assert (None if pd.isna(one["cluster"]) else one["cluster"]) == row["cluster"]
 
 
-def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
     found, _, _ = parts
     homes: dict[str, set[int]] = {}
     for number, block in enumerate(found):
@@ -210,7 +214,7 @@ def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.Toke
 
 
 def test_a_unit_is_asked_about_as_many_documents_as_wanted(
-    parts: tuple[list[blocks.Block], Report, blocks.Tokens],
+    parts: tuple[list[blocks.Block], Report, blocks.TokenCounts],
 ) -> None:
     found, _, _ = parts
     for block in found[:-1]:
@@ -219,7 +223,7 @@ def test_a_unit_is_asked_about_as_many_documents_as_wanted(
     assert found[0].documents == sum(len({row["doc_id"] for row in rows}) for rows in found[0].rows.values())
 
 
-def test_what_was_saved_is_told_in_tokens(parts: tuple[list[blocks.Block], Report, blocks.Tokens]) -> None:
+def test_what_was_saved_is_told_in_tokens(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
     _, _, tokens = parts
     assert tokens.asked == tokens.whole
     assert tokens.fed >= tokens.whole
@@ -236,7 +240,7 @@ def test_every_cluster_of_a_group_is_as_likely_to_be_asked_first() -> None:
 
 def test_a_task_that_was_stopped_leaves_what_was_read(world: Path, tmp_path: Path) -> None:
     asked = options(world, tmp_path, "pick", "say")
-    with blocks.opened(parse(str(world / "base")), asked) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
         assert {name: opened.left(name) for name in opened.units} == {"pick": 23, "say": 11}
         opened.ask(["pick", "say"], 4)
         left = opened.left("pick")
@@ -258,7 +262,7 @@ def test_a_task_that_was_stopped_leaves_what_was_read(world: Path, tmp_path: Pat
 
 def test_what_was_read_of_a_stopped_task_is_not_scored_as_if_it_were_all(world: Path, tmp_path: Path) -> None:
     asked = options(world, tmp_path, "say")
-    with blocks.opened(parse(str(world / "base")), asked) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
         opened.ask(["say"], 4)
         stopped = opened.report()
         list(drained(opened, 4))
@@ -274,7 +278,7 @@ def test_interrupted_and_asked_again_the_same_blocks_come_from_the_journal(world
     asked = options(world, tmp_path, "pick", "say")
 
     def first(count: int) -> list[blocks.Block]:
-        with blocks.opened(parse(str(world / "base")), asked) as opened:
+        with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
             return [opened.ask(["pick", "say"], 3) for _ in range(count)]
 
     one = first(2)
@@ -289,7 +293,7 @@ def test_interrupted_and_asked_again_the_same_blocks_come_from_the_journal(world
 def test_another_seed_draws_another_order(world: Path, tmp_path: Path) -> None:
     orders = []
     for seed in (1, 1, 2):
-        with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "pick"), seed=seed) as opened:
+        with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "pick"), seed=seed) as opened:
             orders.append(opened._pools[0].order)
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
@@ -297,14 +301,14 @@ def test_another_seed_draws_another_order(world: Path, tmp_path: Path) -> None:
 
 def test_averages_that_share_tasks_are_drawn_from_together(world: Path, tmp_path: Path) -> None:
     asked = options(world, tmp_path, "ceval", "ceval_law", "pick_red")
-    with blocks.opened(parse(str(world / "base")), asked) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
         assert sorted(len(pool.order) for pool in opened._pools) == [5, 52]
         block = opened.ask(["ceval_law"], 4)
         assert {task: len(rows) for task, rows in block.rows.items()} == {"ceval_law": 1}
 
 
 def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: Path, tmp_path: Path) -> None:
-    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "exam")) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam")) as opened:
         works = [block.work for block in drained(opened, 3)]
         tokens = opened.tokens()
     assert len(works) == 8
@@ -315,7 +319,7 @@ def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: 
 @pytest.mark.parametrize("name", ["mamba", "qwen3_next"])
 def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path, name: str) -> None:
     base = architectures.base(tmp_path / name, name)
-    with blocks.opened(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as opened:
+    with blocks.open_blocks(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as opened:
         list(drained(opened, 30))
         report, tokens = opened.report(), opened.tokens()
     whole = next(run([parse(str(base))], options(world, tmp_path / "run", "exam", "say")))
@@ -329,7 +333,7 @@ def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path,
 def test_tokens_of_many_documents_are_reckoned_from_some(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int
 ) -> None:
-    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "exam", "pick", "say")) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam", "pick", "say")) as opened:
         opened.ask(["exam", "pick"], 4)
         exact = opened.tokens()
         monkeypatch.setattr(blocks, "COUNTED", counted)
@@ -344,7 +348,7 @@ def test_texts_in_windows_are_told_of_as_in_a_run(world: Path, tmp_path: Path) -
     file.write_text("\n".join(f'{{"text": "{"Salt and silk. " * (3 + k)}"}}' for k in range(6)), encoding="utf-8")
     asked = options(world, tmp_path / "out", f"ppl:{file}", stride=8)
     reference = parse(f"{world / 'base'},max_length=32")
-    with blocks.opened(reference, asked) as opened:
+    with blocks.open_blocks(reference, asked) as opened:
         list(drained(opened, 2))
         report = opened.report()
     whole = next(run([reference], options(world, tmp_path / "run", f"ppl:{file}", stride=8)))
@@ -356,13 +360,13 @@ def test_texts_in_windows_are_told_of_as_in_a_run(world: Path, tmp_path: Path) -
 def test_one_checkpoint_is_asked(world: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(HarnessError, match="no folder"),
-        blocks.opened(parse("./nowhere"), options(world, tmp_path, "say")),
+        blocks.open_blocks(parse("./nowhere"), options(world, tmp_path, "say")),
     ):
         pass
 
 
 def test_no_documents_are_not_all_of_them(world: Path, tmp_path: Path) -> None:
-    with blocks.opened(parse(str(world / "base")), options(world, tmp_path, "say")) as opened:
+    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "say")) as opened:
         with pytest.raises(AssertionError):
             opened._asked["say"].ask([])
         assert opened.ask([], 8).rows == {}

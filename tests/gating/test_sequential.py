@@ -11,8 +11,8 @@ import yaml
 
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
-from harness.gating.blocks import Blocks
-from harness.gating.sequential import Gated, gate_in_blocks
+from harness.gating.blocks import BlockEvaluation
+from harness.gating.sequential import GateResult, gate_in_blocks
 from harness.reports import calibration
 from harness.reports.report import Report
 from harness.runs import calibrate
@@ -105,14 +105,24 @@ def baseline(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     return found
 
 
-def gated(world: Path, baseline: Report, output: Path, name: str, *tasks: str, policy: Any = None, **how: Any) -> Gated:
+def gated(
+    world: Path, baseline: Report, output: Path, name: str, *tasks: str, policy: Any = None, **how: Any
+) -> GateResult:
     asked = options(world, output, *tasks, **how)
     return gate_in_blocks(parse(str(world / name)), baseline, asked, policy or Policy(margin=5))
 
 
 def facts(one: Judgement) -> tuple[Any, ...]:
     comparison = one.comparison
-    return one.verdict, one.reason, one.tests, one.loss, one.margin, comparison.interval, comparison.difference
+    return (
+        one.verdict,
+        one.reason,
+        one.tests,
+        one.p_loss_corrected,
+        one.margin,
+        comparison.interval,
+        comparison.difference,
+    )
 
 
 def test_a_checkpoint_beside_itself_passes_and_is_not_read_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
@@ -125,7 +135,7 @@ def test_a_checkpoint_beside_itself_passes_and_is_not_read_whole(world: Path, ba
     assert 64 <= reading.documents < 600
     assert reading.tokens < 0.8 * reading.of_tokens
     assert found.report.manifest.tasks["loads"].documents == reading.documents
-    assert judged.comparison.stopped is not None
+    assert judged.comparison.early_stop is not None
     assert judged.comparison.documents == reading.documents
     assert judged.comparison.interval is not None
     assert -0.05 < judged.comparison.interval.low < 0 < judged.comparison.interval.high
@@ -153,7 +163,7 @@ def test_what_is_no_mean_is_read_to_the_end_and_judged_as_a_whole_report_is(
     [judged] = found.outcome.judgements
     fixed = gate(baseline, found.report, Policy(margin=5), ["share"])
     assert found.outcome.reading is not None
-    assert (found.outcome.reading.documents, judged.comparison.stopped) == (120, None)
+    assert (found.outcome.reading.documents, judged.comparison.early_stop) == (120, None)
     assert facts(judged) == facts(fixed.judgements[0])
 
 
@@ -178,7 +188,7 @@ def test_an_average_over_a_task_with_a_floor_is_read_to_the_end(world: Path, bas
 def test_few_documents_stay_inconclusive(world: Path, baseline: Report, tmp_path: Path) -> None:
     found = gated(world, baseline, tmp_path, "base", "bales_green", policy=Policy(margin=1))
     assert (found.outcome.verdict, found.outcome.exit_code) == ("inconclusive", 3)
-    assert found.outcome.judgements[0].comparison.stopped is None
+    assert found.outcome.judgements[0].comparison.early_stop is None
     assert found.report.manifest.tasks["bales_green"].documents == 120
 
 
@@ -186,16 +196,16 @@ def test_an_interrupted_gate_goes_on_to_the_same_verdict(
     world: Path, baseline: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = gated(world, baseline, tmp_path / "once", "base", "loads")
-    ask, calls = Blocks.ask, []
+    ask, calls = BlockEvaluation.ask, []
 
-    def interrupted(self: Blocks, *how: Any) -> Any:
+    def interrupted(self: BlockEvaluation, *how: Any) -> Any:
         calls.append(how)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return ask(self, *how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Blocks, "ask", interrupted)
+        patch.setattr(BlockEvaluation, "ask", interrupted)
         with pytest.raises(KeyboardInterrupt):
             gated(world, baseline, tmp_path / "twice", "base", "loads")
     found = gated(world, baseline, tmp_path / "twice", "base", "loads")
@@ -232,7 +242,9 @@ def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
         gated(world, less, tmp_path / "a", "base", "bales_green")
     with pytest.raises(HarnessError, match="has no score of loads"):
         gated(world, less, tmp_path / "b", "base", "loads")
-    with pytest.raises(HarnessError, match=r"bales_green: other prompts .* ask the candidate what the baseline was"):
+    with pytest.raises(
+        HarnessError, match=r"bales_green: different prompts .* ask the candidate what the baseline was"
+    ):
         gated(world, baseline, tmp_path / "c", "base", "bales_green", num_fewshot=1)
 
 
@@ -242,7 +254,7 @@ def test_other_questions_of_the_baseline_are_told_before_anything_is_asked(
 ) -> None:
     was = baseline.manifest.tasks["loads"].model_copy(update={what: "another"})
     manifest = baseline.manifest.model_copy(update={"tasks": {**baseline.manifest.tasks, "loads": was}})
-    with pytest.raises(HarnessError, match=rf"loads: other {what}: .* instead of the baseline's another"):
+    with pytest.raises(HarnessError, match=rf"loads: different {what}: .* instead of the baseline's another"):
         gated(world, Report(baseline.folder, manifest), tmp_path, "base", "loads")
 
 

@@ -85,9 +85,9 @@ def test_a_named_average_stands_on_its_own_tasks_only(report: MakeReport, tmp_pa
     page = write(
         tmp_path, *(report(checkpoint(n), tasks, scores) for n in "ab"), report(checkpoint("c"), tasks | odd, scores)
     )
-    assert "other prompts" in page.cell(2, "ceval").get("title")
+    assert "different prompts" in page.cell(2, "ceval").get("title")
     (line,) = [line for line in page.section("ceval") if "ceval/STEM" in " ".join(line)]
-    assert "other prompts" not in " ".join(line)
+    assert "different prompts" not in " ".join(line)
 
 
 def test_two_metrics_of_a_task_never_come_from_two_runs(report: MakeReport, tmp_path: Path) -> None:
@@ -138,20 +138,24 @@ def test_other_prompts_are_marked_with_the_reason(report: MakeReport, tmp_path: 
         tmp_path, one_task(report, "a", 0.4), one_task(report, "b", 0.9, info=other), one_task(report, "c", 0.41)
     )
     cell = page.cell(1, "copa")
-    assert words(cell) == "90.0 88.0–92.0 other prompts"
+    assert words(cell) == "90.0 88.0–92.0 different prompts"
     assert "5-shot instead of 0-shot" in cell.get("title")
     note = page.root.get_element_by_id(cell.xpath("a")[0].get("href")[1:])
-    assert words(note) == "b copa other prompts: 5-shot instead of 0-shot"
+    assert words(note) == "b copa different prompts: 5-shot instead of 0-shot"
     assert [is_best(page.cell(row, "copa")) for row in range(3)] == [True, False, True]
 
 
 @pytest.mark.parametrize(
     ("changes", "mark", "reason"),
     [
-        ({"prompt_hash": "0"}, "other prompts", "the text of the prompts differs"),
-        ({"version": "2"}, "other version", "task version 2 instead of task version 1"),
-        ({"dataset": "invented/else"}, "other data", "invented/else, split test instead of invented/copa, split test"),
-        ({"documents": 40}, "other documents (n = 40)", "40 documents instead of 100"),
+        ({"prompt_hash": "0"}, "different prompts", "the text of the prompts differs"),
+        ({"version": "2"}, "different version", "task version 2 instead of task version 1"),
+        (
+            {"dataset": "invented/else"},
+            "different data",
+            "invented/else, split test instead of invented/copa, split test",
+        ),
+        ({"documents": 40}, "different documents (n = 40)", "40 documents instead of 100"),
     ],
 )
 def test_every_difference_has_its_words(
@@ -169,14 +173,14 @@ def test_a_chat_template_explains_other_prompts(report: MakeReport, tmp_path: Pa
     plain = [one_task(report, name, 0.4) for name in "ab"]
     chat = one_task(report, "c", 0.5, info=task_info("copa", 100, wording="chat"), protocol={"chat_template": "f" * 64})
     page = write(tmp_path, *plain, chat)
-    assert "other prompts: a chat template" in page.cell(2, "copa").get("title")
+    assert "different prompts: a chat template" in page.cell(2, "copa").get("title")
 
 
 def test_of_two_equally_frequent_the_larger_is_the_reference(report: MakeReport, tmp_path: Path) -> None:
     limited = one_task(report, "a", 0.4, info=task_info("copa", 10, documents_in_split=100), protocol={"limit": 10})
     page = write(tmp_path, limited, one_task(report, "b", 0.5))
-    assert "other documents (n = 10)" in words(page.cell(0, "copa"))
-    assert "by limit 10" in page.cell(0, "copa").get("title")
+    assert "different documents (n = 10)" in words(page.cell(0, "copa"))
+    assert "because of limit 10" in page.cell(0, "copa").get("title")
     assert "n = 100" in page.head("copa")
     assert words(page.root.xpath("//tbody/tr/th/span[@class='about']/span[@class='mark']")[0]) == "limit 10"
 
@@ -196,7 +200,7 @@ def test_an_average_is_compared_over_its_tasks(report: MakeReport, tmp_path: Pat
     page = write(tmp_path, *plain, odd, short)
     assert "mean over 3 tasks 5-shot, n = 60" in page.head("ceval")
     assert "the text of the prompts differs in 3 of 3 tasks" in page.cell(2, "ceval").get("title")
-    assert "15 documents instead of 60 in 3 of 3 tasks, by limit 5" in page.cell(3, "ceval").get("title")
+    assert "15 documents instead of 60 in 3 of 3 tasks, because of limit 5" in page.cell(3, "ceval").get("title")
     assert not page.cell(0, "ceval").xpath("*[@class='mark']")
 
 
@@ -207,7 +211,7 @@ def test_an_average_over_other_tasks_is_marked(report: MakeReport, tmp_path: Pat
         return report(checkpoint(name), infos, [average("ceval", parts, headline=True), *parts])
 
     page = write(tmp_path, run("a", SUBJECTS), run("b", SUBJECTS), run("c", SUBJECTS[:2]))
-    assert "other tasks: lacks 1 task of 3: ceval_physics" in page.cell(2, "ceval").get("title")
+    assert "different tasks: lacks 1 task of 3: ceval_physics" in page.cell(2, "ceval").get("title")
 
 
 # Who is best

@@ -33,14 +33,14 @@ def test_beside_runs_they_are_marked_where_prompts_differ(report: MakeReport, tm
     same, other = recorded(report, "c", 0.4), recorded(report, "d", 0.6, wording="another")
     page = write(tmp_path, *runs, same, other)
     assert "recorded" not in page.cell(2, "copa").get("title")
-    assert "other prompts: predictions recorded elsewhere (jsonl)" in page.cell(3, "copa").get("title")
+    assert "different prompts: predictions recorded elsewhere (jsonl)" in page.cell(3, "copa").get("title")
 
 
 def test_how_many_recorded_prompts_were_cut_is_not_known(report: MakeReport, tmp_path: Path) -> None:
     runs = [one_task(report, name, 0.5, info=task_info("copa", 100, truncated=7)) for name in "ab"]
     page = write(tmp_path, *runs, recorded(report, "c", 0.4))
     title = page.cell(2, "copa").get("title")
-    assert "7 prompts cut to fit the context, of recorded predictions it is not known" in title
+    assert "7 prompts cut to fit the context; unknown for the recorded predictions" in title
     assert "instead of" not in title
 
 

@@ -36,7 +36,7 @@ def test_blocks_together_are_the_run(base: Path, data: Path, tmp_path: Path) -> 
     reference = parse(str(base))
     how = {"data": data, "limit": LIMIT, "max_gen_toks": 8}
     whole = next(run([reference], Options(TASKS, tmp_path / "whole", **how)))
-    with blocks.opened(reference, Options(TASKS, tmp_path / "parts", **how)) as asked:
+    with blocks.open_blocks(reference, Options(TASKS, tmp_path / "parts", **how)) as asked:
         while asked.ask(list(asked.units), 3).rows:
             pass
         parts, tokens = asked.report(), asked.tokens()

@@ -22,7 +22,7 @@ import pytest
 from harness.verdicts import gate
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.stats import bets
-from harness.verdicts.stats.bets import Watch
+from harness.verdicts.stats.bets import SequentialTest
 from harness.verdicts.stats.means import Differences
 from support.rescored import Rescored
 
@@ -155,11 +155,11 @@ def drawn(whole: Differences, share: int, chance: np.random.Generator) -> Differ
 
 def judge(both: Sequence[tuple[Differences, Differences]], found: Found) -> None:
     """Judge a pair of models by parts of all tasks, and hold the verdicts against the wholes."""
-    losses = gate.corrected([one.loss for _, one in both], [True] * len(both))
+    losses = gate.corrected_p_values([one.p_loss for _, one in both], [True] * len(both))
     named, every = [], True
     for (whole, one), corrected in zip(both, losses, strict=True):
-        shown = one.non_inferiority(MARGIN) <= ALPHA
-        verdict = "passed" if shown else "regressed" if one.loss <= ALPHA else "inconclusive"
+        shown = one.p_non_inferiority(MARGIN) <= ALPHA
+        verdict = "passed" if shown else "regressed" if one.p_loss <= ALPHA else "inconclusive"
         if whole.difference >= 0:
             found.regressed.add(verdict == "regressed")
             named.append(not shown and corrected <= ALPHA)
@@ -204,19 +204,19 @@ class Looks:
 
     def take(self, whole: Differences, chance: np.random.Generator) -> None:
         watch, order, start = (
-            Watch(MARGIN, whole.units, whole.n, heaviest=float(whole.sizes.max())),
+            SequentialTest(MARGIN, whole.units, whole.n, heaviest=float(whole.sizes.max())),
             chance.permutation(whole.units),
             0,
         )
-        verdict, sizes = "inconclusive", list(bets.blocks(whole.units))
+        verdict, sizes = "inconclusive", list(bets.block_sizes(whole.units))
         for block in sizes:
             units = order[start : start + block]
             start += len(units)
-            watch.see(part(whole, units))
+            watch.add(part(whole, units))
             if start == whole.units:
-                watch.end()
-            if watch.non_inferiority <= ALPHA or watch.loss <= ALPHA:
-                verdict = "passed" if watch.non_inferiority <= ALPHA else "regressed"
+                watch.finish()
+            if watch.p_non_inferiority <= ALPHA or watch.p_loss <= ALPHA:
+                verdict = "passed" if watch.p_non_inferiority <= ALPHA else "regressed"
                 break
         if whole.difference >= 0:
             self.regressed.add(verdict == "regressed")

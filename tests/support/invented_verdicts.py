@@ -45,20 +45,20 @@ def comparison(of: Score, lost: int, gained: int, n: int = 100, right: int = 60,
 
 
 def judgement(task: str = "law", verdict: Any = "passed", lost: int = 1, gained: int = 1, **changes: Any) -> Judgement:
-    reason = {"passed": "a loss of the margin is ruled out", "regressed": "a real loss"}.get(
-        verdict, "a loss of the margin is not ruled out"
+    reason = {"passed": "a loss as large as the margin is ruled out", "regressed": "a real loss"}.get(
+        verdict, "a loss as large as the margin is not ruled out"
     )
     plain: dict[str, Any] = {
         "comparison": changes.pop("comparison", None) or comparison(score(task), lost, gained),
         "terms": Terms(Margin(2), 0.05, None, 1, "block"),
         "margin": 0.02,
-        "judged": True,
+        "is_judged": True,
         "tests": Tests(0.01 if verdict == "passed" else 0.4, 0.5),
-        "loss": 3.2e-9 if verdict == "regressed" else 1.0,
+        "p_loss_corrected": 3.2e-9 if verdict == "regressed" else 1.0,
         "signs": (),
         "verdict": verdict,
         "reason": reason,
-        "needed": 1234.0,
+        "documents_needed": 1234.0,
     }
     return Judgement(**plain | changes)
 

@@ -7,7 +7,6 @@ better by `mean` in all. Everything that is judged goes through the functions th
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,9 +16,17 @@ from scipy import stats
 
 from harness.reports.report import Score
 from harness.verdicts.compare import Comparison
-from harness.verdicts.gate import Tests, Unit, Verdict, corrected, fixed_tests, judgement, together
+from harness.verdicts.gate import (
+    PendingJudgement,
+    Tests,
+    Verdict,
+    combined_verdict,
+    corrected_p_values,
+    fixed_sample_tests,
+    judge,
+)
 from harness.verdicts.policy import Margin, Policy, Terms
-from harness.verdicts.stats.bets import Watch, blocks
+from harness.verdicts.stats.bets import SequentialTest, block_sizes
 from harness.verdicts.stats.corpora import Corpora
 from harness.verdicts.stats.means import Array, Differences
 from harness.verdicts.stats.sums import ratio
@@ -128,17 +135,17 @@ SCORE = Score(
 POLICY = Policy(alpha=ALPHA)
 
 
-def unit(values: Differences | Corpora, margin: float, *, judged: bool = True) -> Unit:
+def unit(values: Differences | Corpora, margin: float, *, judged: bool = True) -> PendingJudgement:
     """Return what a gate judges of `values`."""
     terms = Terms(Margin(100 * margin), ALPHA, None, 1, "block")
-    return Unit(Comparison(SCORE, values, values.n, 0), terms, judged)
+    return PendingJudgement(Comparison(SCORE, values, values.n, 0), terms, judged)
 
 
-def verdict(units: Sequence[Unit], tests: Sequence[Tests] | None = None) -> Verdict:
+def verdict(units: Sequence[PendingJudgement], tests: Sequence[Tests] | None = None) -> Verdict:
     """Return a gate's verdict on `units`, of all their documents if no `tests` are given."""
-    tests = tests or [fixed_tests(one) for one in units]
-    losses = corrected([one.loss for one in tests], [one.judged for one in units])
-    return together(map(judgement, units, itertools.repeat(POLICY), tests, losses))
+    tests = tests or [fixed_sample_tests(one) for one in units]
+    losses = corrected_p_values([one.p_loss for one in tests], [one.is_judged for one in units])
+    return combined_verdict(judge(*numbers, policy=POLICY) for numbers in zip(units, tests, losses, strict=True))
 
 
 class Stop(NamedTuple):
@@ -155,15 +162,15 @@ def sequential(tasks: Sequence[Differences], margin: float, ends: Sequence[int],
     """
     units = [unit(task, margin) for task in tasks]
     heaviest = [float(task.sizes.max() if weights is None else weights.max()) for task in tasks]
-    watches = [Watch(margin, task.units, task.n, heavy) for task, heavy in zip(tasks, heaviest, strict=True)]
+    watches = [SequentialTest(margin, task.units, task.n, heavy) for task, heavy in zip(tasks, heaviest, strict=True)]
     read, found = 0, Stop("inconclusive", 0)
     for end in ends:
         for task, seen in zip(tasks, watches, strict=True):
-            seen.see(part(task, read, end), None if weights is None else weights[read:end])
+            seen.add(part(task, read, end), None if weights is None else weights[read:end])
             if end == ends[-1]:
-                seen.end()
+                seen.finish()
         read = end
-        found = Stop(verdict(units, [Tests(seen.non_inferiority, seen.loss) for seen in watches]), read)
+        found = Stop(verdict(units, [Tests(seen.p_non_inferiority, seen.p_loss) for seen in watches]), read)
         if found.verdict != "inconclusive":
             break
     return found
@@ -189,7 +196,7 @@ Gate = Callable[[Chance, float, float], Stop]
 """From chance, by how much better the candidate is, and the margin, to how the gate ends."""
 
 
-def fixed(units: Sequence[Unit]) -> Stop:
+def fixed(units: Sequence[PendingJudgement]) -> Stop:
     """Gate `units`, whose documents are all there."""
     return Stop(verdict(units), sum(one.comparison.documents for one in units))
 
@@ -199,7 +206,7 @@ def single(n: int) -> Gate:
 
 
 def single_in_blocks(n: int) -> Gate:
-    ends = np.cumsum(list(blocks(n))).tolist()
+    ends = np.cumsum(list(block_sizes(n))).tolist()
     return lambda chance, mean, margin: sequential([answers(shifts(chance, n, mean))], margin, ends)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.verdicts.comparable import asked, differences
+from harness.verdicts.comparable import conditions, differences
 from support.answered import Answers, report
 
 
 def reasons(root: Path, mine: Answers, other: Answers, **protocol: Any) -> list[tuple[str, str]]:
     sides = report(root / "a", "cand", {"law": mine}, protocol=protocol), report(root / "b", "base", {"law": other})
-    return [tuple(one) for one in differences(*(asked(side, "law") for side in sides))]  # type: ignore[misc]
+    return [tuple(one) for one in differences(*(conditions(side, "law") for side in sides))]  # type: ignore[misc]
 
 
 def test_reports_that_were_asked_the_same_do_not_differ(tmp_path: Path) -> None:
@@ -20,11 +20,13 @@ def test_reports_that_were_asked_the_same_do_not_differ(tmp_path: Path) -> None:
 
 def test_a_gate_that_stopped_early_leaves_other_documents_behind(tmp_path: Path) -> None:
     found = reasons(tmp_path, Answers([1, 0]), Answers([0, 0, 1]), shuffled=7)
-    assert found == [("other documents", "2 documents instead of 3, by a gate that stopped when its verdict was clear")]
+    assert found == [
+        ("different documents", "2 documents instead of 3, because a gate stopped when its verdict was clear")
+    ]
 
 
 def test_so_does_a_limit(tmp_path: Path) -> None:
     cut = Answers([1, 0], info={"documents_in_split": 3})
     assert reasons(tmp_path, cut, Answers([0, 0, 1]), limit=2) == [
-        ("other documents", "2 documents instead of 3, by limit 2")
+        ("different documents", "2 documents instead of 3, because of limit 2")
     ]

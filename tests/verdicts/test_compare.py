@@ -25,7 +25,7 @@ def two(root: Path, baseline: dict[str, Answers], candidate: dict[str, Answers],
 
 def one(root: Path, baseline: Answers, candidate: Answers) -> Comparison:
     found = two(root, {"law": baseline}, {"law": candidate})
-    return found.of(found.baseline.manifest.scores[0])
+    return found.compare(found.baseline.manifest.scores[0])
 
 
 def draws(seed: int, n: int, share: float) -> list[float]:
@@ -81,7 +81,7 @@ def test_where_less_is_better_the_difference_keeps_its_sign_and_a_rise_is_a_loss
     assert found.interval is not None
     assert 0 < found.interval.low < 0.2 < found.interval.high
     assert (found.values.lost, found.values.gained) == (10, 0)
-    assert found.values.loss == pytest.approx(2.0**-10)
+    assert found.values.p_loss == pytest.approx(2.0**-10)
 
 
 def test_numbers_that_are_no_fractions_keep_their_unit(tmp_path: Path) -> None:
@@ -122,20 +122,20 @@ def test_a_ratio_of_sums_is_compared_as_a_corpus(tmp_path: Path) -> None:
 def test_an_averages_difference_is_that_of_the_reports_averages(tmp_path: Path, weight: str) -> None:
     sides = [{"law": Answers(draws(seed, 30, 0.5)), "logic": Answers(draws(seed + 1, 90, 0.7))} for seed in (10, 20)]
     found = two(tmp_path, *sides, averages={"exam": (weight, ["law", "logic"])})
-    compared = found.of(found.baseline.manifest.scores[0])
+    compared = found.compare(found.baseline.manifest.scores[0])
     expected = [value(one, "exam") for one in (found.baseline, found.candidate)]
     assert (compared.baseline, compared.candidate) == pytest.approx(tuple(expected))
     assert compared.difference == pytest.approx(expected[1] - expected[0])
     assert compared.documents == 120
-    assert compared.values.loss <= 1
+    assert compared.values.p_loss <= 1
 
 
 def test_a_document_of_a_small_task_may_lose_more_of_an_average_also_where_none_is_right(tmp_path: Path) -> None:
     """Of 50 documents the 5 of one task weigh 5 times the mean: a loss of 10 points may hide in 1 of 50 of them."""
     answers = {"small": Answers([0] * 5), "large": Answers([1] * 45)}
     found = two(tmp_path, answers, answers, averages={"exam": ("task", ["small", "large"])})
-    compared = found.of(found.baseline.manifest.scores[0])
-    assert compared.values.non_inferiority(0.1) == pytest.approx((1 - 0.1 / 5) ** 50)
+    compared = found.compare(found.baseline.manifest.scores[0])
+    assert compared.values.p_non_inferiority(0.1) == pytest.approx((1 - 0.1 / 5) ** 50)
 
 
 def test_an_average_of_corpora_is_the_mean_of_their_metrics(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_average_of_corpora_is_the_mean_of_their_metrics(tmp_path: Path) -> N
         {"ner": ratios[2], "re": ratios[3]},
         averages=averages,
     )
-    compared = found.of(found.baseline.manifest.scores[0])
+    compared = found.compare(found.baseline.manifest.scores[0])
     assert (compared.baseline, compared.candidate) == pytest.approx(((3 / 8 + 7 / 8) / 2, (4 / 8 + 6 / 8) / 2))
 
 
@@ -158,7 +158,7 @@ def test_clusters_that_tasks_of_an_average_share_are_one(tmp_path: Path) -> None
         for s in (1, 2)
     ]
     found = two(tmp_path, *sides, averages={"law": ("sample", ["charge", "term"])})
-    compared = found.of(found.baseline.manifest.scores[0])
+    compared = found.compare(found.baseline.manifest.scores[0])
     assert (compared.documents, compared.clusters) == (40, 20)
 
 
@@ -185,13 +185,13 @@ def test_a_mean_over_documents_is_of_those_that_are_not_tainted_a_mean_over_task
     seen = {"law": Answers([1] * 30, tainted=[True] * 30), "math": Answers([1, 0] * 20)}
     answers = {"law": Answers([1] * 30), "math": Answers([0, 0] * 20)}
     over = two(tmp_path / "documents", seen, answers, averages={"exam": ("sample", ["law", "math"])})
-    exam = next(over.all(over.baseline.manifest.scores))
+    exam = next(over.compare_all(over.baseline.manifest.scores))
     assert isinstance(exam, Comparison)
     assert (exam.documents, exam.difference) == (40, -0.5)
     assert exam.tainted is not None
     assert exam.tainted.documents == 30
     over = two(tmp_path / "tasks", seen, answers, averages={"exam": ("task", ["law", "math"])})
-    refused = next(over.all(over.baseline.manifest.scores))
+    refused = next(over.compare_all(over.baseline.manifest.scores))
     assert isinstance(refused, Refusal)
     assert refused.reason == "all documents of law were seen in training"
 
@@ -212,11 +212,11 @@ def test_all_tainted_is_refused(tmp_path: Path) -> None:
 def test_samples_that_do_not_make_the_reports_number_are_refused(tmp_path: Path, candidate: Answers) -> None:
     found = two(tmp_path, {"law": Answers([1, 0, 1])}, {"law": candidate})
     score = found.baseline.manifest.scores[0]
-    assert Comparator(found.baseline, found.candidate).of(score).documents >= 2
+    assert Comparator(found.baseline, found.candidate).compare(score).documents >= 2
     changed = found.baseline.manifest.model_copy(update={"scores": [score.model_copy(update={"value": 0.5})]})
     other = Comparator(Report(found.baseline.folder, changed), found.candidate)
-    with pytest.raises(IncomparableError, match=r"the samples of base_01 make 0\.666667, its score is 0\.5"):
-        other.of(changed.scores[0])
+    with pytest.raises(IncomparableError, match=r"the samples of base_01 give 0\.666667, but its score is 0\.5"):
+        other.compare(changed.scores[0])
 
 
 @pytest.mark.parametrize("aggregation", [None, "mean"])
@@ -226,7 +226,7 @@ def test_reports_that_do_not_say_how_a_number_is_made_are_tried_as_means(tmp_pat
 
 
 def test_a_metric_that_is_no_sum_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IncomparableError, match="has no paired test"):
+    with pytest.raises(IncomparableError, match="there is no paired test"):
         one(tmp_path, Answers([1, 0], aggregation="distinct1"), Answers([1, 0], aggregation="distinct1"))
 
 
@@ -236,26 +236,26 @@ def test_a_metric_that_the_candidate_lacks_is_refused_and_the_others_are_not(tmp
         {"law": Answers([1, 0]), "math": Answers([1, 1])},
         {"math": Answers([1, 0]), "law": Answers([1, 0], "f")},
     )
-    law, math_ = found.all(found.baseline.manifest.scores)
+    law, math_ = found.compare_all(found.baseline.manifest.scores)
     assert isinstance(law, Refusal)
     assert law.reason == (
-        "cand has no acc of it, though it was asked: none of its answers has a value, "
-        "or the metric is of another version"
+        "cand has no acc for it, although it was evaluated: none of its answers has a value, "
+        "or the metric has another version"
     )
     assert isinstance(math_, Comparison)
 
 
 def test_what_the_candidate_was_not_asked_is_to_be_asked(tmp_path: Path) -> None:
     found = two(tmp_path, {"law": Answers([1, 0]), "math": Answers([1, 1])}, {"math": Answers([1, 0])})
-    law = next(found.all(found.baseline.manifest.scores))
+    law = next(found.compare_all(found.baseline.manifest.scores))
     assert isinstance(law, Refusal)
-    assert law.reason == "cand has no acc of it: evaluate it on law, too"
+    assert law.reason == "cand has no acc for it: evaluate it on law, too"
 
 
 def test_a_report_beside_itself_shows_nothing(tmp_path: Path) -> None:
     found = one(tmp_path, Answers(draws(1, 100, 0.5)), Answers(draws(1, 100, 0.5)))
     assert (found.difference, found.p_value, found.values.lost, found.values.gained) == (0.0, 1.0, 0, 0)
-    assert math.isinf(found.needed)
+    assert math.isinf(found.documents_needed)
     assert found.resolution == 0.0
 
 

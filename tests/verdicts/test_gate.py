@@ -14,9 +14,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
-from harness.verdicts import wording
-from harness.verdicts.gate import Judgement, Outcome, corrected, gate, holm, shares
+from harness.verdicts.gate import Judgement, Outcome, alpha_shares, corrected_p_values, gate, holm
 from harness.verdicts.policy import Policy, Rule
+from harness.verdicts.texts import OutcomeText
 from support.answered import Answers, report
 
 p_values = st.floats(0, 1)
@@ -72,11 +72,11 @@ def test_weights_are_those_of_the_closed_procedure(pairs: list[tuple[float, floa
 
 
 def test_what_is_watched_has_half_of_alpha_where_there_is_any() -> None:
-    assert shares([True, False, False]) == [0.5, 0.25, 0.25]
-    assert shares([True, True]) == [0.5, 0.5]
+    assert alpha_shares([True, False, False]) == [0.5, 0.25, 0.25]
+    assert alpha_shares([True, True]) == [0.5, 0.5]
     p = [0.03, 0.9, 0.9]
-    assert corrected(p, [True, False, False])[0] == pytest.approx(0.06)
-    assert corrected([0.9, 0.01, 0.9], [True, False, False])[1] == pytest.approx(0.04)
+    assert corrected_p_values(p, [True, False, False])[0] == pytest.approx(0.06)
+    assert corrected_p_values([0.9, 0.01, 0.9], [True, False, False])[1] == pytest.approx(0.04)
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -93,14 +93,16 @@ def test_few_documents_are_inconclusive_even_if_nothing_changed_and_the_gate_say
 ) -> None:
     outcome = gated(tmp_path, *sides(law=(50, 25, 0, 0)))
     assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 3)
-    assert 100 < of(outcome, "law").needed < 500
+    assert 100 < of(outcome, "law").documents_needed < 500
 
 
 def test_the_documents_that_are_said_to_do_do(tmp_path: Path) -> None:
     few = of(gated(tmp_path / "few", *sides(law=(300, 150, 9, 9))), "law")
     assert few.verdict == "inconclusive"
-    share = round(few.needed * 9 / 300)
-    enough = gated(tmp_path / "enough", *sides(law=(round(few.needed), round(few.needed / 2), share, share)))
+    share = round(few.documents_needed * 9 / 300)
+    enough = gated(
+        tmp_path / "enough", *sides(law=(round(few.documents_needed), round(few.documents_needed / 2), share, share))
+    )
     assert enough.verdict == "passed"
 
 
@@ -114,7 +116,7 @@ def test_documents_that_are_said_to_show_a_loss_show_it_among_many_tasks(tmp_pat
     others = {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
     found = of(gated(tmp_path, *sides(law=(200, 100, 20, 9), **others)), "law")
     assert found.verdict == "inconclusive"
-    chance, n, shown = np.random.default_rng(0), round(found.needed), 0
+    chance, n, shown = np.random.default_rng(0), round(found.documents_needed), 0
     for _ in range(400):
         lost, gained, _ = chance.multinomial(n, [0.1, 0.045, 0.855])
         shown += stats.binomtest(lost, lost + gained, alternative="greater").pvalue <= 0.05 / 20
@@ -133,7 +135,7 @@ def test_a_gain_passes(tmp_path: Path) -> None:
 
 def test_a_real_loss_that_is_shown_to_be_smaller_than_the_margin_passes(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(20_000, 10_000, 300, 200)))
-    assert of(outcome, "law").loss < 0.001
+    assert of(outcome, "law").p_loss_corrected < 0.001
     assert (outcome.verdict, of(outcome, "law").reason) == ("passed", "a real loss, but smaller than the margin")
 
 
@@ -167,9 +169,9 @@ def test_a_members_loss_under_a_rising_average_regresses(tmp_path: Path) -> None
     )
     average, sciq = of(outcome, "suite"), of(outcome, "sciq")
     assert average.comparison.difference > 0.02
-    assert (average.judged, average.verdict) == (True, "passed")
+    assert (average.is_judged, average.verdict) == (True, "passed")
     assert sciq.comparison.difference == pytest.approx(-0.063)
-    assert (sciq.judged, sciq.verdict) == (False, "regressed")
+    assert (sciq.is_judged, sciq.verdict) == (False, "regressed")
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
 
 
@@ -193,14 +195,14 @@ def test_tasks_of_which_an_average_could_not_be_made_are_judged_themselves(tmp_p
         scores = [score for score in one.manifest.scores if score.task != "suite"]
         object.__setattr__(one, "manifest", one.manifest.model_copy(update={"scores": scores}))
     outcome = gate(first, second, Policy())
-    assert {one.score.task for one in outcome.judgements if one.judged} == {"nli", "law", "math"}
+    assert {one.score.task for one in outcome.judgements if one.is_judged} == {"nli", "law", "math"}
     assert outcome.verdict == "regressed"
 
 
 def test_members_need_not_pass(tmp_path: Path) -> None:
     names = [f"s{i}" for i in range(40)]
     outcome = gated(tmp_path, *sides(**dict.fromkeys(names, (60, 30, 1, 1))), averages={"exam": ("sample", names)})
-    assert {one.verdict for one in outcome.judgements if not one.judged} == {"inconclusive"}
+    assert {one.verdict for one in outcome.judgements if not one.is_judged} == {"inconclusive"}
     assert outcome.verdict == "passed"
 
 
@@ -266,8 +268,8 @@ def test_constant_answers_of_a_member_are_named_and_a_jump_that_one_of_many_may_
     averages = {"glue": ("task", ["mrpc", "nli"])}
     outcome = gated(tmp_path, {"mrpc": mrpc[0], "nli": nli}, {"mrpc": mrpc[1], "nli": nli}, averages=averages)
     found = of(outcome, "mrpc")
-    assert (found.judged, [sign.name for sign in found.signs]) == (False, ["constant answers"])
-    assert "mrpc: answers 'Yes' to 2,000 of 2,000 documents (baseline: 1,000)" in wording.remarks(outcome)
+    assert (found.is_judged, [sign.name for sign in found.signs]) == (False, ["constant answers"])
+    assert "mrpc: answers 'Yes' to 2,000 of 2,000 documents (baseline: 1,000)" in OutcomeText.of(outcome).remarks
     assert outcome.verdict == "passed"
 
 
@@ -313,12 +315,12 @@ def test_tainted_documents_are_not_judged(tmp_path: Path) -> None:
 def test_a_candidate_that_lacks_a_task_is_refused(tmp_path: Path) -> None:
     baseline, candidate = sides(law=(20, 10, 1, 1), math=(20, 10, 1, 1))
     del candidate["math"]
-    with pytest.raises(HarnessError, match=r"cand cannot be judged against base.* math: cand has no acc of it"):
+    with pytest.raises(HarnessError, match=r"cand cannot be judged against base.* math: cand has no acc for it"):
         gated(tmp_path, baseline, candidate)
 
 
 def test_other_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="law: other prompts of 4 of 4 documents"):
+    with pytest.raises(HarnessError, match="law: different prompts of 4 of 4 documents"):
         gated(tmp_path, {"law": Answers([1, 0, 1, 1])}, {"law": Answers([1, 0, 1, 1], prompt="x")})
 
 
@@ -327,7 +329,7 @@ def test_a_candidates_other_tasks_are_told_and_not_judged(tmp_path: Path) -> Non
     del baseline["math"]
     outcome = gated(tmp_path, baseline, candidate)
     assert outcome.verdict == "passed"
-    assert outcome.notes == ("not judged, since the baseline lacks them: math",)
+    assert outcome.notes == ("not judged because the baseline lacks them: math",)
 
 
 def test_prompts_that_were_cut_for_one_of_both_are_told(tmp_path: Path) -> None:
@@ -340,18 +342,18 @@ def test_prompts_that_were_cut_for_one_of_both_are_told(tmp_path: Path) -> None:
 
 def test_documents_that_only_one_answered_are_told(tmp_path: Path) -> None:
     outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": Answers([1, 0] * 400)})
-    assert outcome.notes == ("law: 200 documents left out, which only one of both answered",)
+    assert outcome.notes == ("law: 200 documents left out because only one checkpoint answered",)
     assert of(outcome, "law").comparison.documents == 800
 
 
 def test_a_rule_for_no_task_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="rule 'lwa' fits no task"):
+    with pytest.raises(HarnessError, match="rule 'lwa' matches no task"):
         gated(tmp_path, *sides(law=(20, 10, 1, 1)), Policy(tasks=(Rule(match="lwa"),)))
 
 
 def test_a_candidate_that_is_the_baseline_is_told(tmp_path: Path) -> None:
     one = report(tmp_path, "base", sides(law=(2000, 1000, 0, 0))[0])
-    assert gate(one, one, Policy()).notes == ("the candidate is the baseline: weights and all are the same",)
+    assert gate(one, one, Policy()).notes == ("the candidate is identical to the baseline (same fingerprint)",)
 
 
 def test_a_member_that_is_named_is_judged_by_itself(tmp_path: Path) -> None:
@@ -361,5 +363,5 @@ def test_a_member_that_is_named_is_judged_by_itself(tmp_path: Path) -> None:
         report(tmp_path / name, name, side, averages=averages) for name, side in (("a", baseline), ("b", candidate))
     )
     outcome = gate(first, second, Policy(), ["law"])
-    assert [(one.score.task, one.judged) for one in outcome.judgements] == [("law", True)]
+    assert [(one.score.task, one.is_judged) for one in outcome.judgements] == [("law", True)]
     assert outcome.verdict == "passed"

@@ -66,7 +66,9 @@ def test_the_nth_of_equal_documents_goes_with_the_nth(
 
 
 def test_other_prompts_are_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(IncomparableError, match="other prompts of 2 of 2 documents: the text of the prompts differs"):
+    with pytest.raises(
+        IncomparableError, match="different prompts of 2 of 2 documents: the text of the prompts differs"
+    ):
         joined(tmp_path, Answers([1, 0]), Answers([1, 0], prompt="Think. "))
 
 
@@ -80,14 +82,14 @@ def test_the_reason_is_what_was_asked_otherwise(tmp_path: Path) -> None:
     ("protocol", "reason"),
     [
         ({"max_gen_toks": 64}, "up to 64 new tokens instead of the task's own limit of new tokens"),
-        ({"stride": 8}, "texts read in other windows"),
-        ({"chat_template_arguments": {"enable_thinking": False}}, "other arguments of the chat template"),
+        ({"stride": 8}, "different windows of the texts"),
+        ({"chat_template_arguments": {"enable_thinking": False}}, "different arguments of the chat template"),
     ],
 )
 def test_settings_of_a_run_that_prompts_cover_are_reasons(
     tmp_path: Path, protocol: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(IncomparableError, match=f"other prompts of 2 of 2 documents: {reason}"):
+    with pytest.raises(IncomparableError, match=f"different prompts of 2 of 2 documents: {reason}"):
         joined(tmp_path, Answers([1, 0]), Answers([1, 0], prompt="x"), protocol)
 
 
@@ -96,19 +98,19 @@ def test_one_document_with_another_prompt_is_enough(tmp_path: Path) -> None:
     second = report(tmp_path / "b", "cand", {"law": Answers([1, 0, 1], documents=["a", "b", "d"])})
     mixed = report(tmp_path / "c", "mixed", {"law": Answers([1, 0, 1], documents=["a", "b", "c"], prompt="x")})
     assert join(first, second, "law")["none"].n == 2
-    with pytest.raises(IncomparableError, match="other prompts of 2 of 2 documents"):
+    with pytest.raises(IncomparableError, match="different prompts of 2 of 2 documents"):
         join(second, mixed, "law")
 
 
 @pytest.mark.parametrize(("what", "value"), [("version", "2"), ("dataset", "other/law"), ("split", "train")])
 def test_another_task_of_that_name_is_refused(tmp_path: Path, what: str, value: str) -> None:
-    with pytest.raises(IncomparableError, match=f"other {what}: {value} instead of "):
+    with pytest.raises(IncomparableError, match=f"different {what}: {value} instead of "):
         joined(tmp_path, Answers([1, 0]), Answers([1, 0], info={what: value}))
 
 
 def test_texts_read_in_other_windows_are_refused(tmp_path: Path) -> None:
     """Whose samples are asked the same; only the task's hash knows of windows."""
-    with pytest.raises(IncomparableError, match="windows of another length"):
+    with pytest.raises(IncomparableError, match="windows of different length"):
         joined(tmp_path, Answers([2.5], fraction=False), Answers([2.5], fraction=False, info={"prompt_hash": "x"}))
 
 
@@ -170,8 +172,8 @@ def test_places_are_those_of_the_likeliest_and_of_the_right_choice(tmp_path: Pat
     )
     found = joined(tmp_path, chosen, Answers([1, 0, 1, 0]))
     assert found.baseline["place"].to_pylist() == [1, 0, 0, 1]
-    assert found.baseline["wanted_place"].to_pylist() == [1, 0, None, 1]
-    assert found.candidate["place"].to_pylist() == found.candidate["wanted_place"].to_pylist() == [None] * 4
+    assert found.baseline["target_place"].to_pylist() == [1, 0, None, 1]
+    assert found.candidate["place"].to_pylist() == found.candidate["target_place"].to_pylist() == [None] * 4
 
 
 def test_a_large_join_takes_no_time_to_speak_of(tmp_path: Path) -> None:

@@ -93,15 +93,15 @@ def test_a_floor_is_in_points_of_fractions_and_else_in_the_metrics_unit(write: A
 
 
 def test_the_primary_metric_stands_for_a_task_unless_a_rule_names_another(write: Any, scores: list[Score]) -> None:
-    plain = [(one.task, one.metric) for one in write("").chosen(scores)]
+    plain = [(one.task, one.metric) for one in write("").select(scores)]
     tasks = ["ceval", "ceval_law", "ceval_physics", "adgen", "wiki"]
     assert plain == list(zip(tasks, ["acc", "acc", "acc", "rouge_l", "bits"], strict=True))
-    named = write("tasks:\n- {match: ceval_law, metric: abstention}\n").chosen(scores)
+    named = write("tasks:\n- {match: ceval_law, metric: abstention}\n").select(scores)
     assert [(one.task, one.metric) for one in named] == [(t, "abstention" if t == "ceval_law" else m) for t, m in plain]
 
 
 def test_where_a_task_lacks_what_a_rule_names_its_primary_metric_stands_for_it(write: Any, scores: list[Score]) -> None:
-    found = write("tasks:\n- {match: '*', metric: abstention}\n").chosen(scores)
+    found = write("tasks:\n- {match: '*', metric: abstention}\n").select(scores)
     named = ["abstention" if one.task == "ceval_law" else one.metric for one in found]
     assert len(found) == 5
     assert [one.metric for one in found] == named
@@ -109,17 +109,17 @@ def test_where_a_task_lacks_what_a_rule_names_its_primary_metric_stands_for_it(w
 
 def test_of_an_average_that_has_no_primary_metric_the_first_stands_for_it(write: Any, scores: list[Score]) -> None:
     mixed = [one.model_copy(update={"primary": one.primary and one.average is None}) for one in scores]
-    assert next(one.task for one in write("").chosen(mixed)) == "ceval"
+    assert next(one.task for one in write("").select(mixed)) == "ceval"
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("margin: 0", "margin: '0' is no margin: write points above 0"),
-        ("margin: -1", "is no margin"),
-        ("margin: yes", "is no margin"),
-        ("margin: two", "is no margin"),
-        ("margin: .inf", "is no margin"),
+        ("margin: 0", "margin: '0' is not a margin: write points above 0"),
+        ("margin: -1", "is not a margin"),
+        ("margin: yes", "is not a margin"),
+        ("margin: two", "is not a margin"),
+        ("margin: .inf", "is not a margin"),
         ("alpha: 0", "alpha: Input should be greater than 0"),
         ("alpha: 0.5", "alpha: Input should be less than 0.5"),
         ("minimum: 0", "minimum"),
@@ -149,19 +149,21 @@ def test_a_policy_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
 
 
 def test_a_rule_that_fits_no_task_or_no_metric_is_told(write: Any, scores: list[Score]) -> None:
-    with pytest.raises(HarnessError, match=r"rule 'cevel\*' fits no task of the baseline .*ceval_law"):
-        write("tasks:\n- match: cevel*\n").chosen(scores)
+    with pytest.raises(HarnessError, match=r"rule 'cevel\*' matches no task of the baseline .*ceval_law"):
+        write("tasks:\n- match: cevel*\n").select(scores)
     with pytest.raises(HarnessError, match=r"rule 'adgen' names a metric that its tasks lack .*rouge_l \(none\)"):
-        write("tasks:\n- {match: adgen, metric: bleu}\n").chosen(scores)
+        write("tasks:\n- {match: adgen, metric: bleu}\n").select(scores)
 
 
 def test_a_rule_behind_another_that_never_decides_is_told(write: Any, scores: list[Score]) -> None:
     hidden = "tasks:\n- {match: 'ceval*', margin: 1}\n- {match: ceval_law, floor: 45}\n"
-    with pytest.raises(HarnessError, match=r"rule 'ceval_law' never decides: 'ceval\*' before it .* put it first"):
-        write(hidden).chosen(scores)
+    with pytest.raises(
+        HarnessError, match=r"rule 'ceval_law' never applies: earlier rules \('ceval\*'\) match .* put it first"
+    ):
+        write(hidden).select(scores)
     write(
         "tasks:\n- {match: ceval_law, floor: 45}\n- {match: 'ceval*', margin: 1}\n- {match: '*', margin: 3}\n"
-    ).chosen(scores)
-    write("tasks:\n- {match: '*e*', margin: 1}\n- {match: 'wiki', margin: 1}\n- {match: '*', margin: 3}\n").chosen(
+    ).select(scores)
+    write("tasks:\n- {match: '*e*', margin: 1}\n- {match: 'wiki', margin: 1}\n- {match: '*', margin: 3}\n").select(
         scores
     )

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.verdicts import render, wording
-from harness.verdicts.compare import Comparison, Refusal, Stopped
+from harness.verdicts.compare import Comparison, EarlyStop, Refusal
 from harness.verdicts.gate import Outcome, Reading
 from harness.verdicts.policy import Margin, Policy, Rule, Terms
 from harness.verdicts.signs import Sign
 from harness.verdicts.stats.means import Differences, Interval
+from harness.verdicts.texts import OutcomeText
 from support import answered
 from support.invented_verdicts import SIGN, comparison, judgement, outcome, score
 
@@ -32,9 +33,9 @@ MIXED = outcome(
     judgement("math"),
     judgement("nli", "inconclusive", lost=3),
     judgement("adgen", "inconclusive", lost=3, terms=ALLOWED),
-    replace(judgement("law_1"), judged=False),
-    replace(judgement("law_2", "regressed", lost=30), judged=False),
-    notes=("law: 3 documents left out, which only one of both answered",),
+    replace(judgement("law_1"), is_judged=False),
+    replace(judgement("law_2", "regressed", lost=30), is_judged=False),
+    notes=("law: 3 documents left out because only one checkpoint answered",),
 )
 anything = st.text(st.characters(exclude_categories=()), max_size=12)  # halves of surrogate pairs, too
 
@@ -50,7 +51,7 @@ def named(task: str, said: str = "a sign", note: str = "a note") -> Outcome:
 
 
 def test_json_holds_every_number_in_its_own_unit() -> None:
-    found = json.loads(render.as_json(MIXED))
+    found = json.loads(render.as_json(OutcomeText.of(MIXED)))
     assert (found["format"], found["verdict"], found["exit_code"]) == (1, "regressed", 1)
     assert found["candidate"] == {
         "name": "cand",
@@ -79,13 +80,14 @@ def test_json_holds_every_number_in_its_own_unit() -> None:
 def test_json_says_what_less_is_better_means() -> None:
     of = score("text", metric="bits", value=2.0, higher_is_better=False, fraction=False)
     worse = Comparison(of, Differences(np.array([-1.5, -2.5]), np.array([-2.0, -3.5])), 2, 0)
-    unit = json.loads(render.as_json(outcome(judgement("text", comparison=worse))))["units"][0]
+    unit = json.loads(render.as_json(OutcomeText.of(outcome(judgement("text", comparison=worse)))))["units"][0]
     assert (unit["baseline"], unit["candidate"], unit["difference"]) == (2.0, 2.75, 0.75)
     assert (unit["higher_is_better"], unit["lost"], unit["gained"]) == (False, 2, 0)
 
 
 def test_json_has_null_for_what_is_no_number() -> None:
-    text = render.as_json(outcome(judgement(needed=float("inf"), loss=float("nan"))))
+    one = judgement(documents_needed=float("inf"), p_loss_corrected=float("nan"))
+    text = render.as_json(OutcomeText.of(outcome(one)))
     unit = json.loads(text, parse_constant=pytest.fail)["units"][0]
     assert (unit["needed_to_settle"], unit["p_loss_corrected"]) == (None, None)
 
@@ -94,7 +96,7 @@ def test_json_holds_policy_reading_and_what_was_seen_in_training() -> None:
     policy = Policy(margin=Margin(3), tasks=(Rule(match="law*"),))
     tainted = replace(comparison(score("law"), 1, 1), tainted=comparison(score("law"), 0, 10, n=20, right=10))
     one = outcome(judgement("law", comparison=tainted), policy=policy, reading=Reading(1, 2, 3, 4))
-    found = json.loads(render.as_json(one))
+    found = json.loads(render.as_json(OutcomeText.of(one)))
     assert found["policy"]["margin"] == {"size": 3.0, "relative": False}
     assert found["policy"]["rules"] == 1
     assert found["reading"] == {"documents": 1, "of_documents": 2, "tokens": 3, "of_tokens": 4}
@@ -102,14 +104,21 @@ def test_json_holds_policy_reading_and_what_was_seen_in_training() -> None:
 
 
 def test_what_leans_towards_the_verdict_is_in_no_file() -> None:
-    one = comparison(score("law"), 30, 2, n=320, right=200, stopped=Stopped(Interval(-0.12, -0.02), 14_042))
+    one = comparison(score("law"), 30, 2, n=320, right=200, early_stop=EarlyStop(Interval(-0.12, -0.02), 14_042))
     found = outcome(judgement("law", "regressed", comparison=one))
-    unit = json.loads(render.as_json(found))["units"][0]
+    unit = json.loads(render.as_json(OutcomeText.of(found)))["units"][0]
     assert unit["interval"] == [-0.12, -0.02]
     assert (unit["documents"], unit["of_documents"], unit["baseline"]) == (320, 14_042, 0.6)
     for key in ("candidate", "difference", "p", "needed_to_tell", "resolution", "needed_to_settle"):
         assert unit[key] is None
-    assert rows(render.as_markdown(found))[1][2:8] == ["60.0 %", "–", "–", "−12.0 to −2.0", "30 / 2", "320 of 14,042"]
+    assert rows(render.as_markdown(OutcomeText.of(found)))[1][2:8] == [
+        "60.0 %",
+        "–",
+        "–",
+        "−12.0 to −2.0",
+        "30 / 2",
+        "320 of 14,042",
+    ]
 
 
 def test_comparisons_and_refusals_are_json_too() -> None:
@@ -130,7 +139,7 @@ def test_every_key_is_explained_and_every_key_explained_is_there() -> None:
         {key for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall("`(\\w+)`", row)}
         for table in re.search(r"\n(\| key \|.*?\n)\n(\| key of a unit \|.*?\n)\n", page, re.DOTALL).groups()  # type: ignore[union-attr]
     )
-    found = json.loads(render.as_json(MIXED))
+    found = json.loads(render.as_json(OutcomeText.of(MIXED)))
     assert whole == set(found)
     assert unit == set(found["units"][0])
 
@@ -148,7 +157,7 @@ def test_every_sign_is_explained() -> None:
 @given(anything, anything)
 @settings(max_examples=60, deadline=None)
 def test_json_gives_back_any_name(task: str, said: str) -> None:
-    text = render.as_json(named(task, said))
+    text = render.as_json(OutcomeText.of(named(task, said)))
     unit = json.loads(text.encode("utf-8"))["units"][0]
     assert unit["task"] == task.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # pairs joined
 
@@ -176,7 +185,7 @@ ALLOWS: dict[str, tuple[set[str], set[str], str]] = {
 
 def junit(one: Outcome) -> Tree.Element:
     """The document as a parser reads it, held against the schemas."""
-    suite = Tree.fromstring(render.as_junit(one, NOW).encode("utf-8"))
+    suite = Tree.fromstring(render.as_junit(OutcomeText.of(one), NOW).encode("utf-8"))
     for element in suite.iter():
         must, may, children = ALLOWS[element.tag]
         assert must <= set(element.attrib) <= must | may, element.tag
@@ -210,7 +219,7 @@ def test_junit_has_a_case_for_what_is_judged_and_for_what_regressed() -> None:
 
 def test_junit_times_are_utc() -> None:
     there = datetime(2026, 1, 2, 11, 4, 5, tzinfo=timezone(timedelta(hours=8)))
-    assert 'timestamp="2026-01-02T03:04:05"' in render.as_junit(MIXED, there)
+    assert 'timestamp="2026-01-02T03:04:05"' in render.as_junit(OutcomeText.of(MIXED), there)
 
 
 def test_junit_keeps_what_xml_can_hold() -> None:
@@ -242,26 +251,26 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_markdown_begins_with_the_verdict_and_shows_what_it_rests_on() -> None:
-    text = render.as_markdown(MIXED)
+    text = render.as_markdown(OutcomeText.of(MIXED))
     assert text.startswith("**regressed**: law lost 34.0 points (95 % interval")
     head, law, math, *others = rows(text)
     assert head[:5] == ["task", "metric", "baseline", "candidate", "difference"]
     assert law[:5] == ["law", "acc", "60.0 %", "26.0 %", "−34.0"]
     assert law[6:] == ["40 / 6", "100", "2.0", "regressed: a real loss"]
-    assert math[-1] == "passed: a loss of the margin is ruled out"
+    assert math[-1] == "passed: a loss as large as the margin is ruled out"
     assert [row[0] for row in others] == ["nli", "adgen", "law_2"]
     assert "1,300 documents would settle it" in others[0][-1]
     assert f"law: {SIGN.text}" in re.sub("<[^>]*>|&quot;", "", html(text)).replace("’", "'")
-    assert "watched, too: 1 member task" in text
+    assert "also watched, without a real loss that may reach the margin: 1 member task" in text
 
 
 def test_markdown_explains_a_plus_where_less_is_better() -> None:
     of = score("text", metric="bits", value=2.0, higher_is_better=False, fraction=False)
     worse = Comparison(of, Differences(np.array([-2.0, -2.0]), np.array([-2.5, -2.5])), 2, 0)
-    text = render.as_markdown(outcome(judgement("text", "regressed", comparison=worse)))
-    assert "less is better, so that a plus is a loss" in text
+    text = render.as_markdown(OutcomeText.of(outcome(judgement("text", "regressed", comparison=worse))))
+    assert "less is better, so a plus is a loss" in text
     assert rows(text)[1][1] == "bits ↓"
-    assert "less is better" not in render.as_markdown(outcome(judgement("law")))
+    assert "less is better" not in render.as_markdown(OutcomeText.of(outcome(judgement("law"))))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +278,7 @@ def test_markdown_explains_a_plus_where_less_is_better() -> None:
     ["a|b", "<img src=x>", "*b* _i_ `c` ~~s~~", "[x](http://y)", "a``b", "`", "&lt;b&gt;", "# h", r"a\|b", "\n\n# x"],
 )
 def test_markdown_shows_text_as_it_is(text: str) -> None:
-    made = render.as_markdown(named(text, text, text))
+    made = render.as_markdown(OutcomeText.of(named(text, text, text)))
     shown = rows(made)
     assert {len(row) for row in shown} == {10}
     plain = " ".join(text.split())
@@ -288,13 +297,15 @@ def unescaped(cell: str) -> str:
 
 
 def test_markdown_notifies_nobody_and_links_no_issue() -> None:
-    made = render.as_markdown(named("@team/law#1", "ask @someone about #12 and !7", "@all"))
+    made = render.as_markdown(OutcomeText.of(named("@team/law#1", "ask @someone about #12 and !7", "@all")))
     outside_code = re.sub("(`+).*?\\1", "", made)
     assert re.findall(r"[@#!]\w", outside_code) == []
 
 
 def test_markdown_has_no_mathematics_and_no_emoji() -> None:
-    made = render.as_markdown(named("law", "answers '$18$' and ':white_check_mark:' to 9 of 9 documents"))
+    made = render.as_markdown(
+        OutcomeText.of(named("law", "answers '$18$' and ':white_check_mark:' to 9 of 9 documents"))
+    )
     shown = html(re.sub("(`+).*?\\1", "", made))
     assert "<span>$</span>18<span>$</span>" in shown  # docs.github.com, "Writing mathematical expressions"
     assert shown.count("$") == shown.count("<span>$</span>")
@@ -305,7 +316,7 @@ def test_markdown_has_no_mathematics_and_no_emoji() -> None:
 @given(anything, anything, anything)
 @settings(max_examples=60, deadline=None)
 def test_markdown_keeps_its_table_whatever_is_in_it(task: str, said: str, note: str) -> None:
-    made = render.as_markdown(named(task, said, note))
+    made = render.as_markdown(OutcomeText.of(named(task, said, note)))
     made.encode("utf-8")
     assert [len(row) for row in rows(made)] == [10, 10, 10]
 
@@ -332,7 +343,7 @@ def as_runner_reads(line: str) -> tuple[str, dict[str, str], str]:
 
 
 def test_annotations_are_errors_for_what_blocks_and_warnings_for_what_does_not() -> None:
-    read = [as_runner_reads(line) for line in render.as_annotations(MIXED)]
+    read = [as_runner_reads(line) for line in render.as_annotations(OutcomeText.of(MIXED))]
     assert [(kind, properties["title"]) for kind, properties, _ in read] == [
         ("error", "law: regressed"),
         ("error", "law_2: regressed"),
@@ -344,7 +355,8 @@ def test_annotations_are_errors_for_what_blocks_and_warnings_for_what_does_not()
 
 def test_a_pass_is_one_notice() -> None:
     assert [
-        as_runner_reads(line)[0] for line in render.as_annotations(outcome(judgement("law"), judgement("math")))
+        as_runner_reads(line)[0]
+        for line in render.as_annotations(OutcomeText.of(outcome(judgement("law"), judgement("math"))))
     ] == ["notice"]
 
 
@@ -354,7 +366,7 @@ printable = st.text(st.characters(categories=("L", "N", "P", "S", "Zs"), include
 @given(printable, printable)
 @settings(max_examples=60, deadline=None)
 def test_annotations_reach_the_runner_as_they_were(task: str, said: str) -> None:
-    line = render.as_annotations(named(task, said))[0]
+    line = render.as_annotations(OutcomeText.of(named(task, said)))[0]
     assert "\n" not in line
     assert "\r" not in line
     _, properties, message = as_runner_reads(line)

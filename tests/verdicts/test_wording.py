@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from harness.verdicts import gate, render, wording
-from harness.verdicts.compare import Comparison, Stopped
+from harness.verdicts.compare import Comparison, EarlyStop
 from harness.verdicts.policy import Margin, Terms
 from harness.verdicts.stats.means import Differences, Interval
+from harness.verdicts.texts import OutcomeText
 from support.invented_verdicts import SIGN, comparison, judgement, outcome, score
 
 
@@ -25,21 +26,23 @@ def test_what_is_inconclusive_says_what_would_settle_it() -> None:
     said = wording.verdict(outcome(judgement("law", "inconclusive", lost=3, gained=1), judgement("math")))
     assert said.startswith("inconclusive: law lost 2.0 points (95 % interval −")
     assert said.endswith(
-        " 100 documents): a loss of the margin is not ruled out; about 1,300 documents would settle it"
+        " 100 documents): a loss as large as the margin is not ruled out; about 1,300 documents would settle it"
     )
 
 
 @pytest.mark.parametrize("needed", [float("inf"), float("nan"), 80.0])
 def test_more_documents_are_named_only_where_they_would_settle_it(needed: float) -> None:
-    assert "would settle" not in wording.verdict(outcome(judgement(verdict="inconclusive", needed=needed)))
+    assert "would settle" not in wording.verdict(outcome(judgement(verdict="inconclusive", documents_needed=needed)))
 
 
 def test_a_sign_that_is_the_reason_is_told_once() -> None:
-    one = judgement("law", "inconclusive", reason=SIGN.text, signs=(SIGN,), tests=gate.Tests(0.01, 0.5), needed=9.0)
+    one = judgement(
+        "law", "inconclusive", reason=SIGN.text, signs=(SIGN,), tests=gate.Tests(0.01, 0.5), documents_needed=9.0
+    )
     assert wording.sentence(one).endswith(f"): {SIGN.text}")
     assert wording.signs(one) == []
     assert wording.signs(judgement("law", "regressed", signs=(SIGN,))) == [SIGN.text]
-    (line,) = render.as_annotations(outcome(one))
+    (line,) = render.as_annotations(OutcomeText.of(outcome(one)))
     assert line.count(SIGN.text) == 1
 
 
@@ -49,9 +52,9 @@ def test_where_nothing_varies_there_is_no_interval_to_tell() -> None:
 
 
 def test_a_pass_names_what_it_is_about() -> None:
-    quiet = replace(judgement("law_1"), judged=False)
+    quiet = replace(judgement("law_1"), is_judged=False)
     said = wording.verdict(outcome(judgement("law"), judgement("math"), quiet))
-    assert said == "passed: a loss of the margin is ruled out on law, math"
+    assert said == "passed: a loss as large as the margin is ruled out on law, math"
 
 
 def test_only_some_of_many_are_told_in_full_and_all_are_named() -> None:
@@ -76,7 +79,7 @@ def less(**changes: Any) -> Comparison:
 def test_where_less_is_better_every_sentence_says_so() -> None:
     one = less()
     assert (one.baseline, one.candidate) == (2.0, 2.5)
-    assert wording.moved(one) == "rose by 0.500, where less is better"
+    assert wording.change(one) == "rose by 0.500, where less is better"
     assert wording.difference(one) == "+0.500"
     assert wording.metric(one.score) == "bits ↓"
     assert "where less is better" in wording.verdict(outcome(judgement("text", "regressed", comparison=one)))
@@ -84,21 +87,21 @@ def test_where_less_is_better_every_sentence_says_so() -> None:
 
 def test_a_share_of_which_less_is_better_rises_by_points() -> None:
     of = score("law", metric="abstention", value=0.4, higher_is_better=False)
-    assert wording.moved(comparison(of, 10, 0)) == "rose by 10.0 points, where less is better"
-    assert wording.moved(comparison(of, 0, 10)) == "fell by 10.0 points, where less is better"
+    assert wording.change(comparison(of, 10, 0)) == "rose by 10.0 points, where less is better"
+    assert wording.change(comparison(of, 0, 10)) == "fell by 10.0 points, where less is better"
 
 
 @pytest.mark.parametrize(
     ("lost", "gained", "said"), [(3, 0, "lost 3.0"), (0, 3, "gained 3.0"), (2, 2, "did not change")]
 )
 def test_what_moved_is_said_in_words(lost: int, gained: int, said: str) -> None:
-    assert wording.moved(comparison(score(), lost, gained)).startswith(said)
+    assert wording.change(comparison(score(), lost, gained)).startswith(said)
 
 
 def test_a_difference_too_small_to_show_has_no_sign() -> None:
     one = comparison(score(), 1, 0, n=100_000, right=60_000)
     assert wording.difference(one) == "0.0"
-    assert wording.moved(one) == "did not change"
+    assert wording.change(one) == "did not change"
 
 
 @pytest.mark.parametrize(
@@ -122,10 +125,9 @@ def test_a_relative_margin_says_what_it_is_a_share_of() -> None:
 
 def test_documents_seen_in_training_are_told_apart() -> None:
     seen = comparison(score("law"), 0, 10, n=20, right=10)
-    (said,) = wording.remarks(
-        outcome(judgement("law", comparison=replace(comparison(score("law"), 1, 1), tainted=seen)))
-    )
-    assert said.startswith("law: 20 documents seen in training, not judged: there 50.0 % → 100.0 %, +50.0 (95 %")
+    whole = replace(comparison(score("law"), 1, 1), tainted=seen)
+    (said,) = OutcomeText.of(outcome(judgement("law", comparison=whole))).remarks
+    assert said.startswith("law: 20 documents seen in training, not judged; on them 50.0 % → 100.0 %, +50.0 (95 %")
 
 
 def test_what_was_read_is_told_in_documents_and_tokens() -> None:
@@ -136,12 +138,12 @@ def test_what_was_read_is_told_in_documents_and_tokens() -> None:
 
 
 def stopped(low: float, high: float, **changes: Any) -> Comparison:
-    return comparison(score(**changes), 30, 2, n=320, right=200, stopped=Stopped(Interval(low, high), 14_042))
+    return comparison(score(**changes), 30, 2, n=320, right=200, early_stop=EarlyStop(Interval(low, high), 14_042))
 
 
 def test_where_asking_stopped_there_is_an_interval_and_no_difference() -> None:
     one = stopped(-0.12, -0.021)
-    assert wording.moved(one) == "lost 2.1 to 12.0 points"
+    assert wording.change(one) == "lost 2.1 to 12.0 points"
     assert wording.evidence(one) == "95 % confidence sequence, 320 of 14,042 documents"
     assert (wording.baseline(one), wording.candidate(one), wording.difference(one)) == ("60.0 %", "–", "–")
     assert wording.interval(one) == "−12.0 to −2.1"
@@ -162,7 +164,7 @@ def test_where_asking_stopped_there_is_an_interval_and_no_difference() -> None:
     ],
 )
 def test_an_interval_is_said_in_words(low: float, high: float, less: bool, said: str) -> None:
-    assert wording.moved(stopped(low, high, higher_is_better=not less)) == said
+    assert wording.change(stopped(low, high, higher_is_better=not less)) == said
 
 
 def test_an_allowed_inconclusive_verdict_says_that_it_is() -> None:

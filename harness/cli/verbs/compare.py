@@ -56,7 +56,7 @@ def compare(
     found: list[tuple[Report, list[Comparison | Refusal]]] = []
     for candidate in candidates:
         comparator = Comparator(baseline, candidate)
-        found.append((candidate, list(comparator.all(_scores(baseline, task, everything=all_scores)))))
+        found.append((candidate, list(comparator.compare_all(_scores(baseline, task, everything=all_scores)))))
         verdicts.show_compared(out, baseline.manifest.checkpoint, candidate.manifest.checkpoint, found[-1][1])
         if samples:
             flips.show_flips(out, comparator, task, shown)

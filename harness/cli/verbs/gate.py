@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.reports.report import Report
     from harness.verdicts.gate import Outcome
     from harness.verdicts.policy import Policy
+    from harness.verdicts.texts import OutcomeText
 
 
 @with_evaluation
@@ -74,6 +75,7 @@ def gate(
     from harness.errors import HarnessError
     from harness.reports import baselines
     from harness.verdicts import render
+    from harness.verdicts.texts import OutcomeText
 
     if len(models or []) > 1:
         raise HarnessError("one candidate is judged at a time: name one --model ('harness compare' takes several)")
@@ -99,15 +101,15 @@ def gate(
         outcome = _judged_in_blocks(against, model, tasks, evaluation, asked)
     else:
         outcome = _judged_on_tasks(against, model, tasks, evaluation, asked, aside=aside)
-    out = tables.console(error=aside)
+    out, text = tables.console(error=aside), OutcomeText.of(outcome)
     try:
-        verdicts.show_outcome(out, outcome)
+        verdicts.show_outcome(out, text)
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            for line in render.as_annotations(outcome):
+            for line in render.as_annotations(text):
                 out.out(line, highlight=False)
     except OSError:  # nobody reads any more (| head): the exit code still says it
         discard_output()
-    _write(outcome, files)
+    _write(text, files)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -128,9 +130,9 @@ def _judged(baseline: Report, candidate: Report, policy: Policy, only: Collectio
 def _judged_on_tasks(
     baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, aside: bool
 ) -> Outcome:
-    from harness.verdicts.gate import chosen
+    from harness.verdicts.gate import select_scores
 
-    every = chosen(baseline, policy)  # a policy that does not fit is told before anything is evaluated
+    every = select_scores(baseline, policy)  # a policy that does not fit is told before anything is evaluated
     (candidate,) = evaluated([model], tasks, evaluation, error=aside)
     asked = {score.task for score in candidate.manifest.scores if score.headline}
     return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged} or asked)
@@ -200,15 +202,15 @@ def _policy(file: Path | None, margin: str | None, alpha: float | None) -> Polic
         raise HarnessError(f"--{problem.place[0]} cannot be used: {problem.message}") from error
 
 
-def _write(outcome: Outcome, files: dict[str, str | None]) -> None:
+def _write(text: OutcomeText, files: dict[str, str | None]) -> None:
     """Write the files that were asked for, and GitHub's summary; the first that cannot be written is told at last."""
     from harness.errors import HarnessError
     from harness.verdicts import render
 
     made: dict[str, Callable[[], str]] = {
-        "--json": lambda: render.as_json(outcome),
-        "--junit": lambda: render.as_junit(outcome, datetime.now(UTC)),
-        "--markdown": lambda: render.as_markdown(outcome),
+        "--json": lambda: render.as_json(text),
+        "--junit": lambda: render.as_junit(text, datetime.now(UTC)),
+        "--markdown": lambda: render.as_markdown(text),
     }
     wanted = [(file, option, made[option], False) for option, file in files.items() if file is not None]
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -11,11 +11,10 @@ from rich.table import Table
 
 from harness.cli.views.tables import ROOMY
 from harness.reports.calibration import Calibration
-from harness.reports.numbers_in_words import counted
 from harness.reports.report import CheckpointInfo
-from harness.verdicts import wording
 from harness.verdicts.compare import Comparison, Refusal
-from harness.verdicts.gate import Judgement, Outcome, Verdict
+from harness.verdicts.gate import Verdict
+from harness.verdicts.texts import ComparisonsText, ComparisonText, JudgementText, OutcomeText, ScoreText
 
 WIDE = 140
 """Where a terminal is narrower, some cells take two lines."""
@@ -23,15 +22,15 @@ WIDE = 140
 STYLES: dict[Verdict, str] = {"passed": "green", "regressed": "bold red", "inconclusive": "yellow"}
 
 
-def show_outcome(out: Console, outcome: Outcome) -> None:
-    """Print a gate's table, what is to be said of it, and last its verdict in one sentence."""
+def show_outcome(out: Console, text: OutcomeText) -> None:
+    """Print a gate's table, the remarks on it, and last its verdict in one sentence."""
+    outcome = text.outcome
     _title(out, outcome.candidate, outcome.baseline)
-    shown = wording.shown(outcome)
-    out.print(_table(out, [_gated(out, one) for one in shown]))
-    _say_direction(out, [one.comparison for one in shown])
-    for line in wording.remarks(outcome):
-        _say(out, line)
-    said = plain(wording.verdict(outcome)).removeprefix(outcome.verdict)
+    out.print(_table(out, [_gated(out, row) for row in text.rows]))
+    for line in (text.direction, *text.remarks):
+        if line:
+            _say(out, line)
+    said = plain(text.sentence).removeprefix(outcome.verdict)
     out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(said)}", highlight=False, soft_wrap=True)
 
 
@@ -49,24 +48,16 @@ def show_calibration(out: Console, found: Calibration) -> None:
 
 
 def show_compared(
-    out: Console, baseline: CheckpointInfo, candidate: CheckpointInfo, found: Sequence[Comparison | Refusal]
+    out: Console, baseline: CheckpointInfo, candidate: CheckpointInfo, results: Sequence[Comparison | Refusal]
 ) -> None:
-    """Print how a candidate compares with the baseline, and what of it does not compare."""
+    """Print how a candidate compares with the baseline, and the scores that cannot be compared."""
     _title(out, candidate, baseline)
-    compared = [one for one in found if isinstance(one, Comparison)]
-    if compared:
-        out.print(_table(out, [_compared(out, one) for one in compared]))
-        _say_direction(out, compared)
-    for one in compared:
-        if seen := wording.tainted(one):
-            _say(out, seen)
-        if one.left_out:
-            left_out = counted(one.left_out, "document")
-            _say(out, f"{one.score.task}: {left_out} left out, which only one of both answered")
-    for refusal in found:
-        if isinstance(refusal, Refusal):
-            name = f"{wording.task(refusal.score)}, {wording.metric(refusal.score)}"
-            _say(out, f"{name}: not comparable: {refusal.reason}")
+    text = ComparisonsText.of(results)
+    if text.rows:
+        out.print(_table(out, [_compared(out, row) for row in text.rows]))
+    for line in (text.direction, *text.remarks):
+        if line:
+            _say(out, line)
 
 
 def plain(text: str) -> str:
@@ -115,35 +106,27 @@ def _table(out: Console, rows: Sequence[Sequence[Cell]]) -> Table:
     return table
 
 
-def _numbers(out: Console, one: Comparison, needed: float) -> list[Cell]:
-    score = one.score
-    lost, gained = one.values.lost, one.values.gained
-    name, metric = escape(plain(wording.task(score))), escape(plain(wording.metric(score)))
+def _numbers(out: Console, score: ScoreText, needed: str) -> list[Cell]:
     cells = [
-        Cell("task", name, "metric", metric, left=True),
-        Cell("baseline", wording.baseline(one)),
-        Cell("candidate", wording.candidate(one)),
-        Cell("difference", wording.difference(one), "95 % interval", wording.interval(one)),
-        Cell("lost", f"{lost:,}", "gained", f"{gained:,}"),
-        Cell("n", wording.size(one), "needed", wording.documents(needed)),
+        Cell("task", escape(plain(score.task)), "metric", escape(plain(score.metric)), left=True),
+        Cell("baseline", score.baseline),
+        Cell("candidate", score.candidate),
+        Cell("difference", score.difference, "95 % interval", score.interval),
+        Cell("lost", score.lost, "gained", score.gained),
+        Cell("n", score.documents, "needed", needed),
     ]
     return cells if out.width >= ROOMY else [cell for cell in cells if cell.heading != "lost"]
 
 
-def _gated(out: Console, one: Judgement) -> list[Cell]:
-    verdict = Cell("verdict", f"[{STYLES[one.verdict]}]{one.verdict}[/]", left=True)
-    margin = [Cell("margin", wording.margin(one))] if out.width >= ROOMY else []
-    return [*_numbers(out, one.comparison, wording.needed(one)), *margin, verdict]
+def _gated(out: Console, row: JudgementText) -> list[Cell]:
+    verdict = row.judgement.verdict
+    margin = [Cell("margin", row.margin)] if out.width >= ROOMY else []
+    styled = Cell("verdict", f"[{STYLES[verdict]}]{verdict}[/]", left=True)
+    return [*_numbers(out, row.score, row.documents_needed), *margin, styled]
 
 
-def _compared(out: Console, one: Comparison) -> list[Cell]:
-    told = Cell("p", wording.probability(one.p_value), "resolution", wording.resolution(one))
-    return [*_numbers(out, one, one.needed), told]
-
-
-def _say_direction(out: Console, compared: Iterable[Comparison]) -> None:
-    if not all(one.score.higher_is_better for one in compared):
-        _say(out, wording.LESS_IS_BETTER)
+def _compared(out: Console, row: ComparisonText) -> list[Cell]:
+    return [*_numbers(out, row.score, row.documents_needed), Cell("p", row.p_value, "resolution", row.resolution)]
 
 
 def _say(out: Console, line: str) -> None:

@@ -59,7 +59,7 @@ FIRST, STEADY, GROWTH = 64, 512, 8
 """The first block, until where blocks are as small, and what part of the documents read makes a block from there on."""
 
 
-def blocks(total: int) -> Iterator[int]:
+def block_sizes(total: int) -> Iterator[int]:
     """Yield how many of `total` documents to read before each look.
 
     64 at a time until 512, where a broken checkpoint shows, then an eighth of what was read. In 14,042 documents that
@@ -89,7 +89,7 @@ class _Drawn(NamedTuple):
 
 
 @dataclass
-class Watch:
+class SequentialTest:
     """What has been seen so far of one task's, or one average's, differences: p-values and interval hold at any time.
 
     Decide at the ends of blocks only. An average's documents are to come in random order over all its tasks. P-values
@@ -106,7 +106,7 @@ class Watch:
     bound: float | None = 1.0
     """By how much scores of a document may differ, before they are weighed; None where a metric knows no bound, which
     leaves the last look only. Scores that are further apart make it None."""
-    ended: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
     _seen: list[Differences] = field(default_factory=list, init=False, repr=False)
     _drawn: list[_Drawn] = field(default_factory=list, init=False, repr=False)
     _fixed: tuple[float, float] = field(default=(1.0, 1.0), init=False, repr=False)
@@ -116,15 +116,15 @@ class Watch:
         least = max(-self.margin, -(self.bound or math.inf) * (1 - 1e-9))
         self._falls, self._holds = self._bets(np.zeros(1), sign=-1), self._bets(np.array([least]), sign=1)
 
-    def see(self, block: Differences, weights: Array | None = None) -> None:
+    def add(self, block: Differences, weights: Array | None = None) -> None:
         """Take in the next documents, clusters whole; scores are weighed already if there are `weights`.
 
         The order within a block does not count: answers come sorted by length, clusters by name. They are bet on in
         one that is drawn anew for other answers: were it the same for all, the greatest gain of a first block would
         always come last in it, and bets would know when.
         """
-        if self.ended:
-            raise ValueError("documents after the end")
+        if self.is_finished:
+            raise ValueError("no documents can be added after finish()")
         if not block.n:
             return
         self._seen.append(block)
@@ -141,23 +141,23 @@ class Watch:
         for start in range(0, sums.size, CHUNK):
             chunk = order[start : start + CHUNK]
             self._drawn.append(_Drawn(sums[chunk], sizes[chunk]))
-            self._falls.see(self._drawn[-1])
-            self._holds.see(self._drawn[-1])
+            self._falls.bet(self._drawn[-1])
+            self._holds.bet(self._drawn[-1])
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Take the last look, with the tests of a fixed number of documents: there are no more."""
-        self.ended = True
+        self.is_finished = True
         if self._seen:
-            everything = joined(self._seen)
-            self._fixed = everything.loss, everything.non_inferiority(self.margin)
+            everything = concatenated(self._seen)
+            self._fixed = everything.p_loss, everything.p_non_inferiority(self.margin)
 
     @property
-    def loss(self) -> float:
+    def p_loss(self) -> float:
         """The p-value of "the candidate is no worse"."""
         return self._p_value(self._falls, self._fixed[0])
 
     @property
-    def non_inferiority(self) -> float:
+    def p_non_inferiority(self) -> float:
         """The p-value of "the candidate is worse by the margin or more"."""
         return self._p_value(self._holds, self._fixed[1])
 
@@ -168,7 +168,7 @@ class Watch:
         the end none outside of the interval of all documents, with the share of the error that is the last look's.
         """
         looks = self._share_of_looks * (1 - confidence)
-        fixed = joined(self._seen).interval(confidence + looks) if self.ended and self._seen else None
+        fixed = concatenated(self._seen).interval(confidence + looks) if self.is_finished and self._seen else None
         if self.bound is None or not self._drawn:
             return fixed
         sequence = self._sequence(self.bound, looks)
@@ -180,8 +180,8 @@ class Watch:
         means = np.linspace(-bound, bound, GRID + 1)[1:-1]
         up, down = self._bets(means, sign=1), self._bets(means, sign=-1)
         for drawn in self._drawn:
-            up.see(drawn)
-            down.see(drawn)
+            up.bet(drawn)
+            down.bet(drawn)
             kept = np.maximum(up.best, down.best) < math.log(2 / error)
             if not kept.any():  # what is left lies between two means of the grid
                 break
@@ -197,7 +197,7 @@ class Watch:
     def _p_value(self, bets: _Bets, fixed: float) -> float:
         share = self._share_of_looks
         looks = math.exp(-float(bets.best[0])) / share if share else 1.0
-        last = fixed / (1 - share) if self.ended else 1.0
+        last = fixed / (1 - share) if self.is_finished else 1.0
         return min(looks, last, 1.0)
 
     def _bets(self, means: Array, *, sign: int) -> _Bets:
@@ -219,7 +219,7 @@ class _Bets:
         self._squares = np.full(means.size, (bound * size) ** 2)
         self._count = 0
 
-    def see(self, drawn: _Drawn) -> None:
+    def bet(self, drawn: _Drawn) -> None:
         """Bet on the next units, in their order."""
         paid = self.sign * (drawn.sums[:, None] - drawn.sizes[:, None] * self.means)
         count = self._count + np.arange(len(paid) + 1)[:, None]
@@ -239,7 +239,7 @@ class _Bets:
             setattr(self, name, getattr(self, name)[kept])
 
 
-def joined(parts: list[Differences]) -> Differences:
+def concatenated(parts: list[Differences]) -> Differences:
     """Return the differences of all `parts`, each of whose clusters are its own."""
     clusters, known = [], 0
     for part in parts:

@@ -22,7 +22,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from harness.verdicts.stats.means import Array, Interval, fewest, needed, never_seen, seldom_unseen, with_one_loss_more
+from harness.verdicts.stats.means import (
+    Array,
+    Interval,
+    documents_needed,
+    fewest_units,
+    p_unseen_loss,
+    units_to_see_loss,
+    with_one_more_loss,
+)
 
 RESAMPLES = 10_000
 GROUPS = 2_000
@@ -113,24 +121,24 @@ class Corpora:
         low, high = np.quantile(self.resampled, [tail, 1 - tail])
         return Interval(float(low), float(high))
 
-    def non_inferiority(self, margin: float) -> float:
+    def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not.
 
-        The t test on the bootstrap's standard error `with_one_loss_more`: the share of resampled corpora beyond the
+        The t test on the bootstrap's standard error `with_one_more_loss`: the share of resampled corpora beyond the
         margin is too small where few documents changed.
         """
         if self.stderr is None:
-            return never_seen(self.difference, margin, self._span, self.units)
-        more = with_one_loss_more(self.difference, self.stderr, self._shares, self._span)
+            return p_unseen_loss(self.difference, margin, self._span, self.units)
+        more = with_one_more_loss(self.difference, self.stderr, self._shares, self._span)
         return float(special.stdtr(min(self.units, GROUPS), -(more.difference + margin) / more.stderr))
 
     @property
-    def loss(self) -> float:
+    def p_loss(self) -> float:
         """The p-value of "the candidate is no worse": the share of swaps that show as great a loss or greater."""
         return (1 + float((self._swapped <= self.difference + self._slack).sum())) / (RESAMPLES + 1)
 
     @property
-    def gain(self) -> float:
+    def p_gain(self) -> float:
         """The p-value of "the candidate is no better": the share of swaps that show as great a gain or greater."""
         return (1 + float((self._swapped >= self.difference - self._slack).sum())) / (RESAMPLES + 1)
 
@@ -139,13 +147,13 @@ class Corpora:
 
         As `Differences.needed_to_tell`, of the resampled spread.
         """
-        least = fewest(alpha / 2) * self.n / self.units
-        return max(needed(abs(self.difference), self._variance, alpha / 2, power), least)
+        least = fewest_units(alpha / 2) * self.n / self.units
+        return max(documents_needed(abs(self.difference), self._variance, alpha / 2, power), least)
 
     def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has."""
-        least = seldom_unseen(self.difference, margin, self._span, alpha) * self.n / self.units
-        return max(needed(self.difference + margin, self._variance, alpha, power), least)
+        least = units_to_see_loss(self.difference, margin, self._span, alpha) * self.n / self.units
+        return max(documents_needed(self.difference + margin, self._variance, alpha, power), least)
 
     @functools.cached_property
     def _swapped(self) -> Array:
@@ -160,7 +168,7 @@ class Corpora:
 
     @property
     def _variance(self) -> float:
-        return with_one_loss_more(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
+        return with_one_more_loss(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
 
     @property
     def _shares(self) -> Array:

@@ -1,7 +1,7 @@
 """What two checkpoints' answers to the same documents tell of their difference.
 
 One number a document and checkpoint, more being better, and of each the *candidate's less the baseline's*: the mean of
-these with its interval, and one-sided tests. `loss` asks whether the candidate is really worse, `non_inferiority`
+these with its interval, and one-sided tests. `p_loss` asks whether the candidate is really worse, `p_non_inferiority`
 whether it is worse by less than a margin. A large p-value of either proves nothing.
 
 Documents that share a passage, a subject or a charge come in clusters, and then clusters are what varies: everything is
@@ -78,17 +78,17 @@ class Compared(Protocol):
         """Documents on which the candidate does better."""
 
     @property
-    def loss(self) -> float:
+    def p_loss(self) -> float:
         """The one-sided p-value of "the candidate is no worse": small where the loss is real."""
 
     @property
-    def gain(self) -> float:
+    def p_gain(self) -> float:
         """The one-sided p-value of "the candidate is no better": small where the gain is real."""
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
         """Return the two-sided interval of the difference, None where nothing tells how it varies."""
 
-    def non_inferiority(self, margin: float) -> float:
+    def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not."""
 
     def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -197,7 +197,7 @@ class Differences:
         return Differences(self.candidate, self.baseline, self.clusters, self.span, self.seed)
 
     @functools.cached_property
-    def loss(self) -> float:
+    def p_loss(self) -> float:
         """The one-sided p-value of "the candidate is no worse": small where the loss is real.
 
         Given that two answers of a document differ in score, each is as likely the candidate's if nothing has changed:
@@ -217,47 +217,47 @@ class Differences:
         return float(special.stdtr(self.freedom, self.difference / self.stderr))
 
     @property
-    def gain(self) -> float:
+    def p_gain(self) -> float:
         """The one-sided p-value of "the candidate is no better": small where the gain is real."""
-        return self.swapped().loss
+        return self.swapped().p_loss
 
-    def non_inferiority(self, margin: float) -> float:
+    def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not.
 
         `margin` is positive, in the metric's unit. Of right and wrong, Tango's score test; of other scores and of
-        clusters, the t test `with_one_loss_more`. Where no difference varies, and so none tells how, `never_seen`.
+        clusters, the t test `with_one_more_loss`. Where no difference varies, and so none tells how, `p_unseen_loss`.
         """
         if self.is_binary and (self.lost or self.gained):
             return float(special.ndtr(-_tango(self, -margin)))
         if not self.stderr or self.freedom <= 0:
-            return never_seen(self.difference, margin, self._span, self.units)
-        more = with_one_loss_more(self.difference, self.stderr, self._shares, self._span)
+            return p_unseen_loss(self.difference, margin, self._span, self.units)
+        more = with_one_more_loss(self.difference, self.stderr, self._shares, self._span)
         return float(special.stdtr(self.freedom + 1, -(more.difference + margin) / more.stderr))
 
     def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`.
 
         (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, clusters taken as they
-        are (Miller 2024, eq. 9), and never fewer than `fewest`. Infinite where there is no difference. n divided by it
-        is the resolution ratio.
+        are (Miller 2024, eq. 9), and never fewer than `fewest_units`; infinite if there is no difference. n divided by
+        it is the resolution ratio.
         """
-        least = fewest(alpha / 2) * self.n / self.units
-        return max(needed(abs(self.difference), self._variance, alpha / 2, power), least)
+        least = fewest_units(alpha / 2) * self.n / self.units
+        return max(documents_needed(abs(self.difference), self._variance, alpha / 2, power), least)
 
     def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has.
 
         Infinite where the candidate is worse by the margin or more.
         """
-        least = seldom_unseen(self.difference, margin, self._span, alpha) * self.n / self.units
-        return max(needed(self.difference + margin, self._variance, alpha, power), least)
+        least = units_to_see_loss(self.difference, margin, self._span, alpha) * self.n / self.units
+        return max(documents_needed(self.difference + margin, self._variance, alpha, power), least)
 
     @property
     def _variance(self) -> float:
         """The variance of one document, with one flip more, so that none seen is not none to come."""
         if self.is_binary:
             return (self.lost + self.gained + 1) / (self.n + 1) - self.difference**2
-        return with_one_loss_more(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
+        return with_one_more_loss(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
 
     @property
     def _shares(self) -> Array:
@@ -280,7 +280,7 @@ class _More(NamedTuple):
     stderr: float
 
 
-def with_one_loss_more(difference: float, stderr: float, shares: Array, span: float) -> _More:
+def with_one_more_loss(difference: float, stderr: float, shares: Array, span: float) -> _More:
     """Return difference and standard error as if one unit more had been lost.
 
     Where few units changed, chance decides whether one that loses much was among them, and where none was, the t test
@@ -294,7 +294,7 @@ def with_one_loss_more(difference: float, stderr: float, shares: Array, span: fl
     return _More((count * difference - lost) / (count + 1), math.hypot(stderr, lost / count))
 
 
-def never_seen(difference: float, margin: float, span: float, units: int) -> float:
+def p_unseen_loss(difference: float, margin: float, span: float, units: int) -> float:
     """Return the p-value of "worse by `margin` or more" where every unit of `units` changed by `difference` alike.
 
     If it is so, some units must lose more, at most `span`: a share of (d + margin) / (d + span) of them at least. The
@@ -303,8 +303,8 @@ def never_seen(difference: float, margin: float, span: float, units: int) -> flo
     return float((1 - _share_unseen(difference, margin, span)) ** units)
 
 
-def seldom_unseen(difference: float, margin: float, span: float, alpha: float) -> float:
-    """Return of how many units `never_seen` is at most `alpha`: fewer prove nothing, however alike they are."""
+def units_to_see_loss(difference: float, margin: float, span: float, alpha: float) -> float:
+    """Return of how many units `p_unseen_loss` is at most `alpha`: fewer prove nothing, however alike they are."""
     share = _share_unseen(difference, margin, span)
     if share in (0, 1):
         return math.inf if share == 0 else 1.0
@@ -317,14 +317,14 @@ def _share_unseen(difference: float, margin: float, span: float) -> float:
     return (difference + margin) / (difference + span) if margin < span else 1.0
 
 
-def needed(distance: float, variance: float, tail: float, power: float) -> float:
+def documents_needed(distance: float, variance: float, tail: float, power: float) -> float:
     """Return how many documents show a `distance` in a one-sided test of size `tail`; infinite where there is none."""
     if distance <= 0:
         return math.inf
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
 
 
-def fewest(tail: float) -> float:
+def fewest_units(tail: float) -> float:
     """Return how many units a one-sided test of size `tail` needs, however clear a loss is: fewer fall so by chance."""
     return math.log2(1 / tail)
 

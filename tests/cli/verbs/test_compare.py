@@ -54,8 +54,8 @@ def test_each_number_stands_beside_the_other_with_its_difference(
     assert re.match(r"cand \(\w{12}\) against base \(\w{12}\)\n", out)
     assert re.search(r"law +│ acc +│ +66\.7 % │ +83\.3 % │ +\+16\.7 │ +−[\d.]+ to \+[\d.]+ │ +1 │ +2 │ +6 │", out)
     assert re.search(r"text +│ bits ↓ +│ +2\.500 │ +2\.625 │ +\+0\.125 │", out)
-    assert "↓: less is better, so that a plus is a loss." in out
-    assert "math, acc: not comparable: other prompts of 2 of 2 documents" in out
+    assert "↓: less is better, so a plus is a loss." in out
+    assert "math, acc: not comparable: different prompts of 2 of 2 documents" in out
     assert "abstention" not in out
 
 

@@ -61,7 +61,7 @@ def test_a_real_loss_is_blocked_and_named(tmp_path: Path, capsys: pytest.Capture
 
 def test_what_did_not_change_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "passed: a loss of the margin is ruled out on law"
+    assert capsys.readouterr().out.splitlines()[-1] == "passed: a loss as large as the margin is ruled out on law"
 
 
 def test_few_documents_are_inconclusive_and_the_policy_may_allow_that(
@@ -108,7 +108,7 @@ def test_a_subjects_loss_under_a_rising_average_is_shown(tmp_path: Path, capsys:
     assert re.search(r"exam \(mean over tasks\).*passed", out)
     assert re.search(r"│ law .*regressed", out)
     assert out.splitlines()[-1].startswith("regressed: law lost 6.0 points")
-    assert "watched, too: 1 member task" in out
+    assert "also watched, without a real loss that may reach the margin: 1 member task" in out
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
         assert call(*asked, "--tasks", "my.jsonl", "--json", "gate.json", *more) == 3
         found = json.loads(Path("gate.json").read_text())
         assert [unit["task"] for unit in found["units"]] == ["my.jsonl"]
-        assert "not judged, since the candidate was not asked them: other.jsonl" in found["notes"]
+        assert "not judged because the candidate was not evaluated on them: other.jsonl" in found["notes"]
     Path("new.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
     assert call(*asked, "--tasks", "new.jsonl") == 2
     assert "has no score of new.jsonl" in capsys.readouterr().err
@@ -309,18 +309,18 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
         ("cand --baseline ../base/..", "no report"),
         ("cand --baseline nowhere", "no report in nowhere"),
         ("all --baseline base", "holds 6 reports"),
-        ("cand --baseline base --margin 0", "--margin cannot be used: '0' is no margin"),
-        ("cand --baseline base --margin two", "'two' is no margin"),
-        ("cand --baseline base --margin nan", "'nan' is no margin"),
-        ("cand --baseline base --margin=-1%", "'-1%' is no margin"),
+        ("cand --baseline base --margin 0", "--margin cannot be used: '0' is not a margin"),
+        ("cand --baseline base --margin two", "'two' is not a margin"),
+        ("cand --baseline base --margin nan", "'nan' is not a margin"),
+        ("cand --baseline base --margin=-1%", "'-1%' is not a margin"),
         ("cand --baseline base --alpha 0.7", "--alpha cannot be used"),
         ("cand --baseline base --policy none.yaml", "check --policy"),
         ("cand --baseline base --policy typo.yaml", "marign"),
-        ("cand --baseline base --policy nothing.yaml", "fits no task of the baseline"),
-        ("all/prompts --baseline base", "law: other prompts of 4 of 4 documents"),
-        ("all/data --baseline base", "law: other dataset: invented/other instead of invented/law"),
-        ("all/documents --baseline base", "law: other documents: they have none in common"),
-        ("all/task --baseline base", "has no acc of it: evaluate it on law, too"),
+        ("cand --baseline base --policy nothing.yaml", "matches no task of the baseline"),
+        ("all/prompts --baseline base", "law: different prompts of 4 of 4 documents"),
+        ("all/data --baseline base", "law: different dataset: invented/other instead of invented/law"),
+        ("all/documents --baseline base", "law: different documents: they have none in common"),
+        ("all/task --baseline base", "has no acc for it: evaluate it on law, too"),
         ("all/truncated --baseline base", "law.parquet cannot be read"),
     ],
 )

@@ -31,7 +31,7 @@ def test_with_equal_denominators_a_ratio_is_a_mean() -> None:
     assert given.difference == pytest.approx(mean.difference)
     assert mean.stderr is not None
     assert given.resampled.std() == pytest.approx(mean.stderr, rel=0.03)
-    assert given.loss == pytest.approx(
+    assert given.p_loss == pytest.approx(
         stats.permutation_test(
             (cand, base),
             lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
@@ -80,26 +80,26 @@ def test_clusters_are_drawn_whole() -> None:
     clusters = np.repeat(np.arange(40), 3)
     copied = Corpora(np.repeat(alone.baseline, 3, 0), np.repeat(alone.candidate, 3, 0), ratio, clusters)
     assert copied.interval() == pytest.approx(alone.interval())
-    assert copied.loss == alone.loss
+    assert copied.p_loss == alone.p_loss
 
 
 def test_a_real_loss_is_seen_and_no_loss_is_none() -> None:
-    assert pairs(400, 3, shift=0.15).loss < 0.01
-    assert pairs(400, 3, shift=-0.15).loss > 0.99
+    assert pairs(400, 3, shift=0.15).p_loss < 0.01
+    assert pairs(400, 3, shift=-0.15).p_loss > 0.99
     same = pairs(50, 4)
-    assert Corpora(same.baseline, same.baseline, ratio).loss == 1
-    assert pairs(400, 5, shift=-0.1).non_inferiority(0.02) < 0.01
-    assert pairs(400, 5, shift=0.1).non_inferiority(0.02) > 0.9
+    assert Corpora(same.baseline, same.baseline, ratio).p_loss == 1
+    assert pairs(400, 5, shift=-0.1).p_non_inferiority(0.02) < 0.01
+    assert pairs(400, 5, shift=0.1).p_non_inferiority(0.02) > 0.9
 
 
 def test_pieces_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pairs(30, 6)
-    expected = whole.loss, tuple(whole.resampled)
+    expected = whole.p_loss, tuple(whole.resampled)
     monkeypatch.setattr(corpora, "CHUNK", 30 * 7)
     corpora._draws.cache_clear()
     corpora._swaps.cache_clear()
     again = pairs(30, 6)
-    assert (again.loss, tuple(again.resampled)) == expected
+    assert (again.p_loss, tuple(again.resampled)) == expected
 
 
 # --- error rates ------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_loss_has_its_size_where_nothing_changed(groups: int, monkeypatch: pytes
     monkeypatch.setattr(corpora, "GROUPS", groups)
     found = [pairs(30, seed) for seed in range(400)]
     # Of 400 tests of size 0.1 this many are beyond by chance alone once in a thousand.
-    for tail in ("loss", "gain"):
+    for tail in ("p_loss", "p_gain"):
         assert sum(getattr(one, tail) <= 0.1 for one in found) <= stats.binom.ppf(0.999, 400, 0.1)
 
 
@@ -136,7 +136,7 @@ def test_at_the_margin_few_pass(count: int, groups: int, monkeypatch: pytest.Mon
     monkeypatch.setattr(corpora, "GROUPS", groups)
     chance = np.random.default_rng(count)
     # Of 0.7 that are found, 0.021 are lost.
-    passed = sum(sparse(count, chance, 0.03).non_inferiority(0.021) <= 0.05 for _ in range(400))
+    passed = sum(sparse(count, chance, 0.03).p_non_inferiority(0.021) <= 0.05 for _ in range(400))
     assert passed <= stats.binom.ppf(0.999, 400, 0.05)
 
 
@@ -155,13 +155,13 @@ def test_intervals_hold_what_is_true() -> None:
 
 def test_dealt_into_groups_the_answers_are_about_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     dealt = pairs(5000, 7, shift=0.02)
-    expected = dealt.stderr, dealt.interval(), dealt.loss, dealt.non_inferiority(0.03)
+    expected = dealt.stderr, dealt.interval(), dealt.p_loss, dealt.p_non_inferiority(0.03)
     monkeypatch.setattr(corpora, "GROUPS", 5000)
     alone = pairs(5000, 7, shift=0.02)
     assert dealt.stderr == pytest.approx(alone.stderr, rel=0.05)
     assert expected[1] == pytest.approx(alone.interval(), abs=0.1 * (alone.stderr or 0))
-    assert expected[2] == pytest.approx(alone.loss, abs=0.01)
-    assert expected[3] == pytest.approx(alone.non_inferiority(0.03), abs=0.02)
+    assert expected[2] == pytest.approx(alone.p_loss, abs=0.01)
+    assert expected[3] == pytest.approx(alone.p_non_inferiority(0.03), abs=0.02)
 
 
 def test_clusters_are_dealt_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_clusters_are_dealt_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         np.repeat(alone.baseline, 3, 0), np.repeat(alone.candidate, 3, 0), ratio, np.repeat(np.arange(40), 3)
     )
     assert copied.stderr == pytest.approx(alone.stderr)
-    assert copied.loss == alone.loss
+    assert copied.p_loss == alone.p_loss
 
 
 # --- what is told of documents, and sample sizes ----------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_with_equal_denominators_documents_tell_what_they_tell_of_a_mean() -> No
     assert given.scores == pytest.approx(mean.scores)
     assert given.needed_to_tell() == pytest.approx(mean.needed_to_tell(), rel=0.06)
     assert given.needed_to_pass(0.1) == pytest.approx(mean.needed_to_pass(0.1), rel=0.06)
-    assert given.non_inferiority(0.1) == pytest.approx(mean.non_inferiority(0.1), rel=0.1)
+    assert given.p_non_inferiority(0.1) == pytest.approx(mean.p_non_inferiority(0.1), rel=0.1)
 
 
 def test_saying_what_is_wrong_where_nothing_is_wanted_is_a_document_lost() -> None:
@@ -200,18 +200,18 @@ def test_where_nothing_differs_many_documents_are_needed() -> None:
     for count in (3, 60, 2000):
         statistics = np.full((count, 2), [3.0, 5.0])
         same = Corpora(statistics, statistics, ratio)
-        assert (same.stderr, same.interval(), same.loss, same.gain) == (None, None, 1, 1)
-        assert same.non_inferiority(0.02) == pytest.approx((1 - 0.02 / 0.6) ** count)
+        assert (same.stderr, same.interval(), same.p_loss, same.p_gain) == (None, None, 1, 1)
+        assert same.p_non_inferiority(0.02) == pytest.approx((1 - 0.02 / 0.6) ** count)
         assert same.needed_to_tell() == math.inf
     statistics = np.full((math.ceil(same.needed_to_pass(0.02)), 2), [3.0, 5.0])
-    assert 0.04 < Corpora(statistics, statistics, ratio).non_inferiority(0.02) <= 0.05
+    assert 0.04 < Corpora(statistics, statistics, ratio).p_non_inferiority(0.02) <= 0.05
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_document_decides_nothing(count: int) -> None:
     given = Corpora(np.full((count, 2), [1.0, 2]), np.full((count, 2), [0.0, 2]), ratio)
     assert given.interval() is None
-    assert given.loss > 0.2
-    better = given.non_inferiority(0.02), Corpora(given.candidate, given.baseline, ratio).gain
+    assert given.p_loss > 0.2
+    better = given.p_non_inferiority(0.02), Corpora(given.candidate, given.baseline, ratio).p_gain
     assert better[0] > 0.5
     assert better[1] > 0.2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from harness.verdicts.stats import means
-from harness.verdicts.stats.means import Differences, with_one_loss_more
+from harness.verdicts.stats.means import Differences, with_one_more_loss
 
 
 def binary(both: int, lost: int, gained: int, neither: int) -> Differences:
@@ -38,7 +38,7 @@ def graded(pairs: list[tuple[float, float]]) -> Differences:
 def test_of_right_and_wrong_loss_is_scipys_binomial_test(table: tuple[int, int, int, int]) -> None:
     _, lost, gained, _ = table
     expected = 1.0 if lost + gained == 0 else stats.binomtest(lost, lost + gained, 0.5, "greater").pvalue
-    assert binary(*table).loss == pytest.approx(expected)
+    assert binary(*table).p_loss == pytest.approx(expected)
 
 
 @given(st.lists(st.integers(-4, 4).filter(bool), min_size=1, max_size=9))
@@ -49,7 +49,7 @@ def test_few_signs_are_all_flipped(differences: list[int]) -> None:
         for signs in itertools.product((1, -1), repeat=len(differences))
     ]
     brute = sum(total <= sum(differences) for total in sums) / len(sums)
-    assert given.loss == pytest.approx(brute)
+    assert given.p_loss == pytest.approx(brute)
 
 
 def test_more_signs_are_flipped_as_scipy_flips_them() -> None:
@@ -66,43 +66,43 @@ def test_more_signs_are_flipped_as_scipy_flips_them() -> None:
     )
     # Both are drawn: their difference has this standard deviation.
     spread = math.sqrt(theirs.pvalue * (1 - theirs.pvalue) * (1 / 20_000 + 1 / means.FLIPS))
-    assert abs(given.loss - theirs.pvalue) < 5 * spread
+    assert abs(given.p_loss - theirs.pvalue) < 5 * spread
 
 
 def test_a_loss_too_clear_for_random_flips_is_told_from_one_that_is_just_clear() -> None:
     """All of 60 clusters lose: 1 of 2^60 flips does so. Among 300 tasks a p-value of 1/10,000 would be no loss."""
     clear = Differences(np.repeat(0.9, 60), np.linspace(0.1, 0.8, 60))
-    assert 0.5**60 <= clear.loss < 1e-9
-    assert clear.gain == 1
+    assert 0.5**60 <= clear.p_loss < 1e-9
+    assert clear.p_gain == 1
     chance = np.random.default_rng(12)
     for _ in range(20):
         each = chance.normal(-0.1, 0.3, 14)
         given = Differences(np.zeros(14), each)
         signs = np.array(list(itertools.product((1, -1), repeat=14)))
-        assert given.loss == pytest.approx((signs @ each <= each.sum() + 1e-9).mean(), abs=0.02)
+        assert given.p_loss == pytest.approx((signs @ each <= each.sum() + 1e-9).mean(), abs=0.02)
 
 
 def test_of_many_graded_documents_loss_is_scipys_paired_t_test() -> None:
     chance = np.random.default_rng(3)
     given = Differences(chance.random(500), chance.random(500))
-    assert given.loss == pytest.approx(stats.ttest_rel(given.candidate, given.baseline, alternative="less").pvalue)
+    assert given.p_loss == pytest.approx(stats.ttest_rel(given.candidate, given.baseline, alternative="less").pvalue)
 
 
 def test_where_nothing_differs_there_is_no_loss() -> None:
-    assert binary(5, 0, 0, 5).loss == 1
-    assert Differences(np.full(5, 0.3), np.full(5, 0.3)).loss == 1
+    assert binary(5, 0, 0, 5).p_loss == 1
+    assert Differences(np.full(5, 0.3), np.full(5, 0.3)).p_loss == 1
 
 
 @given(tables)
 def test_gain_is_the_loss_of_the_other(table: tuple[int, int, int, int]) -> None:
     both, lost, gained, neither = table
-    assert binary(*table).gain == binary(both, gained, lost, neither).loss
+    assert binary(*table).p_gain == binary(both, gained, lost, neither).p_loss
 
 
 def test_where_all_lost_alike_the_loss_is_that_of_all_signs() -> None:
     given = Differences(np.full(300, 0.75), np.full(300, 0.25))
-    assert given.loss == 0.5**300
-    assert given.gain == 1
+    assert given.p_loss == 0.5**300
+    assert given.p_gain == 1
 
 
 # --- non-inferiority and intervals ------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_of_right_and_wrong_non_inferiority_is_tangos_score_test(
     table: tuple[int, int, int, int], margin: float
 ) -> None:
     expected = stats.norm.sf(score_statistic(table, -margin))
-    assert binary(*table).non_inferiority(margin) == pytest.approx(expected, abs=1e-5)
+    assert binary(*table).p_non_inferiority(margin) == pytest.approx(expected, abs=1e-5)
 
 
 @given(tables)
@@ -159,10 +159,10 @@ def test_with_one_loss_more_non_inferiority_is_scipys_t_test_of_one_document_mor
     given = Differences(*np.random.default_rng(8).random((2, 400)))
     worth = math.sqrt(((given.each**2).sum() + 1) / 401)  # all changed, and one lost all of 1
     more = np.append(given.each, -worth)
-    found = with_one_loss_more(given.difference, given.stderr or 0, given.each, 1)
+    found = with_one_more_loss(given.difference, given.stderr or 0, given.each, 1)
     assert found.difference == pytest.approx(more.mean())
     theirs = stats.ttest_1samp(more, -0.02, alternative="greater").pvalue
-    assert given.non_inferiority(0.02) == pytest.approx(theirs, rel=0.01)
+    assert given.p_non_inferiority(0.02) == pytest.approx(theirs, rel=0.01)
     assert theirs > stats.ttest_1samp(given.each, -0.02, alternative="greater").pvalue
 
 
@@ -173,7 +173,7 @@ def test_where_few_documents_changed_chance_does_not_pass_a_real_loss(size: int)
     for _ in range(400):  # one unit in 25 changes, and loses half of a document's score on average: 2 % in all
         lost = np.repeat(chance.random(100) * (chance.random(100) < 0.04), size)
         given = Differences(np.ones(100 * size), 1 - lost, clusters)
-        passed += given.non_inferiority(0.02) <= 0.05
+        passed += given.p_non_inferiority(0.02) <= 0.05
         naive += stats.ttest_1samp(lost[::size], 0.02, alternative="less").pvalue <= 0.05
     assert passed <= stats.binom.ppf(0.999, 400, 0.05)
     assert naive > stats.binom.ppf(0.999, 400, 0.05)
@@ -191,46 +191,46 @@ def test_of_weighted_documents_none_seen_to_lose_is_at_least_as_likely_as_it_is(
     each = np.repeat(weights, sizes.astype(int))
     given = Differences(each, each, span=float(weights.max()))
     really = float(((1 - losing) ** sizes).prod())  # that share of each task's documents loses everything
-    assert given.non_inferiority(float(importance @ losing)) >= really - 1e-12
+    assert given.p_non_inferiority(float(importance @ losing)) >= really - 1e-12
 
 
 def test_a_cluster_that_is_large_may_lose_much() -> None:
     alike = Differences(np.ones(100), np.ones(100), np.repeat(np.arange(20), 5))
     sizes = [24, *[4] * 19]
     one_large = Differences(np.ones(100), np.ones(100), np.repeat(np.arange(20), sizes))
-    assert alike.non_inferiority(0.1) == pytest.approx(0.9**20)
-    assert one_large.non_inferiority(0.1) > 0.6
+    assert alike.p_non_inferiority(0.1) == pytest.approx(0.9**20)
+    assert one_large.p_non_inferiority(0.1) > 0.6
 
 
 def test_what_all_lost_alike_counts() -> None:
     given = Differences(np.full(100, 0.5), np.full(100, 0.48))
-    assert given.non_inferiority(0.02) == 1
-    assert given.non_inferiority(0.03) == pytest.approx((1 - 0.01 / 0.98) ** 100)
-    assert given.non_inferiority(1) == 0
+    assert given.p_non_inferiority(0.02) == 1
+    assert given.p_non_inferiority(0.03) == pytest.approx((1 - 0.01 / 0.98) ** 100)
+    assert given.p_non_inferiority(1) == 0
 
 
 def test_of_scores_up_to_100_a_document_may_lose_100() -> None:
     for span in (None, 1.5):
         given = Differences(np.full(20, 100.0), np.full(20, 100.0), span=span)
-        assert given.non_inferiority(2) == pytest.approx(0.98**20)
+        assert given.p_non_inferiority(2) == pytest.approx(0.98**20)
 
 
 def test_without_any_flip_many_documents_are_needed_to_pass() -> None:
     # As likely as it is that none is seen, if 2 % of documents are lost.
     for n in (1, 50, 500):
-        assert binary(n - n // 2, 0, 0, n // 2).non_inferiority(0.02) == pytest.approx(0.98**n)
+        assert binary(n - n // 2, 0, 0, n // 2).p_non_inferiority(0.02) == pytest.approx(0.98**n)
     same = Differences(np.full(50, 0.3), np.full(50, 0.3))
-    assert same.non_inferiority(0.02) == pytest.approx(0.98**50)
+    assert same.p_non_inferiority(0.02) == pytest.approx(0.98**50)
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_one_document_decides_nothing(size: int) -> None:
     one = Differences(np.zeros(size), np.ones(size) * 0.5)
-    assert one.loss > 0.05
-    assert one.non_inferiority(0.02) > 0.05
+    assert one.p_loss > 0.05
+    assert one.p_non_inferiority(0.02) > 0.05
     assert one.interval() is None
     lost = binary(0, size, 0, 0)
-    assert lost.loss > 0.05
+    assert lost.p_loss > 0.05
     assert lost.interval() == pytest.approx((-1, lost.interval().high))
 
 
@@ -245,12 +245,12 @@ def test_few_clusters_decide_little() -> None:
     scores = chance.random((2, 60))
     one, two = (Differences(*scores, np.arange(60) % count) for count in (1, 2))
     assert (one.interval(), one.stderr) == (None, None)
-    assert one.non_inferiority(0.02) > 0.9
+    assert one.p_non_inferiority(0.02) > 0.9
     assert one.needed_to_tell() > 60
     interval = two.interval()
     assert interval is not None
     assert interval == pytest.approx(tuple(stats.ttest_1samp(two.sums / 30, 0).confidence_interval(0.95)))
-    assert min(two.loss, two.gain) >= 0.25
+    assert min(two.p_loss, two.p_gain) >= 0.25
 
 
 # --- clusters ---------------------------------------------------------------------------------------------------------
@@ -283,8 +283,8 @@ def test_clusters_of_one_document_are_no_clusters() -> None:
     alone = Differences(chance.random(40), chance.random(40))
     same = Differences(alone.baseline, alone.candidate, np.arange(40))
     assert same.interval() == pytest.approx(alone.interval())
-    assert same.non_inferiority(0.1) == pytest.approx(alone.non_inferiority(0.1))
-    assert same.loss == alone.loss
+    assert same.p_non_inferiority(0.1) == pytest.approx(alone.p_non_inferiority(0.1))
+    assert same.p_loss == alone.p_loss
 
 
 def test_copies_of_documents_add_nothing() -> None:
@@ -292,7 +292,7 @@ def test_copies_of_documents_add_nothing() -> None:
     alone = Differences(chance.random(30), chance.random(30))
     copied = Differences(np.repeat(alone.baseline, 5), np.repeat(alone.candidate, 5), np.repeat(np.arange(30), 5))
     assert copied.interval() == pytest.approx(alone.interval())
-    assert copied.loss == pytest.approx(alone.loss)
+    assert copied.p_loss == pytest.approx(alone.p_loss)
 
 
 # --- sample sizes -----------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_with_the_documents_needed_the_power_is_what_was_promised() -> None:
 def test_no_loss_is_so_clear_that_chance_could_not_make_it_of_a_few_documents() -> None:
     assert binary(0, 1, 0, 0).needed_to_tell() == pytest.approx(math.log2(40))
     n = math.ceil(binary(0, 3, 0, 0).needed_to_tell())
-    verdicts = [2 * binary(0, count, 0, 0).loss <= 0.05 for count in (n - 1, n)]
+    verdicts = [2 * binary(0, count, 0, 0).p_loss <= 0.05 for count in (n - 1, n)]
     assert verdicts == [False, True]
     clusters = np.repeat(np.arange(3), 4)
     assert Differences(np.ones(12), np.zeros(12), clusters).needed_to_tell() >= 4 * math.log2(40)
@@ -322,7 +322,7 @@ def test_no_loss_is_so_clear_that_chance_could_not_make_it_of_a_few_documents() 
 def test_with_the_documents_needed_what_never_differs_passes(one: Differences) -> None:
     n = math.ceil(one.needed_to_pass(0.02))
     enough = [Differences(np.full(count, one.baseline[0]), np.full(count, one.baseline[0])) for count in (n, n - 1)]
-    assert enough[0].non_inferiority(0.02) <= 0.05 < enough[1].non_inferiority(0.02)
+    assert enough[0].p_non_inferiority(0.02) <= 0.05 < enough[1].p_non_inferiority(0.02)
 
 
 def test_with_the_documents_needed_to_pass_the_power_is_what_was_promised() -> None:
@@ -332,5 +332,5 @@ def test_with_the_documents_needed_to_pass_the_power_is_what_was_promised() -> N
     passed = 0
     for _ in range(500):
         both, lost, gained, neither = chance.multinomial(n, [0.5, 0.05, 0.05, 0.4])
-        passed += binary(both, lost, gained, neither).non_inferiority(0.03) <= 0.05
+        passed += binary(both, lost, gained, neither).p_non_inferiority(0.03) <= 0.05
     assert passed / 500 == pytest.approx(0.8, abs=0.06)

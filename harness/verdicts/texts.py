@@ -1,0 +1,200 @@
+"""All texts of a gate's outcome or of a comparison, built once; what displays them only lays them out.
+
+Not here: how a number or a sentence is written (`harness.verdicts.wording`), or document formats
+(`harness.verdicts.render`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.verdicts import wording
+from harness.verdicts.compare import Comparison, Refusal
+from harness.verdicts.gate import Judgement, Outcome
+
+
+@dataclass(frozen=True)
+class ScoreText:
+    """The numbers of one score in both reports, for a row of a table."""
+
+    task: str
+    metric: str
+    baseline: str
+    candidate: str
+    difference: str
+    interval: str
+    lost: str
+    gained: str
+    documents: str
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> ScoreText:
+        """Return the texts of `comparison`."""
+        return cls(
+            task=wording.task(comparison.score),
+            metric=wording.metric(comparison.score),
+            baseline=wording.baseline(comparison),
+            candidate=wording.candidate(comparison),
+            difference=wording.difference(comparison),
+            interval=wording.interval(comparison),
+            lost=f"{comparison.values.lost:,}",
+            gained=f"{comparison.values.gained:,}",
+            documents=wording.size(comparison),
+        )
+
+
+# --- a gate's outcome -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JudgementText:
+    """The texts of one judgement."""
+
+    judgement: Judgement
+    score: ScoreText
+    margin: str
+    documents_needed: str
+    """Number of documents that would settle the verdict."""
+    sentence: str
+    reason: str
+    """What the verdict rests on, with what would settle it."""
+    signs: tuple[str, ...]
+    """Signs that `sentence` does not already contain."""
+    tainted: str
+    """A sentence on the documents seen in training; may be empty."""
+    noise: str
+    """A sentence if the difference is no larger than noise; may be empty."""
+
+    @classmethod
+    def of(cls, judgement: Judgement) -> JudgementText:
+        """Return the texts of `judgement`."""
+        return cls(
+            judgement=judgement,
+            score=ScoreText.of(judgement.comparison),
+            margin=wording.margin(judgement),
+            documents_needed=wording.documents(wording.documents_to_settle(judgement)),
+            sentence=wording.sentence(judgement),
+            reason=wording.reason(judgement),
+            signs=tuple(wording.signs(judgement)),
+            tainted=wording.tainted(judgement.comparison),
+            noise=wording.noise(judgement),
+        )
+
+    @property
+    def is_row(self) -> bool:
+        """Whether tables list the score: it is judged, or it is watched and regressed."""
+        return self.judgement.is_judged or self.judgement.verdict == "regressed"
+
+
+@dataclass(frozen=True)
+class OutcomeText:
+    """The texts of a gate's outcome."""
+
+    outcome: Outcome
+    sentence: str
+    """The verdict in one sentence."""
+    judgements: tuple[JudgementText, ...]
+    """In the order of `outcome.judgements`."""
+    watched: str
+    """A sentence on watched tasks that are not in tables; may be empty."""
+    reading: str
+    """How much a sequential gate read; may be empty."""
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> OutcomeText:
+        """Return the texts of `outcome`."""
+        return cls(
+            outcome=outcome,
+            sentence=wording.verdict(outcome),
+            judgements=tuple(JudgementText.of(judgement) for judgement in outcome.judgements),
+            watched=wording.watched(outcome),
+            reading=wording.reading(outcome),
+        )
+
+    @property
+    def rows(self) -> list[JudgementText]:
+        """The judgements that tables list."""
+        return [text for text in self.judgements if text.is_row]
+
+    @property
+    def direction(self) -> str:
+        """The explanation of the arrow, if less is better for a score in the table; otherwise empty."""
+        return _direction([text.judgement.comparison for text in self.rows])
+
+    @property
+    def remarks(self) -> list[str]:
+        """The lines under a table: signs, documents seen in training, noise, watched tasks, reading, notes."""
+        signs = (f"{item.score.task}: {sign.text}" for item in self.outcome.judgements for sign in item.signs)
+        tainted, noise = (text.tainted for text in self.rows), (text.noise for text in self.rows)
+        notes = (f"note: {note}" for note in self.outcome.notes)
+        return [line for line in (*signs, *tainted, *noise, self.watched, self.reading, *notes) if line]
+
+
+# --- a comparison -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ComparisonText:
+    """The texts of one comparison."""
+
+    score: ScoreText
+    documents_needed: str
+    """Number of documents needed to detect the difference."""
+    p_value: str
+    resolution: str
+    tainted: str
+    """A sentence on the documents seen in training; may be empty."""
+    left_out: str
+    """A sentence on the documents that only one checkpoint answered; may be empty."""
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> ComparisonText:
+        """Return the texts of `comparison`."""
+        return cls(
+            score=ScoreText.of(comparison),
+            documents_needed=wording.documents(comparison.documents_needed),
+            p_value=wording.probability(comparison.p_value),
+            resolution=wording.resolution(comparison),
+            tainted=wording.tainted(comparison),
+            left_out=wording.left_out(comparison),
+        )
+
+
+@dataclass(frozen=True)
+class ComparisonsText:
+    """The texts of all comparisons of one candidate with the baseline."""
+
+    rows: tuple[ComparisonText, ...]
+    direction: str
+    """The explanation of the arrow, if less is better for a score in the table; may be empty."""
+    refusals: tuple[str, ...]
+    """A sentence on each score that cannot be compared."""
+
+    @classmethod
+    def of(cls, results: Sequence[Comparison | Refusal]) -> ComparisonsText:
+        """Return the texts of `results`."""
+        comparisons = [result for result in results if isinstance(result, Comparison)]
+        return cls(
+            rows=tuple(ComparisonText.of(comparison) for comparison in comparisons),
+            direction=_direction(comparisons),
+            refusals=tuple(_refusals(results)),
+        )
+
+    @property
+    def remarks(self) -> list[str]:
+        """The lines under a table: documents seen in training or left out, then scores that cannot be compared."""
+        lines = [line for row in self.rows for line in (row.tainted, row.left_out) if line]
+        return [*lines, *self.refusals]
+
+
+def _refusals(results: Sequence[Comparison | Refusal]) -> Iterator[str]:
+    for result in results:
+        if isinstance(result, Refusal):
+            name = f"{wording.task(result.score)}, {wording.metric(result.score)}"
+            yield f"{name}: not comparable: {result.reason}"
+
+
+def _direction(comparisons: Sequence[Comparison]) -> str:
+    has_less = any(not comparison.score.higher_is_better for comparison in comparisons)
+    return wording.LESS_IS_BETTER if has_less else ""
