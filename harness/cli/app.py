@@ -1,4 +1,4 @@
-"""The verbs, gathered."""
+"""The verbs as one command line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 import harness
 from harness.cli.verbs.baseline import baseline
+from harness.cli.verbs.calibrate import calibrate
 from harness.cli.verbs.compare import compare
 from harness.cli.verbs.demo import demo
 from harness.cli.verbs.export import export
@@ -33,20 +34,31 @@ app = typer.Typer(
 for verb in (run, score, show, compare, gate):
     app.command()(verb)
 app.add_typer(baseline, name="baseline")
-for verb in (leaderboard, export, tasks, retrieve, inspect, merge, train, demo):
+for verb in (calibrate, leaderboard, export, tasks, retrieve, inspect, merge, train, demo):
     app.command()(verb)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"harness {harness.__version__}")
-        raise typer.Exit
+def _print_version(context: typer.Context, is_set: bool) -> None:
+    if not is_set:
+        return
+    typer.echo(f"harness {harness.__version__}")
+    if context.params.get("verbose"):
+        from harness.cli.environment import environment
+
+        for name, value in environment().items():
+            typer.echo(f"{name}: {value}")
+    raise typer.Exit
 
 
 @app.callback()
 def options(
+    verbose: Annotated[  # eager, so that it is known when --version prints, in whatever order they are typed
+        bool, typer.Option("--verbose", is_eager=True, help="With --version: add what a bug report needs.")
+    ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, help="Print the version and stop.")
     ] = False,
 ) -> None:
     """Evaluate, compare and gate families of language-model checkpoints."""
+    if verbose:
+        raise typer.BadParameter("--verbose goes with --version")

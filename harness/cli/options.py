@@ -1,6 +1,7 @@
-"""What a person may say of an evaluation, stated once for the verbs that do one: `run`, and `gate` and `compare`.
+"""Options that several verbs share.
 
-A verb takes all of it as one parameter, an `Evaluation`, under the decorator `with_evaluation`.
+A verb that evaluates checkpoints takes all options of an evaluation as one parameter, an `Evaluation`, under the
+decorator `with_evaluation`.
 """
 
 from __future__ import annotations
@@ -15,70 +16,73 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from harness.cli import names
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.runs.options import Options
 
-Model = typer.Option(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…]; repeat it for several.")
-Tasks = typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl, ppl:FILE; separated by commas.")
+Model = typer.Option(metavar="CHECKPOINT", help="Evaluate PATH_OR_HUB_ID[,key=value…]; repeat for several.")
+Tasks = typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl or ppl:FILE, separated by commas.")
+Metric = typer.Option(
+    metavar="NAMES", help="Compare answers to FILE.jsonl by exact_match, contains, number, rouge or bleu."
+)
+Limit = typer.Option(min=1, metavar="N", help="Evaluate only the first N documents of each task.")
+Output = typer.Option("-o", "--output", metavar="DIR", help="Write reports to this folder.")
+Data = typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="Read data sets from this mirror: DIR/<org>/<name>.")
+IncludePath = typer.Option(metavar="DIR", help="Add a folder of task definitions; repeat for several.")
+AllowInactiveAdapter = typer.Option(
+    "--allow-inactive-adapter", help="Accept an adapter that does not change the model."
+)
+
+REPORTS = Path("reports/runs")
+"""Where reports are written by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How checkpoints are to be asked, as it was typed; each field is an option."""
+    """The options of an evaluation as they were typed; each field is an option."""
 
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="How answers in FILE.jsonl are compared: exact_match, contains, number, rouge, bleu.",
-        ),
-    ] = None
+    metric: Annotated[str | None, Metric] = None
     num_fewshot: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Shots, where a task does not insist on 0.")
+        int | None, typer.Option(min=0, metavar="N", help="Use N few-shot examples, except in tasks fixed at 0.")
     ] = None
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first so many documents of each task.")
-    ] = None
-    seed: Annotated[int, typer.Option(metavar="N", help="Of few-shot draws and sampled text; 1234 is lm-eval's.")] = (
+    limit: Annotated[int | None, Limit] = None
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed few-shot draws and sampled text; 1234 is lm-eval's.")] = (
         1234
     )
-    apply_chat_template: Annotated[bool, typer.Option("--apply-chat-template", help="Ask as in a chat.")] = False
-    system_instruction: Annotated[str | None, typer.Option(metavar="TEXT", help="Put before every prompt.")] = None
+    apply_chat_template: Annotated[
+        bool, typer.Option("--apply-chat-template", help="Put prompts into the checkpoint's chat template.")
+    ] = False
+    system_instruction: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Put this text before every prompt.")
+    ] = None
     chat_template_args: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the chat template; repeat it for several.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Pass to the chat template; repeat for several.")
     ] = None
     max_gen_toks: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="New tokens of an answer, in place of the task's limit.")
+        int | None, typer.Option(min=1, metavar="N", help="Generate at most N tokens, not the task's limit.")
     ] = None
     stride: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="New tokens a window of ppl:FILE; default: half the context.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="New tokens per window of ppl:FILE; default: half the context."),
     ] = None
     articles: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Articles for prompts of legal_consult, as 'harness retrieve' writes them."),
+        typer.Option(metavar="FILE", help="Put these articles, from 'harness retrieve', in legal_consult's prompts."),
     ] = None
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where reports go.")] = Path(
-        "reports/runs"
-    )
-    data: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
+    output: Annotated[Path, Output] = REPORTS
+    data: Annotated[Path | None, Data] = None
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use cpu, cuda or cuda:1; default: the first GPU.")
     ] = None
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU.")] = (
-        None
-    )
-    dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")] = None
-    include_path: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Compute in auto, float32, bfloat16 or float16.")
     ] = None
-    allow_inactive_adapter: Annotated[
-        bool, typer.Option("--allow-inactive-adapter", help="Evaluate an adapter that changes nothing.")
-    ] = False
+    include_path: Annotated[list[Path] | None, IncludePath] = None
+    allow_inactive_adapter: Annotated[bool, AllowInactiveAdapter] = False
 
     def options(self, tasks: list[str]) -> Options:
-        """Return what a run is asked to do: all this, on `tasks`, of which each may name several."""
+        """Return the run options for an evaluation on `tasks`, each of which may be a list separated by commas."""
         from harness.checkpoints.reference import check_dtype
         from harness.common import progress, slow_imports
 
@@ -86,8 +90,8 @@ class Evaluation:
             from harness.runs.options import Options
 
         return Options(
-            tasks=tuple(name for listed in tasks for name in names(listed)),
-            comparisons=names(self.metric),
+            tasks=tuple(name for names in tasks for name in split_names(names)),
+            comparisons=split_names(self.metric),
             output=self.output,
             data=self.data,
             num_fewshot=self.num_fewshot,
@@ -95,7 +99,7 @@ class Evaluation:
             seed=self.seed,
             apply_chat_template=self.apply_chat_template,
             system_instruction=self.system_instruction,
-            chat_template_arguments=_arguments(self.chat_template_args or []),
+            chat_template_arguments=_template_arguments(self.chat_template_args or []),
             max_gen_toks=self.max_gen_toks,
             stride=self.stride,
             articles=self.articles,
@@ -106,13 +110,18 @@ class Evaluation:
         )
 
     def refuse_without_model(self, tasks: list[str] | None) -> None:
-        """Raise HarnessError if anything was said of an evaluation; the data folder is the environment's, too."""
-        said = [one.name for one in fields(self) if one.name != "data" and getattr(self, one.name) != one.default]
+        """Raise HarnessError if any option of an evaluation is set.
+
+        Except the data folder: the environment may set it for every verb.
+        """
+        names = [
+            field.name for field in fields(self) if field.name != "data" and getattr(self, field.name) != field.default
+        ]
         if tasks:
-            said.insert(0, "tasks")
-        if said:
-            option = "--" + said[0].replace("_", "-")
-            raise HarnessError(f"{option} is for --model, which is evaluated first: name one, or leave it out")
+            names.insert(0, "tasks")
+        if names:
+            option = "--" + names[0].replace("_", "-")
+            raise HarnessError(f"{option} is for --model, which is evaluated first: add --model, or drop {option}")
 
 
 def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
@@ -127,30 +136,44 @@ def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
         )
         for field in fields(Evaluation)
     ]
-    named = {one.name for one in options}
+    names = {option.name for option in options}
 
     @functools.wraps(verb)
-    def told(**given: Any) -> None:
-        evaluation = Evaluation(**{name: value for name, value in given.items() if name in named})
-        verb(**{name: value for name, value in given.items() if name not in named}, evaluation=evaluation)
+    def wrapper(**arguments: Any) -> None:
+        evaluation = Evaluation(**{name: value for name, value in arguments.items() if name in names})
+        others = {name: value for name, value in arguments.items() if name not in names}
+        verb(**others, evaluation=evaluation)
 
     parameters: list[inspect.Parameter] = []
-    for one in inspect.signature(verb, eval_str=True).parameters.values():
-        parameters += options if one.name == "evaluation" else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-    told.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    told.__annotations__ = {one.name: one.annotation for one in parameters}
-    return told
+    for parameter in inspect.signature(verb, eval_str=True).parameters.values():
+        keyword = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        parameters += options if parameter.name == "evaluation" else [keyword]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
 
 
-def _arguments(pairs: list[str]) -> dict[str, Any]:
-    """Return KEY=VALUE pairs as a dictionary, values read as JSON where they are JSON (true, 3), else as text."""
-    found: dict[str, Any] = {}
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Return the names in a list separated by commas; none for None."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def require_tasks(tasks: list[str] | None) -> list[str]:
+    """Return `tasks`. Raises HarnessError if there are none."""
+    if not tasks:
+        raise HarnessError("name the tasks to evaluate --model on: --tasks NAMES (see 'harness tasks')")
+    return tasks
+
+
+def _template_arguments(pairs: list[str]) -> dict[str, Any]:
+    """Return KEY=VALUE pairs as a dictionary; values that are JSON (true, 3) are read as JSON, others are text."""
+    arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key.isidentifier() or not equals or not value.strip():
-            raise HarnessError(f"--chat-template-args {pair} is not KEY=VALUE: write, for one, enable_thinking=false")
+            raise HarnessError(f"--chat-template-args {pair} is not KEY=VALUE: write, say, enable_thinking=false")
         try:
-            found[key] = json.loads(value, parse_constant=str)  # NaN is a word, no number a template knows
+            arguments[key] = json.loads(value, parse_constant=str)  # NaN is a word, not a number for a template
         except ValueError:
-            found[key] = value
-    return found
+            arguments[key] = value
+    return arguments

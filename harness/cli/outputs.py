@@ -1,54 +1,84 @@
-"""Files that a verb writes beside what it prints."""
+"""Files that a verb writes beside what it prints, and output that nobody reads any more."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
+from typing import NamedTuple
 
-from harness.cli import discard_output
 from harness.errors import HarnessError
 
 STANDARD = "-"
+"""The file name that stands for standard output."""
 
 
-def refuse_one_for_two(files: Mapping[str, str | None]) -> None:
-    """Raise HarnessError if two options name the same of `files`: the second document would spoil the first."""
+class Document(NamedTuple):
+    """A document to be written to a file."""
+
+    render: Callable[[], str]
+    """Returns the document's text."""
+    file: str
+    """A path, or `STANDARD`."""
+    option: str
+    """The option or environment variable that named the file, for error messages."""
+    append: bool = False
+
+
+def refuse_same_file(files: Mapping[str, str | None]) -> None:
+    """Raise HarnessError if two options of `files` (option → file) name the same file."""
     options: dict[str, str] = {}
     for option, file in files.items():
-        if file is not None and (first := options.setdefault(_place(file), option)) != option:
-            raise HarnessError(f"{first} and {option} both name {_name(file)}: give each a file of its own")
-
-
-def _place(file: str) -> str:
-    return file if file == STANDARD else os.path.realpath(file)
-
-
-def _name(file: str) -> str:
-    return "standard output" if file == STANDARD else file
+        if file is not None and (first := options.setdefault(_location(file), option)) != option:
+            raise HarnessError(f"{first} and {option} both name {_name(file)}: name a different file for each")
 
 
 def write(text: str, file: str, option: str, *, append: bool = False) -> None:
-    """Write `text` to `file`, as UTF-8; `-` is standard output.
+    """Write `text` to `file` as UTF-8; `-` is standard output.
 
-    Raises HarnessError, which names the `option` that said so, if it cannot be written.
+    Raises HarnessError, which names `option`, if the file cannot be written.
     """
     try:
         if file == STANDARD:
             if sys.stdout is None:  # closed by whoever started the program (>&-)
                 raise OSError("it is closed")
             if isinstance(sys.stdout, TextIOWrapper):
-                sys.stdout.reconfigure(encoding="utf-8")  # as the document says of itself, whatever the locale
+                sys.stdout.reconfigure(encoding="utf-8")  # as the documents declare, whatever the locale
             sys.stdout.write(text)
             sys.stdout.flush()
             return
-        place = Path(file)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("a" if append else "w", encoding="utf-8") as stream:
+        path = Path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a" if append else "w", encoding="utf-8") as stream:
             stream.write(text)
-    except BrokenPipeError:  # nobody reads any more (| head)
+    except BrokenPipeError:  # nobody reads on (| head)
         discard_output()
     except OSError as error:
         raise HarnessError(f"cannot write {_name(file)} ({error.strerror or error}): check {option}") from error
+
+
+def write_all(documents: Iterable[Document]) -> None:
+    """Write every document; if some cannot be written, raise the first HarnessError after the others are written."""
+    errors: list[HarnessError] = []
+    for document in documents:
+        try:
+            write(document.render(), document.file, document.option, append=document.append)
+        except HarnessError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def discard_output() -> None:
+    """Discard everything that is printed to standard output from now on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _location(file: str) -> str:
+    return file if file == STANDARD else os.path.realpath(file)
+
+
+def _name(file: str) -> str:
+    return "standard output" if file == STANDARD else file

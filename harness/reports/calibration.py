@@ -94,7 +94,7 @@ def read(file: Path) -> Calibration:
 
     Raises HarnessError if there is none, or if it is malformed or of a newer format.
     """
-    advice = "calibrate again with 'harness gate --calibrate'"
+    advice = "calibrate again with 'harness calibrate'"
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.bench, pytest.mark.data]
 HELP = "from harness.cli import main; main(['--help'])"
 IMPORTS = """
 import os
-import harness.cli
-harness.cli._quiet()
+from harness.cli.quiet import quiet_libraries
+quiet_libraries()
 from harness.common import slow_imports
 with slow_imports.importing():
     import harness.runs.sweep, lm_eval.evaluator
@@ -33,8 +33,9 @@ os._exit(0)  # as below: what ending a process costs is no part of a start
 # The first forward pass after lm-eval has built a task's requests: what an engine tries before is no answer.
 FORWARD = """
 import os, sys, time
-from harness.cli import main, _quiet
-_quiet()
+from harness.cli import main
+from harness.cli.quiet import quiet_libraries
+quiet_libraries()
 import torch
 from lm_eval.api.task import Task
 build, built = Task.build_all_requests, []

@@ -43,7 +43,7 @@ def command(*arguments: str) -> list[str]:
         ("score --predictions {w}/nowhere", "there are no predictions at"),
         ("score --predictions {w}/empty", "holds no predictions in a known format"),
         ("score --ratings {w}/nowhere.jsonl", "there is no file"),
-        ("score --ratings {w}/nowhere.jsonl --limit 3", "are for predictions: leave them out"),
+        ("score --ratings {w}/nowhere.jsonl --limit 3", "are for --predictions: drop them"),
         ("train {w}/none.yaml -o {w}/out", "cannot read the recipe"),
         ("train {w}/recipe.yaml -o {w}/out", "there is no corpus"),
         ("train {w}/recipe.yaml -o {w}/out --stage sfd", "no stage 'sfd'; did you mean 'sft'"),
@@ -144,7 +144,7 @@ def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "interrupted. Complete reports: none" in err
-    assert "journal.sqlite: the same command goes on" in err
+    assert "journal.sqlite: run the same command again to continue" in err
     assert "Traceback" not in err
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
     assert main(asked) == 0
@@ -215,7 +215,7 @@ def test_show_reads_reports_and_samples(world: Path, tmp_path: Path, capsys: pyt
     out = capsys.readouterr().out
     assert "document 0" in out
     assert "答案：" in out
-    assert "1 more: --limit shows them" in out
+    assert "1 more: raise --limit to see them" in out
     counts = {}
     for which in ("right", "wrong"):
         assert main(["show", str(tmp_path), "--samples", which, "--task", "ceval_law"]) == 0

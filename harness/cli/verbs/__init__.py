@@ -1,1 +1,1 @@
-"""One short file a verb: parse, call the library, print."""
+"""The verbs, one short file each: parse, call the library, print."""

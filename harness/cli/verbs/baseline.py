@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from harness.reports.report import Manifest
 
 baseline = typer.Typer(
-    help="Keep reports as baselines, so that a gate need not evaluate them again.",
+    help="Keep reports as baselines, so that a gate does not evaluate them again.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Folder = Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of all baselines; default: baselines.")]
+Folder = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of all baselines; default: baselines.")]
 
 
 @baseline.command(name="set")
 def keep(
-    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report's folder, or one that holds no other.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call it; default: main.")] = None,
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="Report folder, or a folder with one report.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the baseline; default: main.")] = None,
     folder: Folder = None,
 ) -> None:
-    """Keep a copy of a report as a baseline, in place of the one that has its name."""
+    """Keep a copy of a report as a baseline, replacing the one of the same name."""
     from harness.reports import baselines
 
     kept = baselines.keep(baselines.only(report), name or baselines.NAME, folder or baselines.FOLDER)
-    before = "" if kept.replaced is None else f", in place of {_who(kept.replaced.manifest)}"
-    typer.echo(f"{kept.baseline.folder}: {_who(kept.baseline.manifest)}{before}")
+    replaced = "" if kept.replaced is None else f", in place of {_describe(kept.replaced.manifest)}"
+    typer.echo(f"{kept.baseline.folder}: {_describe(kept.baseline.manifest)}{replaced}")
 
 
 @baseline.command()
@@ -38,13 +38,14 @@ def show(folder: Folder = None) -> None:
     from harness.cli.views import tables
     from harness.reports import baselines
 
-    for name, one in baselines.kept(folder or baselines.FOLDER):
-        typer.echo(f"{name}: {_who(one.manifest)}")
-        tables.show_report(one)
+    for name, report in baselines.kept(folder or baselines.FOLDER):
+        typer.echo(f"{name}: {_describe(report.manifest)}")
+        tables.show_report(report)
 
 
-def _who(manifest: Manifest) -> str:
-    from harness.cli.views.verdicts import plain
+def _describe(manifest: Manifest) -> str:
+    """Return a report's checkpoint, fingerprint and date on one line."""
+    from harness.cli.views.text import one_line
 
-    who, day = manifest.checkpoint, manifest.created.partition("T")[0]
-    return f"{plain(who.name)} ({who.fingerprint[:12]}), evaluated on {day}"
+    checkpoint, day = manifest.checkpoint, manifest.created.partition("T")[0]
+    return f"{one_line(checkpoint.name)} ({checkpoint.fingerprint[:12]}), evaluated on {day}"

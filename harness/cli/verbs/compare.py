@@ -1,4 +1,4 @@
-"""`harness compare`: what paired tests tell of the difference between checkpoints."""
+"""`harness compare`: paired tests of the difference between checkpoints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import outputs
+from harness.cli.evaluate import evaluate_models
 from harness.cli.options import Evaluation, Model, Tasks, with_evaluation
-from harness.cli.verbs.run import evaluated
+from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.reports.report import Report, Score
+    from harness.verdicts.compare import Comparison, Refusal
 
 
 @with_evaluation
@@ -20,20 +23,20 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="BASELINE CANDIDATE",
-            help="Report folders, or folders that hold no other; the first may be a baseline's name.",
+            help="Report folders, or folders with one report each; the first may be a baseline's name.",
             show_default=False,
         ),
     ] = None,
     all_scores: Annotated[
-        bool, typer.Option("--all", help="Every metric and member task, not just what stands for each by name.")
+        bool, typer.Option("--all", help="Compare every metric and member task, not only the main ones.")
     ] = False,
     samples: Annotated[
-        bool, typer.Option("--samples", help="Show the documents that were lost and gained, with both answers.")
+        bool, typer.Option("--samples", help="Show the documents lost and gained, with both answers.")
     ] = False,
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="This task or average only.")] = None,
-    shown: Annotated[int, typer.Option("--show", min=1, metavar="N", help="At most so many samples a task.")] = 20,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Compare only this task or average.")] = None,
+    shown: Annotated[int, typer.Option("--show", min=1, metavar="N", help="Show at most N samples per task.")] = 20,
     json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write it all as JSON, too; - is standard output.")
+        str | None, typer.Option(metavar="FILE", help="Also write the comparisons as JSON; - is standard output.")
     ] = None,
     model: Annotated[list[str] | None, Model] = None,
     tasks: Annotated[list[str] | None, Tasks] = None,
@@ -41,53 +44,52 @@ def compare(
 ) -> None:
     """Compare checkpoints with a baseline, document by document.
 
-    Each difference has its 95 % interval, p-value and resolution ratio: documents there are by documents needed to
-    tell the two apart. Names two reports or more, or evaluates two --model or more on --tasks first.
+    Names two or more reports, or evaluates two or more --model on --tasks first. Shows each difference with its 95 %
+    interval, its p-value, and its resolution: the documents there are, divided by those needed to detect it.
     """
-    from harness.cli import outputs
     from harness.cli.views import flips, tables, verdicts
-    from harness.errors import HarnessError
     from harness.verdicts import render
-    from harness.verdicts.compare import Comparator, Comparison, Refusal
+    from harness.verdicts.compare import Comparator, Comparison
 
-    aside = json == outputs.STANDARD
-    baseline, *candidates = _reports(reports or [], model or [], tasks or [], evaluation, aside=aside)
-    out = tables.console(error=aside)
-    found: list[tuple[Report, list[Comparison | Refusal]]] = []
+    to_stderr = json == outputs.STANDARD
+    baseline, *candidates = _reports(reports or [], model or [], tasks or [], evaluation, error=to_stderr)
+    out = tables.console(error=to_stderr)
+    results: list[tuple[Report, list[Comparison | Refusal]]] = []
     for candidate in candidates:
         comparator = Comparator(baseline, candidate)
-        found.append((candidate, list(comparator.compare_all(_scores(baseline, task, everything=all_scores)))))
-        verdicts.show_compared(out, baseline.manifest.checkpoint, candidate.manifest.checkpoint, found[-1][1])
+        compared = list(comparator.compare_all(_scores(baseline, task, everything=all_scores)))
+        results.append((candidate, compared))
+        verdicts.show_compared(out, baseline.manifest.checkpoint, candidate.manifest.checkpoint, compared)
         if samples:
             flips.show_flips(out, comparator, task, shown)
     if json is not None:
-        told = [(report.manifest.checkpoint, one) for report, one in found]
-        outputs.write(render.compared_as_json(baseline.manifest.checkpoint, told), json, "--json")
-    if not any(isinstance(one, Comparison) for _, each in found for one in each):
+        by_checkpoint = [(report.manifest.checkpoint, compared) for report, compared in results]
+        outputs.write(render.compared_as_json(baseline.manifest.checkpoint, by_checkpoint), json, "--json")
+    if not any(isinstance(result, Comparison) for _, compared in results for result in compared):
         raise HarnessError("nothing in these reports can be compared: evaluate both in the same way")
 
 
 def _reports(
-    named: list[str], models: list[str], tasks: list[str], evaluation: Evaluation, *, aside: bool
+    folders: list[str], models: list[str], tasks: list[str], evaluation: Evaluation, *, error: bool
 ) -> list[Report]:
-    """Return two reports or more, the baseline's first; what is told of an evaluation gives way if `aside`."""
-    from harness.errors import HarnessError
+    """Return two or more reports, the baseline's first; evaluate `models` if they are named instead of `folders`."""
     from harness.reports import baselines
 
-    if bool(named) == bool(models) or len(named or models) < 2:
-        raise HarnessError("name a baseline and its candidates: two reports or more, or as many --model on --tasks")
+    if bool(folders) == bool(models) or len(folders or models) < 2:
+        raise HarnessError("name a baseline and its candidates: two or more reports, or two or more --model on --tasks")
     if models:
-        return evaluated(models, tasks, evaluation, error=aside)
+        return evaluate_models(models, tasks, evaluation, error=error)
     evaluation.refuse_without_model(tasks)
-    return [baselines.find(one) for one in named]
+    return [baselines.find(folder) for folder in folders]
 
 
 def _scores(baseline: Report, task: str | None, *, everything: bool) -> list[Score]:
-    """Return the numbers to compare: of what was asked for by name, or of `task`, what stands for it; or all."""
-    from harness.errors import HarnessError, did_you_mean
+    """Return the scores to compare, of `task` or of all tasks.
 
-    found = [one for one in baseline.manifest.scores if task in (None, one.task)]
-    if not found and task is not None:
-        known = list(dict.fromkeys(one.task for one in baseline.manifest.scores))
-        raise HarnessError(f"{baseline.folder} has no scores of '{task}'{did_you_mean(task, known)}")
-    return found if everything else [one for one in found if one.primary and (task or one.headline)]
+    Without `everything` only primary ones, and without `task` only those of tasks that were asked for by name.
+    """
+    scores = [score for score in baseline.manifest.scores if task in (None, score.task)]
+    if not scores and task is not None:
+        names = list(dict.fromkeys(score.task for score in baseline.manifest.scores))
+        raise HarnessError(f"{baseline.folder} has no scores of '{task}'{did_you_mean(task, names)}")
+    return scores if everything else [score for score in scores if score.primary and (task or score.headline)]

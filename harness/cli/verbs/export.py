@@ -10,15 +10,17 @@ import typer
 
 
 class Format(StrEnum):
-    """What can be written."""
+    """A format that reports can be written in."""
 
     ceval = "ceval-submission"
 
 
 def export(
-    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="ceval-submission: what C-Eval's server takes.")],
-    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report's folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
+    form: Annotated[
+        Format, typer.Argument(metavar="FORMAT", help="ceval-submission: the file that C-Eval's server accepts.")
+    ],
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="Report folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Write to this file.")],
 ) -> None:
     """Write a report in another system's format."""
     from harness.reports import export
@@ -27,4 +29,4 @@ def export(
     submission = export.ceval_submission(read(report))
     export.write(submission, output)
     answers = sum(map(len, submission.values()))
-    typer.echo(f"{output}: {answers:,} answers in {len(submission)} subjects, as C-Eval's server takes them")
+    typer.echo(f"{output}: {answers:,} answers in {len(submission)} subjects, for C-Eval's server")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import discard_output, outputs
-from harness.cli.options import Evaluation, Tasks, with_evaluation
-from harness.cli.verbs.run import evaluated, required
+from harness.cli import outputs
+from harness.cli.evaluate import evaluate_models, journal_on_interrupt
+from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
+from harness.cli.outputs import Document
+from harness.cli.policy import load_policy
+from harness.cli.verbs.calibrate import calibrate_model
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.reports.calibration import Calibration
     from harness.reports.report import Report
     from harness.verdicts.gate import Outcome
     from harness.verdicts.policy import Policy
@@ -27,199 +30,153 @@ def gate(
     *,
     candidate: Annotated[
         Path | None,
-        typer.Argument(metavar="CANDIDATE", help="A report's folder, or one that holds no other.", show_default=False),
+        typer.Argument(metavar="CANDIDATE", help="Report folder, or a folder with one report.", show_default=False),
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="BASE", help="The same, or a name given by 'harness baseline set'; default: main."),
+        typer.Option(metavar="BASE", help="Report folder, or a name from 'harness baseline set'; default: main."),
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A gate.yaml: margins, floors and the like, by task.")
+        Path | None, typer.Option(metavar="FILE", help="Read margins, floors and rules per task from a gate.yaml.")
     ] = None,
     margin: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="What may be lost: 2 is points, 2% a share; where no rule says.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Allowed loss: 2 (points) or 2% (relative). Per-task rules win."),
     ] = None,
     alpha: Annotated[
-        float | None, typer.Option(metavar="P", help="How often, at most, a verdict may be wrong; default: 0.05.")
+        float | None,
+        typer.Option(metavar="P", help="Highest probability of a wrong verdict; default: 0.05. Per-task rules win."),
     ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the outcome as JSON; - is standard output.")
     ] = None,
-    junit: Annotated[str | None, typer.Option(metavar="FILE", help="As JUnit XML.")] = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the outcome as JUnit XML; - is standard output.")
+    ] = None,
     markdown: Annotated[
-        str | None, typer.Option(metavar="FILE", help="As Markdown; GitHub's step summary gets it by itself.")
+        str | None,
+        typer.Option(metavar="FILE", help="Write it as Markdown; GitHub's step summary always gets it."),
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", metavar="CHECKPOINT", help="Evaluate this first, in place of CANDIDATE, on --tasks."),
+        typer.Option("--model", metavar="CHECKPOINT", help="Evaluate this candidate on --tasks first."),
     ] = None,
     tasks: Annotated[list[str] | None, Tasks] = None,
     sequential: Annotated[
         bool,
         typer.Option(
-            "--sequential", help="Ask --model in random blocks, and stop each task once its verdict is clear."
+            "--sequential", help="Evaluate --model in random blocks; stop each task once its verdict is clear."
         ),
     ] = False,
-    calibrate: Annotated[
-        bool,
-        typer.Option("--calibrate", help="Judge nothing: ask --model again and again, and keep how often scores flip."),
-    ] = False,
+    calibrate: Annotated[bool, typer.Option("--calibrate", hidden=True)] = False,
     evaluation: Evaluation,
 ) -> None:
     """Judge a candidate against its baseline: passed, regressed or inconclusive.
 
-    Passed means that a loss of the margin is ruled out, regressed that a loss is real. Exit codes: 0 passed, 1
-    regressed, 3 inconclusive, 2 wrong usage or reports that cannot be compared.
+    Passed: a loss of the margin or more is ruled out. Regressed: a loss is real. Exit codes: 0 passed, 1 regressed,
+    3 inconclusive, 2 wrong usage or reports that cannot be compared.
     """
-    from harness.cli.views import tables, verdicts
-    from harness.errors import HarnessError
     from harness.reports import baselines
-    from harness.verdicts import render
     from harness.verdicts.texts import OutcomeText
 
+    files = {"--json": json, "--junit": junit, "--markdown": markdown}
     if len(models or []) > 1:
-        raise HarnessError("one candidate is judged at a time: name one --model ('harness compare' takes several)")
+        raise HarnessError("a gate judges one candidate: name one --model ('harness compare' takes several)")
     model = models[0] if models else None
     if (candidate is None) == (model is None):
-        raise HarnessError("name what is to be judged: the folder of its report, or --model CHECKPOINT --tasks NAMES")
-    for option, is_asked in (("--sequential", sequential), ("--calibrate", calibrate)):
-        if is_asked and model is None:
-            raise HarnessError(f"{option} asks a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
-    files = {"--json": json, "--junit": junit, "--markdown": markdown}
-    outputs.refuse_one_for_two(files)
-    aside = outputs.STANDARD in files.values()
+        raise HarnessError("name one candidate: the folder of its report, or --model CHECKPOINT --tasks NAMES")
+    for option, is_set in (("--sequential", sequential), ("--calibrate", calibrate)):
+        if is_set and model is None:
+            raise HarnessError(f"{option} evaluates a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
+    outputs.refuse_same_file(files)
     if calibrate:
         judging = {"--baseline": baseline, "--policy": policy, "--margin": margin, "--alpha": alpha, **files}
         _refuse_beside_calibrate({**judging, "--sequential": sequential or None})
-        return _calibrate(model or "", tasks, evaluation)
-    asked = _policy(policy, margin, alpha)
+        typer.echo("harness gate --calibrate is now 'harness calibrate'", err=True)
+        return calibrate_model(model or "", tasks, evaluation)
+    to_stderr = outputs.STANDARD in files.values()
+    rules = load_policy(policy, margin, alpha)
     against = baselines.find(baseline or baselines.NAME)
     if model is None:
         evaluation.refuse_without_model(tasks)
-        outcome = _judged(against, baselines.only(candidate or Path()), asked)
+        outcome = _judge_report(against, candidate or Path(), rules)
     elif sequential:
-        outcome = _judged_in_blocks(against, model, tasks, evaluation, asked)
+        outcome = _judge_in_blocks(against, model, tasks, evaluation, rules)
     else:
-        outcome = _judged_on_tasks(against, model, tasks, evaluation, asked, aside=aside)
-    out, text = tables.console(error=aside), OutcomeText.of(outcome)
+        outcome = _judge_model(against, model, tasks, evaluation, rules, error=to_stderr)
+    text = OutcomeText.of(outcome)
+    _show(text, error=to_stderr)
+    outputs.write_all(_documents(text, files))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _refuse_beside_calibrate(options: Mapping[str, object]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise HarnessError(f"--calibrate judges nothing, so {option} has no effect beside it: drop one of both")
+
+
+def _judge_report(baseline: Report, candidate: Path, policy: Policy) -> Outcome:
+    from harness.gating import whole_reports
+    from harness.reports import baselines
+
+    return whole_reports.judge(baseline, baselines.only(candidate), policy)
+
+
+def _judge_model(
+    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, error: bool
+) -> Outcome:
+    from harness.gating import whole_reports
+
+    def evaluate() -> Report:
+        return evaluate_models([model], tasks, evaluation, error=error)[0]
+
+    return whole_reports.judge_evaluated(baseline, evaluate, policy)
+
+
+def _judge_in_blocks(
+    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy
+) -> Outcome:
+    from harness.checkpoints.reference import parse
+    from harness.common import progress, slow_imports
+    from harness.gating import whole_reports
+
+    reference, options = parse(model), evaluation.options(require_tasks(tasks))
+    with progress.status("loading libraries"), slow_imports.importing():
+        from harness.gating.sequential import gate_in_blocks
+    with journal_on_interrupt(options):
+        calibrations = whole_reports.calibrations(baseline)
+        result = gate_in_blocks(reference, baseline, options, policy, calibrations=calibrations)
+    typer.echo(f"report: {result.report.folder}", err=True)
+    return result.outcome
+
+
+def _show(text: OutcomeText, *, error: bool) -> None:
+    """Print the outcome, and annotations in a build of GitHub's; to standard error if `error`."""
+    from harness.cli.views import tables, verdicts
+    from harness.verdicts import render
+
+    out = tables.console(error=error)
     try:
         verdicts.show_outcome(out, text)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for line in render.as_annotations(text):
                 out.out(line, highlight=False)
-    except OSError:  # nobody reads any more (| head): the exit code still says it
-        discard_output()
-    _write(text, files)
-    raise typer.Exit(outcome.exit_code)
+    except OSError:  # nobody reads on (| head): the exit code still tells the verdict
+        outputs.discard_output()
 
 
-def _refuse_beside_calibrate(options: Mapping[str, object]) -> None:
-    from harness.errors import HarnessError
-
-    for option, said in options.items():
-        if said is not None:
-            raise HarnessError(f"--calibrate judges nothing, so {option} means nothing beside it: leave one out")
-
-
-def _judged(baseline: Report, candidate: Report, policy: Policy, only: Collection[str] | None = None) -> Outcome:
-    from harness.verdicts.gate import gate as judge
-
-    return judge(baseline, candidate, policy, only, calibrations=_calibrations(baseline, candidate))
-
-
-def _judged_on_tasks(
-    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, aside: bool
-) -> Outcome:
-    from harness.verdicts.gate import select_scores
-
-    every = select_scores(baseline, policy)  # a policy that does not fit is told before anything is evaluated
-    (candidate,) = evaluated([model], tasks, evaluation, error=aside)
-    asked = {score.task for score in candidate.manifest.scores if score.headline}
-    return _judged(baseline, candidate, policy, asked & {score.task for score in every.judged} or asked)
-
-
-def _judged_in_blocks(
-    baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy
-) -> Outcome:
-    from harness.checkpoints.reference import parse
-    from harness.common import progress, slow_imports
-
-    reference, options = parse(model), evaluation.options(required(tasks))
-    with progress.status("loading libraries"), slow_imports.importing():
-        from harness.gating.sequential import gate_in_blocks
-        from harness.runs.sweep import JOURNAL
-    try:
-        found = gate_in_blocks(reference, baseline, options, policy, calibrations=_calibrations(baseline))
-    except KeyboardInterrupt:
-        if (journal := options.output / JOURNAL).exists():
-            typer.echo(
-                f"\ninterrupted. Answers so far are in {journal}: the same command goes on from there.", err=True
-            )
-        raise typer.Exit(130) from None
-    typer.echo(f"report: {found.report.folder}", err=True)
-    return found.outcome
-
-
-def _calibrations(*reports: Report) -> list[Calibration]:
-    """Return what is known of how often the checkpoints of `reports` differ from themselves."""
-    from harness.reports import calibration
-
-    found = [calibration.find(one.folder.parent, one.manifest.checkpoint.fingerprint) for one in reports]
-    return [one for one in found if one is not None]
-
-
-def _calibrate(model: str, tasks: list[str] | None, evaluation: Evaluation) -> None:
-    from harness.checkpoints.reference import parse
-    from harness.cli.views import verdicts
-    from harness.cli.views.tables import console
-    from harness.common import progress, slow_imports
-    from harness.reports import calibration
-
-    reference, options = parse(model), evaluation.options(required(tasks))
-    with progress.status("loading libraries"), slow_imports.importing():
-        from harness.runs.calibrate import calibrate
-    found = calibrate(reference, options)
-    file = calibration.place(options.output, found.fingerprint)
-    found.write(file)
-    verdicts.show_calibration(console(), found)
-    typer.echo(f"calibration: {file}")
-
-
-def _policy(file: Path | None, margin: str | None, alpha: float | None) -> Policy:
-    """Return what is asked: of the file, or the default; with what the command line says in its place."""
-    from pydantic import ValidationError
-
-    from harness.common import validation
-    from harness.errors import HarnessError
-    from harness.verdicts.policy import Policy, read
-
-    asked = Policy.model_validate({}) if file is None else read(file)
-    said = {name: value for name, value in (("margin", margin), ("alpha", alpha)) if value is not None}
-    try:
-        return Policy.model_validate({name: getattr(asked, name) for name in Policy.model_fields} | said)
-    except ValidationError as error:
-        problem = validation.first_problem(error)
-        raise HarnessError(f"--{problem.place[0]} cannot be used: {problem.message}") from error
-
-
-def _write(text: OutcomeText, files: dict[str, str | None]) -> None:
-    """Write the files that were asked for, and GitHub's summary; the first that cannot be written is told at last."""
-    from harness.errors import HarnessError
+def _documents(text: OutcomeText, files: Mapping[str, str | None]) -> Iterator[Document]:
+    """Yield the documents that `files` (option → file) names, and GitHub's step summary in its builds."""
     from harness.verdicts import render
 
-    made: dict[str, Callable[[], str]] = {
+    renderers = {
         "--json": lambda: render.as_json(text),
         "--junit": lambda: render.as_junit(text, datetime.now(UTC)),
         "--markdown": lambda: render.as_markdown(text),
     }
-    wanted = [(file, option, made[option], False) for option, file in files.items() if file is not None]
+    for option, file in files.items():
+        if file is not None:
+            yield Document(renderers[option], file, option)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        wanted.append((summary, "GITHUB_STEP_SUMMARY", made["--markdown"], True))
-    wrong: list[HarnessError] = []
-    for file, option, make, append in wanted:
-        try:
-            outputs.write(make(), file, option, append=append)
-        except HarnessError as error:
-            wrong.append(error)
-    if wrong:
-        raise wrong[0]
+        yield Document(renderers["--markdown"], summary, "GITHUB_STEP_SUMMARY", append=True)

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.options import AllowInactiveAdapter
+
 
 def inspect(
     model: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="PATH_OR_HUB_ID[,key=value…].")],
     load: Annotated[
-        bool, typer.Option("--load", help="Read the weights too: prove the adapter, count parameters.")
+        bool, typer.Option("--load", help="Load the weights too: test the adapter, count parameters.")
     ] = False,
-    allow_inactive_adapter: Annotated[
-        bool, typer.Option("--allow-inactive-adapter", help="Do not stop at an adapter that changes nothing.")
-    ] = False,
+    allow_inactive_adapter: Annotated[bool, AllowInactiveAdapter] = False,
 ) -> None:
     """Show what a checkpoint is: kind, base, adapter, quantisation, size, context, tokenizer, letters, fingerprint."""
     from harness.backends import letters
@@ -26,8 +26,8 @@ def inspect(
     for reference in discovery.expand([parse(model)]):
         located = loading.locate(reference)
         checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
-        found = inspection.facts(located, checkpoint)
+        facts = inspection.facts(located, checkpoint)
         tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
-        for begin, one in letters.usual(Encoder(tokenizer)).items():
-            found[f"letters after {begin}"] = str(one)
-        tables.show_facts(located.name, found)
+        for context, form in letters.usual(Encoder(tokenizer)).items():
+            facts[f"letters after {context}"] = str(form)
+        tables.show_facts(located.name, facts)

@@ -11,11 +11,11 @@ import typer
 def leaderboard(
     reports: Annotated[
         list[Path],
-        typer.Argument(help="Report folders, or folders that hold reports at any depth.", metavar="REPORT"),
+        typer.Argument(help="Report folders, or folders that contain reports at any depth.", metavar="REPORT"),
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR", help="Folder for the site; a site that is there is overwritten."),
+        typer.Option("-o", "--output", metavar="DIR", help="Write the site to this folder; replaces one there."),
     ] = Path("site"),
 ) -> None:
     """Show checkpoints side by side on one static page, with intervals.

@@ -10,9 +10,11 @@ import typer
 
 def merge(
     model: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="BASE,adapter=LORA, or the adapter's folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The new checkpoint's folder.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Write the merged checkpoint to this folder.")
+    ],
 ) -> None:
-    """Merge a LoRA into its base: one plain checkpoint folder, proved to answer as the two did."""
+    """Merge a LoRA into its base, and check that the merged checkpoint answers as base and LoRA do together."""
     from harness.checkpoints.reference import parse
     from harness.common import progress
 
@@ -23,6 +25,6 @@ def merge(
         merged = merge(reference, output)
     dtype = str(merged.dtype).removeprefix("torch.")
     typer.echo(f"{merged.folder}: {merged.bytes:,} bytes in {dtype}")
-    typer.echo(f"log-probabilities on a probe differ from base and adapter's by at most {merged.difference:.1e}")
+    typer.echo(f"log-probabilities on a probe differ from those of base and adapter by at most {merged.difference:.1e}")
     if merged.rounding != merged.difference:
         typer.echo(f"and by {merged.rounding:.1e} once rounded to {dtype}")

@@ -1,16 +1,15 @@
-"""`harness retrieve`: what a question needs, found in a corpus."""
+"""`harness retrieve`: find the passages of a corpus that answer questions."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from harness.metrics.stats.estimates import Estimate
-    from harness.retrieval.index import Index
+from harness.cli.options import Data, split_names
+from harness.errors import HarnessError
 
 
 class Method(StrEnum):
@@ -26,86 +25,59 @@ def retrieve(
     ],
     questions: Annotated[
         str,
-        typer.Option(metavar="FILE", help="Rows with a query, and with gold (ids), or laws and response; as --corpus."),
+        typer.Option(metavar="FILE", help="Rows with a query, and gold (ids) or laws and response; as --corpus."),
     ],
     method: Annotated[
-        Method, typer.Option(metavar="NAME", help="bm25, by words; dense, by an encoder's vectors.")
+        Method, typer.Option(metavar="NAME", help="Rank by bm25 (words) or dense (an encoder's vectors).")
     ] = Method.bm25,
     encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="For dense: a folder or a hub name for sentence-transformers.")
+        str | None, typer.Option(metavar="NAME", help="For dense: folder or hub name for sentence-transformers.")
     ] = None,
     query_prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="For dense: put before every query, as its encoder was trained.")
+        str, typer.Option(metavar="TEXT", help="For dense: put before each query, if the encoder was trained so.")
     ] = "",
-    at: Annotated[str, typer.Option("-k", "--at", metavar="NUMBERS", help="Cut-offs of recall and hits.")] = "1,3,10",
-    top: Annotated[int, typer.Option(min=1, metavar="N", help="Passages a question that are written.")] = 3,
+    at: Annotated[
+        str, typer.Option("-k", "--at", metavar="NUMBERS", help="Measure recall and hits at these cut-offs.")
+    ] = "1,3,10",
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Write at most N passages per question.")] = 3,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl file, for 'harness run --articles'.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write a .jsonl file for 'harness run --articles'."),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="For dense: cpu, cuda or cuda:1.")] = None,
+    data: Annotated[Path | None, Data] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="For dense: use cpu, cuda or cuda:1.")] = None,
 ) -> None:
-    """Retrieve passages for questions, and tell how many of the right ones are among them.
+    """Retrieve passages for questions, and measure how many of the right ones are found.
 
-    Recall is the mean over questions of the share of each one's own right passages.
+    Recall is the mean over questions of the share of a question's right passages that are found.
     """
-    from harness.common import progress
-    from harness.errors import HarnessError
-    from harness.retrieval import files
-    from harness.retrieval import index as retrieval
+    from harness.cli.views.retrieval import show_retrieval
+    from harness.retrieval.retrieve import Encoding, Retrieval, retrieve
 
-    ks = _cut_offs(at)
+    cut_offs = _cut_offs(at)
     if (method is Method.dense) != (encoder is not None):
         raise HarnessError("--method dense and --encoder NAME go together: give both, or neither for BM25")
     if output is not None and output.suffix != ".jsonl":
-        raise HarnessError(f"-o {output} is not a .jsonl file: what is written is a line of JSON a question")
-    with progress.status("reading the corpus and the questions"):
-        known = files.corpus(files.files(corpus, data))
-        asked = files.questions(files.files(questions, data), known)
-    texts = [passage.text for passage in known.passages]
-    encode = retrieval.sentence_encoder(encoder, device) if encoder is not None else None
-    with progress.bar("indexing", len(texts), "passages") as bar:
-        index: Index
-        if encode is None:
-            index = retrieval.WordIndex(texts, bar.advance)
-        else:
-            index = retrieval.DenseIndex(texts, encode, str(encoder), query_prefix, bar.advance)
-    with progress.bar("searching", len(asked), "questions") as bar:
-        found = index.search([one.query for one in asked], max(top, *ks), bar.advance)
-    typer.echo(f"{index.description}: {len(texts):,} passages, {len(asked):,} questions")
-    if known.replaced:
-        typer.echo(f"{known.replaced:,} articles of earlier texts of a law are left out")
-    ids = [[known.passages[hit.place].id for hit in hits] for hits in found]
-    _show(retrieval.evaluate(asked, ids, ks))
+        raise HarnessError(f"-o {output} is not a .jsonl file: name one, one line of JSON is written per question")
+    result = retrieve(
+        Retrieval(
+            corpus=corpus,
+            questions=questions,
+            data=data,
+            encoding=None if encoder is None else Encoding(encoder, query_prefix, device),
+            cut_offs=cut_offs,
+            top=top,
+        )
+    )
+    show_retrieval(result)
     if output is not None:
-        files.write(output, asked, [hits[:top] for hits in found], known.passages)
+        result.write(output, top)
         typer.echo(f"{output}: up to {top} passages for each question")
 
 
 def _cut_offs(text: str) -> list[int]:
-    from harness.cli import names
-    from harness.errors import HarnessError
-
-    listed = names(text)
-    if not listed or not all(one.isascii() and one.isdigit() and int(one) for one in listed):
-        raise HarnessError(f"--at {text} is not a list of numbers above 0: write, for one, 1,3,10")
-    return sorted({int(one) for one in listed})
-
-
-def _show(measured: dict[tuple[str, str], Estimate]) -> None:
-    from rich.table import Table
-
-    from harness.cli.views import tables
-
-    if not measured:
-        typer.echo("no question says what is right for it, so nothing is measured")
-        return
-    table = Table("right", "measure")
-    for heading in ("score", "95 % interval", "n"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for (kind, measure), one in measured.items():
-        between = "" if one.low is None or one.high is None else f"{100 * one.low:.1f}–{100 * one.high:.1f}"
-        table.add_row(kind, measure, f"{100 * one.value:.1f} %", between, f"{one.n:,}")
-    tables.console().print(table)
+    """Return the cut-offs in a list separated by commas, in order. Raises HarnessError if one is not above 0."""
+    numbers = split_names(text)
+    if not numbers or not all(number.isascii() and number.isdigit() and int(number) for number in numbers):
+        raise HarnessError(f"--at {text} is not a list of numbers above 0: write, for example, 1,3,10")
+    return sorted({int(number) for number in numbers})

@@ -1,4 +1,4 @@
-"""`harness score`: recorded predictions, or ratings → reports, without a model."""
+"""`harness score`: recorded predictions or ratings → reports, without a model."""
 
 from __future__ import annotations
 
@@ -7,57 +7,51 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import discard_output
+from harness.cli.evaluate import print_report
+from harness.cli.options import REPORTS, Data, IncludePath, Limit, Output
 
 
 def score(
     predictions: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A file, a folder or a tar archive of recorded predictions.")
+        Path | None, typer.Option(metavar="PATH", help="Score a file, folder or tar archive of predictions.")
     ] = None,
     ratings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="People's or a judge's ratings, JSON lines, in place of these.")
+        Path | None, typer.Option(metavar="FILE", help="Score a JSON Lines file of ratings, by people or a judge.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What was asked, where the files do not say; or their family.")
+        str | None, typer.Option(metavar="NAME", help="Task, or its family, if the files do not name it.")
     ] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval, jsonl or report.")
     ] = "auto",
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call the one who answered.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first so many documents were asked.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of whoever answered, for the report.")] = None,
+    limit: Annotated[int | None, Limit] = None,
     keep_going: Annotated[
         bool,
-        typer.Option("--keep-going", help="Leave out what is malformed, twice or surplus; missing is empty."),
+        typer.Option(
+            "--keep-going", help="Skip malformed, duplicate and surplus predictions; count missing ones as empty."
+        ),
     ] = False,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where reports go.")] = Path(
-        "reports/runs"
-    ),
-    data: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
-    ] = None,
+    output: Annotated[Path, Output] = REPORTS,
+    data: Annotated[Path | None, Data] = None,
     articles: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Articles that prompts had, of 'harness retrieve'.")
+        Path | None, typer.Option(metavar="FILE", help="Articles the prompts contained, from 'harness retrieve'.")
     ] = None,
-    include_path: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
-    ] = None,
+    include_path: Annotated[list[Path] | None, IncludePath] = None,
 ) -> None:
-    """Score predictions that were recorded elsewhere; each model's get a report, as a run's do.
+    """Score predictions recorded elsewhere, and write a report for each model, as 'harness run' does.
 
-    Known are ChatGLM's generated_predictions.txt, LawBench's and DISC-LawLLM's published answers, lm-eval's samples,
+    Formats: ChatGLM's generated_predictions.txt, LawBench's and DISC-LawLLM's published answers, lm-eval's samples,
     and lines {"id": 0, "prediction": "…"}.
     """
-    from harness.cli.views import tables
     from harness.common import progress, slow_imports
     from harness.errors import HarnessError
 
     if (predictions is None) == (ratings is None):
-        raise HarnessError("name what is to be scored: --predictions PATH or --ratings FILE")
+        raise HarnessError("name what to score, one of both: --predictions PATH or --ratings FILE")
     if ratings is not None:
         if format != "auto" or limit or articles or include_path:
-            raise HarnessError("--format, --limit, --articles and --include-path are for predictions: leave them out")
+            raise HarnessError("--format, --limit, --articles and --include-path are for --predictions: drop them")
         from harness.recorded import ratings as rated
 
         reports = rated.score(ratings, output, task=task, name=name, keep_going=keep_going)
@@ -79,8 +73,4 @@ def score(
             )
         )
     for report in reports:
-        try:
-            tables.show_report(report)
-            typer.echo(f"report: {report.folder}\n")
-        except OSError:  # nobody reads any more (| head): what is left is still scored
-            discard_output()
+        print_report(report)

@@ -10,7 +10,7 @@ import typer
 
 
 class Which(StrEnum):
-    """Which samples to read."""
+    """Which samples to show."""
 
     wrong = "wrong"
     right = "right"
@@ -18,18 +18,22 @@ class Which(StrEnum):
 
 
 def show(
-    reports: Annotated[list[Path], typer.Argument(metavar="REPORT", help="Report folders, or folders that hold some.")],
-    all_tasks: Annotated[bool, typer.Option("--all", help="Every task, not just what was asked for by name.")] = False,
-    samples: Annotated[Which | None, typer.Option(help="Read the samples too.")] = None,
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="Samples of this task only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many samples a task.")] = 20,
+    reports: Annotated[
+        list[Path], typer.Argument(metavar="REPORT", help="Report folders, or folders that contain reports.")
+    ],
+    all_tasks: Annotated[
+        bool, typer.Option("--all", help="Show every task, not only those asked for by name.")
+    ] = False,
+    samples: Annotated[Which | None, typer.Option(help="Show these samples too.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Show only samples of this task.")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N samples per task.")] = 20,
 ) -> None:
     """Show reports: each metric with its 95 % interval, n, tokens, time and memory."""
     from harness.cli.views import samples as view
     from harness.cli.views import tables
-    from harness.reports import report
+    from harness.reports.report import find
 
-    for one in report.find(reports):
-        tables.show_report(one, all_tasks=all_tasks)
+    for report in find(reports):
+        tables.show_report(report, all_tasks=all_tasks)
         if samples:
-            view.show_samples(one, samples.value, task, limit)
+            view.show_samples(report, samples.value, task, limit)

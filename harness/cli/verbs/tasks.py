@@ -1,4 +1,4 @@
-"""`harness tasks`: what can be asked."""
+"""`harness tasks`: which tasks there are, and what each one asks."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.options import Data, IncludePath, Metric, split_names
+
 
 def tasks(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Describe this task, with one rendered prompt.")
     ] = None,
     new: Annotated[
-        str | None, typer.Argument(metavar="[NEW]", help="After 'new': write a definition called so.")
+        str | None, typer.Argument(metavar="[NEW]", help="After 'new': write a definition with this name.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="A mirror of data sets: DIR/<org>/<name>.")
+    data: Annotated[Path | None, Data] = None,
+    metric: Annotated[str | None, Metric] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Render the prompt with N few-shot examples.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(metavar="NAMES", help="As in 'harness run'.")] = None,
-    num_fewshot: Annotated[int | None, typer.Option(min=0, metavar="N", help="Shots in the rendered prompt.")] = None,
-    include_path: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="A folder with more task definitions.")
-    ] = None,
+    include_path: Annotated[list[Path] | None, IncludePath] = None,
 ) -> None:
     """List the tasks, or describe one: protocol, data, metrics, one rendered prompt.
 
@@ -32,8 +32,7 @@ def tasks(
         _write(new)
         return
     if new:
-        raise typer.BadParameter(f"'{new}': one task is described at a time")
-    from harness.cli import names
+        raise typer.BadParameter(f"'{new}': name one task to describe")
     from harness.cli.views import tables
     from harness.tasks.describe import describe, summaries
 
@@ -41,13 +40,14 @@ def tasks(
     if name is None:
         tables.show_summaries(summaries(data, include))
     else:
-        tables.show_description(describe(name, data, include, num_fewshot, names(metric)))
+        tables.show_description(describe(name, data, include, num_fewshot, split_names(metric)))
 
 
 def _write(name: str) -> None:
     from harness.tasks import scaffold
 
-    made = scaffold.write(name)
-    typer.echo(f"{made.definition}, and {made.data} with two documents. See the prompt, then run it:")
-    typer.echo(f"  harness tasks {name} --include-path {made.definition.parent}")
-    typer.echo(f"  harness run --model CHECKPOINT --tasks {name} --include-path {made.definition.parent}")
+    files = scaffold.write(name)
+    include = files.definition.parent
+    typer.echo(f"{files.definition}, and {files.data} with two documents. See the prompt, then run it:")
+    typer.echo(f"  harness tasks {name} --include-path {include}")
+    typer.echo(f"  harness run --model CHECKPOINT --tasks {name} --include-path {include}")

@@ -1,4 +1,4 @@
-"""How the documents look on which two checkpoints' scores differ: what was asked, and what each answered."""
+"""How flips look in a terminal: the documents on which two checkpoints' scores differ, with both answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from harness.cli.views import samples as sample_view
 from harness.cli.views.samples import Sample
-from harness.cli.views.verdicts import plain
+from harness.cli.views.text import one_line
 from harness.reports.report import Report, Score
 from harness.verdicts.compare import Comparator
 from harness.verdicts.pairs import IncomparableError
@@ -21,45 +21,47 @@ class Flip(NamedTuple):
     """A document on which two checkpoints' scores differ."""
 
     lost: bool
-    """The candidate's is worse."""
+    """Whether the candidate's score is the worse one."""
     baseline: Sample
     candidate: Sample
 
 
 def show_flips(out: Console, comparator: Comparator, task: str | None, limit: int) -> None:
-    """Print the documents that the candidate lost, then those it gained, by each task's first metric.
+    """Print the documents that the candidate lost, then those it gained, by each task's primary metric.
 
-    Of all tasks, or of `task`, or where that is an average of those it is over.
+    At most `limit` documents per task: of all tasks, of `task`, or of the tasks that the average `task` is over.
     """
     scores = comparator.baseline.manifest.scores
-    named = {member for one in scores if task in (None, one.task) for member in one.members}
-    for score in [one for one in scores if one.primary and one.average is None and one.task in named]:
+    tasks = {member for score in scores if task in (None, score.task) for member in score.members}
+    for score in scores:
+        if not score.primary or score.average is not None or score.task not in tasks:
+            continue
         try:
             found = list(flips(comparator, score))
         except IncomparableError as error:
-            out.print(escape(plain(f"{score.task}: not comparable: {error}")), highlight=False, soft_wrap=True)
+            out.print(escape(one_line(f"{score.task}: not comparable: {error}")), highlight=False, soft_wrap=True)
             continue
-        lost = sum(one.lost for one in found)
-        out.rule(escape(plain(f"{score.task}, {score.metric}: {lost:,} lost, {len(found) - lost:,} gained")))
-        for one in found[:limit]:
-            _show(out, comparator, score, one)
+        lost = sum(flip.lost for flip in found)
+        out.rule(escape(one_line(f"{score.task}, {score.metric}: {lost:,} lost, {len(found) - lost:,} gained")))
+        for flip in found[:limit]:
+            _show(out, comparator, score, flip)
         if len(found) > limit:
-            out.print(f"… {len(found) - limit:,} more: --show says how many", highlight=False)
+            out.print(f"… {len(found) - limit:,} more: raise --show to see them", highlight=False)
 
 
 def flips(comparator: Comparator, score: Score) -> Iterator[Flip]:
-    """Yield the documents of a task on which both scores differ, lost ones first, else in the task's order.
+    """Yield the documents of a task on which both scores differ: lost ones first, each in the task's order.
 
-    Raises IncomparableError if they were asked something else.
+    Raises IncomparableError if the two were not asked the same questions.
     """
     joined = comparator.pairs(score.task, score.filter)
-    was, now = (
+    before, after = (
         pd.Series(side[score.metric].to_pylist()).map(sample_view.value) for side in (joined.baseline, joined.candidate)
     )
-    change = (now - was) if score.higher_is_better else (was - now)
+    gain = (after - before) if score.higher_is_better else (before - after)
     reports = (comparator.baseline, comparator.candidate)
     sides = (joined.baseline, joined.candidate)
-    for lost, rows in ((True, change.index[change < 0]), (False, change.index[change > 0])):
+    for lost, rows in ((True, gain.index[gain < 0]), (False, gain.index[gain > 0])):
         if len(rows):
             samples = [
                 _samples(report, score, [side["doc_id"][int(row)].as_py() for row in rows])
@@ -69,15 +71,14 @@ def flips(comparator: Comparator, score: Score) -> Iterator[Flip]:
 
 
 def _samples(report: Report, score: Score, documents: list[int]) -> list[Sample]:
-    found = report.samples(score.task)
-    found = found[found["filter"] == score.filter].set_index("doc_id", drop=False)
-    return list(found.loc[documents].to_dict("records"))
+    rows = report.samples(score.task)
+    rows = rows[rows["filter"] == score.filter].set_index("doc_id", drop=False)
+    return list(rows.loc[documents].to_dict("records"))
 
 
 def _show(out: Console, comparator: Comparator, score: Score, flip: Flip) -> None:
     sample_view.show_question(out, flip.baseline, ": [red]lost[/]" if flip.lost else ": [green]gained[/]")
-    names = [plain(one.manifest.checkpoint.name) for one in (comparator.baseline, comparator.candidate)]
-    for name, sample in zip(names, (flip.baseline, flip.candidate), strict=True):
-        number = sample_view.value(sample[score.metric])
+    for report, sample in ((comparator.baseline, flip.baseline), (comparator.candidate, flip.candidate)):
+        name, number = one_line(report.manifest.checkpoint.name), sample_view.value(sample[score.metric])
         sample_view.show_answer(out, f"{name} ({number:.4g})", sample)
     out.print()

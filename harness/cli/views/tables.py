@@ -1,4 +1,4 @@
-"""How results look in a terminal. Numbers keep their intervals; long tables stay readable in pipes."""
+"""How reports, forecasts and tasks look in a terminal: tables that keep intervals and stay readable in pipes."""
 
 from __future__ import annotations
 
@@ -18,30 +18,38 @@ if TYPE_CHECKING:
     from harness.tasks.describe import Description, Summary
 
 PIPE_WIDTH = 160
+"""Columns of output that is not a terminal."""
+
 ROOMY = 100
-"""Where a terminal is narrower, names and protocols get the room of data sets, tokens and times."""
+"""In terminals with fewer columns, less important columns of a table are dropped."""
 
 
 class _Console(Console):
-    """Leaves a reader who has gone away to `main`; rich would end the process, and the run with it."""
+    """A console that leaves a closed pipe to `main`; rich would end the process, and the run with it."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def console(*, error: bool = False) -> Console:
-    """Return standard output, or error, as rich sees it; a pipe gets plain text, wide enough that no number is cut."""
-    plain = _Console(stderr=error, emoji=False)  # names and answers are shown as they are: `:smile:` stays
-    return plain if plain.is_terminal else _Console(stderr=error, emoji=False, width=PIPE_WIDTH)
+    """Return a console for standard output, or for standard error if `error`.
+
+    A pipe gets plain text, wide enough that no number is cut.
+    """
+    terminal = _Console(stderr=error, emoji=False)  # names and answers are printed as they are: `:smile:` stays
+    return terminal if terminal.is_terminal else _Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
 def show_report(report: Report, *, all_tasks: bool = False, error: bool = False) -> None:
-    """Print a report: its checkpoint, its scores, what it cost, its notes; to standard error if that is wanted."""
+    """Print a report: checkpoint, scores, cost and notes; to standard error if `error`.
+
+    Scores are those of tasks asked for by name and of averages, or of `all_tasks`.
+    """
     out, manifest = console(error=error), report.manifest
-    out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_answerer(manifest))}", highlight=False)
-    shown = [score for score in manifest.scores if all_tasks or score.headline or score.average]
-    known = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in shown)]
-    headings = ["score", "95 % interval", *known, "n", "tokens", "time"]
+    out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_origin(manifest))}", highlight=False)
+    scores = [score for score in manifest.scores if all_tasks or score.headline or score.average]
+    bounds = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in scores)]
+    headings = ["score", "95 % interval", *bounds, "n", "tokens", "time"]
     if out.width < ROOMY:
         headings = headings[:-2]
     table = Table()
@@ -49,17 +57,18 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
         table.add_column(heading, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for score in shown:
-        table.add_row(*_cells(score, report, known)[: len(table.columns)])
+    for score in scores:
+        table.add_row(*_cells(score, report, bounds)[: len(table.columns)])
     if table.row_count:
         out.print(table)
     types.show(out, report, everything=all_tasks)
-    out.print(_effort(manifest), highlight=False)
+    out.print(_cost(manifest), highlight=False)
     for note in manifest.notes:
         out.print(f"note: {escape(note)}", highlight=False)
 
 
-def _answerer(manifest: Manifest) -> str:
+def _origin(manifest: Manifest) -> str:
+    """Return where a report's answers come from: a checkpoint of some kind, recorded predictions, or ratings."""
     checkpoint, fingerprint = manifest.checkpoint, f"fingerprint {manifest.checkpoint.fingerprint[:12]}"
     if manifest.protocol.recorded == RATINGS:
         return f"ratings, {fingerprint}"
@@ -69,21 +78,22 @@ def _answerer(manifest: Manifest) -> str:
     return f"{kind}, {checkpoint.architecture}, {checkpoint.dtype} on {checkpoint.device}, {fingerprint}"
 
 
-def _effort(manifest: Manifest) -> str:
-    engine, took = manifest.engine, numbers_in_words.duration(manifest.seconds)
-    limit = f" · limit {manifest.protocol.limit:,} a task" if manifest.protocol.limit else ""
+def _cost(manifest: Manifest) -> str:
+    """Return requests, tokens, time and memory of a report on one line."""
+    engine, duration = manifest.engine, numbers_in_words.duration(manifest.seconds)
+    limit = f" · limit {manifest.protocol.limit:,} per task" if manifest.protocol.limit else ""
     if engine is None:
-        what = "rated" if manifest.protocol.recorded == RATINGS else "predictions scored"
-        return f"{sum(task.documents for task in manifest.tasks.values()):,} {what} · {took}{limit}"
+        action = "rated" if manifest.protocol.recorded == RATINGS else "predictions scored"
+        return f"{sum(task.documents for task in manifest.tasks.values()):,} {action} · {duration}{limit}"
     resumed = f", {engine.answered_from_journal:,} of them from the journal" if engine.answered_from_journal else ""
     return (
         f"{engine.requests:,} requests{resumed} · {engine.tokens_fed:,} tokens fed, {engine.tokens_generated:,} "
-        f"generated · {took} · peak memory {numbers_in_words.memory(engine.peak_memory_bytes)}{limit}"
+        f"generated · {duration} · peak memory {numbers_in_words.memory(engine.peak_memory_bytes)}{limit}"
     )
 
 
 def show_forecast(forecast: Forecast) -> None:
-    """Print what a run would cost."""
+    """Print the expected cost of a run."""
     out, total = console(), forecast.total
     table = Table("task")
     for heading in ("requests", "tokens", "to generate, at most"):
@@ -101,63 +111,64 @@ def show_forecast(forecast: Forecast) -> None:
 
 
 def show_summaries(summaries: Sequence[Summary]) -> None:
-    """Print the list of tasks, a line each."""
+    """Print the list of tasks, one line per task."""
     out = console()
-    known = {
-        "name": [one.name for one in summaries],
-        "tasks": [str(one.members) for one in summaries],
-        "data": [one.at_hand.partition(":")[0] for one in summaries],
-        "data set": [one.dataset for one in summaries],
+    columns = {
+        "name": [summary.name for summary in summaries],
+        "tasks": [str(summary.members) for summary in summaries],
+        "data": [summary.at_hand.partition(":")[0] for summary in summaries],
+        "data set": [summary.dataset for summary in summaries],
     }
     if out.width < ROOMY:
-        del known["data set"]
+        del columns["data set"]
     table = Table(expand=True)
-    for heading, cells in known.items():
+    for heading, cells in columns.items():
         longest = min(max(map(len, (heading, *cells))), 30)
         table.add_column(heading, no_wrap=True, min_width=longest, max_width=longest)
     table.add_column("protocol", no_wrap=True, ratio=1)
-    for *cells, protocol in zip(*known.values(), (one.protocol for one in summaries), strict=True):
+    for *cells, protocol in zip(*columns.values(), (summary.protocol for summary in summaries), strict=True):
         table.add_row(*map(escape, cells), escape(protocol))
     out.print(table)
     out.print(
-        "'harness tasks NAME' says all of one, how to fetch its data, and shows a prompt. Any other name that lm-eval "
-        "knows works too.",
+        "'harness tasks NAME' describes one task, shows a prompt, and says how to fetch its data. Other tasks of "
+        "lm-eval work by their names, too.",
         highlight=False,
     )
 
 
 def show_description(description: Description) -> None:
-    """Print one task with its first prompt."""
+    """Print one task with the prompt of its first document."""
     show_facts(description.name, description.facts)
     out = console()
-    out.rule("the first document's prompt")
+    out.rule("prompt of the first document")
     out.print(description.prompt, markup=False, highlight=False, soft_wrap=True)
-    out.rule("generated until" if description.generates else "scored after it")
+    out.rule("generation stops at" if description.generates else "continuations scored")
     out.print("  ".join(map(repr, description.asked)), markup=False, highlight=False)
 
 
 def show_facts(title: str, facts: Mapping[str, str]) -> None:
-    """Print named facts, one a line."""
+    """Print named facts, one per line."""
     table = Table(title=escape(title), title_justify="left", show_header=False)
     for name, value in facts.items():
         table.add_row(name, escape(value))
     console().print(table)
 
 
-def _cells(score: Score, report: Report, known: Sequence[str]) -> list[str]:
-    name = {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
-    kind = "" if score.filter == "none" else f" ({score.filter})"
+def _cells(score: Score, report: Report, bounds: Sequence[str]) -> list[str]:
+    """Return a score's row, with a cell for each of `bounds` (chance, ceiling)."""
+    average = {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
+    filtered = "" if score.filter == "none" else f" ({score.filter})"
     unit = " %" if score.fraction else ""
-    info = report.manifest.tasks.get(score.task)
-    tokens = f"{info.tokens_fed + info.tokens_generated:,}" if info and report.manifest.engine else ""
-    bounds = [getattr(score, name) for name in known]
+    task = report.manifest.tasks.get(score.task)
+    tokens = f"{task.tokens_fed + task.tokens_generated:,}" if task and report.manifest.engine else ""
+    values = [getattr(score, name) for name in bounds]
     return [
-        escape(score.task + name),
-        escape(score.metric + kind) + ("" if score.higher_is_better else " ↓"),
+        escape(score.task + average),
+        escape(score.metric + filtered) + ("" if score.higher_is_better else " ↓"),
         numbers_in_words.value(score) + unit,
         numbers_in_words.interval(score) or "–",
-        *("–" if bound is None else numbers_in_words.bound(bound, score) for bound in bounds),
+        *("–" if value is None else numbers_in_words.bound(value, score) for value in values),
         f"{score.n:,}",
         tokens,
-        numbers_in_words.duration(info.seconds) if info else "",
+        numbers_in_words.duration(task.seconds) if task else "",
     ]

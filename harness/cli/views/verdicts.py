@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.views.tables import ROOMY
+from harness.cli.views.text import one_line
 from harness.reports.calibration import Calibration
 from harness.reports.report import CheckpointInfo
 from harness.verdicts.compare import Comparison, Refusal
@@ -17,7 +18,7 @@ from harness.verdicts.gate import Verdict
 from harness.verdicts.texts import ComparisonsText, ComparisonText, JudgementText, OutcomeText, ScoreText
 
 WIDE = 140
-"""Where a terminal is narrower, some cells take two lines."""
+"""In terminals with fewer columns, some cells take two lines."""
 
 STYLES: dict[Verdict, str] = {"passed": "green", "regressed": "bold red", "inconclusive": "yellow"}
 
@@ -26,67 +27,55 @@ def show_outcome(out: Console, text: OutcomeText) -> None:
     """Print a gate's table, the remarks on it, and last its verdict in one sentence."""
     outcome = text.outcome
     _title(out, outcome.candidate, outcome.baseline)
-    out.print(_table(out, [_gated(out, row) for row in text.rows]))
-    for line in (text.direction, *text.remarks):
-        if line:
-            _say(out, line)
-    said = plain(text.sentence).removeprefix(outcome.verdict)
-    out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(said)}", highlight=False, soft_wrap=True)
+    out.print(_table(out, [_judgement_row(out, row) for row in text.rows]))
+    _print_remarks(out, text.direction, text.remarks)
+    rest = one_line(text.sentence).removeprefix(outcome.verdict)
+    out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(rest)}", highlight=False, soft_wrap=True)
 
 
-def show_calibration(out: Console, found: Calibration) -> None:
-    """Print how often each number of a checkpoint differs from itself."""
-    out.print(f"[bold]{escape(plain(found.checkpoint))}[/] against itself: {', '.join(found.again)}", highlight=False)
+def show_calibration(out: Console, calibration: Calibration) -> None:
+    """Print how often each score of a checkpoint differs from itself."""
+    name, ways = escape(one_line(calibration.checkpoint)), ", ".join(calibration.again)
+    out.print(f"[bold]{name}[/] against itself: {ways}", highlight=False)
     table = Table("task", "metric")
-    for heading in ("documents", "asked again", "flips", "flip rate"):
+    for heading in ("documents", "repeated", "flips", "flip rate"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in found.rates:
-        name = one.metric + ("" if one.filter == "none" else f" ({one.filter})")
-        counts = (f"{one.documents:,}", f"{one.repeats} times", f"{one.changed:,}", f"{one.rate:.2%}")
-        table.add_row(escape(plain(one.task)), escape(plain(name)), *counts)
+    for rate in calibration.rates:
+        metric = rate.metric + ("" if rate.filter == "none" else f" ({rate.filter})")
+        counts = (f"{rate.documents:,}", f"{rate.repeats} times", f"{rate.changed:,}", f"{rate.rate:.2%}")
+        table.add_row(escape(one_line(rate.task)), escape(one_line(metric)), *counts)
     out.print(table)
 
 
 def show_compared(
     out: Console, baseline: CheckpointInfo, candidate: CheckpointInfo, results: Sequence[Comparison | Refusal]
 ) -> None:
-    """Print how a candidate compares with the baseline, and the scores that cannot be compared."""
+    """Print how a candidate compares with the baseline, and which scores cannot be compared."""
     _title(out, candidate, baseline)
     text = ComparisonsText.of(results)
     if text.rows:
-        out.print(_table(out, [_compared(out, row) for row in text.rows]))
-    for line in (text.direction, *text.remarks):
-        if line:
-            _say(out, line)
-
-
-def plain(text: str) -> str:
-    """Return `text` on one line, without what a terminal would obey."""
-    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in " ".join(text.split()))
-
-
-def _title(out: Console, candidate: CheckpointInfo, baseline: CheckpointInfo) -> None:
-    names = [f"[bold]{escape(plain(one.name))}[/] ({one.fingerprint[:12]})" for one in (candidate, baseline)]
-    out.print(" against ".join(names), highlight=False)
+        out.print(_table(out, [_comparison_row(out, row) for row in text.rows]))
+    _print_remarks(out, text.direction, text.remarks)
 
 
 class Cell(NamedTuple):
-    """What a row says under a heading; in a narrow terminal `second` stands below `first`, else beside it."""
+    """A cell of a row; in a narrow terminal `second` stands below `first`, else beside it."""
 
     heading: str
     first: str
     under: str = ""
+    """The heading of `second`."""
     second: str = ""
     left: bool = False
+    """Whether the cell is aligned to the left."""
 
 
 def _table(out: Console, rows: Sequence[Sequence[Cell]]) -> Table:
     """Return a table of `rows`, all of which have the same headings."""
     table, narrow = Table(), out.width < WIDE
     for cell in rows[0]:
-        for heading in (
-            (f"{cell.heading}\n{cell.under}".strip(),) if narrow else filter(None, (cell.heading, cell.under))
-        ):
+        stacked = (f"{cell.heading}\n{cell.under}".strip(),)
+        for heading in stacked if narrow else filter(None, (cell.heading, cell.under)):
             table.add_column(
                 heading,
                 justify="left" if cell.left else "right",
@@ -106,9 +95,21 @@ def _table(out: Console, rows: Sequence[Sequence[Cell]]) -> Table:
     return table
 
 
+def _judgement_row(out: Console, row: JudgementText) -> list[Cell]:
+    verdict = row.judgement.verdict
+    margin = [Cell("margin", row.margin)] if out.width >= ROOMY else []
+    styled = Cell("verdict", f"[{STYLES[verdict]}]{verdict}[/]", left=True)
+    return [*_numbers(out, row.score, row.documents_needed), *margin, styled]
+
+
+def _comparison_row(out: Console, row: ComparisonText) -> list[Cell]:
+    return [*_numbers(out, row.score, row.documents_needed), Cell("p", row.p_value, "resolution", row.resolution)]
+
+
 def _numbers(out: Console, score: ScoreText, needed: str) -> list[Cell]:
+    """Return the cells that comparisons and judgements share."""
     cells = [
-        Cell("task", escape(plain(score.task)), "metric", escape(plain(score.metric)), left=True),
+        Cell("task", escape(one_line(score.task)), "metric", escape(one_line(score.metric)), left=True),
         Cell("baseline", score.baseline),
         Cell("candidate", score.candidate),
         Cell("difference", score.difference, "95 % interval", score.interval),
@@ -118,16 +119,16 @@ def _numbers(out: Console, score: ScoreText, needed: str) -> list[Cell]:
     return cells if out.width >= ROOMY else [cell for cell in cells if cell.heading != "lost"]
 
 
-def _gated(out: Console, row: JudgementText) -> list[Cell]:
-    verdict = row.judgement.verdict
-    margin = [Cell("margin", row.margin)] if out.width >= ROOMY else []
-    styled = Cell("verdict", f"[{STYLES[verdict]}]{verdict}[/]", left=True)
-    return [*_numbers(out, row.score, row.documents_needed), *margin, styled]
+def _title(out: Console, candidate: CheckpointInfo, baseline: CheckpointInfo) -> None:
+    names = [
+        f"[bold]{escape(one_line(checkpoint.name))}[/] ({checkpoint.fingerprint[:12]})"
+        for checkpoint in (candidate, baseline)
+    ]
+    out.print(" against ".join(names), highlight=False)
 
 
-def _compared(out: Console, row: ComparisonText) -> list[Cell]:
-    return [*_numbers(out, row.score, row.documents_needed), Cell("p", row.p_value, "resolution", row.resolution)]
-
-
-def _say(out: Console, line: str) -> None:
-    out.print(escape(plain(line)), highlight=False, soft_wrap=True)
+def _print_remarks(out: Console, direction: str | None, remarks: Iterable[str]) -> None:
+    """Print which direction is better, if the table needs it, and one line per remark."""
+    for line in (direction, *remarks):
+        if line:
+            out.print(escape(one_line(line)), highlight=False, soft_wrap=True)

@@ -79,7 +79,7 @@ def test_samples_lists_the_flips_with_both_answers(
     first = shown[: shown.index(": gained")]
     assert "Question z of law?\nexpected C\nbase (1) C\ncand (0) D\n" in first
     assert call(two[0].folder, two[1].folder, "--samples", "--task", "law", "--show", "1") == 0
-    assert "… 2 more: --show says how many" in capsys.readouterr().out
+    assert "… 2 more: raise --show to see them" in capsys.readouterr().out
 
 
 def test_the_flips_of_an_average_are_those_of_its_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

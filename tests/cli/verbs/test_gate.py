@@ -135,7 +135,7 @@ def test_two_documents_in_one_file_are_refused(tmp_path: Path, capsys: pytest.Ca
     for one, other, where in (("-", "-", "standard output"), ("x/../gate", "gate", "gate")):
         assert call(*words, "--json", one, "--junit", other) == 2
         out, err = capsys.readouterr()
-        assert (out, err) == ("", f"error: --json and --junit both name {where}: give each a file of its own\n")
+        assert (out, err) == ("", f"error: --json and --junit both name {where}: name a different file for each\n")
     assert not Path("gate").exists()
 
 
@@ -227,7 +227,7 @@ def test_a_full_disk_is_told_in_a_sentence(
 
     monkeypatch.setattr("harness.verdicts.gate.gate", full)
     assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 2
-    assert capsys.readouterr().err == "error: no space is left for somewhere: make room\n"
+    assert capsys.readouterr().err == "error: no space is left for somewhere: free some space\n"
 
 
 # --- evaluating first -------------------------------------------------------------------------------------------------
@@ -295,14 +295,14 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("", "name what is to be judged"),
-        ("cand --model x --tasks y", "name what is to be judged"),
-        ("--model x --model y --tasks law --baseline base", "one candidate is judged at a time"),
+        ("", "name one candidate"),
+        ("cand --model x --tasks y", "name one candidate"),
+        ("--model x --model y --tasks law --baseline base", "a gate judges one candidate"),
         ("--model x --baseline base", "--tasks NAMES"),
         ("cand --baseline base --limit 3", "--limit is for --model"),
         ("cand --baseline base --tasks law", "--tasks is for --model"),
-        ("--calibrate --model x --tasks law --json out", "so --json means nothing beside it"),
-        ("--calibrate --model x --tasks law --sequential", "so --sequential means nothing beside it"),
+        ("--calibrate --model x --tasks law --json out", "so --json has no effect beside it"),
+        ("--calibrate --model x --tasks law --sequential", "so --sequential has no effect beside it"),
         ("nowhere --baseline base", "does not exist"),
         ("empty --baseline base", "is not a report"),
         ("cand", "no report in main, and no baseline of that name in baselines (none)"),

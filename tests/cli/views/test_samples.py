@@ -90,7 +90,7 @@ def test_a_pair_that_is_no_share_is_not_taken_for_one(tmp_path: Path, capsys: py
     ]
     report = written(tmp_path / "r", [score("mcc", "mcc", primary=True)], rows)
     show_samples(report, "right", "t", 5)
-    assert "by mcc no sample is right or wrong" in capsys.readouterr().out
+    assert "mcc calls no sample right or wrong" in capsys.readouterr().out
 
 
 def test_what_a_terminal_would_obey_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.verbs import demo, train
+from harness.cli.views import family
+from harness.cli.views.stages import stage_line
 from harness.reports.report import Score
 from harness.training.recipe import Stage
 from harness.training.stages import Trained
@@ -42,7 +43,7 @@ def score(value: float, low: float | None, high: float | None) -> Score:
     ],
 )
 def test_a_mark_is_for_intervals_that_lie_apart(now, before, shown):
-    assert shown in demo._cell(now, before)
+    assert shown in family.cell(now, before)
 
 
 def test_a_stage_is_told_in_a_line():
@@ -50,7 +51,7 @@ def test_a_stage_is_told_in_a_line():
         {"from": "out/sft", "method": "lora", "corpora": {"talk": 1}, "steps": 1500, "learning_rate": 1e-3}
     )
     trained = Trained("lora", Path("out/lora"), stage, 175_104, 2_000, 0.333, 61.0, kept=False)
-    assert train.line(trained) == (
+    assert stage_line(trained) == (
         "lora       from sft        LoRA, 1,500 steps, 2,000 tokens, 175,104 parameters, loss 0.33, 1 min 1 s"
     )
-    assert train.line(trained._replace(kept=True)).endswith("loss 0.33, kept")
+    assert stage_line(trained._replace(kept=True)).endswith("loss 0.33, kept")

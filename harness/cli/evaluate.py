@@ -1,0 +1,91 @@
+"""Evaluation as `harness run` does it, also for the verbs that evaluate first: print each report as it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from harness.cli.options import Evaluation, require_tasks
+from harness.cli.outputs import discard_output
+
+if TYPE_CHECKING:
+    from harness.checkpoints.reference import CheckpointReference
+    from harness.reports.report import Report
+    from harness.runs.options import Options
+
+
+def evaluate(references: list[CheckpointReference], options: Options, *, error: bool = False) -> list[Report]:
+    """Evaluate checkpoints, print each report as it is complete, and return all reports in the checkpoints' order.
+
+    Reports are printed to standard error if `error`: for verbs that write a document to standard output.
+    """
+    from harness.common import progress, slow_imports
+
+    with progress.status("loading libraries"), slow_imports.importing():
+        from harness.runs.sweep import JOURNAL, run
+    journal = options.output / JOURNAL
+    reports: list[Report] = []
+    try:
+        for report in run(references, options):
+            reports.append(report)
+            print_report(report, error=error)
+    except KeyboardInterrupt:
+        folders = "".join(f"\n  {report.folder}" for report in reports) or " none"
+        typer.echo(f"\ninterrupted. Complete reports:{folders}", err=True)
+        if journal.exists():
+            typer.echo(f"Answers so far are in {journal}: run the same command again to continue.", err=True)
+        raise typer.Exit(130) from None
+    return reports
+
+
+def evaluate_models(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
+    """Evaluate the checkpoints that `models` name on `tasks`; return their reports in the same order.
+
+    Reports are printed to standard error if `error`. Raises HarnessError if there are no `tasks`.
+    """
+    from harness.checkpoints.reference import parse
+
+    return evaluate([parse(model) for model in models], evaluation.options(require_tasks(tasks)), error=error)
+
+
+def print_report(report: Report, *, error: bool = False) -> None:
+    """Print a report and its folder. If nobody reads on (| head) or the disk is full, further output is discarded."""
+    from harness.cli.views import tables
+
+    try:
+        tables.show_report(report, error=error)
+        typer.echo(f"report: {report.folder}\n", err=error)
+    except OSError:  # the remaining checkpoints are still evaluated
+        discard_output()
+
+
+@contextmanager
+def journal_on_interrupt(options: Options) -> Iterator[None]:
+    """On Ctrl-C in the block, print where the answers so far are kept, and exit with code 130."""
+    from harness.runs.sweep import JOURNAL
+
+    journal = options.output / JOURNAL
+    try:
+        yield
+    except KeyboardInterrupt:
+        if journal.exists():
+            typer.echo(
+                f"\ninterrupted. Answers so far are in {journal}: run the same command again to continue.", err=True
+            )
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def stages_on_interrupt(folder: Path) -> Iterator[None]:
+    """On Ctrl-C in the block, print that finished stages stay in `folder`, and exit with code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\ninterrupted. Finished stages stay in {folder}: run the same command again to continue.", err=True
+        )
+        raise typer.Exit(130) from None

@@ -1,0 +1,41 @@
+"""`harness calibrate`: how often a checkpoint's scores differ from its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
+
+
+@with_evaluation
+def calibrate(
+    model: Annotated[str, typer.Option(metavar="CHECKPOINT", help="Calibrate PATH_OR_HUB_ID[,key=value…].")],
+    tasks: Annotated[list[str], Tasks],
+    evaluation: Evaluation,
+) -> None:
+    """Measure how often a checkpoint's scores flip when it is evaluated again.
+
+    Evaluates the checkpoint again in other batches, or by other seeds where a task samples. The flip rates are
+    written beside the reports, where 'harness gate' finds them.
+    """
+    calibrate_model(model, tasks, evaluation)
+
+
+def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation) -> None:
+    """Calibrate a checkpoint on `tasks`, write the calibration beside the reports, and print it."""
+    from harness.checkpoints.reference import parse
+    from harness.cli.views import verdicts
+    from harness.cli.views.tables import console
+    from harness.common import progress, slow_imports
+    from harness.reports import calibration
+
+    reference, options = parse(model), evaluation.options(require_tasks(tasks))
+    with progress.status("loading libraries"), slow_imports.importing():
+        from harness.runs.calibrate import calibrate
+    result = calibrate(reference, options)
+    file = calibration.place(options.output, result.fingerprint)
+    result.write(file)
+    verdicts.show_calibration(console(), result)
+    typer.echo(f"calibration: {file}")

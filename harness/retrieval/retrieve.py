@@ -1,0 +1,97 @@
+"""Retrieval from files to measures: read corpus and questions, index, search, evaluate.
+
+Not here: formats (`harness.retrieval.files`), ranking (`harness.retrieval.index`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.common import progress
+from harness.metrics.stats.estimates import Estimate
+from harness.retrieval import files
+from harness.retrieval import index as indexes
+from harness.retrieval.index import Hit, Index, Passage, Question
+
+
+class Encoding(NamedTuple):
+    """The encoder of dense retrieval."""
+
+    name: str
+    """A folder, or a name on the hub."""
+    query_prefix: str = ""
+    """Text put before every query."""
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What to retrieve, and how."""
+
+    corpus: str
+    """A file, a folder, or `ORG/NAME:CONFIG` of `data`; so for `questions`."""
+    questions: str
+    cut_offs: Sequence[int]
+    """The k of recall@k and hit@k."""
+    top: int
+    """Passages needed per question, beside what the cut-offs need."""
+    data: Path | None = None
+    """A mirror of data sets: `DIR/<org>/<name>`."""
+    encoding: Encoding | None = None
+    """The encoder; None is BM25."""
+
+
+class Retrieved(NamedTuple):
+    """The passages found for each question, and how good they are."""
+
+    description: str
+    """How the index ranks, in a few words."""
+    passages: list[Passage]
+    questions: list[Question]
+    hits: list[list[Hit]]
+    """For each question, the best passages first."""
+    replaced: int
+    """Articles left out of the corpus because a later text of the same law has them, too."""
+    measures: Mapping[tuple[str, str], Estimate]
+    """By the name of the set of right passages, and of the measure; empty if no question has right passages."""
+
+    def write(self, file: Path, top: int) -> None:
+        """Write the best `top` passages of each question to a JSON Lines file.
+
+        Raises HarnessError if the file cannot be written.
+        """
+        files.write(file, self.questions, [hits[:top] for hits in self.hits], self.passages)
+
+
+def retrieve(retrieval: Retrieval) -> Retrieved:
+    """Search the corpus for every question, and evaluate what is found.
+
+    Raises HarnessError if a file is missing or malformed, or the encoder cannot be loaded.
+    """
+    with progress.status("reading the corpus and the questions"):
+        corpus = files.corpus(files.files(retrieval.corpus, retrieval.data))
+        questions = files.questions(files.files(retrieval.questions, retrieval.data), corpus)
+    index = _index([passage.text for passage in corpus.passages], retrieval.encoding)
+    depth = max(retrieval.top, *retrieval.cut_offs)
+    with progress.bar("searching", len(questions), "questions") as bar:
+        hits = index.search([question.query for question in questions], depth, bar.advance)
+    ids = [[corpus.passages[hit.place].id for hit in found] for found in hits]
+    return Retrieved(
+        description=index.description,
+        passages=corpus.passages,
+        questions=questions,
+        hits=hits,
+        replaced=corpus.replaced,
+        measures=indexes.evaluate(questions, ids, retrieval.cut_offs),
+    )
+
+
+def _index(texts: Sequence[str], encoding: Encoding | None) -> Index:
+    encode = None if encoding is None else indexes.sentence_encoder(encoding.name, encoding.device)
+    with progress.bar("indexing", len(texts), "passages") as bar:
+        if encoding is None or encode is None:
+            return indexes.WordIndex(texts, bar.advance)
+        return indexes.DenseIndex(texts, encode, encoding.name, encoding.query_prefix, bar.advance)
