@@ -1,6 +1,6 @@
 """A checkpoint in memory: its model, its tokenizer, and what the engine must know about both.
 
-Not here: finding or reading its parts (`harness.checkpoints.loading`).
+Not here: finding and reading its parts (`harness.checkpoints.loading`).
 """
 
 from __future__ import annotations
@@ -17,61 +17,69 @@ from harness.checkpoints.root_cache import EMPTY, RootCache
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory, ready to answer."""
+    """A loaded checkpoint that is ready to answer requests."""
 
     located: Located
+    """Where its parts were found."""
     model: Any
+    """The transformers model, wrapped by PEFT if an adapter changes its weights."""
     tokenizer: Any
+    """The transformers tokenizer."""
     fingerprint: str
+    """Hash of everything that decides its answers (`harness.checkpoints.identity`)."""
     eos_ids: tuple[int, ...]
-    """Tokens that end a text: the tokenizer's EOS and those of the checkpoint's generation_config."""
+    """Token ids that end a text: the tokenizer's EOS and those of the checkpoint's generation_config."""
     parameters: int
-    """Of the base, counted before any quantisation packs them."""
+    """Number of parameters of the base, counted before any quantisation packs them."""
     memory_bytes: int = 0
-    """What weights, adapter and root cache take in memory."""
+    """Bytes of memory that weights, adapter and root cache take."""
     adapter_parameters: int | None = None
+    """Number of parameters of the adapter; None without one."""
     adapter_effect: float | None = None
+    """Largest absolute difference in logits that the adapter makes on a probe; None without an adapter."""
     root: RootCache = EMPTY
+    """What every prompt starts with."""
     notes: list[str] = field(default_factory=list)
+    """What a reader of its report should know, one sentence each."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name of the checkpoint in reports."""
         return self.located.name
 
     @property
     def plain_model(self) -> Any:
-        """The base's own model class, without PEFT's wrapping."""
+        """The base's own model class, without PEFT's wrapper."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
     def position_switch(self) -> int | None:
-        """Length beyond which a row's positions depend on the longest row beside it, or None."""
+        """Prompt length in tokens beyond which a row's positions depend on the longest row of its batch, or None."""
         switch = configs.position_switch(self.located.config)
         return None if switch is None else switch - self.root.next_position
 
     @property
     def padding_switch(self) -> int | None:
-        """Length beyond which padding between root cache and prompt would push the root out of a window, or None."""
+        """Row length in tokens beyond which padding after the root cache pushes the root out of a window, or None."""
         window = configs.smallest_window(self.located.config)
         return None if window is None or not self.root.length else window - self.root.length
 
     @property
     def rounds_activations(self) -> bool:
-        """Answers are exact but for a rounding of activations, which turns the last bit of a float32 into a step.
+        """Whether activations are rounded so coarsely that only rows of one length may be computed together.
 
-        Seen with int8: 4e-4 of a log-likelihood beside other rows, so only rows of one length may be computed together.
-        In bfloat16 every operation rounds as coarsely.
+        With int8 in float32, the last bit of an activation can become a whole step: log-likelihoods beside rows of
+        other lengths differed by 4e-4. In bfloat16 every operation rounds as coarsely.
         """
         quantized = self.located.quantization
         return quantized is not None and quantized.name == "int8" and self.located.dtype == torch.float32
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device that the model computes on."""
         return self.located.device
 
     @property
     def max_length(self) -> int:
-        """Context length in tokens."""
+        """Tokens of the context that are left for a prompt and its answer."""
         return self.located.max_length

@@ -1,91 +1,92 @@
-"""What a base's configuration says of it, before any weight is read: its kind, size, context and positions."""
+"""What the configuration of a base states before any weight is read: architecture, size, context and positions."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from harness.checkpoints import files
+from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 
-if TYPE_CHECKING:
-    from harness.checkpoints.located import Located
-
 DEFAULT_MAX_LENGTH = 2048
+"""Context length in tokens of a model whose configuration states none, as in lm-eval."""
 
 
 class Size(NamedTuple):
-    """How big an architecture is."""
+    """The size of an architecture, before any quantisation."""
 
     parameters: int
+    """Number of parameters."""
     body: int
-    """Without what turns tokens into vectors and back: what every token goes through."""
+    """Number of parameters without the embeddings and the output layer: those that every token passes through."""
 
 
 def empty_model(located: Located) -> Any:
     """Return the base's architecture on the meta device: names and sizes, no weights."""
     from transformers import AutoModelForCausalLM
 
-    config = copy.deepcopy(located.config)  # PEFT changes a model's own: the number of layers, where some are repeated
+    config = copy.deepcopy(located.config)  # PEFT changes a model's configuration, such as its number of layers
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=located.reference.trust_remote_code)
 
 
 def size(located: Located) -> Size:
-    """Return the size of the base's architecture, before any quantisation."""
+    """Return the size of the base's architecture."""
     model = empty_model(located)
-    count = {id(weight): int(weight.numel()) for weight in model.parameters()}
+    counts = {id(weight): int(weight.numel()) for weight in model.parameters()}
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
-    tables = {id(weight) for module in ends if module is not None for weight in module.parameters()}
-    return Size(sum(count.values()), sum(number for key, number in count.items() if key not in tables))
+    end_ids = {id(weight) for module in ends if module is not None for weight in module.parameters()}
+    return Size(sum(counts.values()), sum(count for key, count in counts.items() if key not in end_ids))
 
 
 def read(base: Path, reference: CheckpointReference) -> Any:
-    """Return transformers' configuration of the base in folder `base`.
+    """Return the transformers configuration of the base in folder `base`.
 
-    Raises HarnessError where it is missing, damaged, or none of a causal language model.
+    Raises HarnessError if it is missing or damaged, or if it is not that of a causal language model.
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    content = files.read_json(base / "config.json")
+    file = base / "config.json"
+    content = files.read_json(file)
     if not content.get("model_type") and "auto_map" not in content:
-        raise HarnessError(f"{base / 'config.json'} names no model_type: fetch or save the checkpoint again")
+        raise HarnessError(f"{file} names no model_type: fetch or save the checkpoint again")
     if (base / "generation_config.json").is_file():
-        files.read_json(base / "generation_config.json")  # transformers passes over a damaged one
+        files.read_json(base / "generation_config.json")  # transformers ignores a damaged one
     try:
         config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
     except Exception as error:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
-        raise explained(error, f"{base / 'config.json'} cannot be used", advice, reference) from error
-    by_itself = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not by_itself:
+        raise explained(error, f"{file} cannot be used", advice, reference) from error
+    brings_class = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not brings_class:
         raise HarnessError(f"{base} is a {config.model_type}, which is no causal language model: name one that is")
     return config
 
 
 def text_config(config: Any) -> Any:
-    """Return the part of `config` that is the language model's: all of it, but where images are read, too."""
+    """Return the part of `config` that describes the language model: all of it, except for models that read images."""
     return getattr(config, "text_config", None) or config
 
 
 def other_layers(config: Any) -> list[str]:
-    """Return the kinds of layers of a model with `config` that are no attention to all or the last so many tokens."""
+    """Return the layer types of a model with `config` that attend neither to all tokens nor to a window of them."""
     attention = {"full_attention", "sliding_attention", "chunked_attention"}
     return sorted(set(getattr(text_config(config), "layer_types", None) or ()) - attention)
 
 
 def selection(config: Any) -> int | None:
-    """Return beyond how many tokens the layers choose by content which of them to attend to; None where they never do.
+    """Return the number of tokens beyond which layers select by content which tokens to attend to, or None.
 
-    So do Doge and the sparse attention of DeepSeek-V3.2; which tokens are chosen may hang on a last bit.
+    Doge and the sparse attention of DeepSeek-V3.2 do so; the last bit of a number may decide which tokens are selected.
     """
-    found = (getattr(text_config(config), name, None) for name in ("keep_window_size", "index_topk"))
-    return min((int(limit) for limit in found if limit), default=None)
+    limits = (getattr(text_config(config), name, None) for name in ("keep_window_size", "index_topk"))
+    return min((int(limit) for limit in limits if limit), default=None)
 
 
 def context_length(config: Any) -> int:
@@ -99,33 +100,36 @@ def context_length(config: Any) -> int:
 
 
 def smallest_window(config: Any) -> int | None:
-    """Return how many tokens back the layers with the shortest sight look, or None where all see everything."""
+    """Return the smallest attention window of any layer in tokens, or None if all layers attend to everything."""
     text = text_config(config)
-    found = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
-    return min((int(window) for window in found if isinstance(window, int) and window > 0), default=None)
+    windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
+    return min((int(window) for window in windows if isinstance(window, int) and window > 0), default=None)
 
 
 def position_switch(config: Any) -> int | None:
-    """Return the length beyond which a row's positions depend on the longest row beside it, or None.
+    """Return the row length in tokens beyond which positions depend on the longest row of the batch, or None.
 
-    LongRoPE takes other frequencies for a whole batch once one row is longer than the model was first trained for.
+    LongRoPE uses other frequencies for a whole batch as soon as one row is longer than the model's first context.
     """
     text = text_config(config)
     for rope in ropes(text):
         if rope.get("rope_type") in ("longrope", "su", "dynamic"):
-            own = rope.get("original_max_position_embeddings")
-            return int(own or getattr(text, "original_max_position_embeddings", None) or context_length(config))
+            stated = rope.get("original_max_position_embeddings")
+            return int(stated or getattr(text, "original_max_position_embeddings", None) or context_length(config))
     return None
 
 
 def ropes(config: Any) -> list[dict[str, Any]]:
-    """Return every set of RoPE parameters; some models have one for each kind of layer."""
+    """Return every set of RoPE parameters; some models have one for each layer type."""
     stated = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    return [stated] if "rope_type" in stated else [one for one in stated.values() if isinstance(one, dict)]
+    return [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]
 
 
-def explained(error: Exception, what: str, advice: str, reference: CheckpointReference) -> HarnessError:
-    """Return what to tell a person when a library could not do `what`: why, and `advice` or how to allow its code."""
+def explained(error: Exception, problem: str, advice: str, reference: CheckpointReference) -> HarnessError:
+    """Return an error for people that states the `problem`, why a library raised `error`, and the `advice`.
+
+    If the reason is Python code of the checkpoint that may not run, the advice is how to allow it.
+    """
     if "trust_remote_code" in str(error) and not reference.trust_remote_code:
-        return HarnessError(f"{what}: it needs Python code of its own; to run that code, add trust_remote_code=true")
-    return HarnessError(f"{what} ({files.reason(error)}): {advice}")
+        return HarnessError(f"{problem}: it needs Python code of its own; to run that code, add trust_remote_code=true")
+    return HarnessError(f"{problem} ({files.reason(error)}): {advice}")

@@ -103,6 +103,14 @@ def _fetch(name: str, revision: str | None, code: bool) -> Path:
     return folder
 
 
+def exists(path: str) -> bool:
+    """Return whether `path`, in which `~` is a home folder, exists on this machine."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError):  # too long for a file system, or no such user
+        return False
+
+
 def is_adapter(folder: Path) -> bool:
     """Tell whether `folder` holds a PEFT adapter rather than a whole model.
 

@@ -1,7 +1,8 @@
 """A checkpoint's fingerprint: the sha256 of everything that decides its answers, and of nothing else.
 
-Renaming or moving a folder changes nothing; changing a weight, the adapter, a tokenizer file, the configuration or the
-compute dtype does. Content is hashed file by file (`files.sha256`), so a second look costs no reading.
+Renaming or moving a folder does not change it; changing a weight, the adapter, a tokenizer file, the configuration or
+the compute dtype does. Files are read anew for each fingerprint, so that a change on disk shows; the content of large
+files is hashed once and remembered (`files.sha256`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import files
+from harness.checkpoints.located import Located
 
-# Notes of who saved what with which library; they change no answer.
-_IGNORED_CONFIG = (
+# Records of who saved the files with which library; they change no answer.
+_IGNORED_KEYS = (
     "_name_or_path",
     "transformers_version",
     "peft_version",
@@ -24,22 +26,37 @@ _IGNORED_CONFIG = (
     "revision",
     "inference_mode",
 )
-# Sets that PEFT writes in another order each time.
-_UNORDERED = ("target_modules", "modules_to_save", "exclude_modules", "layers_to_transform")
-# Configurations of several parts hold whole ones.
-_NESTED_CONFIG = ("text_config", "vision_config", "audio_config")
+# Sets that PEFT writes in a different order each time.
+_UNORDERED_KEYS = ("target_modules", "modules_to_save", "exclude_modules", "layers_to_transform")
+# Keys under which a configuration holds the configurations of its parts.
+_NESTED_KEYS = ("text_config", "vision_config", "audio_config")
 
 
-def fingerprint(folder: Path, adapter: Path | None, tokenizer: Path, settings: dict[str, str]) -> str:
-    """Return the fingerprint of base `folder`, `adapter` and `tokenizer` folder under `settings` (dtype, …).
+def fingerprint(located: Located) -> str:
+    """Return the hex sha256 that identifies the checkpoint `located` by its content.
 
-    Python files count where `settings` has `trust_remote_code`, for only then do they run.
+    Python files count only with `trust_remote_code`, because only then do they run.
+    Raises HarnessError if a file is missing or damaged.
     """
+    settings = {"dtype": str(located.dtype)}
+    if located.quantization is not None and not located.quantization.saved:
+        settings["quantize"] = located.quantization.name
+    if located.reference.trust_remote_code:
+        settings["trust_remote_code"] = "true"
+    return _hash(located.base, located.adapter, located.tokenizer, settings)
+
+
+def base_fingerprint(located: Located) -> str:
+    """Return the hex sha256 of the base's files alone, whatever adapter, tokenizer or dtype is used with them."""
+    return _hash(located.base, None, located.base, {})
+
+
+def _hash(base: Path, adapter: Path | None, tokenizer: Path, settings: dict[str, str]) -> str:
     parts: dict[str, Any] = {
-        "weights": [files.sha256(file) for file in files.weight_files(folder)],
-        "config": _config(folder / "config.json"),
+        "weights": [files.sha256(file) for file in files.weight_files(base)],
+        "config": _config(base / "config.json"),
         # Its end-of-text ids stop a generation.
-        "generation": _config(folder / "generation_config.json"),
+        "generation": _config(base / "generation_config.json"),
         "tokenizer": {name: files.sha256(tokenizer / name) for name in _tokenizer_files(tokenizer)},
         "settings": settings,
     }
@@ -47,24 +64,23 @@ def fingerprint(folder: Path, adapter: Path | None, tokenizer: Path, settings: d
         parts["adapter"] = files.sha256(files.adapter_weights(adapter))
         parts["adapter_config"] = _config(adapter / files.ADAPTER_CONFIG)
     if "trust_remote_code" in settings:
-        parts["code"] = [files.sha256(file) for place in (folder, tokenizer) for file in sorted(place.glob("*.py"))]
+        parts["code"] = [files.sha256(file) for folder in (base, tokenizer) for file in sorted(folder.glob("*.py"))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _config(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    return _without_notes(files.read_json(file))
+    """Return the JSON object in `file` without what changes no answer; {} if there is no such file."""
+    return _normalized(files.read_json(file)) if file.is_file() else {}
 
 
-def _without_notes(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: _plain(key, part) for key, part in config.items() if key not in _IGNORED_CONFIG}
+def _normalized(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: _normalized_value(key, value) for key, value in config.items() if key not in _IGNORED_KEYS}
 
 
-def _plain(key: str, part: Any) -> Any:
-    if key in _NESTED_CONFIG and isinstance(part, dict):
-        return _without_notes(part)
-    return sorted(part, key=str) if key in _UNORDERED and isinstance(part, list) else part
+def _normalized_value(key: str, value: Any) -> Any:
+    if key in _NESTED_KEYS and isinstance(value, dict):
+        return _normalized(value)
+    return sorted(value, key=str) if key in _UNORDERED_KEYS and isinstance(value, list) else value
 
 
 def _tokenizer_files(folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
-"""Reference → checkpoint: a model that answers, its tokenizer, and what identifies it.
+"""Load checkpoints: from a reference to a model that answers, its tokenizer, and its fingerprint.
 
-Two steps, so that mistakes surface before gigabytes are read: `locate` finds and checks files, `load` reads weights.
-Remote code never runs unless the reference says `trust_remote_code=true`; pickled weights are read as weights only.
+There are two steps, so that mistakes surface before gigabytes are read: `locate` finds and checks files, `load` reads
+weights. Remote code runs only if the reference says `trust_remote_code=true`; pickles are read as weights only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, discovery, files, identity, probe, quantization, weights
+from harness.checkpoints import configs, files, identity, origin, probe, quantization, weights
 from harness.checkpoints.adapters import attach, prompt_learning
+from harness.checkpoints.adapters import config as adapter_configs
+from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -23,55 +25,81 @@ from harness.errors import HarnessError
 
 
 def locate(reference: CheckpointReference) -> Located:
-    """Find every part of `reference`, fetching from the hub what is not here, and check it without loading weights.
+    """Find every part of `reference`, fetch from the hub what is not here, and check all of it without loading weights.
 
-    Raises HarnessError naming the part that is missing, damaged or does not go together.
+    Raises HarnessError naming the part that is missing, damaged or does not match the others.
     """
-    code = reference.trust_remote_code
-    first = files.find(reference.path, reference.revision, code=code)
-    adapter = files.find(reference.adapter) if reference.adapter else None
-    if adapter is not None and not files.is_adapter(adapter):
-        advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
-        raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {advice}")
-    if files.is_adapter(first):
-        if adapter is not None:
-            raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
-        path, revision = attach.base_of(first)
-        base, adapter = _base_folder(path, revision, first, code), first
-        if files.is_adapter(base):
-            raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
-    else:
-        base = first
-    kind = "base"
+    folders = _folders(reference)
+    base, adapter = folders.base, folders.adapter
     if adapter is not None:
-        kind = attach.method(adapter).lower()
-        files.adapter_weights(adapter)
+        files.adapter_weights(adapter.folder)
     weight_files = files.weight_files(base)
     config = configs.read(base, reference)
     device = _device(reference.device)
     dtype = _dtype(reference.dtype, device, config, weight_files)
     quantized = quantization.resolve(base, config, reference.quantize, dtype, device)
-    virtual = 0
-    if adapter is not None:
-        virtual = prompt_learning.virtual_tokens(adapter)
-        if quantized is not None:
-            quantization.check_adapter(quantized, adapter, base)
-    max_length = (reference.max_length or configs.context_length(config)) - virtual
-    if max_length < 1:
-        raise HarnessError(f"the {virtual:,} virtual tokens of {adapter} fill the context: give a larger max_length=")
+    if adapter is not None and quantized is not None:
+        quantization.check_adapter(quantized, adapter, base)
+    max_length = _max_length(reference, config, adapter)
     return Located(
         reference=reference,
         base=base,
-        adapter=adapter,
+        base_name=folders.base_name,
+        adapter_config=adapter,
         tokenizer=_tokenizer_folder(reference, base, adapter),
-        kind=kind,
         config=config,
         device=device,
         dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
         max_length=max_length,
-        virtual_tokens=virtual,
     )
+
+
+class _Folders(NamedTuple):
+    """The base and the adapter that a reference names."""
+
+    base: Path
+    base_name: str
+    adapter: AdapterConfig | None
+
+
+def _folders(reference: CheckpointReference) -> _Folders:
+    """Return where base and adapter are, whether the reference names both, a base alone, or an adapter alone."""
+    first = files.find(reference.path, reference.revision, code=reference.trust_remote_code)
+    adapter = files.find(reference.adapter) if reference.adapter else None
+    if adapter is not None and not files.is_adapter(adapter):
+        advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
+        raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {advice}")
+    if not files.is_adapter(first):
+        return _Folders(first, reference.path, adapter_configs.read(adapter) if adapter else None)
+    if adapter is not None:
+        raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
+    config = adapter_configs.read(first)
+    location = origin.base_of(config)
+    base = _base_folder(location, first, reference.trust_remote_code)
+    if files.is_adapter(base):
+        raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
+    return _Folders(base, location.name, config)
+
+
+def _base_folder(location: origin.BaseLocation, adapter: Path, code: bool) -> Path:
+    try:
+        return files.find(location.path, location.revision, code=code)
+    except HarnessError as error:
+        message = f"adapter {adapter} was trained on '{location.path}', which cannot be found ({error})"
+        raise HarnessError(f"{message}; {origin.advice(adapter, location.path)}") from error
+
+
+def _max_length(reference: CheckpointReference, config: Any, adapter: AdapterConfig | None) -> int:
+    """Return the tokens of the context that virtual tokens leave free."""
+    virtual_tokens = adapter.virtual_tokens if adapter else 0
+    max_length = (reference.max_length or configs.context_length(config)) - virtual_tokens
+    if max_length < 1:
+        folder = adapter and adapter.folder
+        raise HarnessError(
+            f"the {virtual_tokens:,} virtual tokens of {folder} fill the context: set a larger max_length="
+        )
+    return max_length
 
 
 def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
@@ -87,144 +115,173 @@ class _Base(NamedTuple):
     """A base in memory, without any adapter."""
 
     key: tuple[Any, ...]
+    """Equal for checkpoints that may share this base."""
     model: Any
     eos_ids: tuple[int, ...]
     parameters: list[tuple[str, int]]
+    """Name and identity of every parameter (`attach.identities`)."""
+
+
+class _Adapted(NamedTuple):
+    """A model with its adapter, and what is needed to prove that the adapter answers."""
+
+    model: Any
+    root: RootCache
+    tensors: attach.Weights
+    """Contents of the adapter's weight file; empty without an adapter."""
+    ids: torch.Tensor | None = None
+    """The probe (1, T), if the base had to answer it before the adapter rewrote the base."""
+    plain: torch.Tensor | None = None
+    """The base's logits (1, T, V) for `ids`."""
 
 
 class Loader:
-    """Loads one checkpoint after another; a base that the next one shares stays in memory, its adapter is swapped.
+    """Loads one checkpoint after another and keeps the base in memory if the next one shares it.
 
     A checkpoint is usable until the next one is loaded.
     """
 
     def __init__(self) -> None:
         self._base: _Base | None = None
-        self._model: Any = None  # as it answers now: the base, or PEFT's model around it
+        self._model: Any = None  # in its present state: the base, or PEFT's model around it
 
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
-        """Return the checkpoint `located`; raises as the function `load` does."""
-        fingerprint = located.fingerprint()
+        """Return the checkpoint `located`; raises HarnessError as the function `load` does."""
+        fingerprint = identity.fingerprint(located)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located)
-        model, root, ids, plain, tensors = base.model, EMPTY, None, None, {}
-        rows = model.get_input_embeddings().weight.shape[0]
-        adapter, notes = located.adapter, doubts(located)
-        self._base = None  # until it is known to be whole: a failure must not leave half a swap behind
-        if adapter is not None:
-            tensors = attach.read(adapter)
-            if attach.is_prompt_learning(adapter):
-                prompt_learning.check_fit(adapter, tensors, model.config)
-                root = prompt_learning.root_cache(adapter, tensors, model, located.dtype)
-            else:
-                if attach.rewrites_base(adapter):
-                    ids = probe.probe(rows, located.max_length, [], located.device)
-                    plain = probe.Answers(model).logits(ids)
-                model = attach.attach(model, adapter, tensors).to(located.device)
-                rows = model.get_input_embeddings().weight.shape[0]
-        self._model = model
-        probe.check_size(tokenizer, located.tokenizer, rows, located.base)
-        answers = probe.Answers(model, root)
-        if ids is None:
-            own = probe.own_tokens(model) if model is not base.model else []
-            ids = probe.probe(rows, located.max_length, own, located.device)
-        probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
-        effect = None
-        if adapter is not None:
-            effect = probe.effect(answers, tensors, ids, plain, rounds=attach.rounds_base(adapter))
-            if effect == 0.0:
-                if not allow_inactive_adapter:
-                    raise HarnessError(
-                        f"adapter {adapter} changes no logit of {located.base}: it was never trained, or is not "
-                        "applied; pass --allow-inactive-adapter if that is what you want to measure"
-                    )
-                notes.append("the adapter changes nothing: these are the base's answers")
-        if located.fingerprint() != fingerprint:
+        config, file_notes = located.adapter_config, notes(located)
+        self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
+        adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)
+        self._model = adapted.model
+        effect = _check(located, tokenizer, adapted, is_wrapped=adapted.model is not base.model)
+        if effect == 0.0:
+            if not allow_inactive_adapter:
+                raise HarnessError(
+                    f"adapter {located.adapter} changes no logit of {located.base}: it was never trained, or is not "
+                    "applied; pass --allow-inactive-adapter to evaluate it nevertheless"
+                )
+            file_notes.append("the adapter changes nothing: these are the base's answers")
+        if identity.fingerprint(located) != fingerprint:
             raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
-        if adapter is None or not attach.rewrites_base(adapter):
+        if config is None or not config.rewrites_base:
             self._base = base
         return Checkpoint(
             located,
-            model,
+            adapted.model,
             tokenizer,
             fingerprint,
-            _eos(base.eos_ids, tokenizer),
+            _eos_ids(base.eos_ids, tokenizer),
             configs.size(located).parameters,
-            memory_bytes=quantization.bytes_in_memory(model) + root.bytes,
-            adapter_parameters=_held(model, root, tensors) if adapter is not None else None,
+            memory_bytes=quantization.bytes_in_memory(adapted.model) + adapted.root.bytes,
+            adapter_parameters=None if config is None else _adapter_parameters(adapted),
             adapter_effect=effect,
-            root=root,
-            notes=notes,
+            root=adapted.root,
+            notes=file_notes,
         )
 
     def _take_base(self, located: Located) -> _Base:
-        """Return the base in memory if it is the one `located` needs, else read that one in its place."""
-        # Its content too: a folder may be written anew between one checkpoint and the next.
-        key = (*_base_key(located), identity.fingerprint(located.base, None, located.base, {}))
-        kept, model, self._base, self._model = self._base, self._model, None, None
-        if kept is not None and kept.key == key:
-            bare = model if model is kept.model else attach.detach(model, kept.parameters)
+        """Return the base in memory if `located` needs that one, otherwise read another in its place."""
+        # The key includes the content: a folder may be rewritten between one checkpoint and the next.
+        key = (*_base_key(located), identity.base_fingerprint(located))
+        base, model, self._base, self._model = self._base, self._model, None, None
+        if base is not None and base.key == key:
+            bare = model if model is base.model else attach.detach(model, base.parameters)
             if bare is not None:
-                return kept
-        del kept, model  # before the next one is read, or both would be in memory
+                return base
+        del base, model  # before the next one is read, or both would be in memory
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        found = weights.load(located)
-        return _Base(key, found, _take_eos(found, located), attach.identities(found))
+        model = weights.load(located)
+        return _Base(key, model, _take_eos_ids(model, located), attach.identities(model))
+
+
+def _adapt(model: Any, config: AdapterConfig, located: Located) -> _Adapted:
+    """Return the base `model` with its adapter attached, or with the root cache that the adapter learned."""
+    tensors = attach.read(config.folder)
+    if config.is_prompt_learning:
+        prompt_learning.check_fit(config, tensors, model.config)
+        return _Adapted(model, prompt_learning.root_cache(config, tensors, model, located.dtype), tensors)
+    ids, plain = None, None
+    if config.rewrites_base:
+        ids = probe.probe(_embedding_rows(model), located.max_length, [], located.device)
+        plain = probe.Answers(model).logits(ids)
+    adapted = attach.attach(model, config, tensors).to(located.device)
+    return _Adapted(adapted, EMPTY, tensors, ids, plain)
+
+
+def _check(located: Located, tokenizer: Any, adapted: _Adapted, *, is_wrapped: bool) -> float | None:
+    """Prove that the model answers, and return the adapter's effect on its logits; None without an adapter.
+
+    `is_wrapped` says whether PEFT's model is around the base. Raises HarnessError as `probe.check_answers` does.
+    """
+    model, ids = adapted.model, adapted.ids
+    rows = _embedding_rows(model)
+    probe.check_vocabulary(tokenizer, located.tokenizer, rows, located.base)
+    answers = probe.Answers(model, adapted.root)
+    if ids is None:
+        trained = probe.trained_tokens(model) if is_wrapped else []
+        ids = probe.probe(rows, located.max_length, trained, located.device)
+    probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
+    config = located.adapter_config
+    if config is None:
+        return None
+    return probe.effect(answers, adapted.tensors, ids, adapted.plain, rounds_base=config.rounds_base)
+
+
+def _embedding_rows(model: Any) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def by_base(located: Sequence[Located]) -> list[Located]:
-    """Return the checkpoints with those of one base side by side, bases in the order of their first."""
+    """Return the checkpoints with those of one base side by side, bases in the order of their first checkpoint."""
     groups: dict[tuple[Any, ...], list[Located]] = {}
-    for one in located:
-        groups.setdefault(_base_key(one), []).append(one)
-    return [one for group in groups.values() for one in group]
+    for item in located:
+        groups.setdefault(_base_key(item), []).append(item)
+    return [item for group in groups.values() for item in group]
 
 
 def _base_key(located: Located) -> tuple[Any, ...]:
-    """Return what two checkpoints must have in common to share a base in memory."""
+    """Return a key that is equal for two checkpoints if they can share a base in memory."""
     reference, quantized = located.reference, located.quantization
     name = quantized and quantized.name
     flags = (reference.trust_remote_code, reference.allow_unexpected_keys, reference.max_length)
     return (located.base.resolve(), str(located.dtype), str(located.device), name, *flags)
 
 
-def _held(model: Any, root: RootCache, tensors: attach.Weights) -> int:
-    """Return the number of parameters the adapter holds: of a prefix with projection, what the projection yields."""
-    return sum(int(tensor.numel()) for tensor in tensors.values()) if root.layers else attach.parameter_count(model)
+def _adapter_parameters(adapted: _Adapted) -> int:
+    """Return the adapter's number of parameters; for a prefix with projection, those that the projection yields."""
+    if adapted.root.layers:
+        return sum(int(tensor.numel()) for tensor in adapted.tensors.values())
+    return attach.parameter_count(adapted.model)
 
 
 def load_tokenizer(located: Located) -> Any:
-    """Return the checkpoint's tokenizer; raise HarnessError if it cannot be built."""
+    """Return the checkpoint's transformers tokenizer; raise HarnessError if it cannot be loaded."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(
             str(located.tokenizer), trust_remote_code=located.reference.trust_remote_code
         )
-    except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own
-        what = f"the tokenizer in {located.tokenizer} cannot be loaded"
+    except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own types
+        problem = f"the tokenizer in {located.tokenizer} cannot be loaded"
         advice = "fetch or save it again, or name another with tokenizer="
-        raise configs.explained(error, what, advice, located.reference) from error
+        raise configs.explained(error, problem, advice, located.reference) from error
 
 
-def _base_folder(path: str, revision: str | None, adapter: Path, code: bool) -> Path:
-    try:
-        return files.find(path, revision, code=code)
-    except HarnessError as error:
-        message = f"adapter {adapter} was trained on '{path}', which is not to be had ({error})"
-        raise HarnessError(f"{message}; {discovery.advice(adapter, path)}") from error
+def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: AdapterConfig | None) -> Path:
+    """Return the folder of the tokenizer: the reference's, else the adapter's, else the base's.
 
-
-def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Path | None) -> Path:
-    # The adapter's own comes before the base's: training may have added pieces or another chat template.
+    The adapter's comes before the base's because training may have added tokens or another chat template.
+    """
     if reference.tokenizer:
         folder = files.find(reference.tokenizer, code=reference.trust_remote_code)
         if not files.has_tokenizer(folder):
             raise HarnessError(f"there is no tokenizer in {folder}: name the folder that has it with tokenizer=")
         return _without_pointers(folder)
-    for folder in filter(None, (adapter, base)):
+    for folder in (*([adapter.folder] if adapter else []), base):
         if files.has_tokenizer(folder) or (
             reference.trust_remote_code and (folder / "tokenizer_config.json").is_file()
         ):
@@ -232,68 +289,71 @@ def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Path 
     raise HarnessError(f"there is no tokenizer in {base}: name the folder that has it with tokenizer=")
 
 
-def _without_pointers(tokenizer: Path) -> Path:
+def _without_pointers(folder: Path) -> Path:
+    """Return the tokenizer's `folder` after checking that none of its files is a git-lfs pointer."""
     for name in files.TOKENIZER:
-        if (tokenizer / name).is_file():
-            files.check_no_pointer(tokenizer / name)
-    return tokenizer
+        if (folder / name).is_file():
+            files.check_no_pointer(folder / name)
+    return folder
 
 
-def _device(wanted: str | None) -> torch.device:
-    if wanted is None:
+def _device(name: str | None) -> torch.device:
+    if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device).item()  # meta devices hold no numbers
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # fails on meta devices, which hold no numbers
     except (RuntimeError, AssertionError) as error:
-        raise HarnessError(f"device '{wanted}' cannot be used here ({files.reason(error)}): try device=cpu") from error
+        raise HarnessError(f"device '{name}' cannot be used here ({files.reason(error)}): try device=cpu") from error
     return device
 
 
-def _dtype(wanted: str | None, device: torch.device, config: Any, saved: list[Path]) -> torch.dtype:
-    if wanted is None:
-        wanted = "float32" if device.type == "cpu" else "auto"
-    if wanted == "auto":
-        own = getattr(config, "dtype", None)
-        if isinstance(own, torch.dtype):
-            return own
-        wanted = files.stored_dtype(saved) or "float32"
-    dtype: torch.dtype = getattr(torch, wanted)
+def _dtype(name: str | None, device: torch.device, config: Any, weight_files: list[Path]) -> torch.dtype:
+    """Return the compute dtype that `name`, one of `reference.DTYPES` or None, stands for."""
+    if name is None:
+        name = "float32" if device.type == "cpu" else "auto"
+    if name == "auto":
+        stated = getattr(config, "dtype", None)
+        if isinstance(stated, torch.dtype):
+            return stated
+        name = files.stored_dtype(weight_files) or "float32"
+    dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
-def doubts(located: Located) -> list[str]:
-    """Return what is not wrong but worth a second look, a sentence each."""
-    found = []
-    stated = attach.stated_base(located.adapter) if located.adapter else None
+def notes(located: Located) -> list[str]:
+    """Return what is not wrong but worth a second look, one sentence each."""
+    sentences = []
+    stated = located.adapter_config.base if located.adapter_config else None
     if stated and located.reference.adapter is None and located.base_name != stated:
-        found.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, took its place")
-    elif stated and not discovery.same_model(stated, located.base_name):
-        found.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
-    own = files.read_json(file) if (file := located.base / "generation_config.json").is_file() else {}
-    if own.get("repetition_penalty") not in (None, 1, 1.0):
-        penalty = own["repetition_penalty"]
-        found.append(
-            f"its own repetition penalty of {penalty} is not applied, as no task asks for it; lm-eval applies it"
+        sentences.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, replaces it")
+    elif stated and not origin.same_model(stated, located.base_name):
+        sentences.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
+    file = located.base / "generation_config.json"
+    penalty = files.read_json(file).get("repetition_penalty") if file.is_file() else None
+    if penalty not in (None, 1, 1.0):
+        sentences.append(
+            f"the checkpoint's own repetition penalty of {penalty} is not applied, because no task sets it; lm-eval "
+            "applies it"
         )
-    return found
+    return sentences
 
 
-def _take_eos(model: Any, located: Located) -> tuple[int, ...]:
-    """Return the ids that end a text for the base, and leave the model without decoding defaults of its own.
+def _take_eos_ids(model: Any, located: Located) -> tuple[int, ...]:
+    """Return the ids that end a text for the base, and remove the decoding defaults from `model`.
 
-    generate() fills in from the model's generation_config whatever a call leaves open, such as a repetition penalty
-    that no task asked for.
+    generate() takes from the model's generation_config whatever a call does not set, such as a repetition penalty
+    that no task sets.
     """
     from transformers import GenerationConfig
 
-    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    stated = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     model.generation_config = GenerationConfig()
-    ids = own if isinstance(own, list) else [own]
+    ids = stated if isinstance(stated, list) else [stated]
     if not all(isinstance(i, int | None) for i in ids):
-        raise HarnessError(f"{located.base} gives '{own}' as eos_token_id: correct it in its generation_config.json")
+        raise HarnessError(f"{located.base} has '{stated}' as eos_token_id: correct it in its generation_config.json")
     return tuple(i for i in ids if i is not None)
 
 
-def _eos(base: tuple[int, ...], tokenizer: Any) -> tuple[int, ...]:
+def _eos_ids(base: tuple[int, ...], tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted({*base, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])}))

@@ -1,6 +1,7 @@
-"""A checkpoint: where its parts are, and what it is once they are in memory.
+"""Where the parts of a checkpoint are, and what their files state about it.
 
-Not here: finding or reading them (`harness.checkpoints.loading`).
+Data only. Not here: finding the parts (`harness.checkpoints.loading.locate`), and the checkpoint in memory
+(`harness.checkpoints.checkpoint`).
 """
 
 from __future__ import annotations
@@ -10,49 +11,51 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import discovery, identity
-from harness.checkpoints.adapters import attach
+from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.quantization import Quantization
 from harness.checkpoints.reference import CheckpointReference
 
 
 class Located(NamedTuple):
-    """Where a checkpoint's parts are; every file that is named exists and is whole."""
+    """A checkpoint whose files were found and checked, before any weight is read."""
 
     reference: CheckpointReference
+    """The reference as the user wrote it."""
     base: Path
-    adapter: Path | None
+    """Folder of the base's weights and configuration."""
+    base_name: str
+    """The base as the reference names it, or else as the adapter does: a path or a hub name."""
+    adapter_config: AdapterConfig | None
+    """The adapter's configuration; None for a base on its own."""
     tokenizer: Path
-    kind: str
-    """`base`, or the adapter's method in lower case, such as `lora`."""
+    """Folder of the tokenizer."""
     config: Any
     """The base's transformers configuration."""
     device: torch.device
+    """Device that the model will compute on."""
     dtype: torch.dtype
+    """Dtype that the model will compute in."""
     quantization: Quantization | None
+    """How the weights are quantised; None for plain weights."""
     max_length: int
     """Tokens of the context that are left for a prompt and its answer."""
-    virtual_tokens: int
-    """Tokens of the context that the root cache takes."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name of the checkpoint in reports."""
         return self.reference.label
 
     @property
-    def base_name(self) -> str:
-        """How the reference, or else its adapter, names the base."""
-        if self.adapter is not None and self.reference.adapter is None:
-            stated = attach.stated_base(self.adapter) or self.reference.path
-            return discovery.base_here(self.adapter, stated, None)[0]
-        return self.reference.path
+    def adapter(self) -> Path | None:
+        """Folder of the adapter, or None."""
+        return None if self.adapter_config is None else self.adapter_config.folder
 
-    def fingerprint(self) -> str:
-        """Return the checkpoint's fingerprint; reads each weight file once in its life."""
-        settings = {"dtype": str(self.dtype)}
-        if self.quantization is not None and not self.quantization.saved:
-            settings["quantize"] = self.quantization.name
-        if self.reference.trust_remote_code:
-            settings["trust_remote_code"] = "true"
-        return identity.fingerprint(self.base, self.adapter, self.tokenizer, settings)
+    @property
+    def kind(self) -> str:
+        """`base`, or the adapter's method in lower case, such as `lora`."""
+        return "base" if self.adapter_config is None else self.adapter_config.method.lower()
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Tokens of the context that the root cache takes."""
+        return 0 if self.adapter_config is None else self.adapter_config.virtual_tokens

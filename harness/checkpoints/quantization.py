@@ -1,11 +1,11 @@
-"""Weights in fewer bits: `quantize=` by bitsandbytes as they load, and checkpoints that were saved quantised.
+"""Quantised weights: `quantize=` by bitsandbytes during loading, and checkpoints that were saved quantised.
 
-int8 is LLM.int8() (Dettmers et al. 2022) with threshold 0: the default of 6 picks outlier columns over the whole batch,
-so that an answer would depend on its batch-mates. int4 is NF4 and fp4 is FP4 of QLoRA (Dettmers et al. 2023), in blocks
-of 64, without double quantisation; they compute in the checkpoint's dtype. GPTQ, AWQ, FP8 and compressed-tensors
-folders load through transformers, where their package and this device allow it.
+int8 is LLM.int8() (Dettmers et al. 2022) with threshold 0: the default threshold of 6 picks outlier columns over the
+whole batch, so that an answer would depend on the other rows of its batch. int4 is NF4 and fp4 is FP4 of QLoRA
+(Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. GPTQ, AWQ,
+FP8 and compressed-tensors folders load through transformers if their package and this device support it.
 
-Not here: quantising a checkpoint in order to save it, and ChatGLM's own `quantize(4|8)`.
+Not here: quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
 """
 
 from __future__ import annotations
@@ -18,57 +18,59 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import files
-from harness.checkpoints.adapters import prompt_learning
+from harness.checkpoints.adapters.config import AdapterConfig
 from harness.errors import HarnessError
 
-_FOUR_BITS = {"int4": "nf4", "fp4": "fp4"}
-# PEFT starts these from the base's own floating-point weights.
-_NEEDS_FLOATS = ("pissa", "olora", "corda", "eva")
+_BITSANDBYTES_TYPES = {"int4": "nf4", "fp4": "fp4"}
+"""Value of `quantize=` → bitsandbytes' name of the 4-bit data type."""
 
 
 class Quantization(NamedTuple):
-    """How a checkpoint's weights are quantised."""
+    """How the weights of a checkpoint are quantised."""
 
     name: str
-    """`int8`, `nf4`, `fp4`, or the method a saved checkpoint names: `gptq`, `awq`, `fp8`, `compressed-tensors`, …"""
+    """`int8`, `nf4`, `fp4`, or the method that a saved checkpoint states: `gptq`, `awq`, `fp8`, …"""
     config: Any
     """transformers' quantization_config."""
     saved: bool
-    """The files hold quantised weights, rather than being quantised as they load."""
+    """Whether the files hold quantised weights, rather than weights that are quantised during loading."""
     dtype: torch.dtype
-    """What it computes in; some kernels know fewer dtypes than were asked for (AWQ's on a GPU: float16)."""
+    """Dtype of the computation; some kernels support fewer dtypes (AWQ's on a GPU: float16 only)."""
 
     @property
     def bits(self) -> int | None:
-        """Bits of a quantised weight, where the name tells."""
+        """Bits of a quantised weight, or None if the name does not determine them."""
         return {"int8": 8, "nf4": 4, "fp4": 4}.get(self.name)
 
 
 def resolve(
-    base: Path, config: Any, wanted: str | None, dtype: torch.dtype, device: torch.device
+    base: Path, config: Any, quantize: str | None, dtype: torch.dtype, device: torch.device
 ) -> Quantization | None:
-    """Return how the checkpoint in `base` is to be loaded, None for plain weights; leaves transformers' `config` alone.
+    """Return how to load the checkpoint in `base`, None for plain weights; transformers' `config` stays unchanged.
 
-    Raises HarnessError where `wanted` meets weights that are quantised already, or a package or device is missing.
+    `quantize` is the reference's key. Raises HarnessError if it is set for weights that are already quantised, or if
+    a package or the device does not support the quantisation.
     """
-    stated = getattr(config, "quantization_config", None)
-    if stated is None and wanted is None:
+    saved = getattr(config, "quantization_config", None)
+    if saved is None and quantize is None:
         return None
-    if stated is not None and wanted is not None:
-        raise HarnessError(f"{base} is already quantised ({_method(_plain(stated))}): leave quantize={wanted} out")
-    if wanted is not None:
-        made = _bitsandbytes(_settings(wanted), dtype)
-        found = Quantization(_FOUR_BITS.get(wanted, wanted), made, saved=False, dtype=dtype)
+    if saved is not None and quantize is not None:
+        raise HarnessError(f"{base} is already quantised ({_name(_as_dict(saved))}): leave quantize={quantize} out")
+    if quantize is not None:
+        settings = _bitsandbytes(_bitsandbytes_settings(quantize), dtype)
+        name = _BITSANDBYTES_TYPES.get(quantize, quantize)
+        quantization = Quantization(name, settings, saved=False, dtype=dtype)
     else:
-        found = _saved(base, _plain(stated), dtype)
-    return found._replace(dtype=_checked_dtype(base, found, device))
+        quantization = _saved_quantization(base, _as_dict(saved), dtype)
+    return quantization._replace(dtype=_supported_dtype(base, quantization, device))
 
 
-def compute_in_full(model: torch.nn.Module) -> None:
-    """Keep 4-bit layers of `model` from computing in bfloat16 on a CPU, whatever was asked for.
+def disable_bfloat16_kernels(model: torch.nn.Module) -> None:
+    """Stop 4-bit layers of `model` from computing in bfloat16 on a CPU, whatever dtype was requested.
 
-    Where the CPU has AVX512-BF16, bitsandbytes repacks a layer's weights at its first answer, rounds its scales to
-    bfloat16 and multiplies in it: other answers than on the next machine, and none for widths that 32 does not divide.
+    On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights at its first forward pass, rounds their scales to
+    bfloat16 and multiplies in it: answers differ from those on other machines, and widths that are no multiple of 32
+    fail.
     """
     layers: Any = model.modules()
     for layer in layers:
@@ -76,43 +78,45 @@ def compute_in_full(model: torch.nn.Module) -> None:
             layer.support_avx512bf16_for_cpu = False
 
 
-def check_adapter(quantization: Quantization, folder: Path, base: Path) -> None:
-    """Raise HarnessError, naming both, where PEFT cannot put the adapter in `folder` on a base quantised so."""
-    adapter = files.read_json(folder / files.ADAPTER_CONFIG)
-    how, name = adapter.get("init_lora_weights"), quantization.name
-    why = None
-    if adapter.get("use_dora") and name not in ("nf4", "fp4"):
-        why = f"DoRA needs the base's floating-point weights, which {name} does not keep: int4 does"
-    elif isinstance(how, str) and how.startswith(_NEEDS_FLOATS):
-        why = f"{how} starts from the base's floating-point weights, which {name} does not keep"
-    elif quantization.bits is not None and not _has_bitsandbytes_layers(str(adapter.get("peft_type"))):
-        why = f"peft has no {adapter.get('peft_type')} layers for weights that bitsandbytes quantised"
-    if why:
-        raise HarnessError(f"adapter {folder} cannot be put on {base} in {name}: {why}; or leave quantize= out")
+def check_adapter(quantization: Quantization, adapter: AdapterConfig, base: Path) -> None:
+    """Raise HarnessError, naming both, if PEFT cannot put `adapter` on the weights of `base` in this quantisation."""
+    name, reason = quantization.name, None
+    if adapter.uses_dora and name not in ("nf4", "fp4"):
+        reason = f"DoRA needs the base's floating-point weights, which {name} does not keep: int4 does"
+    elif adapter.starts_from_base_floats:
+        initial = adapter.init_lora_weights
+        reason = f"{initial} starts from the base's floating-point weights, which {name} does not keep"
+    elif quantization.bits is not None and not _supports_bitsandbytes(adapter):
+        reason = f"peft has no {adapter.method} layers for weights that bitsandbytes quantised"
+    if reason:
+        raise HarnessError(f"adapter {adapter.folder} cannot be put on {base} in {name}: {reason}; or omit quantize=")
 
 
-def _has_bitsandbytes_layers(method: str) -> bool:
-    """Tell whether PEFT knows `method` on packed weights; other methods would take the packed numbers for weights."""
+def _supports_bitsandbytes(adapter: AdapterConfig) -> bool:
+    """Return whether PEFT has layers of this method for packed weights; others would read the packed bytes as weights.
+
+    Prompt learning changes no layer.
+    """
     from importlib.util import find_spec
 
-    return method in prompt_learning.METHODS or find_spec(f"peft.tuners.{method.lower()}.bnb") is not None
+    return adapter.is_prompt_learning or find_spec(f"peft.tuners.{adapter.method.lower()}.bnb") is not None
 
 
 def bytes_in_memory(model: torch.nn.Module) -> int:
-    """Return the bytes that the weights and buffers of `model` take, with the scales that bitsandbytes keeps apart."""
+    """Return the bytes that weights and buffers of `model` take, with bitsandbytes' separately stored scales."""
     tensors: dict[int, torch.Tensor] = {}
-    # bitsandbytes moves the scales of int8 from the weight to its module as that answers for the first time.
+    # At the first forward pass, bitsandbytes moves the scales of int8 from the weight to its module.
     states = [module.state for module in model.modules() if hasattr(module, "state")]
-    for held in (*model.parameters(), *model.buffers(), *states):
-        for one in (*([held] if isinstance(held, torch.Tensor) else []), *_scales(held)):
-            tensors[one.data_ptr() or id(one)] = one
-    return sum(one.numel() * one.element_size() for one in tensors.values())
+    for owner in (*model.parameters(), *model.buffers(), *states):
+        for tensor in (*([owner] if isinstance(owner, torch.Tensor) else []), *_scales(owner)):
+            tensors[tensor.data_ptr() or id(tensor)] = tensor
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def expected_bytes(quantization: Quantization | None, parameters: int, body: int, itemsize: int) -> int:
-    """Return the bytes that weights will take, of which `body` are between the embeddings and get quantised.
+    """Return the bytes that `parameters` weights of `itemsize` bytes will take in memory.
 
-    4-bit blocks of 64 share one float32 scale.
+    `body` of them lie between the embeddings and are quantised; a 4-bit block of 64 weights has one float32 scale.
     """
     bits = quantization and quantization.bits
     if bits is None:
@@ -120,73 +124,81 @@ def expected_bytes(quantization: Quantization | None, parameters: int, body: int
     return (parameters - body) * itemsize + int(body * (bits / 8 + (4 / 64 if bits == 4 else 0)))
 
 
-def _scales(held: Any) -> list[torch.Tensor]:
-    state = getattr(held, "quant_state", None)
+def _scales(owner: Any) -> list[torch.Tensor]:
+    """Return the scale tensors that a quantised weight or an int8 module state refers to."""
+    state = getattr(owner, "quant_state", None)
     nested = getattr(state, "state2", None)
-    kept = [getattr(held, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
-    return [one for one in kept if isinstance(one, torch.Tensor)]
+    scales = [getattr(owner, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
+    return [scale for scale in scales if isinstance(scale, torch.Tensor)]
 
 
-def _settings(wanted: str) -> dict[str, Any]:
-    if wanted == "int8":
+def _bitsandbytes_settings(quantize: str) -> dict[str, Any]:
+    if quantize == "int8":
         return {"load_in_8bit": True}
-    return {"load_in_4bit": True, "bnb_4bit_quant_type": _FOUR_BITS[wanted]}
+    return {"load_in_4bit": True, "bnb_4bit_quant_type": _BITSANDBYTES_TYPES[quantize]}
 
 
 def _bitsandbytes(settings: dict[str, Any], dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
-    # Fixed whatever a saved checkpoint says: they decide how one computes, not what the weights are.
+    # These two override a saved checkpoint's: they decide the computation, not the weights.
     return BitsAndBytesConfig(**{**settings, "llm_int8_threshold": 0.0, "bnb_4bit_compute_dtype": dtype})
 
 
-def _saved(base: Path, stated: dict[str, Any], dtype: torch.dtype) -> Quantization:
-    name = _method(stated)
-    if stated.get("load_in_8bit") or stated.get("load_in_4bit"):
-        known = {key: value for key, value in stated.items() if not key.startswith("_") and key != "quant_method"}
+def _saved_quantization(base: Path, settings: dict[str, Any], dtype: torch.dtype) -> Quantization:
+    name = _name(settings)
+    if settings.get("load_in_8bit") or settings.get("load_in_4bit"):
+        arguments = {k: value for k, value in settings.items() if not k.startswith("_") and k != "quant_method"}
         try:
-            return Quantization(name, _bitsandbytes(known, dtype), saved=True, dtype=dtype)
+            return Quantization(name, _bitsandbytes(arguments, dtype), saved=True, dtype=dtype)
         except (TypeError, ValueError) as error:
             raise _unusable(base, name, error) from error
     from transformers.quantizers.auto import AutoQuantizationConfig
 
     try:
-        return Quantization(name, AutoQuantizationConfig.from_dict(dict(stated)), saved=True, dtype=dtype)
-    except Exception as error:  # each method's configuration class raises its own
+        return Quantization(name, AutoQuantizationConfig.from_dict(dict(settings)), saved=True, dtype=dtype)
+    except Exception as error:  # each method's configuration class raises its own type
         raise _unusable(base, name, error) from error
 
 
-def _method(stated: dict[str, Any]) -> str:
-    if stated.get("load_in_8bit"):
+def _name(settings: dict[str, Any]) -> str:
+    """Return the name of the quantisation that a saved quantization_config describes."""
+    if settings.get("load_in_8bit"):
         return "int8"
-    if stated.get("load_in_4bit"):
-        return str(stated.get("bnb_4bit_quant_type", "fp4"))
-    return str(stated.get("quant_method"))
+    if settings.get("load_in_4bit"):
+        return str(settings.get("bnb_4bit_quant_type", "fp4"))
+    return str(settings.get("quant_method"))
 
 
-def _plain(stated: Any) -> dict[str, Any]:
-    return dict(stated if isinstance(stated, dict) else stated.to_dict())
+def _as_dict(settings: Any) -> dict[str, Any]:
+    return dict(settings if isinstance(settings, dict) else settings.to_dict())
 
 
 def _unusable(base: Path, name: str, error: Exception) -> HarnessError:
-    advice = "install or update what is missing, or take the checkpoint it was made from, with quantize= if need be"
+    advice = (
+        "install or update the missing package, or name the checkpoint that this one was made from, with quantize= "
+        "if needed"
+    )
     return HarnessError(f"{base} in {name} cannot be used here ({files.reason(error)}): {advice}")
 
 
-def _checked_dtype(base: Path, found: Quantization, device: torch.device) -> torch.dtype:
-    """Return what transformers will compute in; raise HarnessError naming the package or device that it misses."""
+def _supported_dtype(base: Path, quantization: Quantization, device: torch.device) -> torch.dtype:
+    """Return the dtype that transformers will compute in.
+
+    Raises HarnessError naming the package or device that the quantisation needs.
+    """
     from transformers.quantizers.auto import AutoHfQuantizer
 
     logger = logging.getLogger("transformers")
-    before, logger.level = logger.level, logging.CRITICAL
+    previous, logger.level = logger.level, logging.CRITICAL
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            quantizer = AutoHfQuantizer.from_config(found.config, pre_quantized=found.saved)
+            quantizer = AutoHfQuantizer.from_config(quantization.config, pre_quantized=quantization.saved)
             quantizer.validate_environment(device_map={"": device}, weights_only=True)
-            dtype: torch.dtype = quantizer.update_dtype(found.dtype)
+            dtype: torch.dtype = quantizer.update_dtype(quantization.dtype)
             return dtype
     except Exception as error:  # ImportError for packages, RuntimeError and ValueError for devices, and others
-        raise _unusable(base, found.name, error) from error
+        raise _unusable(base, quantization.name, error) from error
     finally:
-        logger.level = before
+        logger.level = previous

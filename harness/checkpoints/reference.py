@@ -19,6 +19,8 @@ from harness.errors import HarnessError, did_you_mean
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "int4", "fp4")
+STEP_FOLDER = re.compile(r"checkpoint-(\d+)")
+"""Name of the folder that a training saved at a step."""
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -125,7 +127,7 @@ def _last_part(path: str) -> str:
         parts = list(Path(path).expanduser().resolve().parts[1:]) if _is_local(path) else path.split("/")
     except (OSError, RuntimeError):  # too long for a file system, or no such user: who looks for it will say so
         return path
-    if len(parts) > 1 and re.fullmatch(r"checkpoint-\d+", parts[-1]):
+    if len(parts) > 1 and STEP_FOLDER.fullmatch(parts[-1]):
         return f"{parts[-2]}-{parts[-1]}"
     return parts[-1] if parts else path
 

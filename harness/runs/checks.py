@@ -38,8 +38,8 @@ def before_loading(located: Located, options: Options) -> None:
             raise HarnessError(
                 f"--chat-template-args {name} is a setting of transformers, not a variable of a template: leave it out"
             )
-    if located.adapter is not None:
-        attach.check_fit(located.adapter, configs.empty_model(located))
+    if located.adapter_config is not None:
+        attach.check_fit(located.adapter_config, configs.empty_model(located))
 
 
 def _reserved() -> set[str]:

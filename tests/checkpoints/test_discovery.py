@@ -17,7 +17,8 @@ import torch
 from transformers import TrainingArguments
 
 from harness.checkpoints import discovery, files, loading
-from harness.checkpoints.discovery import Origin, expand, known_as, origin
+from harness.checkpoints.discovery import expand
+from harness.checkpoints.origin import Origin, known_as, origin
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from support import tiny
@@ -480,7 +481,7 @@ def test_a_base_in_this_machine_s_modelscope_cache_is_taken(base, adapter, tmp_p
     here = copied(base, tmp_path / "cache" / place)
     found = load(trained_on(adapter, QWEN))
     assert found.located.base == here
-    assert any("the same model, took its place" in note for note in found.notes)
+    assert any("the same model, replaces it" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("told", [{}, {"model": "org/name", "use_hf": True}])
@@ -499,7 +500,7 @@ def test_a_base_of_the_hub_is_taken_from_the_hub(base, adapter, monkeypatch, tol
     found = load(trained_on(adapter, stated, **told))
     assert asked == [None if told else "a1b2"]
     assert found.located.base_name == "org/name"
-    assert [note for note in found.notes if "took its place" in note]
+    assert [note for note in found.notes if "replaces it" in note]
 
 
 def test_the_same_model_under_a_cache_s_spelling_raises_no_doubt(base, adapter, tmp_path):

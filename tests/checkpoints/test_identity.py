@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoints import loading
+from harness.checkpoints import identity, loading
 from harness.checkpoints.reference import parse
 from support.tampering import copied, set_json, set_weights
 
 
 def fingerprint(reference: object) -> str:
-    return loading.locate(parse(str(reference))).fingerprint()
+    return identity.fingerprint(loading.locate(parse(str(reference))))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def changed(folder: Path, change) -> str:
     # Located before the change, for not every change leaves a checkpoint that transformers would read.
     located = loading.locate(parse(str(folder)))
     change(folder)
-    return located.fingerprint()
+    return identity.fingerprint(located)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

@@ -42,7 +42,7 @@ def test_a_base_s_settings_are_told(of_base):
 
 
 def test_a_tokenizer_is_told(base, of_base):
-    assert of_base["tokenizer"] == f"{base} ({len(tiny.tokenizer())} pieces)"
+    assert of_base["tokenizer"] == f"{base} ({len(tiny.tokenizer())} tokens)"
     assert of_base["begins and ends texts with"] == "<s>, </s>"
     assert of_base["chat template"] == "no"
 
@@ -82,7 +82,7 @@ def test_an_adapter_on_another_base_than_it_names_is_noted(base, adapter, loaded
 
 def test_an_adapter_that_names_no_base_says_so(base, adapter):
     set_json(adapter / "adapter_config.json", base_model_name_or_path=None)
-    assert facts(f"{base},adapter={adapter}")["trained on"] == "not said"
+    assert facts(f"{base},adapter={adapter}")["trained on"] == "not stated"
 
 
 def test_the_body_is_what_every_token_goes_through(base):

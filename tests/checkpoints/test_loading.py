@@ -20,7 +20,7 @@ from transformers import (
     T5Config,
 )
 
-from harness.checkpoints import configs, loading, weights
+from harness.checkpoints import configs, identity, loading, weights
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from support import tiny
@@ -77,7 +77,7 @@ def test_a_checkpoint_counts_its_parameters(base):
 
 def test_a_checkpoint_s_fingerprint_is_that_of_its_files(base):
     found = load(base)
-    assert found.fingerprint == found.located.fingerprint()
+    assert found.fingerprint == identity.fingerprint(found.located)
 
 
 def test_a_checkpoint_goes_by_the_name_it_is_given(base):
@@ -340,7 +340,7 @@ def test_a_tokenizer_with_more_pieces_than_the_model_embeds_is_refused(base, tmp
     words.add_tokens(["<new>"])
     words.save_pretrained(tmp_path)
     message = refusal(f"{base},tokenizer={tmp_path}")
-    assert f"has {len(words)} pieces" in message
+    assert f"has {len(words)} tokens" in message
     assert f"embeds only {len(words) - 1}" in message
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from harness.checkpoints import configs, loading, quantization
+from harness.checkpoints import configs, identity, loading, quantization
 from harness.checkpoints.adapters.attach import check_fit
 from harness.checkpoints.reference import parse
 from support import tiny
@@ -60,7 +60,7 @@ def test_a_saved_quantised_checkpoint_answers_as_the_library_that_saved_it(saved
 def test_lora_on_a_saved_quantised_checkpoint_answers_as_peft(saved, base, tmp_path):
     adapter = tiny.lora(tmp_path / "adapter", base)
     located = loading.locate(parse(f"{saved},adapter={adapter}"))
-    check_fit(adapter, configs.empty_model(located))
+    check_fit(located.adapter_config, configs.empty_model(located))
     found = load(f"{saved},adapter={adapter}")
     config = json.loads((saved / "config.json").read_text())["quantization_config"]
     set_json(saved / "config.json", quantization_config={**config, "llm_int8_threshold": 0.0})
@@ -105,7 +105,9 @@ def test_parameters_are_counted_before_they_are_packed(base):
 
 
 def test_every_way_has_a_fingerprint_of_its_own(base):
-    found = {loading.locate(parse(f"{base}{how}")).fingerprint() for how in ("", *(f",quantize={w}" for w in WAYS))}
+    found = {
+        identity.fingerprint(loading.locate(parse(f"{base}{how}"))) for how in ("", *(f",quantize={w}" for w in WAYS))
+    }
     assert len(found) == 4
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.backends.local import HarnessLM
-from harness.checkpoints import files, loading
-from harness.checkpoints.adapters import attach
+from harness.checkpoints import files, loading, origin
+from harness.checkpoints.adapters import config
 from harness.checkpoints.reference import CheckpointReference
 from harness.tasks.catalogue import FEWSHOT_SEED, Catalogue, TaskSet
 
@@ -39,12 +39,12 @@ def theirs(folder: Path, quantize: str | None = None) -> Any:
 
     how = {"device": "cpu", "dtype": "float32", "batch_size": 1, "logits_cache": False}
     if quantize:  # HFLM's own keywords for it are not transformers 5's
-        base = Path(attach.base_of(folder)[0]) if files.is_adapter(folder) else folder
+        base = Path(origin.base_of(config.read(folder)).path) if files.is_adapter(folder) else folder
         loaded = Oracle(base, folder if files.is_adapter(folder) else None, quantize).model
         words = AutoTokenizer.from_pretrained(base)
         return HFLM(loaded, tokenizer=words, batch_size=1, logits_cache=False)
     if files.is_adapter(folder):
-        return HFLM(attach.base_of(folder)[0], peft=str(folder), **how)
+        return HFLM(origin.base_of(config.read(folder)).path, peft=str(folder), **how)
     return HFLM(str(folder), **how)
 
 

@@ -1,9 +1,9 @@
-"""Put a PEFT adapter on a base, every key in its place, and take it off again.
+"""Put a PEFT adapter on a base with every key in its place, and take it off again.
 
-PEFT itself only warns when keys are missing and says nothing of surplus ones, so an adapter trained on another base
-may load as a no-op. Here every key must find its place; `harness.checkpoints.probe` asks whether it changes answers.
+PEFT only warns about missing keys and ignores surplus ones, so an adapter trained on another base may load without any
+effect. Here every key must have its place; `harness.checkpoints.probe` then checks that the adapter changes answers.
 
-Not here: what prompt learning makes of its weights (`harness.checkpoints.adapters.prompt_learning`).
+Not here: prompt learning (`harness.checkpoints.adapters.prompt_learning`).
 """
 
 from __future__ import annotations
@@ -14,161 +14,115 @@ from typing import Any
 
 import torch
 
-from harness.checkpoints import discovery, files
+from harness.checkpoints import files
 from harness.checkpoints.adapters import prompt_learning
+from harness.checkpoints.adapters.config import AdapterConfig
 from harness.errors import HarnessError
 
 Weights = dict[str, torch.Tensor]
 
 
-def method(folder: Path) -> str:
-    """Return the adapter's PEFT method, such as `LORA`.
+def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> Any:
+    """Return `base` wrapped in the adapter, as PEFT's own model in evaluation mode.
 
-    Raises HarnessError where the configuration names none or one that is not supported.
-    """
-    config = files.read_json(folder / files.ADAPTER_CONFIG)
-    name = str(config.get("peft_type") or "")
-    if not name:
-        raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: fetch or save the adapter again")
-    if name in prompt_learning.UNSUPPORTED:
-        supported = ", ".join(prompt_learning.METHODS)
-        raise HarnessError(f"{folder} is a {name} adapter, which is not supported: of prompt learning, {supported} are")
-    if config.get("alora_invocation_tokens"):
-        raise HarnessError(f"{folder} is an activated LoRA, which waits for certain tokens: that is not supported")
-    return name
-
-
-def is_prompt_learning(folder: Path) -> bool:
-    """Tell whether the adapter in `folder` is a root cache rather than a change of weights."""
-    return method(folder) in prompt_learning.METHODS
-
-
-def base_of(folder: Path) -> tuple[str, str | None]:
-    """Return the base that the adapter in `folder` was trained on, as (path or hub name, revision).
-
-    A relative path is looked for beside the adapter first, then in the working directory.
-    Raises HarnessError where the adapter names none.
-    """
-    base = stated_base(folder)
-    if base is None:
-        raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
-    revision = files.read_json(folder / files.ADAPTER_CONFIG).get("revision")
-    beside = folder / base
-    return (str(beside.resolve()), revision) if beside.is_dir() else discovery.base_here(folder, base, revision)
-
-
-def stated_base(folder: Path) -> str | None:
-    """Return the base that the adapter in `folder` names, as it names it, or None."""
-    base = files.read_json(folder / files.ADAPTER_CONFIG).get("base_model_name_or_path")
-    return base if base and isinstance(base, str) else None
-
-
-def attach(base: torch.nn.Module, folder: Path, weights: Weights) -> Any:
-    """Return `base` wrapped in the adapter of `folder`, as PEFT's own model in evaluation mode.
-
-    Raises HarnessError if its `weights` do not fit: modules the base lacks, missing, surplus or wrongly sized keys.
+    Raises HarnessError if its `weights` do not fit: modules that the base lacks, missing, surplus or wrongly sized
+    keys.
     """
     import peft
 
+    folder = adapter.folder
     _widen(base, weights, folder)
-    wrong_base = f"adapter {folder} does not fit this base"
+    mismatch = f"adapter {folder} does not fit this base"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PEFT warns about is checked, and raised, below
         try:
             config = peft.PeftConfig.from_pretrained(str(folder))
-        except Exception as error:  # an unknown method is a KeyError, an unsuitable value whatever its class raises
-            message = f"{folder / files.ADAPTER_CONFIG} cannot be used ({files.reason(error)})"
+        except Exception as error:  # a KeyError for an unknown method, any type for an unsuitable value
+            message = f"{adapter.file} cannot be used ({files.reason(error)})"
             raise HarnessError(f"{message}: save the adapter again, or update peft if its method is new") from error
         try:
             config.inference_mode = True
             model = peft.PeftModelForCausalLM(base, config)
             outcome = peft.set_peft_model_state_dict(model, weights)
-        except Exception as error:  # PEFT checks few of the values it reads, and fails wherever one does not suit
+        except Exception as error:  # PEFT validates few of the values it reads, and fails wherever one is unsuitable
             sizes = [line.strip().rstrip(".") for line in str(error).splitlines() if "size mismatch" in line]
-            detail = sizes[0] if sizes else files.reason(error)  # of sizes, the first line says only "Error(s)"
+            detail = sizes[0] if sizes else files.reason(error)  # for sizes, the first line says only "Error(s)"
             advice = "name the base it was trained on, or save it again if its configuration was edited"
-            raise HarnessError(f"{wrong_base}: {detail}; {advice}") from error
+            raise HarnessError(f"{mismatch}: {detail}; {advice}") from error
         expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-    _require_all(wrong_base, "lacks keys", sorted(set(expected) - set(weights)))
+    _require_none(mismatch, "lacks keys", sorted(set(expected) - set(weights)))
     # PEFT saves resized embeddings that it also trains under two names, and reads one.
-    twice = {key for key in weights if ".modules_to_save" in key and key.replace(".modules_to_save", "") in weights}
-    _require_all(wrong_base, "has keys without a place", sorted(set(outcome.unexpected_keys) - twice))
+    duplicates = {
+        key for key in weights if ".modules_to_save" in key and key.replace(".modules_to_save", "") in weights
+    }
+    _require_none(mismatch, "has keys without a place", sorted(set(outcome.unexpected_keys) - duplicates))
     model.eval()
     return model
 
 
-def detach(model: Any, before: list[tuple[str, int]]) -> Any:
-    """Return the base out of PEFT's `model`, or None where it is not what it was `before` (see `identities`)."""
+def detach(model: Any, parameters: list[tuple[str, int]]) -> Any:
+    """Return the base inside PEFT's `model`, or None if its parameters are not `parameters` (see `identities`)."""
     from peft.utils import ModulesToSaveWrapper
 
     for module in model.modules():
         if isinstance(module, ModulesToSaveWrapper):
-            module.set_adapter([])  # else PEFT leaves the trained copy in the original's place
+            module.set_adapter([])  # otherwise PEFT leaves the trained copy in place of the original
     try:
         base = model.unload()
-    except (AttributeError, NotImplementedError):  # not every method can be taken off
+    except (AttributeError, NotImplementedError):  # some methods cannot be taken off
         return None
-    return base.eval() if identities(base) == before else None
+    return base.eval() if identities(base) == parameters else None
 
 
 def identities(model: torch.nn.Module) -> list[tuple[str, int]]:
-    """Return every parameter's name and identity, to tell whether a model still has the very same ones."""
+    """Return the name and identity of every parameter, to check later that a model still has the very same ones."""
     return [(name, id(parameter)) for name, parameter in model.named_parameters()]
 
 
-def check_fit(folder: Path, empty: Any) -> None:
+def check_fit(adapter: AdapterConfig, empty: Any) -> None:
     """Raise HarnessError if the adapter's keys or sizes do not fit the base's architecture `empty` (on meta).
 
-    What needs numbers to tell (an adapter that brings its own embeddings, or starts from the base's weights) passes
-    here and is for `attach` to judge.
+    An adapter that can only be checked against numbers (it brings embeddings of its own, or starts from the base's
+    weights) passes here; `attach` checks it.
     """
     import peft
 
-    weights, wrong_base = read(folder), f"adapter {folder} does not fit this base"
-    if is_prompt_learning(folder):
-        prompt_learning.check_fit(folder, weights, empty.config)
+    weights, mismatch = read(adapter.folder), f"adapter {adapter.folder} does not fit this base"
+    if adapter.is_prompt_learning:
+        prompt_learning.check_fit(adapter, weights, empty.config)
         return
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         try:
-            model = peft.PeftModelForCausalLM(empty, peft.PeftConfig.from_pretrained(str(folder)))
+            model = peft.PeftModelForCausalLM(empty, peft.PeftConfig.from_pretrained(str(adapter.folder)))
             expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         except ValueError as error:
             if "not found in the base model" not in str(error):
                 return
-            raise HarnessError(f"{wrong_base}: {files.reason(error)}; name the base it was trained on") from error
-        except Exception:  # an initialisation that cannot do without numbers
+            raise HarnessError(f"{mismatch}: {files.reason(error)}; name the base it was trained on") from error
+        except Exception:  # an initialisation that needs numbers
             return
     if any("embed" in key or "lm_head" in key for key in weights):
         return
-    _require_all(wrong_base, "lacks keys", sorted(set(expected) - set(weights)))
+    _require_none(mismatch, "lacks keys", sorted(set(expected) - set(weights)))
     wrong = [key for key in expected if expected[key].shape != weights[key].shape]
     sizes = [f"{key} is {tuple(weights[key].shape)}, not {tuple(expected[key].shape)}" for key in wrong]
-    _require_all(wrong_base, "has other sizes", sorted(sizes))
+    _require_none(mismatch, "has other sizes", sorted(sizes))
 
 
 def parameter_count(model: Any) -> int:
-    """Return the number of parameters that the adapter on `model` itself holds."""
+    """Return the number of parameters of the adapter on PEFT's `model`."""
     import peft
 
-    held = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-    return sum(int(value.numel()) for value in held.values())
-
-
-def rewrites_base(folder: Path) -> bool:
-    """Tell whether PEFT changes the base's own weights as it attaches this adapter: its biases, or as `rounds_base`."""
-    bias = files.read_json(folder / files.ADAPTER_CONFIG).get("bias")
-    return bias not in (None, "none") or rounds_base(folder)
-
-
-def rounds_base(folder: Path) -> bool:
-    """Tell whether PEFT takes the adapter's start off the base's weights (PiSSA, OLoRA, …), which rounds them."""
-    how = files.read_json(folder / files.ADAPTER_CONFIG).get("init_lora_weights")
-    return isinstance(how, str) and how.startswith(("pissa", "olora", "corda", "loftq"))
+    tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    return sum(int(tensor.numel()) for tensor in tensors.values())
 
 
 def read(folder: Path) -> Weights:
-    """Return the tensors that the adapter's file holds, by name; raise HarnessError if it cannot be read."""
+    """Return the tensors in the weight file of the adapter in `folder`, by name.
+
+    Raises HarnessError if the file is missing or cannot be read. Pickled code is never run.
+    """
     file = files.adapter_weights(folder)
     try:
         if file.suffix == ".safetensors":
@@ -177,26 +131,26 @@ def read(folder: Path) -> Weights:
             return dict(load_file(file))
         weights = dict(torch.load(file, map_location="cpu", weights_only=True))
         if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()):
-            raise ValueError("it holds something else than tensors by name")
+            raise ValueError("it holds something other than tensors by name")
         return weights
-    except Exception as error:  # safetensors, pickle and zip each raise their own
+    except Exception as error:  # safetensors, pickle and zip each raise their own types
         raise HarnessError(f"{file} cannot be read ({files.reason(error)}): fetch or save the adapter again") from error
 
 
 def _widen(base: Any, weights: Weights, folder: Path) -> None:
-    """Give `base` as many embedding rows as the adapter's file brings, for pieces that training added.
+    """Give `base` as many embedding rows as the adapter's file has, for tokens that training added.
 
-    The rows come with the adapter; those of the base are zeros, so that what it answers without the adapter is fixed.
+    The rows come with the adapter. Those of the base are zeros, so that its answers without the adapter are fixed.
     """
     names = {id(module): name for name, module in base.named_modules()}
-    both = [module for module in (base.get_input_embeddings(), base.get_output_embeddings()) if module is not None]
-    # Wrapped by PEFT, a module's own weight is `X.base_layer.weight`, `X.original_module.weight`, …
-    prefixes = [f"base_model.model.{names.get(id(module))}." for module in both]
+    ends = [module for module in (base.get_input_embeddings(), base.get_output_embeddings()) if module is not None]
+    # Wrapped by PEFT, the weight of module X is `X.base_layer.weight`, `X.original_module.weight`, …
+    prefixes = [f"base_model.model.{names.get(id(module))}." for module in ends]
     rows = [
         {int(w.shape[0]) for key, w in weights.items() if w.dim() and key.startswith(p) and key.endswith(".weight")}
         for p in prefixes
     ]
-    before, after = len(both[0].weight), max(set().union(*rows), default=0)
+    before, after = len(ends[0].weight), max(set().union(*rows), default=0)
     if after <= before:
         return
     if not all(rows) and not getattr(base.config, "tie_word_embeddings", False):
@@ -211,7 +165,8 @@ def _widen(base: Any, weights: Weights, folder: Path) -> None:
                 module.weight[before:] = 0
 
 
-def _require_all(what: str, complaint: str, keys: list[str]) -> None:
+def _require_none(mismatch: str, complaint: str, keys: list[str]) -> None:
+    """Raise HarnessError with the complaint about `keys` if there are any; two are shown, the others counted."""
     if keys:
         more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
-        raise HarnessError(f"{what}: it {complaint} ({', '.join(keys[:2])}{more}); name the base it was trained on")
+        raise HarnessError(f"{mismatch}: it {complaint} ({', '.join(keys[:2])}{more}); name the base it was trained on")

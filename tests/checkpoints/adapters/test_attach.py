@@ -165,10 +165,10 @@ def test_an_adapter_without_weights_is_refused(adapter):
 def test_every_prompt_learning_method_of_peft_is_known():
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    from harness.checkpoints.adapters import prompt_learning
+    from harness.checkpoints.adapters import config
 
     learned = {t.value for t, c in PEFT_TYPE_TO_CONFIG_MAPPING.items() if issubclass(c, peft.PromptLearningConfig)}
-    assert learned <= {*prompt_learning.METHODS, *prompt_learning.UNSUPPORTED}
+    assert learned <= {*config.PROMPT_LEARNING, *config.UNSUPPORTED}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_every_prompt_learning_method_of_peft_is_known():
         ({"target_modules": ["nothing"]}, "Target modules {'nothing'} not found"),
         ({"base_model_name_or_path": None}, "does not say which base it belongs to: name it, as BASE,adapter="),
         ({"base_model_name_or_path": 3}, "does not say which base it belongs to"),
-        ({"base_model_name_or_path": "/no/such/base"}, "'/no/such/base', which is not to be had"),
+        ({"base_model_name_or_path": "/no/such/base"}, "'/no/such/base', which cannot be found"),
         ({"base_model_name_or_path": "org/no-base", "revision": "v1"}, "hf download org/no-base --revision v1"),
         ({"base_model_name_or_path": "."}, "itself an adapter"),
     ],

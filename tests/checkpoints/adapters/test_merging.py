@@ -90,7 +90,7 @@ def refused(reference: str, output: Path) -> str:
     with pytest.raises(HarnessError) as told:
         merge(parse(reference), output)
     assert not output.exists() or not output.is_dir() or any(output.iterdir())
-    assert not list(output.parent.glob(f".{output.name}-*"))
+    assert not list(output.parent.glob(f".{output.name}.*"))
     return str(told.value)
 
 
@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_made(base, tmp_path):
 def test_a_merge_that_answers_otherwise(base, tmp_path, monkeypatch):
     adapter = tiny.lora(tmp_path / "adapter", base)
     monkeypatch.setattr(merging, "_merged", lambda checkpoint: checkpoint.model.unload())
-    assert "answers otherwise than base and adapter" in refused(str(adapter), tmp_path / "merged")
+    assert "answers differently from base and adapter" in refused(str(adapter), tmp_path / "merged")
 
 
 def test_a_save_that_fails_midway(base, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from harness.checkpoints import loading
+from harness.checkpoints import identity, loading
 from harness.checkpoints.reference import parse
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from support import tiny
@@ -68,10 +68,10 @@ def test_what_it_holds_is_counted(base, prefix):
 
 
 def test_its_fingerprint_is_its_own(base, learned):
-    before = loading.locate(parse(str(learned))).fingerprint()
-    assert before != loading.locate(parse(str(base))).fingerprint()
+    before = identity.fingerprint(loading.locate(parse(str(learned))))
+    assert before != identity.fingerprint(loading.locate(parse(str(base))))
     set_weights(learned / WEIGHTS, lambda w: w["prompt_embeddings"].mul_(1.001))
-    assert loading.locate(parse(str(learned))).fingerprint() != before
+    assert identity.fingerprint(loading.locate(parse(str(learned)))) != before
 
 
 def test_an_adapter_of_zeros_is_refused_whatever_its_method(learned):

@@ -1,0 +1,125 @@
+"""The configuration of a PEFT adapter, parsed once from its `adapter_config.json`.
+
+Only the values that this project acts on are here; PEFT reads the file itself when it attaches an adapter.
+Not here: the adapter's weights (`harness.checkpoints.adapters.attach`), and hashing (`harness.checkpoints.identity`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import files
+from harness.errors import HarnessError
+
+PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
+"""PEFT methods that learn a root cache and leave the base's weights alone."""
+UNSUPPORTED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE")
+"""PEFT's other methods of prompt learning."""
+# Values of init_lora_weights for which PEFT subtracts the adapter's start from the base's weights.
+_REWRITES_BASE = ("pissa", "olora", "corda", "loftq")
+# Values of init_lora_weights that PEFT computes from the base's own floating-point weights.
+_NEEDS_FLOATS = ("pissa", "olora", "corda", "eva")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The parts of an adapter's configuration that decide how it is loaded."""
+
+    folder: Path
+    """Folder that holds the adapter."""
+    method: str
+    """PEFT's name of the method, such as `LORA`."""
+    base: str | None
+    """The base as the adapter names it, a path or a hub name; None if it names none."""
+    revision: str | None
+    """Branch, tag or commit of `base` on the hub."""
+    trains_biases: bool
+    """Whether the adapter replaces biases of the base."""
+    uses_dora: bool
+    """Whether a LoRA also rescales the base's weights (DoRA)."""
+    init_lora_weights: str | None
+    """Name of the method that chose a LoRA's first weights, such as `pissa`; None for PEFT's default."""
+    virtual_tokens: int
+    """Tokens of the context that the adapter takes; 0 unless it is prompt learning."""
+    is_for_encoder_decoder: bool
+    """Whether prompt learning covers an encoder and a decoder."""
+    num_attention_heads: object
+    """Number of heads that a prefix was learned for, as stated: only compared, so of whatever type the file has."""
+
+    @property
+    def file(self) -> Path:
+        """The file that the configuration was read from."""
+        return self.folder / files.ADAPTER_CONFIG
+
+    @property
+    def is_prompt_learning(self) -> bool:
+        """Whether the adapter is a root cache rather than a change of weights."""
+        return self.method in PROMPT_LEARNING
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether the adapter holds keys and values rather than embeddings of its virtual tokens."""
+        return self.method == "PREFIX_TUNING"
+
+    @property
+    def rounds_base(self) -> bool:
+        """Whether PEFT subtracts the adapter's start from the base's weights (PiSSA, OLoRA, …), which rounds them."""
+        return self.init_lora_weights is not None and self.init_lora_weights.startswith(_REWRITES_BASE)
+
+    @property
+    def rewrites_base(self) -> bool:
+        """Whether PEFT changes the base's own weights when it attaches the adapter."""
+        return self.trains_biases or self.rounds_base
+
+    @property
+    def starts_from_base_floats(self) -> bool:
+        """Whether the adapter's first weights are computed from the base's floating-point weights."""
+        return self.init_lora_weights is not None and self.init_lora_weights.startswith(_NEEDS_FLOATS)
+
+
+def read(folder: Path) -> AdapterConfig:
+    """Return the configuration of the adapter in `folder`.
+
+    Raises HarnessError if the file is missing or damaged, names no method or an unsupported one, or if prompt learning
+    states no number of virtual tokens.
+    """
+    content = files.read_json(folder / files.ADAPTER_CONFIG)
+    base, revision, init = (content.get(key) for key in ("base_model_name_or_path", "revision", "init_lora_weights"))
+    method = _method(folder, content)
+    return AdapterConfig(
+        folder=folder,
+        method=method,
+        base=base if base and isinstance(base, str) else None,
+        revision=None if revision is None else str(revision),
+        trains_biases=content.get("bias") not in (None, "none"),
+        uses_dora=bool(content.get("use_dora")),
+        init_lora_weights=init if isinstance(init, str) else None,
+        virtual_tokens=_virtual_tokens(folder, content) if method in PROMPT_LEARNING else 0,
+        is_for_encoder_decoder=content.get("num_transformer_submodules") not in (None, 1),
+        num_attention_heads=content.get("num_attention_heads"),
+    )
+
+
+def _method(folder: Path, content: dict[str, Any]) -> str:
+    name = str(content.get("peft_type") or "")
+    if not name:
+        raise HarnessError(f"{folder / files.ADAPTER_CONFIG} names no peft_type: fetch or save the adapter again")
+    if name in UNSUPPORTED:
+        supported = ", ".join(PROMPT_LEARNING)
+        raise HarnessError(
+            f"{folder} is a {name} adapter, which is not supported: the supported methods of prompt learning are "
+            f"{supported}"
+        )
+    if content.get("alora_invocation_tokens"):
+        raise HarnessError(f"{folder} is an activated LoRA, which waits for certain tokens: this is not supported")
+    return name
+
+
+def _virtual_tokens(folder: Path, content: dict[str, Any]) -> int:
+    tokens = content.get("num_virtual_tokens")
+    if not isinstance(tokens, int) or tokens < 1:
+        file = folder / files.ADAPTER_CONFIG
+        raise HarnessError(f"{file} states num_virtual_tokens as {tokens}: fetch or save the adapter again")
+    return tokens
