@@ -36,7 +36,7 @@ from harness.runs.options import Options
 from harness.runs.run import answerer, conclude, since
 from harness.runs.sweep import JOURNAL, load_one
 from harness.runs.task_results import TaskResults
-from harness.tasks.catalogue import TaskSet
+from harness.tasks.task_set import TaskSet
 
 COUNTED = 2000
 """Documents of all tasks whose tokens are counted; of more, those of a part are, and the rest is reckoned."""
@@ -179,9 +179,8 @@ class BlockEvaluation:
             )
         with ReportWriter(new_folder(self.options.output, checkpoint.name, self._created)) as writer:
             for name, one in asked.items():
-                one.task._instances = one.requests[one.places[0]]  # of which letters are read
-                conclude(found, name, one.outcome(), one.work, one.seconds, writer, self.lm, self.options)
-                one.task._instances = None
+                with one.task.holding(one.requests[one.places[0]]):  # of which letters are read
+                    conclude(found, name, one.outcome(), one.work, one.seconds, writer, self.lm, self.options)
             seconds = time.perf_counter() - self._started
             made = manifest(self.lm, found, self.options, self._created, seconds, shuffled=self.seed)
             return writer.finish(made, found.results(made.scores))

@@ -9,8 +9,7 @@ Not here: which documents are asked, and when (`harness.gating.blocks`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,8 +19,8 @@ from harness.backends.work import Cost, Work
 from harness.data.sources import DataSource
 from harness.runs.options import Options, prompt_settings
 from harness.runs.run import begin, since
-from harness.runs.task_results import evaluate
 from harness.tasks import clusters
+from harness.tasks.task import Document, Request, Task
 
 TELLING = 64
 """Documents of a task whose prompts tell how all of them begin."""
@@ -32,7 +31,7 @@ class PartialTask:
     """A task whose requests are built once, and asked in parts."""
 
     name: str
-    task: Any
+    task: Task
     source: DataSource | None
     lm: HarnessLM
     options: Options
@@ -43,22 +42,20 @@ class PartialTask:
     _last: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def documents(self) -> Sequence[Mapping[str, Any]]:
+    def documents(self) -> Sequence[Document]:
         """The documents of its split; lm-eval makes them anew whenever it is asked."""
-        found: Sequence[Mapping[str, Any]] = self.task.eval_docs
-        return found
+        return self.task.documents
 
     @cached_property
-    def requests(self) -> dict[int, list[Any]]:
+    def requests(self) -> dict[int, list[Request]]:
         """The requests that a run would make of each document."""
         begin(self.task, self.lm, self.options)
         chat = self.lm.apply_chat_template if self.options.apply_chat_template else None
         how = prompt_settings(self.options)
-        self.task.build_all_requests(limit=self.options.limit, chat_template=chat, **how)
-        found: dict[int, list[Any]] = {}
-        for request in self.task.instances:
+        found: dict[int, list[Request]] = {}
+        for request in self.task.build_requests(limit=self.options.limit, chat_template=chat, **how):
             found.setdefault(request.doc_id, []).append(request)
-        self.task._instances = None
+        self.task.release_requests()
         firsts = [requests[0] for requests in found.values()]
         self.lm.expect(firsts[:: -(-len(firsts) // TELLING)])
         return found
@@ -79,8 +76,8 @@ class PartialTask:
     def ask(self, places: Sequence[int]) -> list[dict[str, Any]]:
         """Ask the documents at `places`; return their samples as lm-eval logs them."""
         before, clock = replace(self.lm.work), time.perf_counter()
-        with self._having(places):
-            outcome = evaluate(self.lm, self.name, self.task, None, **prompt_settings(self.options))
+        with self.task.restricted_to(places, self.documents, self.requests):
+            outcome = self.task.evaluate(self.lm, **prompt_settings(self.options))
         made: list[dict[str, Any]] = outcome.pop("samples")[self.name]
         self.logged += made
         self.work = _sum(self.work, since(before, self.lm.work))
@@ -114,7 +111,7 @@ class PartialTask:
         """Return what lm-eval would have returned, had it been asked all that was asked at once."""
         logged = sorted(self.logged, key=lambda sample: sample["doc_id"])
         made = {**self._last["results"][self.name]}
-        aggregations, most = self.task.aggregation(), 0
+        aggregations, most = self.task.aggregations, 0
         for key in [key for key in made if "," in key and "_stderr," not in key]:
             metric, kind = key.split(",", 1)
             values = [one[metric] for one in logged if one["filter"] == kind and metric in one["metrics"]]
@@ -128,40 +125,6 @@ class PartialTask:
             "n-samples": {self.name: counted},
             "samples": {self.name: logged},
         }
-
-    @contextmanager
-    def _having(self, places: Sequence[int]) -> Iterator[None]:
-        """Let `task` have the documents at `places` only, and build no requests but theirs.
-
-        Numbers of a part are not made: what is no mean may have none for so few.
-        """
-        assert places, "lm-eval takes no documents for all of them"
-        task, requests = self.task, [request for place in places for request in self.requests[place]]
-        chosen = [(place, self.documents[place]) for place in places]
-        no_numbers = dict.fromkeys(task.aggregation(), _no_number)
-        own: dict[str, Callable[..., Any]] = {
-            "build_all_requests": lambda **_: None,
-            "doc_iterator": lambda **_: iter(chosen),
-            "test_docs": lambda: self.documents,
-            "validation_docs": lambda: self.documents,
-            "aggregation": lambda: no_numbers,
-        }
-        for request in requests:
-            request.resps, request.filtered_resps = [], {}
-        before = {name: task.__dict__[name] for name in own if name in task.__dict__}
-        task.__dict__.update(own)
-        task._instances = requests
-        try:
-            yield
-        finally:
-            for name in own:
-                del task.__dict__[name]
-            task.__dict__.update(before)
-            task._instances = None
-
-
-def _no_number(values: Sequence[Any]) -> float:
-    return 0.0
 
 
 def _mean(values: Sequence[float]) -> float:

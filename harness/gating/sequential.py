@@ -32,7 +32,6 @@ from harness.reports.report import Report, Score
 from harness.reports.writer import sample_table
 from harness.runs.options import Options
 from harness.runs.task_results import identity
-from harness.tasks.catalogue import metrics
 from harness.verdicts import compare, gate, pairs, signs
 from harness.verdicts.compare import Comparator, Comparison, EarlyStop
 from harness.verdicts.gate import Judgement, Outcome, PendingJudgement, Reading, Tests
@@ -202,7 +201,7 @@ def _require_same_questions(name: str, asked: BlockEvaluation, baseline: Report)
 def _require_metric(score: Score, asked: BlockEvaluation) -> None:
     """Raise HarnessError if the candidate's answers are not worth anything under the metric of `score`."""
     for name in score.members:
-        if (score.metric, score.filter) not in [(one.name, one.filter) for one in metrics(asked.tasks.tasks[name])]:
+        if (score.metric, score.filter) not in [(one.name, one.filter) for one in asked.tasks.tasks[name].metrics]:
             raise HarnessError(
                 f"{name} as it is asked now has no {score.metric} ({score.filter}), which the baseline is judged by: "
                 "ask both in the same way, or name another metric in the policy"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
@@ -17,6 +17,7 @@ from harness.recorded.predictions import TaskAnswers
 from harness.recorded.recordings import Answer, Response, Responses
 from harness.runs import samples
 from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
+from harness.tasks.task import Score, Task
 
 _ASKS = ("instruction", ASKED)
 """Columns that LawBench's files tell as they were asked."""
@@ -45,12 +46,12 @@ class Joined(NamedTuple):
         asked = row["prompt"] if answer is not None and ASKED in answer.document else prompt
         return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", asked])}
 
-    def scored_as_asked(self, task: Any) -> Callable[[Mapping[str, Any], list[Any]], dict[str, Any]]:
+    def scored_as_asked(self, task: Task) -> Score:
         """Return the task's `process_results`, which sees the questions as they were asked.
 
         LawBench's 2-1 takes the sentence to correct from the prompt, whatever stands around it.
         """
-        score, documents = task.process_results, task.eval_docs
+        score, documents = task.score, task.documents
         asked: dict[str, dict[str, Any]] = {}
         for place, answer in enumerate(self.answers):
             told = {} if answer is None else {key: answer.document[key] for key in _ASKS if key in answer.document}
@@ -61,14 +62,13 @@ class Joined(NamedTuple):
         def scored(document: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
             question = document.get(ASKED)
             told = asked.get(question, {}) if isinstance(question, str) else {}
-            found: dict[str, Any] = score({**document, **told}, results)
-            return found
+            return score({**document, **told}, results)
 
         return scored
 
 
 def join(
-    task: Any,
+    task: Task,
     answers: TaskAnswers,
     matched: Matched,
     *,
@@ -81,7 +81,7 @@ def join(
     Raises HarnessError on an answer too many or too few, or of another kind than the task asks for; with `keep_going`
     the result's notes tell of what can be borne.
     """
-    name, total, notes = answers.task, len(task.eval_docs), list[str]()
+    name, total, notes = answers.task, len(task.documents), list[str]()
     wanted = total if limit is None else min(limit, total)
     if answers.malformed:
         notes.append(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
@@ -115,7 +115,7 @@ def join(
     repeats = _repeats(name, task, [by_place[place] for place in sorted(by_place) if place < wanted], answers.origin)
     if missing:
         told = f"{len(missing):,} of {wanted:,} documents of {name} have no prediction, the first is {missing[0]}"
-        if task.OUTPUT_TYPE != "generate_until":
+        if task.output_type != "generate_until":
             raise HarnessError(f"{answers.origin}: {told}: add them, or name the documents asked with --limit")
         if not keep_going:
             raise HarnessError(
@@ -126,9 +126,9 @@ def join(
     by_document = [by_place.get(place) for place in range(wanted)]
     empty: Responses = (("",) * repeats,)
     responses = [empty if one is None else one.responses for one in by_document]
-    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+    if task.output_type == "loglikelihood_rolling":
         responses = [((_likelihood(said[0][0], by_document[place]),),) for place, said in enumerate(responses)]
-    if isinstance(task, ChatGLMPredict):
+    if isinstance(task.lm_eval, ChatGLMPredict):
         responses = [_lines(task, place, by_document[place], said) for place, said in enumerate(responses)]
         if any(one and one.hashes is None and "summary" not in one.document for one in by_document):
             notes.append(
@@ -146,14 +146,14 @@ def _gaps(answers: TaskAnswers) -> tuple[int, int] | None:
     return (lacking, next(number for number in itertools.count() if number not in numbers)) if lacking else None
 
 
-def _repeats(name: str, task: Any, answers: Sequence[Answer], origin: str) -> int:
+def _repeats(name: str, task: Task, answers: Sequence[Answer], origin: str) -> int:
     """Return how often each document was answered; raise HarnessError where that or the kind of answer differs."""
-    generates = task.OUTPUT_TYPE == "generate_until"
+    generates = task.output_type == "generate_until"
     for answer in answers:
         texts = [isinstance(one, str) for one in itertools.chain.from_iterable(answer.responses)]
         if generates and not all(texts):
             raise HarnessError(f"{answer.where}, holds likelihoods, but {name} is answered by texts")
-        if not generates and any(texts) and task.OUTPUT_TYPE != "loglikelihood_rolling":
+        if not generates and any(texts) and task.output_type != "loglikelihood_rolling":
             raise HarnessError(
                 f"{answer.where}, holds a text, but {name} is answered by likelihoods: record the 'logprobs' of its "
                 "choices, or name a task that generates"
@@ -173,10 +173,10 @@ def _likelihood(said: Response, answer: Answer | None) -> float:
         raise HarnessError(f"{answer.where if answer else ''}, holds no log-likelihood of a text") from error
 
 
-def _lines(task: Any, place: int, answer: Answer | None, said: Responses) -> Responses:
+def _lines(task: Task, place: int, answer: Answer | None, said: Responses) -> Responses:
     """Return responses as lines of ChatGLM's file, which hold the reference as far as it was cut, too."""
     if answer is not None and answer.hashes is not None:  # our own report has such lines
         return said
     told = answer.document.get("summary") if answer is not None else None
-    labels = told if isinstance(told, str) else str(task.doc_to_target(task.eval_docs[place]))
+    labels = told if isinstance(told, str) else str(task.target(task.documents[place]))
     return (tuple(json.dumps({"labels": labels, "predict": one}, ensure_ascii=False) for one in said[0]),)

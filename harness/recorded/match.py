@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError
 from harness.recorded.predictions import TaskAnswers
 from harness.recorded.recordings import Answer
+from harness.tasks.task import Task
 
 ASKED = "question"
 """The column that may be told with the whole prompt around it."""
@@ -30,13 +31,13 @@ class Matched(NamedTuple):
     """Why the task's documents are not those that were answered; empty where they are."""
 
 
-def match(task: Any, answers: TaskAnswers) -> Matched:
+def match(task: Task, answers: TaskAnswers) -> Matched:
     """Return which of the task's documents each of `answers` is to."""
     places = _told(task, answers)
     for answer, place in zip(answers.answers, places, strict=True):
         if place is None or not answer.document:
             continue
-        if (column := _differs(_columns(answer.document), _columns(task.eval_docs[place]))) is not None:
+        if (column := _differs(_columns(answer.document), _columns(task.documents[place]))) is not None:
             where = f"{answer.where}, has another '{column}' than document {answer.key} of the data at hand"
             return Matched(places, where)
     return Matched(places)
@@ -54,9 +55,9 @@ def ordered(answers: TaskAnswers) -> list[Answer]:
     return sorted(unique.values(), key=lambda answer: (isinstance(answer.key, str), answer.key))
 
 
-def _told(task: Any, answers: TaskAnswers) -> list[int | None]:
+def _told(task: Task, answers: TaskAnswers) -> list[int | None]:
     """Return the places that ids tell."""
-    documents = task.eval_docs
+    documents = task.documents
     ids: dict[str, int] = {}
     if any(isinstance(answer.key, str) for answer in answers.answers):
         columns = documents.column_names if hasattr(documents, "column_names") else documents[0]

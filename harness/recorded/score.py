@@ -35,10 +35,12 @@ from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, T
 from harness.reports.writer import ReportWriter, new_folder
 from harness.retrieval import files
 from harness.runs import environment
-from harness.runs.task_results import TaskResults, evaluate
+from harness.runs.task_results import TaskResults
 from harness.tasks import index as task_index
-from harness.tasks.catalogue import FEWSHOT_SEED, Catalogue, TaskSet, metrics
+from harness.tasks.catalogue import Catalogue
 from harness.tasks.own_files import file_tasks
+from harness.tasks.task import FEWSHOT_SEED
+from harness.tasks.task_set import TaskSet
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,10 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
                 keep_going=scoring.keep_going,
             )
             notes += joined.notes
-            task.config.repeats = joined.repeats
-            task.process_results = joined.scored_as_asked(task)
+            task.repeats = joined.repeats
             try:
-                result = evaluate(_Replay(joined), task_name, task, limit)
+                with task.scored_by(joined.scored_as_asked(task)):
+                    result = task.evaluate(_Replay(joined), limit=limit)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 if task_name not in recorded:
                     raise
@@ -113,14 +115,12 @@ def _report(recording: Recording, loader: _Loader, scoring: Scoring) -> Report:
                     f"{answers[task_name].origin}: {task_name} cannot be scored by the references in it "
                     f"({error or type(error).__name__}): correct them, or name the task's data with --data"
                 ) from error
-            finally:
-                del task.process_results  # the task's own again
             rows = outcome.add(task_name, result, Work(), time.perf_counter() - clock, recorded_prompt=joined.asked)
             if task_name in recorded and recording.report is None:
                 for row in rows:  # a question of the file may be a whole prompt, of which no template knows the parts
                     row["cluster"] = None
-            writer.write_samples(task_name, rows, list(dict.fromkeys(m.name for m in metrics(task))))
-            task._instances = None
+            writer.write_samples(task_name, rows, task.metric_names)
+            task.release_requests()
             bar.advance(1)
         manifest = Manifest(
             harness=harness.__version__,

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from harness.data.rows import Row, readers, rows
 from harness.errors import HarnessError
@@ -220,15 +220,25 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def give(tasks: Iterable[Any], file: Path) -> None:
+class TakesArticles(Protocol):
+    """A task whose prompts may have retrieved articles (`harness.tasks.task.Task`)."""
+
+    @property
+    def takes_articles(self) -> bool:
+        """Whether its prompts can have any."""
+
+    def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
+        """Put `articles`, by query, into its prompts."""
+
+
+def give(tasks: Iterable[TakesArticles], file: Path) -> None:
     """Give what `file` has to those of `tasks` that put articles in their prompts.
 
     Raises HarnessError where there is no such task, or `file` lacks a question of one.
     """
     retrieved, told = read(file), digest(file)
-    takers = [task for task in tasks if hasattr(task, "use_articles")]
+    takers = [task for task in tasks if task.takes_articles]
     if not takers:
         raise HarnessError("--articles is for tasks that put articles in their prompts, such as legal_consult: ask one")
     for task in takers:
-        task.use_articles(retrieved)
-        task.config.metadata["retrieved"] = {"file": file.name, "sha256": told}
+        task.use_articles(retrieved, file=file.name, sha256=told)

@@ -22,8 +22,9 @@ from harness.reports.calibration import Calibration, FlipRate, differ
 from harness.runs.options import Options, prompt_settings
 from harness.runs.run import answerer, begin
 from harness.runs.sweep import load_one
-from harness.runs.task_results import evaluate, expected_requests
-from harness.tasks.catalogue import TaskSet
+from harness.runs.task_results import expected_requests
+from harness.tasks.task import Task
+from harness.tasks.task_set import TaskSet
 
 SEEDS = 2
 """Other seeds that sampled text is drawn by."""
@@ -87,11 +88,11 @@ def calibrate(reference: CheckpointReference, options: Options) -> Calibration:
     )
 
 
-def samples_text(task: Any) -> bool:
+def samples_text(task: Task) -> bool:
     """Tell whether answers to `task` depend on a seed."""
-    if task.OUTPUT_TYPE != "generate_until":
+    if task.output_type != "generate_until":
         return False
-    return bool(parse_settings(task.config.generation_kwargs or {}, None).temperature)
+    return bool(parse_settings(task.generation_settings, None).temperature)
 
 
 def _asked(checkpoint: Checkpoint, tasks: TaskSet, options: Options, way: _Way, names: Collection[str]) -> Values:
@@ -105,10 +106,10 @@ def _asked(checkpoint: Checkpoint, tasks: TaskSet, options: Options, way: _Way, 
         for name in names:
             task = tasks.tasks[name]
             begin(task, lm, options)
-            outcome = evaluate(lm, name, task, options.limit, **prompt_settings(options))
+            outcome = task.evaluate(lm, limit=options.limit, **prompt_settings(options))
             for sample in outcome["samples"][name]:
                 _note(found, name, sample)
-            task._instances = None
+            task.release_requests()
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import string
-from typing import Any
 
 from harness.backends import letters
 from harness.backends.encoding import Encoder
@@ -18,7 +17,8 @@ from harness.engine import requests
 from harness.engine.decoding.settings import parse_settings
 from harness.errors import HarnessError
 from harness.runs.options import Options, prompt_settings, template_arguments
-from harness.tasks.catalogue import TaskSet, reseed
+from harness.tasks.task import Task
+from harness.tasks.task_set import TaskSet
 
 LAST_POSITION = "last_position_logits"
 
@@ -53,9 +53,9 @@ def _reserved() -> set[str]:
 def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
     """Find, before any task is answered, what this decoder, this context or this tokenizer cannot do."""
     for name, task in tasks.tasks.items():
-        if task.OUTPUT_TYPE == "generate_until":
+        if task.output_type == "generate_until":
             try:
-                how = parse_settings(task.config.generation_kwargs or {}, None)
+                how = parse_settings(task.generation_settings, None)
                 requests.require_room([requests.Prompt([], how)], checkpoint.max_length)
             except HarnessError as error:
                 raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
@@ -67,16 +67,15 @@ def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
     Such a task says so in its YAML, `metadata: {reads: last_position_logits}`.
     """
     for name, task in tasks.tasks.items():
-        metadata = task.config.metadata
-        if not isinstance(metadata, dict) or metadata.get("reads") != LAST_POSITION:
+        if task.metadata.reads != LAST_POSITION:
             continue
         chat = lm.apply_chat_template if options.apply_chat_template else None
-        task.build_all_requests(limit=1, chat_template=chat, **prompt_settings(options))
+        task.build_requests(limit=1, chat_template=chat, **prompt_settings(options))
         found = answer_letters(task, lm.encoder)
         if found is None:
-            found = letters.after(lm.encoder, str(task.instances[0].args[0]))
-        reseed(task, options.seed)
-        task._instances = None
+            found = letters.after(lm.encoder, str(task.requests[0].args[0]))
+        task.reseed(options.seed)
+        task.release_requests()
         if not found.single:
             raise HarnessError(
                 f"task {name} reads one logit a letter, but for the tokenizer of {lm.checkpoint.name} the letters are "
@@ -84,11 +83,12 @@ def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
             )
 
 
-def answer_letters(task: Any, encoder: Encoder) -> Letters | None:
+def answer_letters(task: Task, encoder: Encoder) -> Letters | None:
     """Return how the letters that a task scores tokenise after its first prompt; None if it scores no letters."""
-    if task.OUTPUT_TYPE != "multiple_choice" or not task.instances:
+    built = task.requests
+    if task.output_type != "multiple_choice" or not built:
         return None
-    first = [one.args for one in task.instances if one.doc_id == task.instances[0].doc_id]
+    first = [request.args for request in built if request.doc_id == built[0].doc_id]
     answers = [str(answer) for _, answer in first]
     if len(answers) < 2 or [answer.strip() for answer in answers] != list(string.ascii_uppercase[: len(answers)]):
         return None

@@ -22,7 +22,7 @@ from harness.common import progress
 from harness.engine.engine import cache_bytes
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.sweep import load_tasks, locate
-from harness.tasks.catalogue import Catalogue, reseed
+from harness.tasks.catalogue import Catalogue
 
 EFFICIENCY = 0.5  # share of the matrix product's speed that a whole forward pass reaches
 
@@ -66,12 +66,11 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
         with progress.bar(one.name, len(tasks.tasks), "tasks") as bar:
             for name, task in tasks.tasks.items():
                 bar.title(f"{one.name} · {name}")
-                reseed(task, options.seed)
+                task.reseed(options.seed)
                 settings = prompt_settings(options)
                 chat = lm.apply_chat_template if options.apply_chat_template else None
-                task.build_all_requests(limit=options.limit, chat_template=chat, **settings)
-                costs[name] = lm.cost(task.instances)
-                task._instances = None
+                costs[name] = lm.cost(task.build_requests(limit=options.limit, chat_template=chat, **settings))
+                task.release_requests()
                 bar.advance(1)
         forecasts.append(_forecast(one, costs, lm))
     return forecasts

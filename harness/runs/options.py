@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints.located import Located
-from harness.tasks.catalogue import FEWSHOT_SEED
+from harness.tasks.task import FEWSHOT_SEED
 
 
 @dataclass(frozen=True)

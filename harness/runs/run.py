@@ -23,9 +23,10 @@ from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import checks
 from harness.runs.manifest import manifest
 from harness.runs.options import Options, prompt_settings, template_arguments
-from harness.runs.task_results import TaskResults, evaluate, expected_requests, metric_names
-from harness.tasks.catalogue import TaskSet, reseed
+from harness.runs.task_results import TaskResults, expected_requests
 from harness.tasks.protocols.bits_per_character import BitsPerCharacter
+from harness.tasks.task import Task
+from harness.tasks.task_set import TaskSet
 
 
 def run_checkpoint(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, options: Options) -> Report:
@@ -44,10 +45,10 @@ def run_checkpoint(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, opt
             bar.title(f"{checkpoint.name} · {name}")
             begin(task, lm, options)
             before, task_started = replace(lm.work), time.perf_counter()
-            outcome = evaluate(lm, name, task, options.limit, **prompt_settings(options))
+            outcome = task.evaluate(lm, limit=options.limit, **prompt_settings(options))
             seconds = time.perf_counter() - task_started
             conclude(results, name, outcome, since(before, lm.work), seconds, writer, lm, options)
-            task._instances = None  # prompts of 57 subjects need not all stay in memory
+            task.release_requests()  # prompts of 57 subjects need not all stay in memory
         content = manifest(lm, results, options, created, time.perf_counter() - started)
         return writer.finish(content, results.results(content.scores))
 
@@ -66,11 +67,11 @@ def answerer(
     return lm
 
 
-def begin(task: Any, lm: HarnessLM, options: Options) -> None:
+def begin(task: Task, lm: HarnessLM, options: Options) -> None:
     """Prepare `task` for its requests: from here on, its few-shot examples are the same in every run."""
-    if isinstance(task, BitsPerCharacter):
-        task.config.metadata["stride"] = lm.stride(options.stride)
-    reseed(task, options.seed)
+    if isinstance(task.lm_eval, BitsPerCharacter):
+        task.set_stride(lm.stride(options.stride))
+    task.reseed(options.seed)
 
 
 def conclude(
@@ -89,11 +90,11 @@ def conclude(
     """
     task = results.tasks.tasks[name]
     rows = results.add(name, outcome, work, seconds)
-    writer.write_samples(name, rows, metric_names(task))
+    writer.write_samples(name, rows, task.metric_names)
     letters = checks.answer_letters(task, lm.encoder)
     if letters is not None and not letters.single:
         results.split_letters[name] = letters
-    if isinstance(task, BitsPerCharacter):
+    if isinstance(task.lm_eval, BitsPerCharacter):
         results.add_windows(name, lm.checkpoint.max_length, lm.stride(options.stride))
 
 

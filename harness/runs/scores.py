@@ -17,7 +17,8 @@ from harness.runs.lm_eval_results import result_key
 from harness.runs.samples import Row
 from harness.tasks import bounds
 from harness.tasks.bounds import Bounds
-from harness.tasks.catalogue import Metric, TaskSet, metrics
+from harness.tasks.task import Metric
+from harness.tasks.task_set import TaskSet
 
 
 class Scores:
@@ -36,7 +37,7 @@ class Scores:
         task = self._tasks.tasks[name]
         estimates = {
             metric: estimate(metric, rows, value=value)
-            for metric in metrics(task)
+            for metric in task.metrics
             if (value := results.get(result_key(metric))) is not None
         }
         for metric, number in estimates.items():
@@ -59,7 +60,7 @@ class Scores:
 
     def _task_scores(self) -> Iterator[Score]:
         for name, task in self._tasks.tasks.items():
-            scored = [metric for metric in metrics(task) if name in self._estimates.get(metric, {})]
+            scored = [metric for metric in task.metrics if name in self._estimates.get(metric, {})]
             for metric in scored:
                 limits = self._bounds.get(metric, {}).get(name, Bounds())
                 number = self._estimates[metric][name]
@@ -68,7 +69,7 @@ class Scores:
     def _averages(self) -> Iterator[Score]:
         for metric, by_task in self._estimates.items():
             declared = self._declared(metric)
-            leading = {name for name in by_task if metrics(self._tasks.tasks[name])[0] == metric}
+            leading = {name for name in by_task if self._tasks.tasks[name].metrics[0] == metric}
             numbers = averages(declared, by_task)
             for average in declared:
                 if average.name in numbers:

@@ -26,8 +26,9 @@ from harness.runs import checks, environment
 from harness.runs.options import Options
 from harness.runs.run import run_checkpoint
 from harness.tasks import bounds
-from harness.tasks.catalogue import Catalogue, TaskSet
+from harness.tasks.catalogue import Catalogue
 from harness.tasks.own_files import file_tasks
+from harness.tasks.task_set import TaskSet
 
 JOURNAL = "journal.sqlite"
 
@@ -130,7 +131,7 @@ def _check_files(names: Sequence[str], comparisons: Sequence[str]) -> None:
 
 def _limit_generations(tasks: TaskSet, max_gen_toks: int) -> None:
     for task in tasks.tasks.values():
-        if task.OUTPUT_TYPE == "generate_until":
-            settings = task.config.generation_kwargs or {}
+        if task.output_type == "generate_until":
+            settings = task.generation_settings
             kept = {key: value for key, value in settings.items() if key not in MAX_TOKENS}
-            task.config.generation_kwargs = {**kept, "max_gen_toks": max_gen_toks}
+            task.generation_settings = {**kept, "max_gen_toks": max_gen_toks}

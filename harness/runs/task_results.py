@@ -18,35 +18,25 @@ from harness.runs import samples
 from harness.runs.lm_eval_results import LmEvalResults, result_key
 from harness.runs.scores import Scores
 from harness.tasks import clusters
-from harness.tasks.catalogue import TaskSet, metrics, split
+from harness.tasks.task import Task
+from harness.tasks.task_set import TaskSet
 
 RecordedPrompt = Callable[[samples.Row], samples.Row]
 """Returns the prompt columns of a row whose document was answered elsewhere."""
 
 
-def evaluate(lm: Any, name: str, task: Any, limit: int | None, **prompts: Any) -> dict[str, Any]:
-    """Have `lm` answer the first `limit` documents of `task`; return lm-eval's outcome.
-
-    `prompts` are the settings by which lm-eval renders prompts (`harness.runs.options.prompt_settings`).
-    """
-    from lm_eval.evaluator import evaluate
-
-    selected = {"tasks": {name: task}, "groups": {}}
-    outcome: dict[str, Any] = evaluate(lm, selected, limit=limit, bootstrap_iters=0, **prompts)
-    return outcome
-
-
-def expected_requests(task: Any, limit: int | None) -> int:
+def expected_requests(task: Task, limit: int | None) -> int:
     """Return how many requests `task` makes for its first `limit` documents."""
-    documents = len(task.eval_docs) if limit is None else min(limit, len(task.eval_docs))
-    each = len(task.doc_to_choice(task.eval_docs[0])) if task.OUTPUT_TYPE == "multiple_choice" else 1
-    return documents * each * int(task.config.repeats or 1)
+    documents = task.documents
+    count = len(documents) if limit is None else min(limit, len(documents))
+    each = len(task.choices(documents[0])) if task.output_type == "multiple_choice" else 1
+    return count * each * task.repeats
 
 
-def identity(task: Any, source: DataSource | None) -> dict[str, Any]:
+def identity(task: Task, source: DataSource | None) -> dict[str, Any]:
     """Return what identifies the questions of `task`: its version, its data set and the split they come from."""
-    dataset = str(source or task.config.dataset_path or "")
-    return {"version": str(task.VERSION), "dataset": dataset, "split": split(task)}
+    dataset = str(source or task.dataset)
+    return {"version": task.version, "dataset": dataset, "split": task.split}
 
 
 class TaskResults:
@@ -95,7 +85,7 @@ class TaskResults:
         for metric, estimate in estimates.items():
             if estimate is None:
                 self._undefined.setdefault(metric.name, []).append(name)
-        if not any(result_key(metric) in outcome["results"][name] for metric in metrics(task)):
+        if not any(result_key(metric) in outcome["results"][name] for metric in task.metrics):
             self._unscored.append(name)
         self._lm_eval.add(name, outcome, estimates, source)
         self.infos[name] = _info(task, source, rows, work, seconds, is_recorded=recorded_prompt is not None)
@@ -133,20 +123,15 @@ class TaskResults:
         return self._lm_eval.merged(scores, self.tasks.subtasks)
 
 
-def metric_names(task: Any) -> list[str]:
-    """Return the names of a task's metrics, each once: the metric columns of its samples."""
-    return list(dict.fromkeys(metric.name for metric in metrics(task)))
-
-
 def _info(
-    task: Any, source: DataSource | None, rows: Sequence[samples.Row], work: Work, seconds: float, *, is_recorded: bool
+    task: Task, source: DataSource | None, rows: Sequence[samples.Row], work: Work, seconds: float, *, is_recorded: bool
 ) -> TaskInfo:
     prompt_hashes = {row["doc_id"]: row["prompt_hash"] for row in rows}
     return TaskInfo(
         **identity(task, source),
-        num_fewshot=None if is_recorded else int(task.config.num_fewshot or 0),
+        num_fewshot=None if is_recorded else task.num_fewshot,
         documents=len(prompt_hashes),
-        documents_in_split=len(task.eval_docs),
+        documents_in_split=len(task.documents),
         prompt_hash=hashlib.sha256("".join(prompt_hashes.values()).encode()).hexdigest(),
         truncated=work.truncated,
         seconds=seconds,

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 from harness.metrics.stats.estimates import Average, Estimate, weights
-from harness.runs.samples import Row
-from harness.tasks.catalogue import Metric, metrics
+from harness.tasks.task import Metric, Task
+
+Row = Mapping[str, Any]
+"""A report's row of one document under one filter (`harness.runs.samples`)."""
 
 # Metrics that are 1 where the chosen one of the choices is right, however it is chosen, and else 0.
 ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
@@ -29,23 +31,24 @@ class Bounds(NamedTuple):
     ceiling: float | None = None
 
 
-def check(tasks: Iterable[Any]) -> None:
+def check(tasks: Iterable[Task]) -> None:
     """Raise HarnessError where a task states what cannot be a chance or a ceiling."""
     for task in tasks:
         stated(task)
 
 
-def stated(task: Any) -> Bounds:
+def stated(task: Task) -> Bounds:
     """Return what `task` states of its primary metric.
 
     Raises HarnessError where that is no number, lies outside of 0 to 1 for a fraction, or leaves no room between them.
     """
-    metadata = task.config.metadata if isinstance(task.config.metadata, dict) else {}
-    primary = next(iter(metrics(task)), None)
+    metadata = task.metadata
+    primary = next(iter(task.metrics), None)
     if primary is None:
         return Bounds()
-    name = str(task.config.task)
-    found = Bounds(*(_number(name, key, metadata.get(key), primary) for key in Bounds._fields))
+    name = task.name
+    stated = {"chance": metadata.chance, "ceiling": metadata.ceiling}
+    found = Bounds(**{key: _number(name, key, value, primary) for key, value in stated.items()})
     if found.chance is not None and found.ceiling is not None:
         room = found.ceiling - found.chance
         if (room if primary.higher_is_better else -room) <= 0:
@@ -58,15 +61,15 @@ def stated(task: Any) -> Bounds:
     return found
 
 
-def of_task(task: Any, rows: Sequence[Row]) -> dict[Metric, Bounds]:
+def of_task(task: Task, rows: Sequence[Row]) -> dict[Metric, Bounds]:
     """Return the bounds of a task's metrics over the documents of `rows`; metrics that have none are left out."""
-    own, reported = stated(task), metrics(task)
+    own, reported = stated(task), task.metrics
     found: dict[Metric, Bounds] = {}
     for metric in reported:
         accuracies = {reported[0].name, metric.name} <= {*ACCURACIES}
         chance = own.chance if metric == reported[0] or accuracies else None
-        if chance is None and task.OUTPUT_TYPE == "multiple_choice" and metric.name in ACCURACIES:
-            chance = _guessed(metric, rows, several=bool(getattr(task, "multiple_target", 0)))
+        if chance is None and task.output_type == "multiple_choice" and metric.name in ACCURACIES:
+            chance = _guessed(metric, rows, several=task.has_several_right_choices)
         bounds = Bounds(chance, own.ceiling if metric == reported[0] else None)
         if bounds != Bounds():
             found[metric] = bounds
@@ -80,7 +83,7 @@ def of_average(average: Average, estimates: Mapping[str, Estimate], tasks: Mappi
     return Bounds(*(_weighted(shares, column) for column in columns))
 
 
-def _number(task: str, key: str, value: Any, primary: Metric) -> float | None:
+def _number(task: str, key: str, value: object, primary: Metric) -> float | None:
     if value is None:
         return None
     example = "0.25" if primary.fraction else "12.5"

@@ -12,76 +12,23 @@ from __future__ import annotations
 import fnmatch
 import functools
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.common import resources
 from harness.data import sources as task_data
 from harness.data.sources import DataSource
 from harness.errors import HarnessError, did_you_mean
-from harness.metrics.stats.estimates import Average
 from harness.tasks import index as task_index
 from harness.tasks import prompt_cache
 from harness.tasks.factory import Builder
 from harness.tasks.own_files import file_tasks
+from harness.tasks.task import FEWSHOT_SEED, Task, TaskMetadata
+from harness.tasks.task_set import TaskSet
 
 FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
 """lm-eval's own tasks that `harness tasks` lists beside ours."""
-FEWSHOT_SEED = 1234  # lm-eval's, so that the shots drawn are the ones it draws
-# lm-eval's metrics that lie in [0, 1] by definition. A unit is never guessed from values: 0.4 of 100 is not 40 %.
-_FRACTIONS = (
-    *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1"),
-    *("prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc", "inst_level_loose_acc"),
-)
-
-
-class Metric(NamedTuple):
-    """A metric as a task reports it, under one of the task's filters."""
-
-    name: str
-    filter: str
-    higher_is_better: bool
-    fraction: bool
-    """A sample's value lies in [0, 1] by definition, so that the score reads as a percentage."""
-    aggregation: str = ""
-    """The name of the function that makes a task's number of its samples' values: `mean`, `ratio`, …"""
-
-
-class GroupAverage(NamedTuple):
-    """An average that a group declares, and the metrics it is declared for (none named: all)."""
-
-    group: str
-    average: Average
-    metrics: tuple[str, ...]
-
-
-@dataclass
-class TaskSet:
-    """Loaded tasks, each once, and what is made of them."""
-
-    tasks: dict[str, Any]
-    """lm-eval task objects by name, in the order asked for."""
-    sources: dict[str, DataSource]
-    headlines: list[str]
-    """What the user asked for by name and gets a number of its own: tasks, and groups that have an average."""
-    averages: list[GroupAverage] = field(default_factory=list)
-    subtasks: dict[str, list[str]] = field(default_factory=dict)
-    """Direct members of every group."""
-
-    def adopt(self, tag: str, index: dict[str, Any]) -> None:
-        """Give a tag that was asked for the average that a group has over it: `ceval_hard` is `ceval/Hard`."""
-        for entry in index.values():
-            metadata = (entry.cfg or {}).get("metadata") if entry.kind.name == "GROUP" else None
-            named = metadata.get("averages") if isinstance(metadata, dict) else None
-            for name, how in (named or {}).items():
-                if how.get("tag") == tag and name not in [known.average.name for known in self.averages]:
-                    members = tuple(task for task in self.tasks if task in index[tag].tags)
-                    listed = entry.cfg.get("aggregate_metric_list") or []
-                    declared = tuple(dict.fromkeys(str(one["metric"]) for one in listed))
-                    self.averages.append(GroupAverage(name, Average(name, members, how["weight"]), declared))
-                    self.headlines = [*(one for one in self.headlines if one not in members), name]
 
 
 class Catalogue:
@@ -116,11 +63,11 @@ class Catalogue:
         With `own`, a group that states a protocol is described by its own YAML.
         """
         if file_tasks.names_files(name):
-            return dict(file_tasks.build(name, self._comparisons).config.to_dict())
+            return file_tasks.build(name, self._comparisons).config
         index = self.index_for([name])
-        stated = (index[name].cfg or {}).get("metadata")
-        if own and isinstance(stated, dict) and stated.get("protocol"):
-            return dict(index[name].cfg)
+        config = dict(index[name].cfg or {})
+        if own and TaskMetadata.of(config.get("metadata"), name).protocol:
+            return config
         leaf = next(iter(task_index.leaves(name, index)), name)
         return dict(index[leaf].cfg or {})
 
@@ -202,129 +149,38 @@ class Catalogue:
         prompt_cache.compile_once()
         # Some stock tasks shuffle while they load; lm-eval seeds these before.
         random.seed(0)
-        found = TaskSet({}, {}, [])
+        tasks = TaskSet()
         for name in names:
             if file_tasks.names_files(name):
-                _adopt_files(name, file_tasks.build(name, self._comparisons), found, builder)
+                task = file_tasks.build(name, self._comparisons)
+                if task.name in tasks.tasks:
+                    raise HarnessError(
+                        f"{name} would be called {task.name}, as another task is: rename one of the files"
+                    )
+                tasks.add_task(task)
+                builder.taken[task.name] = file_tasks.source(name)
                 continue
             try:
                 built = builder.build(index[name], registry=index)
             except RecursionError as error:
                 raise HarnessError(f"group '{name}' contains itself: correct its list of tasks") from error
             for item in built if isinstance(built, list) else [built]:
-                _collect(item, found, index)
-            found.adopt(name, index)
-        for task in found.tasks.values():
-            if getattr(task, "UNSAFE_CODE", False):
-                raise HarnessError(f"task {task.config.task} runs code that the checkpoint writes: it is not supported")
-            name = str(task.config.task)
+                if hasattr(item, "get_all_tasks"):
+                    tasks.add_group(item, index)
+                else:
+                    tasks.add_task(Task(item))
+            tasks.add_averages_of_tag(name, index)
+        for name, task in tasks.tasks.items():
+            if task.runs_generated_code:
+                raise HarnessError(f"task {name} runs code that the checkpoint writes: it is not supported")
             if num_fewshot and name in builder.shotless:
                 split, origin = builder.shotless[name], builder.taken[name]
                 raise HarnessError(
                     f"task {name}: shots are drawn from the split '{split}', which {origin.folder} lacks: fetch it "
                     f"with '{origin.fetch}', or leave --num-fewshot out"
                 )
-            _set_fewshot(task, num_fewshot)
-            prompt_cache.render_shots_once(task)
-            reseed(task, seed)
-        found.sources = {name: builder.taken[name] for name in found.tasks if name in builder.taken}
-        return found
-
-
-def reseed(task: Any, seed: int = FEWSHOT_SEED) -> None:
-    """Start the task's random stream of few-shot examples anew; needed before its prompts are built again."""
-    task.set_fewshot_seed(seed=seed)
-
-
-def metrics(task: Any) -> list[Metric]:
-    """Return what a task reports, the first standing for it where there is room for one.
-
-    `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front;
-    `metadata.fractions` lists metrics of its own whose values lie in [0, 1].
-    """
-    better = task.higher_is_better()
-    filters = [ensemble.name for ensemble in getattr(task, "_filters", [])] or ["none"]
-    metadata = task.config.metadata if isinstance(task.config.metadata, dict) else {}
-    fractions = {*_FRACTIONS, *(metadata.get("fractions") or ())}
-    found = [
-        Metric(name, kind, bool(better.get(name, True)), name in fractions, getattr(made, "__name__", ""))
-        for name, made in task.aggregation().items()
-        for kind in filters
-    ]
-    first = str(metadata.get("primary", ""))
-    return sorted(found, key=lambda metric: f"{metric.name},{metric.filter}" != first)
-
-
-def split(task: Any) -> str:
-    """Return the name of the split that the task's documents come from."""
-    return str(task.config.test_split or task.config.validation_split or task.config.training_split or "")
-
-
-def _adopt_files(name: str, task: Any, found: TaskSet, builder: Builder) -> None:
-    own = str(task.config.task)
-    if own in found.tasks:
-        raise HarnessError(f"{name} would be called {own}, as another task is: rename one of the files")
-    found.tasks[own] = task
-    found.headlines.append(own)
-    builder.taken[own] = file_tasks.source(name)
-
-
-def _collect(item: Any, found: TaskSet, index: dict[str, Any]) -> None:
-    """Add a task or group that was asked for, and its members, to `found`."""
-    if not hasattr(item, "get_all_tasks"):
-        found.tasks[item.config.task] = item
-        found.headlines.append(item.config.task)
-        return
-    for group in [item, *item.get_all_groups()]:
-        found.subtasks[group.name] = list(group.child_names)
-        found.averages += [a for a in _averages(group, index) if a not in found.averages]
-    tasks = {task.config.task: task for task in item.get_all_tasks()}
-    found.tasks.update((name, task) for name, task in tasks.items() if name not in found.tasks)
-    found.headlines += _headlines(item, {group.name: group for group in item.get_all_groups()})
-
-
-def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
-    """Return the group's name if it has a number, else those of its averages and of its members that have one."""
-    if group.has_aggregation:
-        return [group.name]
-    found = list((group.metadata or {}).get("averages") or {})
-    for child in group.child_names:
-        found += _headlines(inside[child], inside) if child in inside else [child]
-    return found
-
-
-def _averages(group: Any, index: dict[str, Any]) -> Iterator[GroupAverage]:
-    """Yield the average a group declares for itself, then those its `metadata.averages` names."""
-    members = tuple(dict.fromkeys(task.config.task for task in group.get_all_tasks()))
-    declared = tuple(dict.fromkeys(one.metric for one in group.aggregate_metric_list or []))
-    if group.has_aggregation:
-        by_size = all(one.weight_by_size for one in group.aggregate_metric_list)
-        yield GroupAverage(group.name, Average(group.name, members, "sample" if by_size else "task"), declared)
-    for name, how in ((group.metadata or {}).get("averages") or {}).items():
-        if listed := how.get("tasks"):
-            yield GroupAverage(group.name, Average(name, tuple(listed), how["weight"]), declared)
-            continue
-        entry = index.get(how["tag"])
-        if entry is None:
-            raise HarnessError(
-                f"group {group.name}: average '{name}' is over the tag '{how['tag']}', which no task has"
-            )
-        tagged = tuple(member for member in members if member in entry.tags)
-        yield GroupAverage(group.name, Average(name, tagged, how["weight"]), declared)
-
-
-def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
-    own = task.get_config("num_fewshot")
-    if num_fewshot is not None and own != 0:
-        task.set_config(key="num_fewshot", value=num_fewshot)
-        _require_shots(task, num_fewshot)
-    elif own is None:
-        task.set_config(key="num_fewshot", value=0)
-
-
-def _require_shots(task: Any, wanted: int) -> None:
-    pool = len(task.fewshot_docs() or [])
-    # From the split that is asked about, a document's own copy cannot be a shot for it.
-    pool -= task.fewshot_cfg.split is not None and task.fewshot_cfg.split == task.config.test_split
-    if wanted > pool:
-        raise HarnessError(f"task {task.config.task} has {pool} examples to show, not {wanted}: lower --num-fewshot")
+            task.set_num_fewshot(num_fewshot)
+            prompt_cache.render_shots_once(task.lm_eval)
+            task.reseed(seed)
+        tasks.sources = {name: builder.taken[name] for name in tasks.tasks if name in builder.taken}
+        return tasks

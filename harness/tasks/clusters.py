@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
+from harness.tasks.task import Task
 
 Key = Callable[[Mapping[str, Any]], str | None]
 """A document's cluster; None where it is not known to share anything."""
@@ -42,14 +43,13 @@ SHARED: dict[tuple[str, str | None], str] = {
 """By data set of the hub, and by its configuration where these are data sets of their own."""
 
 
-def key(task: Any, source: DataSource | None) -> Key:
+def key(task: Task, source: DataSource | None) -> Key:
     """Return what tells a document of `task` its cluster.
 
     The key raises HarnessError where a task's own template asks for what a document lacks.
     """
-    metadata = task.config.metadata if isinstance(task.config.metadata, dict) else {}
-    if stated := metadata.get("cluster"):
-        return _rendered(str(stated), f"metadata.cluster of task {task.config.task}")
+    if template := task.metadata.cluster:
+        return _rendered(template, f"metadata.cluster of task {task.name}")
     if source is None:
         return lambda document: None
     known = SHARED.get((source.dataset, source.config)) or SHARED.get((source.dataset, None))

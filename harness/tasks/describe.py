@@ -10,9 +10,11 @@ from harness.data import facts as known_data
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.tasks import bounds
-from harness.tasks.catalogue import Catalogue, Metric, metrics, split
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import Metric, Task, TaskMetadata
 
-_STATED = ("source", "licence", "labels", "documents", "contamination")
+_UNSTATED = "as lm-eval defines it"
+"""The protocol of a task whose YAML states none."""
 
 
 class Summary(NamedTuple):
@@ -44,7 +46,7 @@ def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
     catalogue = Catalogue(include)
     found = []
     for name in catalogue.names():
-        protocol = _protocol(catalogue.config(name, own=True))
+        protocol = _metadata(catalogue.config(name, own=True), name).protocol or _UNSTATED
         try:
             sources = catalogue.sources([name], data)
         except HarnessError as error:  # an empty folder in the mirror
@@ -73,20 +75,20 @@ def describe(
     tasks = catalogue.load([leaves[0]], data, num_fewshot=num_fewshot)
     (leaf, task), source = next(iter(tasks.tasks.items())), next(iter(tasks.sources.values()))
     between = bounds.stated(task)._asdict()
-    task.build_all_requests(limit=1)
-    arguments = [instance.args for instance in task.instances]
-    generates = task.OUTPUT_TYPE == "generate_until"
+    arguments = [request.args for request in task.build_requests(limit=1)]
+    generates = task.output_type == "generate_until"
+    metadata = _metadata(catalogue.config(leaves[0]), leaves[0])
     facts = {
-        "protocol": _protocol(catalogue.config(leaves[0])),
+        "protocol": metadata.protocol or _UNSTATED,
         "tasks": f"{len(leaves)}, this is the first: {leaf}" if len(leaves) > 1 else "",
-        "data": f"{source}, split {split(task)}, {len(task.eval_docs):,} documents",
+        "data": f"{source}, split {task.split}, {len(task.documents):,} documents",
         "at hand": _at_hand([source], int(source.at_hand())),
-        "shots": str(task.config.num_fewshot or 0),
-        "metrics": ", ".join(map(_named, metrics(task))),
+        "shots": str(task.num_fewshot),
+        "metrics": ", ".join(map(_named, task.metrics)),
         **{key: _stated(number, task) for key, number in between.items() if number is not None},
         **known_data.facts(source.dataset, source.config),
-        **{key: str(value) for key, value in _metadata(catalogue.config(leaves[0])).items() if key in _STATED},
-        "version": str(task.VERSION),
+        **metadata.facts,
+        "version": task.version,
     }
     until = arguments[0][1].get("until") or [] if generates else []
     stops = [until] if isinstance(until, str) else until
@@ -101,8 +103,8 @@ def _named(metric: Metric) -> str:
     return f"{metric.name}{kind}, {arrow} is better"
 
 
-def _stated(number: float, task: Any) -> str:
-    return f"{100 * number:.4g} %" if metrics(task)[0].fraction else f"{number:g}"
+def _stated(number: float, task: Task) -> str:
+    return f"{100 * number:.4g} %" if task.metrics[0].fraction else f"{number:g}"
 
 
 def _named_data(sources: Iterable[DataSource]) -> str:
@@ -116,11 +118,5 @@ def _at_hand(sources: Sequence[DataSource], here: int) -> str:
     return "yes" if here == len(sources) else f"{here} of {len(sources)}"
 
 
-def _metadata(config: dict[str, Any]) -> dict[str, Any]:
-    metadata = config.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _protocol(config: dict[str, Any]) -> str:
-    stated = _metadata(config).get("protocol")
-    return str(stated) if stated else "as lm-eval defines it"
+def _metadata(config: dict[str, Any], name: str) -> TaskMetadata:
+    return TaskMetadata.of(config.get("metadata"), f"task {name}")

@@ -97,7 +97,8 @@ def of_tasks(names: list[str], shots: int | None = None) -> Callable[[Path, int 
     def build(data: Path, documents: int | None) -> list[Asked]:
         found: list[Asked] = []
         left = documents
-        for name, task in Catalogue().load(names, data, num_fewshot=shots).tasks.items():
+        for name, loaded in Catalogue().load(names, data, num_fewshot=shots).tasks.items():
+            task = loaded.lm_eval
             if left == 0:
                 break
             task.build_all_requests(limit=left)

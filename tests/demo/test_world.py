@@ -122,7 +122,7 @@ def test_no_test_attributes_are_advertised(seed, texts):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_task_asks_as_its_lessons_do(family):
     # The YAML's prompt and target are what the family's code writes.
-    task = Catalogue().load([f"demo_{family}"]).tasks[f"demo_{family}"]
+    task = Catalogue().load([f"demo_{family}"]).tasks[f"demo_{family}"].lm_eval
     _, tests = corpora.world()
     assert len(task.eval_docs) == len(tests[family])
     for document, item in zip(task.eval_docs, tests[family], strict=True):

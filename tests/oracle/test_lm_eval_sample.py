@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.tasks.catalogue import Catalogue, reseed
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import Task
 from support import lm_eval_peer as peer
-from support import tiny
+from support import mirrors, tiny
 from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = pytest.mark.data
@@ -34,7 +35,7 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
 
 @pytest.mark.parametrize(("name", "limit"), [("gsm8k", 7), ("gsm8k", None), ("mmlu_anatomy", None), ("gsm8k_cot", 3)])
 def test_prompts_are_stock_lm_evals_to_the_byte(data: Path, name: str, limit: int | None) -> None:
-    (mine,) = Catalogue().load([name], data).tasks.values()
+    (mine,) = mirrors.tasks([name], data).values()
     (theirs,) = peer.stock(name, data, whole_tree=False).values()
     assert peer.arguments(mine, limit) == peer.arguments(theirs, limit)
 
@@ -61,7 +62,7 @@ def test_with_bos_and_a_chat_template_prompts_and_answers_are_lm_evals(
     mine, theirs = peer.ours(chatty), peer.theirs(chatty)
     made = []
     for lm in (mine, theirs):
-        (built,) = Catalogue().load([task], data).tasks.values()
+        (built,) = mirrors.tasks([task], data).values()
         how = {"apply_chat_template": chat, "fewshot_as_multiturn": chat, "system_instruction": "Be brief."}
         built.build_all_requests(limit=documents, chat_template=lm.apply_chat_template if chat else None, **how)
         made.append(built.instances)
@@ -74,9 +75,9 @@ def test_with_bos_and_a_chat_template_prompts_and_answers_are_lm_evals(
 
 
 def test_a_task_asked_again_draws_the_same_shots(data: Path) -> None:
-    (task,) = Catalogue().load(["gsm8k"], data).tasks.values()
+    (task,) = mirrors.tasks(["gsm8k"], data).values()
     first = peer.arguments(task, 5)
-    reseed(task)
+    Task(task).reseed()
     assert peer.arguments(task, 3) == first[:3]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.tasks.catalogue import Catalogue
 from support import lm_eval_peer as peer
-from support import tiny
+from support import mirrors, tiny
 from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
@@ -61,7 +61,7 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
 def test_prompts_are_stock_lm_evals_to_the_byte(
     data: Path, report: dict[str, list[str]], name: str, limit: int | None
 ) -> None:
-    mine = Catalogue().load([name], data).tasks
+    mine = mirrors.tasks([name], data)
     theirs = peer.stock(name, data, whole_tree=True)
     assert list(mine) == list(theirs)
     count = 0

@@ -7,11 +7,12 @@ from typing import Any
 
 from harness.recorded.join import Joined
 from harness.recorded.recordings import Answer
+from harness.tasks.task import Task
 
 
 def seen(documents: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the documents that a task scores, given what a file tells of each."""
-    task = SimpleNamespace(eval_docs=documents, process_results=lambda document, results: document)
+    task = Task(SimpleNamespace(eval_docs=documents, process_results=lambda document, results: document))
     answers: list[Answer | None] = [
         Answer(f"line {place}", place, (("x",),), columns, complete=True) for place, columns in enumerate(told)
     ]

@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def right(data: Path) -> list[str]:
     """Lines that answer GSM8K rightly."""
-    documents = Catalogue().load(["gsm8k"], data).tasks["gsm8k"].eval_docs
+    documents = Catalogue().load(["gsm8k"], data).tasks["gsm8k"].documents
     return [json.dumps({"id": i, "prediction": one["answer"]}) for i, one in enumerate(documents)]
 
 

@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def documents(data: Path) -> list[dict[str, Any]]:
-    return list(Catalogue().load(["gsm8k"], data).tasks["gsm8k"].eval_docs)
+    return list(Catalogue().load(["gsm8k"], data).tasks["gsm8k"].documents)
 
 
 def said(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def test_lines_of_ids_and_predictions_are_scored_as_a_run_would(
 
 
 def test_likelihoods_of_choices_are_scored(data: Path, tmp_path: Path) -> None:
-    docs = list(Catalogue().load(["ceval_law"], data).tasks["ceval_law"].eval_docs)
+    docs = list(Catalogue().load(["ceval_law"], data).tasks["ceval_law"].documents)
     right = ["ABCD".index(doc["answer"]) for doc in docs]
     rows = [{"id": i, "logprobs": [-1.0 + (c == right[i]) for c in range(4)]} for i in range(len(docs))]
     report = only(score(Scoring(written(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
@@ -183,7 +183,7 @@ def lm_eval_samples(folder: Path, data: Path, base: Path, task: str) -> dict[str
     from lm_eval.models.huggingface import HFLM
 
     lm = HFLM(pretrained=str(base), batch_size=1, device="cpu", dtype="float32")
-    built = Catalogue().load([task], data).tasks[task]
+    built = Catalogue().load([task], data).tasks[task].lm_eval
     outcome = evaluate(lm, {"tasks": {task: built}, "groups": {}}, bootstrap_iters=0)
     tracker = EvaluationTracker(output_path=str(folder))
     tracker.general_config_tracker.model_name_sanitized = "tiny"

@@ -13,6 +13,7 @@ from harness.engine.engine import Engine
 from harness.runs import calibrate
 from harness.runs.options import Options
 from harness.runs.sweep import JOURNAL, run
+from harness.tasks.task import Task
 from support import mirrors, tiny
 
 GOODS = ("tea", "rice", "silk", "salt")
@@ -100,15 +101,15 @@ def test_it_says_whom_it_is_of_and_asks_no_journal(world: Path, tmp_path: Path) 
 
 
 def test_an_answer_that_tips_over_is_counted(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = calibrate.evaluate
+    real = Task.evaluate
 
-    def evaluate(lm: Any, name: str, *how: Any, **more: Any) -> dict[str, Any]:
-        outcome = real(lm, name, *how, **more)
+    def evaluate(task: Task, lm: Any, **settings: Any) -> dict[str, Any]:
+        outcome = real(task, lm, **settings)
         if lm.engine.rows < 20:  # of the smaller batch
-            for sample in outcome["samples"][name][:2]:
+            for sample in outcome["samples"][task.name][:2]:
                 sample["acc"] = 1 - sample["acc"]
         return outcome
 
-    monkeypatch.setattr(calibrate, "evaluate", evaluate)
+    monkeypatch.setattr(Task, "evaluate", evaluate)
     (rate,) = calibrate.calibrate(parse(str(world / "base")), options(world, tmp_path, "pick")).rates
     assert (rate.changed, rate.n) == (2, 24)

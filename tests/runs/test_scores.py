@@ -8,7 +8,7 @@ import pytest
 
 from harness.metrics.stats.estimates import mean_estimate
 from harness.runs import scores
-from harness.tasks.catalogue import Metric
+from harness.tasks.task import Metric
 
 ACC = Metric("acc", "none", higher_is_better=True, fraction=True, aggregation="mean")
 

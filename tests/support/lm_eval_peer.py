@@ -12,7 +12,9 @@ from harness.backends.local import HarnessLM
 from harness.checkpoints import files, loading, origin
 from harness.checkpoints.adapters import config
 from harness.checkpoints.reference import CheckpointReference
-from harness.tasks.catalogue import FEWSHOT_SEED, Catalogue, TaskSet
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import FEWSHOT_SEED
+from harness.tasks.task_set import TaskSet
 
 
 class Comparison(NamedTuple):
@@ -55,8 +57,7 @@ def requests(tasks: TaskSet, documents: int) -> list[Any]:
     for place, task in enumerate(all_tasks):
         share = documents * (place + 1) // len(all_tasks) - documents * place // len(all_tasks)
         if share:
-            task.build_all_requests(limit=share)
-            found += task.instances
+            found += task.build_requests(limit=share)
     assert len({(i.task_name, i.doc_id) for i in found}) == documents
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,14 @@ def write(mirror: Path, dataset: str, config: str, **splits: list[dict[str, Any]
     (folder / "README.md").write_text("\n".join([*card, "---", ""]))
 
 
-def task(name: str, mirror: Path, **how: Any) -> Any:
-    """Return the task `name` on the data of `mirror`."""
-    return Catalogue().load([name], mirror, **how).tasks[name]
+def task(name: str, mirror: Path, **options: Any) -> Any:
+    """Return lm-eval's object of the task `name` on the data of `mirror`."""
+    return tasks([name], mirror, **options)[name]
+
+
+def tasks(names: Sequence[str], mirror: Path, **options: Any) -> dict[str, Any]:
+    """Return lm-eval's objects of the tasks that `names` (tasks, groups) stand for on the data of `mirror`, by name."""
+    return {name: task.lm_eval for name, task in Catalogue().load(names, mirror, **options).tasks.items()}
 
 
 def requests(built: Any) -> list[tuple[Any, ...]]:

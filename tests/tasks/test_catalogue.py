@@ -63,8 +63,7 @@ def test_a_task_that_runs_the_checkpoints_code_is_refused(tmp_path: Path) -> Non
 
 def first_prompt(data: Path) -> str:
     (task,) = Catalogue().load(["ceval_law"], data).tasks.values()
-    task.build_all_requests(limit=1)
-    return str(task.instances[0].args[0])
+    return str(task.build_requests(limit=1)[0].args[0])
 
 
 def rewrite(data: Path, word: str) -> None:
@@ -100,7 +99,7 @@ def test_documents_that_are_gone_are_missed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("task", "wanted", "pool"), [("gsm8k", 13, 12), ("ceval_law", 6, 5)])
 def test_more_shots_than_there_are_examples_is_told(tmp_path: Path, task: str, wanted: int, pool: int) -> None:
-    with pytest.raises(HarnessError, match=f"has {pool} examples to show, not {wanted}"):
+    with pytest.raises(HarnessError, match=f"has {pool} few-shot examples, not {wanted}"):
         Catalogue().load([task], invented.mirror(tmp_path), num_fewshot=wanted)
 
 

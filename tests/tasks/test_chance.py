@@ -14,6 +14,7 @@ from lm_eval.evaluator import evaluate
 
 from harness.metrics.stats.estimates import mean_estimate
 from harness.tasks.catalogue import Catalogue
+from support import mirrors
 
 # As the index of the data folder counts the splits; C-Eval's, MMLU's and CMMLU's are summed over subjects.
 DOCUMENTS = {
@@ -104,14 +105,14 @@ SLOW = (
     [pytest.param(*one, marks=[pytest.mark.oracle] * (one[0] in SLOW)) for one in DOCUMENTS.items()],
 )
 def test_every_document_is_asked(data, name, documents):
-    found = Catalogue().load([name], data)
-    assert sum(len(task.eval_docs) for task in found.tasks.values()) == documents
+    tasks = Catalogue().load([name], data).tasks
+    assert sum(len(task.documents) for task in tasks.values()) == documents
 
 
 @pytest.mark.parametrize("protocol", SAYS)
 def test_a_constant_label_scores_its_share(data, protocol):
     labels = Counter(column(data, "clue/clue", "ocnli", "validation", "label"))
-    built = Catalogue().load([f"ocnli{protocol}"], data).tasks[f"ocnli{protocol}"]
+    built = Catalogue().load([f"ocnli{protocol}"], data).tasks[f"ocnli{protocol}"].lm_eval
     for word, meaning in SAYS[protocol].items():
         scores = outcomes(built, Scripted(lambda _, said, word=word: float(said == word)))
         assert sum(scores) == labels[NLI[meaning]]
@@ -122,14 +123,14 @@ def test_a_constant_place_scores_its_share_of_c3(data):
     places = Counter(
         list(choice).index(answer) for choice, answer in zip(table["choice"], table["answer"], strict=True)
     )
-    built = Catalogue().load(["c3_letter"], data).tasks["c3_letter"]
+    built = Catalogue().load(["c3_letter"], data).tasks["c3_letter"].lm_eval
     for place in range(4):
         assert sum(outcomes(built, Scripted(lambda i, _, place=place: float(i == place)))) == places[place]
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_a_constant_letter_scores_its_share_of_all_subjects(data, name):
-    right, tasks = golds(data, name), Catalogue().load([name], data).tasks
+    right, tasks = golds(data, name), mirrors.tasks([name], data)
     for letter in LETTERS:
         likelihoods = [(float(one == letter), False) for one in LETTERS]
         scored = (task.process_results(doc, likelihoods) for task in tasks.values() for doc in task.eval_docs)
@@ -139,7 +140,7 @@ def test_a_constant_letter_scores_its_share_of_all_subjects(data, name):
 @pytest.mark.parametrize("name", ["ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot"])
 def test_a_constant_conclusion_scores_its_share_of_c_eval(data, name):
     right, said, count = golds(data, "ceval"), "所以答案是C。", Counter()
-    for task in Catalogue().load([name], data).tasks.values():
+    for task in mirrors.tasks([name], data).values():
         task.build_all_requests()
         for instance in task.instances:
             instance.resps = [f"{said[:-2]}：\n\n答：C" if name == "ceval_cot" else said]
@@ -157,7 +158,7 @@ def test_a_constant_conclusion_scores_its_share_of_c_eval(data, name):
 
 def test_a_constant_number_scores_its_share_of_gsm8k(data):
     answers = column(data, "openai/gsm8k", "main", "test", "answer")
-    built = Catalogue().load(["gsm8k_fixed"], data).tasks["gsm8k_fixed"]
+    built = Catalogue().load(["gsm8k_fixed"], data).tasks["gsm8k_fixed"].lm_eval
     docs = list(built.eval_docs)
     most, share = Counter(answer.rsplit("#### ", 1)[1] for answer in answers).most_common(1)[0]
     for said in (f"It is {most}.", f"#### {most}"):
@@ -167,14 +168,14 @@ def test_a_constant_number_scores_its_share_of_gsm8k(data):
 
 def test_a_constant_text_scores_its_share_where_answers_are_generated(data):
     labels = Counter(column(data, "clue/clue", "ocnli", "validation", "label"))
-    built = Catalogue().load(["ocnli_gen"], data).tasks["ocnli_gen"]
+    built = Catalogue().load(["ocnli_gen"], data).tasks["ocnli_gen"].lm_eval
     assert sum(outcomes(built, Scripted(lambda *_: "答案是B。"), "exact_match")) == labels[NLI["contradiction"]]
 
 
 @pytest.mark.parametrize(("name", "chance"), [("ocnli", 1 / 3), ("ceval_law", 1 / 4), ("c3_letter", None)])
 def test_a_random_answer_scores_chance(data, name, chance):
     draw = random.Random(0)
-    built = Catalogue().load([name], data).tasks[name]
+    built = Catalogue().load([name], data).tasks[name].lm_eval
     found = mean_estimate(outcomes(built, Scripted(lambda *_: draw.random())))
     # Of C3's letters four are scored, whatever the number of choices.
     assert found.low <= (chance or 1 / 4) <= found.high

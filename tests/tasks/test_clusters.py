@@ -15,10 +15,11 @@ from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.tasks import clusters, index
 from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import Task
 
 
-def task(**metadata: Any) -> Any:
-    return SimpleNamespace(config=SimpleNamespace(task="mine", metadata=metadata or None))
+def task(**metadata: Any) -> Task:
+    return Task(SimpleNamespace(config=SimpleNamespace(task="mine", metadata=metadata or None)))
 
 
 def of(dataset: str, config: str | None = None) -> DataSource:
@@ -110,8 +111,8 @@ def test_questions_of_a_persons_file_on_one_context_are_a_cluster(asked: dict[st
         file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         tasks = Catalogue(comparisons=("contains",)).load([str(file)])
         (task,) = tasks.tasks.values()
-        keys[name] = list(map(clusters.key(task, None), task.eval_docs))
-        assert ("shared" in task.eval_docs[0]) == (name == "with")
+        keys[name] = list(map(clusters.key(task, None), task.documents))
+        assert ("shared" in task.documents[0]) == (name == "with")
     first, second, third, fourth = keys["with"]
     assert first == third != second
     assert None not in (first, second)
@@ -140,7 +141,7 @@ def test_real_data_have_the_clusters_that_their_columns_show(
     name: str, documents: int, distinct: int, largest: int, data: Path
 ) -> None:
     tasks = Catalogue().load([name], data)
-    counts = Counter(map(clusters.key(tasks.tasks[name], tasks.sources[name]), tasks.tasks[name].eval_docs))
+    counts = Counter(map(clusters.key(tasks.tasks[name], tasks.sources[name]), tasks.tasks[name].documents))
     assert None not in counts
     assert (counts.total(), len(counts), max(counts.values())) == (documents, distinct, largest)
 
@@ -149,6 +150,6 @@ def test_real_data_have_the_clusters_that_their_columns_show(
 def test_the_same_cases_are_one_cluster_in_several_tasks_of_lawbench(data: Path) -> None:
     names = ("lawbench_3_1", "lawbench_3_4", "lawbench_3_5", "lawbench_one_shot_3_4")
     tasks = Catalogue().load(names, data)
-    found = [{*map(clusters.key(task, tasks.sources[name]), task.eval_docs)} for name, task in tasks.tasks.items()]
+    found = [{*map(clusters.key(task, tasks.sources[name]), task.documents)} for name, task in tasks.tasks.items()]
     assert [len(keys) for keys in found] == [500] * 4
     assert found[0] == found[1] == found[2] == found[3]

@@ -101,7 +101,7 @@ def test_a_checkpoint_answers_it(mirror, tmp_path):
 
 @pytest.mark.data
 def test_it_asks_all_that_upstream_does(data):
-    sizes = {name: len(task.eval_docs) for name, task in Catalogue().load(["disc_law"], data).tasks.items()}
+    sizes = {name: len(task.documents) for name, task in Catalogue().load(["disc_law"], data).tasks.items()}
     assert [*sizes.values()] == [537, 118, 197, 320, 275, 170, 463, 276, 120, 87]
 
 

@@ -22,7 +22,7 @@ from harness.reports import report as reports
 from harness.reports.breakdown import breakdowns
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from harness.tasks.catalogue import Catalogue, metrics
+from harness.tasks.task import Task
 from support import mirrors, tiny
 
 # Template braces, quotes, commas and a bracket that does not close are planted; what is in them is invented.
@@ -116,7 +116,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tasks(mirror: Path) -> dict[str, Any]:
-    return Catalogue().load(EVERY, mirror).tasks
+    return mirrors.tasks(EVERY, mirror)
 
 
 CLUENER_TYPES = ["地址", "书名", "公司", "游戏", "政府", "电影", "姓名", "组织机构", "职位", "景点"]
@@ -201,7 +201,7 @@ def answered(task: Any, answers: list[str]) -> dict[str, list[Any]]:
 def test_right_answers_score_1_and_a_task_reports_what_it_states(tasks, name):
     task = tasks[name]
     values = answered(task, [task.doc_to_target(doc) for doc in task.eval_docs])
-    stated = {metric.name: metric for metric in metrics(task)}
+    stated = {metric.name: metric for metric in Task(task).metrics}
     assert set(values) == set(stated)
     for metric, of_documents in values.items():
         assert task.aggregation()[metric](of_documents) == (0 if metric == "unparsed" else 1)
@@ -340,7 +340,7 @@ KNOWN = {
 def test_right_answers_reach_the_ceiling_on_real_data(data, name):
     """And where numbers of entities were published, they are those."""
     task = mirrors.task(name, data)
-    primary = metrics(task)[0].name
+    primary = Task(task).metrics[0].name
     documents = list(task.eval_docs)
     understood = [parse_answer(doc["answer"], doc) for doc in documents]
     values = [task.process_results(doc, [said])[primary] for doc, said in zip(documents, understood, strict=True)]

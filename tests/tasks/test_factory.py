@@ -90,7 +90,7 @@ def own(tmp_path: Path) -> Path:
 
 def build(own: Path, more: str = "") -> Any:
     (own / "own" / "mine.yaml").write_text(OWN + more)
-    return Catalogue([own / "own"]).load(["mine"], own / "data").tasks["mine"]
+    return Catalogue([own / "own"]).load(["mine"], own / "data").tasks["mine"].lm_eval
 
 
 def test_documents_that_a_task_draws_are_the_same_at_every_look(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +141,6 @@ def test_tasks_on_one_configuration_read_it_once(tmp_path: Path, monkeypatch: py
     read: list[Any] = []
     real = mirror_splits.read
     monkeypatch.setattr(mirror_splits, "read", lambda *key: real(*(read.append(key) or key)))
-    loaded = Catalogue().load(["ceval_law", "ceval_gen_law", "ceval_test_law"], tmp_path).tasks
+    loaded = mirrors.tasks(["ceval_law", "ceval_gen_law", "ceval_test_law"], tmp_path)
     assert len(read) == 1
     assert loaded["ceval_law"].dataset is not loaded["ceval_gen_law"].dataset

@@ -11,7 +11,6 @@ import pytest
 from harness.checkpoints.reference import parse
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from harness.tasks.catalogue import Catalogue
 from support import mirrors, tiny
 
 LABELS = {
@@ -61,7 +60,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tasks(mirror: Path) -> dict[str, Any]:
-    return Catalogue().load(["iepile"], mirror).tasks
+    return mirrors.tasks(["iepile"], mirror)
 
 
 def scores(task: Any, answers: list[str]) -> dict[tuple[str, str], float]:

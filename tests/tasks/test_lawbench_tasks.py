@@ -16,7 +16,8 @@ import yaml
 
 from harness.common.resources import folder
 from harness.metrics.lawbench.repaired import REPAIRED
-from harness.tasks.catalogue import Catalogue, metrics
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import Task
 from support import mirrors, scripted
 from tolerances import PUBLISHED_SCORE
 
@@ -84,13 +85,13 @@ def test_each_group_is_its_twenty_tasks_with_a_score_and_an_abstention_rate_each
     found = Catalogue().load([f"lawbench{suffix}"], mirror)
     assert [*found.tasks] == [name(task, suffix) for task in IDS]
     for task in IDS:
-        built = found.tasks[name(task, suffix)]
+        built = found.tasks[name(task, suffix)].lm_eval
         assert built.config.dataset_name == task + suffix
-        told = {one.name: one.higher_is_better for one in metrics(built)}
+        told = {one.name: one.higher_is_better for one in Task(built).metrics}
         repaired = {"score_repaired": True} if task in REPAIRED or task == "2-1" else {}
         repaired |= {"abstention_repaired": False} if task in REPAIRED else {}
         assert told == {"score": True, "abstention": False, **repaired}
-        assert metrics(built)[0].name == "score"
+        assert Task(built).metrics[0].name == "score"
         [scored, *_] = [built.process_results(doc, [doc["answer"]]) for doc in built.eval_docs]
         assert scored.keys() == told.keys()
         if task in REPAIRED:

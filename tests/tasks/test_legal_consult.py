@@ -16,6 +16,7 @@ from harness.retrieval.files import give
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import Task
 from support import mirrors, mirrors_of_law, tiny
 
 TASKS = ("legal_consult", "legal_consult_no_articles", "legal_consult_multi_turn")
@@ -137,7 +138,7 @@ def test_retrieved_articles_stand_in_the_prompt_in_place_of_the_task_s_own(mirro
     prompts = {}
     for name in TASKS[:2]:
         built = mirrors.task(name, mirror)
-        give([built], file)
+        give([Task(built)], file)
         prompts[name] = [arguments[0] for arguments in mirrors.requests(built)]
         assert built.config.metadata["retrieved"]["file"] == "a.jsonl"
         _, scored = answered(built, "", "", "《渡口法》第三条")
@@ -152,9 +153,9 @@ def test_what_cannot_be_given_is_told(mirror, tmp_path):
     with pytest.raises(
         HarnessError, match=r"no articles for 2 of the 3 questions of task legal_consult, such as '结冰"
     ):
-        give([mirrors.task("legal_consult", mirror)], file)
+        give([Task(mirrors.task("legal_consult", mirror))], file)
     with pytest.raises(HarnessError, match="--articles is for tasks that put articles in their prompts"):
-        give([object()], file)
+        give([Task(object())], file)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +209,7 @@ def test_a_copy_with_other_columns_is_told(mirror):
 @pytest.mark.data
 def test_reference_answers_score_what_they_are(data):
     """Of the 1,000, 656 cite as we understand citations; five name an article that the law has not."""
-    found = Catalogue().load(["legal_consult"], data).tasks["legal_consult"]
+    found = Catalogue().load(["legal_consult"], data).tasks["legal_consult"].lm_eval
     scored = [found.process_results(doc, [record(doc["response"])]) for doc in found.eval_docs]
     assert sum(1 - one["abstains"] for one in scored) == 656
     assert sum(one.get("fabricated", 0) for one in scored) == 5

@@ -45,7 +45,7 @@ def test_every_subject_is_there_under_its_own_name():
 
 def test_averages_weigh_questions_and_anatomy_is_where_their_name_says(data):
     found = Catalogue().load(["mmlu_hendrycks"], data)
-    sizes = {name: len(task.eval_docs) for name, task in found.tasks.items()}
+    sizes = {name: len(task.documents) for name, task in found.tasks.items()}
     averages = {one.average.name: one.average for one in found.averages}
     assert all(average.weight == "sample" for average in averages.values())
     assert sum(sizes[name] for name in averages["mmlu_hendrycks"].tasks) == 14042

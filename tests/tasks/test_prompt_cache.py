@@ -10,7 +10,8 @@ from lm_eval import utils
 from lm_eval.api.samplers import ContextSampler, FirstNSampler
 
 from harness.tasks import prompt_cache
-from harness.tasks.catalogue import Catalogue, reseed
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.task import Task
 from support import mirrors
 
 ROWS = [{"q": f"frage {i}", "opts": ["eins", "zwei"], "gold": i % 2, "lead": f"{i}"} for i in range(6)]
@@ -58,7 +59,7 @@ def build(folder: Path, definition: str, rows: list[dict[str, Any]] = ROWS) -> A
     own.mkdir(exist_ok=True)
     (own / "utils.py").write_text(FUNCTIONS)
     (own / "mine.yaml").write_text(definition)
-    return Catalogue([own]).load(["mine"], folder / "data").tasks["mine"]
+    return Catalogue([own]).load(["mine"], folder / "data").tasks["mine"].lm_eval
 
 
 def prompts(task: Any) -> list[Any]:
@@ -67,7 +68,7 @@ def prompts(task: Any) -> list[Any]:
     found = []
     for how in ({}, {"apply_chat_template": True, "chat_template": chat, "fewshot_as_multiturn": True}):
         for _ in range(2):
-            reseed(task)
+            Task(task).reseed()
             random.seed(5)
             task.build_all_requests(**how)
             found += [instance.args for instance in task.instances]

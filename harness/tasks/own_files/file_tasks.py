@@ -17,6 +17,7 @@ from harness.data import rows
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.tasks.own_files import questions
+from harness.tasks.task import Task
 
 PREFIX = "ppl:"
 COLUMNS = ("text", "content")
@@ -43,12 +44,12 @@ def meant(name: str) -> str:
     return f": a test set is a file {', '.join(rows.readers)}; to measure a text write ppl:{name}"
 
 
-def build(name: str, comparisons: Sequence[str] = ()) -> Any:
-    """Return the lm-eval task that `name` stands for, answers in words compared by `comparisons`.
+def build(name: str, comparisons: Sequence[str] = ()) -> Task:
+    """Return the task that `name` stands for, answers in words compared by `comparisons`.
 
     Raises HarnessError naming the file, the line and what is wrong there.
     """
-    return _texts(_path(name)) if name.startswith(PREFIX) else _questions(_test_set(name), comparisons)
+    return Task(_texts(_path(name)) if name.startswith(PREFIX) else _questions(_test_set(name), comparisons))
 
 
 def matching(name: str) -> list[str]:

@@ -52,7 +52,7 @@ class Answers(FromFile):
         made: Instance = super().construct_requests(doc, ctx, **kwargs)
         if self.config.num_fewshot:
             prompt, settings = made.arguments
-            until = [*settings["until"], *self.config.metadata["stops_after_shots"]]
+            until = [*settings["until"], *self.stated.stops_after_shots]
             made.arguments = (prompt, {**settings, "until": until})
         return made
 
@@ -69,5 +69,5 @@ class Answers(FromFile):
         return dict.fromkeys(self._metrics, True)
 
     @property
-    def _metrics(self) -> list[str]:
-        return list(self.config.metadata["metrics"])
+    def _metrics(self) -> tuple[str, ...]:
+        return self.stated.metrics

@@ -7,15 +7,22 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from harness.tasks.task import TaskMetadata
 
-class Task(ConfigurableTask):  # type: ignore[misc]
+
+class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
     """lm-eval's task, made of a configuration that may name a class."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
+    @property
+    def stated(self) -> TaskMetadata:
+        """The metadata of the task's configuration, as it is now."""
+        return TaskMetadata.of(self.config.metadata, f"task {self.config.task}")
 
-class FromFile(Task):
+
+class FromFile(ProtocolTask):
     """A task made of documents that are already here."""
 
     def __init__(self, config: dict[str, Any], documents: Sequence[dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ class BitsPerCharacter(FromFile):
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
         """Return the one request: the text, and by how many tokens windows move."""
-        asked = (doc["text"], {"stride": self.config.metadata.get("stride")})
+        asked = (doc["text"], {"stride": self.stated.stride})
         kept = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}
         return [Instance(request_type="loglikelihood_sliding", doc=doc, arguments=asked, idx=0, **kept)]
 

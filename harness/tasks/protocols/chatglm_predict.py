@@ -10,7 +10,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from harness.tasks.protocols.base import Task
+from harness.tasks.protocols.base import ProtocolTask
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Chunk:
         return f"{len(self.texts)} prompts {self.digest}"
 
 
-class ChatGLMPredict(Task):
+class ChatGLMPredict(ProtocolTask):
     """Generation as THUDM/ChatGLM-6B's ptuning/main.py --do_predict does it (`HarnessLM.chatglm_predict`).
 
     An answer is a line of its generated_predictions.txt, `{"labels": …, "predict": …}`, so that such a file can be
@@ -53,7 +53,7 @@ class ChatGLMPredict(Task):
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
         """Return the one request: the prompt, the settings, and what upstream cuts."""
         made: Instance = super().construct_requests(doc, ctx, **kwargs)
-        own = {"lengths": self.config.metadata["lengths"], "labels": self.doc_to_target(doc)}
+        own = {"lengths": self.stated.lengths, "labels": self.doc_to_target(doc)}
         made.request_type = "chatglm_predict"
         made.arguments = (made.args[0], {**made.args[1], **own})
         return made

@@ -8,10 +8,10 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.metrics.law import consultation
-from harness.tasks.protocols.base import Task
+from harness.tasks.protocols.base import ProtocolTask
 
 
-class Consultation(Task):
+class Consultation(ProtocolTask):
     """A legal question, asked with articles of law in the prompt, whose answer is scored by what it cites.
 
     Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. Those `given` in
@@ -37,12 +37,12 @@ class Consultation(Task):
 
     def given(self, doc: dict[str, Any]) -> list[str]:
         """Return the articles in the prompt of `doc`."""
-        metadata = self.config.metadata
+        metadata = self.stated
         if self._retrieved is not None:
             found = self._retrieved[doc["query"]]
         else:
-            found = doc[metadata["given"]] if metadata["given"] else ()
-        return list(found[: metadata["articles"]])
+            found = doc[metadata.given] if metadata.given else ()
+        return list(found[: metadata.articles])
 
     def doc_to_text(self, doc: dict[str, Any], doc_to_text: Any = None) -> Any:
         """Return the prompt, with the articles that are given."""

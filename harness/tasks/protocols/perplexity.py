@@ -6,10 +6,10 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from harness.tasks.protocols.base import Task
+from harness.tasks.protocols.base import ProtocolTask
 
 
-class Perplexity(Task):
+class Perplexity(ProtocolTask):
     """Multiple choice by the perplexity of whole texts, as OpenCompass's `PPLInferencer` defines it.
 
     Each choice makes one text of prompt and answer; the least mean negative log-likelihood per token wins, the first of

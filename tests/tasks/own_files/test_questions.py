@@ -43,7 +43,7 @@ def written(folder: Path, *rows: dict[str, Any], name: str = "my.jsonl") -> Path
 
 def asked(file: Path, comparisons: tuple[str, ...] = (), shots: int = 0) -> Any:
     """The task of `file` with its requests made, as a run makes them."""
-    task = file_tasks.build(str(file), comparisons)
+    task = file_tasks.build(str(file), comparisons).lm_eval
     task.set_config("num_fewshot", shots)
     task.set_fewshot_seed(1234)
     task.build_all_requests(rank=0, world_size=1)

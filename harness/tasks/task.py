@@ -1,0 +1,405 @@
+"""One task: lm-eval's task object behind the only class that reads or changes its internals.
+
+Other rooms use `Task`; its `lm_eval` attribute is for `isinstance` checks. lm-eval is imported only when a task is
+evaluated, so that importing this module stays cheap.
+
+Not here: finding and building tasks (`harness.tasks.catalogue`), or the requests of protocols that lm-eval does not
+know (`harness.tasks.protocols`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from harness.errors import HarnessError
+from harness.metrics.stats.estimates import Weight
+
+FEWSHOT_SEED = 1234
+"""lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
+# lm-eval's metrics that lie in [0, 1] by definition. A unit is never guessed from values: 0.4 of 100 is not 40 %.
+_FRACTIONS = (
+    *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1"),
+    *("prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc", "inst_level_loose_acc"),
+)
+_FACTS = ("source", "licence", "labels", "documents", "contamination")
+
+Document = Mapping[str, Any]
+"""A row of a task's data set, after the task's `process_docs`."""
+Score = Callable[[Document, list[Any]], dict[str, Any]]
+"""A task's `process_results`: a document and its filtered responses → the document's value under each metric."""
+
+
+class Request(Protocol):
+    """The part of lm-eval's `Instance` that the project uses."""
+
+    request_type: str
+    doc: dict[str, Any]
+    doc_id: int
+    idx: int
+    """The request's number among those of its document, from 0."""
+    repeats: int
+    resps: list[Any]
+    filtered_resps: dict[str, Any]
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The arguments of the model method `request_type`, the prompt first."""
+
+
+class Metric(NamedTuple):
+    """A metric that a task reports, under one of the task's filters."""
+
+    name: str
+    filter: str
+    higher_is_better: bool
+    fraction: bool
+    """A sample's value lies in [0, 1] by definition, so that the score reads as a percentage."""
+    aggregation: str = ""
+    """The name of the function that aggregates the samples' values into the task's score: `mean`, `ratio`, …"""
+
+
+class AverageRule(BaseModel):
+    """One entry of `metadata.averages` in a group's YAML: an average over the group's tasks that have a tag."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    weight: Weight
+    """What has equal weight: each `task`, or each `sample`."""
+    tag: str = ""
+    tasks: tuple[str, ...] = ()
+    """The tasks, where the rule lists them instead of naming a tag."""
+
+
+class TaskMetadata(BaseModel):
+    """The keys of `metadata` in a task's or group's YAML that the project reads; all other keys are kept as extras.
+
+    `source`, `licence`, `labels`, `documents` and `contamination` are extras that are shown as they are (`facts`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
+
+    protocol: str | None = None
+    """One sentence that says how the task prompts and scores."""
+    primary: str | None = None
+    """The metric that stands for the task where there is room for one, as `metric,filter`."""
+    fractions: tuple[str, ...] = ()
+    """Metrics of the task's own whose values lie in [0, 1]."""
+    chance: object = None
+    """The score of uniform guessing, in the primary metric's unit, which `harness.tasks.bounds` checks."""
+    ceiling: object = None
+    """The score of a right answer to every document, likewise."""
+    cluster: str | None = None
+    """A template over a document; documents for which it renders the same text are one cluster."""
+    reads: str | None = None
+    """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
+    averages: dict[str, AverageRule] = {}
+    """A group's named averages."""
+
+    # Keys of the classes in `harness.tasks.protocols`.
+    metrics: tuple[str, ...] = ()
+    """The metrics of `Answers`."""
+    stops_after_shots: tuple[str, ...] = ()
+    """More strings that end an answer of `Answers` when its prompt has few-shot examples."""
+    then: tuple[str, str] | None = None
+    """The second prompt of `ThinkThenChoose`: the templates before and after the chain of thought."""
+    lengths: dict[str, int] | None = None
+    """The limits of `ChatGLMPredict`, in tokens."""
+    articles: int | None = None
+    """The number of articles of law in a prompt of `Consultation`."""
+    given: str | None = None
+    """The column that holds the articles of `Consultation`; None for prompts without the data's articles."""
+    stride: int | None = None
+    """The number of tokens by which the windows of `BitsPerCharacter` move, which a run sets."""
+    retrieved: dict[str, str] | None = None
+    """The name and sha256 of the file with retrieved articles, which a run sets."""
+
+    @classmethod
+    def of(cls, stated: object, owner: str) -> TaskMetadata:
+        """Return what `stated`, the `metadata` of a YAML, says; the defaults where it is no mapping.
+
+        `owner` names the task or group in errors. Raises HarnessError on a value of the wrong type.
+        """
+        keys = {key: value for key, value in stated.items() if isinstance(key, str)} if isinstance(stated, dict) else {}
+        try:
+            return cls.model_validate(keys)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise HarnessError(f"{owner}: metadata.{key} is {first['input']!r}: {first['msg']}") from error
+
+    @field_validator("fractions", "averages", mode="before")
+    @classmethod
+    def _empty(cls, value: object, info: Any) -> object:
+        """Take an empty YAML value for an empty collection."""
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the YAML says about the data, in its order."""
+        return {key: str(value) for key, value in (self.model_extra or {}).items() if key in _FACTS}
+
+
+class Task:
+    """An lm-eval task object, with typed access to what the project reads from it and changes in it."""
+
+    def __init__(self, lm_eval: Any) -> None:
+        self.lm_eval = lm_eval
+
+    # --- what the task is -----------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return str(self.lm_eval.config.task)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The task's configuration as lm-eval reports it."""
+        return dict(self.lm_eval.config.to_dict())
+
+    @property
+    def metadata(self) -> TaskMetadata:
+        """The task's metadata; raises HarnessError on a value of the wrong type."""
+        return TaskMetadata.of(self.lm_eval.config.metadata, f"task {self.name}")
+
+    @property
+    def version(self) -> str:
+        """The version that the YAML states, as text."""
+        return str(self.lm_eval.VERSION)
+
+    @property
+    def output_type(self) -> str:
+        """The kind of answer: `multiple_choice`, `generate_until`, `loglikelihood` or `loglikelihood_rolling`."""
+        return str(self.lm_eval.OUTPUT_TYPE)
+
+    @property
+    def runs_generated_code(self) -> bool:
+        """Whether scoring executes code that the checkpoint writes."""
+        return bool(getattr(self.lm_eval, "UNSAFE_CODE", False))
+
+    @property
+    def has_several_right_choices(self) -> bool:
+        """Whether the target of a document may list several choices."""
+        return bool(getattr(self.lm_eval, "multiple_target", 0))
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What the task reports; the first metric stands for the task where there is room for one.
+
+        `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front;
+        `metadata.fractions` lists metrics of its own whose values lie in [0, 1].
+        """
+        better, metadata = self.lm_eval.higher_is_better(), self.metadata
+        filters = [ensemble.name for ensemble in getattr(self.lm_eval, "_filters", [])] or ["none"]
+        fractions = {*_FRACTIONS, *metadata.fractions}
+        metrics = [
+            Metric(name, kind, bool(better.get(name, True)), name in fractions, getattr(function, "__name__", ""))
+            for name, function in self.aggregations.items()
+            for kind in filters
+        ]
+        return sorted(metrics, key=lambda metric: f"{metric.name},{metric.filter}" != metadata.primary)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of the metrics, each once, the primary metric's first."""
+        return list(dict.fromkeys(metric.name for metric in self.metrics))
+
+    @property
+    def aggregations(self) -> dict[str, Callable[[Sequence[Any]], float]]:
+        """The function that aggregates the samples' values, by metric name."""
+        return dict(self.lm_eval.aggregation())
+
+    # --- its documents --------------------------------------------------------------------------------------------
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name as the configuration has it, empty if it names none."""
+        return str(self.lm_eval.config.dataset_path or "")
+
+    @property
+    def split(self) -> str:
+        """The name of the split that the documents come from."""
+        config = self.lm_eval.config
+        return str(config.test_split or config.validation_split or config.training_split or "")
+
+    @property
+    def documents(self) -> Sequence[Document]:
+        """The documents; lm-eval processes the whole split again at every access."""
+        documents: Sequence[Document] = self.lm_eval.eval_docs
+        return documents
+
+    def choices(self, document: Document) -> list[str]:
+        """Return the choices of a document of a multiple-choice task."""
+        return list(self.lm_eval.doc_to_choice(document))
+
+    def target(self, document: Document) -> Any:
+        """Return the right answer to a document: a text, or the place of a choice."""
+        return self.lm_eval.doc_to_target(document)
+
+    # --- how it prompts -------------------------------------------------------------------------------------------
+
+    @property
+    def num_fewshot(self) -> int:
+        """The number of few-shot examples in a prompt."""
+        return int(self.lm_eval.config.num_fewshot or 0)
+
+    def set_num_fewshot(self, num_fewshot: int | None) -> None:
+        """Override the number of few-shot examples, except where the task says 0, as in lm-eval.
+
+        Raises HarnessError if the task has fewer examples.
+        """
+        stated = self.lm_eval.get_config("num_fewshot")
+        if num_fewshot is not None and stated != 0:
+            self.lm_eval.set_config(key="num_fewshot", value=num_fewshot)
+            self._require_shots(num_fewshot)
+        elif stated is None:
+            self.lm_eval.set_config(key="num_fewshot", value=0)
+
+    def _require_shots(self, num_fewshot: int) -> None:
+        examples = len(self.lm_eval.fewshot_docs() or [])
+        split = self.lm_eval.fewshot_cfg.split
+        # Of the evaluated split itself, a document cannot be an example in its own prompt.
+        examples -= split is not None and split == self.lm_eval.config.test_split
+        if num_fewshot > examples:
+            raise HarnessError(
+                f"task {self.name} has {examples} few-shot examples, not {num_fewshot}: lower --num-fewshot"
+            )
+
+    def reseed(self, seed: int = FEWSHOT_SEED) -> None:
+        """Restart the random stream that draws few-shot examples; needed before prompts are built again."""
+        self.lm_eval.set_fewshot_seed(seed=seed)
+
+    @property
+    def generation_settings(self) -> dict[str, Any]:
+        """The settings of its generations (`until`, `max_gen_toks`, …), a copy."""
+        return dict(self.lm_eval.config.generation_kwargs or {})
+
+    @generation_settings.setter
+    def generation_settings(self, settings: Mapping[str, Any]) -> None:
+        self.lm_eval.config.generation_kwargs = dict(settings)
+
+    @property
+    def repeats(self) -> int:
+        """How many times each request is answered."""
+        return int(self.lm_eval.config.repeats or 1)
+
+    @repeats.setter
+    def repeats(self, repeats: int) -> None:
+        self.lm_eval.config.repeats = repeats
+
+    def set_stride(self, stride: int) -> None:
+        """Move the windows of a `BitsPerCharacter` task by `stride` tokens."""
+        self.lm_eval.config.metadata["stride"] = stride
+
+    @property
+    def takes_articles(self) -> bool:
+        """Whether its prompts can have retrieved articles of law."""
+        return hasattr(self.lm_eval, "use_articles")
+
+    def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
+        """Put `articles`, by query, into its prompts; `file` and `sha256` say in the report where they are from.
+
+        Raises HarnessError if a document's query has no entry.
+        """
+        self.lm_eval.use_articles(articles)
+        self.lm_eval.config.metadata["retrieved"] = {"file": file, "sha256": sha256}
+
+    # --- its requests ---------------------------------------------------------------------------------------------
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests built last, empty after `release_requests`."""
+        requests: list[Request] | None = self.lm_eval.instances
+        return requests or []
+
+    def build_requests(self, *, limit: int | None = None, **prompts: Any) -> list[Request]:
+        """Build and return the requests of the first `limit` documents.
+
+        `prompts` are keywords of lm-eval's `build_all_requests`.
+        """
+        self.lm_eval.build_all_requests(limit=limit, **prompts)
+        return self.requests
+
+    def release_requests(self) -> None:
+        """Free the memory of the built requests."""
+        self.lm_eval._instances = None
+
+    @contextmanager
+    def holding(self, requests: Sequence[Request]) -> Iterator[None]:
+        """Have `requests` as the built ones for a while."""
+        self.lm_eval._instances = list(requests)
+        try:
+            yield
+        finally:
+            self.release_requests()
+
+    # --- how it is evaluated --------------------------------------------------------------------------------------
+
+    def evaluate(self, lm: object, *, limit: int | None = None, **prompts: Any) -> dict[str, Any]:
+        """Let `lm` answer the first `limit` documents and score them; return the outcome of lm-eval's `evaluate()`.
+
+        `prompts` says how prompts are rendered, as keywords of `evaluate()`. Built requests stay until
+        `release_requests`.
+        """
+        from lm_eval.evaluator import evaluate
+
+        tasks = {"tasks": {self.name: self.lm_eval}, "groups": {}}
+        outcome: dict[str, Any] = evaluate(lm, tasks, limit=limit, bootstrap_iters=0, **prompts)
+        return outcome
+
+    @property
+    def score(self) -> Score:
+        """The function that scores a document's filtered responses."""
+        score: Score = self.lm_eval.process_results
+        return score
+
+    @contextmanager
+    def scored_by(self, score: Score) -> Iterator[None]:
+        """Score documents by `score` for a while, in place of the task's own function."""
+        self.lm_eval.process_results = score
+        try:
+            yield
+        finally:
+            del self.lm_eval.process_results
+
+    @contextmanager
+    def restricted_to(
+        self, places: Sequence[int], documents: Sequence[Document], requests: Mapping[int, Sequence[Request]]
+    ) -> Iterator[None]:
+        """Have only the documents at `places` for a while, and build no requests but theirs.
+
+        `documents` is the whole split, `requests` holds each place's requests as they were built for all of them.
+        Nothing is aggregated: a metric that is no mean may be undefined on so few documents. lm-eval's own `samples=`
+        would number documents anew: it mislabels an unsorted list, and takes an empty one for all documents.
+        """
+        assert places, "lm-eval takes no documents for all of them"
+        chosen = [(place, documents[place]) for place in places]
+        unaggregated = dict.fromkeys(self.aggregations, _zero)
+        replaced: dict[str, Callable[..., Any]] = {
+            "build_all_requests": lambda **_: None,
+            "doc_iterator": lambda **_: iter(chosen),
+            "test_docs": lambda: documents,
+            "validation_docs": lambda: documents,
+            "aggregation": lambda: unaggregated,
+        }
+        held = [request for place in places for request in requests[place]]
+        for request in held:
+            request.resps, request.filtered_resps = [], {}
+        attributes = self.lm_eval.__dict__
+        before = {name: attributes[name] for name in replaced if name in attributes}
+        attributes.update(replaced)
+        try:
+            with self.holding(held):
+                yield
+        finally:
+            for name in replaced:
+                del attributes[name]
+            attributes.update(before)
+
+
+def _zero(values: Sequence[Any]) -> float:
+    return 0.0

@@ -1,0 +1,109 @@
+"""The tasks that a user named, loaded: each task once, with the groups, averages and headlines that the names imply.
+
+Not here: finding or building tasks (`harness.tasks.catalogue`), or computing averages
+(`harness.metrics.stats.estimates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from harness.data.sources import DataSource
+from harness.errors import HarnessError
+from harness.metrics.stats.estimates import Average
+from harness.tasks.index import Index
+from harness.tasks.task import AverageRule, Task, TaskMetadata
+
+
+class GroupAverage(NamedTuple):
+    """An average that a group declares."""
+
+    group: str
+    average: Average
+    metrics: tuple[str, ...]
+    """The metrics for which the group declares it; empty for all metrics."""
+
+
+@dataclass
+class TaskSet:
+    """Loaded tasks, and the groups and averages over them."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """The tasks by name, in the order of the names given."""
+    sources: dict[str, DataSource] = field(default_factory=dict)
+    """Where each task's documents come from."""
+    headlines: list[str] = field(default_factory=list)
+    """What the user named and has a score of its own: tasks, and groups that have an average."""
+    averages: list[GroupAverage] = field(default_factory=list)
+    subtasks: dict[str, list[str]] = field(default_factory=dict)
+    """Direct members of every group."""
+
+    def add_task(self, task: Task) -> None:
+        """Add a task that the user named."""
+        self.tasks[task.name] = task
+        self.headlines.append(task.name)
+
+    def add_group(self, group: Any, index: Index) -> None:
+        """Add lm-eval's `group` object, which the user named, and its members.
+
+        Raises HarnessError if the group declares an average over a tag that no task of `index` has.
+        """
+        inside = {subgroup.name: subgroup for subgroup in group.get_all_groups()}
+        for subgroup in [group, *inside.values()]:
+            self.subtasks[subgroup.name] = list(subgroup.child_names)
+            self.averages += [average for average in _averages(subgroup, index) if average not in self.averages]
+        for task in map(Task, group.get_all_tasks()):
+            self.tasks.setdefault(task.name, task)
+        self.headlines += _headlines(group, inside)
+
+    def add_averages_of_tag(self, tag: str, index: Index) -> None:
+        """Give a tag that the user named the average that a group has over it: `ceval_hard` is `ceval/Hard`."""
+        for name, entry in index.items():
+            if entry.kind.name != "GROUP":
+                continue
+            for average_name, rule in _rules(name, (entry.cfg or {}).get("metadata")).items():
+                if rule.tag != tag or average_name in [known.average.name for known in self.averages]:
+                    continue
+                members = tuple(task for task in self.tasks if task in index[tag].tags)
+                listed = entry.cfg.get("aggregate_metric_list") or []
+                declared = tuple(dict.fromkeys(str(item["metric"]) for item in listed))
+                self.averages.append(GroupAverage(name, Average(average_name, members, rule.weight), declared))
+                self.headlines = [*(name for name in self.headlines if name not in members), average_name]
+
+
+def _rules(group: str, metadata: object) -> Mapping[str, AverageRule]:
+    """Return the averages that the metadata of a group define, by name."""
+    has_averages = isinstance(metadata, dict) and metadata.get("averages")
+    return TaskMetadata.of(metadata, f"group {group}").averages if has_averages else {}
+
+
+def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
+    """Return the group's name if it has a score, else those of its averages and of its members that have one."""
+    if group.has_aggregation:
+        return [group.name]
+    headlines = list(_rules(group.name, group.metadata))
+    for child in group.child_names:
+        headlines += _headlines(inside[child], inside) if child in inside else [child]
+    return headlines
+
+
+def _averages(group: Any, index: Index) -> Iterator[GroupAverage]:
+    """Yield the average that a group declares for itself, then those that its `metadata.averages` names."""
+    members = tuple(dict.fromkeys(task.config.task for task in group.get_all_tasks()))
+    listed = group.aggregate_metric_list or []
+    declared = tuple(dict.fromkeys(item.metric for item in listed))
+    if group.has_aggregation:
+        by_size = all(item.weight_by_size for item in listed)
+        yield GroupAverage(group.name, Average(group.name, members, "sample" if by_size else "task"), declared)
+    for name, rule in _rules(group.name, group.metadata).items():
+        tasks = rule.tasks
+        if not tasks:
+            entry = index.get(rule.tag)
+            if entry is None:
+                raise HarnessError(
+                    f"group {group.name}: average '{name}' is over the tag '{rule.tag}', which no task has"
+                )
+            tasks = tuple(member for member in members if member in entry.tags)
+        yield GroupAverage(group.name, Average(name, tasks, rule.weight), declared)
