@@ -1,1 +1,1 @@
-"""What can be evaluated: a reference is parsed, loaded, identified by its content, and proved to answer."""
+"""Checkpoints: parsed from a reference, located, loaded, identified by content, and proved to answer."""

@@ -1,10 +1,9 @@
-"""What a training run leaves behind: every checkpoint of it, who wrote it, and where its base is to be had.
+"""Expand patterns in references to the checkpoints of a training, and give every checkpoint a name of its own.
 
-    out/checkpoint-*                    all its checkpoints, in step order
-    out/base,adapter=out/checkpoint-*   the same, of adapters put on a base by name
+    out/checkpoint-*                    all checkpoints of a training, in step order
+    out/base,adapter=out/checkpoint-*   the same for adapters on a base that is named
 
-Recognised are folders as LLaMA-Factory, ms-swift, TRL, transformers' Trainer and PEFT's `save_pretrained` write them.
-Nothing here reads a weight, executes a pickle or asks the network.
+Only folder names are read. Not here: who saved a folder (`harness.checkpoints.origin`).
 """
 
 from __future__ import annotations
@@ -15,48 +14,56 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from harness.checkpoints import files
 from harness.checkpoints.reference import STEP_FOLDER, CheckpointReference
 from harness.errors import HarnessError
 
-_UNFINISHED = "tmp-"  # transformers before 4.46 saved into tmp-checkpoint-N and renamed that in the end
+MOST_LISTED = 6
+"""Number of names that an error message lists before it counts the rest."""
+_UNFINISHED = "tmp-"  # transformers before 4.46 saved into tmp-checkpoint-N and renamed it at the end
 
 
 def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReference]:
-    """Return `references` with each pattern (`*`, `?`, `[`) replaced by the folders it matches, every name its own.
+    """Return `references` with each pattern (`*`, `?`, `[`) replaced by the folders that match it.
 
-    A pattern stands in the path or in `adapter=`; a folder of that very name comes first. Matches are in natural
-    order, checkpoint-9 before checkpoint-100; files and unfinished saves are passed over. Of several matches,
-    `name=X` becomes X-300 and so on. What is named twice, in whatever spelling of its path, comes once.
-    Raises HarnessError on a pattern without a match, and on two checkpoints that were given the same name.
+    A pattern may be in the path or in `adapter=`; a folder of exactly that name takes precedence. Matches are in
+    natural order (checkpoint-9 before checkpoint-100), without files and unfinished saves. If there are several,
+    `name=X` becomes X-300 and so on. A checkpoint that is named twice, in any spelling of its path, occurs once.
+    Every label is unique. Raises HarnessError on a pattern without a match, and on two checkpoints with the same name=.
     """
-    found: dict[CheckpointReference, CheckpointReference] = {}
-    for one in (match for reference in references for match in _matches(reference)):
-        found.setdefault(replace(one, path=_real(one.path) or one.path, adapter=_real(one.adapter)), one)
-    return _told_apart(list(found.values()))
+    unique: dict[CheckpointReference, CheckpointReference] = {}
+    for match in chain.from_iterable(map(_matches, references)):
+        key = replace(match, path=_resolved(match.path) or match.path, adapter=_resolved(match.adapter))
+        unique.setdefault(key, match)
+    return _with_unique_labels(list(unique.values()))
 
 
-def _real(path: str | None) -> str | None:
-    """Return the one spelling of a path that is here, and anything else as it is."""
+def _resolved(path: str | None) -> str | None:
+    """Return the absolute path of a folder that exists, and anything else unchanged."""
     return str(Path(path).expanduser().resolve()) if path is not None and files.exists(path) else path
 
 
+# --- patterns
+
+
 def _matches(reference: CheckpointReference) -> list[CheckpointReference]:
-    patterns = [key for key in ("path", "adapter") if _is_pattern(getattr(reference, key))]
-    if not patterns:
+    """Return the references that a pattern in `reference` stands for; `reference` itself if it has none."""
+    keys = [key for key in ("path", "adapter") if _is_pattern(getattr(reference, key))]
+    if not keys:
         return [reference]
-    if len(patterns) > 1:
+    if len(keys) > 1:
         raise HarnessError(f"'{reference}' has a pattern in its path and in adapter=: write one of them out")
-    key = patterns[0]
-    folders = _folders(getattr(reference, key))
-    found = [replace(reference, path=x) if key == "path" else replace(reference, adapter=x) for x in folders]
-    if reference.name is None or len(found) == 1:
-        return found
-    ends = _different(lambda depth: [_end(folder, depth) for folder in folders], max(map(_depth, folders)))
-    return [replace(one, name=f"{reference.name}-{end}") for one, end in zip(found, ends or folders, strict=True)]
+    is_path = keys[0] == "path"
+    folders = _folders(getattr(reference, keys[0]))
+    matches = [replace(reference, path=f) if is_path else replace(reference, adapter=f) for f in folders]
+    if reference.name is None or len(matches) == 1:
+        return matches
+    ends = _shortest_unique(lambda depth: [_end(folder, depth) for folder in folders], max(map(_depth, folders)))
+    names = [f"{reference.name}-{end}" for end in ends or folders]
+    return [replace(match, name=name) for match, name in zip(matches, names, strict=True)]
 
 
 def _is_pattern(path: str | None) -> bool:
@@ -64,87 +71,97 @@ def _is_pattern(path: str | None) -> bool:
 
 
 def _folders(pattern: str) -> list[str]:
-    matches = [match.rstrip("/") for match in glob.glob(os.path.expanduser(pattern), recursive=True)]  # noqa: PTH111, PTH207 - as typed: Path drops a leading ./
-    found = [match for match in matches if Path(match).is_dir() and not Path(match).name.startswith(_UNFINISHED)]
-    if not found:
-        raise HarnessError(f"no folder matches '{pattern}': {_instead(pattern, matches)}")
-    # A link such as `latest` beside what it leads to is the same checkpoint.
-    plain = {Path(match).resolve() for match in found if not Path(match).is_symlink()}
-    once = [match for match in found if not Path(match).is_symlink() or Path(match).resolve() not in plain]
-    return sorted(once, key=_natural)
+    """Return the folders that match `pattern`, in natural order; raise HarnessError if there are none."""
+    matches = [match.rstrip("/") for match in glob.glob(os.path.expanduser(pattern), recursive=True)]  # noqa: PTH111, PTH207 - Path would drop a leading ./
+    folders = [match for match in matches if Path(match).is_dir() and not Path(match).name.startswith(_UNFINISHED)]
+    if not folders:
+        raise HarnessError(f"no folder matches '{pattern}': {_contents_instead(pattern, matches)}")
+    # A link such as `latest` beside its target is the same checkpoint.
+    targets = {Path(folder).resolve() for folder in folders if not Path(folder).is_symlink()}
+    unique = [folder for folder in folders if not Path(folder).is_symlink() or Path(folder).resolve() not in targets]
+    return sorted(unique, key=_natural_key)
 
 
-def _natural(path: str) -> list[list[Any]]:
-    """Return a key that sorts numbers as numbers, in every part of the path."""
+def _natural_key(path: str) -> list[list[int | str]]:
+    """Return a key that sorts numbers as numbers, in every part of `path`."""
     return [[int(x) if x.isdecimal() else x for x in re.split(r"(\d+)", part)] for part in Path(path).parts]
 
 
-def _instead(pattern: str, matches: Sequence[str]) -> str:
-    """Say what is there in place of a folder that matches."""
+def _contents_instead(pattern: str, matches: Sequence[str]) -> str:
+    """Return what exists where no folder matches `pattern`, as the second part of an error message."""
     if matches:
-        return f"only files and unfinished saves do ({_listed(Path(match).name for match in matches)}); check the path"
-    parts = Path(os.path.expanduser(pattern)).parts  # noqa: PTH111 - leaves the home of nobody as it is
-    literal = next(place for place, part in enumerate(parts) if glob.has_magic(part))
-    parent = Path(*parts[:literal])
-    if not os.path.isdir(parent):  # noqa: PTH112 - False for a name too long for a file system
+        names = _listed(Path(match).name for match in matches)
+        return f"only files and unfinished saves do ({names}); check the path"
+    parts = Path(os.path.expanduser(pattern)).parts  # noqa: PTH111 - leaves `~` alone if there is no such user
+    first_magic = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    parent = Path(*parts[:first_magic])
+    if not os.path.isdir(parent):  # noqa: PTH112 - False for a name that is too long for a file system
         return f"there is no folder {parent}, and models on the hub have no patterns; check the path"
     try:
-        inside = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")]
+        names_inside = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         return f"{parent} cannot be read ({error.strerror}); check the path"
-    if not inside:
+    if not names_inside:
         return f"{parent} is empty; check the path"
-    deeper = Path(parent, "*", *parts[literal:])
+    deeper = Path(parent, "*", *parts[first_magic:])
     if glob.glob(str(deeper)):  # noqa: PTH207
-        return f"'{deeper}' does; {parent} holds {_listed(inside)}"
-    return f"{parent} holds {_listed(inside)}; check the pattern"
+        return f"'{deeper}' does; {parent} holds {_listed(names_inside)}"
+    return f"{parent} holds {_listed(names_inside)}; check the pattern"
 
 
-def _listed(names: Iterable[str], most: int = 6) -> str:
-    ordered = sorted(names, key=_natural)
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most:,} more" if len(ordered) > most else "")
+def _listed(names: Iterable[str]) -> str:
+    """Return the first `MOST_LISTED` names in natural order, and the number of the others."""
+    ordered = sorted(names, key=_natural_key)
+    more = f" and {len(ordered) - MOST_LISTED:,} more" if len(ordered) > MOST_LISTED else ""
+    return ", ".join(ordered[:MOST_LISTED]) + more
 
 
-def _told_apart(references: list[CheckpointReference]) -> list[CheckpointReference]:
-    """Give each reference a label of its own: more of its path, or the keys in which it differs."""
-    found = list(references)
-    for label, count in Counter(one.label for one in references).items():
+# --- names
+
+
+def _with_unique_labels(references: list[CheckpointReference]) -> list[CheckpointReference]:
+    """Return `references` with names that make all labels unique: with more of the path, or keys that differ.
+
+    Raises HarnessError if that is impossible, such as for two references with the same name=.
+    """
+    result = list(references)
+    for label, count in Counter(reference.label for reference in references).items():
         if count == 1:
             continue
-        same = [place for place, one in enumerate(found) if one.label == label]
-        free = [place for place in same if found[place].name is None]
-        named = [found[place] for place in same if found[place].name is not None]
-        taken = {one.label for place, one in enumerate(found) if place not in free}
-        names = _names([found[place] for place in free], taken) if len(named) < 2 else None
+        same = [index for index, reference in enumerate(result) if reference.label == label]
+        unnamed = [index for index in same if result[index].name is None]
+        named = [result[index] for index in same if result[index].name is not None]
+        taken = {reference.label for index, reference in enumerate(result) if index not in unnamed}
+        names = _unique_names([result[index] for index in unnamed], taken) if len(named) < 2 else None
         if names is None:
-            one, other = (named if len(named) > 1 else [found[place] for place in same])[:2]
-            raise HarnessError(f"'{one}' and '{other}' are both called '{label}': give each a name= of its own")
-        for place, name in zip(free, names, strict=True):
-            found[place] = found[place] if name == label else replace(found[place], name=name)
-    return found
+            first, second = (named if len(named) > 1 else [result[index] for index in same])[:2]
+            raise HarnessError(f"'{first}' and '{second}' are both called '{label}': give each a name= of its own")
+        for index, name in zip(unnamed, names, strict=True):
+            result[index] = result[index] if name == label else replace(result[index], name=name)
+    return result
 
 
-def _names(references: list[CheckpointReference], taken: set[str]) -> list[str] | None:
-    """Return names for `references`, which have one label, that are all different and not taken; None if none are."""
+def _unique_names(references: list[CheckpointReference], taken: set[str]) -> list[str] | None:
+    """Return unique names, none of them `taken`, for `references` that share a label; None if there are none."""
     keys = [f for f in fields(CheckpointReference) if f.name not in ("name", "path", "adapter", "quantize")]
-    differ = [f for f in keys if len({getattr(one, f.name) for one in references}) > 1]
+    different = [f for f in keys if len({getattr(reference, f.name) for reference in references}) > 1]
 
-    def name(one: CheckpointReference, depth: int) -> str:
-        ends = [_end(part, depth, whole=True) for part in (one.path, one.adapter) if part]
-        given = [(f.name, value) for f in differ if (value := getattr(one, f.name)) != f.default]
-        said = [{True: key, False: f"{key}=false"}[value] if isinstance(value, bool) else value for key, value in given]
-        return "+".join(map(str, [*ends, *([one.quantize] if one.quantize else []), *said]))
+    def name(reference: CheckpointReference, depth: int) -> str:
+        ends = [_end(path, depth, keep_run=True) for path in (reference.path, reference.adapter) if path]
+        values = [(f.name, v) for f in different if (v := getattr(reference, f.name)) != f.default]
+        settings = [{True: key, False: f"{key}=false"}[v] if isinstance(v, bool) else str(v) for key, v in values]
+        return "+".join([*ends, *([reference.quantize] if reference.quantize else []), *settings])
 
-    deepest = max(_depth(part) for one in references for part in (one.path, one.adapter) if part)
-    return _different(lambda depth: [name(one, depth) for one in references], deepest, taken)
+    deepest = max(_depth(path) for reference in references for path in (reference.path, reference.adapter) if path)
+    return _shortest_unique(lambda depth: [name(reference, depth) for reference in references], deepest, taken)
 
 
-def _different(names: Callable[[int], list[str]], deepest: int, taken: Iterable[str] = ()) -> list[str] | None:
-    """Return the shortest names, by how many parts of a path they take, that are all different and not taken."""
+def _shortest_unique(names: Callable[[int], list[str]], deepest: int, taken: Iterable[str] = ()) -> list[str] | None:
+    """Return `names(depth)` for the smallest depth up to `deepest` that makes them unique and none of them `taken`."""
     for depth in range(1, deepest + 1):
-        found = names(depth)
-        if len(set(found)) == len(found) and not set(found) & set(taken):
-            return found
+        candidates = names(depth)
+        if len(set(candidates)) == len(candidates) and not set(candidates) & set(taken):
+            return candidates
     return None
 
 
@@ -156,11 +173,14 @@ def _parts(path: str) -> list[str]:
     return list(Path(path).expanduser().resolve().parts[1:]) if files.exists(path) else path.split("/")
 
 
-def _end(path: str, depth: int, *, whole: bool = False) -> str:
-    """Return the last `depth` parts of `path` as a name; a checkpoint-300 is a 300 unless `whole`, and then has run."""
+def _end(path: str, depth: int, *, keep_run: bool = False) -> str:
+    """Return the last `depth` parts of `path` as a name.
+
+    A final checkpoint-300 becomes 300; with `keep_run` it stays, and the run's folder before it is always included.
+    """
     parts = _parts(path)
     step = STEP_FOLDER.fullmatch(parts[-1])
-    if step and whole:
-        depth += 1  # as a label has it: checkpoint-300 alone names every training run's
-    last = parts[-1] if whole or not step else step[1]
+    if step and keep_run:
+        depth += 1  # as in a label: every training run has a checkpoint-300
+    last = parts[-1] if keep_run or not step else step[1]
     return "-".join([*parts[-depth:-1], last])

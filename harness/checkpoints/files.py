@@ -1,7 +1,6 @@
-"""The files of a checkpoint: where they are, whether they are whole, and what their content hashes to.
+"""The files of a checkpoint: where they are, whether they are complete, and the hash of their content.
 
-Nothing here loads a weight: headers and sizes tell a truncated shard, a missing file or another architecture's keys
-before gigabytes are read.
+No weight is loaded: headers and sizes reveal a truncated shard or a missing file before gigabytes are read.
 """
 
 from __future__ import annotations
@@ -22,8 +21,10 @@ from harness.common import resources
 from harness.errors import HarnessError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files that hold or list the weights of a whole model, in the order of preference."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+"""Files that hold the weights of an adapter, in the order of preference."""
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer.model",
@@ -38,7 +39,9 @@ TOKENIZER = (
     "ice_text.model",
     "chat_template.jinja",
 )
-_TOKENIZER_ITSELF = (
+"""Files that decide how a tokenizer works."""
+# Of those, the files that hold a vocabulary; without any of them there are only settings.
+_TOKENIZER_CORE = (
     "tokenizer.json",
     "tokenizer.model",
     "vocab.json",
@@ -53,22 +56,22 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
-    """Return the local folder of a checkpoint, fetching it from the hub if `path` is no folder here.
+    """Return the local folder of a checkpoint, fetching it from the hub if `path` is no folder on this machine.
 
     `code` fetches the Python files too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`, `HF_HUB_OFFLINE`
-    and its cache apply. Raises HarnessError where there is neither a folder nor such a model.
+    and its cache apply. Raises HarnessError if there is neither such a folder nor such a model.
     """
     try:
         local = Path(path).expanduser()
-        is_there, is_folder, leads = local.exists(), local.is_dir(), local.is_symlink()
+        is_there, is_folder, is_link = local.exists(), local.is_dir(), local.is_symlink()
     except (OSError, RuntimeError) as error:  # too long for a file system, or no such user
         raise HarnessError(f"there is no folder {path} ({reason(error)}): check the path") from error
     if is_folder:
         return local
     if is_there:
-        raise HarnessError(f"{path} is a file: give the folder that holds it")
-    if leads:
-        raise HarnessError(f"{path} is a link to {local.readlink()}, which does not exist: make the link anew")
+        raise HarnessError(f"{path} is a file: name the folder that holds it")
+    if is_link:
+        raise HarnessError(f"{path} is a link to {local.readlink()}, which does not exist: create the link again")
     if not _HUB_NAME.fullmatch(path) or path.startswith("."):
         raise HarnessError(f"there is no folder {path}: check the path")
     return _fetch(path, revision, code)
@@ -77,15 +80,15 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
 def _fetch(name: str, revision: str | None, code: bool) -> Path:
     from huggingface_hub import errors, snapshot_download
 
-    wanted = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja"] + (["*.py"] if code else [])
-    # Folders hold other formats and a training's checkpoints, `consolidated` the same weights a second time.
-    unwanted = ["*/*", "consolidated*"]
+    include = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja"] + (["*.py"] if code else [])
+    # Subfolders hold other formats and a training's checkpoints; `consolidated` files are the same weights again.
+    exclude = ["*/*", "consolidated*"]
     fetch = f"hf download {name}" + (f" --revision {revision}" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=include, ignore_patterns=exclude))
         if not any(folder.glob("*.safetensors")):
-            wanted.append("*.bin")
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted))
+            include.append("*.bin")
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=include, ignore_patterns=exclude))
     except errors.GatedRepoError as error:
         message = f"'{name}' is a gated model: accept its terms on its page on the hub, then log in with hf auth login"
         raise HarnessError(message) from error
@@ -98,7 +101,7 @@ def _fetch(name: str, revision: str | None, code: bool) -> Path:
             f"'{name}' is no folder here, and the hub cannot be reached: fetch it where there is a network, {fetch}"
         )
         raise HarnessError(message) from error
-    except Exception as error:  # the HTTP library raises its own, and has changed its name
+    except Exception as error:  # the HTTP library raises its own types, and it is not always the same library
         raise HarnessError(f"'{name}' cannot be fetched from the hub ({reason(error)}): try again, {fetch}") from error
     return folder
 
@@ -112,31 +115,31 @@ def exists(path: str) -> bool:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Tell whether `folder` holds a PEFT adapter rather than a whole model.
+    """Return whether `folder` holds a PEFT adapter rather than a whole model.
 
-    Some trainers leave the base's config.json beside an adapter, so it is the weights that tell; the value head that
-    TRL's PPO saves as pytorch_model.bin is none.
-    Raises HarnessError where both are there: transformers would put the adapter on unasked.
+    The weights decide, because some trainers save the base's config.json beside an adapter. The value head that TRL's
+    PPO saves as pytorch_model.bin is not a model.
+    Raises HarnessError if the folder holds both: transformers would attach the adapter without being asked to.
     """
     if not (folder / ADAPTER_CONFIG).is_file():
         return False
     if any((folder / name).is_file() and not _is_value_head(folder / name) for name in WEIGHTS):
         raise HarnessError(
-            f"{folder} holds both a whole model and an {ADAPTER_CONFIG}, so it is unclear which is meant: "
+            f"{folder} holds both a whole model and an {ADAPTER_CONFIG}, so it is unclear which to load: "
             "move one of them to a folder of its own"
         )
     return True
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Tell whether `folder` holds a tokenizer, not just its settings."""
-    return any((folder / name).is_file() for name in _TOKENIZER_ITSELF) or any(folder.glob("*.tiktoken"))
+    """Return whether `folder` holds a tokenizer, not just settings of one."""
+    return any((folder / name).is_file() for name in _TOKENIZER_CORE) or any(folder.glob("*.tiktoken"))
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in `file`; raise HarnessError if it is missing or is none."""
+    """Return the JSON object in `file`; raise HarnessError if the file is missing or holds something else."""
     if not file.is_file():
-        raise HarnessError(f"{file.parent} has no {file.name}: it is not a whole checkpoint folder")
+        raise HarnessError(f"{file.parent} has no {file.name}: it is not a complete checkpoint folder")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
@@ -148,13 +151,13 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the model's weight files, in name order, after checking that each is there and whole.
+    """Return the model's weight files in name order, after checking that each exists and is complete.
 
     Raises HarnessError naming the file that is missing or truncated.
     """
     listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if listing is None:
-        advice = _shards(folder) or checkpoints_inside(folder) or "it is not a whole checkpoint folder"
+        advice = _merge_shards(folder) or checkpoints_inside(folder) or "it is not a complete checkpoint folder"
         raise HarnessError(f"{folder} has no weights ({', '.join(WEIGHTS)}): {advice}")
     files = [listing]
     if listing.suffix == ".json":
@@ -163,24 +166,27 @@ def weight_files(folder: Path) -> list[Path]:
             raise HarnessError(f"{listing} has no weight_map that names files: fetch or save the checkpoint again")
         files = [folder / name for name in sorted(set(index.values()))]
     for file in files:
-        check_whole(file)
+        check_complete(file)
     return files
 
 
 def adapter_weights(folder: Path) -> Path:
-    """Return the adapter's weight file after checking that it is there and whole."""
+    """Return the weight file of the adapter in `folder`, after checking that it exists and is complete.
+
+    Raises HarnessError if it is missing or truncated.
+    """
     file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
     if file is None:
         raise HarnessError(
             f"{folder} has an {ADAPTER_CONFIG} but no weights ({' or '.join(ADAPTER_WEIGHTS)}): "
             "fetch or save the adapter again"
         )
-    check_whole(file)
+    check_complete(file)
     return file
 
 
-def check_whole(file: Path) -> None:
-    """Raise HarnessError if a weight file is missing or was cut short, judging by its header and size alone."""
+def check_complete(file: Path) -> None:
+    """Raise HarnessError if a weight file is missing or truncated, judging by its header and size alone."""
     if not file.is_file():
         raise HarnessError(f"weights are missing: {file} does not exist; fetch or save the checkpoint again")
     check_no_pointer(file)
@@ -195,14 +201,14 @@ def check_whole(file: Path) -> None:
 
 
 def check_no_pointer(file: Path) -> None:
-    """Raise HarnessError if `file` is only the pointer that git leaves where git-lfs is not installed."""
+    """Raise HarnessError if `file` is only the pointer that git checks out if git-lfs is not installed."""
     with file.open("rb") as stream:
         if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise HarnessError(f"{file} is a git-lfs pointer, not the file itself: run git lfs pull in its folder")
 
 
 def stored_dtype(files: list[Path]) -> str | None:
-    """Return torch's name of the dtype most bytes of the weights are stored in; None where no header tells."""
+    """Return torch's name of the dtype that most bytes of the weights have; None if no file has a header."""
     sizes: Counter[str] = Counter()
     for file in files:
         if file.suffix == ".safetensors":
@@ -213,28 +219,28 @@ def stored_dtype(files: list[Path]) -> str | None:
 
 
 def checkpoints_inside(folder: Path) -> str:
-    """Return the advice to name a checkpoint inside `folder`, such as a training's last; "" where there is none."""
+    """Return the advice to name a checkpoint inside `folder`, such as a training's last; "" if there is none."""
     inside = [path.parent for name in (*WEIGHTS, ADAPTER_CONFIG) for path in folder.glob(f"*/{name}")]
     if not inside:
         return ""
     newest = max(inside, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
     steps = {path.name for path in inside if path.name.startswith("checkpoint-")}
-    every = f", or all of them as '{folder}/checkpoint-*'" if len(steps) > 1 else ""
-    return f"name a checkpoint inside it, such as {newest}{every}"
+    pattern = f", or all of them as '{folder}/checkpoint-*'" if len(steps) > 1 else ""
+    return f"name a checkpoint inside it, such as {newest}{pattern}"
 
 
-def _shards(folder: Path) -> str:
-    """Return how to make weights of what only DeepSpeed or FSDP can read in `folder`; "" where there is no such."""
+def _merge_shards(folder: Path) -> str:
+    """Return the advice how to convert the shards of DeepSpeed or FSDP in `folder`; "" if there are none."""
     if any(folder.glob("global_step*/*optim_states.pt")) or any(folder.glob("global_step*/*model_states.pt")):
-        return "it holds DeepSpeed's shards only; run python zero_to_fp32.py . . in that folder to make weights of them"
+        return "it holds only DeepSpeed's shards; run python zero_to_fp32.py . . in that folder to merge them"
     sharded = next((shard.parent for shard in folder.glob("pytorch_model_fsdp_*/*.distcp")), None)
     if sharded is not None:
-        return f"it holds FSDP's shards only; run accelerate merge-weights {sharded} {folder} to make weights of them"
+        return f"it holds only FSDP's shards; run accelerate merge-weights {sharded} {folder} to merge them"
     return ""
 
 
 def _safetensors_size(file: Path) -> int:
-    """Return the size in bytes that the header promises."""
+    """Return the size in bytes that the header states."""
     entries, start = _safetensors_header(file)
     try:
         return start + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
@@ -243,7 +249,7 @@ def _safetensors_size(file: Path) -> int:
 
 
 def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
-    """Return the entries of the header and where the data starts (format: github.com/huggingface/safetensors)."""
+    """Return the header's entries and the offset of the data (format: github.com/huggingface/safetensors)."""
     with file.open("rb") as stream:
         raw = stream.read(8)
         length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
@@ -262,30 +268,35 @@ def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
 
 
 def pickled_classes(file: Path) -> list[str]:
-    """Return the full names of what the pickle in a torch file refers to; nothing is executed. [] where it is none."""
-    return [str(what).replace(" ", ".") for operation, what in _pickle(file) if operation == "GLOBAL"]
+    """Return the full names of the classes that the pickle in a torch file refers to, [] if there is no pickle.
+
+    Nothing is executed.
+    """
+    return [str(argument).replace(" ", ".") for operation, argument in _pickle(file) if operation == "GLOBAL"]
 
 
 def _is_value_head(file: Path) -> bool:
-    words = [str(what) for operation, what in _pickle(file) if operation in ("BINUNICODE", "SHORT_BINUNICODE")]
-    names = [word for word in words if word.endswith((".weight", ".bias"))]
+    """Return whether a torch file holds only the value head of a PPO training."""
+    texts = [str(text) for operation, text in _pickle(file) if operation in ("BINUNICODE", "SHORT_BINUNICODE")]
+    names = [text for text in texts if text.endswith((".weight", ".bias"))]
     return bool(names) and all(name.startswith("v_head.") for name in names)
 
 
 def _pickle(file: Path) -> list[tuple[str, Any]]:
-    """Return the operations of the pickle in a file that torch.save wrote, with their arguments."""
+    """Return the operations of the pickle in a file that torch.save wrote, with their arguments; [] if damaged."""
     if not zipfile.is_zipfile(file):
         return []
     try:
         with zipfile.ZipFile(file) as archive:
             inner = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-            return [(code.name, what) for code, what, _ in pickletools.genops(archive.read(inner))] if inner else []
-    except Exception:  # a damaged file: zipfile, zlib and genops each raise their own
+            operations = pickletools.genops(archive.read(inner)) if inner else ()
+            return [(operation.name, argument) for operation, argument, _ in operations]
+    except Exception:  # a damaged file: zipfile, zlib and genops each raise their own types
         return []
 
 
 def _is_old_torch(file: Path) -> bool:
-    # Before torch 1.6 a file was a sequence of pickles; it starts with the protocol-2 pickle of a magic number.
+    # Before torch 1.6, a file was a sequence of pickles; the first is a magic number in pickle protocol 2.
     with file.open("rb") as stream:
         return stream.read(2) == b"\x80\x02"
 
@@ -293,49 +304,50 @@ def _is_old_torch(file: Path) -> bool:
 def sha256(file: Path) -> str:
     """Return the hex sha256 of the file's content.
 
-    The hub's cache names large files by it; any other file is read once and remembered by path, size, times and inode.
+    The hub's cache names large files by their sha256; any other file is read once, and its hash remembered by path,
+    size, times and inode.
     """
     real = file.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
         return real.name
     stat = real.stat()
-    # The change time and the inode tell a file that was put in place with its old size and date (cp -p, tar).
+    # Change time and inode reveal another file that was put in place with the same size and date (cp -p, tar).
     key = (str(real), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
-    known = _remembered(key)
-    if known:
-        return known
+    cached = _cached_hash(key)
+    if cached:
+        return cached
     with real.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    _remember(key, digest)
+    _cache_hash(key, digest)
     return digest
 
 
-# The memory only saves time: where it cannot be kept, such as in a read-only home, files are read again.
-def _remembered(key: tuple[str, str]) -> str | None:
-    with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory:
-        row = memory.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", key).fetchone()
+# The cache only saves time: if it cannot be written, such as in a read-only home, files are read again.
+def _cached_hash(key: tuple[str, str]) -> str | None:
+    with suppress(sqlite3.Error, OSError, HarnessError), closing(_hash_cache()) as cache:
+        row = cache.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", key).fetchone()
         return str(row[0]) if row else None
     return None
 
 
-def _remember(key: tuple[str, str], digest: str) -> None:
-    with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory, memory:
-        memory.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (*key, digest))
+def _cache_hash(key: tuple[str, str], digest: str) -> None:
+    with suppress(sqlite3.Error, OSError, HarnessError), closing(_hash_cache()) as cache, cache:
+        cache.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (*key, digest))
 
 
-def _memory() -> sqlite3.Connection:
-    memory = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
-    memory.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
-    return memory
+def _hash_cache() -> sqlite3.Connection:
+    cache = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
+    cache.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
+    return cache
 
 
-def bytes_on_disk(files: list[Path]) -> int:
-    """Return the summed size in bytes."""
-    return sum(file.stat().st_size for file in files)
+def bytes_on_disk(paths: list[Path]) -> int:
+    """Return the total size of files in bytes."""
+    return sum(path.stat().st_size for path in paths)
 
 
 def reason(error: BaseException) -> str:
-    """Return why a library failed: its first sentence in one line, with the exception's name where it says little."""
+    """Return why a library failed: the first sentence of `error` on one line, with its type if that says little."""
     if "Weights only load failed" in str(error):
         return "it holds pickled code, which is never run"
     text = re.split(r"(?<=\w)\. ", " ".join(str(error).split()))[0].rstrip(".:")

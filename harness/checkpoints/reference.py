@@ -1,11 +1,11 @@
-"""How a person names a checkpoint: `PATH_OR_HUB_ID[,key=value…]`.
+"""A checkpoint reference, the way a person names a checkpoint: `PATH_OR_HUB_ID[,key=value…]`.
 
     Qwen/Qwen2.5-7B
     out/base,dtype=bfloat16,name=stage-2
     out/base,adapter=out/lora/checkpoint-300
     out/lora/checkpoint-300                      an adapter folder finds its base
 
-Parsing looks at no file; `harness.checkpoints.loading` does.
+Parsing reads no file; `harness.checkpoints.loading` does.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from harness.errors import HarnessError, did_you_mean
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "int4", "fp4")
 STEP_FOLDER = re.compile(r"checkpoint-(\d+)")
-"""Name of the folder that a training saved at a step."""
+"""Name of the folder in which trainers save a step."""
 _BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
 class CheckpointReference:
-    """A checkpoint as named; None means "what the checkpoint itself says"."""
+    """A checkpoint as a person names it; None means the checkpoint's own value, unless stated otherwise."""
 
     path: str
     """A folder, or a model's name on the hub."""
     adapter: str | None = None
-    """PEFT weights to put on `path`: a folder or a hub name."""
+    """PEFT weights to put on `path`: a folder or a hub name. None: no adapter, unless `path` is one itself."""
     dtype: str | None = None
-    """Compute dtype, one of `DTYPES`; `auto` is the weights' own. Default: float32 on a CPU, else auto."""
+    """Compute dtype, one of `DTYPES`; `auto` is the weights' own. None: float32 on a CPU, otherwise auto."""
     quantize: str | None = None
-    """Quantise the weights as they load, one of `QUANTIZATIONS`: `int4` is NF4. By bitsandbytes, on CPU and GPU."""
+    """Quantisation during loading by bitsandbytes, one of `QUANTIZATIONS`; `int4` is NF4."""
     device: str | None = None
-    """A torch device; default: the first GPU, else the CPU."""
+    """A torch device. None: the first GPU, otherwise the CPU."""
     revision: str | None = None
     """Branch, tag or commit of `path` on the hub."""
     tokenizer: str | None = None
-    """Where the tokenizer comes from, if not from the adapter's or the base's folder."""
+    """Folder or hub name of the tokenizer. None: the adapter's, otherwise the base's."""
     max_length: int | None = None
-    """Context length in tokens; default: the model's own."""
+    """Context length in tokens."""
     trust_remote_code: bool = False
-    """Run Python code that the checkpoint brings along."""
+    """Whether Python code in the checkpoint may run."""
     allow_unexpected_keys: bool = False
-    """Ignore weights that the architecture has no place for, instead of stopping."""
+    """Whether to ignore weights that the architecture has no place for, instead of stopping."""
     enable_thinking: bool | None = None
-    """Given to the chat template where it is set: whether a model that can think aloud shall."""
+    """Value of the chat template's variable `enable_thinking`. None: the variable is not set."""
     name: str | None = None
-    """What reports call it; default: made from the paths."""
+    """Name of the checkpoint in reports. None: a name made of the paths."""
 
     @property
     def label(self) -> str:
-        """`name`, or one made from the paths: `base`, or `base+adapter`."""
+        """`name`, or a name made of the paths: `base`, or `base+adapter`."""
         if self.name:
             return self.name
         parts = [_last_part(self.path), *([_last_part(self.adapter)] if self.adapter else [])]
@@ -65,13 +65,13 @@ class CheckpointReference:
         return "+".join(parts)
 
     def __str__(self) -> str:
-        """Return the reference as one would type it: `parse(str(reference)) == reference`."""
-        given = [
+        """Return the reference as a person would type it: `parse(str(reference)) == reference`."""
+        pairs = [
             f"{f.name}={str(value).lower() if isinstance(value, bool) else value}"
             for f in fields(self)[1:]
             if (value := getattr(self, f.name)) != f.default
         ]
-        return ",".join([self.path, *given])
+        return ",".join([self.path, *pairs])
 
 
 KEYS = tuple(f.name for f in fields(CheckpointReference)[1:])
@@ -80,8 +80,8 @@ KEYS = tuple(f.name for f in fields(CheckpointReference)[1:])
 def parse(text: str) -> CheckpointReference:
     """Return the reference that `text` spells.
 
-    A comma starts a key only where `word=` follows it, so paths may hold commas.
-    Raises HarnessError on an empty path, an unknown, repeated or empty key, or a value its key cannot have.
+    A comma starts a key only if `word=` follows it, so paths may contain commas.
+    Raises HarnessError on an empty path, on an unknown, repeated or empty key, and on a value that its key cannot have.
     """
     path, *pairs = re.split(r",(?=\s*\w+\s*=)", text)
     if not path.strip():
@@ -93,14 +93,15 @@ def parse(text: str) -> CheckpointReference:
             hint = did_you_mean(key, KEYS) or f"; keys are {', '.join(KEYS)}"
             raise HarnessError(f"'{text}' has the unknown key '{key}'{hint}")
         if key in values:
-            raise HarnessError(f"'{text}' gives the key '{key}' twice: keep one")
+            raise HarnessError(f"'{text}' sets the key '{key}' twice: remove one of them")
         if not value:
-            raise HarnessError(f"'{text}' gives '{key}' no value: write {key}=…")
+            raise HarnessError(f"'{text}' has no value for the key '{key}': write {key}=…")
         values[key] = value
     return CheckpointReference(path.strip(), **{key: _typed(key, value, text) for key, value in values.items()})
 
 
 def _typed(key: str, value: str, text: str) -> Any:
+    """Return `value` as the type that `key` has; raise HarnessError, quoting the reference's `text`, if it has none."""
     if key in ("trust_remote_code", "allow_unexpected_keys", "enable_thinking"):
         if value.lower() not in _BOOLEANS:
             raise HarnessError(f"'{text}': {key} is true or false, not '{value}'")
@@ -115,17 +116,17 @@ def _typed(key: str, value: str, text: str) -> Any:
 
 
 def check_dtype(value: str, where: str) -> str:
-    """Return `value` if it names a dtype; else raise HarnessError saying that `where` does not."""
+    """Return `value` if it names a dtype; otherwise raise HarnessError about the option or text `where`."""
     if value not in DTYPES:
         raise HarnessError(f"{where}: dtype is one of {', '.join(DTYPES)}, not '{value}'")
     return value
 
 
 def _last_part(path: str) -> str:
-    """Return what tells `path` from its neighbours: `checkpoint-300` alone names every training run's."""
+    """Return the end of `path` that distinguishes it: the last part, and the run's folder before a checkpoint-300."""
     try:
         parts = list(Path(path).expanduser().resolve().parts[1:]) if _is_local(path) else path.split("/")
-    except (OSError, RuntimeError):  # too long for a file system, or no such user: who looks for it will say so
+    except (OSError, RuntimeError):  # too long for a file system, or no such user: loading will report it
         return path
     if len(parts) > 1 and STEP_FOLDER.fullmatch(parts[-1]):
         return f"{parts[-2]}-{parts[-1]}"

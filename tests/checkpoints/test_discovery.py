@@ -358,7 +358,7 @@ def test_a_match_without_weights_is_refused_in_the_words_for_any_folder(tmp_path
 def test_a_pattern_without_a_match_says_what_is_there(tmp_path, monkeypatch, pattern, says):
     folders(tmp_path / "out", "a", "checkpoint-9")
     (tmp_path / "out" / "all_results.json").touch()
-    monkeypatch.setattr(discovery._listed, "__defaults__", (2,))
+    monkeypatch.setattr(discovery, "MOST_LISTED", 2)
     message = refused(f"{tmp_path}/{pattern}")
     assert message.startswith(f"no folder matches '{tmp_path}/{pattern}'")
     assert says.format(root=tmp_path) in message

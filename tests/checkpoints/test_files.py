@@ -100,7 +100,7 @@ def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(hub, path):
 
 
 def test_a_file_in_place_of_a_folder_is_refused(base):
-    assert "is a file: give the folder" in refused(files.find, str(base / "config.json"))
+    assert "is a file: name the folder" in refused(files.find, str(base / "config.json"))
 
 
 def test_a_link_to_nothing_is_called_one(tmp_path, monkeypatch):
@@ -213,7 +213,7 @@ def test_safetensors_with_bytes_to_spare_are_called_damaged_not_truncated(copy):
 def test_a_header_of_another_shape_is_refused(tmp_path, header):
     file = tmp_path / "model.safetensors"
     file.write_bytes(struct.pack("<Q", len(header)) + header.encode())
-    assert "malformed header" in refused(files.check_whole, file)
+    assert "malformed header" in refused(files.check_complete, file)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.9999])
@@ -226,13 +226,13 @@ def test_pickled_weights_cut_anywhere_are_refused(copy, part):
 def test_a_web_page_in_place_of_weights_is_refused(tmp_path):
     file = tmp_path / "pytorch_model.bin"
     file.write_text("<html>404</html>")
-    assert "not a torch file (16 bytes)" in refused(files.check_whole, file)
+    assert "not a torch file (16 bytes)" in refused(files.check_complete, file)
 
 
 def test_weights_as_torch_saved_them_before_1_6_are_whole(tmp_path):
     file = tmp_path / "pytorch_model.bin"
     torch.save({"a": torch.ones(2)}, file, _use_new_zipfile_serialization=False)
-    files.check_whole(file)
+    files.check_complete(file)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])

@@ -74,7 +74,7 @@ def test_a_repeated_key_is_refused_even_with_the_same_value():
 
 @pytest.mark.parametrize("text", ["base,adapter=", "base,adapter= ,dtype=float32"])
 def test_a_key_without_a_value_is_refused(text):
-    assert "gives 'adapter' no value" in refused(text)
+    assert "has no value for the key 'adapter'" in refused(text)
 
 
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])

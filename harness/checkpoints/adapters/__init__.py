@@ -1,1 +1,1 @@
-"""Adapters: putting them on a base, proving them, merging them into it."""
+"""Adapters: their configuration, attaching them to a base, prompt learning, and merging."""
