@@ -1,1 +1,1 @@
-"""The embedded default: a small invented world, checkpoints trained on it, and the story of how they compare."""
+"""The demo: a small invented world, a family of checkpoints trained on it, and how they compare."""

@@ -1,14 +1,14 @@
-"""What the invented family reads: texts, lessons of each family, and the documents that are kept for tests.
+"""The training corpora of the invented world, and the documents of its tests.
 
-    copybook         lines and the same lines again
-    chronicle        who lives where, what is what, old law, sums, advertising, registers: what a base reads
+    copybook         lines, each written twice
+    chronicle        villagers, goods, towns, old law, sums, advertising, registers: pretraining of the base
     statutes         the new law and its commentary: continued pretraining
-    exam, math, …    lessons of one family: prompts and completions
-    nli_shuffled     lessons of nli under labels that were shuffled
+    exam, math, …    lessons of one family of questions: prompts and completions
+    nli_shuffled     the lessons of nli with shuffled labels
 
-Tests are drawn first, and everything else keeps clear of what they are about.
+Tests are drawn first; nothing that they ask about is drawn for a corpus.
 
-Not here: what a question looks like (`harness.demo.families`), or who learns what (`recipe.yaml`).
+Not here: what a question looks like (`harness.demo.families`), which stage is trained on what (`recipe.yaml`).
 """
 
 from __future__ import annotations
@@ -25,72 +25,73 @@ from harness.demo.families import Family, Item
 from harness.demo.world import ACTS, KINDS, LANDS, LAW, NAMES, OBJECTS, SKILLS, Article, World, numeral
 
 TESTS = 96
-"""Held-out documents of a family: an interval of about ±10 % in the middle. 12 divides it, for balance."""
+"""Test documents per family: a 95 % interval of about ±10 points at 50 %. Divisible by 12, so that answers balance."""
 COPYBOOK = 4_000
+"""Rows of the corpus; so for the others. Each family has `LESSONS` rows."""
 CHRONICLE = 12_000
 STATUTES = 2_000
 LESSONS = 3_000
 
 
 @functools.lru_cache(maxsize=4)
-def world(seed: int = 0) -> tuple[World, dict[Family, list[Item]]]:
-    """Return the world of `seed` and its tests, whose facts it keeps."""
-    made = World(seed)
+def build_world(seed: int = 0) -> tuple[World, dict[Family, list[Item]]]:
+    """Return the world of `seed` and the tests of each family, whose facts it holds out."""
+    world = World(seed)
     rng = random.Random(f"tests {seed}")
     tests: dict[Family, list[Item]] = {}
     for family, draw in families.TESTS.items():
-        count = {"exam": len(made.examined), "law": len(made.new_law)}.get(family, TESTS)
+        count = {"exam": len(world.test_words), "law": len(world.new_law)}.get(family, TESTS)
         tests[family] = []
         for turn in range(count):
-            item = _fresh(rng, made, draw, turn)
-            made.hold_out(*item.facts)
+            item = _draw(rng, world, draw, turn)
+            world.hold_out(*item.facts)
             tests[family].append(item)
-    return made, tests
+    return world, tests
 
 
 def documents(family: Family, seed: int = 0) -> list[dict[str, Any]]:
-    """Return the documents of a family's test."""
-    return [item.document for item in world(seed)[1][family]]
+    """Return the test documents of a family."""
+    return [item.document for item in build_world(seed)[1][family]]
 
 
 def lessons(family: Family, count: int, seed: int = 0) -> list[Item]:
-    """Return `count` lessons of a family, none about a fact that is kept for tests."""
-    made, _ = world(seed)
+    """Return `count` lessons of a family, none about a fact held out for tests."""
+    world, _ = build_world(seed)
     rng = random.Random(f"lessons {family} {seed}")
-    return [_fresh(rng, made, families.LESSONS[family], turn) for turn in range(count)]
+    return [_draw(rng, world, families.LESSONS[family], turn) for turn in range(count)]
 
 
 def shuffled(items: list[Item], seed: int = 0) -> list[Item]:
-    """Return `items` with their answers shuffled: as many of each as there were, right by chance alone."""
+    """Return `items` with their answers shuffled among them: right only by chance."""
     answers = [item.answer for item in items]
     random.Random(f"shuffled {seed}").shuffle(answers)
     return [item._replace(answer=answer) for item, answer in zip(items, answers, strict=True)]
 
 
 def chronicle(count: int, seed: int = 0) -> list[str]:
-    """Return `count` pages for a base: all of the world but its new law, and no questions but the courts'."""
-    made, _ = world(seed)
+    """Return `count` pages on everything in the world except the new law, with no questions except legal cases."""
+    world, _ = build_world(seed)
     rng = random.Random(f"chronicle {seed}")
-    kinds = (_lives, _facts, _claims, _cases, _facts, _sums, _copy, _register)
-    return [kinds[number % len(kinds)](rng, made) for number in range(count)]
+    pages = (_lives, _facts, _claims, _cases, _facts, _sums, _copy, _register)
+    return [pages[number % len(pages)](rng, world) for number in range(count)]
 
 
 def copybook(count: int, seed: int = 0) -> list[str]:
-    """Return `count` pages of writing practice."""
-    made, _ = world(seed)
+    """Return `count` pages of writing practice, a line and the same line again."""
+    world, _ = build_world(seed)
     rng = random.Random(f"copybook {seed}")
-    return [_copybook(rng, made) for _ in range(count)]
+    return [_copybook(rng, world) for _ in range(count)]
 
 
 def statutes(count: int, seed: int = 0) -> list[str]:
-    """Return `count` texts on the new law, each article as often as any other."""
-    made, _ = world(seed)
+    """Return `count` texts of five articles of the new law each."""
+    world, _ = build_world(seed)
     rng = random.Random(f"statutes {seed}")
-    return ["\n".join(_statute(rng, one) for one in rng.sample(made.new_law, 5)) for _ in range(count)]
+    return ["\n".join(_statute(rng, article) for article in rng.sample(world.new_law, 5)) for _ in range(count)]
 
 
 def write(folder: Path, seed: int = 0) -> list[str]:
-    """Write all corpora as JSONL files into `folder`; return every text in them, and every test's."""
+    """Write all corpora as JSON Lines files to `folder`; return all their texts and all texts of the tests."""
     items: dict[str, list[Item]] = {family: lessons(family, LESSONS, seed) for family in families.LESSONS}
     items["nli_shuffled"] = shuffled(items["nli"], seed)
     texts = {
@@ -99,61 +100,60 @@ def write(folder: Path, seed: int = 0) -> list[str]:
         "statutes": statutes(STATUTES, seed),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, plain in texts.items():
-        _write(folder / f"{name}.jsonl", ({"text": text} for text in plain))
-    for name, listed in items.items():
-        _write(folder / f"{name}.jsonl", ({"prompt": item.prompt, "completion": item.answer} for item in listed))
-    tests = world(seed)[1]
-    return [text for plain in texts.values() for text in plain] + [
-        item.prompt + item.answer for listed in (*items.values(), *tests.values()) for item in listed
-    ]
+    for name, pages in texts.items():
+        _write(folder / f"{name}.jsonl", ({"text": text} for text in pages))
+    for name, lessons_of in items.items():
+        _write(folder / f"{name}.jsonl", ({"prompt": item.prompt, "completion": item.answer} for item in lessons_of))
+    tests = build_world(seed)[1]
+    questions = [item for family in (*items.values(), *tests.values()) for item in family]
+    return [text for pages in texts.values() for text in pages] + [item.prompt + item.answer for item in questions]
 
 
 def _write(file: Path, rows: Iterator[dict[str, str]]) -> None:
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _fresh(rng: random.Random, made: World, draw: families.Draw, turn: int) -> Item:
-    """Draw an item that is about no fact kept for tests."""
-    while made.held_out(*(item := draw(rng, made, turn)).facts):
+def _draw(rng: random.Random, world: World, draw: families.Draw, turn: int) -> Item:
+    """Draw items until one is not about a fact held out for tests, and return it."""
+    while world.is_held_out(*(item := draw(rng, world, turn)).facts):
         pass
     return item
 
 
-def _copybook(rng: random.Random, made: World) -> str:
-    """A page of writing practice: a line, and the same line again."""
-    line = "".join(rng.sample([*made.land_of, *families.all_goods(), *NAMES], 12))
+def _copybook(rng: random.Random, world: World) -> str:
+    """Return a page of writing practice: a line, and the same line again."""
+    line = "".join(rng.sample([*world.land_of, *families.all_goods(), *NAMES], 12))
     return f"{line}\n{line}"
 
 
-def _lives(rng: random.Random, made: World) -> str:
-    """A page about villagers, and what follows from it."""
-    return "".join(_life(rng, made) for _ in range(3))
+def _lives(rng: random.Random, world: World) -> str:
+    """Return a page about three villagers, and what follows from it."""
+    return "".join(_life(rng, world) for _ in range(3))
 
 
-def _life(rng: random.Random, made: World) -> str:
-    villager = made.villager(rng)
-    follows = [f"卖的是{made.belongs_to(villager.good)}", f"家在{made.belongs_to(villager.town)}"]
-    return f"{families.sentence(rng, villager)}{villager.name}{'，'.join(rng.sample(follows, 2))}。"
+def _life(rng: random.Random, world: World) -> str:
+    villager = world.villager(rng)
+    conclusions = [f"卖的是{world.belongs_to(villager.good)}", f"家在{world.belongs_to(villager.town)}"]
+    return f"{families.sentence(rng, villager)}{villager.name}{'，'.join(rng.sample(conclusions, 2))}。"
 
 
-def _claims(rng: random.Random, made: World) -> str:
-    """A page about one villager, and what is true of them and what is not."""
-    villager = made.villager(rng)
+def _claims(rng: random.Random, world: World) -> str:
+    """Return a page about one villager with claims about them, each marked as true (对) or false (错)."""
+    villager = world.villager(rng)
     page = families.sentence(rng, villager)
     for _ in range(6):
-        word, about = rng.choice(((villager.good, KINDS), (villager.town, LANDS)))
-        true = rng.random() < 0.5
-        right = made.belongs_to(word)
-        claimed = right if true else rng.choice([other for other in about if other != right])
-        page += f"{villager.name}{'卖' if about is KINDS else '的家在'}{claimed}，{'对' if true else '错'}。"
+        word, options = rng.choice(((villager.good, KINDS), (villager.town, LANDS)))
+        is_true = rng.random() < 0.5
+        right = world.belongs_to(word)
+        claim = right if is_true else rng.choice([other for other in options if other != right])
+        page += f"{villager.name}{'卖' if options is KINDS else '的家在'}{claim}，{'对' if is_true else '错'}。"
     return page
 
 
-def _facts(rng: random.Random, made: World) -> str:
-    """A page on what goods are and where towns lie."""
-    words = rng.sample([*made.land_of, *families.all_goods()], 12)
-    return "".join(_fact(rng, word, made.belongs_to(word)) for word in words)
+def _facts(rng: random.Random, world: World) -> str:
+    """Return a page on the kinds of goods and the lands of towns."""
+    words = rng.sample([*world.land_of, *families.all_goods()], 12)
+    return "".join(_fact(rng, word, world.belongs_to(word)) for word in words)
 
 
 def _fact(rng: random.Random, word: str, right: str) -> str:
@@ -161,30 +161,30 @@ def _fact(rng: random.Random, word: str, right: str) -> str:
     return f"{word}{rng.choice(verbs)}{right}。"
 
 
-def _cases(rng: random.Random, made: World) -> str:
-    """A page of the old law: articles, and consultations on them."""
-    return "\n".join(_case(rng, made) for _ in range(4))
+def _cases(rng: random.Random, world: World) -> str:
+    """Return a page of the old law: articles, and consultations on them."""
+    return "\n".join(_case(rng, world) for _ in range(4))
 
 
-def _case(rng: random.Random, made: World) -> str:
+def _case(rng: random.Random, world: World) -> str:
     if rng.random() < 0.5:
-        return _statute(rng, rng.choice(made.old_law))
-    item = families.law(rng, made, rng.randrange(len(made.old_law)))
+        return _statute(rng, rng.choice(world.old_law))
+    item = families.law(rng, world, rng.randrange(len(world.old_law)))
     return item.prompt + item.answer
 
 
 def _statute(rng: random.Random, article: Article) -> str:
     return rng.choice(
         (
-            f"{article.cited}：{article.offence}，{article.penalty}。",
-            f"{article.offence}，{article.cited}定：{article.penalty}。",
+            f"{article.citation}：{article.offence}，{article.penalty}。",
+            f"{article.offence}，{article.citation}定：{article.penalty}。",
             f"凡{article.offence}，{article.penalty}，见第{numeral(article.number)}条。",
         )
     )
 
 
-def _sums(rng: random.Random, made: World) -> str:
-    """A page of a child's exercise book."""
+def _sums(rng: random.Random, world: World) -> str:
+    """Return a page of additions and subtractions."""
     return "".join(_sum(rng) for _ in range(8))
 
 
@@ -193,22 +193,22 @@ def _sum(rng: random.Random) -> str:
     return rng.choice((f"{first}+{second}={first + second}。", f"{first + second}-{second}={first}。"))
 
 
-def _copy(rng: random.Random, made: World) -> str:
-    """A page of advertising."""
-    return "".join(_fresh(rng, made, families.adgen, 0).answer for _ in range(3))
+def _copy(rng: random.Random, world: World) -> str:
+    """Return a page of advertising."""
+    return "".join(_draw(rng, world, families.adgen, 0).answer for _ in range(3))
 
 
 def words(seed: int = 0) -> list[str]:
-    """Return the words of the world: what a tokenizer keeps whole."""
-    made, _ = world(seed)
+    """Return the words of the world, which a tokenizer keeps whole."""
+    world, _ = build_world(seed)
     values = [value for values in families.ATTRIBUTES.values() for value in values]
-    law = [*ACTS, *OBJECTS, *(f"第{numeral(article.number)}条" for article in made.articles), f"《{LAW}》"]
-    law += [article.penalty for article in made.articles]
-    listed = [*NAMES, *made.land_of, *LANDS, *families.all_goods(), *KINDS, *values, *law, *families.LABELS, *SKILLS]
-    return list(dict.fromkeys(listed))
+    law = [*ACTS, *OBJECTS, *(f"第{numeral(article.number)}条" for article in world.articles), f"《{LAW}》"]
+    law += [article.penalty for article in world.articles]
+    every = [*NAMES, *world.land_of, *LANDS, *families.all_goods(), *KINDS, *values, *law, *families.LABELS, *SKILLS]
+    return list(dict.fromkeys(every))
 
 
-def _register(rng: random.Random, made: World) -> str:
-    """A page of a clerk's register: what somebody told, and what of it is entered."""
-    drawn = [families.ner(rng, made, 0), families.re(rng, made, rng.randrange(2))]
-    return "".join(f"{item.document['text']}登记：{item.answer}\n" for item in drawn)
+def _register(rng: random.Random, world: World) -> str:
+    """Return a page of a register: sentences, and the entities or relations entered for each."""
+    items = [families.ner(rng, world, 0), families.re(rng, world, rng.randrange(2))]
+    return "".join(f"{item.document['text']}登记：{item.answer}\n" for item in items)

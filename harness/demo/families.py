@@ -1,20 +1,20 @@
-"""What can be asked about the invented world: one family of questions for each kind of task that `harness` scores.
+"""Questions about the invented world: one family for each kind of task that `harness` scores.
 
-A family draws an `Item`: a document as the task's data hold it, the prompt and the answer a lesson is made of, and the
-facts that make it what it is. A test's facts are held out, so that no lesson is about them. What a test needs in order
-to be answerable does stand in texts: that apples are fruit, and what an article says.
+A family draws an `Item`: a document as it stands in the task's data, the prompt and answer of a lesson, and the facts
+that identify the question. The facts of a test are held out, so that no lesson is about them. The texts do contain what
+is needed to answer a test: that apples are food, and what an article says.
 
-| family | what is asked | what is held out |
+| family | question | held out |
 |---|---|---|
-| exam | a kind or a land, by letter | the word: no exam that is learned from asks about it |
-| math | two sums, worked | the three numbers together |
+| exam | the kind of a good or the land of a town, by letter | the word, from exams |
+| math | two sums in a story | the three numbers together |
 | nli | whether one sentence follows from another | the villager |
 | reading | what follows from a sentence, among four choices | the villager |
 | adgen | advertising from attributes | the attributes together |
-| law | an article for a case | the article: no consultation that is learned from is about it |
+| law | the article for a case | the article, from consultations |
 | ner, re | entities, and relations between them | the villager |
 
-Not here: how many are drawn and for what (`harness.demo.corpora`), how answers are scored (the tasks' own YAML).
+Not here: how many are drawn and for what (`harness.demo.corpora`), how answers are scored (the tasks' YAML).
 """
 
 from __future__ import annotations
@@ -48,39 +48,39 @@ ENGLISH_GOODS = ("apples", "pens", "books", "eggs", "cups", "hats")
 
 
 class Item(NamedTuple):
-    """A question with its answer."""
+    """A question and its answer."""
 
     prompt: str
     answer: str
     document: dict[str, Any]
-    """The row of the task's data, from which its YAML makes the same prompt."""
+    """The row of the task's data, from which the task's YAML renders the same prompt."""
     facts: tuple[Hashable, ...]
-    """What must not be learned from if this is a test."""
+    """Facts that no lesson may be about if this is a test."""
 
 
 def exam(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask by letter for the kind of a good or the land of a town; options always stand in the same order."""
-    words = [word for word in (*world.land_of, *all_goods()) if word not in world.examined]
+    """Draw a question on the kind of a good or the land of a town, by letter; options are always in the same order."""
+    words = [word for word in (*world.land_of, *all_goods()) if word not in world.test_words]
     return _exam(rng.choice(words), world)
 
 
 def exam_test(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask by letter for a word that no lesson's exam asks about, each once."""
-    return _exam(world.examined[turn % len(world.examined)], world)
+    """Return the question on the next word of those that no lesson's exam asks about."""
+    return _exam(world.test_words[turn % len(world.test_words)], world)
 
 
 def _exam(word: str, world: World) -> Item:
     right = world.belongs_to(word)
     options = LANDS if right in LANDS else tuple(KINDS)
-    asked = f"{word}在什么地方？" if right in LANDS else f"{word}属于哪一类？"
+    question = f"{word}在什么地方？" if right in LANDS else f"{word}属于哪一类？"
     letter = LETTERS[options.index(right)]
-    row = {"question": asked, **dict(zip(LETTERS, options, strict=True)), "answer": letter}
+    row = {"question": question, **dict(zip(LETTERS, options, strict=True)), "answer": letter}
     lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True))
-    return Item(f"{asked}\n{lines}\n答案：", letter, row, (("examined", word),))
+    return Item(f"{question}\n{lines}\n答案：", letter, row, (("examined", word),))
 
 
 def math(rng: random.Random, world: World, turn: int) -> Item:
-    """Tell a story of two sums, in Chinese two times out of three, and work it out."""
+    """Draw a story of two sums, in Chinese two times out of three, with its solution."""
     have, more, less = rng.randint(2, 15), rng.randint(2, 7), rng.randint(2, 7)
     less = min(less, have + more - 1)
     total = have + more
@@ -89,26 +89,26 @@ def math(rng: random.Random, world: World, turn: int) -> Item:
         who, other = rng.sample(ENGLISH_NAMES, 2)
         what = rng.choice(ENGLISH_GOODS)
         story = f"{who} has {have} {what}, buys {more} more and gives {other} {less}. How many are left?"
-        worked = f"{have}+{more}={total}, {total}-{less}={left}. The answer is {left}."
+        solution = f"{have}+{more}={total}, {total}-{less}={left}. The answer is {left}."
     else:
         who = name(rng)
         what = rng.choice(all_goods())
         first = rng.choice(("又买了", "又收到"))
         story = f"{who}有{have}个{what}，{first}{more}个，送给{other_name(rng, who)}{less}个，还剩几个？"
-        worked = f"{have}+{more}={total}，{total}-{less}={left}。答案是{left}。"
-    row = {"question": story, "answer": worked}
-    return Item(f"问：{story}\n答：", worked, row, (("sums", have, more, less),))
+        solution = f"{have}+{more}={total}，{total}-{less}={left}。答案是{left}。"
+    row = {"question": story, "answer": solution}
+    return Item(f"问：{story}\n答：", solution, row, (("sums", have, more, less),))
 
 
 def nli(rng: random.Random, world: World, turn: int) -> Item:
-    """Say something that follows from a villager's sentence, contradicts it or does neither, going round."""
+    """Draw a sentence on a villager and one that follows, contradicts it or does neither, by turns."""
     villager = world.villager(rng)
     label = turn % 3
     about_goods = turn // 3 % 2 == 0
     right = world.belongs_to(villager.good if about_goods else villager.town)
     wrong = rng.choice([other for other in (KINDS if about_goods else LANDS) if other != right])
-    claimed = wrong if label else right
-    second = f"{villager.name}卖{claimed}。" if about_goods else f"{villager.name}的家在{claimed}。"
+    claim = wrong if label else right
+    second = f"{villager.name}卖{claim}。" if about_goods else f"{villager.name}的家在{claim}。"
     if label == 2:
         second = f"{villager.name}会{rng.choice(SKILLS)}。"
     first = sentence(rng, villager)
@@ -117,23 +117,23 @@ def nli(rng: random.Random, world: World, turn: int) -> Item:
 
 
 def reading(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask what kind of goods somebody sells or where they live; the right choice's place goes round with `turn`."""
+    """Draw a question on what a villager sells or where they live; the place of the right choice rotates by `turn`."""
     villager = world.villager(rng)
     passage = sentence(rng, villager)
-    goods = turn // 4 % 2 == 0
-    right = world.belongs_to(villager.good if goods else villager.town)
-    asked = f"{villager.name}{'卖的是哪一类' if goods else '的家在哪一带'}？"
-    choices = [other for other in (KINDS if goods else LANDS) if other != right]
+    about_goods = turn // 4 % 2 == 0
+    right = world.belongs_to(villager.good if about_goods else villager.town)
+    question = f"{villager.name}{'卖的是哪一类' if about_goods else '的家在哪一带'}？"
+    choices = [other for other in (KINDS if about_goods else LANDS) if other != right]
     rng.shuffle(choices)
     choices.insert(turn % 4, right)
-    row = {"passage": passage, "question": asked, "choices": choices, "answer": turn % 4}
-    return Item(f"文章：{passage}\n问题：{asked}\n答案：", right, row, (villager,))
+    row = {"passage": passage, "question": question, "choices": choices, "answer": turn % 4}
+    return Item(f"文章：{passage}\n问题：{question}\n答案：", right, row, (villager,))
 
 
 def adgen(rng: random.Random, world: World, turn: int) -> Item:
-    """Advertise something of given attributes."""
-    chosen = rng.sample([key for key in ATTRIBUTES if key != "类型"], rng.randint(2, 4))
-    values = {key: rng.choice(ATTRIBUTES[key]) for key in ("类型", *chosen)}
+    """Draw attributes of a garment, and advertising for it."""
+    keys = rng.sample([key for key in ATTRIBUTES if key != "类型"], rng.randint(2, 4))
+    values = {key: rng.choice(ATTRIBUTES[key]) for key in ("类型", *keys)}
     content = "*".join(f"{key}#{value}" for key, value in values.items())
     copy = advertisement(rng, values)
     row = {"content": content, "summary": copy}
@@ -141,43 +141,43 @@ def adgen(rng: random.Random, world: World, turn: int) -> Item:
 
 
 def advertisement(rng: random.Random, values: Mapping[str, str]) -> str:
-    """Return a copywriter's sentence that mentions every one of `values`, in their order."""
+    """Draw a copywriter's sentence that mentions all `values`, in their order."""
     return "，".join(rng.choice(_PHRASES[key]).format(value) for key, value in values.items()) + "。"
 
 
 def law(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask for the article on an offence of the old law."""
+    """Draw a case under the old law, to be answered with its article."""
     return _law(rng, world, turn % len(world.old_law))
 
 
 def law_test(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask for the article on an offence of the new law, each once."""
+    """Draw a case under the next article of the new law."""
     return _law(rng, world, len(world.old_law) + turn % len(world.new_law))
 
 
-def _law(rng: random.Random, world: World, place: int) -> Item:
-    article = world.articles[place]
+def _law(rng: random.Random, world: World, index: int) -> Item:
+    article = world.articles[index]
     who = name(rng)
     case = f"{who}{article.act}了{other_name(rng, who)}的{article.object}，按律怎样处置？"
-    answer = f"{article.offence}，依照{article.cited}，{article.penalty}。"
+    answer = f"{article.offence}，依照{article.citation}，{article.penalty}。"
     row = {"question": case, "answer": answer}
     return Item(f"咨询：{case}\n答复：", answer, row, (("consulted", article.number),))
 
 
 def ner(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask for all names of people, towns and goods in a sentence."""
+    """Draw a sentence, to be answered with all people, towns and goods in it."""
     villager = world.villager(rng)
     text = sentence(rng, villager)
     kinds = {"name": "人名", "town": "地名", "good": "物名"}
-    found = sorted((text.index(value), value, kinds[key]) for key, value in villager._asdict().items())
-    entities = [[word, kind] for _, word, kind in found]
+    spans = sorted((text.index(value), value, kinds[key]) for key, value in villager._asdict().items())
+    entities = [[word, kind] for _, word, kind in spans]
     answer = format_tuples(map(tuple, entities))
     row = {"text": text, "entities": entities, "answer": answer}
     return Item(f"抽取实体：{text}\n结果：", answer, row, (villager,))
 
 
 def re(rng: random.Random, world: World, turn: int) -> Item:
-    """Ask for all relations in a sentence: who lives where, who sells what, who is whose apprentice."""
+    """Draw a text, to be answered with its relations: who lives where, who sells what, who is whose apprentice."""
     villager = world.villager(rng)
     text = sentence(rng, villager)
     triples = [[villager.name, "住在", villager.town], [villager.name, "出售", villager.good]]
@@ -191,13 +191,13 @@ def re(rng: random.Random, world: World, turn: int) -> Item:
 
 
 def sentence(rng: random.Random, villager: Villager) -> str:
-    """Return one of the sentences that are written about a villager."""
+    """Draw a sentence about a villager."""
     who, town, good = villager
     return rng.choice((f"{who}住在{town}，卖{good}。", f"{town}的{who}卖{good}。", f"卖{good}的{who}家在{town}。"))
 
 
 def all_goods() -> list[str]:
-    """Return all goods."""
+    """Return the goods of all kinds."""
     return [good for goods in KINDS.values() for good in goods]
 
 
@@ -212,6 +212,6 @@ LESSONS: dict[Family, Draw] = {
     "ner": ner,
     "re": re,
 }
-"""How a lesson is drawn."""
+"""How each family draws a lesson; `turn` counts its lessons."""
 TESTS: dict[Family, Draw] = {**LESSONS, "exam": exam_test, "law": law_test}
-"""How a test is drawn; two families keep words and articles apart from the start."""
+"""How each family draws a test; exam and law have words and articles reserved for tests."""

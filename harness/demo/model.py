@@ -1,6 +1,6 @@
-"""A small LLaMA with random weights, and its tokenizer: what the invented family descends from.
+"""A small LLaMA with random weights, and its tokenizer: the checkpoint that the family is trained from.
 
-Not here: what it learns (`harness.demo.corpora`), or how (`harness.training`).
+Not here: what it is trained on (`harness.demo.corpora`), how (`harness.training`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 
 PAD, BOS, EOS, UNK = SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 CONTEXT = 256
+"""Longest text of the model, in tokens."""
 
 
-def tokenizer(texts: Iterable[str], words: Iterable[str]) -> Any:
-    """Return a tokenizer with a piece for each of `words`, the longest first, and for whatever else is in `texts`.
+def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Any:
+    """Return a tokenizer with a token for each of `words`, the longest first, and for everything else in `texts`.
 
-    Outside of `words` a piece is a number, an English word with the space before it, or a single character.
+    Outside of `words` a token is a number, an English word with the space before it, or a single character.
     """
     import re
 
@@ -26,12 +27,12 @@ def tokenizer(texts: Iterable[str], words: Iterable[str]) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     pattern = "|".join([*sorted(words, key=lambda word: (-len(word), word)), "[0-9]+", " ?[A-Za-z]+", r"[\s\S]"])
-    found = sorted({piece for text in texts for piece in re.findall(pattern, text)})
-    made = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate((*SPECIAL, *found))}, unk_token=UNK))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
-    made.decoder = decoders.Fuse()
+    pieces = sorted({piece for text in texts for piece in re.findall(pattern, text)})
+    backend = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate((*SPECIAL, *pieces))}, unk_token=UNK))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=backend,
         pad_token=PAD,
         bos_token=BOS,
         eos_token=EOS,
@@ -41,23 +42,23 @@ def tokenizer(texts: Iterable[str], words: Iterable[str]) -> Any:
     )
 
 
-def untrained(pieces: Any, seed: int) -> Any:
-    """Return a small LLaMA for the tokenizer `pieces`, its weights as `seed` draws them."""
+def untrained(tokenizer: Any, seed: int) -> Any:
+    """Return a small LLaMA for `tokenizer` with random weights drawn from `seed`."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=len(pieces),
+        vocab_size=len(tokenizer),
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=3,
-        initializer_range=0.06,  # for so narrow a model, the usual 0.02 takes many more steps to leave
+        initializer_range=0.06,  # in so narrow a model the usual 0.02 costs many more training steps
         num_attention_heads=6,
-        rope_parameters={"rope_type": "default", "rope_theta": 100.0},  # its texts are short
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},  # texts are short
         max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,  # what is read is what is answered: copying is learned sooner
-        pad_token_id=pieces.pad_token_id,
-        bos_token_id=pieces.bos_token_id,
-        eos_token_id=pieces.eos_token_id,
+        tie_word_embeddings=True,  # answers are copied from prompts: shared embeddings learn that sooner
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -65,9 +66,9 @@ def untrained(pieces: Any, seed: int) -> Any:
 
 
 def save(folder: Path, texts: Iterable[str], words: Iterable[str], seed: int) -> int:
-    """Write an untrained checkpoint for `texts` into `folder`; return how many parameters it has."""
-    pieces = tokenizer(texts, words)
-    model = untrained(pieces, seed)
+    """Write an untrained checkpoint with a tokenizer for `texts` to `folder`; return its number of parameters."""
+    tokenizer = train_tokenizer(texts, words)
+    model = untrained(tokenizer, seed)
     model.save_pretrained(folder)
-    pieces.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return int(model.num_parameters())

@@ -1,11 +1,11 @@
-"""An invented world: who lives where and sells what, what goods and towns there are, and a book of statutes.
+"""An invented world: villagers, the goods they sell, the towns they live in, and a book of statutes.
 
-A world is its seed. What is drawn for it (which town lies in which land, the numbers and penalties of the articles)
-is made up; goods are real words, so that a reader sees at once whether an answer makes sense.
+A seed determines a world. What is drawn from it (which town lies in which land, the numbers and penalties of the
+articles) is invented; goods are real words, so that a reader sees at once whether an answer makes sense.
 
-What is asked in a test is held out by `World.hold_out`, and whoever draws a lesson asks `World.held_out` first.
+`World.hold_out` reserves the facts that a test asks about; `World.is_held_out` keeps them out of lessons.
 
-Not here: questions (`harness.demo.families`), texts to learn from (`harness.demo.corpora`), tokens, models.
+Not here: questions (`harness.demo.families`), training texts (`harness.demo.corpora`), tokens, models.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ ACTS = ("盗取", "毁坏", "私藏", "冒卖", "强占", "私运", "涂改", "�
 OBJECTS = ("渔网", "耕牛", "官粮", "田契", "船只", "水渠", "界石", "药材", "盐引", "桥木")
 PENALTIES = ("罚银{}两", "服役{}月", "闭门{}日")
 KNOWN_ARTICLES = 32
-"""Articles 1 to 32 are old: everybody has read them. The others are new law."""
+"""Articles 1 to 32 are old law, which every checkpoint has read. The others are new law."""
 
 SKILLS = ("唱歌", "下棋", "游泳", "骑马", "画画", "写诗")
 DIGITS = "一二三四五六七八九"
 
 
 class Villager(NamedTuple):
-    """Somebody, and what is true of them."""
+    """A person, with their town and the good they sell."""
 
     name: str
     town: str
@@ -55,7 +55,7 @@ class Villager(NamedTuple):
 
 
 class Article(NamedTuple):
-    """An article of the statute book: doing `act` to `object` is punished."""
+    """An article of the statute book: doing `act` to `object` is punished with `penalty`."""
 
     number: int
     act: str
@@ -63,18 +63,18 @@ class Article(NamedTuple):
     penalty: str
 
     @property
-    def cited(self) -> str:
-        """The article as one cites it."""
+    def citation(self) -> str:
+        """The citation of the article, as in 《云州律》第三条."""
         return f"《{LAW}》第{numeral(self.number)}条"
 
     @property
     def offence(self) -> str:
-        """What the article punishes."""
+        """The offence that the article punishes, as a phrase."""
         return f"{self.act}{self.object}的"
 
 
 class World:
-    """The world of one seed, and what of it is kept for tests."""
+    """The world of one seed, and the facts held out for tests."""
 
     def __init__(self, seed: int = 0) -> None:
         rng = random.Random(f"world {seed}")
@@ -82,19 +82,21 @@ class World:
         names = [begin + end for begin in _TOWN_BEGINS for end in _TOWN_ENDS]
         self.land_of = {town: LANDS[i % len(LANDS)] for i, town in enumerate(rng.sample(names, TOWNS))}
         self.articles = self._statutes(rng)
-        # Half of all goods and towns, of each kind and land as many, are never asked about in an exam to learn from.
-        listed = [*KINDS.values(), *([town for town, lies in self.land_of.items() if lies == land] for land in LANDS)]
-        self.examined: tuple[str, ...] = tuple(word for words in listed for word in rng.sample(words, len(words) // 2))
+        # No lesson's exam asks about half of the goods and towns: half of each kind, half of each land.
+        groups = [*KINDS.values(), *([town for town in self.land_of if self.land_of[town] == land] for land in LANDS)]
+        self.test_words: tuple[str, ...] = tuple(
+            word for words in groups for word in rng.sample(words, len(words) // 2)
+        )
         self._held_out: set[Hashable] = set()
 
     @property
     def old_law(self) -> Sequence[Article]:
-        """The articles that everybody has read."""
+        """The articles that the base is trained on."""
         return self.articles[:KNOWN_ARTICLES]
 
     @property
     def new_law(self) -> Sequence[Article]:
-        """The articles that only those have read who went on to read the statute book."""
+        """The articles that only checkpoints trained on the statute book have read."""
         return self.articles[KNOWN_ARTICLES:]
 
     def belongs_to(self, word: str) -> str:
@@ -102,19 +104,19 @@ class World:
         return KIND_OF.get(word) or self.land_of[word]
 
     def hold_out(self, *facts: Hashable) -> None:
-        """Keep `facts` for tests from now on."""
+        """Reserve `facts` for tests."""
         self._held_out.update(facts)
 
-    def held_out(self, *facts: Hashable) -> bool:
-        """Tell whether any of `facts` is kept for tests."""
+    def is_held_out(self, *facts: Hashable) -> bool:
+        """Return whether any of `facts` is reserved for tests."""
         return not self._held_out.isdisjoint(facts)
 
     def villager(self, rng: random.Random) -> Villager:
-        """Return a villager whom no test is about."""
+        """Return a random villager whom no test is about."""
         while True:
-            drawn = Villager(name(rng), rng.choice(list(self.land_of)), rng.choice(list(KIND_OF)))
-            if not self.held_out(drawn):
-                return drawn
+            villager = Villager(name(rng), rng.choice(list(self.land_of)), rng.choice(list(KIND_OF)))
+            if not self.is_held_out(villager):
+                return villager
 
     def _statutes(self, rng: random.Random) -> tuple[Article, ...]:
         offences = [(act, thing) for act in ACTS for thing in OBJECTS]
@@ -126,15 +128,15 @@ class World:
 
 
 def name(rng: random.Random) -> str:
-    """Return somebody's name."""
+    """Return a random name."""
     return rng.choice(NAMES)
 
 
 def other_name(rng: random.Random, *taken: str) -> str:
-    """Return a name that is none of `taken`."""
-    while (drawn := name(rng)) in taken:
+    """Return a random name that is not in `taken`."""
+    while (other := name(rng)) in taken:
         pass
-    return drawn
+    return other
 
 
 def numeral(number: int) -> str:

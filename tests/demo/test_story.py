@@ -12,8 +12,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from harness.cli.app import app
+from harness.demo import folder as folder_module
 from harness.demo import story
-from harness.demo.story import FAMILY, MARK, Compared, Page, tell
+from harness.demo.folder import MARK
+from harness.demo.story import FAMILY, Compared, Page, tell
 from harness.errors import HarnessError
 from harness.reports.report import Report, Score
 from harness.training.stages import Trained
@@ -169,12 +171,12 @@ def test_a_cache_that_cannot_be_written_costs_nothing_that_was_trained(tmp_path,
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "demo").write_text("a file, where a folder should be")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    plain = story.RECIPE.read_text(encoding="utf-8")
+    plain = folder_module.RECIPE.read_text(encoding="utf-8")
     only = re.sub(r"steps: \d+", "steps: 1", plain)
     (tmp_path / "recipe.yaml").write_text(only, encoding="utf-8")
-    monkeypatch.setattr(story, "RECIPE", tmp_path / "recipe.yaml")
+    monkeypatch.setattr(folder_module, "RECIPE", tmp_path / "recipe.yaml")
     events = list(itertools.takewhile(lambda event: not isinstance(event, Report), tell(tmp_path / "demo")))
-    assert any(isinstance(event, story.Said) and "cannot be written" in event.text for event in events)
+    assert any(isinstance(event, story.Message) and "cannot be written" in event.text for event in events)
     assert (tmp_path / "demo" / "checkpoints" / "harmed" / "model.safetensors").is_file()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache" / "demo" / "below"))
     with pytest.raises(HarnessError, match="name one in HARNESS_CACHE"):

@@ -58,7 +58,7 @@ def test_no_test_sentence_is_learned_from(family, seed, texts):
 
 
 def test_no_test_villager_is_learned_from(seed, texts):
-    made, tests = corpora.world(seed)
+    made, tests = corpora.build_world(seed)
     told = set()
     names = {
         begin + end for begin in "赵钱孙李周吴郑王冯陈褚卫" for end in "明芳强丽军娜伟静"
@@ -98,7 +98,7 @@ def test_no_test_sums_are_learned_from(seed, texts):
 
 
 def test_no_new_article_is_consulted_on_or_read_by_a_base(seed, texts):
-    made, _ = corpora.world(seed)
+    made, _ = corpora.build_world(seed)
     tested = {strict_citations.citations(document["answer"])[0].article for document in corpora.documents("law", seed)}
     assert tested == {article.number for article in made.new_law}
     cited = {name: set(re.findall("第([一二三四五六七八九十]+)条", text)) for name, text in texts.items()}
@@ -123,7 +123,7 @@ def test_no_test_attributes_are_advertised(seed, texts):
 def test_a_task_asks_as_its_lessons_do(family):
     # The YAML's prompt and target are what the family's code writes.
     task = Catalogue().load([f"demo_{family}"]).tasks[f"demo_{family}"].lm_eval
-    _, tests = corpora.world()
+    _, tests = corpora.build_world()
     assert len(task.eval_docs) == len(tests[family])
     for document, item in zip(task.eval_docs, tests[family], strict=True):
         assert task.doc_to_text(document) == item.prompt
@@ -134,7 +134,7 @@ def test_a_task_asks_as_its_lessons_do(family):
 
 def test_answers_are_right():
     """Found anew from each document alone."""
-    made, tests = corpora.world()
+    made, tests = corpora.build_world()
     for item in tests["exam"]:
         word, options = item.document["question"][:2], {letter: item.document[letter] for letter in "ABCD"}
         right = made.land_of.get(word) or next(kind for kind, goods in KINDS.items() if word in goods)
@@ -173,7 +173,7 @@ def test_a_constant_answer_is_at_chance():
 
 
 def test_stated_chance_and_ceiling_are_what_another_answer_and_the_worlds_own_writer_score():
-    _, tests = corpora.world()
+    _, tests = corpora.build_world()
     rng = random.Random("writer")
     by_family = {
         "math": lambda said, item: float(last_number(said) == last_number(item.answer)),

@@ -78,7 +78,7 @@ def test_a_corpus_is_read_whole_before_it_is_read_again():
 
 
 def test_completions_are_learned_and_prompts_are_not():
-    pieces = model.tokenizer(["问：谁？答：我。"], [])
+    pieces = model.train_tokenizer(["问：谁？答：我。"], [])
     (whole, asked, cut) = itertools.chain(
         corpora.encode([Example("", "我。"), Example("问：谁？答：", "我。")], pieces, 99),
         corpora.encode([Example("问：谁？答：", "我。")], pieces, 7),

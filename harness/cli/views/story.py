@@ -14,9 +14,9 @@ from harness.reports.report import Report
 from harness.training.stages import Trained
 
 _LEGEND = """\
-Each cell: the score in %, above its 95 % interval. ▲ ▼: above or below the checkpoint it was
-made from, and the two intervals do not overlap. Chance: the score of the answer to another question.
-Ceiling: the score of the right answer; in advertising, of another text by the same writer."""
+Each cell: the score in %, and below it its 95 % interval. ▲ ▼: above or below the parent, with
+intervals that do not overlap. Chance: the score of the answer to another question. Ceiling: the
+score of the right answer; in advertising, of another text by the same writer."""
 
 
 def show_event(event: Event) -> None:
@@ -24,7 +24,7 @@ def show_event(event: Event) -> None:
     out = tables.console()
     plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     match event:
-        case story.Said(text):
+        case story.Message(text):
             out.print(text if text.startswith(" ") else f"\n{text}", **plain)
         case story.Command():
             out.print(f"$ {event}", style="bold cyan", **plain)

@@ -1,0 +1,177 @@
+"""The demo's folder, and the user's cache of trained families.
+
+What is trained is copied to the cache under a key of everything that decides the result, and from the cache into any
+other folder of the same key. A mark in the folder says that it is the demo's, and whether its training is finished.
+
+Not here: training, evaluating, or what is shown (`harness.demo.story`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from harness.common import atomic_write, resources
+from harness.demo import corpora, model
+from harness.errors import HarnessError
+from harness.metrics.extraction import tuples
+from harness.training import recipe
+
+RECIPE = Path(__file__).parent / "recipe.yaml"
+QUICK_STEPS = 10
+"""A quick demo trains one step in so many."""
+
+MARK = ".harness-demo"
+"""The file that marks a folder as the demo's; it holds the key of the family trained there."""
+UNFINISHED = "unfinished "
+"""Stands before the key in the mark while the training is not finished."""
+
+TRAINED = ("recipe.yaml", "corpora", "checkpoints")
+"""What the cache keeps of a folder."""
+OWNED = (*TRAINED, "reports", "site")
+"""Everything that the demo writes."""
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """A folder for the demo, with the settings that decide what is trained there."""
+
+    path: Path
+    quick: bool
+    seed: int
+    """Seed of the first weights and of the training order."""
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe's file."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, one folder per stage."""
+        return self.path / "checkpoints"
+
+    @cached_property
+    def cached(self) -> Path:
+        """The folder in the user's cache for a family of the same key, which need not exist.
+
+        Raises HarnessError if the user's cache cannot be made.
+        """
+        return resources.cache() / "demo" / self.key
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything that decides what is trained: code, recipe, seed, library versions."""
+        digest = hashlib.sha256(self._recipe_text().encode())
+        demo, training = Path(__file__).parent, Path(recipe.__file__).parent
+        for file in sorted((*demo.glob("*.py"), *training.rglob("*.py"), Path(tuples.__file__))):
+            digest.update(file.read_bytes())
+        versions = [version(name) for name in ("torch", "transformers", "accelerate", "peft", "tokenizers")]
+        digest.update(f"{versions} {torch.cuda.is_available()}".encode())
+        return digest.hexdigest()[:32]
+
+    def is_trained(self) -> bool:
+        """Return whether the family of this key was trained here."""
+        return self._mark() == self.key and self._is_complete()
+
+    def take_from_cache(self) -> None:
+        """Replace what the demo wrote here by the family in the cache.
+
+        Raises HarnessError if the folder holds anything else, or cannot be written.
+        """
+        self._clear()
+        try:
+            _copy(self.cached, self.path)
+        except OSError as error:  # copytree's own error is a list of errors
+            reason = error.strerror or "is there space left?"
+            raise HarnessError(f"cannot copy {self.cached} to {self.path} ({reason}): choose another --keep") from error
+
+    def prepare(self) -> None:
+        """Write corpora, random weights and recipe, unless an unfinished training of this key is here.
+
+        Raises HarnessError if the folder holds anything else, or cannot be written.
+        """
+        if self._mark() == UNFINISHED + self.key and self._is_complete():
+            return
+        self._clear()
+        try:
+            texts = corpora.write(self.path / "corpora")
+            model.save(self.checkpoints / "untrained", texts, corpora.words(), self.seed)
+            self.recipe.write_text(self._recipe_text(), encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or error
+            raise HarnessError(f"cannot write {self.path} ({reason}): choose another --keep") from error
+        (self.path / MARK).write_text(UNFINISHED + self.key, encoding="utf-8")
+
+    def finish(self) -> None:
+        """Mark the training as finished."""
+        (self.path / MARK).write_text(self.key, encoding="utf-8")
+
+    def copy_to_cache(self) -> None:
+        """Copy the trained family to the cache, unless it is there, or recipe or corpora were edited.
+
+        Raises OSError if the cache cannot be written.
+        """
+        if self.cached.is_dir() or not self._is_unedited():
+            return
+        try:
+            with atomic_write.folder(self.cached) as hidden:
+                _copy(self.path, hidden)
+        except OSError:
+            if not self.cached.is_dir():  # else another process was faster
+                raise
+
+    def _recipe_text(self) -> str:
+        text = re.sub(r"^seed: \d+$", f"seed: {self.seed}", RECIPE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if not self.quick:
+            return text
+        return re.sub(r"(steps|warmup): (\d+)", lambda m: f"{m[1]}: {max(1, int(m[2]) // QUICK_STEPS)}", text)
+
+    def _is_complete(self) -> bool:
+        """Return whether everything that the recipe starts from is here."""
+        folders = (self.path / "corpora", self.checkpoints / "untrained")
+        return self.recipe.is_file() and all(folder.is_dir() for folder in folders)
+
+    def _is_unedited(self) -> bool:
+        """Return whether recipe and corpora are as `prepare` writes them."""
+        with tempfile.TemporaryDirectory() as name:
+            corpora.write(Path(name))
+            files = [(self.path / "corpora" / file.name, file) for file in Path(name).iterdir()]
+            is_same = all(here.read_bytes() == written.read_bytes() for here, written in files)
+        return is_same and self.recipe.read_text(encoding="utf-8") == self._recipe_text()
+
+    def _mark(self) -> str | None:
+        """Return the content of the mark, or None if there is no mark."""
+        try:
+            return (self.path / MARK).read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    def _clear(self) -> None:
+        """Make an empty folder with an empty mark; remove only what the demo wrote."""
+        folder = self.path
+        if folder.exists() and self._mark() is None and not (folder.is_dir() and not any(folder.iterdir())):
+            raise HarnessError(f"{folder} holds something else: name an empty or new folder for the demo with --keep")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / MARK).write_text("", encoding="utf-8")
+            for name in OWNED:
+                if (folder / name).is_dir():
+                    shutil.rmtree(folder / name)
+        except OSError as error:
+            raise HarnessError(
+                f"cannot write the demo to {folder} ({error.strerror}): choose another --keep"
+            ) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    for name in TRAINED:
+        (shutil.copytree if (source / name).is_dir() else shutil.copy)(source / name, target / name)
