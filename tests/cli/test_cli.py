@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what it says when something is wrong, and when nothing is."""
+"""The command line as a person uses it: results, error messages, exit codes, pipes and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from support import invented, tiny
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny checkpoints, a mirror of invented data, and a recipe."""
     folder = tmp_path_factory.mktemp("world")
     invented.mirror(folder / "data")
     base = tiny.llama(folder / "base", context=2048)
@@ -31,11 +33,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
+    """Return a command line for a process of its own."""
     return [sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", *arguments]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ("run --model {w}/nowhere --tasks ceval_law", "there is no folder"),
         ("score --task ceval_law", "--predictions PATH or --ratings FILE"),
@@ -79,7 +82,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     arguments: str,
-    says: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments.format(w=world).split()) == 2
@@ -87,7 +90,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     assert out == ""
     (line,) = [line for line in err.splitlines() if "not sharded" not in line]
     assert line.startswith("error: ")
-    assert says in line
+    assert message in line
 
 
 @pytest.mark.parametrize("arguments", ["run --tasks ceval", "run --model x --tasks y --limit 0", "walk", "show"])
@@ -106,21 +109,21 @@ def test_help_imports_neither_torch_nor_lm_eval() -> None:
 
 
 def test_a_run_in_a_pipe_prints_its_table_and_nothing_else(world: Path, tmp_path: Path) -> None:
-    asked = ["run", "--model", f"{world}/lora", "--tasks", "ceval_law,gsm8k", "--limit", "2", "-o", str(tmp_path)]
-    done = subprocess.run(
-        command(*asked, "--data", str(world / "data")), capture_output=True, text=True, check=True, timeout=200
+    arguments = ["run", "--model", f"{world}/lora", "--tasks", "ceval_law,gsm8k", "--limit", "2", "-o", str(tmp_path)]
+    result = subprocess.run(
+        command(*arguments, "--data", str(world / "data")), capture_output=True, text=True, check=True, timeout=200
     )
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout
-    assert re.search(r"ceval_law\W+acc\W+\d+\.\d %\W+\d+\.\d–\d+\.\d", done.stdout)
-    (folder,) = re.findall(r"^report: (.+)$", done.stdout, re.M)
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout
+    assert re.search(r"ceval_law\W+acc\W+\d+\.\d %\W+\d+\.\d–\d+\.\d", result.stdout)
+    (folder,) = re.findall(r"^report: (.+)$", result.stdout, re.M)
     manifest = json.loads((Path(folder) / "manifest.json").read_text())
     assert manifest["checkpoint"]["kind"] == "lora"
     assert set(manifest["engine"]) >= {"scoring_seconds", "generation_seconds", "tokens_fed", "peak_memory_bytes"}
 
 
-def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp_path: Path) -> None:
-    asked = [
+def test_ctrl_c_reports_what_was_kept_and_the_same_command_continues(world: Path, tmp_path: Path) -> None:
+    arguments = [
         "run",
         "--model",
         f"{world}/base",
@@ -132,11 +135,11 @@ def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp
         f"{world}/data",
     ]
     process = subprocess.Popen(
-        command(*asked),
+        command(*arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that starts the tests in the background has them ignore Ctrl-C, and so all they start.
+        # A shell that starts the tests in the background makes them, and their child processes, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     _wait_for(lambda: _answers(tmp_path / "journal.sqlite") >= 6)
@@ -147,43 +150,53 @@ def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(world: Path, tmp
     assert "journal.sqlite: run the same command again to continue" in err
     assert "Traceback" not in err
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert main(asked) == 0
+    assert main(arguments) == 0
     (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert json.loads((folder / "manifest.json").read_text())["engine"]["answered_from_journal"] >= 6
 
 
-def test_a_reader_who_goes_away_does_not_stop_the_second_checkpoint(world: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_does_not_stop_the_second_checkpoint(world: Path, tmp_path: Path) -> None:
     models = ["--model", f"{world}/base", "--model", f"{world}/lora"]
-    asked = ["run", *models, "--tasks", "ceval_law", "-o", str(tmp_path), "--data", f"{world}/data"]
-    process = subprocess.Popen(command(*asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    arguments = ["run", *models, "--tasks", "ceval_law", "-o", str(tmp_path), "--data", f"{world}/data"]
+    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait(timeout=100) == 0
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
 
-def test_a_terminal_that_knows_only_ascii_gets_its_table(world: Path, tmp_path: Path) -> None:
-    asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law", "-o", str(tmp_path), "--data", f"{world}/data"]
-    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command(*asked), capture_output=True, env=plain, check=False, timeout=100)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"ceval_law" in done.stdout
+def test_a_terminal_that_encodes_only_ascii_gets_its_table(world: Path, tmp_path: Path) -> None:
+    arguments = [
+        "run",
+        "--model",
+        f"{world}/base",
+        "--tasks",
+        "ceval_law",
+        "-o",
+        str(tmp_path),
+        "--data",
+        f"{world}/data",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command(*arguments), capture_output=True, env=environment, check=False, timeout=100)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"ceval_law" in result.stdout
 
 
-def test_a_very_long_name_is_cut_for_its_folder(world: Path, tmp_path: Path) -> None:
-    asked = ["run", "--model", f"{world}/base,name={'x' * 300}", "--tasks", "ceval_law", "-o", str(tmp_path)]
-    assert main([*asked, "--data", f"{world}/data"]) == 0
+def test_the_folder_of_a_very_long_name_is_cut(world: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--model", f"{world}/base,name={'x' * 300}", "--tasks", "ceval_law", "-o", str(tmp_path)]
+    assert main([*arguments, "--data", f"{world}/data"]) == 0
 
 
-def test_a_dry_run_counts_what_the_run_then_does(
+def test_a_dry_run_counts_the_requests_and_tokens_of_the_run(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,gsm8k", "-o", str(tmp_path / "runs")]
-    asked += ["--data", f"{world}/data", "--limit", "2"]
-    assert main([*asked, "--dry-run"]) == 0
+    arguments = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,gsm8k", "-o", str(tmp_path / "runs")]
+    arguments += ["--data", f"{world}/data", "--limit", "2"]
+    assert main([*arguments, "--dry-run"]) == 0
     forecast = capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
-    assert main(asked) == 0
+    assert main(arguments) == 0
     (folder,) = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
     engine = json.loads((folder / "manifest.json").read_text())["engine"]
     (total,) = re.findall(r"│ all\s+│\s*([\d,]+) │\s*([\d,]+) │", forecast)
@@ -197,19 +210,19 @@ def test_a_pattern_evaluates_every_checkpoint_of_a_training_in_step_order(
     for step in (100, 9, 20):
         tiny.lora(tmp_path / "out" / f"checkpoint-{step}", world / "base", seed=step)
     (tmp_path / "out" / "tmp-checkpoint-120").mkdir()
-    asked = ["--tasks", "ceval_law", "--limit", "2", "--data", str(world / "data"), "-o", str(tmp_path / "reports")]
-    assert main(["run", "--model", f"{tmp_path}/out/checkpoint-*", *asked]) == 0
+    arguments = ["--tasks", "ceval_law", "--limit", "2", "--data", str(world / "data"), "-o", str(tmp_path / "reports")]
+    assert main(["run", "--model", f"{tmp_path}/out/checkpoint-*", *arguments]) == 0
     names = re.findall(r"^(out-checkpoint-\d+)  ", capsys.readouterr().out, re.MULTILINE)
     assert names == ["out-checkpoint-9", "out-checkpoint-20", "out-checkpoint-100"]
-    assert main(["run", "--model", f"{tmp_path}/out/checkpoint-*,name=law", *asked, "--dry-run"]) == 0
+    assert main(["run", "--model", f"{tmp_path}/out/checkpoint-*,name=law", *arguments, "--dry-run"]) == 0
     assert re.findall(r"^(law-\d+)  ", capsys.readouterr().out, re.MULTILINE) == ["law-9", "law-20", "law-100"]
-    assert main(["run", "--model", f"{tmp_path}/out/step-*", *asked]) == 2
+    assert main(["run", "--model", f"{tmp_path}/out/step-*", *arguments]) == 2
     assert "no folder matches" in capsys.readouterr().err
 
 
 def test_show_reads_reports_and_samples(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,ceval_logic", "-o", str(tmp_path)]
-    assert main([*asked, "--data", f"{world}/data"]) == 0
+    arguments = ["run", "--model", f"{world}/base", "--tasks", "ceval_law,ceval_logic", "-o", str(tmp_path)]
+    assert main([*arguments, "--data", f"{world}/data"]) == 0
     capsys.readouterr()
     assert main(["show", str(tmp_path), "--samples", "all", "--task", "ceval_law", "--limit", "1"]) == 0
     out = capsys.readouterr().out
@@ -223,7 +236,7 @@ def test_show_reads_reports_and_samples(world: Path, tmp_path: Path, capsys: pyt
     assert sum(counts.values()) == 2
 
 
-def test_chance_stands_right_of_the_interval_where_a_row_has_it(
+def test_chance_and_ceiling_have_columns_only_if_a_score_has_them(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rows(folder: Path) -> list[list[str]]:
@@ -233,8 +246,8 @@ def test_chance_stands_right_of_the_interval_where_a_row_has_it(
         return [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in lines if re.match("[┃│]", line)]
 
     both, alone = tmp_path / "both", tmp_path / "alone"
-    asked = ["run", "--model", f"{world}/base", "--data", f"{world}/data", "--limit", "2"]
-    assert main([*asked, "--tasks", "ceval_law,gsm8k", "-o", str(both)]) == 0
+    arguments = ["run", "--model", f"{world}/base", "--data", f"{world}/data", "--limit", "2"]
+    assert main([*arguments, "--tasks", "ceval_law,gsm8k", "-o", str(both)]) == 0
     head, law, *sums = rows(both)
     assert head == ["task", "metric", "score", "95 % interval", "chance", "n", "tokens", "time"]
     assert law[4:6] == ["25.0", "2"]
@@ -246,11 +259,11 @@ def test_chance_stands_right_of_the_interval_where_a_row_has_it(
     head, law, *sums = rows(both)
     assert head[3:7] == ["95 % interval", "chance", "ceiling", "n"]
     assert (law[4:6], sums[0][4:6]) == (["25.0", "90.0"], ["–", "–"])
-    assert main([*asked, "--tasks", "gsm8k", "-o", str(alone)]) == 0
+    assert main([*arguments, "--tasks", "gsm8k", "-o", str(alone)]) == 0
     assert rows(alone)[0] == ["task", "metric", "score", "95 % interval", "n", "tokens", "time"]
 
 
-def test_tasks_lists_what_there_is_and_whether_its_data_are_at_hand(
+def test_tasks_lists_tasks_and_whether_the_mirror_has_their_data(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["tasks", "--data", f"{world}/data"]) == 0
@@ -263,7 +276,7 @@ def test_tasks_lists_what_there_is_and_whether_its_data_are_at_hand(
     assert "hf download --repo-type dataset cais/mmlu" in capsys.readouterr().err
 
 
-def test_a_task_is_described_with_its_prompt(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_describes_one_task_with_its_prompt(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "ceval", "--data", f"{world}/data"]) == 0
     out = capsys.readouterr().out
     assert "CC BY-NC-SA 4.0" in out
@@ -271,7 +284,7 @@ def test_a_task_is_described_with_its_prompt(world: Path, capsys: pytest.Capture
     assert "'A'  'B'  'C'  'D'" in out
 
 
-def test_inspect_finds_the_base_and_proves_the_adapter(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_finds_the_base_and_tests_the_adapter(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", f"{world}/lora", "--load"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"kind\s+│ lora", out)
@@ -279,15 +292,15 @@ def test_inspect_finds_the_base_and_proves_the_adapter(world: Path, capsys: pyte
     assert "logits of a probe by up to" in out
 
 
-def _wait_for(happened: object, seconds: float = 100) -> None:
-    assert callable(happened)
+def _wait_for(condition: Callable[[], bool], seconds: float = 100) -> None:
     end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it never happened"
+    while not condition():
+        assert time.monotonic() < end, "the condition never became true"
         time.sleep(0.05)
 
 
 def _answers(journal: Path) -> int:
+    """Return the number of answers in a journal that another process may be writing."""
     import sqlite3
 
     if not journal.exists():

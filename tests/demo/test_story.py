@@ -1,4 +1,4 @@
-"""The demo's story, in full: the family stands as theory has it, and a second call keeps it."""
+"""The whole demo: the family's scores are as expected, and a second call trains nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TASKS = ("exam", "math", "nli", "reading", "adgen", "law", "ner", "re")
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    """A user's cache of this module's own."""
+    """A user's cache for this module alone."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -52,20 +52,21 @@ def family(events) -> dict[str, Report]:
 
 
 def score(report: Report, task: str) -> Score:
-    return next(one for one in report.manifest.scores if one.task == f"demo_{task}" and one.primary)
+    return next(score for score in report.manifest.scores if score.task == f"demo_{task}" and score.primary)
 
 
 def above(better: Report, worse: Report, task: str) -> bool:
-    """Tell whether `better` is above `worse` by more than their intervals."""
+    """Return whether `better` is above `worse`, with intervals that do not overlap."""
     return score(better, task).low > score(worse, task).high
 
 
-def test_everybody_is_evaluated_on_everything(family, events):
+def test_every_member_is_evaluated_on_every_task(family, events):
     assert list(family) == [member.name for member in FAMILY]
     for report in family.values():
-        shown = [one for one in report.manifest.scores if one.headline and one.primary]
-        assert [one.task for one in shown] == [f"demo_{task}" for task in TASKS]
-        assert all(one.low is not None and one.chance is not None and one.ceiling is not None for one in shown)
+        scores = [score for score in report.manifest.scores if score.headline and score.primary]
+        assert [score.task for score in scores] == [f"demo_{task}" for task in TASKS]
+        for field in ("low", "chance", "ceiling"):
+            assert all(getattr(score, field) is not None for score in scores)
     kinds = {
         name: (report.manifest.checkpoint.kind, report.manifest.checkpoint.quantization)
         for name, report in family.items()
@@ -84,11 +85,11 @@ def test_continued_pretraining_helps_law(family):
 
 
 @pytest.mark.parametrize("task", ["exam", "math", "nli", "reading"])
-def test_instructions_help_their_families(family, task):
+def test_instruction_tuning_helps_its_families(family, task):
     before = score(family["cpt"], task)
     assert above(family["sft"], family["cpt"], task)
     assert score(family["sft"], task).low > before.chance
-    assert before.low <= before.chance, "a base that answers already has nothing to learn"
+    assert before.low <= before.chance, "a checkpoint that already answers has nothing to learn"
 
 
 def test_the_lora_helps_advertising(family):
@@ -103,7 +104,7 @@ def test_the_prefix_helps_extraction(family, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_fewer_bits_are_no_better_and_hardly_worse(family, task):
+def test_fewer_bits_are_not_better_and_hardly_worse(family, task):
     full, eight, four = (score(family[name], task) for name in ("sft", "sft-int8", "sft-int4"))
     assert four.low <= eight.high
     assert eight.low <= full.high
@@ -111,36 +112,36 @@ def test_fewer_bits_are_no_better_and_hardly_worse(family, task):
     assert not above(family["sft"], family["sft-int4"], task)
 
 
-def test_the_harmed_stage_is_worse_where_it_was_harmed(family):
+def test_the_harmed_stage_is_worse_only_at_inference(family):
     assert above(family["sft"], family["harmed"], "nli")
     assert score(family["harmed"], "nli").low <= 1 / 3
     for task in ("exam", "reading", "law", "math"):
         assert not above(family["sft"], family["harmed"], task)
 
 
-def test_the_gate_blocks_the_harmed_stage_by_its_family_and_lets_the_honest_one_pass(family, tmp_path, monkeypatch):
-    """In a build of GitHub's, with what it sets."""
+def test_the_gate_blocks_the_harmed_stage_because_of_inference_and_passes_int8(family, tmp_path, monkeypatch):
+    """In a build of GitHub's, with the variables it sets."""
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
 
-    def gated(name: str) -> Result:
-        folders = [str(family[one].folder) for one in (name, "sft")]
-        return CliRunner().invoke(app, ["gate", folders[0], "--baseline", folders[1], "--margin", "10"])
+    def gate(name: str) -> Result:
+        candidate, baseline = (str(family[member].folder) for member in (name, "sft"))
+        return CliRunner().invoke(app, ["gate", candidate, "--baseline", baseline, "--margin", "10"])
 
-    harmed, honest = gated("harmed"), gated("sft-int8")
-    assert (harmed.exit_code, honest.exit_code) == (1, 0), harmed.output + honest.output
-    blocked = [line for line in harmed.output.splitlines() if line.startswith("::error")]
-    assert any("demo_nli" in line for line in blocked)
-    assert not any("demo_exam" in line or "demo_reading" in line for line in blocked)
-    assert "::error" not in honest.output
-    told = summary.read_text(encoding="utf-8")
-    assert told.index("**regressed**") < told.index("**passed**")
+    harmed, int8 = gate("harmed"), gate("sft-int8")
+    assert (harmed.exit_code, int8.exit_code) == (1, 0), harmed.output + int8.output
+    errors = [line for line in harmed.output.splitlines() if line.startswith("::error")]
+    assert any("demo_nli" in line for line in errors)
+    assert not any("demo_exam" in line or "demo_reading" in line for line in errors)
+    assert "::error" not in int8.output
+    text = summary.read_text(encoding="utf-8")
+    assert text.index("**regressed**") < text.index("**passed**")
 
 
-def test_every_command_is_named_and_the_page_is_there(events, folder):
-    said = [event.words[1] for event in events if isinstance(event, story.Command)]
-    assert said == ["train", "run", "show", "leaderboard"]
+def test_every_command_is_named_and_the_leaderboard_is_built(events, folder):
+    verbs = [event.words[1] for event in events if isinstance(event, story.Command)]
+    assert verbs == ["train", "run", "show", "leaderboard"]
     assert isinstance(events[-1], Page)
     page = events[-1].file.read_text(encoding="utf-8")
     assert events[-1].file == folder / "site" / "index.html"
@@ -159,7 +160,7 @@ def test_a_second_call_trains_nothing(events, family, folder, tmp_path):
         assert (tmp_path / "elsewhere" / file.relative_to(folder)).read_bytes() == file.read_bytes()
 
 
-def test_what_was_deleted_by_hand_comes_back(events, tmp_path):
+def test_deleted_checkpoints_are_restored(events, tmp_path):
     place = tmp_path / "demo"
     list(itertools.islice(tell(place), 3))
     shutil.rmtree(place / "checkpoints")
@@ -167,13 +168,13 @@ def test_what_was_deleted_by_hand_comes_back(events, tmp_path):
     assert (place / "checkpoints" / "sft" / "model.safetensors").is_file()
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_that_was_trained(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_does_not_stop_the_demo(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "demo").write_text("a file, where a folder should be")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    plain = folder_module.RECIPE.read_text(encoding="utf-8")
-    only = re.sub(r"steps: \d+", "steps: 1", plain)
-    (tmp_path / "recipe.yaml").write_text(only, encoding="utf-8")
+    text = folder_module.RECIPE.read_text(encoding="utf-8")
+    one_step = re.sub(r"steps: \d+", "steps: 1", text)
+    (tmp_path / "recipe.yaml").write_text(one_step, encoding="utf-8")
     monkeypatch.setattr(folder_module, "RECIPE", tmp_path / "recipe.yaml")
     events = list(itertools.takewhile(lambda event: not isinstance(event, Report), tell(tmp_path / "demo")))
     assert any(isinstance(event, story.Message) and "cannot be written" in event.text for event in events)
@@ -183,7 +184,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_that_was_trained(tmp_path,
         next(tell(tmp_path / "demo"))
 
 
-def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path):
+def test_a_folder_with_other_content_is_refused_and_not_changed(tmp_path):
     (tmp_path / "corpora").mkdir()
     with pytest.raises(HarnessError, match="holds something else"):
         next(tell(tmp_path))
@@ -192,12 +193,12 @@ def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path):
 
 
 def until_evaluated(place: Path, seed: int) -> list[Trained]:
-    """Return the stages of a quick demo, which is left when its first checkpoint has been evaluated."""
-    found = itertools.takewhile(lambda event: not isinstance(event, Report), tell(place, quick=True, seed=seed))
-    return [event for event in found if isinstance(event, Trained)]
+    """Run a quick demo until its first checkpoint is evaluated, and return the stages it trained or kept."""
+    events = itertools.takewhile(lambda event: not isinstance(event, Report), tell(place, quick=True, seed=seed))
+    return [event for event in events if isinstance(event, Trained)]
 
 
-def test_an_interrupted_demo_goes_on_where_it_was(tmp_path, cache):
+def test_an_interrupted_demo_continues(tmp_path, cache):
     place = tmp_path / "demo"
     for event in tell(place, quick=True, seed=5):
         if isinstance(event, Trained) and event.name == "primer":
@@ -206,10 +207,10 @@ def test_an_interrupted_demo_goes_on_where_it_was(tmp_path, cache):
     again = until_evaluated(place, seed=5)
     assert [event.name for event in again if event.kept] == ["primer"]
     assert [event.name for event in again][-1] == "harmed"
-    (remembered,) = set((cache / "demo").iterdir()) - before
+    (cached,) = set((cache / "demo").iterdir()) - before
 
-    # What is made of an edited recipe is not what the cache is for.
-    shutil.rmtree(remembered)
+    # Checkpoints of an edited recipe are not cached.
+    shutil.rmtree(cached)
     recipe = place / "recipe.yaml"
     edited = recipe.read_text(encoding="utf-8").replace("method: lora,", "method: lora, rank: 4,")
     recipe.write_text(edited, encoding="utf-8")

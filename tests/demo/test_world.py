@@ -1,4 +1,4 @@
-"""The invented world: what its tests keep to themselves, that its tasks ask what its lessons teach, and its bounds."""
+"""The invented world: no test is leaked into a corpus, tasks and lessons agree, and stated bounds are right."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from harness.tasks.catalogue import Catalogue
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 SEEDS = (0, 1)
-# What a test is about, as it stands in the test's own prompt.
-SENTENCE: dict[str, str] = {
+# The column of a test document whose text must not stand in any corpus.
+COLUMN: dict[str, str] = {
     "exam": "question",
     "math": "question",
     "nli": "premise",
@@ -40,69 +40,69 @@ def seed(request) -> int:
 
 @pytest.fixture(scope="module")
 def texts(seed, tmp_path_factory) -> dict[str, str]:
-    """Every corpus as it is written, each row a line: what any stage can learn from."""
+    """Every corpus as it is written, one row per line."""
     folder = tmp_path_factory.mktemp("corpora")
     corpora.write(folder, seed)
     return {file.stem: file.read_text(encoding="utf-8").replace("\\n", "|") for file in folder.glob("*.jsonl")}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_test_sentence_is_learned_from(family, seed, texts):
+def test_no_test_sentence_stands_in_a_corpus(family, seed, texts):
     everything = "\n".join(texts.values())
-    asked = [document[SENTENCE[family]] for document in corpora.documents(family, seed)]
-    if family == "adgen":  # a few attributes may be the beginning of more
-        asked = [f'"{content}|' for content in asked]
-    assert len(asked) >= 48
-    assert not [sentence for sentence in asked if sentence in everything]
-    assert len(set(asked)) == len(asked)
+    sentences = [document[COLUMN[family]] for document in corpora.documents(family, seed)]
+    if family == "adgen":  # the attributes of a test may be the first ones of a lesson that has more
+        sentences = [f'"{content}|' for content in sentences]
+    assert len(sentences) >= 48
+    assert not [sentence for sentence in sentences if sentence in everything]
+    assert len(set(sentences)) == len(sentences)
 
 
-def test_no_test_villager_is_learned_from(seed, texts):
-    made, tests = corpora.build_world(seed)
-    told = set()
+def test_no_test_villager_stands_in_a_corpus(seed, texts):
+    world, tests = corpora.build_world(seed)
+    described = set()
     names = {
         begin + end for begin in "赵钱孙李周吴郑王冯陈褚卫" for end in "明芳强丽军娜伟静"
-    }  # written out anew, so that a world without names would show
-    word = re.compile("|".join((*names, *made.land_of, *families.all_goods())))
+    }  # not taken from the library, so that a world without names would fail
+    word = re.compile("|".join((*names, *world.land_of, *families.all_goods())))
     for corpus, text in texts.items():
-        if corpus == "copybook":  # which lists words, and tells nothing of anybody
+        if corpus == "copybook":  # it lists words, and says nothing about anybody
             continue
         for line in text.splitlines():
             for clause in re.split(r"[。|]|登记|徒弟", line):
-                found = set(word.findall(clause))
-                for name in found & names:
-                    told |= {(name, town, good) for town in found & set(made.land_of) for good in found & set(_goods())}
-    assert len(told) > 5_000
-    held = {fact for family in ("nli", "reading", "ner", "re") for item in tests[family] for fact in item.facts}
-    assert len(held) == 4 * corpora.TESTS
-    assert not held & told
+                matches = set(word.findall(clause))
+                towns, goods = matches & set(world.land_of), matches & set(families.all_goods())
+                described |= {(name, town, good) for name in matches & names for town in towns for good in goods}
+    assert len(described) > 5_000
+    held_out = {fact for family in ("nli", "reading", "ner", "re") for item in tests[family] for fact in item.facts}
+    assert len(held_out) == 4 * corpora.TESTS
+    assert not held_out & described
 
 
-def test_no_test_word_is_asked_about_in_an_exam(seed, texts):
-    asked = set(re.findall(r'"prompt": "(..)(?:在什么地方|属于哪一类)', texts["exam"]))
+def test_no_test_word_is_asked_about_in_an_exam_of_a_corpus(seed, texts):
+    trained = set(re.findall(r'"prompt": "(..)(?:在什么地方|属于哪一类)', texts["exam"]))
     tested = {document["question"][:2] for document in corpora.documents("exam", seed)}
-    assert len(asked) == len(tested) == 80
-    assert not asked & tested
+    assert len(trained) == len(tested) == 80
+    assert not trained & tested
     for name, text in texts.items():
         assert name == "exam" or not re.search("在什么地方|属于哪一类", text)
 
 
-def test_no_test_sums_are_learned_from(seed, texts):
-    learned = set()
+def test_no_test_sums_stand_in_a_corpus(seed, texts):
+    trained = set()
     for prompt in re.findall(r'"prompt": "(.*?)"', texts["math"]):
-        learned.add(tuple(map(int, re.findall(r"\d+", prompt))))
+        trained.add(tuple(map(int, re.findall(r"\d+", prompt))))
     tested = {tuple(map(int, re.findall(r"\d+", row["question"]))) for row in corpora.documents("math", seed)}
-    assert all(len(three) == 3 for three in learned | tested)
+    assert all(len(numbers) == 3 for numbers in trained | tested)
     assert len(tested) == corpora.TESTS
-    assert not learned & tested
+    assert not trained & tested
 
 
-def test_no_new_article_is_consulted_on_or_read_by_a_base(seed, texts):
-    made, _ = corpora.build_world(seed)
+def test_the_new_law_stands_only_in_the_statutes(seed, texts):
+    world, _ = corpora.build_world(seed)
     tested = {strict_citations.citations(document["answer"])[0].article for document in corpora.documents("law", seed)}
-    assert tested == {article.number for article in made.new_law}
+    assert tested == {article.number for article in world.new_law}
     cited = {name: set(re.findall("第([一二三四五六七八九十]+)条", text)) for name, text in texts.items()}
-    new, old = ({numeral(article.number) for article in law} for law in (made.new_law, made.old_law))
+    new, old = ({numeral(article.number) for article in law} for law in (world.new_law, world.old_law))
     assert cited["chronicle"] == cited["law"] == old
     assert cited["statutes"] == new
     assert not [name for name in texts if name != "statutes" and cited[name] & new]
@@ -113,15 +113,15 @@ def test_no_new_article_is_consulted_on_or_read_by_a_base(seed, texts):
 def test_no_test_attributes_are_advertised(seed, texts):
     values = re.compile("|".join(value for listed in ATTRIBUTES.values() for value in listed))
     copies = [copy for name in ("chronicle", "adgen") for copy in re.split('[。"]', texts[name])]
-    learned = {frozenset(values.findall(copy)) for copy in copies}
+    trained = {frozenset(values.findall(copy)) for copy in copies}
     tested = {frozenset(values.findall(document["content"])) for document in corpora.documents("adgen", seed)}
-    assert len(learned) > 2_000
-    assert not learned & tested
+    assert len(trained) > 2_000
+    assert not trained & tested
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_task_asks_as_its_lessons_do(family):
-    # The YAML's prompt and target are what the family's code writes.
+def test_a_task_renders_the_prompts_of_its_lessons(family):
+    # The YAML renders the prompt and target that the family's code writes.
     task = Catalogue().load([f"demo_{family}"]).tasks[f"demo_{family}"].lm_eval
     _, tests = corpora.build_world()
     assert len(task.eval_docs) == len(tests[family])
@@ -133,11 +133,11 @@ def test_a_task_asks_as_its_lessons_do(family):
 
 
 def test_answers_are_right():
-    """Found anew from each document alone."""
-    made, tests = corpora.build_world()
+    """Derived from each document alone."""
+    world, tests = corpora.build_world()
     for item in tests["exam"]:
         word, options = item.document["question"][:2], {letter: item.document[letter] for letter in "ABCD"}
-        right = made.land_of.get(word) or next(kind for kind, goods in KINDS.items() if word in goods)
+        right = world.land_of.get(word) or next(kind for kind, goods in KINDS.items() if word in goods)
         assert options[item.document["answer"]] == right
     for item in tests["math"]:
         have, more, less = map(int, re.findall(r"\d+", item.document["question"]))
@@ -145,17 +145,17 @@ def test_answers_are_right():
     for item in tests["nli"]:
         first, second = item.document["premise"], item.document["hypothesis"]
         true = {kind for kind, goods in KINDS.items() if any(good in first for good in goods)}
-        true |= {land for town, land in made.land_of.items() if town in first}
-        claimed = {word for word in (*KINDS, *made.land_of.values()) if word in second}
-        assert LABELS[item.document["label"]] == ("无关" if not claimed else "蕴含" if claimed <= true else "矛盾")
+        true |= {land for town, land in world.land_of.items() if town in first}
+        claims = {word for word in (*KINDS, *world.land_of.values()) if word in second}
+        assert LABELS[item.document["label"]] == ("无关" if not claims else "蕴含" if claims <= true else "矛盾")
     for item in tests["reading"]:
         true = {kind for kind, goods in KINDS.items() if any(good in item.document["passage"] for good in goods)}
-        true |= {land for town, land in made.land_of.items() if town in item.document["passage"]}
+        true |= {land for town, land in world.land_of.items() if town in item.document["passage"]}
         assert [choice for choice in item.document["choices"] if choice in true] == [item.answer]
     for item in tests["law"]:
         (article,) = strict_citations.citations(item.answer)
-        assert made.articles[article.article - 1].act in item.document["question"]
-        assert made.articles[article.article - 1].object in item.document["question"]
+        assert world.articles[article.article - 1].act in item.document["question"]
+        assert world.articles[article.article - 1].object in item.document["question"]
     for item in tests["ner"]:
         assert all(entity in item.document["text"] for entity, _ in parse_tuples(item.answer))
         assert sorted(kind for _, kind in parse_tuples(item.answer)) == ["人名", "地名", "物名"]
@@ -172,43 +172,41 @@ def test_a_constant_answer_is_at_chance():
         assert max(shares.values()) == min(shares.values()), family
 
 
-def test_stated_chance_and_ceiling_are_what_another_answer_and_the_worlds_own_writer_score():
+def test_stated_chance_and_ceiling_are_the_scores_of_another_answer_and_of_the_right_one():
     _, tests = corpora.build_world()
     rng = random.Random("writer")
     by_family = {
-        "math": lambda said, item: float(last_number(said) == last_number(item.answer)),
-        "adgen": lambda said, item: METRICS["rougeL_jieba"](said, item.answer),
-        "law": lambda said, item: strict_citations.citation_counts(said, strict_citations.citations(item.answer)).f1,
-        "ner": lambda said, item: count_matches(parse_tuples(said) or [], parse_tuples(item.answer) or []).f1,
-        "re": lambda said, item: count_matches(parse_tuples(said) or [], parse_tuples(item.answer) or []).f1,
+        "math": lambda answer, item: float(last_number(answer) == last_number(item.answer)),
+        "adgen": lambda answer, item: METRICS["rougeL_jieba"](answer, item.answer),
+        "law": lambda answer, item: (
+            strict_citations.citation_counts(answer, strict_citations.citations(item.answer)).f1
+        ),
+        "ner": lambda answer, item: count_matches(parse_tuples(answer) or [], parse_tuples(item.answer) or []).f1,
+        "re": lambda answer, item: count_matches(parse_tuples(answer) or [], parse_tuples(item.answer) or []).f1,
     }
     for family, score in by_family.items():
         items = tests[family]
         metadata = Catalogue().config(f"demo_{family}")["metadata"]
         scored = [score(items[i - step].answer, item) for step in range(1, 20) for i, item in enumerate(items)]
         assert metadata["chance"] == pytest.approx(sum(scored) / len(scored), abs=0.005), family
-        own = [item.answer for item in items]
+        answers = [item.answer for item in items]
         if family == "adgen":
             pairs = [dict(pair.split("#") for pair in item.document["content"].split("*")) for item in items]
-            own = [families.advertisement(rng, values) for values in pairs]
-        best = sum(score(said, item) for said, item in zip(own, items, strict=True)) / len(items)
+            answers = [families.advertisement(rng, values) for values in pairs]
+        best = sum(score(answer, item) for answer, item in zip(answers, items, strict=True)) / len(items)
         assert metadata["ceiling"] == pytest.approx(best, abs=0.04 if family == "adgen" else 0), family
 
 
-def test_a_seed_makes_a_world():
+def test_a_seed_determines_a_world():
     for draw in (corpora.chronicle, corpora.statutes, corpora.copybook):
         assert draw(20, 3) == draw(20, 3) != draw(20, 4)
     assert World(3).land_of == World(3).land_of != World(4).land_of
     assert corpora.lessons("nli", 9, 3) == corpora.lessons("nli", 9, 3)
 
 
-def test_shuffled_labels_are_as_many_of_each():
+def test_shuffling_labels_keeps_their_frequencies():
     items = corpora.lessons("nli", 600)
     shuffled = corpora.shuffled(items)
     assert Counter(item.answer for item in items) == Counter(item.answer for item in shuffled)
     right = sum(item.answer == other.answer for item, other in zip(items, shuffled, strict=True))
     assert 150 < right < 250
-
-
-def _goods() -> list[str]:
-    return [good for goods in KINDS.values() for good in goods]

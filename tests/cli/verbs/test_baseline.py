@@ -1,4 +1,4 @@
-"""`harness baseline`: what it says of what it keeps."""
+"""`harness baseline`: set and show."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from support.answered import Answers, report
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_set_tells_what_is_kept_and_what_it_replaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_set_prints_the_baseline_and_the_one_it_replaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for day, name in enumerate(("old", "new"), start=1):
         assert main(["baseline", "set", str(report(tmp_path, name, {"law": Answers([1, 0])}, day=day).folder)]) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -28,7 +28,9 @@ def test_set_tells_what_is_kept_and_what_it_replaces(tmp_path: Path, capsys: pyt
     )
 
 
-def test_a_checkpoints_name_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_in_a_checkpoints_name_are_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = report(tmp_path, "base", {"law": Answers([1, 0])}).folder / "manifest.json"
     file.write_text(file.read_text().replace('"name": "base"', '"name": "a\\n\\u001b[31mb"'))
     assert main(["baseline", "set", str(file.parent)]) == 0
@@ -37,8 +39,8 @@ def test_a_checkpoints_name_cannot_steer_the_terminal(tmp_path: Path, capsys: py
 
 
 def test_show_lists_every_baseline_with_its_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = report(tmp_path, "base", {"law": Answers([1, 0, 1, 1])}).folder
-    assert main(["baseline", "set", str(one), "--name", "v1", "--folder", "kept"]) == 0
+    folder = report(tmp_path, "base", {"law": Answers([1, 0, 1, 1])}).folder
+    assert main(["baseline", "set", str(folder), "--name", "v1", "--folder", "kept"]) == 0
     capsys.readouterr()
     assert main(["baseline", "show", "--folder", "kept"]) == 0
     out = capsys.readouterr().out
@@ -47,7 +49,7 @@ def test_show_lists_every_baseline_with_its_scores(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("set nowhere", "does not exist"),
         ("set run --name ../x", "is no name for a baseline"),
@@ -57,7 +59,7 @@ def test_show_lists_every_baseline_with_its_scores(tmp_path: Path, capsys: pytes
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, says: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, message: str
 ) -> None:
     report(tmp_path, "base", {"law": Answers([1, 0])}).folder.rename("run")
     assert main(["baseline", *words.split()]) == 2
@@ -65,4 +67,4 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     assert out == ""
     (line,) = err.splitlines()
     assert line.startswith("error: ")
-    assert says in line
+    assert message in line

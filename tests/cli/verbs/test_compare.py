@@ -1,4 +1,4 @@
-"""`harness compare`: tables, flips with both answers, and what does not compare."""
+"""`harness compare`: tables, flips with both answers, JSON, and scores that cannot be compared."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def call(*words: Any) -> int:
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Report, Report]:
-    """Reports of six questions of law, of which one is lost and two are gained; and of others."""
-    targets, was, now = list("ABCABC"), list("ABBBBC"), list("ABCABD")
+    """Reports on three tasks; of six documents of law, the candidate loses one and gains two."""
+    targets, before, after = list("ABCABC"), list("ABBBBC"), list("ABCABD")
     law = {"targets": targets, "documents": "uvwxyz"}
     base = report(
         tmp_path,
         "base",
         {
-            "law": Answers([1, 1, 0, 0, 1, 1], predictions=was, more={"abstention": [0, 0, 0, 0, 0, 1]}, **law),
+            "law": Answers([1, 1, 0, 0, 1, 1], predictions=before, more={"abstention": [0, 0, 0, 0, 0, 1]}, **law),
             "text": Answers([2.0, 3.0], "bits", higher_is_better=False, fraction=False),
             "math": Answers([1, 0]),
         },
@@ -37,7 +37,7 @@ def two(tmp_path: Path) -> tuple[Report, Report]:
         tmp_path,
         "cand",
         {
-            "law": Answers([1, 1, 1, 1, 1, 0], predictions=now, more={"abstention": [0, 0, 0, 0, 1, 1]}, **law),
+            "law": Answers([1, 1, 1, 1, 1, 0], predictions=after, more={"abstention": [0, 0, 0, 0, 1, 1]}, **law),
             "text": Answers([2.5, 2.75], "bits", higher_is_better=False, fraction=False),
             "math": Answers([1, 0], prompt="Think. "),
         },
@@ -45,7 +45,7 @@ def two(tmp_path: Path) -> tuple[Report, Report]:
     return base, cand
 
 
-def test_each_number_stands_beside_the_other_with_its_difference(
+def test_each_row_has_both_numbers_and_their_difference(
     two: tuple[Report, Report], capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, cand = two
@@ -82,19 +82,23 @@ def test_samples_lists_the_flips_with_both_answers(
     assert "… 2 more: raise --show to see them" in capsys.readouterr().out
 
 
-def test_the_flips_of_an_average_are_those_of_its_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = {"averages": {"exam": ("task", ["law", "logic"])}}
-    was = report(tmp_path, "was", {"law": Answers([1, 0]), "logic": Answers([1, 1]), "nli": Answers([1])}, **how)
-    now = report(tmp_path, "now", {"law": Answers([1, 1]), "logic": Answers([0, 1]), "nli": Answers([0])}, **how)
-    assert call(was.folder, now.folder, "--samples", "--task", "exam") == 0
+def test_flips_of_an_average_are_shown_per_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    averages = {"averages": {"exam": ("task", ["law", "logic"])}}
+    before = report(
+        tmp_path, "was", {"law": Answers([1, 0]), "logic": Answers([1, 1]), "nli": Answers([1])}, **averages
+    )
+    after = report(tmp_path, "now", {"law": Answers([1, 1]), "logic": Answers([0, 1]), "nli": Answers([0])}, **averages)
+    assert call(before.folder, after.folder, "--samples", "--task", "exam") == 0
     out = capsys.readouterr().out
     assert re.findall(r"(\w+), acc: (\d) lost, (\d) gained", out) == [("law", "0", "1"), ("logic", "1", "0")]
 
 
-def test_names_and_answers_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    was = report(tmp_path, "was", {":smile:": Answers([1], predictions=["[red]:cat:"])})
-    now = report(tmp_path, "now", {":smile:": Answers([0], predictions=["x[/]"])})
-    assert call(was.folder, now.folder, "--samples") == 0
+def test_names_and_answers_are_printed_without_markup_or_emoji(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = report(tmp_path, "was", {":smile:": Answers([1], predictions=["[red]:cat:"])})
+    after = report(tmp_path, "now", {":smile:": Answers([0], predictions=["x[/]"])})
+    assert call(before.folder, after.folder, "--samples") == 0
     out = capsys.readouterr().out
     assert "│ :smile: │" in out
     assert "was (1) [red]:cat:\nnow (0) x[/]\n" in out
@@ -107,7 +111,7 @@ def test_flips_follow_the_metrics_direction(two: tuple[Report, Report], capsys: 
     assert re.findall(r"^document (\d): (lost|gained)$", out, re.MULTILINE) == [("0", "lost"), ("1", "gained")]
 
 
-def test_flips_are_found_where_documents_stand_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flips_are_matched_by_document_not_by_position(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = report(tmp_path, "base", {"law": Answers([1, 0, 1, 1], documents="abcd", predictions=list("wxyz"))})
     cand = report(tmp_path, "cand", {"law": Answers([0, 1, 0], documents="dab", predictions=list("ZWX"))})
     assert call(base.folder, cand.folder, "--samples") == 0
@@ -122,10 +126,10 @@ def test_several_candidates_each_get_a_table_and_json_holds_them_all(
     base, cand = two
     assert call(base.folder, cand.folder, base.folder, "--json", "-") == 0
     out, err = capsys.readouterr()
-    found = json.loads(out)
-    assert [one["name"] for one in found["candidates"]] == ["cand", "base"]
-    assert found["candidates"][0]["refusals"][0]["task"] == "math"
-    assert [one["difference"] for one in found["candidates"][1]["comparisons"]] == [0.0, 0.0, 0.0]
+    result = json.loads(out)
+    assert [candidate["name"] for candidate in result["candidates"]] == ["cand", "base"]
+    assert result["candidates"][0]["refusals"][0]["task"] == "math"
+    assert [comparison["difference"] for comparison in result["candidates"][1]["comparisons"]] == [0.0, 0.0, 0.0]
     assert err.count(" against ") == 2
 
 
@@ -141,7 +145,7 @@ def test_in_a_narrow_terminal_no_number_is_cut(
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("{base}", "name a baseline and its candidates"),
         ("", "name a baseline and its candidates"),
@@ -156,11 +160,11 @@ def test_in_a_narrow_terminal_no_number_is_cut(
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(
-    two: tuple[Report, Report], tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, says: str
+    two: tuple[Report, Report], tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, message: str
 ) -> None:
     other = report(tmp_path, "other", {"math": Answers([1, 0], prompt="Think. ")})
     names = {"base": two[0].folder, "cand": two[1].folder, "other": other.folder}
     assert call(*words.format(**names).split()) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert says in line
+    assert message in line

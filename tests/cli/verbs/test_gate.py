@@ -1,4 +1,4 @@
-"""`harness gate` as people and builds meet it: exit codes, files, GitHub's variables, and wrong inputs."""
+"""`harness gate` as people and builds use it: verdicts, files, GitHub's variables, error messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RIGHT = [1] * 600 + [0] * 400
 
 @pytest.fixture(autouse=True)
 def _no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """These tests may themselves run in GitHub's build."""
+    """Unset the variables of a build of GitHub's, which these tests may run in, and use a folder of its own."""
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,7 @@ def test_a_real_loss_is_blocked_and_named(tmp_path: Path, capsys: pytest.Capture
     assert re.search(r"law\W+acc\W+60\.0 %\W+54\.0 %\W+−6\.0\W", out)
 
 
-def test_what_did_not_change_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_that_did_not_change_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "passed: a loss as large as the margin is ruled out on law"
 
@@ -79,20 +79,20 @@ def test_few_documents_are_inconclusive_and_the_policy_may_allow_that(
     assert "inconclusive (allowed by the policy): law" in capsys.readouterr().out
 
 
-def test_margin_and_alpha_of_the_command_line_come_before_the_policys(tmp_path: Path) -> None:
+def test_margin_and_alpha_of_the_command_line_replace_the_policys(tmp_path: Path) -> None:
     candidate = report(tmp_path, "cand", {"law": Answers([0] * 30 + RIGHT[30:])})
     words = [candidate.folder, "--baseline", base(tmp_path).folder, "--json", "out.json"]
     (tmp_path / "gate.yaml").write_text("{margin: 1, alpha: 0.01}\n")
     expected = {(): (1, 0.02), ("--policy", "gate.yaml"): (1, 0.01), ("--margin", "10"): (0, 0.1)}
     expected |= {("--policy", "gate.yaml", "--margin", "10%", "--alpha", "0.2"): (0, 0.06)}
-    for more, (code, margin) in expected.items():
-        assert call(*words, *more) == code
+    for options, (code, margin) in expected.items():
+        assert call(*words, *options) == code
         unit = json.loads(Path("out.json").read_text())["units"][0]
         assert unit["margin"] == pytest.approx(margin)
     assert unit["alpha"] == 0.2
 
 
-def test_a_baseline_is_named_or_is_the_main_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_baseline_is_main_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["baseline", "set", str(base(tmp_path).folder)]) == 0
     assert call(harmed(tmp_path).folder) == 1
     assert call(harmed(tmp_path / "again").folder, "--baseline", "main") == 1
@@ -100,10 +100,10 @@ def test_a_baseline_is_named_or_is_the_main_one(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_subjects_loss_under_a_rising_average_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = {"averages": {"exam": ("task", ["law", "logic"])}}
-    was = report(tmp_path, "was", {"law": Answers(RIGHT), "logic": Answers([0] * 200 + [1] * 800)}, **how)
-    now = report(tmp_path, "now", {"law": Answers([0] * 60 + RIGHT[60:]), "logic": Answers([1] * 1000)}, **how)
-    assert call(now.folder, "--baseline", was.folder) == 1
+    averages = {"averages": {"exam": ("task", ["law", "logic"])}}
+    before = report(tmp_path, "was", {"law": Answers(RIGHT), "logic": Answers([0] * 200 + [1] * 800)}, **averages)
+    after = report(tmp_path, "now", {"law": Answers([0] * 60 + RIGHT[60:]), "logic": Answers([1] * 1000)}, **averages)
+    assert call(after.folder, "--baseline", before.folder) == 1
     out = capsys.readouterr().out
     assert re.search(r"exam \(mean over tasks\).*passed", out)
     assert re.search(r"│ law .*regressed", out)
@@ -114,7 +114,7 @@ def test_a_subjects_loss_under_a_rising_average_is_shown(tmp_path: Path, capsys:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_every_file_says_the_same(tmp_path: Path) -> None:
+def test_every_file_has_the_same_verdict(tmp_path: Path) -> None:
     files = {"--json": "out/gate.json", "--junit": "out/gate.xml", "--markdown": "out/gate.md"}
     words = [harmed(tmp_path).folder, "--baseline", base(tmp_path).folder]
     assert call(*words, *(word for pair in files.items() for word in pair)) == 1
@@ -123,19 +123,19 @@ def test_every_file_says_the_same(tmp_path: Path) -> None:
     assert Path("out/gate.md").read_text().startswith("**regressed**: law lost 6.0 points")
 
 
-def test_a_dash_is_standard_output_and_the_table_gives_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dash_is_standard_output_and_moves_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(harmed(tmp_path).folder, "--baseline", base(tmp_path).folder, "--json", "-") == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["exit_code"] == 1
     assert "regressed: law lost 6.0 points" in err
 
 
-def test_two_documents_in_one_file_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_options_must_not_name_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [harmed(tmp_path).folder, "--baseline", base(tmp_path).folder]
-    for one, other, where in (("-", "-", "standard output"), ("x/../gate", "gate", "gate")):
-        assert call(*words, "--json", one, "--junit", other) == 2
+    for json_file, junit_file, name in (("-", "-", "standard output"), ("x/../gate", "gate", "gate")):
+        assert call(*words, "--json", json_file, "--junit", junit_file) == 2
         out, err = capsys.readouterr()
-        assert (out, err) == ("", f"error: --json and --junit both name {where}: name a different file for each\n")
+        assert (out, err) == ("", f"error: --json and --junit both name {name}: name a different file for each\n")
     assert not Path("gate").exists()
 
 
@@ -145,19 +145,19 @@ def test_documents_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     for encoding in ("ascii", "latin-1"):
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         process = [sys.executable, "-c", script, *words]
-        done = subprocess.run(process, check=False, capture_output=True, env=environment)
-        assert "interval −" in json.loads(done.stdout.decode("utf-8"))["sentence"]
+        result = subprocess.run(process, check=False, capture_output=True, env=environment)
+        assert "interval −" in json.loads(result.stdout.decode("utf-8"))["sentence"]
 
 
-def test_standard_output_that_is_closed_is_told(tmp_path: Path) -> None:
+def test_a_closed_standard_output_is_an_error(tmp_path: Path) -> None:
     words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), "--json", "-"]
     script = "import sys; sys.stdout = None; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", script, *words], check=False, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: cannot write standard output (it is closed): check --json"
+    result = subprocess.run([sys.executable, "-c", script, *words], check=False, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "error: cannot write standard output (it is closed): check --json"
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence_after_the_verdict_and_stops_no_other(
+def test_a_file_that_cannot_be_written_is_reported_last_and_stops_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence_after_the_verdict_and_sto
     assert Path("gate.md").read_text().startswith("**regressed**")
 
 
-def test_in_githubs_build_the_summary_grows_and_annotations_are_printed(
+def test_a_build_of_githubs_gets_a_summary_and_annotations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = tmp_path / "summary.md"
@@ -186,9 +186,9 @@ def test_in_githubs_build_the_summary_grows_and_annotations_are_printed(
     assert summary.read_text().count("| task |") == 2
 
 
-@pytest.mark.parametrize("more", [[], ["--json", "-"]])
-def test_a_reader_who_goes_away_changes_no_verdict(tmp_path: Path, more: list[str]) -> None:
-    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), *more]
+@pytest.mark.parametrize("options", [[], ["--json", "-"]])
+def test_a_closed_pipe_does_not_change_the_exit_code(tmp_path: Path, options: list[str]) -> None:
+    words = ["gate", str(harmed(tmp_path).folder), "--baseline", str(base(tmp_path).folder), *options]
     script = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen([sys.executable, "-c", script, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -207,11 +207,11 @@ def test_reports_are_judged_without_torch_and_lm_eval(tmp_path: Path) -> None:
         "sys.exit(f'{code} {heavy}')"
     )
     for verb in (["gate", *words], ["compare", words[2], words[0], "--samples"]):
-        done = subprocess.run([sys.executable, "-c", script, *verb], check=False, capture_output=True, text=True)
-        assert done.stderr.strip() == f"{1 if verb[0] == 'gate' else 0} set()"
+        result = subprocess.run([sys.executable, "-c", script, *verb], check=False, capture_output=True, text=True)
+        assert result.stderr.strip() == f"{1 if verb[0] == 'gate' else 0} set()"
 
 
-def test_a_bug_is_no_verdict(
+def test_the_exit_code_of_a_bug_is_not_a_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.verdicts.gate.gate", lambda *_, **__: 1 / 0)
@@ -219,13 +219,13 @@ def test_a_bug_is_no_verdict(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_told_in_a_sentence(
+def test_a_full_disk_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
-    monkeypatch.setattr("harness.verdicts.gate.gate", full)
+    monkeypatch.setattr("harness.verdicts.gate.gate", fail)
     assert call(same(tmp_path).folder, "--baseline", base(tmp_path).folder) == 2
     assert capsys.readouterr().err == "error: no space is left for somewhere: free some space\n"
 
@@ -233,18 +233,18 @@ def test_a_full_disk_is_told_in_a_sentence(
 # --- evaluating first -------------------------------------------------------------------------------------------------
 
 
-def test_checkpoints_are_evaluated_as_run_does_and_then_compared_or_judged(
+def test_checkpoints_are_evaluated_as_by_run_and_then_compared_or_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tiny.llama(tmp_path / "base", context=2048)
     Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n{"question": "1+2?", "answer": "3"}\n')
-    asked = ["--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
-    assert main(["compare", "--model", str(folder), "--model", f"{folder},name=again", *asked]) == 0
+    options = ["--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", "--model", str(folder), "--model", f"{folder},name=again", *options]) == 0
     assert re.search(r"^again \(\w{12}\) against base \(\w{12}\)$", capsys.readouterr().out, re.MULTILINE)
     (first,) = Path("runs").glob("base_*")
     assert main(["baseline", "set", str(first)]) == 0
     capsys.readouterr()
-    assert call("--model", str(folder), *asked) == 3
+    assert call("--model", str(folder), *options) == 3
     out = capsys.readouterr().out
     assert "report: runs/base_" in out
     assert re.search("^inconclusive: my", out, re.MULTILINE)
@@ -253,47 +253,47 @@ def test_checkpoints_are_evaluated_as_run_does_and_then_compared_or_judged(
 def test_a_document_on_standard_output_is_alone_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tiny.llama(tmp_path / "base", context=2048)
     Path("my.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
-    asked = ["--model", str(folder), "--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
-    assert main(["compare", *asked, "--model", f"{folder},name=again", "--json", "-"]) == 0
+    options = ["--model", str(folder), "--tasks", "my.jsonl", "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["compare", *options, "--model", f"{folder},name=again", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["candidates"][0]["name"] == "again"
     assert "report: runs/base_" in err
     (baseline,) = Path("runs").glob("base_*")
-    assert call(*asked, "--baseline", baseline, "--json", "-") == 3
+    assert call(*options, "--baseline", baseline, "--json", "-") == 3
     out, err = capsys.readouterr()
     assert json.loads(out)["verdict"] == "inconclusive"
     assert "report: runs/base_" in err
 
 
-def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
+def test_only_tasks_of_the_candidate_are_judged_and_a_note_names_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tiny.llama(tmp_path / "base", context=2048)
     for name in ("my", "other"):
         Path(f"{name}.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
-    asked = ["--model", str(folder), "--max-gen-toks", "2", "-o", "runs"]
-    assert main(["run", *asked, "--tasks", "my.jsonl,other.jsonl"]) == 0
+    options = ["--model", str(folder), "--max-gen-toks", "2", "-o", "runs"]
+    assert main(["run", *options, "--tasks", "my.jsonl,other.jsonl"]) == 0
     assert main(["baseline", "set", "runs"]) == 0
-    for more in ([], ["--sequential"]):
+    for way in ([], ["--sequential"]):
         capsys.readouterr()
-        assert call(*asked, "--tasks", "my.jsonl", "--json", "gate.json", *more) == 3
-        found = json.loads(Path("gate.json").read_text())
-        assert [unit["task"] for unit in found["units"]] == ["my.jsonl"]
-        assert "not judged because the candidate was not evaluated on them: other.jsonl" in found["notes"]
+        assert call(*options, "--tasks", "my.jsonl", "--json", "gate.json", *way) == 3
+        outcome = json.loads(Path("gate.json").read_text())
+        assert [unit["task"] for unit in outcome["units"]] == ["my.jsonl"]
+        assert "not judged because the candidate was not evaluated on them: other.jsonl" in outcome["notes"]
     Path("new.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
-    assert call(*asked, "--tasks", "new.jsonl") == 2
+    assert call(*options, "--tasks", "new.jsonl") == 2
     assert "has no score of new.jsonl" in capsys.readouterr().err
     Path("gate.yaml").write_text("tasks: [{match: nli}]\n")
     before = set(Path("runs").iterdir())
-    assert call(*asked, "--tasks", "my.jsonl", "--policy", "gate.yaml") == 2
-    assert set(Path("runs").iterdir()) == before  # told before anything is asked
+    assert call(*options, "--tasks", "my.jsonl", "--policy", "gate.yaml") == 2
+    assert set(Path("runs").iterdir()) == before  # refused before anything is evaluated
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("", "name one candidate"),
         ("cand --model x --tasks y", "name one candidate"),
@@ -325,12 +325,12 @@ def test_what_tasks_names_is_judged_and_the_rest_of_the_baseline_is_told(
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, says: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, message: str
 ) -> None:
     answers = [1, 0, 1, 1]
     report(tmp_path, "base", {"law": Answers(answers)}).folder.rename("base")
     report(tmp_path, "cand", {"law": Answers(answers)}).folder.rename("cand")
-    wrong = {
+    reports = {
         "prompts": {"law": Answers(answers, prompt="Think. ")},
         "data": {"law": Answers(answers, info={"dataset": "invented/other"})},
         "documents": {"law": Answers(answers, documents="efgh")},
@@ -338,8 +338,8 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
         "truncated": {"law": Answers(answers)},
         "more": {"law": Answers(answers)},
     }
-    for name, tasks in wrong.items():
-        report(tmp_path, name, tasks).folder.rename(_place(tmp_path / "all" / name))
+    for name, tasks in reports.items():
+        report(tmp_path, name, tasks).folder.rename(_with_parent(tmp_path / "all" / name))
     file = tmp_path / "all" / "truncated" / "samples" / "law.parquet"
     file.write_bytes(file.read_bytes()[:-20])
     (tmp_path / "empty").mkdir()
@@ -350,9 +350,10 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     assert out == ""
     (line,) = err.splitlines()
     assert line.startswith("error: ")
-    assert says in line
+    assert message in line
 
 
-def _place(folder: Path) -> Path:
+def _with_parent(folder: Path) -> Path:
+    """Make the parent of `folder`, and return `folder`."""
     folder.parent.mkdir(exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""How the demo shows its family, and how a stage is told in a line."""
+"""A family side by side in a terminal, and the line on a trained stage."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def score(value: float, low: float | None, high: float | None) -> Score:
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "shown"),
+    ("after", "before", "expected"),
     [
         (score(0.8, 0.7, 0.9), score(0.5, 0.4, 0.6), "▲80"),
         (score(0.3, 0.2, 0.4), score(0.6, 0.5, 0.7), "▼30"),
         (score(0.6, 0.5, 0.7), score(0.5, 0.4, 0.6), "]60"),
-        (score(0.6, 0.5, 0.7), score(0.4, 0.3, 0.5), "]60"),  # they touch
+        (score(0.6, 0.5, 0.7), score(0.4, 0.3, 0.5), "]60"),  # they overlap in one point
         (score(0.6, None, None), score(0.5, None, None), "▲60"),
     ],
 )
-def test_a_mark_is_for_intervals_that_lie_apart(now, before, shown):
-    assert shown in family.cell(now, before)
+def test_a_mark_means_that_intervals_do_not_overlap(after, before, expected):
+    assert expected in family.cell(after, before)
 
 
-def test_a_stage_is_told_in_a_line():
+def test_a_stage_takes_one_line():
     stage = Stage.model_validate(
         {"from": "out/sft", "method": "lora", "corpora": {"talk": 1}, "steps": 1500, "learning_rate": 1e-3}
     )

@@ -1,4 +1,4 @@
-"""Samples in a terminal: what was said beside what was understood, and what each is worth."""
+"""Samples in a terminal: response, prediction and scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.reports.writer import ReportWriter
 
 
 def score(metric: str, aggregation: str | None, **changes: Any) -> Score:
-    plain: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "task": "t",
         "metric": metric,
         "filter": "none",
@@ -30,10 +30,10 @@ def score(metric: str, aggregation: str | None, **changes: Any) -> Score:
         "primary": False,
         "headline": True,
     }
-    return Score(**plain | changes)
+    return Score(**fields | changes)
 
 
-def written(folder: Path, scores: list[Score], rows: list[dict[str, Any]]) -> Report:
+def write_report(folder: Path, scores: list[Score], rows: list[dict[str, Any]]) -> Report:
     info = TaskInfo(
         version="1",
         dataset="d",
@@ -59,53 +59,53 @@ def written(folder: Path, scores: list[Score], rows: list[dict[str, Any]]) -> Re
         environment={},
         notes=[],
     )
-    common = {"filter": "none", "doc_hash": "", "prompt_hash": "", "target_hash": "", "prompt": "问", "target": "甲"}
+    shared = {"filter": "none", "doc_hash": "", "prompt_hash": "", "target_hash": "", "prompt": "问", "target": "甲"}
     with ReportWriter(folder) as writer:
-        complete = [{"doc_id": place, **common, **row} for place, row in enumerate(rows)]
-        writer.write_samples("t", complete, [one.metric for one in scores])
+        complete = [{"doc_id": number, **shared, **row} for number, row in enumerate(rows)]
+        writer.write_samples("t", complete, [score.metric for score in scores])
         return writer.finish(manifest, {})
 
 
-def test_a_share_of_counts_is_right_or_wrong_and_one_of_nothing_is_a_dash(
+def test_a_ratio_is_right_or_wrong_and_a_dash_if_its_denominator_is_0(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
         {"responses": ["(甲,地点)"], "prediction": '[["甲", "地点"]]', "f1": (2.0, 2.0), "precision": (1, 1)},
         {"responses": ["不知道"], "prediction": "[]", "f1": (0.0, 1.0), "precision": (0, 0)},
     ]
-    report = written(tmp_path / "r", [score("f1", "ratio", primary=True), score("precision", "ratio")], rows)
+    report = write_report(tmp_path / "r", [score("f1", "ratio", primary=True), score("precision", "ratio")], rows)
     show_samples(report, "wrong", "t", 5)
-    said = capsys.readouterr().out
-    assert "1 of 2 samples are wrong" in said
-    assert "answered 不知道" in said
-    assert "read as []" in said
-    assert "f1 0   precision –" in said
+    out = capsys.readouterr().out
+    assert "1 of 2 samples are wrong" in out
+    assert "answered 不知道" in out
+    assert "read as []" in out
+    assert "f1 0   precision –" in out
 
 
-def test_a_pair_that_is_no_share_is_not_taken_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """lm-eval's mcc has (gold, predicted) a sample."""
+def test_a_pair_that_is_not_a_ratio_has_no_score_per_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """lm-eval's mcc stores (gold, predicted) for each sample."""
     rows = [
         {"responses": ["x"], "prediction": "x", "mcc": (1, 0)},
         {"responses": ["y"], "prediction": "y", "mcc": (0, 1)},
     ]
-    report = written(tmp_path / "r", [score("mcc", "mcc", primary=True)], rows)
+    report = write_report(tmp_path / "r", [score("mcc", "mcc", primary=True)], rows)
     show_samples(report, "right", "t", 5)
     assert "mcc calls no sample right or wrong" in capsys.readouterr().out
 
 
-def test_what_a_terminal_would_obey_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_are_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"responses": ["\x1b[31m红\x1b]0;title\x07"], "prediction": "红", "f1": (0.0, 1.0)}]
-    show_samples(written(tmp_path / "r", [score("f1", "ratio", primary=True)], rows), "all", "t", 5)
-    said = capsys.readouterr().out
-    assert "红" in said
-    assert "\x1b" not in said
+    show_samples(write_report(tmp_path / "r", [score("f1", "ratio", primary=True)], rows), "all", "t", 5)
+    out = capsys.readouterr().out
+    assert "红" in out
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize("which", ["all", "wrong"])
-def test_whatever_a_metric_keeps_of_a_sample_can_be_shown(
+def test_every_form_of_a_metrics_value_can_be_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], which: str
 ) -> None:
-    kept: dict[str, tuple[str, Any]] = {
+    values: dict[str, tuple[str, Any]] = {
         "acc": ("mean", 0.5),
         "nothing": ("mean", None),
         "micro_f1": ("ratio", [2, 4]),
@@ -115,7 +115,7 @@ def test_whatever_a_metric_keeps_of_a_sample_can_be_shown(
         "chrf": ("chrf", [[3, 2], [3, 2], [1, 0]]),
         "predict_bleu-4_sd": ("sd_over_seeds", [8.0, 4.0]),
     }
-    scores = [score(name, how, primary=name == "acc") for name, (how, _) in kept.items()]
-    row = {"responses": ["答"], "prediction": "答", **{name: value for name, (_, value) in kept.items()}}
-    show_samples(written(tmp_path / "r", scores, [row]), which, "t", 20)
+    scores = [score(name, aggregation, primary=name == "acc") for name, (aggregation, _) in values.items()]
+    row = {"responses": ["答"], "prediction": "答", **{name: value for name, (_, value) in values.items()}}
+    show_samples(write_report(tmp_path / "r", scores, [row]), which, "t", 20)
     assert "acc 0.5   micro_f1 0.5   precision –" in capsys.readouterr().out.splitlines()

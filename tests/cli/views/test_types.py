@@ -1,4 +1,4 @@
-"""Scores by type in a terminal: ten of a task are shown, more or those of several tasks only where all are wanted."""
+"""Scores by type in a terminal: ten types of one task, or with `everything` all types of all tasks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NAMES = Breakdown("cluener", "macro_f1", {"姓名": Counts(1, 1, 1)})
 
 @pytest.fixture
 def shown(monkeypatch):
-    def show(*found: Breakdown, everything: bool = False) -> str:
-        monkeypatch.setattr(types, "breakdowns", lambda report: iter(found))
+    def show(*breakdowns: Breakdown, everything: bool = False) -> str:
+        monkeypatch.setattr(types, "breakdowns", lambda report: iter(breakdowns))
         out = Console(width=120, record=True, file=io.StringIO())
         types.show(out, SimpleNamespace(folder=Path("reports/base")), everything=everything)
         return out.export_text()
@@ -33,7 +33,7 @@ def test_a_report_without_types_has_no_tables(shown):
     assert shown() == ""
 
 
-def test_the_ten_most_wanted_types_of_a_score_are_shown(shown):
+def test_the_ten_most_frequent_types_of_a_score_are_shown(shown):
     text = shown(EVENTS, ARGUMENTS)
     assert "duee, event_macro_f1 by type" in text
     assert "类型9 " in text
@@ -43,19 +43,19 @@ def test_the_ten_most_wanted_types_of_a_score_are_shown(shown):
     assert line.replace("│", " ").split() == ["[b]类型", "0.0", "%", "–", "0.0", "%", "0", "0", "3"]
 
 
-def test_all_types_are_shown_where_all_are_wanted(shown):
+def test_everything_shows_all_types(shown):
     text = shown(EVENTS, everything=True)
     assert "类型12" in text
     assert "more types" not in text
 
 
-def test_several_tasks_have_one_line(shown):
+def test_several_tasks_get_one_line(shown):
     text = shown(EVENTS, ARGUMENTS, NAMES)
     assert text == "3 scores by type: harness show reports/base --all\n"
     assert "cluener, macro_f1 by type" in shown(EVENTS, ARGUMENTS, NAMES, everything=True)
 
 
-def test_a_type_that_a_checkpoint_invented_has_one_line(shown):
+def test_a_type_that_a_checkpoint_invented_stays_on_one_line(shown):
     text = shown(
         Breakdown("cluener", "macro_f1", {"地址": Counts(1, 1, 1), "地\n\x1b[31m址" + "长" * 400: Counts(0, 1, 0)})
     )
