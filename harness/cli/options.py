@@ -57,18 +57,19 @@ class Evaluation:
         str | None, typer.Option(metavar="TEXT", help="Put this text before every prompt.")
     ] = None
     chat_template_args: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Pass to the chat template; repeat for several.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Pass an argument to the chat template; repeat for several."),
     ] = None
     max_gen_toks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Generate at most N tokens, not the task's limit.")
     ] = None
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="New tokens per window of ppl:FILE; default: half the context."),
+        typer.Option(min=1, metavar="N", help="Score N new tokens per window of ppl:FILE; default: half the context."),
     ] = None
     articles: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Put these articles, from 'harness retrieve', in legal_consult's prompts."),
+        typer.Option(metavar="FILE", help="Put articles from 'harness retrieve' into the prompts of legal_consult."),
     ] = None
     output: Annotated[Path, Output] = REPORTS
     data: Annotated[Path | None, Data] = None

@@ -44,7 +44,7 @@ def compare(
 ) -> None:
     """Compare checkpoints with a baseline, document by document.
 
-    Names two or more reports, or evaluates two or more --model on --tasks first. Shows each difference with its 95 %
+    Name two or more reports, or two or more --model to be evaluated on --tasks first. Each difference has its 95 %
     interval, its p-value, and its resolution: the documents there are, divided by those needed to detect it.
     """
     from harness.cli.views import flips, tables, verdicts

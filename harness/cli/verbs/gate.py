@@ -55,7 +55,7 @@ def gate(
     ] = None,
     markdown: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write it as Markdown; GitHub's step summary always gets it."),
+        typer.Option(metavar="FILE", help="Write the outcome as Markdown; GitHub's step summary always gets it."),
     ] = None,
     models: Annotated[
         list[str] | None,

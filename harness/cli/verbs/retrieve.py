@@ -34,7 +34,8 @@ def retrieve(
         str | None, typer.Option(metavar="NAME", help="For dense: folder or hub name for sentence-transformers.")
     ] = None,
     query_prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="For dense: put before each query, if the encoder was trained so.")
+        str,
+        typer.Option(metavar="TEXT", help="For dense: put this text before each query, as the encoder was trained."),
     ] = "",
     at: Annotated[
         str, typer.Option("-k", "--at", metavar="NUMBERS", help="Measure recall and hits at these cut-offs.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.evaluate import print_report
-from harness.cli.options import REPORTS, Data, IncludePath, Limit, Output
+from harness.cli.options import REPORTS, Data, IncludePath, Output
 
 
 def score(
@@ -19,13 +19,15 @@ def score(
         Path | None, typer.Option(metavar="FILE", help="Score a JSON Lines file of ratings, by people or a judge.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Task, or its family, if the files do not name it.")
+        str | None, typer.Option(metavar="NAME", help="Task or family of tasks, if the files do not name it.")
     ] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval, jsonl or report.")
     ] = "auto",
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of whoever answered, for the report.")] = None,
-    limit: Annotated[int | None, Limit] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Use this name for the model that answered.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Expect predictions for only the first N documents.")
+    ] = None,
     keep_going: Annotated[
         bool,
         typer.Option(
@@ -35,7 +37,7 @@ def score(
     output: Annotated[Path, Output] = REPORTS,
     data: Annotated[Path | None, Data] = None,
     articles: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Articles the prompts contained, from 'harness retrieve'.")
+        Path | None, typer.Option(metavar="FILE", help="Articles from 'harness retrieve' that the prompts contained.")
     ] = None,
     include_path: Annotated[list[Path] | None, IncludePath] = None,
 ) -> None:
