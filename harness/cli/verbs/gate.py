@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,6 @@ import typer
 from harness.cli import outputs
 from harness.cli.evaluate import evaluate_models, journal_on_interrupt
 from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
-from harness.cli.outputs import Document
 from harness.cli.policy import load_policy
 from harness.cli.verbs.calibrate import calibrate_model
 from harness.errors import HarnessError
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from harness.reports.report import Report
     from harness.verdicts.gate import Outcome
     from harness.verdicts.policy import Policy
-    from harness.verdicts.texts import OutcomeText
 
 
 @with_evaluation
@@ -76,6 +72,7 @@ def gate(
     Passed: a loss of the margin or more is ruled out. Regressed: a loss is real. Exit codes: 0 passed, 1 regressed,
     3 inconclusive, 2 wrong usage or reports that cannot be compared.
     """
+    from harness.cli.views import outcomes
     from harness.reports import baselines
     from harness.verdicts.texts import OutcomeText
 
@@ -105,8 +102,8 @@ def gate(
     else:
         outcome = _judge_model(against, model, tasks, evaluation, rules, error=to_stderr)
     text = OutcomeText.of(outcome)
-    _show(text, error=to_stderr)
-    outputs.write_all(_documents(text, files))
+    outcomes.show(text, error=to_stderr)
+    outputs.write_all(outcomes.documents(text, files))
     raise typer.Exit(outcome.exit_code)
 
 
@@ -149,34 +146,3 @@ def _judge_in_blocks(
         result = gate_in_blocks(reference, baseline, options, policy, calibrations=calibrations)
     typer.echo(f"report: {result.report.folder}", err=True)
     return result.outcome
-
-
-def _show(text: OutcomeText, *, error: bool) -> None:
-    """Print the outcome, and annotations in a build of GitHub's; to standard error if `error`."""
-    from harness.cli.views import tables, verdicts
-    from harness.verdicts import render
-
-    out = tables.console(error=error)
-    try:
-        verdicts.show_outcome(out, text)
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            for line in render.as_annotations(text):
-                out.out(line, highlight=False)
-    except OSError:  # nobody reads on (| head): the exit code still tells the verdict
-        outputs.discard_output()
-
-
-def _documents(text: OutcomeText, files: Mapping[str, str | None]) -> Iterator[Document]:
-    """Yield the documents that `files` (option → file) names, and GitHub's step summary in its builds."""
-    from harness.verdicts import render
-
-    renderers = {
-        "--json": lambda: render.as_json(text),
-        "--junit": lambda: render.as_junit(text, datetime.now(UTC)),
-        "--markdown": lambda: render.as_markdown(text),
-    }
-    for option, file in files.items():
-        if file is not None:
-            yield Document(renderers[option], file, option)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        yield Document(renderers["--markdown"], summary, "GITHUB_STEP_SUMMARY", append=True)
