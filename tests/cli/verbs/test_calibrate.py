@@ -36,7 +36,7 @@ def test_flip_rates_are_printed_and_written_beside_the_reports(
     assert err == ""
     assert out.startswith("base against itself: a quarter of the batch, four times the batch\n")
     assert re.search(r"task +┃ metric +┃ documents ┃ repeated ┃ flips ┃ flip rate ┃", out)
-    assert re.search(r"my\.jsonl +│ exact_match +│ +2 │ +2 times │ +0 │ +0\.00% │", out)
+    assert re.search(r"my\.jsonl +│ number +│ +2 │ +2 times │ +0 │ +0\.00% │", out)
     assert re.search(r"^calibration: runs/calibration-\w{16}\.json$", out, re.MULTILINE)
     assert {rate.task for rate in calibration().rates} == {"my.jsonl"}
 
