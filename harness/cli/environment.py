@@ -12,7 +12,7 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "lm-e
 def environment() -> dict[str, str]:
     """Return versions of Python, platform, libraries and journal, and the devices, by name.
 
-    What cannot be found out says so: an installation that is broken is one to be reported.
+    A fact that cannot be determined says so: bug reports often come from broken installations.
     """
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",

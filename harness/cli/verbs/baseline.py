@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.reports.report import Manifest
 
 baseline = typer.Typer(
-    help="Keep reports as baselines, so that a gate does not evaluate them again.",
+    help="Keep reports as baselines for the gate.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -24,7 +24,10 @@ def keep(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the baseline; default: main.")] = None,
     folder: Folder = None,
 ) -> None:
-    """Keep a copy of a report as a baseline, replacing the one of the same name."""
+    """Keep a copy of a report as a baseline.
+
+    A baseline of the same name is replaced.
+    """
     from harness.reports import baselines
 
     kept = baselines.keep(baselines.only(report), name or baselines.NAME, folder or baselines.FOLDER)
@@ -34,7 +37,10 @@ def keep(
 
 @baseline.command()
 def show(folder: Folder = None) -> None:
-    """List the baselines: checkpoint, fingerprint, date, and scores with intervals."""
+    """List the baselines.
+
+    Each has its checkpoint, fingerprint and date, and its scores with intervals.
+    """
     from harness.cli.views import tables
     from harness.reports import baselines
 

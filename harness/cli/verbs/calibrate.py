@@ -15,9 +15,9 @@ def calibrate(
     tasks: Annotated[list[str], Tasks],
     evaluation: Evaluation,
 ) -> None:
-    """Measure how often a checkpoint's scores flip when it is evaluated again.
+    """Measure how often a checkpoint's scores flip by chance.
 
-    Evaluates the checkpoint again in other batches, or by other seeds where a task samples. The flip rates are
+    The checkpoint is evaluated again in other batches, or by other seeds where a task samples. The flip rates are
     written beside the reports, where 'harness gate' finds them.
     """
     calibrate_model(model, tasks, evaluation)

@@ -42,10 +42,11 @@ def compare(
     tasks: Annotated[list[str] | None, Tasks] = None,
     evaluation: Evaluation,
 ) -> None:
-    """Compare checkpoints with a baseline, document by document.
+    """Compare checkpoints document by document.
 
-    Name two or more reports, or two or more --model to be evaluated on --tasks first. Each difference has its 95 %
-    interval, its p-value, and its resolution: the documents there are, divided by those needed to detect it.
+    Name two or more reports, the baseline's first, or two or more --model to be evaluated on --tasks first. Each
+    difference has its 95 % interval, its p-value, and its resolution: the documents there are, divided by those needed
+    to detect it.
     """
     from harness.cli.views import flips, tables, verdicts
     from harness.verdicts import render

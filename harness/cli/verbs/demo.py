@@ -21,10 +21,10 @@ def demo(
         int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seed the first weights and the training order.")
     ] = 0,
 ) -> None:
-    """Train a small family of checkpoints, evaluate it, and build its leaderboard.
+    """Train, evaluate and compare a small family of checkpoints.
 
-    Takes about five minutes on two CPU cores, without downloads. Trained checkpoints are kept in the user's cache, so
-    that the next demo takes less.
+    The world that they are trained on is invented. Takes about five minutes on two CPU cores, without downloads.
+    Trained checkpoints are kept in the user's cache, so that the next demo takes less.
     """
     from harness.cli.views.story import show_event
     from harness.common import progress, slow_imports

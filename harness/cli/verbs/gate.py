@@ -67,10 +67,10 @@ def gate(
     calibrate: Annotated[bool, typer.Option("--calibrate", hidden=True)] = False,
     evaluation: Evaluation,
 ) -> None:
-    """Judge a candidate against its baseline: passed, regressed or inconclusive.
+    """Judge a candidate against its baseline.
 
-    Passed: a loss of the margin or more is ruled out. Regressed: a loss is real. Exit codes: 0 passed, 1 regressed,
-    3 inconclusive, 2 wrong usage or reports that cannot be compared.
+    Verdicts: passed (a loss of the margin or more is ruled out), regressed (a loss is real), inconclusive. Exit codes:
+    0 passed, 1 regressed, 3 inconclusive, 2 wrong usage or reports that cannot be compared.
     """
     from harness.cli.views import outcomes
     from harness.reports import baselines

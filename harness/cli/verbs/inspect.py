@@ -16,7 +16,10 @@ def inspect(
     ] = False,
     allow_inactive_adapter: Annotated[bool, AllowInactiveAdapter] = False,
 ) -> None:
-    """Show what a checkpoint is: kind, base, adapter, quantisation, size, context, tokenizer, letters, fingerprint."""
+    """Show what a checkpoint is.
+
+    Prints its kind, base, adapter, quantisation, size, context, tokenizer, letters and fingerprint.
+    """
     from harness.backends import letters
     from harness.backends.encoding import Encoder
     from harness.checkpoints import discovery, inspection, loading

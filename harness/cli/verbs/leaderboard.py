@@ -18,9 +18,10 @@ def leaderboard(
         typer.Option("-o", "--output", metavar="DIR", help="Write the site to this folder; replaces one there."),
     ] = Path("site"),
 ) -> None:
-    """Show checkpoints side by side on one static page, with intervals.
+    """Show checkpoints side by side on one static page.
 
-    The page opens from disk and uses no network. Numbers that must not be compared are marked with the reason.
+    Scores have their intervals. The page opens from disk and uses no network. Numbers that must not be compared are
+    marked with the reason.
     """
     from harness.leaderboard import site
     from harness.reports import report

@@ -14,7 +14,10 @@ def merge(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Write the merged checkpoint to this folder.")
     ],
 ) -> None:
-    """Merge a LoRA into its base, and check that the merged checkpoint answers as base and LoRA do together."""
+    """Merge a LoRA into its base.
+
+    Writes a plain checkpoint, and checks on a probe that it answers as base and LoRA do together.
+    """
     from harness.checkpoints.reference import parse
     from harness.common import progress
 

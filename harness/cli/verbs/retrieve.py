@@ -48,7 +48,7 @@ def retrieve(
     data: Annotated[Path | None, Data] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="For dense: use cpu, cuda or cuda:1.")] = None,
 ) -> None:
-    """Retrieve passages for questions, and measure how many of the right ones are found.
+    """Retrieve passages for questions, and measure recall.
 
     Recall is the mean over questions of the share of a question's right passages that are found.
     """

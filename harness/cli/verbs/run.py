@@ -17,10 +17,10 @@ def run(
     evaluation: Evaluation,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the cost and stop.")] = False,
 ) -> None:
-    """Evaluate checkpoints on tasks, and write one report folder for each.
+    """Evaluate checkpoints on tasks.
 
-    Keys of a checkpoint: adapter, dtype, quantize, device, revision, tokenizer, max_length, trust_remote_code,
-    allow_unexpected_keys, enable_thinking and name.
+    Each checkpoint gets a report folder. Keys of a checkpoint: adapter, dtype, quantize, device, revision, tokenizer,
+    max_length, trust_remote_code, allow_unexpected_keys, enable_thinking and name.
     """
     from harness.checkpoints.reference import parse
 

@@ -41,10 +41,10 @@ def score(
     ] = None,
     include_path: Annotated[list[Path] | None, IncludePath] = None,
 ) -> None:
-    """Score predictions recorded elsewhere, and write a report for each model, as 'harness run' does.
+    """Score predictions that were recorded elsewhere.
 
-    Formats: ChatGLM's generated_predictions.txt, LawBench's and DISC-LawLLM's published answers, lm-eval's samples,
-    and lines {"id": 0, "prediction": "…"}.
+    Each model gets a report folder, as in 'harness run'. Formats: ChatGLM's generated_predictions.txt, LawBench's and
+    DISC-LawLLM's published answers, lm-eval's samples, and lines {"id": 0, "prediction": "…"}.
     """
     from harness.common import progress, slow_imports
     from harness.errors import HarnessError

@@ -28,7 +28,10 @@ def show(
     task: Annotated[str | None, typer.Option(metavar="NAME", help="Show only samples of this task.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N samples per task.")] = 20,
 ) -> None:
-    """Show reports: each metric with its 95 % interval, n, tokens, time and memory."""
+    """Show reports and their samples.
+
+    Each metric has its 95 % interval and n; each report its tokens, time and memory.
+    """
     from harness.cli.views import samples as view
     from harness.cli.views import tables
     from harness.reports.report import find

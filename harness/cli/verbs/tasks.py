@@ -24,9 +24,10 @@ def tasks(
     ] = None,
     include_path: Annotated[list[Path] | None, IncludePath] = None,
 ) -> None:
-    """List the tasks, or describe one: protocol, data, metrics, one rendered prompt.
+    """List the tasks, or describe one.
 
-    'harness tasks new NAME' writes a commented definition to start from.
+    A description has protocol, data, metrics and one rendered prompt. 'harness tasks new NAME' writes a commented
+    definition to start from.
     """
     if name == "new" and new:
         _write(new)

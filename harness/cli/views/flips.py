@@ -37,22 +37,22 @@ def show_flips(out: Console, comparator: Comparator, task: str | None, limit: in
         if not score.primary or score.average is not None or score.task not in tasks:
             continue
         try:
-            found = list(flips(comparator, score))
+            items = list(flips(comparator, score))
         except IncomparableError as error:
             out.print(escape(one_line(f"{score.task}: not comparable: {error}")), highlight=False, soft_wrap=True)
             continue
-        lost = sum(flip.lost for flip in found)
-        out.rule(escape(one_line(f"{score.task}, {score.metric}: {lost:,} lost, {len(found) - lost:,} gained")))
-        for flip in found[:limit]:
+        lost = sum(flip.lost for flip in items)
+        out.rule(escape(one_line(f"{score.task}, {score.metric}: {lost:,} lost, {len(items) - lost:,} gained")))
+        for flip in items[:limit]:
             _show(out, comparator, score, flip)
-        if len(found) > limit:
-            out.print(f"… {len(found) - limit:,} more: raise --show to see them", highlight=False)
+        if len(items) > limit:
+            out.print(f"… {len(items) - limit:,} more: raise --show to see them", highlight=False)
 
 
 def flips(comparator: Comparator, score: Score) -> Iterator[Flip]:
     """Yield the documents of a task on which both scores differ: lost ones first, each in the task's order.
 
-    Raises IncomparableError if the two were not asked the same questions.
+    Raises IncomparableError if the two did not answer the same questions.
     """
     joined = comparator.pairs(score.task, score.filter)
     before, after = (
