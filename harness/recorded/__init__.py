@@ -1,1 +1,4 @@
-"""Answers given elsewhere, scored into reports."""
+"""Answers that were given elsewhere, scored into reports.
+
+files → lines, formats/ → recordings → match → join → score
+"""

@@ -1,6 +1,7 @@
-"""Which recorded answer is to which document, and what to do about those that are to none.
+"""Recorded answers joined with the documents of a task: one for each document, or a complaint.
 
-Not here: reading answers (`harness.recorded.formats`), or scoring them (`harness.recorded.score`).
+Not here: reading answers (`harness.recorded.formats`), finding their documents (`harness.recorded.match`), or scoring
+(`harness.recorded.score`).
 """
 
 from __future__ import annotations
@@ -12,171 +13,237 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.recorded.match import ASKED, Matched
-from harness.recorded.predictions import TaskAnswers
-from harness.recorded.recordings import Answer, Response, Responses
+from harness.recorded.answers import Answer, Response, Responses, TaskAnswers
+from harness.recorded.complaints import Complaints
+from harness.recorded.match import QUESTION, Matches
 from harness.runs import samples
 from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
 from harness.tasks.task import Score, Task
 
-_ASKS = ("instruction", ASKED)
-"""Columns that LawBench's files tell as they were asked."""
+_PROMPTED = ("instruction", QUESTION)
+"""The columns that LawBench's files contain as the model was prompted with them."""
 
 
 class Joined(NamedTuple):
     """One task's answers in the order of its documents."""
 
     answers: list[Answer | None]
+    """The answer to each document, or None if there is none."""
     responses: list[Responses]
+    """The responses to each document, in the shape in which the task expects them."""
     repeats: int
+    """The number of responses to each request."""
     notes: list[str]
+    """What a reader of the report should know: answers left out, documents without an answer."""
     task: str
 
-    def asked(self, row: samples.Row) -> samples.Row:
-        """Return what is known of what the document of `row` was asked."""
+    def prompt_columns(self, row: samples.Row) -> samples.Row:
+        """Return the columns of `row` that say what the model was prompted with, as far as that is known.
+
+        Raises HarnessError if the document is another than the report's whose answers are scored again.
+        """
         answer = self.answers[row["doc_id"]]
         if answer is not None and answer.hashes is not None:
-            if row["doc_hash"] != answer.hashes[0]:
+            if row["doc_hash"] != answer.hashes.document:
                 raise HarnessError(f"{answer.where}, is another than in the data at hand: name those with --data")
-            return {"prompt": answer.prompt, "prompt_hash": answer.hashes[1]}
+            return {"prompt": answer.prompt, "prompt_hash": answer.hashes.prompt}
         if answer is not None and answer.arguments is not None:
             return {"prompt": answer.prompt, "prompt_hash": samples.digest(answer.arguments)}
         prompt = row["prompt"] if answer is None or answer.prompt is None else answer.prompt
-        # A prompt in which the document's question was found is that question in somebody's chat template.
-        asked = row["prompt"] if answer is not None and ASKED in answer.document else prompt
-        return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", asked])}
+        # A prompt that contains the document's question is the same question in somebody's chat template.
+        question = row["prompt"] if answer is not None and QUESTION in answer.document else prompt
+        return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", question])}
 
-    def scored_as_asked(self, task: Task) -> Score:
-        """Return the task's `process_results`, which sees the questions as they were asked.
+    def score_function(self, task: Task) -> Score:
+        """Return the task's `score` for documents with instruction and question as they stood in the prompt.
 
-        LawBench's 2-1 takes the sentence to correct from the prompt, whatever stands around it.
+        LawBench's 2-1 takes the sentence to correct from the prompt, with whatever stands around it.
         """
-        score, documents = task.score, task.documents
-        asked: dict[str, dict[str, Any]] = {}
+        score, prompted = task.score, self._prompted_columns(task)
+
+        def score_prompted(document: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
+            question = document.get(QUESTION)
+            columns = prompted.get(question, {}) if isinstance(question, str) else {}
+            return score({**document, **columns}, results)
+
+        return score_prompted
+
+    def _prompted_columns(self, task: Task) -> dict[str, dict[str, Any]]:
+        """Return the recorded columns of each document that was prompted differently, by the task's question."""
+        documents = task.documents
+        prompted: dict[str, dict[str, Any]] = {}
         for place, answer in enumerate(self.answers):
-            told = {} if answer is None else {key: answer.document[key] for key in _ASKS if key in answer.document}
-            question = documents[place].get(ASKED)
-            if isinstance(question, str) and told.get(ASKED, question) != question:  # else it is known as it was asked
-                asked[question] = told
-
-        def scored(document: Mapping[str, Any], results: list[Any]) -> dict[str, Any]:
-            question = document.get(ASKED)
-            told = asked.get(question, {}) if isinstance(question, str) else {}
-            return score({**document, **told}, results)
-
-        return scored
+            recorded = {} if answer is None else answer.document
+            columns = {name: recorded[name] for name in _PROMPTED if name in recorded}
+            question = documents[place].get(QUESTION)
+            if isinstance(question, str) and columns.get(QUESTION, question) != question:
+                prompted[question] = columns
+        return prompted
 
 
 def join(
     task: Task,
     answers: TaskAnswers,
-    matched: Matched,
+    matches: Matches,
     *,
-    own_documents: bool,
+    has_own_documents: bool,
     limit: int | None = None,
     keep_going: bool = False,
 ) -> Joined:
-    """Return the answers to the first `limit` documents of `task`, whose documents may be the recording's own.
+    """Return the answers to the first `limit` documents of `task`.
 
-    Raises HarnessError on an answer too many or too few, or of another kind than the task asks for; with `keep_going`
-    the result's notes tell of what can be borne.
+    `has_own_documents` says that the task was built from the documents in the answers' file.
+
+    Raises HarnessError about a second answer to a document, an answer without a document, a document without an answer,
+    and answers of another kind than the task's; with `keep_going` the result's notes report all but the last.
     """
-    name, total, notes = answers.task, len(task.documents), list[str]()
-    wanted = total if limit is None else min(limit, total)
+    name, total = answers.task, len(task.documents)
+    count = total if limit is None else min(limit, total)
+    complaints = Complaints(keep_going)
     if answers.malformed:
-        notes.append(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
-    by_place: dict[int, Answer] = {}
-    twice, surplus = [], []
-    for place, answer in zip(matched.places, answers.answers, strict=True):
+        complaints.note(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
+    placed = _placed(answers, matches)
+    if has_own_documents:
+        _complain_of_gaps(answers, complaints)
+    _leave_out(placed.repeated, "answers a document that has been answered", name, complaints)
+    _leave_out(placed.surplus, f"answers no document of {name}, which has {total:,}", name, complaints)
+    if beyond := sum(place >= count for place in placed.by_place):
+        complaints.note(f"{name}: {beyond:,} answers to documents beyond the limit of {count:,} are left out")
+    by_document = [placed.by_place.get(place) for place in range(count)]
+    repeats = _repeats(task, [answer for answer in by_document if answer is not None], answers)
+    _complain_of_missing(task, by_document, answers, complaints)
+    if isinstance(task.lm_eval, ChatGLMPredict) and any(_has_whole_reference(answer) for answer in by_document):
+        complaints.note(
+            f"{name}: references are whole, because the tokenizer with which ChatGLM's script cuts them is not known; "
+            "in its own generated_predictions.txt they are cut"
+        )
+    responses = _responses(task, by_document, repeats)
+    return Joined(by_document, responses, repeats, complaints.messages, name)
+
+
+class _Placed(NamedTuple):
+    """A task's answers by the place of their document."""
+
+    by_place: dict[int, Answer]
+    repeated: list[Answer]
+    """Answers to a document that has an answer already."""
+    surplus: list[Answer]
+    """Answers to no document."""
+
+
+def _placed(answers: TaskAnswers, matches: Matches) -> _Placed:
+    placed = _Placed({}, [], [])
+    for place, answer in zip(matches.places, answers.answers, strict=True):
         if place is None:
-            surplus.append(answer)
-        elif place in by_place:
-            twice.append(answer)
+            placed.surplus.append(answer)
+        elif place in placed.by_place:
+            placed.repeated.append(answer)
         else:
-            by_place[place] = answer
-    missing = [place for place in range(wanted) if place not in by_place]
-    if own_documents and (gaps := _gaps(answers)):
-        told = f"{gaps[0]:,} entries are missing, the first is {gaps[1]}"
-        if not keep_going:
-            raise HarnessError(f"{answers.origin}: {told}: add them, or pass --keep-going to do without")
-        notes.append(f"{name}: {told}; what they were asked is not known, so they are not scored")
-    for found, what in (
-        (twice, "answers a document that has been answered"),
-        (surplus, f"answers no document of {name}, which has {total:,}"),
-    ):
-        if found:
-            told = f"{found[0].where}, id {found[0].key}, {what}"
-            more = f" ({len(found):,} such entries)" if len(found) > 1 else ""
-            if not keep_going:
-                raise HarnessError(f"{told}{more}: remove what is wrong, or pass --keep-going to leave it out")
-            notes.append(f"{name}: {told}{more}, and is left out")
-    if beyond := sum(place >= wanted for place in by_place):
-        notes.append(f"{name}: {beyond:,} answers to documents beyond the limit of {wanted:,} are left out")
-    repeats = _repeats(name, task, [by_place[place] for place in sorted(by_place) if place < wanted], answers.origin)
-    if missing:
-        told = f"{len(missing):,} of {wanted:,} documents of {name} have no prediction, the first is {missing[0]}"
-        if task.output_type != "generate_until":
-            raise HarnessError(f"{answers.origin}: {told}: add them, or name the documents asked with --limit")
-        if not keep_going:
-            raise HarnessError(
-                f"{answers.origin}: {told}: add them, name a --limit, or pass --keep-going to count them as answered "
-                "by nothing"
-            )
-        notes.append(f"{told}: they count as answered by nothing")
-    by_document = [by_place.get(place) for place in range(wanted)]
-    empty: Responses = (("",) * repeats,)
-    responses = [empty if one is None else one.responses for one in by_document]
-    if task.output_type == "loglikelihood_rolling":
-        responses = [((_likelihood(said[0][0], by_document[place]),),) for place, said in enumerate(responses)]
-    if isinstance(task.lm_eval, ChatGLMPredict):
-        responses = [_lines(task, place, by_document[place], said) for place, said in enumerate(responses)]
-        if any(one and one.hashes is None and "summary" not in one.document for one in by_document):
-            notes.append(
-                f"{name}: references are whole, since no tokenizer is known to cut them as ChatGLM's script does; "
-                "its own generated_predictions.txt has them cut"
-            )
-    return Joined(by_document, responses, repeats, notes, name)
+            placed.by_place[place] = answer
+    return placed
 
 
-def _gaps(answers: TaskAnswers) -> tuple[int, int] | None:
-    """Return how many numbers below the highest no answer has, and the first of them."""
-    # Not one by one: the highest may have ten digits.
+def _leave_out(left_out: Sequence[Answer], problem: str, task: str, complaints: Complaints) -> None:
+    if left_out:
+        first = f"{left_out[0].where}, id {left_out[0].key}, {problem}"
+        count = f" ({len(left_out):,} such entries)" if len(left_out) > 1 else ""
+        complaints.raise_or_note(
+            f"{first}{count}: remove what is wrong, or pass --keep-going to leave it out",
+            f"{task}: {first}{count}, and is left out",
+        )
+
+
+def _complain_of_gaps(answers: TaskAnswers, complaints: Complaints) -> None:
+    """Complain if numbers below the highest are missing among the ids of documents that only the file contains."""
+    # Missing numbers are not listed: the highest one may have ten digits.
     numbers = {answer.key for answer in answers.answers if isinstance(answer.key, int)}
-    lacking = max(numbers, default=-1) + 1 - len(numbers)
-    return (lacking, next(number for number in itertools.count() if number not in numbers)) if lacking else None
+    missing = max(numbers, default=-1) + 1 - len(numbers)
+    if missing:
+        first = next(number for number in itertools.count() if number not in numbers)
+        problem = f"{missing:,} entries are missing, the first is {first}"
+        complaints.raise_or_note(
+            f"{answers.origin}: {problem}: add them, or pass --keep-going to do without",
+            f"{answers.task}: {problem}; their questions are not known, so they are not scored",
+        )
 
 
-def _repeats(name: str, task: Task, answers: Sequence[Answer], origin: str) -> int:
-    """Return how often each document was answered; raise HarnessError where that or the kind of answer differs."""
-    generates = task.output_type == "generate_until"
+def _complain_of_missing(
+    task: Task, by_document: Sequence[Answer | None], answers: TaskAnswers, complaints: Complaints
+) -> None:
+    """Complain if a document has no answer: it counts as an empty text, but missing likelihoods cannot be scored."""
+    missing = [place for place, answer in enumerate(by_document) if answer is None]
+    if not missing:
+        return
+    problem = (
+        f"{len(missing):,} of {len(by_document):,} documents of {answers.task} have no prediction, the first is "
+        f"{missing[0]}"
+    )
+    if task.output_type != "generate_until":
+        raise HarnessError(f"{answers.origin}: {problem}: add them, or limit the documents with --limit")
+    complaints.raise_or_note(
+        f"{answers.origin}: {problem}: add them, pass a --limit, or pass --keep-going to count them as empty answers",
+        f"{problem}: they count as empty answers",
+    )
+
+
+def _repeats(task: Task, answers: Sequence[Answer], recorded: TaskAnswers) -> int:
+    """Return the number of responses to each request.
+
+    Raises HarnessError if it differs between documents, or if the answers are of another kind than the task's.
+    """
     for answer in answers:
-        texts = [isinstance(one, str) for one in itertools.chain.from_iterable(answer.responses)]
-        if generates and not all(texts):
-            raise HarnessError(f"{answer.where}, holds likelihoods, but {name} is answered by texts")
-        if not generates and any(texts) and task.output_type != "loglikelihood_rolling":
-            raise HarnessError(
-                f"{answer.where}, holds a text, but {name} is answered by likelihoods: record the 'logprobs' of its "
-                "choices, or name a task that generates"
-            )
+        _require_kind(task, recorded.task, answer)
     counts = Counter(len(repeats) for answer in answers for repeats in answer.responses)
     if len(counts) > 1:
         times = " or ".join(map(str, sorted(counts)))
-        raise HarnessError(f"{origin}: documents of {name} were answered {times} times: record each as often")
+        raise HarnessError(
+            f"{recorded.origin}: documents of {recorded.task} have {times} responses: record the same number for each"
+        )
     return next(iter(counts), 1)
 
 
-def _likelihood(said: Response, answer: Answer | None) -> float:
-    """Return a whole text's log-likelihood, which lm-eval and reports write as a text."""
+def _require_kind(task: Task, name: str, answer: Answer) -> None:
+    """Raise HarnessError if an answer is a text where the task scores likelihoods, or the reverse."""
+    is_text = [isinstance(response, str) for response in itertools.chain.from_iterable(answer.responses)]
+    if task.output_type == "generate_until" and not all(is_text):
+        raise HarnessError(f"{answer.where}, holds likelihoods, but {name} is answered by texts")
+    # The log-likelihood of a whole text may be written as a text.
+    if task.output_type not in ("generate_until", "loglikelihood_rolling") and any(is_text):
+        raise HarnessError(
+            f"{answer.where}, holds a text, but {name} is answered by likelihoods: record the 'logprobs' of its "
+            "choices, or name a task that generates"
+        )
+
+
+def _responses(task: Task, by_document: Sequence[Answer | None], repeats: int) -> list[Responses]:
+    """Return the responses to each document in the shape in which `task` expects them; missing ones are empty texts."""
+    empty: Responses = (("",) * repeats,)
+    responses = [empty if answer is None else answer.responses for answer in by_document]
+    if task.output_type == "loglikelihood_rolling":
+        return [((_likelihood(texts[0][0], by_document[place]),),) for place, texts in enumerate(responses)]
+    if isinstance(task.lm_eval, ChatGLMPredict):
+        return [_chatglm_lines(task, place, by_document[place], texts) for place, texts in enumerate(responses)]
+    return responses
+
+
+def _likelihood(response: Response, answer: Answer | None) -> float:
+    """Return the log-likelihood of a whole text, which lm-eval and our reports write as a text."""
     try:
-        return float(said[0] if isinstance(said, tuple) else said)
+        return float(response[0] if isinstance(response, tuple) else response)
     except ValueError as error:
         raise HarnessError(f"{answer.where if answer else ''}, holds no log-likelihood of a text") from error
 
 
-def _lines(task: Task, place: int, answer: Answer | None, said: Responses) -> Responses:
-    """Return responses as lines of ChatGLM's file, which hold the reference as far as it was cut, too."""
-    if answer is not None and answer.hashes is not None:  # our own report has such lines
-        return said
-    told = answer.document.get("summary") if answer is not None else None
-    labels = told if isinstance(told, str) else str(task.target(task.documents[place]))
-    return (tuple(json.dumps({"labels": labels, "predict": one}, ensure_ascii=False) for one in said[0]),)
+def _has_whole_reference(answer: Answer | None) -> bool:
+    """Return whether an answer's file contains no reference as ChatGLM's script cut it."""
+    return answer is not None and answer.hashes is None and "summary" not in answer.document
+
+
+def _chatglm_lines(task: Task, place: int, answer: Answer | None, responses: Responses) -> Responses:
+    """Return responses as lines of ChatGLM's file, which contain the reference as its script cut it."""
+    if answer is not None and answer.hashes is not None:  # the samples of our reports are such lines
+        return responses
+    summary = answer.document.get("summary") if answer is not None else None
+    labels = summary if isinstance(summary, str) else str(task.target(task.documents[place]))
+    lines = (json.dumps({"labels": labels, "predict": text}, ensure_ascii=False) for text in responses[0])
+    return (tuple(lines),)

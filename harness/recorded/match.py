@@ -1,9 +1,9 @@
-"""Which document each recorded answer is to: by its id or place, as long as it was asked and expected the same.
+"""Which document each recorded answer belongs to: by its id or its place, if question and reference agree.
 
-Where a file tells what was asked or expected, that must be found in the document again: published answers to LawBench's
-2-2 are to other documents, and in another order, than its published data.
+Where a file contains the question or the reference, these must be the document's: LawBench's published answers to 2-2
+belong to other documents, in another order, than its published data.
 
-Not here: what becomes of answers without a document, or of documents without an answer (`harness.recorded.join`).
+Not here: answers without a document, or documents without an answer (`harness.recorded.join`).
 """
 
 from __future__ import annotations
@@ -12,53 +12,56 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.recorded.predictions import TaskAnswers
-from harness.recorded.recordings import Answer
+from harness.recorded.answers import Answer, TaskAnswers
 from harness.tasks.task import Task
 
-ASKED = "question"
-"""The column that may be told with the whole prompt around it."""
+QUESTION = "question"
+"""The column that a file may contain with the whole prompt around it."""
 
 Columns = Mapping[str, str]
 
 
-class Matched(NamedTuple):
-    """The documents of a task's answers."""
+class Matches(NamedTuple):
+    """The documents that a task's answers belong to."""
 
     places: list[int | None]
-    """For each answer the place of its document, None where it is to none."""
-    strange: str = ""
-    """Why the task's documents are not those that were answered; empty where they are."""
+    """For each answer the place of its document in the split, or None if no document has its id."""
+    mismatch: str = ""
+    """Why the answers belong to other documents than the task's; empty if they do not."""
 
 
-def match(task: Task, answers: TaskAnswers) -> Matched:
-    """Return which of the task's documents each of `answers` is to."""
-    places = _told(task, answers)
+def match(task: Task, answers: TaskAnswers) -> Matches:
+    """Return which document of `task` each of `answers` belongs to.
+
+    Raises HarnessError if answers name documents by a text and the documents have no `id`.
+    """
+    places, documents = _places(task, answers), task.documents
     for answer, place in zip(answers.answers, places, strict=True):
         if place is None or not answer.document:
             continue
-        if (column := _differs(_columns(answer.document), _columns(task.documents[place]))) is not None:
-            where = f"{answer.where}, has another '{column}' than document {answer.key} of the data at hand"
-            return Matched(places, where)
-    return Matched(places)
+        column = _contradicting_column(_texts(answer.document), _texts(documents[place]))
+        if column is not None:
+            mismatch = f"{answer.where}, has another '{column}' than document {answer.key} of the data at hand"
+            return Matches(places, mismatch)
+    return Matches(places)
 
 
-def own(answers: TaskAnswers) -> Matched:
-    """Return the places of answers that bring their own documents, in the order of `ordered`."""
-    by_key = {answer.key: place for place, answer in enumerate(ordered(answers))}
-    return Matched([by_key[answer.key] for answer in answers.answers])
+def match_own_documents(answers: TaskAnswers) -> Matches:
+    """Return the places of answers whose file contains the documents, in the order of `one_per_document`."""
+    by_key = {answer.key: place for place, answer in enumerate(one_per_document(answers))}
+    return Matches([by_key[answer.key] for answer in answers.answers])
 
 
-def ordered(answers: TaskAnswers) -> list[Answer]:
-    """Return one answer a document, in the order of their ids, where the documents are the recording's own."""
+def one_per_document(answers: TaskAnswers) -> list[Answer]:
+    """Return the first answer to each document, in the order of their ids: numbers, then texts."""
     unique = {answer.key: answer for answer in reversed(answers.answers)}
     return sorted(unique.values(), key=lambda answer: (isinstance(answer.key, str), answer.key))
 
 
-def _told(task: Task, answers: TaskAnswers) -> list[int | None]:
-    """Return the places that ids tell."""
+def _places(task: Task, answers: TaskAnswers) -> list[int | None]:
+    """Return the place of the document that each answer's key names."""
     documents = task.documents
-    ids: dict[str, int] = {}
+    by_id: dict[str, int] = {}
     if any(isinstance(answer.key, str) for answer in answers.answers):
         columns = documents.column_names if hasattr(documents, "column_names") else documents[0]
         if "id" not in columns:
@@ -66,25 +69,32 @@ def _told(task: Task, answers: TaskAnswers) -> list[int | None]:
                 f"{answers.origin} names documents of {answers.task} by a text, but they have no column 'id': "
                 "write each one's place in its split, counted from 0"
             )
-        ids = {str(one["id"]): place for place, one in enumerate(documents)}
-    return [
-        ids.get(answer.key) if isinstance(answer.key, str) else answer.key if 0 <= answer.key < len(documents) else None
-        for answer in answers.answers
-    ]
+        by_id = {str(document["id"]): place for place, document in enumerate(documents)}
+    return [_place(answer.key, by_id, len(documents)) for answer in answers.answers]
 
 
-def _columns(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns that hold text, without white space, which tokenizers change."""
+def _place(key: int | str, by_id: Mapping[str, int], documents: int) -> int | None:
+    if isinstance(key, str):
+        return by_id.get(key)
+    return key if 0 <= key < documents else None
+
+
+def _texts(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns that are texts, without white space: tokenizers change it."""
     return {name: "".join(value.split()) for name, value in document.items() if isinstance(value, str)}
 
 
-def _differs(told: Columns, document: Columns) -> str | None:
-    """Return the column in which a document is another than is told, as far as anything is.
+def _contradicting_column(recorded: Columns, document: Columns) -> str | None:
+    """Return the first column where the recorded document contradicts the task's, or None.
 
-    References may be cut short, as ChatGLM's are, and a question may stand in a whole prompt, as in LawBench's files.
+    A recorded reference may be cut short, as ChatGLM's are; a recorded question may be a whole prompt that contains
+    the task's question, as in LawBench's files.
     """
-    for name, value in told.items():
-        here = document.get(name)
-        if value and here is not None and not here.startswith(value) and not (name == ASKED and here in value):
-            return name
+    for name, value in recorded.items():
+        expected = document.get(name)
+        if not value or expected is None or expected.startswith(value):
+            continue
+        if name == QUESTION and expected in value:
+            continue
+        return name
     return None

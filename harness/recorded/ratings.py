@@ -26,7 +26,9 @@ from harness.common import progress
 from harness.errors import HarnessError
 from harness.metrics.stats.agreement import alpha
 from harness.metrics.stats.estimates import Estimate, mean_estimate
-from harness.recorded.recordings import Complaints, File, lines
+from harness.recorded.complaints import Complaints
+from harness.recorded.files import File
+from harness.recorded.lines import lines
 from harness.reports.report import RATINGS, SAMPLE_COLUMNS, CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
 from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import samples
@@ -69,7 +71,7 @@ def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_
         raise HarnessError(f"{file} rates {', '.join(models)}: leave --name out")
     for model in models:
         own = [one for one in ratings if one.model == model]
-        yield _report(file, output, task or file.stem, name or model or file.stem, own, complaints.told)
+        yield _report(file, output, task or file.stem, name or model or file.stem, own, complaints.messages)
 
 
 def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:

@@ -1,143 +1,196 @@
-"""What every format of recorded predictions is made of: files, their lines, answers, and complaints about them.
+"""Recordings: the predictions found at a path, grouped by the model that made them.
 
-Not here: the formats themselves (`harness.recorded.formats`), or finding files (`harness.recorded.predictions`).
+A path is a file, a folder or a tar archive; archives in a folder are opened, too. A file's format is recognised by its
+name and its first line (`harness.recorded.formats`). Each model with files in one format is one `Recording`.
+
+Not here: what the lines of a format mean, or what becomes of the predictions (`harness.recorded.score`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from harness.data.rows import parsed
 from harness.errors import HarnessError
+from harness.recorded import files
+from harness.recorded.answers import TaskAnswers
+from harness.recorded.complaints import Complaints
+from harness.recorded.files import Collection, File
+from harness.recorded.formats import own_reports
+from harness.recorded.formats.format import Claim, Format
+from harness.recorded.formats.own_reports import REPORT
+from harness.recorded.formats.registry import FORMATS
+from harness.reports.numbers_in_words import first_and_count
+from harness.reports.report import Report
+from harness.tasks.own_files import file_tasks
 
-Response = str | float | tuple[float, bool]
-"""A text; a whole text's log-likelihood in nats; or a choice's, and whether greedy decoding would have said it."""
-
-Responses = tuple[tuple[Response, ...], ...]
-"""For each request that a document makes, what each repeat gave."""
-
-
-class File(NamedTuple):
-    """A file that may hold predictions."""
-
-    path: PurePosixPath
-    """Below the folder or archive that was named."""
-    shown: str
-    root: str
-    content: Callable[[], bytes]
-
-    def text(self) -> str:
-        """Return its content; raise HarnessError if it cannot be read."""
-        try:
-            return self.content().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise HarnessError(f"{self.shown} is not UTF-8 (byte {error.start:,}): convert it") from error
-        except OSError as error:
-            raise HarnessError(f"{self.shown} cannot be read ({error.strerror})") from error
+GENERIC_STEMS = ("generated_predictions",)
+"""File names that every model's files have, so that they do not name a model."""
 
 
-class Answer(NamedTuple):
-    """What was said to one document."""
-
-    where: str
-    """File and line, for complaints."""
-    key: int | str
-    """The document's place in its split, or its `id` column."""
-    responses: Responses
-    document: dict[str, Any]
-    """Columns of the document, as far as the file has them."""
-    complete: bool = False
-    """Those columns are enough to score the answer."""
-    prompt: str | None = None
-    arguments: list[list[Any]] | None = None
-    """What lm-eval asked, request by request."""
-    hashes: tuple[str, str] | None = None
-    """Of the document and of what was asked, as a report of ours has them."""
-
-
-class Claim(NamedTuple):
-    """What a file's name says."""
-
-    task: str
-    """The task, or its part of a family (`1_1`); empty where the name does not say."""
-    above: int
-    """How many folders above the file stands the one that bears the model's name; 0 is its own."""
-    family: str = ""
-    """The group that the task is of, unless the user says another."""
-
-
-class Complaints:
-    """Entries that cannot be read: the first ends the reading, unless it is to keep going."""
-
-    def __init__(self, keep_going: bool) -> None:
-        self._keep_going = keep_going
-        self.told: list[str] = []
-
-    def add(self, where: str, why: str, cause: Exception | None = None) -> None:
-        """Raise HarnessError that `why` is wrong at `where`, or remember it."""
-        if not self._keep_going:
-            raise HarnessError(f"{where}, {why}: correct or remove it, or pass --keep-going") from cause
-        self.told.append(f"{where}, {why}")
-
-
-class Format(NamedTuple):
-    """How one system records predictions."""
+@dataclass(frozen=True)
+class Recording:
+    """The answers of one model, recorded in one format."""
 
     name: str
-    looks: str
-    """How it is recognised, in words."""
-    claim: Callable[[File, bool], Claim | None]
-    """What a file's name says, None if it is of another format; True takes the format for granted."""
-    read: Callable[[File, Complaints], Iterator[Answer]]
-    task: Callable[[Claim, str | None], str]
-    """The task's name, given what the file and the user say; empty where neither does."""
-    families: tuple[str, ...] = ()
-    """Groups whose tasks the files may be, unless the user says another."""
+    """The name of the model."""
+    origin: str
+    """The folder, archive or report that contains the answers."""
+    format: Format
+    tasks: list[TaskAnswers] = field(repr=False)
+    report: Report | None = None
+    """The report, if the recording is one."""
+    note: str = ""
+    """A note for readers about files beside the answers that were not read."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of all answers, with the keys of their documents."""
+        digest = hashlib.sha256(self.format.name.encode())
+        for task in sorted(self.tasks):
+            for answer in task.answers:
+                digest.update(repr((task.task, answer.key, answer.responses)).encode())
+        return digest.hexdigest()
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
+class _Model(NamedTuple):
+    """A model's name, and the folder that contains its files."""
+
+    name: str
+    folder: str
 
 
-class Line(NamedTuple):
-    """A JSON object, and the line it is on."""
+class _ClaimedFile(NamedTuple):
+    """A file, and the format that recognised it."""
 
-    where: str
-    place: int
-    """Among the lines that are not empty."""
-    content: dict[str, Any]
+    file: File
+    format: Format
+    claim: Claim
 
 
-def lines(file: File, complaints: Complaints) -> Iterator[Line]:
-    """Yield the objects of a JSON Lines file; empty lines are none."""
-    place = -1
-    for number, line in enumerate(file.text().split("\n"), 1):
-        if not line.strip():
+def find(
+    path: Path, *, task: str | None = None, format: str | None = None, keep_going: bool = False
+) -> Iterator[Recording]:
+    """Yield the recordings at `path`, one model after another.
+
+    `task` names the task that was answered where the files do not say; `format` is a key of `FORMATS`, by default the
+    format that the files look like.
+
+    Raises HarnessError if nothing is found, and about the first entry that cannot be read, with its file and line; with
+    `keep_going` such entries are left out and listed in the recording's `malformed`.
+    """
+    if format is not None and format not in FORMATS:
+        raise HarnessError(f"--format {format} is not known: choose one of {', '.join(FORMATS)}, or leave it out")
+    if not path.exists():
+        raise HarnessError(f"there are no predictions at {path}: check the path")
+    formats = [FORMATS[format]] if format else list(FORMATS.values())
+    is_empty = True
+    for report in own_reports.find_reports(path) if format in (None, REPORT.name) else ():
+        is_empty = False
+        answers = own_reports.task_answers(report, task)
+        yield Recording(report.manifest.checkpoint.name, str(report.folder), REPORT, answers, report)
+    for collection in files.collections(path):
+        models = _by_model(collection, formats)
+        if format and not models:  # files that do not look like the format the user names are read by it all the same
+            models = _by_model(collection, formats, forced=True)
+        note = _unread_note(collection.files, models)
+        for model, claimed in models.items():
+            is_empty = False
+            yield replace(_read(model, claimed, task, keep_going), note=note)
+    if is_empty:
+        known = "; ".join(f"{candidate.name}: {candidate.example}" for candidate in formats)
+        raise HarnessError(f"{path} holds no predictions in a known format ({known}): name a file or folder that does")
+
+
+def _unread_note(files: Sequence[File], models: Mapping[_Model, Sequence[_ClaimedFile]]) -> str:
+    """Return a note on the files that no format recognises; empty if there are none."""
+    read = {claimed.file.label for claimed_files in models.values() for claimed in claimed_files}
+    unread = [file.label for file in files if file.label not in read]
+    if not unread:
+        return ""
+    return f"not read, because they do not look like predictions: {first_and_count(unread, 'file')}"
+
+
+def _by_model(
+    collection: Collection, formats: Sequence[Format], *, forced: bool = False
+) -> dict[_Model, list[_ClaimedFile]]:
+    """Return the files of each model that one of `formats` recognises, or is `forced` on."""
+    by_model: dict[_Model, list[_ClaimedFile]] = {}
+    format_names: dict[_Model, str] = {}
+    for file in collection.files:
+        is_named = forced or len(collection.files) == 1
+        claimed = _claimed(file, formats, forced=forced, is_named=is_named)
+        if claimed is None:
             continue
-        place += 1
-        where = f"{file.shown}, line {number}"
+        model = _model(collection, claimed)
+        if format_names.setdefault(model, claimed.format.name) != claimed.format.name:
+            model = _Model(f"{model.name}-{claimed.format.name}", model.folder)  # two formats are two recordings
+            format_names.setdefault(model, claimed.format.name)
+        by_model.setdefault(model, []).append(claimed)
+    return by_model
+
+
+def _claimed(file: File, formats: Sequence[Format], *, forced: bool, is_named: bool) -> _ClaimedFile | None:
+    """Return `file` with the first format that recognises it, or None.
+
+    Raises HarnessError if a file that the user named cannot be read; others may lie beside predictions by chance.
+    """
+    for format in formats:
         try:
-            content = parsed(line)
-        except (ValueError, RecursionError) as error:
-            complaints.add(where, f"is not JSON ({error})", error)
+            claim = format.claim(file, forced)
+        except HarnessError:
+            if is_named:
+                raise
             continue
-        if isinstance(content, dict):
-            yield Line(where, place, content)
-        else:
-            complaints.add(where, "is no JSON object")
+        if claim is not None:
+            return _ClaimedFile(file, format, claim)
+    return None
 
 
-def has(file: File, *names: str) -> bool:
-    """Tell whether the first line that is an object has all of `names`."""
-    if file.path.suffix not in (".jsonl", ".txt", ".json"):
-        return False
-    for line in file.text().split("\n"):
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(content, dict):
-            return all(name in content for name in names)
-    return False
+def _model(collection: Collection, claimed: _ClaimedFile) -> _Model:
+    """Return the model that a file belongs to, by the folder that its format says is named after the model."""
+    file = claimed.file
+    folders = PurePosixPath(file.root, file.path).parents
+    folder = folders[min(claimed.claim.levels_up, len(folders) - 1)]
+    name = collection.model if folder == PurePosixPath(file.root) else folder.name or collection.model
+    return _Model(name, str(folder))
+
+
+def _read(model: _Model, claimed: Sequence[_ClaimedFile], task: str | None, keep_going: bool) -> Recording:
+    """Return the recording of one model, whose files are read here."""
+    if task and len(claimed) > 1 and all(claim.task.startswith(f"{task}_") for _, _, claim in claimed):
+        task = None  # --task names the family (`ceval`), and the files name its tasks (`ceval_law.jsonl`)
+    answers: list[TaskAnswers] = []
+    for file in claimed:
+        read = _read_file(file, task, keep_going)
+        other = next((other for other in answers if other.task == read.task), None)
+        if other is not None:
+            raise HarnessError(
+                f"{read.origin} and {other.origin} both answer {read.task} for {model.name}: remove one of them"
+            )
+        answers.append(read)
+    name = _model_name(model, claimed[0], answers[0])
+    return Recording(name, model.folder, claimed[0].format, answers)
+
+
+def _read_file(claimed: _ClaimedFile, task: str | None, keep_going: bool) -> TaskAnswers:
+    file, format, claim = claimed
+    complaints = Complaints(keep_going)
+    answers = list(format.read(file, complaints))
+    if not answers and not complaints.messages:
+        complaints.add(file.label, "holds no answers")
+    name = format.task_name(claim, task)
+    if not name:
+        raise HarnessError(f"{file.label} does not say which task was answered: name it with --task")
+    return TaskAnswers(name, file.label, answers, complaints.messages)
+
+
+def _model_name(model: _Model, claimed: _ClaimedFile, answers: TaskAnswers) -> str:
+    """Return the name of a model: that of the folder where the file's own name says the task, or nothing."""
+    says_task = model.name == claimed.file.path.stem and claimed.claim.task not in ("", model.name)  # `1-1`
+    if says_task or model.name in (file_tasks.called(answers.task), *GENERIC_STEMS):
+        return Path(model.folder).resolve().name
+    return model.name

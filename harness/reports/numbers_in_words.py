@@ -1,32 +1,33 @@
-"""Numbers as people read them, in a terminal and on a page: scores with their intervals, sizes, times."""
+"""Numbers as texts for people, in a terminal and on a page: scores with their intervals, counts, sizes, times."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from harness.reports.report import Score
 
 
 def value(score: Score) -> str:
-    """Return a score for people: 45.3 for a fraction of 0.453; others to four significant digits."""
+    """Return the value of `score`: 45.3 for a fraction of 0.453, any other to four significant digits."""
     return _written(score.value, score)
 
 
 def interval(score: Score) -> str:
-    """Return the 95 % interval to the digits of its value, `43.1–47.5`; nothing where there is none."""
+    """Return the 95 % interval of `score` with the digits of its value: `43.1–47.5`. Empty if it has none."""
     if score.low is None or score.high is None:
         return ""
-    between = " to " if score.low < 0 else "–"
-    return f"{_written(score.low, score)}{between}{_written(score.high, score)}"
+    dash = " to " if score.low < 0 else "–"
+    return f"{_written(score.low, score)}{dash}{_written(score.high, score)}"
 
 
 def bound(number: float, score: Score) -> str:
-    """Return the chance or ceiling of a score to the digits of its value, 25.0."""
+    """Return `number`, the chance or ceiling of `score`, with the digits of its value: 25.0."""
     return _written(number, score)
 
 
 def change(number: float, score: Score) -> str:
-    """Return a difference of two scores with its sign, in points where they are fractions: +1.2, −34.4."""
+    """Return `number`, a difference of two scores, with its sign: +1.2, −34.4. Fractions are in points."""
     text = _written(number, score)
     if not text.strip("−0.,"):
         return text.removeprefix("−")
@@ -34,13 +35,13 @@ def change(number: float, score: Score) -> str:
 
 
 def short_bound(number: float, score: Score) -> str:
-    """Return the same for running text, 25."""
+    """Return `number` as `bound` does, without trailing zeros, for use in a sentence: 25."""
     text = _written(number, score)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def parameters(count: int | None) -> str:
-    """Return a number of parameters for people: 7.6 B, or a dash where it is not known."""
+    """Return a number of parameters: 7.6 B, or a dash if it is not known."""
     if count is None:
         return "–"
     for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
@@ -49,13 +50,19 @@ def parameters(count: int | None) -> str:
     return str(count)
 
 
-def counted(number: int, what: str) -> str:
-    """Return how many there are of something: `1 document`, `1,346 documents`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural: `1 document`, `1,346 documents`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def first_and_count(names: Collection[str], noun: str) -> str:
+    """Return the first of `names` and the number of the others: `law`, `law and 51 more tasks`."""
+    first, others = next(iter(names)), len(names) - 1
+    return f"{first} and {counted(others, f'more {noun}')}" if others else first
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people, its two largest units: 1 h 12 min."""
+    """Return a duration in its two largest units: 1 h 12 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -63,12 +70,12 @@ def duration(seconds: float) -> str:
 
 
 def memory(count: int) -> str:
-    """Return bytes for people: 14.2 GiB."""
+    """Return a number of bytes in GiB or MiB: 14.2 GiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def _written(number: float, score: Score) -> str:
-    # The digits are those of the value, so that both ends of its interval line up with it.
+    """Return `number` in the unit of `score`, with as many digits as its value: the ends of an interval line up."""
     if score.fraction:
         text = f"{100 * number:.1f}"
     else:

@@ -7,12 +7,13 @@ reports.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.backends.letters import Letters
 from harness.backends.work import Work
 from harness.data.sources import DataSource
+from harness.reports.numbers_in_words import first_and_count
 from harness.reports.report import Score, TaskInfo
 from harness.runs import samples
 from harness.runs.lm_eval_results import LmEvalResults, result_key
@@ -104,13 +105,13 @@ class TaskResults:
         """Return everything that a reader of the report should know about the tasks."""
         notes = list(self.notes)
         for metric, names in self._undefined.items():
-            notes.append(f"{_first_and_count(names)}: {metric} is NaN or infinite and left out")
+            notes.append(f"{first_and_count(names, 'task')}: {metric} is NaN or infinite and left out")
         if self._unscored:
-            tasks = _first_and_count(self._unscored)
+            tasks = first_and_count(self._unscored, "task")
             notes.append(f"{tasks}: the data hold no answers, so predictions are kept and nothing is scored")
         if self.split_letters:
             letters = next(iter(self.split_letters.values()))
-            tasks = _first_and_count(self.split_letters)
+            tasks = first_and_count(self.split_letters, "task")
             notes.append(f"{tasks}: letters are {letters}, so each is scored over all its tokens")
         return notes
 
@@ -148,9 +149,3 @@ def _thoughts_note(name: str, work: Work) -> str:
         f"{name}: {work.unfinished_thoughts:,} answers ({share:.1%}) never finished thinking and count as empty: raise "
         "--max-gen-toks"
     )
-
-
-def _first_and_count(tasks: Collection[str]) -> str:
-    """Return the first task and the number of the others: `ceval_law and 51 more tasks`."""
-    first, others = next(iter(tasks)), len(tasks) - 1
-    return f"{first} and {others} more task{'s' * (others > 1)}" if others else first

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from harness.recorded.answers import Answer
 from harness.recorded.join import Joined
-from harness.recorded.recordings import Answer
 from harness.tasks.task import Task
 
 
@@ -17,7 +17,7 @@ def seen(documents: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[di
         Answer(f"line {place}", place, (("x",),), columns, complete=True) for place, columns in enumerate(told)
     ]
     joined = Joined(answers, [(("x",),)] * len(documents), 1, [], "t")
-    scored = joined.scored_as_asked(task)
+    scored = joined.score_function(task)
     return [scored(document, ["x"]) for document in documents]
 
 

@@ -95,7 +95,7 @@ def test_answers_beyond_the_limit_are_counted(data: Path, right: list[str], tmp_
 
 def test_likelihoods_of_more_choices_than_there_are_are_told(data: Path, tmp_path: Path) -> None:
     rows = [{"id": i, "logprobs": [0, -1, -2, -3, -4]} for i in range(2)]
-    with pytest.raises(HarnessError, match="line 1, has 5 responses, ceval_law asks for 4"):
+    with pytest.raises(HarnessError, match="line 1, has 5 responses, but ceval_law needs 4"):
         list(score(Scoring(written(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
 
 
@@ -114,7 +114,7 @@ def sample(number: int, **changes: Any) -> dict[str, Any]:
         ({"resps": "abc"}, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them"),
         ({"resps": {"abc": 1}}, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them"),
         ({"doc_id": -1}, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them"),
-        ({"resps": [["a"], ["b"]]}, "has 2 responses, gsm8k asks for 1"),
+        ({"resps": [["a"], ["b"]]}, "has 2 responses, but gsm8k needs 1"),
         ({"doc": {"question": "2 + 1?"}}, "task gsm8k cannot be made of the recorded documents .* name the task"),
         ({"doc": {"question": "", "answer": 10**40}}, "the recorded documents of task gsm8k make no table"),
     ],
@@ -144,7 +144,7 @@ def lawbench(file: Path, *entries: tuple[str, str]) -> Path:
 
 def test_the_first_of_two_entries_of_one_number_counts(tmp_path: Path) -> None:
     file = lawbench(tmp_path / "m" / "1-2.json", ("0", "正确答案:A"), ("0", "正确答案:B"))
-    with pytest.raises(HarnessError, match=r"1-2.json, entry 0, is there twice"):
+    with pytest.raises(HarnessError, match=r"1-2.json, entry 0, appears twice"):
         list(score(Scoring(file, tmp_path / "out")))
     assert value(only(score(Scoring(file, tmp_path / "out", keep_going=True)))) == 1
 
@@ -227,7 +227,7 @@ def test_lines_of_all_tasks_of_a_group_get_its_averages(data: Path, tmp_path: Pa
 def test_a_name_for_several_is_refused_before_any_is_scored(data: Path, right: list[str], tmp_path: Path) -> None:
     for model in ("a", "b"):
         written(tmp_path / "in" / model / "gsm8k.jsonl", right)
-    with pytest.raises(HarnessError, match="holds answers of several: leave --name out"):
+    with pytest.raises(HarnessError, match="holds answers of several models: leave --name out"):
         list(score(Scoring(tmp_path / "in", tmp_path / "out", data=data, name="x")))
     assert not list(tmp_path.glob("out/*"))
 

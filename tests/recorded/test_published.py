@@ -86,7 +86,9 @@ def test_answers_in_other_lines_are_scored_by_whole_references_and_that_is_told(
 
 def test_a_broken_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
     file = predictions(tmp_path, [{"labels": "好", "predict": "好"}, {"labels": "好"}])
-    with pytest.raises(HarnessError, match=r"generated_predictions.txt, line 2, has no texts 'labels' and 'predict'"):
+    with pytest.raises(
+        HarnessError, match=r"generated_predictions.txt, line 2, lacks the texts 'labels' and 'predict'"
+    ):
         list(score(Scoring(file, tmp_path / "out")))
     report = only(score(Scoring(file, tmp_path / "out", keep_going=True)))
     assert any("1 entries could not be read" in note for note in report.manifest.notes)

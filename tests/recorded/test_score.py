@@ -102,7 +102,7 @@ def broken(documents: list[dict[str, Any]]) -> dict[str, tuple[list[Any], str]]:
     rows = said(documents)
     return {
         "malformed": ([*rows[:3], '{"id": 3, "predic', *rows[4:]], "line 4, is not JSON"),
-        "list": ([*rows[:3], "[3]", *rows[4:]], "line 4, is no JSON object"),
+        "list": ([*rows[:3], "[3]", *rows[4:]], "line 4, is not a JSON object"),
         "no id": ([{"id": None, "prediction": ""}, *rows], "line 1, has no 'id'"),
         "no text": ([{"id": 0, "prediction": 3}, *rows[1:]], "line 1, has neither a text"),
         "twice": ([*rows, rows[2]], r"line 7, id 2, answers a document that has been answered"),
@@ -153,11 +153,11 @@ def test_a_limited_run_lacks_nothing_within_its_limit(
         ("nothing.jsonl", [{"text": "x"}], {}, "holds no predictions in a known format"),
         ("ceval_law.jsonl", [{"id": 0, "prediction": "A"}], {"keep_going": True}, "answered by likelihoods"),
         ("gsm8k.jsonl", [{"id": 0, "logprobs": [0.5]}], {"keep_going": True}, "holds likelihoods, but gsm8k"),
-        ("ceval_law.jsonl", [{"id": 0, "logprobs": [0, 1]}, {"id": 1, "logprobs": [0, 1]}], {}, "asks for more"),
+        ("ceval_law.jsonl", [{"id": 0, "logprobs": [0, 1]}, {"id": 1, "logprobs": [0, 1]}], {}, "needs more"),
         ("gsm8k.jsonl", [{"id": "a", "prediction": ""}], {}, "no column 'id'"),
         ("mine.jsonl", [{"id": 0, "prediction": ""}], {"task": "ceval"}, "is 52 tasks"),
         ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatgml"}, "--format chatgml is not known"),
-        ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatglm"}, "has no texts 'labels' and 'predict'"),
+        ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatglm"}, "lacks the texts 'labels' and 'predict'"),
     ],
 )
 def test_wrong_use_is_told(
@@ -219,7 +219,7 @@ def test_an_archive_of_several_models_gives_each_a_report(
         ("bad", 0),
         ("good", RIGHT["gsm8k"] / len(documents)),
     ]
-    with pytest.raises(HarnessError, match="holds answers of several: leave --name out"):
+    with pytest.raises(HarnessError, match="holds answers of several models: leave --name out"):
         list(score(Scoring(tmp_path / "both.tar.xz", tmp_path / "again", data=data, name="x")))
 
 
@@ -269,6 +269,6 @@ def test_what_lies_beside_predictions_is_named_and_ends_nothing(
     (folder / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
     report = only(score(Scoring(folder, tmp_path / "out", data=data)))
     (note,) = [note for note in report.manifest.notes if note.startswith("not read")]
-    assert "LICENSE.txt and 1 more files" in note
+    assert "LICENSE.txt and 1 more file" in note
     with pytest.raises(HarnessError, match=r"LICENSE\.txt is not UTF-8"):
         list(score(Scoring(folder / "LICENSE.txt", tmp_path / "again", data=data)))

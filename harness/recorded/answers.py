@@ -1,0 +1,50 @@
+"""Recorded answers: what one model answered to the documents of one task."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Response = str | float | tuple[float, bool]
+"""A text; the log-likelihood of a whole text in nats; or the log-likelihood of a choice in nats, and whether the choice
+is what greedy decoding would have generated."""
+
+Responses = tuple[tuple[Response, ...], ...]
+"""For each request of a document, the response of each repeat."""
+
+
+class Hashes(NamedTuple):
+    """The hashes by which a report of ours identifies a document and its prompt."""
+
+    document: str
+    prompt: str
+
+
+class Answer(NamedTuple):
+    """The answer to one document."""
+
+    where: str
+    """File and line of the answer, for error messages."""
+    key: int | str
+    """The document's place in its split, counted from 0, or the value of its `id` column."""
+    responses: Responses
+    document: dict[str, Any]
+    """The columns of the document that the file contains."""
+    complete: bool = False
+    """Whether these columns are enough to score the answer."""
+    prompt: str | None = None
+    """The text that the model was prompted with, or None if the file does not contain it."""
+    arguments: list[list[Any]] | None = None
+    """The arguments of lm-eval's requests for the document, request by request."""
+    hashes: Hashes | None = None
+    """The hashes of document and prompt if the answer comes from a report of ours."""
+
+
+class TaskAnswers(NamedTuple):
+    """One model's answers to one task."""
+
+    task: str
+    origin: str
+    """The file that contains them, for error messages."""
+    answers: list[Answer]
+    malformed: list[str]
+    """Complaints about entries that could not be read and were left out."""

@@ -1,0 +1,121 @@
+"""The files that may hold predictions: a file, the files of a folder, and the members of tar archives.
+
+Not here: what is in them (`harness.recorded.formats`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple
+
+from harness.errors import HarnessError
+
+SUFFIXES = (".json", ".jsonl", ".csv", ".txt")
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
+
+
+class File(NamedTuple):
+    """A file that may hold predictions."""
+
+    path: PurePosixPath
+    """The file's path below `root`."""
+    label: str
+    """The name of the file in messages."""
+    root: str
+    """The folder or archive that the user named, or that contains the file."""
+    content: Callable[[], bytes]
+    """Returns the bytes of the file."""
+
+    def text(self) -> str:
+        """Return the text of the file; raise HarnessError if it cannot be read or is not UTF-8."""
+        try:
+            return self.content().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise HarnessError(f"{self.label} is not UTF-8 (byte {error.start:,}): convert it") from error
+        except OSError as error:
+            raise HarnessError(f"{self.label} cannot be read ({error.strerror})") from error
+
+
+class Collection(NamedTuple):
+    """The files of one place: a folder without its archives, one archive, or a file alone."""
+
+    model: str
+    """The model that the files belong to, unless their folders say otherwise."""
+    files: list[File]
+
+
+def collections(path: Path) -> Iterator[Collection]:
+    """Yield the plain files at or below `path`, then the files of each archive there.
+
+    Raises HarnessError if a folder or an archive cannot be read.
+    """
+    if path.is_file():
+        if _is_archive(path):
+            yield Collection(_archive_stem(path), _members(path))
+        else:
+            alone = _file(path.name, str(path), path.parent, path.read_bytes)
+            yield Collection(_readable(path.resolve().stem), [alone])
+        return
+    below = _files_below(path)
+    plain = [file for file in below if file.suffix in SUFFIXES]
+    if plain:
+        files = [_file(file.relative_to(path).as_posix(), str(file), path, file.read_bytes) for file in plain]
+        yield Collection(_readable(path.resolve().name), files)
+    for file in below:
+        if _is_archive(file):
+            yield Collection(_archive_stem(file), _members(file))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(
+        Path(root, name)
+        for root, _, names in os.walk(folder, onerror=_raise_unreadable)
+        for name in names
+        if not _is_hidden(Path(root, name).relative_to(folder))
+    )
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise HarnessError(f"{error.filename} cannot be read ({error.strerror}): its content is not known") from error
+
+
+def _members(archive: Path) -> list[File]:
+    """Return the files in an archive, with their content: a compressed archive can only be read from front to back."""
+    files = []
+    try:
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                stream = opened.extractfile(member) if member.isfile() else None
+                name = member.name.lstrip("/")
+                if stream is not None and name.endswith(SUFFIXES) and not _is_hidden(PurePosixPath(name)):
+                    content = functools.partial(bytes, stream.read())
+                    files.append(_file(name, f"{archive}:{member.name}", archive, content))
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise HarnessError(f"{archive} cannot be read as an archive ({error}): fetch it again") from error
+    return files
+
+
+def _file(name: str, label: str, root: Path, content: Callable[[], bytes]) -> File:
+    return File(PurePosixPath(_readable(name)), _readable(label), _readable(str(root)), content)
+
+
+def _readable(name: str) -> str:
+    """Return a file's name with a question mark for each byte that is not UTF-8: reports hold UTF-8 only."""
+    return name.encode(errors="replace").decode()
+
+
+def _is_hidden(name: PurePath) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in name.parts)
+
+
+def _is_archive(file: Path) -> bool:
+    return file.name.endswith(ARCHIVE_SUFFIXES)
+
+
+def _archive_stem(file: Path) -> str:
+    suffix = next(suffix for suffix in ARCHIVE_SUFFIXES if file.name.endswith(suffix))
+    return _readable(file.name.removesuffix(suffix))

@@ -1,0 +1,60 @@
+"""Our own format, JSON lines:
+
+    {"id": 17, "prediction": "…"}         or, for the repeats of a sampled answer, "prediction": ["…", "…"]
+    {"id": 17, "logprobs": [-1.5, -0.2]}  the log-likelihood of each choice, in nats
+
+`id` is a document's place in its split, counted from 0, or, as a text, the value of its `id` column. A line may also
+have a `prompt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from harness.recorded.answers import Answer, Responses
+from harness.recorded.complaints import Complaints
+from harness.recorded.files import File
+from harness.recorded.formats.format import Claim, Format
+from harness.recorded.lines import has_keys, lines
+
+
+def _claim(file: File, forced: bool) -> Claim | None:
+    has_format = forced or has_keys(file, "id", "prediction") or has_keys(file, "id", "logprobs")
+    return Claim(file.path.stem, 0) if has_format else None
+
+
+def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
+    for where, _, content in lines(file, complaints):
+        key, prompt = content.get("id"), content.get("prompt")
+        if isinstance(key, bool) or not isinstance(key, int | str):
+            complaints.add(where, "has no 'id' that is a whole number or a text")
+            continue
+        responses = _responses(content)
+        if responses is None:
+            complaints.add(where, "has neither a text 'prediction' nor finite numbers 'logprobs'")
+            continue
+        yield Answer(where, key, responses, {}, prompt=prompt if isinstance(prompt, str) else None)
+
+
+def _responses(content: dict[str, Any]) -> Responses | None:
+    prediction, logprobs = content.get("prediction"), content.get("logprobs")
+    if isinstance(prediction, str):
+        return ((prediction,),)
+    if isinstance(prediction, list) and prediction and all(isinstance(text, str) for text in prediction):
+        return (tuple(prediction),)
+    if isinstance(logprobs, list) and logprobs and all(_is_finite(value) for value in logprobs):
+        return tuple(((float(value), False),) for value in logprobs)
+    return None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def task_name(claim: Claim, task: str | None) -> str:
+    """Return the task that the user names, else the one that the file is named after."""
+    return task or claim.task
+
+
+OWN_LINES = Format("jsonl", '{"id", "prediction"} lines', _claim, _read, task_name)

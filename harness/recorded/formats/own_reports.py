@@ -1,0 +1,69 @@
+"""Our own reports as recordings: the answers of a run, to be scored again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.recorded.answers import Answer, Hashes, Responses, TaskAnswers
+from harness.recorded.formats.format import Format
+from harness.recorded.formats.own_lines import task_name
+from harness.reports import report as reports
+from harness.reports.report import MANIFEST, RATINGS, Report
+from harness.tasks.own_files import file_tasks
+
+REPORT = Format("report", "a folder with manifest.json", lambda *_: None, lambda *_: iter(()), task_name)
+"""A report is a folder, so no file is read by this format."""
+
+
+def find_reports(path: Path) -> list[Report]:
+    """Return the reports at or below `path`, except those of ratings, which contain no answers."""
+    manifests = [path / MANIFEST, *path.rglob(f"*/{MANIFEST}")] if path.is_dir() else []
+    folders = [file.parent for file in manifests if file.is_file() and _is_report(file)]
+    found = reports.find(folders) if folders else []
+    return [report for report in found if report.manifest.protocol.recorded != RATINGS]
+
+
+def _is_report(manifest: Path) -> bool:
+    """Return whether a file called manifest.json, a common name, is a report's."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True  # whoever reads the report says that it is damaged
+    return isinstance(content, dict) and "checkpoint" in content
+
+
+def task_answers(report: Report, task: str | None) -> list[TaskAnswers]:
+    """Return the answers in a report's samples, task by task.
+
+    `task` is the user's `--task`, which may name the file that a task of the report was made of.
+    """
+    answers = []
+    for name in report.manifest.tasks:
+        rows = report.samples(name).drop_duplicates("doc_id")  # each filter has a row with the same answer
+        where = f"{report.folder}, {name}"
+        file_or_name = task if task and file_tasks.called(task) == name else name
+        answers.append(TaskAnswers(file_or_name, where, [_answer(where, row) for row in rows.to_dict("records")], []))
+    return answers
+
+
+def _answer(where: str, row: dict[Any, Any]) -> Answer:
+    place = int(row["doc_id"])
+    return Answer(
+        f"{where}, document {place}",
+        place,
+        _responses(row),
+        {},
+        prompt=str(row["prompt"]),
+        hashes=Hashes(str(row["doc_hash"]), str(row["prompt_hash"])),
+    )
+
+
+def _responses(row: dict[Any, Any]) -> Responses:
+    if row["logprobs"] is None:
+        return (tuple(map(str, row["responses"])),)
+    return tuple(
+        ((float(likelihood), bool(is_greedy)),)
+        for likelihood, is_greedy in zip(row["logprobs"], row["greedy"], strict=True)
+    )

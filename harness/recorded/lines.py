@@ -1,0 +1,54 @@
+"""Files of JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from harness.data.rows import parsed
+from harness.recorded.complaints import Complaints
+from harness.recorded.files import File
+
+
+class Line(NamedTuple):
+    """A line of a file that is a JSON object."""
+
+    where: str
+    """File and number of the line, for messages."""
+    place: int
+    """The line's place among those that are not empty, counted from 0."""
+    content: dict[str, Any]
+
+
+def lines(file: File, complaints: Complaints) -> Iterator[Line]:
+    """Yield the objects of a JSON Lines file; empty lines are skipped."""
+    place = -1
+    for number, line in enumerate(file.text().split("\n"), 1):
+        if not line.strip():
+            continue
+        place += 1
+        where = f"{file.label}, line {number}"
+        try:
+            content = parsed(line)
+        except (ValueError, RecursionError) as error:
+            complaints.add(where, f"is not JSON ({error})", error)
+            continue
+        if isinstance(content, dict):
+            yield Line(where, place, content)
+        else:
+            complaints.add(where, "is not a JSON object")
+
+
+def has_keys(file: File, *keys: str) -> bool:
+    """Return whether the first line that is a JSON object has all of `keys`."""
+    if file.path.suffix not in (".jsonl", ".txt", ".json"):
+        return False
+    for line in file.text().split("\n"):
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict):
+            return all(key in content for key in keys)
+    return False

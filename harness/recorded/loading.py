@@ -1,0 +1,193 @@
+"""The tasks that a recording answers, loaded with the documents that were answered.
+
+The documents are those of the task's data if these are at hand and contain the questions and references of the file.
+Otherwise a file that contains references of its own is scored by them.
+
+Not here: scoring (`harness.recorded.score`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data.sources import DataSource
+from harness.errors import HarnessError
+from harness.recorded import match
+from harness.recorded.answers import TaskAnswers
+from harness.recorded.match import Matches
+from harness.recorded.recordings import Recording
+from harness.reports.numbers_in_words import first_and_count
+from harness.reports.report import Report
+from harness.retrieval import files as retrieval_files
+from harness.tasks import index as task_index
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.own_files import file_tasks
+from harness.tasks.task_set import TaskSet
+
+
+class AnsweredTasks(NamedTuple):
+    """The tasks that a recording answers, on the documents that were answered."""
+
+    tasks: TaskSet
+    answers: dict[str, TaskAnswers]
+    """The answers to each task, by the task's name."""
+    matches: dict[str, Matches]
+    """The document that each answer belongs to, by the task's name."""
+    with_own_documents: frozenset[str]
+    """The tasks whose documents are those in the recording's file."""
+    notes: list[str]
+    """What a reader of the report should know about the documents."""
+
+
+class TaskLoader:
+    """Loads the tasks of one recording after another; tasks on the data at hand are kept for the next recording."""
+
+    def __init__(self, *, task: str | None, data: Path | None, articles: Path | None, include: Sequence[Path]) -> None:
+        """See `harness.recorded.score.Scoring` for the arguments."""
+        self._task, self._data, self._articles = task, data, articles
+        self._catalogue = Catalogue(include)
+        self._loaded: dict[tuple[str, ...], TaskSet] = {}
+
+    def load(self, recording: Recording) -> AnsweredTasks:
+        """Return the tasks of `recording`.
+
+        Raises HarnessError if the data at hand are other data than those that were answered.
+        """
+        sources = self._sources(recording)
+        names, notes = self._selected(recording)
+        self_contained = {answers.task for answers in recording.tasks if _is_self_contained(answers)}
+        absent = {name for name in self_contained if sources[name].folder is None and not sources[name].made}
+        if absent:
+            notes.append(
+                f"{first_and_count(sorted(absent), 'task')}: scored by the references in the file; documents would be "
+                "those of a run if their data were named with --data"
+            )
+        tasks = self._build(names, absent, recording)
+        matches = {
+            file_tasks.called(answers.task): match.match_own_documents(answers)
+            if answers.task in absent
+            else match.match(tasks.tasks[file_tasks.called(answers.task)], answers)
+            for answers in recording.tasks
+        }
+        mismatched = [answers for answers in recording.tasks if matches[file_tasks.called(answers.task)].mismatch]
+        for answers in mismatched:
+            mismatch = matches[file_tasks.called(answers.task)].mismatch
+            if answers.task not in self_contained:
+                raise HarnessError(f"{mismatch}: name the data that were answered with --data")
+            notes.append(f"{answers.task}: scored by the references in the file, because {mismatch}")
+            matches[answers.task] = match.match_own_documents(answers)
+        with_own_documents = absent | {answers.task for answers in mismatched}
+        if mismatched:
+            tasks = self._build(names, with_own_documents, recording)
+        by_name = {file_tasks.called(answers.task): answers for answers in recording.tasks}
+        return AnsweredTasks(tasks, by_name, matches, frozenset(with_own_documents), notes)
+
+    def _sources(self, recording: Recording) -> dict[str, DataSource]:
+        """Return the data source of each answered task; raise HarnessError if a name is unknown or several tasks."""
+        sources: dict[str, DataSource] = {}
+        for answers in recording.tasks:
+            try:
+                by_task = self._catalogue.sources([answers.task], self._data)
+            except HarnessError as error:
+                raise HarnessError(f"{answers.origin}: {error}") from error
+            if list(by_task) != [answers.task]:
+                raise HarnessError(
+                    f"{answers.origin}: '{answers.task}' is {len(by_task)} tasks: name the one that was answered"
+                )
+            sources |= by_task
+        return sources
+
+    def _selected(self, recording: Recording) -> tuple[list[str], list[str]]:
+        """Return the tasks or the group to load, and notes for readers of the report."""
+        answered = [answers.task for answers in recording.tasks]
+        families = (self._task,) if self._task else recording.format.families
+        names, notes = self._group(answered, families)
+        if recording.report is not None:
+            by_called = {file_tasks.called(name): name for name in answered}
+            names = [by_called.get(name, name) for name in _requested(recording.report)]
+            created = recording.report.manifest.created
+            notes.append(f"answers of {created}, scored again from {recording.report.folder}")
+        return names, notes
+
+    def _group(self, answered: list[str], families: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the group whose tasks are exactly those `answered`, for its averages, or else the tasks; and notes.
+
+        The group is one of `families`, or if there are none, one of our own.
+        """
+        for family in families:
+            if file_tasks.names_files(family):
+                continue
+            members = task_index.leaves(family, self._catalogue.index_for([family]))
+            if family in answered or not {*answered} <= {*members}:
+                continue
+            missing = [member for member in members if member not in answered]
+            if not missing:
+                return [family], []
+            ordered = [member for member in members if member in answered]
+            return ordered, [f"{family} gets no average: there are no answers to {', '.join(missing)}"]
+        if not families and len(answered) > 1:
+            own = self._catalogue.own
+            for group in (name for name, entry in own.items() if entry.kind.name == "GROUP"):
+                if {*task_index.leaves(group, own)} == {*answered}:
+                    return [group], []
+        return answered, []
+
+    def _build(self, names: Sequence[str], with_own_documents: set[str], recording: Recording) -> TaskSet:
+        key = tuple(names)
+        self._require_articles(recording)
+        _require_complete_run(recording)
+        if not with_own_documents and key in self._loaded:
+            return self._loaded[key]
+        documents = {
+            answers.task: [answer.document for answer in match.one_per_document(answers)]
+            for answers in recording.tasks
+            if answers.task in with_own_documents
+        }
+        tasks = self._catalogue.load(names, self._data, num_fewshot=0, documents=documents)
+        if self._articles is not None:
+            retrieval_files.give(tasks.tasks.values(), self._articles)
+        if not with_own_documents:
+            self._loaded[key] = tasks
+        return tasks
+
+    def _require_articles(self, recording: Recording) -> None:
+        """Raise HarnessError if a report's prompts contain other retrieved articles than those of --articles."""
+        if recording.report is None or (expected := recording.report.manifest.protocol.articles) is None:
+            return
+        file = self._articles
+        if file is None or not file.is_file() or retrieval_files.digest(file) != expected:
+            raise HarnessError(
+                f"{recording.origin}: its prompts contain articles retrieved by 'harness retrieve': name that file "
+                f"with --articles (its sha256 is {expected[:12]}…)"
+            )
+
+
+def _is_self_contained(answers: TaskAnswers) -> bool:
+    """Return whether the answers' file contains everything that is needed to score them."""
+    has_references = bool(answers.answers) and all(answer.complete for answer in answers.answers)
+    return has_references and not file_tasks.names_files(answers.task)
+
+
+def _require_complete_run(recording: Recording) -> None:
+    """Raise HarnessError if a report's documents are a random part of all: its run stopped early."""
+    if recording.report is None:
+        return
+    manifest = recording.report.manifest
+    for stopped in filter(None, map(manifest.stopped, manifest.tasks)):
+        raise HarnessError(f"{recording.origin}: {stopped}: only a complete run can be scored again")
+
+
+def _requested(report: Report) -> list[str]:
+    """Return the groups and tasks that the run was started with, in its order."""
+    groups = report.results.get("group_subtasks") or {}
+    members = {member for subtasks in groups.values() for member in subtasks}
+    order = list(report.manifest.tasks)
+
+    def place(name: str) -> int:
+        if name in groups:
+            return min(map(place, groups[name]), default=0)
+        return order.index(name) if name in order else len(order)
+
+    return sorted((name for name in (*groups, *order) if name not in members), key=place)
