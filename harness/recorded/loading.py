@@ -175,7 +175,7 @@ def _require_complete_run(recording: Recording) -> None:
     if recording.report is None:
         return
     manifest = recording.report.manifest
-    for stopped in filter(None, map(manifest.stopped, manifest.tasks)):
+    for stopped in filter(None, map(manifest.early_stop, manifest.tasks)):
         raise HarnessError(f"{recording.origin}: {stopped}: only a complete run can be scored again")
 
 

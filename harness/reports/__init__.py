@@ -1,1 +1,1 @@
-"""The folder that a run leaves; no torch, no lm-eval."""
+"""The folder that a run leaves behind: its format, reading, writing. No torch, no lm-eval."""

@@ -1,18 +1,17 @@
-"""Baselines that were made in advance: a report kept under a name, so that a gate need not evaluate it again.
+"""Baselines: reports stored under a name, so that a gate need not evaluate its baseline again.
 
-    FOLDER/NAME                          a complete copy of the report
-    FOLDER/calibration-<fingerprint>.json    of its checkpoint, if there was one beside the report
+    FOLDER/NAME                            a complete copy of the report
+    FOLDER/calibration-<fingerprint>.json  the calibration of its checkpoint, if there was one beside the report
 
-A baseline is replaced by renames: at any time, also after a crash, there is the old one or the new one, whole.
+A baseline is replaced by renames: at any time, even after a crash, the old or the new one is there, complete.
 
-Not here: judging anything against one (`harness.verdicts.gate`).
+Not here: judging anything against a baseline (`harness.verdicts.gate`).
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,90 +21,91 @@ from harness.reports import calibration, report
 from harness.reports.report import MANIFEST, Report
 
 FOLDER = Path("baselines")
+"""The default folder of baselines."""
 NAME = "main"
+"""The default name of a baseline."""
 
 
-class Kept(NamedTuple):
-    """A baseline, and the one that had its name before."""
+class Saved(NamedTuple):
+    """A baseline that was saved, and the one that had its name before."""
 
     baseline: Report
     replaced: Report | None
 
 
-def keep(one: Report, name: str = NAME, folder: Path = FOLDER) -> Kept:
-    """Copy `one` to `folder` as the baseline `name`, in place of any that is there.
+def save(source: Report, name: str = NAME, folder: Path = FOLDER) -> Saved:
+    """Copy the report `source` to `folder` as the baseline `name`, and replace any baseline of that name.
 
-    Raises HarnessError if `name` is no plain name, the report is damaged, or the copy cannot be written.
+    Raises HarnessError if `name` is not a plain name, if the report is damaged, or if the copy cannot be written.
     """
-    place = folder / _checked(name)
-    for task in one.manifest.tasks:
-        one.table(task)  # raises: what is damaged is told today, not on the day of the gate
+    _require_name(name)
+    place = folder / name
+    for task in source.manifest.tasks:
+        source.table(task)  # raises HarnessError now if the report is damaged, and not on the day of the gate
+    replaced = _read_if_sound(place)
     aside = _aside(place)
     try:
-        before = _read(place)
-    except HarnessError:  # damaged: what takes its place is the remedy
-        before = None
-    try:
         with atomic_write.folder(place) as hidden:
-            shutil.copytree(one.folder, hidden, dirs_exist_ok=True)
+            shutil.copytree(source.folder, hidden, dirs_exist_ok=True)
             if place.exists():
                 shutil.rmtree(aside, ignore_errors=True)
                 place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:  # copytree's own is a list of them
-        why = error.strerror or "is there space left?"
-        raise HarnessError(f"cannot write the baseline {place} ({why}): choose another --folder") from error
-    fingerprint = one.manifest.checkpoint.fingerprint
-    if (calibrated := calibration.find(one.folder.parent, fingerprint)) is not None:
-        calibrated.write(calibration.place(folder, fingerprint))
-    return Kept(report.read(place), before)
+    except OSError as error:  # copytree raises one without `strerror` that lists several
+        reason = error.strerror or "is there space left?"
+        raise HarnessError(f"cannot write the baseline {place} ({reason}): choose another --folder") from error
+    fingerprint = source.manifest.checkpoint.fingerprint
+    if (beside := calibration.find(source.folder.parent, fingerprint)) is not None:
+        beside.write(calibration.file_in(folder, fingerprint))
+    return Saved(report.read(place), replaced)
 
 
-def kept(folder: Path = FOLDER) -> list[tuple[str, Report]]:
-    """Return all baselines of `folder` by name.
+def load_all(folder: Path = FOLDER) -> dict[str, Report]:
+    """Return all baselines in `folder` by name, in alphabetical order.
 
     Raises HarnessError if there are none.
     """
-    found = [(name, baseline) for name in _names(folder) if (baseline := _read(folder / name)) is not None]
-    if not found:
-        raise HarnessError(f"there are no baselines in {folder}: make one by 'harness baseline set REPORT'")
-    return found
+    baselines = {name: baseline for name in _names(folder) if (baseline := _read(folder / name)) is not None}
+    if not baselines:
+        raise HarnessError(f"there are no baselines in {folder}: make one with 'harness baseline set REPORT'")
+    return baselines
 
 
-def find(named: str, folder: Path = FOLDER) -> Report:
-    """Return the report in the folder `named`, or inside it where it is the only one; else the baseline so called.
+def find(path_or_name: str, folder: Path = FOLDER) -> Report:
+    """Return the report in the folder `path_or_name`, or else the baseline of that name in `folder`.
 
-    Raises HarnessError if there is neither, or if the folder holds several.
+    Raises HarnessError if there is neither, or if the folder contains several reports.
     """
-    is_baseline = _is_name(named) and named in _names(folder)
-    if Path(named).exists() and not (is_baseline and not report.holds_any(Path(named))):
-        return only(Path(named))
-    found = _read(folder / named) if is_baseline else None
-    if found is None:
-        have = ", ".join(_names(folder)) or "none"
-        close = did_you_mean(named, _names(folder))
-        raise HarnessError(f"there is no report in {named}, and no baseline of that name in {folder} ({have}){close}")
-    return found
+    path, names = Path(path_or_name), _names(folder)
+    is_baseline = _is_name(path_or_name) and path_or_name in names
+    if path.exists() and not (is_baseline and not report.holds_any(path)):
+        return only_report(path)
+    baseline = _read(folder / path_or_name) if is_baseline else None
+    if baseline is None:
+        raise HarnessError(
+            f"there is no report in {path_or_name}, and no baseline of that name in {folder} "
+            f"({', '.join(names) or 'none'}){did_you_mean(path_or_name, names)}"
+        )
+    return baseline
 
 
-def only(path: Path) -> Report:
-    """Return the report in the folder `path`, or inside it where it is the only one.
+def only_report(path: Path) -> Report:
+    """Return the report in the folder `path`, or the only one inside it.
 
     Raises HarnessError if there is none, or if there are several.
     """
-    found = report.find([path])
-    if len(found) > 1:
-        names = ", ".join(str(one.folder) for one in found[:3]) + (", …" if len(found) > 3 else "")
-        raise HarnessError(f"{path} holds {len(found)} reports: name one of them ({names})")
-    return found[0]
+    reports = report.find([path])
+    if len(reports) > 1:
+        folders = ", ".join(str(item.folder) for item in reports[:3]) + (", …" if len(reports) > 3 else "")
+        raise HarnessError(f"{path} holds {len(reports)} reports: name one of them ({folders})")
+    return reports[0]
 
 
-def _checked(name: str) -> str:
+def _require_name(name: str) -> None:
     if not _is_name(name):
         raise HarnessError(
-            f"'{name}' is no name for a baseline: use letters, digits, '-', '_', '+' and '.', not '.' first"
+            f"'{name}' cannot be the name of a baseline: use letters, digits, '-', '_', '+' and '.', not '.' first"
         )
-    return name
 
 
 def _is_name(name: str) -> bool:
@@ -113,24 +113,35 @@ def _is_name(name: str) -> bool:
 
 
 def _aside(place: Path) -> Path:
-    """Return where a baseline waits while another takes its place."""
+    """Return the hidden folder to which a baseline is moved while another takes its place."""
     return place.with_name(f".{place.name}.replaced")
 
 
 def _read(place: Path) -> Report | None:
-    """Return the baseline at `place`, also if whoever replaced it was stopped halfway; None if there is none."""
+    """Return the baseline at `place`, or None; one whose replacement was interrupted halfway is found, too."""
     for folder in (place, _aside(place)):
         if (folder / MANIFEST).is_file():
             return report.read(folder)
     return None
 
 
-def _names(folder: Path) -> list[str]:
-    def found() -> Iterator[str]:
-        for one in folder.iterdir() if folder.is_dir() else ():
-            if (one / MANIFEST).is_file():
-                yield (
-                    one.name.removesuffix(".replaced").removeprefix(".") if one.name.endswith(".replaced") else one.name
-                )
+def _read_if_sound(place: Path) -> Report | None:
+    """Return the baseline at `place`, or None if there is none or it is damaged: then it may be replaced."""
+    try:
+        return _read(place)
+    except HarnessError:
+        return None
 
-    return sorted({name for name in found() if _is_name(name)})
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of all baselines in `folder`, in alphabetical order."""
+    if not folder.is_dir():
+        return []
+    names = {_name(path) for path in folder.iterdir() if (path / MANIFEST).is_file()}
+    return sorted(filter(_is_name, names))
+
+
+def _name(path: Path) -> str:
+    """Return the name of the baseline in the folder `path`, which may be the one moved aside."""
+    aside = re.fullmatch(r"\.?(.*)\.replaced", path.name)
+    return aside[1] if aside else path.name

@@ -1,7 +1,7 @@
-"""A score type by type, out of a finished report: which names, relations or events a checkpoint finds, and which not.
+"""Scores by type, from a finished report: which kinds of names, relations or events a checkpoint extracts.
 
-The samples of a metric called `macro_f1`, or `…_macro_f1`, hold what each document adds to each type: hits, predicted
-and expected. Their sums are the types' own scores.
+The samples of a metric called `macro_f1`, or `…_macro_f1`, hold each document's counts for each type: hits,
+predicted and expected. Their sums give the score of each type.
 
 Not here: the metric itself (`harness.metrics.extraction.scores`), or how a table looks (`harness.cli.views.tables`).
 """
@@ -20,30 +20,32 @@ _METRIC = "macro_f1"
 
 
 class Breakdown(NamedTuple):
-    """One metric of a task by type, the most wanted first."""
+    """One metric of a task, by type."""
 
     task: str
     metric: str
     types: dict[str, Counts]
+    """The counts of each type over all documents, the most frequently expected type first."""
 
 
 def breakdowns(report: Report) -> Iterator[Breakdown]:
-    """Yield what the report's tasks have by type, in the order of its scores.
+    """Yield the breakdown of every score by type, in the order of the report's scores.
 
     Raises HarnessError if the samples of such a task are damaged.
     """
     for score in report.manifest.scores:
         if not score.average and (score.metric == _METRIC or score.metric.endswith(f"_{_METRIC}")):
-            found = _of(report, score)
-            if found:
-                yield Breakdown(score.task, score.metric, found)
+            types = _types(report, score)
+            if types:
+                yield Breakdown(score.task, score.metric, types)
 
 
-def _of(report: Report, score: Score) -> dict[str, Counts]:
+def _types(report: Report, score: Score) -> dict[str, Counts]:
+    """Return the counts of each type; empty if the metric has the name but no counts by type."""
     rows = report.samples(score.task, ["filter", score.metric])
     values = rows[score.metric][rows["filter"] == score.filter].dropna()
     documents = [json.loads(value) if isinstance(value, str) else value for value in values]
-    if not all(isinstance(one, dict) for one in documents):  # another metric of that name: numbers, or pairs
+    if not all(isinstance(counts, dict) for counts in documents):  # another metric of that name: numbers, or pairs
         return {}
     types = sum_by_type(documents)
-    return dict(sorted(types.items(), key=lambda one: (-one[1].expected, -one[1].predicted)))
+    return dict(sorted(types.items(), key=lambda item: (-item[1].expected, -item[1].predicted)))

@@ -1,9 +1,9 @@
-"""How often a checkpoint's scores differ from its own, asked the same again: what flips mean is read against that.
+"""Calibrations: how often a checkpoint's values differ when the same tasks are evaluated again.
 
-On a GPU, in few bits, a sum's last digit depends on what else is in the batch, and a near tie may fall the other way;
-sampled text depends on its seed. A flip between two checkpoints that either of them has with itself is no news.
+On a GPU, in few bits, the last digit of a sum depends on the other rows of the batch, and a near tie may fall the other
+way; sampled text depends on its seed. Differences between two checkpoints are judged against such noise.
 
-A calibration is one JSON file. Not here: asking anybody anything (`harness.runs.calibrate`), or torch.
+A calibration is one JSON file. Not here: evaluating anything (`harness.runs.calibrate`), or torch.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from harness.reports.report import Strict
 
 FORMAT = 1
 SAME = 1e-6
-"""Relative difference up to which two values of a document are one: what float32 leaves of a sum of likelihoods."""
+"""The relative difference up to which two values of a document are equal: the precision of a float32 sum of
+log-likelihoods."""
 
 
 class FlipRate(Strict):
-    """How many documents of a task had another value of a metric when they were asked again."""
+    """The number of a task's documents whose value of a metric changed when they were evaluated again."""
 
     task: str
     metric: str
     filter: str
     documents: int
+    """The number of documents."""
     repeats: int = Field(ge=1)
-    """How often each was asked again."""
+    """The number of times that each document was evaluated again."""
     changed: int
-    """Of the documents times repeats, those whose value was another than the first time."""
+    """The number of comparisons (documents times repeats) in which the value was not that of the first time."""
 
     @property
     def n(self) -> int:
@@ -44,48 +46,52 @@ class FlipRate(Strict):
 
     @property
     def rate(self) -> float:
-        """The share of comparisons that found another value."""
+        """The share of comparisons in which the value changed, in [0, 1]."""
         return self.changed / self.n if self.n else 0.0
 
 
 class Calibration(Strict):
-    """One checkpoint against itself."""
+    """One checkpoint compared with itself."""
 
     format: int = FORMAT
     harness: str
     created: str
-    """UTC, ISO 8601."""
+    """The time when the calibration started, in UTC, ISO 8601."""
     checkpoint: str
-    """What tables call it."""
+    """The checkpoint's name in tables."""
     fingerprint: str
+    """The checkpoint's fingerprint."""
     device: str
     dtype: str
     limit: int | None
-    """Documents a task at most; None is all."""
+    """The number of documents of each task, from the first; None is all."""
     seed: int
-    """Of sampled text, the first time."""
+    """The seed of sampled text the first time."""
     again: list[str]
-    """What was another each time it was asked again: `a quarter of the batch`, `seed 7`."""
+    """What was changed each time the tasks were evaluated again: `a quarter of the batch`, `seed 7`."""
     rates: list[FlipRate]
 
-    def of(self, task: str, metric: str, filter: str) -> FlipRate | None:
-        """Return what is known of one number; None where it was not asked for."""
-        asked = (task, metric, filter)
-        return next((one for one in self.rates if (one.task, one.metric, one.filter) == asked), None)
+    def rate(self, task: str, metric: str, filter: str) -> FlipRate | None:
+        """Return the flip rate of one metric, or None if the calibration does not contain it."""
+        key = (task, metric, filter)
+        return next((rate for rate in self.rates if (rate.task, rate.metric, rate.filter) == key), None)
 
     def write(self, file: Path) -> None:
-        """Write this to `file`, all or nothing."""
+        """Write the calibration to `file`, completely or not at all.
+
+        Raises HarnessError if the file cannot be written.
+        """
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write.file(file) as hidden:
                 hidden.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
         except OSError as error:
-            why = error.strerror or error
-            raise HarnessError(f"cannot write the calibration {file} ({why}): choose another place") from error
+            reason = error.strerror or error
+            raise HarnessError(f"cannot write the calibration {file} ({reason}): choose another place") from error
 
 
-def place(folder: Path, fingerprint: str) -> Path:
-    """Return where beside reports in `folder` the calibration of a checkpoint is kept."""
+def file_in(folder: Path, fingerprint: str) -> Path:
+    """Return the file in `folder`, beside reports, that holds the calibration of a checkpoint."""
     return folder / f"calibration-{fingerprint[:16]}.json"
 
 
@@ -109,30 +115,32 @@ def read(file: Path) -> Calibration:
         return Calibration.model_validate(raw)
     except ValidationError as error:
         problem = validation.first_problem(error)
-        raise HarnessError(f"{file} is no calibration ({problem.path}: {problem.message}): {advice}") from error
+        raise HarnessError(f"{file} is not a calibration ({problem.path}: {problem.message}): {advice}") from error
 
 
 def find(folder: Path, fingerprint: str) -> Calibration | None:
-    """Return the calibration of a checkpoint that lies beside the reports in `folder`, None where there is none.
+    """Return the calibration of a checkpoint beside the reports in `folder`, or None if there is none.
 
-    Raises HarnessError where there is one that cannot be read, or that is of another checkpoint.
+    Raises HarnessError if there is one that cannot be read, or that belongs to another checkpoint.
     """
-    file = place(folder, fingerprint)
+    file = file_in(folder, fingerprint)
     if not file.is_file():
         return None
-    found = read(file)
-    if found.fingerprint != fingerprint:
-        raise HarnessError(f"{file} is of another checkpoint ({found.checkpoint}): remove it, and calibrate again")
-    return found
+    calibration = read(file)
+    if calibration.fingerprint != fingerprint:
+        raise HarnessError(
+            f"{file} belongs to another checkpoint ({calibration.checkpoint}): remove it, and calibrate again"
+        )
+    return calibration
 
 
-def differ(one: Any, other: Any) -> bool:
-    """Tell whether two values of a document are not the same; NaN is the same as NaN."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() != other.keys() or any(differ(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) != len(other) or any(map(differ, one, other))
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        both = math.isnan(one) and math.isnan(other)
-        return not (both or math.isclose(one, other, rel_tol=SAME, abs_tol=SAME * SAME))
-    return bool(one != other)
+def differ(first: Any, second: Any) -> bool:
+    """Return whether two values of a document differ by more than rounding; NaN equals NaN."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() != second.keys() or any(differ(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) != len(second) or any(map(differ, first, second))
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        are_nan = math.isnan(first) and math.isnan(second)
+        return not (are_nan or math.isclose(first, second, rel_tol=SAME, abs_tol=SAME * SAME))
+    return bool(first != second)

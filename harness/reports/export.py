@@ -1,4 +1,4 @@
-"""To other systems' files.
+"""Reports → the files of other systems: C-Eval's submission.
 
 Not here: the report itself (`harness.reports.report`).
 """
@@ -17,15 +17,17 @@ CEVAL_SUBJECTS = 52
 _LETTERS = ("A", "B", "C", "D")
 
 Submission = dict[str, dict[str, str]]
+"""Subject → question id → letter."""
 
 
 def ceval_submission(report: Report) -> Submission:
-    """Return what C-Eval's server takes, `{subject: {id: letter}}` for its 52 subjects, ids counted from "0".
+    """Return the submission that C-Eval's server accepts: `{subject: {id: letter}}` for its 52 subjects.
 
-    The shape is that of hkust-nlp/ceval's submission_example.json; a question's id is its place in its subject's test
-    split. Raises HarnessError where `report` lacks a subject or a question, or an answer is no letter.
+    The shape is that of hkust-nlp/ceval's submission_example.json; a question's id is its place in the subject's test
+    split, counted from "0". Raises HarnessError if `report` lacks a subject or a question, or if an answer is not one
+    of the four letters.
     """
-    tasks = {name: info for name, info in report.manifest.tasks.items() if _is_test(info)}
+    tasks = {name: info for name, info in report.manifest.tasks.items() if _is_test_split(info)}
     subjects: dict[str, str] = {}
     for name, info in tasks.items():
         subject = info.dataset.partition(":")[2]
@@ -33,13 +35,16 @@ def ceval_submission(report: Report) -> Submission:
             raise HarnessError(f"{report.folder} answers '{subject}' twice, as {subjects[subject]} and as {name}")
         subjects[subject] = name
     if len(subjects) != CEVAL_SUBJECTS:
-        what = f"{report.folder} answers the test split of {len(subjects)} of C-Eval's {CEVAL_SUBJECTS} subjects"
-        raise HarnessError(f"{what}: run 'harness run --tasks ceval_test', without --limit")
+        problem = f"{report.folder} answers the test split of {len(subjects)} of C-Eval's {CEVAL_SUBJECTS} subjects"
+        raise HarnessError(f"{problem}: run 'harness run --tasks ceval_test', without --limit")
     return {subject: _answers(report, subjects[subject]) for subject in sorted(subjects)}
 
 
 def write(content: object, file: Path) -> None:
-    """Write `content` as UTF-8 JSON; the file is there whole or not at all. Raises HarnessError if it cannot be."""
+    """Write `content` to `file` as UTF-8 JSON, completely or not at all.
+
+    Raises HarnessError if the file cannot be written.
+    """
     try:
         with atomic_write.file(file) as hidden:
             hidden.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -47,20 +52,21 @@ def write(content: object, file: Path) -> None:
         raise HarnessError(f"{file} cannot be written ({error.strerror}): name another with --output") from error
 
 
-def _is_test(info: TaskInfo) -> bool:
+def _is_test_split(info: TaskInfo) -> bool:
     return info.split == "test" and info.dataset.partition(":")[0] == CEVAL
 
 
 def _answers(report: Report, task: str) -> dict[str, str]:
     info = report.manifest.tasks[task]
     if info.documents != info.documents_in_split:
-        what = f"{report.folder} answers {info.documents} of {info.documents_in_split} questions of {task}"
-        raise HarnessError(f"{what}: run it without --limit")
+        problem = f"{report.folder} answers {info.documents} of {info.documents_in_split} questions of {task}"
+        raise HarnessError(f"{problem}: run it without --limit")
     rows = report.samples(task, ["doc_id", "prediction"]).drop_duplicates("doc_id").sort_values("doc_id")
     answers = {str(number): str(letter) for number, letter in zip(rows["doc_id"], rows["prediction"], strict=True)}
     for number, letter in answers.items():
         if letter not in _LETTERS:
             raise HarnessError(
-                f"{report.folder}: question {number} of {task} is answered '{letter}', which is no letter"
+                f"{report.folder}: question {number} of {task} is answered '{letter}', not by one of "
+                f"{', '.join(_LETTERS)}"
             )
     return answers

@@ -1,13 +1,12 @@
-"""The report: the folder that a run leaves behind, there all at once or not at all.
+"""The report: the folder that a run leaves behind. It appears all at once or not at all.
 
     manifest.json           identity, protocol, environment, timings: `Manifest`
-    results.json            lm-eval's result schema, so that its tools read it
+    results.json            lm-eval's result schema, so that lm-eval's tools can read it
     samples/<task>.parquet  one row per document and filter: `SAMPLE_COLUMNS`, then one column per metric
 
-A folder that has a manifest is a complete report, whatever killed the process that wrote it.
+A folder with a manifest is a complete report, even if the process that wrote it was killed.
 
-Not here: writing one (`harness.reports.writer`), torch, lm-eval, or any judgement about the numbers. What reads
-reports imports only this.
+Not here: writing reports (`harness.reports.writer`), torch, lm-eval, or any judgement about the numbers.
 """
 
 from __future__ import annotations
@@ -31,13 +30,14 @@ from harness.errors import HarnessError
 FORMAT = 1
 MANIFEST = "manifest.json"
 RATINGS = "ratings"
-"""`Protocol.recorded` of ratings, which are of answers and no answers themselves."""
+"""The value of `Protocol.recorded` for ratings: they judge answers, but contain none."""
 
-# Columns of samples/<task>.parquet before the metrics. `prompt` is the whole text asked, before any cut to the context;
-# zstd makes the repeated few-shot prefix cheap. For a multiple-choice document `choices`, `logprobs` (natural log,
-# summed over the choice's tokens) and `greedy` (the choice is what greedy decoding would have said) have one entry per
-# choice; for a generation `responses` has one per repeat. Documents of one `cluster` share a text, null ones nothing
-# that is known; `tainted` documents were seen in training, null where nobody looked. Older reports lack both.
+# The columns of samples/<task>.parquet before the metrics. `prompt` is the whole prompt, before any cut to the context
+# length; zstd makes the repeated few-shot prefix cheap. For a multiple-choice document, `choices`, `logprobs` (natural
+# log, summed over the choice's tokens) and `greedy` (whether greedy decoding would generate the choice) have one entry
+# per choice; for a generation, `responses` has one entry per repeat. Documents of the same `cluster` share a text; null
+# means that no shared text is known. `tainted` says whether the document was seen in training; null means that nobody
+# checked. Older reports lack both columns.
 SAMPLE_COLUMNS = pa.schema(
     [
         ("doc_id", pa.int64()),
@@ -57,110 +57,128 @@ SAMPLE_COLUMNS = pa.schema(
     ]
 )
 
-ADDED = ("cluster", "tainted")
-"""Columns that older reports lack, and that are null there."""
+ADDED_COLUMNS = ("cluster", "tainted")
+"""Columns that older reports lack; they are read as null."""
 
 
 class Strict(BaseModel):
-    """Unknown keys are refused, so that a newer format is never half understood."""
+    """A model that refuses unknown keys, so that a newer format is never read in part."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CheckpointInfo(Strict):
-    """Which checkpoint answered."""
+    """The checkpoint that was evaluated."""
 
     name: str
+    """The name in tables."""
     reference: str
+    """The checkpoint reference; for recorded predictions, the file or folder that contains them."""
     kind: str
-    """`base`, `lora`, `prefix_tuning`, …; `recorded` where predictions of unknown origin were scored."""
+    """`base`, `lora`, `prefix_tuning`, …; `recorded` for predictions of unknown origin, `rated` for ratings."""
     quantization: str | None = None
     """`int8`, `nf4`, `gptq`, …; None for plain weights."""
     base: str
+    """The name of the base model."""
     adapter: str | None = None
+    """The folder of the adapter; None for a base."""
     fingerprint: str
-    """sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; of recorded
-    predictions, of the predictions."""
+    """The sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; for
+    recorded predictions, the sha256 of the predictions."""
     architecture: str | None = None
+    """The class of the model; None for recorded predictions, as the next three fields and `max_length`."""
     dtype: str | None = None
     device: str | None = None
     parameters: int | None = None
-    """None, as the three before it and `max_length`, where only predictions are known."""
+    """The number of parameters, without the adapter's."""
     trainable_share: float | None = None
-    """Share of the parameters that the adapter holds; None for a base."""
+    """The adapter's share of all parameters, in [0, 1]; None for a base."""
     memory_bytes: int | None = None
-    """What weights, adapter and root cache take in memory."""
+    """Bytes of memory for weights, adapter and root cache."""
     max_length: int | None = None
-    """Context length in tokens, those of the root cache not counted."""
+    """Context length in tokens, without those of the root cache."""
     virtual_tokens: int = 0
-    """Tokens of the context that the root cache takes."""
+    """Context tokens that the root cache occupies."""
     adapter_effect: float | None = None
-    """Largest absolute logit difference that the adapter makes on the probe; None for a base."""
+    """The largest absolute logit difference that the adapter makes on the probe; None for a base."""
 
 
 class TaskInfo(Strict):
-    """How one task was asked, and what it cost."""
+    """One task: its questions, and the work of answering them."""
 
     version: str
     dataset: str
-    """Hub name, and configuration where there is one: `cais/mmlu:anatomy`."""
+    """The data set's hub name, with its configuration if there is one: `cais/mmlu:anatomy`."""
     split: str
     num_fewshot: int | None
-    """None where predictions were recorded elsewhere."""
+    """The number of few-shot examples; None for recorded predictions."""
     documents: int
-    """Documents scored."""
+    """The number of documents scored."""
     documents_in_split: int
+    """The number of documents in the split."""
     prompt_hash: str
-    """sha256 over all samples' prompt hashes in document order: equal means every prompt is equal."""
+    """The sha256 of all samples' prompt hashes in document order: if it is equal, every prompt is equal."""
     truncated: int
-    """Requests whose prompt lost tokens on its left to fit the context."""
+    """The number of requests whose prompt lost tokens on its left to fit the context length."""
     seconds: float
+    """Wall-clock seconds spent on the task."""
     tokens_fed: int
+    """The number of tokens that went through the model, without padding."""
     tokens_generated: int
     thoughts: int = 0
-    """Generations that thought aloud before they answered, or did not answer."""
+    """The number of generations with a thought before the answer, or instead of one."""
     unfinished_thoughts: int = 0
-    """Those whose thought never ended; their answer is the empty text."""
+    """The number of generations whose thought never ended; their answer is the empty text."""
 
 
 class Protocol(Strict):
-    """What decides the prompts, beside the tasks themselves."""
+    """The settings that decide the prompts, together with the tasks."""
 
     limit: int | None = None
+    """The number of documents of each task, from the first; None is all."""
     seed: int
+    """The seed of few-shot examples and of sampled text."""
     num_fewshot: int | None = None
+    """The number of few-shot examples, if the run overrides the tasks' own."""
     chat_template: str | None = None
-    """sha256 of the chat template applied; None where none was."""
+    """The sha256 of the chat template that was applied; None if none was."""
     chat_template_arguments: dict[str, Any] = {}
-    """What the template was given beside the conversation, such as `enable_thinking`."""
+    """The variables that the template received besides the conversation, such as `enable_thinking`."""
     fewshot_as_multiturn: bool = False
+    """Whether few-shot examples were turns of a conversation."""
     system_instruction: str | None = None
     max_gen_toks: int | None = None
-    """New tokens a generation may have, where the run overrides what its task says."""
+    """The largest number of new tokens of a generation, if the run overrides the tasks' own."""
     stride: int | None = None
-    """New tokens of each window of a text longer than the context, where the run says; else half the context."""
+    """The number of new tokens in each window of a text longer than the context length; None is half that length."""
     articles: str | None = None
-    """sha256 of the retrieved articles that prompts had in place of the data's own; None where there were none."""
+    """The sha256 of the file of retrieved articles that replaced the data's own in prompts; None if there was none."""
     shuffled: int | None = None
-    """The seed of the random order in which documents were asked, block by block, until each task's verdict was clear;
-    None where all were asked, from the first to the last."""
+    """The seed of the random order in which documents were evaluated, block by block, until each task's verdict was
+    clear; None if all were evaluated in their own order."""
     recorded: str | None = None
-    """The format of recorded predictions that were scored: how they were asked for is not known beyond what it says."""
+    """The format of the recorded predictions that were scored; None for a run. Nothing else is known of their
+    protocol."""
 
 
 class Engine(Strict):
-    """How the requests were answered, and the work it took."""
+    """The engine's work in one run."""
 
     walk: Literal["pack", "snapshot", "plain"]
+    """The walk over the prefix tree."""
     scoring_seconds: float
+    """Wall-clock seconds spent on log-likelihoods."""
     generation_seconds: float
+    """Wall-clock seconds spent generating."""
     requests: int
+    """The number of requests."""
     answered_from_journal: int
+    """The number of requests that the journal answered."""
     tokens_fed: int
-    """Tokens of prompts and continuations that went through the model, padding not counted."""
+    """The number of tokens of prompts and continuations that went through the model, without padding."""
     tokens_generated: int
     peak_memory_bytes: int
-    """Of the process on a CPU, of the allocator on a GPU."""
+    """Peak memory in bytes: of the process on a CPU, of the allocator on a GPU."""
 
 
 class Score(Strict):
@@ -172,57 +190,63 @@ class Score(Strict):
     filter: str
     value: float
     stderr: float | None
+    """The standard error; None if the metric has no interval."""
     low: float | None
+    """The lower end of the 95 % interval; None if the metric is not a mean over samples."""
     high: float | None
-    """Ends of the 95 % interval; None where the metric is not a mean over samples."""
+    """The upper end of the 95 % interval."""
     n: int
+    """The number of samples."""
     higher_is_better: bool
     fraction: bool
-    """Per-sample values lie in [0, 1]: shown as a percentage."""
+    """Whether every sample's value lies in [0, 1]: such scores are shown as percentages."""
     aggregation: str | None = None
-    """The function that makes a task's number of its samples' values: `mean`, `ratio` of [numerator, denominator], …"""
+    """The function from samples' values to the task's number: `mean`, `ratio` of [numerator, denominator], …"""
     average: Literal["task", "sample"] | None
-    """None for a task; for an average, what has equal weight in it."""
+    """For an average, what has equal weight in it; None for a task."""
     members: list[str]
-    """The tasks that an average is over; for a task, itself."""
+    """The tasks of an average; for a task, the task itself."""
     primary: bool
-    """The metric (and filter) that stands for the task where there is room for one."""
+    """Whether this metric and filter represent the task where there is room for one number."""
     headline: bool
-    """The user asked for this task or group by name: it gets a column; its members do not."""
+    """Whether the user named this task or group: it gets a column, and its members do not."""
     chance: float | None = None
-    """What knowing nothing scores."""
+    """The score of a model that knows nothing."""
     ceiling: float | None = None
-    """The most that can be scored, the least where less is better."""
+    """The best possible score."""
 
 
 class Manifest(Strict):
-    """Everything about a run but its samples."""
+    """Everything about a run except its samples."""
 
     format: int = FORMAT
     harness: str
+    """The version of harness that wrote the report."""
     created: str
-    """UTC, ISO 8601."""
+    """The time when the run started, in UTC, ISO 8601."""
     seconds: float
+    """Wall-clock seconds that the run took."""
     checkpoint: CheckpointInfo
     protocol: Protocol
     tasks: dict[str, TaskInfo]
     scores: list[Score]
     engine: Engine | None
-    """None where recorded predictions were scored."""
+    """None if recorded predictions were scored."""
     environment: dict[str, str]
+    """Versions and hardware, by name."""
     notes: list[str]
-    """What a reader should know: an adapter trained on another base's name, prompts cut to the context length, …"""
+    """What a reader should know: an adapter trained on a base of another name, prompts cut to the context length, …"""
 
-    def stopped(self, task: str) -> str:
-        """Return how much of `task` was asked until its verdict was clear, so that its numbers lean towards that.
+    def early_stop(self, task: str) -> str:
+        """Return a sentence on how early `task` stopped, or an empty text if all its documents were evaluated.
 
-        Empty where all was that there is, or that was to be asked.
+        A task that stopped when its verdict was clear has numbers that lean towards that verdict.
         """
-        asked = self.tasks[task]
-        whole = min(asked.documents_in_split, self.protocol.limit or asked.documents_in_split)
-        if self.protocol.shuffled is None or asked.documents >= whole:
+        info = self.tasks[task]
+        planned = min(info.documents_in_split, self.protocol.limit or info.documents_in_split)
+        if self.protocol.shuffled is None or info.documents >= planned:
             return ""
-        return f"{task} was asked {asked.documents:,} of {whole:,} documents, until its verdict was clear"
+        return f"{task} was evaluated on {info.documents:,} of {planned:,} documents, until its verdict was clear"
 
 
 @dataclass(frozen=True)
@@ -234,11 +258,14 @@ class Report:
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """results.json: lm-eval's schema."""
-        loaded = _load_json(self.folder / "results.json")
-        if not isinstance(loaded, dict):
+        """The content of results.json, in lm-eval's schema.
+
+        Raises HarnessError if the file is missing or damaged.
+        """
+        content = _load_json(self.folder / "results.json")
+        if not isinstance(content, dict):
             raise HarnessError(f"{self.folder / 'results.json'} does not hold a JSON object: run the evaluation again")
-        return loaded
+        return content
 
     def samples(self, task: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the samples of `task`, one row per document and filter, in document order.
@@ -248,9 +275,9 @@ class Report:
         return pd.DataFrame(self.table(task, columns).to_pandas())
 
     def table(self, task: str, columns: Sequence[str] | None = None, *, without: Collection[str] = ()) -> pa.Table:
-        """Return the same as an Arrow table, which is read sooner; all columns but those `without` where none is named.
+        """Return the samples of `task` as an Arrow table, which is faster to read.
 
-        Raises as `samples`.
+        Without `columns`, all columns are read except those in `without`. Raises HarnessError as `samples` does.
         """
         file = self.folder / "samples" / f"{task}.parquet"
         missing = f"report {self.folder} has no samples of task '{task}'"
@@ -259,14 +286,14 @@ class Report:
         if not file.is_file():
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
-            named = columns or [name for name in pq.read_schema(file).names if name not in without]
-            found = pq.read_table(file, columns=list(named))
+            names = columns or [name for name in pq.read_schema(file).names if name not in without]
+            table = pq.read_table(file, columns=list(names))
         except (pa.ArrowException, OSError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
-        for name in ADDED:
-            if name not in found.column_names and (name in columns if columns else name not in without):
-                found = found.append_column(name, pa.nulls(found.num_rows, SAMPLE_COLUMNS.field(name).type))
-        return found
+        for name in ADDED_COLUMNS:
+            if name not in table.column_names and (name in columns if columns else name not in without):
+                table = table.append_column(name, pa.nulls(table.num_rows, SAMPLE_COLUMNS.field(name).type))
+        return table
 
 
 def read(folder: Path) -> Report:
@@ -276,8 +303,8 @@ def read(folder: Path) -> Report:
     """
     file = folder / MANIFEST
     if not file.is_file():
-        what = "is not a report: it has no manifest.json" if folder.is_dir() else "does not exist"
-        raise HarnessError(f"{folder} {what}; give the folder that 'harness run' printed")
+        complaint = "is not a report: it has no manifest.json" if folder.is_dir() else "does not exist"
+        raise HarnessError(f"{folder} {complaint}; name the folder that 'harness run' printed")
     raw = _load_json(file)
     if isinstance(raw, dict) and raw.get("format") != FORMAT:
         raise HarnessError(
@@ -295,15 +322,15 @@ def read(folder: Path) -> Report:
 def find(paths: Iterable[Path]) -> list[Report]:
     """Return every report at or below `paths`, oldest first, each once.
 
-    Raises HarnessError if a path does not exist or holds no report at all.
+    Raises HarnessError if a path does not exist or contains no report.
     """
-    found: dict[Path, Report] = {}
+    reports: dict[Path, Report] = {}
     for path in paths:
-        inside = [path] if (path / MANIFEST).is_file() else sorted(m.parent for m in _manifests(path))
-        if not inside:
-            read(path)  # raises: says whether the folder is missing or only has no manifest
-        found.update((folder.resolve(), read(folder)) for folder in inside)
-    return sorted(found.values(), key=lambda report: (report.manifest.created, report.folder))
+        folders = [path] if (path / MANIFEST).is_file() else sorted(file.parent for file in _manifests(path))
+        if not folders:
+            read(path)  # raises HarnessError: the folder is missing, or has no manifest
+        reports.update((folder.resolve(), read(folder)) for folder in folders)
+    return sorted(reports.values(), key=lambda report: (report.manifest.created, report.folder))
 
 
 def holds_any(path: Path) -> bool:
@@ -312,7 +339,7 @@ def holds_any(path: Path) -> bool:
 
 
 def _manifests(path: Path) -> Iterator[Path]:
-    # Hidden folders are reports being written.
+    """Yield the manifests below `path`, except those in hidden folders: these are reports being written."""
     for root, folders, files in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if MANIFEST in files:

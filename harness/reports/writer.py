@@ -1,6 +1,6 @@
-"""Writing a report: into a hidden folder beside its place, the manifest last, then one rename.
+"""Writing reports: into a hidden folder beside the final place, the manifest last, then one rename.
 
-Not here: what a report is (`harness.reports.report`).
+Not here: the format of a report (`harness.reports.report`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
 
 def new_folder(output: Path, name: str, created: datetime) -> Path:
-    """Return where in `output` the report of a checkpoint called `name` goes: a folder that is not there yet."""
+    """Return a folder in `output` for the report of the checkpoint `name`; it does not exist yet.
+
+    `created` is the time when the run started.
+    """
     short = re.sub(r"[^\w.+-]+", "_", name).strip(".").encode()[:100].decode(errors="ignore")
     stem = short + created.strftime("_%Y%m%d-%H%M%S")
     folder, again = output / stem, 1
@@ -35,24 +38,24 @@ def new_folder(output: Path, name: str, created: datetime) -> Path:
 
 
 def sample_table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> pa.Table:
-    """Return `rows` (keys: `SAMPLE_COLUMNS` and `metrics`) as a report has them.
+    """Return `rows` as the table that a report stores; their keys are those of `SAMPLE_COLUMNS`, and `metrics`.
 
     A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
     """
-    columns = {name: [_sound(row.get(name)) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
+    columns = {name: [_escaped(row.get(name)) for row in rows] for name in (*SAMPLE_COLUMNS.names, *metrics)}
     fields = list(SAMPLE_COLUMNS)
     for name in metrics:
         numeric = all(value is None or isinstance(value, int | float) for value in columns[name])
-        columns[name] = [_number(value) if numeric else _sound(_json(value)) for value in columns[name]]
+        columns[name] = [_number(value) if numeric else _escaped(_json(value)) for value in columns[name]]
         fields.append(pa.field(name, pa.float64() if numeric else pa.string()))
     return pa.table(columns, schema=pa.schema(fields))
 
 
 class ReportWriter:
-    """Collects a run's files out of sight; `finish` makes them a report in one rename.
+    """Collects a run's files in a hidden folder; `finish` turns it into a report by one rename.
 
-    Leaving the `with` block without `finish` removes everything. A process that is killed leaves only a hidden
-    `.<name>.<host>.<pid>` folder, which the next writer there on the same host removes once that process is gone.
+    Leaving the `with` block without `finish` removes everything. A process that is killed leaves a hidden folder
+    `.<name>.<host>.<pid>`, which the next writer on the same host removes when that process no longer runs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +69,7 @@ class ReportWriter:
             self._hidden = self._hidden_folder.__enter__()
             (self._hidden / "samples").mkdir()
         except OSError as error:
-            raise self._told(error) from error
+            raise self._failure(error) from error
         return self
 
     def __exit__(
@@ -74,29 +77,33 @@ class ReportWriter:
     ) -> None:
         self._hidden_folder.__exit__(kind, error, trace)
 
-    def _told(self, error: OSError) -> HarnessError:
-        why = error.strerror or error
-        return HarnessError(f"cannot write a report to {self.folder} ({why}): make room, or choose another --output")
+    def _failure(self, error: OSError) -> HarnessError:
+        reason = error.strerror or error
+        return HarnessError(f"cannot write a report to {self.folder} ({reason}): make room, or choose another --output")
 
     def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
-        """Write `rows` as samples/<task>.parquet (`sample_table`)."""
+        """Write `rows` as samples/<task>.parquet (see `sample_table`).
+
+        Raises HarnessError if the file cannot be written.
+        """
         file = self._hidden / "samples" / f"{task}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             pq.write_table(sample_table(rows, metrics), file, compression="zstd")
         except OSError as error:
-            raise self._told(error) from error
+            raise self._failure(error) from error
 
     def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
         """Write results and manifest, move the folder to its place, and return the report.
 
-        Where another run took the place meanwhile, the next free name beside it is used.
+        If another run has taken the place in the meantime, the next free name beside it is used. Raises HarnessError if
+        a file cannot be written.
         """
         try:
             _dump_json(self._hidden / "results.json", results)
             _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
         except OSError as error:
-            raise self._told(error) from error
+            raise self._failure(error) from error
         place, again = self.folder, 0
         while True:
             try:
@@ -114,29 +121,33 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _sound(value: Any) -> Any:
-    """Return a text, or a list of them, with halves of surrogate pairs as escapes, which are JSON's: files hold none.
+def _escaped(value: Any) -> Any:
+    """Return a text, or a list of texts, with lone surrogates escaped as in JSON: UTF-8 files cannot hold them.
 
-    Any answer may have one: as six ASCII letters in a dictionary that was read, or in a recorded file.
+    Any answer may contain one, for instance as an escape sequence in a recorded file.
     """
     if isinstance(value, list):
-        return [_sound(one) for one in value]
+        return [_escaped(item) for item in value]
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    # Scores come as numpy scalars, task configurations hold functions; NaN would not be JSON.
-    def plain(other: Any) -> Any:
-        return other.tolist() if hasattr(other, "tolist") else str(other)
+    """Return `value` as JSON; numpy scalars become numbers, functions in task configurations become texts."""
+
+    def plain(item: Any) -> Any:
+        return item.tolist() if hasattr(item, "tolist") else str(item)
 
     return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
 
 
 def _remove_abandoned(folder: Path) -> None:
-    # Folders are shared between hosts, process ids are not: only this host's own are judged.
+    """Remove the hidden folders of this host's processes that no longer run.
+
+    Process ids of other hosts, which may share the folder, say nothing here.
+    """
     for hidden in folder.glob(f".*.{_host()}.*"):
         pid = hidden.name.rpartition(".")[2]
-        if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _alive(int(pid)):
+        if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _is_running(int(pid)):
             shutil.rmtree(hidden, ignore_errors=True)
 
 
@@ -144,12 +155,12 @@ def _host() -> str:
     return re.sub(r"\W", "-", platform.node()) or "host"
 
 
-def _alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's process
+    except OSError:  # another user's process
         return True
     return True
 

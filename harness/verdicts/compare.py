@@ -190,7 +190,7 @@ class Comparator:
         """Raise IncomparableError if either report holds only the documents that a sequential gate read."""
         for report in (self.baseline, self.candidate):
             tasks = [task for task in score.members if task in report.manifest.tasks]
-            for message in filter(None, map(report.manifest.stopped, tasks)):
+            for message in filter(None, map(report.manifest.early_stop, tasks)):
                 raise IncomparableError(f"{report.manifest.checkpoint.name}'s {message}: evaluate it on all of them")
 
     def _check(self, comparison: Comparison) -> None:

@@ -235,7 +235,7 @@ def calibrated_noise(score: Score, calibrations: Iterable[Calibration]) -> float
     """Return the share of documents on which a checkpoint's `score` differs from its own, the largest on record."""
     shares = []
     for calibration in calibrations:
-        rates = [calibration.of(task, score.metric, score.filter) for task in score.members]
+        rates = [calibration.rate(task, score.metric, score.filter) for task in score.members]
         known = [rate for rate in rates if rate is not None and rate.n]
         if len(known) == len(rates):
             shares.append(sum(rate.changed for rate in known) / sum(rate.n for rate in known))

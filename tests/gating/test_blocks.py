@@ -268,7 +268,7 @@ def test_what_was_read_of_a_stopped_task_is_not_scored_as_if_it_were_all(world: 
         list(drained(opened, 4))
         ended = opened.report()
     again = {"output": tmp_path / "again", "data": world / "data", "include": (world / "tasks",)}
-    with pytest.raises(HarnessError, match="say was asked 4 of 11 documents"):
+    with pytest.raises(HarnessError, match="say was evaluated on 4 of 11 documents"):
         list(score(Scoring(stopped.folder, **again)))
     (report,) = score(Scoring(ended.folder, **again))
     assert report.manifest.scores == ended.manifest.scores

@@ -271,7 +271,7 @@ def test_a_metric_that_the_candidate_is_not_asked_for_is_told_at_once(world: Pat
 def test_what_is_left_of_a_stopped_gate_is_judged_no_more(world: Path, baseline: Report, tmp_path: Path) -> None:
     stopped = gated(world, baseline, tmp_path, "base", "loads").report
     for one, other in ((baseline, stopped), (stopped, baseline)):
-        with pytest.raises(HarnessError, match=r"base's loads was asked \d+ of 900 documents, until its verdict was"):
+        with pytest.raises(HarnessError, match=r"base's loads was evaluated on \d+ of 900 documents, until its"):
             gate(one, other, Policy(margin=5), ["loads"])
 
 
@@ -280,7 +280,7 @@ def test_how_often_the_candidate_differs_from_itself_is_found_beside_its_reports
 ) -> None:
     asked = options(world, tmp_path, "bales_green")
     known = calibrate.calibrate(parse(str(world / "other")), asked)
-    known.write(calibration.place(tmp_path, known.fingerprint))
+    known.write(calibration.file_in(tmp_path, known.fingerprint))
     [judged] = gated(world, baseline, tmp_path, "other", "bales_green").outcome.judgements
     assert judged.noise == 0
     [judged] = gated(world, baseline, tmp_path / "elsewhere", "other", "bales_green").outcome.judgements

@@ -1,4 +1,4 @@
-"""Scores by type out of a report's samples; a metric that is only called like them has none."""
+"""Scores by type from a report's samples; a metric that only shares the name has none."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from harness.reports.breakdown import breakdowns
         ([0.0, 1.0], None),
     ],
 )
-def test_types_are_summed_where_samples_hold_some(values, types):
+def test_counts_are_summed_by_type(values, types):
     rows = pd.DataFrame({"filter": ["none"] * len(values), "macro_f1": values})
     score = SimpleNamespace(task="t", metric="macro_f1", filter="none", average=None)
     report = SimpleNamespace(manifest=SimpleNamespace(scores=[score]), samples=lambda task, columns: rows)
-    found = [(one.task, one.metric, list(one.types.items())) for one in breakdowns(report)]
-    assert found == ([] if types is None else [("t", "macro_f1", list(types.items()))])
+    result = [(item.task, item.metric, list(item.types.items())) for item in breakdowns(report)]
+    assert result == ([] if types is None else [("t", "macro_f1", list(types.items()))])

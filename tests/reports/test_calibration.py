@@ -1,4 +1,4 @@
-"""A checkpoint's flips against itself, as written and read."""
+"""Calibrations: written, read, and refused if they are damaged or belong to another checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.reports import calibration
 from harness.reports.calibration import Calibration, FlipRate, differ
 
 
-def made(**changes: Any) -> Calibration:
+def make_calibration(**changes: Any) -> Calibration:
     plain = {
         "harness": "0",
         "created": "2026-01-01T00:00:00+00:00",
@@ -31,58 +31,58 @@ def made(**changes: Any) -> Calibration:
 
 
 def test_a_rate_is_the_share_of_comparisons_that_changed() -> None:
-    rate = made().of("quiz", "acc", "none")
+    rate = make_calibration().rate("quiz", "acc", "none")
     assert rate is not None
     assert (rate.n, rate.rate) == (100, 0.03)
-    assert made().of("quiz", "acc_norm", "none") is None
+    assert make_calibration().rate("quiz", "acc_norm", "none") is None
     assert FlipRate(task="t", metric="m", filter="f", documents=0, repeats=1, changed=0).rate == 0
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    one = made()
-    file = calibration.place(tmp_path / "deep", one.fingerprint)
-    assert calibration.find(tmp_path / "deep", one.fingerprint) is None
-    one.write(file)
-    assert calibration.read(file) == one
-    assert calibration.find(tmp_path / "deep", one.fingerprint) == one
+def test_a_written_calibration_is_read_again(tmp_path: Path) -> None:
+    written = make_calibration()
+    file = calibration.file_in(tmp_path / "deep", written.fingerprint)
+    assert calibration.find(tmp_path / "deep", written.fingerprint) is None
+    written.write(file)
+    assert calibration.read(file) == written
+    assert calibration.find(tmp_path / "deep", written.fingerprint) == written
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_another_checkpoints_is_not_taken_for_it(tmp_path: Path) -> None:
-    one = made()
-    other = one.fingerprint[:16] + "0" * 48
-    one.write(calibration.place(tmp_path, other))
-    with pytest.raises(HarnessError, match="of another checkpoint"):
+def test_a_calibration_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
+    written = make_calibration()
+    other = written.fingerprint[:16] + "0" * 48
+    written.write(calibration.file_in(tmp_path, other))
+    with pytest.raises(HarnessError, match="belongs to another checkpoint"):
         calibration.find(tmp_path, other)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "no calibration"),
+        ("[]", "not a calibration"),
         (json.dumps({"format": 2}), "format 2"),
-        (json.dumps({"format": 1}), "no calibration"),
-        (json.dumps({**json.loads(made().model_dump_json()), "more": 1}), "more"),
+        (json.dumps({"format": 1}), "not a calibration"),
+        (json.dumps({**json.loads(make_calibration().model_dump_json()), "more": 1}), "more"),
     ],
 )
-def test_a_damaged_file_is_told_of(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_file_is_an_error(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "c.json"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(HarnessError, match=told):
+    with pytest.raises(HarnessError, match=message):
         calibration.read(file)
 
 
-def test_a_file_that_is_not_there_or_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="cannot be read"):
         calibration.read(tmp_path / "none.json")
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot write the calibration"):
-        made().write(tmp_path / "file" / "c.json")
+        make_calibration().write(tmp_path / "file" / "c.json")
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "expected"),
+    ("first", "second", "expected"),
     [
         (1.0, 1, False),
         (1.0, 0.0, True),
@@ -102,6 +102,6 @@ def test_a_file_that_is_not_there_or_cannot_be_written_is_told_of(tmp_path: Path
         (None, 0.0, True),
     ],
 )
-def test_values_differ_where_more_than_rounding_does(one: Any, other: Any, expected: bool) -> None:
-    assert differ(one, other) is expected
-    assert differ(other, one) is expected
+def test_values_differ_if_they_differ_by_more_than_rounding(first: Any, second: Any, expected: bool) -> None:
+    assert differ(first, second) is expected
+    assert differ(second, first) is expected

@@ -30,7 +30,7 @@ def keep(
     """
     from harness.reports import baselines
 
-    kept = baselines.keep(baselines.only(report), name or baselines.NAME, folder or baselines.FOLDER)
+    kept = baselines.save(baselines.only_report(report), name or baselines.NAME, folder or baselines.FOLDER)
     replaced = "" if kept.replaced is None else f", in place of {_describe(kept.replaced.manifest)}"
     typer.echo(f"{kept.baseline.folder}: {_describe(kept.baseline.manifest)}{replaced}")
 
@@ -44,7 +44,7 @@ def show(folder: Folder = None) -> None:
     from harness.cli.views import tables
     from harness.reports import baselines
 
-    for name, report in baselines.kept(folder or baselines.FOLDER):
+    for name, report in baselines.load_all(folder or baselines.FOLDER).items():
         typer.echo(f"{name}: {_describe(report.manifest)}")
         tables.show_report(report)
 

@@ -35,7 +35,7 @@ def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation)
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.runs.calibrate import calibrate
     result = calibrate(reference, options)
-    file = calibration.place(options.output, result.fingerprint)
+    file = calibration.file_in(options.output, result.fingerprint)
     result.write(file)
     verdicts.show_calibration(console(), result)
     typer.echo(f"calibration: {file}")

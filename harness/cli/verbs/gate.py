@@ -117,7 +117,7 @@ def _judge_report(baseline: Report, candidate: Path, policy: Policy) -> Outcome:
     from harness.gating import whole_reports
     from harness.reports import baselines
 
-    return whole_reports.judge(baseline, baselines.only(candidate), policy)
+    return whole_reports.judge(baseline, baselines.only_report(candidate), policy)
 
 
 def _judge_model(

@@ -52,8 +52,8 @@ def test_show_lists_every_baseline_with_its_scores(tmp_path: Path, capsys: pytes
     ("words", "message"),
     [
         ("set nowhere", "does not exist"),
-        ("set run --name ../x", "is no name for a baseline"),
-        ("set run --name a/b", "is no name for a baseline"),
+        ("set run --name ../x", "cannot be the name of a baseline"),
+        ("set run --name a/b", "cannot be the name of a baseline"),
         ("set run --folder run/manifest.json", "cannot write the baseline"),
         ("show", "there are no baselines in baselines"),
     ],
