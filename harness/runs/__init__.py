@@ -1,1 +1,1 @@
-"""What a run is and what it leaves behind. Import the modules: `report` alone is light, `run` brings torch."""
+"""Runs: checkpoints × tasks → reports. `sweep` runs several checkpoints, `run` one, `estimate` forecasts the cost."""

@@ -1,14 +1,15 @@
-"""A checkpoint asked the same again, in other batches and by other seeds: how far its scores are its own.
+"""Calibration of a checkpoint: the same tasks evaluated again, to count how many values change.
 
-Tasks that sample are asked again by other seeds, which move their scores far more than batches do, and all others in
-other batches. Prompts stay what they are, few-shot examples among them. Nothing comes from a journal, and nothing goes
-to one: an answer that is remembered is always the same.
+Tasks that sample text are evaluated again with other seeds, which change values far more than batches do; all others
+with other batches. Prompts stay the same, few-shot examples included. The journal is neither read nor written: a
+remembered answer would always be the same.
 
-Not here: what is made of it (`harness.reports.calibration`).
+Not here: what a calibration means for a verdict (`harness.reports.calibration`, `harness.verdicts`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -27,43 +28,46 @@ from harness.tasks.task import Task
 from harness.tasks.task_set import TaskSet
 
 SEEDS = 2
-"""Other seeds that sampled text is drawn by."""
+"""The number of other seeds with which sampled text is drawn again."""
 
-Number = tuple[str, str, str]
+MetricKey = tuple[str, str, str]
 """A task, a metric and a filter."""
-Values = dict[Number, dict[int, Any]]
-"""What each document was worth."""
+Values = dict[MetricKey, dict[int, Any]]
+"""The value of each document, by the document's place in its split."""
 
 
-class _Way(NamedTuple):
-    """One way of asking the same."""
+class _Variation(NamedTuple):
+    """One way of evaluating the same tasks again."""
 
-    told: str
-    batch: float = 1
-    """How much goes through the model at once, against what is usual."""
+    name: str
+    batch_scale: float = 1
+    """The number of tokens that go through the model at once, relative to the usual number."""
     seed: int | None = None
+    """The seed of sampled text; None is the run's own."""
 
 
-BATCHES = (_Way("a quarter of the batch", batch=0.25), _Way("four times the batch", batch=4))
+AS_USUAL = _Variation("as usual")
+BATCHES = (
+    _Variation("a quarter of the batch", batch_scale=0.25),
+    _Variation("four times the batch", batch_scale=4),
+)
 
 
 def calibrate(reference: CheckpointReference, options: Options) -> Calibration:
-    """Ask one checkpoint the tasks of `options` as usual, and again in other batches or by other seeds.
+    """Evaluate one checkpoint on the tasks of `options` as usual, then again with other batches or seeds.
 
-    Raises HarnessError on whatever the user can mend.
+    Raises HarnessError for every mistake that the user can correct.
     """
     created = datetime.now(UTC)
     checkpoint, tasks = load_one(reference, options)
-    sampled = [name for name, task in tasks.tasks.items() if samples_text(task)]
-    greedy = [name for name in tasks.tasks if name not in sampled]
-    seeds = [_Way(f"seed {options.seed + k}", seed=options.seed + k) for k in range(1, SEEDS + 1)]
-    ways = [*((way, greedy) for way in BATCHES if greedy), *((way, sampled) for way in seeds if sampled)]
-    first = _asked(checkpoint, tasks, options, _Way("as usual"), list(tasks.tasks))
-    counts: dict[Number, tuple[int, int]] = {}
-    for way, names in ways:
-        for number, values in _asked(checkpoint, tasks, options, way, names).items():
-            repeats, changed = counts.get(number, (0, 0))
-            counts[number] = repeats + 1, changed + _changed(first.get(number, {}), values)
+    variations = _variations(tasks, options.seed)
+    first = _values(checkpoint, tasks, options, AS_USUAL, list(tasks.tasks))
+    repeats: Counter[MetricKey] = Counter()
+    changed: Counter[MetricKey] = Counter()
+    for variation, names in variations:
+        for key, values in _values(checkpoint, tasks, options, variation, names).items():
+            repeats[key] += 1
+            changed[key] += _count_changed(first.get(key, {}), values)
     return Calibration(
         harness=harness.__version__,
         created=created.isoformat(timespec="seconds"),
@@ -73,51 +77,64 @@ def calibrate(reference: CheckpointReference, options: Options) -> Calibration:
         dtype=str(checkpoint.located.dtype).removeprefix("torch."),
         limit=options.limit,
         seed=options.seed,
-        again=[way.told for way, _ in ways],
+        again=[variation.name for variation, _ in variations],
         rates=[
             FlipRate(
-                task=number[0],
-                metric=number[1],
-                filter=number[2],
-                documents=len(first.get(number, {})),
-                repeats=repeats,
-                changed=changed,
+                task=task,
+                metric=metric,
+                filter=filter,
+                documents=len(first.get((task, metric, filter), {})),
+                repeats=count,
+                changed=changed[task, metric, filter],
             )
-            for number, (repeats, changed) in counts.items()
+            for (task, metric, filter), count in repeats.items()
         ],
     )
 
 
-def samples_text(task: Task) -> bool:
-    """Tell whether answers to `task` depend on a seed."""
+def _variations(tasks: TaskSet, seed: int) -> list[tuple[_Variation, list[str]]]:
+    """Return the variations, each with the names of its tasks: other seeds for tasks that sample, else other batches."""
+    sampled = [name for name, task in tasks.tasks.items() if _samples_text(task)]
+    greedy = [name for name in tasks.tasks if name not in sampled]
+    seeds = [_Variation(f"seed {seed + k}", seed=seed + k) for k in range(1, SEEDS + 1)]
+    return [
+        *((variation, greedy) for variation in BATCHES if greedy),
+        *((variation, sampled) for variation in seeds if sampled),
+    ]
+
+
+def _samples_text(task: Task) -> bool:
+    """Return whether the answers to `task` depend on a seed."""
     if task.output_type != "generate_until":
         return False
     return bool(parse_settings(task.generation_settings, None).temperature)
 
 
-def _asked(checkpoint: Checkpoint, tasks: TaskSet, options: Options, way: _Way, names: Collection[str]) -> Values:
-    """Return what the documents of the tasks `names` are worth, asked that `way`."""
-    lm = answerer(checkpoint, tasks, None, options, way.seed)
-    lm.engine.scale(way.batch)
-    found: Values = {}
+def _values(
+    checkpoint: Checkpoint, tasks: TaskSet, options: Options, variation: _Variation, names: Collection[str]
+) -> Values:
+    """Return the values of the documents of the tasks `names`, evaluated with `variation`."""
+    lm = answerer(checkpoint, tasks, None, options, variation.seed)
+    lm.engine.scale(variation.batch_scale)
+    values: Values = {}
     requests = sum(expected_requests(tasks.tasks[name], options.limit) for name in names)
-    with progress.bar(f"{checkpoint.name} · {way.told}", requests) as bar:
+    with progress.bar(f"{checkpoint.name} · {variation.name}", requests) as bar:
         lm.advance = bar.advance
         for name in names:
             task = tasks.tasks[name]
             begin(task, lm, options)
             outcome = task.evaluate(lm, limit=options.limit, **prompt_settings(options))
             for sample in outcome["samples"][name]:
-                _note(found, name, sample)
+                _add_sample(values, name, sample)
             task.release_requests()
-    return found
+    return values
 
 
-def _note(found: Values, task: str, sample: Mapping[str, Any]) -> None:
+def _add_sample(values: Values, task: str, sample: Mapping[str, Any]) -> None:
     for metric in sample["metrics"]:
-        found.setdefault((task, metric, sample["filter"]), {})[sample["doc_id"]] = sample[metric]
+        values.setdefault((task, metric, sample["filter"]), {})[sample["doc_id"]] = sample[metric]
 
 
-def _changed(first: Mapping[int, Any], again: Mapping[int, Any]) -> int:
-    """Return how many documents are worth something else, or nothing where they were worth something."""
+def _count_changed(first: Mapping[int, Any], again: Mapping[int, Any]) -> int:
+    """Return the number of documents of `first` whose value in `again` differs or is missing."""
     return sum(place not in again or differ(value, again[place]) for place, value in first.items())

@@ -1,4 +1,4 @@
-"""What would fail after hours of work, or quietly mean something else, found before the first answer."""
+"""Checks before the first request: what would fail after hours of work, or silently change the meaning of a run."""
 
 from __future__ import annotations
 
@@ -21,20 +21,24 @@ from harness.tasks.task import Task
 from harness.tasks.task_set import TaskSet
 
 LAST_POSITION = "last_position_logits"
+"""The value of `metadata.reads` of tasks that read the logits of the prompt's last position."""
 
 
 def before_loading(located: Located, options: Options) -> None:
-    """Find what would fail after hours of work on the checkpoints before this one."""
+    """Check a checkpoint without reading its weights.
+
+    Raises HarnessError if the adapter does not fit the base, or if the options for its chat template cannot be used.
+    """
     tokenizer = loading.load_tokenizer(located)
     if options.apply_chat_template and not tokenizer.chat_template:
         raise HarnessError(f"{located.name} has no chat template: leave --apply-chat-template out")
     if not options.apply_chat_template and template_arguments(located, options):
         raise HarnessError(
-            f"{located.name}: enable_thinking and --chat-template-args are for the chat template, which is not used: "
-            "add --apply-chat-template"
+            f"{located.name}: enable_thinking and --chat-template-args are variables of the chat template, which is "
+            "not used: add --apply-chat-template"
         )
     for name in template_arguments(located, options):
-        if name in _reserved():
+        if name in _reserved_names():
             raise HarnessError(
                 f"--chat-template-args {name} is a setting of transformers, not a variable of a template: leave it out"
             )
@@ -42,54 +46,55 @@ def before_loading(located: Located, options: Options) -> None:
         attach.check_fit(located.adapter_config, configs.empty_model(located))
 
 
-def _reserved() -> set[str]:
-    """Return the names that would reach transformers itself rather than the template, and change what a prompt is."""
+def _reserved_names() -> set[str]:
+    """Return the names of transformers' own arguments, which would not reach the template and could change a prompt."""
     from transformers import PreTrainedTokenizerBase
 
-    own = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters.values()
-    return {"messages", *(one.name for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD)}
+    parameters = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters.values()
+    named = (parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD)
+    return {"messages", *named}
 
 
 def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
-    """Find, before any task is answered, what this decoder, this context or this tokenizer cannot do."""
+    """Raise HarnessError if a task's generations do not fit the checkpoint's context, or if a setting is unknown."""
     for name, task in tasks.tasks.items():
         if task.output_type == "generate_until":
             try:
-                how = parse_settings(task.generation_settings, None)
-                requests.require_room([requests.Prompt([], how)], checkpoint.max_length)
+                settings = parse_settings(task.generation_settings, None)
+                requests.require_room([requests.Prompt([], settings)], checkpoint.max_length)
             except HarnessError as error:
                 raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
 
 
 def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
-    """Raise HarnessError if a task that reads the logits of the last position finds no single token a letter there.
+    """Raise HarnessError if a task reads the logits of answer letters and these are not single tokens.
 
-    Such a task says so in its YAML, `metadata: {reads: last_position_logits}`.
+    Such a task declares it in its YAML: `metadata: {reads: last_position_logits}`.
     """
     for name, task in tasks.tasks.items():
         if task.metadata.reads != LAST_POSITION:
             continue
         chat = lm.apply_chat_template if options.apply_chat_template else None
         task.build_requests(limit=1, chat_template=chat, **prompt_settings(options))
-        found = answer_letters(task, lm.encoder)
-        if found is None:
-            found = letters.after(lm.encoder, str(task.requests[0].args[0]))
+        tokens = answer_letters(task, lm.encoder)
+        if tokens is None:
+            tokens = letters.after(lm.encoder, str(task.requests[0].args[0]))
         task.reseed(options.seed)
         task.release_requests()
-        if not found.single:
+        if not tokens.single:
             raise HarnessError(
-                f"task {name} reads one logit a letter, but for the tokenizer of {lm.checkpoint.name} the letters are "
-                f"{found}: ask a task that scores whole answers"
+                f"task {name} reads one logit per letter, but for the tokenizer of {lm.checkpoint.name} the letters "
+                f"are {tokens}: choose a task that scores whole answers"
             )
 
 
 def answer_letters(task: Task, encoder: Encoder) -> Letters | None:
-    """Return how the letters that a task scores tokenise after its first prompt; None if it scores no letters."""
+    """Return the tokens of the letters that a task scores after its first prompt, or None if it scores no letters."""
     built = task.requests
     if task.output_type != "multiple_choice" or not built:
         return None
-    first = [request.args for request in built if request.doc_id == built[0].doc_id]
-    answers = [str(answer) for _, answer in first]
+    arguments = [request.args for request in built if request.doc_id == built[0].doc_id]
+    answers = [str(answer) for _, answer in arguments]
     if len(answers) < 2 or [answer.strip() for answer in answers] != list(string.ascii_uppercase[: len(answers)]):
         return None
-    return letters.after(encoder, str(first[0][0]), answers)
+    return letters.after(encoder, str(arguments[0][0]), answers)

@@ -1,4 +1,4 @@
-"""Where a run happened: versions, hardware, and the memory it took."""
+"""The environment of a run: versions, hardware, and peak memory."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from pathlib import Path
 import torch
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "lm_eval", "datasets", "numpy")
-_SCORERS = ("lm_eval", "datasets", "numpy", "jieba", "cn2an", "rouge_score", "sacrebleu")
+_SCORING_PACKAGES = ("lm_eval", "datasets", "numpy", "jieba", "cn2an", "rouge_score", "sacrebleu")
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """Return what a reader needs to tell two machines apart: no host name, no path."""
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
-    found["cpu"] = f"{_cpu_name()} × {os.cpu_count()}"
+    """Return platform, processors and versions of a run on `device`, by name; no host name and no path."""
+    hardware = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    hardware["cpu"] = f"{_cpu_name()} × {os.cpu_count()}"
     if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found | _versions(_PACKAGES)
+        hardware["gpu"] = torch.cuda.get_device_name(device)
+    return hardware | _versions(_PACKAGES)
 
 
 def describe_scoring() -> dict[str, str]:
-    """Return the versions that decide a score where nothing but the scoring was done here."""
-    return {"python": platform.python_version()} | _versions(_SCORERS)
+    """Return the versions that decide scores where answers were given elsewhere and only scored here."""
+    return {"python": platform.python_version()} | _versions(_SCORING_PACKAGES)
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
+    """Return the versions of those `packages` that are installed."""
+    versions = {}
     for package in packages:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting anew; where a CPU process cannot (outside Linux), its peak is that of its whole life."""
+    """Reset the peak that `peak_memory` returns; outside Linux, a CPU process keeps the peak of its whole life."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -49,7 +50,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak in bytes: of the allocator on a GPU, of the process's resident memory on a CPU."""
+    """Return the peak memory in bytes: of the allocator on a GPU, of the process's resident memory on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     with suppress(OSError, StopIteration):

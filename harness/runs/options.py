@@ -1,4 +1,4 @@
-"""What a run is asked to do."""
+"""The options of a run: tasks, prompts, limits, and where data and reports are."""
 
 from __future__ import annotations
 
@@ -14,42 +14,46 @@ from harness.tasks.task import FEWSHOT_SEED
 
 @dataclass(frozen=True)
 class Options:
-    """What to ask, and how."""
+    """The options of a run, the same for all its checkpoints."""
 
     tasks: tuple[str, ...]
+    """Names of tasks, groups and tags, patterns, and files."""
     output: Path
-    """Folder that gets one report folder a checkpoint, and the journal."""
+    """The folder that gets a report folder for each checkpoint, and the journal."""
     data: Path | None = None
     """A mirror of data sets: `DIR/<org>/<name>`."""
     num_fewshot: int | None = None
+    """The number of few-shot examples; None is each task's own."""
     limit: int | None = None
-    """The first so many documents of each task; None is all."""
+    """The number of documents of each task, from the first; None is all."""
     seed: int = FEWSHOT_SEED
-    """Of the few-shot draws and of sampled text."""
+    """The seed of few-shot examples and of sampled text."""
     apply_chat_template: bool = False
     system_instruction: str | None = None
     chat_template_arguments: dict[str, Any] = field(default_factory=dict)
-    """Given to every checkpoint's chat template beside the conversation."""
+    """Variables for every checkpoint's chat template, besides the conversation."""
     max_gen_toks: int | None = None
-    """New tokens a generation may have, in place of what its task says."""
+    """The largest number of new tokens of a generation; None is each task's own."""
     stride: int | None = None
-    """New tokens of each window of a text longer than the context; None is half the context."""
+    """The number of new tokens in each window of a text longer than the context; None is half the context length."""
     articles: Path | None = None
-    """A file of retrieved articles, put in the prompts of tasks that have some, in place of their own."""
+    """A file of retrieved articles, which replace those in the prompts of tasks that have some."""
     comparisons: tuple[str, ...] = ()
-    """How answers in words are compared, of tasks made of a file (`harness.tasks.own_files.questions.COMPARISONS`)."""
+    """The metrics of answers in words, for tasks made of a file (`harness.tasks.own_files.questions.COMPARISONS`)."""
     device: str | None = None
-    """Where a reference does not say."""
+    """The device of checkpoints whose reference names none."""
     dtype: str | None = None
+    """The compute dtype of checkpoints whose reference names none."""
     include: tuple[Path, ...] = ()
-    """More folders with task definitions."""
+    """Additional folders with task definitions."""
     allow_inactive_adapter: bool = False
+    """Whether an adapter that changes no logit is evaluated all the same."""
 
 
 def prompt_settings(options: Options) -> dict[str, Any]:
-    """Return how lm-eval is to render prompts, as keywords that `evaluate()` and `build_all_requests()` share.
+    """Return the settings by which lm-eval renders prompts, as keywords of `evaluate()` and `build_all_requests()`.
 
-    Few-shot examples become turns of their own under a chat template, as in lm-eval's `simple_evaluate`.
+    With a chat template, each few-shot example is a turn of its own, as in lm-eval's `simple_evaluate`.
     """
     return {
         "system_instruction": options.system_instruction,
@@ -59,13 +63,14 @@ def prompt_settings(options: Options) -> dict[str, Any]:
 
 
 def template_arguments(located: Located, options: Options) -> dict[str, Any]:
-    """Return what a checkpoint's chat template is given beside the conversation; its own word comes last."""
-    thinks = located.reference.enable_thinking
-    return {**options.chat_template_arguments, **({} if thinks is None else {"enable_thinking": thinks})}
+    """Return the variables of a checkpoint's chat template; the checkpoint reference overrides the run's options."""
+    enable_thinking = located.reference.enable_thinking
+    own = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    return {**options.chat_template_arguments, **own}
 
 
 def chat_template_digest(tokenizer: Any) -> str | None:
-    """Return the sha256 of the tokenizer's chat template, or None where it has none."""
+    """Return the sha256 of the tokenizer's chat template, or None if it has none."""
     template = tokenizer.chat_template
     text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest() if template else None

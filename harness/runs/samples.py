@@ -1,7 +1,7 @@
 """lm-eval's logged samples → rows of a report.
 
-lm-eval's own `prompt_hash` covers only the first request of a document; ours covers every argument and the generation
-settings, so that two equal hashes mean two equal questions.
+lm-eval's own `prompt_hash` covers only the first request of a document. Ours covers every argument and the generation
+settings: equal hashes mean equal questions.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+"""A row of a report's samples: the columns of `harness.reports.report.SAMPLE_COLUMNS`, then the metrics."""
 
 
 def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
-    """Return the report row of one document under one filter; metric values are under the metrics' names.
+    """Return the report row of one document and filter, from lm-eval's logged sample.
 
-    `cluster` is what the document shares with others (`harness.tasks.clusters`).
+    `cluster` identifies what the document shares with others (`harness.tasks.clusters`).
     """
     arguments = [list(args) for args in sample["arguments"]]
     responses = list(sample["resps"])
-    scored = bool(responses) and isinstance(responses[0][0], tuple | list)
-    made: Row = {
+    has_likelihoods = bool(responses) and isinstance(responses[0][0], tuple | list)
+    columns: Row = {
         "doc_id": int(sample["doc_id"]),
         "filter": sample["filter"],
         "doc_hash": sample["doc_hash"],
@@ -33,36 +34,43 @@ def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
         "target": str(sample["target"]),
         **{name: sample[name] for name in sample["metrics"]},
     }
-    if scored:
-        choices = _choices(arguments)
-        logprobs = [float(answers[0][0]) for answers in responses][: len(choices)]
-        made["choices"] = choices
-        made["logprobs"] = logprobs
-        made["greedy"] = [bool(answers[0][1]) for answers in responses][: len(choices)]
-        made["prediction"] = made["choices"][max(range(len(logprobs)), key=logprobs.__getitem__)].strip()
-        target = sample["target"]
-        if isinstance(target, int) and 0 <= target < len(logprobs):
-            made["target"] = made["choices"][target].strip()
-    else:
-        made["responses"] = [str(answer) for answers in responses for answer in answers]
-        made["prediction"] = str(_first(sample["filtered_resps"]))
-    return made
+    if has_likelihoods:
+        return columns | _choice_columns(arguments, responses, sample["target"])
+    columns["responses"] = [str(text) for repeats in responses for text in repeats]
+    columns["prediction"] = str(_first(sample["filtered_resps"]))
+    return columns
+
+
+def _choice_columns(arguments: Sequence[Sequence[Any]], responses: Sequence[Any], target: Any) -> Row:
+    """Return the columns of a document whose choices were scored by their log-likelihoods."""
+    choices = _choices(arguments)
+    logprobs = [float(repeats[0][0]) for repeats in responses][: len(choices)]
+    columns: Row = {
+        "choices": choices,
+        "logprobs": logprobs,
+        "greedy": [bool(repeats[0][1]) for repeats in responses][: len(choices)],
+        "prediction": choices[max(range(len(logprobs)), key=logprobs.__getitem__)].strip(),
+    }
+    if isinstance(target, int) and 0 <= target < len(logprobs):
+        columns["target"] = choices[target].strip()
+    return columns
 
 
 def _choices(arguments: Sequence[Sequence[Any]]) -> list[str]:
-    """Return the choices that a document's (context, continuation) requests are about.
+    """Return the choices of a document, from its (context, continuation) requests.
 
-    Where each has a context of its own (Winogrande), a choice is where its context begins to differ, and the rest.
-    Requests without a context after those with one ask for a choice's likelihood by itself (mutual information).
+    If each request has its own context (Winogrande), a choice begins where the contexts begin to differ. Requests
+    without a context that follow those with one are not choices: they measure a choice's likelihood by itself, for
+    mutual information.
     """
-    asked = [(str(args[0]), str(args[1])) for args in arguments]
-    half = len(asked) // 2
-    if half and all(context for context, _ in asked[:half]) and not any(context for context, _ in asked[half:]):
-        asked = asked[:half]
-    contexts = [context for context, _ in asked]
+    pairs = [(str(request[0]), str(request[1])) for request in arguments]
+    half = len(pairs) // 2
+    if half and all(context for context, _ in pairs[:half]) and not any(context for context, _ in pairs[half:]):
+        pairs = pairs[:half]
+    contexts = [context for context, _ in pairs]
     first, last = min(contexts), max(contexts)
     start = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return [context[start:] + continuation for context, continuation in asked]
+    return [context[start:] + continuation for context, continuation in pairs]
 
 
 def digest(content: Any) -> str:
