@@ -1,11 +1,12 @@
-"""Ratings by people, or by a judge that was asked elsewhere → reports. No judge is called.
+"""Ratings by people, or by a judge model that ran elsewhere → reports. No judge is called.
 
 A line of the file is one rating:
 
     {"id": 17, "criterion": "accuracy", "rating": 4, "rater": "B", "model": "sft"}
 
-`model` may be left out; each one gets a report. An item's score is the mean of its raters', a criterion's the mean over
-items with its interval, and beside it stands how far raters agree (`harness.metrics.stats.agreement`, as intervals).
+`model` may be left out; each model gets a report. An item's score is the mean of its ratings, and a criterion's score
+the mean over items with its interval. The agreement of raters is a score of its own: Krippendorff's alpha for intervals
+(`harness.metrics.stats.agreement`).
 
 Not here: scoring answers (`harness.recorded.score`).
 """
@@ -34,11 +35,11 @@ from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import samples
 
 ALPHA = "_alpha"
-"""Behind a criterion's name: how far raters agree on it."""
+"""The suffix of a criterion's name for the agreement of raters on it."""
 LARGEST = 1e100
-"""No rating is, so that sums of squares are numbers."""
+"""The limit below which ratings lie in absolute value, so that sums of squares are finite."""
 RATERS = 10
-"""Of more raters, means of their own are not told."""
+"""The largest number of raters for which the report's notes give each rater's mean."""
 
 
 class Rating(NamedTuple):
@@ -52,10 +53,11 @@ class Rating(NamedTuple):
 
 
 def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_going: bool) -> Iterator[Report]:
-    """Yield a report of each model that `file` has ratings of.
+    """Write and yield a report for each model that `file` contains ratings of.
 
-    Raises HarnessError naming the line that is malformed or rates again what has been rated; with `keep_going` such
-    lines are left out, and counted in the report.
+    `task` names what was rated and `name` the model; both default to the file's name. Raises HarnessError about the
+    first line that is malformed or repeats a rating; with `keep_going` such lines are left out and counted in the
+    report.
     """
     if not file.is_file():
         raise HarnessError(f"there is no file {file}: check the path")
@@ -65,38 +67,41 @@ def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_
     if not ratings:
         raise HarnessError(f"{file} holds no ratings: each line is one, with id, criterion, rating and rater")
     if task and (task in (".", "..") or "/" in task or "\\" in task):
-        raise HarnessError(f"--task {task} is a path: name what the ratings are of")
-    models = dict.fromkeys(one.model for one in ratings)
+        raise HarnessError(f"--task {task} is a path: give what was rated a plain name")
+    models = dict.fromkeys(rating.model for rating in ratings)
     if name and len(models) > 1:
         raise HarnessError(f"{file} rates {', '.join(models)}: leave --name out")
     for model in models:
-        own = [one for one in ratings if one.model == model]
-        yield _report(file, output, task or file.stem, name or model or file.stem, own, complaints.messages)
+        of_model = [rating for rating in ratings if rating.model == model]
+        yield _report(file, output, task or file.stem, name or model or file.stem, of_model, complaints.messages)
 
 
 def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:
-    seen: dict[tuple[str, str, str, str], str] = {}
+    first_places: dict[tuple[str, str, str, str], str] = {}
     for where, _, content in lines(File(PurePosixPath(file.name), str(file), "", file.read_bytes), complaints):
         rating, texts = content.get("rating"), [_text(content.get(key)) for key in ("id", "criterion", "rater")]
         if None in texts or (model := _text(content.get("model", ""))) is None:
-            complaints.add(where, "has not 'id', 'criterion' and 'rater' as texts or numbers")
+            complaints.add(where, "has no 'id', 'criterion' and 'rater' that are texts or numbers")
             continue
         if isinstance(rating, bool) or not isinstance(rating, int | float) or not abs(rating) < LARGEST:
-            complaints.add(where, "has no finite number 'rating'")
+            complaints.add(where, "has no 'rating' that is a finite number")
             continue
         item, criterion, rater = (str(text) for text in texts)
         if criterion in ("", *SAMPLE_COLUMNS.names) or criterion.endswith(ALPHA):
-            complaints.add(where, f"has a criterion {criterion!r}, which means something else in a report: rename it")
+            complaints.add(
+                where, f"has a criterion {criterion!r}, a name that reports use for something else: rename it"
+            )
             continue
         key = (model, item, criterion, rater)
-        if key in seen:
-            complaints.add(where, f"rates {criterion} of {item} by {rater} again, as {seen[key]} does")
+        if key in first_places:
+            complaints.add(where, f"repeats the rating of {criterion} of {item} by {rater} in {first_places[key]}")
             continue
-        seen[key] = where
+        first_places[key] = where
         yield Rating(model, item, criterion, float(rating), rater)
 
 
 def _text(value: Any) -> str | None:
+    """Return a text or a number as a text, or None if `value` is neither."""
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
@@ -104,10 +109,10 @@ def _report(
     file: Path, output: Path, task: str, name: str, ratings: Sequence[Rating], complaints: Sequence[str]
 ) -> Report:
     started, created = time.perf_counter(), datetime.now(UTC)
-    items = list(dict.fromkeys(one.id for one in ratings))
-    criteria = list(dict.fromkeys(one.criterion for one in ratings))
+    items = list(dict.fromkeys(rating.id for rating in ratings))
+    criteria = list(dict.fromkeys(rating.criterion for rating in ratings))
     rated = {criterion: _by_item(ratings, criterion) for criterion in criteria}
-    means = {criterion: {item: fmean(given) for item, given in rated[criterion].items()} for criterion in criteria}
+    means = {criterion: {item: fmean(values) for item, values in rated[criterion].items()} for criterion in criteria}
     rows = [_row(place, item, means) for place, item in enumerate(items)]
     with ReportWriter(new_folder(output, name, created)) as writer:
         writer.write_samples(task, rows, criteria)
@@ -129,15 +134,16 @@ def _report(
             environment={},
             notes=list(_notes(task, ratings, items, rated, complaints)),
         )
-        return writer.finish(manifest, {"results": {task: {f"{one.metric},none": one.value for one in scores}}})
+        return writer.finish(manifest, {"results": {task: {f"{score.metric},none": score.value for score in scores}}})
 
 
 def _by_item(ratings: Sequence[Rating], criterion: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for one in ratings:
-        if one.criterion == criterion:
-            found.setdefault(one.id, []).append(one.rating)
-    return found
+    """Return the ratings of each item under one criterion."""
+    by_item: dict[str, list[float]] = {}
+    for rating in ratings:
+        if rating.criterion == criterion:
+            by_item.setdefault(rating.id, []).append(rating.rating)
+    return by_item
 
 
 def _row(place: int, item: str, means: dict[str, dict[str, float]]) -> samples.Row:
@@ -176,7 +182,7 @@ def _scores(
     yield _score(task, criterion, mean_estimate(list(means.values())), primary=primary)
     agreement = alpha(rated.values())
     if math.isfinite(agreement):
-        paired = sum(len(given) > 1 for given in rated.values())
+        paired = sum(len(values) > 1 for values in rated.values())
         yield _score(task, f"{criterion}{ALPHA}", Estimate(agreement, None, None, None, paired), primary=False)
 
 
@@ -203,17 +209,17 @@ def _notes(
     complaints: Sequence[str],
 ) -> Iterator[str]:
     by_rater: dict[str, list[float]] = {}
-    for one in ratings:
-        by_rater.setdefault(one.rater, []).append(one.rating)
-    told = ", ".join(f"{rater} {fmean(given):.2f}" for rater, given in by_rater.items())
-    means = f", whose own means are {told}" if len(by_rater) <= RATERS else ""
-    yield f"{task}: {len(ratings):,} ratings by {len(by_rater):,} raters{means}"
+    for rating in ratings:
+        by_rater.setdefault(rating.rater, []).append(rating.rating)
+    means = ", ".join(f"{rater} {fmean(values):.2f}" for rater, values in by_rater.items())
+    with_means = f", whose own means are {means}" if len(by_rater) <= RATERS else ""
+    yield f"{task}: {len(ratings):,} ratings by {len(by_rater):,} raters{with_means}"
     for criterion, by_item in rated.items():
         if len(by_item) < len(items):
             yield f"{task}: {len(items) - len(by_item):,} of {len(items):,} items have no rating of {criterion}"
-        if not any(len(given) > 1 for given in by_item.values()):
-            yield f"{task}: no item has two ratings of {criterion}, so nothing is known of agreement"
+        if not any(len(values) > 1 for values in by_item.values()):
+            yield f"{task}: no item has two ratings of {criterion}, so agreement is not known"
         elif not math.isfinite(alpha(by_item.values())):
-            yield f"{task}: all ratings of {criterion} that could differ are equal, so nothing is known of agreement"
+            yield f"{task}: all ratings of {criterion} that could differ are equal, so agreement is not known"
     if complaints:
         yield f"{task}: {len(complaints):,} lines were left out ({complaints[0]})"

@@ -188,9 +188,7 @@ def splitting(folder: Path) -> Path:
 def test_a_task_that_reads_one_logit_a_letter_stops_where_a_letter_is_no_single_token(world: Path, tmp_path: Path):
     assert evaluate(world, tmp_path, "base", "last_letter").manifest.tasks["last_letter"].documents == 1
     broken = splitting(tmp_path / "broken")
-    with pytest.raises(
-        HarnessError, match=r"task last_letter reads one logit per letter.*not 4 distinct single tokens"
-    ):
+    with pytest.raises(HarnessError, match=r"last_letter reads one logit per letter.*not 4 distinct single tokens"):
         list(run([parse(str(broken))], options(world, tmp_path, "last_letter")))
     assert not list(tmp_path.glob("broken_*"))
 
