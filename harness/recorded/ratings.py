@@ -88,9 +88,7 @@ def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:
             continue
         item, criterion, rater = (str(text) for text in texts)
         if criterion in ("", *SAMPLE_COLUMNS.names) or criterion.endswith(ALPHA):
-            complaints.add(
-                where, f"has a criterion {criterion!r}, a name that reports use for something else: rename it"
-            )
+            complaints.add(where, f"has a criterion {criterion!r}, a name with another meaning in reports: rename it")
             continue
         key = (model, item, criterion, rater)
         if key in first_places:

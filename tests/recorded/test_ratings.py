@@ -67,7 +67,7 @@ def test_each_model_has_a_report(tmp_path: Path) -> None:
         ('{"id": 1, "criterion": "accuracy", "rating": NaN, "rater": "A"}', "no 'rating' that is a finite number"),
         (lines()[0] | {"id": 1, "rating": 10**400}, "no 'rating' that is a finite number"),
         (lines()[0] | {"id": 1, "rating": 1e308}, "no 'rating' that is a finite number"),
-        (lines()[0] | {"criterion": "prompt"}, "has a criterion 'prompt', a name that reports use for something else"),
+        (lines()[0] | {"criterion": "prompt"}, "has a criterion 'prompt', a name with another meaning in reports"),
         (lines()[0] | {"criterion": "accuracy_alpha"}, "has a criterion 'accuracy_alpha'"),
         (lines()[0] | {"criterion": ""}, "has a criterion ''"),
         (lines()[0] | {"rating": 1}, "line 2, repeats the rating of accuracy of 0 by A in .*line 1"),
