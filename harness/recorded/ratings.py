@@ -65,7 +65,7 @@ def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_
     with progress.status(f"reading {file.name}"):
         ratings = list(_read(file, complaints))
     if not ratings:
-        raise HarnessError(f"{file} holds no ratings: each line is one, with id, criterion, rating and rater")
+        raise HarnessError(f"{file} holds no ratings: write one per line, with id, criterion, rating and rater")
     if task and (task in (".", "..") or "/" in task or "\\" in task):
         raise HarnessError(f"--task {task} is a path: give what was rated a plain name")
     models = dict.fromkeys(rating.model for rating in ratings)

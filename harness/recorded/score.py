@@ -68,14 +68,14 @@ def score(scoring: Scoring) -> Iterator[Report]:
     Raises HarnessError for every mistake that the user can correct.
     """
     loader = TaskLoader(task=scoring.task, data=scoring.data, articles=scoring.articles, include=scoring.include)
-    found: Iterable[Recording] = recordings.find(
+    to_score: Iterable[Recording] = recordings.find(
         scoring.predictions, task=scoring.task, format=scoring.format, keep_going=scoring.keep_going
     )
     if scoring.name:
-        found = list(itertools.islice(found, 2))
-        if len(found) > 1:
+        to_score = list(itertools.islice(to_score, 2))
+        if len(to_score) > 1:
             raise HarnessError(f"{scoring.predictions} holds answers of several models: leave --name out")
-    for recording in found:
+    for recording in to_score:
         yield _report(recording, loader, scoring)
 
 

@@ -51,7 +51,7 @@ def save(source: Report, name: str = NAME, folder: Path = FOLDER) -> Saved:
                 shutil.rmtree(aside, ignore_errors=True)
                 place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:  # copytree raises one without `strerror` that lists several
+    except OSError as error:  # that of copytree has no `strerror`: it lists several errors
         reason = error.strerror or "is there space left?"
         raise HarnessError(f"cannot write the baseline {place} ({reason}): choose another --folder") from error
     fingerprint = source.manifest.checkpoint.fingerprint

@@ -19,8 +19,8 @@ from support import mirrors
 from tolerances import PUBLISHED_SCORE
 
 
-def only(found: Iterator[Report]) -> Report:
-    (report,) = found
+def only(reports: Iterator[Report]) -> Report:
+    (report,) = reports
     return report
 
 
@@ -42,19 +42,19 @@ def predictions(folder: Path, lines: list[dict[str, str]]) -> Path:
 
 def test_chatglms_own_file_gives_its_own_scores(definitions: Path, tmp_path: Path) -> None:
     cases = json.loads((definitions / "adgen.json").read_text(encoding="utf-8"))["cases"]
-    file = predictions(tmp_path, [{"labels": one["reference"], "predict": one["prediction"]} for one in cases])
+    file = predictions(tmp_path, [{"labels": case["reference"], "predict": case["prediction"]} for case in cases])
     report = only(score(Scoring(file, tmp_path / "out")))
     assert report.manifest.checkpoint.name == "p-tuned"
-    found, samples = values(report, "adgen_chatglm"), report.samples("adgen_chatglm")
+    numbers, samples = values(report, "adgen_chatglm"), report.samples("adgen_chatglm")
     for place, name in enumerate(GOLDEN):
-        published = [one["scores"][place] for one in cases]
+        published = [case["scores"][place] for case in cases]
         assert list(samples[f"predict_{name}"]) == published
-        assert found[f"predict_{name}"] == pytest.approx(statistics.fmean(published))
-    assert not {name for name in found if name.endswith("_sd")}, "one seed has no standard deviation"
-    assert "coverage" not in found, "attributes are in no such file"
+        assert numbers[f"predict_{name}"] == pytest.approx(statistics.fmean(published))
+    assert not {name for name in numbers if name.endswith("_sd")}, "one seed has no standard deviation"
+    assert "coverage" not in numbers, "such a file contains no attributes"
 
 
-def test_with_the_data_at_hand_its_lines_are_those_documents(tmp_path: Path) -> None:
+def test_with_the_data_at_hand_lines_belong_to_their_documents(tmp_path: Path) -> None:
     rows = [
         {"content": "类型#裙*颜色#红色", "summary": "红色的裙子，飘逸又显瘦。"},
         {"content": "类型#上衣*颜色#白色", "summary": "白色的上衣，简约大方。"},
@@ -65,26 +65,26 @@ def test_with_the_data_at_hand_its_lines_are_those_documents(tmp_path: Path) -> 
     report = only(score(Scoring(predictions(tmp_path, lines), tmp_path / "out", data=tmp_path / "data")))
     assert values(report, "adgen_chatglm")["coverage"] == (1 + 0) / 2
     assert list(report.samples("adgen_chatglm")["prompt"]) == [row["content"] for row in rows]
-    said = [json.loads(responses[0]) for responses in report.samples("adgen_chatglm")["responses"]]
-    assert said == lines
-    # In another order they are not: then the references in the file count, and the report says why.
+    responses = [json.loads(texts[0]) for texts in report.samples("adgen_chatglm")["responses"]]
+    assert responses == lines
+    # In another order they do not: the references in the file count, and the report says why.
     other = only(score(Scoring(predictions(tmp_path, lines[::-1]), tmp_path / "other", data=tmp_path / "data")))
     assert any("has another 'summary' than document 0" in note for note in other.manifest.notes)
     assert "coverage" not in values(other, "adgen_chatglm")
 
 
-def test_answers_in_other_lines_are_scored_by_whole_references_and_that_is_told(tmp_path: Path) -> None:
+def test_answers_in_our_own_format_are_scored_by_whole_references_and_a_note_says_so(tmp_path: Path) -> None:
     rows = [{"content": "类型#裙*颜色#红色", "summary": "红色的裙子，飘逸又显瘦。"}]
     mirrors.write(tmp_path / "data", "shibing624/AdvertiseGen", "default", validation=rows)
     lines = [{"labels": "红色", "predict": "红色的长裙。"}]
     ours = tmp_path / "adgen_chatglm.jsonl"
     ours.write_text(json.dumps({"id": 0, "prediction": "红色的长裙。"}), encoding="utf-8")
-    for file, whole in ((predictions(tmp_path, lines), False), (ours, True)):
+    for file, is_noted in ((predictions(tmp_path, lines), False), (ours, True)):
         report = only(score(Scoring(file, tmp_path / "out", data=tmp_path / "data")))
-        assert any("references are whole" in note for note in report.manifest.notes) is whole
+        assert any("references are whole" in note for note in report.manifest.notes) is is_noted
 
 
-def test_a_broken_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
+def test_a_malformed_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
     file = predictions(tmp_path, [{"labels": "好", "predict": "好"}, {"labels": "好"}])
     with pytest.raises(
         HarnessError, match=r"generated_predictions.txt, line 2, lacks the texts 'labels' and 'predict'"
@@ -98,10 +98,10 @@ def test_a_broken_line_of_chatglms_file_is_named(tmp_path: Path) -> None:
 
 UNPUBLISHED = ("2-9", "2-10")
 PROOFREADING = "2-1"
-"""What upstream's tables of characters decide, too."""
+"""The task whose score depends on upstream's tables of characters, too."""
 
 
-def same_as_published(report: Report, data: Path) -> set[str]:
+def compare_with_published(report: Report, data: Path) -> set[str]:
     """Compare every score and abstention rate with the table; return the tasks compared."""
     model, compared = report.manifest.checkpoint.name, set()
     with (data / "predictions" / "lawbench-zero-shot-results.csv").open(encoding="utf-8") as file:
@@ -109,9 +109,9 @@ def same_as_published(report: Report, data: Path) -> set[str]:
     for row in rows:
         task = f"lawbench_{row['task'].replace('-', '_')}"
         if task in report.manifest.tasks and row["task"] not in (*UNPUBLISHED, PROOFREADING):
-            found = values(report, task)
-            assert found["score"] == pytest.approx(float(row["score"]), abs=PUBLISHED_SCORE), (model, task)
-            assert found["abstention"] == pytest.approx(float(row["abstention_rate"]), abs=PUBLISHED_SCORE)
+            numbers = values(report, task)
+            assert numbers["score"] == pytest.approx(float(row["score"]), abs=PUBLISHED_SCORE), (model, task)
+            assert numbers["abstention"] == pytest.approx(float(row["abstention_rate"]), abs=PUBLISHED_SCORE)
             compared.add(task)
     return compared
 
@@ -119,23 +119,23 @@ def same_as_published(report: Report, data: Path) -> set[str]:
 @pytest.mark.data
 @pytest.mark.parametrize("at_hand", [True, False])
 def test_lawbenchs_published_answers_give_its_published_scores(data: Path, tmp_path: Path, at_hand: bool) -> None:
-    wanted = {"1-2", "2-2", "2-5", "3-3", "3-4"}
+    tasks = {"1-2", "2-2", "2-5", "3-3", "3-4"}
     with tarfile.open(data / "predictions" / "lawbench-zero-shot" / "qwen-7b-chat-hf.tar.xz") as archive:
         for member in archive:
-            if PurePosixPath(member.name).stem in wanted:
+            if PurePosixPath(member.name).stem in tasks:
                 archive.extract(member, tmp_path, filter="data")
     report = only(score(Scoring(tmp_path / "qwen-7b-chat-hf", tmp_path / "out", data=data if at_hand else None)))
-    assert same_as_published(report, data) == set(report.manifest.tasks)
-    assert len(report.manifest.tasks) == len(wanted)
-    # Its 2-2 was asked about other documents than the data have: what is in the file counts.
+    assert compare_with_published(report, data) == set(report.manifest.tasks)
+    assert len(report.manifest.tasks) == len(tasks)
+    # Its 2-2 was answered on other documents than those of the data: the references in the file count.
     (note,) = [note for note in report.manifest.notes if "scored by the references in the file" in note]
     assert ("lawbench_2_2: scored" in note) is at_hand
-    asked = report.samples("lawbench_1_2")["prompt"]
-    assert all(prompt.strip().startswith("<|im_start|>user") for prompt in asked), "what is shown is what was asked"
+    prompts = report.samples("lawbench_1_2")["prompt"]
+    assert all(prompt.strip().startswith("<|im_start|>user") for prompt in prompts), "not the model's own prompts"
 
 
 @pytest.mark.data
-def test_models_that_were_asked_in_their_own_chat_template_can_be_compared(data: Path, tmp_path: Path) -> None:
+def test_models_prompted_with_their_own_chat_templates_can_be_compared(data: Path, tmp_path: Path) -> None:
     reports = []
     for model in ("qwen-7b-chat-hf", "llama-2-7b-chat"):
         with tarfile.open(data / "predictions" / "lawbench-zero-shot" / f"{model}.tar.xz") as archive:
@@ -145,12 +145,12 @@ def test_models_that_were_asked_in_their_own_chat_template_can_be_compared(data:
         reports.append(only(score(Scoring(tmp_path / "in" / model, tmp_path / "out", data=data))))
     first, second = (report.manifest.tasks["lawbench_1_2"] for report in reports)
     assert first.prompt_hash == second.prompt_hash
-    asked = [report.samples("lawbench_1_2")["prompt"] for report in reports]
-    assert not set(asked[0]) & set(asked[1])
+    prompts = [report.samples("lawbench_1_2")["prompt"] for report in reports]
+    assert not set(prompts[0]) & set(prompts[1])
 
 
 @pytest.mark.data
-def test_proofreading_is_scored_on_what_was_asked(data: Path, tmp_path: Path) -> None:
+def test_proofreading_is_scored_with_the_question_of_the_prompt(data: Path, tmp_path: Path) -> None:
     name = "lawgpt-7b-beta1.0-hf"
     with tarfile.open(data / "predictions" / "lawbench-zero-shot" / f"{name}.tar.xz") as archive:
         file = archive.extractfile(next(member for member in archive if member.name.endswith("/2-1.json")))
@@ -158,13 +158,13 @@ def test_proofreading_is_scored_on_what_was_asked(data: Path, tmp_path: Path) ->
     few = tmp_path / name / "2-1.json"
     few.parent.mkdir()
     few.write_text(json.dumps({key: entries[key] for key in map(str, range(30))}), encoding="utf-8")
-    found = [only(score(Scoring(few.parent, tmp_path / "out", data=where, limit=30))) for where in (data, None)]
-    with_data, without = (values(report, "lawbench_2_1") for report in found)
+    reports = [only(score(Scoring(few.parent, tmp_path / "out", data=folder, limit=30))) for folder in (data, None)]
+    with_data, without = (values(report, "lawbench_2_1") for report in reports)
     assert with_data == without
     assert with_data["score"] > 2 * with_data["score_repaired"]
 
 
-def test_references_of_another_task_are_told(tmp_path: Path) -> None:
+def test_references_of_another_task_are_an_error(tmp_path: Path) -> None:
     file = tmp_path / "m" / "1-2.json"
     file.parent.mkdir()
     file.write_text(
@@ -174,17 +174,21 @@ def test_references_of_another_task_are_told(tmp_path: Path) -> None:
         list(score(Scoring(tmp_path, tmp_path / "out")))
 
 
-def test_marks_that_a_model_puts_before_every_question_make_no_cluster(tmp_path: Path) -> None:
-    """Of a file's own documents a question is the whole prompt, and `### 问题:` no passage that questions share."""
+def test_marks_before_every_question_make_no_cluster(tmp_path: Path) -> None:
+    """In a file's own documents a question is the whole prompt; `### 问题:` is not a passage that questions share."""
     file = tmp_path / "m" / "2-2.json"
     file.parent.mkdir()
     entries = {
-        str(at): {"origin_prompt": f"### 问题:\n第{at}题", "prediction": "诉讼主体", "refr": "争议焦点类别：诉讼主体。"}
-        for at in range(3)
+        str(place): {
+            "origin_prompt": f"### 问题:\n第{place}题",
+            "prediction": "诉讼主体",
+            "refr": "争议焦点类别：诉讼主体。",
+        }
+        for place in range(3)
     }
     file.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
-    found = only(score(Scoring(tmp_path, tmp_path / "out")))
-    assert found.samples("lawbench_2_2")["cluster"].isna().all()
+    report = only(score(Scoring(tmp_path, tmp_path / "out")))
+    assert report.samples("lawbench_2_2")["cluster"].isna().all()
 
 
 # --- DISC-Law-Eval ----------------------------------------------------------------------------------------------------
@@ -195,9 +199,9 @@ def test_disc_laws_published_answers_give_its_published_accuracies(data: Path, t
     archive = data / "predictions" / "disc-law-eval.tar.xz"
     with tarfile.open(archive) as opened:
         accuracies = {
-            PurePosixPath(one.name).parts[-3:-1]: json.load(file)
-            for one in opened
-            if one.name.endswith("accuracy.json") and (file := opened.extractfile(one))
+            PurePosixPath(member.name).parts[-3:-1]: json.load(file)
+            for member in opened
+            if member.name.endswith("accuracy.json") and (file := opened.extractfile(member))
         }
     reports = list(score(Scoring(archive, tmp_path / "out", data=data)))
     assert {report.manifest.checkpoint.name for report in reports} == {model for model, _ in accuracies}
@@ -208,5 +212,5 @@ def test_disc_laws_published_answers_give_its_published_accuracies(data: Path, t
                 task = f"disc_law_{'multiple' if kind == 'multi' else kind}_{subject}"
                 assert f"{100 * values(report, task)['exact_set']:.2f}" == published
                 cells += 1
-        assert {"disc_law", "disc_law/single", "disc_law/multiple"} <= {one.task for one in report.manifest.scores}
+        assert {"disc_law", "disc_law/single", "disc_law/multiple"} <= {score.task for score in report.manifest.scores}
     assert cells == 40

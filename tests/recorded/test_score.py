@@ -1,4 +1,4 @@
-"""Recorded predictions, scored: the same numbers as where a checkpoint said the same, and nothing lost unsaid."""
+"""Recorded predictions: scored as a run with the same answers would be, and every omission is reported."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
 from support import invented, tiny
 
-RIGHT = {"gsm8k": 2}
-"""Documents that `said` answers rightly."""
+CORRECT = {"gsm8k": 2}
+"""The number of documents that `answers` answers correctly."""
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +34,29 @@ def documents(data: Path) -> list[dict[str, Any]]:
     return list(Catalogue().load(["gsm8k"], data).tasks["gsm8k"].documents)
 
 
-def said(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answer the first two of GSM8K's documents rightly, the others wrongly."""
+def answers(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return correct answers to the first two of GSM8K's documents, and wrong ones to the others."""
     return [
-        {"id": place, "prediction": one["answer"] if place < RIGHT["gsm8k"] else "I think\n#### -1"}
-        for place, one in enumerate(documents)
+        {"id": place, "prediction": document["answer"] if place < CORRECT["gsm8k"] else "I think\n#### -1"}
+        for place, document in enumerate(documents)
     ]
 
 
-def written(file: Path, rows: list[Any]) -> Path:
+def write(file: Path, rows: list[Any]) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
 
 
-def only(found: Iterator[Report]) -> Report:
-    (report,) = found
+def only(reports: Iterator[Report]) -> Report:
+    (report,) = reports
     return report
 
 
 def value(report: Report, task: str, metric: str) -> float:
-    return next(s.value for s in report.manifest.scores if (s.task, s.metric) == (task, metric))
+    scores = report.manifest.scores
+    return next(score.value for score in scores if (score.task, score.metric) == (task, metric))
 
 
 # --- our own lines ----------------------------------------------------------------------------------------------------
@@ -64,11 +65,11 @@ def value(report: Report, task: str, metric: str) -> float:
 def test_lines_of_ids_and_predictions_are_scored_as_a_run_would(
     data: Path, documents: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    file = written(tmp_path / "gsm8k.jsonl", list(reversed(said(documents))))
+    file = write(tmp_path / "gsm8k.jsonl", list(reversed(answers(documents))))
     report = only(score(Scoring(file, tmp_path / "out", data=data)))
-    assert value(report, "gsm8k", "exact_match") == RIGHT["gsm8k"] / len(documents)
+    assert value(report, "gsm8k", "exact_match") == CORRECT["gsm8k"] / len(documents)
     rows = report.samples("gsm8k").drop_duplicates("doc_id")
-    assert [list(responses) for responses in rows["responses"]] == [[row["prediction"]] for row in said(documents)]
+    assert [list(responses) for responses in rows["responses"]] == [[row["prediction"]] for row in answers(documents)]
     assert report.manifest.engine is None
     assert report.manifest.checkpoint.name == tmp_path.name
     assert report.manifest.checkpoint.kind == "recorded"
@@ -76,30 +77,33 @@ def test_lines_of_ids_and_predictions_are_scored_as_a_run_would(
 
 
 def test_likelihoods_of_choices_are_scored(data: Path, tmp_path: Path) -> None:
-    docs = list(Catalogue().load(["ceval_law"], data).tasks["ceval_law"].documents)
-    right = ["ABCD".index(doc["answer"]) for doc in docs]
-    rows = [{"id": i, "logprobs": [-1.0 + (c == right[i]) for c in range(4)]} for i in range(len(docs))]
-    report = only(score(Scoring(written(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
+    documents = list(Catalogue().load(["ceval_law"], data).tasks["ceval_law"].documents)
+    targets = ["ABCD".index(document["answer"]) for document in documents]
+    rows = [
+        {"id": place, "logprobs": [-1.0 + (choice == target) for choice in range(4)]}
+        for place, target in enumerate(targets)
+    ]
+    report = only(score(Scoring(write(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
     assert value(report, "ceval_law", "acc") == 1
 
 
-def test_ids_may_be_the_documents_own(data: Path, tmp_path: Path) -> None:
+def test_ids_may_be_those_of_the_id_column(data: Path, tmp_path: Path) -> None:
     rows = [{"id": "1", "logprobs": [0, -1, -2, -3]}, {"id": "0", "logprobs": [-3, -2, -1, 0]}]
-    report = only(score(Scoring(written(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
+    report = only(score(Scoring(write(tmp_path / "ceval_law.jsonl", rows), tmp_path / "out", data=data)))
     assert list(report.samples("ceval_law")["prediction"]) == ["D", "A"]
 
 
 def test_repeats_are_all_kept(data: Path, documents: list[dict[str, Any]], tmp_path: Path) -> None:
-    rows = [{**row, "prediction": [row["prediction"], "#### 0"]} for row in said(documents)]
-    report = only(score(Scoring(written(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
+    rows = [{**row, "prediction": [row["prediction"], "#### 0"]} for row in answers(documents)]
+    report = only(score(Scoring(write(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
     assert {len(responses) for responses in report.samples("gsm8k")["responses"]} == {2}
 
 
-# --- what is wrong with them ------------------------------------------------------------------------------------------
+# --- malformed predictions --------------------------------------------------------------------------------------------
 
 
-def broken(documents: list[dict[str, Any]]) -> dict[str, tuple[list[Any], str]]:
-    rows = said(documents)
+def malformed(documents: list[dict[str, Any]]) -> dict[str, tuple[list[Any], str]]:
+    rows = answers(documents)
     return {
         "malformed": ([*rows[:3], '{"id": 3, "predic', *rows[4:]], "line 4, is not JSON"),
         "list": ([*rows[:3], "[3]", *rows[4:]], "line 4, is not a JSON object"),
@@ -112,43 +116,41 @@ def broken(documents: list[dict[str, Any]]) -> dict[str, tuple[list[Any], str]]:
     }
 
 
-WRONG = ("malformed", "list", "no id", "no text", "twice", "surplus", "negative", "missing")
+PROBLEMS = ("malformed", "list", "no id", "no text", "twice", "surplus", "negative", "missing")
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_what_is_wrong_is_named_and_nothing_is_written(
-    data: Path, documents: list[dict[str, Any]], tmp_path: Path, what: str
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_problem_is_named_and_nothing_is_written(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path, problem: str
 ) -> None:
-    rows, says = broken(documents)[what]
-    with pytest.raises(HarnessError, match=says):
-        list(score(Scoring(written(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
+    rows, message = malformed(documents)[problem]
+    with pytest.raises(HarnessError, match=message):
+        list(score(Scoring(write(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
     assert not list((tmp_path / "out").glob("*"))
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_told_to_keep_going_what_is_wrong_is_counted_in_the_report(
-    data: Path, documents: list[dict[str, Any]], tmp_path: Path, what: str
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_with_keep_going_a_problem_is_noted_in_the_report(
+    data: Path, documents: list[dict[str, Any]], tmp_path: Path, problem: str
 ) -> None:
-    rows, _ = broken(documents)[what]
-    file = written(tmp_path / "gsm8k.jsonl", rows)
+    rows, _ = malformed(documents)[problem]
+    file = write(tmp_path / "gsm8k.jsonl", rows)
     report = only(score(Scoring(file, tmp_path / "out", data=data, keep_going=True)))
-    assert report.manifest.notes, "the report says nothing of it"
+    assert report.manifest.notes, "the report does not mention it"
     assert report.manifest.tasks["gsm8k"].documents == len(documents)
-    right = RIGHT["gsm8k"] - (what == "no text")
-    assert value(report, "gsm8k", "exact_match") == right / len(documents)
+    correct = CORRECT["gsm8k"] - (problem == "no text")
+    assert value(report, "gsm8k", "exact_match") == correct / len(documents)
 
 
-def test_a_limited_run_lacks_nothing_within_its_limit(
-    data: Path, documents: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    file = written(tmp_path / "gsm8k.jsonl", said(documents)[:3])
+def test_predictions_up_to_the_limit_are_enough(data: Path, documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    file = write(tmp_path / "gsm8k.jsonl", answers(documents)[:3])
     report = only(score(Scoring(file, tmp_path / "out", data=data, limit=3)))
-    assert value(report, "gsm8k", "exact_match") == RIGHT["gsm8k"] / 3
+    assert value(report, "gsm8k", "exact_match") == CORRECT["gsm8k"] / 3
     assert report.manifest.protocol.limit == 3
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "changes", "says"),
+    ("name", "rows", "changes", "message"),
     [
         ("nothing.jsonl", [{"text": "x"}], {}, "holds no predictions in a known format"),
         ("ceval_law.jsonl", [{"id": 0, "prediction": "A"}], {"keep_going": True}, "answered by likelihoods"),
@@ -160,15 +162,15 @@ def test_a_limited_run_lacks_nothing_within_its_limit(
         ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatglm"}, "lacks the texts 'labels' and 'predict'"),
     ],
 )
-def test_wrong_use_is_told(
-    data: Path, tmp_path: Path, name: str, rows: list[Any], changes: dict[str, Any], says: str
+def test_wrong_use_is_an_error(
+    data: Path, tmp_path: Path, name: str, rows: list[Any], changes: dict[str, Any], message: str
 ) -> None:
-    file = written(tmp_path / name, rows)
-    with pytest.raises(HarnessError, match=says):
+    file = write(tmp_path / name, rows)
+    with pytest.raises(HarnessError, match=message):
         list(score(Scoring(file, tmp_path / "out", data=data, **changes)))
 
 
-def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="there are no predictions at"):
         list(score(Scoring(tmp_path / "nowhere", tmp_path / "out")))
 
@@ -177,7 +179,7 @@ def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def lm_eval_samples(folder: Path, data: Path, base: Path, task: str) -> dict[str, Any]:
-    """Have lm-eval evaluate a checkpoint by itself, and write its samples as it does; return its results."""
+    """Let lm-eval alone evaluate a checkpoint and write its samples; return its results."""
     from lm_eval.evaluator import evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.models.huggingface import HFLM
@@ -196,34 +198,34 @@ def lm_eval_samples(folder: Path, data: Path, base: Path, task: str) -> dict[str
 @pytest.mark.parametrize("at_hand", [True, False])
 def test_lm_evals_samples_give_lm_evals_scores(data: Path, tmp_path: Path, task: str, at_hand: bool) -> None:
     base = tiny.llama(tmp_path / "base", context=2048)
-    theirs = lm_eval_samples(tmp_path / "samples", data, base, task)
+    expected = lm_eval_samples(tmp_path / "samples", data, base, task)
     report = only(score(Scoring(tmp_path / "samples", tmp_path / "out", data=data if at_hand else None)))
     assert report.manifest.checkpoint.name == "tiny"
-    for one in report.manifest.scores:
-        assert one.value == theirs[f"{one.metric},{one.filter}"]
-    # lm-eval asked what our run would ask: the questions are known to be the same.
-    asked = only(run([parse(str(base))], Options(tasks=(task,), output=tmp_path / "runs", data=data)))
-    assert list(report.samples(task)["prompt_hash"]) == list(asked.samples(task)["prompt_hash"])
-    assert list(report.samples(task)["doc_hash"]) == list(asked.samples(task)["doc_hash"])
+    for number in report.manifest.scores:
+        assert number.value == expected[f"{number.metric},{number.filter}"]
+    # lm-eval's prompts are those of our run, so the questions are known to be the same.
+    own = only(run([parse(str(base))], Options(tasks=(task,), output=tmp_path / "runs", data=data)))
+    assert list(report.samples(task)["prompt_hash"]) == list(own.samples(task)["prompt_hash"])
+    assert list(report.samples(task)["doc_hash"]) == list(own.samples(task)["doc_hash"])
 
 
 def test_an_archive_of_several_models_gives_each_a_report(
     data: Path, documents: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    for model, rows in (("good", said(documents)), ("bad", [{"id": i, "prediction": ""} for i in range(6)])):
-        written(tmp_path / "in" / model / "gsm8k.jsonl", rows)
+    for model, rows in (("good", answers(documents)), ("bad", [{"id": i, "prediction": ""} for i in range(6)])):
+        write(tmp_path / "in" / model / "gsm8k.jsonl", rows)
     with tarfile.open(tmp_path / "both.tar.xz", "w:xz") as archive:
         archive.add(tmp_path / "in", "in")
-    found = list(score(Scoring(tmp_path / "both.tar.xz", tmp_path / "out", data=data)))
-    assert [(one.manifest.checkpoint.name, value(one, "gsm8k", "exact_match")) for one in found] == [
+    reports = list(score(Scoring(tmp_path / "both.tar.xz", tmp_path / "out", data=data)))
+    assert [(report.manifest.checkpoint.name, value(report, "gsm8k", "exact_match")) for report in reports] == [
         ("bad", 0),
-        ("good", RIGHT["gsm8k"] / len(documents)),
+        ("good", CORRECT["gsm8k"] / len(documents)),
     ]
     with pytest.raises(HarnessError, match="holds answers of several models: leave --name out"):
         list(score(Scoring(tmp_path / "both.tar.xz", tmp_path / "again", data=data, name="x")))
 
 
-def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.tar.xz").write_bytes(b"\xfd7zXZ\x00nothing")
     with pytest.raises(HarnessError, match="cannot be read as an archive"):
         list(score(Scoring(tmp_path / "bad.tar.xz", tmp_path / "out")))
@@ -232,7 +234,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
 # --- reports ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_scored_again_says_the_same(data: Path, tmp_path: Path) -> None:
+def test_a_report_scored_again_has_the_same_scores(data: Path, tmp_path: Path) -> None:
     base = tiny.llama(tmp_path / "base", context=2048)
     options = Options(tasks=("gsm8k", "ceval"), output=tmp_path / "runs", data=data, limit=1)
     first = only(run([parse(str(base))], options))
@@ -242,11 +244,10 @@ def test_a_report_scored_again_says_the_same(data: Path, tmp_path: Path) -> None
     assert again.manifest.protocol == first.manifest.protocol
     assert again.manifest.tasks["gsm8k"].model_dump() == first.manifest.tasks["gsm8k"].model_dump()
     for task in ("gsm8k", "ceval_law"):
-        ours, theirs = again.samples(task), first.samples(task)
-        assert json.loads(ours.to_json()) == json.loads(theirs.to_json())
+        assert json.loads(again.samples(task).to_json()) == json.loads(first.samples(task).to_json())
 
 
-def test_a_report_on_other_data_is_not_scored_by_these(data: Path, tmp_path: Path) -> None:
+def test_a_report_on_other_data_is_refused(data: Path, tmp_path: Path) -> None:
     base = tiny.llama(tmp_path / "base", context=2048)
     first = only(run([parse(str(base))], Options(tasks=("gsm8k",), output=tmp_path / "runs", data=data)))
     import pyarrow as pa
@@ -260,11 +261,11 @@ def test_a_report_on_other_data_is_not_scored_by_these(data: Path, tmp_path: Pat
         list(score(Scoring(first.folder, tmp_path / "out", data=other)))
 
 
-def test_what_lies_beside_predictions_is_named_and_ends_nothing(
+def test_files_beside_predictions_are_noted_and_do_no_harm(
     data: Path, documents: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"
-    written(folder / "gsm8k.jsonl", said(documents))
+    write(folder / "gsm8k.jsonl", answers(documents))
     (folder / "LICENSE.txt").write_bytes("许可".encode("gbk"))
     (folder / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
     report = only(score(Scoring(folder, tmp_path / "out", data=data)))

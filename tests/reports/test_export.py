@@ -36,7 +36,7 @@ def report(world: Path) -> Report:
     return evaluate(world, "ceval_test")
 
 
-def test_without_answers_nothing_is_scored_and_predictions_are_kept(report: Report) -> None:
+def test_without_reference_answers_predictions_are_stored_and_nothing_is_scored(report: Report) -> None:
     assert report.manifest.scores == []
     assert report.manifest.notes[0].startswith(
         "ceval_test_computer_network and 51 more tasks: the data hold no answers"
@@ -47,17 +47,17 @@ def test_without_answers_nothing_is_scored_and_predictions_are_kept(report: Repo
     assert samples["acc"].isna().all()
 
 
-def test_the_submission_has_the_official_shape_and_the_likeliest_letters(report: Report, definitions: Path) -> None:
-    found = export.ceval_submission(report)
+def test_the_submission_has_the_official_shape_and_the_most_likely_letters(report: Report, definitions: Path) -> None:
+    submission = export.ceval_submission(report)
     official = json.loads((definitions / "ceval.json").read_text(encoding="utf-8"))["subjects"]
-    assert set(found) == set(official)
-    for subject, answers in found.items():
+    assert set(submission) == set(official)
+    for subject, answers in submission.items():
         assert list(answers) == ["0", "1", "2"]
         likelihoods = report.samples(f"ceval_test_{subject}")["logprobs"]
         assert list(answers.values()) == ["ABCD"[max(range(4), key=row.__getitem__)] for row in likelihoods]
 
 
-def test_the_command_writes_it_whole(report: Report, tmp_path: Path, capsys) -> None:
+def test_the_command_writes_the_complete_submission(report: Report, tmp_path: Path, capsys) -> None:
     file = tmp_path / "submission.json"
     assert main(["export", "ceval-submission", str(report.folder), "--output", str(file)]) == 0
     assert json.loads(file.read_text(encoding="utf-8")) == export.ceval_submission(report)
@@ -65,12 +65,12 @@ def test_the_command_writes_it_whole(report: Report, tmp_path: Path, capsys) -> 
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_file_that_cannot_be_written_is_told_of(report: Report, tmp_path: Path, capsys) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(report: Report, tmp_path: Path, capsys) -> None:
     assert main(["export", "ceval-submission", str(report.folder), "--output", str(tmp_path / "no/where.json")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_half_a_report_is_refused(world: Path) -> None:
+def test_an_incomplete_report_is_refused(world: Path) -> None:
     with pytest.raises(HarnessError, match="of 1 of C-Eval's 52 subjects: run 'harness run --tasks ceval_test'"):
         export.ceval_submission(evaluate(world, "ceval_test_law"))
     with pytest.raises(HarnessError, match="answers 1 of 3 questions of ceval_test_accountant: run it without --limit"):

@@ -1,4 +1,4 @@
-"""A report is there whole or not at all, and says what is wrong with it when it is damaged."""
+"""Reports: written completely or not at all; a damaged one is an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def manifest(**changes: Any) -> Manifest:
 ROW = {"doc_id": 0, "filter": "none", "prompt": "问", "target": "A", "choices": ["A", "B"], "logprobs": [-1.0, -2.0]}
 
 
-def written(folder: Path) -> reports.Report:
+def write_report(folder: Path) -> reports.Report:
     with ReportWriter(folder) as writer:
         writer.write_samples("t", [{**ROW, "acc": 1.0, "counts": (1, 2)}], ["acc", "counts"])
         return writer.finish(manifest(), {"results": {"t": {"acc,none": 1.0}}})
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    report = written(tmp_path / "r")
+def test_a_written_report_is_read_back(tmp_path: Path) -> None:
+    report = write_report(tmp_path / "r")
     again = reports.read(tmp_path / "r")
     assert again.manifest == report.manifest
     assert again.results == {"results": {"t": {"acc,none": 1.0}}}
@@ -99,37 +99,37 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert json.loads(row["counts"]) == [1, 2]
 
 
-def test_half_a_surrogate_pair_in_an_answer_is_written_as_its_escape(tmp_path: Path) -> None:
+def test_a_lone_surrogate_in_an_answer_is_written_as_its_escape(tmp_path: Path) -> None:
     half = "\ud83d"
     row = {**ROW, "responses": [f"答{half}"], "prediction": json.dumps([half], ensure_ascii=False), "types": {half: 1}}
     with ReportWriter(tmp_path / "r") as writer:
         writer.write_samples("t", [row], ["types"])
         report = writer.finish(manifest(), {})
-    (read,) = report.samples("t").to_dict("records")
-    assert list(read["responses"]) == [r"答\ud83d"]
-    assert json.loads(read["prediction"]) == [half]
-    assert json.loads(read["types"]) == {half: 1}
+    (stored,) = report.samples("t").to_dict("records")
+    assert list(stored["responses"]) == [r"答\ud83d"]
+    assert json.loads(stored["prediction"]) == [half]
+    assert json.loads(stored["types"]) == {half: 1}
 
 
 def test_a_score_of_an_older_report_has_neither_chance_nor_ceiling(tmp_path: Path) -> None:
     old = {"task": "t", "metric": "acc", "filter": "none", "value": 0.5, "stderr": None, "low": None, "high": None}
     old |= {"n": 1, "higher_is_better": True, "fraction": True, "average": None, "members": ["t"]}
     old |= {"primary": True, "headline": True}
-    written(tmp_path / "r")
+    write_report(tmp_path / "r")
     file = tmp_path / "r" / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"scores": [old]}))
     [score] = reports.read(tmp_path / "r").manifest.scores
     assert (score.chance, score.ceiling) == (None, None)
 
 
-def test_leaving_without_finishing_leaves_nothing(tmp_path: Path) -> None:
+def test_a_writer_that_does_not_finish_leaves_nothing(tmp_path: Path) -> None:
     with ReportWriter(tmp_path / "r") as writer:
         writer.write_samples("t", [ROW], [])
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("moment", ["samples", "results", "manifest", "rename"])
-def test_killed_at_any_moment_there_is_no_report_and_the_next_writer_tidies_up(tmp_path: Path, moment: str) -> None:
+def test_a_writer_killed_at_any_moment_leaves_no_report_and_the_next_one_tidies_up(tmp_path: Path, moment: str) -> None:
     here = Path(__file__).parent
     script = f"""
 import os, signal, sys
@@ -146,33 +146,33 @@ def dump(file, content):
 writer._dump_json = dump
 if {moment!r} == "samples": writer.pq.write_table = die
 if {moment!r} == "rename": Path.rename = die
-test_report.written(Path({str(tmp_path / "r")!r}))
+test_report.write_report(Path({str(tmp_path / "r")!r}))
 """
     process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
     assert process.returncode == -signal.SIGKILL
     assert _only(tmp_path).startswith(".r.")
     with pytest.raises(HarnessError, match="no manifest"):
         reports.find([tmp_path])
-    written(tmp_path / "r")
+    write_report(tmp_path / "r")
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
-def test_a_report_being_written_by_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    alive = tmp_path / f".other.{writer._host()}.{os.getppid()}" / "samples"
-    alive.mkdir(parents=True)
-    written(tmp_path / "r")
-    assert alive.is_dir()
+def test_the_hidden_folder_of_a_running_process_is_left_alone(tmp_path: Path) -> None:
+    running = tmp_path / f".other.{writer._host()}.{os.getppid()}" / "samples"
+    running.mkdir(parents=True)
+    write_report(tmp_path / "r")
+    assert running.is_dir()
 
 
-def test_a_report_being_written_on_another_host_is_left_alone(tmp_path: Path) -> None:
+def test_the_hidden_folder_of_another_host_is_left_alone(tmp_path: Path) -> None:
     elsewhere = tmp_path / ".other.another-host.999999999" / "samples"
     elsewhere.mkdir(parents=True)
-    written(tmp_path / "r")
+    write_report(tmp_path / "r")
     assert elsewhere.is_dir()
 
 
-def test_two_runs_that_want_the_same_place_both_get_one(tmp_path: Path) -> None:
-    written(tmp_path / "r")
+def test_two_runs_with_the_same_folder_get_one_each(tmp_path: Path) -> None:
+    write_report(tmp_path / "r")
     with ReportWriter(tmp_path / "r") as slow:
         report = slow.finish(manifest(), {})
     assert report.folder.name == "r-1"
@@ -186,7 +186,7 @@ def test_nan_is_never_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (lambda m: m.write_text("{"), "not valid JSON"),
         (lambda m: m.write_text("[]"), "damaged"),
@@ -195,27 +195,27 @@ def test_nan_is_never_written(tmp_path: Path) -> None:
         (lambda m: m.unlink(), "no manifest"),
     ],
 )
-def test_a_damaged_manifest_is_told_of_in_one_sentence(tmp_path: Path, damage: Any, says: str) -> None:
-    written(tmp_path / "r")
+def test_a_damaged_manifest_is_an_error_of_one_sentence(tmp_path: Path, damage: Any, message: str) -> None:
+    write_report(tmp_path / "r")
     damage(tmp_path / "r" / "manifest.json")
-    with pytest.raises(HarnessError, match=says) as error:
+    with pytest.raises(HarnessError, match=message) as error:
         reports.read(tmp_path / "r")
     assert "\n" not in str(error.value)
 
 
-def test_damaged_samples_are_told_of(tmp_path: Path) -> None:
-    report = written(tmp_path / "r")
+def test_damaged_samples_are_an_error(tmp_path: Path) -> None:
+    report = write_report(tmp_path / "r")
     (tmp_path / "r" / "samples" / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(HarnessError, match=r"t\.parquet cannot be read"):
         report.samples("t")
 
 
-def test_an_unknown_task_names_those_there_are(tmp_path: Path) -> None:
+def test_the_error_about_an_unknown_task_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"no samples of task 'u' \(it has: t\)"):
-        written(tmp_path / "r").samples("u")
+        write_report(tmp_path / "r").samples("u")
 
 
-def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot write a report"), ReportWriter(tmp_path / "file" / "r"):
         pass
@@ -225,8 +225,8 @@ def test_reports_are_found_below_folders_oldest_first_each_once(tmp_path: Path) 
     for name, day in (("b", 2), ("a", 3), ("c", 1)):
         with ReportWriter(tmp_path / "deep" / name) as writer:
             writer.finish(manifest(created=f"2026-01-0{day}T00:00:00+00:00"), {})
-    found = reports.find([tmp_path, tmp_path / "deep" / "a"])
-    assert [report.folder.name for report in found] == ["c", "b", "a"]
+    below = reports.find([tmp_path, tmp_path / "deep" / "a"])
+    assert [report.folder.name for report in below] == ["c", "b", "a"]
 
 
 def _only(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""A checkpoint against itself: nothing flips in float32 on a CPU, and sampled text does."""
+"""Calibration: in float32 on a CPU no value changes, except those of sampled text."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mirrors.write(folder / "data", "me/bales", "all", test=rows, train=rows[:6])
     (folder / "tasks").mkdir()
     for task in (PICK, SAY, DRAW):
-        kept: dict[str, Any] = dict(task)
-        if kept["output_type"] == "generate_until":
-            del kept["doc_to_choice"]
-        (folder / "tasks" / f"{kept['task']}.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+        definition: dict[str, Any] = dict(task)
+        if definition["output_type"] == "generate_until":
+            del definition["doc_to_choice"]
+        (folder / "tasks" / f"{definition['task']}.yaml").write_text(yaml.safe_dump(definition), encoding="utf-8")
     tiny.llama(folder / "base")
     return folder
 
@@ -66,7 +66,7 @@ def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
     return Options(tasks=tasks, output=output, data=world / "data", include=(world / "tasks",), **changes)
 
 
-def test_greedy_answers_stay_and_sampled_ones_do_not(
+def test_greedy_answers_are_the_same_again_and_sampled_ones_are_not(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int, int]] = []
@@ -77,30 +77,30 @@ def test_greedy_answers_stay_and_sampled_ones_do_not(
         sizes.append((engine.pack_tokens, engine.batch_tokens, engine.rows))
 
     monkeypatch.setattr(Engine, "scale", scale)
-    found = calibrate.calibrate(parse(str(world / "base")), options(world, tmp_path, "pick", "say", "draw", seed=5))
-    assert found.again == ["a quarter of the batch", "four times the batch", "seed 6", "seed 7"]
-    by_task = {rate.task: rate for rate in found.rates}
-    assert [(one.documents, one.repeats) for one in by_task.values()] == [(12, 2)] * 3
+    result = calibrate.calibrate(parse(str(world / "base")), options(world, tmp_path, "pick", "say", "draw", seed=5))
+    assert result.again == ["a quarter of the batch", "four times the batch", "seed 6", "seed 7"]
+    by_task = {rate.task: rate for rate in result.rates}
+    assert [(rate.documents, rate.repeats) for rate in by_task.values()] == [(12, 2)] * 3
     assert by_task["pick"].rate == by_task["say"].rate == 0
     assert by_task["draw"].rate > 0.9  # of four random tokens
     usual, quarter, fourfold = sizes[:3]
     assert all(4 * small == size == large / 4 for small, size, large in zip(quarter, usual, fourfold, strict=True))
 
 
-def test_it_says_whom_it_is_of_and_asks_no_journal(world: Path, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "pick", limit=3)
-    report = next(run([parse(str(world / "base"))], asked))
+def test_it_names_its_checkpoint_and_does_not_use_the_journal(world: Path, tmp_path: Path) -> None:
+    limited = options(world, tmp_path, "pick", limit=3)
+    report = next(run([parse(str(world / "base"))], limited))
     (tmp_path / JOURNAL).unlink()
-    found = calibrate.calibrate(parse(str(world / "base")), asked)
+    result = calibrate.calibrate(parse(str(world / "base")), limited)
     checkpoint = report.manifest.checkpoint
-    assert (found.checkpoint, found.fingerprint) == (checkpoint.name, checkpoint.fingerprint)
-    assert (found.device, found.dtype, found.limit, found.seed) == ("cpu", "float32", 3, asked.seed)
-    assert found.again == ["a quarter of the batch", "four times the batch"]
-    assert [rate.documents for rate in found.rates] == [3]
+    assert (result.checkpoint, result.fingerprint) == (checkpoint.name, checkpoint.fingerprint)
+    assert (result.device, result.dtype, result.limit, result.seed) == ("cpu", "float32", 3, limited.seed)
+    assert result.again == ["a quarter of the batch", "four times the batch"]
+    assert [rate.documents for rate in result.rates] == [3]
     assert not (tmp_path / JOURNAL).exists()
 
 
-def test_an_answer_that_tips_over_is_counted(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_value_is_counted(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Task.evaluate
 
     def evaluate(task: Task, lm: Any, **settings: Any) -> dict[str, Any]:

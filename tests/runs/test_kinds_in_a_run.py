@@ -1,4 +1,4 @@
-"""Runs of several kinds at once: what the manifest says of each, thoughts, chat templates, answer letters."""
+"""Runs of several kinds of checkpoints, and what the manifest says about thoughts, chat templates, answer letters."""
 
 from __future__ import annotations
 
@@ -69,31 +69,31 @@ def evaluate(world: Path, output: Path, model: str, task: str, **changes: Any) -
     return report
 
 
-def test_every_kind_in_one_command_reads_the_base_once(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_all_kinds_in_one_command_read_the_base_once(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
     reads, real = [], weights.load
     monkeypatch.setattr(weights, "load", lambda located: reads.append(located.name) or real(located))
     models = ["base", "base,quantize=int4", "lora", "prefix"]
-    references = [parse(f"{world}/{one}") for one in models]
+    references = [parse(f"{world}/{model}") for model in models]
     reports = {r.manifest.checkpoint.name: r for r in run(references, options(world, tmp_path, "ceval_law", "gsm8k"))}
     assert sorted(reads) == ["base", "base+int4"]
-    told = {name: report.manifest.checkpoint for name, report in reports.items()}
-    assert {name: (c.kind, c.quantization) for name, c in told.items()} == {
+    infos = {name: report.manifest.checkpoint for name, report in reports.items()}
+    assert {name: (info.kind, info.quantization) for name, info in infos.items()} == {
         "base": ("base", None),
         "base+int4": ("base", "nf4"),
         "lora": ("lora", None),
         "prefix": ("prefix_tuning", None),
     }
-    assert (told["prefix"].virtual_tokens, told["prefix"].max_length) == (8, 1016)
-    assert told["base+int4"].memory_bytes < told["base"].memory_bytes < told["lora"].memory_bytes
-    assert len({c.fingerprint for c in told.values()}) == 4
-    for model in models[2:]:  # as from a command of its own
+    assert (infos["prefix"].virtual_tokens, infos["prefix"].max_length) == (8, 1016)
+    assert infos["base+int4"].memory_bytes < infos["base"].memory_bytes < infos["lora"].memory_bytes
+    assert len({info.fingerprint for info in infos.values()}) == 4
+    for model in models[2:]:  # the same as from a command of its own
         alone = evaluate(world, tmp_path / "alone", model, "ceval_law")
-        ours = reports[alone.manifest.checkpoint.name].samples("ceval_law")
-        assert alone.samples("ceval_law")["logprobs"].map(list).tolist() == ours["logprobs"].map(list).tolist()
+        together = reports[alone.manifest.checkpoint.name].samples("ceval_law")
+        assert alone.samples("ceval_law")["logprobs"].map(list).tolist() == together["logprobs"].map(list).tolist()
 
 
-def thinking_aloud(monkeypatch: Any, *texts: str) -> None:
-    """Make every second answer the same thought."""
+def generate(monkeypatch: Any, *texts: str) -> None:
+    """Replace every generation by one of `texts`."""
 
     def decode(_: Any, prompts: Any, missing: Any) -> Any:
         for index, prompt in enumerate(prompts):
@@ -103,8 +103,8 @@ def thinking_aloud(monkeypatch: Any, *texts: str) -> None:
     monkeypatch.setattr(engine.Engine, "decode", decode)
 
 
-def test_unfinished_thoughts_are_counted_and_told(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    thinking_aloud(monkeypatch, "<think>12 + 5 = 17. The answer is 17.")
+def test_unfinished_thoughts_are_counted_and_noted(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    generate(monkeypatch, "<think>12 + 5 = 17. The answer is 17.")
     report = evaluate(world, tmp_path, "base", "gsm8k")
     info = report.manifest.tasks["gsm8k"]
     assert (info.thoughts, info.unfinished_thoughts, info.documents) == (6, 6, 6)
@@ -114,15 +114,15 @@ def test_unfinished_thoughts_are_counted_and_told(world: Path, tmp_path: Path, m
     assert rows["exact_match"].sum() == 0
 
 
-def test_what_follows_a_thought_is_what_is_scored(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    thinking_aloud(monkeypatch, "<think>Is it #### 99? No.</think>\n\n#### 5")
+def test_the_text_after_a_thought_is_scored(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    generate(monkeypatch, "<think>Is it #### 99? No.</think>\n\n#### 5")
     report = evaluate(world, tmp_path, "base", "gsm8k")
     assert report.manifest.tasks["gsm8k"].unfinished_thoughts == 0
     assert not any("thinking" in note for note in report.manifest.notes)
     assert {text for texts in report.samples("gsm8k")["responses"] for text in texts} == {"#### 5"}
 
 
-def test_thinking_on_and_off_are_two_checkpoints_with_prompts_of_their_own(world: Path, tmp_path: Path) -> None:
+def test_thinking_on_and_off_are_two_checkpoints_with_their_own_prompts(world: Path, tmp_path: Path) -> None:
     chat = options(world, tmp_path, "gsm8k", apply_chat_template=True, chat_template_arguments={"mood": "!"}, limit=2)
     on, off = run([parse(f"{world}/base,enable_thinking={x}") for x in ("true", "false")], chat)
     assert [r.manifest.checkpoint.name for r in (on, off)] == ["base+thinking", "base+no-thinking"]
@@ -133,21 +133,21 @@ def test_thinking_on_and_off_are_two_checkpoints_with_prompts_of_their_own(world
 
 
 @pytest.mark.parametrize(("model", "arguments"), [("base,enable_thinking=true", {}), ("base", {"mood": "!"})])
-def test_arguments_for_a_template_that_is_not_used_are_refused(world: Path, tmp_path: Path, model: str, arguments: Any):
+def test_variables_of_a_template_that_is_not_used_are_refused(world: Path, tmp_path: Path, model: str, arguments: Any):
     with pytest.raises(HarnessError, match="add --apply-chat-template"):
         evaluate(world, tmp_path, model, "gsm8k", chat_template_arguments=arguments)
 
 
 @pytest.mark.parametrize("name", ["tokenize", "messages", "conversation", "chat_template", "tools", "return_dict"])
-def test_settings_of_transformers_are_no_arguments_of_a_template(world: Path, tmp_path: Path, name: str) -> None:
-    """They would turn a prompt into the text of a list of ids, or into another template's, and be scored."""
-    how = {"apply_chat_template": True, "chat_template_arguments": {name: True}}
+def test_settings_of_transformers_are_refused_as_template_variables(world: Path, tmp_path: Path, name: str) -> None:
+    """They would silently change the prompt: into a list of ids, or into the text of another template."""
+    settings = {"apply_chat_template": True, "chat_template_arguments": {name: True}}
     with pytest.raises(HarnessError, match=f"{name} is a setting of transformers, not a variable of a template"):
-        evaluate(world, tmp_path, "base", "gsm8k", **how)
+        evaluate(world, tmp_path, "base", "gsm8k", **settings)
     assert not (tmp_path / "journal.sqlite").exists()
 
 
-def test_an_adapter_that_repeats_layers_is_evaluated_and_leaves_the_base_s_configuration_alone(
+def test_an_adapter_that_repeats_layers_does_not_change_the_configuration_of_the_base(
     world: Path, tmp_path: Path
 ) -> None:
     lora = peft.LoraConfig(
@@ -157,11 +157,11 @@ def test_an_adapter_that_repeats_layers_is_evaluated_and_leaves_the_base_s_confi
         tmp_path / "repeats"
     )
     references = [parse(f"{world / 'base'},adapter={tmp_path / 'repeats'}"), parse(str(world / "base"))]
-    found = list(run(references, options(world, tmp_path, "ceval_law", limit=1)))
-    assert [report.manifest.checkpoint.kind for report in found] == ["lora", "base"]
+    reports = list(run(references, options(world, tmp_path, "ceval_law", limit=1)))
+    assert [report.manifest.checkpoint.kind for report in reports] == ["lora", "base"]
 
 
-def test_max_gen_toks_takes_the_place_of_the_tasks_limit(world: Path, tmp_path: Path) -> None:
+def test_max_gen_toks_replaces_the_limit_of_the_task(world: Path, tmp_path: Path) -> None:
     report = evaluate(world, tmp_path, "base", "gsm8k", max_gen_toks=3)
     assert report.manifest.protocol.max_gen_toks == 3
     assert 0 < report.manifest.tasks["gsm8k"].tokens_generated <= 18
@@ -175,7 +175,7 @@ def test_max_gen_toks_takes_the_place_of_the_tasks_limit(world: Path, tmp_path: 
 
 
 def splitting(folder: Path) -> Path:
-    """A checkpoint whose tokenizer has no single token for B."""
+    """Write a checkpoint whose tokenizer has no single token for B."""
     from tokenizers import Tokenizer, normalizers
 
     words = tiny.tokenizer()
@@ -185,7 +185,7 @@ def splitting(folder: Path) -> Path:
     return tiny.llama(folder, words, context=1024)
 
 
-def test_a_task_that_reads_one_logit_a_letter_stops_where_a_letter_is_no_single_token(world: Path, tmp_path: Path):
+def test_a_task_that_reads_one_logit_per_letter_needs_single_token_letters(world: Path, tmp_path: Path):
     assert evaluate(world, tmp_path, "base", "last_letter").manifest.tasks["last_letter"].documents == 1
     broken = splitting(tmp_path / "broken")
     with pytest.raises(HarnessError, match=r"last_letter reads one logit per letter.*not 4 distinct single tokens"):
@@ -193,7 +193,7 @@ def test_a_task_that_reads_one_logit_a_letter_stops_where_a_letter_is_no_single_
     assert not list(tmp_path.glob("broken_*"))
 
 
-def test_other_tasks_only_warn_once(world: Path, tmp_path: Path) -> None:
+def test_other_tasks_get_one_note_in_total(world: Path, tmp_path: Path) -> None:
     [report] = run([parse(str(splitting(tmp_path / "broken")))], options(world, tmp_path, "ceval", limit=1))
     [note] = [note for note in report.manifest.notes if "letters" in note]
     assert "and 51 more tasks" in note

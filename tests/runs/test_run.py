@@ -1,4 +1,4 @@
-"""Runs on invented documents: what a report says is what the samples say, whatever happened on the way."""
+"""Runs on invented documents: the report agrees with its samples, also after an interruption."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
 
 @pytest.fixture(scope="module")
 def two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
-    """Base and LoRA on the whole of C-Eval's subjects and three generations."""
+    """Return the reports of a base and a LoRA on all of C-Eval's subjects and on GSM8K."""
     output = tmp_path_factory.mktemp("two")
     references = [parse(str(world / "base")), parse(str(world / "lora"))]
     return list(run(references, options(world, output, "ceval", "gsm8k")))
@@ -72,20 +72,20 @@ def test_the_ceval_average_is_over_subjects(two: list[Report]) -> None:
     assert score.low < score.value < score.high
 
 
-def test_named_averages_stand_under_their_group(two: list[Report]) -> None:
+def test_named_averages_follow_their_group(two: list[Report]) -> None:
     names = [score.task for score in two[0].manifest.scores]
     assert names[:6] == ["ceval", "ceval/STEM", "ceval/Social Science", "ceval/Humanities", "ceval/Other", "ceval/Hard"]
     assert [s.task for s in two[0].manifest.scores if s.headline] == ["ceval", "gsm8k", "gsm8k"]
 
 
-def test_a_choice_is_right_when_its_likelihood_is_highest(two: list[Report]) -> None:
+def test_the_prediction_is_the_most_likely_choice(two: list[Report]) -> None:
     rows = two[0].samples("ceval_law")
     for row in rows.to_dict("records"):
         assert row["prediction"] == row["choices"][int(np.argmax(row["logprobs"]))]
         assert row["acc"] == float(row["prediction"] == row["target"])
 
 
-def test_results_json_is_lm_evals_schema(two: list[Report]) -> None:
+def test_results_json_has_lm_evals_schema(two: list[Report]) -> None:
     from lm_eval.utils import make_table
 
     table = make_table(two[0].results)
@@ -100,12 +100,12 @@ def test_results_json_is_lm_evals_schema(two: list[Report]) -> None:
     assert results["configs"]["gsm8k"]["dataset_path"] == "openai/gsm8k"
 
 
-def test_no_path_of_this_machine_is_in_the_results(two: list[Report], world: Path) -> None:
+def test_results_contain_no_path_of_this_machine(two: list[Report], world: Path) -> None:
     assert str(world) not in json.dumps(two[0].results)
     assert "config_source" not in json.dumps(two[0].results)
 
 
-def test_the_adapters_answers_are_its_own(two: list[Report]) -> None:
+def test_the_adapter_changes_the_answers(two: list[Report]) -> None:
     base, lora = (np.stack(report.samples("ceval_law")["logprobs"].tolist()) for report in two)
     assert np.abs(base - lora).max() > 0.01
     assert two[0].manifest.checkpoint.fingerprint != two[1].manifest.checkpoint.fingerprint
@@ -122,43 +122,43 @@ def test_the_manifest_counts_the_work(two: list[Report]) -> None:
     assert manifest.engine.peak_memory_bytes > 10**7
 
 
-def test_asked_again_everything_comes_from_the_journal(world: Path, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "ceval_law", "gsm8k", limit=2)
-    first, second = (next(run([parse(str(world / "base"))], asked)) for _ in range(2))
+def test_a_second_run_is_answered_from_the_journal(world: Path, tmp_path: Path) -> None:
+    limited = options(world, tmp_path, "ceval_law", "gsm8k", limit=2)
+    first, second = (next(run([parse(str(world / "base"))], limited)) for _ in range(2))
     engine = second.manifest.engine
     assert (engine.answered_from_journal, engine.tokens_fed) == (engine.requests, 0)
     assert second.manifest.scores == first.manifest.scores
     assert second.folder != first.folder
 
 
-def test_an_interrupted_run_goes_on_and_ends_bit_for_bit_as_if_it_had_not(
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = options(world, tmp_path / "whole", "ceval_law", "ceval_logic", "ceval_physician")
-    whole = next(run([parse(str(world / "base"))], asked))
+    uninterrupted = options(world, tmp_path / "whole", "ceval_law", "ceval_logic", "ceval_physician")
+    whole = next(run([parse(str(world / "base"))], uninterrupted))
 
     real, calls = scoring._read, 0
 
-    def dies(*args: Any) -> Iterator[Any]:
+    def interrupt(*args: Any) -> Iterator[Any]:
         nonlocal calls
         calls += 1
         if calls == 8:  # in the second of three tasks
             raise KeyboardInterrupt
         return real(*args)
 
-    asked = replace(asked, output=tmp_path / "halves")
-    monkeypatch.setattr(scoring, "_read", dies)
+    interrupted = replace(uninterrupted, output=tmp_path / "halves")
+    monkeypatch.setattr(scoring, "_read", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        list(run([parse(str(world / "base"))], asked))
-    assert [path.name for path in asked.output.iterdir() if path.is_dir()] == []
+        list(run([parse(str(world / "base"))], interrupted))
+    assert [path.name for path in interrupted.output.iterdir() if path.is_dir()] == []
     monkeypatch.setattr(scoring, "_read", real)
-    resumed = next(run([parse(str(world / "base"))], asked))
+    resumed = next(run([parse(str(world / "base"))], interrupted))
     assert resumed.manifest.engine.answered_from_journal > 0
     for task in whole.manifest.tasks:
         assert resumed.samples(task).equals(whole.samples(task))
 
 
-def test_a_limit_takes_the_first_documents_and_changes_no_prompt(world: Path, tmp_path: Path) -> None:
+def test_a_limit_selects_the_first_documents_and_changes_no_prompt(world: Path, tmp_path: Path) -> None:
     reference = [parse(str(world / "base"))]
     whole = next(run(reference, options(world, tmp_path, "gsm8k"))).samples("gsm8k")
     few = next(run(reference, options(world, tmp_path, "gsm8k", limit=3))).samples("gsm8k")
@@ -166,7 +166,7 @@ def test_a_limit_takes_the_first_documents_and_changes_no_prompt(world: Path, tm
     assert few["doc_id"].max() == 2
 
 
-def test_prompts_cut_to_the_context_are_told_of(world: Path, tmp_path: Path) -> None:
+def test_prompts_cut_to_the_context_are_noted(world: Path, tmp_path: Path) -> None:
     reference = parse(f"{world / 'base'},max_length=64")
     report = next(run([reference], options(world, tmp_path, "ceval_law")))
     assert any("cut on the left" in note for note in report.manifest.notes)
@@ -179,8 +179,8 @@ def test_a_chat_template_is_applied_and_recorded(world: Path, tmp_path: Path) ->
     words.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
     words.save_pretrained(tmp_path / "words")
     reference = parse(f"{world / 'base'},tokenizer={tmp_path / 'words'}")
-    asked = options(world, tmp_path, "ceval_law", apply_chat_template=True, system_instruction="答题。")
-    report = next(run([reference], asked))
+    with_template = options(world, tmp_path, "ceval_law", apply_chat_template=True, system_instruction="答题。")
+    report = next(run([reference], with_template))
     prompt = report.samples("ceval_law")["prompt"][0]
     assert prompt.startswith("<system>答题。")
     assert prompt.count("<user>") == 6  # five shots are turns of their own
@@ -189,23 +189,23 @@ def test_a_chat_template_is_applied_and_recorded(world: Path, tmp_path: Path) ->
     assert report.manifest.protocol.fewshot_as_multiturn
 
 
-def test_a_zeroed_adapter_stops_the_run_unless_it_is_wanted(world: Path, tmp_path: Path) -> None:
+def test_an_inactive_adapter_stops_the_run_unless_it_is_allowed(world: Path, tmp_path: Path) -> None:
     zero = tiny.lora(tmp_path / "zero", world / "base", zero=True)
-    asked = options(world, tmp_path, "ceval_law")
+    strict = options(world, tmp_path, "ceval_law")
     with pytest.raises(HarnessError, match="changes no logit"):
-        list(run([parse(str(zero))], asked))
-    report = next(run([parse(str(zero))], replace(asked, allow_inactive_adapter=True)))
+        list(run([parse(str(zero))], strict))
+    report = next(run([parse(str(zero))], replace(strict, allow_inactive_adapter=True)))
     assert report.manifest.checkpoint.adapter_effect == 0
     assert any("changes nothing" in note for note in report.manifest.notes)
 
 
-def test_a_mistake_in_the_second_checkpoint_is_told_before_the_first_is_read(world: Path, tmp_path: Path) -> None:
+def test_a_mistake_in_the_second_checkpoint_is_found_before_the_first_is_read(world: Path, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no folder"):
         list(run([parse(str(world / "base")), parse("./nowhere")], options(world, tmp_path, "ceval_law")))
     assert not (tmp_path / JOURNAL).exists()
 
 
-def test_an_adapter_of_another_base_is_told_of_before_the_first_checkpoint_is_read(
+def test_an_adapter_of_another_base_is_found_before_the_first_checkpoint_is_read(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tiny.llama(tmp_path / "other", hidden_size=32)
@@ -220,7 +220,7 @@ def test_an_adapter_of_another_base_is_told_of_before_the_first_checkpoint_is_re
         )
 
 
-def test_data_that_no_task_can_use_are_told_of_before_any_checkpoint_is_read(
+def test_unusable_data_are_found_before_any_checkpoint_is_read(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(world / "data", tmp_path / "data")
@@ -232,7 +232,7 @@ def test_data_that_no_task_can_use_are_told_of_before_any_checkpoint_is_read(
         list(run([parse(str(world / "base"))], replace(options(world, tmp_path, "ceval"), data=tmp_path / "data")))
 
 
-def test_a_tag_gets_the_average_that_its_group_has_over_it(world: Path, tmp_path: Path) -> None:
+def test_a_tag_gets_the_average_that_its_group_declares_for_it(world: Path, tmp_path: Path) -> None:
     report = next(run([parse(str(world / "base"))], options(world, tmp_path, "ceval_hard")))
     (score,) = [score for score in report.manifest.scores if score.headline]
     assert (score.task, len(score.members), score.average) == ("ceval/Hard", 8, "task")
@@ -240,7 +240,7 @@ def test_a_tag_gets_the_average_that_its_group_has_over_it(world: Path, tmp_path
     assert score.value == pytest.approx(np.mean(means))
 
 
-def test_a_model_that_would_need_a_repetition_penalty_says_that_it_gets_none(world: Path, tmp_path: Path) -> None:
+def test_a_repetition_penalty_that_is_not_applied_is_noted(world: Path, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(world / "base", tmp_path / "chatty")

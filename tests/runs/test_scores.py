@@ -14,7 +14,7 @@ ACC = Metric("acc", "none", higher_is_better=True, fraction=True, aggregation="m
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_metric_that_is_no_number_has_no_estimate(bad: float) -> None:
+def test_a_metric_that_is_not_finite_has_no_estimate(bad: float) -> None:
     rows = [{"filter": "none", "acc": 1.0}, {"filter": "none", "acc": bad}]
     assert scores.estimate(ACC, rows, value=bad) is None
     assert scores.estimate(ACC._replace(aggregation=""), [{"filter": "none", "acc": (1, 2)}], value=bad) is None

@@ -21,8 +21,8 @@ def find_reports(path: Path) -> list[Report]:
     """Return the reports at or below `path`, except those of ratings, which contain no answers."""
     manifests = [path / MANIFEST, *path.rglob(f"*/{MANIFEST}")] if path.is_dir() else []
     folders = [file.parent for file in manifests if file.is_file() and _is_report(file)]
-    found = reports.find(folders) if folders else []
-    return [report for report in found if report.manifest.protocol.recorded != RATINGS]
+    below = reports.find(folders) if folders else []
+    return [report for report in below if report.manifest.protocol.recorded != RATINGS]
 
 
 def _is_report(manifest: Path) -> bool:
