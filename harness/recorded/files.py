@@ -40,34 +40,34 @@ class File(NamedTuple):
             raise HarnessError(f"{self.label} cannot be read ({error.strerror})") from error
 
 
-class Collection(NamedTuple):
-    """The files of one place: a folder without its archives, one archive, or a file alone."""
+class FileGroup(NamedTuple):
+    """Files that belong together: a folder without its archives, one archive, or a single file."""
 
     model: str
     """The model that the files belong to, unless their folders say otherwise."""
     files: list[File]
 
 
-def collections(path: Path) -> Iterator[Collection]:
+def file_groups(path: Path) -> Iterator[FileGroup]:
     """Yield the plain files at or below `path`, then the files of each archive there.
 
     Raises HarnessError if a folder or an archive cannot be read.
     """
     if path.is_file():
         if _is_archive(path):
-            yield Collection(_archive_stem(path), _members(path))
+            yield FileGroup(_archive_stem(path), _members(path))
         else:
             alone = _file(path.name, str(path), path.parent, path.read_bytes)
-            yield Collection(_readable(path.resolve().stem), [alone])
+            yield FileGroup(_readable(path.resolve().stem), [alone])
         return
     below = _files_below(path)
     plain = [file for file in below if file.suffix in SUFFIXES]
     if plain:
         files = [_file(file.relative_to(path).as_posix(), str(file), path, file.read_bytes) for file in plain]
-        yield Collection(_readable(path.resolve().name), files)
+        yield FileGroup(_readable(path.resolve().name), files)
     for file in below:
         if _is_archive(file):
-            yield Collection(_archive_stem(file), _members(file))
+            yield FileGroup(_archive_stem(file), _members(file))
 
 
 def _files_below(folder: Path) -> list[Path]:

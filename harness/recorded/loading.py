@@ -8,7 +8,7 @@ Not here: scoring (`harness.recorded.score`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,24 +64,18 @@ class TaskLoader:
                 f"{first_and_count(sorted(absent), 'task')}: scored by the references in the file; documents would be "
                 "those of a run if their data were named with --data"
             )
-        tasks = self._build(names, absent, recording)
-        matches = {
-            file_tasks.called(answers.task): match.match_own_documents(answers)
-            if answers.task in absent
-            else match.match(tasks.tasks[file_tasks.called(answers.task)], answers)
-            for answers in recording.tasks
-        }
-        mismatched = [answers for answers in recording.tasks if matches[file_tasks.called(answers.task)].mismatch]
-        for answers in mismatched:
-            mismatch = matches[file_tasks.called(answers.task)].mismatch
-            if answers.task not in self_contained:
-                raise HarnessError(f"{mismatch}: name the data that were answered with --data")
-            notes.append(f"{answers.task}: scored by the references in the file, because {mismatch}")
-            matches[answers.task] = match.match_own_documents(answers)
-        with_own_documents = absent | {answers.task for answers in mismatched}
-        if mismatched:
-            tasks = self._build(names, with_own_documents, recording)
         by_name = {file_tasks.called(answers.task): answers for answers in recording.tasks}
+        tasks = self._build(names, absent, recording)
+        matches = _match(tasks, by_name, absent)
+        mismatches = {name: matched.mismatch for name, matched in matches.items() if matched.mismatch}
+        for name, mismatch in mismatches.items():
+            if name not in self_contained:
+                raise HarnessError(f"{mismatch}: name the data that were answered with --data")
+            notes.append(f"{name}: scored by the references in the file, because {mismatch}")
+        with_own_documents = absent | {*mismatches}
+        if mismatches:
+            tasks = self._build(names, with_own_documents, recording)
+            matches = _match(tasks, by_name, with_own_documents)
         return AnsweredTasks(tasks, by_name, matches, frozenset(with_own_documents), notes)
 
     def _sources(self, recording: Recording) -> dict[str, DataSource]:
@@ -162,6 +156,18 @@ class TaskLoader:
                 f"{recording.origin}: its prompts contain articles retrieved by 'harness retrieve': name that file "
                 f"with --articles (its sha256 is {expected[:12]}…)"
             )
+
+
+def _match(
+    tasks: TaskSet, answers: Mapping[str, TaskAnswers], with_own_documents: Collection[str]
+) -> dict[str, Matches]:
+    """Return the document that each answer to each task belongs to."""
+    return {
+        name: match.match_own_documents(task_answers)
+        if name in with_own_documents
+        else match.match(tasks.tasks[name], task_answers)
+        for name, task_answers in answers.items()
+    }
 
 
 def _is_self_contained(answers: TaskAnswers) -> bool:

@@ -15,10 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from harness.errors import HarnessError
-from harness.recorded import files
 from harness.recorded.answers import TaskAnswers
 from harness.recorded.complaints import Complaints
-from harness.recorded.files import Collection, File
+from harness.recorded.files import File, FileGroup, file_groups
 from harness.recorded.formats import own_reports
 from harness.recorded.formats.format import Claim, Format
 from harness.recorded.formats.own_reports import REPORT
@@ -92,11 +91,11 @@ def find(
         is_empty = False
         answers = own_reports.task_answers(report, task)
         yield Recording(report.manifest.checkpoint.name, str(report.folder), REPORT, answers, report)
-    for collection in files.collections(path):
-        models = _by_model(collection, formats)
-        if format and not models:  # files that do not look like the format the user names are read by it all the same
-            models = _by_model(collection, formats, forced=True)
-        note = _unread_note(collection.files, models)
+    for group in file_groups(path):
+        models = _by_model(group, formats)
+        if format and not models:  # the user names a format that the files do not look like
+            models = _by_model(group, formats, forced=True)
+        note = _unread_note(group.files, models)
         for model, claimed in models.items():
             is_empty = False
             yield replace(_read(model, claimed, task, keep_going), note=note)
@@ -114,18 +113,16 @@ def _unread_note(files: Sequence[File], models: Mapping[_Model, Sequence[_Claime
     return f"not read, because they do not look like predictions: {first_and_count(unread, 'file')}"
 
 
-def _by_model(
-    collection: Collection, formats: Sequence[Format], *, forced: bool = False
-) -> dict[_Model, list[_ClaimedFile]]:
-    """Return the files of each model that one of `formats` recognises, or is `forced` on."""
+def _by_model(group: FileGroup, formats: Sequence[Format], *, forced: bool = False) -> dict[_Model, list[_ClaimedFile]]:
+    """Return the files of each model that one of `formats` recognises; a `forced` format takes every file."""
     by_model: dict[_Model, list[_ClaimedFile]] = {}
     format_names: dict[_Model, str] = {}
-    for file in collection.files:
-        is_named = forced or len(collection.files) == 1
+    for file in group.files:
+        is_named = forced or len(group.files) == 1
         claimed = _claimed(file, formats, forced=forced, is_named=is_named)
         if claimed is None:
             continue
-        model = _model(collection, claimed)
+        model = _model(group, claimed)
         if format_names.setdefault(model, claimed.format.name) != claimed.format.name:
             model = _Model(f"{model.name}-{claimed.format.name}", model.folder)  # two formats are two recordings
             format_names.setdefault(model, claimed.format.name)
@@ -150,12 +147,12 @@ def _claimed(file: File, formats: Sequence[Format], *, forced: bool, is_named: b
     return None
 
 
-def _model(collection: Collection, claimed: _ClaimedFile) -> _Model:
+def _model(group: FileGroup, claimed: _ClaimedFile) -> _Model:
     """Return the model that a file belongs to, by the folder that its format says is named after the model."""
     file = claimed.file
     folders = PurePosixPath(file.root, file.path).parents
     folder = folders[min(claimed.claim.levels_up, len(folders) - 1)]
-    name = collection.model if folder == PurePosixPath(file.root) else folder.name or collection.model
+    name = group.model if folder == PurePosixPath(file.root) else folder.name or group.model
     return _Model(name, str(folder))
 
 
