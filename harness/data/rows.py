@@ -1,6 +1,6 @@
 """Rows of a person's own files: `.jsonl`, `.json`, `.csv`, `.tsv` and `.parquet`, each with its place for complaints.
 
-Not here: what columns mean (`harness.tasks.own_files.questions`, `harness.tasks.own_files.file_tasks`).
+Not here: what columns mean (`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
 """
 
 from __future__ import annotations

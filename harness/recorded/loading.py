@@ -64,7 +64,7 @@ class TaskLoader:
                 f"{first_and_count(sorted(absent), 'task')}: scored by the references in the file; documents would be "
                 "those of a run if their data were named with --data"
             )
-        by_name = {file_tasks.called(answers.task): answers for answers in recording.tasks}
+        by_name = {file_tasks.task_name(answers.task): answers for answers in recording.tasks}
         tasks = self._build(names, absent, recording)
         matches = _match(tasks, by_name, absent)
         mismatches = {name: matched.mismatch for name, matched in matches.items() if matched.mismatch}
@@ -99,7 +99,7 @@ class TaskLoader:
         families = (self._task,) if self._task else recording.format.families
         names, notes = self._group(answered, families)
         if recording.report is not None:
-            by_called = {file_tasks.called(name): name for name in answered}
+            by_called = {file_tasks.task_name(name): name for name in answered}
             names = [by_called.get(name, name) for name in _requested(recording.report)]
             created = recording.report.manifest.created
             notes.append(f"answers of {created}, scored again from {recording.report.folder}")

@@ -188,6 +188,6 @@ def _read_file(claimed: _ClaimedFile, task: str | None, keep_going: bool) -> Tas
 def _model_name(model: _Model, claimed: _ClaimedFile, answers: TaskAnswers) -> str:
     """Return the name of a model: that of the folder where the file's own name says the task, or nothing."""
     says_task = model.name == claimed.file.path.stem and claimed.claim.task not in ("", model.name)  # `1-1`
-    if says_task or model.name in (file_tasks.called(answers.task), *GENERIC_STEMS):
+    if says_task or model.name in (file_tasks.task_name(answers.task), *GENERIC_STEMS):
         return Path(model.folder).resolve().name
     return model.name

@@ -39,7 +39,7 @@ class Options:
     articles: Path | None = None
     """A file of retrieved articles, which replace those in the prompts of tasks that have some."""
     comparisons: tuple[str, ...] = ()
-    """The metrics of answers in words, for tasks made of a file (`harness.tasks.own_files.questions.COMPARISONS`)."""
+    """The metrics of answers in words to test sets that are files (`own_files.question_files.COMPARISONS`)."""
     device: str | None = None
     """The device of checkpoints whose reference names none."""
     dtype: str | None = None

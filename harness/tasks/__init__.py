@@ -1,1 +1,1 @@
-"""Finding tasks and their data: the one seam to lm-eval's task machinery."""
+"""Tasks: finding, building and describing them. The only room that uses lm-eval's task objects."""

@@ -1,9 +1,9 @@
-"""What a score stands between: chance, which knowing nothing scores, and the ceiling, which a right answer does.
+"""The bounds of a score: chance, the score of uniform guessing, and the ceiling, the score of right answers.
 
-A task's YAML states them as `metadata.chance` and `metadata.ceiling`, in the unit of its primary metric. Where a
-multiple-choice task states no chance, it is what a uniform guess among its choices scores.
+A task's YAML states them as `metadata.chance` and `metadata.ceiling`, in the unit of its primary metric. A
+multiple-choice task that states no chance gets the score of a uniform guess among its choices.
 
-Not here: whether a score is at chance, which `harness.leaderboard` tells.
+Not here: whether a score differs from chance, which `harness.leaderboard` marks.
 """
 
 from __future__ import annotations
@@ -19,71 +19,74 @@ from harness.tasks.task import Metric, Task
 
 Row = Mapping[str, Any]
 """A report's row of one document under one filter (`harness.runs.samples`)."""
-
-# Metrics that are 1 where the chosen one of the choices is right, however it is chosen, and else 0.
 ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
+"""Metrics that are 1 if the chosen choice is right, and else 0, however it is chosen."""
 
 
 class Bounds(NamedTuple):
-    """Chance and ceiling of one score in its metric's own unit, each None where it is not known."""
+    """Chance and ceiling of one score, in its metric's unit; None where unknown."""
 
     chance: float | None = None
     ceiling: float | None = None
 
 
 def check(tasks: Iterable[Task]) -> None:
-    """Raise HarnessError where a task states what cannot be a chance or a ceiling."""
+    """Raise HarnessError if one of `tasks` states an impossible chance or ceiling."""
     for task in tasks:
         stated(task)
 
 
 def stated(task: Task) -> Bounds:
-    """Return what `task` states of its primary metric.
+    """Return the bounds that `task` states for its primary metric.
 
-    Raises HarnessError where that is no number, lies outside of 0 to 1 for a fraction, or leaves no room between them.
+    Raises HarnessError if one is no number or, for a fraction, lies outside 0 to 1, or if chance is no worse than the
+    ceiling.
     """
     metadata = task.metadata
     primary = next(iter(task.metrics), None)
     if primary is None:
         return Bounds()
-    name = task.name
-    stated = {"chance": metadata.chance, "ceiling": metadata.ceiling}
-    found = Bounds(**{key: _number(name, key, value, primary) for key, value in stated.items()})
-    if found.chance is not None and found.ceiling is not None:
-        room = found.ceiling - found.chance
+    bounds = Bounds(
+        chance=_number(task.name, "chance", metadata.chance, primary),
+        ceiling=_number(task.name, "ceiling", metadata.ceiling, primary),
+    )
+    if bounds.chance is not None and bounds.ceiling is not None:
+        room = bounds.ceiling - bounds.chance
         if (room if primary.higher_is_better else -room) <= 0:
             order = "below" if primary.higher_is_better else "above"
             raise HarnessError(
-                f"task {name}: metadata.chance is {found.chance:g} and metadata.ceiling {found.ceiling:g}, but "
+                f"task {task.name}: metadata.chance is {bounds.chance:g} and metadata.ceiling {bounds.ceiling:g}, but "
                 f"{'more' if primary.higher_is_better else 'less'} {primary.name} is better: write a chance {order} "
                 "the ceiling"
             )
-    return found
+    return bounds
 
 
 def of_task(task: Task, rows: Sequence[Row]) -> dict[Metric, Bounds]:
-    """Return the bounds of a task's metrics over the documents of `rows`; metrics that have none are left out."""
-    own, reported = stated(task), task.metrics
-    found: dict[Metric, Bounds] = {}
-    for metric in reported:
-        accuracies = {reported[0].name, metric.name} <= {*ACCURACIES}
-        chance = own.chance if metric == reported[0] or accuracies else None
+    """Return the bounds of a task's metrics over the documents of `rows`, without metrics that have none."""
+    task_bounds, metrics = stated(task), task.metrics
+    by_metric: dict[Metric, Bounds] = {}
+    for metric in metrics:
+        is_primary = metric == metrics[0]
+        are_accuracies = {metrics[0].name, metric.name} <= {*ACCURACIES}
+        chance = task_bounds.chance if is_primary or are_accuracies else None
         if chance is None and task.output_type == "multiple_choice" and metric.name in ACCURACIES:
-            chance = _guessed(metric, rows, several=task.has_several_right_choices)
-        bounds = Bounds(chance, own.ceiling if metric == reported[0] else None)
+            chance = _guessing(metric, rows, several=task.has_several_right_choices)
+        bounds = Bounds(chance, task_bounds.ceiling if is_primary else None)
         if bounds != Bounds():
-            found[metric] = bounds
-    return found
+            by_metric[metric] = bounds
+    return by_metric
 
 
 def of_average(average: Average, estimates: Mapping[str, Estimate], tasks: Mapping[str, Bounds]) -> Bounds:
-    """Return the bounds of `average`: its tasks' own with the weights that their scores have, where all have one."""
+    """Return the bounds of `average`: those of its tasks with the weights of their scores; None unless all have one."""
     shares = weights([estimates[name] for name in average.tasks], average.weight)
     columns = zip(*(tasks.get(name, Bounds()) for name in average.tasks), strict=True)
     return Bounds(*(_weighted(shares, column) for column in columns))
 
 
 def _number(task: str, key: str, value: object, primary: Metric) -> float | None:
+    """Return the number that `task` states as `metadata.key`; raise HarnessError if it cannot be a bound."""
     if value is None:
         return None
     example = "0.25" if primary.fraction else "12.5"
@@ -100,22 +103,23 @@ def _number(task: str, key: str, value: object, primary: Metric) -> float | None
     return float(value)
 
 
-def _guessed(metric: Metric, rows: Sequence[Row], *, several: bool) -> float | None:
-    """Return what a uniform guess scores: the mean share of right choices.
+def _guessing(metric: Metric, rows: Sequence[Row], *, several: bool) -> float | None:
+    """Return the score of a uniform guess: the mean share of right choices.
 
-    None where a document's value is not 0 or 1, so that more counts than whether the chosen one is right.
+    None if a document's value is not 0 or 1: then the value depends on more than whether the chosen choice is right.
+    `several` says that targets may list several right choices.
     """
-    asked = [row for row in rows if row["filter"] == metric.filter and row.get(metric.name) is not None]
-    if not asked or not all(row.get("choices") and row[metric.name] in (0, 1) for row in asked):
+    scored = [row for row in rows if row["filter"] == metric.filter and row.get(metric.name) is not None]
+    if not scored or not all(row.get("choices") and row[metric.name] in (0, 1) for row in scored):
         return None
-    return math.fsum((_right(row) if several else 1) / len(row["choices"]) for row in asked) / len(asked)
+    return math.fsum((_right_choices(row) if several else 1) / len(row["choices"]) for row in scored) / len(scored)
 
 
-def _right(row: Row) -> int:
-    """Return how many choices are right, in a task whose documents may list several: `[0, 2]`."""
+def _right_choices(row: Row) -> int:
+    """Return the number of right choices of a row whose target may be a list of places, `[0, 2]`."""
     try:
         places = json.loads(row["target"])
-    except ValueError:  # the text of the one that is right
+    except ValueError:  # the text of the single right choice
         return 1
     return len({place for place in places if place < len(row["choices"])}) if isinstance(places, list) else 1
 

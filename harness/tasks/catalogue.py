@@ -1,10 +1,11 @@
-"""Finding tasks and their data: the one seam to lm-eval's task machinery.
+"""The catalogue of tasks: names → lm-eval definitions, data sources and loaded tasks.
 
-A name is looked for in this project's `tasks/`, then in the lm-eval folder that it begins with (`mmlu_anatomy` in
-`mmlu/`), and only then in lm-eval's whole tree, whose 14,000 files take a quarter of a minute to read. Data come from a
-mirror folder `DIR/<org>/<name>` where it has them, else from the hub.
+A name is looked up in this project's `tasks/`, then in lm-eval's folder of the same beginning (`mmlu_anatomy` in
+`mmlu/`), and only then in lm-eval's whole tree, whose 14,000 files take 15 seconds to read. Documents come from a
+mirror folder `DIR/<org>/<name>` if it has them, else from the hub.
 
-Not here: asking a checkpoint anything (`harness.runs.run`), or computing averages (`harness.metrics.stats.estimates`).
+Not here: building one task (`harness.tasks.factory`), evaluating tasks (`harness.runs.run`), or computing averages
+(`harness.metrics.stats.estimates`).
 """
 
 from __future__ import annotations
@@ -23,42 +24,47 @@ from harness.errors import HarnessError, did_you_mean
 from harness.tasks import index as task_index
 from harness.tasks import prompt_cache
 from harness.tasks.factory import Builder
+from harness.tasks.metadata import TaskMetadata
 from harness.tasks.own_files import file_tasks
-from harness.tasks.task import FEWSHOT_SEED, Task, TaskMetadata
+from harness.tasks.task import FEWSHOT_SEED, Task
 from harness.tasks.task_set import TaskSet
 
 FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
-"""lm-eval's own tasks that `harness tasks` lists beside ours."""
+"""lm-eval's own tasks that `harness tasks` lists beside this project's."""
 
 
 class Catalogue:
-    """The tasks that can be named."""
+    """All tasks that can be named: this project's, lm-eval's, those of `include` folders, and files."""
 
     def __init__(self, include: Sequence[Path] = (), comparisons: Sequence[str] = ()) -> None:
-        """Know the tasks of `include` besides; `comparisons` are how answers in words of files are compared."""
+        """Add the definitions in the folders `include`.
+
+        `comparisons` are the metrics for answers in words of test sets that are files (`--metric`). Raises HarnessError
+        if a folder does not exist or holds a YAML that cannot be read.
+        """
         self._comparisons = comparisons
         for path in include:
             if not path.is_dir():
                 raise HarnessError(f"--include-path {path} is not a folder")
             task_index.require_readable(path)
-        self._own = [resources.folder("tasks"), Path(__file__).parents[1] / "demo" / "tasks", *include]
+        self._folders = [resources.folder("tasks"), Path(__file__).parents[1] / "demo" / "tasks", *include]
         self._indexes: dict[tuple[str, ...], task_index.Index] = {}
 
     @functools.cached_property
-    def own(self) -> dict[str, Any]:
-        """Index of this project's tasks and those of `include`: name → lm-eval's index entry."""
-        return task_index.read(self._own)
+    def own(self) -> task_index.Index:
+        """The index of this project's tasks and of the `include` folders."""
+        return task_index.read(self._folders)
 
     def names(self) -> list[str]:
-        """Return the groups and single tasks worth listing: ours first, then `FEATURED`; a group's parts left out."""
-        # A group's own parts (ceval_law of ceval) go without saying; tasks that a group only gathers do not.
-        listed = ((name, member) for name, entry in self.own.items() for member in task_index.members(entry))
-        members = {member for name, member in listed if member.startswith(f"{name}_")}
-        ours = [name for name, entry in self.own.items() if entry.kind.name != "TAG" and name not in members]
-        return [*sorted(ours), *(name for name in FEATURED if name not in ours)]
+        """Return the groups and single tasks worth listing: this project's, then `FEATURED`, without groups' parts."""
+        # The parts of a group (ceval_law of ceval) are left out; tasks that a group only gathers are not.
+        pairs = ((name, member) for name, entry in self.own.items() for member in task_index.members(entry))
+        parts = {member for name, member in pairs if member.startswith(f"{name}_")}
+        listed = [name for name, entry in self.own.items() if entry.kind.name != "TAG" and name not in parts]
+        return [*sorted(listed), *(name for name in FEATURED if name not in listed)]
 
     def config(self, name: str, *, own: bool = False) -> dict[str, Any]:
-        """Return the YAML of task `name`, or of a group's first task, with what it includes.
+        """Return the YAML of the task `name`, or of a group's first task, merged with the files it includes.
 
         With `own`, a group that states a protocol is described by its own YAML.
         """
@@ -72,52 +78,56 @@ class Catalogue:
         return dict(index[leaf].cfg or {})
 
     def index_for(self, names: Sequence[str]) -> task_index.Index:
-        """Return an index in which every one of `names`, and all their members, is found; read once for these names.
+        """Return an index that has all of `names` and their members; it is read once for the same names.
 
-        Raises HarnessError naming the first that lm-eval does not know either.
+        Raises HarnessError naming the first name that lm-eval does not know either.
         """
         key = tuple(names)
         if key not in self._indexes:
-            self._indexes[key] = self._indexed(key)
+            self._indexes[key] = self._index_for(key)
         return self._indexes[key]
 
-    def _indexed(self, names: tuple[str, ...]) -> task_index.Index:
-        if task_index.complete(names, self.own):
+    def _index_for(self, names: tuple[str, ...]) -> task_index.Index:
+        if task_index.is_complete(names, self.own):
             return self.own
         folders: list[Path] = []
         for name in task_index.missing(names, self.own):
-            for folder in task_index.near(name):
+            for folder in task_index.folders_near(name):
                 if folder not in folders:
                     folders.insert(0, folder)
-        index = {**task_index.read(folders), **self.own}  # ours come last, and override
-        if not task_index.complete(names, index):
+        index = {**task_index.read(folders), **self.own}  # this project's definitions come last and override
+        if not task_index.is_complete(names, index):
             index = {**task_index.read([task_index.lm_eval_folder()]), **self.own}
         for name in names:
             if name not in index:
-                hint = file_tasks.meant(name) or f"{did_you_mean(name, index)} (see 'harness tasks')"
+                hint = file_tasks.hint(name) or f"{did_you_mean(name, index)} (see 'harness tasks')"
                 raise HarnessError(f"there is no task '{name}'{hint}")
         for member in task_index.missing(names, index):
-            raise HarnessError(f"a group names '{member}', which is no task: correct the group's list")
+            raise HarnessError(f"a group names '{member}', which is not a task: correct the group's list")
         return index
 
     def expand(self, names: Sequence[str]) -> list[str]:
-        """Return `names` with the globs among them (`ceval_high_*`, `exams/*.jsonl`) replaced by what they match."""
+        """Return `names` with each glob (`ceval_high_*`, `exams/*.jsonl`) replaced by the names that it matches.
+
+        Raises HarnessError if a glob matches nothing.
+        """
         expanded: list[str] = []
-        for name in (found for listed in names for found in file_tasks.matching(listed)):
+        for name in (file for listed in names for file in file_tasks.matching(listed)):
             if file_tasks.names_files(name) or not any(letter in name for letter in "*?["):
                 expanded.append(name)
                 continue
-            index = self.own if fnmatch.filter(self.own, name) else task_index.beginning(name)
-            matched = [found for found in fnmatch.filter(index, name) if index[found].kind.name in ("TASK", "PY_TASK")]
-            if not matched:
+            index = self.own if fnmatch.filter(self.own, name) else task_index.read_for_glob(name)
+            matches = [match for match in fnmatch.filter(index, name) if index[match].kind.name in ("TASK", "PY_TASK")]
+            if not matches:
                 raise HarnessError(f"no task matches '{name}' (see 'harness tasks')")
-            expanded += sorted(matched)
+            expanded += sorted(matches)
         return list(dict.fromkeys(expanded))
 
     def sources(self, names: Sequence[str], data: Path | None) -> dict[str, DataSource]:
-        """Return where each leaf task under `names` would take its documents from, loading none.
+        """Return where each single task under `names` would take its documents from, without loading any.
 
-        Raises HarnessError on an unknown task, a `data` folder that does not exist, or an empty copy in it.
+        Raises HarnessError if a task is unknown, if the folder `data` does not exist, or if its copy of a data set is
+        empty.
         """
         if data is not None and not data.is_dir():
             raise HarnessError(f"the data folder {data} does not exist: name a mirror with --data or HARNESS_DATA")
@@ -136,51 +146,53 @@ class Catalogue:
         seed: int = FEWSHOT_SEED,
         documents: Mapping[str, Sequence[dict[str, Any]]] | None = None,
     ) -> TaskSet:
-        """Build the tasks of `names` (tasks, groups, tags, globs) on data from the mirror `data` or the hub.
+        """Build the tasks of `names` (tasks, groups, tags, globs, files) on data from the mirror `data` or the hub.
 
-        Tasks in `documents` get those documents instead, without shots. `num_fewshot` overrides what a task says,
-        except where it says 0, as in lm-eval. Raises HarnessError on an unknown task, or on data that are not to be
-        had.
+        Tasks in `documents` get those documents instead, and no few-shot examples. `num_fewshot` overrides the number
+        that a task states, except 0, as in lm-eval. Raises HarnessError if a task is unknown or cannot be built.
         """
         names = self.expand(names)
         self.sources(names, data)
         index = dict(self.index_for([name for name in names if not file_tasks.names_files(name)]))
         builder = Builder(data, documents)
         prompt_cache.compile_once()
-        # Some stock tasks shuffle while they load; lm-eval seeds these before.
+        # Some of lm-eval's tasks shuffle while they load; lm-eval seeds this generator before.
         random.seed(0)
         tasks = TaskSet()
         for name in names:
             if file_tasks.names_files(name):
-                task = file_tasks.build(name, self._comparisons)
-                if task.name in tasks.tasks:
-                    raise HarnessError(
-                        f"{name} would be called {task.name}, as another task is: rename one of the files"
-                    )
-                tasks.add_task(task)
-                builder.taken[task.name] = file_tasks.source(name)
-                continue
-            try:
-                built = builder.build(index[name], registry=index)
-            except RecursionError as error:
-                raise HarnessError(f"group '{name}' contains itself: correct its list of tasks") from error
-            for item in built if isinstance(built, list) else [built]:
-                if hasattr(item, "get_all_tasks"):
-                    tasks.add_group(item, index)
-                else:
-                    tasks.add_task(Task(item))
-            tasks.add_averages_of_tag(name, index)
+                self._add_file(name, tasks, builder)
+            else:
+                _add(name, tasks, builder, index)
         for name, task in tasks.tasks.items():
             if task.runs_generated_code:
                 raise HarnessError(f"task {name} runs code that the checkpoint writes: it is not supported")
-            if num_fewshot and name in builder.shotless:
-                split, origin = builder.shotless[name], builder.taken[name]
-                raise HarnessError(
-                    f"task {name}: shots are drawn from the split '{split}', which {origin.folder} lacks: fetch it "
-                    f"with '{origin.fetch}', or leave --num-fewshot out"
-                )
+            if num_fewshot:
+                builder.require_shots(name)
             task.set_num_fewshot(num_fewshot)
             prompt_cache.render_shots_once(task.lm_eval)
             task.reseed(seed)
-        tasks.sources = {name: builder.taken[name] for name in tasks.tasks if name in builder.taken}
+        tasks.sources = {name: builder.sources[name] for name in tasks.tasks if name in builder.sources}
         return tasks
+
+    def _add_file(self, name: str, tasks: TaskSet, builder: Builder) -> None:
+        """Add the task made of the file `name` to `tasks`."""
+        task = file_tasks.build(name, self._comparisons)
+        if task.name in tasks.tasks:
+            raise HarnessError(f"{name} would be called {task.name}, as another task is: rename one of the files")
+        tasks.add_task(task)
+        builder.sources[task.name] = file_tasks.source(name)
+
+
+def _add(name: str, tasks: TaskSet, builder: Builder, index: task_index.Index) -> None:
+    """Add the task, the group or the tag's tasks that `name` stands for to `tasks`."""
+    try:
+        built = builder.build(index[name], registry=index)
+    except RecursionError as error:
+        raise HarnessError(f"group '{name}' contains itself: correct its list of tasks") from error
+    for item in built if isinstance(built, list) else [built]:
+        if hasattr(item, "get_all_tasks"):
+            tasks.add_group(item, index)
+        else:
+            tasks.add_task(Task(item))
+    tasks.add_averages_of_tag(name, index)

@@ -1,9 +1,10 @@
-"""What documents share: questions on one passage are answered together, and count as one draw where chance is judged.
+"""Clusters: documents that share a passage, a case or a sentence, and so count as one draw in a comparison's error.
 
-A task says it by a template over its documents, `metadata: {cluster: "{{passage}}"}`. Documents for which it says the
-same are a cluster, in one task or in several. What is known of the data sets of lm-eval's own tasks is stated here.
+A task names the shared text by a template over its documents, `metadata: {cluster: "{{passage}}"}`. Documents for which
+it renders the same text are one cluster, within one task or across several. For the data sets of lm-eval's own tasks,
+`SHARED` has the templates.
 
-Not here: what follows of it for a difference's error (`harness.verdicts`).
+Not here: the effect of clusters on the error of a difference (`harness.verdicts`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from harness.errors import HarnessError
 from harness.tasks.task import Task
 
 Key = Callable[[Mapping[str, Any]], str | None]
-"""A document's cluster; None where it is not known to share anything."""
+"""Returns a document's cluster as 16 hexadecimal digits, or None where no shared text is known."""
 
 _HISTORY = "{{question.rsplit('\n', 1)[0]}}"  # a passage, and a question on it in the last line
 _AGIEVAL = "{{query.rsplit('Q: ', 1)[0]}}"  # AGIEval's prompt: a passage, and a question after `Q: `
@@ -40,40 +41,42 @@ SHARED: dict[tuple[str, str | None], str] = {
     ("facebook/anli", None): "{{premise}}",
     ("nyu-mll/glue", "mnli"): "{{premise}}",
 }
-"""By data set of the hub, and by its configuration where these are data sets of their own."""
+"""Hub data set, and its configuration if the template is only for that one → template of the shared text."""
 
 
 def key(task: Task, source: DataSource | None) -> Key:
-    """Return what tells a document of `task` its cluster.
+    """Return the function that returns the cluster of each document of `task`, whose documents come from `source`.
 
-    The key raises HarnessError where a task's own template asks for what a document lacks.
+    A task's own template takes precedence over `SHARED`. Raises HarnessError if it cannot be compiled; the returned
+    function raises HarnessError if it cannot be rendered.
     """
     if template := task.metadata.cluster:
-        return _rendered(template, f"metadata.cluster of task {task.name}")
+        return _rendering(template, f"metadata.cluster of task {task.name}")
     if source is None:
         return lambda document: None
     known = SHARED.get((source.dataset, source.config)) or SHARED.get((source.dataset, None))
-    return _rendered(known) if known else lambda document: None
+    return _rendering(known) if known else lambda document: None
 
 
-def _rendered(template: str, where: str | None = None) -> Key:
+def _rendering(template: str, owner: str | None = None) -> Key:
+    """Return the key of documents by `template`; `owner` names a task's own template in errors."""
     from jinja2 import Environment, StrictUndefined, TemplateError
 
-    def told(error: Exception) -> HarnessError:
-        return HarnessError(f"{where} cannot be rendered ({error}): correct the template")
+    def failure(error: Exception) -> HarnessError:
+        return HarnessError(f"{owner} cannot be rendered ({error}): correct the template")
 
     try:
         compiled = Environment(undefined=StrictUndefined).from_string(template)
     except TemplateError as error:
-        raise told(error) from error
+        raise failure(error) from error
 
-    def of(document: Mapping[str, Any]) -> str | None:
+    def cluster(document: Mapping[str, Any]) -> str | None:
         try:
             text = compiled.render(**document).strip()
         except (TemplateError, TypeError, ValueError, LookupError) as error:
-            if where is None:  # a data set of the name that we know, and of other columns
+            if owner is None:  # a data set of a known name, but with other columns
                 return None
-            raise told(error) from error
+            raise failure(error) from error
         return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16] if text else None
 
-    return of
+    return cluster

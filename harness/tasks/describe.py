@@ -1,4 +1,4 @@
-"""What can be asked, in words: a line a task, or everything about one."""
+"""Descriptions of tasks for people: one line for each task, or everything about one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.tasks import bounds
 from harness.tasks.catalogue import Catalogue
-from harness.tasks.task import Metric, Task, TaskMetadata
+from harness.tasks.metadata import TaskMetadata
+from harness.tasks.task import Metric, Task
 
-_UNSTATED = "as lm-eval defines it"
+_NO_PROTOCOL = "as lm-eval defines it"
 """The protocol of a task whose YAML states none."""
 
 
@@ -22,10 +23,10 @@ class Summary(NamedTuple):
 
     name: str
     members: int
-    """Tasks it stands for; 1 for a single task."""
+    """The number of tasks that the name stands for; 1 for a single task."""
     dataset: str
     at_hand: str
-    """Whether the mirror has it: `yes`, `3 of 52`, or `no` and the command that fetches it."""
+    """Whether the mirror has the documents: `yes`, `3 of 52`, or `no:` and the command that fetches them."""
     protocol: str
 
 
@@ -35,28 +36,27 @@ class Description(NamedTuple):
     name: str
     facts: dict[str, str]
     prompt: str
-    """The first document's, exactly as a checkpoint would read it."""
+    """The first document's prompt, exactly as a checkpoint reads it."""
     asked: tuple[str, ...]
-    """The continuations scored after it, or the stop strings of a generation."""
+    """The continuations scored after the prompt, or the stop strings of a generation."""
     generates: bool
+    """Whether the answer is a generation."""
 
 
 def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
-    """Return a line for each task and group worth listing."""
+    """Return a line for each task and group worth listing, given the mirror `data`."""
     catalogue = Catalogue(include)
-    found = []
+    lines = []
     for name in catalogue.names():
-        protocol = _metadata(catalogue.config(name, own=True), name).protocol or _UNSTATED
+        protocol = _metadata(catalogue.config(name, own=True), name).protocol or _NO_PROTOCOL
         try:
-            sources = catalogue.sources([name], data)
+            sources = list(catalogue.sources([name], data).values())
+            at_hand = _at_hand(sources)
         except HarnessError as error:  # an empty folder in the mirror
-            whole = catalogue.sources([name], None)
-            found.append(Summary(name, len(whole), _named_data(whole.values()), f"no: {error}", protocol))
-            continue
-        here = sum(source.at_hand() for source in sources.values())
-        dataset = _named_data(sources.values())
-        found.append(Summary(name, len(sources), dataset, _at_hand(list(sources.values()), here), protocol))
-    return found
+            sources = list(catalogue.sources([name], None).values())
+            at_hand = f"no: {error}"
+        lines.append(Summary(name, len(sources), _dataset(sources), at_hand, protocol))
+    return lines
 
 
 def describe(
@@ -66,56 +66,71 @@ def describe(
     num_fewshot: int | None = None,
     comparisons: Sequence[str] = (),
 ) -> Description:
-    """Return everything about task or group `name`, with the prompt of its first document.
+    """Return everything about the task or group `name`, with the prompt of its first document.
 
-    Raises HarnessError on an unknown task, or on data that are not to be had.
+    Raises HarnessError if the task is unknown or its documents cannot be loaded.
     """
     catalogue = Catalogue(include, comparisons)
     leaves = list(catalogue.sources([name], data))
     tasks = catalogue.load([leaves[0]], data, num_fewshot=num_fewshot)
     (leaf, task), source = next(iter(tasks.tasks.items())), next(iter(tasks.sources.values()))
-    between = bounds.stated(task)._asdict()
+    stated_bounds = bounds.stated(task)._asdict()
     arguments = [request.args for request in task.build_requests(limit=1)]
-    generates = task.output_type == "generate_until"
     metadata = _metadata(catalogue.config(leaves[0]), leaves[0])
     facts = {
-        "protocol": metadata.protocol or _UNSTATED,
+        "protocol": metadata.protocol or _NO_PROTOCOL,
         "tasks": f"{len(leaves)}, this is the first: {leaf}" if len(leaves) > 1 else "",
         "data": f"{source}, split {task.split}, {len(task.documents):,} documents",
-        "at hand": _at_hand([source], int(source.at_hand())),
+        "at hand": _at_hand([source]),
         "shots": str(task.num_fewshot),
-        "metrics": ", ".join(map(_named, task.metrics)),
-        **{key: _stated(number, task) for key, number in between.items() if number is not None},
+        "metrics": ", ".join(map(_metric, task.metrics)),
+        **{key: _bound(number, task) for key, number in stated_bounds.items() if number is not None},
         **known_data.facts(source.dataset, source.config),
         **metadata.facts,
         "version": task.version,
     }
-    until = arguments[0][1].get("until") or [] if generates else []
-    stops = [until] if isinstance(until, str) else until
-    asked = stops if generates else [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
-    shown = {key: value for key, value in facts.items() if value}
-    return Description(name, shown, str(arguments[0][0]), tuple(asked), generates)
+    generates = task.output_type == "generate_until"
+    return Description(
+        name,
+        facts={key: value for key, value in facts.items() if value},
+        prompt=str(arguments[0][0]),
+        asked=tuple(_stops(arguments[0][1]) if generates else _continuations(arguments)),
+        generates=generates,
+    )
 
 
-def _named(metric: Metric) -> str:
-    arrow = "higher" if metric.higher_is_better else "lower"
+def _stops(settings: dict[str, Any]) -> list[str]:
+    """Return the stop strings in the settings of a generation."""
+    until = settings.get("until") or []
+    return [until] if isinstance(until, str) else list(until)
+
+
+def _continuations(arguments: Iterable[tuple[Any, ...]]) -> list[str]:
+    """Return the continuations in the arguments of scored requests; whole texts have none."""
+    return [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
+
+
+def _metric(metric: Metric) -> str:
+    direction = "higher" if metric.higher_is_better else "lower"
     kind = "" if metric.filter == "none" else f" ({metric.filter})"
-    return f"{metric.name}{kind}, {arrow} is better"
+    return f"{metric.name}{kind}, {direction} is better"
 
 
-def _stated(number: float, task: Task) -> str:
+def _bound(number: float, task: Task) -> str:
     return f"{100 * number:.4g} %" if task.metrics[0].fraction else f"{number:g}"
 
 
-def _named_data(sources: Iterable[DataSource]) -> str:
-    kinds = sorted({source.dataset for source in sources})
-    return kinds[0] if len(kinds) == 1 else f"{len(kinds)} data sets"
+def _dataset(sources: Iterable[DataSource]) -> str:
+    names = sorted({source.dataset for source in sources})
+    return names[0] if len(names) == 1 else f"{len(names)} data sets"
 
 
-def _at_hand(sources: Sequence[DataSource], here: int) -> str:
-    if not here:
+def _at_hand(sources: Sequence[DataSource]) -> str:
+    """Return whether the mirror has the documents, as in `Summary.at_hand`."""
+    count = sum(source.at_hand() for source in sources)
+    if not count:
         return f"no: {sources[0].missing()}"
-    return "yes" if here == len(sources) else f"{here} of {len(sources)}"
+    return "yes" if count == len(sources) else f"{count} of {len(sources)}"
 
 
 def _metadata(config: dict[str, Any], name: str) -> TaskMetadata:

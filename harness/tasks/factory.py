@@ -1,9 +1,9 @@
-"""lm-eval's task factory, taking documents from a mirror and telling what is missing.
+"""lm-eval's task factory on a mirror: tasks built from local files, and errors that say which data are missing.
 
-A definition's files are parsed once, and a mirror's documents come from `harness.data.mirror` where it can give them;
-the task built is the one that lm-eval would build with `datasets.load_dataset`.
+The files of a definition are parsed once, and a mirror's documents come from `harness.data.mirror` where it can read
+them; the task built is the one that lm-eval would build with `datasets.load_dataset`.
 
-Not here: which definitions there are (`harness.tasks.index`), or what becomes of the tasks (`harness.tasks.catalogue`).
+Not here: which definitions exist (`harness.tasks.index`), or what is done with the tasks (`harness.tasks.catalogue`).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from harness.tasks.yaml_files import Reader
 
 
 class Builder:
-    """Builds tasks, and remembers what was found on the way."""
+    """Builds lm-eval's task objects, and remembers where their documents came from."""
 
     def __init__(self, data: Path | None, documents: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> None:
-        """Take documents from `documents` by a task's name, the mirror `data` where it has them, else the hub."""
+        """Take a task's documents from `documents` by its name, else from the mirror `data`, else from the hub."""
         from lm_eval.tasks._factory import TaskFactory
 
-        outer = self
+        builder = self
 
         class Factory(TaskFactory):  # type: ignore[misc]
             def _load_full_config(self, entry: Any, overrides: dict[str, Any] | None = None) -> Any:
                 if not entry.yaml_path:
                     return super()._load_full_config(entry, overrides)
-                content = outer._definitions.read(entry.yaml_path)
+                content = builder._definitions.read(entry.yaml_path)
                 config = super()._load_full_config(dataclasses.replace(entry, yaml_path=None, cfg=content), overrides)
                 config["metadata"]["config_source"] = str(entry.yaml_path)
                 return config
@@ -42,42 +42,55 @@ class Builder:
             def _build_task(self, entry: Any, overrides: dict[str, Any] | None) -> Any:
                 try:
                     config = self._load_full_config(entry, overrides)
-                except Exception as error:  # what a task's own utils.py raises
+                except Exception as error:  # any error of a task's own utils.py
                     raise sources.explained(entry.name, DataSource("", None, None, ""), error) from error
-                if entry.name in outer._documents:
-                    return outer._on_documents(super()._build_task, entry, overrides, config)
-                origin = sources.source(config, data)
-                return outer._with_data(super()._build_task, entry, overrides, config, origin)
+                if entry.name in builder._documents:
+                    return builder._build_on_documents(super()._build_task, entry, overrides, config)
+                source = sources.source(config, data)
+                return builder._build_on_source(super()._build_task, entry, overrides, config, source)
 
-        logging.getLogger("lm_eval.api.task").addFilter(_is_no_advice)
+        logging.getLogger("lm_eval.api.task").addFilter(_is_worth_logging)
         self._factory = Factory()
         self._documents = documents or {}
         self._definitions = Reader(functions=True)
         self._caches: dict[Path, Path] = {}
         self._splits: dict[tuple[Path, str | None], Any] = {}
-        self.taken: dict[str, DataSource] = {}
-        self.shotless: dict[str, str] = {}
-        """Tasks whose data lack the split that shots are drawn from, and that split."""
+        self.sources: dict[str, DataSource] = {}
+        """Where the documents of each task built came from."""
+        self._without_shots: dict[str, str] = {}
+        """Tasks whose data lack the split that few-shot examples are drawn from, and the name of that split."""
 
     def build(self, entry: Any, registry: dict[str, Any]) -> Any:
-        """Return the task, the group, or the tag's list of tasks that `entry` of the index `registry` stands for."""
+        """Return the task, the group, or the tag's list of tasks that `entry` of the index `registry` stands for.
+
+        Raises HarnessError if a task cannot be built, which says what to do about it.
+        """
         return self._factory.build(entry, registry=registry)
 
-    def _on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
-        """Return the task, without shots, on documents that are given as its `process_docs` would have left them."""
+    def require_shots(self, name: str) -> None:
+        """Raise HarnessError if the mirror lacks the split from which the task `name` draws few-shot examples."""
+        if name in self._without_shots:
+            source = self.sources[name]
+            raise HarnessError(
+                f"task {name}: few-shot examples are drawn from the split '{self._without_shots[name]}', which "
+                f"{source.folder} lacks: fetch it with '{source.fetch}', or leave --num-fewshot out"
+            )
+
+    def _build_on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
+        """Return the task, without few-shot examples, on the given documents, which `process_docs` has processed."""
         from datasets import Dataset
         from pyarrow import ArrowException
 
         split = config.get("test_split") or config.get("validation_split") or config.get("training_split") or "test"
         try:
-            given = {split: Dataset.from_list(list(self._documents[entry.name]))}
+            splits = {split: Dataset.from_list(list(self._documents[entry.name]))}
         except (ArrowException, OverflowError, TypeError, ValueError) as error:
             raise HarnessError(f"the recorded documents of task {entry.name} make no table ({error})") from error
         keys = ("training_split", "validation_split", "test_split")
-        changed = {
+        changes = {
             **(overrides or {}),
             **{key: split if config.get(key) == split else None for key in keys},
-            "custom_dataset": lambda **_: given,
+            "custom_dataset": lambda **_: splits,
             "dataset_kwargs": None,
             "process_docs": None,
             "fewshot_split": None,
@@ -85,125 +98,131 @@ class Builder:
             "num_fewshot": 0,
         }
         dataset = config.get("dataset_path") or entry.name
-        origin = DataSource(f"{dataset} as recorded", config.get("dataset_name"), None, "")
+        source = DataSource(f"{dataset} as recorded", config.get("dataset_name"), None, "")
         try:
-            task = sources.complete(build(entry, changed))
+            task = sources.complete(build(entry, changes))
         except (HarnessError, ImportError) as error:
-            raise sources.explained(entry.name, origin, error) from error
+            raise sources.explained(entry.name, source, error) from error
         except Exception as error:
             raise HarnessError(
-                f"task {entry.name} cannot be made of the recorded documents ({error}): name the task that was asked, "
-                "or its data with --data"
+                f"task {entry.name} cannot be built on the recorded documents ({error}): name the task that was "
+                "answered, or its data with --data"
             ) from error
-        task.config.custom_dataset, task.config.dataset_kwargs = None, {}
-        self.taken[str(task.config.task)] = origin
-        return task
+        return self._built(task, source, custom_dataset=True)
 
-    def _with_data(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource) -> Any:
-        task, missing = None, ""
-        if origin.folder is not None:
-            build_here = functools.partial(self._on_mirror, build, entry, overrides, config, origin)
-            try:
-                task = build_here()
-            except Exception as error:
-                if (task := self._without_training_split(build_here, entry.name, config, origin, error)) is not None:
-                    self.taken[str(task.config.task)] = origin
-                    return task
-                # Half a mirror: this is not in it, the hub may have it.
-                if not (lacking := sources.lacking(origin, error)):
-                    raise sources.explained(entry.name, origin, error) from error
-                missing, origin = f"{origin.folder} lacks {lacking}, and ", origin._replace(folder=None)
-        if task is None:
-            try:
-                task = sources.complete(build(entry, overrides))
-            except Exception as error:
-                raise sources.explained(entry.name, origin, error, missing) from error
-        self.taken[str(task.config.task)] = origin
-        return task
-
-    def _without_training_split(
-        self, build_here: Any, name: str, config: dict[str, Any], origin: DataSource, error: Exception
+    def _build_on_source(
+        self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], source: DataSource
     ) -> Any:
-        """Return the task where the copy lacks nothing but a split that only shots are drawn from, else None."""
+        """Return the task on the mirror's copy of its data set or, where the copy lacks them, on the hub's."""
+        missing = ""
+        if source.folder is not None:
+            build_here = functools.partial(self._build_on_mirror, build, entry, overrides, config, source)
+            try:
+                return build_here()
+            except Exception as error:
+                task = self._build_without_training_split(build_here, entry.name, config, error, source)
+                if task is not None:
+                    return task
+                # A mirror may hold a part of a data set; the hub may have the rest.
+                if not (lacking := sources.lacking(source, error)):
+                    raise sources.explained(entry.name, source, error) from error
+                missing, source = f"{source.folder} lacks {lacking}, and ", source._replace(folder=None)
+        try:
+            task = sources.complete(build(entry, overrides))
+        except Exception as error:
+            raise sources.explained(entry.name, source, error, missing) from error
+        return self._built(task, source)
+
+    def _build_without_training_split(
+        self, build_here: Any, name: str, config: dict[str, Any], error: Exception, source: DataSource
+    ) -> Any:
+        """Return the task if `error` means that the copy lacks only a split for few-shot examples, else None."""
         split = config.get("training_split")
         if not (isinstance(error, KeyError) and error.args == (split,)) or config.get("num_fewshot"):
             return None
-        without = {"training_split": None, **({"fewshot_split": None} if config.get("fewshot_split") == split else {})}
+        changes = {"training_split": None, **({"fewshot_split": None} if config.get("fewshot_split") == split else {})}
         try:
-            task = build_here(**without)
+            task = build_here(**changes)
         except Exception as other:
-            raise sources.explained(name, origin, other) from other
-        self.shotless[str(task.config.task)] = str(split)
+            raise sources.explained(name, source, other) from other
+        self._without_shots[str(task.config.task)] = str(split)
         return task
 
-    def _on_mirror(
-        self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], origin: DataSource, **changes: Any
+    def _build_on_mirror(
+        self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], source: DataSource, **changes: Any
     ) -> Any:
-        """Return the task built on the mirror's copy, some of its YAML's keys changed by `changes`."""
-        changed = {**(overrides or {}), **changes, "dataset_path": str(origin.folder)}
-        if (splits := self._splits_of(config, origin)) is None:
-            return sources.complete(build(entry, {**changed, "dataset_kwargs": self._cached(config, origin)}))
-        changed |= {"custom_dataset": lambda **_: splits, "dataset_kwargs": None}
+        """Return the task on the mirror's copy, with `changes` to the keys of its YAML."""
+        changes = {**(overrides or {}), **changes, "dataset_path": str(source.folder)}
+        splits = self._splits_of(config, source)
+        if splits is None:
+            changes["dataset_kwargs"] = self._load_arguments(config, source)
+            return self._built(sources.complete(build(entry, changes)), source)
+        changes |= {"custom_dataset": lambda **_: splits, "dataset_kwargs": None}
         if config.get("process_docs"):
-            changed["process_docs"] = _once_a_split(config["process_docs"])
-        task = sources.complete(build(entry, changed))
-        # A report tells of the task as its YAML has it.
-        task.config.custom_dataset, task.config.dataset_kwargs = None, {}
+            changes["process_docs"] = _once_a_split(config["process_docs"])
+        return self._built(sources.complete(build(entry, changes)), source, custom_dataset=True)
+
+    def _built(self, task: Any, source: DataSource, *, custom_dataset: bool = False) -> Any:
+        """Record the source of `task` and return it."""
+        if custom_dataset:  # a report shows the task as its YAML has it
+            task.config.custom_dataset, task.config.dataset_kwargs = None, {}
+        self.sources[str(task.config.task)] = source
         return task
 
-    def _splits_of(self, config: dict[str, Any], origin: DataSource) -> Any | None:
-        """Return the documents of the mirror's copy; None where the task has to ask `datasets` for them."""
-        assert origin.folder is not None
-        if not _asks_for_no_more(config):
+    def _splits_of(self, config: dict[str, Any], source: DataSource) -> Any | None:
+        """Return the documents of the mirror's copy by split, or None if only `datasets` can read them."""
+        assert source.folder is not None
+        if not _loads_plainly(config):
             return None
-        key = (origin.folder, origin.config)
+        key = (source.folder, source.config)
         if key not in self._splits:
             self._splits[key] = mirror.read(*key)
-        found = self._splits[key]
-        return found if found is None else type(found)(found)  # a task may put splits of its own beside them
+        splits = self._splits[key]
+        return splits if splits is None else type(splits)(splits)  # a copy: a task may add splits of its own
 
-    def _cached(self, config: dict[str, Any], origin: DataSource) -> dict[str, Any]:
-        """Return the arguments that make `load_dataset` read the mirror's copy, and no stale memory of it."""
-        assert origin.folder is not None
-        if origin.folder not in self._caches:
-            self._caches[origin.folder] = origin.cache()
-        return {**(config.get("dataset_kwargs") or {}), "cache_dir": str(self._caches[origin.folder])}
+    def _load_arguments(self, config: dict[str, Any], source: DataSource) -> dict[str, Any]:
+        """Return the arguments by which `load_dataset` reads the mirror's copy, and no outdated cache of it."""
+        assert source.folder is not None
+        if source.folder not in self._caches:
+            self._caches[source.folder] = source.cache()
+        return {**(config.get("dataset_kwargs") or {}), "cache_dir": str(self._caches[source.folder])}
 
 
-def _is_no_advice(record: logging.LogRecord) -> bool:
-    """Tell whether what lm-eval says is something else than how to write a `custom_dataset`."""
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return whether a log record of lm-eval is anything but its advice on how to write a `custom_dataset`."""
     return "Custom kwargs can be passed" not in str(record.msg)
 
 
-def _asks_for_no_more(config: dict[str, Any]) -> bool:
-    """Tell whether a task asks `load_dataset` for nothing but a data set's configuration, and leaves it to lm-eval."""
+def _loads_plainly(config: dict[str, Any]) -> bool:
+    """Return whether a task passes nothing but a data set's configuration to `load_dataset`, by lm-eval's own code."""
     from lm_eval.api.task import ConfigurableTask
 
-    wanted = {*(config.get("dataset_kwargs") or ())} - {"trust_remote_code"}
+    arguments = {*(config.get("dataset_kwargs") or ())} - {"trust_remote_code"}
     fewshot = config.get("fewshot_config")
-    own_shots = isinstance(fewshot, dict) and fewshot.get("process_docs")
-    as_lm_eval = getattr(config.get("class", ConfigurableTask), "download", None) is ConfigurableTask.download
-    # lm-eval passes metadata as keywords to what gives the documents.
-    return as_lm_eval and not wanted and not own_shots and all(isinstance(key, str) for key in config["metadata"])
+    processes_shots = isinstance(fewshot, dict) and fewshot.get("process_docs")
+    is_lm_evals = getattr(config.get("class", ConfigurableTask), "download", None) is ConfigurableTask.download
+    # lm-eval passes the metadata as keyword arguments to a `custom_dataset`.
+    has_keywords = all(isinstance(key, str) for key in config["metadata"])
+    return is_lm_evals and not arguments and not processes_shots and has_keywords
 
 
 def _once_a_split(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `process`, which lm-eval calls anew for every look at a split, so that it works on each split once.
+    """Return `process`, a task's `process_docs`, with its result for each split remembered.
 
-    `datasets` would find the result in its cache on disk, and only there a second look is sure to see the same order
-    where `process` shuffles.
+    lm-eval calls it again at every access to a split. `datasets` would find the result in its cache on disk; where
+    `process` shuffles, only a remembered result has the same order at the next access.
     """
     from datasets import Dataset
 
-    known: dict[int, tuple[Any, Any]] = {}
+    results: dict[int, tuple[Any, Any]] = {}  # each split is kept beside its result, so that its id stays its own
 
     @functools.wraps(process)
     def processed(split: Any) -> Any:
-        if id(split) not in known:
-            made = process(split)
-            if not isinstance(made, Dataset):  # a list of documents, which somebody may change
-                return made
-            known[id(split)] = (split, made)
-        return known[id(split)][1]
+        if id(split) not in results:
+            result = process(split)
+            if not isinstance(result, Dataset):  # a list of documents, which a caller may change
+                return result
+            results[id(split)] = (split, result)
+        return results[id(split)][1]
 
     return processed

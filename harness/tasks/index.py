@@ -1,6 +1,6 @@
-"""Which task definitions there are: names, groups, tags and globs over folders of lm-eval YAML.
+"""The index of task definitions: names, groups and tags in folders of lm-eval YAML.
 
-Not here: building a task, or its data (`harness.tasks.catalogue`).
+Not here: building a task or finding its data (`harness.tasks.catalogue`).
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from harness.errors import HarnessError
 from harness.tasks.yaml_files import Reader
 
 Index = dict[str, Any]
-"""Name → lm-eval's index entry."""
+"""Name of a task, group or tag → lm-eval's index entry."""
 
 
 def read(folders: Iterable[Path]) -> Index:
-    """Return the index of `folders`; of two definitions of a name the later folder's counts.
+    """Return the index of `folders`; a later folder's definition of a name replaces an earlier one's.
 
-    It is the one that lm-eval's `TaskManager` makes of them, at a third of the time.
+    It equals the index that lm-eval's `TaskManager` makes of them, in a third of the time.
     """
     from lm_eval.tasks._index import TaskIndex
 
-    found: Index = {}
+    index: Index = {}
     reader = Reader(functions=False)
     for folder in folders:
-        inside: Index = {}
+        entries: Index = {}
         for file in TaskIndex._iter_yaml_files(folder):
             try:
-                TaskIndex.process_cfg(reader.read(file), file, inside)
-            except Exception:  # lm-eval passes over whatever defines nothing; what a person included is checked
+                TaskIndex.process_cfg(reader.read(file), file, entries)
+            except Exception:  # lm-eval skips files that define nothing; `require_readable` checks a user's own
                 continue
-        found |= inside
-    return found
+        index |= entries
+    return index
 
 
 def require_readable(folder: Path) -> None:
-    """Raise HarnessError naming the first YAML below `folder` that lm-eval would silently pass over as unreadable."""
+    """Raise HarnessError naming the first YAML file below `folder` that lm-eval would silently skip as unreadable."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     for file in sorted(folder.rglob("*.yaml")):
@@ -50,16 +50,16 @@ def require_readable(folder: Path) -> None:
             raise HarnessError(f"{file} cannot be read ({text[:300]}): correct it") from error
 
 
-def beginning(name: str) -> Index:
-    """Return an index of the lm-eval folders that the fixed beginning of a glob leads to, or else of its whole tree."""
-    stem = re.split(r"[*?\[_-]", name)[0]
-    near = [folder for folder in lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []
-    index = read(near)
-    return index if fnmatch.filter(index, name) else read([lm_eval_folder()])
+def read_for_glob(pattern: str) -> Index:
+    """Return an index in which to match `pattern`: that of lm-eval's folders with its fixed beginning, or of all."""
+    stem = re.split(r"[*?\[_-]", pattern)[0]
+    folders = [folder for folder in lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []
+    index = read(folders)
+    return index if fnmatch.filter(index, pattern) else read([lm_eval_folder()])
 
 
-def near(name: str) -> list[Path]:
-    """Return the folders of lm-eval's that `name` is likely to be defined in."""
+def folders_near(name: str) -> list[Path]:
+    """Return the lm-eval folders that are likely to define `name`."""
     root = lm_eval_folder()
     first = root / name.replace("-", "_").split("_")[0]
     return [first] if first.is_dir() else sorted(folder for folder in root.glob(f"*/{name}") if folder.is_dir())
@@ -73,7 +73,7 @@ def lm_eval_folder() -> Path:
 
 
 def members(entry: Any) -> Iterator[str]:
-    """Yield the direct members of a group or tag."""
+    """Yield the direct members of a group or tag; a single task has none."""
     if entry.kind.name == "TAG":
         yield from sorted(entry.tags)
     elif entry.kind.name == "GROUP":
@@ -81,19 +81,19 @@ def members(entry: Any) -> Iterator[str]:
             yield str(member if isinstance(member, str) else member.get("task") or member.get("group"))
 
 
-def complete(names: Iterable[str], index: Index) -> bool:
-    """Tell whether every one of `names` is in `index`, and so is every member below it."""
+def is_complete(names: Iterable[str], index: Index) -> bool:
+    """Return whether `index` has all of `names` and every member below them."""
     return not list(missing(names, index))
 
 
 def missing(names: Iterable[str], index: Index) -> Iterator[str]:
-    """Yield every one of `names`, and of the members below them, that is not in `index`."""
-    waiting, seen = list(names), set()
+    """Yield each of `names`, and of the members below them, that `index` lacks."""
+    waiting, visited = list(names), set()
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         if name in index:
             waiting += members(index[name])
         else:
@@ -101,15 +101,15 @@ def missing(names: Iterable[str], index: Index) -> Iterator[str]:
 
 
 def leaves(name: str, index: Index) -> list[str]:
-    """Return the single tasks below `name`, in order, each once."""
-    found: dict[str, None] = {}
-    waiting, seen = [name], set()
+    """Return the single tasks below `name`, in the order of their groups, each once."""
+    tasks: dict[str, None] = {}
+    waiting, visited = [name], set()
     while waiting:
-        one = waiting.pop(0)
-        if one in seen or one not in index:
+        member = waiting.pop(0)
+        if member in visited or member not in index:
             continue
-        seen.add(one)
-        if index[one].kind.name in ("TASK", "PY_TASK"):
-            found[one] = None
-        waiting = [*members(index[one]), *waiting]
-    return list(found)
+        visited.add(member)
+        if index[member].kind.name in ("TASK", "PY_TASK"):
+            tasks[member] = None
+        waiting = [*members(index[member]), *waiting]
+    return list(tasks)

@@ -1,4 +1,4 @@
-"""A commented task definition to start from, with two documents so that it runs as it is."""
+"""A commented task definition to start from, with two documents so that it runs unchanged."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _DEFINITION = """\
 # A task is an lm-eval YAML file: https://github.com/EleutherAI/lm-evaluation-harness/blob/main/docs/task_guide.md
 task: "{name}"
 
-# Your documents. Rows may have any columns; templates below name them. For a data set of the hub or of a --data mirror,
-# write its name, as org/name, and take dataset_kwargs out.
+# Your documents. Rows may have any columns; the templates below use them by name. For a data set of the hub or of a
+# --data mirror, write its name, org/name, as dataset_path and remove dataset_kwargs.
 dataset_path: json
 dataset_kwargs:
   data_files:
     test: {data}
 test_split: test
 
-# What is asked: a Jinja template over a row. No space or line end is added for you.
-output_type: multiple_choice # the likeliest of doc_to_choice is the answer
+# The prompt: a Jinja template over a row. No space or line end is added.
+output_type: multiple_choice # the likeliest item of doc_to_choice is the answer
 doc_to_text: "{{{{question}}}}\\n答案："
 doc_to_choice: "{{{{choices}}}}"
-doc_to_target: answer # a column with the place of the right choice, counted from 0
-target_delimiter: "" # stands between prompt and answer; lm-eval's default is a space
+doc_to_target: answer # the column with the place of the right choice, counted from 0
+target_delimiter: "" # the text between prompt and answer; lm-eval's default is a space
 num_fewshot: 0
 
 metric_list:
@@ -39,7 +39,7 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 
-# For answers in words, in place of output_type and doc_to_choice above:
+# For generated answers, instead of output_type, doc_to_choice, doc_to_target and metric_list above:
 # output_type: generate_until
 # doc_to_target: "{{{{choices[answer]}}}}"
 # generation_kwargs:
@@ -57,30 +57,30 @@ metadata:
 
 
 class NewTask(NamedTuple):
-    """What was written."""
+    """The files written for a new task."""
 
     definition: Path
     data: Path
 
 
 def write(name: str, folder: Path = Path()) -> NewTask:
-    """Write `name`/`name`.yaml and the documents it reads below `folder`.
+    """Write `name`/`name`.yaml and the documents that it reads below `folder`.
 
-    Raises HarnessError on a name that cannot be a task's or is one's already, or where that folder exists.
+    Raises HarnessError if `name` cannot be a task's name or is already one, or if the files cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][\w-]*", name):
         raise HarnessError(f"'{name}' cannot be a task's name: use letters, digits, _ and -")
     if name in Catalogue().own:
         raise HarnessError(f"there is a task '{name}' already, which yours would hide: choose another name")
     place = folder / name
-    made = NewTask(place / f"{name}.yaml", place / f"{name}.jsonl")
+    task = NewTask(place / f"{name}.yaml", place / f"{name}.jsonl")
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _DOCUMENTS)
     try:
         place.mkdir()
-        made.data.write_text(rows, encoding="utf-8")
-        made.definition.write_text(_DEFINITION.format(name=name, data=made.data), encoding="utf-8")
+        task.data.write_text(rows, encoding="utf-8")
+        task.definition.write_text(_DEFINITION.format(name=name, data=task.data), encoding="utf-8")
     except FileExistsError as error:
-        raise HarnessError(f"{place} is there already: choose another name, or edit what it holds") from error
+        raise HarnessError(f"{place} exists already: choose another name, or edit the files in it") from error
     except OSError as error:
         raise HarnessError(f"{place} cannot be written ({error.strerror})") from error
-    return made
+    return task

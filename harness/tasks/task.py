@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-
 from harness.errors import HarnessError
-from harness.metrics.stats.estimates import Weight
+from harness.tasks.metadata import TaskMetadata
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
@@ -25,7 +23,6 @@ _FRACTIONS = (
     *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1"),
     *("prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc", "inst_level_loose_acc"),
 )
-_FACTS = ("source", "licence", "labels", "documents", "contamination")
 
 Document = Mapping[str, Any]
 """A row of a task's data set, after the task's `process_docs`."""
@@ -62,94 +59,13 @@ class Metric(NamedTuple):
     """The name of the function that aggregates the samples' values into the task's score: `mean`, `ratio`, …"""
 
 
-class AverageRule(BaseModel):
-    """One entry of `metadata.averages` in a group's YAML: an average over the group's tasks that have a tag."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    weight: Weight
-    """What has equal weight: each `task`, or each `sample`."""
-    tag: str = ""
-    tasks: tuple[str, ...] = ()
-    """The tasks, where the rule lists them instead of naming a tag."""
-
-
-class TaskMetadata(BaseModel):
-    """The keys of `metadata` in a task's or group's YAML that the project reads; all other keys are kept as extras.
-
-    `source`, `licence`, `labels`, `documents` and `contamination` are extras that are shown as they are (`facts`).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
-
-    protocol: str | None = None
-    """One sentence that says how the task prompts and scores."""
-    primary: str | None = None
-    """The metric that stands for the task where there is room for one, as `metric,filter`."""
-    fractions: tuple[str, ...] = ()
-    """Metrics of the task's own whose values lie in [0, 1]."""
-    chance: object = None
-    """The score of uniform guessing, in the primary metric's unit, which `harness.tasks.bounds` checks."""
-    ceiling: object = None
-    """The score of a right answer to every document, likewise."""
-    cluster: str | None = None
-    """A template over a document; documents for which it renders the same text are one cluster."""
-    reads: str | None = None
-    """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
-    averages: dict[str, AverageRule] = {}
-    """A group's named averages."""
-
-    # Keys of the classes in `harness.tasks.protocols`.
-    metrics: tuple[str, ...] = ()
-    """The metrics of `Answers`."""
-    stops_after_shots: tuple[str, ...] = ()
-    """More strings that end an answer of `Answers` when its prompt has few-shot examples."""
-    then: tuple[str, str] | None = None
-    """The second prompt of `ThinkThenChoose`: the templates before and after the chain of thought."""
-    lengths: dict[str, int] | None = None
-    """The limits of `ChatGLMPredict`, in tokens."""
-    articles: int | None = None
-    """The number of articles of law in a prompt of `Consultation`."""
-    given: str | None = None
-    """The column that holds the articles of `Consultation`; None for prompts without the data's articles."""
-    stride: int | None = None
-    """The number of tokens by which the windows of `BitsPerCharacter` move, which a run sets."""
-    retrieved: dict[str, str] | None = None
-    """The name and sha256 of the file with retrieved articles, which a run sets."""
-
-    @classmethod
-    def of(cls, stated: object, owner: str) -> TaskMetadata:
-        """Return what `stated`, the `metadata` of a YAML, says; the defaults where it is no mapping.
-
-        `owner` names the task or group in errors. Raises HarnessError on a value of the wrong type.
-        """
-        keys = {key: value for key, value in stated.items() if isinstance(key, str)} if isinstance(stated, dict) else {}
-        try:
-            return cls.model_validate(keys)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise HarnessError(f"{owner}: metadata.{key} is {first['input']!r}: {first['msg']}") from error
-
-    @field_validator("fractions", "averages", mode="before")
-    @classmethod
-    def _empty(cls, value: object, info: Any) -> object:
-        """Take an empty YAML value for an empty collection."""
-        return cls.model_fields[info.field_name].default if value is None else value
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What the YAML says about the data, in its order."""
-        return {key: str(value) for key, value in (self.model_extra or {}).items() if key in _FACTS}
-
-
 class Task:
-    """An lm-eval task object, with typed access to what the project reads from it and changes in it."""
+    """An lm-eval task object, with typed access to everything that the project reads from it or changes in it."""
 
     def __init__(self, lm_eval: Any) -> None:
         self.lm_eval = lm_eval
 
-    # --- what the task is -----------------------------------------------------------------------------------------
+    # --- identity and metrics -------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -163,7 +79,7 @@ class Task:
 
     @property
     def metadata(self) -> TaskMetadata:
-        """The task's metadata; raises HarnessError on a value of the wrong type."""
+        """The task's metadata; raises HarnessError if a value has a wrong type."""
         return TaskMetadata.of(self.lm_eval.config.metadata, f"task {self.name}")
 
     @property
@@ -188,7 +104,7 @@ class Task:
 
     @property
     def metrics(self) -> list[Metric]:
-        """What the task reports; the first metric stands for the task where there is room for one.
+        """The metrics that the task reports; the first one represents the task where only one is shown.
 
         `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front;
         `metadata.fractions` lists metrics of its own whose values lie in [0, 1].
@@ -213,11 +129,11 @@ class Task:
         """The function that aggregates the samples' values, by metric name."""
         return dict(self.lm_eval.aggregation())
 
-    # --- its documents --------------------------------------------------------------------------------------------
+    # --- documents ------------------------------------------------------------------------------------------------
 
     @property
     def dataset(self) -> str:
-        """The data set's name as the configuration has it, empty if it names none."""
+        """The data set's name in the configuration; empty if it names none."""
         return str(self.lm_eval.config.dataset_path or "")
 
     @property
@@ -240,7 +156,7 @@ class Task:
         """Return the right answer to a document: a text, or the place of a choice."""
         return self.lm_eval.doc_to_target(document)
 
-    # --- how it prompts -------------------------------------------------------------------------------------------
+    # --- prompts --------------------------------------------------------------------------------------------------
 
     @property
     def num_fewshot(self) -> int:
@@ -262,7 +178,7 @@ class Task:
     def _require_shots(self, num_fewshot: int) -> None:
         examples = len(self.lm_eval.fewshot_docs() or [])
         split = self.lm_eval.fewshot_cfg.split
-        # Of the evaluated split itself, a document cannot be an example in its own prompt.
+        # If examples come from the evaluated split, a document cannot be an example in its own prompt.
         examples -= split is not None and split == self.lm_eval.config.test_split
         if num_fewshot > examples:
             raise HarnessError(
@@ -301,18 +217,18 @@ class Task:
         return hasattr(self.lm_eval, "use_articles")
 
     def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
-        """Put `articles`, by query, into its prompts; `file` and `sha256` say in the report where they are from.
+        """Put `articles`, by query, into its prompts; the report names their source by `file` and `sha256`.
 
         Raises HarnessError if a document's query has no entry.
         """
         self.lm_eval.use_articles(articles)
         self.lm_eval.config.metadata["retrieved"] = {"file": file, "sha256": sha256}
 
-    # --- its requests ---------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[Request]:
-        """The requests built last, empty after `release_requests`."""
+        """The requests that were built last; empty after `release_requests`."""
         requests: list[Request] | None = self.lm_eval.instances
         return requests or []
 
@@ -330,14 +246,14 @@ class Task:
 
     @contextmanager
     def holding(self, requests: Sequence[Request]) -> Iterator[None]:
-        """Have `requests` as the built ones for a while."""
+        """Hold `requests` as if they had been built, until the block ends."""
         self.lm_eval._instances = list(requests)
         try:
             yield
         finally:
             self.release_requests()
 
-    # --- how it is evaluated --------------------------------------------------------------------------------------
+    # --- evaluation -----------------------------------------------------------------------------------------------
 
     def evaluate(self, lm: object, *, limit: int | None = None, **prompts: Any) -> dict[str, Any]:
         """Let `lm` answer the first `limit` documents and score them; return the outcome of lm-eval's `evaluate()`.
@@ -359,7 +275,7 @@ class Task:
 
     @contextmanager
     def scored_by(self, score: Score) -> Iterator[None]:
-        """Score documents by `score` for a while, in place of the task's own function."""
+        """Score documents by `score` instead of the task's own function, until the block ends."""
         self.lm_eval.process_results = score
         try:
             yield
@@ -370,11 +286,11 @@ class Task:
     def restricted_to(
         self, places: Sequence[int], documents: Sequence[Document], requests: Mapping[int, Sequence[Request]]
     ) -> Iterator[None]:
-        """Have only the documents at `places` for a while, and build no requests but theirs.
+        """Restrict the task to the documents at `places`, without building requests, until the block ends.
 
-        `documents` is the whole split, `requests` holds each place's requests as they were built for all of them.
+        `documents` is the whole split, and `requests` holds each place's requests as built for the whole split.
         Nothing is aggregated: a metric that is no mean may be undefined on so few documents. lm-eval's own `samples=`
-        would number documents anew: it mislabels an unsorted list, and takes an empty one for all documents.
+        would number the documents anew: it mislabels an unsorted list, and takes an empty one for all documents.
         """
         assert places, "lm-eval takes no documents for all of them"
         chosen = [(place, documents[place]) for place in places]

@@ -14,7 +14,8 @@ from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.metrics.stats.estimates import Average
 from harness.tasks.index import Index
-from harness.tasks.task import AverageRule, Task, TaskMetadata
+from harness.tasks.metadata import AverageRule, TaskMetadata
+from harness.tasks.task import Task
 
 
 class GroupAverage(NamedTuple):

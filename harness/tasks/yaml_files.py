@@ -1,11 +1,12 @@
-"""lm-eval's dialect of YAML (`include`, `!function`), read as lm-eval's `load_yaml` reads it, but each file once.
+"""lm-eval's dialect of YAML (`include`, `!function`), parsed with the result of lm-eval's `load_yaml`, each file once.
 
-lm-eval parses an included file anew for every file that includes it, so the one template of 57 subjects 57 times, and
-makes a loader class a file; reading the 700 files between `mmlu` and its prompts cost more than reading its documents.
+lm-eval parses an included file again for every file that includes it, so the one template of 57 subjects 57 times, and
+makes a loader class for each file: reading the 700 files between `mmlu` and its prompts cost more than reading its
+documents.
 
-What is returned shares its parts with what other files include: it is to be copied before it is changed.
+A result shares its parts with those of other files: copy it before changing it.
 
-Not here: which files there are, or what they define (`harness.tasks.index`).
+Not here: finding the files, or what they define (`harness.tasks.index`).
 """
 
 from __future__ import annotations
@@ -16,27 +17,30 @@ from typing import Any, NamedTuple
 
 class _File(NamedTuple):
     content: dict[str, Any]
-    """The file's own keys over those of what it includes."""
+    """The file's own keys over those of the files it includes."""
     files: frozenset[Path]
-    """The file, and all that it includes."""
+    """The file and all files that it includes."""
 
 
 class Reader:
-    """Reads YAML files, and remembers them: a snapshot of the definitions, for as long as it is kept."""
+    """Reads YAML files and remembers them: a snapshot of the definitions for as long as the reader lives."""
 
     def __init__(self, *, functions: bool) -> None:
-        """Import what `!function` names, or leave its path in its place."""
+        """With `functions`, import what `!function` names; without, leave its path as text."""
         self._functions = functions
         self._files: dict[Path, _File] = {}
         self._folders: dict[Path, Path] = {}
         self._loaders: dict[Path, Any] = {}
 
     def read(self, path: Path) -> dict[str, Any]:
-        """Return the content of the file at `path` with what it includes; raise what lm-eval's own reader would."""
-        return dict(self._read(self._resolved(path.expanduser()), ()).content)
+        """Return the content of the file at `path` merged with the files it includes.
 
-    def _resolved(self, path: Path) -> Path:
-        """Return `path.resolve()`; a folder is walked up once, not once for each of its hundreds of files."""
+        Raises the errors that lm-eval's own reader raises.
+        """
+        return dict(self._read(self._resolve(path.expanduser()), ()).content)
+
+    def _resolve(self, path: Path) -> Path:
+        """Return `path.resolve()`, resolving a folder once and not for each of its hundreds of files."""
         if path.is_symlink():
             return path.resolve()
         if path.parent not in self._folders:
@@ -47,24 +51,24 @@ class Reader:
         if path in above:
             raise ValueError(f"Include cycle at {path}")
         if path not in self._files:
-            self._files[path] = self._merged(path, above)
+            self._files[path] = self._merge(path, above)
         return self._files[path]
 
-    def _merged(self, path: Path, above: tuple[Path, ...]) -> _File:
-        own = self._parsed(path)
-        included = own.pop("include", [])
+    def _merge(self, path: Path, above: tuple[Path, ...]) -> _File:
+        content = self._parse(path)
+        included = content.pop("include", [])
         merged: dict[str, Any] = {}
-        seen = {path}
-        for named in included if isinstance(included, list) else [included]:
-            file = self._read(self._resolved(path.parent / named), (*above, path))
-            if seen & file.files:  # lm-eval takes a file that is reached on two ways for a cycle, too
+        visited = {path}
+        for name in included if isinstance(included, list) else [included]:
+            file = self._read(self._resolve(path.parent / name), (*above, path))
+            if visited & file.files:  # like lm-eval, take a file that is reached twice for a cycle
                 raise ValueError(f"Include cycle at {path}")
-            seen |= file.files
-            # What an included file lists are its own tasks.
+            visited |= file.files
+            # The `task_list` of an included file names that file's own tasks.
             merged |= {key: value for key, value in file.content.items() if key != "task_list"}
-        return _File(merged | own, frozenset(seen))
+        return _File(merged | content, frozenset(visited))
 
-    def _parsed(self, path: Path) -> dict[str, Any]:
+    def _parse(self, path: Path) -> dict[str, Any]:
         import yaml
         from lm_eval.tasks._yaml_loader import _make_loader
 

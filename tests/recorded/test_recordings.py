@@ -115,7 +115,7 @@ def sample(number: int, **changes: Any) -> dict[str, Any]:
         ({"resps": {"abc": 1}}, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them"),
         ({"doc_id": -1}, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them"),
         ({"resps": [["a"], ["b"]]}, "has 2 responses, but gsm8k needs 1"),
-        ({"doc": {"question": "2 + 1?"}}, "task gsm8k cannot be made of the recorded documents .* name the task"),
+        ({"doc": {"question": "2 + 1?"}}, "task gsm8k cannot be built on the recorded documents .* name the task"),
         ({"doc": {"question": "", "answer": 10**40}}, "the recorded documents of task gsm8k make no table"),
     ],
 )

@@ -1,7 +1,7 @@
-"""Invented C-Eval documents, and the prompt that the protocol makes of them."""
+"""Invented C-Eval documents, and their prompt by the protocol."""
 
-# Invented documents. What a prompt must leave alone is planted in them: spaces and line ends around the question,
-# template-like braces, an option that is a number, carriage returns, options in Latin script.
+# The documents contain text that a prompt must not change: spaces and line ends around the question, template braces,
+# an option that is a number, carriage returns, and options in Latin script.
 SHOTS = [
     ("某村规定，每户每年植树三棵。老王家今年植树两棵，还差____棵。", "零", "一", "二", "三", "B"),
     (" 下列文具中，能够写字的是____。\n", "铅笔", "橡皮", "尺子", "书包", "A"),

@@ -1,4 +1,4 @@
-"""Small mirrors of data sets, and the requests that a task makes of them."""
+"""Small mirrors of data sets, and the requests of tasks on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.tasks.catalogue import Catalogue
 
 
 def write(mirror: Path, dataset: str, config: str, **splits: list[dict[str, Any]]) -> None:
-    """Write `splits` of rows as one configuration of a data set of the hub's shape; others there stay."""
+    """Write `splits` of rows as the configuration `config` of `dataset`, with the hub's layout; others stay."""
     folder = mirror / dataset
     for split, rows in splits.items():
         file = folder / config / f"{split}-00000-of-00001.parquet"
@@ -38,11 +38,11 @@ def tasks(names: Sequence[str], mirror: Path, **options: Any) -> dict[str, Any]:
 
 
 def requests(built: Any) -> list[tuple[Any, ...]]:
-    """Return the arguments of every request that the task makes."""
+    """Build the requests of lm-eval's task object `built` and return the arguments of each."""
     built.build_all_requests()
     return [instance.args for instance in built.instances]
 
 
 def kinds(built: Any) -> set[str]:
-    """Return the kinds of the requests that the task made."""
+    """Return the types of the requests that were built last."""
     return {instance.request_type for instance in built.instances}

@@ -16,7 +16,7 @@ TALKS = [
     {"id": i, "context": ["男：你好"], "question": "谁？", "choice": ["甲", "乙"], "answer": "甲"} for i in range(3)
 ]
 PIQA = [{"goal": "拧紧螺丝", "sol1": "用螺丝刀", "sol2": "用勺子", "label": 0}]
-# task: data set, configuration, splits, the one that is asked, and the columns of it that are read
+# task: data set, configuration, splits, the evaluated split, and the columns of it that the task reads
 TASKS: dict[str, tuple[str, str, dict[str, list[dict[str, Any]]], str, str]] = {
     "ceval_law": (
         "ceval/ceval-exam",
@@ -52,8 +52,8 @@ TASKS: dict[str, tuple[str, str, dict[str, list[dict[str, Any]]], str, str]] = {
 
 
 def mirror(name: str, folder: Path) -> Path:
-    """Write a mirror that task `name` can be built on, and return the file its documents are in."""
-    dataset, config, splits, asked, _ = TASKS[name]
+    """Write a complete mirror for the task `name`, and return the file with its documents."""
+    dataset, config, splits, split, _ = TASKS[name]
     mirrors.write(folder, dataset, config, **splits)
-    mirrors.task(name, folder)  # nothing is wrong yet
-    return folder / dataset / config / f"{asked}-00000-of-00001.parquet"
+    mirrors.task(name, folder)  # the mirror is complete
+    return folder / dataset / config / f"{split}-00000-of-00001.parquet"

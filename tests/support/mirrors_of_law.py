@@ -1,4 +1,4 @@
-"""A mirror of Lawyer LLaMA's consultations with its layout and invented law."""
+"""A mirror of Lawyer LLaMA's consultations with the real layout and an invented law."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DATASET = "AndrewZhe/lawyer-llama"
 
 
 def write(mirror: Path) -> Path:
-    """Write the mirror into `mirror` and return it."""
+    """Write the data sets below the folder `mirror` and return it."""
     configs = {
         "legal_counsel_with_article_v2": list(QUESTIONS),
         "legal_counsel_multi_turn_with_article_v2": list(CONVERSATIONS),

@@ -1,4 +1,4 @@
-"""Runs of a checkpoint whose answers are given, so that what is scored is known."""
+"""Runs of a tiny checkpoint whose answers are scripted, so that expected scores are known."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from harness.runs.sweep import run
 from support import tiny
 
 
-def report(monkeypatch: Any, folder: Path, mirror: Path, said: dict[str, str], *tasks: str) -> Report:
-    """Return the report of `tasks` on the data of `mirror`, every prompt answered with what is `said` after its end."""
+def report(monkeypatch: Any, folder: Path, mirror: Path, answers: dict[str, str], *tasks: str) -> Report:
+    """Return the report of `tasks` on the data of `mirror`; `answers` maps the end of a prompt to its answer."""
     words = tiny.tokenizer()
 
     def decode(_: Any, prompts: Any, missing: Any) -> Any:
         for index, prompt in enumerate(prompts):
             if missing[index]:
-                asked = words.decode(prompt.ids)
-                [answer] = [answer for end, answer in said.items() if asked.endswith(end)]
+                text = words.decode(prompt.ids)
+                [answer] = [answer for end, answer in answers.items() if text.endswith(end)]
                 yield engine.Found([(index, answer)], 0, 3)
 
     monkeypatch.setattr(engine.Engine, "decode", decode)
     return answered(folder, mirror, *tasks, max_gen_toks=64)
 
 
-def answered(folder: Path, mirror: Path, *tasks: str, **how: Any) -> Report:
-    """Return the report of `tasks` as a tiny checkpoint with random weights answers them."""
+def answered(folder: Path, mirror: Path, *tasks: str, **options: Any) -> Report:
+    """Return the report of a tiny checkpoint with random weights on `tasks`."""
     base = folder / "base"
     if not base.exists():
         tiny.llama(base, context=8192)
-    [made] = run([parse(str(base))], Options(tasks=tasks, output=folder / "runs", data=mirror, **how))
-    return made
+    [result] = run([parse(str(base))], Options(tasks=tasks, output=folder / "runs", data=mirror, **options))
+    return result

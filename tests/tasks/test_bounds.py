@@ -1,4 +1,4 @@
-"""Chance and ceiling: computed from the choices asked, stated by a task, averaged with the scores."""
+"""Chance and ceiling: computed from the documents' choices, stated by a task, and averaged with the scores."""
 
 from __future__ import annotations
 
@@ -131,22 +131,22 @@ def bounds(score: Score) -> tuple[float | None, float | None]:
         ("free", "exact_match", None),
     ],
 )
-def test_chance_is_what_a_uniform_guess_scores(scores: Any, task: str, metric: str, chance: float | None) -> None:
+def test_chance_is_the_score_of_a_uniform_guess(scores: Any, task: str, metric: str, chance: float | None) -> None:
     assert bounds(scores[task, metric]) == (chance and pytest.approx(chance), None)
 
 
-def test_chance_is_of_the_documents_asked(base: Path, tasks: Path, tmp_path: Path) -> None:
+def test_chance_is_computed_from_the_evaluated_documents(base: Path, tasks: Path, tmp_path: Path) -> None:
     report = evaluated(base, tasks, tmp_path, "mixed", limit=2)
     assert report.manifest.scores[0].chance == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
-def test_what_a_task_states_holds(scores: Any) -> None:
+def test_stated_bounds_take_precedence(scores: Any) -> None:
     assert bounds(scores["says", "acc"]) == (0.3, 0.9)
     assert bounds(scores["says", "acc_norm"]) == (0.3, None)
     assert bounds(scores["free_says", "exact_match"]) == (0.125, 1.0)
 
 
-def test_an_average_has_its_tasks_chances_with_the_weights_of_their_scores(scores: Any) -> None:
+def test_an_averages_chance_has_the_weights_of_its_scores(scores: Any) -> None:
     assert bounds(scores["by_task", "acc"]) == (pytest.approx((MIXED + 1 / 4) / 2), None)
     assert bounds(scores["by_sample", "acc"]) == (pytest.approx((3 * MIXED + 1 / 4) / 4), None)
 
@@ -156,7 +156,7 @@ def test_an_average_over_a_task_without_chance_has_none(scores: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("definition", "metrics", "more", "says"),
+    ("definition", "metrics", "more", "message"),
     [
         (CHOICE, ACC, "chance: 25%", r"metadata.chance is '25%', which is no number: write it in the unit of acc"),
         (CHOICE, ACC, "ceiling: true", r"metadata.ceiling is True, which is no number"),
@@ -166,12 +166,12 @@ def test_an_average_over_a_task_without_chance_has_none(scores: Any) -> None:
         (FREE, ERRORS, "chance: 0.1, ceiling: 0.9", r"less exact_match is better: write a chance above the ceiling"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_asked(
-    base: Path, tasks: Path, tmp_path: Path, definition: str, metrics: str, more: str, says: str
+def test_impossible_bounds_are_refused_before_the_run(
+    base: Path, tasks: Path, tmp_path: Path, definition: str, metrics: str, more: str, message: str
 ) -> None:
     (tmp_path / "utils.py").write_text(UTILS, encoding="utf-8")
     write(tmp_path, "wrong", definition, metrics=metrics, more=f", {more}")
-    with pytest.raises(HarnessError, match=rf"^task wrong: .*{says}") as error:
+    with pytest.raises(HarnessError, match=rf"^task wrong: .*{message}") as error:
         evaluated(base, tmp_path, tmp_path / "out", "wrong")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -179,19 +179,19 @@ def test_what_cannot_be_is_told_before_anything_is_asked(
         describe("wrong", None, (tmp_path,))
 
 
-def test_where_less_is_better_the_ceiling_lies_below(tmp_path: Path) -> None:
+def test_the_ceiling_lies_below_chance_if_less_is_better(tmp_path: Path) -> None:
     (tmp_path / "utils.py").write_text(UTILS, encoding="utf-8")
     write(tmp_path, "errors", FREE, metrics=ERRORS, more=", chance: 0.75, ceiling: 0")
     task = Catalogue([tmp_path]).load(["errors"]).tasks["errors"]
     assert stated(task) == Bounds(0.75, 0.0)
 
 
-def test_a_task_is_described_with_what_it_states(tasks: Path) -> None:
+def test_a_description_shows_stated_bounds(tasks: Path) -> None:
     assert describe("says", None, (tasks,)).facts.items() >= {"chance": "30 %", "ceiling": "90 %"}.items()
     assert "chance" not in describe("free", None, (tasks,)).facts
 
 
-def test_perplexities_of_texts_have_neither(tmp_path: Path) -> None:
+def test_bits_per_character_have_no_bounds(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("春天来了。", encoding="utf-8")
     (task,) = Catalogue().load([f"ppl:{tmp_path / 'text.txt'}"]).tasks.values()
     rows = [{"filter": "none", "bits_per_character": (3.0, 5), "bits_per_byte": (3.0, 15), "responses": ["-2"]}]

@@ -1,4 +1,4 @@
-"""C3 in every protocol: both joinings of a dialogue, two to four choices."""
+"""C3 in every protocol: both ways to join a dialogue, and two to four choices."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def build(tmp_path):
 @pytest.mark.parametrize(("name", "kind"), [("c3", "loglikelihood"), ("c3_ppl", "mean_loglikelihood")])
 def test_choices_follow_turns_joined_by_a_space(build, name, kind):
     built = build(name)
-    wanted = [(prompt, choice) for prompt, doc in zip(SPACED, QUESTIONS, strict=True) for choice in doc["choice"]]
-    assert mirrors.requests(built) == wanted
+    expected = [(prompt, choice) for prompt, doc in zip(SPACED, QUESTIONS, strict=True) for choice in doc["choice"]]
+    assert mirrors.requests(built) == expected
     assert mirrors.kinds(built) == {kind}
     assert [int(built.doc_to_target(doc)) for doc in built.eval_docs] == GOLD
 

@@ -1,4 +1,4 @@
-"""Finding tasks by name, tag and glob."""
+"""The catalogue finds tasks by name, tag and glob, and refuses what it cannot load."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from support import invented
 
 
 @pytest.mark.parametrize(
-    ("glob", "some"),
+    ("glob", "member"),
     [("ceval_high_school_h*", "ceval_high_school_history"), ("arc_*", "arc_easy"), ("mmlu_[ab]*", "mmlu_anatomy")],
 )
-def test_a_glob_finds_tasks_of_ours_and_of_lm_evals(glob: str, some: str) -> None:
-    assert some in Catalogue().expand([glob])
+def test_a_glob_matches_our_tasks_and_lm_evals(glob: str, member: str) -> None:
+    assert member in Catalogue().expand([glob])
 
 
 def test_a_name_is_found_without_reading_lm_evals_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Path] = []
+    read: list[Path] = []
     real = index.read
-    monkeypatch.setattr(index, "read", lambda folders: real(seen.extend(folders) or seen))
+    monkeypatch.setattr(index, "read", lambda folders: real(read.extend(folders) or read))
     Catalogue().index_for(["gsm8k"])
-    assert index.lm_eval_folder() not in seen
+    assert index.lm_eval_folder() not in read
 
 
 def test_the_definitions_of_one_name_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invented.mirror(tmp_path)
-    count: list[Path] = []
+    read: list[Path] = []
     real = index.read
-    monkeypatch.setattr(index, "read", lambda folders: real(count.extend(folders) or folders))
+    monkeypatch.setattr(index, "read", lambda folders: real(read.extend(folders) or folders))
     catalogue = Catalogue()
     catalogue.sources(["gsm8k"], tmp_path)
     catalogue.load(["gsm8k"], tmp_path)
-    assert len(count) == len(set(count)) == 3  # ours, the demo's, and lm-eval's folder gsm8k
+    assert len(read) == len(set(read)) == 3  # ours, the demo's, and lm-eval's folder gsm8k
 
 
-def test_groups_that_overlap_give_each_task_once(tmp_path: Path) -> None:
-    found = Catalogue().load(["ceval", "ceval_law"], invented.mirror(tmp_path))
-    assert len(found.tasks) == 52
-    assert found.headlines == ["ceval", "ceval_law"]
+def test_overlapping_groups_load_each_task_once(tmp_path: Path) -> None:
+    tasks = Catalogue().load(["ceval", "ceval_law"], invented.mirror(tmp_path))
+    assert len(tasks.tasks) == 52
+    assert tasks.headlines == ["ceval", "ceval_law"]
 
 
 def test_a_task_that_runs_the_checkpoints_code_is_refused(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def rewrite(data: Path, word: str) -> None:
     pq.write_table(pa.Table.from_pylist(rows), file)
 
 
-def test_two_mirrors_with_one_card_keep_their_documents_apart(tmp_path: Path) -> None:
+def test_two_mirrors_with_the_same_card_are_not_mixed_up(tmp_path: Path) -> None:
     one, other = (invented.mirror(tmp_path / name) for name in ("one", "other"))
     rewrite(other, "另一处的问题")
     assert "另一处的问题" not in first_prompt(one)
     assert "另一处的问题" in first_prompt(other)
 
 
-def test_documents_that_were_replaced_in_place_are_read_anew(tmp_path: Path) -> None:
+def test_documents_replaced_in_place_are_read_again(tmp_path: Path) -> None:
     data = invented.mirror(tmp_path)
     first_prompt(data)
     file = data / "ceval" / "ceval-exam" / "law" / "val-00000-of-00001.parquet"
@@ -89,7 +89,7 @@ def test_documents_that_were_replaced_in_place_are_read_anew(tmp_path: Path) -> 
     assert "后来的问题" in first_prompt(data)
 
 
-def test_documents_that_are_gone_are_missed(tmp_path: Path) -> None:
+def test_removed_documents_are_an_error(tmp_path: Path) -> None:
     data = invented.mirror(tmp_path)
     first_prompt(data)
     shutil.rmtree(data / "ceval" / "ceval-exam" / "law")
@@ -97,23 +97,23 @@ def test_documents_that_are_gone_are_missed(tmp_path: Path) -> None:
         first_prompt(data)
 
 
-@pytest.mark.parametrize(("task", "wanted", "pool"), [("gsm8k", 13, 12), ("ceval_law", 6, 5)])
-def test_more_shots_than_there_are_examples_is_told(tmp_path: Path, task: str, wanted: int, pool: int) -> None:
-    with pytest.raises(HarnessError, match=f"has {pool} few-shot examples, not {wanted}"):
-        Catalogue().load([task], invented.mirror(tmp_path), num_fewshot=wanted)
+@pytest.mark.parametrize(("task", "num_fewshot", "examples"), [("gsm8k", 13, 12), ("ceval_law", 6, 5)])
+def test_more_shots_than_examples_are_refused(tmp_path: Path, task: str, num_fewshot: int, examples: int) -> None:
+    with pytest.raises(HarnessError, match=f"has {examples} few-shot examples, not {num_fewshot}"):
+        Catalogue().load([task], invented.mirror(tmp_path), num_fewshot=num_fewshot)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("task: [", "cannot be read"),
         ("group: circle\ntask: [circle]\n", "contains itself"),
-        ("group: circle\ntask: [nope1]\n", "names 'nope1', which is no task"),
+        ("group: circle\ntask: [nope1]\n", "names 'nope1', which is not a task"),
     ],
 )
-def test_a_broken_task_file_is_named(tmp_path: Path, content: str, says: str) -> None:
+def test_a_broken_task_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
     own = tmp_path / "own"
     own.mkdir()
     (own / "circle.yaml").write_text(content)
-    with pytest.raises(HarnessError, match=says):
+    with pytest.raises(HarnessError, match=message):
         Catalogue([own]).load(["circle"], invented.mirror(tmp_path / "data"))

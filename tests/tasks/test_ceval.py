@@ -1,4 +1,4 @@
-"""The `ceval` task family against C-Eval's own subject list, wording and data."""
+"""The `ceval` task family agrees with C-Eval's own subject list, wording and data."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def manager() -> TaskManager:
 
 @pytest.fixture(scope="module")
 def subjects(manager) -> dict[str, dict]:
-    """Every subject's YAML with its include merged in, by subject."""
+    """Each subject's YAML merged with its include, by subject."""
     group = yaml.safe_load((CEVAL / "_ceval.yaml").read_text(encoding="utf-8"))
     shared = yaml.safe_load((CEVAL / "_ceval_yaml").read_text(encoding="utf-8"))
-    own = [yaml.safe_load((CEVAL / f"{name}.yaml").read_text(encoding="utf-8")) for name in group["task"]]
-    return {cfg["dataset_name"]: {**shared, **cfg} for cfg in own}
+    configs = [yaml.safe_load((CEVAL / f"{name}.yaml").read_text(encoding="utf-8")) for name in group["task"]]
+    return {config["dataset_name"]: {**shared, **config} for config in configs}
 
 
 @pytest.fixture
 def invented(tmp_path) -> Path:
-    """A data set of the hub's shape with one subject, `law`, made of the documents above."""
+    """A data set with the hub's layout and one subject, `law`, made of invented documents."""
     root = tmp_path / "ceval" / "ceval-exam"
     (root / "law").mkdir(parents=True)
     (root / "README.md").write_text(
@@ -69,23 +69,23 @@ def requests(task) -> list[tuple[str, str]]:
     return [instance.args for instance in task.instances]
 
 
-def test_the_folder_holds_the_group_and_its_members_only(manager, subjects):
+def test_the_folder_holds_only_the_group_and_its_members(manager, subjects):
     assert set(manager.all_subtasks) == {f"ceval_{subject}" for subject in subjects}
     assert set(manager.all_groups) == {"ceval"}
     assert set(manager.all_tags) == {*TAGS.values(), "ceval_hard"}
 
 
-def test_named_averages_cover_the_categories_and_weigh_subjects():
+def test_named_averages_cover_the_categories_and_weigh_subjects_equally():
     group = yaml.safe_load((CEVAL / "_ceval.yaml").read_text(encoding="utf-8"))
-    wanted = {f"ceval/{name}": {"tag": tag, "weight": "task"} for name, tag in TAGS.items()}
-    wanted["ceval/Hard"] = {"tag": "ceval_hard", "weight": "task"}
-    assert group["metadata"]["averages"] == wanted
+    expected = {f"ceval/{name}": {"tag": tag, "weight": "task"} for name, tag in TAGS.items()}
+    expected["ceval/Hard"] = {"tag": "ceval_hard", "weight": "task"}
+    assert group["metadata"]["averages"] == expected
     assert group["aggregate_metric_list"] == [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}]
 
 
 def test_source_licence_and_protocol_are_declared(subjects):
-    for cfg in subjects.values():
-        metadata = cfg["metadata"]
+    for config in subjects.values():
+        metadata = config["metadata"]
         assert metadata["version"] == 1
         assert "hkust-nlp/ceval" in metadata["source"]
         assert "2305.08322" in metadata["source"]
@@ -102,15 +102,15 @@ def test_subjects_are_the_official_ones_in_the_official_order(definitions, subje
 def test_every_subject_has_its_official_names_and_category(definitions, subjects):
     official = json.loads((definitions / "ceval.json").read_text(encoding="utf-8"))
     for subject, (english, chinese, category) in official["subjects"].items():
-        cfg = subjects[subject]
+        config = subjects[subject]
         hard = ["ceval_hard"] if subject in official["hard"] else []
-        assert cfg["task"] == f"ceval_{subject}"
-        assert cfg["task_alias"] == english
-        assert cfg["tag"] == [TAGS[category], *hard]
-        assert cfg["description"] == f"以下是中国关于{chinese}考试的单项选择题，请选出其中的正确答案。\n\n"
+        assert config["task"] == f"ceval_{subject}"
+        assert config["task_alias"] == english
+        assert config["tag"] == [TAGS[category], *hard]
+        assert config["description"] == f"以下是中国关于{chinese}考试的单项选择题，请选出其中的正确答案。\n\n"
 
 
-def test_prompt_is_the_golden_one(manager, invented, tmp_path):
+def test_the_prompt_equals_the_one_written_by_hand(manager, invented, tmp_path):
     task = build(manager, "law", invented, tmp_path / "cache")
     assert requests(task) == [(GOLDEN, letter) for letter in "ABCD"]
 
@@ -124,7 +124,7 @@ def test_the_likeliest_letter_is_the_answer(manager, invented, tmp_path):
     assert task.process_results(doc, wrong) == {"acc": 0.0}
 
 
-def test_a_document_without_an_answer_is_refused_not_scored_as_wrong(manager, invented, tmp_path):
+def test_a_document_without_an_answer_is_an_error_and_not_scored_as_wrong(manager, invented, tmp_path):
     task = build(manager, "law", invented, tmp_path / "cache")
     with pytest.raises(ValueError, match="not in list"):
         task.process_results(task.dataset["test"][0], [(-1.0, True)] * 4)
@@ -138,11 +138,11 @@ def test_every_real_prompt_equals_one_assembled_from_the_rows(manager, subjects,
         return row["question"] + "".join(f"\n{letter}. {row[letter]}" for letter in "ABCD") + "\n答案："
 
     total = 0
-    for subject, cfg in subjects.items():
+    for subject, config in subjects.items():
         dev, val = (pq.read_table(root / subject / f"{s}-00000-of-00001.parquet").to_pylist() for s in ("dev", "val"))
         assert len(dev) == 5
         shots = "".join(item(row) + row["answer"] + "\n\n" for row in dev)
-        wanted = [(cfg["description"] + shots + item(row), letter) for row in val for letter in "ABCD"]
-        assert requests(build(manager, subject, root, tmp_path)) == wanted
+        expected = [(config["description"] + shots + item(row), letter) for row in val for letter in "ABCD"]
+        assert requests(build(manager, subject, root, tmp_path)) == expected
         total += len(val)
     assert total == 1346

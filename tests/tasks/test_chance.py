@@ -40,7 +40,7 @@ DOCUMENTS = {
     "iepile": 6 + 72 + 96 + 96,
 }
 LETTERS = "ABCD"
-SUBJECTS = {  # tasks with one part for each subject, their data, and what the right letter stands as in it
+SUBJECTS = {  # tasks with one part for each subject, their data, and how they store the right letter
     "ceval": ("ceval/ceval-exam", "val", str),
     "mmlu_hendrycks": ("cais/mmlu", "test", lambda place: LETTERS[place]),
 }
@@ -54,7 +54,7 @@ SAYS = {
 
 
 class Scripted(LM):
-    """Answers every scored request with `score`, a function of its place among the document's and its continuation."""
+    """Answers every request by `score`, a function of the request's number in its document and its continuation."""
 
     def __init__(self, score: Any) -> None:
         super().__init__()
@@ -73,20 +73,20 @@ class Scripted(LM):
 
 
 def golds(data: Path, name: str) -> Counter[str]:
-    """Return how often each letter is right in all subjects of the task `name`, by the files."""
+    """Return how often each letter is right in all subjects of the task `name`, according to the files."""
     dataset, split, letter = SUBJECTS[name]
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for task in Catalogue().sources([name], data):
         subject = task.removeprefix(f"{name}_")
-        found.update(map(letter, column(data, dataset, subject, split, "answer")))
-    return found
+        counts.update(map(letter, column(data, dataset, subject, split, "answer")))
+    return counts
 
 
 def outcomes(built: Any, lm: LM, metric: str = "acc") -> list[float]:
     """Return each document's score."""
     name = built.config.task
-    found = evaluate(lm, {"tasks": {name: built}, "groups": {}}, bootstrap_iters=0)
-    return [float(sample[metric]) for sample in found["samples"][name]]
+    outcome = evaluate(lm, {"tasks": {name: built}, "groups": {}}, bootstrap_iters=0)
+    return [float(sample[metric]) for sample in outcome["samples"][name]]
 
 
 def column(data: Path, dataset: str, config: str, split: str, name: str) -> list[Any]:
@@ -102,9 +102,9 @@ SLOW = (
 
 @pytest.mark.parametrize(
     ("name", "documents"),
-    [pytest.param(*one, marks=[pytest.mark.oracle] * (one[0] in SLOW)) for one in DOCUMENTS.items()],
+    [pytest.param(*item, marks=[pytest.mark.oracle] * (item[0] in SLOW)) for item in DOCUMENTS.items()],
 )
-def test_every_document_is_asked(data, name, documents):
+def test_every_document_of_the_data_is_loaded(data, name, documents):
     tasks = Catalogue().load([name], data).tasks
     assert sum(len(task.documents) for task in tasks.values()) == documents
 
@@ -114,7 +114,7 @@ def test_a_constant_label_scores_its_share(data, protocol):
     labels = Counter(column(data, "clue/clue", "ocnli", "validation", "label"))
     built = Catalogue().load([f"ocnli{protocol}"], data).tasks[f"ocnli{protocol}"].lm_eval
     for word, meaning in SAYS[protocol].items():
-        scores = outcomes(built, Scripted(lambda _, said, word=word: float(said == word)))
+        scores = outcomes(built, Scripted(lambda _, text, word=word: float(text == word)))
         assert sum(scores) == labels[NLI[meaning]]
 
 
@@ -132,27 +132,27 @@ def test_a_constant_place_scores_its_share_of_c3(data):
 def test_a_constant_letter_scores_its_share_of_all_subjects(data, name):
     right, tasks = golds(data, name), mirrors.tasks([name], data)
     for letter in LETTERS:
-        likelihoods = [(float(one == letter), False) for one in LETTERS]
+        likelihoods = [(float(choice == letter), False) for choice in LETTERS]
         scored = (task.process_results(doc, likelihoods) for task in tasks.values() for doc in task.eval_docs)
         assert sum(scores["acc"] for scores in scored) == right[letter]
 
 
 @pytest.mark.parametrize("name", ["ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot"])
 def test_a_constant_conclusion_scores_its_share_of_c_eval(data, name):
-    right, said, count = golds(data, "ceval"), "所以答案是C。", Counter()
+    right, response, count = golds(data, "ceval"), "所以答案是C。", Counter()
     for task in mirrors.tasks([name], data).values():
         task.build_all_requests()
         for instance in task.instances:
-            instance.resps = [f"{said[:-2]}：\n\n答：C" if name == "ceval_cot" else said]
+            instance.resps = [f"{response[:-2]}：\n\n答：C" if name == "ceval_cot" else response]
         task.apply_filters()
         docs = dict(enumerate(task.eval_docs))
-        for rule in task.instances[0].filtered_resps:
+        for kind in task.instances[0].filtered_resps:
             for instance in task.instances:
-                scores = task.process_results(docs[instance.doc_id], [instance.filtered_resps[rule]])
-                count[rule] += next(iter(scores.values()))
-    # These read the first character, or a letter that stands alone.
-    by_rule = {"minimax": 0, "chatgpt": right["C"] if name == "ceval_gen_cot" else 0}
-    assert count == {rule: by_rule.get(rule, right["C"]) for rule in count}
+                scores = task.process_results(docs[instance.doc_id], [instance.filtered_resps[kind]])
+                count[kind] += next(iter(scores.values()))
+    # These filters read the first character, or a letter that stands alone.
+    exceptions = {"minimax": 0, "chatgpt": right["C"] if name == "ceval_gen_cot" else 0}
+    assert count == {kind: exceptions.get(kind, right["C"]) for kind in count}
     assert count
 
 
@@ -161,12 +161,12 @@ def test_a_constant_number_scores_its_share_of_gsm8k(data):
     built = Catalogue().load(["gsm8k_fixed"], data).tasks["gsm8k_fixed"].lm_eval
     docs = list(built.eval_docs)
     most, share = Counter(answer.rsplit("#### ", 1)[1] for answer in answers).most_common(1)[0]
-    for said in (f"It is {most}.", f"#### {most}"):
-        scores = [built.process_results(doc, [said])["exact_match"] for doc in docs]
+    for response in (f"It is {most}.", f"#### {most}"):
+        scores = [built.process_results(doc, [response])["exact_match"] for doc in docs]
         assert sum(scores) == share
 
 
-def test_a_constant_text_scores_its_share_where_answers_are_generated(data):
+def test_a_constant_generated_answer_scores_its_share(data):
     labels = Counter(column(data, "clue/clue", "ocnli", "validation", "label"))
     built = Catalogue().load(["ocnli_gen"], data).tasks["ocnli_gen"].lm_eval
     assert sum(outcomes(built, Scripted(lambda *_: "答案是B。"), "exact_match")) == labels[NLI["contradiction"]]
@@ -176,6 +176,6 @@ def test_a_constant_text_scores_its_share_where_answers_are_generated(data):
 def test_a_random_answer_scores_chance(data, name, chance):
     draw = random.Random(0)
     built = Catalogue().load([name], data).tasks[name].lm_eval
-    found = mean_estimate(outcomes(built, Scripted(lambda *_: draw.random())))
-    # Of C3's letters four are scored, whatever the number of choices.
-    assert found.low <= (chance or 1 / 4) <= found.high
+    estimate = mean_estimate(outcomes(built, Scripted(lambda *_: draw.random())))
+    # C3 scores four letters, whatever the number of choices.
+    assert estimate.low <= (chance or 1 / 4) <= estimate.high

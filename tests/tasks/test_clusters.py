@@ -1,4 +1,4 @@
-"""What documents share: as the task says, as is known of its data, and never of text that is not there."""
+"""Clusters: by the task's template, by what is known about its data set, and never by missing text."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ def task(**metadata: Any) -> Task:
     return Task(SimpleNamespace(config=SimpleNamespace(task="mine", metadata=metadata or None)))
 
 
-def of(dataset: str, config: str | None = None) -> DataSource:
+def source_of(dataset: str, config: str | None = None) -> DataSource:
     return DataSource(dataset, config, None, "")
 
 
-def test_documents_that_render_the_same_are_a_cluster() -> None:
+def test_documents_with_the_same_rendered_text_are_a_cluster() -> None:
     key = clusters.key(task(cluster="{{turns | join(' ')}}"), None)
-    one, same, other = (key({"turns": turns}) for turns in (["春", "夏"], ["春", "夏"], ["春", "秋"]))
-    assert one == same != other
-    assert one is not None
-    assert len(one) == 16
+    first, same, other = (key({"turns": turns}) for turns in (["春", "夏"], ["春", "夏"], ["春", "秋"]))
+    assert first == same != other
+    assert first is not None
+    assert len(first) == 16
 
 
-def test_a_text_has_the_same_key_in_every_task() -> None:
+def test_a_text_has_the_same_cluster_in_every_task() -> None:
     case = clusters.key(task(cluster="{{question.split('罪名:')[0]}}"), None)
     plain = clusters.key(task(cluster="{{fact}}"), None)
     assert case({"question": "某甲取走一袋米。\n罪名:盗窃"}) == plain({"fact": "某甲取走一袋米。"})
 
 
-def test_without_a_template_or_without_text_nothing_is_shared() -> None:
+def test_without_a_template_or_text_there_is_no_cluster() -> None:
     assert clusters.key(task(), None)({"question": "?"}) is None
-    assert clusters.key(task(), of("me/mine"))({"question": "?"}) is None
+    assert clusters.key(task(), source_of("me/mine"))({"question": "?"}) is None
     assert clusters.key(task(cluster="{{passage}}"), None)({"passage": " "}) is None
 
 
-def test_what_is_known_of_a_data_set_holds_for_the_configuration_it_is_known_of() -> None:
-    asked = {"question": "This passage.\nWho?"}
-    history = clusters.key(task(), of("cais/mmlu", "high_school_us_history"))
-    assert history(asked) == history({"question": "This passage.\nWhen?"}) is not None
-    assert clusters.key(task(), of("cais/mmlu", "anatomy"))(asked) is None
+def test_a_known_template_applies_to_its_configuration_only() -> None:
+    document = {"question": "This passage.\nWho?"}
+    history = clusters.key(task(), source_of("cais/mmlu", "high_school_us_history"))
+    assert history(document) == history({"question": "This passage.\nWhen?"}) is not None
+    assert clusters.key(task(), source_of("cais/mmlu", "anatomy"))(document) is None
 
 
-def test_a_tasks_own_word_comes_first() -> None:
-    asked, source = {"passage": "A", "topic": "B"}, of("EleutherAI/drop")
+def test_a_tasks_own_template_takes_precedence() -> None:
+    document, source = {"passage": "A", "topic": "B"}, source_of("EleutherAI/drop")
     own = clusters.key(task(cluster="{{topic}}"), source)
-    assert own(asked) != clusters.key(task(), source)(asked)
+    assert own(document) != clusters.key(task(), source)(document)
 
 
 def test_a_known_data_set_with_other_columns_has_no_clusters() -> None:
-    assert clusters.key(task(), of("EleutherAI/drop"))({"article": "A"}) is None
+    assert clusters.key(task(), source_of("EleutherAI/drop"))({"article": "A"}) is None
 
 
 FOLDERS = {
@@ -76,7 +76,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("dataset", sorted({name for name, _ in clusters.SHARED}))
-def test_what_is_known_names_columns_that_lm_evals_tasks_ask_about(dataset: str) -> None:
+def test_known_templates_name_columns_that_lm_evals_tasks_use(dataset: str) -> None:
     from jinja2 import Environment, meta
 
     folder = index.lm_eval_folder() / FOLDERS.get(dataset, "agieval")
@@ -90,22 +90,22 @@ def test_what_is_known_names_columns_that_lm_evals_tasks_ask_about(dataset: str)
 
 
 @pytest.mark.parametrize("template", ["{{article}}", "{{question.nothing()}}", "{{question", "{{question | nothing}}"])
-def test_a_template_that_cannot_be_rendered_is_told_with_its_task(template: str) -> None:
+def test_an_error_of_a_template_names_its_task(template: str) -> None:
     with pytest.raises(HarnessError, match=r"metadata\.cluster of task mine cannot be rendered"):
         clusters.key(task(cluster=template), None)({"question": "?"})
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "question",
     [{"question": "谁？", "answer": "甲"}, {"question": "谁？", "choices": ["甲", "乙"], "answer": "A"}],
     ids=["in words", "by letters"],
 )
-def test_questions_of_a_persons_file_on_one_context_are_a_cluster(asked: dict[str, Any], tmp_path: Path) -> None:
+def test_questions_of_a_users_file_on_one_context_are_a_cluster(question: dict[str, Any], tmp_path: Path) -> None:
     contexts = ["甲来了。", "乙来了。", "甲来了。", None]
     keys = {}
     for name, rows in (
-        ("with", [{**asked, "context": context} for context in contexts]),
-        ("without", [asked, asked]),
+        ("with", [{**question, "context": context} for context in contexts]),
+        ("without", [question, question]),
     ):
         file = tmp_path / f"{name}.jsonl"
         file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -137,7 +137,7 @@ def test_questions_of_a_persons_file_on_one_context_are_a_cluster(asked: dict[st
         ("mmlu_hendrycks_high_school_european_history", 165, 60, 5),
     ],
 )
-def test_real_data_have_the_clusters_that_their_columns_show(
+def test_clusters_of_real_data_agree_with_counts_of_their_columns(
     name: str, documents: int, distinct: int, largest: int, data: Path
 ) -> None:
     tasks = Catalogue().load([name], data)
@@ -147,9 +147,11 @@ def test_real_data_have_the_clusters_that_their_columns_show(
 
 
 @pytest.mark.data
-def test_the_same_cases_are_one_cluster_in_several_tasks_of_lawbench(data: Path) -> None:
+def test_lawbench_tasks_on_the_same_cases_share_their_clusters(data: Path) -> None:
     names = ("lawbench_3_1", "lawbench_3_4", "lawbench_3_5", "lawbench_one_shot_3_4")
     tasks = Catalogue().load(names, data)
-    found = [{*map(clusters.key(task, tasks.sources[name]), task.documents)} for name, task in tasks.tasks.items()]
-    assert [len(keys) for keys in found] == [500] * 4
-    assert found[0] == found[1] == found[2] == found[3]
+    cluster_sets = [
+        {*map(clusters.key(task, tasks.sources[name]), task.documents)} for name, task in tasks.tasks.items()
+    ]
+    assert [len(keys) for keys in cluster_sets] == [500] * 4
+    assert all(keys == cluster_sets[0] for keys in cluster_sets)

@@ -180,7 +180,7 @@ def test_shots_are_drawn_from_the_training_split(mirror):
         f"Ada Finch of Port Mill\nOutput: {ANSWERS['conll2003_ner']}",
     ]
     assert any(f"Input: {one}\n\nIdentify the entities" in prompt for one in shown)
-    with pytest.raises(HarnessError, match=r"shots are drawn from the split 'train', which .* lacks"):
+    with pytest.raises(HarnessError, match=r"few-shot examples are drawn from the split 'train', which .* lacks"):
         mirrors.task("duee", mirror, num_fewshot=1)
 
 

@@ -1,4 +1,4 @@
-"""A task built on a mirror's files is the one that lm-eval builds with `datasets.load_dataset`."""
+"""A task built on a mirror's files equals the one that lm-eval builds with `datasets.load_dataset`."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from support import mirrors
 from support.mirrors_by_task import TASKS, mirror
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `load_dataset` read everything from here on."""
+def read_by_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `load_dataset` read every data set from here on."""
     monkeypatch.setattr(mirror_splits, "read", lambda folder, config: None)
 
 
 def dumped(task: Any) -> str:
-    """Return a task's configuration as it stands in a report."""
+    """Return a task's configuration as a report has it."""
     config = task.dump_config()
     config["dataset_kwargs"].pop("cache_dir", None)
     return json.dumps(config, default=lambda function: function.__name__)
 
 
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return where the names of data sets go that `load_dataset` is asked for."""
+def loaded_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which `load_dataset` adds the name of every data set that it loads from here on."""
     import datasets
 
-    asked: list[str] = []
+    names: list[str] = []
     real = datasets.load_dataset
-    monkeypatch.setattr(datasets, "load_dataset", lambda path, **how: real(path=asked.append(path) or path, **how))
-    return asked
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, **more: real(path=names.append(path) or path, **more))
+    return names
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_requests_and_configuration_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_requests_and_configuration_equal_lm_evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     mirror(name, tmp_path)
-    shots = None if name == "piqa" else 2  # whose mirror has no split to show any from
-    asked = spied(monkeypatch)
+    shots = None if name == "piqa" else 2  # the mirror of piqa has no split to draw examples from
+    names = loaded_names(monkeypatch)
     ours = mirrors.task(name, tmp_path, num_fewshot=shots)
-    assert not asked
-    slowly(monkeypatch)
+    assert not names
+    read_by_datasets(monkeypatch)
     theirs = mirrors.task(name, tmp_path, num_fewshot=shots)
-    assert asked
+    assert names
     assert mirrors.requests(ours) == mirrors.requests(theirs)
     assert mirrors.kinds(ours) == mirrors.kinds(theirs)
     assert dumped(ours) == dumped(theirs)
@@ -53,13 +53,13 @@ def test_requests_and_configuration_are_the_same(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["ceval_law", "mmlu_anatomy", "cmmlu_agronomy", "gsm8k", "cmnli", "c3_gen"])
-def test_real_requests_are_the_same(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_requests_on_real_data_equal_lm_evals(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def first(task: Any) -> list[tuple[Any, ...]]:
         task.build_all_requests(limit=20)
         return [instance.args for instance in task.instances]
 
     ours = first(mirrors.task(name, data, num_fewshot=5))
-    slowly(monkeypatch)
+    read_by_datasets(monkeypatch)
     assert ours == first(mirrors.task(name, data, num_fewshot=5))
 
 
@@ -93,12 +93,12 @@ def build(own: Path, more: str = "") -> Any:
     return Catalogue([own / "own"]).load(["mine"], own / "data").tasks["mine"].lm_eval
 
 
-def test_documents_that_a_task_draws_are_the_same_at_every_look(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_processed_at_random_are_the_same_at_every_access(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build(own, "process_docs: !function utils.shuffled\n")
     drawn = [list(task.eval_docs) for _ in range(3)]
     assert drawn[0] == drawn[1] == drawn[2]
     assert "def shuffled" in task.dump_config()["process_docs"]
-    slowly(monkeypatch)
+    read_by_datasets(monkeypatch)
     assert drawn[0] == list(build(own, "process_docs: !function utils.shuffled\n").eval_docs)
 
 
@@ -110,22 +110,20 @@ def test_documents_that_a_task_draws_are_the_same_at_every_look(own: Path, monke
         "metadata: {1: one, version: 1}\n",
     ],
 )
-def test_a_task_that_asks_for_more_is_left_to_lm_eval(own: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
-    asked = spied(monkeypatch)
+def test_a_task_that_loads_otherwise_is_left_to_lm_eval(own: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    names = loaded_names(monkeypatch)
     assert [doc["text"] for doc in build(own, more).eval_docs] == ["t0", "t1", "t2", "t3"]
-    assert asked
+    assert names
 
 
-def test_a_task_that_allows_code_of_the_data_set_asks_for_nothing_more(
-    own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = spied(monkeypatch)
+def test_trust_remote_code_is_no_reason_to_leave_a_task_to_lm_eval(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = loaded_names(monkeypatch)
     assert len(build(own, "dataset_kwargs: {trust_remote_code: true}\n").eval_docs) == 4
-    assert not asked
+    assert not names
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_other_formats_are_read_and_changes_in_them_seen(own: Path, ending: str) -> None:
+def test_other_formats_are_read_again_after_a_change(own: Path, ending: str) -> None:
     folder = own / "data" / "a" / "b"
     (folder / "README.md").write_text(
         f"---\nconfigs:\n- config_name: one\n  data_files: [{{split: test, path: t.{ending}}}]\n---\n"
@@ -136,7 +134,7 @@ def test_other_formats_are_read_and_changes_in_them_seen(own: Path, ending: str)
         assert [doc["text"] for doc in build(own).eval_docs] == [word]
 
 
-def test_tasks_on_one_configuration_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_tasks_on_one_configuration_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror("ceval_law", tmp_path)
     read: list[Any] = []
     real = mirror_splits.read

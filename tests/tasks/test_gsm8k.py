@@ -1,4 +1,4 @@
-"""`gsm8k_fixed`: eight fixed shots that every prompt begins with, answers compared as numbers."""
+"""`gsm8k_fixed`: every prompt begins with the same eight examples, and answers are compared as numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def built(tmp_path):
     return mirrors.task("gsm8k_fixed", tmp_path)
 
 
-def test_every_prompt_begins_with_the_same_eight_shots(built):
+def test_every_prompt_begins_with_the_same_eight_examples(built):
     assert [prompt for prompt, _ in mirrors.requests(built)] == [
         f"{SHARED}Question: 一千加二百？\nAnswer:",
         f"{SHARED}Question: 零？\nAnswer:",
@@ -25,7 +25,7 @@ def test_every_prompt_begins_with_the_same_eight_shots(built):
 
 
 @pytest.mark.parametrize(
-    ("said", "loose", "strict"),
+    ("response", "loose", "strict"),
     [
         ("1000 + 200 = 1,200\n#### 1,200", 1.0, 1.0),
         ("1000 + 200 = 1200\n#### 1200.", 1.0, 1.0),
@@ -35,11 +35,11 @@ def test_every_prompt_begins_with_the_same_eight_shots(built):
         ("", 0.0, 0.0),
     ],
 )
-def test_answers_are_compared_as_numbers(built, said, loose, strict):
+def test_answers_are_compared_as_numbers(built, response, loose, strict):
     built.build_all_requests()
     for instance in built.instances:
-        instance.resps = [said]
+        instance.resps = [response]
     built.apply_filters()
     first = built.instances[0]
-    found = [built.process_results(first.doc, [first.filtered_resps[kind]]) for kind in ("last-number", "strict-match")]
-    assert found == [{"exact_match": loose}, {"exact_match": strict}]
+    scores = {kind: built.process_results(first.doc, [text]) for kind, text in first.filtered_resps.items()}
+    assert scores == {"last-number": {"exact_match": loose}, "strict-match": {"exact_match": strict}}

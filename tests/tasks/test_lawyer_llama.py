@@ -50,7 +50,7 @@ def test_a_copy_without_the_split_of_shots_is_asked_zero_shot(tmp_path):
 
 def test_shots_from_a_split_that_a_copy_lacks_are_refused_and_never_drawn_elsewhere(tmp_path):
     mirrors.write(tmp_path, "baber/piqa", "default", validation=PIQA * 3)
-    with pytest.raises(HarnessError, match=r"shots are drawn from the split 'train', which .* lacks: fetch it with"):
+    with pytest.raises(HarnessError, match=r"examples are drawn from the split 'train', which .* lacks: fetch it with"):
         mirrors.task("piqa", tmp_path, num_fewshot=2)
 
 

@@ -186,7 +186,7 @@ def test_every_task_runs_and_the_same_documents_are_asked_with_other_articles(wo
         assert scores["rougeL_jieba"].primary
         assert scores["rougeL_jieba"].n == scores["abstains"].n == len(before)
         assert all(one.fraction for one in scores.values())
-    note = "prompts that have articles of law have those of found.jsonl"
+    note = "prompts with articles of law use those of found.jsonl"
     assert [note in report.manifest.notes for report in reports] == [False, True]
     config = json.loads((reports[1].folder / "results.json").read_text(encoding="utf-8"))["configs"]["legal_consult"]
     assert set(config["metadata"]["retrieved"]) == {"file", "sha256"}

@@ -1,4 +1,4 @@
-"""`mmlu_hendrycks`: the original prompt to the byte, and where anatomy counts."""
+"""`mmlu_hendrycks`: the original prompt byte for byte, and averages with and without anatomy."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ SIZES = {
 }
 
 
-def test_the_prompt_is_the_original_one(tmp_path):
+def test_the_prompt_equals_the_original(tmp_path):
     mirrors.write(tmp_path, "cais/mmlu", "college_biology", dev=SHOTS, test=[ASKED])
     built = mirrors.task("mmlu_hendrycks_college_biology", tmp_path)
     assert mirrors.requests(built) == [(GOLDEN, f" {letter}") for letter in "ABCD"]
 
 
-def test_every_subject_is_there_under_its_own_name():
+def test_every_subject_has_a_task_and_a_description_with_its_name():
     index = TaskManager(include_defaults=False, include_path=[str(folder("tasks") / "mmlu_hendrycks")]).task_index
     subjects = [entry.cfg for entry in index.values() if entry.kind.name == "TASK"]
     assert len(subjects) == 57
-    for cfg in subjects:
-        name = cfg["dataset_name"]
-        assert cfg["task"] == f"mmlu_hendrycks_{name}"
-        assert cfg["description"] == HEADER.replace("college biology", name.replace("_", " "))
+    for config in subjects:
+        name = config["dataset_name"]
+        assert config["task"] == f"mmlu_hendrycks_{name}"
+        assert config["description"] == HEADER.replace("college biology", name.replace("_", " "))
 
 
-def test_averages_weigh_questions_and_anatomy_is_where_their_name_says(data):
-    found = Catalogue().load(["mmlu_hendrycks"], data)
-    sizes = {name: len(task.documents) for name, task in found.tasks.items()}
-    averages = {one.average.name: one.average for one in found.averages}
+def test_averages_weigh_questions_and_place_anatomy_by_their_name(data):
+    tasks = Catalogue().load(["mmlu_hendrycks"], data)
+    sizes = {name: len(task.documents) for name, task in tasks.tasks.items()}
+    averages = {declared.average.name: declared.average for declared in tasks.averages}
     assert all(average.weight == "sample" for average in averages.values())
     assert sum(sizes[name] for name in averages["mmlu_hendrycks"].tasks) == 14042
     for name, size in SIZES.items():

@@ -1,4 +1,4 @@
-"""CMNLI and OCNLI in every protocol: prompts to the byte, labels by their meaning."""
+"""CMNLI and OCNLI in every protocol: prompts byte for byte, and labels by their meaning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from support import mirrors
 
-# What a prompt must leave alone is planted: template braces, spaces at the ends, a question mark of its own.
+# The documents contain text that a prompt must not change: template braces, spaces at the ends, a question mark.
 PAIRS = [
     {"sentence1": "小王买了三本书。", "sentence2": "小王买了书", "label": 1, "idx": 0},
     {"sentence1": " 店里 {{ 没有 }} 人 ", "sentence2": "店里有人吗？", "label": 2, "idx": 1},
@@ -38,19 +38,19 @@ def build(name, tmp_path):
 
 
 def meanings(built, says) -> list[str]:
-    """Return what each document's gold answer means."""
+    """Return the meaning of each document's gold answer."""
     return [says[built.doc_to_choice(doc)[int(built.doc_to_target(doc))]] for doc in built.eval_docs]
 
 
 @pytest.mark.parametrize(("protocol", "kind"), [("", "loglikelihood"), ("_ppl", "mean_loglikelihood")])
-def test_words_follow_the_question_on_a_line_of_their_own(build, protocol, kind):
+def test_words_follow_the_question_on_a_new_line(build, protocol, kind):
     built = build(protocol)
     assert mirrors.requests(built) == [(question, f"\n{word}") for question in QUESTIONS for word in SAYS]
     assert mirrors.kinds(built) == {kind}
     assert meanings(built, SAYS) == MEANING
 
 
-def test_the_neutral_label_has_opencompass_s_prompt_of_its_own(build):
+def test_the_neutral_label_has_a_different_prompt_as_in_opencompass(build):
     built = build("_ppl_98dd6e")
     assert mirrors.requests(built)[-3:] == [("", text) for text in STATEMENTS.values()]
     assert mirrors.kinds(built) == {"mean_loglikelihood"}
@@ -58,7 +58,7 @@ def test_the_neutral_label_has_opencompass_s_prompt_of_its_own(build):
     assert list(STATEMENTS)[int(built.doc_to_target(third))] == "neutral"
 
 
-def test_letters_follow_the_prompt_at_once(build):
+def test_letters_follow_the_prompt_without_a_delimiter(build):
     built = build("_letter")
     assert mirrors.requests(built) == [(question + LETTERS, letter) for question in QUESTIONS for letter in "ABC"]
     assert meanings(built, LETTER_SAYS) == MEANING
@@ -72,8 +72,8 @@ def test_the_first_capital_of_an_answer_counts(build, protocol):
     other += "请从“A”，“B”，“C”中进行选择。\n答："
     assert first[0] == (QUESTIONS[0] + LETTERS if protocol == "_gen" else other)
     assert [LETTER_SAYS[built.doc_to_target(doc)] for doc in built.eval_docs] == MEANING
-    for instance, said in zip(built.instances, ["我选 B，不是 A", "b", ""], strict=True):
-        instance.resps = [said]
+    for instance, response in zip(built.instances, ["我选 B，不是 A", "b", ""], strict=True):
+        instance.resps = [response]
     built.apply_filters()
     assert [instance.filtered_resps["first-capital"] for instance in built.instances] == ["B", "", ""]
 

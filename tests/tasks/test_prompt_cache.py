@@ -1,4 +1,4 @@
-"""Examples rendered once make the prompts that lm-eval makes."""
+"""Few-shot examples rendered once give the same prompts as lm-eval."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FREE = (
 )
 INPUTS = CHOICE.replace('doc_to_text: "{{q}}?"', "doc_to_text: gold").replace("doc_to_target: gold", "doc_to_target: q")
 FUNCTIONS = "def text(doc):\n    return doc['q'] + '!'\n"
-WAYS = {
+KINDS = {
     "drawn from another split": CHOICE + "fewshot_split: dev\n",
     "drawn from its own split": CHOICE + "fewshot_split: test\n",
     "the first": CHOICE + "fewshot_split: dev\nfewshot_config: {sampler: first_n}\n",
@@ -65,27 +65,27 @@ def build(folder: Path, definition: str, rows: list[dict[str, Any]] = ROWS) -> A
 def prompts(task: Any) -> list[Any]:
     import random
 
-    found = []
-    for how in ({}, {"apply_chat_template": True, "chat_template": chat, "fewshot_as_multiturn": True}):
+    arguments = []
+    for settings in ({}, {"apply_chat_template": True, "chat_template": chat, "fewshot_as_multiturn": True}):
         for _ in range(2):
             Task(task).reseed()
             random.seed(5)
-            task.build_all_requests(**how)
-            found += [instance.args for instance in task.instances]
-    return found
+            task.build_all_requests(**settings)
+            arguments += [instance.args for instance in task.instances]
+    return arguments
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_prompts_are_lm_evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    ours = prompts(build(tmp_path, WAYS[way]))
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_equal_lm_evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    ours = prompts(build(tmp_path, KINDS[kind]))
     monkeypatch.setattr(prompt_cache, "render_shots_once", lambda task: None)
     monkeypatch.setattr(utils.env, "from_string", type(utils.env).from_string.__get__(utils.env))
     monkeypatch.setattr(prompt_cache, "compile_once", lambda: None)
-    assert ours == prompts(build(tmp_path, WAYS[way]))
+    assert ours == prompts(build(tmp_path, KINDS[kind]))
 
 
 def rendered(monkeypatch: pytest.MonkeyPatch, task: Any) -> int:
-    """Return how often a template is rendered to build the task's prompts."""
+    """Return how many times templates are rendered to build the task's prompts."""
     count = 0
     real = utils.apply_template
 
@@ -102,9 +102,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch, task: Any) -> int:
 
 def test_each_example_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{**ROWS[0], "q": f"frage {i}"} for i in range(40)]
-    task = build(tmp_path, WAYS["the first"], rows)
+    task = build(tmp_path, KINDS["the first"], rows)
     assert rendered(monkeypatch, task) == len(rows) + 3
-    assert rendered(monkeypatch, task) == len(rows)  # and for the next checkpoint not again
+    assert rendered(monkeypatch, task) == len(rows)  # not again for the next checkpoint
 
 
 class Counted(dict[str, Any]):
@@ -117,11 +117,11 @@ class Counted(dict[str, Any]):
     __hash__ = None  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize("asked", [0, 1, 199, None])
-def test_the_first_examples_are_found_without_comparing_all(tmp_path: Path, asked: int | None) -> None:
+@pytest.mark.parametrize("place", [0, 1, 199, None])
+def test_the_first_examples_are_taken_without_comparing_all(place: int | None) -> None:
     shots = [Counted(n=i // 2) for i in range(200)]
     sampler = FirstNSampler(shots)
-    doc = None if asked is None else shots[asked]
+    doc = None if place is None else shots[place]
     theirs, Counted.compared = sampler.sample(5, eval_doc=doc), 0
     assert prompt_cache._first(sampler, 5, eval_doc=doc) == theirs
     assert Counted.compared <= 7
@@ -135,13 +135,13 @@ def test_the_first_examples_are_found_without_comparing_all(tmp_path: Path, aske
             assert prompt_cache._first(sampler, count, eval_doc=doc) == expected
 
 
-def test_a_sampler_of_its_own_keeps_its_way(tmp_path: Path) -> None:
-    task = build(tmp_path, WAYS["drawn from another split"])
+def test_another_sampler_is_left_unchanged(tmp_path: Path) -> None:
+    task = build(tmp_path, KINDS["drawn from another split"])
     assert type(task.sampler) is ContextSampler
     assert "sample" not in vars(task.sampler)
 
 
 @pytest.mark.parametrize("text", ["", "plain", " two\nlines\n", "\n", "50 % # of }} all\n\n", "a\r\nb"])
-def test_mere_text_is_what_jinja_makes_of_it(text: str) -> None:
+def test_plain_text_equals_jinjas_rendering(text: str) -> None:
     prompt_cache.compile_once()
     assert utils.env.from_string(text).render(q=1) == type(utils.env).from_string(utils.env, text).render(q=1)

@@ -1,4 +1,4 @@
-"""`harness tasks new`: what it writes runs as it is, and nothing is overwritten."""
+"""`harness tasks new`: its files run unchanged, and nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.tasks import scaffold
 from support import tiny
 
 
-def test_what_is_written_can_be_described_and_run_at_once(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_new_task_can_be_described_and_run_unchanged(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     tiny.llama(tmp_path / "base")
     assert main(["tasks", "new", "capitals"]) == 0
-    said = capsys.readouterr().out
-    commands = [line.split() for line in said.splitlines() if line.startswith("  harness ")]
+    output = capsys.readouterr().out
+    commands = [line.split() for line in output.splitlines() if line.startswith("  harness ")]
     assert len(commands) == 2
     for command in commands:
         assert main([word.replace("CHECKPOINT", "base") for word in command[1:]]) == 0
@@ -27,7 +27,7 @@ def test_what_is_written_can_be_described_and_run_at_once(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["123", "1e3", "no", "null"])
-def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(tmp_path: Path, monkeypatch, capsys, name) -> None:
+def test_a_name_that_yaml_would_read_as_another_type_stays_a_name(tmp_path: Path, monkeypatch, capsys, name) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["tasks", "new", name]) == 0
     assert main(["tasks", name, "--include-path", name]) == 0
@@ -49,12 +49,12 @@ def test_a_task_of_this_project_is_not_hidden(tmp_path: Path, name: str) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
-    made = scaffold.write("mine", tmp_path)
-    made.definition.write_text("edited")
-    with pytest.raises(HarnessError, match="is there already"):
+def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
+    task = scaffold.write("mine", tmp_path)
+    task.definition.write_text("edited")
+    with pytest.raises(HarnessError, match="exists already"):
         scaffold.write("mine", tmp_path)
-    assert made.definition.read_text() == "edited"
+    assert task.definition.read_text() == "edited"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "-x", "ppl:x"])

@@ -1,4 +1,4 @@
-"""Definitions are read as lm-eval reads them, each file once."""
+"""Definitions are read with the result of lm-eval's reader, each file once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def write(folder: Path, **files: str) -> None:
 
 
 @pytest.mark.parametrize("folder", [resources.folder("tasks"), task_index.lm_eval_folder() / "arc"])
-def test_an_index_is_the_one_that_lm_eval_makes(folder: Path) -> None:
+def test_an_index_equals_lm_evals(folder: Path) -> None:
     theirs = TaskManager(include_defaults=False, include_path=[str(folder)]).task_index
     assert task_index.read([folder]) == theirs
     assert list(task_index.read([folder])) == list(theirs)
 
 
-def test_of_two_definitions_the_later_folders_counts(tmp_path: Path) -> None:
+def test_a_later_folders_definition_replaces_an_earlier_ones(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, same=f"task: same\ntask_alias: {name}", own=f"task: {name}", bad="task: [", list="- 1")
@@ -35,7 +35,7 @@ def test_of_two_definitions_the_later_folders_counts(tmp_path: Path) -> None:
     assert index["same"].cfg["task_alias"] == "one"
 
 
-def test_own_keys_win_then_those_of_the_last_file_included(tmp_path: Path) -> None:
+def test_own_keys_override_those_of_included_files_in_order(tmp_path: Path) -> None:
     write(tmp_path, base="a: 1\nb: 1\nc: 1\ntask_list: [x]\n", other="include: base.yaml\nb: 2\nc: 2\n")
     write(tmp_path, top=f"include: [other.yaml, {tmp_path}/far.yaml]\nc: 3\n", far="d: 4\nc: 4\n")
     for name in ("base", "other", "top"):
@@ -55,7 +55,7 @@ def test_own_keys_win_then_those_of_the_last_file_included(tmp_path: Path) -> No
         {"top": "[1]"},
     ],
 )
-def test_what_lm_eval_refuses_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+def test_files_that_lm_eval_refuses_are_refused(tmp_path: Path, files: dict[str, str]) -> None:
     write(tmp_path, **files)
     with pytest.raises(Exception) as theirs:  # noqa: PT011
         load_yaml(tmp_path / "top.yaml", resolve_func=False)
@@ -64,17 +64,17 @@ def test_what_lm_eval_refuses_is_refused(tmp_path: Path, files: dict[str, str]) 
             Reader(functions=False).read(tmp_path / "top.yaml")
 
 
-def test_functions_are_imported_from_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
+def test_functions_are_imported_from_the_folder_that_a_link_points_to(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "utils.py").write_text("def f(): return 7\n")
     write(tmp_path / "real", one="f: !function utils.f")
     (tmp_path / "link.yaml").symlink_to(tmp_path / "real" / "one.yaml")
     assert Reader(functions=True).read(tmp_path / "link.yaml")["f"]() == 7
-    named = Reader(functions=False).read(tmp_path / "link.yaml")
-    assert named == load_yaml(tmp_path / "link.yaml", resolve_func=False)
+    content = Reader(functions=False).read(tmp_path / "link.yaml")
+    assert content == load_yaml(tmp_path / "link.yaml", resolve_func=False)
 
 
-def test_a_template_is_parsed_once_and_changes_with_no_copy_of_it(
+def test_a_template_is_parsed_once_and_unaffected_by_changes_of_a_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, **{f"subject{i}": f"include: template.yaml\ntask: subject{i}" for i in range(5)}, template="a: 1")

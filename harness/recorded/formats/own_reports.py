@@ -43,7 +43,7 @@ def task_answers(report: Report, task: str | None) -> list[TaskAnswers]:
     for name in report.manifest.tasks:
         rows = report.samples(name).drop_duplicates("doc_id")  # each filter has a row with the same answer
         where = f"{report.folder}, {name}"
-        file_or_name = task if task and file_tasks.called(task) == name else name
+        file_or_name = task if task and file_tasks.task_name(task) == name else name
         answers.append(TaskAnswers(file_or_name, where, [_answer(where, row) for row in rows.to_dict("records")], []))
     return answers
 

@@ -1,10 +1,9 @@
-"""lm-eval task classes for protocols that ask a checkpoint what lm-eval has no request for.
+"""lm-eval task classes for protocols whose requests lm-eval does not know.
 
-A task names one with `class:` in its YAML, but for those made of files (`FromFile`). Most change the kind of
-their requests, which are methods of `harness.backends.local.HarnessLM`; everything else is lm-eval's
-`ConfigurableTask`.
-lm-eval's own models lack those methods, so run by them such a task stops, rather than being scored by another
-definition under the same name. `Consultation` generates as lm-eval does.
+A task's YAML names one with `class:`, except those of tasks that are files (`FromFile`). Most change the type of their
+requests, which are methods of `harness.backends.local.HarnessLM`; everything else is lm-eval's `ConfigurableTask`.
+lm-eval's own models lack those methods, so with them such a task stops instead of being scored by another definition
+under the same name. `Consultation` generates as lm-eval does.
 
-Not here: prompts and labels (`tasks/`), or how requests are answered (`harness.engine`).
+Not here: prompts and targets (`tasks/`), or how requests are answered (`harness.engine`).
 """

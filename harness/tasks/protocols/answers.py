@@ -1,4 +1,4 @@
-"""Questions of a person's own file, answered in words."""
+"""Questions of a user's own test set, answered in words."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harness.tasks.protocols.base import FromFile
 
 
 class Answers(FromFile):
-    """Answers in words, compared with a document's accepted `answers` by each of `metadata.metrics`.
+    """Generated answers, compared with a document's accepted `answers` by each of `metadata.metrics`.
 
-    A document may hold `turns`, the conversation that leads up to its answer: with a chat template they are turns of
-    the prompt, else `prompt` holds them as text.
+    A document may hold `turns`, the conversation before its answer: with a chat template they are turns of the prompt,
+    else `prompt` holds them as text.
     """
 
     def fewshot_context(
@@ -42,32 +42,28 @@ class Answers(FromFile):
                 gen_prefix,
             )
         if system_instruction:
-            own = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
-            told = "\n\n".join(text for text in (system_instruction, own) if text)
-            turns.insert(0, {"role": "system", "content": told})
+            first = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
+            system = "\n\n".join(text for text in (system_instruction, first) if text)
+            turns.insert(0, {"role": "system", "content": system})
         return chat_template(turns, add_generation_prompt=True)
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
-        """Return the one request; after examples, `metadata.stops_after_shots` end an answer, too."""
-        made: Instance = super().construct_requests(doc, ctx, **kwargs)
+        """Return the one request; after few-shot examples, `metadata.stops_after_shots` end an answer too."""
+        request: Instance = super().construct_requests(doc, ctx, **kwargs)
         if self.config.num_fewshot:
-            prompt, settings = made.arguments
+            prompt, settings = request.arguments
             until = [*settings["until"], *self.stated.stops_after_shots]
-            made.arguments = (prompt, {**settings, "until": until})
-        return made
+            request.arguments = (prompt, {**settings, "until": until})
+        return request
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return the best score against any accepted answer, metric by metric."""
-        return {name: best(name, results[0], doc["answers"]) for name in self._metrics}
+        """Return, for each metric, the best score against any accepted answer."""
+        return {name: best(name, results[0], doc["answers"]) for name in self.stated.metrics}
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
-        """Return how documents make a number: their mean."""
-        return dict.fromkeys(self._metrics, mean)
+        """Return how the documents' values become a score: by their mean."""
+        return dict.fromkeys(self.stated.metrics, mean)
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Return that more is better."""
-        return dict.fromkeys(self._metrics, True)
-
-    @property
-    def _metrics(self) -> tuple[str, ...]:
-        return self.stated.metrics
+        """Return that higher values are better."""
+        return dict.fromkeys(self.stated.metrics, True)

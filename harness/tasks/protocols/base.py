@@ -1,4 +1,4 @@
-"""What the protocols' task classes share."""
+"""The base classes of the protocols' task classes."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
-from harness.tasks.task import TaskMetadata
+from harness.tasks.metadata import TaskMetadata
 
 
 class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
-    """lm-eval's task, made of a configuration that may name a class."""
+    """lm-eval's task, whose configuration may name its class."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
     @property
     def stated(self) -> TaskMetadata:
-        """The metadata of the task's configuration, as it is now."""
+        """The metadata of the task's configuration at this moment."""
         return TaskMetadata.of(self.config.metadata, f"task {self.config.task}")
 
 
 class FromFile(ProtocolTask):
-    """A task made of documents that are already here."""
+    """A task with documents that are already in memory."""
 
     def __init__(self, config: dict[str, Any], documents: Sequence[dict[str, Any]]) -> None:
         self._documents = documents
         super().__init__(config)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Take the documents as the data set, in place of one that lm-eval would fetch."""
+        """Use the documents as the data set, instead of one that lm-eval would load."""
         from datasets import Dataset
 
         self.dataset = {"test": Dataset.from_list(list(self._documents))}

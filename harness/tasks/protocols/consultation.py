@@ -12,26 +12,26 @@ from harness.tasks.protocols.base import ProtocolTask
 
 
 class Consultation(ProtocolTask):
-    """A legal question, asked with articles of law in the prompt, whose answer is scored by what it cites.
+    """A legal question, with articles of law in its prompt, whose answer is scored by the articles that it cites.
 
-    Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. Those `given` in
-    the prompt are the first `metadata.articles` of `metadata.given`, which names a column or is null, or of others that
-    a run brings (`use_articles`): documents stay what they are, so that answers with and without articles are answers
-    to the same documents, and their prompts tell them apart.
+    Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. The prompt has
+    the first `metadata.articles` of the articles in the column that `metadata.given` names, of none if it is null, or
+    of those that a run brings (`use_articles`). Documents stay unchanged, so that answers with and without articles are
+    answers to the same documents, and their prompts tell them apart.
     """
 
     _retrieved: Mapping[str, Sequence[str]] | None = None
 
     def use_articles(self, retrieved: Mapping[str, Sequence[str]]) -> None:
-        """Give, from now on, the articles that `retrieved` has for a document's query, in place of the task's own.
+        """Use, from now on, the articles that `retrieved` has for a document's query, instead of the data's.
 
-        Raises HarnessError where it has none for one, which is not the same as an empty list.
+        Raises HarnessError if a query has no entry, which is not the same as an empty list.
         """
         missing = [doc["query"] for doc in self.eval_docs if doc["query"] not in retrieved]
         if missing:
             raise HarnessError(
                 f"there are no articles for {len(missing):,} of the {len(self.eval_docs):,} questions of task "
-                f"{self.config.task}, such as '{missing[0][:30]}': retrieve for them, too"
+                f"{self.config.task}, such as '{missing[0][:30]}': retrieve articles for these questions too"
             )
         self._retrieved = retrieved
 
@@ -39,22 +39,22 @@ class Consultation(ProtocolTask):
         """Return the articles in the prompt of `doc`."""
         metadata = self.stated
         if self._retrieved is not None:
-            found = self._retrieved[doc["query"]]
+            articles = self._retrieved[doc["query"]]
         else:
-            found = doc[metadata.given] if metadata.given else ()
-        return list(found[: metadata.articles])
+            articles = doc[metadata.given] if metadata.given else ()
+        return list(articles[: metadata.articles])
 
     def doc_to_text(self, doc: dict[str, Any], doc_to_text: Any = None) -> Any:
-        """Return the prompt, with the articles that are given."""
+        """Return the prompt, rendered with the articles as `given`."""
         return super().doc_to_text({**doc, "given": self.given(doc)}, doc_to_text)
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
-        """Return what the task's own function tells of an answer, which it is given beside `given` and `library`."""
-        asked = {**doc, "given": self.given(doc), "library": self._library}
-        scores: dict[str, Any] = super().process_results(asked, results)
+        """Return the scores of the task's own function, which gets the document with `given` and `library`."""
+        document = {**doc, "given": self.given(doc), "library": self._library}
+        scores: dict[str, Any] = super().process_results(document, results)
         return scores
 
     @functools.cached_property
     def _library(self) -> consultation.Library:
-        """What the data say of articles, all documents together, whatever the limit of a run."""
+        """The articles of all documents together, whatever the limit of a run."""
         return consultation.Library(text for doc in self.eval_docs for text in doc["laws"])

@@ -11,16 +11,16 @@ from harness.tasks.protocols.base import ProtocolTask
 
 
 class ThinkThenChoose(ProtocolTask):
-    """Two dependent requests in one: reason in words, then choose a letter after reading them.
+    """Two dependent requests in one: generate a chain of thought, then choose a letter after reading it.
 
-    As THUDM/ChatGLM2-6B's evaluation/evaluate_ceval.py does it (`HarnessLM.think_then_choose`). `metadata.then` holds
-    the second prompt as two templates, what stands before the chain of thought and what stands after it.
+    As in THUDM/ChatGLM2-6B's evaluation/evaluate_ceval.py (`HarnessLM.think_then_choose`). `metadata.then` holds the
+    second prompt as two templates, the text before the chain of thought and the text after it.
     """
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
-        """Return the one request: the first prompt, and how to go on."""
-        made: Instance = super().construct_requests(doc, ctx, **kwargs)
+        """Return the one request: the first prompt, and the parts of the second prompt."""
+        request: Instance = super().construct_requests(doc, ctx, **kwargs)
         before, after = (apply_template(part, doc) for part in self.stated.then or ())
-        made.request_type = "think_then_choose"
-        made.arguments = (made.args[0], {**made.args[1], "then": [before, after]})
-        return made
+        request.request_type = "think_then_choose"
+        request.arguments = (request.args[0], {**request.args[1], "then": [before, after]})
+        return request

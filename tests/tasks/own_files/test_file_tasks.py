@@ -1,4 +1,4 @@
-"""Tasks made of files: what is read as a document, what is refused, and bits that need no tokenizer to be compared."""
+"""Tasks that are files: the documents read, the files refused, and bits that are comparable between tokenizers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from harness.tasks.own_files import file_tasks
+from harness.tasks.own_files import file_tasks, texts
 from support import tiny
 
 TEXTS = ["春天来了。\r\n花开了，", "a", "今天天气很好，我们去公园。" * 12, "𠮷野家😀"]
@@ -38,7 +38,7 @@ def lm(base: Path) -> HarnessLM:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """TEXTS, once in each format."""
+    """A folder with TEXTS, in all supported formats."""
     folder = tmp_path / "corpus"
     (folder / "below").mkdir(parents=True)
     (folder / "a.txt").write_bytes(TEXTS[0].encode())
@@ -49,12 +49,12 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def asked(lm: HarnessLM, text: str, stride: int | None) -> float:
+def log_likelihood(lm: HarnessLM, text: str, stride: int | None) -> float:
     return lm.loglikelihood_sliding([Instance("loglikelihood_sliding", {}, (text, {"stride": stride}), 0)])[0]
 
 
-def said(lm: HarnessLM, ids: list[int]) -> torch.Tensor:
-    """Log-probabilities of each of `ids` but the first, given all before it, by transformers' own forward."""
+def log_probabilities(lm: HarnessLM, ids: list[int]) -> torch.Tensor:
+    """Return the log-probability of each of `ids` except the first, given all before it, by transformers' forward."""
     with torch.inference_mode():
         rows = lm.checkpoint.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
     return rows[range(len(ids) - 1), torch.tensor(ids[1:])]
@@ -63,12 +63,12 @@ def said(lm: HarnessLM, ids: list[int]) -> torch.Tensor:
 # --- documents --------------------------------------------------------------------------------------------------------
 
 
-def test_every_format_is_read_line_ends_and_all(corpus: Path) -> None:
-    assert [text for text in file_tasks.documents(corpus) if text] == TEXTS
+def test_every_format_is_read_with_its_line_ends(corpus: Path) -> None:
+    assert [text for text in texts.documents(corpus) if text] == TEXTS
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "complaint"),
+    ("name", "content", "message"),
     [
         ("x.jsonl", b'{"text": "a"}\n{"text": ', "line 2, is not JSON"),
         ("x.jsonl", b'{"text": "a"}\n[1]', "line 2, is no JSON object but [1]"),
@@ -77,18 +77,18 @@ def test_every_format_is_read_line_ends_and_all(corpus: Path) -> None:
         ("x.txt", "\u4e2d".encode("gbk"), "is not UTF-8"),
         ("x.txt", b"", "holds no text"),
         ("x.parquet", b"PAR1", "cannot be read as parquet"),
-        ("x.docx", b"", "known are .txt, .jsonl, .parquet"),
+        ("x.docx", b"", "supported are .txt, .jsonl, .parquet"),
     ],
 )
-def test_a_file_that_cannot_be_measured_is_told_of(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+def test_a_file_that_cannot_be_measured_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(HarnessError) as told:
+    with pytest.raises(HarnessError) as error:
         file_tasks.build(f"ppl:{tmp_path / name}")
-    assert complaint in str(told.value)
-    assert name in str(told.value)
+    assert message in str(error.value)
+    assert name in str(error.value)
 
 
-def test_nothing_to_measure_is_told_of(tmp_path: Path) -> None:
+def test_a_path_without_texts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="there is no file or folder"):
         file_tasks.source(f"ppl:{tmp_path / 'nowhere'}")
     with pytest.raises(HarnessError, match="nothing to measure"):
@@ -103,55 +103,57 @@ def test_nothing_to_measure_is_told_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("stride", [None, 1, 7, 64, 1000])
-def test_each_token_is_predicted_once_in_the_window_it_is_new_in(lm: HarnessLM, text: str, stride: int | None) -> None:
-    """Brute force: for every token, the window that ends with its stride."""
+def test_each_token_is_predicted_once_in_its_first_window(lm: HarnessLM, text: str, stride: int | None) -> None:
+    """Compare with brute force: for every token, the window that ends with the token's stride."""
     ids = [lm.encoder.start(), *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
     size, step, total, at = lm.max_length, min(stride or 32, 64), 0.0, 1
     while at < len(ids):
         end = min(len(ids), size + 1 if at == 1 else at + step)
         window = ids[max(0, end - 1 - size) : end]
         assert len(window) <= size + 1
-        total += float(said(lm, window)[-(end - at) :].sum())
+        total += float(log_probabilities(lm, window)[-(end - at) :].sum())
         at = end
-    assert asked(lm, text, stride) == pytest.approx(total, abs=tolerances.FP32_LOGLIKELIHOOD * max(1, len(ids) / 8))
+    tolerance = tolerances.FP32_LOGLIKELIHOOD * max(1, len(ids) / 8)
+    assert log_likelihood(lm, text, stride) == pytest.approx(total, abs=tolerance)
 
 
 def test_with_a_stride_of_one_every_token_sees_a_whole_context(lm: HarnessLM) -> None:
     ids = [lm.encoder.start(), *lm.tokenizer(TEXTS[2], add_special_tokens=False)["input_ids"]]
     assert len(ids) > lm.max_length + 5
-    each = [float(said(lm, ids[max(0, i - lm.max_length) : i + 1])[-1]) for i in range(1, len(ids))]
-    assert asked(lm, TEXTS[2], 1) == pytest.approx(math.fsum(each), abs=tolerances.FP32_LOGLIKELIHOOD * len(ids) / 8)
+    expected = [float(log_probabilities(lm, ids[max(0, i - lm.max_length) : i + 1])[-1]) for i in range(1, len(ids))]
+    tolerance = tolerances.FP32_LOGLIKELIHOOD * len(ids) / 8
+    assert log_likelihood(lm, TEXTS[2], 1) == pytest.approx(math.fsum(expected), abs=tolerance)
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_reports_bits_by_characters_and_by_bytes(base: Path, lm: HarnessLM, corpus: Path, tmp_path: Path) -> None:
+def test_a_run_reports_bits_per_character_and_per_byte(base: Path, lm: HarnessLM, corpus: Path, tmp_path: Path) -> None:
     options = Options(tasks=(f"ppl:{corpus}",), output=tmp_path / "out", stride=16)
     [report] = run([parse(str(base))], options)
-    bits = [-asked(lm, text, 16) / math.log(2) for text in TEXTS]
-    by = {score.metric: score for score in report.manifest.scores}
-    assert by["bits_per_character"].value == pytest.approx(sum(bits) / sum(map(len, TEXTS)))
-    assert by["bits_per_byte"].value == pytest.approx(sum(bits) / sum(len(text.encode()) for text in TEXTS))
-    for score in by.values():
+    bits = [-log_likelihood(lm, text, 16) / math.log(2) for text in TEXTS]
+    scores = {score.metric: score for score in report.manifest.scores}
+    assert scores["bits_per_character"].value == pytest.approx(sum(bits) / sum(map(len, TEXTS)))
+    assert scores["bits_per_byte"].value == pytest.approx(sum(bits) / sum(len(text.encode()) for text in TEXTS))
+    for score in scores.values():
         assert (score.task, score.n, score.higher_is_better) == ("ppl_corpus", 4, False)
         assert score.low < score.value < score.high
-    assert by["bits_per_character"].primary
+    assert scores["bits_per_character"].primary
     assert report.manifest.protocol.stride == 16
     assert "ppl_corpus: windows of 64 tokens, moving by 16" in report.manifest.notes
     assert list(report.samples("ppl_corpus")["prompt"]) == TEXTS
 
 
-def test_texts_read_in_other_windows_are_another_question(base: Path, corpus: Path, tmp_path: Path) -> None:
-    def asked(key: str = "", **changes: int) -> str:
+def test_the_prompt_hash_depends_on_the_windows(base: Path, corpus: Path, tmp_path: Path) -> None:
+    def prompt_hash(key: str = "", **changes: int) -> str:
         [report] = run([parse(f"{base}{key}")], Options(tasks=(f"ppl:{corpus}",), output=tmp_path / "out", **changes))
         return report.manifest.tasks["ppl_corpus"].prompt_hash
 
-    assert asked() == asked(stride=32)
-    assert len({asked(), asked(stride=16), asked(",max_length=48")}) == 3
+    assert prompt_hash() == prompt_hash(stride=32)
+    assert len({prompt_hash(), prompt_hash(stride=16), prompt_hash(",max_length=48")}) == 3
 
 
-def test_what_will_be_measured_can_be_described_and_forecast(base: Path, corpus: Path, capsys) -> None:
+def test_texts_can_be_described_and_forecast(base: Path, corpus: Path, capsys) -> None:
     assert main(["tasks", f"ppl:{corpus}"]) == 0
     assert "Bits per character of corpus" in capsys.readouterr().out
     assert main(["run", "--dry-run", "--model", str(base), "--tasks", f"ppl:{corpus}"]) == 0

@@ -1,6 +1,6 @@
-"""A user's own test set: which layouts are recognised, what a checkpoint is asked, and what is refused.
+"""A user's own test set: recognised layouts, prompts, scores and refused files.
 
-Prompts are written out here, and held against lm-eval's rendering of the template a person would write in YAML.
+Prompts are written out here, and compared with lm-eval's rendering of the template that a user would write in YAML.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.metrics.text import overlap
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from harness.tasks.own_files import file_tasks, questions
+from harness.tasks.own_files import file_tasks, question_files
 from support import tiny
 
 CHAT = (
@@ -41,8 +41,8 @@ def written(folder: Path, *rows: dict[str, Any], name: str = "my.jsonl") -> Path
     return path
 
 
-def asked(file: Path, comparisons: tuple[str, ...] = (), shots: int = 0) -> Any:
-    """The task of `file` with its requests made, as a run makes them."""
+def built(file: Path, comparisons: tuple[str, ...] = (), shots: int = 0) -> Any:
+    """Return lm-eval's object of the task of `file`, its requests built as in a run."""
     task = file_tasks.build(str(file), comparisons).lm_eval
     task.set_config("num_fewshot", shots)
     task.set_fewshot_seed(1234)
@@ -73,10 +73,12 @@ BUY = {"question": "哪里卖纸？", "A": "书店", "B": "鱼市", "answer": "A
         ({"input": "a b", "target": "c"}, ("exact_match",), "a b", "c"),
     ],
 )
-def test_texts_are_asked(tmp_path: Path, row: dict[str, Any], comparisons: Any, prompt: str, answer: str) -> None:
-    found = questions.read(written(tmp_path, row), comparisons)
-    assert (found.documents[0]["prompt"], found.documents[0]["answer"]) == (prompt, answer)
-    assert not found.chooses
+def test_a_row_of_each_layout_has_its_prompt_and_answer(
+    tmp_path: Path, row: dict[str, Any], comparisons: Any, prompt: str, answer: str
+) -> None:
+    questions = question_files.read(written(tmp_path, row), comparisons)
+    assert (questions.documents[0]["prompt"], questions.documents[0]["answer"]) == (prompt, answer)
+    assert not questions.is_multiple_choice
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,10 @@ def test_texts_are_asked(tmp_path: Path, row: dict[str, Any], comparisons: Any, 
         ({"passage": "P.", "question": "Q?", "choices": [1, 2.5], "answer": "A"}, "P.\nQ?\nA. 1\nB. 2.5\nAnswer:", 0),
     ],
 )
-def test_choices_are_lettered(tmp_path: Path, row: dict[str, Any], prompt: str, place: int) -> None:
-    found = questions.read(written(tmp_path, row))
-    assert found.chooses
-    assert (found.documents[0]["prompt"], found.documents[0]["answer"]) == (prompt, place)
+def test_choices_get_letters(tmp_path: Path, row: dict[str, Any], prompt: str, place: int) -> None:
+    questions = question_files.read(written(tmp_path, row))
+    assert questions.is_multiple_choice
+    assert (questions.documents[0]["prompt"], questions.documents[0]["answer"]) == (prompt, place)
 
 
 SHAREGPT = {
@@ -149,7 +151,7 @@ SWIFT = {"system": "你是律师", "query": "能退货吗", "response": "七天�
 
 
 @pytest.mark.parametrize("row", [SHAREGPT, OPENAI, ALPACA, SWIFT])
-def test_a_conversation_leads_up_to_its_last_answer(base: Path, tmp_path: Path, row: dict[str, Any]) -> None:
+def test_a_conversation_is_the_prompt_of_its_last_answer(base: Path, tmp_path: Path, row: dict[str, Any]) -> None:
     options = Options((str(written(tmp_path, row)),), tmp_path / "out", comparisons=("rouge",), max_gen_toks=4)
     [plain] = run([parse(str(base))], options)
     [sample] = plain.samples("my.jsonl").to_dict("records")
@@ -168,35 +170,34 @@ def test_a_conversation_leads_up_to_its_last_answer(base: Path, tmp_path: Path, 
     assert sample["prompt"] == "<system>简短\n\n你是律师<user>你好<assistant>您好<user>能退货吗<assistant>"
 
 
-def test_columns_are_those_of_all_rows(tmp_path: Path) -> None:
+def test_the_layout_is_recognised_by_the_columns_of_all_rows(tmp_path: Path) -> None:
     rows = [
         {"Instruction": "改写", "Input": None, "Output": "新句", "level": 1},
         {"Instruction": "改写", "Input": "旧句", "Output": "新句", "System": "你是编辑"},
     ]
-    found = questions.read(written(tmp_path, *rows), ("rouge",))
-    assert [one["prompt"] for one in found.documents] == ["改写", "你是编辑\n改写\n旧句"]
-    assert (found.columns, found.unread) == (("System", "Instruction", "Input", "Output"), ("level",))
+    questions = question_files.read(written(tmp_path, *rows), ("rouge",))
+    assert [document["prompt"] for document in questions.documents] == ["改写", "你是编辑\n改写\n旧句"]
+    assert (questions.columns, questions.unread) == (("System", "Instruction", "Input", "Output"), ("level",))
     context = [{"question": "问", "answer": "1"}, {"question": "问", "answer": "2", "context": "文"}]
-    prompts = [one["prompt"] for one in questions.read(written(tmp_path, *context)).documents]
+    prompts = [document["prompt"] for document in question_files.read(written(tmp_path, *context)).documents]
     assert prompts == ["问题：问\n答案：", "问题：文\n问\n答案："]
 
 
-def test_the_place_of_mmlus_right_answer_is_that_of_its_files(data: Path) -> None:
-    """Many of its choices are numbers, which its places are not."""
+def test_right_answers_of_mmlus_files_are_read_as_places(data: Path) -> None:
+    """Many choices of MMLU are numbers, which must not be taken for places."""
     count = 0
     for file in sorted((data / "cais/mmlu").glob("*/test-*.parquet")):
         answers = list(pd.read_parquet(file, columns=["answer"])["answer"])
-        assert [one["answer"] for one in questions.read(file).documents] == answers
+        assert [document["answer"] for document in question_files.read(file).documents] == answers
         count += len(answers)
     assert count >= 14042
 
 
-def test_c_evals_files_are_test_sets(data: Path) -> None:
+def test_files_of_c_eval_are_multiple_choice_test_sets(data: Path) -> None:
     file = data / "ceval/ceval-exam/law/val-00000-of-00001.parquet"
-    found = questions.read(file)
-    table = pd.read_parquet(file)
-    assert [one["letters"][one["answer"]] for one in found.documents] == list(table["answer"])
-    assert all(text.strip() in one["prompt"] for one, text in zip(found.documents, table["D"], strict=True))
+    documents, table = question_files.read(file).documents, pd.read_parquet(file)
+    assert [document["letters"][document["answer"]] for document in documents] == list(table["answer"])
+    assert all(text.strip() in document["prompt"] for document, text in zip(documents, table["D"], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -214,23 +215,23 @@ def test_answers_end_where_the_next_question_would_begin(
 ) -> None:
     first = next(iter(row))
     file = written(tmp_path, row, {**row, first: "何时？"})
-    assert asked(file, comparisons).instances[0].args[1]["until"] == until
-    assert [one.args[1]["until"] for one in asked(file, comparisons, 1).instances] == [after_shots] * 2
+    assert built(file, comparisons).instances[0].args[1]["until"] == until
+    assert [request.args[1]["until"] for request in built(file, comparisons, 1).instances] == [after_shots] * 2
 
 
-def test_what_fits_the_answers_is_chosen_where_it_is_clear(tmp_path: Path) -> None:
+def test_metrics_are_implied_by_numbers_and_by_some_layouts(tmp_path: Path) -> None:
     numbers = [
         {"question": "a", "answer": "1,200"},
         {"question": "b", "answer": "−3/4"},
         {"question": "c", "answer": 5},
     ]
-    assert questions.read(written(tmp_path, *numbers)).metrics == ("number",)
+    assert question_files.read(written(tmp_path, *numbers)).metrics == ("number",)
     copy = {"content": "类型#裙", "summary": "好裙子"}
     chinese = ("rouge1_jieba", "rouge2_jieba", "rougeL_jieba", "bleu4_characters")
-    assert questions.read(written(tmp_path, copy)).metrics == chinese
+    assert question_files.read(written(tmp_path, copy)).metrics == chinese
     english = {"content": "skirt", "summary": "a fine skirt"}
-    assert questions.read(written(tmp_path, english)).metrics == ("rouge1", "rouge2", "rougeL", "bleu4_characters")
-    assert questions.read(written(tmp_path, copy), ("bleu", "contains")).metrics == (
+    assert question_files.read(written(tmp_path, english)).metrics == ("rouge1", "rouge2", "rougeL", "bleu4_characters")
+    assert question_files.read(written(tmp_path, copy), ("bleu", "contains")).metrics == (
         "bleu4_characters",
         "contains",
     )
@@ -270,7 +271,7 @@ YAML = {
 
 @pytest.mark.parametrize("kind", YAML)
 @pytest.mark.parametrize("shots", [0, 3])
-def test_prompts_are_what_lm_eval_renders_of_a_persons_yaml(tmp_path: Path, kind: str, shots: int) -> None:
+def test_prompts_equal_lm_evals_rendering_of_a_users_yaml(tmp_path: Path, kind: str, shots: int) -> None:
     from lm_eval.api.task import ConfigurableTask
 
     rows, template = YAML[kind]
@@ -289,21 +290,21 @@ def test_prompts_are_what_lm_eval_renders_of_a_persons_yaml(tmp_path: Path, kind
     theirs = ConfigurableTask(config=config)
     theirs.set_fewshot_seed(1234)
     theirs.build_all_requests(rank=0, world_size=1)
-    ours = asked(file, () if kind in ("choices", "english") else ("contains",), shots)
+    ours = built(file, () if kind in ("choices", "english") else ("contains",), shots)
     assert len(ours.instances) == len(theirs.instances) == 12 * (3 if kind == "choices" else 1)
-    for one, other in zip(ours.instances, theirs.instances, strict=True):
-        assert one.args[0] == other.args[0]
+    for request, expected in zip(ours.instances, theirs.instances, strict=True):
+        assert request.args[0] == expected.args[0]
         if kind == "choices":
-            assert one.args[1] == other.args[1]
-    for one in ours.instances:  # no question is answered by its own example
-        last = one.args[0].rsplit("\n\n", 1)[-1]
-        assert one.args[0].count(last) == 1
+            assert request.args[1] == expected.args[1]
+    for request in ours.instances:  # no document is an example in its own prompt
+        question = request.args[0].rsplit("\n\n", 1)[-1]
+        assert request.args[0].count(question) == 1
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def test_scores_are_those_of_each_answer_against_its_best_reference(base: Path, tmp_path: Path) -> None:
+def test_an_answer_is_scored_against_its_best_reference(base: Path, tmp_path: Path) -> None:
     rows = [{"question": f"第{i}问", "answers": [f"春天的花{i}", "苹果和梨"]} for i in range(6)]
     names = ("exact_match", "contains", "number", "rouge", "bleu")
     rows = [{**row, "answers": [f"{text} {i}" for i, text in enumerate(row["answers"])]} for row in rows]
@@ -322,7 +323,7 @@ def test_scores_are_those_of_each_answer_against_its_best_reference(base: Path, 
     assert max(score.value for score in scores.values()) > 0
 
 
-def test_the_letter_of_the_largest_likelihood_is_the_answer_of_five_choices(base: Path, tmp_path: Path) -> None:
+def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path) -> None:
     random.seed(0)
     rows = [
         {"question": f"第{i}问", **{x: x.lower() * 3 for x in "ABCDE"}, "answer": random.choice("ABCDE")}
@@ -343,7 +344,7 @@ def test_the_letter_of_the_largest_likelihood_is_the_answer_of_five_choices(base
 
 
 @pytest.mark.parametrize(
-    ("rows", "comparisons", "complaint"),
+    ("rows", "comparisons", "message"),
     [
         ([], (), "holds no rows"),
         ([{"title": "a", "body": "b"}], (), "no known layout in the columns title, body: rename them"),
@@ -376,30 +377,30 @@ def test_the_letter_of_the_largest_likelihood_is_the_answer_of_five_choices(base
         ([{"instruction": "a", "output": "b", "history": ["c"]}], ("bleu",), "'history' is no list of questions and"),
         ([{"messages": [{"role": "user", "content": "a"}]}], ("bleu",), "does not end with a question and its answer"),
         ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
-        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds what is no turn"),
+        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is no turn"),
     ],
 )
-def test_what_cannot_be_asked_is_told_of(tmp_path: Path, rows: Any, comparisons: Any, complaint: str, capsys) -> None:
+def test_a_file_that_cannot_be_a_test_set_is_refused(
+    tmp_path: Path, rows: Any, comparisons: Any, message: str, capsys
+) -> None:
     file = written(tmp_path, *rows)
-    with pytest.raises(HarnessError) as told:
-        questions.read(file, comparisons)
-    assert complaint in str(told.value)
-    assert str(file) in str(told.value)
+    with pytest.raises(HarnessError) as error:
+        question_files.read(file, comparisons)
+    assert message in str(error.value)
+    assert str(file) in str(error.value)
     metric = ["--metric", ",".join(comparisons)] if comparisons else []
     assert (
         main(["run", "--model", "nowhere", "--tasks", str(file), *metric]) == 2
     )  # before any checkpoint is looked for
-    assert complaint in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_metric_needs_a_test_set(base: Path, capsys) -> None:
+def test_a_metric_without_a_test_set_is_refused(base: Path, capsys) -> None:
     assert main(["run", "--model", str(base), "--tasks", "ceval", "--metric", "bleu"]) == 2
     assert "--metric is for a test set of your own" in capsys.readouterr().err
 
 
-def test_a_metric_is_for_those_of_several_test_sets_that_have_answers_in_words(
-    base: Path, tmp_path: Path, capsys
-) -> None:
+def test_a_metric_applies_to_the_test_sets_with_answers_in_words(base: Path, tmp_path: Path, capsys) -> None:
     written(tmp_path, BUY, {**BUY, "answer": "B"}, name="choices.jsonl")
     assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "*.jsonl"), "--metric", "bleu"]) == 2
     assert "with answers in words, and no task here is one" in capsys.readouterr().err
@@ -412,7 +413,7 @@ def test_a_metric_is_for_those_of_several_test_sets_that_have_answers_in_words(
         next(run([parse(str(base))], Options((str(tmp_path / "*.csv"),), tmp_path / "out")))
 
 
-def test_a_path_that_is_no_test_set_is_told_what_would_be(base: Path, tmp_path: Path, capsys) -> None:
+def test_a_path_of_no_test_set_is_refused_with_advice(base: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "x.txt").write_text("text")
     assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "x.txt")]) == 2
     assert f"to measure a text write ppl:{tmp_path / 'x.txt'}" in capsys.readouterr().err

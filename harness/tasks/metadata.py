@@ -1,0 +1,97 @@
+"""The `metadata` of a task's or group's YAML, checked and typed.
+
+Not here: the rest of a task's configuration, which stays lm-eval's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from harness.common.validation import first_problem
+from harness.errors import HarnessError
+from harness.metrics.stats.estimates import Weight
+
+_FACTS = ("source", "licence", "labels", "documents", "contamination")
+
+
+class AverageRule(BaseModel):
+    """One entry of `metadata.averages` in a group's YAML: an average over those of its tasks that have a tag."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    weight: Weight
+    """What has equal weight: each `task`, or each `sample`."""
+    tag: str = ""
+    """The tag of the average's tasks."""
+    tasks: tuple[str, ...] = ()
+    """The average's tasks, if the rule lists them instead of naming a tag."""
+
+
+class TaskMetadata(BaseModel):
+    """The keys of `metadata` that the project reads; all other keys are kept as pydantic's extras.
+
+    `source`, `licence`, `labels`, `documents` and `contamination` are extras, which descriptions show (`facts`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
+
+    protocol: str | None = None
+    """One sentence that says how the task prompts and scores."""
+    primary: str | None = None
+    """The metric that represents the task where only one is shown, as `metric,filter`."""
+    fractions: tuple[str, ...] = ()
+    """Metrics of the task's own whose values lie in [0, 1]."""
+    chance: object = None
+    """The score of uniform guessing, in the primary metric's unit, which `harness.tasks.bounds` checks."""
+    ceiling: object = None
+    """The score of a right answer to every document, in the same unit and checked there too."""
+    cluster: str | None = None
+    """A template over a document; documents for which it renders the same text are one cluster."""
+    reads: str | None = None
+    """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
+    averages: dict[str, AverageRule] = {}
+    """A group's named averages."""
+
+    # Keys of the classes in `harness.tasks.protocols`.
+    metrics: tuple[str, ...] = ()
+    """The metrics of `Answers`."""
+    stops_after_shots: tuple[str, ...] = ()
+    """More strings that end an answer of `Answers` when its prompt has few-shot examples."""
+    then: tuple[str, str] | None = None
+    """The second prompt of `ThinkThenChoose`: the templates before and after the chain of thought."""
+    lengths: dict[str, int] | None = None
+    """The limits of `ChatGLMPredict`, in tokens."""
+    articles: int | None = None
+    """The number of articles of law in a prompt of `Consultation`."""
+    given: str | None = None
+    """The column that holds the articles of `Consultation`; None for prompts without the data's articles."""
+    stride: int | None = None
+    """The number of tokens by which the windows of `BitsPerCharacter` move, which a run sets."""
+    retrieved: dict[str, str] | None = None
+    """The name and sha256 of the file with retrieved articles, which a run sets."""
+
+    @classmethod
+    def of(cls, stated: object, owner: str) -> TaskMetadata:
+        """Return the metadata that a YAML states; the defaults if `stated` is no mapping.
+
+        `owner` names the task or group in errors. Raises HarnessError if a value has a wrong type.
+        """
+        keys = {key: value for key, value in stated.items() if isinstance(key, str)} if isinstance(stated, dict) else {}
+        try:
+            return cls.model_validate(keys)
+        except ValidationError as error:
+            problem = first_problem(error)
+            raise HarnessError(f"{owner}: metadata.{problem.path} is wrong ({problem.message}): correct it") from error
+
+    @field_validator("fractions", "averages", mode="before")
+    @classmethod
+    def _empty(cls, value: object, info: Any) -> object:
+        """Replace an empty YAML value by an empty collection."""
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The keys that describe the data, in the order of the YAML."""
+        return {key: str(value) for key, value in (self.model_extra or {}).items() if key in _FACTS}

@@ -1,0 +1,181 @@
+"""The choices of a question in a user's own test set, and which of them is right.
+
+Not here: the prompt made of them (`harness.tasks.own_files.layouts`).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data.rows import Row
+from harness.errors import HarnessError
+
+_LIST_COLUMNS = ("choices", "options", "选项")
+_LETTER_COLUMN = re.compile(r"(?:(?:option|choice|选项)[_ ]?)?([a-z])")
+
+Answer = str | int | float
+"""What a row's answer column holds: a choice's label, text or place."""
+
+
+class Choices(NamedTuple):
+    """The choices of one question."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    """The names of the choices in the file, by which an answer may name them: A, B, C … unless the file has others."""
+    are_numbers: bool
+    """Whether the file has all of them as numbers, not as texts."""
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters before the choices in the prompt."""
+        return tuple(string.ascii_uppercase[: len(self.texts)])
+
+
+class _Question(NamedTuple):
+    """A row with its choices and its answer."""
+
+    row: Row
+    choices: Choices
+    answer: Answer
+
+
+def columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Return which of the columns `names`, in lower case, hold choices: the one with a list, or A, B, C …
+
+    A longer name such as `option_a` counts as A. Without both A and B there are none.
+    """
+    for name in _LIST_COLUMNS:
+        if name in names:
+            return (name,)
+    by_letter = {match[1]: name for name in names if (match := _LETTER_COLUMN.fullmatch(name))}
+    lettered = []
+    for letter in string.ascii_lowercase:
+        if letter not in by_letter:
+            break
+        lettered.append(by_letter[letter])
+    return tuple(lettered) if len(lettered) > 1 else ()
+
+
+def of(row: Row, columns: Sequence[str]) -> Choices:
+    """Return the choices that `row` has in `columns`, which the function `columns` returned.
+
+    Raises HarnessError if there are fewer than two or more than 26, or if one is empty or no text.
+    """
+    where = f"'{columns[0]}'" if len(columns) == 1 else "'A', 'B' …"
+    value = row.get(columns[0])
+    if len(columns) > 1:
+        cells = (row.get(name) for name in columns)
+        value = {letter: cell for letter, cell in zip(string.ascii_uppercase, cells, strict=False) if _is_filled(cell)}
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list) and isinstance(value.get("label"), list):
+        value = dict(zip(value["label"], value["text"], strict=False))
+    labels = tuple(str(label).strip() for label in value) if isinstance(value, Mapping) else ()
+    items = list(value.values()) if isinstance(value, Mapping) else value
+    if not isinstance(items, list) or not 2 <= len(items) <= len(string.ascii_uppercase):
+        raise row.wrong(f"{where} is no list of 2 to 26 choices")
+    if not all(isinstance(item, str | int | float) and _is_filled(item) for item in items):
+        raise row.wrong(f"{where} holds an empty choice, or one that is no text")
+    texts = _without_letters([str(item).strip() for item in items])
+    are_numbers = not any(isinstance(item, str) for item in items)
+    return Choices(tuple(texts), labels or tuple(string.ascii_uppercase[: len(texts)]), are_numbers)
+
+
+def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str) -> list[int]:
+    """Return the place, counted from 0, of each row's right choice, which the column `answer` names.
+
+    An answer names a choice by its label, text or place. Which of these a whole number means is decided for all rows
+    together. Raises HarnessError if that is ambiguous, or if a row names no choice or several.
+    """
+    questions = [_Question(row, of(row, columns), _answer(row, answer)) for row in rows]
+    numbers = [_whole_number(question.answer) for question in questions]
+    are_labels = all(str(number) in item.choices.labels for item, number in zip(questions, numbers, strict=True))
+    if None in numbers or are_labels:
+        return [_named_place(question, answer) for question in questions]
+    counted = [number for number in numbers if number is not None]
+    by_text = [_place_of_text(question) for question in questions]
+    are_inside = [0 <= place < len(item.choices.texts) for item, place in zip(questions, counted, strict=True)]
+    if None not in by_text:
+        if all(are_inside) and by_text != counted:
+            raise HarnessError(
+                f"{file}: its answers may be texts of choices, or count them from 0: name them by letters"
+            )
+        return [place for place in by_text if place is not None]
+    for question, is_inside in zip(questions, are_inside, strict=True):
+        if not is_inside:
+            raise _no_choice(question, answer, ", counted from 0")
+    if 0 not in counted:
+        raise HarnessError(
+            f"{file}: its answers count the choices, but none of them is 0, so they may count from 1: name them by "
+            "letters"
+        )
+    return counted
+
+
+def _answer(row: Row, column: str) -> Answer:
+    value = row.get(column)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise row.wrong(f"'{column}' does not name one choice")
+    return value.strip() if isinstance(value, str) else value
+
+
+def _whole_number(answer: Answer) -> int | None:
+    """Return the whole number that `answer` is, or None; a table reads 1 as 1.0 if the column has an empty cell."""
+    if isinstance(answer, str):
+        return int(answer) if re.fullmatch("[0-9]{1,9}", answer) else None
+    return int(answer) if answer == answer // 1 else None
+
+
+def _place_of_text(question: _Question) -> int | None:
+    """Return the place of the only choice whose text is the answer, or None; texts and numbers never match."""
+    choices, answer = question.choices, question.answer
+    if isinstance(answer, str) == choices.are_numbers or choices.texts.count(str(answer)) != 1:
+        return None
+    return choices.texts.index(str(answer))
+
+
+def _named_place(question: _Question, column: str) -> int:
+    """Return the place of the choice that the answer names; raise HarnessError unless it names exactly one."""
+    choices, text = question.choices, str(question.answer)
+    exact = {place for names in (choices.labels, choices.texts) for place, name in enumerate(names) if name == text}
+    matches = exact or _loose_matches(text, choices)
+    if len(matches) != 1:
+        raise _no_choice(question, column, several=bool(matches))
+    return matches.pop()
+
+
+def _loose_matches(text: str, choices: Choices) -> set[int]:
+    """Return the places that `text` names by a letter in brackets, lower-case or full-width, or as "B. its text"."""
+    letter = re.fullmatch(r"[(\[]?([A-Za-z])[)\].、]?", unicodedata.normalize("NFKC", text))
+    return {
+        place
+        for place, (label, choice) in enumerate(zip(choices.labels, choices.texts, strict=True))
+        if text == f"{label}. {choice}" or (letter and letter[1].upper() == label.upper())
+    }
+
+
+def _no_choice(question: _Question, column: str, hint: str = "", *, several: bool = False) -> HarnessError:
+    is_not = "is more than" if several else "is not"
+    count = len(question.choices.texts)
+    return question.row.wrong(
+        f"'{column}' is '{str(question.answer)[:50]}', which {is_not} one of its {count} choices{hint}"
+    )
+
+
+def _is_filled(value: object) -> bool:
+    return value is not None and bool(str(value).strip())
+
+
+def _without_letters(texts: list[str]) -> list[str]:
+    """Return `texts` without the letters at their beginnings, "A. 巴黎", if all of them have theirs in order."""
+    beginnings = [re.match(r"([A-Z])\s*[.．、:：)）]\s*(?=\S)", text) for text in texts]
+    letters = [match[1] for match in beginnings if match]
+    if letters != list(string.ascii_uppercase[: len(texts)]):
+        return texts
+    return [text[match.end() :] for text, match in zip(texts, beginnings, strict=True) if match]

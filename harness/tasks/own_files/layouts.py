@@ -1,0 +1,189 @@
+"""The layouts of a user's own test set: which columns hold questions and answers, and how a row becomes a document.
+
+Supported are question and answer, multiple choice (a list, or columns A, B, C …), alpaca, ShareGPT and OpenAI
+conversations, ADGEN, and pairs such as prompt and completion. A file has one layout, recognised by the columns that all
+its rows have together.
+
+Not here: choices and which of them is right (`harness.tasks.own_files.choices`), or how answers are compared
+(`harness.tasks.own_files.question_files`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.data.rows import Row
+from harness.errors import HarnessError
+from harness.tasks.own_files import choices
+
+_QUESTIONS = ("question", "problem", "问题", "题目", "题干")
+_ANSWERS = ("answer", "answers", "answerkey", "reference", "target", "label", "gold", "答案")
+_CONTEXTS = ("context", "passage")
+_PROMPTS = ("prompt", "input")
+_COMPLETIONS = ("completion", "response", "output", "target", "answer")
+_CONVERSATIONS = ("conversations", "messages")
+_SUPPORTED = (
+    "question + answer, question + choices (or A, B, C, D) + answer, instruction + output, conversations, messages, "
+    "content + summary, prompt + completion"
+)
+_ROLES = {
+    **dict.fromkeys(("system",), "system"),
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "chatglm", "bot", "model"), "assistant"),
+}
+
+Document = dict[str, Any]
+"""`prompt` and `answer`; `letters` if a letter is the answer, else all accepted `answers`; `turns` (role and content)
+in conversations; `shared`, the passage of the question, in files with passages."""
+Turn = dict[str, str]
+"""The `role` and `content` of one message."""
+
+
+class Layout(NamedTuple):
+    """The columns of a file, and what is made of them."""
+
+    columns: tuple[str, ...]
+    """The columns read, in lower case; in a multiple-choice file the last one holds the answer."""
+    document: Callable[[Row], Document]
+    """Returns a row's document; for multiple choice without `answer`, which all rows decide together."""
+    is_bare_question: bool = False
+    """Whether the prompt is a question alone, to which a cue such as "Answer:" is added."""
+    comparisons: tuple[str, ...] = ()
+    """The metrics by default; empty where the layout implies none."""
+    choices: tuple[str, ...] = ()
+    """The columns of choices; empty unless it is multiple choice."""
+
+
+def recognise(file: Path, names: Sequence[str]) -> Layout:
+    """Return the layout of `file`, whose rows have values in the columns `names`, given in lower case.
+
+    Raises HarnessError if it has none of the supported layouts.
+    """
+
+    def first(*candidates: str) -> str:
+        return next((name for name in candidates if name in names), "")
+
+    if conversation := first(*_CONVERSATIONS):
+        return Layout((conversation, *_present(names, "system")), lambda row: _conversation(row, conversation))
+    choice_columns = choices.columns(names)
+    context = _present(names, first(*_CONTEXTS))
+    instruction, output = first("instruction"), first("output", "response", *_ANSWERS)
+    question = (*context, first(*_QUESTIONS, "query", *_PROMPTS))
+    if choice_columns and (instruction or question[-1]) and output:
+        prompt = (*context, instruction, *_present(names, "input")) if instruction else question
+        return Layout(
+            (*prompt, *choice_columns, output),
+            lambda row: _multiple_choice(row, prompt, choice_columns) | _shared(row, context),
+            choices=choice_columns,
+        )
+    if choice_columns:
+        raise _unsupported(file, names)
+    before = _present(names, "system", "history")
+    if instruction and output:
+        columns = (instruction, *_present(names, "input"), output)
+        return Layout((*before, *columns), lambda row: _instruction(row, columns))
+    if first("query") and first("response"):  # ms-swift's columns
+        return Layout((*before, "query", "response"), lambda row: _instruction(row, ("query", "response")))
+    if first("content") and first("summary"):
+        comparisons = ("rouge", "bleu")  # those of ChatGLM-6B's ptuning/main.py
+        pair = ("content", "summary")
+        return Layout(pair, lambda row: _pair(row, ("content",), "summary"), comparisons=comparisons)
+    if (name := first(*_QUESTIONS, "query")) and (answer := first(*_ANSWERS, "response")):
+        asked = (*context, name)
+        return Layout(
+            (*asked, answer), lambda row: _pair(row, asked, answer) | _shared(row, context), is_bare_question=True
+        )
+    prompt_column = first(*_PROMPTS)
+    completion = first(*(name for name in _COMPLETIONS if name != prompt_column))
+    if prompt_column and completion:
+        return Layout((prompt_column, completion), lambda row: _pair(row, (prompt_column,), completion))
+    raise _unsupported(file, names)
+
+
+def _unsupported(file: Path, names: Iterable[str]) -> HarnessError:
+    return HarnessError(
+        f"{file}: no known layout in the columns {', '.join(names)}: rename them, known are {_SUPPORTED}; or write a "
+        "definition ('harness tasks new NAME')"
+    )
+
+
+def _present(names: Iterable[str], *candidates: str) -> tuple[str, ...]:
+    return tuple(name for name in candidates if name in names)
+
+
+# --- questions and pairs ----------------------------------------------------------------------------------------------
+
+
+def _pair(row: Row, prompt: Sequence[str], answer: str) -> Document:
+    return _document(_joined(row, prompt), row.texts(answer))
+
+
+def _multiple_choice(row: Row, prompt: Sequence[str], choice_columns: tuple[str, ...]) -> Document:
+    options = choices.of(row, choice_columns)
+    lines = (f"{letter}. {text}" for letter, text in zip(options.letters, options.texts, strict=True))
+    return {"prompt": "\n".join([_joined(row, prompt), *lines]), "letters": list(options.letters)}
+
+
+def _joined(row: Row, columns: Sequence[str]) -> str:
+    """Return the texts in `columns`, separated by line ends; only the last one is required."""
+    texts = [*(row.text(column, needed=False) for column in columns[:-1]), row.text(columns[-1])]
+    return "\n".join(text for text in texts if text)
+
+
+def _shared(row: Row, contexts: Sequence[str]) -> dict[str, str]:
+    """Return the passage that other rows may share, in a file with passages."""
+    return {"shared": "\n".join(row.text(column, needed=False) for column in contexts)} if contexts else {}
+
+
+def _document(prompt: str, answers: list[str]) -> Document:
+    return {"prompt": prompt, "answer": answers[0], "answers": answers}
+
+
+# --- conversations ----------------------------------------------------------------------------------------------------
+
+
+def _instruction(row: Row, columns: Sequence[str]) -> Document:
+    """Return the document of an alpaca row, after the row's `system` and its `history` of questions and answers."""
+    instruction, *more, output = columns
+    texts = (row.text(instruction), *(row.text(column, needed=False) for column in more))
+    question = "\n".join(text for text in texts if text)
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(_is_exchange(item) for item in history):
+        raise row.wrong("'history' is no list of questions and answers")
+    turns = [_turn(role, text) for pair in history for role, text in zip(("user", "assistant"), pair, strict=True)]
+    return _after_turns(row, [*turns, _turn("user", question)], row.texts(output))
+
+
+def _is_exchange(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+
+
+def _turn(role: str, content: str) -> Turn:
+    return {"role": role, "content": content}
+
+
+def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
+    """Return the document of `answers` after `turns`, the row's system prompt before them."""
+    if system := row.text("system", needed=False).strip():
+        turns = [_turn("system", system), *turns]
+    return {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}
+
+
+def _conversation(row: Row, column: str) -> Document:
+    """Return the document of a conversation: its last answer after all earlier turns."""
+    listed = row.get(column)
+    turns = [_read_turn(row, column, item) for item in (listed if isinstance(listed, list) else [])]
+    if [turn["role"] for turn in turns[-2:]] != ["user", "assistant"]:
+        raise row.wrong(f"'{column}' does not end with a question and its answer")
+    return _after_turns(row, turns[:-1], [turns[-1]["content"]])
+
+
+def _read_turn(row: Row, column: str, item: object) -> Turn:
+    if not isinstance(item, Mapping):
+        raise row.wrong(f"'{column}' holds an item that is no turn")
+    role, content = item.get("from", item.get("role")), item.get("value", item.get("content"))
+    if role not in _ROLES or not isinstance(content, str) or not content.strip():
+        raise row.wrong(f"'{column}' holds a turn without text, or of a role ({role}) other than {', '.join(_ROLES)}")
+    return _turn(_ROLES[role], content)

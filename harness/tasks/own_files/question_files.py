@@ -1,0 +1,132 @@
+"""A user's own test set: a file of questions and answers → documents, prompts and the metrics that compare answers.
+
+Texts on which models are tuned unchanged (alpaca, conversations, ADGEN, pairs) are prompts unchanged, instruction and
+input joined by a line end as in LLaMA-Factory. A bare question gets a cue, and choices get letters as in C-Eval and
+MMLU, in the language of the file.
+
+Not here: reading files (`harness.data.rows`), recognising columns (`harness.tasks.own_files.layouts`), the task made of
+a test set (`harness.tasks.own_files.file_tasks`), or computing metrics (`harness.metrics.text.overlap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.data import rows as file_rows
+from harness.data.rows import Row
+from harness.errors import HarnessError
+from harness.metrics.answers.numbers import is_number, last_number
+from harness.tasks.own_files import choices, layouts
+from harness.tasks.own_files.layouts import Document
+
+COMPARISONS = ("exact_match", "contains", "number", "rouge", "bleu")
+"""The values of --metric."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The content of a test set: its documents, and how answers are ended and compared."""
+
+    documents: list[Document]
+    columns: tuple[str, ...]
+    """The columns that were read, as the file spells them."""
+    unread: tuple[str, ...]
+    """All other columns."""
+    metrics: tuple[str, ...]
+    """`acc`, or names of `harness.metrics.text.overlap.METRICS`."""
+    delimiter: str
+    """The text between prompt and answer."""
+    stops: tuple[str, ...] = ()
+    """The strings that end an answer."""
+    stops_after_shots: tuple[str, ...] = ()
+    """More such strings for prompts with few-shot examples, which show how the next question begins."""
+
+    @property
+    def is_multiple_choice(self) -> bool:
+        """Whether the answer is the likeliest letter, not a generated text."""
+        return self.metrics == ("acc",)
+
+    @property
+    def has_conversations(self) -> bool:
+        """Whether some answer follows more than one turn."""
+        return any(len(document.get("turns", ())) > 1 for document in self.documents)
+
+
+def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
+    """Return the test set in `file`.
+
+    Answers in words are compared by `comparisons`, by default those of the layout or, where every answer is a number,
+    as numbers. Choices are compared by accuracy alone.
+
+    Raises HarnessError naming the file, the line and the problem, or the choice that the user has to make.
+    """
+    rows = list(file_rows.rows(file))
+    if not rows:
+        raise HarnessError(f"{file} holds no rows: there is nothing to ask")
+    names = tuple(dict.fromkeys(name for row in rows for name in row.names()))
+    layout = layouts.recognise(file, names)
+    spellings = {name.lower(): name for row in rows for name in row.columns}
+    columns = tuple(spellings[name] for name in layout.columns)
+    unread = tuple(spellings[name] for name in names if name not in layout.columns)
+    documents = [layout.document(row) for row in rows]
+    is_chinese = 2 * sum(_is_chinese(document["prompt"]) for document in documents) > len(documents)
+    if layout.choices:
+        places = choices.places(file, rows, layout.choices, layout.columns[-1])
+        cue, delimiter = ("答案：", "") if is_chinese else ("Answer:", " ")
+        lettered = [
+            {**document, "prompt": f"{document['prompt']}\n{cue}", "answer": place}
+            for document, place in zip(documents, places, strict=True)
+        ]
+        return Questions(lettered, columns, unread, ("acc",), delimiter)
+    chosen = tuple(comparisons) or layout.comparisons or _implied_comparison(file, documents)
+    for name in chosen:
+        if name not in COMPARISONS:
+            raise HarnessError(
+                f"{file}: there is no --metric {name} for answers in words: choose among {_all_comparisons()}"
+            )
+    if "number" in chosen:
+        _require_numbers(rows, documents)
+    questions = _answered_in_words(documents, layout.is_bare_question, chosen, is_chinese)
+    return replace(questions, columns=columns, unread=unread)
+
+
+def _answered_in_words(
+    documents: list[Document], is_bare_question: bool, comparisons: Sequence[str], is_chinese: bool
+) -> Questions:
+    """Return the questions, still without columns, with cues, the strings that end an answer, and metrics."""
+    rouge = ("rouge1_jieba", "rouge2_jieba", "rougeL_jieba") if is_chinese else ("rouge1", "rouge2", "rougeL")
+    by_comparison = {"rouge": rouge, "bleu": ("bleu4_characters",)}
+    metrics = tuple(dict.fromkeys(metric for name in comparisons for metric in by_comparison.get(name, (name,))))
+    accepted = [text for document in documents for text in document["answers"]]
+    if not is_bare_question:  # the checkpoint may begin its answer with a line end, so that one cannot end it
+        stops_after_shots = () if any("\n\n" in text for text in accepted) else ("\n\n",)
+        return Questions(documents, (), (), metrics, "\n", (), stops_after_shots)
+    question, answer, delimiter = ("问题：", "答案：", "") if is_chinese else ("Question: ", "Answer:", " ")
+    cued = [{**document, "prompt": f"{question}{document['prompt']}\n{answer}"} for document in documents]
+    is_one_line = "exact_match" in comparisons and not any("\n" in text for text in accepted)
+    stops = ("\n",) if is_one_line else (f"\n{question.strip()}",)
+    return Questions(cued, (), (), metrics, delimiter, stops)
+
+
+def _implied_comparison(file: Path, documents: Iterable[Document]) -> tuple[str, ...]:
+    """Return the comparison by numbers if every answer is a number and nothing else; raise HarnessError if not."""
+    if all(is_number(text) for document in documents for text in document["answers"]):
+        return ("number",)
+    raise HarnessError(f"{file} has answers in words: say how they are compared, with --metric {_all_comparisons()}")
+
+
+def _require_numbers(rows: Sequence[Row], documents: Sequence[Document]) -> None:
+    for row, document in zip(rows, documents, strict=True):
+        for text in document["answers"]:
+            if last_number(text) is None:
+                raise row.wrong(f"its answer '{text[:50]}' holds no number, which --metric number compares")
+
+
+def _all_comparisons() -> str:
+    return f"{', '.join(COMPARISONS[:-1])} or {COMPARISONS[-1]}"
+
+
+def _is_chinese(text: str) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
