@@ -1,4 +1,4 @@
-"""Tiny checkpoints that these tests read, and copy before they damage them."""
+"""Tiny checkpoints for the tests of this folder; tests change copies only."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def lora(base: Path) -> Path:
 
 @pytest.fixture
 def copy(base: Path, tmp_path: Path) -> Path:
-    """A copy of `base` to damage."""
+    """A copy of `base` that a test may change."""
     return tampering.copied(base, tmp_path / "copy")
 
 
 @pytest.fixture
 def adapter(lora: Path, tmp_path: Path) -> Path:
-    """A copy of `lora` to damage."""
+    """A copy of `lora` that a test may change."""
     return tampering.copied(lora, tmp_path / "adapter")

@@ -1,4 +1,4 @@
-"""The fingerprint changes with whatever decides an answer, and with nothing else."""
+"""The fingerprint changes with everything that decides an answer, and with nothing else."""
 
 from __future__ import annotations
 
@@ -17,137 +17,141 @@ def fingerprint(reference: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def before(base) -> str:
+def original(base) -> str:
+    """The fingerprint of the unchanged base."""
     return fingerprint(base)
 
 
-def one_weight(folder: Path) -> None:
+def change_one_weight(folder: Path) -> None:
     set_weights(folder / "model.safetensors", lambda w: w["model.norm.weight"][:1].add_(1e-6))
 
 
-def one_piece(folder: Path) -> None:
+def change_one_token(folder: Path) -> None:
     file = folder / "tokenizer.json"
     file.write_text(file.read_text(encoding="utf-8").replace("<pad>", "<PAD>"), encoding="utf-8")
 
 
 CHANGES = {
-    "one weight": one_weight,
-    "one piece of the tokenizer": one_piece,
+    "one weight": change_one_weight,
+    "one token of the tokenizer": change_one_token,
     "a setting of the tokenizer": lambda f: set_json(f / "tokenizer_config.json", add_bos_token=True),
     "a chat template": lambda f: (f / "chat_template.jinja").write_text("{{ messages }}"),
     "a value of the configuration": lambda f: set_json(f / "config.json", rms_norm_eps=1e-3),
-    "what ends a text": lambda f: set_json(f / "generation_config.json", eos_token_id=[2, 5]),
+    "the end-of-text ids": lambda f: set_json(f / "generation_config.json", eos_token_id=[2, 5]),
 }
-NOTES = {
-    "where it was saved": lambda f: set_json(f / "config.json", _name_or_path="/elsewhere"),
+NO_CHANGES = {
+    "the path it was saved to": lambda f: set_json(f / "config.json", _name_or_path="/elsewhere"),
     "the library's version": lambda f: set_json(f / "config.json", transformers_version="4.0.0"),
     "the dtype it was saved for": lambda f: set_json(f / "config.json", dtype=None, torch_dtype="float16"),
     "a README": lambda f: (f / "README.md").write_text("# A model"),
-    "code that does not run": lambda f: (f / "modeling.py").write_text("1 / 0"),
+    "code that may not run": lambda f: (f / "modeling.py").write_text("1 / 0"),
 }
 
 
-def changed(folder: Path, change) -> str:
-    # Located before the change, for not every change leaves a checkpoint that transformers would read.
+def after(change, folder: Path) -> str:
+    """Return the fingerprint after `change` to the checkpoint in `folder`.
+
+    It is located before the change, because transformers cannot read every changed checkpoint.
+    """
     located = loading.locate(parse(str(folder)))
     change(folder)
     return identity.fingerprint(located)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_decides_an_answer_changes_it(copy, before, change):
-    assert changed(copy, change) != before
+def test_a_change_that_decides_answers_changes_the_fingerprint(copy, original, change):
+    assert after(change, copy) != original
 
 
-@pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
-def test_what_decides_no_answer_leaves_it(copy, before, note):
-    assert changed(copy, note) == before
+@pytest.mark.parametrize("change", NO_CHANGES.values(), ids=NO_CHANGES)
+def test_a_change_that_decides_no_answer_keeps_the_fingerprint(copy, original, change):
+    assert after(change, copy) == original
 
 
-def test_notes_inside_the_parts_of_a_configuration_leave_it_and_values_do_not(copy):
+def test_in_the_parts_of_a_configuration_versions_are_ignored_and_values_are_not(copy):
     def nested(**text) -> str:
-        return changed(copy, lambda f: set_json(f / "config.json", text_config={"hidden_size": 64, **text}))
+        return after(lambda f: set_json(f / "config.json", text_config={"hidden_size": 64, **text}), copy)
 
     assert nested(transformers_version="4.0") == nested(transformers_version="5.0") == nested()
     assert nested(hidden_size=65) != nested()
 
 
-def test_what_quantised_weights_are_made_of_changes_it(copy):
-    kinds = [
-        changed(copy, lambda f, kind=kind: set_json(f / "config.json", quantization_config=kind))
+def test_the_kind_of_quantised_weights_changes_the_fingerprint(copy):
+    fingerprints = [
+        after(lambda f, kind=kind: set_json(f / "config.json", quantization_config=kind), copy)
         for kind in (
             {"load_in_8bit": True},
             {"load_in_4bit": True},
             {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
         )
     ]
-    assert len(set(kinds)) == 3
+    assert len(set(fingerprints)) == 3
 
 
-def test_a_copy_has_the_same(copy, before):
-    assert fingerprint(copy) == before
+def test_a_copy_has_the_same_fingerprint(copy, original):
+    assert fingerprint(copy) == original
 
 
-def test_a_renamed_and_moved_folder_has_the_same(copy, before, tmp_path):
+def test_a_renamed_and_moved_folder_has_the_same_fingerprint(copy, original, tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    assert fingerprint(shutil.move(copy, tmp_path / "deep" / "er" / "新名")) == before
+    assert fingerprint(shutil.move(copy, tmp_path / "deep" / "er" / "新名")) == original
 
 
-def test_another_name_in_reports_is_no_other_checkpoint(base, before):
-    assert fingerprint(f"{base},name=other") == before
+def test_another_name_in_reports_keeps_the_fingerprint(base, original):
+    assert fingerprint(f"{base},name=other") == original
 
 
-def test_each_dtype_has_its_own(base):
+def test_each_dtype_has_a_fingerprint_of_its_own(base):
     assert len({fingerprint(f"{base},dtype={dtype}") for dtype in ("float32", "bfloat16", "float16")}) == 3
 
 
-def test_the_default_dtype_is_the_same_as_the_one_it_stands_for(base, before):
+def test_the_default_dtype_has_the_fingerprint_of_the_explicit_one(base):
     assert fingerprint(f"{base},dtype=float32,device=cpu") == fingerprint(f"{base},device=cpu")
 
 
-def test_another_tokenizer_by_name_changes_it(base, before, tmp_path):
-    one_piece(copied(base, tmp_path / "other"))
-    assert fingerprint(f"{base},tokenizer={tmp_path / 'other'}") != before
+def test_another_tokenizer_changes_the_fingerprint(base, original, tmp_path):
+    change_one_token(copied(base, tmp_path / "other"))
+    assert fingerprint(f"{base},tokenizer={tmp_path / 'other'}") != original
 
 
-def test_code_counts_where_it_may_run(copy):
+def test_code_counts_if_it_may_run(copy):
     (copy / "modeling.py").write_text("a = 1")
     first = fingerprint(f"{copy},trust_remote_code=true")
     (copy / "modeling.py").write_text("a = 2")
     assert len({first, fingerprint(f"{copy},trust_remote_code=true"), fingerprint(copy)}) == 3
 
 
-def test_base_and_base_with_adapter_differ(base, before, lora):
-    assert fingerprint(f"{base},adapter={lora}") != before
+def test_a_base_and_the_base_with_an_adapter_differ(base, original, lora):
+    assert fingerprint(f"{base},adapter={lora}") != original
 
 
-def test_an_adapter_is_the_same_whether_it_or_its_base_is_named_first(base, lora):
+def test_an_adapter_has_the_same_fingerprint_with_and_without_its_base_in_the_reference(base, lora):
     assert fingerprint(f"{base},adapter={lora}") == fingerprint(lora)
 
 
-def test_one_weight_of_the_adapter_changes_it(lora, adapter):
+def test_one_weight_of_the_adapter_changes_the_fingerprint(lora, adapter):
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
     set_weights(adapter / "adapter_model.safetensors", lambda w: w[name][:1].add_(1e-6))
     assert fingerprint(adapter) != fingerprint(lora)
 
 
-def test_the_adapter_s_scale_changes_it(lora, adapter):
+def test_the_adapter_s_scale_changes_the_fingerprint(lora, adapter):
     set_json(adapter / "adapter_config.json", lora_alpha=9)
     assert fingerprint(adapter) != fingerprint(lora)
 
 
-def test_notes_in_the_adapter_s_settings_leave_it(lora, adapter, base):
+def test_settings_of_the_adapter_that_decide_no_answer_keep_the_fingerprint(lora, adapter, base):
     copied(base, adapter / "base")
     set_json(adapter / "adapter_config.json", base_model_name_or_path="base", peft_version="0", inference_mode=False)
     assert fingerprint(adapter) == fingerprint(lora)
 
 
-def test_one_adapter_on_two_bases_is_two_checkpoints(copy, lora, base):
-    one_weight(copy)
+def test_one_adapter_on_two_bases_has_two_fingerprints(copy, lora, base):
+    change_one_weight(copy)
     assert fingerprint(f"{copy},adapter={lora}") != fingerprint(f"{base},adapter={lora}")
 
 
-def test_the_order_in_which_peft_writes_its_modules_leaves_it(lora, adapter, base):
+def test_the_order_in_which_peft_writes_its_modules_keeps_the_fingerprint(lora, adapter, base):
     modules = ["q_proj", "v_proj", "up_proj"]
     set_json(adapter / "adapter_config.json", target_modules=modules)
     forwards = fingerprint(f"{base},adapter={adapter}")

@@ -1,4 +1,4 @@
-"""From a reference to a model that answers as a plain transformers one would, or one sentence on why not."""
+"""Loading: a reference becomes a model that answers as transformers' own loader, or a refusal in one sentence."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
+    BertLMHeadModel,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -32,17 +33,24 @@ NORM = "model.norm.weight"
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory) -> Path:
+    """A GPT-2 with tied embeddings and learned positions."""
     folder = tmp_path_factory.mktemp("gpt2")
-    words = tiny.tokenizer()
+    tokenizer = tiny.tokenizer()
     config = GPT2Config(
-        vocab_size=len(words), n_embd=32, n_layer=2, n_head=2, n_positions=128, eos_token_id=2, initializer_range=0.3
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        n_positions=128,
+        eos_token_id=2,
+        initializer_range=0.3,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
-# --- what loads, and how it answers
+# --- answers
 
 
 def test_a_base_answers_as_transformers_loads_it(base):
@@ -65,22 +73,21 @@ def test_pickled_weights_answer_like_safetensors(base, copy):
     assert torch.equal(logits(load(copy).model), plain(base))
 
 
-def test_a_model_is_ready_to_answer_and_not_to_train(base):
+def test_a_model_is_in_evaluation_mode(base):
     assert not load(base).model.training
 
 
 def test_a_checkpoint_counts_its_parameters(base):
     model = AutoModelForCausalLM.from_pretrained(base)
-    found = load(base)
-    assert found.parameters == sum(p.numel() for p in model.parameters())
+    assert load(base).parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_a_checkpoint_s_fingerprint_is_that_of_its_files(base):
-    found = load(base)
-    assert found.fingerprint == identity.fingerprint(found.located)
+    checkpoint = load(base)
+    assert checkpoint.fingerprint == identity.fingerprint(checkpoint.located)
 
 
-def test_a_checkpoint_goes_by_the_name_it_is_given(base):
+def test_a_checkpoint_has_the_name_that_its_reference_sets(base):
     assert load(f"{base},name=stage-2").name == "stage-2"
 
 
@@ -89,36 +96,37 @@ def test_a_checkpoint_goes_by_the_name_it_is_given(base):
 
 @pytest.fixture
 def half(copy):
-    """A base saved in bfloat16, as most are."""
+    """A base saved in bfloat16."""
     AutoModelForCausalLM.from_pretrained(copy, dtype="bfloat16").save_pretrained(copy)
     return copy
 
 
 def test_on_a_cpu_half_precision_weights_compute_in_float32(half):
-    found = load(f"{half},device=cpu").model
-    assert found.dtype == torch.float32
-    assert torch.equal(logits(found), plain(half, dtype="float32"))
+    model = load(f"{half},device=cpu").model
+    assert model.dtype == torch.float32
+    assert torch.equal(logits(model), plain(half, dtype="float32"))
 
 
-def test_auto_is_the_weights_own_dtype(half):
-    found = load(f"{half},device=cpu,dtype=auto").model
-    assert found.dtype == torch.bfloat16
-    assert torch.equal(logits(found), plain(half, dtype="bfloat16"))
+def test_auto_is_the_dtype_of_the_weights(half):
+    model = load(f"{half},device=cpu,dtype=auto").model
+    assert model.dtype == torch.bfloat16
+    assert torch.equal(logits(model), plain(half, dtype="bfloat16"))
 
 
-def test_auto_looks_at_the_weights_where_the_configuration_is_silent(half):
+def test_auto_reads_the_weights_if_the_configuration_states_no_dtype(half):
     set_json(half / "config.json", dtype=None, torch_dtype=None)
     assert load(f"{half},dtype=auto").model.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_an_explicit_dtype_is_the_one_that_computes(base, dtype):
-    found = load(f"{base},dtype={dtype}")
-    assert {p.dtype for p in found.model.parameters()} == {found.located.dtype} == {getattr(torch, dtype)}
+def test_an_explicit_dtype_is_used(base, dtype):
+    checkpoint = load(f"{base},dtype={dtype}")
+    dtypes = {parameter.dtype for parameter in checkpoint.model.parameters()}
+    assert dtypes == {checkpoint.located.dtype} == {getattr(torch, dtype)}
 
 
 @pytest.mark.parametrize("device", ["nonsense", "meta", "cuda:99", "mps:7"])
-def test_a_device_that_is_not_here_is_refused(base, device):
+def test_a_missing_device_is_refused(base, device):
     message = refusal(f"{base},device={device}")
     assert message.startswith(f"device '{device}' cannot be used here")
     assert message.endswith("try device=cpu")
@@ -141,7 +149,7 @@ def test_the_context_length_is_the_configuration_s(config, length):
     assert configs.context_length(config) == length
 
 
-def test_the_context_length_can_be_given(base):
+def test_the_context_length_can_be_set(base):
     assert load(base).max_length == 512
     assert load(f"{base},max_length=1000").max_length == 1000
 
@@ -152,18 +160,18 @@ def test_more_tokens_than_learned_positions_are_refused(gpt2):
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_a_short_context_still_answers_its_probe(base, length):
+def test_a_short_context_answers_its_probe(base, length):
     assert load(f"{base},max_length={length}").max_length == length
 
 
 # --- decoding defaults
 
 
-def test_of_the_generation_config_only_the_ends_of_a_text_survive(copy):
+def test_only_the_end_of_text_ids_of_the_generation_config_are_kept(copy):
     set_json(copy / "generation_config.json", repetition_penalty=1.3, do_sample=True, top_k=3, eos_token_id=[5, 2, 7])
-    found = load(copy)
-    settings = found.model.generation_config
-    assert found.eos_ids == (2, 5, 7)
+    checkpoint = load(copy)
+    settings = checkpoint.model.generation_config
+    assert checkpoint.eos_ids == (2, 5, 7)
     assert (settings.repetition_penalty, settings.do_sample, settings.top_k, settings.eos_token_id) == (None,) * 4
 
 
@@ -174,13 +182,13 @@ def test_a_repetition_penalty_of_the_checkpoint_changes_no_text(base, copy):
     assert torch.equal(*texts)
 
 
-def test_without_a_generation_config_the_tokenizer_ends_a_text(copy):
+def test_without_a_generation_config_the_tokenizer_s_eos_ends_a_text(copy):
     (copy / "generation_config.json").unlink()
     set_json(copy / "config.json", eos_token_id=None)
     assert load(copy).eos_ids == (2,)
 
 
-def test_an_end_that_is_no_id_is_refused(copy):
+def test_an_end_of_text_that_is_no_id_is_refused(copy):
     set_json(copy / "generation_config.json", eos_token_id="</s>")
     assert "'</s>' as eos_token_id" in refusal(copy)
 
@@ -198,7 +206,7 @@ def test_missing_weights_are_refused(copy):
     assert f"lacks weights ({NORM})" in refusal(copy)
 
 
-def test_unexpected_weights_are_refused_unless_they_are_allowed(base, copy):
+def test_unexpected_weights_are_refused_unless_allowed(base, copy):
     set_weights(copy / WEIGHTS, lambda w: w.update({"extra.weight": torch.ones(2)}))
     assert "weights without a place (extra.weight)" in refusal(copy)
     assert "allow_unexpected_keys=true" in refusal(copy)
@@ -206,12 +214,12 @@ def test_unexpected_weights_are_refused_unless_they_are_allowed(base, copy):
 
 
 @pytest.mark.parametrize("key", ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.0.attn.masked_bias"])
-def test_buffers_that_older_libraries_saved_are_expected(base, copy, key):
+def test_buffers_that_older_libraries_saved_are_ignored(base, copy, key):
     set_weights(copy / WEIGHTS, lambda w: w.update({key: torch.ones(8)}))
     assert torch.equal(logits(load(copy).model), plain(base))
 
 
-def test_weights_of_another_size_are_refused_with_both(copy):
+def test_weights_of_another_size_are_refused_with_both_sizes(copy):
     set_weights(copy / WEIGHTS, lambda w: w.update({NORM: torch.ones(2)}))
     assert f"{NORM} is (2,), not (64,)" in refusal(copy)
 
@@ -221,7 +229,7 @@ def test_a_configuration_of_a_deeper_model_is_refused(copy):
     assert "lacks weights (model.layers.2.input_layernorm.weight" in refusal(copy)
 
 
-def test_no_tensors_at_all_are_refused(copy):
+def test_a_file_without_tensors_is_refused(copy):
     save_file({}, copy / WEIGHTS)
     assert "lacks weights" in refusal(copy)
 
@@ -232,7 +240,7 @@ def test_nan_weights_are_refused(copy, dtype):
     assert f"NaN or infinite logits in {dtype}" in refusal(f"{copy},dtype={dtype}")
 
 
-def test_an_overflow_in_half_precision_is_told_from_damage(copy):
+def test_an_overflow_in_half_precision_is_distinguished_from_damage(copy):
     set_weights(copy / WEIGHTS, lambda w: w[NORM].mul_(1e5))
     assert load(copy).located.dtype == torch.float32
     assert "try dtype=float32" in refusal(f"{copy},dtype=float16")
@@ -247,23 +255,23 @@ def test_an_index_without_its_metadata_is_refused(copy):
 
 
 @pytest.mark.parametrize("content", [[1, 2], 3])
-def test_a_pickle_of_something_else_than_tensors_is_refused(copy, content):
+def test_a_pickle_of_something_other_than_tensors_is_refused(copy, content):
     (copy / WEIGHTS).unlink()
     torch.save(content, copy / "pytorch_model.bin")
     assert "the weights in" in refusal(copy)
 
 
-def test_a_refusal_is_the_only_report(copy):
-    said: list[str] = []
+def test_transformers_own_load_report_is_not_printed(copy):
+    messages: list[str] = []
     listener = logging.Handler()
-    listener.emit = lambda record: said.append(record.getMessage())
+    listener.emit = lambda record: messages.append(record.getMessage())
     set_weights(copy / WEIGHTS, lambda w: w.update({NORM: torch.ones(2), "extra": torch.ones(2)}))
     logging.getLogger("transformers").addHandler(listener)
     try:
         refusal(copy)
     finally:
         logging.getLogger("transformers").removeHandler(listener)
-    assert not [text for text in said if "LOAD REPORT" in text]
+    assert not [message for message in messages if "LOAD REPORT" in message]
 
 
 # --- configurations
@@ -280,7 +288,7 @@ def test_a_refusal_is_the_only_report(copy):
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_configuration_that_cannot_be_used_is_refused(copy, changes, complaint):
+def test_an_unusable_configuration_is_refused(copy, changes, complaint):
     set_json(copy / "config.json", **changes)
     message = refusal(copy)
     assert f"{copy / 'config.json'}" in message
@@ -298,13 +306,13 @@ def test_weights_without_a_configuration_are_refused(copy):
 
 
 @pytest.mark.parametrize("config", [T5Config(), T5Config(auto_map={"AutoModel": "x.Y"})])
-def test_a_model_that_predicts_no_next_token_is_refused_before_its_weights_are_read(copy, config):
+def test_a_model_that_is_not_causal_is_refused_before_its_weights_are_read(copy, config):
     config.save_pretrained(copy)
     with pytest.raises(HarnessError, match="is a t5, which is no causal language model"):
         loading.locate(parse(str(copy)))
 
 
-def test_another_architecture_s_weights_are_refused(copy):
+def test_weights_of_another_architecture_are_refused(copy):
     BertConfig(vocab_size=384, hidden_size=64, num_hidden_layers=1, num_attention_heads=4).save_pretrained(copy)
     assert "a bert, describes another model" in refusal(copy)
 
@@ -312,13 +320,13 @@ def test_another_architecture_s_weights_are_refused(copy):
 # --- tokenizers
 
 
-def test_a_missing_tokenizer_is_refused_and_can_be_given(base, copy):
+def test_a_missing_tokenizer_is_refused_and_can_be_named(base, copy):
     (copy / "tokenizer.json").unlink()
     assert f"there is no tokenizer in {copy}" in refusal(copy)
     assert load(f"{copy},tokenizer={base}").located.tokenizer == base
 
 
-def test_a_folder_without_a_tokenizer_cannot_be_given_as_one(base, tmp_path):
+def test_a_folder_without_a_tokenizer_cannot_be_named_as_one(base, tmp_path):
     assert f"there is no tokenizer in {tmp_path}" in refusal(f"{base},tokenizer={tmp_path}")
 
 
@@ -327,21 +335,21 @@ def test_a_tokenizer_needs_no_model_beside_it(base, tmp_path):
     assert load(f"{base},tokenizer={tmp_path}").tokenizer("花开")["input_ids"]
 
 
-def test_the_adapter_s_tokenizer_comes_before_the_base_s(base, adapter):
-    words = tiny.tokenizer()
-    words.chat_template = "{{ messages }}"
-    words.save_pretrained(adapter)
+def test_the_adapter_s_tokenizer_takes_precedence_over_the_base_s(base, adapter):
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "{{ messages }}"
+    tokenizer.save_pretrained(adapter)
     assert load(adapter).tokenizer.chat_template == "{{ messages }}"
     assert load(f"{adapter},tokenizer={base}").tokenizer.chat_template is None
 
 
-def test_a_tokenizer_with_more_pieces_than_the_model_embeds_is_refused(base, tmp_path):
-    words = tiny.tokenizer()
-    words.add_tokens(["<new>"])
-    words.save_pretrained(tmp_path)
+def test_a_tokenizer_with_more_tokens_than_the_model_embeds_is_refused(base, tmp_path):
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(tmp_path)
     message = refusal(f"{base},tokenizer={tmp_path}")
-    assert f"has {len(words)} tokens" in message
-    assert f"embeds only {len(words) - 1}" in message
+    assert f"has {len(tokenizer)} tokens" in message
+    assert f"embeds only {len(tokenizer) - 1}" in message
 
 
 @pytest.mark.parametrize("content", ["{", "{}", LFS_POINTER])
@@ -353,15 +361,13 @@ def test_a_damaged_tokenizer_is_refused(copy, content):
 
 
 def test_a_model_that_looks_ahead_is_refused(tmp_path):
-    from transformers import BertConfig, BertLMHeadModel
-
     sizes = {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     BertLMHeadModel(BertConfig(**sizes, intermediate_size=64, initializer_range=0.5)).save_pretrained(tmp_path / "bert")
     tiny.tokenizer().save_pretrained(tmp_path / "bert")
     assert "no causal language model" in refusal(tmp_path / "bert")
 
 
-def test_positions_that_stretch_with_the_longest_prompt_are_refused_where_they_would(tmp_path):
+def test_a_context_in_which_positions_stretch_with_the_longest_prompt_is_refused(tmp_path):
     rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
     folder = tiny.llama(tmp_path / "model", context=64, rope_parameters=rope)
     assert load(folder).max_length == 64
@@ -369,12 +375,12 @@ def test_positions_that_stretch_with_the_longest_prompt_are_refused_where_they_w
 
 
 def test_a_checkpoint_that_changes_while_it_is_read_is_refused(copy, monkeypatch):
-    real = weights.load
+    real_load = weights.load
 
-    def slowly(located):
-        model = real(located)
+    def load_and_change(located):
+        model = real_load(located)
         set_weights(copy / WEIGHTS, lambda w: w["model.norm.weight"][:1].add_(1e-6))
         return model
 
-    monkeypatch.setattr(weights, "load", slowly)
+    monkeypatch.setattr(weights, "load", load_and_change)
     assert "changed while it was read" in refusal(copy)

@@ -1,4 +1,4 @@
-"""The proof of the adapter: it fails for a zeroed adapter of every method and passes for every trained one."""
+"""Proving an adapter: trained adapters of every method pass, zeroed and untrained ones are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVERY = {**METHODS, **LEARNED, "PiSSA": lora_method(init_lora_weights="pissa")}
 
 
 @pytest.mark.parametrize("method", EVERY.values(), ids=EVERY)
-def test_a_trained_adapter_passes_and_a_zeroed_one_fails(base, tmp_path, method):
+def test_a_trained_adapter_passes_and_a_zeroed_one_is_refused(base, tmp_path, method):
     folder = trained(tmp_path / "adapter", base, method)
     assert load(folder).adapter_effect > 0
     set_weights(folder / WEIGHTS, lambda w: [tensor.zero_() for tensor in w.values()])
@@ -21,14 +21,14 @@ def test_a_trained_adapter_passes_and_a_zeroed_one_fails(base, tmp_path, method)
 
 @pytest.mark.parametrize("quantize", ["", ",quantize=int8", ",quantize=int4"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_an_untrained_lora_fails_in_every_dtype(base, tmp_path, dtype, quantize):
+def test_an_untrained_lora_is_refused_in_every_dtype(base, tmp_path, dtype, quantize):
     folder = trained(tmp_path / "adapter", base, lora_method())
     set_weights(folder / WEIGHTS, lambda w: [tensor.zero_() for key, tensor in w.items() if "lora_B" in key])
     assert "changes no logit" in refusal(f"{folder},dtype={dtype}{quantize}")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_an_untrained_dora_which_only_rounds_the_base_fails(base, tmp_path, dtype):
+def test_an_untrained_dora_which_only_rounds_the_base_is_refused(base, tmp_path, dtype):
     import peft
     from transformers import AutoModelForCausalLM
 
@@ -38,14 +38,14 @@ def test_an_untrained_dora_which_only_rounds_the_base_fails(base, tmp_path, dtyp
     assert "changes no logit" in refusal(f"{base},adapter={tmp_path / 'untrained'},dtype={dtype}")
 
 
-@pytest.mark.parametrize("size", [1e-2, 1e-4])
-def test_a_change_however_small_is_no_rounding(base, tmp_path, size):
+@pytest.mark.parametrize("factor", [1e-2, 1e-4])
+def test_even_a_small_change_is_not_taken_for_rounding(base, tmp_path, factor):
     folder = trained(tmp_path / "adapter", base, lora_method())
-    set_weights(folder / WEIGHTS, lambda w: [tensor.mul_(size) for key, tensor in w.items() if "lora_B" in key])
+    set_weights(folder / WEIGHTS, lambda w: [tensor.mul_(factor) for key, tensor in w.items() if "lora_B" in key])
     assert 0 < load(folder).adapter_effect < 1
 
 
-def test_a_trained_dora_of_small_effect_passes(base, tmp_path):
+def test_a_trained_dora_with_a_small_effect_passes(base, tmp_path):
     import peft
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""Naming a checkpoint: `PATH_OR_HUB_ID[,key=value…]`."""
+"""Parsing checkpoint references: `PATH_OR_HUB_ID[,key=value…]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.checkpoints.reference import DTYPES, KEYS, CheckpointReference, parse
 from harness.errors import HarnessError
 
-# Without `=`, for `,word=` is what starts a key.
+# Without `=`, because `,word=` starts a key.
 words = st.text("abZ019 ,./~_-'\"，：模型微调", min_size=1).map(str.strip).filter(bool)
 references = st.builds(
     CheckpointReference,
@@ -26,55 +26,56 @@ references = st.builds(
 )
 
 
-def refused(text: str) -> str:
-    with pytest.raises(HarnessError) as caught:
+def refusal(text: str) -> str:
+    """Return the message with which `text` is refused."""
+    with pytest.raises(HarnessError) as error:
         parse(text)
-    return str(caught.value)
+    return str(error.value)
 
 
 @given(references)
-def test_a_reference_reads_back_as_it_is_written(reference):
+def test_a_written_reference_parses_to_itself(reference):
     assert parse(str(reference)) == reference
 
 
-def test_a_bare_path_leaves_everything_to_the_checkpoint():
+def test_a_path_alone_sets_no_key():
     assert parse("Qwen/Qwen2.5-7B") == CheckpointReference("Qwen/Qwen2.5-7B")
 
 
-def test_spaces_around_commas_and_equals_signs_do_not_count():
+def test_spaces_around_commas_and_equals_signs_are_ignored():
     assert parse(" out/base , dtype = bfloat16 ,name= stage 2 ") == CheckpointReference(
         "out/base", dtype="bfloat16", name="stage 2"
     )
 
 
-def test_a_path_may_hold_commas_and_an_equals_sign():
+def test_a_path_may_contain_commas_and_an_equals_sign():
     assert parse("runs/lr=0.1,0.2/base,name=x").path == "runs/lr=0.1,0.2/base"
 
 
-def test_a_value_may_hold_an_equals_sign():
+def test_a_value_may_contain_an_equals_sign():
     assert parse("base,name=lr=0.1").name == "lr=0.1"
 
 
 @pytest.mark.parametrize("text", ["", "   ", ",dtype=float32"])
 def test_a_reference_without_a_path_is_refused(text):
-    assert "names no checkpoint" in refused(text)
+    assert "names no checkpoint" in refusal(text)
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_known_one():
-    assert "unknown key 'adaptor'; did you mean 'adapter'?" in refused("base,adaptor=x")
+    assert "unknown key 'adaptor'; did you mean 'adapter'?" in refusal("base,adaptor=x")
 
 
-def test_a_key_like_no_other_is_refused_with_all_keys():
-    assert all(key in refused("base,zzz=x") for key in KEYS)
+def test_a_key_unlike_any_other_is_refused_with_all_keys():
+    assert all(key in refusal("base,zzz=x") for key in KEYS)
 
 
 def test_a_repeated_key_is_refused_even_with_the_same_value():
-    assert "'dtype' twice" in refused("base,dtype=float32,dtype=float32")
+    assert "'dtype' twice" in refusal("base,dtype=float32,dtype=float32")
 
 
 @pytest.mark.parametrize("text", ["base,adapter=", "base,adapter= ,dtype=float32"])
 def test_a_key_without_a_value_is_refused(text):
-    assert "has no value for the key 'adapter'" in refused(text)
+    assert "has no value for the key 'adapter'" in refusal(text)
 
 
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
@@ -83,17 +84,17 @@ def test_booleans_are_true_or_false_in_any_case(word, value):
 
 
 @pytest.mark.parametrize("word", ["1", "yes", "truely"])
-def test_other_words_are_no_booleans(word):
-    assert f"trust_remote_code is true or false, not '{word}'" in refused(f"base,trust_remote_code={word}")
+def test_other_words_are_not_booleans(word):
+    assert f"trust_remote_code is true or false, not '{word}'" in refusal(f"base,trust_remote_code={word}")
 
 
-def test_a_dtype_that_is_not_one_is_refused_with_those_that_are():
-    assert all(dtype in refused("base,dtype=fp16") for dtype in DTYPES)
+def test_an_unknown_dtype_is_refused_with_the_known_ones():
+    assert all(dtype in refusal("base,dtype=fp16") for dtype in DTYPES)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "4k", "²"])
 def test_max_length_is_a_positive_whole_number(value):
-    assert f"not '{value}'" in refused(f"base,max_length={value}")
+    assert f"not '{value}'" in refusal(f"base,max_length={value}")
 
 
 def test_max_length_is_read_as_a_number():
@@ -114,15 +115,15 @@ def test_max_length_is_read_as_a_number():
         ("/", "/"),
     ],
 )
-def test_labels_tell_neighbours_apart(text, label):
+def test_labels_distinguish_neighbours(text, label):
     assert parse(text).label == label
 
 
-def test_a_relative_folder_is_called_by_its_real_name(tmp_path, monkeypatch):
+def test_the_label_of_a_relative_folder_is_its_real_name(tmp_path, monkeypatch):
     (tmp_path / "my-model").mkdir()
     monkeypatch.chdir(tmp_path / "my-model")
     assert parse(".").label == "my-model"
 
 
-def test_a_name_too_long_for_a_file_system_still_has_a_label():
+def test_a_path_too_long_for_a_file_system_has_a_label():
     assert parse("x" * 5000).label == "x" * 5000

@@ -1,4 +1,4 @@
-"""Code that a checkpoint brings along runs when it is asked for, and never else."""
+"""Python code in a checkpoint runs only with `trust_remote_code=true`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SparkleForCausalLM(LlamaForCausalLM):
 
 @pytest.fixture
 def canary(tmp_path, monkeypatch):
-    """The file that the code in `sparkle` makes when it runs."""
+    """The file that the code in `sparkle` creates when it runs."""
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
     return tmp_path / "canary"
@@ -37,7 +37,7 @@ def canary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sparkle(copy, canary):
-    """A copy of the base that doubles its logits, with code of its own."""
+    """A copy of the base with code of its own, which doubles the logits."""
     (copy / "modeling_sparkle.py").write_text(CODE.format(canary=str(canary)))
     names = {"AutoConfig": "SparkleConfig", "AutoModelForCausalLM": "SparkleForCausalLM"}
     auto_map = {auto: f"modeling_sparkle.{name}" for auto, name in names.items()}
@@ -45,16 +45,16 @@ def sparkle(copy, canary):
     return copy
 
 
-@pytest.mark.parametrize("asked", ["", ",trust_remote_code=false"])
-def test_code_is_not_run_unasked_and_the_message_says_how_to_ask(sparkle, canary, asked):
-    assert refusal(f"{sparkle}{asked}").endswith("to run that code, add trust_remote_code=true")
+@pytest.mark.parametrize("keys", ["", ",trust_remote_code=false"])
+def test_code_does_not_run_by_default_and_the_message_says_how_to_run_it(sparkle, canary, keys):
+    assert refusal(f"{sparkle}{keys}").endswith("to run that code, add trust_remote_code=true")
     assert not canary.exists()
 
 
-def test_code_is_run_when_asked(sparkle, canary, base):
-    found = load(f"{sparkle},trust_remote_code=true")
+def test_code_runs_if_the_reference_says_so(sparkle, canary, base):
+    checkpoint = load(f"{sparkle},trust_remote_code=true")
     assert canary.exists()
-    assert torch.equal(logits(found.model), plain(base) * 2)
+    assert torch.equal(logits(checkpoint.model), plain(base) * 2)
 
 
 def test_a_known_architecture_does_not_run_the_code_beside_it(sparkle, canary, base):
@@ -63,7 +63,7 @@ def test_a_known_architecture_does_not_run_the_code_beside_it(sparkle, canary, b
     assert not canary.exists()
 
 
-def test_code_of_a_tokenizer_is_not_run_unasked(copy, canary):
+def test_code_of_a_tokenizer_does_not_run_by_default(copy, canary):
     (copy / "tokenization_sparkle.py").write_text(f"from pathlib import Path\nPath({str(canary)!r}).touch()\n")
     settings = {"tokenizer_class": "Sparkle", "auto_map": {"AutoTokenizer": ["tokenization_sparkle.Sparkle", None]}}
     set_json(copy / "tokenizer_config.json", **settings)
@@ -71,7 +71,7 @@ def test_code_of_a_tokenizer_is_not_run_unasked(copy, canary):
     assert not canary.exists()
 
 
-def test_code_that_fails_when_asked_for_is_told_as_such(sparkle):
+def test_code_that_fails_is_refused_with_its_own_error(sparkle):
     (sparkle / "modeling_sparkle.py").write_text("raise RuntimeError('no trust_remote_code will help')")
     message = refusal(f"{sparkle},trust_remote_code=true")
     assert "no trust_remote_code will help" in message

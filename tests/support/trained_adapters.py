@@ -1,4 +1,4 @@
-"""Adapters of every method with random weights, and what PEFT's own loader answers with them."""
+"""Adapters of every method with random weights, and the logits of PEFT's own loader for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ LEARNED = {
 
 
 def trained(folder: Path, base: Path, method: Any, *, rows: int | None = None, **saving: Any) -> Path:
-    """Save an adapter of `method` with random weights on `base`, whose embeddings first grow to `rows`."""
+    """Save in `folder` an adapter of `method` with random weights on `base`; return `folder`.
+
+    With `rows`, the embeddings of the base are first extended to that many rows.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = AutoModelForCausalLM.from_pretrained(base)
@@ -48,7 +51,7 @@ def trained(folder: Path, base: Path, method: Any, *, rows: int | None = None, *
 
 
 def peft_logits(base: Path, adapter: Path, rows: int | None = None) -> torch.Tensor:
-    """Return what PEFT's own loader answers."""
+    """Return the logits of the model that PEFT's own loader makes of `base` and `adapter`."""
     model = AutoModelForCausalLM.from_pretrained(base)
     if rows:
         model.resize_token_embeddings(rows, mean_resizing=False)
@@ -56,6 +59,7 @@ def peft_logits(base: Path, adapter: Path, rows: int | None = None) -> torch.Ten
 
 
 def lora_method(**changes: Any) -> peft.LoraConfig:
+    """Return the configuration of a LoRA on `q_proj`, with `changes`."""
     return peft.LoraConfig(**{"r": 4, "task_type": "CAUSAL_LM", "target_modules": ["q_proj"], **changes})
 
 
@@ -66,7 +70,7 @@ METHODS = {
     "embeddings": lora_method(target_modules=["embed_tokens", "q_proj"]),
     "rsLoRA": lora_method(use_rslora=True, lora_alpha=16),
     "DoRA": lora_method(use_dora=True),
-    "dropout, which is for training only": lora_method(lora_dropout=0.5),
+    "dropout, which only training uses": lora_method(lora_dropout=0.5),
     "trained biases": lora_method(bias="all"),
     "modules_to_save": lora_method(modules_to_save=["lm_head", "embed_tokens"]),
     "trained tokens too": lora_method(trainable_token_indices=[3, 5]),

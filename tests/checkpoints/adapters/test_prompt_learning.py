@@ -1,4 +1,4 @@
-"""Prompt learning as a root cache: PEFT's own logits, or one sentence about what does not fit."""
+"""Prompt learning becomes a root cache with the answers of PEFT, or is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from harness.checkpoints import identity, loading
 from harness.checkpoints.reference import parse
-from harness.checkpoints.root_cache import EMPTY, RootCache
 from support import tiny
 from support.tampering import load, refusal, set_json, set_weights
 from support.trained_adapters import CONFIG, TOKENS, WEIGHTS, trained
@@ -32,56 +37,54 @@ def prefix(base, tmp_path) -> Path:
     return trained(tmp_path / "prefix", base, METHODS["prefix"])
 
 
-def test_it_answers_as_peft(base, learned):
-    found = load(learned)
+def test_prompt_learning_answers_as_peft(base, learned):
+    checkpoint = load(learned)
     with torch.inference_mode():
-        logits = found.root.forward(found.model, IDS).logits
-    from transformers import AutoModelForCausalLM
-
+        logits = checkpoint.root.forward(checkpoint.model, IDS).logits
     oracle = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(learned)).eval()
     with torch.inference_mode():
         expected = oracle(input_ids=IDS).logits[:, -IDS.shape[1] :]
     assert float((logits - expected).abs().max()) < FP32_LOGLIKELIHOOD
-    assert found.root.next_position == found.root.length == TOKENS
-    assert found.located.kind in ("prefix_tuning", "p_tuning", "prompt_tuning")
+    assert checkpoint.root.next_position == checkpoint.root.length == TOKENS
+    assert checkpoint.located.kind in ("prefix_tuning", "p_tuning", "prompt_tuning")
 
 
-def test_the_model_itself_is_left_as_it_was(base, learned):
-    found = load(learned)
+def test_the_model_itself_is_unchanged(base, learned):
+    checkpoint = load(learned)
     with torch.inference_mode():
-        assert torch.equal(found.model(IDS).logits, load(base).model(IDS).logits)
+        assert torch.equal(checkpoint.model(IDS).logits, load(base).model(IDS).logits)
 
 
-def test_virtual_tokens_take_from_the_context(base, learned):
+def test_virtual_tokens_reduce_the_context(base, learned):
     located = loading.locate(parse(str(learned)))
     assert located.max_length == loading.locate(parse(str(base))).max_length - TOKENS
     assert loading.locate(parse(f"{learned},max_length=100")).max_length == 100 - TOKENS
     assert f"the {TOKENS} virtual tokens" in refusal(f"{learned},max_length={TOKENS}")
 
 
-def test_what_it_holds_is_counted(base, prefix):
-    found = load(prefix)
+def test_parameters_and_memory_of_a_prefix_are_counted(base, prefix):
+    checkpoint = load(prefix)
     # 2 layers of keys and values, 2 heads of 16
-    assert found.adapter_parameters == TOKENS * 2 * 2 * 32
-    assert found.memory_bytes == load(base).memory_bytes + 4 * found.adapter_parameters
-    assert found.parameters == load(base).parameters
+    assert checkpoint.adapter_parameters == TOKENS * 2 * 2 * 32
+    assert checkpoint.memory_bytes == load(base).memory_bytes + 4 * checkpoint.adapter_parameters
+    assert checkpoint.parameters == load(base).parameters
 
 
-def test_its_fingerprint_is_its_own(base, learned):
+def test_the_fingerprint_depends_on_the_virtual_tokens(base, learned):
     before = identity.fingerprint(loading.locate(parse(str(learned))))
     assert before != identity.fingerprint(loading.locate(parse(str(base))))
     set_weights(learned / WEIGHTS, lambda w: w["prompt_embeddings"].mul_(1.001))
     assert identity.fingerprint(loading.locate(parse(str(learned)))) != before
 
 
-def test_an_adapter_of_zeros_is_refused_whatever_its_method(learned):
+def test_an_adapter_of_zeros_is_refused_for_every_method(learned):
     set_weights(learned / WEIGHTS, lambda w: w["prompt_embeddings"].zero_())
     assert "changes no logit" in refusal(learned)
-    found = loading.load(loading.locate(parse(str(learned))), allow_inactive_adapter=True)
-    assert found.adapter_effect == 0.0
+    checkpoint = loading.load(loading.locate(parse(str(learned))), allow_inactive_adapter=True)
+    assert checkpoint.adapter_effect == 0.0
 
 
-# --- what does not fit
+# --- adapters that do not fit
 
 
 @pytest.mark.parametrize("changes", [{"hidden_size": 32}, {"num_hidden_layers": 3}, {"num_key_value_heads": 4}])
@@ -97,16 +100,16 @@ def test_embeddings_of_another_size_are_refused(base, tmp_path, name):
     assert f"are {TOKENS} × 64 numbers, not {TOKENS} × 32" in refusal(f"{other},adapter={learned}")
 
 
-def test_a_prefix_of_as_many_numbers_in_other_heads_is_refused(prefix, tmp_path):
+def test_a_prefix_of_the_same_size_with_other_heads_is_refused(prefix, tmp_path):
     other = tiny.llama(tmp_path / "other", num_attention_heads=2, num_key_value_heads=1)  # 1 head of 32, not 2 of 16
     assert "its prefix has 2 heads, not 1" in refusal(f"{other},adapter={prefix}")
 
 
 def test_another_architecture_is_refused(prefix, tmp_path):
-    words = tiny.tokenizer()
+    tokenizer = tiny.tokenizer()
     gpt2 = tmp_path / "gpt2"
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(words), n_embd=32, n_layer=2, n_head=4)).save_pretrained(gpt2)
-    words.save_pretrained(gpt2)
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4)).save_pretrained(gpt2)
+    tokenizer.save_pretrained(gpt2)
     assert "does not fit this base" in refusal(f"{gpt2},adapter={prefix}")
 
 
@@ -120,8 +123,8 @@ def test_missing_and_surplus_keys_are_named(learned):
 @pytest.mark.parametrize("tokens", [None, 0, "6", TOKENS + 1])
 def test_a_wrong_number_of_virtual_tokens_is_refused(learned, tokens):
     set_json(learned / CONFIG, num_virtual_tokens=tokens)
-    said = refusal(learned)
-    assert "num_virtual_tokens" in said or "not 7 ×" in said
+    message = refusal(learned)
+    assert "num_virtual_tokens" in message or "not 7 ×" in message
 
 
 def test_nan_in_virtual_tokens_is_refused(learned):
@@ -135,48 +138,17 @@ def test_a_truncated_file_is_refused(learned):
     assert "truncated" in refusal(learned)
 
 
-def test_methods_that_are_not_supported_are_refused_by_name(base, tmp_path):
+def test_an_unsupported_method_is_refused_by_name(base, tmp_path):
     method = peft.MultitaskPromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_tasks=2)
     folder = trained(tmp_path / "multitask", base, method)
     assert "is a MULTITASK_PROMPT_TUNING adapter, which is not supported" in refusal(folder)
 
 
 def test_a_prefix_on_layers_that_differ_is_refused(prefix, tmp_path):
-    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
-
-    words, folder = tiny.tokenizer(), tmp_path / "deepseek"
+    tokenizer, folder = tiny.tokenizer(), tmp_path / "deepseek"
     sizes = {"hidden_size": 64, "intermediate_size": 64, "moe_intermediate_size": 32, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2}
-    more = {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "vocab_size": len(words)}
+    more = {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "vocab_size": len(tokenizer)}
     DeepseekV3ForCausalLM(DeepseekV3Config(**sizes, **heads, **more)).save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     assert "a prefix on a deepseek_v3" in refusal(f"{folder},adapter={prefix}")
-
-
-# --- the root cache itself
-
-
-def test_an_empty_root_adds_nothing_to_a_call():
-    assert EMPTY.start(3) == {}
-    assert EMPTY.length == EMPTY.next_position == EMPTY.bytes == 0
-
-
-def test_a_next_position_that_is_not_the_length_is_obeyed(base, prefix):
-    found = load(prefix)
-    at_zero = RootCache(found.root.layers, 0)
-    with torch.inference_mode():
-        ours = at_zero.forward(found.model, IDS).logits
-        theirs = found.model(IDS, position_ids=torch.arange(IDS.shape[1])[None], **found.root.start(1)).logits
-        counted_on = found.root.forward(found.model, IDS).logits
-    assert torch.equal(ours, theirs)
-    assert not torch.allclose(ours, counted_on, atol=0.01)
-
-
-def test_answering_leaves_the_root_as_it_was(prefix):
-    found = load(prefix)
-    before = [keys.clone() for keys, _ in found.root.layers]
-    with torch.inference_mode():
-        first = found.root.forward(found.model, IDS).logits
-        again = found.root.forward(found.model, IDS).logits
-    assert torch.equal(first, again)
-    assert all(torch.equal(old, keys) for old, (keys, _) in zip(before, found.root.layers, strict=True))
