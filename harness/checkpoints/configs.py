@@ -80,7 +80,7 @@ def other_layers(config: Any) -> list[str]:
     return sorted(set(getattr(text_config(config), "layer_types", None) or ()) - attention)
 
 
-def selection(config: Any) -> int | None:
+def selection_limit(config: Any) -> int | None:
     """Return the number of tokens beyond which layers select by content which tokens to attend to, or None.
 
     Doge and the sparse attention of DeepSeek-V3.2 do so; the last bit of a number may decide which tokens are selected.

@@ -19,7 +19,7 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
     tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
     shards = files.weight_files(located.base)
     size = configs.size(located)
-    saved_by = origin.origin(located.adapter or located.base)
+    saved_by = origin.origin_of(located.adapter or located.base)
     lines = {
         "kind": located.kind,
         "base": str(located.base),

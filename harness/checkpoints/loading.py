@@ -205,7 +205,7 @@ def _adapt(model: Any, config: AdapterConfig, located: Located) -> _Adapted:
         return _Adapted(model, prompt_learning.root_cache(config, tensors, model, located.dtype), tensors)
     ids, plain = None, None
     if config.rewrites_base:
-        ids = probe.probe(_embedding_rows(model), located.max_length, [], located.device)
+        ids = probe.token_ids(_embedding_rows(model), located.max_length, [], located.device)
         plain = probe.Answers(model).logits(ids)
     adapted = attach.attach(model, config, tensors).to(located.device)
     return _Adapted(adapted, EMPTY, tensors, ids, plain)
@@ -222,7 +222,7 @@ def _check(located: Located, tokenizer: Any, adapted: _Adapted, *, is_wrapped: b
     answers = probe.Answers(model, adapted.root)
     if ids is None:
         trained = probe.trained_tokens(model) if is_wrapped else []
-        ids = probe.probe(rows, located.max_length, trained, located.device)
+        ids = probe.token_ids(rows, located.max_length, trained, located.device)
     probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
     config = located.adapter_config
     if config is None:

@@ -62,7 +62,7 @@ class KnownModel(NamedTuple):
 # --- who left a folder
 
 
-def origin(folder: Path) -> Origin | None:
+def origin_of(folder: Path) -> Origin | None:
     """Return which trainer left `folder`, at which step and epoch, or None if no file states the trainer.
 
     The files are those that the trainers' own source writes: ms-swift's args.json, the class pickled in

@@ -46,10 +46,10 @@ class Answers(NamedTuple):
         return logits.float()
 
 
-def probe(vocabulary: int, max_length: int, trained: list[int], device: torch.device) -> torch.Tensor:
-    """Return the (1, T) token ids of a probe: first those that an adapter `trained`, then random ones.
+def token_ids(vocabulary: int, max_length: int, trained: list[int], device: torch.device) -> torch.Tensor:
+    """Return the token ids (1, T) of a probe: first those that an adapter `trained`, then random ones.
 
-    Token ids are below `vocabulary`, T is at most `max_length`.
+    Ids are below `vocabulary`; T is at most `PROBE_TOKENS` and `max_length`.
     """
     generator = torch.Generator().manual_seed(0)
     length = min(PROBE_TOKENS, max_length)

@@ -270,7 +270,7 @@ class Engine:
     def _reach(self, *switches: int | None) -> float:
         """Return the length beyond which a row's company or its length would change its answer."""
         here = self.checkpoint
-        known = (here.position_switch, configs.selection(here.located.config), *switches)
+        known = (here.position_switch, configs.selection_limit(here.located.config), *switches)
         return min((float(switch) for switch in known if switch is not None), default=math.inf)
 
 

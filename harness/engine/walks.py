@@ -52,7 +52,7 @@ def choose(checkpoint: Checkpoint) -> Choice:
     if checkpoint.max_length <= PROBE:
         return Choice(Walk.PLAIN, f"a context of {checkpoint.max_length} tokens is too short to try another")
     model, root = checkpoint.model, checkpoint.root
-    selected = configs.selection(model.config)
+    selected = configs.selection_limit(model.config)
     if selected is not None and selected < checkpoint.max_length:
         return Choice(Walk.PLAIN, f"in texts of more than {selected:,} tokens its layers select what they see")
     others = configs.other_layers(model.config)

@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 
 from harness.checkpoints import files, loading
 from harness.checkpoints.discovery import expand
-from harness.checkpoints.origin import Origin, known_as, origin
+from harness.checkpoints.origin import Origin, known_as, origin_of
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from support import tiny
@@ -158,7 +158,7 @@ def test_every_checkpoint_of_a_trainer_loads_in_step_order(training, base, kind)
     references = expand([parse(f"{out}/checkpoint-*{tokenizer}")])
     assert [reference.label for reference in references] == [f"{out.name}-checkpoint-{step}" for step in STEPS]
     located = [loading.locate(reference) for reference in references]
-    assert [origin(item.adapter or item.base) for item in located] == [
+    assert [origin_of(item.adapter or item.base) for item in located] == [
         Origin(TRAINERS[kind], step, step / 8) for step in STEPS
     ]
     assert {item.kind for item in located} == {"lora" if training.is_adapter else "base"}
@@ -170,7 +170,7 @@ def test_an_output_folder_loads_with_its_checkpoints_inside(training, kind):
     out = getattr(training, kind)()
     assert load(out).tokenizer.chat_template == TEMPLATE
     step = STEPS[-1] if kind == "llama_factory" else None
-    assert origin(out) == Origin(TRAINERS[kind], step, step and step / 8)
+    assert origin_of(out) == Origin(TRAINERS[kind], step, step and step / 8)
 
 
 @pytest.mark.parametrize("kind", ["swift", "trainer"])
@@ -201,19 +201,19 @@ def test_adapters_with_several_names_are_found_side_by_side(base, tmp_path):
     model.save_pretrained(tmp_path / "two")
     assert "name a checkpoint inside it" in refusal(tmp_path / "two")
     assert [reference.label for reference in expand([parse(f"{tmp_path}/two/*")])] == ["critic", "policy"]
-    assert origin(tmp_path / "two" / "policy") == Origin("PEFT")
+    assert origin_of(tmp_path / "two" / "policy") == Origin("PEFT")
     assert load(tmp_path / "two" / "policy").adapter_effect
 
 
 def test_a_folder_of_no_trainer_has_no_origin(base):
-    assert origin(base) is None
+    assert origin_of(base) is None
 
 
 def test_older_llama_factories_are_recognised_by_their_log(lora, tmp_path, monkeypatch):
     out = Training(tmp_path / "out", lora, monkeypatch).trainer()
-    assert origin(out / "checkpoint-9") == Origin("transformers' Trainer", 9, 9 / 8)
+    assert origin_of(out / "checkpoint-9") == Origin("transformers' Trainer", 9, 9 / 8)
     (out / "trainer_log.jsonl").touch()
-    assert origin(out / "checkpoint-9") == Origin("LLaMA-Factory", 9, 9 / 8)
+    assert origin_of(out / "checkpoint-9") == Origin("LLaMA-Factory", 9, 9 / 8)
 
 
 def test_damaged_files_of_a_trainer_are_ignored(lora, tmp_path):
@@ -221,13 +221,13 @@ def test_damaged_files_of_a_trainer_are_ignored(lora, tmp_path):
     for name in ("args.json", "trainer_state.json", "training_args.bin"):
         (folder / name).write_bytes(b"PK\x03\x04 no longer what it was")
     (folder / "README.md").write_bytes(b"---\n\xff: [\n---\n")
-    assert origin(folder) == Origin("transformers' Trainer", 7, None)
+    assert origin_of(folder) == Origin("transformers' Trainer", 7, None)
     assert load(folder).adapter_effect
 
 
 def test_pickled_arguments_are_not_executed(tmp_path):
     torch.save(Malice(tmp_path / "canary"), tmp_path / "training_args.bin")
-    assert origin(tmp_path) is None
+    assert origin_of(tmp_path) is None
     assert not (tmp_path / "canary").exists()
 
 

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import files, loading
-from harness.checkpoints import probe as proof
+from harness.checkpoints import files, loading, probe
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -54,10 +53,11 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
     _require_mergeable(located)
     dtype = loading.locate(replace(reference, dtype=reference.dtype or "auto")).dtype
     checkpoint = loading.load(located)
-    probe = proof.probe(checkpoint.model.get_input_embeddings().weight.shape[0], located.max_length, [], located.device)
-    unmerged = _logprobs(checkpoint.model, probe)
+    rows = checkpoint.model.get_input_embeddings().weight.shape[0]
+    ids = probe.token_ids(rows, located.max_length, [], located.device)
+    unmerged = _logprobs(checkpoint.model, ids)
     model = _merged(checkpoint)
-    difference = float((_logprobs(model, probe) - unmerged).abs().max())
+    difference = float((_logprobs(model, ids) - unmerged).abs().max())
     if not difference <= TOLERANCE:
         raise HarnessError(
             f"after merging, {located.name} answers differently from base and adapter (log-probabilities in float32 "
@@ -65,7 +65,7 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
         )
     model.to(dtype)
     model.config.dtype = dtype
-    rounding = float((_logprobs(model, probe) - unmerged).abs().max())
+    rounding = float((_logprobs(model, ids) - unmerged).abs().max())
     _save(model, checkpoint, output)
     return Merged(output, files.bytes_on_disk(files.weight_files(output)), dtype, difference, rounding)
 
@@ -119,6 +119,6 @@ def _save(model: Any, checkpoint: Checkpoint, output: Path) -> None:
         ) from error
 
 
-def _logprobs(model: Any, probe: torch.Tensor) -> torch.Tensor:
-    """Return the log-probabilities (1, T, V) of `model` on the ids of `probe` (1, T)."""
-    return proof.Answers(model).logits(probe).log_softmax(-1)
+def _logprobs(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Return the log-probabilities (1, T, V) of `model` on token ids (1, T)."""
+    return probe.Answers(model).logits(ids).log_softmax(-1)

@@ -76,7 +76,7 @@ def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: 
     """
     learned = weights[_KEY].to(model.device, dtype)
     if adapter.is_prefix:
-        # PEFT's layout: one row a token, and in it (layer and key or value, heads, size of a head).
+        # PEFT's layout: one row per token, and in each row (layer and key or value, heads, size of a head).
         heads, size = _heads(configs.text_config(model.config))
         split = learned.view(len(learned), -1, heads, size).permute(1, 2, 0, 3)[:, None]
         layers = tuple((split[i].contiguous(), split[i + 1].contiguous()) for i in range(0, len(split), 2))
