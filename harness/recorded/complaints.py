@@ -6,7 +6,7 @@ from harness.errors import HarnessError
 
 
 class Complaints:
-    """Complaints about one task's answers: the first is raised, or with `keep_going` all are collected."""
+    """Complaints about one file or task: the first is raised, or with `keep_going` all are collected."""
 
     def __init__(self, keep_going: bool) -> None:
         self._keep_going = keep_going
@@ -25,5 +25,5 @@ class Complaints:
         self.messages.append(note)
 
     def note(self, note: str) -> None:
-        """Collect `note`, which is no reason to stop."""
+        """Collect `note`, which does not stop the scoring."""
         self.messages.append(note)

@@ -40,12 +40,14 @@ class Joined(NamedTuple):
     def prompt_columns(self, row: samples.Row) -> samples.Row:
         """Return the columns of `row` that say what the model was prompted with, as far as that is known.
 
-        Raises HarnessError if the document is another than the report's whose answers are scored again.
+        Raises HarnessError if a report is scored again and the document differs from the one in the report.
         """
         answer = self.answers[row["doc_id"]]
         if answer is not None and answer.hashes is not None:
             if row["doc_hash"] != answer.hashes.document:
-                raise HarnessError(f"{answer.where}, is another than in the data at hand: name those with --data")
+                raise HarnessError(
+                    f"{answer.where}, differs from the document in the data at hand: name the run's data with --data"
+                )
             return {"prompt": answer.prompt, "prompt_hash": answer.hashes.prompt}
         if answer is not None and answer.arguments is not None:
             return {"prompt": answer.prompt, "prompt_hash": samples.digest(answer.arguments)}

@@ -27,7 +27,7 @@ log-likelihoods."""
 
 
 class FlipRate(Strict):
-    """The number of a task's documents whose value of a metric changed when they were evaluated again."""
+    """How many values of one metric changed when the documents of a task were evaluated again."""
 
     task: str
     metric: str

@@ -66,7 +66,7 @@ def _answers(report: Report, task: str) -> dict[str, str]:
     for number, letter in answers.items():
         if letter not in _LETTERS:
             raise HarnessError(
-                f"{report.folder}: question {number} of {task} is answered '{letter}', not by one of "
+                f"{report.folder}: question {number} of {task} has the answer '{letter}', which is not one of "
                 f"{', '.join(_LETTERS)}"
             )
     return answers

@@ -127,7 +127,7 @@ def estimate(metric: Metric, rows: Sequence[Row], *, value: float) -> Estimate |
     values = [row[metric.name] for row in rows if row["filter"] == metric.filter and row.get(metric.name) is not None]
     if metric.aggregation == "ratio" and values and math.isfinite(value):
         return ratio_estimate(values, fraction=metric.fraction)
-    # Other tasks have functions called `macro_f1` whose samples are no counts by type.
+    # Tasks may have another function called `macro_f1`, with other values per sample.
     has_types = metric.aggregation == "macro_f1" and all(isinstance(counts, Mapping) for counts in values)
     if has_types and values and math.isfinite(value):
         return macro_f1_estimate(values)

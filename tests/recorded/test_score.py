@@ -257,7 +257,7 @@ def test_a_report_on_other_data_is_refused(data: Path, tmp_path: Path) -> None:
     file = other / "openai" / "gsm8k" / "main" / "test-00000-of-00001.parquet"
     rows = pq.read_table(file).to_pylist()
     pq.write_table(pa.Table.from_pylist([{**row, "answer": row["answer"] + "0"} for row in rows]), file)
-    with pytest.raises(HarnessError, match="is another than in the data at hand"):
+    with pytest.raises(HarnessError, match="differs from the document in the data at hand"):
         list(score(Scoring(first.folder, tmp_path / "out", data=other)))
 
 
