@@ -37,7 +37,7 @@ class Description(NamedTuple):
     facts: dict[str, str]
     prompt: str
     """The first document's prompt, exactly as a checkpoint reads it."""
-    asked: tuple[str, ...]
+    endings: tuple[str, ...]
     """The continuations scored after the prompt, or the stop strings of a generation."""
     generates: bool
     """Whether the answer is a generation."""
@@ -94,7 +94,7 @@ def describe(
         name,
         facts={key: value for key, value in facts.items() if value},
         prompt=str(arguments[0][0]),
-        asked=tuple(_stops(arguments[0][1]) if generates else _continuations(arguments)),
+        endings=tuple(_stops(arguments[0][1]) if generates else _continuations(arguments)),
         generates=generates,
     )
 

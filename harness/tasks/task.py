@@ -293,23 +293,23 @@ class Task:
         would number the documents anew: it mislabels an unsorted list, and takes an empty one for all documents.
         """
         assert places, "lm-eval takes no documents for all of them"
-        chosen = [(place, documents[place]) for place in places]
+        numbered = [(place, documents[place]) for place in places]
         unaggregated = dict.fromkeys(self.aggregations, _zero)
         replaced: dict[str, Callable[..., Any]] = {
             "build_all_requests": lambda **_: None,
-            "doc_iterator": lambda **_: iter(chosen),
+            "doc_iterator": lambda **_: iter(numbered),
             "test_docs": lambda: documents,
             "validation_docs": lambda: documents,
             "aggregation": lambda: unaggregated,
         }
-        held = [request for place in places for request in requests[place]]
-        for request in held:
+        chosen = [request for place in places for request in requests[place]]
+        for request in chosen:
             request.resps, request.filtered_resps = [], {}
         attributes = self.lm_eval.__dict__
         before = {name: attributes[name] for name in replaced if name in attributes}
         attributes.update(replaced)
         try:
-            with self.holding(held):
+            with self.holding(chosen):
                 yield
         finally:
             for name in replaced:

@@ -60,7 +60,7 @@ def write(mirror: Path) -> Path:
         file.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows), file)
     files = {name: [{"split": "train", "path": f"{name}/train-*.parquet"}] for name in configs}
-    listed = [{"config_name": name, "data_files": one} for name, one in files.items()]
+    listed = [{"config_name": name, "data_files": patterns} for name, patterns in files.items()]
     card = f"---\n{yaml.safe_dump({'configs': listed})}---\n"
     (mirror / DATASET / "README.md").write_text(card, encoding="utf-8")
     return mirror

@@ -73,9 +73,9 @@ def rewrite(data: Path, word: str) -> None:
 
 
 def test_two_mirrors_with_the_same_card_are_not_mixed_up(tmp_path: Path) -> None:
-    one, other = (invented.mirror(tmp_path / name) for name in ("one", "other"))
+    first, other = (invented.mirror(tmp_path / name) for name in ("first", "other"))
     rewrite(other, "另一处的问题")
-    assert "另一处的问题" not in first_prompt(one)
+    assert "另一处的问题" not in first_prompt(first)
     assert "另一处的问题" in first_prompt(other)
 
 

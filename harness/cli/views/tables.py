@@ -143,7 +143,7 @@ def show_description(description: Description) -> None:
     out.rule("prompt of the first document")
     out.print(description.prompt, markup=False, highlight=False, soft_wrap=True)
     out.rule("generation stops at" if description.generates else "continuations scored")
-    out.print("  ".join(map(repr, description.asked)), markup=False, highlight=False)
+    out.print("  ".join(map(repr, description.endings)), markup=False, highlight=False)
 
 
 def show_facts(title: str, facts: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The choices of a question in a user's own test set, and which of them is right.
 
-Not here: the prompt made of them (`harness.tasks.own_files.layouts`).
+Not here: the prompt that shows them (`harness.tasks.own_files.layouts`).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ Turn = dict[str, str]
 
 
 class Layout(NamedTuple):
-    """The columns of a file, and what is made of them."""
+    """The columns of a file, and how a row becomes a document."""
 
     columns: tuple[str, ...]
     """The columns read, in lower case; in a multiple-choice file the last one holds the answer."""
@@ -91,9 +91,9 @@ def recognise(file: Path, names: Sequence[str]) -> Layout:
         pair = ("content", "summary")
         return Layout(pair, lambda row: _pair(row, ("content",), "summary"), comparisons=comparisons)
     if (name := first(*_QUESTIONS, "query")) and (answer := first(*_ANSWERS, "response")):
-        asked = (*context, name)
+        prompt = (*context, name)
         return Layout(
-            (*asked, answer), lambda row: _pair(row, asked, answer) | _shared(row, context), is_bare_question=True
+            (*prompt, answer), lambda row: _pair(row, prompt, answer) | _shared(row, context), is_bare_question=True
         )
     prompt_column = first(*_PROMPTS)
     completion = first(*(name for name in _COMPLETIONS if name != prompt_column))

@@ -1,6 +1,6 @@
 """The texts of `ppl:FILE_OR_FOLDER`: a `.txt` file is one document, a row of `.jsonl` or `.parquet` is one.
 
-Not here: the task made of them (`harness.tasks.own_files.file_tasks`).
+Not here: the task that measures them (`harness.tasks.own_files.file_tasks`).
 """
 
 from __future__ import annotations

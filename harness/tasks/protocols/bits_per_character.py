@@ -23,8 +23,8 @@ class BitsPerCharacter(FromFile):
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
         """Return the one request: the text, and the number of tokens by which windows move."""
         arguments = (doc["text"], {"stride": self.stated.stride})
-        kept = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}
-        return [Instance(request_type="loglikelihood_sliding", doc=doc, arguments=arguments, idx=0, **kept)]
+        keywords = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}
+        return [Instance(request_type="loglikelihood_sliding", doc=doc, arguments=arguments, idx=0, **keywords)]
 
     def process_results(self, doc: dict[str, Any], results: Sequence[float]) -> dict[str, tuple[float, int]]:
         """Return the text's bits, together with its number of characters and of bytes."""
