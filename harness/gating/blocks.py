@@ -1,13 +1,13 @@
-"""A checkpoint asked block by block, in random order, by a caller who may stop any task as soon as he knows enough.
+"""Evaluation of a checkpoint in blocks of documents in random order; the caller may stop any task at any time.
 
-What is asked for by name is a unit: a task, or an average over several. Units that share tasks are drawn from together:
-one order runs over all their documents, clusters whole, so that whatever has been asked of a unit is a random sample of
-it, without replacement. Prompts are those of a run that asks everything in order: the requests of a task are built
-once, examples drawn as always, and each block is a choice of them.
+A *headline* is a task or average that was requested by name. Headlines that share tasks share one random order over all
+their documents, with clusters kept whole, so that the documents evaluated so far are a random sample of each headline,
+without replacement. Prompts equal those of a run over all documents in order: the requests of a task are built once,
+with few-shot examples drawn as in a run, and each block is a selection of them.
 
-What was asked leaves a report behind, whose means lean towards whatever made the caller stop: it says so.
+The evaluation leaves a report. Its means are biased towards whatever made the caller stop, and the report says so.
 
-Not here: when to stop (`harness.verdicts`), or why.
+Not here: when to stop (`harness.gating.sequential`).
 """
 
 from __future__ import annotations
@@ -39,191 +39,193 @@ from harness.runs.task_results import TaskResults
 from harness.tasks.task_set import TaskSet
 
 COUNTED = 2000
-"""Documents of all tasks whose tokens are counted; of more, those of a part are, and the rest is reckoned."""
+"""Number of documents of all tasks whose tokens are counted; beyond it, a sample of that size is extrapolated."""
 
 
 class Document(NamedTuple):
     """One document of one task."""
 
     task: str
-    place: int
-    """In the task's split, from 0."""
+    doc_id: int
+    """Index in the task's split, from 0."""
 
 
 class Block(NamedTuple):
-    """What was asked at once."""
+    """The documents that were evaluated in one step."""
 
     rows: dict[str, list[samples.Row]]
-    """By task, in document order; empty where nothing was left to ask."""
+    """Sample rows by task, in document order; empty if no document was left."""
     work: Work
-    """What it took."""
+    """The work that the block took."""
 
     @property
     def documents(self) -> int:
-        """Documents asked, whatever the number of filters."""
+        """Number of documents evaluated; several answer filters do not count a document twice."""
         return sum(len({row["doc_id"] for row in rows}) for rows in self.rows.values())
 
 
 class TokenCounts(NamedTuple):
-    """What was read, and what asking everything would have read; of prompts, but for the last two."""
+    """Tokens read, compared with a run over all documents: of prompts, except for the last two."""
 
     fed: int
-    """That went through the model in this process."""
-    asked: int
-    """Of all documents asked, each token once, whether the model or the journal answered."""
-    whole: int
-    """Of all documents there are; this and the number before are reckoned where there are more than `COUNTED`."""
+    """Tokens that went through the model in this process."""
+    evaluated: int
+    """Tokens of all evaluated documents, each once, whether the model or the journal answered."""
+    all_documents: int
+    """Tokens of all documents. This and `evaluated` are extrapolated from a sample beyond `COUNTED` documents."""
     generated: int
+    """Tokens generated in this process."""
     generated_at_most: int
-    """Of all documents, if no answer stopped early."""
+    """Tokens that all documents would generate if no answer stopped early."""
 
 
 @contextmanager
 def open_blocks(
     reference: CheckpointReference, options: Options, *, seed: int | None = None
 ) -> Iterator[BlockEvaluation]:
-    """Yield one checkpoint on the tasks of `options`, checked and loaded as a run would, with the run's journal.
+    """Yield one checkpoint on the tasks of `options`, checked and loaded as in a run, with the run's journal.
 
-    Interrupted, the same order is drawn again by the same seed, and what was answered comes from the journal. Raises
-    HarnessError on whatever the user can mend.
+    After an interruption, the same seed draws the same order, and earlier answers come from the journal. Raises
+    HarnessError for anything that the user can correct.
     """
     checkpoint, tasks = load_one(reference, options)
     journal = Journal(options.output / JOURNAL)
     try:
         with progress.status("putting prompts together"):
-            asked = BlockEvaluation(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
-        yield asked
+            evaluation = BlockEvaluation(answerer(checkpoint, tasks, journal, options), tasks, options, seed=seed)
+        yield evaluation
     finally:
         journal.close()
 
 
 class BlockEvaluation:
-    """One checkpoint on `tasks`, asked as much as its caller wants."""
+    """One checkpoint on `tasks`, evaluated as far as the caller asks for."""
 
     def __init__(self, lm: HarnessLM, tasks: TaskSet, options: Options, *, seed: int | None = None) -> None:
-        """Ask in the order that `seed` draws, by default that of `options`; nothing is asked yet."""
+        """Prepare the order that `seed` draws (by default the seed of `options`); nothing is evaluated yet."""
         self.lm, self.tasks, self.options = lm, tasks, options
         self.seed = options.seed if seed is None else seed
         self._created, self._started = datetime.now(UTC), time.perf_counter()
         sources = tasks.sources
-        self._asked = {
+        self._parts = {
             name: PartialTask(name, task, sources.get(name), lm, options) for name, task in tasks.tasks.items()
         }
-        self._pools = [_Pool(pool, f"{self.seed} {home}") for home, pool in self._drawn_together().items()]
+        self._pools = [_Pool(clusters, f"{self.seed} {first}") for first, clusters in self._pooled_clusters().items()]
 
     @cached_property
-    def units(self) -> dict[str, tuple[str, ...]]:
-        """What was asked for by name, and the tasks that each is over."""
-        named = {one.average.name: tuple(one.average.tasks) for one in self.tasks.averages}
-        return {name: named.get(name, (name,)) for name in self.tasks.headlines}
+    def headlines(self) -> dict[str, tuple[str, ...]]:
+        """The tasks of each headline."""
+        averages = {item.average.name: tuple(item.average.tasks) for item in self.tasks.averages}
+        return {name: averages.get(name, (name,)) for name in self.tasks.headlines}
 
-    def _drawn_together(self) -> dict[str, list[list[Document]]]:
-        """Clusters of documents, in pools whose units have no task in common, by the first of their tasks."""
-        homes = _together(self.units.values())
+    def _pooled_clusters(self) -> dict[str, list[list[Document]]]:
+        """Return all documents in clusters, one pool for headlines that share tasks, by the first task of each pool."""
+        first_tasks = _connected(self.headlines.values())
         pools: dict[str, dict[tuple[str | None, Document | None], list[Document]]] = {}
-        for name, one in self._asked.items():
-            pool = pools.setdefault(homes.get(name, name), {})
-            for place in one.requests:
-                document, key = Document(name, place), one.cluster(place)
+        for name, part in self._parts.items():
+            pool = pools.setdefault(first_tasks.get(name, name), {})
+            for doc_id in part.requests:
+                document, key = Document(name, doc_id), part.cluster(doc_id)
                 pool.setdefault((key, document if key is None else None), []).append(document)
-        return {home: list(pool.values()) for home, pool in pools.items()}
+        return {first: list(pool.values()) for first, pool in pools.items()}
 
     def clusters(self, task: str) -> list[str | None]:
-        """Return what each document of `task` shares with others, in their order."""
-        return [self._asked[task].cluster(place) for place in self._asked[task].requests]
+        """Return the cluster of each document of `task`, in document order; None for documents on their own."""
+        return [self._parts[task].cluster(doc_id) for doc_id in self._parts[task].requests]
 
-    def left(self, unit: str) -> int:
-        """Return how many documents of `unit` have not been asked."""
-        return sum(pool.left[task] for pool in self._pools for task in self.units[unit])
+    def remaining(self, headline: str) -> int:
+        """Return how many documents of `headline` can still be evaluated."""
+        return sum(pool.remaining[task] for pool in self._pools for task in self.headlines[headline])
 
-    def ask(self, units: Collection[str], size: int) -> Block:
-        """Ask the next documents of `units`, about `size` of each lot that is drawn from together.
+    def evaluate(self, headlines: Collection[str], size: int) -> Block:
+        """Evaluate the next documents of `headlines`, about `size` from each pool.
 
-        Documents of tasks that are in none of `units` are passed over for good.
+        Documents of other headlines that come up in the order are skipped for good.
         """
-        wanted = {task for unit in units for task in self.units[unit]}
-        chosen: dict[str, list[int]] = {}
+        wanted = {task for headline in headlines for task in self.headlines[headline]}
+        doc_ids: dict[str, list[int]] = {}
         for pool in self._pools:
             for document in pool.draw(wanted, size):
-                chosen.setdefault(document.task, []).append(document.place)
-        before, rows, found = replace(self.lm.work), {}, TaskResults(self.tasks)
-        for name in (name for name in self.tasks.tasks if name in chosen):  # in the order of a run
-            made = found.rows(name, self._asked[name].ask(sorted(chosen[name])))
-            rows[name] = sorted(made, key=lambda row: row["doc_id"])
+                doc_ids.setdefault(document.task, []).append(document.doc_id)
+        before, rows, results = replace(self.lm.work), {}, TaskResults(self.tasks)
+        for name in (name for name in self.tasks.tasks if name in doc_ids):  # in the order of a run
+            task_rows = results.rows(name, self._parts[name].evaluate(sorted(doc_ids[name])))
+            rows[name] = sorted(task_rows, key=lambda row: row["doc_id"])
         return Block(rows, since(before, self.lm.work))
 
-    def tokens(self) -> TokenCounts:
-        """Return what was saved. No more prompts than `COUNTED` are looked at, and none is asked."""
-        every = list(self._asked.values())
-        whole = _costs(every, [list(one.requests) for one in every])
-        asked = _costs(every, [one.places for one in every])
+    def token_counts(self) -> TokenCounts:
+        """Return how many tokens were read and saved; it looks at no more than `COUNTED` prompts and feeds none."""
+        parts = list(self._parts.values())
+        all_costs = _costs(parts, [list(part.requests) for part in parts])
+        evaluated_costs = _costs(parts, [part.doc_ids for part in parts])
         return TokenCounts(
-            fed=sum(one.work.tokens_fed for one in every),
-            asked=sum(cost.tokens for cost in asked),
-            whole=sum(cost.tokens for cost in whole),
-            generated=sum(one.work.tokens_generated for one in every),
-            generated_at_most=sum(cost.generated_at_most for cost in whole),
+            fed=sum(part.work.tokens_fed for part in parts),
+            evaluated=sum(cost.tokens for cost in evaluated_costs),
+            all_documents=sum(cost.tokens for cost in all_costs),
+            generated=sum(part.work.tokens_generated for part in parts),
+            generated_at_most=sum(cost.generated_at_most for cost in all_costs),
         )
 
-    def report(self) -> Report:
-        """Write and return the report of what has been asked, which lacks tasks of which nothing was."""
-        checkpoint, found = self.lm.checkpoint, TaskResults(self.tasks)
-        asked = {name: one for name, one in self._asked.items() if one.logged}
-        stopped = [name for name, one in asked.items() if len(one.places) < len(one.requests)]
-        documents = sum(len(one.places) for one in asked.values())
-        whole = sum(len(one.requests) for one in self._asked.values())
-        if documents < whole:
-            found.notes.append(
-                f"asked in random order (seed {self.seed}) until verdicts were clear: {documents:,} of {whole:,} "
-                f"documents; scores of {len(stopped):,} tasks that stopped early lean towards their verdicts"
+    def write_report(self) -> Report:
+        """Write and return the report of all evaluated documents; tasks without any are left out."""
+        checkpoint, results = self.lm.checkpoint, TaskResults(self.tasks)
+        evaluated = {name: part for name, part in self._parts.items() if part.samples}
+        stopped = [name for name, part in evaluated.items() if len(part.doc_ids) < len(part.requests)]
+        documents = sum(len(part.doc_ids) for part in evaluated.values())
+        all_documents = sum(len(part.requests) for part in self._parts.values())
+        if documents < all_documents:
+            results.notes.append(
+                f"evaluated in random order (seed {self.seed}) until verdicts were clear: {documents:,} of "
+                f"{all_documents:,} documents; the scores of {len(stopped):,} tasks that stopped early are biased "
+                "towards their verdicts"
             )
         with ReportWriter(new_folder(self.options.output, checkpoint.name, self._created)) as writer:
-            for name, one in asked.items():
-                with one.task.holding(one.requests[one.places[0]]):  # of which letters are read
-                    conclude(found, name, one.outcome(), one.work, one.seconds, writer, self.lm, self.options)
+            for name, part in evaluated.items():
+                with part.task.holding(part.requests[part.doc_ids[0]]):  # `conclude` reads answer letters from them
+                    conclude(results, name, part.outcome(), part.work, part.seconds, writer, self.lm, self.options)
             seconds = time.perf_counter() - self._started
-            made = manifest(self.lm, found, self.options, self._created, seconds, shuffled=self.seed)
-            return writer.finish(made, found.results(made.scores))
+            content = manifest(self.lm, results, self.options, self._created, seconds, shuffled=self.seed)
+            return writer.finish(content, results.results(content.scores))
 
 
 class _Pool:
-    """Clusters in random order, taken from the front."""
+    """Clusters of documents in random order, taken from the front."""
 
     def __init__(self, clusters: Sequence[list[Document]], seed: str) -> None:
         self.order = list(clusters)
         random.Random(seed).shuffle(self.order)
-        self.left = Counter(document.task for cluster in clusters for document in cluster)
-        """Documents of each task that have been neither drawn nor passed over."""
+        self.remaining = Counter(document.task for cluster in clusters for document in cluster)
+        """Number of documents of each task that have been neither drawn nor skipped."""
         self._next = 0
 
-    def draw(self, wanted: Collection[str], size: int) -> list[Document]:
-        """Take the next clusters until they have `size` documents of the tasks `wanted`, and return those."""
-        found: list[Document] = []
-        while len(found) < size and any(self.left[task] for task in wanted):
+    def draw(self, tasks: Collection[str], size: int) -> list[Document]:
+        """Return the documents of `tasks` in the next clusters, as many clusters as it takes for `size` documents."""
+        documents: list[Document] = []
+        while len(documents) < size and any(self.remaining[task] for task in tasks):
             cluster = self.order[self._next]
             self._next += 1
-            self.left.subtract(document.task for document in cluster)
-            found += [document for document in cluster if document.task in wanted]
-        return found
+            self.remaining.subtract(document.task for document in cluster)
+            documents += [document for document in cluster if document.task in tasks]
+        return documents
 
 
-def _costs(tasks: Sequence[PartialTask], places: Sequence[Sequence[int]]) -> list[Cost]:
-    share = min(1.0, COUNTED / max(1, sum(map(len, places))))
-    return [one.cost(some, share) for one, some in zip(tasks, places, strict=True)]
+def _costs(parts: Sequence[PartialTask], doc_ids: Sequence[Sequence[int]]) -> list[Cost]:
+    share = min(1.0, COUNTED / max(1, sum(map(len, doc_ids))))
+    return [part.cost(some, share) for part, some in zip(parts, doc_ids, strict=True)]
 
 
-def _together(sets: Iterable[Collection[str]]) -> dict[str, str]:
-    """Return for each name one that stands for all that are connected with it by some of `sets`."""
-    home: dict[str, str] = {}
+def _connected(groups: Iterable[Collection[str]]) -> dict[str, str]:
+    """Return, for each name, the first name of all that are connected with it by sharing a group (union-find)."""
+    parents: dict[str, str] = {}
 
-    def find(name: str) -> str:
-        while home.setdefault(name, name) != name:
-            name = home[name]
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
         return name
 
-    for names in sets:
+    for names in groups:
         first, *others = sorted(names)
         for other in others:
-            one, two = sorted((find(first), find(other)))
-            home[two] = one
-    return {name: find(name) for name in [*home]}
+            smaller, larger = sorted((root(first), root(other)))
+            parents[larger] = smaller
+    return {name: root(name) for name in [*parents]}

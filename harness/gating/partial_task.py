@@ -1,9 +1,9 @@
-"""One task whose requests are built once, as a run builds them, and asked in parts.
+"""One task whose requests are built once, as in a run, and evaluated in parts.
 
-lm-eval's own `samples=` would number documents anew: it mislabels them where they are in no order, and takes an empty
-list for all of them. Here its `evaluate()` meets a task that has the chosen documents only.
+lm-eval's own `samples=` option is not used: it mislabels documents that are not in order, and takes an empty list to
+mean all documents. Here lm-eval's `evaluate()` is given a task that has only the chosen documents.
 
-Not here: which documents are asked, and when (`harness.gating.blocks`).
+Not here: which documents are evaluated, and when (`harness.gating.blocks`).
 """
 
 from __future__ import annotations
@@ -22,115 +22,119 @@ from harness.runs.run import begin, since
 from harness.tasks import clusters
 from harness.tasks.task import Document, Request, Task
 
-TELLING = 64
-"""Documents of a task whose prompts tell how all of them begin."""
+ANNOUNCED = 64
+"""Number of a task's prompts from which the engine learns how all of them begin."""
+SMALLEST_SAMPLE = 16
+"""Smallest number of documents from which a cost is extrapolated."""
 
 
 @dataclass
 class PartialTask:
-    """A task whose requests are built once, and asked in parts."""
+    """A task whose requests are built once and evaluated in parts."""
 
     name: str
     task: Task
     source: DataSource | None
     lm: HarnessLM
     options: Options
-    logged: list[dict[str, Any]] = field(default_factory=list)
-    """Its samples so far, as lm-eval logs them."""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    """The samples so far, as lm-eval logs them."""
     work: Work = field(default_factory=Work)
     seconds: float = 0.0
+    """Wall-clock seconds spent evaluating."""
     _last: dict[str, Any] = field(default_factory=dict)
+    """lm-eval's outcome of the last part."""
 
     @cached_property
     def documents(self) -> Sequence[Document]:
-        """The documents of its split; lm-eval makes them anew whenever it is asked."""
+        """The documents of the task's split; lm-eval would build them again at every access."""
         return self.task.documents
 
     @cached_property
     def requests(self) -> dict[int, list[Request]]:
-        """The requests that a run would make of each document."""
+        """The requests of each document, by document index, as a run would build them."""
         begin(self.task, self.lm, self.options)
         chat = self.lm.apply_chat_template if self.options.apply_chat_template else None
-        how = prompt_settings(self.options)
-        found: dict[int, list[Request]] = {}
-        for request in self.task.build_requests(limit=self.options.limit, chat_template=chat, **how):
-            found.setdefault(request.doc_id, []).append(request)
+        settings = prompt_settings(self.options)
+        requests: dict[int, list[Request]] = {}
+        for request in self.task.build_requests(limit=self.options.limit, chat_template=chat, **settings):
+            requests.setdefault(request.doc_id, []).append(request)
         self.task.release_requests()
-        firsts = [requests[0] for requests in found.values()]
-        self.lm.expect(firsts[:: -(-len(firsts) // TELLING)])
-        return found
+        firsts = [of_document[0] for of_document in requests.values()]
+        self.lm.expect(firsts[:: -(-len(firsts) // ANNOUNCED)])
+        return requests
 
     @property
-    def places(self) -> list[int]:
-        """The documents asked, in order."""
-        return sorted({sample["doc_id"] for sample in self.logged})
+    def doc_ids(self) -> list[int]:
+        """Indices of the evaluated documents, in order."""
+        return sorted({sample["doc_id"] for sample in self.samples})
 
-    def cluster(self, place: int) -> str | None:
-        """Return what the document at `place` shares with others."""
-        return self._key(self.documents[place])
+    def cluster(self, doc_id: int) -> str | None:
+        """Return the cluster of the document with index `doc_id`; None if it is on its own."""
+        return self._cluster_key(self.documents[doc_id])
 
     @cached_property
-    def _key(self) -> clusters.Key:
+    def _cluster_key(self) -> clusters.Key:
         return clusters.key(self.task, self.source)
 
-    def ask(self, places: Sequence[int]) -> list[dict[str, Any]]:
-        """Ask the documents at `places`; return their samples as lm-eval logs them."""
-        before, clock = replace(self.lm.work), time.perf_counter()
-        with self.task.restricted_to(places, self.documents, self.requests):
+    def evaluate(self, doc_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Evaluate the documents with indices `doc_ids`; return their samples as lm-eval logs them."""
+        before, started = replace(self.lm.work), time.perf_counter()
+        with self.task.restricted_to(doc_ids, self.documents, self.requests):
             outcome = self.task.evaluate(self.lm, **prompt_settings(self.options))
-        made: list[dict[str, Any]] = outcome.pop("samples")[self.name]
-        self.logged += made
+        samples: list[dict[str, Any]] = outcome.pop("samples")[self.name]
+        self.samples += samples
         self.work = _sum(self.work, since(before, self.lm.work))
-        self.seconds += time.perf_counter() - clock
+        self.seconds += time.perf_counter() - started
         results = {**self._last.get("results", {}).get(self.name, {}), **outcome["results"][self.name]}
         self._last = {**outcome, "results": {self.name: results}}
-        return made
+        return samples
 
-    def cost(self, places: Sequence[int], share: float = 1) -> Cost:
-        """Return what asking the documents at `places` at once takes, reckoned from a `share` of them, 16 at least.
+    def cost(self, doc_ids: Sequence[int], share: float = 1) -> Cost:
+        """Return the cost of evaluating the documents with indices `doc_ids` at once.
 
-        What two halves of those have in common all have; the rest grows with their number.
+        It is extrapolated from a `share` of them, at least `SMALLEST_SAMPLE`. Tokens that two halves of this sample
+        have in common are taken to be common to all documents; the rest grows with their number.
         """
-        if not places:
+        if not doc_ids:
             return Cost(0, 0, 0)
-        step = 1 / max(share, min(1.0, 16 / len(places)))
-        some = [places[int(k * step)] for k in range(int(len(places) / step))]
-        found = self._exact(some)
-        if len(some) == len(places):
-            return found
-        times = len(places) / len(some)
-        shared = self._exact(some[::2]).tokens + self._exact(some[1::2]).tokens - found.tokens
-        tokens = shared + round((found.tokens - shared) * times)
-        return Cost(round(found.requests * times), tokens, round(found.generated_at_most * times))
+        step = 1 / max(share, min(1.0, SMALLEST_SAMPLE / len(doc_ids)))
+        sample = [doc_ids[int(k * step)] for k in range(int(len(doc_ids) / step))]
+        cost = self._exact_cost(sample)
+        if len(sample) == len(doc_ids):
+            return cost
+        factor = len(doc_ids) / len(sample)
+        shared = self._exact_cost(sample[::2]).tokens + self._exact_cost(sample[1::2]).tokens - cost.tokens
+        tokens = shared + round((cost.tokens - shared) * factor)
+        return Cost(round(cost.requests * factor), tokens, round(cost.generated_at_most * factor))
 
-    def _exact(self, places: Sequence[int]) -> Cost:
-        requests = [request for place in places for request in self.requests[place]]
+    def _exact_cost(self, doc_ids: Sequence[int]) -> Cost:
+        requests = [request for doc_id in doc_ids for request in self.requests[doc_id]]
         return self.lm.cost(requests, self.lm.engine.choice.walk)
 
     def outcome(self) -> dict[str, Any]:
-        """Return what lm-eval would have returned, had it been asked all that was asked at once."""
-        logged = sorted(self.logged, key=lambda sample: sample["doc_id"])
-        made = {**self._last["results"][self.name]}
-        aggregations, most = self.task.aggregations, 0
-        for key in [key for key in made if "," in key and "_stderr," not in key]:
-            metric, kind = key.split(",", 1)
-            values = [one[metric] for one in logged if one["filter"] == kind and metric in one["metrics"]]
-            made[key] = aggregations.get(metric, _mean)(values)
-            most = max(most, len(values))
-        made["sample_len"] = most
-        counted = {"original": len(self.documents), "effective": most}
+        """Return what lm-eval would have returned if all evaluated documents had been evaluated at once."""
+        samples = sorted(self.samples, key=lambda sample: sample["doc_id"])
+        results = {**self._last["results"][self.name]}
+        aggregations, largest = self.task.aggregations, 0
+        for key in [key for key in results if "," in key and "_stderr," not in key]:
+            metric, name = key.split(",", 1)
+            values = [item[metric] for item in samples if item["filter"] == name and metric in item["metrics"]]
+            results[key] = aggregations.get(metric, _mean)(values)
+            largest = max(largest, len(values))
+        results["sample_len"] = largest
         return {
             **self._last,
-            "results": {self.name: made},
-            "n-samples": {self.name: counted},
-            "samples": {self.name: logged},
+            "results": {self.name: results},
+            "n-samples": {self.name: {"original": len(self.documents), "effective": largest}},
+            "samples": {self.name: samples},
         }
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Return what lm-eval makes of a metric that names no aggregation."""
+    """Return the mean, which is lm-eval's aggregation for a metric that names none."""
     return sum(values) / len(values)
 
 
-def _sum(one: Work, other: Work) -> Work:
-    return Work(**{key: getattr(one, key) + getattr(other, key) for key in one.__dict__})
+def _sum(first: Work, second: Work) -> Work:
+    return Work(**{key: getattr(first, key) + getattr(second, key) for key in first.__dict__})

@@ -1,13 +1,13 @@
-"""A gate that asks its candidate itself, block by block, and stops each task as soon as its verdict is clear.
+"""A gate that evaluates its candidate block by block, and stops each task as soon as its verdict is clear.
 
-Documents come in random order, clusters whole. After every block the bets of `harness.verdicts.stats.bets` say which
-verdicts are clear, and what has one is asked no more. Metrics that are no means (BLEU, micro F1) and numbers with a
-floor, their own or that of a task under them, are read to the end before they pass, as is what does not become clear;
-there the tests of whole reports decide as well.
+Documents come in random order, clusters whole. After every block, the bets of `harness.verdicts.stats.bets` show which
+verdicts are clear; their tasks are not evaluated further. Three kinds of scores are read to the end: scores whose
+verdict does not become clear; metrics that are not means (BLEU, micro F1); and, before they may pass, scores with a
+floor, their own or that of a member task. At the end, the tests of complete reports decide as well.
 
-An interrupted gate goes on where it was: answers are in the run's journal, and the same seed draws the same order.
+An interrupted gate continues where it was: answers are in the run's journal, and the same seed draws the same order.
 
-Not here: asking (`harness.gating.blocks`), betting, or showing anything.
+Not here: evaluating blocks (`harness.gating.blocks`), the bets, or displaying anything.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from harness.verdicts.stats.means import Differences, Interval
 
 
 class GateResult(NamedTuple):
-    """What a gate that asks leaves behind."""
+    """The outcome of a sequential gate, and the report it leaves."""
 
     outcome: Outcome
     report: Report
-    """Of the documents that were asked."""
+    """The report of the evaluated documents."""
 
 
 def gate_in_blocks(
@@ -60,211 +60,244 @@ def gate_in_blocks(
     seed: int | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> GateResult:
-    """Ask `candidate` the tasks of `options` until all verdicts are clear; `seed` draws the order.
+    """Evaluate `candidate` on the tasks of `options` until all verdicts are clear; `seed` draws the order.
 
-    `calibrations` tell how often others differ from themselves; the candidate's own is looked for in `options.output`.
+    `calibrations` hold how often other checkpoints differ from themselves; the candidate's own is looked up in
+    `options.output`.
 
-    Raises HarnessError as a run does, and where the baseline was asked something else, as soon as that shows.
+    Raises HarnessError as a run does, and, as soon as it shows, if the baseline was evaluated under other conditions.
     """
-    gate.select_scores(baseline, policy)  # a policy that does not fit is told before anything is loaded
-    with blocks.open_blocks(candidate, options, seed=seed) as asked:
-        own = calibration.find(options.output, asked.lm.checkpoint.fingerprint)
+    gate.select_scores(baseline, policy)  # reports a policy that does not fit before anything is loaded
+    with blocks.open_blocks(candidate, options, seed=seed) as evaluation:
+        own = calibration.find(options.output, evaluation.lm.checkpoint.fingerprint)
         known = [*calibrations, *([own] if own else ())]
-        numbers = _numbers(asked, baseline, policy)
-        whole = sum(len(asked.clusters(task)) for task in asked.tasks.tasks)
-        with progress.bar(f"gating {asked.lm.checkpoint.name}", whole, "documents") as bar:
-            _read(asked, baseline, numbers, bar)
-        report, tokens = asked.report(), asked.tokens()
+        running = _running_scores(evaluation, baseline, policy)
+        of_documents = sum(len(evaluation.clusters(task)) for task in evaluation.tasks.tasks)
+        with progress.bar(f"gating {evaluation.lm.checkpoint.name}", of_documents, "documents") as bar:
+            _read(evaluation, baseline, running, bar)
+        report, tokens = evaluation.write_report(), evaluation.token_counts()
     comparator = Comparator(baseline, report)
     judgements = [
-        replace(one, noise=gate.calibrated_noise(one.score, known)) for one in _judgements(numbers, comparator, policy)
+        replace(item, noise=gate.calibrated_noise(item.score, known))
+        for item in _judgements(running, comparator, policy)
     ]
-    outcome = gate.combine(comparator, policy, judgements)
-    documents = sum(task.documents for task in report.manifest.tasks.values())
-    read = max(tokens.fed, tokens.asked)  # the journal's answers were read, too, before an interruption
-    return GateResult(replace(outcome, reading=Reading(documents, whole, read, tokens.whole)), report)
+    reading = Reading(
+        documents=sum(task.documents for task in report.manifest.tasks.values()),
+        of_documents=of_documents,
+        # Answers from the journal count as well: they were read before an interruption.
+        tokens=max(tokens.fed, tokens.evaluated),
+        of_tokens=tokens.all_documents,
+    )
+    return GateResult(replace(gate.combine(comparator, policy, judgements), reading=reading), report)
 
 
 @dataclass
-class _Number:
-    """A task's or an average's number, while its documents come in."""
+class _RunningScore:
+    """The score of a task or average, while its documents come in."""
 
     score: Score
-    """The baseline's."""
+    """The baseline's score."""
     terms: Terms
-    judged: bool
+    is_judged: bool
+    """False for a score that is only watched."""
     clusters: Mapping[str, Sequence[str | None]]
-    """Of all documents of each of its tasks."""
+    """The cluster of every document, by task."""
     has_floor: bool = False
-    """It has one, or a task that is watched under it."""
-    seen: list[Differences] = field(default_factory=list)
+    """Whether the score has a floor, or a watched task that it covers has one."""
+    blocks: list[Differences] = field(default_factory=list)
+    """The documents of each block so far."""
     is_mean: bool = True
     is_clear: bool = False
-    is_whole: bool = False
-    """All its documents were read."""
+    """Whether the verdict is clear, so that no more documents are needed."""
+    is_complete: bool = False
+    """Whether all documents were read."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Documents of each of its tasks."""
+        """Number of documents of each task."""
         return {task: len(keys) for task, keys in self.clusters.items()}
 
     @cached_property
-    def watch(self) -> SequentialTest:
-        """What its documents tell so far."""
-        each = compare.document_weights(self.score, self.sizes)
-        units: defaultdict[tuple[str, str | int], float] = defaultdict(float)
+    def sequential_test(self) -> SequentialTest:
+        """The bets on the documents so far."""
+        by_task = compare.document_weights(self.score, self.sizes)
+        weights: defaultdict[tuple[str, str | int], float] = defaultdict(float)
         for task, keys in self.clusters.items():
-            for place, key in enumerate(keys):
-                units[(task, place) if key is None else ("", key)] += each[task]
+            for doc_id, key in enumerate(keys):
+                weights[(task, doc_id) if key is None else ("", key)] += by_task[task]
         return SequentialTest(
             margin=self.terms.margin.of(self.score, self.score.value),
-            units=len(units),
+            units=len(weights),
             documents=sum(self.sizes.values()),
-            heaviest=max(units.values()),
+            heaviest=max(weights.values()),
             bound=1.0 if self.score.fraction else self.score.ceiling if self.score.higher_is_better else None,
         )
 
-    def see(self, joined: Sequence[Pairs]) -> None:
-        """Take in the documents of a block, of those of its tasks that have some."""
-        clean = [one.where(~one.tainted) for one in joined]
-        found = compare.weighted_differences(self.score, clean, self.sizes) if any(one.n for one in clean) else None
-        if found is None:
-            self.is_mean = self.is_mean and not any(one.n for one in clean)
-        elif found.differences.n:
-            self.seen.append(found.differences)
-            self.watch.add(found.differences, found.weights)
+    def add(self, joined: Sequence[Pairs]) -> None:
+        """Add the documents of a block, for those of the score's tasks that the block has."""
+        clean = [task.where(~task.tainted) for task in joined]
+        has_documents = any(task.n for task in clean)
+        values = compare.weighted_differences(self.score, clean, self.sizes) if has_documents else None
+        if values is None:
+            self.is_mean = self.is_mean and not has_documents
+        elif values.differences.n:
+            self.blocks.append(values.differences)
+            self.sequential_test.add(values.differences, values.weights)
 
     @property
     def tests(self) -> Tests:
-        """Its tests so far, which hold whenever one looks."""
-        return Tests(self.watch.p_non_inferiority, self.watch.p_loss) if self.is_mean else Tests(1.0, 1.0)
+        """The tests so far, valid at any stopping time."""
+        if not self.is_mean:
+            return Tests(p_non_inferiority=1.0, p_loss=1.0)
+        return Tests(self.sequential_test.p_non_inferiority, self.sequential_test.p_loss)
 
-    def decide(self, loss: float) -> None:
-        """Say whether its verdict is clear, of a p-value of loss that is corrected for all others."""
+    def decide(self, p_loss_corrected: float) -> None:
+        """Update `is_clear`, given the p-value of a loss corrected for the number of scores."""
         passes = self.tests.p_non_inferiority <= self.terms.alpha
-        enough = not self.has_floor and sum(one.n for one in self.seen) >= self.terms.minimum
-        self.is_clear = self.is_clear or (enough if passes else loss <= self.terms.alpha)
+        may_pass = not self.has_floor and sum(block.n for block in self.blocks) >= self.terms.minimum
+        self.is_clear = self.is_clear or (may_pass if passes else p_loss_corrected <= self.terms.alpha)
 
-    def unit(self, comparator: Comparator) -> PendingJudgement | None:
-        """Return it as it is judged in the end; None where it was not asked, or cannot be compared and is watched."""
-        if self.is_whole:
-            found = next(comparator.compare_all([self.score]))
-            if not isinstance(found, Comparison):
-                if self.judged:
-                    raise HarnessError(f"{self.score.task} cannot be judged: {found.reason}")
-                return None
-        elif self.seen:
-            sequence = self.watch.interval()
-            if sequence and not self.score.higher_is_better:
-                sequence = Interval(-sequence.high, -sequence.low)
-            values = bets.concatenated(self.seen)
-            stopped = EarlyStop(sequence, sum(self.sizes.values()))
-            found = Comparison(self.score, values, values.n, left_out=0, early_stop=stopped)
-        else:
+    def pending_judgement(self, comparator: Comparator) -> PendingJudgement | None:
+        """Return the score as it is to be judged in the end.
+
+        None if none of it was evaluated, or if it is only watched and cannot be compared. Raises HarnessError if a
+        score to be judged cannot be compared.
+        """
+        comparison = self._comparison(comparator)
+        if comparison is None:
             return None
-        return PendingJudgement(found, self.terms, self.judged, tuple(self._signs(comparator)))
+        return PendingJudgement(comparison, self.terms, self.is_judged, tuple(self._signs(comparator)))
+
+    def _comparison(self, comparator: Comparator) -> Comparison | None:
+        if self.is_complete:
+            result = next(comparator.compare_all([self.score]))
+            if isinstance(result, Comparison):
+                return result
+            if self.is_judged:
+                raise HarnessError(f"{self.score.task} cannot be judged: {result.reason}")
+            return None
+        if not self.blocks:
+            return None
+        interval = self.sequential_test.interval()
+        if interval and not self.score.higher_is_better:
+            interval = Interval(-interval.high, -interval.low)
+        values = bets.concatenated(self.blocks)
+        early_stop = EarlyStop(interval, sum(self.sizes.values()))
+        return Comparison(self.score, values, values.n, left_out=0, early_stop=early_stop)
 
     def _signs(self, comparator: Comparator) -> list[Sign]:
-        asked = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
-        joined = comparator.untainted_pairs(self.score.model_copy(update={"members": asked}))
-        return signs.find_in_pairs(joined, judged=self.judged)
+        evaluated = [task for task in self.sizes if task in comparator.candidate.manifest.tasks]
+        joined = comparator.untainted_pairs(self.score.model_copy(update={"members": evaluated}))
+        return signs.find_in_pairs(joined, judged=self.is_judged)
 
 
-def _numbers(asked: BlockEvaluation, baseline: Report, policy: Policy) -> list[_Number]:
-    found = gate.select_scores(baseline, policy, asked.units)
-    for name in asked.tasks.tasks:
-        _require_same_questions(name, asked, baseline)
-    numbers = [
-        _Number(
-            score, policy.terms(score), score in found.judged, {task: asked.clusters(task) for task in score.members}
+def _running_scores(evaluation: BlockEvaluation, baseline: Report, policy: Policy) -> list[_RunningScore]:
+    selected = gate.select_scores(baseline, policy, evaluation.headlines)
+    for name in evaluation.tasks.tasks:
+        _require_same_task(name, evaluation, baseline)
+    running = [
+        _RunningScore(
+            score=score,
+            terms=policy.terms(score),
+            is_judged=score in selected.judged,
+            clusters={task: evaluation.clusters(task) for task in score.members},
         )
-        for score in (*found.judged, *found.watched)
+        for score in (*selected.judged, *selected.watched)
     ]
-    for one in numbers:
-        _require_metric(one.score, asked)
-        under = [number for number in numbers if not number.judged and _is_in(number, [one])]
-        one.has_floor = any(number.terms.floor is not None for number in (one, *under))
-    return numbers
+    for item in running:
+        _require_metric(item.score, evaluation)
+        members = [other for other in running if not other.is_judged and _is_covered(other, [item])]
+        item.has_floor = any(other.terms.floor is not None for other in (item, *members))
+    return running
 
 
-def _require_same_questions(name: str, asked: BlockEvaluation, baseline: Report) -> None:
-    """Raise HarnessError if the baseline's answers to the task `name` are to other questions."""
-    was = baseline.manifest.tasks.get(name)
-    for what, now in identity(asked.tasks.tasks[name], asked.tasks.sources.get(name)).items():
-        if was is not None and getattr(was, what) != now:
+def _require_same_task(name: str, evaluation: BlockEvaluation, baseline: Report) -> None:
+    """Raise HarnessError if the baseline was evaluated on another version or other data of the task `name`."""
+    info = baseline.manifest.tasks.get(name)
+    for attribute, value in identity(evaluation.tasks.tasks[name], evaluation.tasks.sources.get(name)).items():
+        if info is not None and getattr(info, attribute) != value:
             raise HarnessError(
-                f"{name}: different {what}: {now} instead of the baseline's {getattr(was, what)}: "
+                f"{name}: different {attribute}: {value} instead of the baseline's {getattr(info, attribute)}: "
                 "evaluate the baseline again"
             )
 
 
-def _require_metric(score: Score, asked: BlockEvaluation) -> None:
-    """Raise HarnessError if the candidate's answers are not worth anything under the metric of `score`."""
+def _require_metric(score: Score, evaluation: BlockEvaluation) -> None:
+    """Raise HarnessError if a task of `score` does not compute its metric for the candidate."""
     for name in score.members:
-        if (score.metric, score.filter) not in [(one.name, one.filter) for one in asked.tasks.tasks[name].metrics]:
+        known = [(metric.name, metric.filter) for metric in evaluation.tasks.tasks[name].metrics]
+        if (score.metric, score.filter) not in known:
             raise HarnessError(
-                f"{name} as it is asked now has no {score.metric} ({score.filter}), which the baseline is judged by: "
-                "ask both in the same way, or name another metric in the policy"
+                f"with the present options, {name} does not compute {score.metric} ({score.filter}), by which the "
+                "baseline is judged: evaluate both with the same options, or name another metric in the policy"
             )
 
 
-def _read(asked: BlockEvaluation, baseline: Report, numbers: Sequence[_Number], bar: Bar) -> None:
-    """Ask blocks until the verdicts of all judged `numbers` are clear, or nothing is left."""
-    tables: dict[str, pa.Table] = {}
-    for size in bets.block_sizes(sum(asked.left(unit) for unit in asked.units)):
-        waiting = [number for number in numbers if number.judged and not number.is_clear]
-        if not any(asked.left(number.score.task) for number in waiting):
+def _read(evaluation: BlockEvaluation, baseline: Report, running: Sequence[_RunningScore], bar: Bar) -> None:
+    """Evaluate blocks until the verdicts of all judged scores are clear, or no document is left."""
+    baseline_tables: dict[str, pa.Table] = {}
+    for size in bets.block_sizes(sum(evaluation.remaining(headline) for headline in evaluation.headlines)):
+        waiting = [item for item in running if item.is_judged and not item.is_clear]
+        if not any(evaluation.remaining(item.score.task) for item in waiting):
             break
-        block = asked.ask([number.score.task for number in waiting], size)
+        block = evaluation.evaluate([item.score.task for item in waiting], size)
         bar.advance(block.documents)
-        _see(block, baseline, [number for number in numbers if _is_in(number, waiting)], tables)
-        for number in waiting:
-            number.is_whole = not asked.left(number.score.task)
-        losses = gate.corrected_p_values(
-            [number.tests.p_loss for number in numbers], [number.judged for number in numbers]
+        _add_block(block, baseline, [item for item in running if _is_covered(item, waiting)], baseline_tables)
+        for item in waiting:
+            item.is_complete = not evaluation.remaining(item.score.task)
+        corrected = gate.corrected_p_values(
+            [item.tests.p_loss for item in running], [item.is_judged for item in running]
         )
-        for number, loss in zip(numbers, losses, strict=True):
-            number.decide(loss)
-    for number in numbers:
-        number.is_whole = number.is_whole or _is_in(number, [one for one in numbers if one.judged and one.is_whole])
-        if number.is_whole and number.is_mean:
-            number.watch.finish()
+        for item, p_loss_corrected in zip(running, corrected, strict=True):
+            item.decide(p_loss_corrected)
+    for item in running:
+        complete = [other for other in running if other.is_judged and other.is_complete]
+        item.is_complete = item.is_complete or _is_covered(item, complete)
+        if item.is_complete and item.is_mean:
+            item.sequential_test.finish()
 
 
-def _is_in(number: _Number, others: Sequence[_Number]) -> bool:
-    """Tell whether all tasks of `number` are tasks of one of `others`."""
-    return any(set(number.sizes) <= set(other.sizes) for other in others)
+def _is_covered(item: _RunningScore, others: Sequence[_RunningScore]) -> bool:
+    """Return whether one of `others` covers all tasks of `item`."""
+    return any(set(item.sizes) <= set(other.sizes) for other in others)
 
 
-def _see(block: Block, baseline: Report, numbers: Sequence[_Number], tables: dict[str, pa.Table]) -> None:
-    """Let `numbers` take in the documents of `block`; `tables` holds the baseline's, once they are read."""
+def _add_block(
+    block: Block, baseline: Report, running: Sequence[_RunningScore], baseline_tables: dict[str, pa.Table]
+) -> None:
+    """Add the documents of `block` to the `running` scores; `baseline_tables` caches the baseline's samples by task."""
     joined: dict[str, dict[str, Pairs]] = {}
     for task, rows in block.rows.items():
-        names = [number.score.metric for number in numbers if task in number.sizes]
-        if names:
-            if task not in tables:
-                tables[task] = pairs.read_samples(baseline, task)
+        metric_names = list(dict.fromkeys(item.score.metric for item in running if task in item.sizes))
+        if metric_names:
+            if task not in baseline_tables:
+                baseline_tables[task] = pairs.read_samples(baseline, task)
             try:
-                joined[task] = pairs.join_tables(task, tables[task], sample_table(rows, list(dict.fromkeys(names))))
+                joined[task] = pairs.join_tables(task, baseline_tables[task], sample_table(rows, metric_names))
             except IncomparableError as error:
-                raise IncomparableError(f"{task}: {error}: ask the candidate what the baseline was asked") from error
-            lacking = len({row["doc_id"] for row in rows}) - min(one.n for one in joined[task].values())
-            if lacking:
-                raise IncomparableError(f"{task}: the baseline lacks {lacking:,} of the documents: evaluate it again")
-    for number in numbers:
-        found = [joined[task][number.score.filter] for task in number.sizes if task in joined]
-        if found:
-            number.see(found)
+                raise IncomparableError(
+                    f"{task}: {error}: evaluate the candidate as the baseline was evaluated"
+                ) from error
+            missing = len({row["doc_id"] for row in rows}) - min(by_filter.n for by_filter in joined[task].values())
+            if missing:
+                raise IncomparableError(f"{task}: the baseline lacks {missing:,} of the documents: evaluate it again")
+    for item in running:
+        of_score = [joined[task][item.score.filter] for task in item.sizes if task in joined]
+        if of_score:
+            item.add(of_score)
 
 
-def _judgements(numbers: Sequence[_Number], comparator: Comparator, policy: Policy) -> Iterator[Judgement]:
-    tests = [number.tests for number in numbers]
-    units = [number.unit(comparator) for number in numbers]
-    for at, unit in enumerate(units):
-        if unit is not None and not numbers[at].is_mean:
-            tests[at] = gate.fixed_sample_tests(unit)
-    judged = [number.judged for number in numbers]
-    losses, shares = gate.corrected_p_values([one.p_loss for one in tests], judged), gate.alpha_shares(judged)
-    for unit, test, loss, share in zip(units, tests, losses, shares, strict=True):
-        if unit is not None:
-            yield gate.judge(unit, test, loss, share, policy=policy)
+def _judgements(running: Sequence[_RunningScore], comparator: Comparator, policy: Policy) -> Iterator[Judgement]:
+    pending = [item.pending_judgement(comparator) for item in running]
+    tests = [
+        gate.fixed_sample_tests(score) if score is not None and not item.is_mean else item.tests
+        for item, score in zip(running, pending, strict=True)
+    ]
+    is_judged = [item.is_judged for item in running]
+    corrected, alpha_shares = (
+        gate.corrected_p_values([test.p_loss for test in tests], is_judged),
+        gate.alpha_shares(is_judged),
+    )
+    for score, test, p_loss_corrected, share in zip(pending, tests, corrected, alpha_shares, strict=True):
+        if score is not None:
+            yield gate.judge(score, test, p_loss_corrected, share, policy=policy)

@@ -140,7 +140,7 @@ def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
 
 def drained(asked: BlockEvaluation, size: int, units: Sequence[str] | None = None) -> Iterator[blocks.Block]:
     """Yield all blocks there are."""
-    while (block := asked.ask(units or list(asked.units), size)).rows:
+    while (block := asked.evaluate(units or list(asked.headlines), size)).rows:
         yield block
 
 
@@ -158,7 +158,7 @@ def parts(
     asked = options(world, tmp_path_factory.mktemp("parts"), *SEVERAL[2:], "pick", "gsm8k")
     with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
         found = list(drained(opened, 4))
-        return found, opened.report(), opened.tokens()
+        return found, opened.write_report(), opened.token_counts()
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -225,8 +225,8 @@ def test_a_unit_is_asked_about_as_many_documents_as_wanted(
 
 def test_what_was_saved_is_told_in_tokens(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
     _, _, tokens = parts
-    assert tokens.asked == tokens.whole
-    assert tokens.fed >= tokens.whole
+    assert tokens.evaluated == tokens.all_documents
+    assert tokens.fed >= tokens.all_documents
     assert 0 < tokens.generated <= tokens.generated_at_most
 
 
@@ -241,20 +241,20 @@ def test_every_cluster_of_a_group_is_as_likely_to_be_asked_first() -> None:
 def test_a_task_that_was_stopped_leaves_what_was_read(world: Path, tmp_path: Path) -> None:
     asked = options(world, tmp_path, "pick", "say")
     with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-        assert {name: opened.left(name) for name in opened.units} == {"pick": 23, "say": 11}
-        opened.ask(["pick", "say"], 4)
-        left = opened.left("pick")
+        assert {name: opened.remaining(name) for name in opened.headlines} == {"pick": 23, "say": 11}
+        opened.evaluate(["pick", "say"], 4)
+        left = opened.remaining("pick")
         for block in drained(opened, 4, ["say"]):
             assert list(block.rows) == ["say"]
-        assert (opened.left("pick"), opened.left("say")) == (left, 0)
-        report, tokens = opened.report(), opened.tokens()
+        assert (opened.remaining("pick"), opened.remaining("say")) == (left, 0)
+        report, tokens = opened.write_report(), opened.token_counts()
     manifest = report.manifest
     read = sum(manifest.tasks[name].documents for name in manifest.tasks if name != "say")
     assert read == 23 - left
     assert manifest.tasks["say"].documents == 11
     assert manifest.protocol.shuffled == asked.seed
     assert any(f"{read + 11} of 34 documents" in note for note in manifest.notes)
-    assert 0 < tokens.asked < tokens.whole
+    assert 0 < tokens.evaluated < tokens.all_documents
     for one in manifest.scores:
         if one.metric == "acc" and one.average is None:
             assert one.value == pytest.approx(report.samples(one.task)["acc"].mean())
@@ -263,10 +263,10 @@ def test_a_task_that_was_stopped_leaves_what_was_read(world: Path, tmp_path: Pat
 def test_what_was_read_of_a_stopped_task_is_not_scored_as_if_it_were_all(world: Path, tmp_path: Path) -> None:
     asked = options(world, tmp_path, "say")
     with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-        opened.ask(["say"], 4)
-        stopped = opened.report()
+        opened.evaluate(["say"], 4)
+        stopped = opened.write_report()
         list(drained(opened, 4))
-        ended = opened.report()
+        ended = opened.write_report()
     again = {"output": tmp_path / "again", "data": world / "data", "include": (world / "tasks",)}
     with pytest.raises(HarnessError, match="say was evaluated on 4 of 11 documents"):
         list(score(Scoring(stopped.folder, **again)))
@@ -279,7 +279,7 @@ def test_interrupted_and_asked_again_the_same_blocks_come_from_the_journal(world
 
     def first(count: int) -> list[blocks.Block]:
         with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-            return [opened.ask(["pick", "say"], 3) for _ in range(count)]
+            return [opened.evaluate(["pick", "say"], 3) for _ in range(count)]
 
     one = first(2)
     two = first(3)
@@ -303,16 +303,18 @@ def test_averages_that_share_tasks_are_drawn_from_together(world: Path, tmp_path
     asked = options(world, tmp_path, "ceval", "ceval_law", "pick_red")
     with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
         assert sorted(len(pool.order) for pool in opened._pools) == [5, 52]
-        block = opened.ask(["ceval_law"], 4)
+        block = opened.evaluate(["ceval_law"], 4)
         assert {task: len(rows) for task, rows in block.rows.items()} == {"ceval_law": 1}
 
 
 def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: Path, tmp_path: Path) -> None:
     with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam")) as opened:
         works = [block.work for block in drained(opened, 3)]
-        tokens = opened.tokens()
+        tokens = opened.token_counts()
     assert len(works) == 8
-    assert tokens.whole <= tokens.fed <= 1.1 * tokens.whole  # whose documents share some tokens across blocks, too
+    assert (
+        tokens.all_documents <= tokens.fed <= 1.1 * tokens.all_documents
+    )  # whose documents share some tokens across blocks, too
     assert works[0].tokens_fed > 2 * max(work.tokens_fed for work in works[1:])
 
 
@@ -321,12 +323,12 @@ def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path,
     base = architectures.base(tmp_path / name, name)
     with blocks.open_blocks(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as opened:
         list(drained(opened, 30))
-        report, tokens = opened.report(), opened.tokens()
+        report, tokens = opened.write_report(), opened.token_counts()
     whole = next(run([parse(str(base))], options(world, tmp_path / "run", "exam", "say")))
     engine = whole.manifest.engine
     assert engine is not None
     assert engine.walk == report.manifest.engine.walk == {"mamba": "plain", "qwen3_next": "snapshot"}[name]  # type: ignore[union-attr]
-    assert tokens.fed == tokens.asked == tokens.whole == engine.tokens_fed
+    assert tokens.fed == tokens.evaluated == tokens.all_documents == engine.tokens_fed
 
 
 @pytest.mark.parametrize("counted", [1, 30])
@@ -334,12 +336,12 @@ def test_tokens_of_many_documents_are_reckoned_from_some(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int
 ) -> None:
     with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam", "pick", "say")) as opened:
-        opened.ask(["exam", "pick"], 4)
-        exact = opened.tokens()
+        opened.evaluate(["exam", "pick"], 4)
+        exact = opened.token_counts()
         monkeypatch.setattr(blocks, "COUNTED", counted)
-        told = opened.tokens()
-    assert told.whole == pytest.approx(exact.whole, rel=0.1)
-    assert told.asked == exact.asked  # of few documents all are counted
+        told = opened.token_counts()
+    assert told.all_documents == pytest.approx(exact.all_documents, rel=0.1)
+    assert told.evaluated == exact.evaluated  # of few documents all are counted
     assert told.generated_at_most == exact.generated_at_most
 
 
@@ -350,7 +352,7 @@ def test_texts_in_windows_are_told_of_as_in_a_run(world: Path, tmp_path: Path) -
     reference = parse(f"{world / 'base'},max_length=32")
     with blocks.open_blocks(reference, asked) as opened:
         list(drained(opened, 2))
-        report = opened.report()
+        report = opened.write_report()
     whole = next(run([reference], options(world, tmp_path / "run", f"ppl:{file}", stride=8)))
     (task,) = whole.manifest.tasks
     assert report.manifest.tasks[task].prompt_hash == whole.manifest.tasks[task].prompt_hash
@@ -368,5 +370,5 @@ def test_one_checkpoint_is_asked(world: Path, tmp_path: Path) -> None:
 def test_no_documents_are_not_all_of_them(world: Path, tmp_path: Path) -> None:
     with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "say")) as opened:
         with pytest.raises(AssertionError):
-            opened._asked["say"].ask([])
-        assert opened.ask([], 8).rows == {}
+            opened._parts["say"].evaluate([])
+        assert opened.evaluate([], 8).rows == {}

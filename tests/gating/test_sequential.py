@@ -196,7 +196,7 @@ def test_an_interrupted_gate_goes_on_to_the_same_verdict(
     world: Path, baseline: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = gated(world, baseline, tmp_path / "once", "base", "loads")
-    ask, calls = BlockEvaluation.ask, []
+    ask, calls = BlockEvaluation.evaluate, []
 
     def interrupted(self: BlockEvaluation, *how: Any) -> Any:
         calls.append(how)
@@ -205,7 +205,7 @@ def test_an_interrupted_gate_goes_on_to_the_same_verdict(
         return ask(self, *how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlockEvaluation, "ask", interrupted)
+        patch.setattr(BlockEvaluation, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             gated(world, baseline, tmp_path / "twice", "base", "loads")
     found = gated(world, baseline, tmp_path / "twice", "base", "loads")
@@ -243,7 +243,7 @@ def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
     with pytest.raises(HarnessError, match="has no score of loads"):
         gated(world, less, tmp_path / "b", "base", "loads")
     with pytest.raises(
-        HarnessError, match=r"bales_green: different prompts .* ask the candidate what the baseline was"
+        HarnessError, match=r"bales_green: different prompts .* evaluate the candidate as the baseline was"
     ):
         gated(world, baseline, tmp_path / "c", "base", "bales_green", num_fewshot=1)
 
@@ -264,7 +264,7 @@ def test_a_metric_that_the_candidate_is_not_asked_for_is_told_at_once(world: Pat
     how = {"include": (world / "tasks",), "max_gen_toks": 2}
     [first] = run([parse(str(world / "base"))], Options((str(file),), tmp_path / "a", comparisons=("number",), **how))
     other = Options((str(file),), tmp_path / "b", comparisons=("contains",), **how)
-    with pytest.raises(HarnessError, match=r"sums.jsonl as it is asked now has no number \("):
+    with pytest.raises(HarnessError, match=r"sums.jsonl does not compute number \("):
         gate_in_blocks(parse(str(world / "base")), first, other, Policy())
 
 

@@ -37,10 +37,10 @@ def test_blocks_together_are_the_run(base: Path, data: Path, tmp_path: Path) -> 
     how = {"data": data, "limit": LIMIT, "max_gen_toks": 8}
     whole = next(run([reference], Options(TASKS, tmp_path / "whole", **how)))
     with blocks.open_blocks(reference, Options(TASKS, tmp_path / "parts", **how)) as asked:
-        while asked.ask(list(asked.units), 3).rows:
+        while asked.evaluate(list(asked.headlines), 3).rows:
             pass
-        parts, tokens = asked.report(), asked.tokens()
-    assert tokens.asked == tokens.whole
+        parts, tokens = asked.write_report(), asked.token_counts()
+    assert tokens.evaluated == tokens.all_documents
     assert list(parts.manifest.tasks) == list(whole.manifest.tasks)
     assert [(one.task, one.metric, one.filter) for one in parts.manifest.scores] == [
         (one.task, one.metric, one.filter) for one in whole.manifest.scores

@@ -1,35 +1,36 @@
-"""Verdicts that may be looked at after every block of documents, and stopped at any of them.
+"""Sequential tests of a difference: valid at every look, so that a gate may stop after any block of documents.
 
-A gambler bets on every document against a hypothesis on the mean difference of the population that documents were drawn
-from. If it holds, no way of betting makes money on average, and the capital exceeds 1/α ever, at any time, with
-probability α at most (Ville 1939). So a verdict may be taken as soon as it does, however often one looks, and what is
-ruled out then has an error of α whether or not one goes on (Waudby-Smith and Ramdas 2024, arXiv 2010.09686, section 4).
+A gambler bets on every document against a hypothesis on the mean difference of the population that the documents were
+drawn from. If the hypothesis is true, no betting strategy gains money on average, and the capital ever exceeds 1/α with
+probability at most α (Ville 1939). So a verdict may be taken as soon as it does, no matter how often one looks, and the
+error of a confidence sequence of all hypotheses not yet rejected is at most α at any stopping time (Waudby-Smith and
+Ramdas 2024, arXiv 2010.09686, section 4).
 
-The population is the same as in `harness.verdicts.stats.means`, so that a verdict means the same whether it was
-stopped or not. Bets on the finite set of documents there are, without replacement, would be certain at its end (arXiv
-2006.04347), but of that set only: one answer lost in 346 would be a loss for sure, and two equal checkpoints "differ"
-in 42 of 100 gates.
+The population is the same as in `harness.verdicts.stats.means`, so that a verdict means the same whether it was reached
+early or not. Bets on the finite set of available documents, without replacement, would be certain at its end (arXiv
+2006.04347), but only about that set: one answer lost in 346 would be a certain loss, and two equal checkpoints would
+"differ" in 42 of 100 gates.
 
-**Units.** A document, or a whole cluster where documents belong together, with the sum of its differences S and of its
-weights V. Against "the mean is m or less" a unit pays S - m V, against "m or more" the opposite, and neither is less
-than -`low` (`_Bets`). Of the capital λ·`low`, at most `BOLDNESS`, is put at stake, and λ follows from the units before:
-mean/(variance + mean²), which is nearly what would let capital grow fastest (aGRAPA, their section B.3).
+**Units.** A unit is a document, or a whole cluster of documents, with the sum S of its differences and the sum V of its
+weights. Against "the mean is m or less" a unit pays S - m V, against "m or more" the opposite; neither is less than
+-`low` (`_Bets`). Of the capital, λ·`low` is staked, at most `BOLDNESS`. λ follows from the earlier units as
+mean/(variance + mean²), which is close to the fastest growth of the capital (aGRAPA, section B.3 of the same paper).
 
-**What is expected.** The running mean starts as if some documents had shown no change, `TRUST` of them in bets that
-nothing was lost, which is what these bets are about, and `DOUBT` in bets on a loss. In a simulation (14,042 documents,
-12 % of answers flipped, margin of 2 points) a look every 64 documents then passes an unchanged candidate after a median
-of 2,240 documents, where starting from a single one takes 2,752; a loss of 3 points is blocked after 960 instead of
-1,056, and greater ones as soon as without it.
+**Prior.** The running mean starts as if some documents had shown no change: `TRUST` documents in bets that nothing was
+lost, because that is their hypothesis, and `DOUBT` in bets on a loss. In a simulation (14,042 documents, 12 % of
+answers flipped, margin of 2 points, a look every 64 documents) an unchanged candidate then passes after a median of
+2,240 documents, instead of 2,752 when starting from a single document; a loss of 3 points is blocked after 960 instead
+of 1,056 documents, and larger losses as soon as without the prior.
 
-**The last look.** Bets are slower than a test of a fixed number of documents, and where all documents have been read
-anyway that test decides as well. Both may be wrong, so they share α: `share_of_looks` says how. Of few documents most
-gates are read to the end, and half of α for either finds a loss of 5 points in 346 documents in 74 % of gates, four
-fifths for looks in 62 %, the test alone in 83 %. Of many documents most gates end long before, and are 10 to 15 %
-shorter with four fifths.
+**The last look.** Bets need more documents than a test of a fixed number of documents. If all documents have been read
+anyway, that test decides as well. Either may be wrong, so the two share α as `share_of_looks` says. With few documents,
+most gates are read to the end; half of α for each finds a loss of 5 points in 346 documents in 74 % of gates, four
+fifths for the looks in 62 %, the fixed test alone in 83 %. With many documents, most gates end long before, and are 10
+to 15 % shorter with four fifths.
 
-Not here: asking for documents, corpus metrics, which have no such bets and are read to the end, or several tasks
-(`harness.verdicts.gate`). A mean over what was seen when it was stopped is biased, so none is given; the confidence
-sequence is not.
+Not here: evaluating documents; corpus metrics, for which there are no such bets and which are read to the end; several
+tasks (`harness.verdicts.gate`). The mean over the documents read at a stopping time is biased and therefore not
+offered; the confidence sequence is valid.
 """
 
 from __future__ import annotations
@@ -46,26 +47,28 @@ import numpy.typing as npt
 from harness.verdicts.stats.means import Array, Differences, Interval
 
 BOLDNESS = 0.75
-"""Of what could be lost at most, the share that is ever bet."""
+"""Largest share of the capital that is staked on one unit."""
 DOUBT, TRUST = 25, 200
-"""Documents without a change that the running mean starts with: in bets on a loss, and in those that there is none."""
+"""Documents without a change that the running mean starts with: in bets on a loss, and in bets on no loss."""
 MANY = 5_000
-"""Units from which on most of alpha is for looks."""
+"""Number of units from which on most of alpha is for looks."""
 GRID = 4_000
-"""Means that a confidence sequence starts with, from one end of what is possible to the other."""
+"""Number of steps of the grid of means for a confidence sequence, from one end of the possible range to the other."""
 CHUNK = 64
-"""Units that are bet on at a time, after which means that are ruled out leave the grid."""
+"""Number of units that are bet on at a time, after which rejected means are removed from the grid."""
 FIRST, STEADY, GROWTH = 64, 512, 8
-"""The first block, until where blocks are as small, and what part of the documents read makes a block from there on."""
+"""Size of the first blocks; documents read until which blocks have that size; after that, a block is the number of
+documents read divided by `GROWTH`."""
 
 
 def block_sizes(total: int) -> Iterator[int]:
-    """Yield how many of `total` documents to read before each look.
+    """Yield the number of documents to read before each look, for `total` documents.
 
-    64 at a time until 512, where a broken checkpoint shows, then an eighth of what was read. In 14,042 documents that
-    are 37 looks instead of 220, and an unchanged candidate passes after 19 instead of 38 and 5 % more documents. A look
-    waits for its longest answer, and reads few-shot examples anew where the engine does not keep them: those of MMLU's
-    57 subjects take 48 % of all tokens then instead of 68 %, and 20 % or 19 % where it does.
+    Blocks have 64 documents until 512 are read, in which a broken checkpoint shows, then an eighth of those read. For
+    14,042 documents that is 37 looks instead of 220; an unchanged candidate passes after 19 looks instead of 38, and 5
+    % more documents. A look waits for its longest answer, and reads few-shot examples again unless the engine keeps
+    them: with the examples of MMLU's 57 subjects, 48 % of all tokens are read instead of 68 %, or 20 % instead of 19 %
+    if the engine keeps them.
     """
     read = 0
     while read < total:
@@ -75,80 +78,81 @@ def block_sizes(total: int) -> Iterator[int]:
 
 
 def share_of_looks(units: int) -> float:
-    """Return the share of alpha that is for looks before the end; the rest is the last look's."""
+    """Return the share of alpha that is for looks before the end; the rest is for the last look."""
     return 0.8 if units >= MANY else 0.5
 
 
-class _Drawn(NamedTuple):
+class _Draws(NamedTuple):
     """Units in the order in which they are bet on."""
 
     sums: Array
-    """Of their differences."""
+    """Sum of the differences of each unit."""
     sizes: Array
-    """Their weights."""
+    """Sum of the weights of each unit."""
 
 
 @dataclass
 class SequentialTest:
-    """What has been seen so far of one task's, or one average's, differences: p-values and interval hold at any time.
+    """The differences of one task or average, added block by block; its p-values and interval are valid at any time.
 
-    Decide at the ends of blocks only. An average's documents are to come in random order over all its tasks. P-values
-    are to be compared with alpha, or to be corrected for several tasks, as those of a fixed number of documents are.
+    Decide only at the ends of blocks. The documents of an average must come in random order over all its tasks.
+    P-values are to be compared with alpha, or corrected for several tasks, like those of a fixed number of documents.
     """
 
     margin: float
     units: int
-    """How many there are: clusters, where there are some, else documents."""
+    """Total number of units: clusters if there are any, otherwise documents."""
     documents: int
-    """How many there are in all; weights, where documents have some, add up to it."""
+    """Total number of documents; if documents are weighted, their weights add up to it."""
     heaviest: float = 1.0
-    """The largest weight of a unit: a document's, or a cluster's sum."""
+    """Largest weight of a unit: of a document, or the sum over a cluster."""
     bound: float | None = 1.0
-    """By how much scores of a document may differ, before they are weighed; None where a metric knows no bound, which
-    leaves the last look only. Scores that are further apart make it None."""
+    """Largest possible difference of a document's two scores, before weighting. None if the metric is unbounded, which
+    leaves only the last look; it becomes None if larger differences occur."""
     is_finished: bool = field(default=False, init=False)
-    _seen: list[Differences] = field(default_factory=list, init=False, repr=False)
-    _drawn: list[_Drawn] = field(default_factory=list, init=False, repr=False)
+    _blocks: list[Differences] = field(default_factory=list, init=False, repr=False)
+    _draws: list[_Draws] = field(default_factory=list, init=False, repr=False)
     _fixed: tuple[float, float] = field(default=(1.0, 1.0), init=False, repr=False)
+    """p-values of the last look: of a loss, and of non-inferiority."""
 
     def __post_init__(self) -> None:
-        # A margin that is more than can be lost is shown by any document.
+        # If the margin exceeds what can be lost, any document shows non-inferiority.
         least = max(-self.margin, -(self.bound or math.inf) * (1 - 1e-9))
         self._falls, self._holds = self._bets(np.zeros(1), sign=-1), self._bets(np.array([least]), sign=1)
 
     def add(self, block: Differences, weights: Array | None = None) -> None:
-        """Take in the next documents, clusters whole; scores are weighed already if there are `weights`.
+        """Add the next documents, with clusters whole; with `weights`, the scores of `block` are already multiplied.
 
-        The order within a block does not count: answers come sorted by length, clusters by name. They are bet on in
-        one that is drawn anew for other answers: were it the same for all, the greatest gain of a first block would
-        always come last in it, and bets would know when.
+        The order within a block is not used, because answers come sorted by length and clusters by name. Units are bet
+        on in a random order whose seed depends on the answers: with the same order for all, the largest gain of a first
+        block would always come last, and the bets would exploit that. Raises ValueError after `finish`.
         """
         if self.is_finished:
             raise ValueError("no documents can be added after finish()")
         if not block.n:
             return
-        self._seen.append(block)
+        self._blocks.append(block)
         if self.bound is None:
             return
         sums, sizes = _units(block, weights)
         if (np.abs(sums) > sizes * self.bound * (1 + 1e-9)).any() or sizes.max() > self.heaviest * (1 + 1e-9):
-            self.bound = None  # the metric knows none after all, and its bets tell nothing
+            self.bound = None  # the metric turns out to be unbounded, so its bets are not valid
             return
         by_value = np.lexsort((sizes, sums))
-        told = np.column_stack([sums / self.bound, sizes])[by_value].astype(np.float32) + 0.0
-        drawn = np.random.default_rng([len(self._seen), zlib.crc32(told.tobytes())])
-        order = by_value[drawn.permutation(sums.size)]
+        content = np.column_stack([sums / self.bound, sizes])[by_value].astype(np.float32) + 0.0
+        generator = np.random.default_rng([len(self._blocks), zlib.crc32(content.tobytes())])
+        order = by_value[generator.permutation(sums.size)]
         for start in range(0, sums.size, CHUNK):
             chunk = order[start : start + CHUNK]
-            self._drawn.append(_Drawn(sums[chunk], sizes[chunk]))
-            self._falls.bet(self._drawn[-1])
-            self._holds.bet(self._drawn[-1])
+            self._draws.append(_Draws(sums[chunk], sizes[chunk]))
+            self._falls.bet(self._draws[-1])
+            self._holds.bet(self._draws[-1])
 
     def finish(self) -> None:
-        """Take the last look, with the tests of a fixed number of documents: there are no more."""
+        """Take the last look, with the tests of a fixed number of documents: there are no more documents."""
         self.is_finished = True
-        if self._seen:
-            everything = concatenated(self._seen)
+        if self._blocks:
+            everything = concatenated(self._blocks)
             self._fixed = everything.p_loss, everything.p_non_inferiority(self.margin)
 
     @property
@@ -162,16 +166,17 @@ class SequentialTest:
         return self._p_value(self._holds, self._fixed[1])
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
-        """Return what holds the mean difference at all times with probability `confidence`; None if nothing is known.
+        """Return the confidence sequence: it contains the mean difference at all times with probability `confidence`.
 
-        The means that no bets have ruled out, half of the error on either side, rounded outwards to the grid; and at
-        the end none outside of the interval of all documents, with the share of the error that is the last look's.
+        It consists of the means that no bets have rejected, with half of the error on either side, rounded outwards to
+        the grid. After `finish` it is intersected with the fixed interval of all documents, at the last look's share of
+        the error. None if nothing is known.
         """
-        looks = self._share_of_looks * (1 - confidence)
-        fixed = concatenated(self._seen).interval(confidence + looks) if self.is_finished and self._seen else None
-        if self.bound is None or not self._drawn:
+        error = self._share_of_looks * (1 - confidence)
+        fixed = concatenated(self._blocks).interval(confidence + error) if self.is_finished and self._blocks else None
+        if self.bound is None or not self._draws:
             return fixed
-        sequence = self._sequence(self.bound, looks)
+        sequence = self._sequence(self.bound, error)
         low, high = max(sequence.low, fixed.low) if fixed else sequence.low, sequence.high
         high = min(high, fixed.high) if fixed else high
         return Interval(low, high) if low <= high else sequence
@@ -179,14 +184,14 @@ class SequentialTest:
     def _sequence(self, bound: float, error: float) -> Interval:
         means = np.linspace(-bound, bound, GRID + 1)[1:-1]
         up, down = self._bets(means, sign=1), self._bets(means, sign=-1)
-        for drawn in self._drawn:
-            up.bet(drawn)
-            down.bet(drawn)
-            kept = np.maximum(up.best, down.best) < math.log(2 / error)
-            if not kept.any():  # what is left lies between two means of the grid
+        for draws in self._draws:
+            up.bet(draws)
+            down.bet(draws)
+            possible = np.maximum(up.best, down.best) < math.log(2 / error)
+            if not possible.any():  # the remaining mean lies between two means of the grid
                 break
-            up.keep(kept)
-            down.keep(kept)
+            up.keep(possible)
+            down.keep(possible)
         step = 2 * bound / GRID
         return Interval(float(up.means[0]) - step, float(up.means[-1]) + step)
 
@@ -205,13 +210,13 @@ class SequentialTest:
 
 
 class _Bets:
-    """Capitals of bets against each of `means`: against "the mean is no more" (`sign` 1) or "no less" (`sign` -1)."""
+    """Capital of bets against each of `means`: against "the mean is no more" (`sign` 1) or "no less" (`sign` -1)."""
 
     def __init__(self, means: Array, sign: int, bound: float, heaviest: float, size: float) -> None:
         """`heaviest` and `size` are the largest and the average weight of a unit."""
         self.means, self.sign = means, sign
         self.best = np.zeros(means.size)
-        """The largest logarithm of the capital so far."""
+        """Largest logarithm of the capital so far."""
         self._log = np.zeros(means.size)
         self._most = BOLDNESS / (heaviest * (bound + sign * means))
         self._prior = (TRUST if sign > 0 else DOUBT) / size  # in units
@@ -219,9 +224,9 @@ class _Bets:
         self._squares = np.full(means.size, (bound * size) ** 2)
         self._count = 0
 
-    def bet(self, drawn: _Drawn) -> None:
+    def bet(self, draws: _Draws) -> None:
         """Bet on the next units, in their order."""
-        paid = self.sign * (drawn.sums[:, None] - drawn.sizes[:, None] * self.means)
+        paid = self.sign * (draws.sums[:, None] - draws.sizes[:, None] * self.means)
         count = self._count + np.arange(len(paid) + 1)[:, None]
         totals = np.vstack([self._sum, self._sum + paid.cumsum(axis=0)])
         mean = totals / (self._prior + count)
@@ -233,31 +238,31 @@ class _Bets:
         self._log, self._sum, self._squares = path[-1], totals[-1], squares[-1]
         self._count += len(paid)
 
-    def keep(self, kept: npt.NDArray[np.bool_]) -> None:
-        """Forget all other means."""
+    def keep(self, mask: npt.NDArray[np.bool_]) -> None:
+        """Remove the means for which `mask` is false."""
         for name in ("means", "best", "_log", "_most", "_sum", "_squares"):
-            setattr(self, name, getattr(self, name)[kept])
+            setattr(self, name, getattr(self, name)[mask])
 
 
 def concatenated(parts: list[Differences]) -> Differences:
-    """Return the differences of all `parts`, each of whose clusters are its own."""
-    clusters, known = [], 0
+    """Return the differences of all `parts`, whose clusters are distinct."""
+    clusters, count = [], 0
     for part in parts:
-        own = np.arange(part.n) if part.clusters is None else part.clusters
-        clusters.append(own + known)
-        known += int(own.max()) + 1
-    alone = all(part.clusters is None for part in parts)
+        numbers = np.arange(part.n) if part.clusters is None else part.clusters
+        clusters.append(numbers + count)
+        count += int(numbers.max()) + 1
+    has_clusters = any(part.clusters is not None for part in parts)
     return Differences(
         np.concatenate([part.baseline for part in parts]),
         np.concatenate([part.candidate for part in parts]),
-        None if alone else np.concatenate(clusters),
+        np.concatenate(clusters) if has_clusters else None,
         max((part.span for part in parts if part.span is not None), default=None),
     )
 
 
-def _units(block: Differences, weights: Array | None) -> _Drawn:
+def _units(block: Differences, weights: Array | None) -> _Draws:
     if weights is None:
-        return _Drawn(block.sums, block.sizes)
+        return _Draws(block.sums, block.sizes)
     if block.clusters is None:
-        return _Drawn(block.sums, weights)
-    return _Drawn(block.sums, np.bincount(block.clusters, weights=weights).astype(np.float64))
+        return _Draws(block.sums, weights)
+    return _Draws(block.sums, np.bincount(block.clusters, weights=weights).astype(np.float64))

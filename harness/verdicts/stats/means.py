@@ -1,16 +1,17 @@
-"""What two checkpoints' answers to the same documents tell of their difference.
+"""Paired tests and intervals for scores that are means over documents.
 
-One number a document and checkpoint, more being better, and of each the *candidate's less the baseline's*: the mean of
-these with its interval, and one-sided tests. `p_loss` asks whether the candidate is really worse, `p_non_inferiority`
-whether it is worse by less than a margin. A large p-value of either proves nothing.
+Each document has one number per checkpoint, oriented so that more is better; its difference is *candidate minus
+baseline*. This module gives the mean difference with its interval, and one-sided tests: `p_loss` of whether the
+candidate is really worse, `p_non_inferiority` of whether it is worse by less than a margin. A large p-value proves
+nothing.
 
-Documents that share a passage, a subject or a charge come in clusters, and then clusters are what varies: everything is
-computed on their sums. Without clusters each document is one. A *unit* is a cluster, or a document that stands alone.
+Documents that share a passage, a subject or a charge form clusters. Then clusters are the independent observations, and
+everything is computed from their sums. A *unit* is a cluster, or a document if every document is its own cluster.
 
 | documents | interval, non-inferiority | loss |
 |---|---|---|
-| right or wrong, each by itself | Tango's score interval (Tango 1998) | McNemar's exact test |
-| anything else | Student's t on the clusters' sums | the same; of few clusters, their signs flipped |
+| right or wrong, no clusters | Tango's score interval (Tango 1998) | McNemar's exact test |
+| anything else | Student's t on the units' sums | the same; with few units, random sign flips |
 
 Not here: corpus metrics (`harness.verdicts.stats.corpora`), several tasks at once (`harness.verdicts.gate`), or files.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,100 +30,45 @@ from scipy import optimize, special
 Array = npt.NDArray[np.float64]
 
 FEW = 200
-"""Clusters below which the t test's size is not to be relied on, so that signs are flipped instead."""
+"""Number of units below which the error rate of the t test is not reliable, so that signs are flipped instead."""
 FLIPS = 9_999
-"""Random flips of signs; with what was observed they make p-values in steps of 1/10,000. A smaller one is a bound."""
+"""Number of random sign flips. With the observed signs, p-values come in steps of 1/10,000; smaller ones are bounds."""
 ALL_FLIPS = 13
-"""Clusters up to which all flips are gone through."""
+"""Number of units up to which all sign flips are enumerated."""
 
 
 class Interval(NamedTuple):
-    """Ends of an interval, in the metric's unit."""
+    """The ends of an interval, in the metric's unit."""
 
     low: float
     high: float
 
 
-class Compared(Protocol):
-    """Two checkpoints' answers to the same documents under one metric, more being better.
-
-    `Differences` where the metric is a mean, `harness.verdicts.stats.corpora.Corpora` where it is of a whole corpus.
-    """
-
-    @property
-    def n(self) -> int:
-        """Number of documents."""
-
-    @property
-    def units(self) -> int:
-        """Number of clusters, or of documents where each stands alone."""
-
-    @property
-    def scores(self) -> tuple[float, float]:
-        """The metric of the baseline and of the candidate."""
-
-    @property
-    def difference(self) -> float:
-        """The candidate's metric less the baseline's."""
-
-    @property
-    def stderr(self) -> float | None:
-        """Standard error of the difference; None where nothing tells how it varies."""
-
-    @property
-    def lost(self) -> int:
-        """Documents on which the candidate does worse."""
-
-    @property
-    def gained(self) -> int:
-        """Documents on which the candidate does better."""
-
-    @property
-    def p_loss(self) -> float:
-        """The one-sided p-value of "the candidate is no worse": small where the loss is real."""
-
-    @property
-    def p_gain(self) -> float:
-        """The one-sided p-value of "the candidate is no better": small where the gain is real."""
-
-    def interval(self, confidence: float = 0.95) -> Interval | None:
-        """Return the two-sided interval of the difference, None where nothing tells how it varies."""
-
-    def p_non_inferiority(self, margin: float) -> float:
-        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not."""
-
-    def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
-        """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`."""
-
-    def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
-        """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has."""
-
-
 @dataclass(frozen=True)
 class Differences:
-    """Scores of the same n documents by two checkpoints, more being better."""
+    """The scores of the same n documents for two checkpoints; more is better."""
 
     baseline: Array
     candidate: Array
     clusters: npt.NDArray[np.int64] | None = None
-    """A number for each document's cluster, from 0 on without gaps; None where every document stands alone."""
+    """The cluster number of each document, from 0 without gaps; None if every document is its own cluster."""
     span: float | None = None
-    """The most that one document can lose, where that is more than 1 and than every score: the largest weight."""
+    """The largest possible loss of one document, if it exceeds 1 and every score: the largest weight."""
     seed: int = 0
 
     @functools.cached_property
-    def each(self) -> Array:
-        """Candidate less baseline, document by document."""
+    def by_document(self) -> Array:
+        """Candidate minus baseline, for each document."""
         return self.candidate - self.baseline
 
     @property
     def n(self) -> int:
         """Number of documents."""
-        return int(self.each.size)
+        return int(self.by_document.size)
 
     @property
     def units(self) -> int:
-        """Number of clusters, or of documents where each stands alone."""
+        """Number of clusters, or of documents if every document is its own cluster."""
         return int(self.sums.size)
 
     @functools.cached_property
@@ -133,40 +79,44 @@ class Differences:
     @functools.cached_property
     def difference(self) -> float:
         """The mean difference."""
-        return math.fsum(self.each) / self.n
+        return math.fsum(self.by_document) / self.n
 
     @property
     def lost(self) -> int:
-        """Documents on which the candidate scores lower."""
-        return int((self.each < 0).sum())
+        """Number of documents on which the candidate scores lower."""
+        return int((self.by_document < 0).sum())
 
     @property
     def gained(self) -> int:
-        """Documents on which the candidate scores higher."""
-        return int((self.each > 0).sum())
+        """Number of documents on which the candidate scores higher."""
+        return int((self.by_document > 0).sum())
 
     @functools.cached_property
     def is_binary(self) -> bool:
-        """Every score is right (1) or wrong (0), and each document stands alone."""
+        """Whether every score is right (1) or wrong (0), without clusters or weights."""
         both = np.concatenate([self.baseline, self.candidate])
         return self.clusters is None and self.span in (None, 1) and bool(np.isin(both, (0.0, 1.0)).all())
 
     @functools.cached_property
     def sums(self) -> Array:
-        """The sum of the differences in each cluster."""
-        return self.each if self.clusters is None else np.bincount(self.clusters, weights=self.each).astype(np.float64)
+        """Sum of the differences of each unit."""
+        return (
+            self.by_document
+            if self.clusters is None
+            else np.bincount(self.clusters, weights=self.by_document).astype(np.float64)
+        )
 
     @functools.cached_property
     def sizes(self) -> Array:
-        """The number of documents in each cluster."""
+        """Number of documents of each unit."""
         return np.ones(self.n) if self.clusters is None else np.bincount(self.clusters).astype(np.float64)
 
     @functools.cached_property
     def stderr(self) -> float | None:
-        """Standard error of the mean difference; None for a single cluster, which tells nothing of how they vary.
+        """Standard error of the mean difference; None for a single unit, which shows no variation.
 
-        With clusters it is the cluster-robust one, with the factor C/(C-1) for C clusters (Cameron and Miller 2015;
-        Miller 2024, arXiv 2411.00640, eq. 4).
+        With clusters, it is the cluster-robust standard error with the factor C/(C-1) for C clusters (Cameron and
+        Miller 2015; Miller 2024, arXiv 2411.00640, eq. 4).
         """
         if self.units < 2:
             return None
@@ -175,15 +125,15 @@ class Differences:
 
     @functools.cached_property
     def freedom(self) -> float:
-        """Degrees of freedom: the effective number of clusters less one, C - 1 where all are of one size.
+        """Degrees of freedom: the effective number of units minus one, which is C - 1 for C clusters of equal size.
 
-        n²/Σ nᵢ² (Kish 1965; Carter, Schnepel and Steigerwald 2017): one big cluster among small ones counts for most of
-        what varies.
+        The effective number is n²/Σ nᵢ² (Kish 1965; Carter, Schnepel and Steigerwald 2017), because one large cluster
+        among small ones accounts for most of the variation.
         """
         return float(self.n**2 / (self.sizes**2).sum()) - 1
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
-        """Return the two-sided interval of the mean difference, None where nothing tells how it varies."""
+        """Return the two-sided interval of the mean difference; None if its variance cannot be estimated."""
         tail = (1 - confidence) / 2
         if self.is_binary:
             return Interval(_tango_limit(self, tail), -_tango_limit(self.swapped(), tail))
@@ -193,39 +143,39 @@ class Differences:
         return Interval(self.difference - half, self.difference + half)
 
     def swapped(self) -> Differences:
-        """Return the differences the other way round."""
+        """Return the differences with baseline and candidate exchanged."""
         return Differences(self.candidate, self.baseline, self.clusters, self.span, self.seed)
 
     @functools.cached_property
     def p_loss(self) -> float:
-        """The one-sided p-value of "the candidate is no worse": small where the loss is real.
+        """The one-sided p-value of "the candidate is no worse": small if the loss is real; 1 if no document differs.
 
-        Given that two answers of a document differ in score, each is as likely the candidate's if nothing has changed:
-        of right and wrong that is McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for b lost and c gained (McNemar 1947).
-        Other scores, or clusters, have all signs flipped together cluster by cluster, which is exact under the same
-        hypothesis (Fisher 1935), or where there are many the t test. 1 where no document differs.
+        If nothing has changed, and the two answers to a document have different scores, each is equally likely to be
+        the candidate's. For right and wrong answers this gives McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for b lost
+        and c gained (McNemar 1947). For other scores or clusters, the signs of whole units are flipped at random, which
+        is exact under the same hypothesis (Fisher 1935); with many units, the t test is used.
         """
-        if not self.each.any():
+        if not self.by_document.any():
             return 1.0
         if self.is_binary:
             return float(special.bdtrc(self.lost - 1, self.lost + self.gained, 0.5))
         moved = self.sums[self.sums != 0]
         if moved.size < FEW:
             return _flipped(moved, self.seed)
-        if not self.stderr:  # all changed alike
+        if not self.stderr:  # all units changed by the same amount
             return 0.5**moved.size if self.difference < 0 else 1.0
         return float(special.stdtr(self.freedom, self.difference / self.stderr))
 
     @property
     def p_gain(self) -> float:
-        """The one-sided p-value of "the candidate is no better": small where the gain is real."""
+        """The one-sided p-value of "the candidate is no better": small if the gain is real."""
         return self.swapped().p_loss
 
     def p_non_inferiority(self, margin: float) -> float:
-        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small where it is not.
+        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small if it is not.
 
-        `margin` is positive, in the metric's unit. Of right and wrong, Tango's score test; of other scores and of
-        clusters, the t test `with_one_more_loss`. Where no difference varies, and so none tells how, `p_unseen_loss`.
+        `margin` is positive, in the metric's unit. For right and wrong answers it is Tango's score test; for other
+        scores and clusters, the t test `with_one_more_loss`; if all differences are equal, `p_unseen_loss`.
         """
         if self.is_binary and (self.lost or self.gained):
             return float(special.ndtr(-_tango(self, -margin)))
@@ -235,76 +185,76 @@ class Differences:
         return float(special.stdtr(self.freedom + 1, -(more.difference + margin) / more.stderr))
 
     def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
-        """Return how many documents would tell two such checkpoints apart, in a two-sided test with `power`.
+        """Return the number of documents that would detect this difference in a two-sided test with `power`.
 
-        (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, clusters taken as they
-        are (Miller 2024, eq. 9), and never fewer than `fewest_units`; infinite if there is no difference. n divided by
-        it is the resolution ratio.
+        (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, with clusters as they
+        are (Miller 2024, eq. 9), and at least `fewest_units`; infinite if there is no difference. The number of
+        documents divided by it is the resolution ratio.
         """
         least = fewest_units(alpha / 2) * self.n / self.units
         return max(documents_needed(abs(self.difference), self._variance, alpha / 2, power), least)
 
     def needed_to_pass(self, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
-        """Return how many documents would show non-inferiority within `margin` with `power`, all going on as it has.
+        """Return the number of documents that would show non-inferiority with `power`, if the difference persists.
 
-        Infinite where the candidate is worse by the margin or more.
+        Infinite if the candidate is worse by the margin or more.
         """
         least = units_to_see_loss(self.difference, margin, self._span, alpha) * self.n / self.units
         return max(documents_needed(self.difference + margin, self._variance, alpha, power), least)
 
     @property
     def _variance(self) -> float:
-        """The variance of one document, with one flip more, so that none seen is not none to come."""
+        """The variance of one document, with one more flip, because seeing no flip does not mean that none occur."""
         if self.is_binary:
             return (self.lost + self.gained + 1) / (self.n + 1) - self.difference**2
         return with_one_more_loss(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
 
     @property
     def _shares(self) -> Array:
-        """What each cluster changes, on the scale on which the mean over clusters is the mean difference."""
+        """The change by each unit, on the scale on which the mean over units is the mean difference."""
         return self.sums * self.units / self.n
 
     @functools.cached_property
     def _span(self) -> float:
-        """The most that one cluster can lose, on the same scale."""
+        """The largest possible loss of one unit, on the same scale."""
         both = np.abs([self.baseline, self.candidate])
         span = max(self.span or 1.0, float(both.max()))
         return span * float(self.sizes.max()) * self.units / self.n
 
 
-# --- what is rare -----------------------------------------------------------------------------------------------------
+# --- rare losses ------------------------------------------------------------------------------------------------------
 
 
-class _More(NamedTuple):
+class _Adjusted(NamedTuple):
     difference: float
     stderr: float
 
 
-def with_one_more_loss(difference: float, stderr: float, shares: Array, span: float) -> _More:
-    """Return difference and standard error as if one unit more had been lost.
+def with_one_more_loss(difference: float, stderr: float, shares: Array, span: float) -> _Adjusted:
+    """Return the difference and the standard error as if one more unit had been lost.
 
-    Where few units changed, chance decides whether one that loses much was among them, and where none was, the t test
-    takes for certain what is luck: of 100 documents of which 2 % lose everything, 13 have no such document. So one more
-    is counted, as Agresti and Coull do for a proportion (1998). It loses as much as units changed in the root mean
-    square, `span`, the most that one can lose, being counted as one of them: where many units changed, it changes
-    nothing that matters. `shares` is what each unit changes, their mean being the difference.
+    If few units changed, it is chance whether a large loss is among them; if none is, the t test is overconfident: if 2
+    % of documents lose everything, 13 % of samples of 100 documents contain no such document. So one more lost unit is
+    counted, as Agresti and Coull (1998) do for a proportion. Its loss is the root mean square of the changes of those
+    units that changed, with `span` (the largest possible loss of a unit) counted as one of them; if many units changed,
+    the effect is negligible. `shares` are the changes by each unit, whose mean is the difference.
     """
     count, changed = shares.size, int(np.count_nonzero(shares))
     lost = math.sqrt((math.fsum(shares**2) + span**2) / (changed + 1))
-    return _More((count * difference - lost) / (count + 1), math.hypot(stderr, lost / count))
+    return _Adjusted((count * difference - lost) / (count + 1), math.hypot(stderr, lost / count))
 
 
 def p_unseen_loss(difference: float, margin: float, span: float, units: int) -> float:
-    """Return the p-value of "worse by `margin` or more" where every unit of `units` changed by `difference` alike.
+    """Return the p-value of "worse by `margin` or more" if each of `units` units changed by the same `difference`.
 
-    If it is so, some units must lose more, at most `span`: a share of (d + margin) / (d + span) of them at least. The
-    p-value is the probability of not having seen one.
+    If the hypothesis is true, some units must lose more, at most `span`: at least a share of (d + margin) / (d + span).
+    The p-value is the probability of having seen none of them.
     """
     return float((1 - _share_unseen(difference, margin, span)) ** units)
 
 
 def units_to_see_loss(difference: float, margin: float, span: float, alpha: float) -> float:
-    """Return of how many units `p_unseen_loss` is at most `alpha`: fewer prove nothing, however alike they are."""
+    """Return the number of units from which on `p_unseen_loss` is at most `alpha`; fewer prove nothing."""
     share = _share_unseen(difference, margin, span)
     if share in (0, 1):
         return math.inf if share == 0 else 1.0
@@ -318,43 +268,43 @@ def _share_unseen(difference: float, margin: float, span: float) -> float:
 
 
 def documents_needed(distance: float, variance: float, tail: float, power: float) -> float:
-    """Return how many documents show a `distance` in a one-sided test of size `tail`; infinite where there is none."""
+    """Return the number of documents that show a `distance` in a one-sided test of level `tail`; infinite for 0."""
     if distance <= 0:
         return math.inf
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
 
 
 def fewest_units(tail: float) -> float:
-    """Return how many units a one-sided test of size `tail` needs, however clear a loss is: fewer fall so by chance."""
+    """Return the least number of units that can be significant at level `tail`: with fewer, all may fall by chance."""
     return math.log2(1 / tail)
 
 
-# --- signs flipped ----------------------------------------------------------------------------------------------------
+# --- sign flips -------------------------------------------------------------------------------------------------------
 
 
 def _flipped(sums: Array, seed: int) -> float:
-    """Return the share of sign flips of `sums` that add up to no more than they do as they are."""
+    """Return the share of sign flips of `sums` with a sum at most as large as the observed one."""
     observed = math.fsum(sums)
-    slack = 1e-9 * float(np.abs(sums).sum())  # sums that are equal must count as equal, however they are added up
+    slack = 1e-9 * float(np.abs(sums).sum())  # equal sums must compare as equal despite rounding
     if sums.size <= ALL_FLIPS:
         signs = 1 - 2.0 * ((np.arange(2**sums.size)[:, None] >> np.arange(sums.size)) & 1)
         return float((signs @ sums <= observed + slack).mean())
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(FLIPS, sums.size))
     share = float((1 + (signs @ sums <= observed + slack).sum()) / (FLIPS + 1))
-    # Of all flips, no more do (Hoeffding 1963), which tells of losses too clear for as many as are drawn.
-    most = math.exp(-(observed**2) / (2 * math.fsum(sums**2))) if observed < 0 else 1.0
-    return min(share, most)
+    # Hoeffding (1963) bounds the share of all flips, which matters for losses too large for this number of draws.
+    bound = math.exp(-(observed**2) / (2 * math.fsum(sums**2))) if observed < 0 else 1.0
+    return min(share, bound)
 
 
 # --- Tango ------------------------------------------------------------------------------------------------------------
 
 
 def _tango(differences: Differences, difference: float) -> float:
-    """Return the score statistic of the hypothesis that shares of right answers differ by `difference`.
+    """Return the score statistic of the hypothesis that the shares of right answers differ by `difference`.
 
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", eq. 3 and 4: normal under the hypothesis, the variance taken where it holds, so that no flips at all are no
-    certainty.
+    design", eq. 3 and 4. It is normal under the hypothesis; its variance is that under the hypothesis, so that a sample
+    without flips is not taken as certain.
     """
     n, gained, lost = differences.n, differences.gained, differences.lost
     a = 2 * n
@@ -369,10 +319,10 @@ def _tango(differences: Differences, difference: float) -> float:
 
 
 def _tango_limit(differences: Differences, tail: float) -> float:
-    """Return the lower limit: the least difference that a one-sided score test of size `tail` does not rule out."""
-    wanted = float(special.ndtri(1 - tail))
+    """Return the lower limit: the smallest difference that a one-sided score test of level `tail` does not reject."""
+    quantile = float(special.ndtri(1 - tail))
     if differences.gained == 0 and differences.lost == differences.n:
         return -1.0
     return float(
-        optimize.brentq(lambda value: _tango(differences, value) - wanted, -1.0, differences.difference, xtol=1e-12)
+        optimize.brentq(lambda value: _tango(differences, value) - quantile, -1.0, differences.difference, xtol=1e-12)
     )

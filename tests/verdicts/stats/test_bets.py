@@ -129,7 +129,7 @@ def test_a_fair_game_leaves_the_capital_as_it_was_on_average() -> None:
 def test_the_order_within_a_block_is_none() -> None:
     whole = answers(300, -0.1, 0.3, 2)
     found = set()
-    for order in (np.arange(300), np.argsort(whole.each), np.argsort(-whole.each)):
+    for order in (np.arange(300), np.argsort(whole.by_document), np.argsort(-whole.by_document)):
         seen = watch(whole)
         seen.add(Differences(whole.baseline[order], whole.candidate[order]))
         found.add((seen.p_loss, seen.p_non_inferiority, seen.interval()))
@@ -143,7 +143,7 @@ def test_what_comes_first_in_a_block_is_not_known_before() -> None:
         each[0] = number / 50
         seen = SequentialTest(0.02, 640, 640)
         seen.add(Differences(np.maximum(-each, 0), np.maximum(each, 0)))
-        places.add(int(seen._drawn[0].sums.argmax()))
+        places.add(int(seen._draws[0].sums.argmax()))
     assert len(places) > 20  # 30 of 64 if each is as likely; fewer than 21 happen once in ten thousand times
 
 

@@ -183,7 +183,7 @@ def test_with_equal_denominators_documents_tell_what_they_tell_of_a_mean() -> No
     given = Corpora(np.stack([base, np.ones(300)], 1), np.stack([cand, np.ones(300)], 1), ratio)
     mean = Differences(base, cand)
     assert (given.n, given.units, given.lost, given.gained) == (300, 300, mean.lost, mean.gained)
-    assert given.each * 300 == pytest.approx(mean.each)
+    assert given.by_document * 300 == pytest.approx(mean.by_document)
     assert given.scores == pytest.approx(mean.scores)
     assert given.needed_to_tell() == pytest.approx(mean.needed_to_tell(), rel=0.06)
     assert given.needed_to_pass(0.1) == pytest.approx(mean.needed_to_pass(0.1), rel=0.06)

@@ -157,13 +157,13 @@ def test_graded_intervals_are_scipys(pairs: list[tuple[float, float]]) -> None:
 
 def test_with_one_loss_more_non_inferiority_is_scipys_t_test_of_one_document_more() -> None:
     given = Differences(*np.random.default_rng(8).random((2, 400)))
-    worth = math.sqrt(((given.each**2).sum() + 1) / 401)  # all changed, and one lost all of 1
-    more = np.append(given.each, -worth)
-    found = with_one_more_loss(given.difference, given.stderr or 0, given.each, 1)
+    worth = math.sqrt(((given.by_document**2).sum() + 1) / 401)  # all changed, and one lost all of 1
+    more = np.append(given.by_document, -worth)
+    found = with_one_more_loss(given.difference, given.stderr or 0, given.by_document, 1)
     assert found.difference == pytest.approx(more.mean())
     theirs = stats.ttest_1samp(more, -0.02, alternative="greater").pvalue
     assert given.p_non_inferiority(0.02) == pytest.approx(theirs, rel=0.01)
-    assert theirs > stats.ttest_1samp(given.each, -0.02, alternative="greater").pvalue
+    assert theirs > stats.ttest_1samp(given.by_document, -0.02, alternative="greater").pvalue
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -262,7 +262,7 @@ def test_the_clustered_standard_error_is_the_closed_form() -> None:
     given = Differences(chance.random(clusters.size), chance.random(clusters.size), clusters)
     total, n = 0.0, given.n
     for cluster in range(20):
-        inside = [given.each[i] - given.difference for i in range(n) if clusters[i] == cluster]
+        inside = [given.by_document[i] - given.difference for i in range(n) if clusters[i] == cluster]
         total += sum(a * b for a in inside for b in inside)
     assert given.stderr == pytest.approx(math.sqrt(total * 20 / 19) / n)
 
@@ -303,7 +303,7 @@ def test_with_the_documents_needed_the_power_is_what_was_promised() -> None:
     pilot = Differences(np.zeros(4000), chance.normal(0.05, 0.5, 4000))
     n = math.ceil(pilot.needed_to_tell())
     for _ in range(1500):
-        again = chance.normal(pilot.difference, float(pilot.each.std()), n)
+        again = chance.normal(pilot.difference, float(pilot.by_document.std()), n)
         found.append(stats.ttest_1samp(again, 0).pvalue < 0.05)
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
     assert binary(3, 0, 0, 3).needed_to_tell() == math.inf
