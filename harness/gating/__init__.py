@@ -1,1 +1,1 @@
-"""Asking a candidate in blocks until the verdict is clear."""
+"""Gates that evaluate a candidate in blocks until the verdict is clear, or judge whole reports."""

@@ -1,1 +1,1 @@
-"""Comparing two checkpoints that answered the same documents, with error rates."""
+"""Paired comparison of two checkpoints on the same documents, and verdicts with error rates."""

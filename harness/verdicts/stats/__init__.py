@@ -1,1 +1,1 @@
-"""The statistics under a verdict: differences, their tests, intervals and bets."""
+"""The statistics behind a verdict: paired differences, their tests, intervals and sequential tests."""

@@ -1,10 +1,9 @@
 """Sequential tests of a difference: valid at every look, so that a gate may stop after any block of documents.
 
 A gambler bets on every document against a hypothesis on the mean difference of the population that the documents were
-drawn from. If the hypothesis is true, no betting strategy gains money on average, and the capital ever exceeds 1/α with
-probability at most α (Ville 1939). So a verdict may be taken as soon as it does, no matter how often one looks, and the
-error of a confidence sequence of all hypotheses not yet rejected is at most α at any stopping time (Waudby-Smith and
-Ramdas 2024, arXiv 2010.09686, section 4).
+drawn from. If the hypothesis is true, no betting strategy gains money on average, and the probability that the capital
+ever exceeds 1/α is at most α (Ville 1939). So the hypothesis may be rejected as soon as the capital does, no matter how
+often one looks or whether one continues (Waudby-Smith and Ramdas 2024, arXiv 2010.09686, section 4).
 
 The population is the same as in `harness.verdicts.stats.means`, so that a verdict means the same whether it was reached
 early or not. Bets on the finite set of available documents, without replacement, would be certain at its end (arXiv
@@ -65,8 +64,8 @@ def block_sizes(total: int) -> Iterator[int]:
     """Yield the number of documents to read before each look, for `total` documents.
 
     Blocks have 64 documents until 512 are read, in which a broken checkpoint shows, then an eighth of those read. For
-    14,042 documents that is 37 looks instead of 220; an unchanged candidate passes after 19 looks instead of 38, and 5
-    % more documents. A look waits for its longest answer, and reads few-shot examples again unless the engine keeps
+    14,042 documents that is 37 looks instead of 220; an unchanged candidate passes after 19 looks instead of 38, with
+    5 % more documents. A look waits for its longest answer, and reads few-shot examples again unless the engine keeps
     them: with the examples of MMLU's 57 subjects, 48 % of all tokens are read instead of 68 %, or 20 % instead of 19 %
     if the engine keeps them.
     """

@@ -233,11 +233,11 @@ class _Adjusted(NamedTuple):
 def with_one_more_loss(difference: float, stderr: float, shares: Array, span: float) -> _Adjusted:
     """Return the difference and the standard error as if one more unit had been lost.
 
-    If few units changed, it is chance whether a large loss is among them; if none is, the t test is overconfident: if 2
-    % of documents lose everything, 13 % of samples of 100 documents contain no such document. So one more lost unit is
-    counted, as Agresti and Coull (1998) do for a proportion. Its loss is the root mean square of the changes of those
-    units that changed, with `span` (the largest possible loss of a unit) counted as one of them; if many units changed,
-    the effect is negligible. `shares` are the changes by each unit, whose mean is the difference.
+    If few units changed, it is chance whether a large loss is among them; if none is, the t test is overconfident: if
+    2 % of documents lose everything, 13 % of samples of 100 documents contain no such document. So one more lost unit
+    is counted, as Agresti and Coull (1998) do for a proportion. Its loss is the root mean square of the changes of
+    those units that changed, with `span` (the largest possible loss of a unit) counted as one of them; if many units
+    changed, the effect is negligible. `shares` are the changes by each unit, whose mean is the difference.
     """
     count, changed = shares.size, int(np.count_nonzero(shares))
     lost = math.sqrt((math.fsum(shares**2) + span**2) / (changed + 1))
