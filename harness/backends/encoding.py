@@ -91,6 +91,11 @@ class Encoder:
             raise HarnessError("a task gives an empty context, and this tokenizer has neither a BOS nor an EOS token")
         return self.prefix_id
 
+    def eos_text(self) -> str | None:
+        """Return the end-of-text token as text, or None if the tokenizer has none."""
+        eos = self.tokenizer.eos_token_id
+        return None if eos is None else str(self.tokenizer.decode(eos))
+
     def _with_prefix(self, ids: list[int]) -> Pair:
         return Pair([self.start()], ids)
 

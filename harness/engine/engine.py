@@ -47,7 +47,7 @@ LOGITS = {"cpu": 128 * 2**20}
 LOGITS_ELSEWHERE = 2**30
 
 
-class Found(NamedTuple):
+class AnswerBatch(NamedTuple):
     """Some answers, by request, and the work they took."""
 
     answers: list[tuple[int, Any]]
@@ -169,7 +169,7 @@ class Engine:
         for name in ("pack_tokens", "batch_tokens", "rows"):
             setattr(self, name, max(1, round(getattr(self, name) * times)))
 
-    def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[Found]:
+    def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[AnswerBatch]:
         """Yield the log-likelihoods of the `missing` pairs as they are computed."""
         here = self.checkpoint
         fed = max((len(pair.context) + len(pair.continuation) - 1 for pair in pairs), default=0)
@@ -179,7 +179,7 @@ class Engine:
             for batch in scoring.plan(pairs, here.max_length, self._plain_tokens, mixed=mixed):
                 if any(missing[i] for row in batch for i in row.readers):
                     answers = scoring.score(here.model, batch, pairs, here.device, here.root)
-                    yield Found([one for one in answers if missing[one[0]]], scoring.tokens_fed(batch))
+                    yield AnswerBatch([one for one in answers if missing[one[0]]], scoring.tokens_fed(batch))
             return
         walker: Walker
         if self.choice.walk == Walk.PACK:
@@ -188,9 +188,9 @@ class Engine:
             planned = tree.plan(scoring.grow(pairs, here.max_length), self.limits, siblings=False)
             walker = walks.walker(self.choice.walk, here.model, here.root, planned, self.end)
         for ended, tokens in scoring.packed(walker, planned, pairs, missing):
-            yield Found(ended, tokens - self._spared())
+            yield AnswerBatch(ended, tokens - self._spared())
 
-    def decode(self, prompts: Sequence[Prompt], missing: Sequence[bool]) -> Iterator[Found]:
+    def decode(self, prompts: Sequence[Prompt], missing: Sequence[bool]) -> Iterator[AnswerBatch]:
         """Yield the texts of the `missing` prompts as they end."""
         here = self.checkpoint
         require_room(prompts, here.max_length)
@@ -211,7 +211,9 @@ class Engine:
             job = continuous.Job(here.model, context, planned, asked, fed, stopper, self.seed, room)
             for step in continuous.decode(job, wanted):
                 answers = [(indices[i], found.text) for i, found in step.ended]
-                yield Found(answers, step.tokens_fed - self._spared(), sum(found.tokens for _, found in step.ended))
+                yield AnswerBatch(
+                    answers, step.tokens_fed - self._spared(), sum(found.tokens for _, found in step.ended)
+                )
 
     def keep_trunks(self) -> Trunks | None:
         """Keep, from now on, beginnings that are told of between calls, in as many bytes of the host as weights take.
@@ -237,7 +239,9 @@ class Engine:
         """Return how many tokens of the last step were not read, since they were kept."""
         return 0 if self.trunks is None else self.trunks.spared()
 
-    def _decode_plainly(self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int) -> Iterator[Found]:
+    def _decode_plainly(
+        self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int
+    ) -> Iterator[AnswerBatch]:
         here = self.checkpoint
         mixed = self.padding.left and longest <= self._reach(here.padding_switch)
         for batch in plain.plan(prompts, here.max_length, self._plain_tokens, mixed=mixed):
@@ -247,7 +251,7 @@ class Engine:
                 found = list(plain.decode(here.model, here.tokenizer, rows, *how))
                 answers = [(i, one.text) for i, one in zip(batch, found, strict=True) if missing[i]]
                 fed = sum(len(row.fed(here.max_length)) for row in rows)
-                yield Found(answers, fed, sum(one.tokens for one in found))
+                yield AnswerBatch(answers, fed, sum(one.tokens for one in found))
 
     @property
     def _plain_tokens(self) -> int:
@@ -274,7 +278,7 @@ class Engine:
         return min((float(switch) for switch in known if switch is not None), default=math.inf)
 
 
-def out_of_memory(checkpoint: Checkpoint) -> HarnessError:
+def out_of_memory_error(checkpoint: Checkpoint) -> HarnessError:
     """Return what to tell a person whose device cannot hold the smallest pass."""
     return HarnessError(
         f"{checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same command goes on "

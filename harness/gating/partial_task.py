@@ -61,7 +61,7 @@ class PartialTask:
             requests.setdefault(request.doc_id, []).append(request)
         self.task.release_requests()
         firsts = [of_document[0] for of_document in requests.values()]
-        self.lm.expect(firsts[:: -(-len(firsts) // ANNOUNCED)])
+        self.lm.learn_beginnings(firsts[:: -(-len(firsts) // ANNOUNCED)])
         return requests
 
     @property

@@ -50,11 +50,11 @@ def test_a_template_that_cannot_be_rendered_is_told_of(lm: HarnessLM, template: 
 
 def test_an_answer_of_the_wrong_shape_is_computed_anew(lm: HarnessLM) -> None:
     asked = [Pair([5, 6], [7])]
-    (right,) = lm._score(asked)
+    (right,) = lm.score(asked)
     assert lm.journal is not None
     for wrong in (None, [1.0], {"a": 1}, [None, True]):
         lm.journal.put({lm._key("loglikelihood", asked[0].context, asked[0].continuation): wrong})
-        assert lm._score(asked) == [right]
+        assert lm.score(asked) == [right]
 
 
 PAIRS = [Pair([*range(10, 40), i], [60, 61 + i]) for i in range(12)]
@@ -62,7 +62,7 @@ PROMPTS = [Prompt([*range(10, 40), i], Settings(max_tokens=4 + i)) for i in rang
 
 
 def ask(lm: HarnessLM, kind: str) -> list[Any]:
-    return lm._score(PAIRS) if kind == "score" else lm._decode(PROMPTS)
+    return lm.score(PAIRS) if kind == "score" else lm.generate(PROMPTS)
 
 
 @pytest.mark.parametrize("kind", ["score", "decode"])
@@ -98,8 +98,8 @@ def test_equal_greedy_prompts_are_answered_once_and_all_are_told(lm: HarnessLM) 
     told: list[int] = []
     lm.advance = told.append
     asked = [PROMPTS[0], PROMPTS[1], PROMPTS[0]]
-    found = lm._decode(asked)
-    assert found == [*HarnessLM(lm.checkpoint)._decode(asked[:2]), found[0]]
+    found = lm.generate(asked)
+    assert found == [*HarnessLM(lm.checkpoint).generate(asked[:2]), found[0]]
     assert lm.work.tokens_generated <= PROMPTS[0].settings.max_tokens + PROMPTS[1].settings.max_tokens
     assert sum(told) == 3
 
@@ -193,7 +193,7 @@ def test_two_passes_show_a_thought_to_the_checkpoint_and_read_the_largest_letter
     from lm_eval.api.instance import Instance
 
     thoughts = ["想了想，是乙", "", "答：A"]
-    monkeypatch.setattr(lm, "_decode", lambda prompts: thoughts)
+    monkeypatch.setattr(lm, "generate", lambda prompts: thoughts)
     then = ["[Round 1]\n\n问：甲？\nA. 一", "\n综上：\n\n答："]
     how = {"until": [], "do_sample": False, "max_gen_toks": 8, "then": then}
     made = [Instance("think_then_choose", {}, ("[Round 1]\n\n问：甲？\n\n答：", how), i, ("t", i, 1)) for i in range(3)]

@@ -91,10 +91,10 @@ def check(folders: Any, name: str, kind: str, quantize: str | None) -> None:
     ]
     for batch, tokens in BATCHES.items():
         lm = HarnessLM(checkpoint, batch_tokens=tokens)
-        for pair, (logprob, greedy), found in zip(pairs, expected, lm._score(pairs), strict=True):
+        for pair, (logprob, greedy), found in zip(pairs, expected, lm.score(pairs), strict=True):
             assert abs(found.logprob - logprob) <= FP32_LOGLIKELIHOOD, (batch, len(pair.context))
             assert found.greedy == greedy, (batch, len(pair.context))
-        assert lm._decode([Prompt(ids, how) for ids in prompts()]) == texts, batch
+        assert lm.generate([Prompt(ids, how) for ids in prompts()]) == texts, batch
 
 
 @pytest.mark.parametrize(("name", "kind", "quantize"), SAMPLE)
@@ -201,9 +201,9 @@ def test_int8_does_not_pick_outliers_over_the_batch_as_the_library_would(outlier
 def test_int8_with_outliers_answers_the_same_in_every_batch_and_order(outliers: Path, tokens: int) -> None:
     lm = HarnessLM(loading.load(loading.locate(parse(f"{outliers},quantize=int8"))), batch_tokens=tokens)
     pairs = questions()
-    alone = [answer for pair in pairs for answer in lm._score([pair])]
-    assert lm._score(pairs) == alone
-    assert lm._score(pairs[::-1])[::-1] == alone
+    alone = [answer for pair in pairs for answer in lm.score([pair])]
+    assert lm.score(pairs) == alone
+    assert lm.score(pairs[::-1])[::-1] == alone
 
 
 @pytest.mark.parametrize("kind", ["base", "prefix", "lora"])
@@ -215,12 +215,12 @@ def test_int8_beside_rows_of_its_own_length_answers_as_alone(folders: Any, kind:
     chance = random.Random(2)
     pairs = [Pair(chance.choices(range(3, 380), k=19), chance.choices(range(3, 380), k=3)) for _ in range(40)]
     lm = HarnessLM(checkpoint, batch_tokens=20 * 21)
-    for pair, found in zip(pairs, lm._score(pairs), strict=True):
-        (alone,) = lm._score([pair])
+    for pair, found in zip(pairs, lm.score(pairs), strict=True):
+        (alone,) = lm.score([pair])
         assert abs(found.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD / 10
         assert found.greedy == alone.greedy
     asked = [Prompt(pair.context, Settings(max_tokens=NEW_TOKENS)) for pair in pairs]
-    assert lm._decode(asked) == [text for prompt in asked for text in lm._decode([prompt])]
+    assert lm.generate(asked) == [text for prompt in asked for text in lm.generate([prompt])]
 
 
 @pytest.mark.parametrize("kind", ["prompt", "ptuning"])
@@ -229,8 +229,8 @@ def test_learned_embeddings_on_int8_answer_the_same_in_every_batch_and_nearly_as
     base, adapter = folders("llama", kind)
     checkpoint = loading.load(loading.locate(parse(f"{base},adapter={adapter},quantize=int8")))
     oracle, pairs = Oracle(base, adapter, "int8"), questions()
-    alone = [answer for pair in pairs for answer in HarnessLM(checkpoint)._score([pair])]
-    assert HarnessLM(checkpoint, batch_tokens=10_000)._score(pairs) == alone
+    alone = [answer for pair in pairs for answer in HarnessLM(checkpoint).score([pair])]
+    assert HarnessLM(checkpoint, batch_tokens=10_000).score(pairs) == alone
     for found, pair in zip(alone, pairs, strict=True):
         assert abs(found.logprob - oracle.logprob(*pair)[0]) <= BF16_LOGLIKELIHOOD * abs(found.logprob)
 

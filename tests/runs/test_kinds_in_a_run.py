@@ -98,7 +98,7 @@ def generate(monkeypatch: Any, *texts: str) -> None:
     def decode(_: Any, prompts: Any, missing: Any) -> Any:
         for index, prompt in enumerate(prompts):
             if missing[index]:
-                yield engine.Found([(index, texts[sum(prompt.ids) % len(texts)])], 0, 3)
+                yield engine.AnswerBatch([(index, texts[sum(prompt.ids) % len(texts)])], 0, 3)
 
     monkeypatch.setattr(engine.Engine, "decode", decode)
 

@@ -22,7 +22,7 @@ def report(monkeypatch: Any, folder: Path, mirror: Path, answers: dict[str, str]
             if missing[index]:
                 text = words.decode(prompt.ids)
                 [answer] = [answer for end, answer in answers.items() if text.endswith(end)]
-                yield engine.Found([(index, answer)], 0, 3)
+                yield engine.AnswerBatch([(index, answer)], 0, 3)
 
     monkeypatch.setattr(engine.Engine, "decode", decode)
     return answered(folder, mirror, *tasks, max_gen_toks=64)

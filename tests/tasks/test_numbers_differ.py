@@ -93,7 +93,7 @@ def test_perplexity_of_the_whole_text_and_likelihood_of_the_answer_choose_differ
     def scored(pairs):
         return [LogLikelihood(sum(-1.0 if token in likely else -3.0 for token in p.continuation), False) for p in pairs]
 
-    monkeypatch.setattr(lm, "_score", scored)
+    monkeypatch.setattr(lm, "score", scored)
     requests = [Instance("loglikelihood", {}, (prompt, answer), i, ("t", 0, 1)) for i, answer in enumerate(answers)]
     answer_only = [likelihood for likelihood, _ in lm.loglikelihood(requests)]
     whole = [likelihood for likelihood, _ in lm.mean_loglikelihood(requests)]

@@ -2,7 +2,7 @@
 
 The two differ in a number, in empty lines, and in what a question without a history looks like. Both are cut to their
 `max_source_length` on the right, after the turns were joined: what is lost is the end of the question that is asked,
-and the oldest turn stays (`harness.backends.chatglm_lengths.shortened`).
+and the oldest turn stays (`harness.backends.request_kinds.chatglm_predict.cut_texts`).
 
 Not here: special tokens, which the tokenizer adds; templates that a checkpoint brings along.
 """

@@ -159,7 +159,7 @@ def lm(tmp_path: Path) -> HarnessLM:
 
 
 def ask(lm: HarnessLM, prompt: str, said: str, monkeypatch: Any) -> str:
-    monkeypatch.setattr(lm, "_decode", lambda prompts: [said for _ in prompts])
+    monkeypatch.setattr(lm, "generate", lambda prompts: [said for _ in prompts])
     [answer] = lm.generate_until([SimpleNamespace(args=(prompt, {"until": ["\n"]}))])
     return answer
 

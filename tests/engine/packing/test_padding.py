@@ -70,7 +70,7 @@ def test_a_model_that_the_width_of_its_batch_changes_is_found_out(tmp_path: Path
 def test_rows_are_kept_apart_where_padding_is_not_borne(tmp_path: Path) -> None:
     lm = HarnessLM(load(recurrent(tmp_path / "model")))
     prompts = [Prompt(list(range(3, 3 + n)), Settings(max_tokens=6)) for n in (2, 7, 19)]
-    assert lm._decode(prompts) == [lm._decode([prompt])[0] for prompt in prompts]
+    assert lm.generate(prompts) == [lm.generate([prompt])[0] for prompt in prompts]
 
 
 def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -
     lm = HarnessLM(load(folder))
     assert lm.checkpoint.position_switch == 32
     asked = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (5, 20, 90)]
-    lm._score(asked[:2])
+    lm.score(asked[:2])
     assert lm.engine.notes() == []
-    for pair, together in zip(asked, lm._score(asked), strict=True):
-        (alone,) = HarnessLM(load(folder))._score([pair])
+    for pair, together in zip(asked, lm.score(asked), strict=True):
+        (alone,) = HarnessLM(load(folder)).score([pair])
         assert abs(together.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD
     assert lm.engine.notes()[0].startswith("positions change in texts of more than 32 tokens")

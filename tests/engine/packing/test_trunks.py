@@ -182,7 +182,7 @@ def answering(checkpoint: Checkpoint, room: int | None = None) -> HarnessLM:
 
 
 def scored(lm: HarnessLM) -> list[Any]:
-    return [lm._score([pair for pairs in block for pair in pairs]) for block in blocks()]
+    return [lm.score([pair for pairs in block for pair in pairs]) for block in blocks()]
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
@@ -197,7 +197,7 @@ def test_likelihoods_are_the_same_to_the_last_bit_and_every_token_is_read_once(
         for mine, theirs in zip(one, other, strict=True):
             assert abs(mine.logprob - theirs.logprob) < FP32_LOGLIKELIHOOD
     whole = HarnessLM(checkpoint, batch_tokens=64)
-    whole._score([pair for block in blocks() for pairs in block for pair in pairs])
+    whole.score([pair for block in blocks() for pairs in block for pair in pairs])
     assert whole.work.tokens_fed <= keeping.work.tokens_fed <= whole.work.tokens_fed + 10
     assert reading.work.tokens_fed > 1.5 * whole.work.tokens_fed
     assert plain.work.tokens_fed >= reading.work.tokens_fed - 10
@@ -211,7 +211,7 @@ def test_generated_texts_are_too(checkpoints: Callable[[str, str], Checkpoint], 
     for room in (None, 0):
         lm = answering(checkpoint, room)
         asked = [[Prompt(pairs[0].context, how, sample) for pairs in b for sample in (0, 1)] for b in blocks()]
-        texts.append([lm._decode(prompts) for prompts in asked])
+        texts.append([lm.generate(prompts) for prompts in asked])
         fed.append(lm.work.tokens_fed)
     assert texts[0] == texts[1]
     assert fed[0] < fed[1]
@@ -225,7 +225,7 @@ def test_a_beginning_that_is_held_may_come_behind_one_that_is_read(
     for first in subjects:
         keeping, reading = answering(checkpoint), answering(checkpoint, 0)
         asked = [[pair for pairs in some for pair in pairs] for some in (first, [*subjects[0], *subjects[1]])]
-        assert [keeping._score(pairs) for pairs in asked] == [reading._score(pairs) for pairs in asked]
+        assert [keeping.score(pairs) for pairs in asked] == [reading.score(pairs) for pairs in asked]
 
 
 def test_a_room_for_one_subject_reads_the_other_again(checkpoints: Callable[[str, str], Checkpoint]) -> None:
@@ -251,5 +251,5 @@ def test_other_walks_read_as_always(tmp_path: Path) -> None:
     checkpoint = loading.load(loading.locate(parse(str(architectures.base(tmp_path / "next", "qwen3_next")))))
     lm = HarnessLM(checkpoint)
     assert lm.engine.choice.walk == Walk.SNAPSHOT
-    lm.expect([SimpleNamespace(request_type="loglikelihood", args=("a", "b"))])  # type: ignore[list-item]
+    lm.learn_beginnings([SimpleNamespace(request_type="loglikelihood", args=("a", "b"))])  # type: ignore[list-item]
     assert lm.engine.trunks is None

@@ -1,0 +1,31 @@
+"""The protocol of a backend: score continuations and generate text, in token ids.
+
+Whatever implements it (the engine on this machine, a cluster, a server) answers every kind of request in
+`harness.backends.request_kinds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from harness.backends.encoding import Encoder
+from harness.engine.requests import LogLikelihood, Pair, Prompt
+
+
+class Backend(Protocol):
+    """What a kind of request needs from the model that answers it."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model's tokenizer."""
+
+    @property
+    def max_length(self) -> int:
+        """Context length in tokens."""
+
+    def score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
+        """Return the log-likelihood of each pair's continuation after its context, in order."""
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Return the generated continuation of each prompt, in order, thoughts included."""

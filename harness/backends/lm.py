@@ -1,0 +1,135 @@
+"""lm-eval's model on a backend: what lm-eval's `evaluate()` calls.
+
+Requests of every registered type are answered by `harness.backends.request_kinds`, so that a subclass only implements
+`score` and `generate` and says how long its context is.
+
+Not here: how a backend computes or remembers answers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+
+from harness.backends.encoding import Encoder
+from harness.backends.request_kinds import whole_texts
+from harness.backends.request_kinds.registry import KINDS
+from harness.backends.work import Work
+from harness.engine.requests import LogLikelihood, Pair, Prompt
+from harness.errors import HarnessError
+
+
+class BackendLM(TemplateLM):  # type: ignore[misc]
+    """A `harness.backends.backend.Backend` as a model that answers lm-eval's requests."""
+
+    def __init__(
+        self, name: str, tokenizer: Any, *, template_arguments: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        super().__init__()
+        self.name = name
+        """What messages call the model."""
+        self.encoder = Encoder(tokenizer)
+        self.template_arguments = template_arguments
+        """Arguments of the chat template besides the conversation, such as `enable_thinking`."""
+        self.work = Work()
+        self.dropped_system = False
+        """Whether the chat template rejected a system role, so that its text is in no prompt."""
+
+    # -- what a backend implements
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """Context length in tokens."""
+
+    @abstractmethod
+    def score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
+        """Return the log-likelihood of each pair's continuation after its context, in order."""
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Return the generated continuation of each prompt, in order, thoughts included."""
+
+    # -- what lm-eval calls
+
+    def answer(self, request_type: str, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
+        """Return the answers to `requests`, all of the registered `request_type`."""
+        return KINDS[request_type].answer(requests, self, self.work)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the method that answers requests of the type `name`, if it is registered."""
+        if name in KINDS:
+            return partial(self.answer, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[LogLikelihood]:
+        """Answer requests of a type that lm-eval declares abstract."""
+        return self.answer("loglikelihood", requests)
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Answer requests of a type that lm-eval declares abstract."""
+        return self.answer("loglikelihood_rolling", requests)
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Answer requests of a type that lm-eval declares abstract."""
+        return self.answer("generate_until", requests)
+
+    def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[LogLikelihood]:
+        return self.score([Pair(context, continuation) for _, context, continuation in requests])
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, as transformers loads it."""
+        return self.encoder.tokenizer
+
+    @property
+    def eot_token_id(self) -> int | None:
+        """The id of the end-of-text token."""
+        eos: int | None = self.tokenizer.eos_token_id
+        return eos
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Return the ids of one text."""
+        return self.encoder.encode([string], special=add_special_tokens is not False)[string]
+
+    def stride(self, tokens: int | None) -> int:
+        """Return by how many tokens the windows of a long text move if `tokens` are requested."""
+        return whole_texts.stride(tokens, self.max_length)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Return the conversation as the tokenizer's chat template renders it.
+
+        If the template rejects a system role, its text is dropped, as in lm-eval. Raises HarnessError if there is no
+        chat template or if it cannot be rendered.
+        """
+        from jinja2 import TemplateError
+
+        if not self.tokenizer.chat_template:
+            raise HarnessError(f"{self.name} has no chat template: leave --apply-chat-template out")
+        render = partial(
+            self.tokenizer.apply_chat_template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+            **self.template_arguments,
+        )
+        without_system = [turn for turn in chat_history if turn["role"] != "system"]
+        try:
+            return str(render(chat_history))
+        except (TemplateError, TypeError, ValueError) as error:  # a template may use its arguments in any way
+            first_error = error
+        try:
+            if len(without_system) == len(chat_history):
+                raise first_error
+            text = str(render(without_system))
+        except (TemplateError, TypeError, ValueError) as error:
+            message = f"the chat template of {self.name} cannot be rendered ({error})"
+            raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
+        self.dropped_system = True
+        return text

@@ -1,0 +1,132 @@
+"""Generation under the length rules of ChatGLM-6B's ptuning/main.py, and the line that this script writes.
+
+With `--max_source_length 64 --max_target_length 64`, as its evaluate.sh sets them:
+
+- A prompt is cut on the right to 64 tokens, special tokens included (lines 164-176).
+- A reference is cut to 64 tokens, two of them special, so to 62 tokens of text (line 177), and scored as the text that
+  these tokens spell.
+- `max_length=129` includes the padded prompt: padded to the longest prompt of its chunk, the 1,000 rows that
+  `datasets.map` passes at once. If that one fills its 64 tokens, 129 - 64 = 65 new tokens may follow; if it has 50, 79.
+
+Not here: how tokens are drawn (`harness.engine.decoding.sampling`), or which prompts form a chunk
+(`harness.tasks.protocols`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lm_eval.api.instance import Instance
+
+from harness.backends.backend import Backend
+from harness.backends.encoding import Encoder
+from harness.backends.request_kinds.generation import GeneratingKind, generate
+from harness.backends.work import Work
+from harness.engine.requests import Prompt
+
+
+class ChatGLMPredict(GeneratingKind):
+    """`chatglm_predict`: (prompt, generation settings with `lengths`, `labels` and `chunk`) → a line of JSON.
+
+    Each answer is a line `{"labels": …, "predict": …}` of generated_predictions.txt: the cut reference and the
+    generated text.
+    """
+
+    own_arguments = frozenset({"lengths", "labels", "chunk"})
+
+    def prompts(self, requests: Sequence[Instance], backend: Backend) -> list[Prompt]:
+        """Return each request's prompt, cut, with as many new tokens as upstream leaves for the answer."""
+        cut = cut_prompts(backend.encoder, _predictions(requests))
+        prompts = self.with_settings(requests, [prompt.ids for prompt in cut], backend)
+        return [prompt.limited_to(limit.max_new_tokens) for prompt, limit in zip(prompts, cut, strict=True)]
+
+    def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[str]:
+        """Return each request's line."""
+        labels = cut_references(backend.encoder, _predictions(requests))
+        predictions = generate(self.prompts(requests, backend), backend, work)
+        return [prediction_line(*pair) for pair in zip(labels, predictions, strict=True)]
+
+
+class Lengths(NamedTuple):
+    """Upstream's length limits, in tokens."""
+
+    source: int
+    """Limit of a prompt, special tokens included."""
+    target: int
+    """Limit of a reference, special tokens excluded."""
+    total: int
+    """Limit of a padded prompt and its answer together."""
+
+
+class PredictionArguments(NamedTuple):
+    """What a request states besides its decoding settings."""
+
+    prompt: str
+    lengths: Lengths
+    labels: str
+    """The whole reference."""
+    chunk: Any
+    """The prompts that are padded to one length, as `texts`; one object, shared by all requests of the chunk."""
+
+    @classmethod
+    def parse(cls, prompt: str, arguments: Mapping[str, Any]) -> PredictionArguments:
+        """Return the two arguments of an lm-eval request, parsed."""
+        return cls(prompt, Lengths(**arguments["lengths"]), arguments["labels"], arguments["chunk"])
+
+
+class CutPrompt(NamedTuple):
+    """A prompt cut to its limit."""
+
+    ids: list[int]
+    max_new_tokens: int
+    """Tokens that the limit on the total leaves for the answer."""
+
+
+def cut_prompts(encoder: Encoder, requests: Sequence[PredictionArguments]) -> list[CutPrompt]:
+    """Return each request's prompt cut to its limit, with the number of tokens that may follow it."""
+    keys = [(id(request.chunk), request.lengths) for request in requests]
+    chunks = {key: request.chunk for key, request in zip(keys, requests, strict=True)}
+    ids = {key: cut_texts(encoder, chunk.texts, key[1].source) for key, chunk in chunks.items()}
+    longest = {key: max(len(prompt_ids) for prompt_ids in chunk_ids.values()) for key, chunk_ids in ids.items()}
+    return [
+        CutPrompt(ids[key][request.prompt], request.lengths.total - longest[key])
+        for key, request in zip(keys, requests, strict=True)
+    ]
+
+
+def cut_references(encoder: Encoder, requests: Sequence[PredictionArguments]) -> list[str]:
+    """Return each request's reference as the text that its first tokens spell."""
+    ids = encoder.encode((request.labels for request in requests), special=False)
+    cut = (ids[request.labels][: request.lengths.target] for request in requests)
+    return [str(encoder.tokenizer.decode(reference_ids, skip_special_tokens=True)) for reference_ids in cut]
+
+
+def cut_texts(encoder: Encoder, texts: Iterable[str], limit: int) -> dict[str, list[int]]:
+    """Return the ids of every distinct text, cut on the right to `limit` tokens; special tokens are kept."""
+    distinct = list(dict.fromkeys(texts))
+    whole, bare = encoder.encode(distinct), encoder.encode(distinct, special=False)
+    return {text: _cut(whole[text], bare[text], limit) for text in distinct}
+
+
+def prediction_line(labels: str, predict: str) -> str:
+    """Return upstream's line of a generated_predictions.txt."""
+    return json.dumps({"labels": labels.strip(), "predict": predict.strip()}, ensure_ascii=False)
+
+
+def _predictions(requests: Sequence[Instance]) -> list[PredictionArguments]:
+    return [PredictionArguments.parse(*request.args) for request in requests]
+
+
+def _cut(whole: list[int], bare: list[int], limit: int) -> list[int]:
+    """Return the ids of a `whole` text cut to `limit`, where `bare` are its ids without special tokens."""
+    surplus = len(whole) - limit
+    if surplus <= 0:
+        return whole
+    special = len(whole) - len(bare)
+    start = next((i for i in range(special + 1) if whole[i : i + len(bare)] == bare), None)
+    if start is None:  # special tokens changed how the text is tokenised, so where it ends is unknown
+        return whole[:limit]
+    end = start + len(bare)
+    return whole[: max(start, end - surplus)] + whole[end:]

@@ -1,0 +1,73 @@
+"""What every kind of request says: what it puts to a backend, and what it makes of the results.
+
+`inputs` serves three purposes: answering requests, forecasting their cost, and learning which beginnings they share.
+A kind with two dependent passes returns the inputs of its first pass, because those of the second depend on results.
+
+Not here: the kinds themselves, or how a backend computes results.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from lm_eval.api.instance import Instance
+
+from harness.backends.backend import Backend
+from harness.backends.work import Work
+from harness.engine.requests import LogLikelihood, Pair, Prompt
+
+
+class Inputs(NamedTuple):
+    """What requests put to a backend."""
+
+    pairs: Sequence[Pair] = ()
+    prompts: Sequence[Prompt] = ()
+
+
+class RequestKind(ABC):
+    """One type of lm-eval request."""
+
+    shares_beginnings: ClassVar[bool] = False
+    """Whether the beginnings that documents share are worth keeping between calls."""
+
+    @abstractmethod
+    def inputs(self, requests: Sequence[Instance], backend: Backend) -> Inputs:
+        """Return what `requests` put to `backend` first."""
+
+    @abstractmethod
+    def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[Any]:
+        """Return the answer to each request in lm-eval's form, and count in `work` what was cut or thought."""
+
+
+class Parts(NamedTuple):
+    """Requests in pairs to score."""
+
+    pairs: list[Pair]
+    owners: list[int]
+    """The index of the request that each pair belongs to."""
+    truncated: int = 0
+    """Number of requests that lost tokens on their left before they became pairs."""
+
+
+class ScoredKind(RequestKind):
+    """A kind that is answered by log-likelihoods alone."""
+
+    @abstractmethod
+    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+        """Return the pairs that `requests` consist of."""
+
+    @abstractmethod
+    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[Any]:
+        """Return the answers to as many `requests`, from the `scores` of their `parts`."""
+
+    def inputs(self, requests: Sequence[Instance], backend: Backend) -> Inputs:
+        """Return the pairs that `requests` consist of."""
+        return Inputs(pairs=self.parts(requests, backend).pairs)
+
+    def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[Any]:
+        """Score all parts of `requests` in one call and combine the scores."""
+        parts = self.parts(requests, backend)
+        work.truncated += parts.truncated
+        return self.combine(parts, backend.score(parts.pairs), len(requests))

@@ -1,0 +1,50 @@
+"""Log-likelihoods of a continuation after its context, and mean log-likelihoods of a whole text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lm_eval.api.instance import Instance
+
+from harness.backends.backend import Backend
+from harness.backends.request_kinds.kind import Parts, ScoredKind
+from harness.engine.requests import LogLikelihood, Pair
+
+
+class ContinuationLikelihood(ScoredKind):
+    """`loglikelihood`: (context, continuation) → the continuation's log-likelihood and whether it is greedy."""
+
+    shares_beginnings = True
+
+    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+        """Return one pair for each request."""
+        return Parts(backend.encoder.pairs([request.args for request in requests]), list(range(len(requests))))
+
+    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[LogLikelihood]:
+        """Return the scores as they are."""
+        return list(scores)
+
+
+class MeanLikelihood(ScoredKind):
+    """`mean_loglikelihood`: (prompt, answer) → the mean log-likelihood per token of the two as one text.
+
+    Minus this mean is the perplexity by which OpenCompass's `PPLInferencer` chooses (open-compass/opencompass@a5acc4b,
+    models/huggingface.py, `_get_ppl`): the first token, which is not scored, counts in the denominator, and a text
+    longer than the context is cut on its left.
+    """
+
+    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+        """Return one pair for each text of more than one token: its first token as context, the rest to score."""
+        texts = ["".join(request.args) for request in requests]
+        ids = backend.encoder.encode(texts)
+        ends = [ids[text][-backend.max_length :] for text in texts]
+        owners = [i for i, end in enumerate(ends) if len(end) > 1]
+        truncated = sum(len(ids[text]) > backend.max_length for text in texts)
+        return Parts([Pair(ends[i][:1], ends[i][1:]) for i in owners], owners, truncated)
+
+    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[tuple[float, bool]]:
+        """Return each text's score divided by its tokens; (0, True) for a text with nothing to score."""
+        answers = [(0.0, True)] * requests
+        for owner, pair, score in zip(parts.owners, parts.pairs, scores, strict=True):
+            answers[owner] = (score.logprob / (1 + len(pair.continuation)), score.greedy)
+        return answers

@@ -1,0 +1,67 @@
+"""Log-likelihoods of whole texts, read in windows where a text is longer than the context."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from lm_eval.api.instance import Instance
+
+from harness.backends import windows
+from harness.backends.backend import Backend
+from harness.backends.request_kinds.kind import Parts, ScoredKind
+from harness.engine.requests import LogLikelihood
+
+
+class _WholeText(ScoredKind):
+    special: ClassVar[bool]
+    """Whether the tokenizer adds its special tokens to the text."""
+
+    @abstractmethod
+    def strides(self, requests: Sequence[Instance], backend: Backend) -> list[int]:
+        """Return by how many tokens the windows of each request move."""
+
+    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+        """Return the windows of all texts; the first token of a text follows BOS, or EOS if there is no BOS."""
+        texts = [str(request.args[0]) for request in requests]
+        ids = backend.encoder.encode(texts, special=self.special)
+        start = backend.encoder.start() if texts else 0
+        token_ids = [ids[text] for text in texts]
+        return Parts(*windows.cut(token_ids, start, backend.max_length, self.strides(requests, backend)))
+
+    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[float]:
+        """Return each text's sum over its windows."""
+        totals = [0.0] * requests
+        for owner, score in zip(parts.owners, scores, strict=True):
+            totals[owner] += score.logprob
+        return totals
+
+
+class RollingLikelihood(_WholeText):
+    """`loglikelihood_rolling`: (text,) → the text's log-likelihood, in windows as lm-eval cuts them."""
+
+    special = True
+
+    def strides(self, requests: Sequence[Instance], backend: Backend) -> list[int]:
+        """Return the context length for each request."""
+        return [backend.max_length] * len(requests)
+
+
+class SlidingLikelihood(_WholeText):
+    """`loglikelihood_sliding`: (text, {"stride": tokens or None}) → the log-likelihood of all its tokens.
+
+    Windows move by `stride` new tokens, so that outside the first window each token has at least `max_length - stride`
+    tokens before it.
+    """
+
+    special = False
+
+    def strides(self, requests: Sequence[Instance], backend: Backend) -> list[int]:
+        """Return the stride that each request states, or the default."""
+        return [stride(request.args[1]["stride"], backend.max_length) for request in requests]
+
+
+def stride(tokens: int | None, max_length: int) -> int:
+    """Return by how many tokens windows move: `tokens`, at most the whole context; half the context if it is None."""
+    return min(tokens or max(max_length // 2, 1), max_length)
