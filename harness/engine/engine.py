@@ -1,8 +1,8 @@
-"""Requests in token ids → answers, on the walk that the checkpoint bears, as they come.
+"""A checkpoint that answers requests in token ids, on the walk that it supports, answer by answer.
 
-Both kinds of requests are planned over all of them, and only then are those passed over whose answers are not missing,
-so that a resumed run computes in the very packs of an uninterrupted one. `Engine.shrink` halves what goes through the
-model at once, for a caller whose device ran out of memory: he asks again for what is still missing.
+Requests are planned all together, and only then are those skipped whose answers are not missing, so that a resumed run
+computes in exactly the packs of an uninterrupted one. `Engine.shrink` halves what goes through the model at once, for
+a caller whose device ran out of memory and who then requests what is still missing.
 
 Not here: text, the journal, lm-eval.
 """
@@ -18,56 +18,48 @@ from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import scoring, walks
 from harness.engine.decoding import continuous, plain
-from harness.engine.decoding.lanes import Room
+from harness.engine.decoding.lanes import LaneBudget
 from harness.engine.decoding.stopping import Stopper
+from harness.engine.device_limits import device_limits
 from harness.engine.packing import packs, tree
-from harness.engine.packing.last_layer import End
+from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Walker
-from harness.engine.packing.padding import LONG, Padding, probe
+from harness.engine.packing.padding import LONG, PaddingSupport, probe
 from harness.engine.packing.trunks import KeepingContext, Trunks
 from harness.engine.requests import Pair, Prompt, require_room
-from harness.engine.walks import Choice, Walk
+from harness.engine.walks import Walk, WalkChoice
 from harness.errors import HarnessError
-
-# Padded tokens of a plain batch. On a CPU long batches gain nothing and cost memory; a GPU wants them.
-BATCH_TOKENS = {"cpu": 1024}
-BATCH_TOKENS_ELSEWHERE = 16384
-# Tokens whose arithmetic takes as long as reading the weights they meet.
-RIDGE = {"cpu": 64}
-RIDGE_ELSEWHERE = 512
-# Answers decoded side by side at most: more gain little.
-ROWS = {"cpu": 64}
-ROWS_ELSEWHERE = 256
-# Bytes of their keys and values that are always granted, however small the model; else as much as its weights take: a
-# step reads both, and where keys and values are most of it, more company makes it hardly cheaper for each.
-CACHE = {"cpu": 64 * 2**20}
-CACHE_ELSEWHERE = 2**30
-# Bytes of float32 logits at once; their logarithms as probabilities take as much again.
-LOGITS = {"cpu": 128 * 2**20}
-LOGITS_ELSEWHERE = 2**30
 
 
 class AnswerBatch(NamedTuple):
-    """Some answers, by request, and the work they took."""
+    """Answers that became known together, and the work that they took."""
 
     answers: list[tuple[int, Any]]
+    """(index of the request, its log-likelihood or its text)."""
     tokens_fed: int
+    """Tokens of prompts and continuations that went through the model."""
     tokens_generated: int = 0
+    """Tokens decoded."""
 
 
 def pack_tokens(hidden_size: int, device: str) -> int:
-    """Return how many tokens a pack should have, in steps of 64.
+    """Return how many tokens a pack should have on a torch `device` type, a multiple of 64.
 
-    Of n tokens, each costs 24·h² in a layer's matrices, more by ridge/n for reading them, and about 4·n·h for attending
-    to what the others of its pack hold. The sum is least at n = √(6·h·ridge): 443 for a hidden size of 512 on a CPU.
+    Each of n tokens costs 24·h² in a layer's matrices, ridge/n times more for reading them, and about 4·n·h for
+    attention to the other tokens of its pack. The sum is smallest at n = √(6·h·ridge): 443 for a hidden size of 512 on
+    a CPU.
     """
-    best = math.sqrt(6 * hidden_size * RIDGE.get(device, RIDGE_ELSEWHERE))
+    best = math.sqrt(6 * hidden_size * device_limits(device).ridge_tokens)
     return max(64, round(best / 64) * 64)
 
 
 def cache_bytes(weights: int, device: str) -> int:
-    """Return how much keys and values of rows decoded side by side may take beside so many bytes of weights."""
-    return max(weights, CACHE.get(device, CACHE_ELSEWHERE))
+    """Return how many bytes of keys and values rows decoded side by side may take, beside `weights` bytes of weights.
+
+    As many as the weights, but at least the device's minimum: a step reads both, and if keys and values are most of
+    what it reads, more rows hardly make a step cheaper for each row.
+    """
+    return max(weights, device_limits(device).cache_bytes)
 
 
 class Engine:
@@ -76,50 +68,53 @@ class Engine:
     def __init__(
         self, checkpoint: Checkpoint, *, seed: int = 0, batch_tokens: int | None = None, walk: Walk | None = None
     ) -> None:
-        """Answer with `checkpoint`; `batch_tokens` bounds one forward pass, `walk` is taken unproved."""
+        """Answer with `checkpoint`; `batch_tokens` bounds one forward pass, and `walk` is taken without a probe."""
         self.checkpoint, self.seed = checkpoint, seed
         device = checkpoint.device.type
+        limits = device_limits(device)
         text = configs.text_config(checkpoint.located.config)
         self.pack_tokens = batch_tokens or pack_tokens(int(getattr(text, "hidden_size", 1024)), device)
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(device, BATCH_TOKENS_ELSEWHERE)
-        self.pack_rows = max(1, LOGITS.get(device, LOGITS_ELSEWHERE) // (4 * int(getattr(text, "vocab_size", 1))))
-        self.rows = ROWS.get(device, ROWS_ELSEWHERE)
+        self.batch_tokens = batch_tokens or limits.batch_tokens
+        self.pack_rows = max(1, limits.logits_bytes // (4 * int(getattr(text, "vocab_size", 1))))
+        self.rows = limits.rows
         self._walk = walk
         self.trunks: Trunks | None = None
-        self._beyond = self._is_shrunk = False
+        self._is_beyond_reach = self._is_shrunk = False
 
     @cached_property
-    def weights(self) -> int:
-        """Bytes of weights that every forward pass reads; of an embedding it looks at a few rows only."""
+    def weight_bytes(self) -> int:
+        """Bytes of weights that every forward pass reads; of an embedding, a pass reads a few rows only."""
         model = self.checkpoint.model
-        every: int = sum(one.nbytes for one in (*model.parameters(), *model.buffers()))
+        total: int = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
         table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
-        return every - (0 if head is None or head.weight is table else int(table.nbytes))
+        return total - (0 if head is None or head.weight is table else int(table.nbytes))
 
     @cached_property
-    def cache(self) -> int:
+    def cache_bytes(self) -> int:
         """Bytes that keys and values of rows decoded side by side may take."""
-        return cache_bytes(self.weights, self.checkpoint.device.type)
+        return cache_bytes(self.weight_bytes, self.checkpoint.device.type)
 
     @cached_property
-    def choice(self) -> Choice:
-        """The walk this checkpoint bears, asked of it once."""
-        return walks.choose(self.checkpoint) if self._walk is None else Choice(self._walk)
+    def walk_choice(self) -> WalkChoice:
+        """The walk that this checkpoint takes, probed once."""
+        return walks.choose(self.checkpoint) if self._walk is None else WalkChoice(self._walk)
 
     @cached_property
-    def end(self) -> End | None:
-        """What of this checkpoint need not be computed where nothing is read; nothing on a walk taken unproved."""
-        here = self.checkpoint
-        return walks.shortened(self.choice.walk, here.model, here.root) if self._walk is None else None
+    def skippable(self) -> SkippablePart | None:
+        """The part of the model to skip where nothing is read, probed once; None on a walk taken without a probe."""
+        checkpoint = self.checkpoint
+        if self._walk is not None:
+            return None
+        return walks.skippable_part(self.walk_choice.walk, checkpoint.model, checkpoint.root)
 
     @cached_property
-    def padding(self) -> Padding:
-        """What padding this checkpoint bears, asked of it once."""
-        here = self.checkpoint
-        if here.rounds_activations:
-            return Padding(right=False, left=False)
-        vocabulary = here.model.get_input_embeddings().weight.shape[0]
-        return probe(here.model, vocabulary, here.max_length, here.device, here.root)
+    def padding(self) -> PaddingSupport:
+        """The padding that this checkpoint supports, probed once."""
+        checkpoint = self.checkpoint
+        if checkpoint.rounds_activations:
+            return PaddingSupport(right=False, left=False)
+        vocabulary = checkpoint.model.get_input_embeddings().weight.shape[0]
+        return probe(checkpoint.model, vocabulary, checkpoint.max_length, checkpoint.device, checkpoint.root)
 
     @property
     def limits(self) -> tree.Limits:
@@ -127,160 +122,176 @@ class Engine:
         return tree.Limits(self.pack_tokens, self.pack_rows)
 
     def notes(self) -> list[str]:
-        """Return what a reader of the answers should know of how they came about."""
-        walk, why = self.choice
-        found = []
-        if self._beyond:
-            found.append(
+        """Return what a reader of the answers should know about how they were computed."""
+        walk, reason = self.walk_choice
+        notes = []
+        if self._is_beyond_reach:
+            notes.append(
                 f"positions change in texts of more than {self.checkpoint.position_switch:,} tokens, so tasks with "
-                "such texts took the plain walk, beside rows of one length only"
+                "such texts took the plain walk, in batches of rows of one length"
             )
         if self._is_shrunk:
-            found.append(
-                f"{self.checkpoint.device} ran out of memory, so at last {self.pack_tokens:,} tokens went through the "
-                f"model at once, and {self.rows:,} answers side by side at most"
+            notes.append(
+                f"{self.checkpoint.device} ran out of memory, so in the end {self.pack_tokens:,} tokens went through "
+                f"the model at once, and at most {self.rows:,} answers side by side"
             )
         if walk == Walk.PACK:
-            return found
-        found.append(f"prompts took the {walk} walk, slower than packs: {why}")
+            return notes
+        notes.append(f"prompts took the {walk} walk, slower than packs: {reason}")
         if walk == Walk.SNAPSHOT:
-            found.append("answers were decoded on the plain walk")
+            notes.append("answers were decoded on the plain walk")
         if not self.checkpoint.rounds_activations and self.checkpoint.max_length > LONG:
-            bears = self.padding
-            apart = (("scored", bears.right or walk != Walk.PLAIN), ("decoded", bears.left))
-            found += [
-                f"padding changes this architecture's answers, so only rows of one length were {what} together"
-                for what, together in apart
-                if not together
+            is_scored_mixed, is_decoded_mixed = self.padding.right or walk != Walk.PLAIN, self.padding.left
+            notes += [
+                f"padding changes this architecture's answers, so only rows of one length were {activity} together"
+                for activity, is_mixed in (("scored", is_scored_mixed), ("decoded", is_decoded_mixed))
+                if not is_mixed
             ]
-        return found
+        return notes
 
     def shrink(self) -> bool:
-        """Halve what goes through the model at once; tell whether that was possible."""
+        """Halve what goes through the model at once; return whether that was possible."""
         if max(self.pack_tokens, self.batch_tokens, self.rows) <= 1:
             return False
         self._is_shrunk = True
-        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows", "cache"):
+        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows", "cache_bytes"):
             setattr(self, name, max(1, getattr(self, name) // 2))
         return True
 
-    def scale(self, times: float) -> None:
-        """Send `times` as much through the model at once, and decode as many more answers side by side."""
+    def scale(self, factor: float) -> None:
+        """Send `factor` times as much through the model at once, with `factor` times as many rows side by side."""
         for name in ("pack_tokens", "batch_tokens", "rows"):
-            setattr(self, name, max(1, round(getattr(self, name) * times)))
+            setattr(self, name, max(1, round(getattr(self, name) * factor)))
 
     def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[AnswerBatch]:
         """Yield the log-likelihoods of the `missing` pairs as they are computed."""
-        here = self.checkpoint
+        checkpoint = self.checkpoint
         fed = max((len(pair.context) + len(pair.continuation) - 1 for pair in pairs), default=0)
-        longest = min(fed, here.max_length)
-        if not self._bears_packs(longest, Walk.PACK, Walk.SNAPSHOT):
-            mixed = self.padding.right and longest <= self._reach()
-            for batch in scoring.plan(pairs, here.max_length, self._plain_tokens, mixed=mixed):
-                if any(missing[i] for row in batch for i in row.readers):
-                    answers = scoring.score(here.model, batch, pairs, here.device, here.root)
-                    yield AnswerBatch([one for one in answers if missing[one[0]]], scoring.tokens_fed(batch))
+        longest = min(fed, checkpoint.max_length)
+        if not self._takes(longest, Walk.PACK, Walk.SNAPSHOT):
+            yield from self._score_plainly(pairs, missing, longest)
             return
         walker: Walker
-        if self.choice.walk == Walk.PACK:
-            walker, planned = self._context(scoring.fed(pairs, here.max_length), [len(p.continuation) for p in pairs])
+        if self.walk_choice.walk == Walk.PACK:
+            fed_tokens = scoring.fed(pairs, checkpoint.max_length)
+            walker, planned = self._context(fed_tokens, [len(pair.continuation) for pair in pairs])
         else:
-            planned = tree.plan(scoring.grow(pairs, here.max_length), self.limits, siblings=False)
-            walker = walks.walker(self.choice.walk, here.model, here.root, planned, self.end)
-        for ended, tokens in scoring.packed(walker, planned, pairs, missing):
-            yield AnswerBatch(ended, tokens - self._spared())
+            planned = tree.plan(scoring.grow(pairs, checkpoint.max_length), self.limits, siblings=False)
+            walker = walks.walker(self.walk_choice.walk, checkpoint.model, checkpoint.root, planned, self.skippable)
+        for answers, tokens in scoring.packed(walker, planned, pairs, missing):
+            yield AnswerBatch(answers, tokens - self._take_skipped())
 
     def decode(self, prompts: Sequence[Prompt], missing: Sequence[bool]) -> Iterator[AnswerBatch]:
         """Yield the texts of the `missing` prompts as they end."""
-        here = self.checkpoint
-        require_room(prompts, here.max_length)
-        longest = max((len(p.fed(here.max_length)) + p.settings.max_tokens for p in prompts), default=0)
-        if not self._bears_packs(longest, Walk.PACK):
+        checkpoint = self.checkpoint
+        require_room(prompts, checkpoint.max_length)
+        longest = max((len(p.fed(checkpoint.max_length)) + p.settings.max_tokens for p in prompts), default=0)
+        if not self._takes(longest, Walk.PACK):
             yield from self._decode_plainly(prompts, missing, longest)
             return
-        by_manner: dict[str, list[int]] = {}
+        groups: dict[str, list[int]] = {}
         for index, prompt in enumerate(prompts):
-            by_manner.setdefault(prompt.settings.batch_key, []).append(index)
-        for indices in by_manner.values():
-            asked = [prompts[i] for i in indices]
-            fed = [prompt.fed(here.max_length) for prompt in asked]
-            stopper = Stopper(here.tokenizer, asked[0].settings.until, here.eos_ids)
-            context, planned = self._context(fed, [1] * len(fed))
-            wanted = [missing[i] for i in indices]
-            room = Room(self.rows, self.cache, self.weights)
-            job = continuous.Job(here.model, context, planned, asked, fed, stopper, self.seed, room)
-            for step in continuous.decode(job, wanted):
-                answers = [(indices[i], found.text) for i, found in step.ended]
-                yield AnswerBatch(
-                    answers, step.tokens_fed - self._spared(), sum(found.tokens for _, found in step.ended)
-                )
+            groups.setdefault(prompt.settings.batch_key, []).append(index)
+        for indices in groups.values():
+            group = self._prompt_group([prompts[i] for i in indices])
+            for step in continuous.decode(group, [missing[i] for i in indices]):
+                answers = [(indices[i], continuation.text) for i, continuation in step.ended]
+                generated = sum(continuation.tokens for _, continuation in step.ended)
+                yield AnswerBatch(answers, step.tokens_fed - self._take_skipped(), generated)
 
     def keep_trunks(self) -> Trunks | None:
-        """Keep, from now on, beginnings that are told of between calls, in as many bytes of the host as weights take.
+        """Keep beginnings that are stated in advance between calls, in as many bytes of host memory as `cache_bytes`.
 
-        None on a walk that cannot take them up again.
+        Returns None on a walk that cannot continue them.
         """
-        if self.choice.walk == Walk.PACK and self.trunks is None:
-            self.trunks = Trunks(self.cache)
+        if self.walk_choice.walk == Walk.PACK and self.trunks is None:
+            self.trunks = Trunks(self.cache_bytes)
         return self.trunks
 
-    def _context(self, fed: Sequence[Sequence[int]], wanted: Sequence[int]) -> tuple[Context, list[tree.Pack]]:
-        """Return what computes the packs of what requests feed, each reading its last `wanted` tokens, and those."""
-        here = self.checkpoint
-        if self.trunks is None:
-            planned = tree.plan(tree.grow(fed, wanted), self.limits)
-            return walks.context(here.model, here.root, planned, self.end), planned
-        plan = self.trunks.plan(fed, wanted, self.limits)
-        shape = packs.layout(here.model.config)
-        assert shape is not None, "the pack walk needs layers whose sight is known"
-        return KeepingContext(here.model, here.root, shape, plan, self.trunks, self.end), plan.packs
+    def _prompt_group(self, prompts: Sequence[Prompt]) -> continuous.PromptGroup:
+        """Return `prompts`, which share a batch key, with what decodes them."""
+        checkpoint = self.checkpoint
+        fed = [prompt.fed(checkpoint.max_length) for prompt in prompts]
+        stopper = Stopper(checkpoint.tokenizer, prompts[0].settings.until, checkpoint.eos_ids)
+        context, planned = self._context(fed, [1] * len(fed))
+        budget = LaneBudget(self.rows, self.cache_bytes, self.weight_bytes)
+        return continuous.PromptGroup(checkpoint.model, context, planned, prompts, fed, stopper, self.seed, budget)
 
-    def _spared(self) -> int:
-        """Return how many tokens of the last step were not read, since they were kept."""
-        return 0 if self.trunks is None else self.trunks.spared()
+    def _context(self, fed: Sequence[Sequence[int]], read_counts: Sequence[int]) -> tuple[Context, list[tree.Pack]]:
+        """Return the packs of `fed` tokens, of which request i reads the last `read_counts[i]`, and their context."""
+        checkpoint = self.checkpoint
+        if self.trunks is None:
+            planned = tree.plan(tree.grow(fed, read_counts), self.limits)
+            return walks.context(checkpoint.model, checkpoint.root, planned, self.skippable), planned
+        plan = self.trunks.plan(fed, read_counts, self.limits)
+        layout = packs.layout(checkpoint.model.config)
+        assert layout is not None, "the pack walk needs layers whose layout is known"
+        context = KeepingContext(checkpoint.model, checkpoint.root, layout, plan, self.trunks, self.skippable)
+        return context, plan.packs
+
+    def _take_skipped(self) -> int:
+        """Return how many tokens of the last step were not read because their keys and values were kept."""
+        return 0 if self.trunks is None else self.trunks.take_skipped()
+
+    def _score_plainly(self, pairs: Sequence[Pair], missing: Sequence[bool], longest: int) -> Iterator[AnswerBatch]:
+        checkpoint = self.checkpoint
+        mixed = self.padding.right and longest <= self._reach()
+        for batch in scoring.plan(pairs, checkpoint.max_length, self._plain_tokens, mixed=mixed):
+            if any(missing[i] for row in batch for i in row.requests):
+                answers = scoring.score(checkpoint.model, batch, pairs, checkpoint.device, checkpoint.root)
+                yield AnswerBatch([answer for answer in answers if missing[answer[0]]], scoring.tokens_fed(batch))
 
     def _decode_plainly(
         self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int
     ) -> Iterator[AnswerBatch]:
-        here = self.checkpoint
-        mixed = self.padding.left and longest <= self._reach(here.padding_switch)
-        for batch in plain.plan(prompts, here.max_length, self._plain_tokens, mixed=mixed):
+        checkpoint = self.checkpoint
+        mixed = self.padding.left and longest <= self._reach(checkpoint.padding_switch)
+        for batch in plain.plan(prompts, checkpoint.max_length, self._plain_tokens, mixed=mixed):
             if any(missing[i] for i in batch):
                 rows = [prompts[i] for i in batch]
-                how = (here.eos_ids, here.max_length, self.seed, here.root)
-                found = list(plain.decode(here.model, here.tokenizer, rows, *how))
-                answers = [(i, one.text) for i, one in zip(batch, found, strict=True) if missing[i]]
-                fed = sum(len(row.fed(here.max_length)) for row in rows)
-                yield AnswerBatch(answers, fed, sum(one.tokens for one in found))
+                continuations = list(
+                    plain.decode(
+                        checkpoint.model,
+                        checkpoint.tokenizer,
+                        rows,
+                        checkpoint.eos_ids,
+                        checkpoint.max_length,
+                        self.seed,
+                        checkpoint.root,
+                    )
+                )
+                answers = [(i, text) for i, (text, _) in zip(batch, continuations, strict=True) if missing[i]]
+                fed = sum(len(row.fed(checkpoint.max_length)) for row in rows)
+                yield AnswerBatch(answers, fed, sum(continuation.tokens for continuation in continuations))
 
     @property
     def _plain_tokens(self) -> int:
-        """Tokens of a plain batch; 1 keeps all rows apart.
+        """Tokens of a plain batch; 1 puts every row into a batch of its own.
 
-        Beside rows of its own length each row's int8 products are the same to the last bit, and so is what is rounded
-        next. The products of a LoRA in float32 are not.
+        In a batch of rows of its own length, each row's int8 products are the same to the last bit, and so is what is
+        rounded next. The products of a LoRA in float32 are not.
         """
-        apart = self.checkpoint.rounds_activations and self.checkpoint.located.adapter is not None
-        return 1 if apart else self.batch_tokens
+        separate = self.checkpoint.rounds_activations and self.checkpoint.located.adapter is not None
+        return 1 if separate else self.batch_tokens
 
-    def _bears_packs(self, longest: int, *walks_: Walk) -> bool:
-        """Tell whether one of these walks may be taken for sequences of up to `longest` tokens."""
-        if self.choice.walk not in walks_:
+    def _takes(self, longest: int, *candidates: Walk) -> bool:
+        """Return whether sequences of up to `longest` tokens can take one of these walks."""
+        if self.walk_choice.walk not in candidates:
             return False
-        beyond = longest > self._reach()
-        self._beyond = self._beyond or beyond
-        return not beyond
+        is_beyond = longest > self._reach()
+        self._is_beyond_reach = self._is_beyond_reach or is_beyond
+        return not is_beyond
 
     def _reach(self, *switches: int | None) -> float:
-        """Return the length beyond which a row's company or its length would change its answer."""
-        here = self.checkpoint
-        known = (here.position_switch, configs.selection_limit(here.located.config), *switches)
+        """Return the length beyond which an answer would depend on the other rows of its pass or their lengths."""
+        checkpoint = self.checkpoint
+        known = (checkpoint.position_switch, configs.selection_limit(checkpoint.located.config), *switches)
         return min((float(switch) for switch in known if switch is not None), default=math.inf)
 
 
 def out_of_memory_error(checkpoint: Checkpoint) -> HarnessError:
-    """Return what to tell a person whose device cannot hold the smallest pass."""
+    """Return the error for a device that cannot hold the smallest pass."""
     return HarnessError(
-        f"{checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same command goes on "
-        "from the answers it has"
+        f"{checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same command "
+        "continues from the answers computed so far"
     )

@@ -1,9 +1,9 @@
-"""Log-likelihoods: continuations scored after their contexts, over the packs of their prefix tree or in plain batches.
+"""Log-likelihoods: continuations scored after their contexts, from the packs of their prefix tree or in plain batches.
 
-`packed` feeds every token of the tree once. `plan` and `score` are the plain walk, right-padded batches of bounded
-tokens: correct for every causal architecture, and the reference the others are held against. There, requests that feed
-the same tokens (the letters A to D after one question) share a row, and only columns in which some row is scored meet
-the vocabulary. No attention mask is needed: in a causal model nothing to the right of a token reaches it.
+`packed` feeds every token of the tree once. `plan` and `score` are the plain walk, in right-padded batches of bounded
+size: correct for every causal architecture, and the reference for the other walks. There, requests that feed the same
+tokens (the letters A to D after one question) share a row, and only columns in which some row is scored are multiplied
+by the vocabulary. No attention mask is needed, because in a causal model a token sees nothing to its right.
 
 Not here: text, tokenizers, the journal.
 """
@@ -22,86 +22,89 @@ from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
 
 MAX_CELLS = 2048
-"""Rows times scored columns that meet the vocabulary at once: of 150,000 words in float32, 1.2 GiB."""
+"""Rows × scored columns that are multiplied by the vocabulary at once: 1.2 GiB for 150,000 tokens in float32."""
 
 
 class Row(NamedTuple):
-    """Tokens to feed, and the requests (by index) that read a continuation of that many tokens off their end."""
+    """Tokens to feed in one row of a batch."""
 
     tokens: tuple[int, ...]
-    readers: tuple[int, ...]
+    requests: tuple[int, ...]
+    """Requests (by index) whose continuation is scored at the end of this row."""
 
 
 Batch = list[Row]
 
 
 def fed(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
-    """Return the tokens that each pair feeds: all but the last, and no more than the context takes.
+    """Return the tokens that each pair feeds: all except the last one, and at most `max_length`.
 
-    A pair longer than the context loses tokens on its left, as in lm-eval. Raises HarnessError on a continuation that
-    alone is longer than the context.
+    A pair longer than the context loses tokens on its left, as in lm-eval. Raises HarnessError if a continuation alone
+    is longer than the context.
     """
     for pair in pairs:
         if len(pair.continuation) > max_length:
             raise HarnessError(
-                f"a continuation of {len(pair.continuation):,} tokens does not fit the context of {max_length:,}: "
-                "set max_length= if the model can take more"
+                f"a continuation of {len(pair.continuation):,} tokens does not fit into the context of "
+                f"{max_length:,}: set max_length= if the model supports more"
             )
     return [(pair.context + pair.continuation)[-(max_length + 1) : -1] for pair in pairs]
 
 
 def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
-    """Return the prefix tree of what `pairs` feed; raises as `fed` does."""
+    """Return the prefix tree of what `pairs` feed. Raises HarnessError as `fed` does."""
     return tree.grow(fed(pairs, max_length), [len(pair.continuation) for pair in pairs])
 
 
 def packed(
     walker: packs.Walker, planned: Sequence[tree.Pack], pairs: Sequence[Pair], missing: Sequence[bool]
 ) -> Iterator[tuple[list[tuple[int, LogLikelihood]], int]]:
-    """Yield (index, log-likelihood) of the `missing` pairs as the packs they end in are computed, and tokens fed.
+    """Yield, for each pack computed, the (index, log-likelihood) of `missing` pairs that end in it, and tokens fed.
 
-    Packs that no missing pair needs are passed over. Raises HarnessError if the model answers NaN.
+    Packs that no missing pair needs are skipped. Raises HarnessError if the model's logits are NaN.
     """
     starts = np.cumsum([0, *(len(pair.continuation) for pair in pairs)])
-    said = np.array([token for pair in pairs for token in pair.continuation], np.int64)
-    left, totals, greedy = np.diff(starts), np.zeros(len(pairs)), np.ones(len(pairs), bool)
-    for pack, wanted in zip(planned, tree.needed(planned, missing), strict=True):
-        if not wanted:
+    targets = np.array([token for pair in pairs for token in pair.continuation], np.int64)
+    remaining, totals, greedy = np.diff(starts), np.zeros(len(pairs)), np.ones(len(pairs), bool)
+    for pack, is_needed in zip(planned, tree.needed(planned, missing), strict=True):
+        if not is_needed:
             continue
-        logprobs, hits = _read(walker, pack, said[starts[pack.requests] + pack.nth])
+        logprobs, hits = _read(walker, pack, targets[starts[pack.requests] + pack.nth])
         np.add.at(totals, pack.requests, logprobs)
         np.logical_and.at(greedy, pack.requests, hits)
-        np.subtract.at(left, pack.requests, 1)
-        ended = np.unique(pack.requests[left[pack.requests] == 0]).tolist()
-        found = [(i, LogLikelihood(float(totals[i]), bool(greedy[i]))) for i in ended if missing[i]]
-        yield found, len(pack.tokens)
+        np.subtract.at(remaining, pack.requests, 1)
+        ended = np.unique(pack.requests[remaining[pack.requests] == 0]).tolist()
+        answers = [(i, LogLikelihood(float(totals[i]), bool(greedy[i]))) for i in ended if missing[i]]
+        yield answers, len(pack.tokens)
 
 
-def _read(walker: packs.Walker, pack: tree.Pack, said: tree.Ints) -> tuple[Any, Any]:
-    """Return the log-probability of each token `said` that the pack's reads ask for, and whether it is likeliest."""
-    places, which = packs.distinct(pack)
+def _read(walker: packs.Walker, pack: tree.Pack, targets: tree.Ints) -> tuple[Any, Any]:
+    """Return for each read of `pack` the log-probability of its target token, and whether that is the likeliest one."""
+    places, place_index = packs.distinct_reads(pack)
     logits = walker.run(pack, places)
     if not len(places):
         return np.zeros(0), np.ones(0, bool)
-    rows, tokens = (torch.from_numpy(one).to(logits.device) for one in (which, said))
+    rows, tokens = (torch.from_numpy(values).to(logits.device) for values in (place_index, targets))
     logprobs = logits.log_softmax(-1)[rows, tokens]
     hits = logits.argmax(-1)[rows] == tokens
-    found = torch.stack([logprobs.double(), hits.double()]).cpu().numpy()
-    if np.isnan(found[0]).any():
+    result = torch.stack([logprobs.double(), hits.double()]).cpu().numpy()
+    if np.isnan(result[0]).any():
         raise packs.nan_error()
-    return found[0], found[1] > 0
+    return result[0], result[1] > 0
 
 
 def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int, *, mixed: bool = True) -> list[Batch]:
-    """Return batches of rows of at most `batch_tokens` padded tokens each (one row may exceed it), longest first.
+    """Return batches of at most `batch_tokens` padded tokens each (a single row may exceed it), longest rows first.
 
-    Unless `mixed`, only rows of one length share a batch, so that there is no padding. Raises as `fed` does.
+    Unless `mixed`, only rows of one length share a batch, so that there is no padding. Raises HarnessError as `fed`
+    does.
     """
-    readers: dict[tuple[int, ...], list[int]] = {}
+    requests: dict[tuple[int, ...], list[int]] = {}
     for index, tokens in enumerate(fed(pairs, max_length)):
-        readers.setdefault(tuple(tokens), []).append(index)
+        requests.setdefault(tuple(tokens), []).append(index)
     rows = sorted(
-        (Row(tokens, tuple(who)) for tokens, who in readers.items()), key=lambda r: (-len(r.tokens), r.tokens)
+        (Row(tokens, tuple(indices)) for tokens, indices in requests.items()),
+        key=lambda row: (-len(row.tokens), row.tokens),
     )
     batches: list[Batch] = []
     for row in rows:
@@ -117,12 +120,12 @@ def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int, *, mixed: bo
 def score(
     model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device, root: RootCache = EMPTY
 ) -> Iterator[tuple[int, LogLikelihood]]:
-    """Yield (index, log-likelihood) for every request that `batch` serves, each row starting from `root`.
+    """Yield (index, log-likelihood) for every request of `batch`; each row starts from `root`.
 
-    Raises HarnessError if the model answers NaN.
+    Raises HarnessError if the model's logits are NaN.
     """
-    # The columns that any row is scored at; rows of one batch have similar lengths, so these are few.
-    spans = [(len(row.tokens) - len(pairs[i].continuation), len(row.tokens)) for row in batch for i in row.readers]
+    # The columns in which any row is scored; rows of one batch have similar lengths, so these are few.
+    spans = [(len(row.tokens) - len(pairs[i].continuation), len(row.tokens)) for row in batch for i in row.requests]
     positions = sorted({position for start, end in spans for position in range(start, end)})
     if len(batch) > 1 and len(batch) * len(positions) > MAX_CELLS:
         yield from score(model, batch[: len(batch) // 2], pairs, device, root)
@@ -134,7 +137,7 @@ def score(
     scored = [
         (i, index, len(row.tokens) - len(pairs[index].continuation))
         for i, row in enumerate(batch)
-        for index in row.readers
+        for index in row.requests
     ]
     column = {position: k for k, position in enumerate(positions)}
     logits = _logits(model, ids.to(device), torch.tensor(positions, device=device), root)
@@ -148,22 +151,22 @@ def score(
     hits = (best[rows, columns] == tokens).cpu()
     if logprobs.isnan().any():
         raise packs.nan_error()
-    at = 0
+    begin = 0
     for _, index, _ in scored:
-        end = at + len(pairs[index].continuation)
-        yield index, LogLikelihood(float(logprobs[at:end].sum()), bool(hits[at:end].all()))
-        at = end
+        end = begin + len(pairs[index].continuation)
+        yield index, LogLikelihood(float(logprobs[begin:end].sum()), bool(hits[begin:end].all()))
+        begin = end
 
 
 def tokens_fed(batch: Batch) -> int:
-    """Return the tokens of `batch` that go through the model, padding not counted."""
+    """Return how many tokens of `batch` go through the model, excluding padding."""
     return sum(len(row.tokens) for row in batch)
 
 
 def _logits(model: Any, ids: torch.Tensor, positions: torch.Tensor, root: RootCache) -> torch.Tensor:
     """Return float32 logits (B, len(positions), V) of ids (B, T) at `positions`."""
     with torch.inference_mode():
-        if packs.keeps_rows(model):
+        if packs.can_select_rows(model):
             logits: torch.Tensor = root.forward(model, ids, logits_to_keep=positions).logits
         else:
             logits = root.forward(model, ids).logits[:, positions]

@@ -110,7 +110,7 @@ class PartialTask:
 
     def _exact_cost(self, doc_ids: Sequence[int]) -> Cost:
         requests = [request for doc_id in doc_ids for request in self.requests[doc_id]]
-        return self.lm.cost(requests, self.lm.engine.choice.walk)
+        return self.lm.cost(requests, self.lm.engine.walk_choice.walk)
 
     def outcome(self) -> dict[str, Any]:
         """Return what lm-eval would have returned if all evaluated documents had been evaluated at once."""

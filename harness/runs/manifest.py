@@ -91,7 +91,7 @@ def _protocol(checkpoint: Checkpoint, options: Options, shuffled: int | None) ->
 
 def _engine(lm: HarnessLM, peak_memory_bytes: int) -> Engine:
     work = {key: value for key, value in asdict(lm.work).items() if key not in _PER_TASK}
-    return Engine(walk=lm.engine.choice.walk.value, peak_memory_bytes=peak_memory_bytes, **work)
+    return Engine(walk=lm.engine.walk_choice.walk.value, peak_memory_bytes=peak_memory_bytes, **work)
 
 
 def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]:

@@ -126,13 +126,13 @@ def test_full_memory_halves_the_packs_and_loses_nothing(
     lm.engine.pack_tokens, lm.engine.rows = 64, 64
     told: list[int] = []
     lm.advance = told.append
-    lm.engine.end  # noqa: B018 - the probes come before memory is full
+    lm.engine.skippable  # noqa: B018 - the probes come before memory is full
     passed = limit_memory(monkeypatch, 10)
     found = ask(lm, kind)
     assert max(passed) <= 10
     assert lm.engine.pack_tokens == 8
     (told_so,) = lm.engine.notes()
-    assert told_so.startswith("cpu ran out of memory, so at last 8 tokens went through the model at once")
+    assert told_so.startswith("cpu ran out of memory, so in the end 8 tokens went through the model at once")
     assert sum(told) == len(PAIRS)
     if kind == "decode":
         assert found == expected
@@ -143,7 +143,7 @@ def test_full_memory_halves_the_packs_and_loses_nothing(
 
 
 def test_memory_that_no_pack_fits_is_told_of(lm: HarnessLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    lm.engine.end  # noqa: B018
+    lm.engine.skippable  # noqa: B018
     limit_memory(monkeypatch, 0)
     with pytest.raises(HarnessError, match="ran out of memory: try dtype=bfloat16"):
         ask(lm, "score")
@@ -152,7 +152,7 @@ def test_memory_that_no_pack_fits_is_told_of(lm: HarnessLM, monkeypatch: pytest.
 def test_another_failure_of_the_model_is_not_taken_for_full_memory(
     lm: HarnessLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm.engine.end  # noqa: B018
+    lm.engine.skippable  # noqa: B018
 
     def forward(*_: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

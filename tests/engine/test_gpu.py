@@ -111,7 +111,7 @@ def check(folders: Folders, table: list[str], name: str, kind: str, quantize: st
     oracle = Oracle(folders[name, "base"], None if kind == "base" else folders[name, kind], quantize, device="cuda")
     expected = [oracle.logprob(*pair) for pair in questions()]
     engine = Engine(checkpoint)
-    assert engine.choice.walk == (Walk.PLAIN if checkpoint.rounds_activations else Walk.PACK)
+    assert engine.walk_choice.walk == (Walk.PLAIN if checkpoint.rounds_activations else Walk.PACK)
     found, texts = scored(engine), decoded(engine)
     exact = max(abs(ours.logprob - logprob) for ours, (logprob, _) in zip(found, expected, strict=True))
     ids = [oracle.greedy(pair.context, 6, checkpoint.eos_ids) for pair in questions()]

@@ -95,7 +95,7 @@ def test_letters_after_one_question_are_fed_once() -> None:
 @given(asked=pairs, batch_tokens=st.integers(1, 400))
 def test_batches_hold_every_request_once_and_no_more_tokens_than_allowed(asked: list[Pair], batch_tokens: int) -> None:
     batches = scoring.plan(asked, CONTEXT, batch_tokens)
-    assert sorted(i for batch in batches for row in batch for i in row.readers) == list(range(len(asked)))
+    assert sorted(i for batch in batches for row in batch for i in row.requests) == list(range(len(asked)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(len(row.tokens) for row in batch) <= batch_tokens
 

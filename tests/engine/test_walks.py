@@ -147,7 +147,7 @@ def test_a_slower_walk_is_told_with_its_reason(made: Callable[[str], Path]) -> N
 
 def test_a_short_context_is_walked_plainly(tmp_path: Path) -> None:
     engine = HarnessLM(load(tiny.llama(tmp_path / "model", context=16))).engine
-    assert engine.choice.walk == Walk.PLAIN
+    assert engine.walk_choice.walk == Walk.PLAIN
 
 
 def test_a_text_as_long_as_positions_allow_stays_on_its_walk(made: Callable[[str], Path]) -> None:
@@ -171,10 +171,10 @@ def test_a_snapshot_is_held_for_every_branch_on_the_way_and_no_more(made: Callab
     walker = packs.Snapshots(checkpoint.model, checkpoint.root, planned)
     held = []
     for pack in planned:
-        walker.run(pack, packs.distinct(pack)[0])
-        held.append(len(walker.held))
+        walker.run(pack, packs.distinct_reads(pack)[0])
+        held.append(len(walker.states))
     assert max(held) == 2
-    assert walker.held == []
+    assert walker.states == []
 
 
 @pytest.mark.parametrize("walk", [Walk.PACK, Walk.SNAPSHOT])

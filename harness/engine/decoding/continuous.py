@@ -1,11 +1,11 @@
-"""Continuations on the pack walk: continuous batching. Rows leave as they end and make room for waiting ones.
+"""Continuations on the pack walk by continuous batching: rows leave as they end and make room for waiting rows.
 
-Prompts are read as packs of their prefix tree, each token once, several samples of one prompt included. The rows that a
-pack gives wait in its context until there is room in the lanes; the next pack is read when none waits. Room is what
-memory allows, by the tokens that rows hold and are expected to grow by, and ends where more rows make a step dearer for
-each.
+Prompts are read as packs of their prefix tree, each token once, even for several samples of one prompt. The rows that
+a pack yields wait in its context until the lanes have room; the next pack is read when no row waits. Room is what
+memory allows, counted in tokens that rows hold and are expected to grow by, and ends where more rows would make a step
+more expensive for each row.
 
-Not here: which token comes next, when a text ends, how lanes lie in memory, the journal.
+Not here: which token comes next, when a text ends, how lanes are arranged in memory, the journal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from harness.engine.decoding.lanes import FEWEST_STEPS, STEPS, Lanes, Need, Room, Row
+from harness.engine.decoding.lanes import MIN_STEPS, STEPS, LaneBudget, Lanes, Reservation, Row
 from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.packing import packs, tree
@@ -26,67 +26,70 @@ from harness.engine.requests import Prompt
 
 
 class Step(NamedTuple):
-    """Answers that ended, by request, and the work it took."""
+    """Answers that ended in one step, and the work that it took."""
 
     ended: list[tuple[int, Continuation]]
+    """(index of the request, its continuation)."""
     tokens_fed: int
-    """Of prompts."""
+    """Tokens of prompts that went through the model."""
 
 
-class Job(NamedTuple):
-    """What is to be continued, by what: prompts of one manner."""
+class PromptGroup(NamedTuple):
+    """Prompts that share a `Settings.batch_key`, and what decodes them."""
 
     model: Any
     context: Context
     planned: Sequence[tree.Pack]
-    """The packs of what the prompts feed."""
+    """Packs of the tokens that the prompts feed."""
     prompts: Sequence[Prompt]
     fed: Sequence[list[int]]
-    """The ids that each prompt feeds."""
+    """Token ids that each prompt feeds."""
     stopper: Stopper
     seed: int
-    room: Room
+    budget: LaneBudget
 
 
-def decode(job: Job, missing: Sequence[bool]) -> Iterator[Step]:
+def decode(group: PromptGroup, missing: Sequence[bool]) -> Iterator[Step]:
     """Yield the continuations of the `missing` prompts as they end.
 
-    How long they become is only known when they end. Where they outgrow the room there is, some are begun anew later,
-    and then with all the room they may ever need. Raises HarnessError if the model answers NaN.
+    How long answers become is only known when they end. If they outgrow memory, some are started again later, then
+    with room for the longest answer that they may have. Raises HarnessError if the model's logits are NaN.
     """
-    left, hopes = list(missing), True
-    while any(left):
-        for step in _Batch(job, left, hopes=hopes).run():
+    remaining, is_optimistic = list(missing), True
+    while any(remaining):
+        for step in _Decoder(group, remaining, is_optimistic=is_optimistic).run():
             for request, _ in step.ended:
-                left[request] = False
+                remaining[request] = False
             yield step
-        hopes = False
+        is_optimistic = False
 
 
-class _Batch:
-    """What is left to be answered."""
+class _Decoder:
+    """Decodes the missing prompts of a group, except for rows that memory has no room for."""
 
-    def __init__(self, job: Job, missing: Sequence[bool], *, hopes: bool) -> None:
-        """Answer what is `missing`; one who `hopes` takes answers to become as long as those before."""
-        self._job, self._context, self._missing, self._hopes = job, job.context, list(missing), hopes
-        self._chooser = Chooser(job.prompts[0].settings)
-        needed = tree.needed(job.planned, missing)
-        self._waiting = [pack for pack, wanted in zip(job.planned, needed, strict=True) if wanted]
-        keys = list(map(tree.sort_key, job.fed))
+    def __init__(self, group: PromptGroup, missing: Sequence[bool], *, is_optimistic: bool) -> None:
+        """Decode the `missing` prompts; an optimistic decoder expects answers to become as long as previous ones."""
+        self._group, self._context = group, group.context
+        self._missing, self._is_optimistic = list(missing), is_optimistic
+        self._chooser = Chooser(group.prompts[0].settings)
+        needed = tree.needed(group.planned, missing)
+        self._waiting = [pack for pack, is_needed in zip(group.planned, needed, strict=True) if is_needed]
+        keys = list(map(tree.sort_key, group.fed))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         self._ranks = {request: rank for rank, request in enumerate(order)}
         ids = (np.frombuffer(keys[request], ">u4") for request in order)
-        shared = np.array([tree.common(one, other) for one, other in pairwise(ids)], np.int64)
-        wanted = [i for i, one in enumerate(missing) if one]
-        longest = max(len(job.fed[i]) + job.prompts[i].settings.max_tokens for i in wanted)
-        room = job.room._replace(rows=min(job.room.rows, len(wanted)))
-        self._lanes = Lanes(job.model, job.context, room, shared, job.context.root_length + longest)
-        self._fresh: list[Row] = []  # read, but still in the context
+        shared = np.array([tree.common_prefix(first, second) for first, second in pairwise(ids)], np.int64)
+        indices = [i for i, is_missing in enumerate(missing) if is_missing]
+        longest = max(len(group.fed[i]) + group.prompts[i].settings.max_tokens for i in indices)
+        budget = group.budget._replace(rows=min(group.budget.rows, len(indices)))
+        self._lanes = Lanes(group.model, group.context, budget, shared, group.context.root_length + longest)
+        self._fresh: list[Row] = []  # prompts that are read, but still in the context
         self._rows: list[Row] = []
         self._ended = self._ended_tokens = 0
 
     def run(self) -> Iterator[Step]:
-        fitting: int | None = None  # how many of the fresh rows fit beside the others; None where that may have changed
+        """Yield steps in which answers ended or prompts were read, until no row is left."""
+        fitting: int | None = None  # how many fresh rows fit beside the others; None if that may have changed
         while self._waiting or self._fresh or self._rows:
             ended: list[tuple[int, Continuation]] = []
             tokens = 0
@@ -94,98 +97,111 @@ class _Batch:
                 tokens = self._read(ended)
                 fitting = None
             if fitting is None:
-                fitting = self._lanes.fitting(self._needs(self._rows), self._needs(self._fresh))
-            if self._is_due(fitting):
+                fitting = self._lanes.count_fitting(self._reservations(self._rows), self._reservations(self._fresh))
+            if self._must_lay_out(fitting):
                 joining = max(fitting, 0 if self._rows else 1)
                 self._rows += self._fresh[:joining]
                 del self._fresh[:joining]
                 self._drop()
-                self._lanes.lay(self._rows)
+                self._lanes.lay_out(self._rows)
                 fitting = None if joining else 0
             if self._rows:
-                going_on = self._advance(self._rows, self._lanes.step(self._rows), ended)
-                if len(going_on) < len(self._rows):
+                running = self._advance(self._rows, self._lanes.step(self._rows), ended)
+                if len(running) < len(self._rows):
                     fitting = None
-                self._rows = going_on
+                self._rows = running
             if ended or tokens:
                 yield Step(ended, tokens)
 
-    def _is_due(self, fitting: int) -> bool:
-        """Tell whether rows are to be laid out anew, `fitting` of the fresh ones with them."""
+    def _must_lay_out(self, fitting: int) -> bool:
+        """Return whether the lanes have to be arranged again, together with `fitting` fresh rows."""
         if not self._rows:
             return bool(self._fresh)
-        is_joined_by_all = bool(self._fresh) and fitting == len(self._fresh)
+        all_fresh_fit = bool(self._fresh) and fitting == len(self._fresh)
         is_half_empty = 2 * len(self._rows) <= len(self._lanes.rows)
-        return is_joined_by_all or is_half_empty or self._lanes.is_full(self._rows)
+        return all_fresh_fit or is_half_empty or self._lanes.is_full(self._rows)
 
     def _has_room(self) -> bool:
-        """Tell whether there is room for a row of the next pack."""
+        """Return whether there is room for a row of the next pack."""
         first = next((i for i in self._waiting[0].requests if self._missing[i]), None)
-        if first is None:  # nothing but what others stand on
+        if first is None:  # the pack only holds what other packs continue
             return True
-        grown = self._growth(self._job.prompts[first].settings.max_tokens, 0)
-        need = Need(self._ranks[first], len(self._job.fed[first]) + grown)
-        return self._lanes.fitting(self._needs(self._rows), [need]) > 0
+        growth = self._expected_growth(self._group.prompts[first].settings.max_tokens, 0)
+        reservation = Reservation(self._ranks[first], len(self._group.fed[first]) + growth)
+        return self._lanes.count_fitting(self._reservations(self._rows), [reservation]) > 0
 
     def _drop(self) -> None:
-        """Leave the shortest answers for later as long as memory has no room for the next steps of all."""
+        """Drop the shortest answers until memory has room for the next steps of all others; they start again later."""
         root = self._context.root_length
         while len(self._rows) > 1:
-            steps = [min(FEWEST_STEPS, row.most - len(row.answer)) for row in self._rows]
-            needs = [Need(r.rank, len(r.places) - root + n) for r, n in zip(self._rows, steps, strict=True)]
-            if self._lanes.holds(needs):
+            steps = [min(MIN_STEPS, row.max_tokens - len(row.answer)) for row in self._rows]
+            reservations = [
+                Reservation(row.rank, len(row.places) - root + n) for row, n in zip(self._rows, steps, strict=True)
+            ]
+            if self._lanes.has_memory_for(reservations):
                 break
             self._rows.remove(min(self._rows, key=lambda row: len(row.answer)))
 
-    def _needs(self, rows: Sequence[Row]) -> list[Need]:
+    def _reservations(self, rows: Sequence[Row]) -> list[Reservation]:
         root = self._context.root_length
-        return [Need(r.rank, len(r.places) - root + self._growth(r.most, len(r.answer))) for r in rows]
+        return [
+            Reservation(row.rank, len(row.places) - root + self._expected_growth(row.max_tokens, len(row.answer)))
+            for row in rows
+        ]
 
-    def _growth(self, most: int, grown: int) -> int:
-        """Return by how many tokens an answer is expected to grow that may have `most`, and has `grown`.
+    def _expected_growth(self, max_tokens: int, length: int) -> int:
+        """Return by how many tokens an answer of `length` tokens, at most `max_tokens`, is expected to grow.
 
-        Answers that end first are short ones, so their mean is believed once as many have ended as go on.
+        Answers that end first are short, so their mean length counts once as many have ended as are running.
         """
-        is_known = self._hopes and self._ended >= max(1, len(self._rows))
-        expected = self._ended_tokens // self._ended if is_known else most
-        return min(most - grown, max(STEPS, expected - grown))
+        is_known = self._is_optimistic and self._ended >= max(1, len(self._rows))
+        expected = self._ended_tokens // self._ended if is_known else max_tokens
+        return min(max_tokens - length, max(STEPS, expected - length))
 
     def _read(self, ended: list[tuple[int, Continuation]]) -> int:
-        """Feed the next pack; note the rows of the missing prompts that end in it, and return its tokens."""
+        """Feed the next pack, start the rows of missing prompts that end in it, and return the pack's tokens."""
         pack = self._waiting.pop(0)
-        places, which = packs.distinct(pack)
+        places, place_index = packs.distinct_reads(pack)
         self._context.crop(pack.trunk)
         logits = self._context.feed(pack, places)
         before = self._context.root_length + pack.trunk
-        wanted = [k for k, request in enumerate(pack.requests) if self._missing[request]]
+        reads = [k for k, request in enumerate(pack.requests) if self._missing[request]]
         rows = []
-        for k in wanted:
+        for k in reads:
             request, place = int(pack.requests[k]), int(pack.rows[k])
-            own = np.flatnonzero((np.arange(len(pack.tokens)) <= place) & (place < pack.ends))
-            seen = np.concatenate([np.arange(before), before + own])
-            asked, ids = self._job.prompts[request], self._job.fed[request]
-            most, random = asked.settings.max_tokens, generator(self._job.seed, asked)
-            rows.append(Row(request, ids, self._ranks[request], most, random, seen))
-            self._job.stopper.watch(request, thinking=asked.thinking)
+            seen = np.flatnonzero((np.arange(len(pack.tokens)) <= place) & (place < pack.ends))
+            cache_places = np.concatenate([np.arange(before), before + seen])
+            prompt = self._group.prompts[request]
+            rows.append(
+                Row(
+                    request,
+                    self._group.fed[request],
+                    self._ranks[request],
+                    prompt.settings.max_tokens,
+                    generator(self._group.seed, prompt),
+                    cache_places,
+                )
+            )
+            self._group.stopper.watch(request, thinking=prompt.thinking)
         if rows:
-            self._fresh = self._advance(rows, logits[torch.from_numpy(which[wanted]).to(logits.device)], ended)
+            self._fresh = self._advance(rows, logits[torch.from_numpy(place_index[reads]).to(logits.device)], ended)
         return len(pack.tokens)
 
     def _advance(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[Row]:
-        """Give every row its next token; move those that end with it to `ended` and return the others."""
-        # What a penalty looks at is only put together where there is one.
-        penalised = self._job.prompts[rows[0].request].settings.repetition_penalty != 1.0
-        ids = [row.ids for row in rows] if penalised else []
-        for row, token in zip(rows, self._chooser.next(logits, ids, [row.random for row in rows]), strict=True):
+        """Append the next token to every row; add the rows that end with it to `ended` and return the others."""
+        # Prompts and answers are only joined if a penalty reads them.
+        has_penalty = self._group.prompts[rows[0].request].settings.repetition_penalty != 1.0
+        ids = [row.ids for row in rows] if has_penalty else []
+        for row, token in zip(rows, self._chooser.next(logits, ids, [row.generator for row in rows]), strict=True):
             row.answer.append(token)
-        stops = self._job.stopper.ended([row.request for row in rows], [row.answer for row in rows])
-        going_on = []
+        stops = self._group.stopper.ended([row.request for row in rows], [row.answer for row in rows])
+        running = []
         for row, stop in zip(rows, stops, strict=True):
-            if stop or len(row.answer) >= row.most:
-                thinking = self._job.prompts[row.request].thinking
-                ended.append((row.request, self._job.stopper.finish(row.answer, thinking=thinking)))
+            if stop or len(row.answer) >= row.max_tokens:
+                thinking = self._group.prompts[row.request].thinking
+                ended.append((row.request, self._group.stopper.finish(row.answer, thinking=thinking)))
                 self._ended += 1
                 self._ended_tokens += len(row.answer)
             else:
-                going_on.append(row)
-        return going_on
+                running.append(row)
+        return running

@@ -1,7 +1,7 @@
-"""Continuations on the plain walk: prompts decoded by transformers' generate() in left-padded batches.
+"""Continuations on the plain walk: prompts decoded by transformers' `generate()` in left-padded batches.
 
-For models whose cache cannot be cut up as `harness.engine.decoding.lanes` does; each row goes on until its own stop,
-and the batch until its last.
+For models whose cache cannot be rearranged as `harness.engine.decoding.lanes` does. Each row continues until its own
+stop, and the batch until its last row has stopped.
 
 Not here: text templates, the journal.
 """
@@ -27,10 +27,10 @@ from harness.engine.requests import Prompt, require_room
 
 
 def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int, *, mixed: bool = True) -> list[list[int]]:
-    """Return batches of request indices: one setting each, at most `batch_tokens` of prompt and answer, longest first.
+    """Return batches of request indices, longest prompts first.
 
-    Unless `mixed`, only prompts of one length share a batch. Raises HarnessError where the answer alone would fill the
-    context.
+    The prompts of a batch share their settings, and have at most `batch_tokens` tokens with their answers and padding.
+    Unless `mixed`, they also have one length. Raises HarnessError if an answer alone could fill the context.
     """
     require_room(prompts, max_length)
     lengths = [len(prompt.fed(max_length)) for prompt in prompts]
@@ -56,11 +56,11 @@ def decode(
     seed: int,
     root: RootCache = EMPTY,
 ) -> Iterator[Continuation]:
-    """Yield the continuation of every prompt in `batch` (all of one setting), in order, each starting from `root`.
+    """Yield the continuation of every prompt in `batch`, which share their settings, in order; each starts from `root`.
 
-    A prompt that leaves no room for the answer loses tokens on its left, as in lm-eval.
+    A prompt that leaves no room for its answer loses tokens on its left, as in lm-eval.
     """
-    how = batch[0].settings
+    settings = batch[0].settings
     prompts = [prompt.fed(max_length) for prompt in batch]
     width = max(len(ids) for ids in prompts)
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
@@ -70,26 +70,25 @@ def decode(
         mask[i, width - len(prompt) :] = 1
     device = next(model.parameters()).device
     width += root.length
-    stop = _Stop(Stopper(tokenizer, how.until, eos_ids), width, batch)
-    plain_greedy = not how.temperature and how.repetition_penalty == 1.0
-    chosen = [] if plain_greedy else [_Chosen(Chooser(how), batch, prompts, seed, width)]
+    stop = _Stop(Stopper(tokenizer, settings.until, eos_ids), width, batch)
+    is_plain_greedy = not settings.temperature and settings.repetition_penalty == 1.0
+    processors = [] if is_plain_greedy else [_OnlyChosen(Chooser(settings), batch, prompts, seed, width)]
     with torch.inference_mode():
         output = model.generate(
             **root.prompts(ids.to(device), mask.to(device)),
             generation_config=GenerationConfig(
-                max_new_tokens=how.max_tokens, do_sample=False, num_beams=1, pad_token_id=0, use_cache=True
+                max_new_tokens=settings.max_tokens, do_sample=False, num_beams=1, pad_token_id=0, use_cache=True
             ),
-            logits_processor=LogitsProcessorList(chosen),
+            logits_processor=LogitsProcessorList(processors),
             stopping_criteria=StoppingCriteriaList([stop]),
         )
-    for asked, row, length in zip(
-        batch, output[:, width:].tolist(), stop.lengths(output.shape[1] - width), strict=True
-    ):
-        yield stop.stopper.finish(row[:length], thinking=asked.thinking)
+    answers, lengths = output[:, width:].tolist(), stop.lengths(output.shape[1] - width)
+    for request, answer, length in zip(batch, answers, lengths, strict=True):
+        yield stop.stopper.finish(answer[:length], thinking=request.thinking)
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Ends each row where its stopper says so; `width` is where answers begin."""
+    """Ends each row when its stopper says so; answers begin at column `width`."""
 
     def __init__(self, stopper: Stopper, width: int, batch: Sequence[Prompt]) -> None:
         self.stopper, self._width = stopper, width
@@ -99,20 +98,20 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         length = input_ids.shape[1] - self._width
-        going_on = [i for i, end in enumerate(self._ends) if end is None]
-        tokens = input_ids[going_on, self._width :].tolist()
-        for i, ended in zip(going_on, self.stopper.ended(going_on, tokens), strict=True):
-            if ended:
+        running = [i for i, end in enumerate(self._ends) if end is None]
+        tokens = input_ids[running, self._width :].tolist()
+        for i, has_ended in zip(running, self.stopper.ended(running, tokens), strict=True):
+            if has_ended:
                 self._ends[i] = length
         return torch.tensor([end is not None for end in self._ends], device=input_ids.device)
 
     def lengths(self, longest: int) -> list[int]:
-        """Return how many tokens each row has of its own."""
+        """Return how many tokens each row's answer has; `longest` if it never ended by itself."""
         return [longest if end is None else end for end in self._ends]
 
 
-class _Chosen(LogitsProcessor):  # type: ignore[misc]
-    """Leaves the token that the chooser takes as the only possible one."""
+class _OnlyChosen(LogitsProcessor):  # type: ignore[misc]
+    """Makes the token that the chooser chooses the only possible one."""
 
     def __init__(
         self, chooser: Chooser, batch: Sequence[Prompt], prompts: list[list[int]], seed: int, width: int
@@ -123,5 +122,5 @@ class _Chosen(LogitsProcessor):  # type: ignore[misc]
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         answers = input_ids[:, self._width :].tolist()
         ids = [[*prompt, *answer] for prompt, answer in zip(self._prompts, answers, strict=True)]
-        drawn = torch.tensor(self._chooser.next(scores.float(), ids, self._generators), device=scores.device)
-        return torch.full_like(scores, float("-inf")).scatter(1, drawn[:, None], 0.0)
+        tokens = torch.tensor(self._chooser.next(scores.float(), ids, self._generators), device=scores.device)
+        return torch.full_like(scores, float("-inf")).scatter(1, tokens[:, None], 0.0)

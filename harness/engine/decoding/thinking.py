@@ -1,11 +1,11 @@
-"""Where a thought ends and the answer begins: the declared rule for models that think aloud.
+"""Where a thought ends and the answer begins, for models that reason before they answer.
 
-A text is a thought from its `<think>`, or from its first character where the prompt left a thought open, to its last
-`</think>`; the answer is what follows, without leading space, as in lm-eval (`postprocess_generated_text` in
-lm_eval/models/utils.py, with `think_end_token="</think>"`). A thought that never ends has no answer: the empty text,
-not something fished out of the middle of a thought, and it is counted. Text with neither mark is left as it is.
+A thought extends from `<think>` (or from the first character, if the prompt left a thought open) to the last
+`</think>`. The answer is what follows, without leading space, as in lm-eval (`postprocess_generated_text` in
+lm_eval/models/utils.py, with `think_end_token="</think>"`). A thought that never ends has no answer: the answer is the
+empty text, not an excerpt of the thought, and it is counted. Text with neither mark is unchanged.
 
-Not here: tokens, and what makes a model think (its chat template).
+Not here: tokens, and what makes a model reason (its chat template).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ OPEN, CLOSE = "<think>", "</think>"
 
 
 class Parts(NamedTuple):
-    """A generated text in two: `thought + answer` is the text."""
+    """A generated text in two parts: `thought + answer` is the text."""
 
     thought: str
-    """With its marks and the space after it; empty where there was no thought."""
+    """The thought with its marks and the space after it; empty if there is none."""
     answer: str
     finished: bool
-    """No thought was left open."""
+    """Whether no thought was left open."""
 
 
 def split(text: str, opened: bool = False) -> Parts:
-    """Return the thought and the answer in `text`; `opened` where its prompt had begun the thought."""
+    """Return the thought and the answer in `text`; `opened` says that the prompt had begun the thought."""
     if CLOSE in text:
         answer = text.rsplit(CLOSE, 1)[1].lstrip()
         return Parts(text[: len(text) - len(answer)], answer, finished=True)
@@ -36,5 +36,5 @@ def split(text: str, opened: bool = False) -> Parts:
 
 
 def leaves_open(prompt: str) -> bool:
-    """Tell whether `prompt` ends in an opened thought, as the templates of DeepSeek-R1 and Qwen3-Thinking do."""
+    """Return whether `prompt` ends with an open thought, as the templates of DeepSeek-R1 and Qwen3-Thinking do."""
     return prompt.rstrip().endswith(OPEN)

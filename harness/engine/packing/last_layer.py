@@ -1,10 +1,11 @@
-"""The end of a model's last layer, computed for tokens that are read and for no others.
+"""Skips last-layer work for positions whose logits are not needed.
 
-Behind the last attention of most models nothing of a token reaches another one, so that what is left of the last layer
-is needed where logits are, as the vocabulary is: of a model of N layers a good half of one. The rows that are left out
-become zeros, which keeps every shape. Whether a model bears that is proved before it is done (`harness.engine.walks`).
+After the last attention of most models, no token influences another one. The rest of the last layer (in a model of N
+layers, a good half of one) is therefore only needed at positions whose logits are read, like the vocabulary. Skipped
+rows become zeros, which keeps every shape. Whether this is correct for a model is probed first
+(`harness.engine.walks`).
 
-Not here: the vocabulary, which transformers itself leaves out.
+Not here: skipping the vocabulary, which transformers does itself.
 """
 
 from __future__ import annotations
@@ -19,50 +20,52 @@ from torch import nn
 from harness.checkpoints import configs
 
 
-class End(NamedTuple):
-    """A part of a model that is computed for some tokens, and what stands where it is not."""
+class SkippablePart(NamedTuple):
+    """A part of a model that needs to be computed for some positions only."""
 
-    part: nn.Module
-    rest: float = 0.0
+    module: nn.Module
+    filler: float = 0.0
+    """The module's output at positions that are skipped."""
 
 
 def feed_forward(model: Any) -> nn.Module | None:
-    """Return the part of the last layer of `model` behind its attention, or None where no name says which it is."""
+    """Return the part of the last layer of `model` after its attention, or None if its name is not conclusive."""
     count = getattr(configs.text_config(model.config), "num_hidden_layers", None)
-    stacks = [one for one in model.modules() if isinstance(one, nn.ModuleList) and len(one) == count]
-    found = [part for one in stacks if isinstance(part := getattr(one[-1], "mlp", None), nn.Module)]
-    if len(found) != 1:
-        return None  # none, or an encoder's beside the decoder's
-    uses = sum(one is found[0] for _, one in model.named_modules(remove_duplicate=False))
-    return found[0] if uses == 1 else None  # layers that share it need all of it
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+    parts = [part for stack in stacks if isinstance(part := getattr(stack[-1], "mlp", None), nn.Module)]
+    if len(parts) != 1:
+        return None  # no such part, or an encoder's beside the decoder's
+    uses = sum(module is parts[0] for _, module in model.named_modules(remove_duplicate=False))
+    return parts[0] if uses == 1 else None  # layers that share it need all of its output
 
 
 @contextmanager
-def only(end: End | None, rows: torch.Tensor, tokens: int) -> Iterator[None]:
-    """Let the part compute `rows` of `tokens` tokens while this is open, and its `rest` for the others.
+def computing_only(part: SkippablePart | None, rows: torch.Tensor, tokens: int) -> Iterator[None]:
+    """Compute `part` only at positions `rows` of `tokens` tokens while this is open; other positions get its filler.
 
-    What it is given otherwise than as one tensor (B, tokens, H) it computes as ever. Of a tuple that it returns, the
-    first is taken to be its output, which is all that inference looks at.
+    Calls with anything except one tensor (B, tokens, H) compute all positions. If the module returns a tuple, its first
+    item is taken as the output, the only one that inference reads.
     """
-    if end is None or len(rows) == tokens:
+    if part is None or len(rows) == tokens:
         yield
         return
-    part = end.part
-    chosen = rows if len(rows) else rows.new_zeros(1)  # experts may not bear no token at all
-    forward, hooked = part.forward, part.__dict__.get("forward")  # accelerate's hooks stand there, too
+    module = part.module
+    computed_rows = rows if len(rows) else rows.new_zeros(1)  # mixtures of experts may not support empty input
+    forward, own_forward = module.forward, module.__dict__.get("forward")  # accelerate's hooks are stored there, too
 
-    def fewer(*given: Any, **named: Any) -> Any:
-        if named or len(given) != 1 or given[0].dim() != 3 or given[0].shape[1] != tokens:
-            return forward(*given, **named)
-        computed = forward(given[0][:, chosen])
-        first, *others = computed if isinstance(computed, tuple) else (computed,)
-        spread = first.new_full((*given[0].shape[:2], first.shape[-1]), end.rest).index_copy_(1, chosen, first)
-        return (spread, *others) if isinstance(computed, tuple) else spread
+    def forward_rows(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != 1 or args[0].dim() != 3 or args[0].shape[1] != tokens:
+            return forward(*args, **kwargs)
+        output = forward(args[0][:, computed_rows])
+        first, *others = output if isinstance(output, tuple) else (output,)
+        shape = (*args[0].shape[:2], first.shape[-1])
+        full = first.new_full(shape, part.filler).index_copy_(1, computed_rows, first)
+        return (full, *others) if isinstance(output, tuple) else full
 
-    part.__dict__["forward"] = fewer
+    module.__dict__["forward"] = forward_rows
     try:
         yield
     finally:
-        del part.__dict__["forward"]
-        if hooked is not None:
-            part.__dict__["forward"] = hooked
+        del module.__dict__["forward"]
+        if own_forward is not None:
+            module.__dict__["forward"] = own_forward

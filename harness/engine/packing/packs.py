@@ -1,11 +1,12 @@
-"""One pack over a cache: the one place where a pack meets the model.
+"""One pack over a key/value cache: the only place where a pack goes through the model.
 
-`Context` is a key/value cache that grows by packs and is cropped on the way back. It starts with the checkpoint's root
-cache, tells every token its position, and shows each one the tokens it may see by a mask of its own, for layers with
-full attention and for those with a sliding window. `Snapshots` answers the same for models whose state cannot be
-cropped: it keeps a copy at every branch. Both return logits of the rows asked for and of no others.
+`Context` is a cache that grows by packs and is cropped afterwards. It starts with the checkpoint's root cache, assigns
+each token its position, and restricts what each token sees by its own mask, for layers with full attention and with a
+sliding window. `Snapshots` is the equivalent for models whose state cannot be cropped: it keeps a copy at every branch.
+Both return logits of the requested rows only.
 
-Not here: what is asked (`harness.engine.packing.tree`), which of the two a model bears (`harness.engine.walks`).
+Not here: which packs there are (`harness.engine.packing.tree`), or which of the two a model supports
+(`harness.engine.walks`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from transformers.cache_utils import CacheLayerMixin
 from harness.checkpoints import configs
 from harness.checkpoints.root_cache import RootCache
 from harness.engine.packing import last_layer
-from harness.engine.packing.last_layer import End
+from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.tree import Ints, Pack
 from harness.errors import HarnessError
 
@@ -32,19 +33,19 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 class Layout(NamedTuple):
-    """What a model's layers see."""
+    """Which tokens a model's layers see."""
 
     kinds: tuple[str, ...]
-    """Kinds of layers, each once."""
+    """The distinct kinds of its layers."""
     window: int
-    """Tokens that those with a sliding window see, the token itself included; 0 where there are none."""
+    """Tokens seen by layers with a sliding window, the token itself included; 0 if there are no such layers."""
 
 
 def layout(config: Any) -> Layout | None:
-    """Return what the layers of a model with `config` see, or None where some are neither full nor sliding."""
+    """Return the layout of a model with `config`, or None if some layers have neither full nor sliding attention."""
     text = configs.text_config(config)
     if configs.smallest_window(config) != (getattr(text, "sliding_window", None) or None):
-        return None  # a window of another name, and perhaps of other rules
+        return None  # a window under another name may follow other rules
     window = getattr(text, "sliding_window", None) or 0
     stated = getattr(text, "layer_types", None)
     kinds = tuple(sorted(set(stated))) if stated else (SLIDING if window else FULL,)
@@ -61,31 +62,33 @@ class Walker(Protocol):
 
 
 class Layer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer in storage with room to grow: appending copies nothing, cropping is a number."""
+    """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number."""
 
     is_sliding = False
     is_croppable = True
 
-    def __init__(self, room: int = 0) -> None:
-        """Make room for `room` tokens as soon as their shape is known."""
+    def __init__(self, capacity: int = 0) -> None:
+        """Reserve `capacity` tokens as soon as their shape is known."""
         super().__init__()
-        self.length, self._room = 0, room
+        self.length, self._capacity = 0, capacity
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Make room for what comes first."""
+        """Allocate storage for tensors of the shape of these, the first to be appended."""
         first = (key_states, value_states)
-        self.keys, self.values = (one.new_empty(*one.shape[:2], self._room, one.shape[3]) for one in first)
+        self.keys, self.values = (
+            states.new_empty(*states.shape[:2], self._capacity, states.shape[3]) for states in first
+        )
         self.is_initialized = True
 
     def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` tokens in all."""
+        """Make the storage large enough for `tokens` tokens in total."""
         if tokens > self.keys.shape[2]:
-            self.keys, self.values = (self._grown(one, tokens) for one in (self.keys, self.values))
+            self.keys, self.values = (self._enlarged(states, tokens) for states in (self.keys, self.values))
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (B, heads, T, size) and return all that is held."""
+        """Append (B, heads, T, size) and return everything the layer holds."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
@@ -97,60 +100,67 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return how much a mask for `query_length` more tokens spans, and where it begins."""
+        """Return the length of a mask for `query_length` more tokens, and its offset."""
         return self.length + query_length, 0
 
     def get_seq_length(self) -> int:
-        """Return the tokens held."""
+        """Return the number of tokens held."""
         return self.length
 
     def get_max_length(self) -> int:
-        """Return that there is no limit."""
+        """Return -1: there is no limit."""
         return -1
 
-    def _grown(self, held: torch.Tensor, tokens: int) -> torch.Tensor:
-        larger = held.new_empty(*held.shape[:2], tokens, held.shape[3])
-        larger[:, :, : self.length] = held[:, :, : self.length]
+    def _enlarged(self, states: torch.Tensor, tokens: int) -> torch.Tensor:
+        larger = states.new_empty(*states.shape[:2], tokens, states.shape[3])
+        larger[:, :, : self.length] = states[:, :, : self.length]
         return larger
 
 
-def layers(cache: Cache) -> list[Layer]:
-    """Return the layers of `cache` that hold anything; some models share one layer's keys among several."""
+def filled_layers(cache: Cache) -> list[Layer]:
+    """Return the layers of `cache` that hold anything; some models share one layer's keys among several layers."""
     return [layer for layer in cache.layers if layer.is_initialized]
 
 
 class Context:
-    """A cache that grows and shrinks, and a model that continues what it holds."""
+    """A cache that grows and shrinks, with the model that continues it."""
 
-    def __init__(self, model: Any, root: RootCache, shape: Layout, room: int = 0, end: End | None = None) -> None:
-        """Begin with `root`; `room` is how many tokens there will be after it, as far as is known.
+    def __init__(
+        self,
+        model: Any,
+        root: RootCache,
+        layout: Layout,
+        capacity: int = 0,
+        skippable: SkippablePart | None = None,
+    ) -> None:
+        """Start with `root`; `capacity` is how many tokens will follow it, as far as that is known.
 
-        `end` is what need not be computed where nothing is read.
+        `skippable` is only computed at positions whose logits are requested.
         """
-        self._model, self._root, self.layout, self._end = model, root, shape, end
+        self._model, self._root, self.layout, self._skippable = model, root, layout, skippable
         self.device, self.dtype = next(model.parameters()).device, model.dtype
-        self.cache = Cache(layer_class_to_replicate=partial(Layer, root.length + room))
+        self.cache = Cache(layer_class_to_replicate=partial(Layer, root.length + capacity))
         for index, (keys, values) in enumerate(root.layers):
             self.cache.update(keys, values, index)
 
     @property
     def root_length(self) -> int:
-        """Tokens of the root cache."""
+        """Number of tokens in the root cache."""
         return self._root.length
 
     @property
-    def lag(self) -> int:
-        """By how much a token's position falls short of its place in the cache."""
+    def position_lag(self) -> int:
+        """By how much a token's position is smaller than its place in the cache."""
         return self._root.length - self._root.next_position
 
     @property
     def token_bytes(self) -> int:
-        """What one token's keys and values take, once something was fed."""
-        pairs = [(layer.keys, layer.values) for layer in layers(self.cache)]
-        return sum(one.shape[1] * one.shape[3] * one.element_size() for pair in pairs for one in pair)
+        """Bytes of one token's keys and values, known once something was fed."""
+        pairs = [(layer.keys, layer.values) for layer in filled_layers(self.cache)]
+        return sum(states.shape[1] * states.shape[3] * states.element_size() for pair in pairs for states in pair)
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Feed `pack`, of which the kept tokens stay, and return float32 logits (len(rows), V)."""
+        """Feed `pack`, keep its kept tokens in the cache, and return float32 logits (len(rows), V)."""
         self.crop(pack.trunk)
         logits = self.feed(pack, rows)
         self.crop(pack.trunk + pack.keep)
@@ -161,99 +171,112 @@ class Context:
         depths = torch.from_numpy(pack.depths).to(self.device)
         ends = torch.from_numpy(pack.ends).to(self.device)
         place = torch.arange(len(pack.tokens), device=self.device)
-        own = (place[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
+        visible_in_pack = (place[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
         before = self._root.length + pack.trunk
-        seen = torch.cat([own.new_ones(len(own), before), own], 1)
-        spots = torch.cat([torch.arange(before, device=self.device), self._root.length + depths])
-        mask = masks(self.layout, seen[None], spots[None], spots[None, before:], self.dtype)
+        visible = torch.cat([visible_in_pack.new_ones(len(visible_in_pack), before), visible_in_pack], 1)
+        distances = torch.cat([torch.arange(before, device=self.device), self._root.length + depths])
+        mask = masks(self.layout, visible[None], distances[None], distances[None, before:], self.dtype)
         ids = torch.from_numpy(pack.tokens).to(self.device)[None]
-        wanted = torch.from_numpy(rows).to(self.device)
+        row_index = torch.from_numpy(rows).to(self.device)
         positions = self._root.next_position + depths[None]
-        with last_layer.only(self._end, wanted, len(pack.tokens)):
-            return forward(self._model, ids, wanted, mask, positions, self.cache)[0]
+        with last_layer.computing_only(self._skippable, row_index, len(pack.tokens)):
+            return forward(self._model, ids, row_index, mask, positions, self.cache)[0]
 
     def crop(self, tokens: int) -> None:
         """Keep the root cache and the first `tokens` after it."""
-        for layer in layers(self.cache):
+        for layer in filled_layers(self.cache):
             layer.length = min(layer.length, self._root.length + tokens)
 
 
 class Snapshots:
-    """A model whose state cannot be cropped: it stays where another pack goes on, and is copied for all but the last.
+    """A model whose state cannot be cropped: the state at every branch is kept, and copied for all but its last use.
 
-    Packs come in the order of the plan, some of them perhaps left out with all that stands on them.
+    Packs come in the order of the plan; packs may be left out together with all that follow them.
     """
 
-    def __init__(self, model: Any, root: RootCache, planned: Sequence[Pack], end: End | None = None) -> None:
-        self._model, self._root, self._end = model, root, end
+    def __init__(
+        self, model: Any, root: RootCache, planned: Sequence[Pack], skippable: SkippablePart | None = None
+    ) -> None:
+        self._model, self._root, self._skippable = model, root, skippable
         self._device = next(model.parameters()).device
         self._numbers = {id(pack): number for number, pack in enumerate(planned)}
-        self._last = {pack.parent: number for number, pack in enumerate(planned)}
+        self._last_child = {pack.parent: number for number, pack in enumerate(planned)}
         start = root.start(1).get("past_key_values") or DynamicCache(config=model.config)
-        self.held: list[tuple[int, Any]] = [(-1, start)]
-        """States, each after the pack of that number."""
+        self.states: list[tuple[int, Any]] = [(-1, start)]
+        """(number of a pack, the state after it), from the start of the path to its end."""
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Feed `pack`, which must have no siblings, and return float32 logits (len(rows), V)."""
-        assert pack.keep == len(pack.tokens), "only chains go on from a snapshot"
+        """Feed `pack`, which must not contain siblings, and return float32 logits (len(rows), V)."""
+        assert pack.keep == len(pack.tokens), "only chains can continue a snapshot"
         number = self._numbers[id(pack)]
-        while self.held[-1][0] != pack.parent:
-            self.held.pop()
-        is_last = self._last[pack.parent] == number
-        state = self.held.pop()[1] if is_last else copy.deepcopy(self.held[-1][1])
-        ids, depths = (torch.from_numpy(one).to(self._device)[None] for one in (pack.tokens, pack.depths))
-        wanted = torch.from_numpy(rows).to(self._device)
-        with last_layer.only(self._end, wanted, len(pack.tokens)):
-            logits = forward(self._model, ids, wanted, None, self._root.next_position + depths, state)[0]
-        if number in self._last:
-            self.held.append((number, state))
+        while self.states[-1][0] != pack.parent:
+            self.states.pop()
+        is_last = self._last_child[pack.parent] == number
+        state = self.states.pop()[1] if is_last else copy.deepcopy(self.states[-1][1])
+        ids, depths = (torch.from_numpy(values).to(self._device)[None] for values in (pack.tokens, pack.depths))
+        row_index = torch.from_numpy(rows).to(self._device)
+        with last_layer.computing_only(self._skippable, row_index, len(pack.tokens)):
+            logits = forward(self._model, ids, row_index, None, self._root.next_position + depths, state)[0]
+        if number in self._last_child:
+            self.states.append((number, state))
         return logits
 
 
-def masks(shape: Layout, seen: torch.Tensor, spots: torch.Tensor, own: torch.Tensor, dtype: torch.dtype) -> Any:
-    """Return what a model of layout `shape` takes as its attention mask.
+def masks(
+    layout: Layout,
+    visible: torch.Tensor,
+    key_distances: torch.Tensor,
+    query_distances: torch.Tensor,
+    dtype: torch.dtype,
+) -> Any:
+    """Return the attention mask for a model of this `layout`: one (B, 1, T, K) to be added, or one per kind of layer.
 
-    `seen` (B, T, K) tells which keys a token may see; `spots` (B, K) are the distances of the keys from the beginning,
-    `own` (B, T) those of the tokens themselves. One mask (B, 1, T, K) of numbers to add, or one for each kind of layer.
+    `visible` (B, T, K) says which keys a token may see. `key_distances` (B, K) and `query_distances` (B, T) count from
+    the beginning of the sequence, root cache included; a sliding window compares them.
     """
-    made = {}
-    for kind in shape.kinds:
-        near = seen if kind == FULL else seen & (own.int()[:, :, None] - spots.int()[:, None, :] < shape.window)
-        bias = torch.zeros(near.shape, dtype=dtype, device=near.device)
-        made[kind] = bias.masked_fill_(~near, torch.finfo(dtype).min)[:, None]
-    return made if len(made) > 1 else made[shape.kinds[0]]
+    by_kind = {}
+    for kind in layout.kinds:
+        allowed = visible
+        if kind != FULL:
+            distance = query_distances.int()[:, :, None] - key_distances.int()[:, None, :]
+            allowed = visible & (distance < layout.window)
+        bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        by_kind[kind] = bias.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+    return by_kind if len(by_kind) > 1 else by_kind[layout.kinds[0]]
 
 
 def forward(
     model: Any, ids: torch.Tensor, rows: torch.Tensor, mask: Any, positions: torch.Tensor, cache: Any
 ) -> torch.Tensor:
-    """Return float32 logits (B, len(rows), V) of ids (B, T) at `rows`, appending keys and values to `cache`."""
-    how = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache, "use_cache": True}
+    """Return float32 logits (B, len(rows), V) of ids (B, T) at `rows`; append keys and values to `cache`."""
+    arguments = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache, "use_cache": True}
     with torch.inference_mode():
-        if keeps_rows(model):
-            logits: torch.Tensor = model(input_ids=ids, logits_to_keep=rows, **how).logits
+        if can_select_rows(model):
+            logits: torch.Tensor = model(input_ids=ids, logits_to_keep=rows, **arguments).logits
         else:
-            logits = model(input_ids=ids, **how).logits[:, rows]
+            logits = model(input_ids=ids, **arguments).logits[:, rows]
         return logits.float()
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Tell whether `error` says that the device's memory is full; on a CPU torch has no exception of its own for it."""
+    """Return whether `error` means that the device's memory is full; on a CPU torch has no exception of its own."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def nan_error() -> HarnessError:
-    """Return what to tell a person whose model's logits are no numbers."""
-    return HarnessError("the model answers NaN: its weights are damaged, or overflow in this dtype; try dtype=float32")
+    """Return the error for a model whose logits are NaN."""
+    return HarnessError(
+        "the model's logits are NaN: its weights are damaged, or overflow in this dtype; try dtype=float32"
+    )
 
 
-def keeps_rows(model: Any) -> bool:
-    """Tell whether `model` can leave the vocabulary out where nothing is read."""
-    own = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward takes anything
-    return "logits_to_keep" in inspect.signature(own.forward).parameters
+def can_select_rows(model: Any) -> bool:
+    """Return whether `model` can skip the vocabulary at positions whose logits are not needed."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward accepts any argument
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
-def distinct(pack: Pack) -> tuple[Ints, Ints]:
-    """Return the places of `pack` that are read, each once, and for every read which of them it is."""
-    places, which = np.unique(pack.rows, return_inverse=True)
-    return places, which
+def distinct_reads(pack: Pack) -> tuple[Ints, Ints]:
+    """Return the places of `pack` that are read, each once, and for every read the index of its place."""
+    places, index = np.unique(pack.rows, return_inverse=True)
+    return places, index

@@ -1,9 +1,9 @@
 """Token sequences → their prefix tree → packs: what has to go through a model, each token once.
 
-Sequences are sorted and made a radix tree over token ids (a prefix of a text is not always a prefix of its tokens).
-`plan` then cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks: what is too big
-for one pack is appended to the cache, and all below it that fits is packed side by side, each token seeing its own
-ancestors only. For models that cannot have siblings in one pass, each edge is a pack of its own.
+Sequences are sorted and become a radix tree over token ids (a prefix of a text is not always a prefix of its tokens).
+`plan` cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks. A node that is too
+large for one pack is appended to the cache; nodes below it that fit are packed side by side, where each token sees its
+own ancestors only. For models that do not support siblings in one pass, each edge is a pack of its own.
 
 Not here: models, tensors, the vocabulary. Pure Python and numpy.
 """
@@ -24,76 +24,80 @@ Ints = NDArray[np.int64]
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """An edge of the tree: the tokens at depths `start` to `end` that all sequences below it share."""
+    """An edge of the tree: the tokens at depths `start` to `end`, which all sequences below it share."""
 
     source: Any
-    """Ids of one of those sequences."""
+    """Token ids of one of these sequences."""
     start: int
     end: int
     children: list[Node] = field(default_factory=list)
     reads: list[tuple[int, int]] = field(default_factory=list)
-    """(request, depth from which on it reads): every token of this edge from there to its end."""
+    """(request, depth): the request reads every token of this edge from that depth to the edge's end."""
     tokens: int = 0
-    """Tokens of this edge and all below it."""
+    """Number of tokens of this edge and everything below it."""
     rows: int = 0
-    """Those of them that some request reads."""
+    """Number of those tokens that some request reads."""
 
     @property
     def first_read(self) -> int:
-        """Depth of the first token of this edge that is read; its end where none is."""
+        """Depth of the first token of this edge that is read; the edge's end if none is."""
         return min((depth for _, depth in self.reads), default=self.end)
 
 
 class Tree(NamedTuple):
-    """The prefix tree of a list of sequences."""
+    """The prefix tree of a list of sequences, one for each request."""
 
     root: Node
     lengths: list[int]
-    """Tokens of each sequence."""
-    wanted: list[int]
-    """How many of its last tokens each sequence reads."""
+    """Number of tokens of each sequence."""
+    read_counts: list[int]
+    """How many tokens at its end each request reads."""
 
     @property
     def tokens(self) -> int:
-        """Unique tokens: what a model must be fed at least."""
+        """Number of unique tokens: the fewest that a model must be fed."""
         return self.root.tokens
 
 
 class Pack(NamedTuple):
-    """Tokens for one forward pass: first those that stay in the cache, one after another, then whole subtrees.
+    """Tokens for one forward pass: first those that stay in the cache, in a chain, then whole subtrees.
 
-    Token j sees what the cache holds, and the tokens i of the pack with i ≤ j < ends[i].
+    Token j sees everything in the cache, and the tokens i of the pack for which i ≤ j < ends[i].
     """
 
     parent: int
-    """The pack whose kept tokens end the trunk; -1 where the trunk is empty."""
+    """Index of the pack whose kept tokens end the trunk; -1 if the trunk is empty."""
     trunk: int
-    """Tokens that the cache is to hold before."""
+    """Number of tokens that the cache must hold before this pack."""
     keep: int
     """How many of the first tokens stay in the cache."""
     tokens: Ints
+    """Token ids."""
     depths: Ints
+    """Depth of each token in the tree."""
     ends: Ints
+    """For each token, the place in this pack after the last token that sees it."""
     rows: Ints
-    """The place in this pack of each token that is read, once for every reader."""
+    """For each read, the place in this pack of the token that is read."""
     requests: Ints
-    """Who reads it."""
+    """For each read, the request that reads."""
     nth: Ints
-    """Which of that request's wanted tokens it is, from 0."""
+    """For each read, its number among the tokens that its request reads, from 0."""
 
 
 class Limits(NamedTuple):
     """How much may go into one pack."""
 
     tokens: int
+    """Number of tokens."""
     rows: int
-    """Tokens that are read."""
+    """Number of tokens that are read."""
 
 
-def grow(sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tree:
-    """Return the prefix tree of `sequences` of token ids, none empty; request i reads the last `wanted[i]` of its own.
+def grow(sequences: Sequence[Sequence[int]], read_counts: Sequence[int]) -> Tree:
+    """Return the prefix tree of `sequences` of token ids, none empty; request i reads its last `read_counts[i]` tokens.
 
-    Linear in the number of tokens but for sorting.
+    Takes time linear in the number of tokens, except for sorting.
     """
     keys = [sort_key(sequence) for sequence in sequences]
     readers: dict[bytes, list[int]] = {}
@@ -101,41 +105,41 @@ def grow(sequences: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tree:
         readers.setdefault(key, []).append(request)
     lengths = [len(sequence) for sequence in sequences]
     root = Node(np.empty(0, np.int64), 0, 0)
-    path, before = [root], np.empty(0, np.uint32)
+    path, previous = [root], np.empty(0, np.uint32)
     for key in sorted(readers):
         ids = np.frombuffer(key, ">u4")
-        leaf = _insert(path, ids, common(before, ids))
-        before = ids
+        _insert(path, ids, common_prefix(previous, ids))
+        previous = ids
         for request in readers[key]:
-            _read(path, leaf, request, lengths[request] - wanted[request])
-    _measure(root)
-    return Tree(root, lengths, list(wanted))
+            _add_reads(path, request, lengths[request] - read_counts[request])
+    _count(root)
+    return Tree(root, lengths, list(read_counts))
 
 
 def sort_key(sequence: Sequence[int]) -> bytes:
-    """Return bytes that sort as `sequence` does."""
+    """Return bytes that sort in the same order as `sequence`: four bytes for each token, the most significant first."""
     ids = array.array("I", sequence)
     if sys.byteorder == "little":
         ids.byteswap()
     return ids.tobytes()
 
 
-def common(one: Any, other: Any) -> int:
-    """Return the length of the longest common prefix."""
-    shorter = min(len(one), len(other))
-    differ = one[:shorter] != other[:shorter]
-    first = int(differ.argmax()) if shorter else 0
-    return first if shorter and differ[first] else shorter
+def common_prefix(ids: Any, others: Any) -> int:
+    """Return the length of the longest common prefix of two arrays."""
+    shorter = min(len(ids), len(others))
+    differs = ids[:shorter] != others[:shorter]
+    first = int(differs.argmax()) if shorter else 0
+    return first if shorter and differs[first] else shorter
 
 
-def _insert(path: list[Node], ids: Any, common: int) -> Node:
-    """Append the leaf of `ids`, which share `common` tokens with the leaf before, and make `path` lead to it."""
+def _insert(path: list[Node], ids: Any, common: int) -> None:
+    """Append the leaf of `ids`, which share `common` tokens with the previous leaf, and make `path` lead to it."""
     last = None
     while path[-1].end > common:
         last = path.pop()
-    if path[-1].end < common and last is not None:  # the sequences part within an edge
+    if path[-1].end < common and last is not None:  # the sequences separate within an edge
         upper = Node(last.source, last.start, common, [last])
-        # Whoever reads the lower part reads as much of the upper as lies behind the first token wanted.
+        # A request that reads the lower part reads as much of the upper part as comes after its first read.
         upper.reads = [(request, depth) for request, depth in last.reads if depth < common]
         last.reads = [(request, max(depth, common)) for request, depth in last.reads]
         last.start = common
@@ -144,66 +148,65 @@ def _insert(path: list[Node], ids: Any, common: int) -> Node:
     leaf = Node(ids, common, len(ids))
     path[-1].children.append(leaf)
     path.append(leaf)
-    return leaf
 
 
-def _read(path: list[Node], leaf: Node, request: int, first: int) -> None:
-    """Note on the edges of `path` that `request`, which ends with `leaf`, reads all tokens from depth `first` on."""
+def _add_reads(path: list[Node], request: int, first: int) -> None:
+    """Record on the edges of `path` that `request`, whose sequence it is, reads all tokens from depth `first` on."""
     for node in reversed(path):
         if node.end <= first:
             break
         node.reads.append((request, max(first, node.start)))
 
 
-def _measure(root: Node) -> None:
+def _count(root: Node) -> None:
     for node in reversed(list(preorder(root))):
         node.tokens = node.end - node.start + sum(child.tokens for child in node.children)
         node.rows = node.end - node.first_read + sum(child.rows for child in node.children)
 
 
 def preorder(root: Node) -> Iterator[Node]:
-    """Yield `root` and all below it, parents first and children in order."""
-    agenda = [root]
-    while agenda:
-        node = agenda.pop()
+    """Yield `root` and everything below it, parents first and children in order."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
         yield node
-        agenda.extend(reversed(node.children))
+        stack.extend(reversed(node.children))
 
 
 def plan(tree: Tree, limits: Limits, *, siblings: bool = True) -> list[Pack]:
-    """Return packs, in the order they are to be computed, that together hold every token of `tree` once.
+    """Return packs, in the order in which they are computed, that together hold every token of `tree` once.
 
-    Without `siblings` each holds one edge, or a piece of a long one, and keeps all of it.
+    Without `siblings` each pack holds one edge, or a piece of a long one, and keeps all of it.
     """
     planner = _Planner(tree, limits)
-    agenda = [(tree.root, -1)]
-    while agenda:
-        node, home = agenda.pop()
-        home = planner.append(node, home)
-        big = []
+    stack = [(tree.root, -1)]
+    while stack:
+        node, parent = stack.pop()
+        parent = planner.append(node, parent)
+        large = []
         for child in node.children:
             if siblings and planner.is_small(child):
-                planner.pack(child, home)
+                planner.pack(child, parent)
             else:
-                big.append((child, home))
+                large.append((child, parent))
         if not siblings:
             planner.close()
-        agenda.extend(reversed(big))
+        stack.extend(reversed(large))
     return planner.finish()
 
 
 def needed(packs: Sequence[Pack], missing: Sequence[bool]) -> list[bool]:
-    """Tell of each pack whether a request that is `missing` reads from it, or from one that stands on it."""
-    wanted = np.asarray(missing, dtype=bool)
-    found = [bool(wanted[pack.requests].any()) for pack in packs]
+    """Return for each pack whether a `missing` request reads from it or from a pack that continues it."""
+    is_missing = np.asarray(missing, dtype=bool)
+    is_needed = [bool(is_missing[pack.requests].any()) for pack in packs]
     for index in range(len(packs) - 1, -1, -1):
-        if found[index] and packs[index].parent >= 0:
-            found[packs[index].parent] = True
-    return found
+        if is_needed[index] and packs[index].parent >= 0:
+            is_needed[packs[index].parent] = True
+    return is_needed
 
 
 class _Planner:
-    """Packs finished so far and the one being filled, whose index is the number of those."""
+    """Finished packs, and the open one that is being filled; the open pack's index is the number of finished ones."""
 
     def __init__(self, tree: Tree, limits: Limits) -> None:
         self._tree, self._limits = tree, limits
@@ -211,53 +214,54 @@ class _Planner:
         self._open: _Draft | None = None
 
     def is_small(self, node: Node) -> bool:
-        """Tell whether all of `node` fits one pack."""
+        """Return whether `node` and everything below it fits into one pack."""
         return node.tokens <= self._limits.tokens and node.rows <= self._limits.rows
 
-    def append(self, node: Node, home: int) -> int:
-        """Append the edge of `node` to the trunk that ends in pack `home`; return the pack where it ends now."""
+    def append(self, node: Node, parent: int) -> int:
+        """Append the edge of `node` to the trunk that ends in pack `parent`; return the pack in which it ends now."""
         depth = node.start
         while depth < node.end:
-            draft = self._trunk(home, depth)
-            end = self._reach(draft, node, depth)
+            draft = self._draft_for_trunk(parent, depth)
+            end = self._fitting_depth(draft, node, depth)
             if end > depth:
                 draft.append(node, depth, end)
                 depth = end
-                home = len(self._packs)
+                parent = len(self._packs)
             else:
                 self.close()
-        return home
+        return parent
 
-    def pack(self, node: Node, home: int) -> None:
-        """Put `node` and all below it beside others on the trunk that ends in pack `home`."""
+    def pack(self, node: Node, parent: int) -> None:
+        """Add `node` and everything below it beside others, on the trunk that ends in pack `parent`."""
         draft = self._open
         fits = draft is not None and self._fits(draft, node.tokens, node.rows)
         if draft is None or not fits:
             self.close()
-            draft = self._open = _Draft(home, node.start)
+            draft = self._open = _Draft(parent, node.start)
         draft.add(node)
 
     def close(self) -> None:
-        """Finish the pack being filled."""
+        """Finish the open pack."""
         if self._open is not None and self._open.size:
             self._packs.append(self._open.finish(self._tree))
         self._open = None
 
     def finish(self) -> list[Pack]:
+        """Finish the open pack and return all packs."""
         self.close()
         return self._packs
 
-    def _trunk(self, home: int, depth: int) -> _Draft:
-        """Return the open pack if it ends the trunk of `home` at `depth`, else a new one."""
+    def _draft_for_trunk(self, parent: int, depth: int) -> _Draft:
+        """Return the open pack if it ends the trunk of `parent` at `depth`, else a new one."""
         draft = self._open
-        if draft is not None and home == len(self._packs) and draft.size == draft.keep and draft.depth == depth:
+        if draft is not None and parent == len(self._packs) and draft.size == draft.keep and draft.depth == depth:
             return draft
         self.close()
-        self._open = _Draft(home, depth)
+        self._open = _Draft(parent, depth)
         return self._open
 
-    def _reach(self, draft: _Draft, node: Node, depth: int) -> int:
-        """Return up to which depth the edge of `node`, from `depth` on, fits."""
+    def _fitting_depth(self, draft: _Draft, node: Node, depth: int) -> int:
+        """Return the depth up to which the edge of `node`, from `depth` on, fits into `draft`."""
         end = min(node.end, depth + self._limits.tokens - draft.size)
         return min(end, max(depth, node.first_read) + max(self._limits.rows - draft.rows, 0))
 
@@ -266,15 +270,16 @@ class _Planner:
 
 
 class _Draft:
-    """A pack being filled."""
+    """A pack that is being filled."""
 
     def __init__(self, parent: int, trunk: int) -> None:
         self.parent, self.trunk, self.depth = parent, trunk, trunk
         self.size = self.keep = self.rows = 0
+        # (node, first depth, end depth, place after the last token that sees these; None for the whole pack)
         self._pieces: list[tuple[Node, int, int, int | None]] = []
 
     def append(self, node: Node, start: int, end: int) -> None:
-        """Keep the tokens of `node` at depths `start` to `end` after all that is here."""
+        """Add the tokens of `node` at depths `start` to `end` to the tokens that are kept."""
         self._pieces.append((node, start, end, None))
         self.size += end - start
         self.keep += end - start
@@ -282,13 +287,14 @@ class _Draft:
         self.depth = end
 
     def add(self, node: Node) -> None:
-        """Add `node` and all below it, seen by nothing else."""
-        for one in preorder(node):
-            self._pieces.append((one, one.start, one.end, self.size + one.tokens))
-            self.size += one.end - one.start
+        """Add `node` and everything below it, invisible to all tokens outside of it."""
+        for descendant in preorder(node):
+            self._pieces.append((descendant, descendant.start, descendant.end, self.size + descendant.tokens))
+            self.size += descendant.end - descendant.start
         self.rows += node.rows
 
     def finish(self, tree: Tree) -> Pack:
+        """Return the pack."""
         rows: list[int] = []
         requests: list[int] = []
         nth: list[int] = []
@@ -299,18 +305,18 @@ class _Draft:
                 if first < end:
                     rows.extend(range(place + first - start, place + end - start))
                     requests.extend([request] * (end - first))
-                    zero = tree.lengths[request] - tree.wanted[request]
-                    nth.extend(range(first - zero, end - zero))
+                    first_read = tree.lengths[request] - tree.read_counts[request]
+                    nth.extend(range(first - first_read, end - first_read))
             place += end - start
         lengths = [end - start for _, start, end, _ in self._pieces]
-        last = [self.size if closed is None else closed for *_, closed in self._pieces]
+        ends = [self.size if end_place is None else end_place for *_, end_place in self._pieces]
         return Pack(
             self.parent,
             self.trunk,
             self.keep,
             np.concatenate([node.source[start:end] for node, start, end, _ in self._pieces]).astype(np.int64),
             np.concatenate([np.arange(start, end) for _, start, end, _ in self._pieces]),
-            np.repeat(np.array(last, np.int64), lengths),
+            np.repeat(np.array(ends, np.int64), lengths),
             np.array(rows, np.int64),
             np.array(requests, np.int64),
             np.array(nth, np.int64),

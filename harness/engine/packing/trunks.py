@@ -1,9 +1,9 @@
-"""Beginnings that many prompts share, kept between calls that each ask some of those prompts only.
+"""Beginnings that many prompts share, kept between calls that each contain only some of those prompts.
 
-One call reads a shared beginning once (`harness.engine.packing.tree`); documents asked in blocks would have it read
-in every block. Here a caller says beforehand what will be asked. Beginnings that many documents share become packs of
-their own, whose bounds no block's other documents move, and their keys and values are kept on the host: read again or
-taken from there, they are the same numbers, and so is every answer that stands on them.
+One call reads a shared beginning once (`harness.engine.packing.tree`), but documents evaluated in blocks would have it
+read in every block. Here the caller states in advance which prompts will come. Beginnings that many documents share
+become packs of their own, whose bounds do not depend on the other documents of a block, and their keys and values are
+kept in host memory. Read again or copied from there they are the same numbers, and so are all answers that follow them.
 
 Not here: the packs of what follows a beginning, or models whose state cannot be cropped.
 """
@@ -19,131 +19,147 @@ import torch
 
 from harness.checkpoints.root_cache import RootCache
 from harness.engine.packing import tree
-from harness.engine.packing.last_layer import End
+from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Layout
 from harness.engine.packing.tree import Ints, Limits, Pack
 
-FEWEST = 8
-"""Documents that share a beginning at least; fewer are hardly asked in several blocks."""
-SHORTEST = 64
-"""Tokens of a beginning at least, after the one that it stands on: fewer cost less to read than to move."""
-TOKEN = 4
+MIN_DOCUMENTS = 8
+"""Documents that must share a beginning; fewer rarely appear in several blocks."""
+MIN_TOKENS = 64
+"""Tokens of a beginning after the previous beginning; fewer cost less to read than to copy."""
+TOKEN_BYTES = 4
 """Bytes of a token in `tree.sort_key`."""
 
-Key = tuple[int, bytes]
-"""Where a piece of a beginning starts, and the tokens up to its end."""
-Values = list[tuple[int, torch.Tensor, torch.Tensor]]
-"""Keys and values of a piece, by layer."""
+PieceKey = tuple[int, bytes]
+"""Depth at which a piece of a beginning starts, and the sort key of all tokens up to its end."""
+PieceStates = list[tuple[int, torch.Tensor, torch.Tensor]]
+"""Keys and values of a piece, for each layer: (index of the layer, keys, values)."""
 
 
 class Plan(NamedTuple):
-    """Packs in the order they are to be computed, and which of them are pieces of known beginnings."""
+    """Packs in the order in which they are computed."""
 
     packs: list[Pack]
-    pieces: dict[int, Key]
-    """By the pack's `id`."""
+    pieces: dict[int, PieceKey]
+    """Those packs that are pieces of known beginnings, by the pack's `id`."""
 
 
 class Trunks:
-    """The beginnings that are known, and keys and values of those used last."""
+    """The known beginnings, and the keys and values of those used most recently."""
 
-    def __init__(self, room: int) -> None:
-        """Keep no more than `room` bytes."""
-        self._room, self._taken = room, 0
+    def __init__(self, capacity: int) -> None:
+        """Keep at most `capacity` bytes of keys and values."""
+        self._capacity, self._used_bytes = capacity, 0
         self._known: set[bytes] = set()
         self._depths: list[int] = []
-        self._held: OrderedDict[Key, Values] = OrderedDict()
-        self._spared = 0
+        self._pieces: OrderedDict[PieceKey, PieceStates] = OrderedDict()
+        self._skipped = 0
 
     def learn(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Note what `sequences`, one a document, begin with in common."""
+        """Add the beginnings that `sequences`, one of each document, share."""
         if not sequences:
             return
         root = tree.grow(sequences, [1] * len(sequences)).root
         counts: dict[int, int] = {}
         for node in reversed(list(tree.preorder(root))):
             counts[id(node)] = len(node.reads) + sum(counts[id(child)] for child in node.children)
-        agenda = [(root, 0)]
-        while agenda:
-            node, above = agenda.pop()
+        stack = [(root, 0)]
+        while stack:
+            node, above = stack.pop()
             is_shared = len(node.children) > 1 or (bool(node.children) and bool(node.reads))
-            if is_shared and node.end - above >= SHORTEST:
+            if is_shared and node.end - above >= MIN_TOKENS:
                 self._known.add(node.source[: node.end].tobytes())
                 above = node.end
-            agenda += [(child, above) for child in node.children if counts[id(child)] >= FEWEST]
-        self._depths = sorted({len(key) // TOKEN for key in self._known})
+            stack += [(child, above) for child in node.children if counts[id(child)] >= MIN_DOCUMENTS]
+        self._depths = sorted({len(key) // TOKEN_BYTES for key in self._known})
 
-    def plan(self, sequences: Sequence[Sequence[int]], wanted: Sequence[int], limits: Limits) -> Plan:
-        """Return packs for `sequences`, of which request i reads the last `wanted[i]` tokens, as `tree.plan` would.
+    def plan(self, sequences: Sequence[Sequence[int]], read_counts: Sequence[int], limits: Limits) -> Plan:
+        """Return packs for `sequences`, of which request i reads the last `read_counts[i]` tokens, like `tree.plan`.
 
-        Known beginnings stand by themselves, as far as nothing is read from them.
+        Known beginnings have packs of their own, as long as nothing is read from them.
         """
         readers: dict[bytes, list[int]] = {b"": []}
         above: dict[bytes, bytes] = {}
         for request, sequence in enumerate(sequences):
-            home = b""
-            for beginning in self._beginnings(tree.sort_key(sequence), len(sequence) - wanted[request]):
-                above[beginning], home = home, beginning
-            readers.setdefault(home, []).append(request)
-        made, pieces, ends = list[Pack](), dict[int, Key](), {b"": -1}
-        for home in sorted({*readers, *above}):  # what stands on a beginning comes right behind it
-            if home:
-                ends[home] = self._append(home, len(above[home]) // TOKEN, ends[above[home]], limits, made, pieces)
-            if requests := readers.get(home):
-                made += _behind(home, ends[home], requests, sequences, wanted, limits, len(made))
-        return Plan(made, pieces)
+            last = b""
+            for beginning in self._beginnings(tree.sort_key(sequence), len(sequence) - read_counts[request]):
+                above[beginning], last = last, beginning
+            readers.setdefault(last, []).append(request)
+        packs, pieces, ends = list[Pack](), dict[int, PieceKey](), {b"": -1}
+        for beginning in sorted({*readers, *above}):  # what continues a beginning comes right after it
+            if beginning:
+                parent = above[beginning]
+                ends[beginning] = self._append(
+                    beginning, len(parent) // TOKEN_BYTES, ends[parent], limits, packs, pieces
+                )
+            if requests := readers.get(beginning):
+                packs += _packs_after(beginning, ends[beginning], requests, sequences, read_counts, limits, len(packs))
+        return Plan(packs, pieces)
 
-    def _beginnings(self, key: bytes, most: int) -> list[bytes]:
-        """Return the known beginnings of `key` that have no more than `most` tokens, the shortest first."""
-        cuts = (key[: depth * TOKEN] for depth in self._depths if depth <= most)
-        return [cut for cut in cuts if cut in self._known]
+    def _beginnings(self, key: bytes, max_tokens: int) -> list[bytes]:
+        """Return the known beginnings of `key` that have at most `max_tokens` tokens, the shortest first."""
+        prefixes = (key[: depth * TOKEN_BYTES] for depth in self._depths if depth <= max_tokens)
+        return [prefix for prefix in prefixes if prefix in self._known]
 
     def _append(
-        self, home: bytes, start: int, parent: int, limits: Limits, made: list[Pack], pieces: dict[int, Key]
+        self,
+        beginning: bytes,
+        start: int,
+        parent: int,
+        limits: Limits,
+        packs: list[Pack],
+        pieces: dict[int, PieceKey],
     ) -> int:
-        """Append the packs of beginning `home` from depth `start` on; return the number of the last."""
-        tokens = np.frombuffer(home, ">u4").astype(np.int64)
+        """Append the packs of `beginning` from depth `start` on; return the index of the last one."""
+        tokens = np.frombuffer(beginning, ">u4").astype(np.int64)
         nothing = np.empty(0, np.int64)
         while start < len(tokens):
             end = min(start + limits.tokens, len(tokens))
             size = end - start
             depths, ends = np.arange(start, end), np.full(size, size, np.int64)
-            made.append(Pack(parent, start, size, tokens[start:end], depths, ends, nothing, nothing, nothing))
-            pieces[id(made[-1])] = (start, home[: end * TOKEN])
-            parent, start = len(made) - 1, end
+            packs.append(Pack(parent, start, size, tokens[start:end], depths, ends, nothing, nothing, nothing))
+            pieces[id(packs[-1])] = (start, beginning[: end * TOKEN_BYTES])
+            parent, start = len(packs) - 1, end
         return parent
 
-    def get(self, key: Key) -> Values | None:
-        """Return what is held of a piece."""
-        if key in self._held:
-            self._held.move_to_end(key)
-        return self._held.get(key)
+    def get(self, key: PieceKey) -> PieceStates | None:
+        """Return the keys and values of a piece, or None if they are not kept."""
+        if key in self._pieces:
+            self._pieces.move_to_end(key)
+        return self._pieces.get(key)
 
-    def put(self, key: Key, values: Values) -> None:
-        """Hold `values`, and drop what was not used for longest where that is too much."""
-        self._taken += _bytes(values)
-        self._held[key] = values
-        while self._taken > self._room:
-            self._taken -= _bytes(self._held.popitem(last=False)[1])
+    def put(self, key: PieceKey, states: PieceStates) -> None:
+        """Keep the `states` of a piece; drop those least recently used if they exceed the capacity."""
+        self._used_bytes += _size_in_bytes(states)
+        self._pieces[key] = states
+        while self._used_bytes > self._capacity:
+            self._used_bytes -= _size_in_bytes(self._pieces.popitem(last=False)[1])
 
-    def spare(self, tokens: int) -> None:
-        """Note that so many tokens need not be read."""
-        self._spared += tokens
+    def add_skipped(self, tokens: int) -> None:
+        """Count `tokens` tokens that need not be read."""
+        self._skipped += tokens
 
-    def spared(self) -> int:
-        """Return how many tokens were not read since this was asked last."""
-        spared, self._spared = self._spared, 0
-        return spared
+    def take_skipped(self) -> int:
+        """Return how many tokens were skipped since the last call, and reset the count."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
 
 
 class KeepingContext(Context):
-    """A context that takes the pieces of beginnings from `trunks`, and leaves there those it had to read."""
+    """A context that copies pieces of known beginnings from `trunks`, and stores there those that it had to read."""
 
     def __init__(
-        self, model: Any, root: RootCache, shape: Layout, plan: Plan, trunks: Trunks, end: End | None = None
+        self,
+        model: Any,
+        root: RootCache,
+        layout: Layout,
+        plan: Plan,
+        trunks: Trunks,
+        skippable: SkippablePart | None = None,
     ) -> None:
-        super().__init__(model, root, shape, max((p.trunk + len(p.tokens) for p in plan.packs), default=0), end)
-        self._pieces: Mapping[int, Key] = plan.pieces
+        capacity = max((pack.trunk + len(pack.tokens) for pack in plan.packs), default=0)
+        super().__init__(model, root, layout, capacity, skippable)
+        self._pieces: Mapping[int, PieceKey] = plan.pieces
         self._trunks = trunks
 
     def feed(self, pack: Pack, rows: Ints) -> torch.Tensor:
@@ -151,53 +167,50 @@ class KeepingContext(Context):
         key = self._pieces.get(id(pack))
         if key is None:
             return super().feed(pack, rows)
-        held = self._trunks.get(key)
-        if held is None:
+        states = self._trunks.get(key)
+        if states is None:
             logits = super().feed(pack, rows)
-            self._trunks.put(key, self._last(len(pack.tokens)))
+            self._trunks.put(key, self._last_states(len(pack.tokens)))
             return logits
-        with torch.inference_mode():  # what was fed before is held by tensors that take nothing from outside of it
-            for index, keys, values in held:
+        with torch.inference_mode():  # the cache holds inference tensors, which cannot be changed outside this mode
+            for index, keys, values in states:
                 self.cache.update(keys.to(self.device), values.to(self.device), index)
-        self._trunks.spare(len(pack.tokens))
+        self._trunks.add_skipped(len(pack.tokens))
         return torch.empty(0, 0, device=self.device)
 
-    def _last(self, tokens: int) -> Values:
-        """Return copies of the last `tokens` that the cache holds."""
-        made = []
+    def _last_states(self, tokens: int) -> PieceStates:
+        """Return copies of the keys and values of the last `tokens` tokens in the cache."""
+        copies = []
         for index, layer in enumerate(self.cache.layers):
             if layer.is_initialized:  # some models share one layer's keys among several
                 last = slice(layer.length - tokens, layer.length)
-                keys, values = (one[:, :, last].to("cpu", copy=True) for one in (layer.keys, layer.values))
-                made.append((index, keys, values))
-        return made
+                keys, values = (states[:, :, last].to("cpu", copy=True) for states in (layer.keys, layer.values))
+                copies.append((index, keys, values))
+        return copies
 
 
-def _bytes(values: Values) -> int:
-    return sum(keys.nbytes + others.nbytes for _, keys, others in values)
+def _size_in_bytes(states: PieceStates) -> int:
+    return sum(keys.nbytes + values.nbytes for _, keys, values in states)
 
 
-def _behind(
-    home: bytes,
+def _packs_after(
+    beginning: bytes,
     parent: int,
     requests: Sequence[int],
     sequences: Sequence[Sequence[int]],
-    wanted: Sequence[int],
+    read_counts: Sequence[int],
     limits: Limits,
-    before: int,
+    index: int,
 ) -> list[Pack]:
-    """Return the packs of what `requests` feed behind the beginning `home`, which pack `parent` ends.
-
-    `before` packs come before them.
-    """
-    depth, which = len(home) // TOKEN, np.array(requests, np.int64)
-    grown = tree.grow([sequences[i][depth:] for i in requests], [wanted[i] for i in requests])
+    """Return the packs, from number `index` on, of what `requests` feed after `beginning`, the end of pack `parent`."""
+    depth, request_index = len(beginning) // TOKEN_BYTES, np.array(requests, np.int64)
+    subtree = tree.grow([sequences[i][depth:] for i in requests], [read_counts[i] for i in requests])
     return [
         pack._replace(
-            parent=parent if pack.parent < 0 else pack.parent + before,
+            parent=parent if pack.parent < 0 else pack.parent + index,
             trunk=pack.trunk + depth,
             depths=pack.depths + depth,
-            requests=which[pack.requests],
+            requests=request_index[pack.requests],
         )
-        for pack in tree.plan(grown, limits)
+        for pack in tree.plan(subtree, limits)
     ]

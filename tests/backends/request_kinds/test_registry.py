@@ -21,9 +21,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "loglikelihood": (TEXT, "甲"),
     "loglikelihood_rolling": (TEXT,),
     "loglikelihood_sliding": (TEXT, {"stride": 3}),
-    "mean_loglikelihood": ("春天", "花"),
-    "generate_until": (TEXT[:6], SETTINGS),
-    "think_then_choose": (TEXT[:6], {**SETTINGS, "then": ["问：", "所以选："]}),
+    "mean_loglikelihood": (TEXT[:-1], TEXT[-1]),
+    "generate_until": (TEXT, SETTINGS),
+    "think_then_choose": (TEXT, {**SETTINGS, "then": ["问：", "所以选："]}),
     "chatglm_predict": (TEXT, PREDICTION),
 }
 
@@ -62,7 +62,7 @@ EXPECTED = {
     "loglikelihood_rolling": -float(tokens(TEXT)),
     "loglikelihood_sliding": -float(tokens(TEXT)),
     "mean_loglikelihood": (-11 / 12, False),  # cut to a context of 12 tokens, of which the first is not scored
-    "generate_until": "8",
+    "generate_until": "8",  # the context without room for the answer
     "think_then_choose": "8所以选：A",
     "chatglm_predict": '{"labels": "短", "predict": "8"}',
 }

@@ -207,7 +207,7 @@ def test_rows_wait_for_room_and_say_the_same(
     prompts = [Prompt([*SHARED, 120 + i, *range(9, 9 + i)], Settings(max_tokens=12)) for i in range(11)]
     expected = [by_hand(checkpoint, one) for one in prompts]
     made = engine(checkpoint, rows=100)
-    made.__dict__["cache"] = tokens * token_bytes(checkpoint)
+    made.__dict__["cache_bytes"] = tokens * token_bytes(checkpoint)
     laid = record_layouts(monkeypatch)
     assert decoded(made, prompts) == expected
     assert [(rows, room) for rows, room in laid if rows > 1 and room > tokens] == []
@@ -230,7 +230,7 @@ def test_answers_that_outgrow_what_those_before_them_promised_are_begun_anew(
     monkeypatch.setattr(Stopper, "ended", ended)
     laid = record_layouts(monkeypatch)
     made, room = engine(checkpoint, rows=100), 300
-    made.__dict__["cache"] = room * token_bytes(checkpoint)
+    made.__dict__["cache_bytes"] = room * token_bytes(checkpoint)
     assert decoded(made, prompts) == expected
     assert max(tokens for _, tokens in laid) <= room
     assert max(rows for rows, _ in laid) > (room - len(SHARED)) / 60
@@ -239,13 +239,13 @@ def test_answers_that_outgrow_what_those_before_them_promised_are_begun_anew(
 def record_layouts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Return what will become (rows, tokens there is room for) of every layout."""
     laid: list[tuple[int, int]] = []
-    plain = lanes.Lanes.lay
+    plain = lanes.Lanes.lay_out
 
     def lay(self: lanes.Lanes, rows: Sequence[lanes.Row]) -> None:
         plain(self, rows)
-        laid.append((len(rows), self._seen.shape[0] * self._seen.shape[2]))
+        laid.append((len(rows), self._visible.shape[0] * self._visible.shape[2]))
 
-    monkeypatch.setattr(lanes.Lanes, "lay", lay)
+    monkeypatch.setattr(lanes.Lanes, "lay_out", lay)
     return laid
 
 

@@ -16,7 +16,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.root_cache import EMPTY
 from harness.engine import walks
 from harness.engine.packing import last_layer, packs, tree
-from harness.engine.packing.last_layer import End
+from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.walks import Walk
 from support import architectures, tiny
 from tolerances import FP32_LOGLIKELIHOOD
@@ -94,10 +94,10 @@ def test_only_tokens_that_are_read_pass_it(model: Any, walk: Walk) -> None:
     sequences = [[5, 6, 7, 8, 9], [5, 6, 7, 10, 11, 12], [5, 6, 13]]
     grown = tree.grow(sequences, [1, 2, 1])
     planned = tree.plan(grown, tree.Limits(100, 100), siblings=walk == Walk.PACK)
-    steps = walks.walker(walk, model, EMPTY, planned, End(part))
+    steps = walks.walker(walk, model, EMPTY, planned, SkippablePart(part))
     for pack in planned:
         seen.clear()
-        places, which = packs.distinct(pack)
+        places, which = packs.distinct_reads(pack)
         logits = steps.run(pack, places)
         assert seen == [max(1, len(places))]
         for request, nth, row in zip(pack.requests, pack.nth, which, strict=True):
@@ -118,14 +118,14 @@ def test_what_still_looks_at_other_tokens_behind_it_is_found_out_however_little_
 ) -> None:
     reference = CheckpointReference(str(tiny.llama(tmp_path / "base")), dtype=dtype)
     model = loading.load(loading.locate(reference)).model
-    found = walks.shortened(walk, model, EMPTY)
+    found = walks.skippable_part(walk, model, EMPTY)
     assert found is not None
-    assert found.part is last_layer.feed_forward(model)
+    assert found.module is last_layer.feed_forward(model)
     hook = model.model.norm.register_forward_pre_hook(lambda _, given: (given[0] + 1e-6 * given[0].roll(1, 1),))
-    assert walks.shortened(walk, model, EMPTY) is None
+    assert walks.skippable_part(walk, model, EMPTY) is None
     hook.remove()
-    assert walks.shortened(walk, model, EMPTY) is not None
-    assert walks.shortened(Walk.PLAIN, model, EMPTY) is None
+    assert walks.skippable_part(walk, model, EMPTY) is not None
+    assert walks.skippable_part(Walk.PLAIN, model, EMPTY) is None
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, torch.OutOfMemoryError])
@@ -136,7 +136,7 @@ def test_where_the_proof_itself_fails_all_is_computed(model: Any, error: type[Ex
 
     model.model.norm.register_forward_pre_hook(refuse)
     assert not walks.failure(Walk.PACK, model, EMPTY)
-    assert walks.shortened(Walk.PACK, model, EMPTY) is None
+    assert walks.skippable_part(Walk.PACK, model, EMPTY) is None
 
 
 def test_it_comes_back_whatever_happens(model: Any) -> None:
@@ -146,7 +146,7 @@ def test_it_comes_back_whatever_happens(model: Any) -> None:
     before, rows = part(x), torch.tensor([1, 3])
 
     def fail() -> None:
-        with last_layer.only(End(part), rows, 4):
+        with last_layer.computing_only(SkippablePart(part), rows, 4):
             chosen = part(x)
             assert torch.allclose(chosen[:, rows], before[:, rows], atol=FP32_LOGLIKELIHOOD)
             assert not chosen[:, [0, 2]].any()
@@ -159,7 +159,7 @@ def test_it_comes_back_whatever_happens(model: Any) -> None:
 
     hooked = lambda x: 2 * own(x)  # noqa: E731 - as accelerate puts its own there
     part.__dict__["forward"] = hooked
-    with last_layer.only(End(part), rows, 4):
+    with last_layer.computing_only(SkippablePart(part), rows, 4):
         assert torch.allclose(part(x)[:, rows], 2 * before[:, rows], atol=FP32_LOGLIKELIHOOD)
     assert part.forward is hooked
 
@@ -175,7 +175,7 @@ def test_what_it_cannot_choose_from_is_computed_whole() -> None:
 
     x, rows = torch.randn(1, 4, 3), torch.tensor([2])
     two, pair = Two(), Pair()
-    with last_layer.only(End(two), rows, 4), last_layer.only(End(pair), rows, 4):
+    with last_layer.computing_only(SkippablePart(two), rows, 4), last_layer.only(SkippablePart(pair), rows, 4):
         assert torch.equal(two(x, x), 2 * x)
         assert torch.equal(two(x, residual=x), 2 * x)
         assert torch.equal(two(x[0]), x[0] + 1)

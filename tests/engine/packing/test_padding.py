@@ -13,7 +13,7 @@ from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding.settings import Settings
-from harness.engine.packing.padding import Padding, probe
+from harness.engine.packing.padding import PaddingSupport, probe
 from harness.engine.requests import Pair, Prompt
 from support import tiny
 from tolerances import FP32_LOGLIKELIHOOD
@@ -41,17 +41,17 @@ def load(folder: Path) -> Checkpoint:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (tiny.llama, Padding(right=True, left=True)),
-        (recurrent, Padding(right=True, left=False)),
+        (tiny.llama, PaddingSupport(right=True, left=True)),
+        (recurrent, PaddingSupport(right=True, left=False)),
     ],
 )
-def test_a_probe_tells_what_padding_a_model_bears(tmp_path: Path, make: Any, expected: Padding) -> None:
+def test_a_probe_tells_what_padding_a_model_bears(tmp_path: Path, make: Any, expected: PaddingSupport) -> None:
     assert HarnessLM(load(make(tmp_path / "model"))).engine.padding == expected
 
 
 def test_a_context_too_short_to_ask_in_is_taken_for_the_worst(tmp_path: Path) -> None:
     lm = HarnessLM(load(tiny.llama(tmp_path / "model", context=16)))
-    assert lm.engine.padding == Padding(right=False, left=False)
+    assert lm.engine.padding == PaddingSupport(right=False, left=False)
 
 
 def test_a_model_that_the_width_of_its_batch_changes_is_found_out(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_whatever_was_learned_every_request_reads_behind_its_own_tokens(
     beginnings: list[list[int]], ends: list[Any], limits: Limits, data: st.DataObject
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trunks, "SHORTEST", data.draw(st.integers(1, 4)))
-        patch.setattr(trunks, "FEWEST", data.draw(st.integers(1, 4)))
+        patch.setattr(trunks, "MIN_TOKENS", data.draw(st.integers(1, 4)))
+        patch.setattr(trunks, "MIN_DOCUMENTS", data.draw(st.integers(1, 4)))
         sequences = [[*beginnings[which % len(beginnings)] * 3, *end] for which, end, _ in ends]
         wanted = [min(count, len(one)) for one, (_, _, count) in zip(sequences, ends, strict=True)]
         known = Trunks(0)
@@ -112,7 +112,7 @@ def test_pieces_of_a_beginning_do_not_depend_on_who_is_asked() -> None:
 
 def test_few_documents_and_short_beginnings_are_not_noted() -> None:
     chance = random.Random(2)
-    few, short = sentences(chance, trunks.FEWEST - 1, 200, 20), sentences(chance, 50, trunks.SHORTEST - 1, 20)
+    few, short = sentences(chance, trunks.MIN_DOCUMENTS - 1, 200, 20), sentences(chance, 50, trunks.MIN_TOKENS - 1, 20)
     for sequences in (few, short, []):
         known = Trunks(0)
         known.learn(sequences)
@@ -176,7 +176,7 @@ def answering(checkpoint: Checkpoint, room: int | None = None) -> HarnessLM:
     known = lm.engine.keep_trunks()
     assert known is not None
     if room is not None:
-        known._room = room
+        known._capacity = room
     known.learn([pairs[0].context for pairs in documents()])
     return lm
 
@@ -250,6 +250,6 @@ def test_a_run_that_asks_once_keeps_nothing(checkpoints: Callable[[str, str], Ch
 def test_other_walks_read_as_always(tmp_path: Path) -> None:
     checkpoint = loading.load(loading.locate(parse(str(architectures.base(tmp_path / "next", "qwen3_next")))))
     lm = HarnessLM(checkpoint)
-    assert lm.engine.choice.walk == Walk.SNAPSHOT
+    assert lm.engine.walk_choice.walk == Walk.SNAPSHOT
     lm.learn_beginnings([SimpleNamespace(request_type="loglikelihood", args=("a", "b"))])  # type: ignore[list-item]
     assert lm.engine.trunks is None
