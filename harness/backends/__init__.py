@@ -1,1 +1,1 @@
-"""Whatever answers lm-eval's requests."""
+"""Backends: whatever answers lm-eval's requests."""

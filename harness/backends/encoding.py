@@ -1,9 +1,9 @@
-"""Text → token ids exactly as lm-eval's HFLM does it, but in batches and every distinct text once.
+"""Text → token ids exactly as lm-eval's HFLM does it, but in batches and each distinct text once.
 
-A continuation's ids are those of the joined text after as many as the context alone has (a text prefix is not always
-a token prefix), and a text that already starts with the tokenizer's BOS gets no second one.
+A continuation's ids are those of the joined text after as many ids as the context alone has (a prefix of a text is not
+always a prefix of its tokens). A text that already starts with the tokenizer's BOS does not get a second one.
 
-Not here: truncation to the context length, which depends on what is asked.
+Not here: truncation to the context length, which depends on the kind of request.
 """
 
 from __future__ import annotations
@@ -16,79 +16,79 @@ from harness.errors import HarnessError
 
 T = TypeVar("T")
 BATCH = 256
-"""Texts that are tokenised at once."""
+"""Number of texts that are tokenised at once."""
 
 
 class Encoder:
-    """A tokenizer as the engine uses it."""
+    """A tokenizer that encodes texts for requests."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.prefix_id: int | None = bos if bos is not None else eos
-        """What stands before a text that has no context: BOS, else EOS."""
+        """The token before a text that has no context: BOS, else EOS."""
         self._prefix = None if self.prefix_id is None else tokenizer.decode(self.prefix_id)
-        self._numbers: dict[int, int] = {}
+        self._interned: dict[int, int] = {}
 
     def encode(self, texts: Iterable[str], *, special: bool = True) -> dict[str, list[int]]:
-        """Return the ids of every distinct text; `special` lets the tokenizer add its own BOS (or EOS).
+        """Return the ids of every distinct text; with `special`, the tokenizer adds its own BOS (or EOS).
 
-        Equal ids are one object, for a Python number takes four times the memory of a reference to it.
+        Equal ids are one object, because a Python integer takes four times the memory of a reference to it.
         """
-        one = self._numbers.setdefault
-        return {text: [one(i, i) for i in ids] for text, ids in self._encode(texts, special=special)}
+        intern = self._interned.setdefault
+        return {text: [intern(i, i) for i in ids] for text, ids in self._encode(texts, special=special)}
 
     def _encode(self, texts: Iterable[str], *, special: bool = True) -> Iterator[tuple[str, list[int]]]:
-        """Yield the ids of every distinct text."""
-        distinct = dict.fromkeys(texts)
-        bare: list[str] = []
-        marked: list[str] = []
-        for text in distinct:
-            has_its_own = not special or bool(self._prefix and text.startswith(self._prefix))
-            (bare if has_its_own else marked).append(text)
-        yield from self._batch(bare, special=False)
-        yield from self._batch(marked, special=True)
+        """Yield every distinct text with its ids."""
+        without_special: list[str] = []
+        with_special: list[str] = []
+        for text in dict.fromkeys(texts):
+            has_prefix = bool(self._prefix and text.startswith(self._prefix))
+            (with_special if special and not has_prefix else without_special).append(text)
+        yield from self._tokenize(without_special, special=False)
+        yield from self._tokenize(with_special, special=True)
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
         """Return the ids of (context, continuation) texts, in order.
 
-        Spaces that end a context move to the continuation; an empty context becomes the prefix token. Where the
-        tokenizer merges the whole continuation into the context's last token, that last token is what is scored.
-        Raises HarnessError on an empty continuation, or an empty context where the tokenizer has neither BOS nor EOS.
+        Spaces at the end of a context move to the continuation; an empty context becomes the prefix token. If the
+        tokenizer merges the whole continuation into the context's last token, this token is scored. Raises HarnessError
+        on an empty continuation, or on an empty context if the tokenizer has neither BOS nor EOS.
         """
         moved = [_move_spaces(context, continuation) for context, continuation in pairs]
-        known = self.encode(context for context, _ in moved if context)
-        bare = self.encode((continuation for context, continuation in moved if not context), special=False)
+        contexts = self.encode(context for context, _ in moved if context)
+        without_context = self.encode((continuation for context, continuation in moved if not context), special=False)
         result = []
-        # Of a whole text only the end is kept, so never are all of them held.
-        for some in _batched(moved, BATCH):
-            wholes = dict(self._encode(context + continuation for context, continuation in some if context))
-            for context, continuation in some:
+        # Only the end of a joined text is kept, so they are encoded in batches and never held all at once.
+        for batch in _batches(moved, BATCH):
+            joined = dict(self._encode(context + continuation for context, continuation in batch if context))
+            for context, continuation in batch:
                 if context:
-                    result.append(self._split(context, continuation, known[context], wholes[context + continuation]))
+                    ids = joined[context + continuation]
+                    result.append(self._split(context, continuation, contexts[context], ids))
                 else:
-                    result.append(self._without_context(continuation, bare[continuation]))
+                    result.append(self._pair_without_context(without_context[continuation]))
         return result
 
-    def _split(self, context: str, continuation: str, start: list[int], whole: list[int]) -> Pair:
-        if not continuation or not whole:
-            raise HarnessError(f"a task asks for the likelihood of an empty continuation after {context[-60:]!r}")
-        rest = whole[len(start) :]
+    def _split(self, context: str, continuation: str, context_ids: list[int], joined: list[int]) -> Pair:
+        if not continuation or not joined:
+            raise HarnessError(f"a task scores an empty continuation after {context[-60:]!r}")
+        rest = joined[len(context_ids) :]
         if not rest:  # the tokenizer merged the continuation into the context's last token: score that token
-            start, rest = whole[:-1], whole[-1:]
-        return Pair(start, rest) if start else self._with_prefix(rest)
+            context_ids, rest = joined[:-1], joined[-1:]
+        return Pair(context_ids, rest) if context_ids else Pair([self.start()], rest)
 
-    def _without_context(self, continuation: str, ids: list[int]) -> Pair:
+    def _pair_without_context(self, ids: list[int]) -> Pair:
         if not ids:
-            raise HarnessError("a task asks for the likelihood of an empty continuation after an empty context")
+            raise HarnessError("a task scores an empty continuation after an empty context")
         if len(ids) > 1 and ids[0] == self.prefix_id:
             return Pair(ids[:1], ids[1:])
-        return self._with_prefix(ids)
+        return Pair([self.start()], ids)
 
     def start(self) -> int:
-        """Return what stands before a text without a context; raise HarnessError if the tokenizer has no such token."""
+        """Return the token before a text without a context. Raises HarnessError if the tokenizer has none."""
         if self.prefix_id is None:
-            raise HarnessError("a task gives an empty context, and this tokenizer has neither a BOS nor an EOS token")
+            raise HarnessError("a task has an empty context, and this tokenizer has neither a BOS nor an EOS token")
         return self.prefix_id
 
     def eos_text(self) -> str | None:
@@ -96,20 +96,16 @@ class Encoder:
         eos = self.tokenizer.eos_token_id
         return None if eos is None else str(self.tokenizer.decode(eos))
 
-    def _with_prefix(self, ids: list[int]) -> Pair:
-        return Pair([self.start()], ids)
-
-    def _batch(self, texts: list[str], *, special: bool) -> Iterator[tuple[str, list[int]]]:
-        # A tokenizer keeps offsets, words and masks of all it is given at once, a hundred bytes a token.
-        for some in _batched(texts, BATCH):
-            ids = self.tokenizer(some, add_special_tokens=special, verbose=False)["input_ids"]
-            yield from zip(some, ids, strict=True)
+    def _tokenize(self, texts: list[str], *, special: bool) -> Iterator[tuple[str, list[int]]]:
+        # A tokenizer keeps offsets, words and masks of all texts of a call: a hundred bytes for each token.
+        for batch in _batches(texts, BATCH):
+            ids = self.tokenizer(batch, add_special_tokens=special, verbose=False)["input_ids"]
+            yield from zip(batch, ids, strict=True)
 
 
-def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    """Yield `items` in lists of `size`."""
-    for at in range(0, len(items), size):
-        yield list(items[at : at + size])
+def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

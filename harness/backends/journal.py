@@ -1,8 +1,8 @@
-"""A crash-safe store of answers, keyed by content: SQLite, one transaction a batch.
+"""A crash-safe store of answers, keyed by content: SQLite, one transaction for each batch.
 
-The key covers the checkpoint's fingerprint, the token ids and the settings, so an answer can only be found again for
-the very same question to the very same weights. lm-eval's cache, keyed by the prompt alone, hands adapter A's answers
-to adapter B.
+The key covers the checkpoint's fingerprint, the token ids and the settings, so an answer is only found for exactly the
+same question to exactly the same weights. lm-eval's cache, keyed by the prompt alone, returns adapter A's answers for
+adapter B.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from harness.errors import HarnessError
 
 
 class Journal:
-    """Answers of checkpoints, on disk. Safe to open from several processes at once."""
+    """Answers of checkpoints, on disk. Several processes may have it open at once."""
 
     def __init__(self, file: Path) -> None:
+        """Open or create the journal in `file`. Raises HarnessError if that is not possible."""
         self._file = file
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(file, timeout=60)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL)")
+            self._database = sqlite3.connect(file, timeout=60)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL)")
         except (sqlite3.Error, OSError) as error:
             raise HarnessError(
                 f"the journal {file} cannot be opened ({error}): remove it, or choose another --output"
@@ -36,41 +37,44 @@ class Journal:
 
     @staticmethod
     def key(fingerprint: str, *question: Any) -> bytes:
-        """Return the key of `question` (kind, settings, lists of token ids, …) put to a checkpoint."""
+        """Return the key of a `question` (kind, settings, lists of token ids, …) to the checkpoint `fingerprint`."""
         digest = hashlib.sha256()
         for part in (fingerprint, *question):
-            # Prompts of thousands of tokens are many; spelling their ids out in JSON would take longer than all else.
-            said = array("q", part).tobytes() if isinstance(part, list) else json.dumps(part).encode()
-            digest.update(f"{type(part).__name__} {len(said)} ".encode())
-            digest.update(said)
+            # There are many prompts of thousands of tokens; writing their ids as JSON would dominate the run time.
+            content = array("q", part).tobytes() if isinstance(part, list) else json.dumps(part).encode()
+            digest.update(f"{type(part).__name__} {len(content)} ".encode())
+            digest.update(content)
         return digest.digest()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Any]:
-        """Return the answers held, by key."""
-        found = {}
+        """Return the stored answers by key; missing and damaged ones are left out.
+
+        Raises HarnessError if the journal cannot be read.
+        """
+        answers = {}
         try:
             for key in set(keys):
-                row = self._db.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+                row = self._database.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
                 if row:
-                    with suppress(ValueError):  # an answer that was damaged is asked for again
-                        found[key] = json.loads(row[0])
+                    with suppress(ValueError):  # a damaged answer is computed again
+                        answers[key] = json.loads(row[0])
         except sqlite3.Error as error:
-            raise self._told("read", error) from error
-        return found
+            raise self._error("read", error) from error
+        return answers
 
     def put(self, answers: Mapping[bytes, Any]) -> None:
-        """Keep `answers` (JSON values) for good, all or none."""
+        """Store `answers` (JSON values), all or none. Raises HarnessError if the journal cannot be written."""
         rows = [(key, json.dumps(value)) for key, value in answers.items()]
         try:
-            with self._db:
-                self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
         except sqlite3.Error as error:
-            raise self._told("written", error) from error
+            raise self._error("written", error) from error
 
-    def _told(self, what: str, error: Exception) -> HarnessError:
-        advice = "make room, or remove it if it is damaged"
-        return HarnessError(f"the journal {self._file} cannot be {what} ({error}): {advice}")
+    def _error(self, action: str, error: Exception) -> HarnessError:
+        advice = "free some disk space, or remove it if it is damaged"
+        return HarnessError(f"the journal {self._file} cannot be {action} ({error}): {advice}")
 
     def close(self) -> None:
-        """Release the file."""
-        self._db.close()
+        """Close the file."""
+        self._database.close()

@@ -1,6 +1,6 @@
-"""What answering requests took, and what it would take.
+"""How much work answering requests took, and a forecast of how much it will take.
 
-Not here: doing it (`harness.backends.local`).
+Not here: the work itself (`harness.backends.local`).
 """
 
 from __future__ import annotations
@@ -11,29 +11,36 @@ from typing import NamedTuple
 
 @dataclass
 class Work:
-    """What has been done so far, for the manifest."""
+    """The work done so far, as the manifest records it."""
 
     scoring_seconds: float = 0.0
+    """Wall-clock seconds spent scoring."""
     generation_seconds: float = 0.0
+    """Wall-clock seconds spent generating."""
     requests: int = 0
+    """Number of pairs and prompts answered, from the journal or not."""
     answered_from_journal: int = 0
+    """Number of those answered from the journal."""
     tokens_fed: int = 0
+    """Tokens of prompts and continuations that went through the model."""
     tokens_generated: int = 0
+    """Tokens decoded."""
     truncated: int = 0
-    """Prompts that lost tokens on their left to fit the context."""
+    """Number of requests that lost tokens on their left to fit into the context."""
     generations: int = 0
-    """Generation requests answered, from the journal or not."""
+    """Number of generation requests answered, from the journal or not."""
     thoughts: int = 0
-    """Generations that thought aloud (`harness.engine.decoding.thinking`)."""
+    """Number of generations that contain a thought (`harness.engine.decoding.thinking`)."""
     unfinished_thoughts: int = 0
-    """Those of them that never came to an answer."""
+    """Number of generations whose thought never ended, so that they have no answer."""
 
 
 class Cost(NamedTuple):
-    """Work that has not been done yet."""
+    """A forecast of work."""
 
     requests: int
+    """Number of requests, samples of one prompt counted separately."""
     tokens: int
     """Tokens of prompts and continuations that would go through the model."""
     generated_at_most: int
-    """Tokens to generate if no answer stops early."""
+    """Tokens to generate if no answer ends early."""

@@ -1,1 +1,1 @@
-"""How requests are answered: token ids in, log-likelihoods and continuations out."""
+"""The engine: token ids in, log-likelihoods and continuations out."""

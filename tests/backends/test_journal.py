@@ -62,7 +62,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
 def test_an_answer_that_was_damaged_counts_as_none(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
     journal.put({b"good": "text", b"bad": "text"})
-    journal._db.execute("UPDATE answers SET answer='{' WHERE key=?", (b"bad",))
+    journal._database.execute("UPDATE answers SET answer='{' WHERE key=?", (b"bad",))
     assert journal.get([b"good", b"bad"]) == {b"good": "text"}
 
 

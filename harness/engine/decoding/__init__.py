@@ -1,1 +1,1 @@
-"""Prompts to continuations."""
+"""From prompts to continuations."""
