@@ -101,7 +101,7 @@ def test_batches_hold_every_request_once_and_no_more_tokens_than_allowed(asked: 
 
 
 def test_a_continuation_longer_than_the_context_is_refused() -> None:
-    with pytest.raises(HarnessError, match="does not fit the context of 32"):
+    with pytest.raises(HarnessError, match="does not fit into the context of 32"):
         scoring.plan([Pair([1], list(range(CONTEXT + 1)))], CONTEXT, 100)
 
 

@@ -175,7 +175,10 @@ def test_what_it_cannot_choose_from_is_computed_whole() -> None:
 
     x, rows = torch.randn(1, 4, 3), torch.tensor([2])
     two, pair = Two(), Pair()
-    with last_layer.computing_only(SkippablePart(two), rows, 4), last_layer.only(SkippablePart(pair), rows, 4):
+    with (
+        last_layer.computing_only(SkippablePart(two), rows, 4),
+        last_layer.computing_only(SkippablePart(pair), rows, 4),
+    ):
         assert torch.equal(two(x, x), 2 * x)
         assert torch.equal(two(x, residual=x), 2 * x)
         assert torch.equal(two(x[0]), x[0] + 1)

@@ -154,7 +154,7 @@ def test_planning_touches_each_token_a_fixed_number_of_times(requests: int, monk
     sequences = [[*shots[i % 20], *chance.choices(range(30_000), k=10)] for i in range(requests)]
     compared = []
     common = tree.common_prefix
-    monkeypatch.setattr(tree, "common", lambda one, other: compared.append(1) or common(one, other))
+    monkeypatch.setattr(tree, "common_prefix", lambda one, other: compared.append(1) or common(one, other))
     grown = tree.grow(sequences, [1] * requests)
     assert len(compared) == requests
     assert sum(1 for _ in tree.preorder(grown.root)) <= 2 * requests + 1

@@ -234,10 +234,10 @@ def test_a_room_for_one_subject_reads_the_other_again(checkpoints: Callable[[str
     found = scored(everything)
     known = everything.engine.trunks
     assert known is not None
-    half = answering(checkpoint, known._taken // 2)
+    half = answering(checkpoint, known._used_bytes // 2)
     assert scored(half) == found
     assert half.engine.trunks is not None
-    assert half.engine.trunks._taken <= known._taken // 2
+    assert half.engine.trunks._used_bytes <= known._used_bytes // 2
     assert half.work.tokens_fed > everything.work.tokens_fed
 
 
