@@ -1,4 +1,4 @@
-"""Architectures that bear no padding are found out, and answered beside rows of one length only."""
+"""Architectures that do not support padding are detected, and answer in batches of rows of one length."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from support import tiny
 from tolerances import FP32_LOGLIKELIHOOD
 
 
-def saved(folder: Path, model: Any) -> Path:
+def save(folder: Path, model: Any) -> Path:
     model.save_pretrained(folder)
     tiny.tokenizer().save_pretrained(folder)
     return folder
 
 
 def recurrent(folder: Path) -> Path:
-    """RWKV takes no mask: padding on the left goes through its state."""
+    """Save an RWKV, which supports no mask: padding on the left changes its state."""
     from transformers import RwkvConfig, RwkvForCausalLM
 
     torch.manual_seed(0)
     sizes = {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
-    return saved(folder, RwkvForCausalLM(RwkvConfig(**sizes, context_length=256)))
+    return save(folder, RwkvForCausalLM(RwkvConfig(**sizes, context_length=256)))
 
 
 def load(folder: Path) -> Checkpoint:
@@ -45,35 +45,35 @@ def load(folder: Path) -> Checkpoint:
         (recurrent, PaddingSupport(right=True, left=False)),
     ],
 )
-def test_a_probe_tells_what_padding_a_model_bears(tmp_path: Path, make: Any, expected: PaddingSupport) -> None:
+def test_the_probe_detects_which_padding_a_model_supports(tmp_path: Path, make: Any, expected: PaddingSupport) -> None:
     assert HarnessLM(load(make(tmp_path / "model"))).engine.padding == expected
 
 
-def test_a_context_too_short_to_ask_in_is_taken_for_the_worst(tmp_path: Path) -> None:
+def test_a_context_too_short_for_the_probe_counts_as_no_support(tmp_path: Path) -> None:
     lm = HarnessLM(load(tiny.llama(tmp_path / "model", context=16)))
     assert lm.engine.padding == PaddingSupport(right=False, left=False)
 
 
-def test_a_model_that_the_width_of_its_batch_changes_is_found_out(tmp_path: Path) -> None:
+def test_a_model_that_depends_on_the_width_of_its_batch_is_detected(tmp_path: Path) -> None:
     model = load(tiny.llama(tmp_path / "model")).model
-    plain = model.forward
+    original = model.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        answer = plain(*args, **kwargs)
-        answer.logits = answer.logits * (1 + kwargs["input_ids"].shape[1])
-        return answer
+        output = original(*args, **kwargs)
+        output.logits = output.logits * (1 + kwargs["input_ids"].shape[1])
+        return output
 
     model.forward = forward
     assert not probe(model, 384, 512, torch.device("cpu")).right
 
 
-def test_rows_are_kept_apart_where_padding_is_not_borne(tmp_path: Path) -> None:
+def test_rows_of_different_lengths_are_separate_if_padding_is_not_supported(tmp_path: Path) -> None:
     lm = HarnessLM(load(recurrent(tmp_path / "model")))
     prompts = [Prompt(list(range(3, 3 + n)), Settings(max_tokens=6)) for n in (2, 7, 19)]
     assert lm.generate(prompts) == [lm.generate([prompt])[0] for prompt in prompts]
 
 
-def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -> None:
+def test_longrope_rows_on_both_sides_of_the_switch_share_no_batch(tmp_path: Path) -> None:
     rope = {
         "rope_type": "longrope",
         "rope_theta": 10000.0,
@@ -85,10 +85,10 @@ def test_longrope_rows_on_both_sides_of_the_switch_do_not_meet(tmp_path: Path) -
     folder = tiny.llama(tmp_path / "model", context=128, rope_parameters=rope)
     lm = HarnessLM(load(folder))
     assert lm.checkpoint.position_switch == 32
-    asked = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (5, 20, 90)]
-    lm.score(asked[:2])
+    pairs = [Pair(list(range(3, 3 + n)), [50, 60]) for n in (5, 20, 90)]
+    lm.score(pairs[:2])
     assert lm.engine.notes() == []
-    for pair, together in zip(asked, lm.score(asked), strict=True):
+    for pair, together in zip(pairs, lm.score(pairs), strict=True):
         (alone,) = HarnessLM(load(folder)).score([pair])
         assert abs(together.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD
     assert lm.engine.notes()[0].startswith("positions change in texts of more than 32 tokens")
