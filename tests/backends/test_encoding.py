@@ -1,4 +1,4 @@
-"""Encoding against lm-eval's own HFLM, whose splits of context and continuation it must reproduce."""
+"""Encoding against lm-eval's HFLM, whose splits of context and continuation it must reproduce."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_one_text_is_encoded_as_lm_eval_does(hflm: Any, text: str) -> None:
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_pair_is_split_where_lm_eval_splits_it(hflm: Any, context: str, continuation: str) -> None:
     if not context.strip() or not continuation:
-        return  # other tests' business
+        return  # covered by other tests
     expected = hflm._encode_pair(context, continuation)
-    found = Encoder(hflm.tokenizer).pairs([(context, continuation)])[0]
-    if expected[1]:  # lm-eval cannot score a continuation that the context's last token swallowed
-        assert (found.context, found.continuation) == expected
+    pair = Encoder(hflm.tokenizer).pairs([(context, continuation)])[0]
+    if expected[1]:  # lm-eval cannot score a continuation that was merged into the context's last token
+        assert (pair.context, pair.continuation) == expected
 
 
-def test_a_bos_that_is_there_is_not_doubled(tmp_path: Path) -> None:
+def test_an_existing_bos_is_not_doubled(tmp_path: Path) -> None:
     words = tiny.tokenizer()
     words._tokenizer.post_processor = _bos_first(words)
     encoder = Encoder(words)
@@ -61,32 +61,32 @@ def test_an_empty_context_becomes_the_prefix_token() -> None:
     assert pair.continuation == words.encode("A", add_special_tokens=False)
 
 
-def test_spaces_that_end_a_context_belong_to_the_continuation() -> None:
+def test_spaces_at_the_end_of_a_context_belong_to_the_continuation() -> None:
     words = tiny.tokenizer()
     (moved,), (plain,) = (Encoder(words).pairs([pair]) for pair in (("Answer: ", "A"), ("Answer:", " A")))
     assert moved == plain
 
 
 def test_each_distinct_text_is_encoded_once() -> None:
-    words = _Counting(tiny.tokenizer())
+    words = _RecordingTokenizer(tiny.tokenizer())
     Encoder(words).pairs([("a question", letter) for letter in "ABCD" * 3])
-    assert sorted(words.seen) == sorted(["a question", *(f"a question{letter}" for letter in "ABCD")])
+    assert sorted(words.texts) == sorted(["a question", *(f"a question{letter}" for letter in "ABCD")])
 
 
 @pytest.mark.parametrize(("context", "continuation"), [("context", ""), ("", "")])
-def test_an_empty_continuation_is_refused(context: str, continuation: str) -> None:
+def test_an_empty_continuation_is_an_error(context: str, continuation: str) -> None:
     with pytest.raises(HarnessError, match="empty continuation"):
         Encoder(tiny.tokenizer()).pairs([(context, continuation)])
 
 
-def test_an_empty_context_without_bos_and_eos_is_refused() -> None:
+def test_an_empty_context_without_bos_and_eos_is_an_error() -> None:
     words = tiny.tokenizer()
     words.bos_token = words.eos_token = None
     with pytest.raises(HarnessError, match="neither a BOS nor an EOS"):
         Encoder(words).pairs([("", "A")])
 
 
-def test_a_continuation_swallowed_by_its_context_scores_the_last_token() -> None:
+def test_the_last_token_is_scored_if_the_continuation_is_merged_into_the_context() -> None:
     class Merging:
         bos_token_id, eos_token_id = 0, 1
 
@@ -94,7 +94,7 @@ def test_a_continuation_swallowed_by_its_context_scores_the_last_token() -> None
             return "<s>"
 
         def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
-            # "ab" is one token; so is "abc": the continuation leaves no token of its own.
+            # "ab" is one token, and so is "abc": the continuation adds no token.
             return {"input_ids": [[7, 8] if text.startswith("xab") else [9] for text in texts]}
 
     (pair,) = Encoder(Merging()).pairs([("xab", "c")])
@@ -107,15 +107,15 @@ def _bos_first(words: Any) -> Any:
     return TemplateProcessing(single="<s> $A", special_tokens=[("<s>", words.bos_token_id)])
 
 
-class _Counting:
-    """A tokenizer that remembers what it was asked."""
+class _RecordingTokenizer:
+    """A tokenizer that records the texts it encodes."""
 
     def __init__(self, words: Any) -> None:
-        self._words, self.seen = words, []
+        self._words, self.texts = words, []
 
-    def __call__(self, texts: list[str], **how: Any) -> Any:
-        self.seen += texts
-        return self._words(texts, **how)
+    def __call__(self, texts: list[str], **options: Any) -> Any:
+        self.texts += texts
+        return self._words(texts, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._words, name)

@@ -1,4 +1,4 @@
-"""The journal keeps what it was given, for whom it was given, whatever happens to the process."""
+"""The journal keeps each answer for its checkpoint and question, whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert Journal(file).get([bytes([b]) for b in range(5)]) == {bytes([b]): b for b in range(3)}
 
 
-def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "journal.sqlite"
     file.write_text("not a database, " * 100)
     with pytest.raises(HarnessError, match=r"journal\.sqlite cannot be opened"):
         Journal(file)
 
 
-def test_an_answer_that_was_damaged_counts_as_none(tmp_path: Path) -> None:
+def test_a_damaged_answer_counts_as_missing(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
     journal.put({b"good": "text", b"bad": "text"})
     journal._database.execute("UPDATE answers SET answer='{' WHERE key=?", (b"bad",))
     assert journal.get([b"good", b"bad"]) == {b"good": "text"}
 
 
-def test_a_journal_of_another_shape_is_told_of(tmp_path: Path) -> None:
+def test_a_journal_with_other_columns_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "journal.sqlite"
-    with sqlite3.connect(file) as other:
-        other.execute("CREATE TABLE answers (key BLOB, text TEXT, more TEXT)")
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE answers (key BLOB, text TEXT, more TEXT)")
     journal = Journal(file)
     for use in (lambda: journal.get([b"key"]), lambda: journal.put({b"key": "text"})):
         with pytest.raises(HarnessError, match="remove it if it is damaged"):

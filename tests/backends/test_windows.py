@@ -1,4 +1,4 @@
-"""Windows of long texts against lm-eval's own, and against what they promise."""
+"""Windows of long texts against lm-eval's own, and against their definition."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def test_a_stride_of_the_context_gives_lm_evals_rolling_windows(texts: list[list
         for owner, ids in enumerate(texts)
         for pair in get_rolling_token_windows(ids, START, context, context_len=1)
     ]
-    found = windows.cut(texts, START, context, [context] * len(texts))
-    assert [(owner, *pair) for owner, pair in zip(found.owners, found.pairs, strict=True)] == expected
+    result = windows.cut(texts, START, context, [context] * len(texts))
+    assert [(owner, *pair) for owner, pair in zip(result.owners, result.pairs, strict=True)] == expected
 
 
 @given(texts=texts, context=st.integers(1, 25), data=st.data())
-def test_every_token_is_scored_once_and_sees_the_context_less_the_stride(
+def test_every_token_is_scored_once_after_at_least_the_context_minus_the_stride(
     texts: list[list[int]], context: int, data: st.DataObject
 ) -> None:
     strides = [data.draw(st.integers(1, context)) for _ in texts]
-    found = windows.cut(texts, START, context, strides)
+    result = windows.cut(texts, START, context, strides)
     for owner, ids in enumerate(texts):
-        own = [pair for of, pair in zip(found.owners, found.pairs, strict=True) if of == owner]
-        assert [token for pair in own for token in pair.continuation] == ids
+        pairs = [pair for pair_owner, pair in zip(result.owners, result.pairs, strict=True) if pair_owner == owner]
+        assert [token for pair in pairs for token in pair.continuation] == ids
         done = 0
-        for pair in own:
+        for pair in pairs:
             before = [START, *ids[:done]]
             assert before[len(before) - len(pair.context) :] == pair.context
             assert len(pair.context) + len(pair.continuation) <= context + 1

@@ -1,7 +1,7 @@
-"""`make gpu`: every kind of checkpoint on a CUDA device answers as the libraries do there, and as the CPU does.
+"""`make gpu`: every kind of checkpoint on a CUDA device answers as the libraries do there, and as on the CPU.
 
-Needs torch, transformers, peft, accelerate, safetensors and pytest, for quantised kinds bitsandbytes; no lm-eval, no
-data. Leaves a dated table in reports/.
+Needs torch, transformers, peft, accelerate, safetensors and pytest, and bitsandbytes for quantised kinds; neither
+lm-eval nor data. Writes a dated table to reports/.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ pytestmark = [
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 PLAIN = ("base", *architectures.ADAPTERS)
 QUANTIZED = [
-    *(("base", how) for how in ("int8", "int4", "fp4")),
-    *((method, how) for how in ("int8", "int4") for method in ("lora", "prefix")),
+    *(("base", quantize) for quantize in ("int8", "int4", "fp4")),
+    *((method, quantize) for quantize in ("int8", "int4") for method in ("lora", "prefix")),
     *((method, "int4") for method in ("dora", "prompt", "ptuning")),
 ]
 Folders = dict[tuple[str, str], Path]
@@ -43,10 +43,10 @@ needs_bitsandbytes = pytest.mark.skipif(find_spec("bitsandbytes") is None, reaso
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Folders by architecture and kind, filled as they are asked for."""
+    """Return folders by architecture and kind, created at their first use."""
     root = tmp_path_factory.mktemp("architectures")
 
-    class Made(dict[tuple[str, str], Path]):
+    class CreatedFolders(dict[tuple[str, str], Path]):
         def __missing__(self, key: tuple[str, str]) -> Path:
             name, kind = key
             folder = root / f"{name}-{kind}"
@@ -56,11 +56,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
                 self[key] = architectures.adapter(folder, self[name, "base"], name, kind)
             return self[key]
 
-    return Made()
+    return CreatedFolders()
 
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[list[str]]:
+    """Yield the rows of a report, which is written at the end."""
     rows: list[str] = []
     yield rows
     if rows:
@@ -87,69 +88,71 @@ def load(folders: Folders, name: str, kind: str, dtype: str, quantize: str | Non
     return loading.load(loading.locate(reference))
 
 
-def questions() -> list[Pair]:
+def random_pairs() -> list[Pair]:
     chance = random.Random(0)
     return [
         Pair(chance.choices(range(3, 380), k=n), chance.choices(range(3, 380), k=m)) for n in (1, 7, 33) for m in (1, 5)
     ]
 
 
-def scored(engine: Engine) -> list[LogLikelihood]:
-    asked = questions()
-    answers = {i: found for part in engine.score(asked, [True] * len(asked)) for i, found in part.answers}
-    return [answers[i] for i in range(len(asked))]
+def score(engine: Engine) -> list[LogLikelihood]:
+    pairs = random_pairs()
+    answers = {i: answer for batch in engine.score(pairs, [True] * len(pairs)) for i, answer in batch.answers}
+    return [answers[i] for i in range(len(pairs))]
 
 
-def decoded(engine: Engine) -> list[str]:
-    asked = [Prompt(pair.context, Settings(max_tokens=6)) for pair in questions()]
-    answers = {i: text for part in engine.decode(asked, [True] * len(asked)) for i, text in part.answers}
-    return [answers[i] for i in range(len(asked))]
+def decode(engine: Engine) -> list[str]:
+    prompts = [Prompt(pair.context, Settings(max_tokens=6)) for pair in random_pairs()]
+    answers = {i: text for batch in engine.decode(prompts, [True] * len(prompts)) for i, text in batch.answers}
+    return [answers[i] for i in range(len(prompts))]
 
 
 def check(folders: Folders, table: list[str], name: str, kind: str, quantize: str | None = None) -> None:
     checkpoint = load(folders, name, kind, "float32", quantize)
     oracle = Oracle(folders[name, "base"], None if kind == "base" else folders[name, kind], quantize, device="cuda")
-    expected = [oracle.logprob(*pair) for pair in questions()]
+    expected = [oracle.logprob(*pair) for pair in random_pairs()]
     engine = Engine(checkpoint)
     assert engine.walk_choice.walk == (Walk.PLAIN if checkpoint.rounds_activations else Walk.PACK)
-    found, texts = scored(engine), decoded(engine)
-    exact = max(abs(ours.logprob - logprob) for ours, (logprob, _) in zip(found, expected, strict=True))
-    ids = [oracle.greedy(pair.context, 6, checkpoint.eos_ids) for pair in questions()]
+    scores, texts = score(engine), decode(engine)
+    difference = max(abs(ours.logprob - logprob) for ours, (logprob, _) in zip(scores, expected, strict=True))
+    ids = [oracle.greedy(pair.context, 6, checkpoint.eos_ids) for pair in random_pairs()]
     half = load(folders, name, kind, "bfloat16", quantize)
-    together, alone = scored(Engine(half)), scored(Engine(half, batch_tokens=1, walk=Walk.PLAIN))
+    together, alone = score(Engine(half)), score(Engine(half, batch_tokens=1, walk=Walk.PLAIN))
     share = max(abs(a.logprob - b.logprob) / abs(b.logprob) for a, b in zip(together, alone, strict=True))
-    table.append(f"| {name} | {kind} | {quantize or 'as they are'} | {exact:.1e} | {share:.1e} |")
-    assert exact <= FP32_LOGLIKELIHOOD
-    assert [ours.greedy for ours in found] == [greedy for _, greedy in expected]
-    assert texts == [checkpoint.tokenizer.decode(one, skip_special_tokens=True) for one in ids]
+    table.append(f"| {name} | {kind} | {quantize or 'as they are'} | {difference:.1e} | {share:.1e} |")
+    assert difference <= FP32_LOGLIKELIHOOD
+    assert [ours.greedy for ours in scores] == [greedy for _, greedy in expected]
+    assert texts == [checkpoint.tokenizer.decode(answer, skip_special_tokens=True) for answer in ids]
     assert share <= BF16_LOGLIKELIHOOD
 
 
 @pytest.mark.parametrize("kind", PLAIN)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_it_answers_as_the_libraries_do_there(folders: Folders, table: list[str], name: str, kind: str) -> None:
+def test_it_answers_as_the_libraries_do_on_the_device(folders: Folders, table: list[str], name: str, kind: str) -> None:
     check(folders, table, name, kind)
 
 
 @needs_bitsandbytes
 @pytest.mark.parametrize(("kind", "quantize"), QUANTIZED)
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
-def test_quantised_it_does_too(folders: Folders, table: list[str], name: str, kind: str, quantize: str) -> None:
+def test_quantised_it_answers_as_the_libraries_do(
+    folders: Folders, table: list[str], name: str, kind: str, quantize: str
+) -> None:
     check(folders, table, name, kind, quantize)
 
 
 @pytest.mark.parametrize("kind", ["base", "lora", "prefix", "prompt"])
-def test_fp32_on_the_gpu_is_fp32_on_the_cpu(folders: Folders, kind: str) -> None:
+def test_fp32_answers_on_the_gpu_equal_those_on_the_cpu(folders: Folders, kind: str) -> None:
     oracle = Oracle(folders["llama", "base"], None if kind == "base" else folders["llama", kind])
-    for ours, pair in zip(scored(Engine(load(folders, "llama", kind, "float32", None))), questions(), strict=True):
+    for ours, pair in zip(score(Engine(load(folders, "llama", kind, "float32", None))), random_pairs(), strict=True):
         logprob, greedy = oracle.logprob(*pair)
         assert abs(ours.logprob - logprob) <= FP32_LOGLIKELIHOOD
         assert ours.greedy == greedy
 
 
 @needs_bitsandbytes
-def test_memory_falls_with_the_bits(folders: Folders) -> None:
-    ways = (("float32", None), ("bfloat16", None), ("bfloat16", "int8"), ("bfloat16", "int4"))
-    sizes = [load(folders, "llama", "base", dtype, quantize).memory_bytes for dtype, quantize in ways]
+def test_memory_decreases_with_fewer_bits(folders: Folders) -> None:
+    formats = (("float32", None), ("bfloat16", None), ("bfloat16", "int8"), ("bfloat16", "int4"))
+    sizes = [load(folders, "llama", "base", dtype, quantize).memory_bytes for dtype, quantize in formats]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 4

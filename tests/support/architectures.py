@@ -1,6 +1,6 @@
-"""Tiny models of eight architectures, adapters of every method on them, and what the libraries themselves answer.
+"""Tiny models of many architectures, adapters of every method on them, and the answers of the libraries themselves.
 
-The oracle is one full forward pass a prompt, without padding, cache or batch: PEFT's where there is an adapter.
+The oracle is one full forward pass for each prompt, without padding, cache or batch; PEFT's if there is an adapter.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from support import tiny
 
-WINDOW = 16  # shorter than most prompts of the tests
+WINDOW = 16
+"""Tokens of sliding windows; fewer than most prompts of the tests have."""
 VIRTUAL = 5
-WIDE = 40  # longer than the walks' probe, shorter than some prompts
+"""Virtual tokens of prompt-learning adapters."""
+WIDE = 40
+"""Tokens of a window that is longer than the walks' probe and shorter than some prompts."""
 _SIZES = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -46,7 +49,7 @@ _RECURRENT = {
     "linear_key_head_dim": 16,
     "linear_value_head_dim": 16,
     "num_hidden_layers": 4,
-    "initializer_range": 0.06,  # wider ones make states so large that float32 itself is off by 1e-4
+    "initializer_range": 0.06,  # larger values make states so large that float32 itself is wrong by 1e-4
 }
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2Config", {**_GROUPED, "head_dim": 16, "sliding_window": WINDOW}),
@@ -91,9 +94,9 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "initializer_range": 0.2}),
 }
-"""More of them: other masks, experts, latent attention, recurrent layers, positions by distance."""
+"""More architectures: other masks, experts, latent attention, recurrent layers, positions by distance."""
 SELECTING: dict[str, tuple[str, dict[str, Any]]] = {"doge": ("DogeConfig", {**_GROUPED, "keep_window_size": WIDE})}
-"""No causal language model once a text is longer than what it keeps."""
+"""Architectures that are not causal for texts longer than what their layers select."""
 _LINEAR = {
     "gpt2": ["c_attn", "c_fc"],
     "gpt_neox": ["query_key_value", "dense_h_to_4h"],
@@ -102,7 +105,7 @@ _LINEAR = {
     "gpt_neo": ["q_proj", "c_fc"],
     "mamba": ["in_proj"],
 }
-_BOTH = {"gpt2": "lm_head", "gpt_neox": "embed_out"}
+_OUTPUT_LAYERS = {"gpt2": "lm_head", "gpt_neox": "embed_out"}
 QUANTIZED = {
     "int8": BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0),
     "int4": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32),
@@ -112,7 +115,7 @@ ADAPTERS = ("lora", "rslora", "dora", "modules_to_save", "prefix", "projected", 
 
 
 def base(folder: Path, name: str) -> Path:
-    """Save a model of the architecture `name`, and its tokenizer, in `folder`; return it."""
+    """Save a model of the architecture `name` and its tokenizer in `folder`; return the folder."""
     kind, sizes = {**ARCHITECTURES, **OTHERS, **SELECTING}[name]
     words = tiny.tokenizer()
     ends = {key: getattr(words, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
@@ -126,7 +129,7 @@ def base(folder: Path, name: str) -> Path:
 
 
 def adapter(folder: Path, on: Path, name: str, method: str) -> Path:
-    """Save an adapter of `method` with numbers as training leaves them, on base `on` of architecture `name`."""
+    """Save an adapter of `method`, as if trained, on base `on` of architecture `name`; return the folder."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(on), _method(name, method))
@@ -148,7 +151,7 @@ def _method(name: str, method: str) -> Any:
         "lora": lambda: peft.LoraConfig(**lora),
         "rslora": lambda: peft.LoraConfig(**lora, use_rslora=True),
         "dora": lambda: peft.LoraConfig(**lora, use_dora=True),
-        "modules_to_save": lambda: peft.LoraConfig(**lora, modules_to_save=[_BOTH.get(name, "lm_head")]),
+        "modules_to_save": lambda: peft.LoraConfig(**lora, modules_to_save=[_OUTPUT_LAYERS.get(name, "lm_head")]),
         "prefix": lambda: peft.PrefixTuningConfig(**learned),
         "projected": lambda: peft.PrefixTuningConfig(**learned, prefix_projection=True, encoder_hidden_size=16),
         "ptuning": lambda: peft.PromptEncoderConfig(**learned, encoder_hidden_size=16),
@@ -160,34 +163,33 @@ def _method(name: str, method: str) -> Any:
 
 
 class Oracle:
-    """What transformers and PEFT answer, a prompt at a time."""
+    """The answers of transformers and PEFT to one prompt at a time."""
 
     def __init__(
         self, base: Path, adapter: Path | None = None, quantize: str | None = None, device: str = "cpu"
     ) -> None:
-        how = {"quantization_config": QUANTIZED[quantize]} if quantize else {}
-        self.model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, device_map={"": device}, **how)
+        options = {"quantization_config": QUANTIZED[quantize]} if quantize else {}
+        self.model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, device_map={"": device}, **options)
         if adapter:
             self.model = peft.PeftModel.from_pretrained(self.model, str(adapter))
         self.model.eval()
 
     def logits(self, ids: Sequence[int]) -> torch.Tensor:
-        """Return float64 logits (T, V), virtual tokens left out."""
+        """Return float64 logits (T, V), without those of virtual tokens."""
         with torch.inference_mode():
-            found: torch.Tensor = self.model(input_ids=torch.tensor([ids], device=self.model.device)).logits[
-                0, -len(ids) :
-            ]
-        return found.cpu().double()
+            output = self.model(input_ids=torch.tensor([ids], device=self.model.device))
+        logits: torch.Tensor = output.logits[0, -len(ids) :]
+        return logits.cpu().double()
 
     def logprob(self, context: Sequence[int], continuation: Sequence[int]) -> tuple[float, bool]:
-        """Return the continuation's log-likelihood, and whether greedy decoding would say it."""
+        """Return the continuation's log-likelihood, and whether greedy decoding would generate it."""
         ids = [*context, *continuation]
         rows = self.logits(ids)[len(context) - 1 : -1].log_softmax(-1)
-        said = torch.tensor(continuation)
-        return float(rows[range(len(said)), said].sum()), bool((rows.argmax(-1) == said).all())
+        targets = torch.tensor(continuation)
+        return float(rows[range(len(targets)), targets].sum()), bool((rows.argmax(-1) == targets).all())
 
     def greedy(self, prompt: Sequence[int], tokens: int, ends: Sequence[int]) -> list[int]:
-        """Return up to `tokens` greedy ids, up to and with the first of `ends`."""
+        """Return at most `tokens` greedy ids, up to and including the first of `ends`."""
         ids = list(prompt)
         while len(ids) < len(prompt) + tokens:
             ids.append(int(self.logits(ids)[-1].argmax()))

@@ -1,6 +1,6 @@
-"""Tiny checkpoints with random weights, for tests where only equality matters.
+"""Tiny checkpoints with random weights, for tests in which only equality matters.
 
-Weights are drawn wide (`initializer_range`), so that logits differ by whole units and a wrong token shows.
+Weights vary widely (`initializer_range`), so that logits differ by whole units and a wrong token is visible.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def tokenizer() -> Any:
 
 
 def bench_tokenizer(data: Path) -> Any:
-    """Return the 32k BPE that stands beside the real data."""
+    """Return the 32k BPE that is stored beside the real data."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(data / "bench-tokenizer")
 
 
 def llama(folder: Path, words: Any | None = None, *, seed: int = 0, context: int = 512, **changes: Any) -> Path:
-    """Save a LLaMA with grouped-query attention and tokenizer `words` in `folder`; return it."""
+    """Save a LLaMA with grouped-query attention and the tokenizer `words` in `folder`; return the folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     words = words or tokenizer()
@@ -69,9 +69,9 @@ def llama(folder: Path, words: Any | None = None, *, seed: int = 0, context: int
 
 
 def lora(folder: Path, base: Path, *, seed: int = 1, zero: bool = False, named: str | None = None) -> Path:
-    """Save a LoRA on `base` in `folder`; `zero` leaves it as it is before training. Return `folder`.
+    """Save a LoRA on `base` in `folder`, trained or, with `zero`, as before training; return the folder.
 
-    `named` is what the adapter calls its base; default: the path.
+    `named` is the adapter's name for its base, by default the path.
     """
     import peft
     from transformers import AutoModelForCausalLM

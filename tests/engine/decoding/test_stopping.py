@@ -1,4 +1,4 @@
-"""What an ended row says."""
+"""The text of a row that has ended."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from harness.engine.decoding import stopping
 from support import tiny
 
 
-def test_the_token_for_the_unknown_is_no_mark_of_a_thought() -> None:
-    """A tokenizer without `<think>` gives the id of its unknown token for it, which Qwen's is a special one."""
+def test_the_unknown_token_is_no_mark_of_a_thought() -> None:
+    """A tokenizer without `<think>` returns its unknown token's id for it, which is a special token in Qwen's."""
     words = tiny.tokenizer()
     words.unk_token = "</s>"
     assert words.convert_tokens_to_ids("<think>") == words.eos_token_id

@@ -1,4 +1,4 @@
-"""Thoughts: where they end by the declared rule, what stops count in them, and how many never end."""
+"""Thoughts: where they end, that stop strings do not count inside them, and how many never end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SOME_TEXT = st.lists(st.sampled_from([OPEN, CLOSE, "\n", " ", "答", "A", "Quest
         ("", False, Parts("", "", True)),
     ],
 )
-def test_the_rule(text: str, opened: bool, parts: Parts) -> None:
+def test_a_text_is_split_into_thought_and_answer(text: str, opened: bool, parts: Parts) -> None:
     assert thinking.split(text, opened) == parts
 
 
@@ -52,7 +52,7 @@ def test_a_finished_thought_is_stripped_as_lm_eval_strips_it(text: str) -> None:
 
 
 @given(SOME_TEXT, st.booleans())
-def test_nothing_is_lost_and_no_answer_holds_a_mark_of_an_end(text: str, opened: bool) -> None:
+def test_no_text_is_lost_and_no_answer_contains_an_end_mark(text: str, opened: bool) -> None:
     parts = thinking.split(text, opened)
     assert parts.thought + parts.answer == text
     assert CLOSE not in parts.answer
@@ -62,18 +62,18 @@ def test_nothing_is_lost_and_no_answer_holds_a_mark_of_an_end(text: str, opened:
 @pytest.mark.parametrize(
     ("prompt", "opened"), [("…<think>\n", True), ("<think>\n\n</think>\n\n", False), ("问", False)]
 )
-def test_a_prompt_that_ends_in_a_mark_leaves_a_thought_open(prompt: str, opened: bool) -> None:
+def test_a_prompt_that_ends_with_a_mark_leaves_a_thought_open(prompt: str, opened: bool) -> None:
     assert thinking.leaves_open(prompt) == opened
 
 
-# --- decoding: a model that says a script
+# --- decoding: a scripted model
 
 
-class Script:
-    """A "model" that says one text a row, whatever it is asked."""
+class ScriptedModel:
+    """A "model" that generates one fixed text for each row, whatever the prompt is."""
 
     def __init__(self, words: Any, texts: list[str]) -> None:
-        self.said = [words.encode(text, add_special_tokens=False) for text in texts]
+        self.texts = [words.encode(text, add_special_tokens=False) for text in texts]
         self.weight = torch.zeros(1)
         self.steps = 0
 
@@ -83,7 +83,7 @@ class Script:
     def generate(self, input_ids: torch.Tensor, stopping_criteria: Any, generation_config: Any, **_: Any) -> Any:
         ids = input_ids
         for step in range(generation_config.max_new_tokens):
-            column = [row[step] if step < len(row) else 0 for row in self.said]
+            column = [row[step] if step < len(row) else 0 for row in self.texts]
             ids = torch.cat([ids, torch.tensor(column)[:, None]], 1)
             self.steps += 1
             if bool(stopping_criteria(ids, None).all()):
@@ -91,65 +91,65 @@ class Script:
         return ids
 
 
-def say(texts: list[str], *, until: tuple[str, ...], opened: bool = False, words: Any = None) -> list[str]:
-    """Return what decoding makes of a model that would say `texts`."""
+def decode(texts: list[str], *, until: tuple[str, ...], opened: bool = False, words: Any = None) -> list[str]:
+    """Return what is decoded from a model that would generate `texts`."""
     words = words or tiny.tokenizer()
-    how = Settings(until=until, max_tokens=120)
-    batch = [Prompt([5, 6, 7], how, thinking=opened) for _ in texts]
-    model = Script(words, texts)
-    return [found.text for found in plain.decode(model, words, batch, [2], 512, 0)]
+    settings = Settings(until=until, max_tokens=120)
+    batch = [Prompt([5, 6, 7], settings, thinking=opened) for _ in texts]
+    model = ScriptedModel(words, texts)
+    return [continuation.text for continuation in plain.decode(model, words, batch, [2], 512, 0)]
 
 
-def marked() -> Any:
+def tokenizer_with_special_marks() -> Any:
     words = tiny.tokenizer()
     words.add_special_tokens({"additional_special_tokens": [OPEN, CLOSE]})
     return words
 
 
-@pytest.mark.parametrize("words", [tiny.tokenizer, marked], ids=["plain marks", "special marks"])
-def test_stops_do_not_count_in_a_thought_and_count_after_it(words: Any) -> None:
+@pytest.mark.parametrize("words", [tiny.tokenizer, tokenizer_with_special_marks], ids=["plain marks", "special marks"])
+def test_stop_strings_count_after_a_thought_and_not_inside_it(words: Any) -> None:
     thought = "<think>\nQuestion: 2+2?\n\nFour.\n</think>\n\n"
     texts = [
         f"{thought}The answer is 4.\n\nQuestion: next",
         "The answer is 4.\n\nQuestion: next",
         thought + "5 Question: x",
     ]
-    assert say(texts, until=("\n\n", "Question:"), words=words()) == [
+    assert decode(texts, until=("\n\n", "Question:"), words=words()) == [
         f"{thought}The answer is 4.",
         "The answer is 4.",
         thought + "5 ",
     ]
 
 
-def test_in_a_thought_that_the_prompt_opened_stops_do_not_count_either() -> None:
-    assert say(["so\n\nand so</think>\n\n4\n\n5"], until=("\n\n",), opened=True) == ["so\n\nand so</think>\n\n4"]
-    assert say(["so\n\nand so"], until=("\n\n",), opened=True)[0].startswith("so\n\nand so")
+def test_stop_strings_do_not_count_in_a_thought_that_the_prompt_opened() -> None:
+    assert decode(["so\n\nand so</think>\n\n4\n\n5"], until=("\n\n",), opened=True) == ["so\n\nand so</think>\n\n4"]
+    assert decode(["so\n\nand so"], until=("\n\n",), opened=True)[0].startswith("so\n\nand so")
 
 
 def test_a_row_stops_as_soon_as_its_answer_does() -> None:
     words = tiny.tokenizer()
     text = "<think>a\n\nb</think>\n\nyes\n\n" + "and more " * 30
-    model = Script(words, [text])
+    model = ScriptedModel(words, [text])
     prompt = Prompt([5], Settings(until=("\n\n",), max_tokens=200))
-    [found] = plain.decode(model, words, [prompt], [2], 512, 0)
+    [continuation] = plain.decode(model, words, [prompt], [2], 512, 0)
     needed = len(words.encode("<think>a\n\nb</think>\n\nyes\n\n", add_special_tokens=False))
-    assert found.text == "<think>a\n\nb</think>\n\nyes"
+    assert continuation.text == "<think>a\n\nb</think>\n\nyes"
     assert needed <= model.steps <= needed + 1
 
 
-def test_an_end_of_text_ends_a_thought_too() -> None:
-    assert say(["<think>never done</s> more"], until=("\n",)) == ["<think>never done"]
+def test_an_end_of_text_token_ends_a_thought_too() -> None:
+    assert decode(["<think>never done</s> more"], until=("\n",)) == ["<think>never done"]
 
 
 @given(st.lists(st.sampled_from(["a", "\n", "b c", "\n\n", "答", "Q:"]), max_size=10).map("".join), SOME_TEXT)
-def test_what_is_kept_is_what_lm_eval_would_keep_of_the_whole_text(answer: str, thought: str) -> None:
+def test_the_answer_equals_what_lm_eval_would_keep_of_the_whole_text(answer: str, thought: str) -> None:
     text = f"<think>{thought.replace(OPEN, '').replace(CLOSE, '')}</think>\n{answer}"
-    [found] = say([text + "</s>"], until=("\n\n", "Q:"), words=WORDS)
+    [result] = decode([text + "</s>"], until=("\n\n", "Q:"), words=WORDS)
     whole = postprocess_generated_text(text, ["\n\n", "Q:"], CLOSE)
-    assert thinking.split(found).answer == whole
+    assert thinking.split(result).answer == whole
 
 
-# --- the engine: templates, counts
+# --- the model: templates, counts
 
 
 @pytest.fixture
@@ -158,33 +158,34 @@ def lm(tmp_path: Path) -> HarnessLM:
     return HarnessLM(loading.load(loading.locate(CheckpointReference(str(folder)))))
 
 
-def ask(lm: HarnessLM, prompt: str, said: str, monkeypatch: Any) -> str:
-    monkeypatch.setattr(lm, "generate", lambda prompts: [said for _ in prompts])
+def generate(lm: HarnessLM, prompt: str, text: str, monkeypatch: Any) -> str:
+    """Return the answer to `prompt` if the checkpoint generates `text`."""
+    monkeypatch.setattr(lm, "generate", lambda prompts: [text for _ in prompts])
     [answer] = lm.generate_until([SimpleNamespace(args=(prompt, {"until": ["\n"]}))])
     return answer
 
 
 def test_thoughts_are_stripped_and_counted(lm: HarnessLM, monkeypatch: Any) -> None:
-    assert ask(lm, "问", "<think>…</think>\n\n答", monkeypatch) == "答"
-    assert ask(lm, "问", "<think>…", monkeypatch) == ""
-    assert ask(lm, "问<think>\n", "…", monkeypatch) == ""
-    assert ask(lm, "问", "答", monkeypatch) == "答"
+    assert generate(lm, "问", "<think>…</think>\n\n答", monkeypatch) == "答"
+    assert generate(lm, "问", "<think>…", monkeypatch) == ""
+    assert generate(lm, "问<think>\n", "…", monkeypatch) == ""
+    assert generate(lm, "问", "答", monkeypatch) == "答"
     assert (lm.work.generations, lm.work.thoughts, lm.work.unfinished_thoughts) == (4, 3, 2)
 
 
-def test_an_empty_answer_in_an_opened_thought_is_counted_as_unfinished(lm: HarnessLM, monkeypatch: Any) -> None:
-    ask(lm, "<think>", "", monkeypatch)
+def test_an_empty_text_after_an_opened_thought_counts_as_unfinished(lm: HarnessLM, monkeypatch: Any) -> None:
+    generate(lm, "<think>", "", monkeypatch)
     assert lm.work.unfinished_thoughts == 1
 
 
-def test_the_template_gets_its_arguments(lm: HarnessLM) -> None:
+def test_the_chat_template_receives_its_arguments(lm: HarnessLM) -> None:
     lm.tokenizer.chat_template = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% endif %}"
     assert lm.apply_chat_template([{"role": "user", "content": "问"}]) == "问"
     lm.template_arguments = {"enable_thinking": False}
     assert lm.apply_chat_template([{"role": "user", "content": "问"}]) == "问<think></think>"
 
 
-def test_a_template_that_writes_bos_gives_one_bos(lm: HarnessLM) -> None:
+def test_a_template_that_writes_bos_yields_one_bos(lm: HarnessLM) -> None:
     from tokenizers.processors import TemplateProcessing
 
     lm.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
