@@ -69,15 +69,15 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[LogLikelihood]:
-        """Answer requests of a type that lm-eval declares abstract."""
+        """Return the log-likelihood of each (context, continuation) request."""
         return self.answer("loglikelihood", requests)
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Answer requests of a type that lm-eval declares abstract."""
+        """Return the log-likelihood of each (text,) request."""
         return self.answer("loglikelihood_rolling", requests)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer requests of a type that lm-eval declares abstract."""
+        """Return the text generated for each (prompt, generation settings) request."""
         return self.answer("generate_until", requests)
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[LogLikelihood]:
