@@ -77,9 +77,9 @@ def test_answers_in_our_own_format_are_scored_by_whole_references_and_a_note_say
     rows = [{"content": "类型#裙*颜色#红色", "summary": "红色的裙子，飘逸又显瘦。"}]
     mirrors.write(tmp_path / "data", "shibing624/AdvertiseGen", "default", validation=rows)
     lines = [{"labels": "红色", "predict": "红色的长裙。"}]
-    ours = tmp_path / "adgen_chatglm.jsonl"
-    ours.write_text(json.dumps({"id": 0, "prediction": "红色的长裙。"}), encoding="utf-8")
-    for file, is_noted in ((predictions(tmp_path, lines), False), (ours, True)):
+    own_lines = tmp_path / "adgen_chatglm.jsonl"
+    own_lines.write_text(json.dumps({"id": 0, "prediction": "红色的长裙。"}), encoding="utf-8")
+    for file, is_noted in ((predictions(tmp_path, lines), False), (own_lines, True)):
         report = only(score(Scoring(file, tmp_path / "out", data=tmp_path / "data")))
         assert any("references are whole" in note for note in report.manifest.notes) is is_noted
 

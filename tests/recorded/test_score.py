@@ -204,9 +204,9 @@ def test_lm_evals_samples_give_lm_evals_scores(data: Path, tmp_path: Path, task:
     for number in report.manifest.scores:
         assert number.value == expected[f"{number.metric},{number.filter}"]
     # lm-eval's prompts are those of our run, so the questions are known to be the same.
-    own = only(run([parse(str(base))], Options(tasks=(task,), output=tmp_path / "runs", data=data)))
-    assert list(report.samples(task)["prompt_hash"]) == list(own.samples(task)["prompt_hash"])
-    assert list(report.samples(task)["doc_hash"]) == list(own.samples(task)["doc_hash"])
+    of_run = only(run([parse(str(base))], Options(tasks=(task,), output=tmp_path / "runs", data=data)))
+    assert list(report.samples(task)["prompt_hash"]) == list(of_run.samples(task)["prompt_hash"])
+    assert list(report.samples(task)["doc_hash"]) == list(of_run.samples(task)["doc_hash"])
 
 
 def test_an_archive_of_several_models_gives_each_a_report(
