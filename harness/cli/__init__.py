@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.errors import HarnessError
 
     if arguments is None:
-        slow_imports.own_process()
+        slow_imports.declare_own_process()
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="harness")
     except SystemExit as stop:  # typer has explained wrong usage; it turns Ctrl-C into 130

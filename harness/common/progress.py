@@ -1,4 +1,4 @@
-"""Progress for people: a bar with an ETA or a spinner on a terminal, silence anywhere else."""
+"""Progress on a terminal: a bar with an ETA, or a spinner. Nothing is shown if standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Advance = Callable[[int], None]
 
 
 class Bar(NamedTuple):
-    """What work in progress reports to."""
+    """The functions with which running work updates its progress bar."""
 
     advance: Advance
-    """Told how many units were just finished."""
+    """Called with the number of units just finished."""
     title: Callable[[str], None]
-    """Told what is being worked on."""
+    """Called with a text that replaces the bar's title."""
 
 
 SILENT = Bar(lambda _: None, lambda _: None)
@@ -23,7 +23,7 @@ SILENT = Bar(lambda _: None, lambda _: None)
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show `text` and a spinner on standard error while the block runs: for waits that nobody can count."""
+    """Show `text` and a spinner on standard error while the block runs, for work without countable units."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -36,7 +36,7 @@ def status(text: str) -> Iterator[None]:
 
 @contextmanager
 def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
-    """Show `title` and how many of `total` `unit` are done, on standard error, while the block runs."""
+    """Show `title` and how many of `total` units are done, on standard error, while the block runs."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -54,6 +54,6 @@ def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
         progress.TextColumn("ETA"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console, transient=True) as shown:
-        task = shown.add_task(title, total=total)
-        yield Bar(lambda count: shown.advance(task, count), lambda text: shown.update(task, description=text))
+    with progress.Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task(title, total=total)
+        yield Bar(lambda count: display.advance(task, count), lambda text: display.update(task, description=text))

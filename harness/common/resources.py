@@ -1,7 +1,7 @@
-"""Where the files that travel with the library lie.
+"""Folders of the installation: the files packaged with the library, and the user's cache.
 
-In a checkout `tasks/` and `leaderboard/` stand beside the package; in a wheel they travel as `harness/_tasks` and
-`harness/_site`. Nothing else in the project knows the difference.
+In a checkout, `tasks/` and `leaderboard/` are beside the package; in a wheel they are `harness/_tasks` and
+`harness/_site`. No other module depends on the difference.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ _IN_WHEEL = {"tasks": "_tasks", "leaderboard": "_site"}
 
 
 def folder(name: Literal["tasks", "leaderboard"]) -> Path:
-    """Return the absolute folder of `name`, wherever this installation keeps it."""
+    """Return the absolute path of the packaged folder `name` in this installation."""
     package = Path(__file__).resolve().parents[1]
-    packed = package / _IN_WHEEL[name]
-    return packed if packed.is_dir() else package.parent / name
+    in_wheel = package / _IN_WHEEL[name]
+    return in_wheel if in_wheel.is_dir() else package.parent / name
 
 
 def cache() -> Path:
-    """Return the user's cache folder for this project (`HARNESS_CACHE`, else XDG's), made if missing.
+    """Return the user's cache folder (`HARNESS_CACHE`, else `harness` in XDG's cache folder); create it if missing.
 
-    Raises HarnessError if it cannot be made.
+    Raises HarnessError if it cannot be created.
     """
     import os
 
-    named = os.environ.get("HARNESS_CACHE")
-    root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "harness"
+    setting = os.environ.get("HARNESS_CACHE")
+    root = Path(setting) if setting else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "harness"
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HarnessError(
-            f"cannot make the cache folder {root} ({error.strerror}): name one in HARNESS_CACHE"
+            f"cannot create the cache folder {root} ({error.strerror}): set HARNESS_CACHE to another folder"
         ) from error
     return root

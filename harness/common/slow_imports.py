@@ -1,9 +1,10 @@
-"""Importing what takes seconds to import.
+"""Faster imports of large libraries, by keeping Python's garbage collector away from them.
 
-Torch and transformers make millions of objects that stay for good, and Python goes through all of them again and again
-in search of cyclic garbage: a fifth of the time that importing takes, and a fifth of a second whenever it looks later.
+Importing torch and transformers creates millions of objects that live until the process ends. The collector searches
+all of them for reference cycles again and again: a fifth of the import time, and a fifth of a second at every later
+full collection.
 
-Not here: what is imported; each module imports what it needs.
+Not here: the imports themselves; each module imports what it needs.
 """
 
 from __future__ import annotations
@@ -12,32 +13,32 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_ours = False
+_is_own_process = False
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Let Python look for no cyclic garbage while the block imports libraries."""
-    looked = gc.isenabled()
+    """Disable garbage collection while the block imports libraries."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if looked:
+        if was_enabled:
             gc.enable()
 
 
-def keep() -> None:
-    """Let Python never look for cyclic garbage among what is alive now: for a process that is all ours.
+def freeze() -> None:
+    """Exclude all objects alive now from garbage collection for good, if this process is our own command.
 
-    It is done once a process at most, so that what it keeps from being found is bounded. In somebody else's process it
-    might be a model of theirs.
+    Has an effect only once per process, so that the memory it withholds from collection is bounded. In a process of
+    another program the objects could be that program's models.
     """
-    if _ours and not gc.get_freeze_count():
+    if _is_own_process and not gc.get_freeze_count():
         gc.freeze()
 
 
-def own_process() -> None:
-    """Tell that this process does nothing but one command of ours."""
-    global _ours
-    _ours = True
+def declare_own_process() -> None:
+    """Declare that this process runs one command of ours and nothing else."""
+    global _is_own_process
+    _is_own_process = True

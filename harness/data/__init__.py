@@ -1,1 +1,1 @@
-"""Rows of files and data sets, and where they lie; no lm-eval, no torch."""
+"""Files and data sets: rows of files, where data sets are, and how to read them. No lm-eval, no torch."""

@@ -1,6 +1,7 @@
-"""What is known of the data sets that lm-eval's own tasks ask, whose definitions do not say it.
+"""Facts about the data sets of lm-eval's own tasks, whose definitions do not state them.
 
-The tasks in `tasks/` state it themselves, under `metadata`. Not here: where a copy is (`harness.data.sources`).
+The tasks in `tasks/` state these facts themselves, under `metadata`. Not here: where copies are
+(`harness.data.sources`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """What `metadata` of a definition would say."""
+    """The entries that a definition would have under `metadata`."""
 
     source: str
+    """Where the data set was published."""
     licence: str
     documents: str
-    """The split that is asked, and its published size."""
+    """The evaluated split and its published size."""
     contamination: str
+    """How likely models were trained on the documents."""
 
 
 _JEC_QA = "past bar examinations, which are public on the web; most of LawBench's 1-2 are among the KD half"
@@ -68,10 +71,10 @@ FACTS: dict[tuple[str, str | None], Facts] = {
         _JEC_QA,
     ),
 }
-"""By data set of the hub, and by its configuration where these are data sets of their own."""
+"""Facts by hub name and configuration; None stands for every configuration."""
 
 
 def facts(dataset: str, config: str | None) -> dict[str, str]:
-    """Return what is known of a data set, nothing if that is nothing."""
-    found = FACTS.get((dataset, config)) or FACTS.get((dataset, None))
-    return found._asdict() if found else {}
+    """Return the facts about a data set by their names; empty if there are none."""
+    entry = FACTS.get((dataset, config)) or FACTS.get((dataset, None))
+    return entry._asdict() if entry else {}

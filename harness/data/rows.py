@@ -1,6 +1,6 @@
-"""Rows of a person's own files: `.jsonl`, `.json`, `.csv`, `.tsv` and `.parquet`, each with its place for complaints.
+"""Rows of a user's own files (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`), each with its place for error messages.
 
-Not here: what columns mean (`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
+Not here: the meaning of columns (`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
 """
 
 from __future__ import annotations
@@ -18,56 +18,65 @@ from harness.errors import HarnessError
 
 
 class Row:
-    """A row, and where it stands (`exam.jsonl, line 3`). Columns are found whatever the case of their letters."""
+    """A row and its place (`exam.jsonl, line 3`). Column names are matched without regard to case."""
 
     def __init__(self, where: str, columns: Mapping[str, Any]) -> None:
         self.where = where
         self.columns = columns
-        self._spelled = {name.lower(): name for name in columns}
+        self._spelling = {name.lower(): name for name in columns}
 
     def names(self) -> list[str]:
-        """Return the columns in which the row has something, in small letters."""
-        return [name for name, spelled in self._spelled.items() if self.columns[spelled] is not None]
+        """Return the names of the columns that have a value in this row, in lower case."""
+        return [name for name, spelling in self._spelling.items() if self.columns[spelling] is not None]
 
-    def wrong(self, what: str) -> HarnessError:
-        """Return the complaint that `what` is wrong here."""
-        return HarnessError(f"{self.where}: {what}: correct or remove it")
+    def error(self, problem: str) -> HarnessError:
+        """Return an error that states the `problem` and this row's place."""
+        return HarnessError(f"{self.where}: {problem}: correct or remove it")
 
     def get(self, column: str) -> Any:
-        """Return what the row has in `column`, None if nothing."""
-        return self.columns.get(self._spelled.get(column, column))
+        """Return the value of `column`, or None if there is none."""
+        return self.columns.get(self._spelling.get(column, column))
 
     def text(self, column: str, *, needed: bool = True) -> str:
-        """Return the text, or the number as text, in `column`; raise HarnessError if it is `needed` and not there."""
+        """Return the text, or the number as text, in `column`; an empty text if there is none and it is not `needed`.
+
+        Raises HarnessError if the value is something else, or if it is `needed` and missing or empty.
+        """
         value = self.get(column)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             value = str(value)
         if value is not None and not isinstance(value, str):
-            raise self.wrong(f"'{column}' is no text")
+            raise self.error(f"'{column}' is not a text")
         if needed and not (value or "").strip():
-            raise self.wrong(f"'{column}' is missing or empty")
+            raise self.error(f"'{column}' is missing or empty")
         return value or ""
 
     def texts(self, column: str) -> list[str]:
-        """Return the text, or the several texts, in `column`."""
+        """Return the texts in `column`, which holds one text or a list of them.
+
+        Raises HarnessError if it holds something else, or an empty text.
+        """
         value = self.get(column)
         if not isinstance(value, list):
             return [self.text(column)]
-        if not value or not all(isinstance(one, str) and one.strip() for one in value):
-            raise self.wrong(f"'{column}' holds no texts, or empty ones")
+        if not value or not all(isinstance(item, str) and item.strip() for item in value):
+            raise self.error(f"'{column}' is an empty list, or has entries that are not texts or are empty")
         return list(value)
 
 
-def rows(file: Path) -> Iterator[Row]:
-    """Yield the rows of `file`; empty lines are none.
+def read(file: Path) -> Iterator[Row]:
+    """Yield the rows of `file`; empty lines are skipped.
 
-    Raises HarnessError naming the file, the line and what is wrong there.
+    Raises HarnessError that names the file, the line and what is wrong there.
     """
-    return readers[file.suffix](file)
+    return READERS[file.suffix](file)
 
 
-def decoded(file: Path, encoding: str = "utf-8") -> str:
-    """Return the text of `file`, its own line ends kept: they are a corpus's characters."""
+def read_text(file: Path, encoding: str = "utf-8") -> str:
+    """Return the text of `file`, with its line ends unchanged, because they count as characters of a corpus.
+
+    Raises HarnessError if the file cannot be read or is not in `encoding`.
+    """
     try:
         with file.open(encoding=encoding, newline="") as stream:
             return stream.read()
@@ -77,8 +86,8 @@ def decoded(file: Path, encoding: str = "utf-8") -> str:
         raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
 
 
-def parquet(file: Path) -> Any:
-    """Return the pyarrow table of `file`."""
+def read_parquet(file: Path) -> Any:
+    """Return the pyarrow table in `file`. Raises HarnessError if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,13 +97,14 @@ def parquet(file: Path) -> Any:
         raise HarnessError(f"{file} cannot be read as parquet ({error}): fetch or write it again") from error
 
 
-def parsed(text: str, **how: Any) -> Any:
-    """Return the JSON that `text` is, read as `json.loads` is told `how`.
+def parse_json(text: str, **options: Any) -> Any:
+    """Return the value of a JSON `text`; `options` are those of `json.loads`.
 
-    Raises ValueError, too, where a text in it has half of a character, which no file can hold.
+    Raises ValueError if `text` is not JSON, or if a string in it has half of a surrogate pair, which no UTF-8 file can
+    hold.
     """
-    value = json.loads(text, **how)
-    if _HALF.search(text):  # of a pair, or by itself
+    value = json.loads(text, **options)
+    if _SURROGATE.search(text):  # half of a pair, or a complete pair
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
@@ -102,33 +112,33 @@ def parsed(text: str, **how: Any) -> Any:
     return value
 
 
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _json_lines(file: Path) -> Iterator[Row]:
-    yield from _lines(file, decoded(file, "utf-8-sig"))
+    yield from _rows_of_lines(file, read_text(file, "utf-8-sig"))
 
 
 def _json(file: Path) -> Iterator[Row]:
-    """Yield the rows of a list of objects, or of an object a line, which often goes by `.json`, too."""
-    text = decoded(file, "utf-8-sig")
+    """Yield the rows of a list of objects, or of one object per line, for which `.json` is often used, too."""
+    text = read_text(file, "utf-8-sig")
     if not text.lstrip().startswith("["):
-        yield from _lines(file, text)
+        yield from _rows_of_lines(file, text)
         return
     try:
-        listed = parsed(text)
+        entries = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
-    for number, value in enumerate(listed, 1):
+    for number, value in enumerate(entries, 1):
         yield _row(f"{file}, entry {number}", value)
 
 
-def _lines(file: Path, text: str) -> Iterator[Row]:
+def _rows_of_lines(file: Path, text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            value = parsed(line)
+            value = parse_json(line)
         except (ValueError, RecursionError) as error:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
         yield _row(f"{file}, line {number}", value)
@@ -136,13 +146,14 @@ def _lines(file: Path, text: str) -> Iterator[Row]:
 
 def _row(where: str, value: Any) -> Row:
     if not isinstance(value, dict):
-        raise HarnessError(f"{where}, is no JSON object but {json.dumps(value, ensure_ascii=False)[:50]}: correct it")
+        content = json.dumps(value, ensure_ascii=False)[:50]
+        raise HarnessError(f"{where}, is not a JSON object but {content}: correct it")
     return Row(where, value)
 
 
 def _csv(file: Path) -> Iterator[Row]:
     lines = csv.DictReader(
-        io.StringIO(decoded(file, "utf-8-sig"), newline=""),
+        io.StringIO(read_text(file, "utf-8-sig"), newline=""),
         delimiter="\t" if file.suffix == ".tsv" else ",",
         strict=True,
     )
@@ -153,22 +164,22 @@ def _csv(file: Path) -> Iterator[Row]:
         for columns in lines:
             where = f"{file}, line {lines.line_num}"
             if None in columns or None in columns.values():
-                raise HarnessError(f"{where}, has not the {len(header)} cells of the header: correct it")
+                raise HarnessError(f"{where}, does not have {len(header)} cells as the header has: correct it")
             yield Row(where, dict(columns))
     except csv.Error as error:
         raise HarnessError(f"{file}, line {lines.line_num}, is not CSV ({error}): correct it") from error
 
 
 def _parquet(file: Path) -> Iterator[Row]:
-    for number, columns in enumerate(parquet(file).to_pylist(), 1):
+    for number, columns in enumerate(read_parquet(file).to_pylist(), 1):
         yield Row(f"{file}, row {number}", columns)
 
 
-readers: dict[str, Callable[[Path], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _json_lines,
     ".json": _json,
     ".csv": _csv,
     ".tsv": _csv,
     ".parquet": _parquet,
 }
-"""How a file is read, by its ending."""
+"""The function that reads a file, by the ending of its name."""

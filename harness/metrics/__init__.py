@@ -1,1 +1,1 @@
-"""Text and samples in, numbers out: pure functions, no model, no files."""
+"""Metrics: texts and samples in, numbers out. Pure functions, no model, no files."""

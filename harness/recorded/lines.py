@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from harness.data.rows import parsed
+from harness.data.rows import parse_json
 from harness.recorded.complaints import Complaints
 from harness.recorded.files import File
 
@@ -30,7 +30,7 @@ def lines(file: File, complaints: Complaints) -> Iterator[Line]:
         place += 1
         where = f"{file.label}, line {number}"
         try:
-            content = parsed(line)
+            content = parse_json(line)
         except (ValueError, RecursionError) as error:
             complaints.add(where, f"is not JSON ({error})", error)
             continue

@@ -20,7 +20,7 @@ from harness.recorded.match import Matches
 from harness.recorded.recordings import Recording
 from harness.reports.numbers_in_words import first_and_count
 from harness.reports.report import Report
-from harness.retrieval import files as retrieval_files
+from harness.retrieval import articles as article_files
 from harness.tasks import index as task_index
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.own_files import file_tasks
@@ -58,7 +58,7 @@ class TaskLoader:
         sources = self._sources(recording)
         names, notes = self._selected(recording)
         self_contained = {answers.task for answers in recording.tasks if _is_self_contained(answers)}
-        absent = {name for name in self_contained if sources[name].folder is None and not sources[name].made}
+        absent = {name for name in self_contained if sources[name].folder is None and not sources[name].is_generated}
         if absent:
             notes.append(
                 f"{first_and_count(sorted(absent), 'task')}: scored by the references in the file; documents would be "
@@ -141,7 +141,7 @@ class TaskLoader:
         }
         tasks = self._catalogue.load(names, self._data, num_fewshot=0, documents=documents)
         if self._articles is not None:
-            retrieval_files.give(tasks.tasks.values(), self._articles)
+            article_files.add_to_tasks(tasks.tasks.values(), self._articles)
         if not with_own_documents:
             self._loaded[key] = tasks
         return tasks
@@ -151,7 +151,7 @@ class TaskLoader:
         if recording.report is None or (expected := recording.report.manifest.protocol.articles) is None:
             return
         file = self._articles
-        if file is None or not file.is_file() or retrieval_files.digest(file) != expected:
+        if file is None or not file.is_file() or article_files.digest(file) != expected:
             raise HarnessError(
                 f"{recording.origin}: its prompts contain articles retrieved by 'harness retrieve': name that file "
                 f"with --articles (its sha256 is {expected[:12]}…)"

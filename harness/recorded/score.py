@@ -29,7 +29,7 @@ from harness.recorded.recordings import Recording
 from harness.recorded.replay import Replay
 from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, TaskInfo
 from harness.reports.writer import ReportWriter, new_folder
-from harness.retrieval import files as retrieval_files
+from harness.retrieval import articles as article_files
 from harness.runs import environment
 from harness.runs.samples import Row
 from harness.runs.task_results import TaskResults
@@ -172,5 +172,5 @@ def _task_info(name: str, info: TaskInfo, recording: Recording) -> TaskInfo:
 def _protocol(recording: Recording, scoring: Scoring) -> Protocol:
     if recording.report is not None:
         return recording.report.manifest.protocol
-    articles = None if scoring.articles is None else retrieval_files.digest(scoring.articles)
+    articles = None if scoring.articles is None else article_files.digest(scoring.articles)
     return Protocol(limit=scoring.limit, seed=FEWSHOT_SEED, articles=articles, recorded=recording.format.name)

@@ -1,1 +1,1 @@
-"""Indexes of statutes and passages, and their files."""
+"""Retrieval of statutes and passages for questions: reading, indexing (BM25 or dense), measuring, and the results."""

@@ -1,6 +1,6 @@
 """Retrieval from files to measures: read corpus and questions, index, search, evaluate.
 
-Not here: formats (`harness.retrieval.files`), ranking (`harness.retrieval.index`).
+Not here: file formats (`harness.retrieval.corpus`, `harness.retrieval.articles`), ranking (`harness.retrieval.index`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.common import progress
-from harness.metrics.stats.estimates import Estimate
-from harness.retrieval import files
+from harness.metrics.stats.estimates import Estimate, mean_estimate
+from harness.metrics.text.ranking import hit_at, recall_at, reciprocal_rank_at
+from harness.retrieval import articles, corpus
 from harness.retrieval import index as indexes
-from harness.retrieval.index import Hit, Index, Passage, Question
+from harness.retrieval.corpus import Question
+from harness.retrieval.index import Hit, Index, Passage
 
 
 class Encoding(NamedTuple):
@@ -63,7 +65,7 @@ class Retrieved(NamedTuple):
 
         Raises HarnessError if the file cannot be written.
         """
-        files.write(file, self.questions, [hits[:top] for hits in self.hits], self.passages)
+        articles.write(file, self.questions, [hits[:top] for hits in self.hits], self.passages)
 
 
 def retrieve(retrieval: Retrieval) -> Retrieved:
@@ -72,20 +74,20 @@ def retrieve(retrieval: Retrieval) -> Retrieved:
     Raises HarnessError if a file is missing or malformed, or the encoder cannot be loaded.
     """
     with progress.status("reading the corpus and the questions"):
-        corpus = files.corpus(files.files(retrieval.corpus, retrieval.data))
-        questions = files.questions(files.files(retrieval.questions, retrieval.data), corpus)
-    index = _index([passage.text for passage in corpus.passages], retrieval.encoding)
+        known = corpus.read_corpus(corpus.find_files(retrieval.corpus, retrieval.data))
+        questions = corpus.read_questions(corpus.find_files(retrieval.questions, retrieval.data), known)
+    index = _index([passage.text for passage in known.passages], retrieval.encoding)
     depth = max(retrieval.top, *retrieval.cut_offs)
     with progress.bar("searching", len(questions), "questions") as bar:
         hits = index.search([question.query for question in questions], depth, bar.advance)
-    ids = [[corpus.passages[hit.place].id for hit in found] for found in hits]
+    ids = [[known.passages[hit.place].id for hit in found] for found in hits]
     return Retrieved(
         description=index.description,
-        passages=corpus.passages,
+        passages=known.passages,
         questions=questions,
         hits=hits,
-        replaced=corpus.replaced,
-        measures=indexes.evaluate(questions, ids, retrieval.cut_offs),
+        replaced=known.replaced,
+        measures=evaluate(questions, ids, retrieval.cut_offs),
     )
 
 
@@ -95,3 +97,24 @@ def _index(texts: Sequence[str], encoding: Encoding | None) -> Index:
         if encoding is None or encode is None:
             return indexes.WordIndex(texts, bar.advance)
         return indexes.DenseIndex(texts, encode, encoding.name, encoding.query_prefix, bar.advance)
+
+
+def evaluate(
+    questions: Sequence[Question], ranked: Sequence[Sequence[str]], cut_offs: Sequence[int]
+) -> dict[tuple[str, str], Estimate]:
+    """Return the mean of every measure over the questions that have a set of right passages, by (set, measure).
+
+    The measures are `recall@k` and `hit@k` for each k of `cut_offs`, and `mrr@k` for the largest. `ranked` has as many
+    passage ids per question as the largest cut-off, or fewer if fewer were found.
+    """
+    measures: dict[tuple[str, str], Estimate] = {}
+    for name in dict.fromkeys(name for question in questions for name in question.gold):
+        pairs = [
+            (question.gold[name], ids) for question, ids in zip(questions, ranked, strict=True) if name in question.gold
+        ]
+        for k in cut_offs:
+            measures[name, f"recall@{k}"] = mean_estimate([recall_at(ids, gold, k) for gold, ids in pairs])
+            measures[name, f"hit@{k}"] = mean_estimate([hit_at(ids, gold, k) for gold, ids in pairs])
+        depth = max(cut_offs)
+        measures[name, f"mrr@{depth}"] = mean_estimate([reciprocal_rank_at(ids, gold, depth) for gold, ids in pairs])
+    return measures

@@ -12,7 +12,7 @@ import harness
 from harness.backends.local import HarnessLM
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol
-from harness.retrieval import files as retrieval_files
+from harness.retrieval import articles
 from harness.runs import environment
 from harness.runs.options import Options, chat_template_digest, template_arguments
 from harness.runs.task_results import TaskResults
@@ -84,7 +84,7 @@ def _protocol(checkpoint: Checkpoint, options: Options, shuffled: int | None) ->
         system_instruction=options.system_instruction,
         max_gen_toks=options.max_gen_toks,
         stride=options.stride,
-        articles=None if options.articles is None else retrieval_files.digest(options.articles),
+        articles=None if options.articles is None else articles.digest(options.articles),
         shuffled=shuffled,
     )
 

@@ -21,7 +21,7 @@ from harness.common import progress, slow_imports
 from harness.engine.decoding.settings import MAX_TOKENS
 from harness.errors import HarnessError
 from harness.reports.report import Report
-from harness.retrieval import files as retrieval_files
+from harness.retrieval import articles
 from harness.runs import checks, environment
 from harness.runs.options import Options
 from harness.runs.run import run_checkpoint
@@ -92,7 +92,7 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     tasks = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
     bounds.check(tasks.tasks.values())
     if options.articles is not None:
-        retrieval_files.give(tasks.tasks.values(), options.articles)
+        articles.add_to_tasks(tasks.tasks.values(), options.articles)
     if options.max_gen_toks is not None:
         _limit_generations(tasks, options.max_gen_toks)
     return tasks
@@ -106,7 +106,7 @@ def _prepare(references: Sequence[CheckpointReference], options: Options) -> tup
         located_checkpoints = locate(references, options, catalogue)
         for located in located_checkpoints:
             checks.before_loading(located, options)
-    slow_imports.keep()
+    slow_imports.freeze()
     with progress.status("reading the tasks' data"):
         return located_checkpoints, load_tasks(catalogue, options)
 

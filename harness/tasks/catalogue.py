@@ -135,7 +135,7 @@ class Catalogue:
         names = [name for name in names if name not in files]
         index = self.index_for(names)
         leaves = dict.fromkeys(leaf for name in names for leaf in task_index.leaves(name, index))
-        return {leaf: task_data.source(index[leaf].cfg or {}, data) for leaf in leaves} | files
+        return {leaf: task_data.locate(index[leaf].cfg or {}, data) for leaf in leaves} | files
 
     def load(
         self,

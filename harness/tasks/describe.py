@@ -127,9 +127,9 @@ def _dataset(sources: Iterable[DataSource]) -> str:
 
 def _at_hand(sources: Sequence[DataSource]) -> str:
     """Return whether the mirror has the documents, as in `Summary.at_hand`."""
-    count = sum(source.at_hand() for source in sources)
+    count = sum(source.is_available() for source in sources)
     if not count:
-        return f"no: {sources[0].missing()}"
+        return f"no: {sources[0].remedy()}"
     return "yes" if count == len(sources) else f"{count} of {len(sources)}"
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from harness.data import mirror, sources
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
+from harness.tasks import data_errors
 from harness.tasks.yaml_files import Reader
 
 
@@ -43,10 +44,10 @@ class Builder:
                 try:
                     config = self._load_full_config(entry, overrides)
                 except Exception as error:  # any error of a task's own utils.py
-                    raise sources.explained(entry.name, DataSource("", None, None, ""), error) from error
+                    raise data_errors.data_error(entry.name, DataSource("", None, None, ""), error) from error
                 if entry.name in builder._documents:
                     return builder._build_on_documents(super()._build_task, entry, overrides, config)
-                source = sources.source(config, data)
+                source = sources.locate(config, data)
                 return builder._build_on_source(super()._build_task, entry, overrides, config, source)
 
         logging.getLogger("lm_eval.api.task").addFilter(_is_worth_logging)
@@ -100,9 +101,9 @@ class Builder:
         dataset = config.get("dataset_path") or entry.name
         source = DataSource(f"{dataset} as recorded", config.get("dataset_name"), None, "")
         try:
-            task = sources.complete(build(entry, changes))
+            task = data_errors.require_columns(build(entry, changes))
         except (HarnessError, ImportError) as error:
-            raise sources.explained(entry.name, source, error) from error
+            raise data_errors.data_error(entry.name, source, error) from error
         except Exception as error:
             raise HarnessError(
                 f"task {entry.name} cannot be built on the recorded documents ({error}): name the task that was "
@@ -124,13 +125,13 @@ class Builder:
                 if task is not None:
                     return task
                 # A mirror may hold a part of a data set; the hub may have the rest.
-                if not (lacking := sources.lacking(source, error)):
-                    raise sources.explained(entry.name, source, error) from error
+                if not (lacking := data_errors.missing_part(source, error)):
+                    raise data_errors.data_error(entry.name, source, error) from error
                 missing, source = f"{source.folder} lacks {lacking}, and ", source._replace(folder=None)
         try:
-            task = sources.complete(build(entry, overrides))
+            task = data_errors.require_columns(build(entry, overrides))
         except Exception as error:
-            raise sources.explained(entry.name, source, error, missing) from error
+            raise data_errors.data_error(entry.name, source, error, missing) from error
         return self._built(task, source)
 
     def _build_without_training_split(
@@ -144,7 +145,7 @@ class Builder:
         try:
             task = build_here(**changes)
         except Exception as other:
-            raise sources.explained(name, source, other) from other
+            raise data_errors.data_error(name, source, other) from other
         self._without_shots[str(task.config.task)] = str(split)
         return task
 
@@ -156,11 +157,11 @@ class Builder:
         splits = self._splits_of(config, source)
         if splits is None:
             changes["dataset_kwargs"] = self._load_arguments(config, source)
-            return self._built(sources.complete(build(entry, changes)), source)
+            return self._built(data_errors.require_columns(build(entry, changes)), source)
         changes |= {"custom_dataset": lambda **_: splits, "dataset_kwargs": None}
         if config.get("process_docs"):
             changes["process_docs"] = _once_a_split(config["process_docs"])
-        return self._built(sources.complete(build(entry, changes)), source, custom_dataset=True)
+        return self._built(data_errors.require_columns(build(entry, changes)), source, custom_dataset=True)
 
     def _built(self, task: Any, source: DataSource, *, custom_dataset: bool = False) -> Any:
         """Record the source of `task` and return it."""

@@ -40,9 +40,9 @@ def read(file: Path) -> list[Example]:
     """
     if not file.is_file():
         raise HarnessError(f"there is no corpus {file}: correct the recipe's path")
-    if file.suffix not in rows.readers:
-        raise HarnessError(f"the corpus {file} cannot be read: known are {', '.join(rows.readers)}")
-    found = [_example(row) for row in rows.rows(file)]
+    if file.suffix not in rows.READERS:
+        raise HarnessError(f"the corpus {file} cannot be read: known are {', '.join(rows.READERS)}")
+    found = [_example(row) for row in rows.read(file)]
     if not found:
         raise HarnessError(f"the corpus {file} is empty: there is nothing to learn from")
     return found

@@ -34,21 +34,21 @@ def test_only_a_process_of_ours_keeps_what_is_alive_and_once(monkeypatch: pytest
     frozen: list[int] = []
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
     monkeypatch.setattr(gc, "get_freeze_count", lambda: len(frozen))
-    slow_imports.keep()
+    slow_imports.freeze()
     assert not frozen
-    monkeypatch.setattr(slow_imports, "_ours", False)  # so that it is put back
-    slow_imports.own_process()
-    slow_imports.keep()
-    slow_imports.keep()
+    monkeypatch.setattr(slow_imports, "_is_own_process", False)  # so that it is put back
+    slow_imports.declare_own_process()
+    slow_imports.freeze()
+    slow_imports.freeze()
     assert len(frozen) == 1
 
 
 def test_a_command_given_by_a_program_does_not_own_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.cli import main
 
-    monkeypatch.setattr(slow_imports, "_ours", False)
+    monkeypatch.setattr(slow_imports, "_is_own_process", False)
     main(["--version"])
-    assert not slow_imports._ours
+    assert not slow_imports._is_own_process
     monkeypatch.setattr("sys.argv", ["harness", "--version"])
     main()
-    assert slow_imports._ours
+    assert slow_imports._is_own_process

@@ -33,12 +33,12 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
     ],
 )
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, content: str, bom: str) -> None:
-    assert [row.columns for row in file_rows.rows(written(tmp_path, name, bom + content))] == ROWS
+    assert [row.columns for row in file_rows.read(written(tmp_path, name, bom + content))] == ROWS
 
 
 def test_parquet_gives_them_too(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
-    rows = list(file_rows.rows(tmp_path / "x.parquet"))
+    rows = list(file_rows.read(tmp_path / "x.parquet"))
     assert [row.columns for row in rows] == ROWS
     assert rows[1].where == f"{tmp_path / 'x.parquet'}, row 2"
 
@@ -47,7 +47,7 @@ def test_parquet_gives_them_too(tmp_path: Path) -> None:
     ("name", "content", "complaint"),
     [
         ("x.jsonl", '{"a": 1}\n\n{"a": ', "x.jsonl, line 3, is not JSON"),
-        ("x.jsonl", '{"a": 1}\n"b"', 'x.jsonl, line 2, is no JSON object but "b"'),
+        ("x.jsonl", '{"a": 1}\n"b"', 'x.jsonl, line 2, is not a JSON object but "b"'),
         ("x.jsonl", "[" * 100_000, "x.jsonl, line 1, is not JSON"),
         (
             "x.jsonl",
@@ -55,11 +55,11 @@ def test_parquet_gives_them_too(tmp_path: Path) -> None:
             "x.jsonl, line 2, is not JSON (a text has half of a character",
         ),
         ("x.json", '[{"\\uDC00": 1}]', "x.json is not JSON (a text has half of a character"),
-        ("x.json", '[{"a": 1}, 2]', "x.json, entry 2, is no JSON object but 2"),
+        ("x.json", '[{"a": 1}, 2]', "x.json, entry 2, is not a JSON object but 2"),
         ("x.json", '[{"a": 1},', "x.json is not JSON"),
         ("x.json", "[" * 100_000, "x.json is not JSON"),
-        ("x.csv", "a,b\n1,2\n3\n", "x.csv, line 3, has not the 2 cells of the header"),
-        ("x.csv", "a,b\n1,2,3\n", "x.csv, line 2, has not the 2 cells of the header"),
+        ("x.csv", "a,b\n1,2\n3\n", "x.csv, line 3, does not have 2 cells as the header has"),
+        ("x.csv", "a,b\n1,2,3\n", "x.csv, line 2, does not have 2 cells as the header has"),
         ("x.csv", 'a,b\n1,"2\n', "is not CSV"),
         ("x.csv", "a,a\n1,2\n", "names a column twice"),
         ("x.csv", "问题,答案\n一,二\n".encode("gbk"), "x.csv is not UTF-8 (byte 0)"),
@@ -69,6 +69,6 @@ def test_parquet_gives_them_too(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, content: str | bytes, complaint: str) -> None:
     path = written(tmp_path, name, content)
     with pytest.raises(HarnessError) as told:
-        list(file_rows.rows(path))
+        list(file_rows.read(path))
     assert complaint in str(told.value)
     assert str(path) in str(told.value)

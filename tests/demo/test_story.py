@@ -180,7 +180,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_demo(tmp_path, monkeyp
     assert any(isinstance(event, story.Message) and "cannot be written" in event.text for event in events)
     assert (tmp_path / "demo" / "checkpoints" / "harmed" / "model.safetensors").is_file()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache" / "demo" / "below"))
-    with pytest.raises(HarnessError, match="name one in HARNESS_CACHE"):
+    with pytest.raises(HarnessError, match="set HARNESS_CACHE to another folder"):
         next(tell(tmp_path / "demo"))
 
 

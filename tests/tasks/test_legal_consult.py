@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.metrics.law.consultation import record
 from harness.metrics.stats.estimates import ratio
 from harness.recorded.score import Scoring, score
-from harness.retrieval.files import give
+from harness.retrieval.articles import add_to_tasks
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
@@ -138,7 +138,7 @@ def test_retrieved_articles_stand_in_the_prompt_in_place_of_the_task_s_own(mirro
     prompts = {}
     for name in TASKS[:2]:
         built = mirrors.task(name, mirror)
-        give([Task(built)], file)
+        add_to_tasks([Task(built)], file)
         prompts[name] = [arguments[0] for arguments in mirrors.requests(built)]
         assert built.config.metadata["retrieved"]["file"] == "a.jsonl"
         _, scored = answered(built, "", "", "《渡口法》第三条")
@@ -153,9 +153,9 @@ def test_what_cannot_be_given_is_told(mirror, tmp_path):
     with pytest.raises(
         HarnessError, match=r"no articles for 2 of the 3 questions of task legal_consult, such as '结冰"
     ):
-        give([Task(mirrors.task("legal_consult", mirror))], file)
-    with pytest.raises(HarnessError, match="--articles is for tasks that put articles in their prompts"):
-        give([Task(object())], file)
+        add_to_tasks([Task(mirrors.task("legal_consult", mirror))], file)
+    with pytest.raises(HarnessError, match="--articles is for tasks that put articles into their prompts"):
+        add_to_tasks([Task(object())], file)
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""What an answer says: a choice or a number."""
+"""Reading answers: the choice or the number that an answer in words gives."""

@@ -1,7 +1,7 @@
-"""Which choice an answer in words names: the extraction rules of published evaluations, each under its source's name.
+"""The letter that an answer in words names: extraction rules of published evaluations, named after their sources.
 
-Every rule is reproduced with its quirks; none is repaired here. Patterns are those of hkust-nlp/ceval@cba65ae,
-code/evaluator_series/evaluators, of FudanDISC/DISC-LawLLM@f40d023, eval/src/eval.py, and of AGIEval.
+Every rule is reproduced with its quirks; none is repaired here. The patterns are those of hkust-nlp/ceval@cba65ae
+(code/evaluator_series/evaluators), FudanDISC/DISC-LawLLM@f40d023 (eval/src/eval.py) and AGIEval.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 LETTERS = ("A", "B", "C", "D")
 NONE = "-"
-"""What C-Eval's evaluators write where no letter is found."""
+"""What C-Eval's evaluators return if they find no letter."""
 
 _CHATGLM = (
     r"([ABCD])是正确的",
@@ -102,23 +102,25 @@ _DISC_ALL = (
 )
 _DISC_SHORT = 10
 _DISC_RUN = r"(?:(?<![ABCD,，、\s])|(?<=属于[ABCD,，、\s]))"
-"""Before a pattern that begins with letters: it hits at the first of a row or nowhere, so long rows cost their length.
+"""Prefix for patterns that begin with letters: a match starts at the first letter of a row only.
 
-The last pattern takes a letter behind 属于 along, and the next hit may begin with the rest of its row.
+Without it, a row of n letters that leads to no match takes time n². The exception is for the last pattern, which
+consumes one letter after 属于, so that the next match may start inside a row.
 """
 
 
 def disc_law(text: str) -> frozenset[str]:
-    """Return the letters A to D that DISC-Law-Eval's `McqRegexEvaluator` reads in `text`; right are all right ones.
+    """Return the letters A to D that DISC-Law-Eval's `McqRegexEvaluator` reads in `text`.
 
-    Fewer than ten characters are the answer themselves; else the first hit of the first of eleven patterns that has
-    any, else all hits of the first of seven that has any, else the whole text.
+    The letters are those in a part of the text: the whole text if it is shorter than ten characters; else the first
+    match of the first of eleven patterns that matches; else all matches of the first of seven patterns that matches;
+    else the whole text.
     """
     return frozenset(re.findall(r"[ABCD]", _disc_answer(text)))
 
 
 def agieval_letters(text: str) -> frozenset[str]:
-    """Return the letters A to F that AGIEval reads where an answer may name several: all capitals, wherever they stand.
+    """Return the letters A to F that AGIEval reads in an answer that may name several: all capitals, anywhere.
 
     ruixiangcui/AGIEval@54887c3, src/post_process.py, `parse_qa_multiple_answer`, as it is called for JEC-QA.
     """
@@ -128,17 +130,17 @@ def agieval_letters(text: str) -> frozenset[str]:
 def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
     """Return the letter that chatglm.py's `extract_cot_answer` reads in `text`, or "-".
 
-    In this order: the last 所以答案是X。 that names a letter; the first hit of eight patterns; the only capital A to D;
-    the letter of the only option, of `options` by letter, whose text occurs. minimax.py's, with seven of the patterns,
-    reads the same: the eighth begins with a hit of the fifth.
+    The first of these that applies: the last 所以答案是X。, if X is a letter; the first match of eight patterns; the
+    only capital A to D; the letter of the only option (`options` by letter) whose text occurs. minimax.py has seven of
+    the patterns and reads the same, because every match of the eighth begins with a match of the fifth.
     """
     text = text.strip()
     concluded = re.findall(r"所以答案是(.+?)。", text)
     if concluded and concluded[-1] in LETTERS:
         return str(concluded[-1])
     for pattern in _CHATGLM:
-        if found := re.search(pattern, text):
-            return found[1]
+        if match := re.search(pattern, text):
+            return match[1]
     capitals = re.findall(r"[ABCD]", text)
     if len(capitals) == 1:
         return str(capitals[0])
@@ -147,9 +149,9 @@ def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
 
 
 def ceval_chatgpt(text: str) -> str:
-    """Return the letter that `text` is, or "-": all that chatgpt.py counts after few-shot examples.
+    """Return the letter that `text` consists of, or "-": chatgpt.py's rule after few-shot examples.
 
-    Its `exact_match`, which passes over case, ASCII punctuation and white space at the ends.
+    This is its `exact_match`, which ignores case, ASCII punctuation, and white space at the ends.
     """
     return _bare(text)
 
@@ -157,59 +159,61 @@ def ceval_chatgpt(text: str) -> str:
 def ceval_chatgpt_zero_shot(text: str) -> str:
     """Return the letter that chatgpt.py's `extract_ans` reads in `text`, or "-": its rule without examples.
 
-    The first character where it is a letter, else the last hit of the first of seventeen patterns that has any.
+    It is the first character if that is a letter, else the last match of the first of seventeen patterns that matches.
     """
     text = text.strip()
     if text[:1] in LETTERS:
         return text[0]
-    return _last_of_first(_CHATGPT, text) or NONE
+    return _last_match(_CHATGPT, text) or NONE
 
 
 def ceval_chatgpt_reasoned(text: str) -> str:
     """Return the letter that chatgpt.py reads in the chain of thought `text`, or "-".
 
-    The last hit of the first of three patterns that has any, where it is a letter but for case, spaces and ASCII
-    punctuation.
+    It is the last match of the first of three patterns that matches, if that match is a letter apart from case, white
+    space at the ends and ASCII punctuation.
     """
-    return _bare(_last_of_first(_CHATGPT_REASONED, text) or "")
+    return _bare(_last_match(_CHATGPT_REASONED, text) or "")
 
 
 def ceval_llama(text: str) -> str:
     """Return what llama.py's `extract_answer_option` reads in the thought `text`, which its prompt begins, or "-".
 
-    The first hit of the first of 31 patterns that has any, up to where the thought begins anew. It is a letter, or with
-    the last four patterns whatever stands there, which counts where it is the text of the right choice. Two patterns
-    keep a full stop behind their letter, which upstream then counts as wrong.
+    It is the first match of the first of 31 patterns that matches, before the opening words of the thought occur again.
+    It is a letter, or with the last four patterns any text, which is right if it is the text of the right choice. Two
+    patterns include a full stop after their letter, which upstream then counts as wrong.
     """
     thought = re.sub(r"\n\Z", "", f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)[1])
-    hits = (re.search(pattern, f"{_THOUGHT}{thought}") for pattern in _LLAMA)
-    return next((str(hit[1]) for hit in hits if hit), NONE)
+    matches = (re.search(pattern, f"{_THOUGHT}{thought}") for pattern in _LLAMA)
+    return next((str(match[1]) for match in matches if match), NONE)
 
 
 def _disc_answer(text: str) -> str:
+    """Return the part of `text` in which `disc_law` looks for letters."""
     if len(text) < _DISC_SHORT:
         return text
     for pattern in _DISC_FIRST:
-        if hit := re.search(_from_first(pattern), text):
-            return hit[1]
+        if match := re.search(_from_row_start(pattern), text):
+            return match[1]
     for pattern in _DISC_ALL:
-        if hits := re.findall(_from_first(pattern), text):
-            return "".join(hits)
+        if matches := re.findall(_from_row_start(pattern), text):
+            return "".join(matches)
     return text
 
 
-def _from_first(pattern: str) -> str:
+def _from_row_start(pattern: str) -> str:
     return f"{_DISC_RUN}{pattern}" if pattern.startswith("([ABCD,") else pattern
 
 
 def _bare(text: str) -> str:
-    """Return the letter that `text` is but for case, ASCII punctuation and white space around it, or "-"."""
+    """Return the letter that `text` is apart from case, ASCII punctuation and white space at the ends, or "-"."""
     plain = "".join(letter for letter in text if letter not in string.punctuation).strip().upper()
     return plain if plain in LETTERS else NONE
 
 
-def _last_of_first(patterns: Sequence[str], text: str) -> str | None:
+def _last_match(patterns: Sequence[str], text: str) -> str | None:
+    """Return the last match of the first of `patterns` that matches, or None."""
     for pattern in patterns:
-        if hits := re.findall(pattern, text):
-            return str(hits[-1])
+        if matches := re.findall(pattern, text):
+            return str(matches[-1])
     return None

@@ -1,7 +1,7 @@
-"""The number that a worked answer ends with.
+"""The last number of a worked answer.
 
-lm-eval's and OpenCompass's expressions for GSM8K read "1,200" as 200, "−3" as 3 and full-width digits not at all; these
-read what a person does. Exact: numbers are fractions, so 0.5, 1/2 and ½ are one number.
+The patterns of lm-eval and OpenCompass for GSM8K read "1,200" as 200, "−3" as 3, and no full-width digits; these read
+numbers as a person does. Numbers are exact fractions, so 0.5, 1/2 and ½ are equal.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import unicodedata
 from fractions import Fraction
 
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
-_MINUS = dict.fromkeys(map(ord, "−﹣‐‑‒–"), "-")  # not the dash "—", with which Chinese texts go on
+_MINUS = dict.fromkeys(map(ord, "−﹣‐‑‒–"), "-")  # not "—", which is a dash in Chinese texts
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)"
 _PLAIN = rf"(?:{_GROUPED}|\d+)(?:\.\d+)?|\.\d+"
-# A sign touches its digits, and no operand stands before it: 5-3 and 5 - 3 hold 3, x = -3 holds -3.
+# A minus is a sign if digits follow it directly and no operand precedes it: 5-3 and 5 - 3 end with 3, x = -3 with -3.
 _NUMBER = re.compile(
     rf"(?P<sign>(?<![\d.)\]a-zA-Z%-])-(?=[$¥￥€£.\d]))?[$¥￥€£]?"
     rf"(?:(?P<whole>\d+) (?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+))?"
@@ -22,23 +22,24 @@ _NUMBER = re.compile(
 
 
 def last_number(text: str) -> Fraction | None:
-    """Return the last number in `text`, or None where there is none.
+    """Return the last number in `text`, or None if there is none.
 
-    Known are thousands separated by commas, decimals, fractions (1/2), mixed numbers (3 1/2), currency signs before the
+    Supports thousands separated by commas, decimals, fractions (1/2), mixed numbers (3 1/2), currency signs before the
     digits, full-width forms and the various minus signs.
     """
-    found = None
+    last = None
     for match in _NUMBER.finditer(_plain(text)):
-        found = match
-    return None if found is None else _value(found)
+        last = match
+    return None if last is None else _value(last)
 
 
 def is_number(text: str) -> bool:
-    """Tell whether `text` is one number and nothing else but white space, a % or a full stop."""
+    """Return whether `text` is one number and nothing else except white space, a % or a full stop."""
     return _NUMBER.fullmatch(re.sub(r"[%.。]\Z", "", _plain(text).strip())) is not None
 
 
 def _plain(text: str) -> str:
+    """Return `text` with ASCII digits, minus signs and punctuation, and with fractions such as ½ spelled out."""
     spelled = (f" {unicodedata.normalize('NFKC', c)}" if _is_fraction(c) else c for c in text)
     return "".join(spelled).replace("\u2044", "/").translate(_WIDE).translate(_MINUS)
 
@@ -50,7 +51,7 @@ def _is_fraction(letter: str) -> bool:
 def _value(match: re.Match[str]) -> Fraction:
     value = Fraction(match["top"].replace(",", ""))
     if match["bottom"] is not None:
-        below = int(match["bottom"])
-        value = value / below if below else Fraction(0)
+        denominator = int(match["bottom"])
+        value = value / denominator if denominator else Fraction(0)
     value += int(match["whole"] or 0)
     return -value if match["sign"] else value

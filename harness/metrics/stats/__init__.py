@@ -1,1 +1,1 @@
-"""Means, intervals and agreement."""
+"""Statistics of per-sample values: means with intervals, and agreement between raters."""

@@ -1,10 +1,10 @@
-"""How far raters agree.
+"""Agreement between raters: Krippendorff's alpha.
 
-Krippendorff's alpha (2011, "Computing Krippendorff's Alpha-Reliability"; 2019, *Content Analysis*, ch. 12): 1 less the
-disagreement within items by that expected of the same ratings spread over items at random. It bears any number of
-raters, and items that not all of them rated.
+Alpha is 1 minus the disagreement within items divided by the disagreement expected if the same ratings were spread over
+the items at random. It supports any number of raters, and items that not every rater rated. Krippendorff 2011,
+"Computing Krippendorff's Alpha-Reliability"; 2019, *Content Analysis*, ch. 12.
 
-Not here: averages of ratings (`aggregate`).
+Not here: averages of ratings (`harness.metrics.stats.estimates`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Level = Literal["nominal", "ordinal", "interval"]
 
 
 def alpha(items: Iterable[Sequence[float]], level: Level = "interval") -> float:
-    """Return Krippendorff's alpha of `items`, each the ratings that one item got.
+    """Return Krippendorff's alpha of `items`, each the ratings of one item.
 
-    `level` says what a difference means: none but being different, ranks between, or the square of the difference.
-    1 is perfect agreement, 0 what chance gives, below 0 is systematic disagreement. NaN where no item has two ratings,
-    or where all ratings are equal, which tells nothing.
+    `level` defines the distance of two ratings: 1 if they differ (nominal), the square of the ranks between them
+    (ordinal), or the square of their difference (interval). 1 is perfect agreement, 0 agreement by chance; below 0 is
+    systematic disagreement. NaN if no item has two ratings or all ratings are equal.
     """
     paired = [list(ratings) for ratings in items if len(ratings) > 1]
     counts = Counter(rating for ratings in paired for rating in ratings)
@@ -44,7 +44,7 @@ def _distance(level: Level, counts: Counter[float]) -> Callable[[float, float], 
         return lambda a, b: float(a != b)
     if level == "interval":
         return lambda a, b: (a - b) ** 2
-    # Ranks are shared by equal ratings: a rating stands at the middle of its own.
+    # Equal ratings share their ranks: the place of a rating is the middle of its ranks.
     below, places = 0, {}
     for rating in sorted(counts):
         places[rating] = below + counts[rating] / 2

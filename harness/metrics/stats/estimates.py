@@ -1,13 +1,13 @@
-"""From per-sample values to the numbers of a report: task means, named averages, and their 95 % intervals.
+"""The numbers of a report from per-sample values: task means, named averages, and their 95 % intervals.
 
-Why not lm-eval's groups: they count a subgroup twice, let two aggregates of one metric overwrite each other and refuse
-overlapping groups. Here an average is a plain weighted sum of task means, so any number of them may overlap, and its
-name says what it weighs: `task` gives every task the same weight (C-Eval's "Average" is over 52 subjects), `sample`
-every document (MMLU's is over 14,042 questions).
+lm-eval's groups are not used: they count a subgroup twice, let two aggregates of one metric overwrite each other, and
+refuse overlapping groups. Here an average is a weighted sum of task means, so averages may overlap. Its weight is
+`task` (every task counts the same: C-Eval's "Average" is over 52 subjects) or `sample` (every document counts the same:
+MMLU's is over 14,042 questions).
 
-Intervals are of the population the documents are drawn from, at fixed tasks. They never collapse at 0 or 1.
+Intervals describe the population from which the documents are drawn, for fixed tasks. They do not collapse at 0 or 1.
 
-Not here: paired comparisons and corpus-metric bootstraps, which belong to `harness.verdicts`.
+Not here: paired comparisons and bootstraps of corpus metrics (`harness.verdicts`).
 """
 
 from __future__ import annotations
@@ -27,21 +27,24 @@ _Z = float(special.ndtri(0.5 + CONFIDENCE / 2))
 
 
 class Estimate(NamedTuple):
-    """A mean over `n` samples with its standard error and 95 % interval, in the metric's own unit.
+    """A mean over samples with its standard error and 95 % interval, in the metric's own unit.
 
-    `stderr`, `low` and `high` are None where the metric is not a mean over samples (corpus BLEU), or where `n` is too
-    small to tell (a mean of fewer than two values that are not 0 or 1).
+    `stderr`, `low` and `high` are None if the metric is not a mean over samples (corpus BLEU), or if there are too few
+    samples (fewer than two values that are not 0 or 1).
     """
 
     value: float
     stderr: float | None
     low: float | None
+    """Lower end of the interval."""
     high: float | None
+    """Upper end of the interval."""
     n: int
+    """Number of samples."""
 
 
 class Average(NamedTuple):
-    """A named average: which tasks it is over and what gets equal weight."""
+    """A named average of tasks, and whether tasks or samples have equal weight."""
 
     name: str
     tasks: tuple[str, ...]
@@ -49,21 +52,21 @@ class Average(NamedTuple):
 
 
 def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate:
-    """Return the mean of per-sample `values` with its interval; their order changes no bit of it.
+    """Return the mean of per-sample `values` with its interval; their order does not change any bit of it.
 
-    Values of a `fraction` (in [0, 1] by definition) that are all 0 or 1 get Wilson's score interval (Wilson 1927; the
-    one Brown, Cai & DasGupta 2001 recommend); others a t interval around the mean (Miller 2024, arXiv 2411.00640,
-    eq. 1), cut off where a fraction ends, and none where they are all equal, which tells nothing of how they vary.
-    `stderr` is the sample standard deviation over sqrt(n) in all cases, as lm-eval reports it.
+    If `fraction` (values lie in [0, 1] by definition) and all values are 0 or 1, the interval is Wilson's score
+    interval (Wilson 1927, recommended by Brown, Cai & DasGupta 2001). Otherwise it is a t interval around the mean
+    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction, and None if all values are equal, because
+    they then show no variation. `stderr` is always the sample standard deviation over sqrt(n), as in lm-eval.
 
-    Raises HarnessError if `values` is empty or holds a NaN or an infinity.
+    Raises HarnessError if `values` is empty or contains NaN or an infinity.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:
         raise HarnessError("cannot average a metric over no samples: the task was scored on zero documents")
     if not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise HarnessError(f"{bad} of {array.size} per-sample values are NaN or infinite, so their mean means nothing")
+        count = int((~np.isfinite(array)).sum())
+        raise HarnessError(f"{count} of {array.size} per-sample values are NaN or infinite, so there is no mean")
     n, mean = array.size, math.fsum(array) / array.size
     stderr = math.sqrt(math.fsum((array - mean) ** 2) / (n - 1) / n) if n > 1 else None
     if fraction and np.isin(array, (0.0, 1.0)).all():
@@ -75,18 +78,18 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """Return the sum of the numerators by the sum of the denominators, NaN where that is 0."""
-    below = math.fsum(pair[1] for pair in pairs)
-    return math.fsum(pair[0] for pair in pairs) / below if below else math.nan
+    """Return the sum of the numerators divided by the sum of the denominators; NaN if the latter is 0."""
+    denominator = math.fsum(pair[1] for pair in pairs)
+    return math.fsum(pair[0] for pair in pairs) / denominator if denominator else math.nan
 
 
 def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = False) -> Estimate:
     """Return the `ratio` of per-sample (numerator, denominator) `pairs` with its interval over samples.
 
-    The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13), the interval Student's t with
-    one degree of freedom less than samples; with equal denominators both are `mean_estimate`'s. A single sample tells
-    nothing of how samples vary. A `fraction`, such as micro F1, ends at 0 and 1; there its interval is Wilson's over
-    the samples, as if each were right or wrong, which varies more than anything between.
+    The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13); the interval is Student's t
+    with n - 1 degrees of freedom. With equal denominators both are those of `mean_estimate`. A single sample has
+    neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1; if the value itself is 0 or 1, it is
+    Wilson's interval over the samples, as if each were right or wrong, which is the most that samples can vary.
     """
     n, value = len(pairs), ratio(pairs)
     if n < 2:
@@ -100,10 +103,10 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
 
 
 def ratios_estimate(columns: Sequence[Sequence[tuple[float, float]]], *, fraction: bool = False) -> Estimate:
-    """Return the mean of several ratios over the same samples with its interval, such as the macro F1 of types.
+    """Return the mean of several ratios over the same samples with its interval, such as macro F1 over types.
 
-    `columns[k][i]` is what sample i adds to numerator and denominator of ratio k. The standard error is linearised as
-    `ratio_estimate`'s, which is the case of one column; so are the interval and its ends.
+    `columns[k][i]` is what sample i adds to numerator and denominator of ratio k. Standard error and interval are
+    computed as in `ratio_estimate`, which is the case of one column.
 
     Raises HarnessError if there are no columns.
     """
@@ -113,9 +116,10 @@ def ratios_estimate(columns: Sequence[Sequence[tuple[float, float]]], *, fractio
     value = math.fsum(values) / len(values)
     if n < 2:
         return Estimate(value, None, None, None, n)
-    above, below = np.moveaxis(np.asarray(columns, dtype=np.float64), -1, 0)
-    leaning = ((above - np.asarray(values)[:, None] * below) / below.mean(axis=1, keepdims=True)).mean(axis=0)
-    stderr = math.sqrt(math.fsum(leaning**2) / (n - 1) / n)
+    numerators, denominators = np.moveaxis(np.asarray(columns, dtype=np.float64), -1, 0)
+    residuals = numerators - np.asarray(values)[:, None] * denominators
+    residuals = (residuals / denominators.mean(axis=1, keepdims=True)).mean(axis=0)
+    stderr = math.sqrt(math.fsum(residuals**2) / (n - 1) / n)
     if fraction and value in (0.0, 1.0):
         return Estimate(value, stderr, *_wilson(value, n), n)
     half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * stderr
@@ -127,12 +131,13 @@ def _within(low: float, high: float, fraction: bool) -> tuple[float, float]:
 
 
 def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
-    """Return the weighted average of independent task `estimates`; their order changes no bit of it.
+    """Return the weighted average of independent task `estimates`; their order does not change any bit of it.
 
-    Shares of right answers get Wilson's interval at the effective number of samples (see `_effective_size`). Where any
-    task is something else, the interval is MOVER's (Zou & Donner 2008): the distance to each limit is the root of the
+    If every task is a share of right answers, the interval is Wilson's at the effective number of samples (see
+    `_effective_size`). Otherwise it is MOVER's (Zou & Donner 2008): the distance to each limit is the root of the
     summed squared weighted distances to the tasks' own limits. With one task both are that task's interval. MOVER over
-    Wilson intervals would not do: over 52 small tasks at 80-99 % accuracy, 90 of 100 such intervals hold the truth.
+    Wilson intervals covers too little: over 52 small tasks at 80-99 % accuracy, 90 of 100 such intervals contain the
+    truth.
 
     Raises HarnessError if `estimates` is empty.
     """
@@ -151,26 +156,26 @@ def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
 
 
 def weights(estimates: Sequence[Estimate], weight: Weight) -> list[float]:
-    """Return what each of `estimates` counts for in their average; all together 1."""
+    """Return the weight of each of `estimates` in their average; the weights sum to 1."""
     total = sum(e.n for e in estimates)
     return [e.n / total if weight == "sample" else 1 / len(estimates) for e in estimates]
 
 
-def averages(wanted: Sequence[Average], tasks: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Return the value of every average in `wanted` whose tasks are all present in `tasks`, by name.
+def averages(definitions: Sequence[Average], tasks: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Return the value of every average in `definitions` whose tasks are all in `tasks`, by name.
 
-    An average that lacks a task is left out rather than computed over the rest: a "STEM" over half of STEM is another
-    number under the same name.
+    An average that lacks a task is left out, not computed over the others: "STEM" over half of its tasks would be
+    another number under the same name.
     """
     return {
         average.name: combine([tasks[name] for name in average.tasks], average.weight)
-        for average in wanted
+        for average in definitions
         if average.tasks and all(name in tasks for name in average.tasks)
     }
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share of right answers among `n`, which need not be whole."""
+    """Return Wilson's interval of a share of right answers among `n`, which need not be an integer."""
     z2 = _Z * _Z / n
     centre = (share + z2 / 2) / (1 + z2)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
@@ -179,7 +184,7 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def _is_share(estimate: Estimate) -> bool:
-    """Tell whether `estimate` is of values that are all 0 or 1: those have Wilson's interval."""
+    """Return whether `estimate` is of values that are all 0 or 1, which is when it has Wilson's interval."""
     if estimate.low is None or estimate.high is None or not 0 <= estimate.value <= 1:
         return False
     low, high = _wilson(estimate.value, estimate.n)
@@ -187,10 +192,11 @@ def _is_share(estimate: Estimate) -> bool:
 
 
 def _effective_size(weights: Sequence[float], shares: Sequence[Estimate]) -> float:
-    """Return how many samples of one single task would give the weighted average its variance.
+    """Return the number of samples with which a single task would have the variance of the weighted average.
 
-    The device of survey statistics (Korn & Graubard 1998; with Wilson's interval in Franco, Little, Louis & Slud 2019).
-    The variance is taken at Jeffreys' (right + 1/2) / (n + 1), so that a task at 0 or 1 still has some.
+    This is the effective sample size of survey statistics (Korn & Graubard 1998; with Wilson's interval in Franco,
+    Little, Louis & Slud 2019). Variances are taken at Jeffreys' (right + 1/2) / (n + 1), so that they are not 0 for a
+    task at 0 or 1.
     """
     smooth = [(e.value * e.n + 0.5) / (e.n + 1) for e in shares]
     mean = math.fsum(w * p for w, p in zip(weights, smooth, strict=True))
@@ -199,7 +205,7 @@ def _effective_size(weights: Sequence[float], shares: Sequence[Estimate]) -> flo
 
 
 def _root_of_squares(weights: Sequence[float], parts: Sequence[float | None]) -> float | None:
-    """Return the root of the summed squared weighted `parts`, or None where one is unknown."""
+    """Return the root of the summed squares of the weighted `parts`, or None if any part is None."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None

@@ -1,1 +1,1 @@
-"""Texts beside reference texts: overlap scores, BLEU, n-grams, word segmentation."""
+"""Metrics of generated texts: overlap with references, BLEU, n-grams, word segmentation, ranking."""

@@ -1,10 +1,11 @@
-"""Advertising copy from attributes (ADGEN, Shao et al. 2019): what it mentions of `类型#上衣*颜色#白色`; its scores.
+"""Advertising copy written from attributes (ADGEN, Shao et al. 2019): attributes mentioned, and ChatGLM's scores.
 
-THUDM/ChatGLM-6B's ptuning/main.py (401bf3a, lines 307-337) scores an answer on a scale of 100 and rounds to four
-decimals, answer by answer; the mean over answers is not rounded. `upstream` does just that, so its mean is the number
-that script prints. It stops at an empty answer; here that is 0. A line of its generated_predictions.txt is a `Line`.
+A document's attributes are written `类型#上衣*颜色#白色`. THUDM/ChatGLM-6B's ptuning/main.py (401bf3a, lines 307-337)
+scores each answer from 0 to 100 and rounds each score to four decimals; the mean over answers is not rounded.
+`upstream` does the same, so that its mean is the number which that script prints. The script fails on an empty answer;
+here an empty answer scores 0. A `Line` is one line of the script's generated_predictions.txt.
 
-Not here: the metrics before that rounding (`generation`), what is generated (`tasks/adgen`).
+Not here: the metrics before the rounding (`harness.metrics.text.overlap`), prompts and filters (`tasks/adgen`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from harness.metrics.text.overlap import bleu4_characters, rouge_jieba
 
 
 class Attribute(NamedTuple):
-    """One thing that a copy is asked to say."""
+    """One property of a product that the copy should mention."""
 
     kind: str
-    """Such as 颜色; empty where the source names none."""
+    """The property, such as 颜色; empty where the source names none."""
     value: str
 
     def __str__(self) -> str:
@@ -31,20 +32,20 @@ class Attribute(NamedTuple):
 
 
 class Mentions(NamedTuple):
-    """Which attributes a copy mentions, in the order they were given."""
+    """The attributes that a copy mentions and misses, each in the order of the document."""
 
     mentioned: tuple[Attribute, ...]
     missed: tuple[Attribute, ...]
 
     @property
     def share(self) -> float:
-        """The share that is mentioned; 1 where nothing was asked: nothing was left out."""
-        asked = len(self.mentioned) + len(self.missed)
-        return len(self.mentioned) / asked if asked else 1.0
+        """The share of attributes that are mentioned; 1 if there are no attributes."""
+        count = len(self.mentioned) + len(self.missed)
+        return len(self.mentioned) / count if count else 1.0
 
 
 class Scores(NamedTuple):
-    """Upstream's four, 0 to 100, each rounded to four decimals."""
+    """The four scores of upstream's script, 0 to 100, each rounded to four decimals."""
 
     rouge_1: float
     rouge_2: float
@@ -56,61 +57,65 @@ class Line(NamedTuple):
     """A line of upstream's generated_predictions.txt."""
 
     labels: str
-    """The reference, as far as upstream kept it."""
+    """The reference, cut to the length that upstream keeps."""
     predict: str
+    """The answer."""
 
 
 def attributes(content: str) -> list[Attribute]:
-    """Return the attributes in `content`, `类型#上衣*颜色#白色`; without a value one asks for nothing."""
-    found = []
+    """Return the attributes in `content` (`类型#上衣*颜色#白色`), without those that have no value."""
+    result = []
     for piece in content.split("*"):
         kind, mark, value = piece.partition("#")
-        one = Attribute(kind.strip(), value.strip()) if mark else Attribute("", piece.strip())
-        if one.value:
-            found.append(one)
-    return found
+        attribute = Attribute(kind.strip(), value.strip()) if mark else Attribute("", piece.strip())
+        if attribute.value:
+            result.append(attribute)
+    return result
 
 
 def mentions(copy: str, content: str) -> Mentions:
-    """Return which attributes of `content` have their value in `copy`, as written; one given twice counts twice.
+    """Return which attributes of `content` have their value literally in `copy`; a repeated attribute counts again.
 
-    What is said in other words is missed (裙子 mentions 裙, 外套 does not mention 上衣): by this rule the references of
-    the validation split mention 86 %.
+    Paraphrases are missed (裙子 mentions 裙, 外套 does not mention 上衣): by this rule the references of the validation
+    split mention 86 %.
     """
-    asked = attributes(content)
+    expected = attributes(content)
     return Mentions(
-        tuple(one for one in asked if one.value in copy), tuple(one for one in asked if one.value not in copy)
+        tuple(attribute for attribute in expected if attribute.value in copy),
+        tuple(attribute for attribute in expected if attribute.value not in copy),
     )
 
 
 def upstream(prediction: str, reference: str) -> Scores:
-    """Return what upstream's script makes of one answer."""
-    found = (*rouge_jieba(prediction, reference), bleu4_characters(prediction, reference))
-    return Scores(*(round(100 * value, 4) for value in found))
+    """Return the scores that upstream's script gives one answer."""
+    values = (*rouge_jieba(prediction, reference), bleu4_characters(prediction, reference))
+    return Scores(*(round(100 * value, 4) for value in values))
 
 
 def read_line(text: str) -> Line:
-    """Return the line that `text` is; raise HarnessError if it is none."""
+    """Parse `text`, one line of generated_predictions.txt. Raises HarnessError if it is not such a line."""
     try:
-        found = json.loads(text)
-        line = Line(found["labels"], found["predict"])
+        content = json.loads(text)
+        line = Line(content["labels"], content["predict"])
     except (ValueError, TypeError, KeyError, RecursionError):
         line = None
     if line is None or not all(isinstance(part, str) for part in line):
         raise HarnessError(
-            f"{text[:60]!r} is no line of a generated_predictions.txt: each is one object with the two texts "
-            '"labels" and "predict"'
+            f"{text[:60]!r} is not a line of generated_predictions.txt: each line is one JSON object with the two "
+            'texts "labels" and "predict"'
         )
     return line
 
 
 def sd_over_seeds(values: Sequence[Sequence[float]]) -> float:
-    """Return the standard deviation of a score over seeds, of every answer's scores by seed.
+    """Return the standard deviation of a score over seeds; `values` are each answer's scores, one per seed.
 
-    The score of a seed is the mean over all answers it gave; n - 1 is the divisor. NaN where there is one seed only.
-    Raises HarnessError where some answers have more seeds than others.
+    The score of a seed is the mean over all its answers; the divisor is n - 1. NaN for a single seed.
+    Raises HarnessError if some answers have more seeds than others.
     """
-    if len({len(one) for one in values}) > 1:
-        raise HarnessError("some documents have more answers than others, so they are not of the same seeds: score all")
-    seeds = [math.fsum(column) / len(values) for column in zip(*values, strict=True)]
-    return statistics.stdev(seeds) if len(seeds) > 1 else math.nan
+    if len({len(scores) for scores in values}) > 1:
+        raise HarnessError(
+            "some documents have more answers than others, so the answers are not from the same seeds: score all"
+        )
+    means = [math.fsum(column) / len(values) for column in zip(*values, strict=True)]
+    return statistics.stdev(means) if len(means) > 1 else math.nan

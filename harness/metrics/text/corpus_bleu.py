@@ -1,11 +1,11 @@
-"""sacrebleu's corpus scores in two steps: each pair's counts, and the score of summed counts, from 0 to 100.
+"""sacrebleu's corpus scores in two steps: the counts of each pair, and the score (0 to 100) of their sums.
 
-What a pair is worth is its counts, so that a corpus score can be had of any documents, in any order, drawn again and
-again, without reading a text twice. `bleu_zh` is sacrebleu's BLEU after its tokenizer `zh` (Post 2018), `chrf` its chrF
-over runs of 1 to 6 characters without white space (Popović 2015); both equal sacrebleu's `corpus_score` to the last
-bit. `signature` says in sacrebleu's own words what was computed.
+With counts kept per pair, the corpus score of any documents, in any order, resampled any number of times, needs no
+text again. `bleu_zh` is sacrebleu's BLEU with its tokenizer `zh` (Post 2018); `chrf` is its chrF over runs of 1 to 6
+characters without white space (Popović 2015). Both equal sacrebleu's `corpus_score` to the last bit. `signature`
+returns sacrebleu's own description of the metric.
 
-Not here: sentence BLEU, which is another number (`generation.bleu4_characters`); several references.
+Not here: sentence BLEU, which is another number (`overlap.bleu4_characters`); several references (`lm_eval_counts`).
 """
 
 from __future__ import annotations
@@ -18,87 +18,94 @@ from typing import Any, NamedTuple
 from harness.metrics.text import ngrams
 
 BETA = 2
-"""How much more chrF's recall counts than its precision."""
+"""Weight of recall relative to precision in chrF."""
 
 
 class BleuCounts(NamedTuple):
-    """One pair's part in a corpus BLEU, in the order of sacrebleu's own statistics."""
+    """What one pair adds to a corpus BLEU, in the order of sacrebleu's own statistics."""
 
-    said: int
+    prediction_length: int
     """Tokens of the prediction."""
-    wanted: int
+    reference_length: int
     """Tokens of the reference."""
     correct: tuple[int, int, int, int]
-    """Runs of 1 to 4 tokens that both have."""
+    """Runs of 1 to 4 tokens that are in both."""
     total: tuple[int, int, int, int]
-    """Runs of 1 to 4 tokens that the prediction has."""
+    """Runs of 1 to 4 tokens in the prediction."""
 
 
 class ChrfCounts(NamedTuple):
-    """One pair's part in a corpus chrF, each for runs of 1 to 6 characters."""
+    """What one pair adds to a corpus chrF, for runs of 1 to 6 characters."""
 
-    said: tuple[int, ...]
-    """Runs of the prediction; 0 where the reference is too short to have one."""
-    wanted: tuple[int, ...]
-    """Runs of the reference."""
+    prediction: tuple[int, ...]
+    """Runs in the prediction; 0 for lengths of which the reference has no run."""
+    reference: tuple[int, ...]
+    """Runs in the reference."""
     correct: tuple[int, ...]
-    """Runs that both have."""
+    """Runs that are in both."""
 
 
 def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
-    """Return what one pair adds to a corpus BLEU after sacrebleu's tokenizer `zh`."""
-    said, wanted = tokens_zh(prediction), tokens_zh(reference)
-    both = "".join(said), "".join(wanted)
-    characters = (len(both[0]), len(both[1])) == (len(said), len(wanted))  # each token is one
-    shared = ngrams.shared_characters(*both) if characters else ngrams.shared(tuple(said), tuple(wanted), 4)
-    length = len(said)
+    """Return what one pair adds to a corpus BLEU with sacrebleu's tokenizer `zh`."""
+    tokens, expected = tokens_zh(prediction), tokens_zh(reference)
+    texts = "".join(tokens), "".join(expected)
+    if (len(texts[0]), len(texts[1])) == (len(tokens), len(expected)):  # every token is one character
+        shared = ngrams.shared_characters(*texts)
+    else:
+        shared = ngrams.shared(tuple(tokens), tuple(expected), 4)
+    length = len(tokens)
     return BleuCounts(
         length,
-        len(wanted),
+        len(expected),
         (shared[0], shared[1], shared[2], shared[3]),
         (length, max(0, length - 1), max(0, length - 2), max(0, length - 3)),
     )
 
 
 def bleu(counts: Iterable[Sequence[Any]]) -> float:
-    """Return the corpus BLEU, 0 to 100, of `BleuCounts`, or of the lists that a report keeps of them.
+    """Return the corpus BLEU, 0 to 100, of `BleuCounts` or of the lists that a report stores for them.
 
-    Exponential smoothing, and the brevity penalty over all together.
+    Smoothing is exponential, the brevity penalty that of all pairs together.
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    every = [BleuCounts(*one) for one in counts]
-    said, wanted = sum(one.said for one in every), sum(one.wanted for one in every)
-    correct, total = _sums([one.correct for one in every], 4), _sums([one.total for one in every], 4)
-    return float(BLEU.compute_bleu(correct, total, said, wanted, smooth_method="exp").score)
+    pairs = [BleuCounts(*values) for values in counts]
+    prediction_length = sum(pair.prediction_length for pair in pairs)
+    reference_length = sum(pair.reference_length for pair in pairs)
+    correct, total = _sums([pair.correct for pair in pairs], 4), _sums([pair.total for pair in pairs], 4)
+    return float(BLEU.compute_bleu(correct, total, prediction_length, reference_length, smooth_method="exp").score)
 
 
 def chrf_counts(prediction: str, reference: str) -> ChrfCounts:
     """Return what one pair adds to a corpus chrF."""
-    said, wanted = ("".join(text.split()) for text in (prediction, reference))
+    prediction, reference = ("".join(text.split()) for text in (prediction, reference))
     orders = range(ngrams.LONGEST)
-    lengths = tuple(max(0, len(wanted) - order) for order in orders)
+    lengths = tuple(max(0, len(reference) - order) for order in orders)
     return ChrfCounts(
-        tuple(max(0, len(said) - order) if lengths[order] else 0 for order in orders),
+        tuple(max(0, len(prediction) - order) if lengths[order] else 0 for order in orders),
         lengths,
-        ngrams.shared_characters(said, wanted),
+        ngrams.shared_characters(prediction, reference),
     )
 
 
 def chrf(counts: Iterable[Sequence[Any]]) -> float:
-    """Return the corpus chrF, 0 to 100, of `ChrfCounts`, or of the lists that a report keeps of them.
+    """Return the corpus chrF, 0 to 100, of `ChrfCounts` or of the lists that a report stores for them.
 
-    F2 of the mean precision and the mean recall over the orders of which both sides have runs.
+    It is F2 of the mean precision and the mean recall over those run lengths that both sides have.
     """
-    every = [ChrfCounts(*one) for one in counts]
-    columns = ([one.said for one in every], [one.wanted for one in every], [one.correct for one in every])
+    pairs = [ChrfCounts(*values) for values in counts]
+    columns = (
+        [pair.prediction for pair in pairs],
+        [pair.reference for pair in pairs],
+        [pair.correct for pair in pairs],
+    )
     sums = zip(*(_sums(column, ngrams.LONGEST) for column in columns), strict=True)
     precision = recall = 0.0
     orders = 0
-    for said, wanted, correct in sums:  # one by one, for newer Pythons' sum() rounds otherwise than sacrebleu
-        if said and wanted:
-            precision += correct / said
-            recall += correct / wanted
+    for predicted, expected, correct in sums:  # added one by one: sum() of newer Pythons rounds differently
+        if predicted and expected:
+            precision += correct / predicted
+            recall += correct / expected
             orders += 1
     if not precision + recall:
         return 0.0
@@ -108,23 +115,23 @@ def chrf(counts: Iterable[Sequence[Any]]) -> float:
 
 @functools.cache
 def signature(metric: str) -> str:
-    """Return sacrebleu's signature of `bleu_zh` or `chrf` with one reference, its version last."""
+    """Return sacrebleu's signature of `bleu_zh` or `chrf` with one reference; the version comes last."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
     scorer = {"bleu_zh": BLEU(tokenize="zh"), "chrf": CHRF()}[metric]
-    scorer.corpus_score(["一"], [["一"]])  # it must have seen how many references there are
+    scorer.corpus_score(["一"], [["一"]])  # the signature states the number of references last scored
     return str(scorer.get_signature())
 
 
-# What counts as Chinese in sacrebleu's tokenizers/tokenizer_zh.py. Two of its ranges are written with five digits,
-# which Python reads as four and a character more: they reach from U+2001 to U+2A6D and from U+2F81 to U+2FA1.
+# The Chinese characters of sacrebleu's tokenizers/tokenizer_zh.py. Two of its ranges are written with five digits,
+# which Python reads as four and one more character: they reach from U+2001 to U+2A6D and from U+2F81 to U+2FA1.
 _CHINESE = re.compile(
     "([\u2001-\u2a6d\u2e80-\u2eff\u2f00-\u2fdf\u2ff0-\u2fff\u3000-\u303f\u3100-\u312f\u31a0-\u31bf\u31c0-\u31ef"
     "\u3200-\u32ff\u3300-\u33ff\u3400-\u4db5\u4e00-\u9fbb\uf900-\ufa2d\ufa30-\ufa6a\ufa70-\ufad9\ufe10-\ufe1f"
     "\ufe30-\ufe4f\uff00-\uffef]+)"
 )
-# What its tokenizers/tokenizer_re.py does with the rest, after mteval-v13a.pl.
+# The substitutions that its tokenizers/tokenizer_re.py applies to all other text, from mteval-v13a.pl.
 _RULES = (
     (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
     (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
@@ -134,20 +141,20 @@ _RULES = (
 
 
 def tokens_zh(text: str) -> list[str]:
-    """Return the tokens of sacrebleu's tokenizer `zh`: Chinese characters one by one, the rest after mteval-v13a."""
-    pieces = _CHINESE.split(text.strip())  # every second one is Chinese
+    """Return the tokens of sacrebleu's tokenizer `zh`: Chinese characters one by one, other text as in mteval-v13a."""
+    pieces = _CHINESE.split(text.strip())  # every second piece is Chinese
     last = len(pieces) - 1
-    found: list[str] = []
+    tokens: list[str] = []
     for i, piece in enumerate(pieces):
         if i % 2:
-            found += "".join(piece.split())
-        elif piece:  # with a space towards its Chinese neighbours, as sacrebleu sets one around each character
-            found += _others(" " * (i > 0) + piece + " " * (i < last))
-    return found
+            tokens += "".join(piece.split())
+        elif piece:  # sacrebleu puts a space around each Chinese character, so also at both ends of other text
+            tokens += _tokens_13a(" " * (i > 0) + piece + " " * (i < last))
+    return tokens
 
 
-@functools.lru_cache(maxsize=4096)  # mostly a comma or a number
-def _others(text: str) -> list[str]:
+@functools.lru_cache(maxsize=4096)  # most pieces are a comma or a number
+def _tokens_13a(text: str) -> list[str]:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text.split()

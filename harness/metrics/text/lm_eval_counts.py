@@ -1,9 +1,9 @@
-"""What a pair of texts adds to the corpus scores that lm-eval has sacrebleu compute: BLEU, chrF, chrF++ and TER.
+"""What a pair of texts adds to the sacrebleu scores that lm-eval aggregates: BLEU, chrF, chrF++ and TER.
 
-These are sacrebleu's own sufficient statistics, one row a pair, of the settings that lm-eval's aggregations call it
-with, several references included. Their sums make the corpus score.
+The counts are sacrebleu's own sufficient statistics, one row per pair, with the settings of lm-eval's aggregations;
+several references are supported. The sums of the rows determine the corpus score.
 
-Not here: the scores that our own tasks report (`harness.metrics.text.corpus_bleu`), or what sums are worth
+Not here: the scores of our own tasks (`harness.metrics.text.corpus_bleu`), scores from sums
 (`harness.verdicts.stats.sums`).
 """
 
@@ -17,32 +17,35 @@ import numpy.typing as npt
 
 Counts: TypeAlias = npt.NDArray[np.float64]
 References: TypeAlias = "Sequence[Sequence[str]]"
-"""Each prediction's references, all of them equally many."""
+"""The references of each prediction; every prediction has the same number."""
 
 
 def bleu(predictions: Sequence[str], references: References) -> Counts:
-    """Return tokens said and wanted, and of runs of 1 to 4 those that both have and those of the prediction."""
+    """Return for each pair: tokens of prediction and reference, then runs of 1 to 4 in both, then in the prediction."""
     from sacrebleu.metrics.bleu import BLEU
 
-    return _counted(BLEU(), predictions, references)
+    return _counts(BLEU(), predictions, references)
 
 
 def chrf(predictions: Sequence[str], references: References, *, words: int = 0) -> Counts:
-    """Return said, wanted and shared runs of 1 to 6 characters, then those of 1 to `words` words."""
+    """Return for each pair: runs in the prediction, in the reference, and in both.
+
+    Each of the three blocks has runs of 1 to 6 characters, then of 1 to `words` words.
+    """
     from sacrebleu.metrics.chrf import CHRF
 
-    found = _counted(CHRF(word_order=words), predictions, references)
-    orders = found.reshape(len(found), 6 + words, 3)  # sacrebleu's: an order after the other
-    return orders.transpose(0, 2, 1).reshape(len(found), -1)
+    counts = _counts(CHRF(word_order=words), predictions, references)
+    orders = counts.reshape(len(counts), 6 + words, 3)  # sacrebleu lists the three numbers order by order
+    return orders.transpose(0, 2, 1).reshape(len(counts), -1)
 
 
 def ter(predictions: Sequence[str], references: References) -> Counts:
-    """Return edits, and tokens of the reference, on average where there are several."""
+    """Return for each pair: edits, and tokens of the reference (the mean over several references)."""
     from sacrebleu.metrics.ter import TER
 
-    return _counted(TER(), predictions, references)
+    return _counts(TER(), predictions, references)
 
 
-def _counted(scorer: Any, predictions: Sequence[str], references: References) -> Counts:
-    # The one call that tells what a pair adds: sacrebleu's own significance tests are made of it.
+def _counts(scorer: Any, predictions: Sequence[str], references: References) -> Counts:
+    # sacrebleu has no public function for this; its own significance tests use this method.
     return np.asarray(scorer._extract_corpus_statistics(predictions, [*zip(*references, strict=True)]), dtype=float)

@@ -1,9 +1,9 @@
-"""Runs of characters or tokens: those of a text, and how many of them two texts share.
+"""Runs of consecutive characters or tokens (n-grams): those of one text, and how many two texts share.
 
-Three metrics of generated text share runs of the same characters (BLEU by characters, BLEU after sacrebleu's `zh`,
-chrF), so those of the last few pairs are remembered.
+BLEU over characters, BLEU with sacrebleu's `zh` and chrF need the shared runs of the same two texts, so the results for
+the last few pairs are cached.
 
-Not here: which tokens there are, or what is made of the counts (`generation`, `corpus_bleu`).
+Not here: tokenisation, or scores from the counts (`overlap`, `corpus_bleu`).
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from collections import Counter
 from collections.abc import Sequence
 
 LONGEST = 6
-"""The longest runs of characters that are counted, chrF's."""
+"""Length of the longest runs of characters that are counted, those of chrF."""
 
 Text = str | tuple[str, ...]
-"""Characters, or tokens."""
+"""A text as characters or as tokens."""
 
 
-@functools.lru_cache(maxsize=4)  # with white space and without
-def shared_characters(said: str, wanted: str) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=4)  # two texts, with and without white space
+def shared_characters(prediction: str, reference: str) -> tuple[int, ...]:
     """Return `shared` for runs of 1 to 6 characters."""
-    return shared(said, wanted, LONGEST)
+    return shared(prediction, reference, LONGEST)
 
 
-def shared(said: Text, wanted: Text, orders: int) -> tuple[int, ...]:
-    """Return how many runs of 1, 2 … `orders` items both have, each as often as it stands in both.
+def shared(prediction: Text, reference: Text, orders: int) -> tuple[int, ...]:
+    """Return how many runs of 1, 2 … `orders` items both texts have; a repeated run counts as often as both have it.
 
-    A run can be in both only where one shorter by its last item is, so each order looks at what is left of the one
-    before: hardly anything after the third.
+    A run can be shared only if the run without its last item is, so each order looks only at the places that the order
+    before left: hardly any after the third.
     """
-    found: list[int] = []
-    starts: list[Sequence[int]] = [range(len(said)), range(len(wanted))]
+    result: list[int] = []
+    starts: list[Sequence[int]] = [range(len(prediction)), range(len(reference))]
     for order in range(1, orders + 1):
-        both = [_from(text, places, order) for text, places in zip((said, wanted), starts, strict=True)]
+        both = [_runs_at(text, places, order) for text, places in zip((prediction, reference), starts, strict=True)]
         first, second = (Counter(runs) for runs in both)
         common = first.keys() & second.keys()
-        found.append(sum([min(first[run], second[run]) for run in common]))
+        result.append(sum([min(first[run], second[run]) for run in common]))
         starts = [
             [place for place, run in zip(places, runs, strict=False) if run in common]
             for places, runs in zip(starts, both, strict=True)
         ]
-    return tuple(found)
+    return tuple(result)
 
 
-def _from(text: Text, places: Sequence[int], order: int) -> list[Text]:
-    """Return the runs that begin at `places`, which ascend; at most the last of them lacks room for one."""
+def _runs_at(text: Text, places: Sequence[int], order: int) -> list[Text]:
+    """Return the runs that begin at `places`, which ascend; without the last place if no run fits there."""
     last = len(text) - order
     return [text[place : place + order] for place in places if place <= last]
 
 
 def runs(tokens: Sequence[str], order: int) -> list[tuple[str, ...]]:
-    """Return all runs of `order` tokens, one from each place where one begins."""
+    """Return all runs of `order` tokens, from left to right."""
     return list(zip(*(tokens[i:] for i in range(order)), strict=False))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.data.rows import parsed
+from harness.data.rows import parse_json
 from harness.recorded.answers import Answer
 from harness.recorded.complaints import Complaints
 from harness.recorded.files import File
@@ -37,7 +37,7 @@ class _Entries(dict[str, Any]):
 
 def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
     try:
-        entries = parsed(file.text(), object_pairs_hook=_Entries)
+        entries = parse_json(file.text(), object_pairs_hook=_Entries)
     except (ValueError, RecursionError) as error:
         complaints.add(file.label, f"is not JSON ({error})", error)
         return

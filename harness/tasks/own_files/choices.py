@@ -77,9 +77,9 @@ def of(row: Row, columns: Sequence[str]) -> Choices:
     labels = tuple(str(label).strip() for label in value) if isinstance(value, Mapping) else ()
     items = list(value.values()) if isinstance(value, Mapping) else value
     if not isinstance(items, list) or not 2 <= len(items) <= len(string.ascii_uppercase):
-        raise row.wrong(f"{where} is no list of 2 to 26 choices")
+        raise row.error(f"{where} is no list of 2 to 26 choices")
     if not all(isinstance(item, str | int | float) and _is_filled(item) for item in items):
-        raise row.wrong(f"{where} holds an empty choice, or one that is no text")
+        raise row.error(f"{where} holds an empty choice, or one that is no text")
     texts = _without_letters([str(item).strip() for item in items])
     are_numbers = not any(isinstance(item, str) for item in items)
     return Choices(tuple(texts), labels or tuple(string.ascii_uppercase[: len(texts)]), are_numbers)
@@ -121,7 +121,7 @@ def _answer(row: Row, column: str) -> Answer:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise row.wrong(f"'{column}' does not name one choice")
+        raise row.error(f"'{column}' does not name one choice")
     return value.strip() if isinstance(value, str) else value
 
 
@@ -163,7 +163,7 @@ def _loose_matches(text: str, choices: Choices) -> set[int]:
 def _no_choice(question: _Question, column: str, hint: str = "", *, several: bool = False) -> HarnessError:
     is_not = "is more than" if several else "is not"
     count = len(question.choices.texts)
-    return question.row.wrong(
+    return question.row.error(
         f"'{column}' is '{str(question.answer)[:50]}', which {is_not} one of its {count} choices{hint}"
     )
 

@@ -37,7 +37,7 @@ def names_files(name: str) -> bool:
 
 def is_test_set(name: str) -> bool:
     """Return whether the task name `name` is the path of a test set."""
-    return not name.startswith(PREFIX) and Path(name).suffix in rows.readers
+    return not name.startswith(PREFIX) and Path(name).suffix in rows.READERS
 
 
 def task_name(name: str) -> str:
@@ -70,7 +70,7 @@ def hint(name: str) -> str:
     """Return the advice for a name that is the path of no test set; empty if nothing exists there."""
     if not Path(name).expanduser().exists():
         return ""
-    return f": a test set is a file {', '.join(rows.readers)}; to measure a text write ppl:{name}"
+    return f": a test set is a file {', '.join(rows.READERS)}; to measure a text write ppl:{name}"
 
 
 def source(name: str) -> DataSource:

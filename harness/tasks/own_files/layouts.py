@@ -151,7 +151,7 @@ def _instruction(row: Row, columns: Sequence[str]) -> Document:
     question = "\n".join(text for text in texts if text)
     history = row.get("history") or []
     if not isinstance(history, list) or not all(_is_exchange(item) for item in history):
-        raise row.wrong("'history' is no list of questions and answers")
+        raise row.error("'history' is no list of questions and answers")
     turns = [_turn(role, text) for pair in history for role, text in zip(("user", "assistant"), pair, strict=True)]
     return _after_turns(row, [*turns, _turn("user", question)], row.texts(output))
 
@@ -176,14 +176,14 @@ def _conversation(row: Row, column: str) -> Document:
     listed = row.get(column)
     turns = [_read_turn(row, column, item) for item in (listed if isinstance(listed, list) else [])]
     if [turn["role"] for turn in turns[-2:]] != ["user", "assistant"]:
-        raise row.wrong(f"'{column}' does not end with a question and its answer")
+        raise row.error(f"'{column}' does not end with a question and its answer")
     return _after_turns(row, turns[:-1], [turns[-1]["content"]])
 
 
 def _read_turn(row: Row, column: str, item: object) -> Turn:
     if not isinstance(item, Mapping):
-        raise row.wrong(f"'{column}' holds an item that is no turn")
+        raise row.error(f"'{column}' holds an item that is no turn")
     role, content = item.get("from", item.get("role")), item.get("value", item.get("content"))
     if role not in _ROLES or not isinstance(content, str) or not content.strip():
-        raise row.wrong(f"'{column}' holds a turn without text, or of a role ({role}) other than {', '.join(_ROLES)}")
+        raise row.error(f"'{column}' holds a turn without text, or of a role ({role}) other than {', '.join(_ROLES)}")
     return _turn(_ROLES[role], content)

@@ -62,7 +62,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
 
     Raises HarnessError naming the file, the line and the problem, or the choice that the user has to make.
     """
-    rows = list(file_rows.rows(file))
+    rows = list(file_rows.read(file))
     if not rows:
         raise HarnessError(f"{file} holds no rows: there is nothing to ask")
     names = tuple(dict.fromkeys(name for row in rows for name in row.names()))
@@ -121,7 +121,7 @@ def _require_numbers(rows: Sequence[Row], documents: Sequence[Document]) -> None
     for row, document in zip(rows, documents, strict=True):
         for text in document["answers"]:
             if last_number(text) is None:
-                raise row.wrong(f"its answer '{text[:50]}' holds no number, which --metric number compares")
+                raise row.error(f"its answer '{text[:50]}' holds no number, which --metric number compares")
 
 
 def _all_comparisons() -> str:

@@ -46,11 +46,11 @@ def _reader(file: Path) -> Callable[[Path], Iterator[str]]:
 
 
 def _txt(file: Path) -> Iterator[str]:
-    yield rows.decoded(file)
+    yield rows.read_text(file)
 
 
 def _jsonl(file: Path) -> Iterator[str]:
-    for row in rows.rows(file):
+    for row in rows.read(file):
         column = next((name for name in COLUMNS if isinstance(row.columns.get(name), str)), None)
         if column is None:
             raise HarnessError(f"{row.where}, has no text in a column {_EITHER}: rename its column")
@@ -58,7 +58,7 @@ def _jsonl(file: Path) -> Iterator[str]:
 
 
 def _parquet(file: Path) -> Iterator[str]:
-    table = rows.parquet(file)
+    table = rows.read_parquet(file)
     column = next((name for name in COLUMNS if name in table.column_names), None)
     if column is None:
         raise HarnessError(f"{file} has no column {_EITHER}, only {', '.join(table.column_names)}: rename one")

@@ -15,12 +15,11 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from rouge_chinese import Rouge
 
 from harness.errors import HarnessError
-from harness.metrics.text import copywriting
+from harness.metrics.text import copywriting, segmenter
 from harness.metrics.text.copywriting import Attribute, Line
-from harness.metrics.text.segmenter import segmenter
 
 jieba.initialize()
-segmenter()
+segmenter.load()
 texts = st.text(st.sampled_from("简约的牛仔外套，白色衣身百搭。polo领3%ab \n！？…”"), max_size=60)
 
 
@@ -102,10 +101,10 @@ def test_one_seed_has_no_deviation_and_seeds_must_be_the_same() -> None:
 
 def test_long_answers_take_the_time_of_their_length() -> None:
     def seconds(text: str) -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         copywriting.upstream(text, "简约的牛仔外套，白色衣身百搭。")
         copywriting.mentions(text, "类型#上衣*颜色#白色")
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     for piece in ("简约的牛仔外套，", "好好好", "，。", "ab "):
         short = min(seconds(piece * 1_000 + str(i)) for i in range(3))

@@ -12,11 +12,10 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from rouge_chinese import Rouge
 from rouge_score.rouge_scorer import RougeScorer
 
-from harness.metrics.text import overlap
-from harness.metrics.text.segmenter import segmenter
+from harness.metrics.text import overlap, segmenter
 
 jieba.initialize()
-segmenter()
+segmenter.load()
 texts = st.text(st.sampled_from("春天来了花开了我们去公园玩ab12 \n。，！？?…”’.的牛仔外套"), max_size=40)
 
 

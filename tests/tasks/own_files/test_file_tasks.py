@@ -71,7 +71,7 @@ def test_every_format_is_read_with_its_line_ends(corpus: Path) -> None:
     ("name", "content", "message"),
     [
         ("x.jsonl", b'{"text": "a"}\n{"text": ', "line 2, is not JSON"),
-        ("x.jsonl", b'{"text": "a"}\n[1]', "line 2, is no JSON object but [1]"),
+        ("x.jsonl", b'{"text": "a"}\n[1]', "line 2, is not a JSON object but [1]"),
         ("x.jsonl", b'{"question": "a"}', "line 1, has no text in a column text or content"),
         ("x.jsonl", b'{"text": 3}', "line 1, has no text"),
         ("x.txt", "\u4e2d".encode("gbk"), "is not UTF-8"),

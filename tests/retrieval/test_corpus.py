@@ -1,4 +1,4 @@
-"""Files of retrieval: corpora in every shape, questions and what is right for them, mistakes in one sentence."""
+"""Reading corpora and questions: every shape of row, right passages, and errors that name the place."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.metrics.law.statutes import Article
-from harness.retrieval.files import corpus, files, questions, read, spelled, write
-from harness.retrieval.index import Hit, Passage, Question
+from harness.retrieval.corpus import Question, find_files, full_name, read_corpus, read_questions
+from harness.retrieval.index import Passage
 from support import mirrors_of_law
 
 
@@ -18,9 +18,9 @@ def lines(file, *rows):
     return [file]
 
 
-def test_passages_have_an_id_whatever_their_row_has(tmp_path):
+def test_every_passage_has_an_id_whatever_columns_its_row_has(tmp_path):
     statute = "# 中华人民共和国桥梁法\n\n第一条 甲。\n\n第二条之一 乙。\n"
-    listed = lines(
+    files = lines(
         tmp_path / "corpus.jsonl",
         {"text": "《渡口法》第一千零一十条：渡船登记。"},
         {"law": "中华人民共和国航道法", "number": 12, "text": "航道养护。"},
@@ -30,8 +30,8 @@ def test_passages_have_an_id_whatever_their_row_has(tmp_path):
         {"text": "没有编号的文字。"},
         {"text": statute},
     )
-    found = corpus(listed)
-    assert found.passages == [
+    corpus = read_corpus(files)
+    assert corpus.passages == [
         Passage("《渡口法》第1010条", "《渡口法》第一千零一十条：渡船登记。"),
         Passage("《航道法》第12条", "《航道法》第十二条：航道养护。"),
         Passage("《航道法》第12条之1", "《航道法》第十二条之一：航道疏浚。"),
@@ -41,34 +41,34 @@ def test_passages_have_an_id_whatever_their_row_has(tmp_path):
         Passage("《桥梁法》第1条", "《桥梁法》第一条：甲。"),
         Passage("《桥梁法》第2条之1", "《桥梁法》第二条之一：乙。"),
     ]
-    assert found.of_article[Article("航道法", 13)] == "a"
-    assert found.replaced == 0
+    assert corpus.of_article[Article("航道法", 13)] == "a"
+    assert corpus.replaced == 0
 
 
-def test_of_two_texts_of_a_statute_the_later_one_counts(tmp_path):
+def test_a_later_text_of_a_statute_replaces_an_earlier_one(tmp_path):
     old, new = "# 桥梁法\n\n第一条 旧。\n\n第二条 同。\n", "# 桥梁法\n\n第一条 新。\n\n第二条 同。\n\n第三条 增。\n"
-    found = corpus(lines(tmp_path / "laws.jsonl", {"text": old}, {"text": new}))
-    assert [passage.text[-2:] for passage in found.passages] == ["新。", "同。", "增。"]
-    assert found.replaced == 1
+    corpus = read_corpus(lines(tmp_path / "laws.jsonl", {"text": old}, {"text": new}))
+    assert [passage.text[-2:] for passage in corpus.passages] == ["新。", "同。", "增。"]
+    assert corpus.replaced == 1
 
 
-def test_an_article_is_spelled_as_statutes_do():
+def test_the_number_of_an_article_is_spelled_as_in_statutes():
     numbers = (10, 12, 110, 1076, 1200)
-    assert [spelled(Article("甲法", n)) for n in numbers] == [
+    assert [full_name(Article("甲法", n)) for n in numbers] == [
         f"《甲法》第{text}条" for text in ("十", "十二", "一百一十", "一千零七十六", "一千二百")
     ]
-    assert spelled(Article("甲法", 3, 12)) == "《甲法》第三条之十二"
+    assert full_name(Article("甲法", 3, 12)) == "《甲法》第三条之十二"
 
 
-def test_what_is_right_for_a_question(tmp_path):
-    known = corpus(
+def test_right_passages_come_from_gold_or_from_laws_and_response(tmp_path):
+    corpus = read_corpus(
         lines(
             tmp_path / "corpus.jsonl", *({"text": text} for text in mirrors_of_law.ARTICLES), {"id": "x", "text": "甲"}
         )
     )
     one, two, three = (f"《渡口法》第{n}条" for n in (1, 2, 3))
     laws = list(mirrors_of_law.ARTICLES[:3])
-    listed = lines(
+    files = lines(
         tmp_path / "questions.jsonl",
         {"query": "问一", "gold": ["x", "《中华人民共和国渡口法》第一条"]},
         {"query": "问二", "laws": laws, "response": "依据渡口法，《渡口法》第2条、第九条。"},
@@ -77,7 +77,7 @@ def test_what_is_right_for_a_question(tmp_path):
         {"query": "问五", "gold": []},
         {"query": "问六", "gold": laws[0]},
     )
-    assert questions(listed, known) == [
+    assert read_questions(files, corpus) == [
         Question("问一", {"gold": frozenset({"x", one})}),
         Question("问二", {"provided": frozenset({one, two, three}), "cited": frozenset({two})}),
         Question("问三", {"provided": frozenset({one})}),
@@ -88,116 +88,82 @@ def test_what_is_right_for_a_question(tmp_path):
 
 
 def test_ids_may_be_numbers_in_both_files(tmp_path):
-    known = corpus(lines(tmp_path / "corpus.jsonl", {"id": 7, "text": "甲"}, {"id": 8, "text": "乙"}))
-    listed = lines(tmp_path / "questions.jsonl", {"query": "问一", "gold": [7, 8]}, {"query": "问二", "gold": 8})
-    assert [one.gold["gold"] for one in questions(listed, known)] == [{"7", "8"}, {"8"}]
+    corpus = read_corpus(lines(tmp_path / "corpus.jsonl", {"id": 7, "text": "甲"}, {"id": 8, "text": "乙"}))
+    files = lines(tmp_path / "questions.jsonl", {"query": "问一", "gold": [7, 8]}, {"query": "问二", "gold": 8})
+    assert [question.gold["gold"] for question in read_questions(files, corpus)] == [{"7", "8"}, {"8"}]
 
 
 def test_files_are_named_by_path_folder_or_mirror(tmp_path):
     mirrors_of_law.write(tmp_path / "data")
     name, file = "AndrewZhe/lawyer-llama", "train-00000-of-00001.parquet"
-    assert files(f"{name}:retrieval_articles", tmp_path / "data") == [
+    assert find_files(f"{name}:retrieval_articles", tmp_path / "data") == [
         tmp_path / "data" / name / "retrieval_articles" / file
     ]
-    [one] = lines(tmp_path / "one.jsonl", {"text": "甲"})
-    assert files(str(one), None) == [one]
-    assert files(str(tmp_path / "data" / name / "retrieval_articles"), None)[0].name == file
+    [path] = lines(tmp_path / "one.jsonl", {"text": "甲"})
+    assert find_files(str(path), None) == [path]
+    assert find_files(str(tmp_path / "data" / name / "retrieval_articles"), None)[0].name == file
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("nowhere.jsonl", "there is no file nowhere.jsonl, and .* has no data set 'nowhere.jsonl'"),
         ("AndrewZhe/lawyer-llama:retrieval", "has no configuration 'retrieval': name one of legal_counsel_multi"),
         ("AndrewZhe/lawyer-llama", "has several configurations: write AndrewZhe/lawyer-llama:CONFIG with one of"),
     ],
 )
-def test_a_name_that_means_nothing_is_told(tmp_path, name, says):
+def test_a_name_without_files_is_an_error(tmp_path, name, message):
     mirrors_of_law.write(tmp_path)
-    with pytest.raises(HarnessError, match=says):
-        files(name, tmp_path)
+    with pytest.raises(HarnessError, match=message):
+        find_files(name, tmp_path)
 
 
-def test_a_file_or_folder_of_another_kind_is_told(tmp_path):
+def test_files_without_rows_are_an_error(tmp_path):
     (tmp_path / "corpus.txt").write_text("甲")
     with pytest.raises(HarnessError, match=r"is none of \.jsonl, \.json"):
-        files(str(tmp_path / "corpus.txt"), None)
+        find_files(str(tmp_path / "corpus.txt"), None)
     with pytest.raises(HarnessError, match=r"holds no file that ends in \.jsonl"):
-        files(str(tmp_path), None)
+        find_files(str(tmp_path), None)
     with pytest.raises(HarnessError, match="there is no file nowhere: name a file, or ORG/NAME:CONFIG"):
-        files("nowhere", None)
+        find_files("nowhere", None)
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ([{"texts": "甲"}], "line 1: 'text' is missing or empty"),
         ([], "holds no passages"),
-        ([{"id": "a", "text": "甲"}, {"id": "a", "text": "乙"}], "line 2: the id 'a' is another passage's, too"),
+        ([{"id": "a", "text": "甲"}, {"id": "a", "text": "乙"}], "line 2: another passage already has the id 'a'"),
         ([{"law": "甲法", "number": "末", "text": "甲"}], "line 1: 'number' is '末', not the number of an article"),
         ([{"law": "甲法", "text": "甲"}], "line 1: 'number' is missing"),
-        ([{"text": 3.5}, {"text": ["甲"]}], "line 2: 'text' is no text"),
+        ([{"text": 3.5}, {"text": ["甲"]}], "line 2: 'text' is not a text"),
     ],
 )
-def test_a_corpus_that_is_none_is_told(tmp_path, rows, says):
-    with pytest.raises(HarnessError, match=says):
-        corpus(lines(tmp_path / "corpus.jsonl", *rows))
+def test_a_malformed_corpus_is_an_error(tmp_path, rows, message):
+    with pytest.raises(HarnessError, match=message):
+        read_corpus(lines(tmp_path / "corpus.jsonl", *rows))
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ([{"question": "问"}], "line 1: 'query' is missing or empty"),
         ([], "holds no questions"),
-        ([{"query": "问"}, {"query": "问", "gold": ["b"]}], "line 2: 'gold' names 'b', which is no passage"),
-        ([{"query": "问", "gold": [""]}], "line 1: 'gold' holds no texts"),
+        ([{"query": "问"}, {"query": "问", "gold": ["b"]}], "line 2: 'gold' names 'b', which is not a passage"),
+        ([{"query": "问", "gold": [""]}], "line 1: 'gold' is an empty list, or has entries"),
         (
             [{"query": "问", "laws": ["《渡口法》第九条：甲"]}],
-            "'laws' names '《渡口法》第九条：甲', which is no passage",
+            "'laws' names '《渡口法》第九条：甲', which is not a passage",
         ),
     ],
 )
-def test_questions_that_are_none_are_told(tmp_path, rows, says):
-    known = corpus(lines(tmp_path / "corpus.jsonl", {"id": "a", "text": "《渡口法》第一条：甲"}))
-    with pytest.raises(HarnessError, match=says):
-        questions(lines(tmp_path / "questions.jsonl", *rows), known)
+def test_malformed_questions_are_an_error(tmp_path, rows, message):
+    corpus = read_corpus(lines(tmp_path / "corpus.jsonl", {"id": "a", "text": "《渡口法》第一条：甲"}))
+    with pytest.raises(HarnessError, match=message):
+        read_questions(lines(tmp_path / "questions.jsonl", *rows), corpus)
 
 
-def test_a_line_that_is_no_json_is_told(tmp_path):
+def test_a_line_that_is_not_json_is_an_error(tmp_path):
     (tmp_path / "corpus.jsonl").write_text('{"text": "甲"}\n{"text": \n')
     with pytest.raises(HarnessError, match=r"corpus.jsonl, line 2, is not JSON"):
-        corpus([tmp_path / "corpus.jsonl"])
-
-
-def test_what_was_found_is_read_as_it_was_written(tmp_path):
-    passages = [Passage("a", "甲\n乙"), Passage("b", "丙")]
-    asked = [Question("问“一”", {}), Question("问二", {})]
-    file = tmp_path / "new" / "found.jsonl"
-    write(file, asked, [[Hit(1, 2.5), Hit(0, 0.1)], []], passages)
-    assert read(file) == {"问“一”": ["丙", "甲\n乙"], "问二": []}
-    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
-    assert (first["ids"], first["scores"]) == (["b", "a"], [2.5, 0.1])
-    with pytest.raises(HarnessError, match="cannot write"):
-        write(file / "below.jsonl", asked, [[], []], passages)
-
-
-@pytest.mark.parametrize(
-    ("rows", "says"),
-    [
-        ([{"query": "问"}], "line 1: 'laws' is no list of articles"),
-        ([{"laws": []}], "line 1: 'query' is missing"),
-        (
-            [{"query": "问", "laws": ["甲"]}, {"query": "问", "laws": ["乙"]}],
-            "line 2: the query '问' had other articles",
-        ),
-    ],
-)
-def test_articles_that_are_none_are_told(tmp_path, rows, says):
-    [file] = lines(tmp_path / "found.jsonl", *rows)
-    with pytest.raises(HarnessError, match=says):
-        read(file)
-
-
-def test_a_missing_file_of_articles_is_told(tmp_path):
-    with pytest.raises(HarnessError, match=r"there is no file .*: write one with 'harness retrieve"):
-        read(tmp_path / "none.jsonl")
+        read_corpus([tmp_path / "corpus.jsonl"])

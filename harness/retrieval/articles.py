@@ -1,0 +1,91 @@
+"""Files of retrieved passages: one line of JSON per question, which tasks can put into their prompts (`--articles`).
+
+A line has `query`, `laws` (the passages' texts, the best first), `ids` and `scores`.
+
+Not here: searching (`harness.retrieval.index`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from harness.data import rows
+from harness.data.rows import READERS
+from harness.errors import HarnessError
+from harness.retrieval.corpus import Question, texts_or_numbers
+from harness.retrieval.index import Hit, Passage
+
+
+def write(
+    file: Path, questions: Sequence[Question], hits: Sequence[Sequence[Hit]], passages: Sequence[Passage]
+) -> None:
+    """Write the hits of each question, in places of `passages`, as one line of JSON.
+
+    Raises HarnessError if the file cannot be written.
+    """
+    lines = []
+    for question, found in zip(questions, hits, strict=True):
+        line = {
+            "query": question.query,
+            "laws": [passages[hit.place].text for hit in found],
+            "ids": [passages[hit.place].id for hit in found],
+            "scores": [hit.score for hit in found],
+        }
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"cannot write {file} ({error.strerror}): name another file with -o") from error
+
+
+def read(file: Path) -> dict[str, list[str]]:
+    """Return the passages of each query in a file written by `write`, the best first.
+
+    Raises HarnessError if it is not such a file, or if it has two different lists for one query.
+    """
+    if not file.is_file() or file.suffix not in READERS:
+        raise HarnessError(f"there is no file {file} of articles: write one with 'harness retrieve … -o {file.name}'")
+    by_query: dict[str, list[str]] = {}
+    for row in rows.read(file):
+        if not isinstance(row.get("laws"), list):
+            raise row.error("'laws' is not a list of articles as 'harness retrieve' writes it")
+        query, laws = row.text("query"), texts_or_numbers(row, "laws")
+        if by_query.setdefault(query, laws) != laws:
+            raise row.error(f"the query '{query[:30]}' has other articles in an earlier line")
+    return by_query
+
+
+def digest(file: Path) -> str:
+    """Return the sha256 of a file written by `write`."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+class SupportsArticles(Protocol):
+    """A task whose prompts may contain retrieved articles (`harness.tasks.task.Task`)."""
+
+    @property
+    def takes_articles(self) -> bool:
+        """Whether the task puts articles into its prompts."""
+
+    def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
+        """Put `articles`, by query, into the task's prompts, and record the name and sha256 of their file."""
+
+
+def add_to_tasks(tasks: Iterable[SupportsArticles], file: Path) -> None:
+    """Pass the articles in `file` to those of `tasks` that put articles into their prompts.
+
+    Raises HarnessError if there is no such task, or if `file` lacks a question of one.
+    """
+    by_query, sha256 = read(file), digest(file)
+    supporting = [task for task in tasks if task.takes_articles]
+    if not supporting:
+        raise HarnessError(
+            "--articles is for tasks that put articles into their prompts, such as legal_consult: name such a task"
+        )
+    for task in supporting:
+        task.use_articles(by_query, file=file.name, sha256=sha256)
