@@ -1,14 +1,14 @@
-"""The splits of a data set in a mirror, read from its parquet files as `datasets.load_dataset` would give them.
+"""Fast reading of a mirror's data sets: the same splits as `datasets.load_dataset`, directly from parquet files.
 
-`load_dataset` spends 60 ms on a configuration however small: it parses the card of all configurations, pickles that to
-name a cache, and writes Arrow files into it. That is seconds for 57 subjects. Here the card is parsed once, and the
-files it names are read, a millisecond each. Rows, features and names of splits are the same.
+`load_dataset` takes 60 ms per configuration, however small: it parses the card of all configurations, pickles it to
+name a cache, and writes Arrow files there. For 57 subjects that is seconds. Here the card is parsed once, and the files
+it names are read, a millisecond each. Rows, features and names of splits are the same.
 
-Whatever is not plain (other formats, builder settings, files too large to be held) is left to `load_dataset`, and so
-is whatever it would refuse, since what it says of that is what a person is told. Nothing is kept between two calls but
-the parsed card, by its file's stamp: files that are replaced are read anew.
+Anything else (other formats, builder settings, files too large for memory) is left to `load_dataset`; so is everything
+that it would refuse, so that users get its error messages. Only the parsed card is cached between calls, under the
+file's size, times and inode: files that have been replaced are read again.
 
-Not here: data sets of the hub, or which task reads what (`harness.tasks.factory`).
+Not here: data sets of the hub, the choice of a task's data (`harness.tasks.factory`).
 """
 
 from __future__ import annotations
@@ -20,28 +20,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LARGEST = 32 * 2**20
-"""Bytes of parquet a configuration may have: more is better mapped from Arrow files on disk than held."""
-_PLAIN = {"data_files", "default"}
-_ELSEWHERE = (".huggingface.yaml", "dataset_infos.json")
-"""Files beside the card that would say more of a data set."""
+"""Largest parquet size of a configuration in bytes; more is better mapped from Arrow files than held in memory."""
+_SUPPORTED_KEYS = {"data_files", "default"}
+"""Keys of a configuration in the card that are supported here."""
+_OTHER_METADATA = (".huggingface.yaml", "dataset_infos.json")
+"""Files beside the card that may describe the data set, too; not supported here."""
 
 
 class _Card(NamedTuple):
-    """What a data set's card says of its configurations."""
+    """The configurations in a data set's card."""
 
     configs: dict[str, dict[str, Any]]
+    """Files and settings by the name of the configuration."""
     default: str | None
+    """The name of the default configuration."""
     infos: dict[str, Any]
+    """`datasets.DatasetInfo` by the name of the configuration."""
 
 
 def read(folder: Path, config: str | None) -> Any | None:
-    """Return the splits of configuration `config` (None: the card's default one) of the data set in `folder`.
+    """Return the splits of configuration `config` (None: the default one) of the data set in `folder`.
 
-    That is a `datasets.DatasetDict`, or None where `load_dataset` has to be asked.
+    The result is a `datasets.DatasetDict`, or None if `load_dataset` has to read the data set.
     """
     try:
         return _read(folder.resolve(), config)
-    except Exception:  # whatever is wrong with the card or the files, `load_dataset` says it
+    except Exception:  # `load_dataset` raises the error that the user gets
         return None
 
 
@@ -51,15 +55,17 @@ def _read(folder: Path, config: str | None) -> Any | None:
 
     card = _card(folder)
     name = config or card.default
-    how = card.configs.get(name) if name is not None else None
-    if how is None or name is None or not how.keys() <= _PLAIN or any((folder / file).exists() for file in _ELSEWHERE):
+    settings = card.configs.get(name) if name is not None else None
+    if settings is None or name is None or not settings.keys() <= _SUPPORTED_KEYS:
         return None
-    files = _files(folder, how["data_files"])
-    if not _plain(file for listed in files.values() for file in listed):
+    if any((folder / file).exists() for file in _OTHER_METADATA):
+        return None
+    files = _files(folder, settings["data_files"])
+    if not _are_small_parquet(file for listed in files.values() for file in listed):
         return None
     info = card.infos.get(name, datasets.DatasetInfo())
     features = info.features or _features(next(iter(files.values()))[0])
-    schema = features.arrow_schema  # made anew at each look
+    schema = features.arrow_schema  # the property builds it at every access
     splits = datasets.DatasetDict({split: _split(split, listed, features, schema) for split, listed in files.items()})
     if not all(map(len, splits.values())):
         return None
@@ -81,27 +87,27 @@ def _parsed(file: Path, stamp: tuple[int, ...]) -> _Card:
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     block = REGEX_YAML_BLOCK.search(file.read_bytes().decode("utf-8"))
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # seven times as fast, and the same
-    data = yaml.load(block.group(2), Loader=fast) if block else {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is seven times as fast
+    data = yaml.load(block.group(2), Loader=loader) if block else {}
     configs = MetadataConfigs.from_dataset_card_data(data)
     return _Card(dict(configs), configs.get_default_config_name(), dict(DatasetInfosDict.from_dataset_card_data(data)))
 
 
 def _files(folder: Path, patterns: Any) -> dict[str, list[Path]]:
-    """Return the files of every split, found as `load_dataset` finds them; raise where a pattern matches none."""
+    """Return the files of every split, resolved as `load_dataset` does; raise if a pattern matches none."""
     from datasets.data_files import resolve_pattern, sanitize_patterns
 
-    wanted = sanitize_patterns(patterns)
-    if any("://" in pattern for listed in wanted.values() for pattern in listed):
+    by_split = sanitize_patterns(patterns)
+    if any("://" in pattern for listed in by_split.values() for pattern in listed):
         raise ValueError("not in the mirror")
     return {
         str(split): [Path(file) for pattern in listed for file in resolve_pattern(pattern, folder.as_posix())]
-        for split, listed in wanted.items()
+        for split, listed in by_split.items()
     }
 
 
-def _plain(files: Iterator[Path]) -> bool:
-    """Tell whether `files` are parquet files that are here, and small enough to be held."""
+def _are_small_parquet(files: Iterator[Path]) -> bool:
+    """Return whether `files` are parquet files that together fit in memory; False if there are none."""
     listed = list(files)
     if not listed or not all(file.suffix == ".parquet" for file in listed):
         return False
@@ -121,19 +127,19 @@ def _split(name: str, files: list[Path], features: Any, schema: Any) -> Any:
     import pyarrow.parquet as pq
     from datasets.table import table_cast
 
-    # One thread: these files are small, and a pool costs more than it saves.
+    # One thread: for such small files a pool takes more time than it saves.
     tables = [table_cast(pq.ParquetFile(file).read(use_threads=False), schema) for file in files]
     return datasets.Dataset(
         pa.concat_tables(tables),
         info=datasets.DatasetInfo(features=features),
         split=datasets.NamedSplit(name),
-        fingerprint=_fingerprint(files),  # else `datasets` hashes every row for one
+        fingerprint=_fingerprint(files),  # without it, `datasets` would hash every row
     )
 
 
 def _fingerprint(files: list[Path]) -> str:
-    seen = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in files:
         stat = file.stat()
-        seen.update(f"{file} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}\n".encode())
-    return seen.hexdigest()[:16]
+        digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,1 +1,1 @@
-"""Reports → a static site. What the browser gets lies in the top-level folder `leaderboard/`."""
+"""The leaderboard: many reports as one table, and the table as a static site."""

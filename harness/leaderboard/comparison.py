@@ -1,9 +1,9 @@
-"""Of a column of the leaderboard: what its checkpoints were asked, and which numbers are the best within noise.
+"""Comparing the scores in one column of the leaderboard: the reference conditions, the leaders, and chance.
 
-What most checkpoints of a column were asked is the column's reference; whoever was asked something else differs from it
-in ways that can be said in words (`harness.verdicts.comparable`).
+The reference of a column is the conditions (documents, prompts, versions) under which most of its checkpoints were
+evaluated. A checkpoint evaluated under others is marked with the differences (`harness.verdicts.comparable`).
 
-Not here: paired tests. Two overlapping intervals do not prove equality; `harness compare` decides with paired samples.
+Not here: paired tests. Overlapping intervals do not prove equality; `harness compare` decides with paired samples.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ Standing = Literal["at chance", "worse than chance", ""]
 
 
 def descendants(report: Report, name: str) -> set[str]:
-    """Return the names of all groups and tasks below the group `name`, as results.json has them."""
+    """Return the names of all groups and tasks below the group `name` in the report's results.json."""
     groups = report.results.get("group_subtasks")
-    found: set[str] = set()
+    result: set[str] = set()
     waiting = [name]
     while waiting and isinstance(groups, dict):
         children = groups.get(waiting.pop()) or []
-        fresh = {str(child) for child in children} - found if isinstance(children, list) else set()
-        found |= fresh
+        fresh = {str(child) for child in children} - result if isinstance(children, list) else set()
+        result |= fresh
         waiting.extend(fresh)
-    return found
+    return result
 
 
 def reference(column: Sequence[Conditions]) -> Conditions:
-    """Return what most of `column` were asked; of equally frequent ones that with most documents, then the first.
+    """Return the most frequent conditions in `column`, which must not be empty.
 
-    `column` must not be empty.
+    Of equally frequent ones it is that with most documents, then the first.
     """
-    count = Counter(signature(one) for one in column)
-    return max(column, key=lambda one: (count[signature(one)], one.documents))
+    count = Counter(map(signature, column))
+    return max(column, key=lambda conditions: (count[signature(conditions)], conditions.documents))
 
 
 def leaders(scores: Collection[Score]) -> list[Score]:
-    """Return the best of `scores` and every one whose interval overlaps the best's; nothing for fewer than two.
+    """Return the best of `scores` and all whose interval overlaps that of the best; empty for fewer than two scores.
 
-    Where a score has no interval its value stands for it. `scores` are of one metric and may be compared.
+    A score without an interval counts as an interval of its value only. `scores` must be comparable, of one metric.
     """
     if len(scores) < 2:
         return []
@@ -54,7 +54,7 @@ def leaders(scores: Collection[Score]) -> list[Score]:
 
 
 def interval(score: Score) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of `score`; its value twice where it has none."""
+    """Return the ends of the 95 % interval of `score`; its value twice if it has no interval."""
     return (
         score.value if score.low is None else score.low,
         score.value if score.high is None else score.high,
@@ -62,14 +62,14 @@ def interval(score: Score) -> tuple[float, float]:
 
 
 def bounds(scores: Sequence[Score]) -> tuple[float | None, float | None]:
-    """Return chance and ceiling of `scores`, which may be compared: what the first says that says anything."""
+    """Return chance and ceiling of `scores`, which must be comparable: each from the first score that states it."""
     chances = (score.chance for score in scores if score.chance is not None)
     ceilings = (score.ceiling for score in scores if score.ceiling is not None)
     return next(chances, None), next(ceilings, None)
 
 
 def standing(score: Score, chance: float | None) -> Standing:
-    """Return whether `score` is no better than `chance`, as far as its interval tells; nothing where it is."""
+    """Return how `score` stands to `chance` if its interval is not wholly better than chance, else an empty text."""
     if chance is None:
         return ""
     low, high = interval(score)

@@ -1,9 +1,9 @@
 """The leaderboard as a static site: one page, its style sheet and its script, readable from `file://`.
 
-The page asks the network for nothing, and needs its script for sorting only. Templates, style sheet and script are in
-the top-level folder `leaderboard/`; this module only fills them in.
+The page makes no network requests, and needs its script only for sorting. Templates, style sheet and script are in the
+top-level folder `leaderboard/`; this module fills them in.
 
-Not here: what is merged, compared or marked. `harness.leaderboard.table` decides that.
+Not here: merging, comparing and marking scores (`harness.leaderboard.table`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ASSETS = ("style.css", "site.js")
 
 
 class Axis(NamedTuple):
-    """The scale on which a column draws its intervals, in the metric's own unit."""
+    """The scale on which a column's intervals are drawn, in the metric's own unit."""
 
     low: float
     middle: float
@@ -37,7 +37,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, column: Series) -> Axis:
-        """Return 0 to 100 % for fractions; for others a round scale from 0 that holds all that `column` draws."""
+        """Return the axis of `column`: 0 to 1 for fractions, else round ends that include 0 and everything drawn."""
         if column.first.fraction:
             return cls(0.0, 0.5, 1.0)
         cells = [cell for cell in column.cells if cell]
@@ -47,16 +47,16 @@ class Axis(NamedTuple):
         return cls(low, (low + high) / 2, high) if high > low else cls(0.0, 0.5, 1.0)
 
     def place(self, value: float) -> str:
-        """Return where `value` lies, from 0% to 100%; an interval that leaves the scale ends at its edge."""
+        """Return the place of `value` as a CSS percentage; values outside the scale are at its edge."""
         share = (value - self.low) / (self.high - self.low)
         return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
 
 def build(reports: Sequence[Report], output: Path) -> Path:
-    """Write the leaderboard of `reports` into the folder `output` and return the path of its index.html.
+    """Write the leaderboard of `reports` into the folder `output`, and return the path of its index.html.
 
-    The page comes last and by a rename, so that a site that was there before is whole until the new one is. Raises
-    HarnessError if there are no reports, none has a headline score, or `output` is a file or cannot be written.
+    Each file is replaced in one rename, the page last, so that readers never see a partly written file. Raises
+    HarnessError if there are no reports, if none has a headline score, or if `output` is a file or cannot be written.
     """
     if output.exists() and not output.is_dir():
         raise HarnessError(f"{output} is a file: name a folder for the site with --output")
@@ -71,8 +71,8 @@ def build(reports: Sequence[Report], output: Path) -> Path:
         raise HarnessError(f"cannot write the site to {output} ({error.strerror}): choose another --output") from error
 
 
-def render(table: Table, made: datetime) -> str:
-    """Return the page of `table` as HTML; `made` is the time it states."""
+def render(table: Table, created: datetime) -> str:
+    """Return the page of `table` as HTML; `created` is the time that it states."""
     environment = Environment(
         loader=FileSystemLoader(resources.folder("leaderboard")),
         autoescape=True,
@@ -90,12 +90,12 @@ def render(table: Table, made: datetime) -> str:
     }
     axes = [Axis.of(column) for column in table.columns]
     return environment.get_template("index.html.jinja").render(
-        table=table, axes=axes, made=made.strftime("%Y-%m-%d %H:%M UTC"), version=__version__
+        table=table, axes=axes, made=created.strftime("%Y-%m-%d %H:%M UTC"), version=__version__
     )
 
 
 def _round_up(number: float) -> float:
-    """The next 1, 2 or 5 times a power of ten; 0 stays 0."""
+    """Return the smallest 1, 2 or 5 times a power of ten that is not below `number`; 0 for 0 and less."""
     if number <= 0:
         return 0.0
     power = float(10.0 ** math.floor(math.log10(number)))

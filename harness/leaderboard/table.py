@@ -1,9 +1,10 @@
-"""Reports → one table: a row per checkpoint, a column per headline score, and the lines behind each column.
+"""The leaderboard as a table: a row per checkpoint, a column per headline score, and detail lines behind each column.
 
-A checkpoint is its fingerprint: several reports of one checkpoint make one row, in which the newest report that has a
-task speaks for it. Equal names with different fingerprints stay different rows.
+A checkpoint is identified by its fingerprint: several reports of one checkpoint make one row. The scores of a task come
+from the report with most documents, of equal ones from the newest. Equal names with different fingerprints stay
+different rows.
 
-Not here: how anything looks. `harness.leaderboard.site` turns the table into a page.
+Not here: how anything looks (`harness.leaderboard.site`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from harness.verdicts import comparable
 from harness.verdicts.comparable import Conditions, Difference, Key
 
 SHORT = 8
+"""Digits of a fingerprint that are shown at least."""
 
 
 class Entry(NamedTuple):
-    """A score and the report that it is from."""
+    """A score and its report."""
 
     score: Score
     report: Report
@@ -35,32 +37,33 @@ class Cell:
 
     score: Score
     report: Report
-    asked: Conditions
+    conditions: Conditions
+    """The conditions under which the checkpoint was evaluated."""
     differences: tuple[Difference, ...]
-    """Why the score must not be compared with the others of its series; empty where it may."""
+    """Why the score is not comparable with the others of its series; empty if it is."""
     leading: bool
-    """Best of those that may be compared, or within noise of it."""
+    """Whether the score is the best of the comparable ones, or its interval overlaps that of the best."""
     chance: float | None
-    """The score's own, or that of those it may be compared with: a report may be older than the number."""
+    """The score of guessing, from the score itself or a comparable one: older reports do not state it."""
     ceiling: float | None
-    """Likewise."""
+    """The highest possible score, from the score itself or a comparable one."""
 
     @property
     def labels(self) -> list[str]:
-        """The differences in words that fit into a cell, each once."""
+        """The differences in words short enough for a cell, each once."""
         count = f" (n = {self.score.n:,})"
         labels = (d.label + count if d.label == comparable.DOCUMENTS else d.label for d in self.differences)
         return list(dict.fromkeys(labels))
 
     @property
     def standing(self) -> comparison.Standing:
-        """How the score stands to chance where its interval does not tell it from that."""
+        """How the score stands to chance, if its interval is not wholly better than chance."""
         return comparison.standing(self.score, self.chance)
 
     @property
     def limited(self) -> bool:
-        """Whether a limit left documents out."""
-        return self.asked.cut_short
+        """Whether a limit excluded documents."""
+        return self.conditions.cut_short
 
 
 @dataclass(frozen=True)
@@ -69,50 +72,52 @@ class Series:
 
     key: Key
     cells: tuple[Cell | None, ...]
-    """In the order of the table's rows; None where a checkpoint was not evaluated."""
+    """In the order of the table's rows; None for a checkpoint that was not evaluated."""
     reference: Conditions
-    """What most checkpoints were asked."""
+    """The conditions under which most checkpoints were evaluated."""
 
     @property
     def first(self) -> Score:
-        """Any score of the series; all share unit and direction."""
+        """A score of the series; all have the same unit and direction."""
         return next(cell.score for cell in self.cells if cell)
 
     @property
     def n(self) -> int:
-        """Samples behind a score that may be compared."""
+        """Number of samples of a comparable score."""
         return next(cell.score.n for cell in self.cells if cell and not cell.differences)
 
     @property
     def chance(self) -> float | None:
-        """What knowing nothing scores, for scores that may be compared; None where it is not known."""
+        """The score of guessing, for comparable scores; None if it is not known."""
         return next(cell.chance for cell in self.cells if cell and not cell.differences)
 
     @property
     def ceiling(self) -> float | None:
-        """The most that can be scored, likewise."""
+        """The highest possible score, for comparable scores; None if it is not known."""
         return next(cell.ceiling for cell in self.cells if cell and not cell.differences)
 
     @property
     def num_fewshot(self) -> int | None:
-        """Examples in the reference's prompts; None where its tasks differ in it."""
+        """Examples in the prompts of the reference; None if its tasks differ in their number."""
         counts = {task.num_fewshot for task in self.reference.tasks.values()}
         return counts.pop() if len(counts) == 1 else None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint and everything that was measured of it."""
+    """One checkpoint and all its scores."""
 
     checkpoint: CheckpointInfo
     short: str
-    """Start of the fingerprint, as long as it takes to tell the table's checkpoints apart."""
+    """Start of the fingerprint, long enough to be unique in the table."""
     namesake: bool
-    """Another row has the same name, so that a person needs the fingerprint to tell them apart."""
+    """Whether another row has the same name, so that only the fingerprint distinguishes them."""
     other_names: tuple[str, ...]
+    """Other names of the checkpoint, in its older reports."""
     reports: tuple[Report, ...]
-    """Oldest first."""
+    """The checkpoint's reports, oldest first."""
     entries: dict[Key, Entry]
+    """The checkpoint's scores by key."""
 
     @property
     def created(self) -> str:
@@ -121,12 +126,12 @@ class Row:
 
     @property
     def limits(self) -> list[int]:
-        """Limits of the reports that speak for the checkpoint, where there are any."""
-        found = {entry.report.manifest.protocol.limit for entry in self.entries.values()}
-        return sorted(limit for limit in found if limit is not None)
+        """The limits on documents in the reports of the row's scores, ascending; empty if there are none."""
+        limits = {entry.report.manifest.protocol.limit for entry in self.entries.values()}
+        return sorted(limit for limit in limits if limit is not None)
 
     def tasks(self, report: Report) -> list[str]:
-        """Return the names of headline tasks for which `report` speaks; empty if newer reports replace it."""
+        """Return the names of headline tasks whose scores are from `report`; empty if other reports replace it."""
         return sorted(
             {key.task for key, entry in self.entries.items() if entry.report is report and entry.score.headline}
         )
@@ -134,20 +139,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """Lines of a detail table under one heading."""
+    """The lines of a detail table under one heading."""
 
     title: str
     lines: tuple[Series, ...]
 
     @property
     def uniform(self) -> bool:
-        """All lines are in the same metric without a filter, so that the heading can say it once."""
+        """Whether all lines have the same metric and no filter, so that the heading can state it once."""
         return {(line.key.metric, line.key.filter) for line in self.lines} == {(self.lines[0].key.metric, "none")}
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands behind the headline score of one task."""
+    """The detail tables of one task's headline score."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -158,14 +163,16 @@ class Table:
     """The whole leaderboard."""
 
     rows: tuple[Row, ...]
-    """By the date of the checkpoint's first report."""
+    """Sorted by the date of the checkpoint's first report."""
     columns: tuple[Series, ...]
+    """One per headline score."""
     sections: tuple[Section, ...]
     reports: int
+    """Number of reports in the table."""
 
     @property
     def apart(self) -> bool:
-        """Whether any number of the main table must not be compared."""
+        """Whether any score of the main table is not comparable with the others of its column."""
         return any(cell and cell.differences for column in self.columns for cell in column.cells)
 
     @property
@@ -175,14 +182,14 @@ class Table:
 
     @property
     def marks_ceiling(self) -> bool:
-        """Whether a ceiling is."""
+        """Whether a ceiling is drawn anywhere in the main table."""
         return any(cell and cell.ceiling is not None for column in self.columns for cell in column.cells)
 
 
 def tabulate(reports: Sequence[Report]) -> Table:
     """Return the table of `reports`.
 
-    Raises HarnessError if there are no reports, or none has a headline score.
+    Raises HarnessError if there are no reports, or if none has a headline score.
     """
     if not reports:
         raise HarnessError("a leaderboard needs at least one report: give the folders that 'harness run' printed")
@@ -202,9 +209,9 @@ def _rows(reports: Sequence[Report]) -> tuple[Row, ...]:
     merged: dict[str, list[Report]] = {}
     for report in reports:
         merged.setdefault(report.manifest.checkpoint.fingerprint, []).append(report)
-    names = Counter(of[-1].manifest.checkpoint.name for of in merged.values())
+    names = Counter(reports[-1].manifest.checkpoint.name for reports in merged.values())
     length = _distinct_length(list(merged))
-    return tuple(_row(fingerprint[:length], of, names) for fingerprint, of in merged.items())
+    return tuple(_row(fingerprint[:length], reports, names) for fingerprint, reports in merged.items())
 
 
 def _row(short: str, reports: Sequence[Report], names: Counter[str]) -> Row:
@@ -221,19 +228,21 @@ def _row(short: str, reports: Sequence[Report], names: Counter[str]) -> Row:
 
 
 def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
-    # By task, not by score: two metrics of one task must not come from two different runs. A run over more documents
-    # is not replaced by a later look at a few; of equals the newest speaks.
-    speaks: dict[str, Report] = {}
+    """Return the scores of a checkpoint: for each task those of the report with most documents, else of the newest.
+
+    The choice is made by task, not by score, so that two metrics of one task are never from different runs.
+    """
+    chosen: dict[str, Report] = {}
     for report in reports:
         for name in {score.task for score in report.manifest.scores}:
-            before = speaks.get(name)
+            before = chosen.get(name)
             if before is None or _documents(report, name) >= _documents(before, name):
-                speaks[name] = report
+                chosen[name] = report
     return {
         Key.of(score): Entry(score, report)
         for report in reports
         for score in report.manifest.scores
-        if speaks[score.task] is report
+        if chosen[score.task] is report
     }
 
 
@@ -242,51 +251,55 @@ def _documents(report: Report, name: str) -> int:
 
 
 def _distinct_length(fingerprints: Sequence[str]) -> int:
+    """Return how many digits make all `fingerprints` different, at least `SHORT`."""
     longest = max(len(fingerprint) for fingerprint in fingerprints)
     lengths = range(SHORT, longest)
     return next((n for n in lengths if len({f[:n] for f in fingerprints}) == len(fingerprints)), longest)
 
 
-def _keys(rows: Iterable[Row], wanted: Callable[[Score], bool]) -> list[Key]:
-    found = {key for row in rows for key, entry in row.entries.items() if wanted(entry.score)}
-    return sorted(found, key=lambda key: key.order)
+def _keys(rows: Iterable[Row], matches: Callable[[Score], bool]) -> list[Key]:
+    """Return the keys of all scores that match, in the order of `Key.order`."""
+    keys = {key for row in rows for key, entry in row.entries.items() if matches(entry.score)}
+    return sorted(keys, key=lambda key: key.order)
 
 
 def _series(rows: Sequence[Row], key: Key) -> Series:
+    """Return the scores of all rows under `key`."""
     entries = [row.entries.get(key) for row in rows]
-    questions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
-    reference = comparison.reference([asked for asked in questions if asked])
-    apart = [comparable.differences(asked, reference) if asked else () for asked in questions]
-    alike = [entry.score for entry, why in zip(entries, apart, strict=True) if entry and not why]
-    leading = comparison.leaders(alike)
+    conditions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
+    reference = comparison.reference([each for each in conditions if each])
+    differences = [comparable.differences(each, reference) if each else () for each in conditions]
+    alike = [entry.score for entry, apart in zip(entries, differences, strict=True) if entry and not apart]
+    leaders = comparison.leaders(alike)
 
-    def cell(entry: Entry, asked: Conditions, why: tuple[Difference, ...]) -> Cell:
-        best = any(entry.score is score for score in leading)
-        bounds = comparison.bounds([entry.score] if why else [entry.score, *alike])
-        return Cell(entry.score, entry.report, asked, why, best, *bounds)
+    def cell(entry: Entry, under: Conditions, apart: tuple[Difference, ...]) -> Cell:
+        leading = any(entry.score is score for score in leaders)
+        bounds = comparison.bounds([entry.score] if apart else [entry.score, *alike])
+        return Cell(entry.score, entry.report, under, apart, leading, *bounds)
 
     cells = (
-        cell(entry, asked, why) if entry and asked else None
-        for entry, asked, why in zip(entries, questions, apart, strict=True)
+        cell(entry, under, apart) if entry and under else None
+        for entry, under, apart in zip(entries, conditions, differences, strict=True)
     )
     return Series(key, tuple(cells), reference)
 
 
 def _sections(rows: Sequence[Row], headline: Sequence[Key]) -> Iterator[Section]:
-    shown = set(headline)
+    """Yield the detail tables of each headline task, and of all other scores."""
+    listed = set(headline)
     for task in dict.fromkeys(key.task for key in headline):
         inside = {name for row in rows for name in _inside(row, task)}
         blocks = _blocks(rows, task, inside, headline)
-        shown.update(line.key for block in blocks for line in block.lines)
+        listed.update(line.key for block in blocks for line in block.lines)
         if blocks:
             yield Section(task, blocks)
-    rest = _keys(rows, lambda score: score.primary and Key.of(score) not in shown)
+    rest = _keys(rows, lambda score: score.primary and Key.of(score) not in listed)
     if rest:
         yield Section("Other", (_block(rows, "Scores", rest),))
 
 
 def _inside(row: Row, task: str) -> set[str]:
-    """Names of everything that `row` has measured below the headline `task`."""
+    """Return the names of all tasks and averages below the headline `task` of which `row` has scores."""
     reports = {entry.report.folder: entry.report for key, entry in row.entries.items() if key.task == task}
     below: set[str] = set()
     for report in reports.values():
@@ -298,12 +311,12 @@ def _blocks(rows: Sequence[Row], task: str, inside: set[str], headline: Sequence
     def below(score: Score) -> bool:
         return score.primary and score.task in inside
 
-    found = (
+    keys_by_title = (
         ("Other metrics", _keys(rows, lambda score: score.task == task and Key.of(score) not in headline)),
         ("Named averages", _keys(rows, lambda score: below(score) and score.average is not None)),
         ("Tasks", _keys(rows, lambda score: below(score) and score.average is None)),
     )
-    return tuple(_block(rows, title, keys) for title, keys in found if keys)
+    return tuple(_block(rows, title, keys) for title, keys in keys_by_title if keys)
 
 
 def _block(rows: Sequence[Row], title: str, keys: Sequence[Key]) -> Block:

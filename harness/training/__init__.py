@@ -1,1 +1,1 @@
-"""The reference trainer: recipes, whose stages become the checkpoints that are compared."""
+"""Training the stages of a recipe; each stage makes a checkpoint."""

@@ -1,6 +1,6 @@
-"""What of a checkpoint learns: all its weights, a LoRA on it, or a prefix before it.
+"""Training methods: which parameters of a checkpoint learn. All weights, a LoRA, or a prefix.
 
-Not here: the loop (`harness.training.stages`).
+Not here: the training loop (`harness.training.stages`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from harness.training.recipe import Stage
 
 
 def prepare(model: Any, stage: Stage) -> Any:
-    """Return `model` with what `stage` trains able to learn, and nothing else.
+    """Return `model` with exactly those parameters trainable that `stage` trains.
 
     LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers. Prefix: P-tuning v2, Liu et al. 2021, arXiv
-    2110.07602, keys and values before every layer, as PEFT's prefix tuning has them.
+    2110.07602, keys and values before every layer, as in PEFT's prefix tuning.
     """
     if stage.method == "full":
         return model
@@ -31,12 +31,12 @@ def prepare(model: Any, stage: Stage) -> Any:
 
 
 def _linear(model: Any) -> str:
-    """Return a pattern of the names of all linear layers but the output's.
+    """Return a pattern that matches the names of all linear layers except the output layer.
 
-    A pattern, since PEFT writes a list of names (or "all-linear") in another order each time, and so would give the
-    same adapter another fingerprint.
+    It is a pattern because PEFT saves a list of names (or "all-linear") in another order each time, which would change
+    the fingerprint of the same adapter.
     """
     output = model.get_output_embeddings()
-    kinds = [(name, type(layer).__name__) for name, layer in model.named_modules() if layer is not output]
-    names = sorted({name.rpartition(".")[2] for name, kind in kinds if kind in ("Linear", "Conv1D")})
+    classes = [(name, type(layer).__name__) for name, layer in model.named_modules() if layer is not output]
+    names = sorted({name.rpartition(".")[2] for name, kind in classes if kind in ("Linear", "Conv1D")})
     return rf".*\.({'|'.join(map(re.escape, names))})"

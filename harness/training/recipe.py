@@ -31,80 +31,83 @@ Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
 class Stage(BaseModel):
-    """How one checkpoint is made from another."""
+    """One training stage, which makes a checkpoint from another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     start: str = Field(alias="from")
-    """A stage's name, or the folder of a checkpoint."""
+    """The name of another stage, or the folder of a checkpoint."""
     method: Literal["full", "lora", "prefix"] = "full"
     corpora: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    """What is learned from, and in which proportion: as many examples of each as its weight says."""
+    """Weights by corpus: examples are drawn from each corpus in proportion to its weight."""
     steps: int = Field(ge=1)
     batch: int = Field(default=32, ge=1)
-    """Examples a step."""
+    """Examples per step."""
     learning_rate: float = Field(gt=0)
-    """At its peak; it falls to zero along a cosine."""
+    """The peak learning rate, from which it decays to zero along a cosine."""
     warmup: int = Field(default=0, ge=0)
-    """Steps up to the peak."""
+    """Steps until the learning rate reaches its peak."""
     weight_decay: float = Field(default=0.0, ge=0)
     rank: int = Field(default=16, ge=1)
-    """Of a LoRA, whose alpha is twice that."""
+    """Rank of a LoRA; its alpha is twice the rank."""
     virtual_tokens: int = Field(default=16, ge=1)
-    """Of a prefix."""
+    """Length of a prefix in tokens."""
 
 
 class Recipe(BaseModel):
-    """Corpora and stages."""
+    """The content of a recipe file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of adapters' first weights and of the order of examples."""
+    """Seed of the initial weights of adapters and of the order of examples."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads to compute with; stated, any machine of one kind adds up the same sums."""
+    """CPU threads for computing. If stated, all machines of one kind compute the same sums; None is torch's default."""
     max_length: int = Field(default=1024, ge=2)
-    """Tokens after which an example is cut off."""
+    """Maximum length of an example in tokens; longer ones are cut."""
     corpora: dict[Name, Path]
+    """Files of rows by the name of the corpus."""
     stages: dict[Name, Stage] = Field(min_length=1)
+    """Stages by name."""
 
-    def order(self, wanted: Sequence[str] = ()) -> list[str]:
-        """Return the names of the `wanted` stages (default: all) and of those they start from, these first.
+    def order(self, names: Sequence[str] = ()) -> list[str]:
+        """Return the stages called `names` (default: all) and those that they start from, in the order of training.
 
-        Raises HarnessError on a name that is no stage.
+        Raises HarnessError if a name is not a stage.
         """
-        for name in wanted:
+        for name in names:
             if name not in self.stages:
                 raise HarnessError(f"the recipe has no stage '{name}'{did_you_mean(name, self.stages)}")
         needed: dict[str, None] = {}
-        waiting = list(wanted or self.stages)
+        waiting = list(names or self.stages)
         while waiting:
             name = waiting.pop()
             needed[name] = None
             if (start := self.stages[name].start) in self.stages and start not in needed:
                 waiting.append(start)
-        written = list(self.stages)
-        return sorted(needed, key=lambda name: (len(self.ancestors(name)), written.index(name)))
+        in_file = list(self.stages)
+        return sorted(needed, key=lambda name: (len(self.ancestors(name)), in_file.index(name)))
 
     def ancestors(self, name: str) -> list[str]:
-        """Return the stages that `name` comes from, the nearest first."""
-        found: list[str] = []
+        """Return the stages from which the stage `name` descends, the nearest first."""
+        result: list[str] = []
         while (name := self.stages[name].start) in self.stages:
-            found.append(name)
-        return found
+            result.append(name)
+        return result
 
 
 def load(file: Path) -> Recipe:
-    """Return the recipe in `file`, corpora and checkpoints' folders as paths from here.
+    """Return the recipe in `file`, with the paths in it resolved against the file's folder.
 
-    Raises HarnessError on a file that cannot be read, is no recipe, or whose stages name what is not there.
+    Raises HarnessError if the file cannot be read or is not a recipe, or if a stage names a missing corpus or
+    checkpoint.
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"cannot read the recipe {file} ({error}): name a YAML file") from error
     except yaml.YAMLError as error:
-        raise HarnessError(f"{file} is no YAML ({' '.join(str(error).split())[:200]}): correct it") from error
+        raise HarnessError(f"{file} is not valid YAML ({' '.join(str(error).split())[:200]}): correct it") from error
     try:
         return _checked(Recipe.model_validate(content), file)
     except ValidationError as error:
@@ -113,13 +116,15 @@ def load(file: Path) -> Recipe:
 
 
 def _checked(recipe: Recipe, file: Path) -> Recipe:
-    """Return `recipe` with paths from here; raise HarnessError naming what one of its stages lacks."""
+    """Return `recipe` with resolved paths. Raises HarnessError that names what a stage lacks."""
     stages: dict[str, Any] = {}
     for name, stage in recipe.stages.items():
         for corpus in stage.corpora:
             if corpus not in recipe.corpora:
                 hint = did_you_mean(corpus, recipe.corpora)
-                raise HarnessError(f"{file}: stage {name} learns from '{corpus}', which is no corpus of it{hint}")
+                raise HarnessError(
+                    f"{file}: stage {name} learns from '{corpus}', which is not one of its corpora{hint}"
+                )
         if stage.start in recipe.stages:
             if recipe.stages[stage.start].method != "full":
                 raise HarnessError(f"{file}: stage {name} starts from the adapter {stage.start}: {_MERGE}")
@@ -129,7 +134,7 @@ def _checked(recipe: Recipe, file: Path) -> Recipe:
         if not folder.is_dir():
             hint = did_you_mean(stage.start, recipe.stages)
             raise HarnessError(
-                f"{file}: stage {name} starts from '{stage.start}', which is no stage and no folder{hint}"
+                f"{file}: stage {name} starts from '{stage.start}', which is neither a stage nor a folder{hint}"
             )
         if (folder / "adapter_config.json").is_file():
             raise HarnessError(f"{file}: stage {name} starts from the adapter {folder}: {_MERGE}")

@@ -1,12 +1,12 @@
-"""Train the stages of a recipe, each into a folder of its own, by transformers' Trainer and PEFT.
+"""Training the stages of a recipe, each into its own folder, with transformers' Trainer and PEFT.
 
-A stage that is finished stays: its folder holds `training.json`, written last, with what it was made from. The same
-recipe goes on where it was interrupted, at the stage's beginning. A changed recipe or corpus makes a stage anew, and
-those that start from it.
+A finished stage is reused: its folder has `training.json`, written last, with a digest of everything that the stage was
+made from. An interrupted recipe resumes at the beginning of the stage that was interrupted. If the recipe or a corpus
+changes, the stages that depend on the change are trained again.
 
-Everything random comes from the recipe's seed, and the caller's random state is left as it was.
+All randomness comes from the recipe's seed; the caller's random state is restored.
 
-Not here: evaluating what was trained.
+Not here: evaluating the checkpoints.
 """
 
 from __future__ import annotations
@@ -29,57 +29,59 @@ from harness.training.corpora import IGNORED, Encoded, Example
 from harness.training.recipe import Recipe, Stage
 
 DONE = "training.json"
+"""The file that marks a finished stage."""
 
 
 class Trained(NamedTuple):
-    """A stage that is finished."""
+    """A finished stage. `training.json` has these fields under these names, except `folder` and `reused`."""
 
     name: str
     folder: Path
     stage: Stage
     learning: int
-    """Parameters that learned."""
+    """Number of trained parameters."""
     tokens: int
-    """Tokens read, those of prompts too, padding not."""
+    """Tokens read, including prompts, without padding."""
     loss: float
-    """Mean loss over about the last tenth of the steps, in nats a token that is learned."""
+    """Mean loss over about the last tenth of the steps, in nats per learned token."""
     seconds: float
-    kept: bool
-    """It was finished before, and not trained again."""
+    """Wall-clock seconds of the training."""
+    reused: bool
+    """Whether the stage was finished before and not trained again."""
 
 
-def train(recipe: Recipe, output: Path, wanted: Sequence[str] = ()) -> Iterator[Trained]:
-    """Train the `wanted` stages (default: all) and what they start from into `output`; yield each as it is finished.
+def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[Trained]:
+    """Train the stages called `names` (default: all), and those they start from, into `output`; yield each when done.
 
-    Raises HarnessError on whatever the user can mend: unknown stages, corpora, checkpoints.
+    Raises HarnessError on errors that the user can correct: unknown stages, unreadable corpora or checkpoints.
     """
-    order = recipe.order(wanted)
+    order = recipe.order(names)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): name a folder") from error
-    used = dict.fromkeys(corpus for name in order for corpus in recipe.stages[name].corpora)
-    texts = {name: corpora.read(recipe.corpora[name]) for name in used}
+        raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): name another folder") from error
+    needed = dict.fromkeys(corpus for name in order for corpus in recipe.stages[name].corpora)
+    texts = {name: corpora.read(recipe.corpora[name]) for name in needed}
     keys: dict[str, str] = {}
     for name in order:
         stage = recipe.stages[name]
         start = output / stage.start if stage.start in recipe.stages else Path(stage.start)
         keys[name] = _key(name, recipe, stage, texts, keys.get(stage.start) or _content(start))
         _require_free(output / name, start)
-        yield _kept(name, stage, output, keys[name]) or _train(name, recipe, start, output, texts, keys[name])
+        yield _finished(name, stage, output, keys[name]) or _train(name, recipe, start, output, texts, keys[name])
 
 
 def _require_free(folder: Path, start: Path) -> None:
-    """Raise HarnessError where training into `folder` would destroy what was not trained here, or `start` itself."""
-    other = folder.exists() and not (folder / DONE).is_file() and (not folder.is_dir() or any(folder.iterdir()))
-    if other or folder.resolve() == start.resolve():
+    """Raise HarnessError if training into `folder` would overwrite files of other origin, or `start` itself."""
+    is_foreign = folder.exists() and not (folder / DONE).is_file() and (not folder.is_dir() or any(folder.iterdir()))
+    if is_foreign or folder.resolve() == start.resolve():
         raise HarnessError(
-            f"{folder} holds something else than this stage: rename the stage, or choose another --output"
+            f"{folder} holds something other than this stage: rename the stage, or choose another --output"
         )
 
 
 def _key(name: str, recipe: Recipe, stage: Stage, texts: dict[str, list[Example]], start: str) -> str:
-    """Return a digest of all that decides what a stage becomes."""
+    """Return a digest of everything that determines the checkpoint of a stage; `start` is its start's digest."""
     digest = hashlib.sha256(start.encode())
     settings = (name, recipe.seed, recipe.threads, recipe.max_length, stage.model_dump_json(exclude={"start"}))
     digest.update(repr(settings).encode())
@@ -89,7 +91,7 @@ def _key(name: str, recipe: Recipe, stage: Stage, texts: dict[str, list[Example]
 
 
 def _content(folder: Path) -> str:
-    """Return a digest of the files of the checkpoint in `folder`."""
+    """Return a digest of the names and contents of the files of the checkpoint in `folder`."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         with file.open("rb") as stream:
@@ -97,23 +99,25 @@ def _content(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _kept(name: str, stage: Stage, output: Path, key: str) -> Trained | None:
-    """Return stage `name` if `output` has it, made in the very way of `key`."""
+def _finished(name: str, stage: Stage, output: Path, key: str) -> Trained | None:
+    """Return the stage `name` if `output` has it with the digest `key`, else None."""
     try:
-        said = json.loads((output / name / DONE).read_text(encoding="utf-8"))
-        if said["key"] != key:
+        done = json.loads((output / name / DONE).read_text(encoding="utf-8"))
+        if done["key"] != key:
             return None
-        told = (int(said["learning"]), int(said["tokens"]), float(said["loss"]), float(said["seconds"]))
+        numbers = (int(done["learning"]), int(done["tokens"]), float(done["loss"]), float(done["seconds"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Trained(name, output / name, stage, *told, kept=True)
+    return Trained(name, output / name, stage, *numbers, reused=True)
 
 
 def _train(name: str, recipe: Recipe, start: Path, output: Path, texts: dict[str, list[Example]], key: str) -> Trained:
     stage, clock = recipe.stages[name], time.perf_counter()
     tokenizer, base = _load(start)
     if tokenizer.eos_token_id is None:
-        raise HarnessError(f"the tokenizer in {start} has no end-of-text token, with which examples end: set eos_token")
+        raise HarnessError(
+            f"the tokenizer in {start} has no end-of-text token, which ends every example: set eos_token"
+        )
     count = stage.steps * stage.batch
     drawn = list(corpora.mixture(texts, stage.corpora, count, f"{recipe.seed} {name}"))
     examples = corpora.encode(drawn, tokenizer, recipe.max_length)
@@ -124,9 +128,9 @@ def _train(name: str, recipe: Recipe, start: Path, output: Path, texts: dict[str
         raise HarnessError(f"stage {name} diverged, its loss is {loss}: lower its learning_rate, or raise max_length")
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     tokens = sum(len(example.input_ids) for example in examples)
-    made = Trained(name, output / name, stage, learning, tokens, loss, time.perf_counter() - clock, kept=False)
-    _write(made, model, tokenizer, os.path.relpath(start, output / name), key)
-    return made
+    trained = Trained(name, output / name, stage, learning, tokens, loss, time.perf_counter() - clock, reused=False)
+    _write(trained, model, tokenizer, os.path.relpath(start, output / name), key)
+    return trained
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
@@ -138,9 +142,11 @@ def _load(folder: Path) -> tuple[Any, Any]:
             AutoTokenizer.from_pretrained(folder, local_files_only=True),
             AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32),
         )
-    except Exception as error:  # safetensors and the configuration classes raise their own
-        why = " ".join(str(error).split())[:200]
-        raise HarnessError(f"{folder} cannot be trained on ({why}): name a checkpoint transformers loads") from error
+    except Exception as error:  # safetensors and the configuration classes raise exceptions of their own
+        cause = " ".join(str(error).split())[:200]
+        raise HarnessError(
+            f"training cannot start from {folder} ({cause}): name a checkpoint that transformers loads"
+        ) from error
 
 
 def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title: str, pad: int) -> float:
@@ -162,7 +168,7 @@ def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title
                 losses.append(float(logs["loss"]))
 
     def collate(batch: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        # Padding on the right is behind every token that is learned, so that a causal model needs no attention mask.
+        # Padding is on the right, after every learned token, so a causal model needs no attention mask.
         width = max(len(row["input_ids"]) for row in batch)
 
         def padded(key: str, filler: int) -> torch.Tensor:
@@ -184,14 +190,14 @@ def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title
             seed=seed,
             train_sampling_strategy="sequential",
             logging_steps=max(1, stage.steps // 10),
-            logging_nan_inf_filter=False,  # on, it would report the mean of the others
+            logging_nan_inf_filter=False,  # the filter would hide NaN in the mean loss
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # several would each take a batch of their own
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # each further GPU would enlarge the batch
         rows = [example._asdict() for example in examples]
         trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[Watch()])
         trainer.remove_callback(PrinterCallback)
@@ -200,27 +206,31 @@ def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title
     return losses[-1]
 
 
-def _write(made: Trained, model: Any, tokenizer: Any, start: str, key: str) -> None:
-    """Write a stage's folder under a hidden name and rename it, so that a folder that is there is whole."""
+def _write(trained: Trained, model: Any, tokenizer: Any, start: str, key: str) -> None:
+    """Write the folder of a stage, so that it either is complete or does not exist.
+
+    Raises HarnessError if it cannot be written.
+    """
+    folder = trained.folder
     try:
-        with atomic_write.folder(made.folder, tag="new") as hidden:
-            _save(made, model, tokenizer, start, key, hidden)
-            shutil.rmtree(made.folder, ignore_errors=True)
+        with atomic_write.folder(folder, tag="new") as hidden:
+            _save(trained, model, tokenizer, start, key, hidden)
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise HarnessError(f"cannot write {made.folder} ({error.strerror or error}): make room there") from error
+        raise HarnessError(f"cannot write {folder} ({error.strerror or error}): make room there") from error
 
 
-def _save(made: Trained, model: Any, tokenizer: Any, start: str, key: str, hidden: Path) -> None:
-    if made.stage.method == "full":
+def _save(trained: Trained, model: Any, tokenizer: Any, start: str, key: str, hidden: Path) -> None:
+    if trained.stage.method == "full":
         model.save_pretrained(hidden)
         tokenizer.save_pretrained(hidden)
     else:
         model.peft_config["default"].base_model_name_or_path = start
-        # The vocabulary is the base's; to find that out by itself PEFT would look for the base on the hub.
+        # The vocabulary is that of the base; to check this, PEFT would look for the base on the hub.
         model.save_pretrained(hidden, save_embedding_layers=False)
-    told = {"key": key, **made._asdict(), "folder": None, "kept": None, "stage": made.stage.model_dump(by_alias=True)}
-    text = json.dumps({name: value for name, value in told.items() if value is not None}, indent=2)
-    (hidden / DONE).write_text(text + "\n", encoding="utf-8")
+    fields = trained._asdict() | {"folder": None, "reused": None, "stage": trained.stage.model_dump(by_alias=True)}
+    content = {name: value for name, value in {"key": key, **fields}.items() if value is not None}
+    (hidden / DONE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _pad(tokenizer: Any) -> int:
@@ -229,24 +239,25 @@ def _pad(tokenizer: Any) -> int:
 
 @contextmanager
 def _random(seed: int) -> Iterator[None]:
-    """Draw from `seed`, and give the caller back the random state it had."""
+    """Seed torch with `seed`; afterwards restore the random states of Python, numpy and torch."""
     import random
 
     import numpy as np
     import torch
 
-    kept = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             yield
     finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` CPU threads (None: as many as before), and restore the number afterwards."""
     import torch
 
     before = torch.get_num_threads()

@@ -152,7 +152,7 @@ def test_a_second_call_trains_nothing(events, family, folder, tmp_path):
     weights = {file: file.stat().st_mtime_ns for file in folder.rglob("*.safetensors")}
     for place in (folder, tmp_path / "elsewhere"):
         again = list(tell(place))
-        assert all(event.kept for event in again if isinstance(event, Trained))
+        assert all(event.reused for event in again if isinstance(event, Trained))
         scores = {event.manifest.checkpoint.name: event.manifest.scores for event in again if isinstance(event, Report)}
         assert scores == {name: report.manifest.scores for name, report in family.items()}
     assert weights == {file: file.stat().st_mtime_ns for file in folder.rglob("*.safetensors")}
@@ -205,7 +205,7 @@ def test_an_interrupted_demo_continues(tmp_path, cache):
             break
     before = set((cache / "demo").glob("*"))
     again = until_evaluated(place, seed=5)
-    assert [event.name for event in again if event.kept] == ["primer"]
+    assert [event.name for event in again if event.reused] == ["primer"]
     assert [event.name for event in again][-1] == "harmed"
     (cached,) = set((cache / "demo").iterdir()) - before
 
@@ -214,5 +214,5 @@ def test_an_interrupted_demo_continues(tmp_path, cache):
     recipe = place / "recipe.yaml"
     edited = recipe.read_text(encoding="utf-8").replace("method: lora,", "method: lora, rank: 4,")
     recipe.write_text(edited, encoding="utf-8")
-    assert [event.name for event in until_evaluated(place, seed=5) if not event.kept] == ["lora"]
+    assert [event.name for event in until_evaluated(place, seed=5) if not event.reused] == ["lora"]
     assert set((cache / "demo").iterdir()) == before

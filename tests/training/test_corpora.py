@@ -52,7 +52,7 @@ def test_files_that_are_no_corpus(tmp_path):
     with pytest.raises(HarnessError, match="is empty"):
         corpora.read(written(tmp_path))
     (tmp_path / "a.doc").write_text("x")
-    with pytest.raises(HarnessError, match=r"known are .jsonl"):
+    with pytest.raises(HarnessError, match=r"supported are .jsonl"):
         corpora.read(tmp_path / "a.doc")
 
 

@@ -50,10 +50,10 @@ def test_a_stage_comes_after_what_it_starts_from(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("from: base", "from: bass", "is no stage and no folder"),
+        ("from: base", "from: bass", "is neither a stage nor a folder"),
         ("from: cpt", "from: lora", "merge that"),
         ("from: base", "from: sft", "in a circle"),
-        ("corpora: {talk: 1}", "corpora: {talks: 1}", "'talks', which is no corpus of it; did you mean 'talk'"),
+        ("corpora: {talk: 1}", "corpora: {talks: 1}", "'talks', which is none of its corpora; did you mean 'talk'"),
         ("corpora: {talk: 1}", "corpora: {talk: 0}", "stages.lora.corpora.talk: Input should be greater than 0"),
         ("corpora: {talk: 1}", "corpora: {}", "stages.lora.corpora"),
         ("steps: 5", "steps: five", "stages.lora.steps"),
@@ -61,7 +61,7 @@ def test_a_stage_comes_after_what_it_starts_from(tmp_path):
         ("steps: 5", "stepps: 5", "stages.lora"),
         ("seed: 3", "seed: -3", "seed: Input should be greater"),
         ("lora: {", "..: {", "stages"),
-        ("seed: 3", "seed: [", "is no YAML"),
+        ("seed: 3", "seed: [", "is not valid YAML"),
         (GOOD, "- a list", "the file"),
         (GOOD, "", "the file"),
     ],

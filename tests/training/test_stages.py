@@ -92,7 +92,7 @@ def test_a_loop_written_by_hand_comes_to_the_same_weights(place, trained):
 
 def test_what_is_told(trained):
     assert list(trained) == ["full", "lora", "prefix"]
-    assert not any(one.kept for one in trained.values())
+    assert not any(one.reused for one in trained.values())
     size = 192
     layers = 3 * (4 * 4 * 2 * size + 3 * 4 * (size + 512))  # a LoRA of rank 4 on 4 attention and 3 feed-forward layers
     assert trained["lora"].learning == layers
@@ -147,7 +147,7 @@ def test_what_is_finished_is_kept_until_what_it_is_made_of_changes(place, tmp_pa
 
     def kept(text: str = RECIPE) -> dict[str, bool]:
         (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
-        return {one.name: one.kept for one in stages.train(recipe.load(tmp_path / "recipe.yaml"), out)}
+        return {one.name: one.reused for one in stages.train(recipe.load(tmp_path / "recipe.yaml"), out)}
 
     assert kept() == {"full": False, "lora": False, "prefix": False}
     assert kept() == {"full": True, "lora": True, "prefix": True}
@@ -166,7 +166,7 @@ def test_what_is_finished_is_kept_until_what_it_is_made_of_changes(place, tmp_pa
 def test_a_folder_that_is_no_checkpoint(place, tmp_path):
     shutil.copytree(place, tmp_path / "here", ignore=shutil.ignore_patterns("out", "again"))
     (tmp_path / "here/start/model.safetensors").unlink()
-    with pytest.raises(HarnessError, match="cannot be trained on"):
+    with pytest.raises(HarnessError, match="training cannot start from"):
         list(stages.train(recipe.load(tmp_path / "here/recipe.yaml"), tmp_path / "out"))
 
 

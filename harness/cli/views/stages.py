@@ -15,4 +15,4 @@ def stage_line(trained: Trained) -> str:
     stage = trained.stage
     line = f"{trained.name:10} from {Path(stage.start).name:10} {_METHODS[stage.method]}{stage.steps:,} steps, "
     line += f"{trained.tokens:,} tokens, {trained.learning:,} parameters, loss {trained.loss:.2f}"
-    return line + (", kept" if trained.kept else f", {numbers_in_words.duration(trained.seconds)}")
+    return line + (", kept" if trained.reused else f", {numbers_in_words.duration(trained.seconds)}")

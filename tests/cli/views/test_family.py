@@ -50,8 +50,8 @@ def test_a_stage_takes_one_line():
     stage = Stage.model_validate(
         {"from": "out/sft", "method": "lora", "corpora": {"talk": 1}, "steps": 1500, "learning_rate": 1e-3}
     )
-    trained = Trained("lora", Path("out/lora"), stage, 175_104, 2_000, 0.333, 61.0, kept=False)
+    trained = Trained("lora", Path("out/lora"), stage, 175_104, 2_000, 0.333, 61.0, reused=False)
     assert stage_line(trained) == (
         "lora       from sft        LoRA, 1,500 steps, 2,000 tokens, 175,104 parameters, loss 0.33, 1 min 1 s"
     )
-    assert stage_line(trained._replace(kept=True)).endswith("loss 0.33, kept")
+    assert stage_line(trained._replace(reused=True)).endswith("loss 0.33, kept")
