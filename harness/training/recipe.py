@@ -122,9 +122,7 @@ def _checked(recipe: Recipe, file: Path) -> Recipe:
         for corpus in stage.corpora:
             if corpus not in recipe.corpora:
                 hint = did_you_mean(corpus, recipe.corpora)
-                raise HarnessError(
-                    f"{file}: stage {name} learns from '{corpus}', which is not one of its corpora{hint}"
-                )
+                raise HarnessError(f"{file}: stage {name} learns from '{corpus}', which is none of its corpora{hint}")
         if stage.start in recipe.stages:
             if recipe.stages[stage.start].method != "full":
                 raise HarnessError(f"{file}: stage {name} starts from the adapter {stage.start}: {_MERGE}")

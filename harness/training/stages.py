@@ -115,9 +115,7 @@ def _train(name: str, recipe: Recipe, start: Path, output: Path, texts: dict[str
     stage, clock = recipe.stages[name], time.perf_counter()
     tokenizer, base = _load(start)
     if tokenizer.eos_token_id is None:
-        raise HarnessError(
-            f"the tokenizer in {start} has no end-of-text token, which ends every example: set eos_token"
-        )
+        raise HarnessError(f"the tokenizer in {start} has no end-of-text token to end examples with: set eos_token")
     count = stage.steps * stage.batch
     drawn = list(corpora.mixture(texts, stage.corpora, count, f"{recipe.seed} {name}"))
     examples = corpora.encode(drawn, tokenizer, recipe.max_length)

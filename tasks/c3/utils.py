@@ -1,4 +1,4 @@
-"""C3's requests by perplexity."""
+"""The protocol of C3 by perplexity."""
 
 from harness.tasks.protocols.perplexity import Perplexity
 

@@ -1,4 +1,4 @@
-"""ChatGLM2's two passes."""
+"""The two passes of ChatGLM2's protocol."""
 
 from harness.tasks.protocols.think_then_choose import ThinkThenChoose
 

@@ -1,4 +1,4 @@
-"""Letters out of answers in words, as C-Eval's evaluators read them."""
+"""Filters that read a letter from an answer, as C-Eval's evaluators do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def chatglm(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list
 
 
 def chatgpt(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the letter that each response is, as chatgpt.py counts it after shots."""
+    """Return the letter that each response consists of, chatgpt.py's rule for prompts with shots."""
     return [[choices.ceval_chatgpt(text) for text in texts] for texts in responses]
 
 
 def chatgpt_zero_shot(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the letter that chatgpt.py reads in each response where there are no shots."""
+    """Return the letter that chatgpt.py reads in each response to a prompt without shots."""
     return [[choices.ceval_chatgpt_zero_shot(text) for text in texts] for texts in responses]
 
 

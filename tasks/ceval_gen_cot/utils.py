@@ -1,4 +1,4 @@
-"""Letters out of chains of thought, as C-Eval's evaluators read them."""
+"""Filters that read a letter from a chain of thought, as C-Eval's evaluators do, and the score."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def reasoned_chatgpt(responses: list[list[str]], docs: list[dict[str, Any]]) -> 
 
 
 def score(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Return whether the letter is the answer; the task's target is a whole shot."""
+    """Return whether the letter is the right answer. The task's own target is a whole shot."""
     return {"exact_match": float(results[0] == doc["answer"])}
