@@ -1,4 +1,4 @@
-"""The search for garbage rests while libraries are imported, and no longer."""
+"""Garbage collection is off while libraries are imported, and only then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from harness.common import slow_imports
 
 
-def test_garbage_is_looked_for_again_whatever_an_import_does() -> None:
+def test_collection_is_enabled_again_even_if_an_import_fails() -> None:
     assert gc.isenabled()
     with pytest.raises(ModuleNotFoundError), slow_imports.importing():
         import no_such_module  # noqa: F401
@@ -20,7 +20,7 @@ def test_garbage_is_looked_for_again_whatever_an_import_does() -> None:
         assert not gc.isenabled()
 
 
-def test_who_looks_for_none_keeps_it_so() -> None:
+def test_collection_stays_disabled_if_it_was() -> None:
     gc.disable()
     try:
         with slow_imports.importing():
@@ -30,20 +30,20 @@ def test_who_looks_for_none_keeps_it_so() -> None:
         gc.enable()
 
 
-def test_only_a_process_of_ours_keeps_what_is_alive_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_are_frozen_once_and_only_in_our_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen: list[int] = []
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
     monkeypatch.setattr(gc, "get_freeze_count", lambda: len(frozen))
     slow_imports.freeze()
     assert not frozen
-    monkeypatch.setattr(slow_imports, "_is_own_process", False)  # so that it is put back
+    monkeypatch.setattr(slow_imports, "_is_own_process", False)  # so that it is restored after the test
     slow_imports.declare_own_process()
     slow_imports.freeze()
     slow_imports.freeze()
     assert len(frozen) == 1
 
 
-def test_a_command_given_by_a_program_does_not_own_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_called_by_a_program_does_not_own_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.cli import main
 
     monkeypatch.setattr(slow_imports, "_is_own_process", False)

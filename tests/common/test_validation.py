@@ -1,4 +1,4 @@
-"""What a reader is told of a document that does not fit its model."""
+"""The first problem of a document that does not fit its model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Whole(BaseModel):
     ],
 )
 def test_the_first_problem_is_named_by_its_place(content: object, path: str, message: str) -> None:
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ValidationError) as error:
         Whole.model_validate(content)
-    problem = validation.first_problem(caught.value)
+    problem = validation.first_problem(error.value)
     assert (problem.path, problem.message) == (path, message)

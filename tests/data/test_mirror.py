@@ -1,4 +1,4 @@
-"""What is read without `load_dataset` is what `load_dataset` reads, and never what a file held before."""
+"""A mirror's data set is read as by `load_dataset`, and always from the files as they are now."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def require_equal(ours: Any, theirs: Any) -> None:
         ("eriktks/conll2003", None),
     ],
 )
-def test_real_data_are_read_as_load_dataset_reads_them(
+def test_real_data_sets_are_read_as_by_load_dataset(
     data: Path, tmp_path: Path, dataset: str, config: str | None
 ) -> None:
     ours = mirror.read(data / dataset, config)
@@ -54,7 +54,7 @@ def test_real_data_are_read_as_load_dataset_reads_them(
     require_equal(ours, loaded(data / dataset, config, tmp_path))
 
 
-def card(folder: Path, text: str) -> None:
+def write_card(folder: Path, text: str) -> None:
     (folder / "README.md").write_text(f"---\n{text}\n---\n# words\n", encoding="utf-8")
 
 
@@ -94,7 +94,7 @@ LABELLED = f"""{GLOB}dataset_info:
 def test_several_files_globs_and_stated_features(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "set"
     write(folder, "d/train-0.parquet", "d/train-1.parquet")
-    card(folder, text)
+    write_card(folder, text)
     for config in ("one", None):
         ours = mirror.read(folder, config)
         assert ours is not None
@@ -118,31 +118,31 @@ def test_several_files_globs_and_stated_features(tmp_path: Path, text: str) -> N
         ("configs:\n- config_name: one\n  data_files:\n  - {split: train, path: 'd/empty.parquet'}\n", "one"),
     ],
 )
-def test_what_is_not_plain_or_wrong_is_left_to_load_dataset(tmp_path: Path, text: str, config: str | None) -> None:
+def test_unsupported_or_damaged_data_are_left_to_load_dataset(tmp_path: Path, text: str, config: str | None) -> None:
     write(tmp_path, "d/train-0.parquet", "d/train-1.parquet", "d/damaged.parquet")
     pq.write_table(pa.Table.from_pylist(ROWS).slice(0, 0), tmp_path / "d/empty.parquet")
     (tmp_path / "d/damaged.parquet").write_bytes(b"PAR1 no more")
     (tmp_path / "d/more.json").write_text('{"text": "x"}')
-    card(tmp_path, text)
+    write_card(tmp_path, text)
     assert mirror.read(tmp_path, config) is None
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
 def test_other_formats_are_left_to_load_dataset(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"test.{ending}").write_text("text\nx\n" if ending == "csv" else '{"text": "x"}\n')
-    card(tmp_path, f"configs:\n- config_name: one\n  data_files:\n  - {{split: test, path: test.{ending}}}\n")
+    write_card(tmp_path, f"configs:\n- config_name: one\n  data_files:\n  - {{split: test, path: test.{ending}}}\n")
     assert mirror.read(tmp_path, "one") is None
 
 
-def test_files_too_large_to_be_held_are_left_to_load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_left_to_load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "d/train-0.parquet")
-    card(tmp_path, GLOB)
+    write_card(tmp_path, GLOB)
     assert mirror.read(tmp_path, "one") is not None
     monkeypatch.setattr(mirror, "LARGEST", 100)
     assert mirror.read(tmp_path, "one") is None
 
 
-def test_replaced_files_and_cards_are_read_anew(tmp_path: Path) -> None:
+def test_replaced_files_and_cards_are_read_again(tmp_path: Path) -> None:
     mirrors.write(tmp_path, "a/b", "one", test=ROWS)
     folder, file = tmp_path / "a/b", tmp_path / "a/b/one/test-00000-of-00001.parquet"
     before, stat = mirror.read(folder, "one"), file.stat()

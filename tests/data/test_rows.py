@@ -1,4 +1,4 @@
-"""Rows of a person's own files: every format gives the same rows, and what is wrong in one is told with its place."""
+"""Rows of a user's own files: every format gives the same rows, and errors name the place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, content: st
     assert [row.columns for row in file_rows.read(written(tmp_path, name, bom + content))] == ROWS
 
 
-def test_parquet_gives_them_too(tmp_path: Path) -> None:
+def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
     rows = list(file_rows.read(tmp_path / "x.parquet"))
     assert [row.columns for row in rows] == ROWS
@@ -44,7 +44,7 @@ def test_parquet_gives_them_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "complaint"),
+    ("name", "content", "message"),
     [
         ("x.jsonl", '{"a": 1}\n\n{"a": ', "x.jsonl, line 3, is not JSON"),
         ("x.jsonl", '{"a": 1}\n"b"', 'x.jsonl, line 2, is not a JSON object but "b"'),
@@ -66,9 +66,9 @@ def test_parquet_gives_them_too(tmp_path: Path) -> None:
         ("x.parquet", "PAR1", "x.parquet cannot be read as parquet"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, content: str | bytes, complaint: str) -> None:
+def test_an_error_names_its_place(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
     path = written(tmp_path, name, content)
-    with pytest.raises(HarnessError) as told:
+    with pytest.raises(HarnessError) as error:
         list(file_rows.read(path))
-    assert complaint in str(told.value)
-    assert str(path) in str(told.value)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)

@@ -1,4 +1,4 @@
-"""The leaderboard's page, read as HTML: cells, rows, marks, files."""
+"""The leaderboard's page, parsed as HTML: cells, rows, marks, files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.reports import numbers_in_words
 from support.invented_reports import SUBJECTS, MakeReport, average, ceval, checkpoint, one_task, score, task_info
 from support.pages import is_best, words, write
 
-# What a cell says
+# The content of cells
 
 
 def test_a_fraction_is_a_percentage_with_its_interval(report: MakeReport, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_other_units_keep_their_digits_and_get_their_own_scale(report: MakeRepor
     assert not page.cell(0, "adgen").xpath(".//*[@class='range']")
 
 
-def test_what_was_not_evaluated_is_a_dash(report: MakeReport, tmp_path: Path) -> None:
+def test_a_task_that_was_not_evaluated_is_a_dash(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, one_task(report, "a", 0.4), one_task(report, "b", 0.5, task="xnli"))
     assert page.columns == ["Checkpoint", "copa", "xnli", "First run"]
     assert words(page.cell(0, "xnli")) == "–"
@@ -63,34 +63,36 @@ def test_one_checkpoint_in_two_reports_is_one_row_and_the_newest_wins(report: Ma
     assert "nothing: newer reports replace it" in page.card(0)
 
 
-def test_a_later_look_at_a_few_documents_replaces_no_full_result(report: MakeReport, tmp_path: Path) -> None:
+def test_a_later_limited_report_does_not_replace_a_full_one(report: MakeReport, tmp_path: Path) -> None:
     few = one_task(report, "a", 0.0, info=task_info("copa", 3, documents_in_split=100), protocol={"limit": 3}, day=9)
     page = write(tmp_path, one_task(report, "a", 0.4, day=2), few)
     assert page.values("copa") == ["40.0"]
 
 
 def test_prompts_that_were_cut_are_marked(report: MakeReport, tmp_path: Path) -> None:
-    whole = [one_task(report, name, 0.5) for name in "ab"]
+    uncut = [one_task(report, name, 0.5) for name in "ab"]
     cut = one_task(report, "c", 0.5, info=task_info("copa", 100, truncated=7))
-    page = write(tmp_path, *whole, cut)
+    page = write(tmp_path, *uncut, cut)
     assert "7 prompts cut to fit the context instead of 0" in page.cell(2, "copa").get("title")
 
 
-def test_a_named_average_stands_on_its_own_tasks_only(report: MakeReport, tmp_path: Path) -> None:
-    # `ceval/STEM` is over the last two subjects; the first was asked otherwise.
-    odd = {SUBJECTS[0]: task_info(SUBJECTS[0], 20, 5, "otherwise")}
+def test_a_named_average_is_compared_over_its_own_tasks_only(report: MakeReport, tmp_path: Path) -> None:
+    # `ceval/STEM` is over the last two subjects; the prompts of the first differ.
+    different = {SUBJECTS[0]: task_info(SUBJECTS[0], 20, 5, "otherwise")}
     tasks = {name: task_info(name, 20, 5) for name in SUBJECTS}
     parts = [score(name, 0.5, 0.1, 20, headline=False) for name in SUBJECTS]
     scores = [average("ceval", parts, headline=True), *parts, average("ceval/STEM", parts[1:])]
     page = write(
-        tmp_path, *(report(checkpoint(n), tasks, scores) for n in "ab"), report(checkpoint("c"), tasks | odd, scores)
+        tmp_path,
+        *(report(checkpoint(n), tasks, scores) for n in "ab"),
+        report(checkpoint("c"), tasks | different, scores),
     )
     assert "different prompts" in page.cell(2, "ceval").get("title")
     (line,) = [line for line in page.section("ceval") if "ceval/STEM" in " ".join(line)]
     assert "different prompts" not in " ".join(line)
 
 
-def test_two_metrics_of_a_task_never_come_from_two_runs(report: MakeReport, tmp_path: Path) -> None:
+def test_all_metrics_of_a_task_come_from_one_run(report: MakeReport, tmp_path: Path) -> None:
     task = {"copa": task_info("copa", 100)}
     old = report(checkpoint("a"), task, [score("copa", 0.4), score("copa", 0.3, metric="f1", primary=False)], day=1)
     page = write(tmp_path, old, report(checkpoint("a"), task, [score("copa", 0.5)], day=2))
@@ -98,41 +100,43 @@ def test_two_metrics_of_a_task_never_come_from_two_runs(report: MakeReport, tmp_
     assert page.section("copa") == []
 
 
-def test_namesakes_stay_apart_and_show_their_fingerprint(report: MakeReport, tmp_path: Path) -> None:
+def test_checkpoints_of_the_same_name_show_their_fingerprints(report: MakeReport, tmp_path: Path) -> None:
     task, result = {"copa": task_info("copa", 100)}, [score("copa", 0.5)]
-    prints = ("abcdef0011", "abcdef0022", "ffff")
-    page = write(tmp_path, *(report(checkpoint("same", p), task, result, day=d) for d, p in enumerate(prints[:2], 1)))
+    fingerprints = ("abcdef0011", "abcdef0022", "ffff")
+    page = write(
+        tmp_path, *(report(checkpoint("same", p), task, result, day=d) for d, p in enumerate(fingerprints[:2], 1))
+    )
     assert page.names == ["same abcdef001", "same abcdef002"]
-    page = write(tmp_path, report(checkpoint("same", prints[0]), task, result), one_task(report, "other", 0.5))
+    page = write(tmp_path, report(checkpoint("same", fingerprints[0]), task, result), one_task(report, "other", 0.5))
     assert page.names == ["same", "other"]
 
 
-def test_rows_come_by_the_date_of_the_first_report(report: MakeReport, tmp_path: Path) -> None:
+def test_rows_are_sorted_by_the_date_of_the_first_report(report: MakeReport, tmp_path: Path) -> None:
     late, early = one_task(report, "late", 0.5, day=8), one_task(report, "early", 0.5, day=3)
     page = write(tmp_path, late, early, one_task(report, "early", 0.5, task="xnli", day=20))
     assert page.names == ["early", "late"]
 
 
-def test_a_card_tells_what_a_checkpoint_is_and_what_it_cost(report: MakeReport, tmp_path: Path) -> None:
-    who = checkpoint(
+def test_a_card_states_a_checkpoints_properties_and_cost(report: MakeReport, tmp_path: Path) -> None:
+    stage = checkpoint(
         "stage2", kind="lora", base="tiny", adapter="out/stage2", trainable_share=0.0125, adapter_effect=4.3
     )
     protocol = {"limit": 7, "num_fewshot": 3, "chat_template": "c0ffee00" + "0" * 56, "seed": 99}
     written = report(
-        who, {"copa": task_info("copa", 7)}, [score("copa", 0.5)], protocol=protocol, notes=["a prompt was cut"]
+        stage, {"copa": task_info("copa", 7)}, [score("copa", 0.5)], protocol=protocol, notes=["a prompt was cut"]
     )
     card = write(tmp_path, written).card(0)
     for fact in (
-        *("lora", "tiny", "out/stage2", "float32", "cpu", "42.0 M, 1.25 % in the adapter", who.fingerprint),
+        *("lora", "tiny", "out/stage2", "float32", "cpu", "42.0 M, 1.25 % in the adapter", stage.fingerprint),
         *("2026-01-01 08:30", "13,548", "1 min 15 s", "1.5 GiB", "c0ffee00", "99", "a prompt was cut"),
     ):
         assert fact in card
 
 
-# What must not be compared
+# Scores that are not comparable
 
 
-def test_other_prompts_are_marked_with_the_reason(report: MakeReport, tmp_path: Path) -> None:
+def test_different_prompts_are_marked_with_the_reason(report: MakeReport, tmp_path: Path) -> None:
     other = task_info("copa", 100, 5)
     page = write(
         tmp_path, one_task(report, "a", 0.4), one_task(report, "b", 0.9, info=other), one_task(report, "c", 0.41)
@@ -158,7 +162,7 @@ def test_other_prompts_are_marked_with_the_reason(report: MakeReport, tmp_path: 
         ({"documents": 40}, "different documents (n = 40)", "40 documents instead of 100"),
     ],
 )
-def test_every_difference_has_its_words(
+def test_every_difference_has_a_label_and_a_reason(
     report: MakeReport, tmp_path: Path, changes: dict[str, Any], mark: str, reason: str
 ) -> None:
     info = task_info("copa", **{"documents": 100} | changes)
@@ -169,14 +173,14 @@ def test_every_difference_has_its_words(
     assert reason in page.cell(2, "copa").get("title")
 
 
-def test_a_chat_template_explains_other_prompts(report: MakeReport, tmp_path: Path) -> None:
+def test_a_chat_template_is_a_reason_for_different_prompts(report: MakeReport, tmp_path: Path) -> None:
     plain = [one_task(report, name, 0.4) for name in "ab"]
     chat = one_task(report, "c", 0.5, info=task_info("copa", 100, wording="chat"), protocol={"chat_template": "f" * 64})
     page = write(tmp_path, *plain, chat)
     assert "different prompts: a chat template" in page.cell(2, "copa").get("title")
 
 
-def test_of_two_equally_frequent_the_larger_is_the_reference(report: MakeReport, tmp_path: Path) -> None:
+def test_of_equally_frequent_conditions_the_larger_are_the_reference(report: MakeReport, tmp_path: Path) -> None:
     limited = one_task(report, "a", 0.4, info=task_info("copa", 10, documents_in_split=100), protocol={"limit": 10})
     page = write(tmp_path, limited, one_task(report, "b", 0.5))
     assert "different documents (n = 10)" in words(page.cell(0, "copa"))
@@ -185,7 +189,7 @@ def test_of_two_equally_frequent_the_larger_is_the_reference(report: MakeReport,
     assert words(page.root.xpath("//tbody/tr/th/span[@class='about']/span[@class='mark']")[0]) == "limit 10"
 
 
-def test_limited_runs_among_themselves_are_compared_but_marked(report: MakeReport, tmp_path: Path) -> None:
+def test_equally_limited_runs_are_compared_but_marked(report: MakeReport, tmp_path: Path) -> None:
     info = task_info("copa", 10, documents_in_split=100)
     runs = [one_task(report, name, 0.4, info=info, protocol={"limit": 10}) for name in "ab"]
     cell = write(tmp_path, *runs).cell(0, "copa")
@@ -195,9 +199,9 @@ def test_limited_runs_among_themselves_are_compared_but_marked(report: MakeRepor
 
 def test_an_average_is_compared_over_its_tasks(report: MakeReport, tmp_path: Path) -> None:
     plain = [ceval(report, checkpoint(name), 0.6) for name in "ab"]
-    odd = ceval(report, checkpoint("c"), 0.6, wording="new")
-    short = ceval(report, checkpoint("d"), 0.6, documents=5, protocol={"limit": 5})
-    page = write(tmp_path, *plain, odd, short)
+    reworded = ceval(report, checkpoint("c"), 0.6, wording="new")
+    limited = ceval(report, checkpoint("d"), 0.6, documents=5, protocol={"limit": 5})
+    page = write(tmp_path, *plain, reworded, limited)
     assert "mean over 3 tasks 5-shot, n = 60" in page.head("ceval")
     assert "the text of the prompts differs in 3 of 3 tasks" in page.cell(2, "ceval").get("title")
     assert "15 documents instead of 60 in 3 of 3 tasks, because of limit 5" in page.cell(3, "ceval").get("title")
@@ -214,15 +218,15 @@ def test_an_average_over_other_tasks_is_marked(report: MakeReport, tmp_path: Pat
     assert "different tasks: lacks 1 task of 3: ceval_physics" in page.cell(2, "ceval").get("title")
 
 
-# Who is best
+# Leaders
 
 
-def test_best_are_all_within_noise_of_the_best(report: MakeReport, tmp_path: Path) -> None:
+def test_all_within_noise_of_the_best_are_marked_as_best(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, *(one_task(report, str(v), v) for v in (0.50, 0.53, 0.545, 0.60, 0.63)))
     assert [is_best(page.cell(row, "copa")) for row in range(5)] == [False, False, False, True, True]
 
 
-def test_lower_can_be_better_and_no_interval_means_only_equals_tie(report: MakeReport, tmp_path: Path) -> None:
+def test_lower_can_be_better_and_without_intervals_only_equal_scores_tie(report: MakeReport, tmp_path: Path) -> None:
     def loss(name: str, value: float) -> Any:
         plain = score("wiki", value, None, metric="bits_per_byte", fraction=False, higher_is_better=False)
         return report(checkpoint(name), {"wiki": task_info("wiki", 100)}, [plain])
@@ -235,10 +239,10 @@ def test_one_checkpoint_alone_is_not_the_best(report: MakeReport, tmp_path: Path
     assert not is_best(write(tmp_path, one_task(report, "a", 0.9)).cell(0, "copa"))
 
 
-# Behind the scores
+# Detail tables
 
 
-def test_named_averages_and_tasks_stand_behind_their_headline(report: MakeReport, tmp_path: Path) -> None:
+def test_named_averages_and_tasks_are_listed_under_their_headline(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, ceval(report, checkpoint("a"), 0.61), ceval(report, checkpoint("b"), 0.62))
     assert page.columns == ["Checkpoint", "ceval", "First run"]
     lines = page.section("ceval")
@@ -247,7 +251,7 @@ def test_named_averages_and_tasks_stand_behind_their_headline(report: MakeReport
     assert page.root.get_element_by_id("task-ceval").get("open") is None
 
 
-def test_other_metrics_and_strays_are_reachable(report: MakeReport, tmp_path: Path) -> None:
+def test_other_metrics_and_other_tasks_are_listed(report: MakeReport, tmp_path: Path) -> None:
     tasks = {"copa": task_info("copa", 100), "stray": task_info("stray", 100)}
     scores = [
         score("copa", 0.4),
@@ -265,9 +269,9 @@ def test_other_metrics_and_strays_are_reachable(report: MakeReport, tmp_path: Pa
 def test_everything_is_escaped(report: MakeReport, tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     quote = "\"' onmouseover='alert(2)"
-    who = checkpoint(evil, reference=quote, base=evil, adapter=evil, kind=evil, fingerprint=quote)
+    named = checkpoint(evil, reference=quote, base=evil, adapter=evil, kind=evil, fingerprint=quote)
     scores = [score(evil, 0.5, metric=quote, filter=evil), score(quote, 0.5, headline=False)]
-    written = report(who, {evil: task_info(evil, 9), quote: task_info(quote, 9)}, scores, notes=[evil])
+    written = report(named, {evil: task_info(evil, 9), quote: task_info(quote, 9)}, scores, notes=[evil])
     page = write(tmp_path, written)
     assert "<script>alert" not in page.text
     assert page.names == [evil]
@@ -276,7 +280,7 @@ def test_everything_is_escaped(report: MakeReport, tmp_path: Path) -> None:
     assert page.columns[1] == evil
 
 
-def test_the_page_asks_for_nothing_but_its_own_files(report: MakeReport, tmp_path: Path) -> None:
+def test_the_page_needs_only_its_own_files(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, one_task(report, "a", 0.5))
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["index.html", "site.js", "style.css"]
     links = {str(value) for value in page.root.xpath("//*[not(self::a)]/@src | //*[not(self::a)]/@href")}
@@ -286,7 +290,7 @@ def test_the_page_asks_for_nothing_but_its_own_files(report: MakeReport, tmp_pat
         assert not any(word in content for word in ("http:", "https:", "url(", "@import", "fetch("))
 
 
-def test_the_page_says_what_it_is_made_of(report: MakeReport, tmp_path: Path) -> None:
+def test_the_page_states_its_contents(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, one_task(report, "a", 0.5), one_task(report, "a", 0.5, task="xnli"))
     assert page.root.get("lang") == "en"
     assert "1 checkpoint from 2 reports, made 20" in words(page.root.xpath("//header")[0])
@@ -298,13 +302,13 @@ def test_an_earlier_site_is_replaced(report: MakeReport, tmp_path: Path) -> None
     assert write(tmp_path, one_task(report, "after", 0.5)).names == ["after"]
 
 
-def test_no_reports_no_site(tmp_path: Path) -> None:
+def test_no_reports_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="at least one report"):
         site.build([], tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
-def test_no_headline_no_site(report: MakeReport, tmp_path: Path) -> None:
+def test_no_headline_score_is_an_error(report: MakeReport, tmp_path: Path) -> None:
     bare = report(checkpoint("a"), {"copa": task_info("copa", 9)}, [score("copa", 0.5, headline=False)])
     with pytest.raises(HarnessError, match="headline"):
         site.build([bare], tmp_path / "site")
@@ -317,7 +321,7 @@ def test_a_file_is_not_overwritten(report: MakeReport, tmp_path: Path) -> None:
     assert (tmp_path / "site").read_text() == "mine"
 
 
-def test_the_library_stays_light() -> None:
+def test_the_library_imports_neither_torch_nor_lm_eval() -> None:
     code = "import sys, harness.leaderboard.site; print([m for m in ('torch', 'lm_eval') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -326,7 +330,7 @@ def test_the_library_stays_light() -> None:
     ("written", "text"),
     [(0.4, "0.4 s"), (75, "1 min 15 s"), (3599.7, "1 h 0 min"), (4320, "1 h 12 min")],
 )
-def test_durations_are_for_people(written: float, text: str) -> None:
+def test_durations_are_readable(written: float, text: str) -> None:
     assert numbers_in_words.duration(written) == text
 
 

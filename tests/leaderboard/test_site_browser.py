@@ -23,14 +23,14 @@ CHROMIUM = [
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    found = shutil.which("chromium")
-    if not found:
+    executable = shutil.which("chromium")
+    if not executable:
         message = "Chromium is not installed: apt-get install chromium"
         pytest.fail(message) if os.environ.get("HARNESS_CI") else pytest.skip(message)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
         yield browser
         browser.close()
 
@@ -65,7 +65,7 @@ def test_the_page_opens_without_errors_and_without_network(chromium: Any, url: s
     assert all(request.startswith(("file:", "data:")) for request in requests)
 
 
-def test_a_head_sorts_best_first_and_missing_last(chromium: Any, url: str) -> None:
+def test_a_column_head_sorts_the_best_first_and_missing_scores_last(chromium: Any, url: str) -> None:
     page = chromium.new_page()
     page.goto(url)
     head = page.locator(".board thead th", has_text="ceval")
@@ -91,7 +91,7 @@ def test_detail_tables_sort_within_their_blocks(chromium: Any, url: str) -> None
     assert [text.split()[0] for text in heads] == ["Named", "ceval/STEM", "Tasks", *reversed(SUBJECTS)]
 
 
-def test_a_name_leads_to_its_card(chromium: Any, url: str) -> None:
+def test_a_name_links_to_its_card(chromium: Any, url: str) -> None:
     page = chromium.new_page()
     page.goto(url)
     assert not page.locator(".card").nth(1).is_visible()
@@ -99,7 +99,7 @@ def test_a_name_leads_to_its_card(chromium: Any, url: str) -> None:
     page.locator(".card").nth(1).wait_for(state="visible")
 
 
-def test_without_script_the_page_is_complete(chromium: Any, url: str) -> None:
+def test_without_its_script_the_page_is_complete(chromium: Any, url: str) -> None:
     page = chromium.new_context(java_script_enabled=False).new_page()
     page.goto(url)
     assert first_column(page) == ["base", "阶段二", "only copa", "worst"]

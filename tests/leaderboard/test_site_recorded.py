@@ -1,4 +1,4 @@
-"""The leaderboard's page where answers were recorded elsewhere, or rated: by themselves, and beside runs."""
+"""The leaderboard's page with recorded predictions and ratings, alone and beside runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from harness.recorded import ratings
 from support.invented_reports import MakeReport, checkpoint, one_task, score, task_info
 from support.pages import words, write
 
-NOTHING_KNOWN = dict.fromkeys(("architecture", "dtype", "device", "parameters", "max_length"))
+UNKNOWN = dict.fromkeys(("architecture", "dtype", "device", "parameters", "max_length"))
 
 
 def recorded(report: MakeReport, name: str, value: float, wording: str = "") -> Any:
     info = task_info("copa", 100, wording=wording, num_fewshot=None)
-    who = checkpoint(name, kind="recorded", **NOTHING_KNOWN)
-    return report(who, {"copa": info}, [score("copa", value)], protocol={"recorded": "jsonl"})
+    model = checkpoint(name, kind="recorded", **UNKNOWN)
+    return report(model, {"copa": info}, [score("copa", value)], protocol={"recorded": "jsonl"})
 
 
-def test_recorded_predictions_make_a_page_by_themselves(report: MakeReport, tmp_path: Path) -> None:
+def test_a_page_of_recorded_predictions_only(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, recorded(report, "a", 0.4), recorded(report, "b", 0.6))
     assert page.names == ["a", "b"]
     assert page.values("copa") == ["40.0", "60.0"]
@@ -28,7 +28,7 @@ def test_recorded_predictions_make_a_page_by_themselves(report: MakeReport, tmp_
     assert "None" not in page.text
 
 
-def test_beside_runs_they_are_marked_where_prompts_differ(report: MakeReport, tmp_path: Path) -> None:
+def test_beside_runs_recorded_predictions_are_marked_if_prompts_differ(report: MakeReport, tmp_path: Path) -> None:
     runs = [one_task(report, name, 0.5) for name in "ab"]
     same, other = recorded(report, "c", 0.4), recorded(report, "d", 0.6, wording="another")
     page = write(tmp_path, *runs, same, other)
@@ -36,7 +36,7 @@ def test_beside_runs_they_are_marked_where_prompts_differ(report: MakeReport, tm
     assert "different prompts: predictions recorded elsewhere (jsonl)" in page.cell(3, "copa").get("title")
 
 
-def test_how_many_recorded_prompts_were_cut_is_not_known(report: MakeReport, tmp_path: Path) -> None:
+def test_the_number_of_cut_prompts_is_unknown_for_recorded_predictions(report: MakeReport, tmp_path: Path) -> None:
     runs = [one_task(report, name, 0.5, info=task_info("copa", 100, truncated=7)) for name in "ab"]
     page = write(tmp_path, *runs, recorded(report, "c", 0.4))
     title = page.cell(2, "copa").get("title")
@@ -57,6 +57,6 @@ def test_ratings_have_a_column_of_their_own(report: MakeReport, tmp_path: Path) 
     assert page.columns == ["Checkpoint", "advice", "copa", "First run"]
     assert words(page.cell(0, "advice")) == "–"
     assert words(page.cell(1, "advice")).startswith("1.500")
-    assert [name.split()[0] for name in page.names] == ["sft", "sft"], "who was rated is known by name only"
-    [line] = page.section("advice")  # its other number, how far raters agree
+    assert [name.split()[0] for name in page.names] == ["sft", "sft"], "a rated model is known by name only"
+    [line] = page.section("advice")  # its other number, the agreement of the raters
     assert "0.5455" in line

@@ -1,6 +1,7 @@
-"""Small reports with invented scores, written to disk as a run would.
+"""Small reports with invented scores, written to disk like those of a run.
 
-`checkpoint`, `task_info` and `score` make the parts; `one_task` and `ceval` whole reports, by the `report` fixture.
+`checkpoint`, `task_info` and `score` return the parts of a report; `one_task` and `ceval` write whole reports with the
+`report` fixture.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def digest(*parts: Any) -> str:
 
 
 def checkpoint(name: str = "tiny-base", fingerprint: str | None = None, **changes: Any) -> CheckpointInfo:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "name": name,
         "reference": f"models/{name}",
         "kind": "base",
@@ -38,11 +39,11 @@ def checkpoint(name: str = "tiny-base", fingerprint: str | None = None, **change
         "max_length": 4096,
         "adapter_effect": None,
     }
-    return CheckpointInfo(**plain | changes)
+    return CheckpointInfo(**defaults | changes)
 
 
 def task_info(name: str, documents: int, fewshot: int = 0, wording: str = "", **changes: Any) -> TaskInfo:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "version": "1",
         "dataset": f"invented/{name}",
         "split": "test",
@@ -55,11 +56,11 @@ def task_info(name: str, documents: int, fewshot: int = 0, wording: str = "", **
         "tokens_fed": documents * 40,
         "tokens_generated": 0,
     }
-    return TaskInfo(**plain | changes)
+    return TaskInfo(**defaults | changes)
 
 
 def score(task: str, value: float, half: float | None = 0.02, n: int = 100, **changes: Any) -> Score:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "task": task,
         "metric": "acc",
         "filter": "none",
@@ -75,14 +76,14 @@ def score(task: str, value: float, half: float | None = 0.02, n: int = 100, **ch
         "primary": True,
         "headline": True,
     }
-    return Score(**plain | changes)
+    return Score(**defaults | changes)
 
 
 def average(name: str, parts: Sequence[Score], headline: bool = False) -> Score:
-    over = combine([Estimate(s.value, s.stderr, s.low, s.high, s.n) for s in parts], "task")
+    mean = combine([Estimate(s.value, s.stderr, s.low, s.high, s.n) for s in parts], "task")
     return Score(
         **parts[0].model_dump()
-        | over._asdict()
+        | mean._asdict()
         | {"task": name, "average": "task", "headline": headline, "primary": True}
         | {"members": [part.task for part in parts]}
     )
@@ -90,7 +91,7 @@ def average(name: str, parts: Sequence[Score], headline: bool = False) -> Score:
 
 def write_report(
     root: Path,
-    who: CheckpointInfo,
+    model: CheckpointInfo,
     tasks: dict[str, TaskInfo],
     scores: Sequence[Score],
     day: int = 1,
@@ -99,7 +100,7 @@ def write_report(
     notes: Sequence[str] = (),
     engine: dict[str, Any] | None = None,
 ) -> Report:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "limit": None,
         "seed": 1234,
         "num_fewshot": None,
@@ -121,8 +122,8 @@ def write_report(
         harness="0.1.0",
         created=f"2026-01-{day:02d}T08:30:00+00:00",
         seconds=75.0,
-        checkpoint=who,
-        protocol=Protocol(**plain | (protocol or {})),
+        checkpoint=model,
+        protocol=Protocol(**defaults | (protocol or {})),
         tasks=tasks,
         scores=list(scores),
         engine=None if (protocol or {}).get("recorded") else Engine(**work | (engine or {})),
@@ -140,8 +141,8 @@ def one_task(report: MakeReport, name: str, value: float, task: str = "copa", **
     return report(checkpoint(name), {task: info}, [score(task, value, half, info.documents)], **changes)
 
 
-def ceval(report: MakeReport, who: Any, level: float, documents: int = 20, wording: str = "", **changes: Any) -> Any:
+def ceval(report: MakeReport, model: Any, level: float, documents: int = 20, wording: str = "", **changes: Any) -> Any:
     tasks = {name: task_info(name, documents, 5, wording, documents_in_split=20) for name in SUBJECTS}
     parts = [score(name, level, 0.1, documents, headline=False) for name in SUBJECTS]
     scores = [average("ceval", parts, headline=True), *parts, average("ceval/STEM", parts[1:])]
-    return report(who, tasks, scores, groups={"ceval": ["ceval_all"], "ceval_all": list(SUBJECTS)}, **changes)
+    return report(model, tasks, scores, groups={"ceval": ["ceval_all"], "ceval_all": list(SUBJECTS)}, **changes)

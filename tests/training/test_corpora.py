@@ -1,4 +1,4 @@
-"""Corpora: rows that are examples and rows that are none, shares of a mixture, what of an example is learned."""
+"""Training corpora: valid and invalid rows, proportions of a mixture, labels of examples."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ def written(folder: Path, *rows: str) -> Path:
 
 def test_rows_are_examples(tmp_path):
     rows = [{"text": "a text"}, {"prompt": "asked", "completion": "answered"}, {"prompt": "", "completion": "x"}]
-    found = corpora.read(written(tmp_path, *map(json.dumps, rows)))
-    assert found == [Example("", "a text"), Example("asked", "answered"), Example("", "x")]
+    assert corpora.read(written(tmp_path, *map(json.dumps, rows))) == [
+        Example("", "a text"),
+        Example("asked", "answered"),
+        Example("", "x"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,12 +44,12 @@ def test_rows_are_examples(tmp_path):
         "{}",
     ],
 )
-def test_a_row_that_is_no_example_is_named(tmp_path, row):
+def test_the_error_names_the_row_that_is_not_an_example(tmp_path, row):
     with pytest.raises(HarnessError, match=r"corpus.jsonl.*line 2.*is neither"):
         corpora.read(written(tmp_path, '{"text": "fine"}', row))
 
 
-def test_files_that_are_no_corpus(tmp_path):
+def test_files_that_are_not_a_corpus(tmp_path):
     with pytest.raises(HarnessError, match="there is no corpus"):
         corpora.read(tmp_path / "none.jsonl")
     with pytest.raises(HarnessError, match="is empty"):
@@ -57,12 +60,12 @@ def test_files_that_are_no_corpus(tmp_path):
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.floats(0.1, 9), min_size=1), st.integers(1, 200))
-def test_a_mixture_keeps_its_shares_wherever_it_is_cut_off(weights, count):
+def test_every_prefix_of_a_mixture_keeps_the_proportions(weights, count):
     texts = {name: [Example("", f"{name}{i}") for i in range(7)] for name in weights}
     drawn = Counter(example.text[0] for example in corpora.mixture(texts, weights, count, "seed"))
     assert drawn.total() == count
     for name, weight in weights.items():
-        # Largest deficit first: nobody is ever ahead of its share by one, nor behind by as many as there are others.
+        # Largest deficit first: no corpus is ahead of its share by 1, or behind it by the number of corpora.
         assert drawn[name] - count * weight / sum(weights.values()) < 1
         assert count * weight / sum(weights.values()) - drawn[name] < len(weights)
 
@@ -71,21 +74,21 @@ def test_a_corpus_is_read_whole_before_it_is_read_again():
     texts = {"a": [Example("", str(i)) for i in range(10)]}
     drawn = list(corpora.mixture(texts, {"a": 1}, 30, "seed"))
     rounds = [drawn[start : start + 10] for start in (0, 10, 20)]
-    assert all(sorted(one) == sorted(texts["a"]) for one in rounds)
-    assert len({tuple(one) for one in rounds}) == 3
+    assert all(sorted(examples) == sorted(texts["a"]) for examples in rounds)
+    assert len({tuple(examples) for examples in rounds}) == 3
     assert drawn == list(corpora.mixture(texts, {"a": 1}, 30, "seed"))
     assert drawn != list(corpora.mixture(texts, {"a": 1}, 30, "another"))
 
 
 def test_completions_are_learned_and_prompts_are_not():
-    pieces = model.train_tokenizer(["问：谁？答：我。"], [])
-    (whole, asked, cut) = itertools.chain(
-        corpora.encode([Example("", "我。"), Example("问：谁？答：", "我。")], pieces, 99),
-        corpora.encode([Example("问：谁？答：", "我。")], pieces, 7),
+    tokenizer = model.train_tokenizer(["问：谁？答：我。"], [])
+    (plain, prompted, cut) = itertools.chain(
+        corpora.encode([Example("", "我。"), Example("问：谁？答：", "我。")], tokenizer, 99),
+        corpora.encode([Example("问：谁？答：", "我。")], tokenizer, 7),
     )
-    eos = pieces.eos_token_id
-    answer = pieces("我。")["input_ids"]
-    assert whole == ([*answer, eos], [*answer, eos])
-    assert asked.input_ids == [*pieces("问：谁？答：我。")["input_ids"], eos]
-    assert asked.labels == [IGNORED] * 6 + [*answer, eos]
-    assert cut == (asked.input_ids[:7], asked.labels[:7])
+    eos = tokenizer.eos_token_id
+    answer = tokenizer("我。")["input_ids"]
+    assert plain == ([*answer, eos], [*answer, eos])
+    assert prompted.input_ids == [*tokenizer("问：谁？答：我。")["input_ids"], eos]
+    assert prompted.labels == [IGNORED] * 6 + [*answer, eos]
+    assert cut == (prompted.input_ids[:7], prompted.labels[:7])

@@ -1,4 +1,4 @@
-"""Recipes: what they declare, in which order stages come, and what is told of a mistake."""
+"""Recipes: their content, the order of stages, and error messages."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def test_what_is_declared(tmp_path):
-    found = recipe.load(written(tmp_path, GOOD))
-    assert found.seed == 3
-    assert found.corpora["laws"] == tmp_path / "texts/laws.jsonl"
-    assert found.stages["cpt"].start == str(tmp_path / "base")
-    assert found.stages["lora"].start == "sft"
-    assert found.stages["lora"].learning_rate == 1e-3
-    assert found.stages["sft"].corpora == {"talk": 3, "laws": 1}
+def test_a_recipe_is_loaded_with_paths_resolved(tmp_path):
+    loaded = recipe.load(written(tmp_path, GOOD))
+    assert loaded.seed == 3
+    assert loaded.corpora["laws"] == tmp_path / "texts/laws.jsonl"
+    assert loaded.stages["cpt"].start == str(tmp_path / "base")
+    assert loaded.stages["lora"].start == "sft"
+    assert loaded.stages["lora"].learning_rate == 1e-3
+    assert loaded.stages["sft"].corpora == {"talk": 3, "laws": 1}
 
 
-def test_a_stage_comes_after_what_it_starts_from(tmp_path):
-    found = recipe.load(written(tmp_path, GOOD))
-    assert found.order() == ["cpt", "other", "sft", "lora"]
-    assert found.order(["lora"]) == ["cpt", "sft", "lora"]
-    assert found.order(["other"]) == ["other"]
-    assert found.ancestors("lora") == ["sft", "cpt"]
+def test_a_stage_comes_after_the_stage_it_starts_from(tmp_path):
+    loaded = recipe.load(written(tmp_path, GOOD))
+    assert loaded.order() == ["cpt", "other", "sft", "lora"]
+    assert loaded.order(["lora"]) == ["cpt", "sft", "lora"]
+    assert loaded.order(["other"]) == ["other"]
+    assert loaded.ancestors("lora") == ["sft", "cpt"]
     with pytest.raises(HarnessError, match="no stage 'lorra'; did you mean 'lora'"):
-        found.order(["lorra"])
+        loaded.order(["lorra"])
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("from: base", "from: bass", "is neither a stage nor a folder"),
         ("from: cpt", "from: lora", "merge that"),
@@ -66,26 +66,26 @@ def test_a_stage_comes_after_what_it_starts_from(tmp_path):
         (GOOD, "", "the file"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence(tmp_path, old, new, says):
-    with pytest.raises(HarnessError, match=says) as told:
+def test_an_error_names_the_file_in_one_sentence(tmp_path, old, new, message):
+    with pytest.raises(HarnessError, match=message) as error:
         recipe.load(written(tmp_path, GOOD.replace(old, new)))
-    assert str(tmp_path / "recipe.yaml") in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(tmp_path / "recipe.yaml") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_folder_is_not_taken_for_a_stage_of_its_name(tmp_path, monkeypatch):
+def test_a_folder_is_not_confused_with_a_stage_of_the_same_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = GOOD.replace("cpt: {from: base", "cpt: {from: ./cpt")
     (tmp_path / "cpt").mkdir()
     written(tmp_path, text)
-    found = recipe.load(Path("recipe.yaml"))
-    assert found.stages["cpt"].start == str(tmp_path / "cpt")
-    assert found.order(["cpt"]) == ["cpt"]
+    loaded = recipe.load(Path("recipe.yaml"))
+    assert loaded.stages["cpt"].start == str(tmp_path / "cpt")
+    assert loaded.order(["cpt"]) == ["cpt"]
     (tmp_path / "cpt" / "adapter_config.json").write_text("{}")
     with pytest.raises(HarnessError, match="starts from the adapter"):
         recipe.load(Path("recipe.yaml"))
 
 
-def test_a_recipe_that_is_not_there(tmp_path):
+def test_a_missing_recipe_is_an_error(tmp_path):
     with pytest.raises(HarnessError, match="cannot read the recipe"):
         recipe.load(tmp_path / "none.yaml")

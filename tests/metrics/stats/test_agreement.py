@@ -1,4 +1,4 @@
-"""Krippendorff's alpha against the examples of its author."""
+"""Krippendorff's alpha against its author's examples and a brute-force computation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNITS = [[value for value in unit if value is not None] for unit in zip(*_OBSERV
 
 
 @pytest.mark.parametrize(("level", "published"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
-def test_alpha_is_the_published_one(level: Level, published: float) -> None:
+def test_alpha_equals_the_published_values(level: Level, published: float) -> None:
     assert alpha(UNITS, level) == pytest.approx(published, abs=PUBLISHED_ALPHA)
 
 
@@ -32,19 +32,18 @@ def test_perfect_agreement_is_one_and_systematic_disagreement_below_zero() -> No
 
 
 @pytest.mark.parametrize("items", [[], [[3]], [[3], [4]], [[2, 2], [2, 2]]])
-def test_where_nothing_can_disagree_there_is_no_number(items: list[list[float]]) -> None:
+def test_without_possible_disagreement_alpha_is_nan(items: list[list[float]]) -> None:
     assert math.isnan(alpha(items))
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=2, max_size=4), min_size=2, max_size=12), st.integers(-3, 3))
 def test_shifting_and_reordering_ratings_changes_nothing(items: list[list[int]], shift: int) -> None:
-    first = alpha(items)
-    moved = alpha([[rating + shift for rating in reversed(ratings)] for ratings in reversed(items)])
-    assert first == pytest.approx(moved, nan_ok=True)
+    shifted = alpha([[rating + shift for rating in reversed(ratings)] for ratings in reversed(items)])
+    assert alpha(items) == pytest.approx(shifted, nan_ok=True)
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=2, max_size=4), min_size=2, max_size=10))
-def test_interval_alpha_is_the_brute_force_one(items: list[list[int]]) -> None:
+def test_interval_alpha_equals_brute_force(items: list[list[int]]) -> None:
     values = [rating for ratings in items for rating in ratings]
     within = [
         (a - b) ** 2 / (len(ratings) - 1)
@@ -55,7 +54,7 @@ def test_interval_alpha_is_the_brute_force_one(items: list[list[int]]) -> None:
     ]
     among = [(a - b) ** 2 for i, a in enumerate(values) for j, b in enumerate(values) if i != j]
     if sum(among):
-        brute = 1 - (sum(within) / len(values)) / (sum(among) / (len(values) * (len(values) - 1)))
-        assert alpha(items) == pytest.approx(brute)
+        brute_force = 1 - (sum(within) / len(values)) / (sum(among) / (len(values) * (len(values) - 1)))
+        assert alpha(items) == pytest.approx(brute_force)
     else:
         assert math.isnan(alpha(items))

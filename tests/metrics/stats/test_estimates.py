@@ -1,4 +1,4 @@
-"""Means, named averages and their intervals against formulas, scipy, published numbers and simulation."""
+"""Means, named averages and their intervals, against formulas, scipy, published numbers and simulations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answers(right: int, n: int) -> list[float]:
 
 
 def wilson(right: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson 1927, written out: the roots in p of (p - right/n)^2 = z^2 p (1 - p) / n."""
+    """Return Wilson's interval (1927): the roots in p of (p - right/n)^2 = z^2 p (1 - p) / n."""
     p = right / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -41,26 +41,26 @@ def wilson(right: int, n: int, z: float = 1.959963984540054) -> tuple[float, flo
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=40), st.integers(1, 9))
 def test_a_ratio_over_equal_denominators_is_a_mean(values, size):
-    found = ratio_estimate([(value * size, size) for value in values])
-    wanted = mean_estimate(values, fraction=False)
-    assert found.value == pytest.approx(wanted.value, abs=1e-9)
-    assert found.stderr == pytest.approx(wanted.stderr, abs=1e-9)
-    if wanted.low is not None:
-        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
+    estimate = ratio_estimate([(value * size, size) for value in values])
+    expected = mean_estimate(values, fraction=False)
+    assert estimate.value == pytest.approx(expected.value, abs=1e-9)
+    assert estimate.stderr == pytest.approx(expected.stderr, abs=1e-9)
+    if expected.low is not None:
+        assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_a_ratio_s_interval_holds_the_truth_as_often_as_it_says():
-    """Texts of very different lengths: 95 of 100 intervals hold the population's bits per character, 92 at worst."""
-    chance, held = np.random.default_rng(0), 0
+def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_stated():
+    """For texts of very different lengths, 92 to 98 of 100 intervals contain the population's bits per character."""
+    chance, covered = np.random.default_rng(0), 0
     for _ in range(1000):
         sizes = chance.integers(20, 400, 40)
         bits = sizes * chance.normal(3.0, 0.5, 40)
-        found = ratio_estimate(list(zip(bits, sizes, strict=True)))
-        held += found.low <= 3.0 <= found.high
-    assert 920 <= held <= 980
+        estimate = ratio_estimate(list(zip(bits, sizes, strict=True)))
+        covered += estimate.low <= 3.0 <= estimate.high
+    assert 920 <= covered <= 980
 
 
-def test_a_ratio_of_one_text_has_no_interval_and_of_nothing_no_value():
+def test_a_ratio_of_one_text_has_no_interval_and_of_none_no_value():
     assert ratio_estimate([(6.0, 2.0)]) == Estimate(3.0, None, None, None, 1)
     assert math.isnan(ratio([]))
 
@@ -69,11 +69,11 @@ def test_a_ratio_of_one_text_has_no_interval_and_of_nothing_no_value():
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 20), (1, 29), (15, 148), (23, 23), (700, 1346)])
-def test_right_or_wrong_gets_wilsons_interval(right, n):
+def test_values_of_0_and_1_get_wilsons_interval(right, n):
     estimate = mean_estimate(answers(right, n))
-    scipys = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    scipy_interval = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
     assert (estimate.low, estimate.high) == pytest.approx(wilson(right, n), abs=1e-12)
-    assert (estimate.low, estimate.high) == pytest.approx((scipys.low, scipys.high), abs=1e-12)
+    assert (estimate.low, estimate.high) == pytest.approx((scipy_interval.low, scipy_interval.high), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_other_values_get_a_t_interval():
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_stderr_is_that_of_the_sample():
+def test_stderr_is_the_sample_standard_error():
     for values in ([0.0, 1.0, 1.0, 0.0, 1.0], [3.0, 4.5, 10.0]):
         assert mean_estimate(values).stderr == pytest.approx(stats.sem(values), abs=1e-12)
 
@@ -103,36 +103,36 @@ def test_one_answer_has_an_interval_but_no_stderr():
     assert mean_estimate([1.0]).low == pytest.approx(wilson(1, 1)[0])
 
 
-def test_one_other_value_says_nothing_of_its_spread():
+def test_one_other_value_has_no_interval():
     assert mean_estimate([0.7]) == Estimate(0.7, None, None, None, 1)
 
 
 @pytest.mark.parametrize("values", [[], [0.0, math.nan], [1.0, math.inf]])
-def test_no_values_or_broken_ones_are_refused(values):
+def test_no_values_or_non_finite_ones_are_an_error(values):
     with pytest.raises(HarnessError):
         mean_estimate(values)
 
 
-def test_the_refusal_counts_the_broken_values():
+def test_the_error_counts_the_non_finite_values():
     with pytest.raises(HarnessError, match="2 of 3"):
         mean_estimate([math.nan, 1.0, -math.inf])
 
 
 @given(right_or_wrong)
-def test_answers_stay_inside_an_interval_inside_0_and_1(values):
+def test_the_interval_of_answers_contains_their_mean_and_lies_in_0_to_1(values):
     estimate = mean_estimate(values)
     assert 0.0 <= estimate.low <= estimate.value <= estimate.high <= 1.0
 
 
 @given(scores)
-def test_other_values_lie_inside_their_interval(values):
+def test_the_interval_of_other_values_contains_their_mean(values):
     estimate = mean_estimate(values)
     if estimate.low is not None:
         assert estimate.low <= estimate.value <= estimate.high
 
 
 @given(st.integers(1, 5000), st.sampled_from([0.0, 1.0]))
-def test_an_interval_never_collapses_where_all_answers_agree(n, answer):
+def test_an_interval_does_not_collapse_if_all_answers_are_equal(n, answer):
     estimate = mean_estimate([answer] * n)
     assert estimate.high - estimate.low > 1 / (n + 1)
 
@@ -146,7 +146,7 @@ def test_the_order_of_samples_changes_no_bit(values, random):
 # --- several tasks ----------------------------------------------------------------------------------------------------
 
 
-def test_no_tasks_are_refused():
+def test_no_tasks_are_an_error():
     with pytest.raises(HarnessError):
         combine([], "task")
 
@@ -181,7 +181,7 @@ def test_an_average_lies_inside_its_interval(tasks, weight):
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.sampled_from([0.0, 1.0]), weights)
-def test_an_average_never_collapses_where_all_answers_agree(sizes, answer, weight):
+def test_an_average_does_not_collapse_if_all_answers_are_equal(sizes, answer, weight):
     average = combine([mean_estimate([answer] * n) for n in sizes], weight)
     assert average.value == pytest.approx(answer, abs=1e-12)
     assert average.high - average.low > 1 / (sum(sizes) + 1)
@@ -199,7 +199,7 @@ def test_the_stderr_of_an_average_is_that_of_a_sum_of_independent_means():
     assert combine(tasks, "sample").stderr == pytest.approx(math.hypot(0.25 * 0.03, 0.75 * 0.04))
 
 
-def test_tasks_that_are_as_accurate_and_as_large_are_as_good_as_one():
+def test_equal_tasks_have_nearly_the_interval_of_one_task():
     average = combine([mean_estimate(answers(18, 20))] * 10, "task")
     assert (average.low, average.high) == pytest.approx(wilson(180, 200), abs=2e-3)
 
@@ -221,22 +221,22 @@ def test_one_task_without_an_interval_leaves_the_average_without_one():
     assert average == Estimate(pytest.approx(0.4), None, None, None, 42)
 
 
-# The seed is fixed, so these cannot flicker; 2,000 draws tell a coverage to about half a point either way.
+# The seed is fixed, so results do not vary; 2,000 draws measure a coverage to about half a point.
 @pytest.mark.parametrize(("worst", "best"), [(0.25, 0.75), (0.80, 0.99), (0.95, 1.0), (0.02, 0.98)])
 @pytest.mark.parametrize("tasks", [8, 52])
 @pytest.mark.parametrize("weight", ["task", "sample"])
-def test_95_of_100_intervals_of_a_cevals_average_hold_the_truth(weight, tasks, worst, best):
-    """Tasks of C-Eval's sizes, from its 8 hard subjects to all 52, for checkpoints that are weak, good and uneven."""
+def test_95_of_100_intervals_of_a_ceval_average_contain_the_truth(weight, tasks, worst, best):
+    """Simulate tasks of C-Eval's sizes (8 hard subjects, all 52) and checkpoints that are weak, good and uneven."""
     rng = np.random.default_rng(20230515)
     sizes = rng.integers(12, 56, tasks)
     accuracies = rng.uniform(worst, best, tasks)
     truth = np.average(accuracies, weights=sizes if weight == "sample" else None)
     estimate = functools.cache(lambda right, n: mean_estimate(answers(right, n)))
-    hits = 0
+    covered = 0
     for drawn in rng.binomial(sizes, accuracies, (2000, tasks)):
         average = combine([estimate(int(right), int(n)) for right, n in zip(drawn, sizes, strict=True)], weight)
-        hits += average.low <= truth <= average.high
-    assert 0.93 <= hits / 2000 <= 0.975
+        covered += average.low <= truth <= average.high
+    assert 0.93 <= covered / 2000 <= 0.975
 
 
 # --- named averages ---------------------------------------------------------------------------------------------------
@@ -244,21 +244,21 @@ def test_95_of_100_intervals_of_a_cevals_average_hold_the_truth(weight, tasks, w
 
 def test_averages_may_overlap():
     tasks = {"a": mean_estimate([1.0]), "b": mean_estimate([0.0]), "c": mean_estimate([0.0, 1.0, 1.0, 1.0])}
-    wanted = [Average("all", ("a", "b", "c"), "task"), Average("hard", ("b", "c"), "sample")]
-    result = averages(wanted, tasks)
+    definitions = [Average("all", ("a", "b", "c"), "task"), Average("hard", ("b", "c"), "sample")]
+    result = averages(definitions, tasks)
     assert result["all"].value == pytest.approx((1 + 0 + 0.75) / 3)
     assert result["hard"].value == pytest.approx(3 / 5)
 
 
 def test_an_average_that_lacks_a_task_is_left_out():
     tasks = {"a": mean_estimate([1.0])}
-    wanted = [Average("both", ("a", "b"), "task"), Average("none", (), "task"), Average("one", ("a",), "task")]
-    assert list(averages(wanted, tasks)) == ["one"]
+    definitions = [Average("both", ("a", "b"), "task"), Average("none", (), "task"), Average("one", ("a",), "task")]
+    assert list(averages(definitions, tasks)) == ["one"]
 
 
 # --- published tables -------------------------------------------------------------------------------------------------
-# ChatGLM-6B's and ChatGLM2-6B's READMEs and the C-Eval leaderboard print category rows and an average. Which weights
-# turn the one into the other is the definition of the average.
+# The READMEs of ChatGLM-6B and ChatGLM2-6B and the C-Eval leaderboard print category rows and an average. The weights
+# with which the rows give the average define it.
 
 CEVAL_SUBJECTS = {"STEM": 20, "Social Science": 10, "Humanities": 11, "Other": 11}
 MMLU_QUESTIONS = {"humanities": 4705, "social_sciences": 3077, "stem": 3153, "other": 3107}
@@ -298,19 +298,19 @@ def test_mmlus_average_gives_each_question_the_same_weight(humanities, social_sc
     assert combine([row(v, n) for v, n in zip(values, sizes, strict=True)], "sample").value == pytest.approx(
         published, abs=0.01
     )
-    # With anatomy's 135 questions under "other", where hendrycks/test has them, the published rows do not add up.
+    # With anatomy's 135 questions under "other", as in hendrycks/test, the rows do not give the published average.
     sizes = (4705, 3077, 3153 - 135, 3107 + 135)
     assert abs(combine([row(v, n) for v, n in zip(values, sizes, strict=True)], "sample").value - published) > 0.1
 
 
 @pytest.mark.data
-def test_mmlu_categories_hold_as_many_questions_as_those_weights_say(data):
-    """Counted in the data, by the category lm-eval's own task files give each subject."""
+def test_mmlu_categories_have_the_sizes_of_those_weights(data):
+    """Count questions in the data, by the category of each subject in lm-eval's task files."""
     folder = Path(importlib.util.find_spec("lm_eval").submodule_search_locations[0]) / "tasks" / "mmlu" / "default"
-    counted = dict.fromkeys(MMLU_QUESTIONS, 0)
+    counts = dict.fromkeys(MMLU_QUESTIONS, 0)
     for path in folder.glob("mmlu_*.yaml"):
         cfg = yaml.safe_load(path.read_text(encoding="utf-8"))
         parquet = data / "cais" / "mmlu" / cfg["dataset_name"] / "test-00000-of-00001.parquet"
         category = cfg["tag"].removeprefix("mmlu_").removesuffix("_tasks")
-        counted[category] += pq.read_metadata(parquet).num_rows
-    assert counted == MMLU_QUESTIONS
+        counts[category] += pq.read_metadata(parquet).num_rows
+    assert counts == MMLU_QUESTIONS

@@ -1,4 +1,4 @@
-"""What pairs add makes sacrebleu's corpus score, its own function making it of the sums."""
+"""The sums of the counts determine sacrebleu's corpus score."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ corpora = st.integers(1, 2).flatmap(
 Corpus = list[tuple[str, list[str]]]
 
 
-def theirs(scorer: Any, corpus: Corpus) -> float:
-    return scorer.corpus_score(
-        [said for said, _ in corpus], [*zip(*(wanted for _, wanted in corpus), strict=True)]
-    ).score
+def sacrebleu_score(scorer: Any, corpus: Corpus) -> float:
+    predictions = [prediction for prediction, _ in corpus]
+    return scorer.corpus_score(predictions, [*zip(*(references for _, references in corpus), strict=True)]).score
 
 
 def sums(count: Any, corpus: Corpus, **settings: Any) -> list[float]:
-    return count([said for said, _ in corpus], [wanted for _, wanted in corpus], **settings).sum(axis=0).tolist()
+    predictions, references = zip(*corpus, strict=True)
+    return count(predictions, references, **settings).sum(axis=0).tolist()
 
 
 @settings(max_examples=50, deadline=None)
 @given(corpora)
-def test_bleu_is_made_of_its_counts(corpus: Corpus) -> None:
-    said, wanted, *runs = map(int, sums(lm_eval_counts.bleu, corpus))
-    made = BLEU.compute_bleu(runs[:4], runs[4:], said, wanted, smooth_method="exp")
-    assert made.score == pytest.approx(theirs(BLEU(), corpus), rel=SUMS)
+def test_bleu_follows_from_the_sums(corpus: Corpus) -> None:
+    predicted, expected, *runs = map(int, sums(lm_eval_counts.bleu, corpus))
+    bleu = BLEU.compute_bleu(runs[:4], runs[4:], predicted, expected, smooth_method="exp")
+    assert bleu.score == pytest.approx(sacrebleu_score(BLEU(), corpus), rel=SUMS)
 
 
 @settings(max_examples=50, deadline=None)
 @given(corpora, st.sampled_from([0, 2]))
-def test_chrf_is_made_of_its_counts(corpus: Corpus, words: int) -> None:
-    found, orders = sums(lm_eval_counts.chrf, corpus, words=words), 6 + words
-    said, wanted, both = (found[start : start + orders] for start in range(0, 3 * orders, orders))
-    used = [order for order in range(orders) if said[order] and wanted[order]]
-    precision, recall = (sum(both[i] / below[i] for i in used) / max(1, len(used)) for below in (said, wanted))
+def test_chrf_follows_from_the_sums(corpus: Corpus, words: int) -> None:
+    counts, orders = sums(lm_eval_counts.chrf, corpus, words=words), 6 + words
+    predicted, expected, both = (counts[start : start + orders] for start in range(0, 3 * orders, orders))
+    used = [order for order in range(orders) if predicted[order] and expected[order]]
+    precision, recall = (sum(both[i] / all_[i] for i in used) / max(1, len(used)) for all_ in (predicted, expected))
     score = 500 * precision * recall / (4 * precision + recall) if precision + recall else 0
-    assert score == pytest.approx(theirs(CHRF(word_order=words), corpus), rel=SUMS)
+    assert score == pytest.approx(sacrebleu_score(CHRF(word_order=words), corpus), rel=SUMS)
 
 
 @settings(max_examples=50, deadline=None)
 @given(corpora)
-def test_ter_is_made_of_its_counts(corpus: Corpus) -> None:
+def test_ter_follows_from_the_sums(corpus: Corpus) -> None:
     edits, length = sums(lm_eval_counts.ter, corpus)
     score = 100 * edits / length if length else 100 * (edits > 0)
-    assert score == pytest.approx(theirs(TER(), corpus), rel=SUMS)
+    assert score == pytest.approx(sacrebleu_score(TER(), corpus), rel=SUMS)

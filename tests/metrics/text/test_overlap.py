@@ -1,4 +1,4 @@
-"""Scores of generated text against the libraries that define them, and ChatGLM-6B's published examples."""
+"""Scores of generated texts equal those of the libraries that define them, and ChatGLM-6B's published examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ segmenter.load()
 texts = st.text(st.sampled_from("春天来了花开了我们去公园玩ab12 \n。，！？?…”’.的牛仔外套"), max_size=40)
 
 
-def test_the_published_examples(definitions):
+def test_scores_equal_the_published_examples(definitions):
     golden = json.loads((definitions / "adgen.json").read_text(encoding="utf-8"))
     assert len(golden["cases"]) == 7
     for case in golden["cases"]:
@@ -29,24 +29,24 @@ def test_the_published_examples(definitions):
 
 
 @given(texts, texts)
-def test_rouge_is_rouge_chinese(prediction, reference):
-    hypothesis, wanted = (" ".join(jieba.cut(text)) for text in (prediction, reference))
+def test_rouge_equals_rouge_chinese(prediction, reference):
+    hypothesis, expected = (" ".join(jieba.cut(text)) for text in (prediction, reference))
     ours = overlap.rouge_jieba(prediction, reference)
-    if not hypothesis.strip() or not wanted.strip():  # there it raises
+    if not hypothesis.strip() or not expected.strip():  # rouge-chinese raises
         assert ours == (0, 0, 0)
         return
-    theirs = Rouge().get_scores(hypothesis, wanted)[0]
+    theirs = Rouge().get_scores(hypothesis, expected)[0]
     assert list(ours) == [theirs[name]["f"] for name in ("rouge-1", "rouge-2", "rouge-l")]
 
 
 @given(texts, texts)
-def test_bleu_is_nltks_sentence_bleu_by_characters(prediction, reference):
+def test_bleu_equals_nltks_sentence_bleu_over_characters(prediction, reference):
     theirs = sentence_bleu([list(reference)], list(prediction), smoothing_function=SmoothingFunction().method3)
     assert overlap.bleu4_characters(prediction, reference) == theirs
 
 
 @given(st.text("ab c,.1", max_size=30), st.text("ab c,.1", max_size=30))
-def test_english_rouge_is_rouge_scores(prediction, reference):
+def test_english_rouge_equals_rouge_score(prediction, reference):
     theirs = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(reference, prediction)
     assert overlap.rouge(prediction, reference) == tuple(score.fmeasure for score in theirs.values())
 
@@ -61,13 +61,13 @@ def test_scores_lie_between_0_and_1_and_are_1_for_the_text_itself(text):
         assert 0 <= value <= 1
 
 
-def test_nothing_said_scores_nothing():
-    for nothing in ("", " ", "\n"):
-        assert overlap.rouge_jieba(nothing, "春天") == (0, 0, 0)
-        assert overlap.rouge(nothing, "spring") == (0, 0, 0)
-        assert overlap.bleu4_characters(nothing, "春天") == 0
-        assert overlap.exact_match(nothing, "春天") == overlap.contains(nothing, "春天") == 0
-        assert overlap.number(nothing, "3") == 0
+def test_empty_predictions_score_0():
+    for empty in ("", " ", "\n"):
+        assert overlap.rouge_jieba(empty, "春天") == (0, 0, 0)
+        assert overlap.rouge(empty, "spring") == (0, 0, 0)
+        assert overlap.bleu4_characters(empty, "春天") == 0
+        assert overlap.exact_match(empty, "春天") == overlap.contains(empty, "春天") == 0
+        assert overlap.number(empty, "3") == 0
 
 
 def test_numbers_are_compared_by_value():
@@ -77,6 +77,6 @@ def test_numbers_are_compared_by_value():
     assert overlap.number("没有", "没有") == 0
 
 
-def test_the_best_of_several_references_counts():
+def test_best_is_the_highest_score_over_references():
     assert overlap.best("exact_match", "巴黎", ["里昂", "巴黎"]) == 1
     assert overlap.best("exact_match", "马赛", ["里昂", "巴黎"]) == 0

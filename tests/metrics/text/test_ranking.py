@@ -1,4 +1,4 @@
-"""Recall, hits and reciprocal ranks: by hand, and over all rankings against what combinatorics says."""
+"""Recall, hits and reciprocal ranks: by hand, and over all rankings against combinatorial formulas."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_by_hand():
 
 @pytest.mark.parametrize("right", [1, 2, 3, 5])
 @pytest.mark.parametrize("k", [1, 2, 4, 5])
-def test_over_all_rankings_they_are_what_chance_gives(right, k):
-    """Of n ids ranked at random, recall@k is k/n; all k miss g right ones in C(n-g, k) of C(n, k) cases."""
+def test_means_over_all_rankings_equal_the_formulas_of_chance(right, k):
+    """For n ids in random order, recall@k is k/n; the first k miss all g right ids in C(n-g, k) of C(n, k) cases."""
     n, gold = len(IDS), set(IDS[:right])
     rankings = list(itertools.permutations(IDS))
 
@@ -33,16 +33,16 @@ def test_over_all_rankings_they_are_what_chance_gives(right, k):
 
     assert mean(recall_at) == pytest.approx(k / n)
     assert mean(hit_at) == pytest.approx(1 - comb(n - right, k) / comb(n, k))
-    # The first right one stands at r if r - 1 others do before it.
+    # The first right id has rank r if the r - 1 ids before it are wrong.
     first = [Fraction(comb(n - r, right - 1), comb(n, right)) for r in range(1, n - right + 2)]
     assert mean(reciprocal_rank_at) == pytest.approx(float(sum(p / r for r, p in enumerate(first[:k], 1))))
 
 
 @pytest.mark.parametrize("measure", [recall_at, hit_at, reciprocal_rank_at])
-def test_what_has_no_score_is_refused(measure):
+def test_invalid_input_is_an_error(measure):
     with pytest.raises(ValueError, match="leave it out"):
         measure(["a"], set(), 1)
-    with pytest.raises(ValueError, match="1 or more"):
+    with pytest.raises(ValueError, match="at least 1"):
         measure(["a"], {"a"}, 0)
     with pytest.raises(ValueError, match="twice"):
         measure(["a", "a"], {"a"}, 1)

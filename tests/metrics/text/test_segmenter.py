@@ -1,4 +1,4 @@
-"""jieba's words come out of the faster search as they come out of jieba."""
+"""Words equal jieba's, in time proportional to the length of the text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.metrics.text import segmenter
 jieba.initialize()
 segmenter.load()
 
-# Pieces that the dictionary has in several lengths, that it lacks, and that jieba's own rules for Latin letters meet.
+# Words in the dictionary, with shorter words in them; words that it lacks; Latin letters, digits and other signs.
 pieces = st.sampled_from(
     [
         *("中华人民共和国", "人民", "民", "研究生命起源", "南京市长江大桥", "的", "了", "一", "阔腿裤", "甄嬛"),
@@ -28,11 +28,11 @@ chinese = st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), max
 
 
 @given(st.lists(st.one_of(pieces, chinese, st.text(max_size=4)), max_size=20).map("".join))
-def test_words_are_jiebas(text: str) -> None:
+def test_words_equal_jiebas(text: str) -> None:
     assert segmenter.words(text) == jieba.lcut(text)
 
 
-def test_words_of_a_users_dictionary_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_added_to_jieba_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     word = "乙炔丁烯丙酮基"
     before = segmenter.words(word)
     for end in range(1, len(word)):
@@ -42,8 +42,13 @@ def test_words_of_a_users_dictionary_are_not_ours(monkeypatch: pytest.MonkeyPatc
     assert segmenter.words(word) == before != [word]
 
 
-@pytest.mark.parametrize("piece", ["的", "亮", "㐀", "人民", "简约的牛仔外套，", "a1.", " \n"])
-def test_long_texts_take_the_time_of_their_length(piece: str) -> None:
+@given(st.text(st.sampled_from("的了魑翙谖氪阔腿甄嬛"), max_size=60))
+def test_long_runs_of_single_characters_are_cut_as_in_jieba(text: str) -> None:
+    assert segmenter.words(text) == jieba.lcut(text)
+
+
+@pytest.mark.parametrize("piece", ["的", "亮", "㐀", "人民", "简约的牛仔外套，", "a1.", " \n", "翙谖氪"])
+def test_time_is_proportional_to_length(piece: str) -> None:
     def seconds(text: str) -> float:
         started = time.process_time()
         segmenter.words(text)
@@ -55,7 +60,7 @@ def test_long_texts_take_the_time_of_their_length(piece: str) -> None:
 
 @pytest.mark.data
 @pytest.mark.oracle
-def test_words_of_all_copy_at_hand_are_jiebas(data: Path) -> None:
+def test_words_of_advertising_copy_equal_jiebas(data: Path) -> None:
     files = sorted((data / "shibing624" / "AdvertiseGen" / "data").glob("*.parquet"))
     texts = [text for file in files for text in pd.read_parquet(file)["summary"]]
     assert len(texts) >= 1070
