@@ -28,12 +28,12 @@ def write(
     Raises HarnessError if the file cannot be written.
     """
     lines = []
-    for question, found in zip(questions, hits, strict=True):
+    for question, of_question in zip(questions, hits, strict=True):
         line = {
             "query": question.query,
-            "laws": [passages[hit.place].text for hit in found],
-            "ids": [passages[hit.place].id for hit in found],
-            "scores": [hit.score for hit in found],
+            "laws": [passages[hit.place].text for hit in of_question],
+            "ids": [passages[hit.place].id for hit in of_question],
+            "scores": [hit.score for hit in of_question],
         }
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     try:

@@ -80,7 +80,7 @@ def retrieve(retrieval: Retrieval) -> Retrieved:
     depth = max(retrieval.top, *retrieval.cut_offs)
     with progress.bar("searching", len(questions), "questions") as bar:
         hits = index.search([question.query for question in questions], depth, bar.advance)
-    ids = [[known.passages[hit.place].id for hit in found] for found in hits]
+    ids = [[known.passages[hit.place].id for hit in of_query] for of_query in hits]
     return Retrieved(
         description=index.description,
         passages=known.passages,

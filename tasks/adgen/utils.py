@@ -49,9 +49,9 @@ def scores(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
     text, reference = record["predict"], doc["summary"]
     rouge, words = rouge_jieba(text, reference), " ".join(jieba_words(text))
     return {
-        "rouge1_jieba": rouge.one,
-        "rouge2_jieba": rouge.two,
-        "rougeL_jieba": rouge.longest,
+        "rouge1_jieba": rouge.rouge_1,
+        "rouge2_jieba": rouge.rouge_2,
+        "rougeL_jieba": rouge.rouge_l,
         "bleu4_characters": bleu4_characters(text, reference),
         "bleu_zh": corpus_bleu.bleu_zh_counts(text, reference),
         "chrf": corpus_bleu.chrf_counts(text, reference),

@@ -66,7 +66,7 @@ def test_right_passages_come_from_gold_or_from_laws_and_response(tmp_path):
             tmp_path / "corpus.jsonl", *({"text": text} for text in mirrors_of_law.ARTICLES), {"id": "x", "text": "甲"}
         )
     )
-    one, two, three = (f"《渡口法》第{n}条" for n in (1, 2, 3))
+    first, second, third = (f"《渡口法》第{n}条" for n in (1, 2, 3))
     laws = list(mirrors_of_law.ARTICLES[:3])
     files = lines(
         tmp_path / "questions.jsonl",
@@ -78,12 +78,12 @@ def test_right_passages_come_from_gold_or_from_laws_and_response(tmp_path):
         {"query": "问六", "gold": laws[0]},
     )
     assert read_questions(files, corpus) == [
-        Question("问一", {"gold": frozenset({"x", one})}),
-        Question("问二", {"provided": frozenset({one, two, three}), "cited": frozenset({two})}),
-        Question("问三", {"provided": frozenset({one})}),
+        Question("问一", {"gold": frozenset({"x", first})}),
+        Question("问二", {"provided": frozenset({first, second, third}), "cited": frozenset({second})}),
+        Question("问三", {"provided": frozenset({first})}),
         Question("问四", {}),
         Question("问五", {}),
-        Question("问六", {"gold": frozenset({one})}),
+        Question("问六", {"gold": frozenset({first})}),
     ]
 
 

@@ -59,7 +59,7 @@ def scores(
     """
     said, gold = articles(answer), articles(reference)
     shown, about = _named(given), _named(provided)
-    found: dict[str, Value] = {"rougeL_jieba": rouge_jieba(answer, reference).longest, "abstains": float(not said)}
+    found: dict[str, Value] = {"rougeL_jieba": rouge_jieba(answer, reference).rouge_l, "abstains": float(not said)}
     if gold:
         right = agreement(said, gold)
         if said:

@@ -47,7 +47,7 @@ def recitation(prediction: str, reference: str) -> Judged:
 def rouge_l(prediction: str, reference: str) -> Judged:
     """2-7, 3-2 and 3-8: ROUGE-L over jieba's words, an empty answer read as the word 无内容."""
     words = jieba_words(prediction) if prediction.strip() else ("无内容",)
-    return Judged(rouge_of(words, jieba_words(reference)).longest)
+    return Judged(rouge_of(words, jieba_words(reference)).rouge_l)
 
 
 def choice(prediction: str, answer: str, options: Collection[str]) -> Judged:

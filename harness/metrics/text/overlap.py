@@ -22,12 +22,12 @@ from harness.metrics.text import ngrams, segmenter
 class Rouge(NamedTuple):
     """ROUGE F-measures, with equal weight for precision and recall."""
 
-    one: float
+    rouge_1: float
     """Over single words."""
-    two: float
+    rouge_2: float
     """Over pairs of words."""
-    longest: float
-    """Over the longest common subsequence (ROUGE-L)."""
+    rouge_l: float
+    """Over the longest common subsequence."""
 
 
 def exact_match(prediction: str, reference: str) -> float:
@@ -98,12 +98,12 @@ METRICS: dict[str, Callable[[str, str], float]] = {
     "exact_match": exact_match,
     "contains": contains,
     "number": number,
-    "rouge1_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).one,
-    "rouge2_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).two,
-    "rougeL_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).longest,
-    "rouge1": lambda prediction, reference: rouge(prediction, reference).one,
-    "rouge2": lambda prediction, reference: rouge(prediction, reference).two,
-    "rougeL": lambda prediction, reference: rouge(prediction, reference).longest,
+    "rouge1_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).rouge_1,
+    "rouge2_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).rouge_2,
+    "rougeL_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).rouge_l,
+    "rouge1": lambda prediction, reference: rouge(prediction, reference).rouge_1,
+    "rouge2": lambda prediction, reference: rouge(prediction, reference).rouge_2,
+    "rougeL": lambda prediction, reference: rouge(prediction, reference).rouge_l,
     "bleu4_characters": bleu4_characters,
 }
 """Every metric by the name under which it is reported."""

@@ -56,7 +56,7 @@ def test_scores_lie_between_0_and_1_and_are_1_for_the_text_itself(text):
     if text.strip():
         assert overlap.exact_match(f"\n{text} ", text) == 1
         assert overlap.contains(f"甲{text}乙", text) == 1
-        assert overlap.rouge_jieba(text, text).longest == pytest.approx(1, abs=1e-7)
+        assert overlap.rouge_jieba(text, text).rouge_l == pytest.approx(1, abs=1e-7)
     for value in (*overlap.rouge_jieba(text, "春天来了。"), overlap.bleu4_characters(text, "春天来了。")):
         assert 0 <= value <= 1
 
