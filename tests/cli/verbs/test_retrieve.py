@@ -60,7 +60,7 @@ def test_questions_without_right_passages_are_searched_but_not_measured(world, c
         (f"--corpus {{w}}/broken.jsonl {QUESTIONS}", "line 2, is not JSON"),
         ("--corpus {w}/mute.jsonl --questions {w}/asked.jsonl", "has no words to index"),
         ("--corpus {w}/asked.jsonl --questions {w}/asked.jsonl", "'text' is missing or empty"),
-        (f"{CORPUS} --questions {{w}}/wrong.jsonl", "'gold' names 'nowhere', which is no passage of the corpus"),
+        (f"{CORPUS} --questions {{w}}/wrong.jsonl", "'gold' names 'nowhere', which is not a passage of the corpus"),
         (f"{CORPUS} {QUESTIONS} --at 0,3", "--at 0,3 is not a list of numbers above 0"),
         (f"{CORPUS} {QUESTIONS} --at ,", "--at , is not a list of numbers"),
         (f"{CORPUS} {QUESTIONS} --method dense", "--encoder NAME go together"),
@@ -81,7 +81,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(world, capsys, arguments, m
     ("arguments", "message"),
     [
         ("--tasks legal_consult --articles {w}/none.jsonl", "there is no file"),
-        ("--tasks legal_consult --articles {w}/asked.jsonl", "'laws' is no list of articles"),
+        ("--tasks legal_consult --articles {w}/asked.jsonl", "'laws' is not a list of articles"),
     ],
 )
 def test_a_run_refuses_files_that_hold_no_articles(world, capsys, arguments, message):
