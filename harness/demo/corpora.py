@@ -102,8 +102,8 @@ def write(folder: Path, seed: int = 0) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, pages in texts.items():
         _write(folder / f"{name}.jsonl", ({"text": text} for text in pages))
-    for name, lessons_of in items.items():
-        _write(folder / f"{name}.jsonl", ({"prompt": item.prompt, "completion": item.answer} for item in lessons_of))
+    for name, rows in items.items():
+        _write(folder / f"{name}.jsonl", ({"prompt": item.prompt, "completion": item.answer} for item in rows))
     tests = build_world(seed)[1]
     questions = [item for family in (*items.values(), *tests.values()) for item in family]
     return [text for pages in texts.values() for text in pages] + [item.prompt + item.answer for item in questions]

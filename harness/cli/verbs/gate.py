@@ -92,15 +92,15 @@ def gate(
         typer.echo("harness gate --calibrate is now 'harness calibrate'", err=True)
         return calibrate_model(model or "", tasks, evaluation)
     to_stderr = outputs.STANDARD in files.values()
-    rules = load_policy(policy, margin, alpha)
-    against = baselines.find(baseline or baselines.NAME)
+    gate_policy = load_policy(policy, margin, alpha)
+    baseline_report = baselines.find(baseline or baselines.NAME)
     if model is None:
         evaluation.refuse_without_model(tasks)
-        outcome = _judge_report(against, candidate or Path(), rules)
+        outcome = _judge_report(baseline_report, candidate or Path(), gate_policy)
     elif sequential:
-        outcome = _judge_in_blocks(against, model, tasks, evaluation, rules)
+        outcome = _judge_in_blocks(baseline_report, model, tasks, evaluation, gate_policy)
     else:
-        outcome = _judge_model(against, model, tasks, evaluation, rules, error=to_stderr)
+        outcome = _judge_model(baseline_report, model, tasks, evaluation, gate_policy, error=to_stderr)
     text = OutcomeText.of(outcome)
     outcomes.show(text, error=to_stderr)
     outputs.write_all(outcomes.documents(text, files))
