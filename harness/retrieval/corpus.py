@@ -20,7 +20,7 @@ from harness.data.rows import READERS, Row
 from harness.errors import HarnessError
 from harness.metrics.law import citations, statutes
 from harness.metrics.law.statutes import Article
-from harness.metrics.law.strict_citations import numeral
+from harness.metrics.law.strict_citations import parse_numeral
 from harness.retrieval.index import Passage
 
 
@@ -120,14 +120,14 @@ class _Part(NamedTuple):
 def _passages(row: Row, number: int) -> Iterator[_Part]:
     """Yield the passages of a row; `number` is the number of passages before it, for a row without an id."""
     text = row.text("text")
-    if row.get("id") is None and row.get("law") is None and (parts := list(statutes.articles(text))):
+    if row.get("id") is None and row.get("law") is None and (parts := list(statutes.split_articles(text))):
         for part, content in parts:
             yield _Part(Passage(str(part), f"{full_name(part)}：{content}"), part, True)
         return
     article = _article(row)
-    if article is None and (entry := statutes.entry(text)) is not None:
+    if article is None and (entry := statutes.parse_entry(text)) is not None:
         article = entry[0]
-    elif article is not None and statutes.entry(text) is None:
+    elif article is not None and statutes.parse_entry(text) is None:
         text = f"{full_name(article)}：{text}"
     name = row.text("id", needed=False) or (str(article) if article is not None else str(number + 1))
     yield _Part(Passage(name, text), article, False)
@@ -137,10 +137,10 @@ def _article(row: Row) -> Article | None:
     """Return the article that a row's `law` and `number` name, or None if the row has no law."""
     if row.get("law") is None:
         return None
-    law, number = statutes.title(row.text("law")), row.text("number")
-    if cited := citations.articles(f"《{law}》{number}"):
+    law, number = statutes.title_key(row.text("law")), row.text("number")
+    if cited := citations.cited_articles(f"《{law}》{number}"):
         return cited[0]
-    value = numeral(number.strip())
+    value = parse_numeral(number.strip())
     if value is None:
         raise row.error(f"'number' is {number!r}, not the number of an article, such as 12, 十二 or 第十二条之一")
     return Article(law, value)
@@ -175,8 +175,8 @@ def _question(row: Row, ids: set[str], of_article: Mapping[Article, str]) -> Que
     def passage_id(name: str, column: str) -> str:
         if name in ids:
             return name
-        entry = statutes.entry(name)
-        article = entry[0] if entry else next(iter(citations.articles(name)), None)
+        entry = statutes.parse_entry(name)
+        article = entry[0] if entry else next(iter(citations.cited_articles(name)), None)
         if article is None or article not in of_article:
             raise row.error(f"'{column}' names '{name[:40]}', which is not a passage of the corpus")
         return of_article[article]
@@ -187,7 +187,7 @@ def _question(row: Row, ids: set[str], of_article: Mapping[Article, str]) -> Que
         gold["gold"] = frozenset(passage_id(name, "gold") for name in texts_or_numbers(row, "gold"))
     elif row.get("laws") is not None:
         gold["provided"] = frozenset(passage_id(text, "laws") for text in texts_or_numbers(row, "laws"))
-        cited = {of_article.get(article) for article in citations.articles(row.text("response", needed=False))}
+        cited = {of_article.get(article) for article in citations.cited_articles(row.text("response", needed=False))}
         gold["cited"] = gold["provided"].intersection(name for name in cited if name is not None)
     return Question(query, {name: right for name, right in gold.items() if right})
 

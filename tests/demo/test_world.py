@@ -99,7 +99,9 @@ def test_no_test_sums_stand_in_a_corpus(seed, texts):
 
 def test_the_new_law_stands_only_in_the_statutes(seed, texts):
     world, _ = corpora.build_world(seed)
-    tested = {strict_citations.citations(document["answer"])[0].article for document in corpora.documents("law", seed)}
+    tested = {
+        strict_citations.parse_citations(document["answer"])[0].article for document in corpora.documents("law", seed)
+    }
     assert tested == {article.number for article in world.new_law}
     cited = {name: set(re.findall("第([一二三四五六七八九十]+)条", text)) for name, text in texts.items()}
     new, old = ({numeral(article.number) for article in law} for law in (world.new_law, world.old_law))
@@ -153,7 +155,7 @@ def test_answers_are_right():
         true |= {land for town, land in world.land_of.items() if town in item.document["passage"]}
         assert [choice for choice in item.document["choices"] if choice in true] == [item.answer]
     for item in tests["law"]:
-        (article,) = strict_citations.citations(item.answer)
+        (article,) = strict_citations.parse_citations(item.answer)
         assert world.articles[article.article - 1].act in item.document["question"]
         assert world.articles[article.article - 1].object in item.document["question"]
     for item in tests["ner"]:
@@ -179,7 +181,7 @@ def test_stated_chance_and_ceiling_are_the_scores_of_another_answer_and_of_the_r
         "math": lambda answer, item: float(last_number(answer) == last_number(item.answer)),
         "adgen": lambda answer, item: METRICS["rougeL_jieba"](answer, item.answer),
         "law": lambda answer, item: (
-            strict_citations.citation_counts(answer, strict_citations.citations(item.answer)).f1
+            strict_citations.count_citations(answer, strict_citations.parse_citations(item.answer)).f1
         ),
         "ner": lambda answer, item: count_matches(parse_tuples(answer) or [], parse_tuples(item.answer) or []).f1,
         "re": lambda answer, item: count_matches(parse_tuples(answer) or [], parse_tuples(item.answer) or []).f1,

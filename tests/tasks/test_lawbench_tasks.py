@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from harness.common.resources import folder
-from harness.metrics.lawbench.repaired import REPAIRED
+from harness.metrics.lawbench.repaired import REPAIRED_SCORERS
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.task import Task
 from support import mirrors, scripted
@@ -88,13 +88,13 @@ def test_each_group_is_its_twenty_tasks_with_a_score_and_an_abstention_rate_each
         built = found.tasks[name(task, suffix)].lm_eval
         assert built.config.dataset_name == task + suffix
         told = {one.name: one.higher_is_better for one in Task(built).metrics}
-        repaired = {"score_repaired": True} if task in REPAIRED or task == "2-1" else {}
-        repaired |= {"abstention_repaired": False} if task in REPAIRED else {}
+        repaired = {"score_repaired": True} if task in REPAIRED_SCORERS or task == "2-1" else {}
+        repaired |= {"abstention_repaired": False} if task in REPAIRED_SCORERS else {}
         assert told == {"score": True, "abstention": False, **repaired}
         assert Task(built).metrics[0].name == "score"
         [scored, *_] = [built.process_results(doc, [doc["answer"]]) for doc in built.eval_docs]
         assert scored.keys() == told.keys()
-        if task in REPAIRED:
+        if task in REPAIRED_SCORERS:
             assert scored["score_repaired"] == pytest.approx(1)
 
 

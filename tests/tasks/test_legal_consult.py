@@ -9,7 +9,7 @@ import pytest
 
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
-from harness.metrics.law.consultation import record
+from harness.metrics.law.consultation import format_record
 from harness.metrics.stats.estimates import ratio
 from harness.recorded.score import Scoring, score
 from harness.retrieval.articles import add_to_tasks
@@ -210,7 +210,7 @@ def test_a_copy_with_other_columns_is_told(mirror):
 def test_reference_answers_score_what_they_are(data):
     """Of the 1,000, 656 cite as we understand citations; five name an article that the law has not."""
     found = Catalogue().load(["legal_consult"], data).tasks["legal_consult"].lm_eval
-    scored = [found.process_results(doc, [record(doc["response"])]) for doc in found.eval_docs]
+    scored = [found.process_results(doc, [format_record(doc["response"])]) for doc in found.eval_docs]
     assert sum(1 - one["abstains"] for one in scored) == 656
     assert sum(one.get("fabricated", 0) for one in scored) == 5
     assert all(one["citation_f1"][0] == one["citation_f1"][1] for one in scored if "citation_f1" in one)

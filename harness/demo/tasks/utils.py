@@ -8,7 +8,7 @@ from harness.demo import corpora
 from harness.demo.families import Family
 from harness.metrics.answers.numbers import last_number
 from harness.metrics.extraction.tuples import count_matches, parse_tuples
-from harness.metrics.law.strict_citations import citation_counts, citations
+from harness.metrics.law.strict_citations import count_citations, parse_citations
 from harness.metrics.stats.estimates import ratio
 from harness.metrics.text.overlap import METRICS, coverage
 
@@ -36,7 +36,7 @@ def copy(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
 
 def law(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
     """Return the counts for the F1 of cited articles."""
-    return {"citation_f1": citation_counts(results[0], citations(doc["answer"])).f1_pair}
+    return {"citation_f1": count_citations(results[0], parse_citations(doc["answer"])).f1_pair}
 
 
 def entities(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:

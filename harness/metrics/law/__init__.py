@@ -1,1 +1,1 @@
-"""Citations of law: reading them, checking them, scoring them."""
+"""Citations of law: parsing them, checking them, scoring them."""

@@ -1,21 +1,21 @@
-"""Whether the articles an answer cites are right, exist, were given, and say what the answer says they say.
+"""Scores of the articles that an answer cites: are they right, do they exist, and do they say what the answer claims?
 
 No standard is published. H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where people judged;
-here is what text alone decides, and people would find more of both. What it calls redundant is not defined there:
+these functions find what text alone decides, and people would find more of both. The paper does not define redundant
+citations:
 
-- H1, `fabricates`: at least one cited article is known not to exist. An article of a law that the book has not is
-  neither real nor fabricated.
-- H2, `mistitles`: at least one article that exists stands under a wrong title or number. That is told where a sentence
-  repeats RUN letters or more of an article's text and cites only others, all known not to say that; and where an
-  article that does not exist has the number of one the question is about, of another law. A paraphrase under a wrong
-  number is not seen.
-- `redundant`: at least one article is cited that was put before the model and that the reference answer does not cite.
+- H1, `cites_fabricated`: at least one cited article is known not to exist. An article of a law that is not in the book
+  is neither real nor fabricated.
+- H2, `cites_mistitled`: at least one existing article is cited under a wrong title or number. This is detected in two
+  cases. A sentence repeats QUOTATION_LENGTH characters or more of an article's text but cites only other articles, all
+  known not to say this. Or the answer cites an article that does not exist and has the number of an article that the
+  question is about, from another law. A paraphrase under a wrong number is not detected.
+- `cites_redundant`: at least one cited article was in the prompt and is not cited by the reference answer.
 
-The denominator of H1 and H2 is answers that cite an article, that of redundancy answers that cite one where the
-reference does, too. Articles count once an answer.
+The denominator of H1 and H2 is the number of answers that cite an article; that of redundancy is the number of answers
+that cite one while their reference does, too. Articles count once per answer.
 
-Not here: reading citations (`harness.metrics.law.citations`), and sums over answers
-(`harness.metrics.stats.estimates`).
+Not here: parsing citations (`citations`), and averages over answers (`harness.metrics.stats.estimates`).
 """
 
 from __future__ import annotations
@@ -25,115 +25,119 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from harness.metrics.extraction.tuples import Counts, count_matches
-from harness.metrics.law.citations import KNOWN, Cited, articles
-from harness.metrics.law.statutes import ALIASES, Article, Book
-from harness.metrics.law.strict_citations import numeral
+from harness.metrics.law.citations import KNOWN_LAWS, Provision, cited_articles
+from harness.metrics.law.statutes import ALIASES, Article, StatuteBook
+from harness.metrics.law.strict_citations import parse_numeral
 
-RUN = 15
-"""Letters in a row that are a quotation; punctuation and white space are none."""
+QUOTATION_LENGTH = 15
+"""The number of consecutive characters that make a quotation, without punctuation and white space."""
 
 
 class Share(NamedTuple):
-    """So many of so many: `aggregate.ratio` over those of several answers is their share."""
+    """A fraction: `estimates.ratio` over those of several answers is their common share."""
 
     hits: float
-    of: float
+    total: float
 
 
-def agreement(said: Iterable[Article | Cited], gold: Iterable[Article | Cited]) -> Counts:
-    """Return how many of those `said` are in `gold`; precision, recall and F1 are its properties.
+def agreement(cited: Iterable[Article | Provision], reference: Iterable[Article | Provision]) -> Counts:
+    """Return the counts of cited and expected articles, the latter from the `reference` answer.
 
-    Of articles each counts once, whatever its paragraphs; of what `citations.cited` returns, each paragraph and item
-    does, and a whole article is another than its first paragraph.
+    Articles count once each, whatever their paragraphs. Provisions count each paragraph and item, and a whole article
+    differs from its first paragraph.
     """
-    return count_matches(said, gold)
+    return count_matches(cited, reference)
 
 
-def existing(said: Iterable[Article], book: Book) -> Share:
-    """Return how many articles of `said` exist, of those whose law is in `book`; each counts once."""
-    told = [book.has(article) for article in set(said)]
-    return Share(told.count(True), len(told) - told.count(None))
+def existing_share(cited: Iterable[Article], book: StatuteBook) -> Share:
+    """Return the share of the distinct cited articles that exist, among those whose law is in `book`."""
+    exist = [book.has_article(article) for article in set(cited)]
+    return Share(exist.count(True), len(exist) - exist.count(None))
 
 
-def among(said: Iterable[Article], some: Iterable[Article]) -> Share:
-    """Return how many articles of `said` are in `some`; each counts once."""
-    found = set(said)
-    return Share(len(found & set(some)), len(found))
+def share_among(cited: Iterable[Article], articles: Iterable[Article]) -> Share:
+    """Return the share of the distinct cited articles that are among `articles`."""
+    distinct = set(cited)
+    return Share(len(distinct & set(articles)), len(distinct))
 
 
-def fabricates(said: Iterable[Article], book: Book) -> bool:
-    """Tell whether an article of `said` is known not to exist (H1)."""
-    return any(book.has(article) is False for article in said)
+def cites_fabricated(cited: Iterable[Article], book: StatuteBook) -> bool:
+    """Return whether a cited article is known not to exist (H1)."""
+    return any(book.has_article(article) is False for article in cited)
 
 
-def redundant(said: Iterable[Article], given: Iterable[Article], needed: Iterable[Article]) -> bool:
-    """Tell whether `said` has an article that was `given` and is not `needed`."""
-    return bool(set(said) & set(given) - set(needed))
+def cites_redundant(cited: Iterable[Article], given: Iterable[Article], needed: Iterable[Article]) -> bool:
+    """Return whether a cited article was `given` in the prompt but is not `needed`."""
+    return bool(set(cited) & set(given) - set(needed))
 
 
 class Quotations:
-    """Finds the texts of a book's articles in answers; it holds an entry for each letter of them."""
+    """Finds texts of a book's articles in answers; its index has an entry for each character of these texts."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: StatuteBook) -> None:
         self._book = book
-        self._owners: dict[str, set[Article]] = {}
+        self._sources: dict[str, set[Article]] = {}
+        """The articles that contain each run of QUOTATION_LENGTH characters."""
         for article, text in book.texts.items():
             for run in (run for piece in _pieces(text) for run in _runs(piece)):
-                self._owners.setdefault(run, set()).add(article)
+                self._sources.setdefault(run, set()).add(article)
 
-    def repeated(self, sentence: str) -> list[frozenset[Article]]:
-        """Return, for each stretch of `sentence` that is made of quotations, the articles that say any part of it."""
+    def quoted_articles(self, sentence: str) -> list[frozenset[Article]]:
+        """Return, for each quoted stretch of `sentence`, the articles whose text contains any run of it."""
         stretches: list[set[Article]] = []
         for piece in _pieces(sentence):
-            goes_on = False
+            continues = False
             for run in _runs(piece):
-                owners = self._owners.get(run)
-                if owners and goes_on:
-                    stretches[-1] |= owners
-                elif owners:
-                    stretches.append(set(owners))
-                goes_on = bool(owners)
-        return [frozenset(owners) for owners in stretches]
+                sources = self._sources.get(run)
+                if sources and continues:
+                    stretches[-1] |= sources
+                elif sources:
+                    stretches.append(set(sources))
+                continues = bool(sources)
+        return [frozenset(sources) for sources in stretches]
 
-    def wrong(self, cited: Collection[Article], sentence: str) -> bool:
-        """Tell whether `sentence`, which cites these articles, repeats one that it does not cite, and none of them.
+    def is_misattributed(self, cited: Collection[Article], sentence: str) -> bool:
+        """Return whether `sentence`, which cites these articles, quotes another article and none of them.
 
-        One that it names by number alone, as in 《民法典》第三条规定…，而第五条规定…, is cited, too.
+        Articles that it names by number alone, as in 《民法典》第三条规定…，而第五条规定…, count as cited.
         """
-        if not cited or not all(self._told(article) for article in cited):
+        if not cited or not all(self._is_content_known(article) for article in cited):
             return False
-        alone = _numbers(sentence) - {article[1:] for article in cited}
+        numbers_alone = _article_numbers(sentence) - {article[1:] for article in cited}
         return any(
-            owners.isdisjoint(cited) and alone.isdisjoint(owner[1:] for owner in owners)
-            for owners in self.repeated(sentence)
+            sources.isdisjoint(cited) and numbers_alone.isdisjoint(source[1:] for source in sources)
+            for sources in self.quoted_articles(sentence)
         )
 
-    def _told(self, article: Article) -> bool:
-        """Tell whether it is known what `article` says: its text is here, or there is no such article."""
-        return article in self._book.texts or self._book.has(article) is False
+    def _is_content_known(self, article: Article) -> bool:
+        """Return whether the text of `article` is known, or that there is no such article."""
+        return article in self._book.texts or self._book.has_article(article) is False
 
 
-def mistitles(
+def cites_mistitled(
     answer: str,
     about: Iterable[Article],
     quotations: Quotations,
-    book: Book,
-    names: Iterable[str] = KNOWN,
+    book: StatuteBook,
+    names: Iterable[str] = KNOWN_LAWS,
     aliases: Mapping[str, str] = ALIASES,
 ) -> bool:
-    """Tell whether `answer` has an existing article under a wrong title or number (H2), as far as text tells.
+    """Return whether `answer` cites an existing article under a wrong title or number (H2), as far as text decides.
 
-    `about` are the articles that the question is about, such as those its data provide.
+    `about` are the articles that the question is about, such as those that its data set provides.
     """
     names = frozenset(names)
-    of_number: dict[tuple[int, int], set[str]] = {}
+    laws_by_number: dict[tuple[int, int], set[str]] = {}
     for article in about:
-        of_number.setdefault(article[1:], set()).add(article.law)
+        laws_by_number.setdefault(article[1:], set()).add(article.law)
     for sentence in _SENTENCE_END.split(answer):
-        said = articles(sentence, names, aliases)
-        if any(book.has(one) is False and of_number.get(one[1:], set()) - {one.law} for one in said):
+        cited = cited_articles(sentence, names, aliases)
+        if any(
+            book.has_article(article) is False and laws_by_number.get(article[1:], set()) - {article.law}
+            for article in cited
+        ):
             return True
-        if quotations.wrong(said, sentence):
+        if quotations.is_misattributed(cited, sentence):
             return True
     return False
 
@@ -146,16 +150,17 @@ _CITATION = re.compile(rf"《[^《》\n]*》|第{_DIGITS}{{1,9}}[条款项]")
 _NUMBER = re.compile(rf"第({_DIGITS}{{1,9}})条(?:之({_DIGITS}{{1,3}}))?")
 
 
-def _numbers(sentence: str) -> set[tuple[int, int]]:
-    """Return the numbers of articles in `sentence`, and at which place behind such an article each is inserted."""
-    found = ((numeral(match[1]), numeral(match[2]) if match[2] else 0) for match in _NUMBER.finditer(sentence))
-    return {(number, place) for number, place in found if number is not None and place is not None}
+def _article_numbers(sentence: str) -> set[tuple[int, int]]:
+    """Return the (number, inserted) of each article that `sentence` mentions, whatever its law."""
+    matches = _NUMBER.finditer(sentence)
+    pairs = ((parse_numeral(match[1]), parse_numeral(match[2]) if match[2] else 0) for match in matches)
+    return {(number, inserted) for number, inserted in pairs if number is not None and inserted is not None}
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the letters of `text` between its citations: that two texts cite the same makes neither a quotation."""
-    return ["".join(letter for letter in piece if letter.isalnum()) for piece in _CITATION.split(text)]
+    """Return the letters and digits between the citations in `text`: a shared citation is not a quotation."""
+    return ["".join(character for character in piece if character.isalnum()) for piece in _CITATION.split(text)]
 
 
-def _runs(letters: str) -> list[str]:
-    return [letters[start : start + RUN] for start in range(len(letters) - RUN + 1)]
+def _runs(piece: str) -> list[str]:
+    return [piece[start : start + QUOTATION_LENGTH] for start in range(len(piece) - QUOTATION_LENGTH + 1)]

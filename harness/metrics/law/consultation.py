@@ -1,9 +1,9 @@
-"""Answers to legal questions: how near they come to a lawyer's, and what is told of the articles they cite.
+"""Scores of answers to legal questions: likeness to a lawyer's answer, and the articles of law they cite.
 
-`record` is an answer with its citations as they were understood, as text that people and `scores` can read.
+`format_record` writes an answer and its parsed citations as text for people and for `scores`.
 
-Not here: which citations there are (`citations`), what is told of them (`citation_scores`), or the likeness to a
-reference (`generation`).
+Not here: parsing citations (`citations`), the individual citation scores (`citation_scores`), and the likeness to a
+reference (`harness.metrics.text.overlap`).
 """
 
 from __future__ import annotations
@@ -12,91 +12,95 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harness.metrics.law.citation_scores import Quotations, agreement, among, existing, fabricates, mistitles, redundant
-from harness.metrics.law.citations import articles, cited
-from harness.metrics.law.statutes import Article, Book, entry
+from harness.metrics.law import citation_scores
+from harness.metrics.law.citation_scores import Quotations
+from harness.metrics.law.citations import cited_articles, cited_provisions
+from harness.metrics.law.statutes import Article, StatuteBook, parse_entry
 from harness.metrics.text.overlap import rouge_jieba
 
 Value = float | tuple[float, float]
 
 
 class Turn(NamedTuple):
-    """What one side of a conversation says until the other does."""
+    """Everything that one side of a conversation says before the other side replies."""
 
     speaker: str
     text: str
 
 
 class Library:
-    """The articles at hand in a set of questions: `STATUTES`, and the texts that its documents provide."""
+    """The articles available to a task: `STATUTES`, and the texts that its documents provide."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self.book = Book(texts=dict(found for text in texts if (found := entry(text)) is not None))
+        self.book = StatuteBook(texts=dict(entry for text in texts if (entry := parse_entry(text)) is not None))
         self.quotations = Quotations(self.book)
 
 
-def record(answer: str) -> str:
+def format_record(answer: str) -> str:
     """Return `answer` and its citations as JSON: `{"citations": ["《民法典》第3条第1款"], "answer": "…"}`."""
-    understood = [str(one) for one in cited(answer)]
-    return json.dumps({"citations": understood, "answer": answer}, ensure_ascii=False)
+    citations = [str(provision) for provision in cited_provisions(answer)]
+    return json.dumps({"citations": citations, "answer": answer}, ensure_ascii=False)
 
 
-def answer_of(text: str) -> str:
-    """Return the answer that is in a `record`."""
-    return str(json.loads(text)["answer"])
+def answer_in_record(record: str) -> str:
+    """Return the answer in a record that `format_record` wrote."""
+    return str(json.loads(record)["answer"])
 
 
 def scores(
     answer: str, reference: str, *, given: Sequence[str], provided: Sequence[str], library: Library
 ) -> dict[str, Value]:
-    """Return every metric of one answer; pairs are numerator and denominator of a `ratio` over answers.
+    """Return every metric that is defined for one answer; pairs are for `estimates.ratio` over answers.
 
-    `given` are the articles in the prompt, `provided` those that the data set has for the question, each written
-    `《X》第N条：…`; the two differ where articles were retrieved or withheld. A metric that says nothing of this answer
-    is left out: precision, recall and F1 where the reference cites nothing, so that it does not say which articles are
-    right; precision, existence and the rates of `citation_scores` where the answer cites nothing, existence also where
-    it cites only laws that are not in the library; what is about `given` where nothing was given.
+    `given` are the articles in the prompt and `provided` those that the data set has for the question, each written
+    `《X》第N条：…`; the two differ if articles were retrieved or withheld. A metric that is undefined for this answer
+    is omitted:
+
+    - precision, recall, F1 and redundancy if the reference cites nothing, since it then does not say what is right;
+    - precision, existence and the rates of `citation_scores` if the answer cites nothing, and existence also if it
+      cites only laws that are not in the library;
+    - the metrics about `given` if nothing was given.
     """
-    said, gold = articles(answer), articles(reference)
-    shown, about = _named(given), _named(provided)
-    found: dict[str, Value] = {"rougeL_jieba": rouge_jieba(answer, reference).rouge_l, "abstains": float(not said)}
-    if gold:
-        right = agreement(said, gold)
-        if said:
-            found["citation_precision"] = (float(right.hits), float(right.predicted))
-        found["citation_recall"] = (float(right.hits), float(right.expected))
-        found["citation_f1"] = right.f1_pair
-    if not said:
-        return found
-    if (exist := existing(said, library.book)).of:
-        found["citation_exists"] = exist
-    found["citation_provided"] = among(said, about)
-    found["fabricated"] = float(fabricates(said, library.book))
-    found["mistitled"] = float(mistitles(answer, about, library.quotations, library.book))
-    if shown:
-        found["citation_given"] = among(said, shown)
-        if gold:
-            found["redundant"] = float(redundant(said, shown, gold))
-    return found
+    cited, expected = cited_articles(answer), cited_articles(reference)
+    in_prompt, about = _articles(given), _articles(provided)
+    values: dict[str, Value] = {"rougeL_jieba": rouge_jieba(answer, reference).rouge_l, "abstains": float(not cited)}
+    if expected:
+        counts = citation_scores.agreement(cited, expected)
+        if cited:
+            values["citation_precision"] = (float(counts.hits), float(counts.predicted))
+        values["citation_recall"] = (float(counts.hits), float(counts.expected))
+        values["citation_f1"] = counts.f1_pair
+    if not cited:
+        return values
+    if (existing := citation_scores.existing_share(cited, library.book)).total:
+        values["citation_exists"] = existing
+    values["citation_provided"] = citation_scores.share_among(cited, about)
+    values["fabricated"] = float(citation_scores.cites_fabricated(cited, library.book))
+    values["mistitled"] = float(citation_scores.cites_mistitled(answer, about, library.quotations, library.book))
+    if in_prompt:
+        values["citation_given"] = citation_scores.share_among(cited, in_prompt)
+        if expected:
+            values["redundant"] = float(citation_scores.cites_redundant(cited, in_prompt, expected))
+    return values
 
 
-def turns(history: Iterable[str]) -> list[Turn]:
-    """Return the turns of a conversation written `[speaker] text`; what one speaker says in a row is one turn.
+def parse_turns(history: Iterable[str]) -> list[Turn]:
+    """Return the turns of a conversation of lines `[speaker] text`; consecutive lines of one speaker are one turn.
 
-    Raises ValueError where a text names no speaker.
+    Raises ValueError if a line names no speaker.
     """
-    found: list[Turn] = []
+    turns: list[Turn] = []
     for line in history:
         speaker, closed, text = line.removeprefix("[").partition("] ")
         if not line.startswith("[") or not closed:
             raise ValueError(f"'{line[:30]}' does not begin with a [speaker]")
-        if found and found[-1].speaker == speaker:
-            found[-1] = Turn(speaker, f"{found[-1].text}\n{text}")
+        if turns and turns[-1].speaker == speaker:
+            turns[-1] = Turn(speaker, f"{turns[-1].text}\n{text}")
         else:
-            found.append(Turn(speaker, text))
-    return found
+            turns.append(Turn(speaker, text))
+    return turns
 
 
-def _named(texts: Iterable[str]) -> list[Article]:
-    """Return which articles `texts` are, those left out that do not say."""
-    return [found[0] for text in texts if (found := entry(text)) is not None]
+def _articles(texts: Iterable[str]) -> list[Article]:
+    """Return the articles that `texts` are, without those of another form."""
+    return [entry[0] for text in texts if (entry := parse_entry(text)) is not None]

@@ -1,34 +1,36 @@
-"""Laws as citations name them: their titles, which articles they have, and what those say.
+"""Statutes: the keys of their titles, the articles that exist, and the texts of articles.
 
-A title is compared by its key (`title`): without the 中华人民共和国 in front, without the edition behind, under its
-full name where a short one is known. `STATUTES` lists what consultations cite, with the number of each law's last
-article, so that most invented articles are found without a text; a `Book` is that, or any other list, with texts where
-they are at hand.
+Titles are compared by a key (`title_key`): without the leading 中华人民共和国, without the trailing edition, and with
+the full name in place of a known short one. `STATUTES` lists the laws that consultations cite, with the number of each
+law's last article, so that most invented articles are recognised without any text. A `StatuteBook` is this list or
+another one, with the texts that are available.
 
-The list is by the longest edition of each law in LawRefBook/Laws@2f4c5c2, repealed laws beside them, up to March 2025:
-an article of these that was repealed, or that changed its number, exists; one that only another edition has, a later
-one or a longer earlier one (证券法 had 240 articles until 2019), does not. Not here: whether an article was in force,
-and what a law means.
+The list is based on the longest edition of each law in LawRefBook/Laws@2f4c5c2, including repealed laws, up to March
+2025. An article of these editions exists even if it was later repealed or renumbered; one that only another edition
+has, such as a later one or a longer earlier one (证券法 had 240 articles until 2019), does not.
+
+Not here: whether an article was in force, and what a law means.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from harness.metrics.law.strict_citations import numeral
+from harness.metrics.law.strict_citations import parse_numeral
 
 
 class Article(NamedTuple):
-    """An article of a law. 第三条之一 is inserted behind article 3, and another than it."""
+    """An article of a law. 第三条之一 is inserted after article 3 and is a different article."""
 
     law: str
-    """The law's `title` key."""
+    """The law's `title_key`."""
     number: int
     inserted: int = 0
+    """The number after 之, or 0 for an article that was not inserted."""
 
     def __str__(self) -> str:
         """Return `《law》第N条`, as people cite it."""
@@ -65,7 +67,7 @@ ALIASES = {
     "计划生育法": "人口与计划生育法",
     "房地产管理法": "城市房地产管理法",
 }
-"""Short names of laws, by key; where two laws share one, it is not here."""
+"""Full names of laws by short name, both as keys; a short name that two laws share is not listed."""
 
 STATUTES: dict[str, int] = {
     "民法典": 1260,
@@ -156,31 +158,31 @@ STATUTES: dict[str, int] = {
     "侵权责任法": 92,
     "担保法": 96,
 }
-"""The number of the last article of each law, by key."""
+"""The number of the last article of each law, by title key."""
 
-# 刑法 alone among these has inserted articles; 120 has six.
-_INSERTED_IN_THE_CRIMINAL_CODE = (
+# Of these laws, only 刑法 has inserted articles: one after each article below, or as many as _INSERTED_COUNTS says.
+_CRIMINAL_LAW_INSERTIONS = (
     *(17, 37, 133, 134, 135, 139, 142, 162, 169, 175, 177, 185, 205, 210, 219, 224, 234, 236, 244, 253, 260, 262),
     *(276, 280, 284, 286, 287, 291, 293, 299, 307, 308, 334, 336, 342, 344, 355, 388, 390, 399, 408, 120),
 )
-_INSERTED_AGAIN = {**dict.fromkeys((133, 162, 262, 280, 287, 291), 2), 120: 6}
+_INSERTED_COUNTS = {**dict.fromkeys((133, 162, 262, 280, 287, 291), 2), 120: 6}
 INSERTED = frozenset(
-    Article("刑法", number, place)
-    for number in _INSERTED_IN_THE_CRIMINAL_CODE
-    for place in range(1, _INSERTED_AGAIN.get(number, 1) + 1)
+    Article("刑法", number, inserted)
+    for number in _CRIMINAL_LAW_INSERTIONS
+    for inserted in range(1, _INSERTED_COUNTS.get(number, 1) + 1)
 )
 """The inserted articles of the laws in `STATUTES`."""
 
 
-def title(text: str, aliases: Mapping[str, str] = ALIASES) -> str:
+def title_key(text: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """Return the key by which titles are compared: the same for 中华人民共和国民法典, 《民法典》 and 民法典（2020年）.
 
-    Without white space, outer 《》, the state's name in front of a title or an inner one, the Supreme Court's in front
-    of 关于, and an edition in brackets; brackets and inner 〈〉 in one width. What is then in `aliases` is the law it
-    stands for.
+    The key has no white space, no outer 《》, no 中华人民共和国 in front of the title or of one inside it, no issuing
+    court in front of 关于 and no edition in brackets; brackets and inner 〈〉 have one width. A key in `aliases` is
+    replaced by the full name there.
     """
     key = "".join(unicodedata.normalize("NFKC", text).split()).translate(_MARKS)
-    if key.startswith("《") and _one_pair(key):
+    if key.startswith("《") and _is_one_pair(key):
         key = key[1:-1]
     key = _EDITION.sub("", key).replace("《" + _STATE, "《")
     if key.startswith(_STATE) and key != _STATE:
@@ -189,40 +191,34 @@ def title(text: str, aliases: Mapping[str, str] = ALIASES) -> str:
     return aliases.get(key, key)
 
 
-def _one_pair(key: str) -> bool:
-    """Tell whether the first 《 is closed by the last 》."""
+def _is_one_pair(key: str) -> bool:
+    """Return whether the first 《 is closed by the last 》."""
     depth = 0
-    for place, letter in enumerate(key):
-        depth += (letter == "《") - (letter == "》")
+    for position, character in enumerate(key):
+        depth += (character == "《") - (character == "》")
         if depth <= 0:
-            return place == len(key) - 1
+            return position == len(key) - 1
     return False
 
 
 @dataclass(frozen=True)
-class Book:
-    """The statutes at hand: which articles there are, and of some what they say."""
+class StatuteBook:
+    """Statutes: which articles exist, and the texts of some of them."""
 
-    last: Mapping[str, int] = field(default_factory=lambda: STATUTES)
-    """The number of a law's last article: those up to it exist."""
-    more: frozenset[Article] = INSERTED
-    """Articles that exist besides: inserted ones, and those of laws whose extent is not known."""
+    last_articles: Mapping[str, int] = field(default_factory=lambda: STATUTES)
+    """The number of the last article of each law; all articles up to it exist."""
+    extra_articles: frozenset[Article] = INSERTED
+    """Further articles that exist: inserted ones, and those of laws whose last article is not known."""
     texts: Mapping[Article, str] = field(default_factory=dict)
-    """What articles say, without their titles; every one of them exists."""
+    """The texts of articles, without their titles; each of these articles exists."""
 
-    def has(self, article: Article) -> bool | None:
-        """Tell whether `article` exists; None where its law is not in this book, so that nothing can be told."""
-        if article in self.texts or article in self.more:
+    def has_article(self, article: Article) -> bool | None:
+        """Return whether `article` exists, or None if its law is not in this book."""
+        if article in self.texts or article in self.extra_articles:
             return True
-        if article.law not in self.last:
+        if article.law not in self.last_articles:
             return None
-        return not article.inserted and 1 <= article.number <= self.last[article.law]
-
-
-def whole(articles: Iterable[tuple[Article, str]]) -> Book:
-    """Return the book of exactly these articles, whose laws are complete: what is not among them does not exist."""
-    texts = dict(articles)
-    return Book(last=dict.fromkeys((article.law for article in texts), 0), more=frozenset(), texts=texts)
+        return not article.inserted and 1 <= article.number <= self.last_articles[article.law]
 
 
 _NUMBERED = rf"第(?P<number>{_NUMBER}{{1,9}})条(?:之(?P<inserted>{_NUMBER}{{1,3}}))?"
@@ -232,31 +228,32 @@ _HEADING = re.compile(r"\s*#[ \t]*(?P<law>[^\n]+)")
 _DIVISION = re.compile(r"^#+ .*$", re.MULTILINE)
 
 
-def entry(text: str) -> tuple[Article, str] | None:
-    """Return the article that `text` is, and what it says, or None where it is not written as `《X》第N条：…`."""
-    found = _ENTRY.match(text)
-    article = found and _article(title(found["law"]), found)
-    return (article, text[found.end() :].strip()) if found and article else None
+def parse_entry(text: str) -> tuple[Article, str] | None:
+    """Return the article and its text from `《X》第N条：…`, or None if `text` does not have this form."""
+    match = _ENTRY.match(text)
+    article = match and _article(title_key(match["law"]), match)
+    return (article, text[match.end() :].strip()) if match and article else None
 
 
-def articles(text: str, law: str | None = None) -> Iterator[tuple[Article, str]]:
-    """Yield the articles of a law's whole text, and what each says; `law` is its title, else its `# heading`.
+def split_articles(text: str, law: str | None = None) -> Iterator[tuple[Article, str]]:
+    """Yield the articles in the full text of a law, each with its own text.
 
-    An article begins on a line of its own with 第N条 and white space, and ends where the next or a `## heading` begins.
-    A text without a title has none. Of articles with the same number each is yielded.
+    `law` is the title; by default it is the text's `# heading`, and a text without one has no articles. An article
+    begins on a new line with 第N条 and white space, and ends where the next article or a `## heading` begins. Articles
+    with equal numbers are all yielded.
     """
     heading = _HEADING.match(text)
-    key = title(law or (heading["law"] if heading else ""))
+    key = title_key(law or (heading["law"] if heading else ""))
     starts = list(_LINE.finditer(text)) if key else []
     ends = [*(start.start() for start in starts[1:]), len(text)]
     for start, end in zip(starts, ends, strict=bool(starts)):
         if article := _article(key, start):
-            said = _DIVISION.split(text[start.end() : end], maxsplit=1)[0]
-            yield article, said.strip()
+            article_text = _DIVISION.split(text[start.end() : end], maxsplit=1)[0]
+            yield article, article_text.strip()
 
 
-def _article(law: str, found: re.Match[str]) -> Article | None:
-    number, inserted = numeral(found["number"]), numeral(found["inserted"] or "1")
+def _article(law: str, match: re.Match[str]) -> Article | None:
+    number, inserted = parse_numeral(match["number"]), parse_numeral(match["inserted"] or "1")
     if number is None or inserted is None:
         return None
-    return Article(law, number, inserted if found["inserted"] else 0)
+    return Article(law, number, inserted if match["inserted"] else 0)

@@ -1,11 +1,11 @@
-"""Articles of law that an answer cites.
+"""Citations of articles of law in one strict form, `《law》第N条`, and Chinese numerals.
 
-Known is one strict form, `《law》第N条`, in which Lawyer LLaMA's articles and answers cite: the number stands right
-behind the title, and further articles of that law behind it (`《law》第三条、第五条`).
+This is the form in which Lawyer LLaMA's articles and answers cite: the number directly follows the title, and further
+articles of the same law follow the number (`《law》第三条、第五条`).
 
-Not here: ranges (of 第三条至第五条 the first is read), paragraphs (第三条第二款 is article 3, and articles listed
-behind it are not read), inserted articles (第三条之一 is another than article 3 and is not read), titles within titles,
-other names of the same law, and whether such an article exists.
+Not here: ranges (of 第三条至第五条 the first article is parsed), paragraphs (第三条第二款 is article 3, and articles
+listed after it are not parsed), inserted articles (第三条之一 is a different article than article 3 and is not parsed),
+titles within titles, other names of the same law, and whether an article exists. `citations` handles all forms.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from harness.metrics.extraction.tuples import Counts, count_matches
 
 
 class Citation(NamedTuple):
-    """An article of a law, whose title is as written between 《 and 》 but for white space at the ends."""
+    """An article of a law."""
 
     law: str
+    """The title as written between 《 and 》, without surrounding white space."""
     article: int
 
 
@@ -42,47 +43,47 @@ _FIRST = re.compile(rf"\s*{_ARTICLE}")
 _NEXT = re.compile(rf"\s*(?:[、，,和与及或]|以及)\s*{_ARTICLE}")
 
 
-def citations(text: str) -> list[Citation]:
-    """Return the articles that `text` cites in order of appearance, one that is cited twice twice.
+def parse_citations(text: str) -> list[Citation]:
+    """Return the articles that `text` cites in order, including repeated ones.
 
-    White space may stand between the parts. Further articles of a law, each with its own 第 and 条, are joined by a
-    comma, 、 or a word for "and" or "or". An article whose number `numeral` cannot read is passed over.
+    White space is allowed between the parts. Further articles of a law, each with its own 第 and 条, are joined by a
+    comma, 、 or a word for "and" or "or". An article whose number `parse_numeral` does not accept is skipped.
     """
-    found = []
+    citations = []
     for law in _LAW.finditer(text):
         title, article = law["title"].strip(), _FIRST.match(text, law.end())
         while title and article:
-            number = numeral(article["number"])
+            number = parse_numeral(article["number"])
             if number is not None and not article["inserted"]:
-                found.append(Citation(title, number))
+                citations.append(Citation(title, number))
             article = _NEXT.match(text, article.end())
-    return found
+    return citations
 
 
-def citation_counts(text: str, gold: Iterable[Citation]) -> Counts:
-    """Return how many of the articles cited in `text` are in `gold`; one cited twice counts once."""
-    return count_matches(citations(text), gold)
+def count_citations(text: str, expected: Iterable[Citation]) -> Counts:
+    """Return how many of the articles cited in `text` are expected; repeated citations count once."""
+    return count_matches(parse_citations(text), expected)
 
 
-def numeral(text: str) -> int | None:
-    """Return the number from 1 to 9999 that `text` writes, or None where it is anything else.
+def parse_numeral(text: str) -> int | None:
+    """Return the number from 1 to 9999 that `text` spells, or None if it is anything else.
 
-    In Arabic digits of either width, without leading zeros; in Chinese ones digit by digit (一〇七六); or as it is read
-    (一千零七十六): there 零 or 〇 stands where places are skipped and only there, 十 may go without its 一, and 百 and
-    千 may have 两 for 二.
+    Accepted are Arabic digits of either width without leading zeros, Chinese digits one by one (一〇七六), and Chinese
+    number words (一千零七十六). In words, 零 or 〇 stands exactly where decimal places are skipped, 十 may omit its 一,
+    and 百 and 千 may have 两 for 二.
     """
     if _ARABIC.fullmatch(text):
         return int(text)
     if _DIGIT_BY_DIGIT.fullmatch(text):
-        return int("".join(str(_DIGITS[letter]) for letter in text))
-    return _in_words(text) if _IN_WORDS.fullmatch(text) else None
+        return int("".join(str(_DIGITS[digit]) for digit in text))
+    return _number_in_words(text) if _IN_WORDS.fullmatch(text) else None
 
 
-def _in_words(text: str) -> int:
+def _number_in_words(text: str) -> int:
     value = digit = 0
-    for letter in text:
-        if letter in _UNITS:
-            value, digit = value + (digit or 1) * _UNITS[letter], 0
+    for character in text:
+        if character in _UNITS:
+            value, digit = value + (digit or 1) * _UNITS[character], 0
         else:
-            digit = _DIGITS[letter]
+            digit = _DIGITS[character]
     return value + digit

@@ -1,1 +1,1 @@
-"""LawBench's metrics as published, and repaired."""
+"""LawBench's metrics: as published, and repaired where they misread answers."""

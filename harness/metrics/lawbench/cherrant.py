@@ -1,18 +1,18 @@
-"""ChERRANT: the edits that make one Chinese sentence of another, character by character, and how many are right.
+"""ChERRANT: the character edits between two Chinese sentences, and how many of them are correct.
 
-As HillZhang1999/MuCGEC@22e16ec, scorers/ChERRANT, does it with `-g char` (Zhang et al. 2022, arXiv 2204.10994).
-Characters are aligned at the least cost: an insertion or deletion costs 1, a substitution less than both and the less
-the more alike the characters are, a transposition of n characters n - 1. What is not matched between two matches is one
-edit, and what moved is one.
+Follows HillZhang1999/MuCGEC@22e16ec, scorers/ChERRANT, with `-g char` (Zhang et al. 2022, arXiv 2204.10994).
+Characters are aligned at the least cost. An insertion or a deletion costs 1, a substitution less than both together and
+less the more alike the characters are, a transposition of n characters n - 1. The unmatched text between two matches is
+one edit, and so is a piece that moved.
 
-Upstream's quirks stay in: all alignments of the least cost count, so that an edit counts once for every distinct list
-of edits that has it, as a hit as often as the reference's lists have it; where lengths differ by more than ten, the
-first alignment alone counts.
+Upstream's quirks stay: all alignments of the least cost count, so that an edit counts once for every distinct list of
+edits that contains it, and a hit as often as the reference's lists contain it; if lengths differ by more than ten, only
+the first alignment counts.
 
-How alike two characters are upstream looks up in a thesaurus (Cilin), in a table of characters that are mistaken for
-each other, and in pypinyin's readings. None is part of this module: `Likeness` takes what there is.
+Upstream looks up the similarity of two characters in a thesaurus (Cilin), in a table of confusable characters and in
+pypinyin's readings. None of these is part of this module: `CharacterTables` accepts whatever is available.
 
-Not here: edits of words, types of edits, several references, traditional characters made simplified ones.
+Not here: edits of words, types of edits, several references, and conversion of traditional characters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 MOST_LISTS = 5_000
-"""Lists of edits of one sentence that are told apart; of more, which upstream would not end with, the first counts."""
+"""The most alignments that are enumerated; of more, which upstream would not finish, only the first counts."""
 _FIRST_ONLY = 10
 _DELETED = "-NONE-"
 _IMPOSSIBLE = "无法标注"
@@ -33,63 +33,66 @@ _PUNCTUATION = (
     + "！？｡＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》"
     + "「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟–—‘'‛“”„‟…‧."
 )
-"""What is not read as having moved."""
+"""Characters that are never treated as moved."""
 _MARKS = frozenset(_PUNCTUATION.removesuffix(".") + "〰〾〿﹏")
-"""What is dear to substitute for other characters."""
+"""Characters that are expensive to substitute for other characters."""
 
 
 class Edit(NamedTuple):
-    """Characters `start` to `end` of the source, and what stands there in the target ("-NONE-" for nothing)."""
+    """Characters `start` to `end` of the source, and their replacement in the target ("-NONE-" for a deletion)."""
 
     start: int
     end: int
     text: str
 
 
-class Likeness(NamedTuple):
-    """What is known of characters; by default nothing."""
+class CharacterTables(NamedTuple):
+    """Knowledge about characters; the default knows nothing."""
 
-    classes: Callable[[str], str | None] = lambda character: None
-    """A character's code in the thesaurus, such as Aa01A01."""
-    alike: Callable[[str, str], bool] = lambda one, other: False
-    """Whether two Chinese characters sound or look alike."""
+    thesaurus_code: Callable[[str], str | None] = lambda character: None
+    """Returns a character's code in the thesaurus, such as Aa01A01."""
+    is_similar: Callable[[str, str], bool] = lambda character, other: False
+    """Returns whether two Chinese characters sound or look alike."""
 
 
-UNKNOWN = Likeness()
+NO_TABLES = CharacterTables()
 
 
 class Counts(NamedTuple):
-    """Edits of the prediction that are the reference's, that are not, and of the reference that were not made."""
+    """Numbers of edits of one sentence or of several."""
 
     hits: int
+    """Edits of the prediction that are in the reference."""
     surplus: int
+    """Edits of the prediction that are not in the reference."""
     missed: int
+    """Edits of the reference that are not in the prediction."""
 
-    def pair(self, beta: float = 0.5) -> tuple[float, float]:
-        """Return numerator and denominator of F-beta; the sums over sentences are those of the corpus."""
+    def f_beta_pair(self, beta: float = 0.5) -> tuple[float, float]:
+        """Return the numerator and denominator of F-beta; their sums over sentences are those of the corpus."""
         weight = beta * beta
         return (1 + weight) * self.hits, (1 + weight) * self.hits + weight * self.missed + self.surplus
 
 
-def counts(source: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
+def count_edits(source: str, prediction: str, reference: str, tables: CharacterTables = NO_TABLES) -> Counts:
     """Return how many edits from `source` to `prediction` are among those from `source` to `reference`."""
     if reference == _IMPOSSIBLE:
         return Counts(0, 0, 0)
-    made, wanted = edits(source, prediction, likeness), _of_reference(source, reference, likeness)
+    predicted, expected = edits(source, prediction, tables), _reference_edits(source, reference, tables)
     return Counts(
-        sum(count for edit, count in wanted.items() if edit in made),
-        sum(count for edit, count in made.items() if edit not in wanted),
-        sum(count for edit, count in wanted.items() if edit not in made),
+        sum(count for edit, count in expected.items() if edit in predicted),
+        sum(count for edit, count in predicted.items() if edit not in expected),
+        sum(count for edit, count in expected.items() if edit not in predicted),
     )
 
 
-def edits(source: str, target: str, likeness: Likeness = UNKNOWN) -> Counter[Edit]:
-    """Return the edits from `source` to `target`, and in how many of their lists each is.
+def edits(source: str, target: str, tables: CharacterTables = NO_TABLES) -> Counter[Edit]:
+    """Return the edits from `source` to `target`, each with the number of lists of edits that contain it.
 
-    White space is passed over. Takes time as the product of both lengths, a second for 500 characters each.
+    White space is ignored. Takes time proportional to the product of both lengths, a second for 500 characters each.
 
-    None where the texts are equal, or the target says that there is no error (没有错误);
-    one of nothing at -1 where it says that the source cannot be corrected (无法标注).
+    There are no edits if the texts are equal or the target says that there is no error (没有错误), and one empty edit
+    at -1 if it says that the source cannot be corrected (无法标注).
     """
     source, target = "".join(source.split()), "".join(target.split())
     if target in (source, "没有错误"):
@@ -97,30 +100,31 @@ def edits(source: str, target: str, likeness: Likeness = UNKNOWN) -> Counter[Edi
     if target == _IMPOSSIBLE:
         return Counter([Edit(-1, -1, _DELETED)])
     first_only = abs(len(source) - len(target)) > _FIRST_ONLY
-    # An alignment ends with all that matches at the end, whatever comes before.
-    same = next((k for k, (a, b) in enumerate(zip(reversed(source), reversed(target), strict=False)) if a != b), None)
-    same = min(len(source), len(target)) if same is None else same
-    source, target = source[: len(source) - same], target[: len(target) - same]
-    operations = _operations(source, target, likeness)
+    # Every alignment ends with the whole common suffix, whatever comes before.
+    suffix = next((k for k, (a, b) in enumerate(zip(reversed(source), reversed(target), strict=False)) if a != b), None)
+    suffix = min(len(source), len(target)) if suffix is None else suffix
+    source, target = source[: len(source) - suffix], target[: len(target) - suffix]
+    operations = _operations(source, target, tables)
     if first_only:
         operations = _first(operations)
-    if _number(operations) > MOST_LISTS:
+    if _number_of_alignments(operations) > MOST_LISTS:
         operations = _first(operations)
-    lists = {_edits(spans, source, target) for spans in _alignments(operations)}
+    lists = {_edit_spans(spans, source, target) for spans in _alignments(operations)}
     return Counter(
-        Edit(one.start, one.end, target[one.to_start : one.to_end] or _DELETED) for made in lists for one in made
+        Edit(span.start, span.end, target[span.to_start : span.to_end] or _DELETED) for spans in lists for span in spans
     )
 
 
-@functools.lru_cache(maxsize=1024)  # asked for again with every checkpoint's answers
-def _of_reference(source: str, reference: str, likeness: Likeness) -> Counter[Edit]:
-    return edits(source, reference, likeness)
+@functools.lru_cache(maxsize=1024)  # every checkpoint's answers need the same ones
+def _reference_edits(source: str, reference: str, tables: CharacterTables) -> Counter[Edit]:
+    return edits(source, reference, tables)
 
 
 class _Span(NamedTuple):
-    """A piece of the source aligned with a piece of the target: Matched, Transposed, Deleted, Inserted, Substituted."""
+    """A piece of the source aligned with a piece of the target."""
 
     kind: str
+    """M(atched), D(eleted), I(nserted), S(ubstituted), or T and its length for a transposition."""
     start: int
     end: int
     to_start: int
@@ -128,37 +132,39 @@ class _Span(NamedTuple):
 
 
 _Operation = tuple[str, int, int]
-"""Kind, and by how many characters source and target go on."""
+"""The kind of a step, and the number of source and target characters it consumes."""
 _MATCH, _DELETE, _INSERT, _SUBSTITUTE = ("M", 1, 1), ("D", 1, 0), ("I", 0, 1), ("S", 1, 1)
 
 
-def _operations(source: str, target: str, likeness: Likeness) -> list[list[list[_Operation]]]:
-    """Return the operations by which the cheapest alignments of every two beginnings may end, by their lengths."""
+def _operations(source: str, target: str, tables: CharacterTables) -> list[list[list[_Operation]]]:
+    """Return the last operations of the cheapest alignments of every two prefixes, indexed by the prefix lengths."""
     width = len(target)
     costs = [[float(j) for j in range(width + 1)]]
-    made: list[list[list[_Operation]]] = [[[], *([_INSERT] for _ in target)]]
-    unmatched = [0] * (width + 1)  # how far back from here, on the diagonal, costs go on changing
-    latest: dict[str, int] = {}  # where a character stands last in the source so far
-    known: dict[str, dict[str, float]] = {}
-    for i, one in enumerate(source):
-        above, row, ends, run = costs[i], [i + 1.0], [[_DELETE]], [0]
-        substitutions, last = known.setdefault(one, {}), -1 - len(source)
-        for j, other in enumerate(target):
-            before = above[j]
-            if one == other:
-                row.append(before)
-                ends.append([_MATCH])
-                run.append(0)
-                last = j
+    operations: list[list[list[_Operation]]] = [[[], *([_INSERT] for _ in target)]]
+    reach_above = [0] * (width + 1)  # for how many diagonal steps back from here costs keep changing
+    last_in_source: dict[str, int] = {}  # the last position of each character in the source so far
+    cost_cache: dict[str, dict[str, float]] = {}
+    for i, source_character in enumerate(source):
+        above, row, row_operations, row_reach = costs[i], [i + 1.0], [[_DELETE]], [0]
+        substitutions, last_in_target = cost_cache.setdefault(source_character, {}), -1 - len(source)
+        for j, target_character in enumerate(target):
+            diagonal = above[j]
+            if source_character == target_character:
+                row.append(diagonal)
+                row_operations.append([_MATCH])
+                row_reach.append(0)
+                last_in_target = j
                 continue
-            cost = substitutions.get(other)
+            cost = substitutions.get(target_character)
             if cost is None:
-                cost = substitutions[other] = _substitution(one, other, likeness)
-            substituted, inserted, deleted = before + cost, row[j] + 1, above[j + 1] + 1
+                cost = _substitution_cost(source_character, target_character, tables)
+                substitutions[target_character] = cost
+            substituted, inserted, deleted = diagonal + cost, row[j] + 1, above[j + 1] + 1
             least, ways = min(substituted, inserted, deleted), []
-            # What moved holds each of the two characters in the other text, too.
-            if (reach := unmatched[j]) >= j - last and reach >= (from_ := i - latest.get(other, -1 - width)):
-                moved = _transposed(source, target, i, j, max(from_, j - last), min(reach, i, j))
+            # A transposed piece contains each of the two characters in the other text, too.
+            reach = reach_above[j]
+            if reach >= j - last_in_target and reach >= (back := i - last_in_source.get(target_character, -1 - width)):
+                moved = _transposed(source, target, i, j, max(back, j - last_in_target), min(reach, i, j))
                 transposed = costs[i - moved][j - moved] + moved
                 if moved and transposed <= least:
                     least = transposed
@@ -170,46 +176,49 @@ def _operations(source: str, target: str, likeness: Likeness) -> list[list[list[
             if deleted == least:
                 ways.append(_DELETE)
             row.append(least)
-            ends.append(ways)
-            run.append(reach + 1 if least != before else 0)
-        latest[one] = i
+            row_operations.append(ways)
+            row_reach.append(reach + 1 if least != diagonal else 0)
+        last_in_source[source_character] = i
         costs.append(row)
-        made.append(ends)
-        unmatched = run
-    return made
+        operations.append(row_operations)
+        reach_above = row_reach
+    return operations
 
 
 def _first(operations: list[list[list[_Operation]]]) -> list[list[list[_Operation]]]:
-    return [[here[:1] for here in row] for row in operations]
+    return [[ways[:1] for ways in row] for row in operations]
 
 
 def _transposed(source: str, target: str, i: int, j: int, least: int, most: int) -> int:
-    """Return over how many characters before these two, `least` to `most`, the texts differ in order only, or 0."""
+    """Return the number of characters, `least` to `most`, before these two over which the texts differ only in order.
+
+    0 if there is none.
+    """
     surplus = Counter(source[i - least : i + 1])
     surplus.subtract(target[j - least : j + 1])
-    unlike = sum(count != 0 for count in surplus.values())
+    unequal = sum(count != 0 for count in surplus.values())
     for back in range(least, most + 1):
-        if not unlike:
+        if not unequal:
             return back
         if back < most:
             for character, step in ((source[i - back - 1], 1), (target[j - back - 1], -1)):
                 before = surplus[character]
                 surplus[character] = before + step
-                unlike += (before == 0) - (before + step == 0)
+                unequal += (before == 0) - (before + step == 0)
     return 0
 
 
-def _substitution(one: str, other: str, likeness: Likeness) -> float:
-    first, second = likeness.classes(one), likeness.classes(other)
-    if first is None or second is None:
+def _substitution_cost(character: str, other: str, tables: CharacterTables) -> float:
+    code, other_code = tables.thesaurus_code(character), tables.thesaurus_code(other)
+    if code is None or other_code is None:
         meaning = 4
     else:
-        levels = zip((first[0], first[1], first[2:4]), (second[0], second[1], second[2:4]), strict=True)
+        levels = zip((code[0], code[1], code[2:4]), (other_code[0], other_code[1], other_code[2:4]), strict=True)
         meaning = 2 * sum(a != b for a, b in levels)
-    marks = (one in _MARKS) + (other in _MARKS)
-    looks = 0.0 if _is_chinese(one) and _is_chinese(other) and likeness.alike(one, other) else 0.5
-    # In upstream's order: whether two alignments cost the same is a question of the last bit.
-    return meaning / 6.0 + looks + (0.25, 0.499, 0.0)[marks]
+    marks = (character in _MARKS) + (other in _MARKS)
+    are_similar = _is_chinese(character) and _is_chinese(other) and tables.is_similar(character, other)
+    # In upstream's order: whether two alignments cost the same depends on the last bit.
+    return meaning / 6.0 + (0.0 if are_similar else 0.5) + (0.25, 0.499, 0.0)[marks]
 
 
 def _is_chinese(character: str) -> bool:
@@ -217,120 +226,120 @@ def _is_chinese(character: str) -> bool:
 
 
 def _alignments(operations: list[list[list[_Operation]]]) -> Iterator[tuple[_Span, ...]]:
-    """Yield the cheapest alignments, each once."""
-    waiting: list[tuple[_Span, tuple[_Span, ...]]] = [(span, ()) for span in _last(operations, None)]
-    while waiting:
-        span, behind = waiting.pop()
-        spans = (span, *behind)
+    """Yield each of the cheapest alignments once."""
+    pending: list[tuple[_Span, tuple[_Span, ...]]] = [(span, ()) for span in _previous_spans(operations, None)]
+    while pending:
+        span, following = pending.pop()
+        spans = (span, *following)
         if span.start or span.to_start:
-            waiting += [(before, spans) for before in _last(operations, span)]
+            pending += [(previous, spans) for previous in _previous_spans(operations, span)]
         else:
             yield spans
 
 
-def _number(operations: list[list[list[_Operation]]]) -> int:
-    """Return how many alignments there are."""
-    ways: Counter[_Span] = Counter(_last(operations, None))
+def _number_of_alignments(operations: list[list[list[_Operation]]]) -> int:
+    """Return the number of cheapest alignments."""
+    ways: Counter[_Span] = Counter(_previous_spans(operations, None))
     total = 0
     for end in range(len(operations) + len(operations[0]) - 2, 0, -1):
-        for span in [one for one in ways if one.end + one.to_end == end]:
+        for span in [span for span in ways if span.end + span.to_end == end]:
             number = ways.pop(span)
             if span.start or span.to_start:
-                ways.update(dict.fromkeys(_last(operations, span), number))
+                ways.update(dict.fromkeys(_previous_spans(operations, span), number))
             else:
                 total += number
     return total
 
 
-def _last(operations: list[list[list[_Operation]]], behind: _Span | None) -> list[_Span]:
-    """Return the spans that may stand before `behind`, or at the end: matches, or what is unmatched, all in one."""
-    i, j = (behind.start, behind.to_start) if behind else (len(operations) - 1, len(operations[0]) - 1)
-    here = operations[i][j]
-    if here == [_MATCH]:
+def _previous_spans(operations: list[list[list[_Operation]]], following: _Span | None) -> list[_Span]:
+    """Return the spans that may precede `following`, or end the sentence: matches, or unmatched text as one span."""
+    i, j = (following.start, following.to_start) if following else (len(operations) - 1, len(operations[0]) - 1)
+    ways = operations[i][j]
+    if ways == [_MATCH]:
         k = 1
         while operations[i - k][j - k] == [_MATCH]:
             k += 1
         return [_Span("M", i - k, i, j - k, j)]
-    found = [_Span(f"T{size}", i - size, i, j - size, j) for kind, size, _ in here if kind == "T"]
-    if behind is None or behind.kind[0] in "MT":
-        for a, b in _starts(operations, i, j):
-            found.append(_Span("D" if b == j else "I" if a == i else "S", a, i, b, j))
-    return found
+    spans = [_Span(f"T{size}", i - size, i, j - size, j) for kind, size, _ in ways if kind == "T"]
+    if following is None or following.kind[0] in "MT":
+        for a, b in _unmatched_starts(operations, i, j):
+            spans.append(_Span("D" if b == j else "I" if a == i else "S", a, i, b, j))
+    return spans
 
 
-def _starts(operations: list[list[list[_Operation]]], i: int, j: int) -> list[tuple[int, int]]:
-    """Return where what ends at (i, j) without a match or a transposition may have begun."""
-    found, seen, waiting = [], {(i, j)}, [(i, j)]
-    while waiting:
-        a, b = waiting.pop()
-        here = operations[a][b]
-        if (a, b) != (i, j) and (not here or any(one[0] in "MT" for one in here)):
-            found.append((a, b))
-        for _, down, across in (one for one in here if one[0] not in "MT"):
-            if (a - down, b - across) not in seen:
-                seen.add((a - down, b - across))
-                waiting.append((a - down, b - across))
-    return found
+def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) -> list[tuple[int, int]]:
+    """Return where the text that ends at (i, j), without matches and transpositions, may have begun."""
+    starts, visited, pending = [], {(i, j)}, [(i, j)]
+    while pending:
+        a, b = pending.pop()
+        ways = operations[a][b]
+        if (a, b) != (i, j) and (not ways or any(way[0] in "MT" for way in ways)):
+            starts.append((a, b))
+        for _, down, across in (way for way in ways if way[0] not in "MT"):
+            if (a - down, b - across) not in visited:
+                visited.add((a - down, b - across))
+                pending.append((a - down, b - across))
+    return starts
 
 
-def _edits(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span, ...]:
-    """Return the edits of an alignment: what moved over a match is one, a substitution ends where the texts differ."""
-    found, i = [], 0
+def _edit_spans(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span, ...]:
+    """Return the edits of an alignment: a piece moved over a match is one, and substitutions are trimmed."""
+    merged, i = [], 0
     while i < len(spans):
         three = spans[i : i + 3]
-        if len(three) == 3 and _moved(three, source, target):
+        if len(three) == 3 and _is_move(three, source, target):
             size = three[2].end - three[0].start
-            found.append(_Span(f"T{size}", three[0].start, three[2].end, three[0].to_start, three[2].to_end))
+            merged.append(_Span(f"T{size}", three[0].start, three[2].end, three[0].to_start, three[2].to_end))
             i += 3
             continue
         if spans[i].kind != "M":
-            found.append(spans[i])
+            merged.append(spans[i])
         i += 1
-    changed = (one for one in found if source[one.start : one.end] != target[one.to_start : one.to_end])
-    return tuple(_trimmed(one, source, target) if one.kind == "S" else one for one in changed)
+    changed = (span for span in merged if source[span.start : span.end] != target[span.to_start : span.to_end])
+    return tuple(_trimmed(span, source, target) if span.kind == "S" else span for span in changed)
 
 
-def _moved(spans: Sequence[_Span], source: str, target: str) -> bool:
-    """Tell whether what stood before the middle one of three spans stands behind it, or the other way round."""
+def _is_move(spans: Sequence[_Span], source: str, target: str) -> bool:
+    """Return whether the text before the middle one of three spans moves behind it, or the other way round."""
     first, middle, last = spans
     kinds = first.kind + middle.kind[0] + last.kind
     if kinds == "SMS":
-        was, now = ((source[x.start : x.end], target[y.to_start : y.to_end]) for x, y in ((first, last), (last, first)))
-        if min(map(len, (*was, *now))) == 1:
-            return was[0] == was[1] and now[0] == now[1]
-        return _within_one(*was) and _within_one(*now)
+        old, new = ((source[x.start : x.end], target[y.to_start : y.to_end]) for x, y in ((first, last), (last, first)))
+        if min(map(len, (*old, *new))) == 1:
+            return old[0] == old[1] and new[0] == new[1]
+        return _is_within_one_edit(*old) and _is_within_one_edit(*new)
     if kinds in ("DMI", "DTI"):
-        gone, come = source[first.start : first.end], target[last.to_start : last.to_end]
+        deleted, inserted = source[first.start : first.end], target[last.to_start : last.to_end]
     elif kinds in ("IMD", "ITD"):
-        gone, come = source[last.start : last.end], target[first.to_start : first.to_end]
+        deleted, inserted = source[last.start : last.end], target[first.to_start : first.to_end]
     else:
         return False
-    if abs(len(gone) - len(come)) > 1 or gone in _PUNCTUATION or come in _PUNCTUATION:
+    if abs(len(deleted) - len(inserted)) > 1 or deleted in _PUNCTUATION or inserted in _PUNCTUATION:
         return False
-    if min(len(gone), len(come)) == 1:
-        return gone == come
-    return _within_one(gone, come) or (len(gone) == len(come) and come in gone + gone)
+    if min(len(deleted), len(inserted)) == 1:
+        return deleted == inserted
+    return _is_within_one_edit(deleted, inserted) or (len(deleted) == len(inserted) and inserted in deleted + deleted)
 
 
-def _within_one(one: str, other: str) -> bool:
-    """Tell whether one insertion, deletion or substitution at most makes one text the other."""
-    if len(one) > len(other):
-        one, other = other, one
-    same = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
-    if len(one) == len(other):
-        return one[same + 1 :] == other[same + 1 :]
-    return len(other) - len(one) == 1 and one[same:] == other[same + 1 :]
+def _is_within_one_edit(text: str, other: str) -> bool:
+    """Return whether at most one insertion, deletion or substitution turns one text into the other."""
+    if len(text) > len(other):
+        text, other = other, text
+    prefix = next((k for k, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), len(text))
+    if len(text) == len(other):
+        return text[prefix + 1 :] == other[prefix + 1 :]
+    return len(other) - len(text) == 1 and text[prefix:] == other[prefix + 1 :]
 
 
 def _trimmed(span: _Span, source: str, target: str) -> _Span:
-    """Return a substitution without what is the same at its beginning and its end."""
-    was, now = source[span.start : span.end], target[span.to_start : span.to_end]
-    head = next((k for k, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now)))
-    rest = was[head:]
-    pairs = zip(reversed(rest), reversed(now), strict=False)
-    tail = next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(rest), len(now)))
-    if tail > len(now) - head:  # upstream looks for it in all of the target's piece, and keeps it where it overlaps
-        tail = 0
-    start, end = span.start + head, span.end - tail
-    to_start, to_end = span.to_start + head, span.to_end - tail
+    """Return a substitution without its common prefix and suffix."""
+    old, new = source[span.start : span.end], target[span.to_start : span.to_end]
+    prefix = next((k for k, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    rest = old[prefix:]
+    pairs = zip(reversed(rest), reversed(new), strict=False)
+    suffix = next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(rest), len(new)))
+    if suffix > len(new) - prefix:  # upstream searches the whole target piece, and keeps an overlapping suffix
+        suffix = 0
+    start, end = span.start + prefix, span.end - suffix
+    to_start, to_end = span.to_start + prefix, span.to_end - suffix
     return _Span("I" if start == end else "D" if to_start == to_end else "S", start, end, to_start, to_end)

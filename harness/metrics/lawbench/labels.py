@@ -1,6 +1,6 @@
-"""Answers that LawBench's choice tasks allow, in the order of open-compass/LawBench@e30981b, evaluation/.
+"""The labels of LawBench's choice tasks, in the order of open-compass/LawBench@e30981b, evaluation/.
 
-Not here: how an answer is looked for (`lawbench`).
+Not here: how labels are found in an answer (`published`, `repaired`).
 """
 
 DISPUTES = (
@@ -21,7 +21,7 @@ DISPUTES = (
     "合同解除",
     "肇事逃逸",
 )
-"""2-2: what the parties dispute."""
+"""2-2: the subjects of disputes."""
 
 MARRIAGE_FACTS = (
     "婚后有子女",
@@ -45,7 +45,7 @@ MARRIAGE_FACTS = (
     "子女随非抚养权人生活",
     "婚后个人财产",
 )
-"""2-3: facts of a divorce, several at once."""
+"""2-3: facts of a divorce; a reference has one or several."""
 
 CONSULTATIONS = (
     "婚姻家庭",
@@ -69,7 +69,7 @@ CONSULTATIONS = (
     "消费权益",
     "抵押担保",
 )
-"""2-4: what a consultation is about."""
+"""2-4: the topics of consultations."""
 
 CHARGES = (
     "侮辱",
@@ -262,7 +262,7 @@ CHARGES = (
     "聚众哄抢",
     "交通肇事",
 )
-"""3-3: charges of the Criminal Law, without the character 罪 at the end."""
+"""3-3: charges of the Criminal Law, without the final character 罪."""
 
 EVENTS = (
     "支付/给付",

@@ -1,13 +1,13 @@
 """LawBench's metrics, one answer at a time, exactly as open-compass/LawBench@e30981b, evaluation/, computes them.
 
-Upstream's quirks stay in: an option counts wherever its characters stand, in "ABS" as well as in "A"; of several
-terms of imprisonment the first number of months is read, so that "1年6个月" is six months; a charge that is part of
-another's name is found in it. Rates are theirs as well: a model's score is the mean of `score` over the answers that
-have one, its abstention rate the share of `abstained` in all.
+Upstream's quirks stay: an option counts wherever its characters occur, in "ABS" as well as in "A"; of several prison
+terms the first number of months is read, so that "1年6个月" is six months; a charge that is part of another charge's
+name is found inside it. The rates of a model are upstream's as well: its score is the mean of `score` over the answers
+that have one, its abstention rate the share of `abstained` in all answers.
 
-2-1 alone has no score of a single answer: its counts make one number of all.
+Only 2-1 has no score for a single answer: the counts of all answers make one number.
 
-Not here: repaired variants (`lawbench_repaired`).
+Not here: repaired variants (`repaired`).
 """
 
 from __future__ import annotations
@@ -18,248 +18,268 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from harness.metrics.lawbench.cherrant import UNKNOWN, Counts, Likeness, counts
+from harness.metrics.lawbench.cherrant import NO_TABLES, CharacterTables, Counts, count_edits
 from harness.metrics.lawbench.labels import CHARGES, CONSULTATIONS, DISPUTES, EVENTS, MARRIAGE_FACTS
-from harness.metrics.lawbench.text import arabic, behind, f1, inner, integer, known
+from harness.metrics.lawbench.text import (
+    check_label,
+    letter_after,
+    parse_integer,
+    set_f1,
+    unframed,
+    with_arabic_numerals,
+)
 from harness.metrics.text.overlap import jieba_words, rouge_of
 
 LONGEST_TERM = 216
-"""Months whose logarithm is the distance of an answer without a term."""
+"""Months of imprisonment: the distance of an answer without a term is the logarithm of this number."""
 
 
-class Judged(NamedTuple):
-    """What one answer is worth."""
+class AnswerScore(NamedTuple):
+    """The score of one answer."""
 
     score: float | None
-    """0 to 1, less for a term beyond all measure; None where the reference is left out of the average."""
+    """0 to 1, and less for an extremely long prison term; None if the reference is left out of the average."""
     abstained: bool = False
 
 
-Judge = Callable[[str, str], Judged]
-"""(prediction, reference) → what it is worth; ValueError on a reference that is not of the task."""
+Scorer = Callable[[str, str], AnswerScore]
+"""Returns the score of a (prediction, reference). Raises ValueError if the reference does not belong to the task."""
 
 
-def recitation(prediction: str, reference: str) -> Judged:
-    """1-1: ROUGE-L as below, without the "答案:" of the reference."""
+def recitation(prediction: str, reference: str) -> AnswerScore:
+    """Score 1-1: ROUGE-L as below, without the "答案:" of the reference."""
     return rouge_l(prediction, reference.replace("答案:", ""))
 
 
-def rouge_l(prediction: str, reference: str) -> Judged:
-    """2-7, 3-2 and 3-8: ROUGE-L over jieba's words, an empty answer read as the word 无内容."""
+def rouge_l(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-7, 3-2 and 3-8: ROUGE-L over jieba's words; an empty answer stands for the word 无内容."""
     words = jieba_words(prediction) if prediction.strip() else ("无内容",)
-    return Judged(rouge_of(words, jieba_words(reference)).rouge_l)
+    return AnswerScore(rouge_of(words, jieba_words(reference)).rouge_l)
 
 
-def choice(prediction: str, answer: str, options: Collection[str]) -> Judged:
-    """Return 1 if of all `options` the answer alone stands anywhere in the prediction; none at all is an abstention."""
-    found = {option for option in options if option in prediction}
-    return Judged(float(found == {answer}), not found)
+def single_choice(prediction: str, answer: str, options: Collection[str]) -> AnswerScore:
+    """Return 1 if `answer` is the only option that occurs in the prediction; no option at all is an abstention."""
+    chosen = {option for option in options if option in prediction}
+    return AnswerScore(float(chosen == {answer}), not chosen)
 
 
-def letter(prediction: str, reference: str) -> Judged:
-    """1-2 and 3-6: one of A to D, behind "正确答案:"."""
-    return choice(prediction, behind("正确答案:", reference, "ABCD"), "ABCD")
+def letter_choice(prediction: str, reference: str) -> AnswerScore:
+    """Score 1-2 and 3-6: one of A to D, after "正确答案:"."""
+    return single_choice(prediction, letter_after("正确答案:", reference, "ABCD"), "ABCD")
 
 
-def argument(prediction: str, reference: str) -> Judged:
-    """2-8: one of A to E, behind "[正确答案]"."""
-    return choice(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
+def argument_mining(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-8: one of A to E, after "[正确答案]"."""
+    return single_choice(prediction, letter_after("[正确答案]", reference, "ABCDE"), "ABCDE")
 
 
-SENTENCE = "句子：\n"
-"""What stands before the sentence to correct in a prompt of 2-1."""
+SENTENCE_MARK = "句子：\n"
+"""The text before the sentence to correct in a prompt of 2-1."""
 
 
-def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
-    """2-1: ChERRANT's edits of the sentence that `prompt` gives, whose F0.5 over all answers is the score.
+def proofreading(prompt: str, prediction: str, reference: str, tables: CharacterTables = NO_TABLES) -> Counts:
+    """Return the edit counts of 2-1, by ChERRANT, for the sentence in `prompt`.
 
-    An answer is cut off five characters beyond the length of the reference, an empty one read as 无内容. Upstream's
-    numbers need what it knows of characters, as `likeness`, and traditional ones made simplified before.
+    The score is their F0.5 over all answers. An answer is cut five characters beyond the length of the reference, and
+    an empty one stands for 无内容. Upstream's exact numbers need its character `tables`, and traditional characters
+    converted to simplified ones beforehand.
 
-    Raises ValueError where the prompt gives no sentence.
+    Raises ValueError if the prompt has no sentence.
     """
-    if SENTENCE not in prompt:
-        raise ValueError(f"a prompt of this task has the sentence behind 句子： and a line end, not {prompt[:40]!r}")
-    sentence = prompt.partition(SENTENCE)[2].partition("\n")[0].replace("\t", "")
-    said, wanted = (re.sub(r"[\n\t]", "", text) for text in (prediction, reference))
-    if len(said) - len(reference) > 5:
-        said = said[: len(reference) + 5]
-    return counts(sentence, said if said.strip() else "无内容", wanted, likeness)
+    if SENTENCE_MARK not in prompt:
+        raise ValueError(f"a prompt of this task has its sentence after 句子： and a line end, not {prompt[:40]!r}")
+    sentence = prompt.partition(SENTENCE_MARK)[2].partition("\n")[0].replace("\t", "")
+    corrected, expected = (re.sub(r"[\n\t]", "", text) for text in (prediction, reference))
+    if len(corrected) - len(reference) > 5:
+        corrected = corrected[: len(reference) + 5]
+    return count_edits(sentence, corrected if corrected.strip() else "无内容", expected, tables)
 
 
-def dispute(prediction: str, reference: str) -> Judged:
-    """2-2: one of sixteen; 赔偿, which is none of them, is left out of the average but stays in the abstention rate."""
-    answer = inner("争议焦点类别：", reference, "。")
-    return Judged(None) if answer == "赔偿" else choice(prediction, known(answer, DISPUTES), DISPUTES)
+def dispute_focus(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-2: one of sixteen labels.
+
+    赔偿, which is none of them, is left out of the average but stays in the abstention rate.
+    """
+    answer = unframed("争议焦点类别：", reference, "。")
+    if answer == "赔偿":
+        return AnswerScore(None)
+    return single_choice(prediction, check_label(answer, DISPUTES), DISPUTES)
 
 
-def consultation(prediction: str, reference: str) -> Judged:
-    """2-4: one of twenty."""
-    return choice(prediction, known(reference, CONSULTATIONS), CONSULTATIONS)
+def consultation_topic(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-4: one of twenty labels."""
+    return single_choice(prediction, check_label(reference, CONSULTATIONS), CONSULTATIONS)
 
 
-def labels(prediction: str, wanted: Collection[str], options: Sequence[str]) -> Judged:
-    """Return F1 of the options that stand anywhere in the prediction; none at all is an abstention."""
-    found = {option for option in options if option in prediction}
-    return Judged(f1(found, set(wanted)), not found)
+def multiple_choice(prediction: str, expected: Collection[str], options: Sequence[str]) -> AnswerScore:
+    """Return the F1 of the options that occur in the prediction; no option at all is an abstention."""
+    chosen = {option for option in options if option in prediction}
+    return AnswerScore(set_f1(chosen, set(expected)), not chosen)
 
 
-def marriage_facts(prediction: str, reference: str) -> Judged:
-    """2-3: several of twenty."""
-    wanted = [known(one, MARRIAGE_FACTS) for one in inner("类别:", reference, "。").split("、")]
-    return labels(prediction, wanted, MARRIAGE_FACTS)
+def marriage_facts(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-3: several of twenty labels."""
+    expected = [check_label(label, MARRIAGE_FACTS) for label in unframed("类别:", reference, "。").split("、")]
+    return multiple_choice(prediction, expected, MARRIAGE_FACTS)
 
 
-def events(prediction: str, reference: str) -> Judged:
-    """2-9: several of twenty kinds of events."""
-    return labels(prediction, reference.split(";"), EVENTS)
+def events(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-9: several of twenty kinds of events."""
+    return multiple_choice(prediction, reference.split(";"), EVENTS)
 
 
-def charges(prediction: str, reference: str) -> Judged:
-    """3-3: several of 189 charges."""
-    return labels(prediction, inner("罪名:", reference).split(";"), CHARGES)
+def charges(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-3: several of 189 charges."""
+    return multiple_choice(prediction, unframed("罪名:", reference).split(";"), CHARGES)
 
 
-def reading(prediction: str, reference: str) -> Judged:
-    """2-5: F1 over characters."""
-    return Judged(character_f1(prediction, reference.replace("回答:", "")))
+def reading_comprehension(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-5: F1 over characters."""
+    return AnswerScore(character_f1(prediction, reference.replace("回答:", "")))
 
 
-ENTITIES = (
+ENTITY_TYPES = (
     *("犯罪嫌疑人", "受害人", "被盗货币", "物品价值", "盗窃获利", "被盗物品"),
     *("作案工具", "时间", "地点", "组织机构"),
 )
-"""2-6: the types of entities."""
+"""The types of entities in 2-6."""
 _VALUE = re.compile(r"\s*([^\n ]*)")
 
 
-def entities(prediction: str, reference: str) -> Judged:
-    """2-6: soft F1, the character F1 of what is said of each type that the reference has, too.
+def entities(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-6: soft F1, where a hit is the character F1 of a type's value, for each type the reference has.
 
     Upstream counts abstentions but loses them in a misspelt key: its table has 0.
     """
-    wanted = wanted_entities(reference)
-    said = {kind: value for kind in ENTITIES if (value := _entity(prediction, kind)) is not None}
-    if not wanted:
-        return Judged(float(not said))
-    hits = math.fsum(character_f1(value, wanted[kind]) for kind, value in said.items() if kind in wanted)
-    precision, recall = hits / len(said) if said else 0.0, hits / len(wanted)
-    return Judged(2 * precision * recall / (precision + recall + 1e-10))
+    expected = reference_entities(reference)
+    predicted = {name: value for name in ENTITY_TYPES if (value := _entity(prediction, name)) is not None}
+    if not expected:
+        return AnswerScore(float(not predicted))
+    hits = math.fsum(character_f1(value, expected[name]) for name, value in predicted.items() if name in expected)
+    precision, recall = hits / len(predicted) if predicted else 0.0, hits / len(expected)
+    return AnswerScore(2 * precision * recall / (precision + recall + 1e-10))
 
 
-def wanted_entities(reference: str) -> dict[str, str]:
-    """Return what the reference of 2-6 names, by type."""
+def reference_entities(reference: str) -> dict[str, str]:
+    """Return the values in a reference of 2-6, by type."""
     return dict(part.split(":")[:2] for part in reference.split(";")) if reference.strip() else {}
 
 
-def triggers(prediction: str, reference: str) -> Judged:
-    """2-10: soft F1 of words at the same place of both lists, so that order counts.
+def trigger_words(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-10: soft F1 of the words at equal positions of both lists, so that order counts.
 
-    No answers to it, nor to 2-9, are published that this could be held against.
+    No answers to 2-10 or 2-9 are published with which this could be compared.
     """
-    wanted, said = reference.split(";"), prediction.split(";")
-    hits = math.fsum(character_f1(one, other) for one, other in zip(said, wanted, strict=False))
-    precision, recall = hits / len(said), hits / len(wanted)
-    return Judged(2 * precision * recall / (precision + recall + 1e-10))
+    expected, predicted = reference.split(";"), prediction.split(";")
+    hits = math.fsum(character_f1(word, other) for word, other in zip(predicted, expected, strict=False))
+    precision, recall = hits / len(predicted), hits / len(expected)
+    return AnswerScore(2 * precision * recall / (precision + recall + 1e-10))
 
 
-def articles(prediction: str, reference: str) -> Judged:
-    """3-1: F1 of article numbers, the first number of each piece between 、, paragraphs passed over."""
-    wanted = {int(one) for one in inner("法条:刑法第", reference, "条").replace("条", "").split("、")}
-    said = article_numbers(prediction)
-    return Judged(f1(said, wanted), not said)
+def articles(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-1: F1 of article numbers, as `article_numbers` reads them."""
+    expected = {int(number) for number in unframed("法条:刑法第", reference, "条").replace("条", "").split("、")}
+    predicted = article_numbers(prediction)
+    return AnswerScore(set_f1(predicted, expected), not predicted)
 
 
 def article_numbers(prediction: str) -> set[int]:
-    """Return the first number of each piece of `prediction` between 、, paragraphs passed over."""
-    plain = (_each("条", r"\1", _each("款", "", piece.replace("万元", "元"))) for piece in prediction.split("、"))
-    found = (re.search(r"\d+", arabic(piece)) for piece in plain)
-    return {integer(number[0]) for number in found if number}
+    """Return the first number of each piece of `prediction` between 、, without paragraphs (款)."""
+    pieces = (
+        _replace_numbered("条", r"\1", _replace_numbered("款", "", piece.replace("万元", "元")))
+        for piece in prediction.split("、")
+    )
+    numbers = (re.search(r"\d+", with_arabic_numerals(piece)) for piece in pieces)
+    return {parse_integer(number[0]) for number in numbers if number}
 
 
-def term(prediction: str, reference: str) -> Judged:
-    """3-4 and 3-5: 1 less the distance of logarithms of months, as a share of that of 216 months.
+def prison_term(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-4 and 3-5: `term_score` of the months.
 
     Death and life imprisonment are left out of the average but stay in the abstention rate.
     """
     if "死刑" in reference or "无期" in reference:
-        return Judged(None)
-    wanted = int(inner("刑期:", reference, "个月"))
-    text = arabic(prediction)
+        return AnswerScore(None)
+    expected = int(unframed("刑期:", reference, "个月"))
+    text = with_arabic_numerals(prediction)
     months = re.search(r"(?<!\d)(\d+)个月", text) or re.search(r"(?<!\d)(\d+)月", text)
     years = re.search(r"(?<!\d)(\d+)年", text)
-    said = integer(months[1]) if months else integer(years[1]) * 12 if years else None
-    return Judged(months_apart(said, wanted), said is None)
+    predicted = parse_integer(months[1]) if months else parse_integer(years[1]) * 12 if years else None
+    return AnswerScore(term_score(predicted, expected), predicted is None)
 
 
-def months_apart(said: int | None, wanted: int) -> float:
-    """Return 1 less the distance of logarithms of months, as a share of that of 216; None is as far as that."""
+def term_score(predicted: int | None, expected: int) -> float:
+    """Return 1 minus the distance of two terms in months: that of their logarithms, divided by the log of 216.
+
+    A missing term has the distance 1, a very long one more.
+    """
     worst = math.log(LONGEST_TERM)
-    distance = worst if said is None else abs(math.log(wanted + 1) - math.log(said + 1))
+    distance = worst if predicted is None else abs(math.log(expected + 1) - math.log(predicted + 1))
     return (worst - distance) / worst
 
 
-def amount(prediction: str, reference: str) -> Judged:
-    """3-7: 1 if the sum of money is among the numbers of the prediction; no number is an abstention."""
-    wanted = float(inner("上文涉及到的犯罪金额:", reference, "元。"))
-    said = [float(one) for one in re.findall(r"\d+\.?\d*", prediction)]
-    return Judged(float(wanted in said), not said)
+def amount_of_money(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-7: 1 if the expected amount is among the numbers of the prediction; no number is an abstention."""
+    expected = float(unframed("上文涉及到的犯罪金额:", reference, "元。"))
+    predicted = [float(number) for number in re.findall(r"\d+\.?\d*", prediction)]
+    return AnswerScore(float(expected in predicted), not predicted)
 
 
 def character_f1(prediction: str, reference: str) -> float:
-    """Return F1 over the letters and digits of both texts, in lower case and any order, as CJRC's script defines it.
+    """Return the F1 over the letters and digits of both texts, in lower case and any order, as in CJRC's script.
 
-    Where one text has none, 1 if the other has none either, else 0.
+    If one text has none, it is 1 if the other has none either, else 0.
     """
-    said, wanted = (
-        Counter(one for one in text.lower() if one.isdigit() or one.isalpha()) for text in (prediction, reference)
+    predicted, expected = (
+        Counter(character for character in text.lower() if character.isdigit() or character.isalpha())
+        for text in (prediction, reference)
     )
-    if not said or not wanted:
-        return float(said == wanted)
-    hits = (said & wanted).total()
-    precision, recall = hits / said.total(), hits / wanted.total()
+    if not predicted or not expected:
+        return float(predicted == expected)
+    hits = (predicted & expected).total()
+    precision, recall = hits / predicted.total(), hits / expected.total()
     return 2 * precision * recall / (precision + recall) if hits else 0.0
 
 
-JUDGES: dict[str, Judge] = {
+SCORERS: dict[str, Scorer] = {
     "1-1": recitation,
-    "1-2": letter,
-    "2-2": dispute,
+    "1-2": letter_choice,
+    "2-2": dispute_focus,
     "2-3": marriage_facts,
-    "2-4": consultation,
-    "2-5": reading,
+    "2-4": consultation_topic,
+    "2-5": reading_comprehension,
     "2-6": entities,
     "2-7": rouge_l,
-    "2-8": argument,
+    "2-8": argument_mining,
     "2-9": events,
-    "2-10": triggers,
+    "2-10": trigger_words,
     "3-1": articles,
     "3-2": rouge_l,
     "3-3": charges,
-    "3-4": term,
-    "3-5": term,
-    "3-6": letter,
-    "3-7": amount,
+    "3-4": prison_term,
+    "3-5": prison_term,
+    "3-6": letter_choice,
+    "3-7": amount_of_money,
     "3-8": rouge_l,
 }
-"""Every task by its number, but for 2-1."""
+"""The scorer of each task by its number, except 2-1, which has `proofreading`."""
 
 
-def _entity(prediction: str, kind: str) -> str | None:
-    """Return what is said last of this kind, up to a space or the end of its line; None where that is nothing."""
+def _entity(prediction: str, entity_type: str) -> str | None:
+    """Return the last value of this type, up to a space or the end of its line; None if it is 无, 未提及 or missing."""
     end = len(prediction)
-    while (start := prediction.rfind(kind, 0, end)) >= 0:
-        behind = start + len(kind)
-        # From behind, since the last one counts; what is passed over is short, so repetitions cost their length only.
-        if behind < len(prediction) - 2 and prediction[behind] in ":：":
-            value = (_VALUE.match(prediction, behind + 1) or [""] * 2)[1].strip()
+    while (start := prediction.rfind(entity_type, 0, end)) >= 0:
+        after = start + len(entity_type)
+        # From the end, because the last one counts; what is skipped is short, so repetitions cost only their length.
+        if after < len(prediction) - 2 and prediction[after] in ":：":
+            value = (_VALUE.match(prediction, after + 1) or [""] * 2)[1].strip()
             if value not in ("无", "未提及"):
                 return value
-        end = start + len(kind) - 1
+        end = start + len(entity_type) - 1
     return None
 
 
-def _each(end: str, replacement: str, text: str) -> str:
-    """Return `text` with `replacement` for every 第(…) up to the next `end` in its line, which costs its length."""
+def _replace_numbered(end: str, replacement: str, text: str) -> str:
+    """Return `text` with every 第(…) up to the next `end` in its line replaced, in time linear in the text."""
     lines = (line.rpartition(end) for line in text.split("\n"))
     return "\n".join(re.sub(f"第(.*?){end}", replacement, head + mark) + tail for head, mark, tail in lines)

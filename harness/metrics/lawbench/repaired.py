@@ -1,25 +1,26 @@
-"""LawBench's metrics where upstream's read what was not said, or not what was: repaired, beside those of `lawbench`.
+"""LawBench's metrics, repaired where the published ones misread answers.
 
-What each repairs:
+The repairs:
 
-- 1-2, 3-6, 2-8: a letter within a Latin word, the A of "ABS", is no option.
-- 2-1: what a chat template puts behind the sentence is no part of it. Upstream reads the sentence in the prompt as it
-  was rendered: of the 22.6 % published for Qwen-7B-Chat, 10 are for leaving out an <|im_end|>.
-- 2-6: entities may be named as the references name them, on one line between semicolons, of which upstream reads all
-  as the first one's value: there a copy of the references scores 63 %. Several entities of a type all count, those near
-  the end, too, and answers without any are counted as abstentions.
-- 2-10: words are matched to those of the reference so that most of them hit, in any order; a full-width semicolon, a
-  comma or a line end is as good as the semicolon.
-- 3-1: every article counts, not the first of each piece between 、; 第67条第一款 is article 67.
-- 3-3: a charge within the name of another, the 诈骗 of 合同诈骗, is not charged; what the reference charges with is
-  looked for even where it is none of the 189 charges, as in 18 of the 500 references.
+- 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option.
+- 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
+  prompt: of the 22.6 % published for Qwen-7B-Chat, 10 are for omitting an <|im_end|>.
+- 2-6: entities may be named as the references name them, on one line between semicolons, all of which upstream reads as
+  the value of the first: there a copy of the references scores 63 %. Several entities of a type all count, including
+  those near the end, and answers without entities count as abstentions.
+- 2-10: words are matched to those of the reference so that the sum of hits is greatest, in any order; a full-width
+  semicolon, a comma or a line end separates words like the semicolon.
+- 3-1: every article counts, not only the first of each piece between 、; 第67条第一款 is article 67.
+- 3-3: a charge inside the name of another, the 诈骗 of 合同诈骗, does not count; charges of the reference are searched
+  even if they are none of the 189 charges, as in 18 of the 500 references.
 - 3-4, 3-5: "1年6个月" is eighteen months, as is "一年半", and 2015年3月 is a date.
 - 3-7: "3,723.50元", "3千元" and "0.3万元" are numbers.
 
-All else is `lawbench`'s: scores, abstentions, what is left out of an average. Nothing is published to compare with.
+Everything else is as in `published`: scores, abstentions, and what is left out of an average. There are no published
+numbers to compare with.
 
-Not here: tasks in which nothing is to be repaired, and questions of taste, such as which term of a reasoned answer is
-meant, or an answer that lists every amount it read.
+Not here: tasks without a repair, and questions of taste, such as which of several terms a reasoned answer means, or an
+answer that lists every amount in the case.
 """
 
 from __future__ import annotations
@@ -31,81 +32,81 @@ from decimal import Decimal
 
 import numpy as np
 
-from harness.metrics.law.strict_citations import numeral
+from harness.metrics.law.strict_citations import parse_numeral
 from harness.metrics.lawbench import published
-from harness.metrics.lawbench.cherrant import UNKNOWN, Counts, Likeness
+from harness.metrics.lawbench.cherrant import NO_TABLES, CharacterTables, Counts
 from harness.metrics.lawbench.labels import CHARGES
-from harness.metrics.lawbench.published import ENTITIES, Judge, Judged, character_f1, months_apart
-from harness.metrics.lawbench.text import arabic, behind, f1, inner, integer
+from harness.metrics.lawbench.published import ENTITY_TYPES, AnswerScore, Scorer, character_f1, term_score
+from harness.metrics.lawbench.text import letter_after, parse_integer, set_f1, unframed, with_arabic_numerals
 
 
-def letter(prediction: str, reference: str) -> Judged:
-    """1-2 and 3-6: one of A to D."""
-    return _letters(prediction, behind("正确答案:", reference, "ABCD"), "ABCD")
+def letter_choice(prediction: str, reference: str) -> AnswerScore:
+    """Score 1-2 and 3-6: one of A to D."""
+    return _single_letter(prediction, letter_after("正确答案:", reference, "ABCD"), "ABCD")
 
 
-def argument(prediction: str, reference: str) -> Judged:
-    """2-8: one of A to E."""
-    return _letters(prediction, behind("[正确答案]", reference, "ABCDE"), "ABCDE")
+def argument_mining(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-8: one of A to E."""
+    return _single_letter(prediction, letter_after("[正确答案]", reference, "ABCDE"), "ABCDE")
 
 
 _TEMPLATE = re.compile(r"(?:<[!-;=?-~]+>|###[^#\n]*)\Z")
 
 
 def without_template(prompt: str) -> str:
-    """Return the prompt of 2-1 without what a chat template puts behind its sentence: <|im_end|>, <eoh>, ### 回答:."""
-    before, mark, rest = prompt.partition(published.SENTENCE)
+    """Return a prompt of 2-1 without what a chat template appends to its sentence: <|im_end|>, <eoh>, ### 回答:."""
+    before, mark, rest = prompt.partition(published.SENTENCE_MARK)
     sentence, end, after = rest.partition("\n")
     return f"{before}{mark}{_TEMPLATE.sub('', sentence)}{end}{after}"
 
 
-def proofreading(prompt: str, prediction: str, reference: str, likeness: Likeness = UNKNOWN) -> Counts:
-    """2-1: ChERRANT's edits of the sentence alone."""
-    return published.proofreading(without_template(prompt), prediction, reference, likeness)
+def proofreading(prompt: str, prediction: str, reference: str, tables: CharacterTables = NO_TABLES) -> Counts:
+    """Return the edit counts of 2-1, by ChERRANT, for the sentence alone."""
+    return published.proofreading(without_template(prompt), prediction, reference, tables)
 
 
-def entities(prediction: str, reference: str) -> Judged:
-    """2-6: soft F1 of all that is said of each type."""
-    wanted, said = published.wanted_entities(reference), _entities(prediction)
-    if not wanted:
-        return Judged(float(not said))
-    hits = math.fsum(character_f1(value, wanted[kind]) for kind, value in said.items() if kind in wanted)
-    return Judged(_soft_f1(hits, len(said), len(wanted)), not said)
+def entities(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-6: soft F1 over all entities of each type."""
+    expected, predicted = published.reference_entities(reference), _entities(prediction)
+    if not expected:
+        return AnswerScore(float(not predicted))
+    hits = math.fsum(character_f1(value, expected[name]) for name, value in predicted.items() if name in expected)
+    return AnswerScore(_soft_f1(hits, len(predicted), len(expected)), not predicted)
 
 
-def triggers(prediction: str, reference: str) -> Judged:
-    """2-10: soft F1 of words, each matched to one of the reference so that the sum is greatest."""
-    said, wanted = (
+def trigger_words(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-10: soft F1 of words, each matched to one of the reference so that the sum of hits is greatest."""
+    predicted, expected = (
         [word for word in re.split(r"[;；,，、\n]", text) if any(map(str.isalnum, word))]
         for text in (prediction, reference)
     )
-    return Judged(_soft_f1(_matched(said, wanted), len(said), len(wanted)), not said)
+    return AnswerScore(_soft_f1(_best_match(predicted, expected), len(predicted), len(expected)), not predicted)
 
 
 _NUMERAL = re.compile(r"[0-9０-９]+|[零〇一二两三四五六七八九十百千]+")
-_JOINED = re.compile(r"\s*[、,，和及与或]\s*(第?)\s*")
-_CLOSED = re.compile(r"\s*条")
+_JOINT = re.compile(r"\s*[、,，和及与或]\s*(第?)\s*")
+_ARTICLE_END = re.compile(r"\s*条")
 
 
-def articles(prediction: str, reference: str) -> Judged:
-    """3-1: F1 of article numbers.
+def articles(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-1: F1 of article numbers.
 
-    Those before a 条, several joined as in 第234、275条; where there is none, the numbers that upstream reads.
+    These are the numbers before a 条, several joined as in 第234、275条; if there are none, those that upstream reads.
     """
-    wanted = {int(one) for one in inner("法条:刑法第", reference, "条").replace("条", "").split("、")}
-    said = _articles(prediction) or published.article_numbers(prediction)
-    return Judged(f1(said, wanted), not said)
+    expected = {int(number) for number in unframed("法条:刑法第", reference, "条").replace("条", "").split("、")}
+    predicted = _article_numbers(prediction) or published.article_numbers(prediction)
+    return AnswerScore(set_f1(predicted, expected), not predicted)
 
 
-def charges(prediction: str, reference: str) -> Judged:
-    """3-3: F1 of the charges that stand in the prediction outside of longer ones."""
-    wanted = {*inner("罪名:", reference).split(";")}
-    found = set()
-    for charge in sorted({*CHARGES, *wanted}, key=lambda one: (-len(one), one)):
+def charges(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-3: F1 of the charges that occur in the prediction outside of longer ones."""
+    expected = {*unframed("罪名:", reference).split(";")}
+    predicted = set()
+    for charge in sorted({*CHARGES, *expected}, key=lambda charge: (-len(charge), charge)):
         if charge and charge in prediction:
-            found.add(charge)
+            predicted.add(charge)
             prediction = prediction.replace(charge, "\n")
-    return Judged(f1(found, wanted), not found)
+    return AnswerScore(set_f1(predicted, expected), not predicted)
 
 
 _YEARS = r"(?:(?<!\d)(\d+)年[零又]?)?(?<!\d)(\d+)"
@@ -113,96 +114,98 @@ _MONTHS = (re.compile(rf"{_YEARS}个月"), re.compile(rf"{_YEARS}月(?!\d+日|�
 _ONLY_YEARS = re.compile(r"(?<!\d)(\d{1,2})年(半)?")
 
 
-def term(prediction: str, reference: str) -> Judged:
-    """3-4 and 3-5: upstream's distance of the term in years and months."""
+def prison_term(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-4 and 3-5: upstream's distance of the term in years and months."""
     if "死刑" in reference or "无期" in reference:
-        return Judged(None)
-    said = _term(arabic(prediction))
-    return Judged(months_apart(said, int(inner("刑期:", reference, "个月"))), said is None)
+        return AnswerScore(None)
+    predicted = _months(with_arabic_numerals(prediction))
+    return AnswerScore(term_score(predicted, int(unframed("刑期:", reference, "个月"))), predicted is None)
 
 
 _AMOUNT = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)([千万亿]?)")
 _SCALE = {"": 1, "千": 1_000, "万": 10_000, "亿": 100_000_000}
 
 
-def amount(prediction: str, reference: str) -> Judged:
-    """3-7: 1 if the sum of money is among the amounts of the prediction."""
-    wanted = Decimal(repr(float(inner("上文涉及到的犯罪金额:", reference, "元。"))))
-    found = [(digits.replace(",", ""), scale) for digits, scale in _AMOUNT.findall(arabic(prediction))]
-    said = {Decimal(digits) * _SCALE[scale] for digits, scale in found}
-    return Judged(float(wanted in said), not said)
+def amount_of_money(prediction: str, reference: str) -> AnswerScore:
+    """Score 3-7: 1 if the expected amount is among the amounts of the prediction."""
+    expected = Decimal(repr(float(unframed("上文涉及到的犯罪金额:", reference, "元。"))))
+    amounts = [(digits.replace(",", ""), scale) for digits, scale in _AMOUNT.findall(with_arabic_numerals(prediction))]
+    predicted = {Decimal(digits) * _SCALE[scale] for digits, scale in amounts}
+    return AnswerScore(float(expected in predicted), not predicted)
 
 
-REPAIRED: dict[str, Judge] = {
-    "1-2": letter,
+REPAIRED_SCORERS: dict[str, Scorer] = {
+    "1-2": letter_choice,
     "2-6": entities,
-    "2-8": argument,
-    "2-10": triggers,
+    "2-8": argument_mining,
+    "2-10": trigger_words,
     "3-1": articles,
     "3-3": charges,
-    "3-4": term,
-    "3-5": term,
-    "3-6": letter,
-    "3-7": amount,
+    "3-4": prison_term,
+    "3-5": prison_term,
+    "3-6": letter_choice,
+    "3-7": amount_of_money,
 }
-"""Every task by its number in which something is to be repaired, but for 2-1, which has `proofreading`."""
+"""The scorer of each repaired task by its number, except 2-1, which has `proofreading`."""
 
 
-def _letters(prediction: str, answer: str, options: str) -> Judged:
+def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
     words = {word for word in re.findall(r"[A-Za-z]+", prediction) if len(word) <= len(options)}
-    found = {letter for word in words if {*word} <= {*options} and len({*word}) in (1, len(word)) for letter in word}
-    return Judged(float(found == {answer}), not found)
+    chosen = {letter for word in words if {*word} <= {*options} and len({*word}) in (1, len(word)) for letter in word}
+    return AnswerScore(float(chosen == {answer}), not chosen)
 
 
-def _articles(text: str) -> set[int]:
+def _article_numbers(text: str) -> set[int]:
     """Return the numbers before a 条 and those joined with them: 第234、275条, 第二百三十四条和第275条."""
-    found, numbers = set(), [*_NUMERAL.finditer(text)]
-    belongs, start = False, len(text)  # of the number behind
-    for number in reversed(numbers):
-        link = _JOINED.fullmatch(text, number.end(), start)
-        ordinal = text.endswith("第", 0, number.start()) if link and link[1] else True
-        belongs = bool(_CLOSED.match(text, number.end())) or bool(belongs and link and ordinal)
-        value = numeral(number[0]) if belongs else None
-        if value is not None:
-            found.add(value)
-        start = number.start()
-    return found
+    articles, numerals = set(), [*_NUMERAL.finditer(text)]
+    is_article, next_start = False, len(text)  # of the numeral after this one
+    for numeral in reversed(numerals):
+        joint = _JOINT.fullmatch(text, numeral.end(), next_start)
+        has_ordinal = text.endswith("第", 0, numeral.start()) if joint and joint[1] else True
+        is_article = bool(_ARTICLE_END.match(text, numeral.end())) or bool(is_article and joint and has_ordinal)
+        number = parse_numeral(numeral[0]) if is_article else None
+        if number is not None:
+            articles.add(number)
+        next_start = numeral.start()
+    return articles
 
 
-_KIND = re.compile(rf"({'|'.join(ENTITIES)})\s*[:：]")
+_ENTITY_TYPE = re.compile(rf"({'|'.join(ENTITY_TYPES)})\s*[:：]")
 _NOTHING = ("", "无", "未提及")
 
 
 def _entities(prediction: str) -> dict[str, str]:
-    """Return what is said of each type: up to the next type, a semicolon, a bracket or the end of its line."""
-    named = [*_KIND.finditer(prediction)]
-    ends = [*(one.start() for one in named[1:]), len(prediction)]
-    said: dict[str, list[str]] = {}
-    for kind, end in zip(named, ends, strict=False):
-        value = re.split(r"[;；\n]| \(", prediction[kind.end() : end].lstrip(), maxsplit=1)[0].strip(" ,，.。、")
+    """Return the values of each type, each up to the next type, a semicolon, a bracket or the end of its line."""
+    types = [*_ENTITY_TYPE.finditer(prediction)]
+    ends = [*(match.start() for match in types[1:]), len(prediction)]
+    values: dict[str, list[str]] = {}
+    for entity_type, end in zip(types, ends, strict=False):
+        text = prediction[entity_type.end() : end].lstrip()
+        value = re.split(r"[;；\n]| \(", text, maxsplit=1)[0].strip(" ,，.。、")
         if value not in _NOTHING:
-            said.setdefault(kind[1], []).append(value)
-    return {kind: "、".join(dict.fromkeys(values)) for kind, values in said.items()}
+            values.setdefault(entity_type[1], []).append(value)
+    return {name: "、".join(dict.fromkeys(listed)) for name, listed in values.items()}
 
 
-def _matched(said: Collection[str], wanted: Collection[str]) -> float:
-    """Return the greatest sum of character F1 over pairs of words, each word in one pair at most."""
+def _best_match(predicted: Collection[str], expected: Collection[str]) -> float:
+    """Return the greatest sum of character F1 over pairs of words, with each word in one pair at most."""
     from scipy.optimize import linear_sum_assignment
 
-    alike = np.array([[character_f1(one, other) for other in wanted] for one in said]).reshape(len(said), len(wanted))
-    return math.fsum(alike[linear_sum_assignment(alike, maximize=True)])
+    f1 = np.array([[character_f1(word, other) for other in expected] for word in predicted])
+    f1 = f1.reshape(len(predicted), len(expected))
+    return math.fsum(f1[linear_sum_assignment(f1, maximize=True)])
 
 
-def _soft_f1(hits: float, said: int, wanted: int) -> float:
-    return 2 * hits / (said + wanted) if hits else 0.0
+def _soft_f1(hits: float, predicted: int, expected: int) -> float:
+    return 2 * hits / (predicted + expected) if hits else 0.0
 
 
-def _term(text: str) -> int | None:
-    """Return the months of the first term in `text`: of those in 个月, else of those in 月, else of those in years."""
+def _months(text: str) -> int | None:
+    """Return the months of the first term in `text`: one in 个月, else one in 月, else one in years."""
     for pattern in _MONTHS:
-        for found in pattern.finditer(text):
-            years = found[1] or "0"
-            if len(years) <= 2:  # else it is a date
-                return integer(years) * 12 + integer(found[2])
+        for match in pattern.finditer(text):
+            years = match[1] or "0"
+            if len(years) <= 2:  # a longer number makes it a date
+                return parse_integer(years) * 12 + parse_integer(match[2])
     years_only = _ONLY_YEARS.search(text)
-    return integer(years_only[1]) * 12 + (6 if years_only[2] else 0) if years_only else None
+    return parse_integer(years_only[1]) * 12 + (6 if years_only[2] else 0) if years_only else None

@@ -1,6 +1,6 @@
-"""What LawBench's metrics and their repaired variants both read: references, labels and numerals.
+"""Parsing of references, labels and numerals, shared by LawBench's published and repaired metrics.
 
-Not here: what an answer is worth (`lawbench`, `lawbench_repaired`).
+Not here: scores (`published`, `repaired`).
 """
 
 from __future__ import annotations
@@ -12,42 +12,42 @@ from decimal import Decimal
 from typing import Any
 
 
-def inner(start: str, reference: str, end: str = "") -> str:
-    """Return what of `reference` stands between `start` and `end`, where ： is as good as a colon.
+def unframed(start: str, reference: str, end: str = "") -> str:
+    """Return the text of `reference` between `start` and `end`; ： and : are equal.
 
-    Raises ValueError where it is not so framed.
+    Raises ValueError if the reference does not begin with `start` and end with `end`.
     """
     if not (reference.replace("：", ":").startswith(start.replace("：", ":")) and reference.endswith(end)):
         raise ValueError(f"a reference of this task reads {start}…{end}, not {reference[:40]!r}")
     return reference[len(start) : len(reference) - len(end)]
 
 
-def behind(start: str, reference: str, letters: str) -> str:
-    """Return the one of `letters` that stands in `reference` behind `start`.
+def letter_after(start: str, reference: str, letters: str) -> str:
+    """Return the one of `letters` that follows `start` in `reference`.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
-    answer = inner(start, reference)[:1]
-    if not answer or answer not in letters:
-        raise ValueError(f"behind {start} there must be one of {letters}, not {reference[len(start) :][:40]!r}")
-    return answer
+    letter = unframed(start, reference)[:1]
+    if not letter or letter not in letters:
+        raise ValueError(f"after {start} there must be one of {letters}, not {reference[len(start) :][:40]!r}")
+    return letter
 
 
-def known(label: str, options: Collection[str]) -> str:
-    """Return `label`; raises ValueError where it is none of `options`."""
+def check_label(label: str, options: Collection[str]) -> str:
+    """Return `label`. Raises ValueError if it is not one of `options`."""
     if label not in options:
         raise ValueError(f"the reference {label[:40]!r} is none of the task's {len(options)} labels")
     return label
 
 
-def f1(said: set[Any], wanted: set[Any]) -> float:
-    """Return F1 of what is said against what is wanted."""
-    hits = len(said & wanted)
-    return 2 * hits / (len(said) + len(wanted)) if hits else 0.0
+def set_f1(predicted: set[Any], expected: set[Any]) -> float:
+    """Return the F1 of two sets; 0 if they share nothing."""
+    hits = len(predicted & expected)
+    return 2 * hits / (len(predicted) + len(expected)) if hits else 0.0
 
 
-def integer(digits: str) -> int:
-    """Return the number, of however many digits; `int` refuses more than 4,300."""
+def parse_integer(digits: str) -> int:
+    """Return the number that any number of `digits` spells; `int` refuses more than 4,300."""
     return int(Decimal(digits))
 
 
@@ -56,14 +56,14 @@ _LONG_NUMERAL = re.compile(
 )
 
 
-def arabic(text: str) -> str:
-    """Return `text` with Chinese numerals as Arabic ones, as cn2an writes them; what it cannot read stays as it is.
+def with_arabic_numerals(text: str) -> str:
+    """Return `text` with Chinese numerals as Arabic ones, as cn2an converts them; what it cannot convert stays.
 
-    So does a numeral of a thousand characters, over which cn2an takes the square of its length.
+    Numerals of a thousand characters or more stay too: cn2an takes time quadratic in their length.
     """
     import cn2an
 
     with warnings.catch_warnings(action="ignore"):
-        parts = _LONG_NUMERAL.split(text)  # every second one is a numeral
+        parts = _LONG_NUMERAL.split(text)  # parts at odd indexes are long numerals
         parts[::2] = [str(cn2an.transform(part, "cn2an")) for part in parts[::2]]
     return "".join(parts)

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.law.citation_scores import (
-    RUN,
+    QUOTATION_LENGTH,
     Quotations,
     agreement,
-    among,
-    existing,
-    fabricates,
-    mistitles,
-    redundant,
+    cites_fabricated,
+    cites_mistitled,
+    cites_redundant,
+    existing_share,
+    share_among,
 )
-from harness.metrics.law.citations import articles, cited
-from harness.metrics.law.statutes import Article, Book
+from harness.metrics.law.citations import cited_articles, cited_provisions
+from harness.metrics.law.statutes import Article, StatuteBook
 
 ONE, TWO, TEN = (Article("渡口法", number) for number in (1, 2, 10))
 BRIDGE = Article("桥梁法", 2)
@@ -28,39 +28,39 @@ TEXTS = {
     TWO: "渡河的行人应当在渡船靠岸以后依次上船，不得携带易燃的物品。",
     BRIDGE: "桥梁每五年应当由县里的工程师检验一次，并且公布检验的结果。",
 }
-BOOK = Book(last={"渡口法": 9}, more=frozenset(), texts=TEXTS)
+BOOK = StatuteBook(last_articles={"渡口法": 9}, extra_articles=frozenset(), texts=TEXTS)
 QUOTATIONS = Quotations(BOOK)
 ABOUT = [ONE, TWO]
 
 
 def is_mistitled(answer, about=ABOUT):
-    return mistitles(answer, about, QUOTATIONS, BOOK)
+    return cites_mistitled(answer, about, QUOTATIONS, BOOK)
 
 
 def test_agreement_is_over_sets():
     found = agreement([ONE, TWO, ONE], [TWO, TEN])
     assert (found.precision, found.recall, found.f1) == (1 / 2, 1 / 2, 1 / 2)
     assert agreement([], [TWO]).f1_pair == (0, 1)
-    said, gold = cited("《渡口法》第一条第一款、第二款"), cited("《渡口法》第一条第二款、第二条")
+    said, gold = cited_provisions("《渡口法》第一条第一款、第二款"), cited_provisions("《渡口法》第一条第二款、第二条")
     assert agreement(said, gold).f1_pair == (2, 4)
-    assert agreement(articles("《渡口法》第一条第一款、第二款"), articles("《渡口法》第一条第二款")).f1 == 1
+    assert agreement(cited_articles("《渡口法》第一条第一款、第二款"), cited_articles("《渡口法》第一条第二款")).f1 == 1
 
 
 def test_existence_is_told_of_laws_that_are_known():
     known, unknown = Article("渡口法", 9), Article("航道法", 1)
-    assert existing([ONE, ONE, known, TEN, unknown], BOOK) == (2, 3)
-    assert existing([unknown], BOOK) == existing([], BOOK) == (0, 0)
-    assert fabricates([ONE, TEN], BOOK)
-    assert not fabricates([ONE, known, unknown], BOOK)
-    assert not fabricates([], BOOK)
+    assert existing_share([ONE, ONE, known, TEN, unknown], BOOK) == (2, 3)
+    assert existing_share([unknown], BOOK) == existing_share([], BOOK) == (0, 0)
+    assert cites_fabricated([ONE, TEN], BOOK)
+    assert not cites_fabricated([ONE, known, unknown], BOOK)
+    assert not cites_fabricated([], BOOK)
 
 
 def test_shares_and_redundancy():
-    assert among([ONE, TEN, ONE], [ONE, TWO]) == (1, 2)
-    assert among([], [ONE]) == (0, 0)
-    assert redundant([ONE, TWO], given=[ONE, TWO], needed=[ONE])
-    assert not redundant([ONE], given=[ONE, TWO], needed=[ONE])
-    assert not redundant([ONE, TEN], given=[ONE, TWO], needed=[ONE])  # invented, but nobody put it there
+    assert share_among([ONE, TEN, ONE], [ONE, TWO]) == (1, 2)
+    assert share_among([], [ONE]) == (0, 0)
+    assert cites_redundant([ONE, TWO], given=[ONE, TWO], needed=[ONE])
+    assert not cites_redundant([ONE], given=[ONE, TWO], needed=[ONE])
+    assert not cites_redundant([ONE, TEN], given=[ONE, TWO], needed=[ONE])  # invented, but nobody put it there
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_a_quotation_under_another_article(answer, is_wrong):
 
 
 def test_the_right_number_under_another_law_that_has_no_such_article():
-    book = Book(last={"渡口法": 9, "桥梁法": 9}, more=frozenset())
+    book = StatuteBook(last_articles={"渡口法": 9, "桥梁法": 9}, extra_articles=frozenset())
     about = [Article("渡口法", 8), Article("航道法", 12)]
     quotations = Quotations(book)
-    assert mistitles("《桥梁法》第十二条", about, quotations, book)
-    assert not mistitles("《桥梁法》第八条", about, quotations, book)  # has an article 8 of its own
-    assert not mistitles("《渡口法》第十三条", about, quotations, book)  # fabricated, and that is all
-    assert not mistitles("《航道法》第十二条", about, quotations, book)
+    assert cites_mistitled("《桥梁法》第十二条", about, quotations, book)
+    assert not cites_mistitled("《桥梁法》第八条", about, quotations, book)  # has an article 8 of its own
+    assert not cites_mistitled("《渡口法》第十三条", about, quotations, book)  # fabricated, and that is all
+    assert not cites_mistitled("《航道法》第十二条", about, quotations, book)
 
 
 def letters_of(text):
@@ -108,18 +108,20 @@ def letters_of(text):
 
 
 def quoted_by_search(cited, sentence):
-    """Tell what `Quotations.wrong` tells, letter by letter, without an index."""
-    if not cited or not all(one in TEXTS or BOOK.has(one) is False for one in cited):
+    """Tell what `Quotations.is_misattributed` tells, letter by letter, without an index."""
+    if not cited or not all(one in TEXTS or BOOK.has_article(one) is False for one in cited):
         return False
     for piece in letters_of(sentence):
         stretch: set[Article] = set()
         for start in range(len(piece) + 1):
-            run = piece[start : start + RUN]
-            owners = {
-                one for one, text in TEXTS.items() if len(run) == RUN and any(run in part for part in letters_of(text))
+            run = piece[start : start + QUOTATION_LENGTH]
+            sources = {
+                article
+                for article, text in TEXTS.items()
+                if len(run) == QUOTATION_LENGTH and any(run in part for part in letters_of(text))
             }
-            if owners:
-                stretch |= owners
+            if sources:
+                stretch |= sources
                 continue
             if stretch and not stretch & set(cited):
                 return True
@@ -138,8 +140,8 @@ pieces = st.one_of(
 
 @given(st.lists(pieces, max_size=7).map("".join))
 def test_quotations_are_found_as_by_search(sentence):
-    cited = articles(sentence)
-    assert QUOTATIONS.wrong(cited, sentence) == quoted_by_search(cited, sentence)
+    cited = cited_articles(sentence)
+    assert QUOTATIONS.is_misattributed(cited, sentence) == quoted_by_search(cited, sentence)
 
 
 @pytest.mark.parametrize("shape", ["渡", "《渡口法》第一条", TEXTS[ONE], "。", "《"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.law.consultation import Library, Turn, answer_of, record, scores, turns
+from harness.metrics.law.consultation import Library, Turn, answer_in_record, format_record, parse_turns, scores
 
 GIVEN = ["《民法典》第一条：渡船每年应当由乡镇的检验员检验一次。", "《民法典》第二条：行人依次上船。"]
 LIBRARY = Library([*GIVEN, "《民法典》第九条：不得携带易燃的物品。", "没有题目的文字"])
@@ -74,16 +74,19 @@ def test_likeness_is_rouge_chinese_s():
 
 @given(st.text())
 def test_a_record_is_read_as_it_was_written(answer):
-    assert answer_of(record(answer)) == answer
+    assert answer_in_record(format_record(answer)) == answer
 
 
 def test_a_record_shows_what_was_understood():
-    shown = json.loads(record("依据民法典第一条第二款和《航道法》第3条之一"))
+    shown = json.loads(format_record("依据民法典第一条第二款和《航道法》第3条之一"))
     assert shown["citations"] == ["《民法典》第1条第2款", "《航道法》第3条之1"]
 
 
 def test_turns():
-    assert turns(["[客户] 甲", "[律师] 乙", "[律师] [丙] 丁"]) == [Turn("客户", "甲"), Turn("律师", "乙\n[丙] 丁")]
+    assert parse_turns(["[客户] 甲", "[律师] 乙", "[律师] [丙] 丁"]) == [
+        Turn("客户", "甲"),
+        Turn("律师", "乙\n[丙] 丁"),
+    ]
     for wrong in ("甲", "客户] 甲", "[客户]甲"):
         with pytest.raises(ValueError, match="does not begin with"):
-            turns([wrong])
+            parse_turns([wrong])

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.law.statutes import ALIASES, INSERTED, STATUTES, Article, Book, articles, entry, title, whole
+from harness.metrics.law.statutes import (
+    ALIASES,
+    INSERTED,
+    STATUTES,
+    Article,
+    StatuteBook,
+    parse_entry,
+    split_articles,
+    title_key,
+)
 
 REPEALED = {"婚姻法", "继承法", "收养法", "民法通则", "民法总则", "物权法", "合同法", "侵权责任法", "担保法"}
 STATUTE = """# 中华人民共和国渡口法
@@ -50,7 +59,7 @@ STATUTE = """# 中华人民共和国渡口法
     ],
 )
 def test_a_title_has_one_key(written):
-    assert title(written) == "渡口法"
+    assert title_key(written) == "渡口法"
 
 
 @pytest.mark.parametrize(
@@ -70,56 +79,55 @@ def test_a_title_has_one_key(written):
     ],
 )
 def test_what_belongs_to_a_title_stays(written, key):
-    assert title(written) == key
+    assert title_key(written) == key
 
 
 def test_a_table_gives_other_names():
-    assert title("民诉法") == title("中华人民共和国民事诉讼法") == "民事诉讼法"
-    assert title("渡法", {"渡法": "渡口法"}) == "渡口法"
-    assert title("民诉法", {}) == "民诉法"
-    assert {title(name) for name in ALIASES} <= set(STATUTES)
-    assert all(title(name) == name for name in STATUTES)
+    assert title_key("民诉法") == title_key("中华人民共和国民事诉讼法") == "民事诉讼法"
+    assert title_key("渡法", {"渡法": "渡口法"}) == "渡口法"
+    assert title_key("民诉法", {}) == "民诉法"
+    assert {title_key(name) for name in ALIASES} <= set(STATUTES)
+    assert all(title_key(name) == name for name in STATUTES)
 
 
 @given(st.text() | st.text(st.sampled_from("《》〈（）()2020年修正案 中华人民共和国法"), max_size=60))
 def test_any_text_has_a_key_and_a_key_is_its_own(text):
-    key = title(title(text))
-    assert title(key) == key
+    key = title_key(title_key(text))
+    assert title_key(key) == key
 
 
 def test_articles_of_a_statute():
-    assert list(articles(STATUTE)) == [
+    assert list(split_articles(STATUTE)) == [
         (Article("渡口法", 1), "为了渡河，制定本法。"),
         (Article("渡口法", 2), "渡口由乡镇管理。\n依照第一条收费的除外。"),
         (Article("渡口法", 2, 1), "渡船应当登记。"),
         (Article("渡口法", 10), "本法自公布之日起施行。"),
     ]
     untitled = STATUTE.partition("\n")[2]
-    assert list(articles(untitled)) == []
-    assert [article for article, _ in articles(untitled, "《渡口法》")] == [one for one, _ in articles(STATUTE)]
-    assert list(articles("# 渡口法\n\n依照第一条，第二条。")) == []
+    assert list(split_articles(untitled)) == []
+    assert [article for article, _ in split_articles(untitled, "《渡口法》")] == [
+        one for one, _ in split_articles(STATUTE)
+    ]
+    assert list(split_articles("# 渡口法\n\n依照第一条，第二条。")) == []
 
 
 def test_an_entry_is_an_article_and_its_text():
-    assert entry("《渡口法》第一千零一十条：渡河。") == (Article("渡口法", 1010), "渡河。")
-    assert entry("《中华人民共和国渡口法》第3条之二　渡河") == (Article("渡口法", 3, 2), "渡河")
-    assert entry("《关于〈渡口法〉的解释》第3条: x") == (Article("关于《渡口法》的解释", 3), "x")
-    assert entry("《渡口法》规定第三条") is None
-    assert entry("渡口法第三条") is None
-    assert entry("《渡口法》第零条") is None
+    assert parse_entry("《渡口法》第一千零一十条：渡河。") == (Article("渡口法", 1010), "渡河。")
+    assert parse_entry("《中华人民共和国渡口法》第3条之二　渡河") == (Article("渡口法", 3, 2), "渡河")
+    assert parse_entry("《关于〈渡口法〉的解释》第3条: x") == (Article("关于《渡口法》的解释", 3), "x")
+    assert parse_entry("《渡口法》规定第三条") is None
+    assert parse_entry("渡口法第三条") is None
+    assert parse_entry("《渡口法》第零条") is None
 
 
 def test_what_exists():
-    book = Book()
-    assert [book.has(Article("民法典", number)) for number in (0, 1, 1260, 1261)] == [False, True, True, False]
-    assert [book.has(Article("刑法", 120, place)) for place in (1, 6, 7)] == [True, True, False]
-    assert book.has(Article("民法典", 3, 1)) is False
-    assert book.has(Article("渡口法", 1)) is None
-    some = Book(texts={Article("渡口法", 7): "渡河。"})
-    assert (some.has(Article("渡口法", 7)), some.has(Article("渡口法", 8))) == (True, None)
-    all_of_it = whole(articles(STATUTE))
-    assert [all_of_it.has(Article("渡口法", n, m)) for n, m in ((1, 0), (2, 1), (3, 0))] == [True, True, False]
-    assert all_of_it.has(Article("民法典", 1)) is None
+    book = StatuteBook()
+    assert [book.has_article(Article("民法典", number)) for number in (0, 1, 1260, 1261)] == [False, True, True, False]
+    assert [book.has_article(Article("刑法", 120, place)) for place in (1, 6, 7)] == [True, True, False]
+    assert book.has_article(Article("民法典", 3, 1)) is False
+    assert book.has_article(Article("渡口法", 1)) is None
+    some = StatuteBook(texts={Article("渡口法", 7): "渡河。"})
+    assert (some.has_article(Article("渡口法", 7)), some.has_article(Article("渡口法", 8))) == (True, None)
 
 
 @pytest.mark.data

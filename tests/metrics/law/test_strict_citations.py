@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.law.strict_citations import Citation, citation_counts, citations, numeral
+from harness.metrics.law.strict_citations import Citation, count_citations, parse_citations, parse_numeral
 from support.chinese_numerals import SPELLINGS, WIDE, as_read, spellings
 
 CASES = [
@@ -20,7 +20,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=[case["text"] or "empty" for case in CASES])
 def test_a_case(case):
-    assert citations(case["text"]) == [tuple(cited) for cited in case["citations"]]
+    assert parse_citations(case["text"]) == [tuple(cited) for cited in case["citations"]]
 
 
 def test_the_writer_of_this_test():
@@ -42,23 +42,23 @@ def test_the_writer_of_this_test():
 
 
 def test_every_numeral_is_read():
-    assert {text: numeral(text) for text in SPELLINGS} == SPELLINGS
+    assert {text: parse_numeral(text) for text in SPELLINGS} == SPELLINGS
     for number in range(1, 10_000):
-        assert numeral(str(number)) == numeral(str(number).translate(WIDE)) == number
+        assert parse_numeral(str(number)) == parse_numeral(str(number).translate(WIDE)) == number
 
 
 def test_nothing_else_is_read():
     for length in range(6):
         for letters in itertools.product("一二两零〇十百千", repeat=length):
             text = "".join(letters)
-            assert numeral(text) == SPELLINGS.get(text), text
+            assert parse_numeral(text) == SPELLINGS.get(text), text
 
 
 @pytest.mark.parametrize(
     "text", ["0", "007", "10000", "-3", "3.5", "1二", " 3", "3\n", "٣", "²", "壹", "万", "九" * 5, "三 十"]
 )
 def test_what_is_no_numeral_is_told(text):
-    assert numeral(text) is None
+    assert parse_numeral(text) is None
 
 
 titles = st.text(max_size=8).map(str.strip).filter(lambda title: title and not set(title) & set("《》\n"))
@@ -77,13 +77,13 @@ def test_what_is_cited_is_read(laws, data):
         joint = data.draw(st.sampled_from(["、", "，", ",", "和", "与", "及", "或", "以及", " 、 "]))
         text += f"依据《{title}》{joint.join(f'第{written}条' for _, written in articles)}。"
         expected += [Citation(title, number) for number, _ in articles]
-    assert citations(text) == expected
-    assert citation_counts(text, expected) == (len(set(expected)),) * 3
+    assert parse_citations(text) == expected
+    assert count_citations(text, expected) == (len(set(expected)),) * 3
 
 
 @given(st.text() | st.text(st.sampled_from("《》第条之、和 \n一十百零12甲"), max_size=60))
 def test_any_text_can_be_read(text):
-    for law, article in citations(text):
+    for law, article in parse_citations(text):
         assert law == law.strip() != ""
         assert law in text
         assert 1 <= article <= 9999
@@ -93,13 +93,13 @@ def test_any_text_can_be_read(text):
     "shape", ["《", "《甲", "《甲》", "《甲》第", "第一条、", "《甲》第一条", "9", "第9", "一", " ", "《甲》第 ", "条"]
 )
 def test_a_long_text_can_be_read(shape):
-    citations(shape * (100_000 // len(shape)))
-    citations("《甲》第一条、第" + shape * (100_000 // len(shape)))
+    parse_citations(shape * (100_000 // len(shape)))
+    parse_citations("《甲》第一条、第" + shape * (100_000 // len(shape)))
 
 
 def test_counts_are_over_sets():
     gold = [Citation("河道法", 3), Citation("河道法", 4), Citation("渡口条例", 3)]
-    found = citation_counts("《河道法》第三条、第三条、第5条，《渡口条例》第4条", gold)
+    found = count_citations("《河道法》第三条、第三条、第5条，《渡口条例》第4条", gold)
     assert found == (1, 3, 3)
-    assert citation_counts("没有引用。", gold) == (0, 0, 3)
-    assert citation_counts("没有引用。", []).f1_pair == (0, 0)
+    assert count_citations("没有引用。", gold) == (0, 0, 3)
+    assert count_citations("没有引用。", []).f1_pair == (0, 0)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.lawbench import cherrant
-from harness.metrics.lawbench.cherrant import Counts, Edit, Likeness, counts, edits
+from harness.metrics.lawbench.cherrant import CharacterTables, Counts, Edit, count_edits, edits
 from harness.metrics.stats.estimates import ratio
 
 # What upstream's alignment.py and merger.py give for these sentences with empty tables and no two readings alike.
@@ -45,8 +45,8 @@ def test_two_characters_in_the_other_order_are_one_edit(source: str, at: int) ->
 @given(TEXTS, TEXTS)
 def test_every_list_of_edits_makes_the_target_of_the_source(source: str, target: str) -> None:
     found: Counter[Edit] = Counter()
-    operations = cherrant._operations(source, target, cherrant.UNKNOWN)
-    for listed in {cherrant._edits(spans, source, target) for spans in cherrant._alignments(operations)}:
+    operations = cherrant._operations(source, target, cherrant.NO_TABLES)
+    for listed in {cherrant._edit_spans(spans, source, target) for spans in cherrant._alignments(operations)}:
         made = source
         for one in reversed(listed):
             made = made[: one.start] + target[one.to_start : one.to_end] + made[one.end :]
@@ -59,10 +59,10 @@ def test_every_list_of_edits_makes_the_target_of_the_source(source: str, target:
 @given(TEXTS, TEXTS, TEXTS)
 def test_counts_add_up(source: str, prediction: str, reference: str) -> None:
     made, wanted = edits(source, prediction), edits(source, reference)
-    assert counts(source, reference, reference) == (wanted.total(), 0, 0)
-    assert counts(source, source, reference) == (0, 0, wanted.total())
-    assert counts(source, prediction, source) == (0, made.total(), 0)
-    found = counts(source, prediction, reference)
+    assert count_edits(source, reference, reference) == (wanted.total(), 0, 0)
+    assert count_edits(source, source, reference) == (0, 0, wanted.total())
+    assert count_edits(source, prediction, source) == (0, made.total(), 0)
+    found = count_edits(source, prediction, reference)
     assert found.hits + found.missed == wanted.total()
     assert found.surplus == sum(made[edit] for edit in made.keys() - wanted.keys())
 
@@ -72,26 +72,26 @@ def test_the_ratio_of_sums_is_f_half_of_the_corpus(found: list[Counts]) -> None:
     hits, surplus, missed = map(sum, zip(*found, strict=True))
     if hits:
         precision, recall = hits / (hits + surplus), hits / (hits + missed)
-        assert ratio([one.pair() for one in found]) == pytest.approx(
+        assert ratio([one.f_beta_pair() for one in found]) == pytest.approx(
             1.25 * precision * recall / (0.25 * precision + recall)
         )
 
 
 def test_a_sentence_that_cannot_be_corrected_counts_for_nothing() -> None:
-    assert counts("错错错", "对对对", "无法标注") == (0, 0, 0)
-    assert counts("错", "无法标注", "对") == (0, 1, 1)
+    assert count_edits("错错错", "对对对", "无法标注") == (0, 0, 0)
+    assert count_edits("错", "无法标注", "对") == (0, 1, 1)
 
 
 def test_what_is_known_of_characters_decides_what_stands_for_what() -> None:
     apart = {Edit(0, 1, "-NONE-"): 1, Edit(2, 2, "丙"): 1}  # 2, and two substitutions of 17/12 are more
     assert edits("甲乙", "乙丙") == apart
     one = {Edit(0, 2, "乙丙"): 1}
-    assert edits("甲乙", "乙丙", Likeness(alike=lambda one, other: True)) == one  # two of 11/12
+    assert edits("甲乙", "乙丙", CharacterTables(is_similar=lambda one, other: True)) == one  # two of 11/12
     near = {"甲": "Aa01A01", "乙": "Aa01B01", "丙": "Aa01C01"}
-    assert edits("甲乙", "乙丙", Likeness(near.get)) == one  # two of 3/4
+    assert edits("甲乙", "乙丙", CharacterTables(near.get)) == one  # two of 3/4
     far = {"甲": "Aa01A01", "乙": "Bb02A01", "丙": "Cc03A01"}
-    assert edits("甲乙", "乙丙", Likeness(far.get)) == apart  # two of 7/4
-    assert edits("，甲", "甲。", Likeness(near.get)) == {Edit(0, 1, "-NONE-"): 1, Edit(2, 2, "。"): 1}
+    assert edits("甲乙", "乙丙", CharacterTables(far.get)) == apart  # two of 7/4
+    assert edits("，甲", "甲。", CharacterTables(near.get)) == {Edit(0, 1, "-NONE-"): 1, Edit(2, 2, "。"): 1}
 
 
 def test_of_more_lists_than_are_told_apart_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:

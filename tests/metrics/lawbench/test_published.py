@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.lawbench import published as lawbench
+from harness.metrics.lawbench import published
 from harness.metrics.lawbench.labels import CHARGES, CONSULTATIONS, DISPUTES, EVENTS, MARRIAGE_FACTS
-from harness.metrics.lawbench.published import JUDGES, Judged
+from harness.metrics.lawbench.published import SCORERS, AnswerScore
 from harness.metrics.stats.estimates import ratio
 from support.lawbench_references import REFERENCES
 from tolerances import PUBLISHED_PROOFREADING, PUBLISHED_SCORE
@@ -28,7 +28,7 @@ MANY = (
 
 
 @pytest.fixture(scope="module")
-def published(data: Path) -> dict[tuple[str, str], tuple[float, float]]:
+def published_rates(data: Path) -> dict[tuple[str, str], tuple[float, float]]:
     with (data / "predictions" / "lawbench-zero-shot-results.csv").open(encoding="utf-8") as file:
         return {
             (row["model_name"], row["task"]): (float(row["score"]), float(row["abstention_rate"]))
@@ -50,22 +50,22 @@ def answers(data: Path, model: str) -> dict[str, list[dict[str, str]]]:
 @pytest.mark.data
 @pytest.mark.parametrize("model", [*FEW, *(pytest.param(name, marks=pytest.mark.oracle) for name in MANY)])
 def test_scores_are_the_published_ones_on_every_task_but_proofreading(
-    data: Path, published: dict[tuple[str, str], tuple[float, float]], model: str
+    data: Path, published_rates: dict[tuple[str, str], tuple[float, float]], model: str
 ) -> None:
     known = answers(data, model)
-    assert set(known) == set(JUDGES) - {"2-9", "2-10"} | {"2-1"}
-    for task in sorted(set(known) & set(JUDGES)):
-        judged = [JUDGES[task](row["prediction"], row["refr"]) for row in known[task]]
+    assert set(known) == set(SCORERS) - {"2-9", "2-10"} | {"2-1"}
+    for task in sorted(set(known) & set(SCORERS)):
+        judged = [SCORERS[task](row["prediction"], row["refr"]) for row in known[task]]
         scores = [one.score for one in judged if one.score is not None]
         here = (sum(scores) / len(scores), sum(one.abstained for one in judged) / len(judged))
-        assert here == pytest.approx(published[model, task], abs=PUBLISHED_SCORE), task
+        assert here == pytest.approx(published_rates[model, task], abs=PUBLISHED_SCORE), task
 
 
 @pytest.mark.data
 @pytest.mark.oracle
 @pytest.mark.parametrize("model", [*FEW, *MANY])
 def test_proofreading_is_near_the_published_scores(
-    data: Path, published: dict[tuple[str, str], tuple[float, float]], model: str
+    data: Path, published_rates: dict[tuple[str, str], tuple[float, float]], model: str
 ) -> None:
     rows = answers(data, model)["2-1"]
     prompts = [
@@ -73,12 +73,12 @@ def test_proofreading_is_near_the_published_scores(
         for row in rows
     ]
     found = [
-        lawbench.proofreading(prompt, row["prediction"], row["refr"]).pair()
+        published.proofreading(prompt, row["prediction"], row["refr"]).f_beta_pair()
         for prompt, row in zip(prompts, rows, strict=True)
     ]
     # One repeats itself so much that upstream, with up to 10^20 alignments of a sentence, must have broken off.
     far = 5 if model == "lawgpt-7b-beta1.1-hf" else 1
-    assert ratio(found) == pytest.approx(published[model, "2-1"][0], abs=far * PUBLISHED_PROOFREADING)
+    assert ratio(found) == pytest.approx(published_rates[model, "2-1"][0], abs=far * PUBLISHED_PROOFREADING)
 
 
 @pytest.mark.parametrize(
@@ -97,17 +97,17 @@ def test_proofreading_is_near_the_published_scores(
     ],
 )
 def test_a_sentence_is_corrected(prompt: str, prediction: str, reference: str, counts: tuple[int, int, int]) -> None:
-    assert lawbench.proofreading(prompt, prediction, reference) == counts
+    assert published.proofreading(prompt, prediction, reference) == counts
 
 
 def test_a_prompt_without_a_sentence_is_refused() -> None:
-    with pytest.raises(ValueError, match="has the sentence behind"):
-        lawbench.proofreading("改正：渡口", "渡口", "渡口")
+    with pytest.raises(ValueError, match="has its sentence after"):
+        published.proofreading("改正：渡口", "渡口", "渡口")
 
 
 def test_an_endless_correction_costs_its_length() -> None:
     started = time.process_time()
-    lawbench.proofreading("句子：\n渡口己经关闭。", "渡口" * 500_000, "渡口已经关闭。")
+    published.proofreading("句子：\n渡口己经关闭。", "渡口" * 500_000, "渡口已经关闭。")
     assert time.process_time() - started < 10
 
 
@@ -155,55 +155,55 @@ def test_labels_are_upstreams(definitions: Path) -> None:
     ],
 )
 def test_answers_made_by_hand(task: str, prediction: str, reference: str, score: float | None, abstained: bool) -> None:
-    found = JUDGES[task](prediction, reference)
+    found = SCORERS[task](prediction, reference)
     assert found.abstained == abstained
     assert found.score == (None if score is None else pytest.approx(score))
 
 
 def test_an_empty_answer_is_read_as_the_word_that_says_there_is_none() -> None:
     for task in ("1-1", "2-7", "3-2", "3-8"):
-        assert JUDGES[task](" ", "无内容 可言").score == 0  # jieba cuts the reference's 无 and 内容 apart
-        assert JUDGES[task]("", "合同").score == 0
-    assert JUDGES["1-1"]("合同", "答案:合同").score == pytest.approx(1)
-    assert JUDGES["3-8"]("合同", "答案:合同").score != pytest.approx(1)
+        assert SCORERS[task](" ", "无内容 可言").score == 0  # jieba cuts the reference's 无 and 内容 apart
+        assert SCORERS[task]("", "合同").score == 0
+    assert SCORERS["1-1"]("合同", "答案:合同").score == pytest.approx(1)
+    assert SCORERS["3-8"]("合同", "答案:合同").score != pytest.approx(1)
 
 
 def test_entities_are_read_up_to_a_space_and_the_last_one_of_a_type_counts() -> None:
     wanted = "受害人:张某;被盗物品:手机"
-    assert lawbench.entities("受害人：张某 被盗物品:手机 。。", wanted).score == pytest.approx(1)
-    assert lawbench.entities("受害人：李某\n受害人：张某\n被盗物品:手机\n", wanted).score == pytest.approx(1)
-    assert lawbench.entities("受害人：张某\n受害人：无\n被盗物品：未提及\n", wanted) == lawbench.entities(
+    assert published.entities("受害人：张某 被盗物品:手机 。。", wanted).score == pytest.approx(1)
+    assert published.entities("受害人：李某\n受害人：张某\n被盗物品:手机\n", wanted).score == pytest.approx(1)
+    assert published.entities("受害人：张某\n受害人：无\n被盗物品：未提及\n", wanted) == published.entities(
         "受害人：张某\n。。", wanted
     )
-    assert lawbench.entities("受害人：张某\n。。", wanted).score == pytest.approx(2 / 3)
-    assert lawbench.entities("没有\n", "") == Judged(1.0)
-    assert lawbench.entities("时间：昨天\n", "") == Judged(0.0)
-    assert lawbench.entities("时间：某", wanted).score == 0  # behind what stands so near the end nothing is looked for
+    assert published.entities("受害人：张某\n。。", wanted).score == pytest.approx(2 / 3)
+    assert published.entities("没有\n", "") == AnswerScore(1.0)
+    assert published.entities("时间：昨天\n", "") == AnswerScore(0.0)
+    assert published.entities("时间：某", wanted).score == 0  # behind what stands so near the end nothing is looked for
 
 
 PIECES = ("1", "第", "一", "第一条", "第1条、", "六个月", "时间：无 ", "时间： \n", "受害人:时间：x", "侮辱")
 ROUGE = {"1-1", "2-7", "3-2", "3-8"}  # whose time is jieba's
 
 
-@pytest.mark.parametrize("task", sorted(set(JUDGES) - ROUGE))
+@pytest.mark.parametrize("task", sorted(set(SCORERS) - ROUGE))
 @pytest.mark.parametrize("piece", PIECES)
 def test_repetitions_cost_their_length(task: str, piece: str) -> None:
     started = time.process_time()
-    JUDGES[task](piece * (100_000 // len(piece)), REFERENCES.get(task, "违约"))
+    SCORERS[task](piece * (100_000 // len(piece)), REFERENCES.get(task, "违约"))
     assert time.process_time() - started < 10  # quadratic ones take minutes
 
 
 def test_a_number_of_thousands_of_digits_is_a_number() -> None:
     many = "1" * 5000
-    assert JUDGES["3-1"](f"第{many}条、第264条", REFERENCES["3-1"]).score == pytest.approx(2 / 3)
-    assert JUDGES["3-4"](f"{many}个月", REFERENCES["3-4"]).score < 0
-    assert not JUDGES["3-4"](f"{many}年", REFERENCES["3-4"]).abstained
+    assert SCORERS["3-1"](f"第{many}条、第264条", REFERENCES["3-1"]).score == pytest.approx(2 / 3)
+    assert SCORERS["3-4"](f"{many}个月", REFERENCES["3-4"]).score < 0
+    assert not SCORERS["3-4"](f"{many}年", REFERENCES["3-4"]).abstained
 
 
-@pytest.mark.parametrize("task", sorted(JUDGES))
+@pytest.mark.parametrize("task", sorted(SCORERS))
 @given(prediction=st.text(st.sampled_from("第条款、1二十百年个月元:：;A无\n 侮辱违约时间"), max_size=30))
 def test_whatever_is_answered_is_judged(task: str, prediction: str) -> None:
-    found = JUDGES[task](prediction, REFERENCES.get(task, "违约"))
+    found = SCORERS[task](prediction, REFERENCES.get(task, "违约"))
     assert found.score is not None
     assert found.score <= 1 + PUBLISHED_SCORE
 
@@ -221,4 +221,4 @@ def test_whatever_is_answered_is_judged(task: str, prediction: str) -> None:
 )
 def test_a_reference_of_another_task_is_refused(task: str, reference: str) -> None:
     with pytest.raises(ValueError, match=r"must be one of|is none of|reads|could not convert|invalid literal"):
-        JUDGES[task]("A", reference)
+        SCORERS[task]("A", reference)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness.metrics.lawbench import published, repaired
 from harness.metrics.lawbench.labels import CHARGES
-from harness.metrics.lawbench.published import JUDGES, character_f1
-from harness.metrics.lawbench.repaired import REPAIRED
+from harness.metrics.lawbench.published import SCORERS, character_f1
+from harness.metrics.lawbench.repaired import REPAIRED_SCORERS
 from support.lawbench_references import REFERENCES
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "repaired.jsonl").read_text("utf-8").splitlines()]
@@ -24,25 +24,25 @@ CASES = [json.loads(line) for line in (Path(__file__).parent / "repaired.jsonl")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['task']}:{case['prediction'][:12]}")
 def test_answers_made_by_hand(case: dict[str, object]) -> None:
     task, prediction, reference = (str(case[key]) for key in ("task", "prediction", "reference"))
-    upstream, found = JUDGES[task](prediction, reference), REPAIRED[task](prediction, reference)
+    upstream, found = SCORERS[task](prediction, reference), REPAIRED_SCORERS[task](prediction, reference)
     for score, expected in ((upstream.score, case["upstream"]), (found.score, case["repaired"])):
         assert score == (None if expected is None else pytest.approx(expected))
     assert found.abstained == case["abstained"]
 
 
 def test_every_repair_has_cases_that_it_mends_and_cases_that_it_leaves() -> None:
-    for task in REPAIRED:
+    for task in REPAIRED_SCORERS:
         same = {case["upstream"] == case["repaired"] for case in CASES if case["task"] == task}
         assert False in same, task
         assert True in same, task
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("task", sorted(REPAIRED))
+@pytest.mark.parametrize("task", sorted(REPAIRED_SCORERS))
 def test_a_copy_of_the_reference_is_right(data: Path, task: str) -> None:
     [file] = (data / "open-compass" / "LawBench" / task).glob("*.parquet")
     answers = pq.read_table(file, columns=["answer"])["answer"].to_pylist()
-    judged = [REPAIRED[task](answer, answer) for answer in answers]
+    judged = [REPAIRED_SCORERS[task](answer, answer) for answer in answers]
     assert {one.score for one in judged if one.score is not None} == {1.0}
     assert not any(one.abstained for one in judged)
     if task == "3-3":
@@ -80,7 +80,7 @@ def test_words_are_matched_so_that_most_of_them_hit(said: list[str], wanted: lis
     wanted = wanted or ["骗"]
     shorter, longer = sorted((said, wanted), key=len)
     best = max(sum(map(character_f1, shorter, chosen)) for chosen in itertools.permutations(longer, len(shorter)))
-    found = repaired.triggers(";".join(said), ";".join(wanted))
+    found = repaired.trigger_words(";".join(said), ";".join(wanted))
     assert found.score == pytest.approx(2 * best / (len(said) + len(wanted)))
     assert found.abstained == (not said)
 
@@ -94,21 +94,21 @@ def test_entities_are_read_in_any_order_and_however_they_are_kept_apart(parts: l
 @given(st.integers(0, 25), st.integers(1, 11), st.sampled_from(["", "零", "又"]), st.sampled_from(["个月", "月"]))
 def test_years_and_months_are_one_term(years: int, months: int, between: str, unit: str) -> None:
     said = f"判处有期徒刑{f'{years}年{between}' if years else ''}{months}{unit}"
-    assert repaired.term(said, f"刑期:{years * 12 + months}个月").score == pytest.approx(1)
+    assert repaired.prison_term(said, f"刑期:{years * 12 + months}个月").score == pytest.approx(1)
 
 
-@pytest.mark.parametrize("task", sorted(REPAIRED))
+@pytest.mark.parametrize("task", sorted(REPAIRED_SCORERS))
 @pytest.mark.parametrize("piece", ["1", "第1条、", "六个月", "时间： \n", "1,", "A", "打;", "年1", "诈骗"])
 def test_repetitions_cost_their_length(task: str, piece: str) -> None:
     started = time.process_time()
-    REPAIRED[task](piece * (30_000 // len(piece)), REFERENCES.get(task, "违约"))
+    REPAIRED_SCORERS[task](piece * (30_000 // len(piece)), REFERENCES.get(task, "违约"))
     assert time.process_time() - started < 5  # quadratic ones take a minute
 
 
-@pytest.mark.parametrize("task", sorted(REPAIRED))
+@pytest.mark.parametrize("task", sorted(REPAIRED_SCORERS))
 @given(prediction=st.text(st.sampled_from("第条款、1,二十百年个月元:：;；A无\n (侮辱违约时间"), max_size=30))
 def test_whatever_is_answered_is_judged(task: str, prediction: str) -> None:
-    found = REPAIRED[task](prediction, REFERENCES.get(task, "违约"))
+    found = REPAIRED_SCORERS[task](prediction, REFERENCES.get(task, "违约"))
     assert found.score is not None
     assert found.score <= 1
 
@@ -116,4 +116,4 @@ def test_whatever_is_answered_is_judged(task: str, prediction: str) -> None:
 @pytest.mark.parametrize("task", ["1-2", "2-8", "3-1", "3-3", "3-4", "3-7"])
 def test_a_reference_of_another_task_is_refused(task: str) -> None:
     with pytest.raises(ValueError, match=r"reads|must be one of"):
-        REPAIRED[task]("A", "另一题的答案")
+        REPAIRED_SCORERS[task]("A", "另一题的答案")
