@@ -1,4 +1,4 @@
-"""DISC-Law-Eval's answers: how its examples write them, which letters it reads, and whether they are the right ones."""
+"""DISC-Law-Eval's answers: those of its examples, the letters it reads, and whether these are the right ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.metrics.answers import choices
 
 
 def shown(doc: dict[str, Any]) -> str:
-    """Return the right options, as the examples show them: a letter and its text, each on a line of its own."""
+    """Return the right options as the examples show them: a letter and its text, each on its own line."""
     return "\n".join(f"{letter}. {doc[letter]}" for letter in doc["output"])
 
 
@@ -18,5 +18,5 @@ def letters(responses: list[list[str]], docs: list[dict[str, Any]]) -> list[list
 
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Return whether the letters are all the right ones and no other."""
+    """Return whether the answer has all the right letters and no other."""
     return {"exact_set": float({*results[0]} == {*doc["output"]})}
