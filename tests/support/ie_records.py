@@ -1,4 +1,4 @@
-"""Records for the tests of extraction, and the work that reading a text takes."""
+"""Formats, records and a measure of work for the tests of extraction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from harness.metrics.extraction.records import Argument, Entity, Event, Record, Relation
 from harness.metrics.extraction.templates import FORMATS
 
-ASKED = [(kind, language, format) for (kind, language), formats in FORMATS.items() for format in formats]
+ALL_FORMATS = [(kind, language, format) for (kind, language), formats in FORMATS.items() for format in formats]
+"""Every kind and language with each of its formats."""
 FORMATS_BY_NUMBER = {
     **{(kind, "zh"): ("tuples", "sentences", "key_value", "json") for kind in ("ner", "re", "ee")},
     **{(kind, "en"): ("tuples", "json") for kind in ("ner", "re", "ee")},
@@ -18,17 +19,17 @@ FORMATS_BY_NUMBER = {
 """The formats of zjunlp/DeepKE, in its order."""
 
 
-def record(kind: str, listed: Any) -> Record:
-    """Return the record that `listed` spells."""
+def record_of(kind: str, items: Any) -> Record:
+    """Return the record with these items; an event's are its trigger, its type and pairs of name and role."""
     if kind == "ner":
-        return Entity(*listed)
+        return Entity(*items)
     if kind == "re":
-        return Relation(*listed)
-    return Event(listed[0], listed[1], tuple(Argument(*one) for one in listed[2]))
+        return Relation(*items)
+    return Event(items[0], items[1], tuple(Argument(*argument) for argument in items[2]))
 
 
 class Watched(str):
-    """A text that counts the characters copied out of it, and those that its parts copy."""
+    """A text that counts the characters copied out of it."""
 
     copied = 0
 
@@ -38,8 +39,8 @@ class Watched(str):
         return part
 
 
-def steps(read: Callable[[str], Any], text: str, modules: tuple[Any, ...]) -> int:
-    """Return how many instructions of `modules` reading `text` takes, and the characters that they copy."""
+def steps(parse: Callable[[str], Any], text: str, modules: tuple[Any, ...]) -> int:
+    """Return the work of parsing `text`: instructions executed in `modules` plus characters copied out of the text."""
     files = {str(Path(module.__file__)) for module in modules}
     executed, Watched.copied = 0, 0
 
@@ -51,10 +52,10 @@ def steps(read: Callable[[str], Any], text: str, modules: tuple[Any, ...]) -> in
         executed += event == "opcode"
         return trace
 
-    before = sys.gettrace()
+    previous = sys.gettrace()
     sys.settrace(trace)
     try:
-        read(Watched(text))
+        parse(Watched(text))
     finally:
-        sys.settrace(before)
+        sys.settrace(previous)
     return executed + Watched.copied

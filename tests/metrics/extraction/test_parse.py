@@ -1,4 +1,4 @@
-"""Records read out of answers: what KnowLM writes comes back, where it can; all else is survived in linear time."""
+"""Records parsed from answers: what KnowLM writes is recovered where possible; any text is parsed in linear time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.metrics.extraction import brackets, literals, parse, tuples
 from harness.metrics.extraction.parse import parse_records
 from harness.metrics.extraction.records import BRACKETS, Argument, Entity, Event, Relation, format_records
 from harness.metrics.extraction.templates import FORMATS
-from support.ie_records import ASKED, record, steps
+from support.ie_records import ALL_FORMATS, record_of, steps
 
 MODULES = (tuples, brackets, literals, parse)
 QUOTED = ('""', "''", "“”", "‘’")
@@ -40,26 +40,26 @@ items = st.lists(pieces, min_size=1, max_size=6).map("".join) | st.text(min_size
 types = st.sampled_from(TYPES) | items
 
 
-def records(kind, item=items, of=types):
-    one = {
-        "ner": st.builds(Entity, item, of),
-        "re": st.builds(Relation, item, of, item),
-        "ee": st.builds(Event, item, of, st.lists(st.builds(Argument, item, item), max_size=3).map(tuple)),
+def records(kind, item=items, record_type=types):
+    record = {
+        "ner": st.builds(Entity, item, record_type),
+        "re": st.builds(Relation, item, record_type, item),
+        "ee": st.builds(Event, item, record_type, st.lists(st.builds(Argument, item, item), max_size=3).map(tuple)),
     }[kind]
-    return st.lists(one, max_size=4)
+    return st.lists(record, max_size=4)
 
 
-def said(one):
-    """Return a record's items as groups of those that a format writes side by side."""
-    return [(one.trigger, one.type), *one.arguments] if isinstance(one, Event) else [tuple(one)]
+def item_groups(record):
+    """Return a record's items in groups of those that formats write side by side."""
+    return [(record.trigger, record.type), *record.arguments] if isinstance(record, Event) else [tuple(record)]
 
 
 def is_item(item):
     return item == item.strip() and item not in ("", "NAN")
 
 
-def pairs_up(item, kinds):
-    """Tell whether the brackets of `kinds` in `item` are in pairs."""
+def are_paired(item, kinds):
+    """Return whether the brackets of `kinds` in `item` are in pairs."""
     stack = []
     for mark in item:
         for kind in kinds:
@@ -71,82 +71,83 @@ def pairs_up(item, kinds):
     return not stack
 
 
-def outside(item, kinds):
-    """Return what of `item` is outside of brackets."""
-    depth, found = 0, ""
+def outside_brackets(item, kinds):
+    """Return the text of `item` outside of brackets."""
+    depth, outside = 0, ""
     for mark in item:
         depth += any(mark in PAIRS[kind][:2] for kind in kinds)
-        found += mark if depth == 0 else ""
+        outside += mark if depth == 0 else ""
         depth -= any(mark in PAIRS[kind][2:] for kind in kinds)
-    return found
+    return outside
 
 
 def has_comma(item, kinds):
-    return "," in outside(item, kinds)
+    return "," in outside_brackets(item, kinds)
 
 
-def fit_in_brackets(one, format, language):
+def fits_brackets(record, format, language):
     kinds = {"(", "[", BRACKETS[format][0]}
-    for group in said(one):
-        if not all(pairs_up(item, kinds) for item in group):
+    for group in item_groups(record):
+        if not all(are_paired(item, kinds) for item in group):
             return False
-        if not any(re.sub("[,，、]", "", outside(item, kinds)).strip() for item in group) or all(
+        if not any(re.sub("[,，、]", "", outside_brackets(item, kinds)).strip() for item in group) or all(
             len(item) > 1 and item[0] + item[-1] in QUOTED for item in group
         ):
             return False
-        if any(has_comma(item, kinds) for item in (group if isinstance(one, Relation) else group[1:])):
+        if any(has_comma(item, kinds) for item in (group if isinstance(record, Relation) else group[1:])):
             return False
     return True
 
 
-def fits_hashes(event, *, tuples):
+def fits_role_pairs(event, *, is_tuple):
     kinds = {"(", "["}
-    if tuples and (any("#" in item or has_comma(item, kinds) for item in event[1:2]) or "#" in event.trigger):
+    if is_tuple and (any("#" in item or has_comma(item, kinds) for item in event[1:2]) or "#" in event.trigger):
         return False
     for name, role in event.arguments:
         if re.search("[#;；]", role) or re.search("[;；].*#", name, re.DOTALL):
             return False
-        if tuples and (has_comma(role, kinds) or not (pairs_up(role, kinds) and pairs_up(name, kinds))):
+        if is_tuple and (has_comma(role, kinds) or not (are_paired(role, kinds) and are_paired(name, kinds))):
             return False
     return True
 
 
-def fits(one, kind, language, format):
-    """Tell whether the module promises that a record comes back, where it is not told which types were asked for."""
-    every = [item for group in said(one) for item in group]
-    if not all(map(is_item, every)):
+def fits(record, kind, language, format):
+    """Return whether the module promises to recover a record when it does not know the requested types."""
+    all_items = [item for group in item_groups(record) for item in group]
+    if not all(map(is_item, all_items)):
         return False
     if format == "json":
-        return kind == "ner" or kind == "re" or language == "zh" or fits_hashes(one, tuples=False)
+        return kind == "ner" or kind == "re" or language == "zh" or fits_role_pairs(record, is_tuple=False)
     if format in BRACKETS:
         if (kind, language) == ("ee", "en"):
-            return fits_hashes(one, tuples=True) and fit_in_brackets(one._replace(arguments=()), format, language)
-        return fit_in_brackets(one, format, language)
-    if any("\n" in item for item in every):
+            without_arguments = record._replace(arguments=())
+            return fits_role_pairs(record, is_tuple=True) and fits_brackets(without_arguments, format, language)
+        return fits_brackets(record, format, language)
+    if any("\n" in item for item in all_items):
         return False
     if format == "sentences":
-        return not any(re.search(f"[,，;；][ \t\u3000]*(?:{MARKERS})", item) for item in every)
-    if isinstance(one, Relation):
-        ends = (one.head, one.tail)
-        plain = all(pairs_up(item, "([") and not has_comma(item, "([") for item in ends)
-        quoted = all(len(item) > 1 and item[0] + item[-1] in QUOTED for item in ends)
-        return "：" not in one.relation and plain and not quoted
-    return not any("：" in group[1] for group in said(one))
+        return not any(re.search(f"[,，;；][ \t\u3000]*(?:{MARKERS})", item) for item in all_items)
+    if isinstance(record, Relation):
+        ends = (record.head, record.tail)
+        are_plain = all(are_paired(item, "([") and not has_comma(item, "([") for item in ends)
+        are_quoted = all(len(item) > 1 and item[0] + item[-1] in QUOTED for item in ends)
+        return "：" not in record.relation and are_plain and not are_quoted
+    return not any("：" in group[1] for group in item_groups(record))
 
 
-@pytest.mark.parametrize(("kind", "language", "format"), ASKED)
+@pytest.mark.parametrize(("kind", "language", "format"), ALL_FORMATS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_what_fits_a_format_comes_back(kind, language, format, data):
-    drawn = [one for one in data.draw(records(kind)) if fits(one, kind, language, format)]
-    text = format_records(drawn, kind, language, format)
-    assert parse_records(text, kind, language, format) == drawn
-    known = {one[1] for one in drawn} | set(TYPES)
-    assert parse_records(text, kind, language, format, known) == drawn
-    assert parse_records(f"\n{text}\n", kind, language, format) == drawn
+def test_records_that_fit_a_format_are_recovered(kind, language, format, data):
+    expected = [record for record in data.draw(records(kind)) if fits(record, kind, language, format)]
+    text = format_records(expected, kind, language, format)
+    assert parse_records(text, kind, language, format) == expected
+    known_types = {record[1] for record in expected} | set(TYPES)
+    assert parse_records(text, kind, language, format, known_types) == expected
+    assert parse_records(f"\n{text}\n", kind, language, format) == expected
 
 
-TRICKY = [
+DIFFICULT = [
     *("甲,乙", "甲，乙", "甲(乙,丙)", "甲(乙(丙))丁", "(甲)乙", "[1]甲", "{甲}乙", "<甲>乙", "甲)乙(", "(甲", "甲]"),
     *(
         "NANA",
@@ -168,31 +169,28 @@ TRICKY = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "language", "format"), ASKED)
-def test_what_is_tricky_comes_back_where_it_fits(kind, language, format):
-    def made(item):
-        arguments = (Argument(item, "离职者"), Argument("甲", "时间"))
-        return {"ner": Entity(item, "地点"), "re": Relation(item, "首都", "乙"), "ee": Event("走", "离职", arguments)}[
-            kind
-        ]
+@pytest.mark.parametrize(("kind", "language", "format"), ALL_FORMATS)
+def test_difficult_items_are_recovered_where_they_fit(kind, language, format):
+    def record_with(item):
+        if kind == "ner":
+            return Entity(item, "地点")
+        if kind == "re":
+            return Relation(item, "首都", "乙")
+        return Event("走", "离职", (Argument(item, "离职者"), Argument("甲", "时间")))
 
-    fitting = [one for one in map(made, TRICKY) if fits(one, kind, language, format)]
-    assert len(fitting) >= len(TRICKY) * 0.6
-    for some in (fitting, *([one] for one in fitting)):
-        assert parse_records(format_records(some, kind, language, format), kind, language, format) == some
-        assert (
-            parse_records(
-                format_records(some, kind, language, format), kind, language, format, ["地点", "首都", "离职"]
-            )
-            == some
-        )
+    fitting = [record for record in map(record_with, DIFFICULT) if fits(record, kind, language, format)]
+    assert len(fitting) >= len(DIFFICULT) * 0.6
+    for expected in (fitting, *([record] for record in fitting)):
+        text = format_records(expected, kind, language, format)
+        assert parse_records(text, kind, language, format) == expected
+        assert parse_records(text, kind, language, format, ["地点", "首都", "离职"]) == expected
 
 
 N, R, T, E = "ner", "re", "tuples", "ee"
 
 
 @pytest.mark.parametrize(
-    ("kind", "language", "format", "one"),
+    ("kind", "language", "format", "record"),
     [
         (N, "zh", T, Entity("甲(乙", "丙)丁")),
         (N, "zh", T, Entity("“甲”", "“地点”")),
@@ -224,33 +222,32 @@ N, R, T, E = "ner", "re", "tuples", "ee"
         (R, "en", "json", Relation("", "is", "b")),
     ],
 )
-def test_what_does_not_fit_a_format_does_not_come_back(kind, language, format, one):
-    assert not fits(one, kind, language, format)
-    assert parse_records(format_records([one], kind, language, format), kind, language, format) != [one]
+def test_records_that_do_not_fit_a_format_are_not_recovered(kind, language, format, record):
+    assert not fits(record, kind, language, format)
+    assert parse_records(format_records([record], kind, language, format), kind, language, format) != [record]
 
 
-def test_types_tell_which_of_the_commas_divide():
-    one = Relation("华盛顿,哥伦比亚特区", "首都", "美国,北美")
-    text = format_records([one], "re", "zh", "tuples")
+def test_types_decide_which_commas_divide():
+    relation = Relation("华盛顿,哥伦比亚特区", "首都", "美国,北美")
+    text = format_records([relation], "re", "zh", "tuples")
     assert parse_records(text, "re") is None
-    assert parse_records(text, "re", types=["首都", "国籍"]) == [one]
+    assert parse_records(text, "re", types=["首都", "国籍"]) == [relation]
     assert parse_records(text, "re", types=["首都", "哥伦比亚特区"]) is None
 
 
-def test_every_answer_that_kg2instruction_writes_is_read(definitions):
+def test_every_answer_that_kg2instruction_writes_is_parsed(definitions):
     golden = json.loads((definitions / "extraction.json").read_text(encoding="utf-8"))["golden"]
     for case in golden:
         kind, language = case["task"], case["language"]
-        complete = [record(kind, one) for one in case["records"] if all(one[:2]) and (kind != "re" or one[2])]
-        for asked in FORMATS[kind, language]:
-            assert parse_records(case["text"], kind, language, asked, [*TYPES, "配偶", "财经-收购"]) == complete, (
-                case,
-                asked,
-            )
+        complete = [items for items in case["records"] if all(items[:2]) and (kind != "re" or items[2])]
+        expected = [record_of(kind, items) for items in complete]
+        for requested in FORMATS[kind, language]:
+            types = [*TYPES, "配偶", "财经-收购"]
+            assert parse_records(case["text"], kind, language, requested, types) == expected, (case, requested)
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "format", "found"),
+    ("text", "kind", "format", "expected"),
     [
         ("", "ner", "tuples", []),
         ("输入中包含的实体是：\nNAN", "ner", "key_value", []),
@@ -308,9 +305,9 @@ def test_every_answer_that_kg2instruction_writes_is_read(definitions):
         ),
     ],
 )
-def test_an_answer(text, kind, format, found):
+def test_an_answer(text, kind, format, expected):
     language = "zh" if format in FORMATS[kind, "zh"] else "en"
-    assert parse_records(text, kind, language, format, TYPES) == found
+    assert parse_records(text, kind, language, format, TYPES) == expected
 
 
 def test_a_format_that_knowlm_lacks_is_refused():
@@ -322,10 +319,10 @@ anything = st.lists(pieces | st.text(max_size=3), max_size=30).map("".join)
 
 
 @settings(max_examples=100)
-@given(anything, st.sampled_from(ASKED), st.none() | st.just(TYPES))
-def test_any_text_can_be_read(text, asked, known):
-    for one in parse_records(text, *asked, known) or []:
-        for group in said(one):
+@given(anything, st.sampled_from(ALL_FORMATS), st.none() | st.just(TYPES))
+def test_any_text_can_be_parsed(text, requested, types):
+    for record in parse_records(text, *requested, types) or []:
+        for group in item_groups(record):
             assert all(item == item.strip() and item not in ("", "NAN") for item in group)
 
 
@@ -370,7 +367,7 @@ SHAPES = [
         " ",
     ),
 ]
-WAYS = [
+SOME_FORMATS = [
     ("ner", "zh", "tuples"),
     ("re", "zh", "key_value"),
     ("re", "en", "angles"),
@@ -379,20 +376,20 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids="-".join)
-def test_the_work_is_linear(way):
+@pytest.mark.parametrize("requested", SOME_FORMATS, ids="-".join)
+def test_the_work_is_linear(requested):
     for shape in SHAPES:
         small, large = (
-            steps(lambda text: parse_records(text, *way, TYPES), shape * times, MODULES) for times in (30, 240)
+            steps(lambda text: parse_records(text, *requested, TYPES), shape * times, MODULES) for times in (30, 240)
         )
-        # Linear work grows by 8, quadratic by 64.
+        # Linear work grows by a factor of 8, quadratic work by 64.
         assert 0 < large < 8 * 1.5 * small, shape
 
 
 LONG = ["{", "{'", "{'entity': '", "\\", "'\\", "，头实体是", "#;", ";#", "\n", " ", "实体是"]
 
 
-@pytest.mark.parametrize("way", [("re", "zh", "key_value"), ("ee", "en", "tuples")], ids="-".join)
-def test_100_kb_of_repetition_can_be_read(way):
+@pytest.mark.parametrize("requested", [("re", "zh", "key_value"), ("ee", "en", "tuples")], ids="-".join)
+def test_100_kb_of_repetition_can_be_parsed(requested):
     for shape in LONG:
-        parse_records(shape * (100_000 // len(shape)), *way, TYPES)
+        parse_records(shape * (100_000 // len(shape)), *requested, TYPES)

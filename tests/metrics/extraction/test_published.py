@@ -1,4 +1,4 @@
-"""kg2instruction's and IEPile's readers against what upstream's code answers, their counts against recounts by hand."""
+"""kg2instruction's and IEPile's readers, compared with upstream's output, and their counts, compared with recounts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from harness.metrics.extraction import iepile, kg2instruction
 from harness.metrics.extraction.records import Argument, Entity, Event, Relation, format_records
 from harness.metrics.extraction.tuples import Counts
-from support.ie_records import record
+from support.ie_records import record_of
 
-# Made by running upstream's functions on answers invented for it; events there are [type, trigger, [[name, role], …]],
-# and null stands for a name that is no string.
+# Made by running upstream's functions on invented answers. Events are [type, trigger, [[name, role], …]], and null
+# stands for a name that is not a string.
 CASES = [
     json.loads(line) for line in Path(__file__).with_name("published.jsonl").read_text(encoding="utf-8").splitlines()
 ]
@@ -31,39 +31,39 @@ READERS = {
 }
 
 
-def plain(one):
-    if isinstance(one, Event):
-        names = [None if name.startswith("\x00") else name for name, _ in one.arguments]
-        return [one.type, one.trigger, [list(pair) for pair in zip(names, [r for _, r in one.arguments], strict=True)]]
-    return list(one)
+def plain(record):
+    if isinstance(record, Event):
+        arguments = [[None if name.startswith("\x00") else name, role] for name, role in record.arguments]
+        return [record.type, record.trigger, arguments]
+    return list(record)
 
 
-def test_there_are_cases_of_every_reader():
+def test_there_are_cases_for_every_reader():
     assert {tuple(case["reader"]) for case in CASES} == set(READERS)
     assert sum(bool(case["records"]) for case in CASES) > 40
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{'-'.join(case['reader'])}-{n}" for n, case in enumerate(CASES)])
-def test_a_reader_reads_what_upstreams_does(case):
-    found = READERS[tuple(case["reader"])](case["text"])
-    assert (None if found is None else [plain(one) for one in found]) == case["records"]
+def test_a_reader_returns_what_upstreams_does(case):
+    records = READERS[tuple(case["reader"])](case["text"])
+    assert (None if records is None else [plain(record) for record in records]) == case["records"]
 
 
-def test_kg2instructions_fault_no_chinese_entity_is_read_as_json():
-    said = [Entity("青石镇", "地点")]
-    assert kg2instruction.parse_entities(format_records(said, "ner", "zh", "json"), "zh") == []
+def test_kg2instructions_fault_no_chinese_entity_is_read_from_json():
+    entities = [Entity("青石镇", "地点")]
+    assert kg2instruction.parse_entities(format_records(entities, "ner", "zh", "json"), "zh") == []
     for format in ("tuples", "sentences", "key_value"):
-        assert kg2instruction.parse_entities(format_records(said, "ner", "zh", format), "zh") == said
+        assert kg2instruction.parse_entities(format_records(entities, "ner", "zh", format), "zh") == entities
 
 
 @given(st.text() | st.text("(){}'：,\n甲NAN实体是类型头尾关系", max_size=40))
 @example("{" * 3000)
 @example("[" * 100_000)
 @example("9" * 5_000)
-def test_any_text_can_be_read_by_all_of_them(text):
+def test_any_text_can_be_read_by_every_reader(text):
     for reader in READERS.values():
-        found = reader(text)
-        assert found is None or isinstance(found, list)
+        records = reader(text)
+        assert records is None or isinstance(records, list)
 
 
 LONG = ["{", "(", "'head': '", "{'entity': ", "实体是", "\n\n", "：\n", "[", '{"a":', "\\"]
@@ -77,48 +77,48 @@ def test_100_kb_of_repetition_can_be_read(shape):
 
 letters = st.sampled_from("甲乙")
 arguments = st.lists(st.builds(Argument, letters, letters), max_size=3).map(tuple)
-found_events = st.lists(st.builds(Event, letters, letters, arguments), max_size=4)
+events = st.lists(st.builds(Event, letters, letters, arguments), max_size=4)
 
 
-@given(found_events, found_events)
-def test_events_are_counted_as_eemetric_does(said, wanted):
-    # Sets of triples, with the order of first appearance where upstream's have none.
-    ours, theirs = [], []
-    for side, kept in ((said, ours), (wanted, theirs)):
-        for one in side:
-            if one not in kept:
-                kept.append(one)
+@given(events, events)
+def test_events_are_counted_as_eemetric_counts_them(predicted, expected):
+    # Upstream's sets of events, in order of first appearance, because its own have no order.
+    distinct_predicted, distinct_expected = [], []
+    for side, distinct in ((predicted, distinct_predicted), (expected, distinct_expected)):
+        for event in side:
+            if event not in distinct:
+                distinct.append(event)
     hits = argument_hits = 0
-    keys = []
-    for one in ours:
-        key = (one.trigger, one.type)
-        if key in keys or all((other.trigger, other.type) != key for other in theirs):
+    matched = []
+    for event in distinct_predicted:
+        key = (event.trigger, event.type)
+        if key in matched or all((other.trigger, other.type) != key for other in distinct_expected):
             continue
-        keys.append(key)
+        matched.append(key)
         hits += 1
-        last = [other for other in ours if (other.trigger, other.type) == key][-1]
-        gold = [other for other in theirs if (other.trigger, other.type) == key][-1]
-        seen = []
+        last = [other for other in distinct_predicted if (other.trigger, other.type) == key][-1]
+        gold = [other for other in distinct_expected if (other.trigger, other.type) == key][-1]
+        counted = []
         for argument in last.arguments:
-            if argument not in seen:
-                seen.append(argument)
+            if argument not in counted:
+                counted.append(argument)
                 argument_hits += argument in gold.arguments
-    counted = kg2instruction.count_events(said, wanted)
-    assert counted.events == (hits, len(ours), len(theirs))
-    assert counted.arguments == (
+    counts = kg2instruction.count_events(predicted, expected)
+    assert counts.events == (hits, len(distinct_predicted), len(distinct_expected))
+    assert counts.arguments == (
         argument_hits,
-        sum(len(one.arguments) for one in ours),
-        sum(len(one.arguments) for one in theirs),
+        sum(len(event.arguments) for event in distinct_predicted),
+        sum(len(event.arguments) for event in distinct_expected),
     )
 
 
-def test_kg2instructions_fault_one_event_with_two_lists_of_arguments_counts_twice():
-    wanted = [Event("走", "离职", (Argument("甲", "人"), Argument("乙", "人")))]
-    said = [
+def test_kg2instructions_fault_an_event_predicted_with_two_lists_of_arguments_counts_twice():
+    expected = [Event("走", "离职", (Argument("甲", "人"), Argument("乙", "人")))]
+    predicted = [
         Event("走", "离职", (Argument("甲", "人"),)),
         Event("走", "离职", (Argument("乙", "人"), Argument("乙", "人"))),
     ]
-    assert kg2instruction.count_events(said, wanted) == (Counts(1, 2, 1), Counts(1, 3, 2))
+    assert kg2instruction.count_events(predicted, expected) == (Counts(1, 2, 1), Counts(1, 3, 2))
 
 
 def test_of_equal_inputs_the_last_counts():
@@ -130,21 +130,21 @@ tuples = st.lists(st.tuples(letters, letters), max_size=6)
 
 
 @given(tuples, tuples)
-def test_iepile_counts_multisets(said, wanted):
-    left, hits = list(wanted), 0
-    for one in said:
-        if one in left:
-            left.remove(one)
+def test_iepile_counts_multisets(predicted, expected):
+    remaining, hits = list(expected), 0
+    for item in predicted:
+        if item in remaining:
+            remaining.remove(item)
             hits += 1
-    assert iepile.count_matches(said, wanted) == (hits, len(said), len(wanted))
+    assert iepile.count_matches(predicted, expected) == (hits, len(predicted), len(expected))
 
 
 @pytest.mark.parametrize(
-    ("counted", "percentages"),
+    ("counts", "percentages"),
     [
         ((1, 3, 7), (33.33, 14.29, 20.0)),
         ((2, 3, 3), (66.67, 66.67, 66.67)),
-        # Out of unrounded precision and recall, F1 would be 54.55 and 28.57.
+        # From unrounded precision and recall, F1 would be 54.55 and 28.57.
         ((3, 4, 7), (75.0, 42.86, 54.55)),
         ((1, 1, 6), (100.0, 16.67, 28.58)),
         ((0, 0, 5), (0.0, 0.0, 0.0)),
@@ -153,36 +153,39 @@ def test_iepile_counts_multisets(said, wanted):
         ((5, 5, 5), (100.0, 100.0, 100.0)),
     ],
 )
-def test_iepile_computes_f1_from_rounded_percentages(counted, percentages):
-    assert iepile.corpus_score(Counts(*counted)) == percentages
+def test_iepile_computes_f1_from_rounded_percentages(counts, percentages):
+    assert iepile.corpus_score(Counts(*counts)) == percentages
 
 
 @given(st.lists(st.tuples(letters, tuples, tuples), max_size=6))
-def test_iepile_puts_the_parts_of_a_document_together(parts):
-    hits = said = wanted = 0
+def test_iepile_scores_the_parts_of_a_document_together(parts):
+    hits = total_predicted = total_expected = 0
     for document in dict.fromkeys(name for name, _, _ in parts):
-        own = [part for part in parts if part[0] == document]
-        left = list(own[0][2])
-        wanted += len(left)
-        for _, ours, _ in own:
-            said += len(ours)
-            for one in ours:
-                if one in left:
-                    left.remove(one)
+        document_parts = [part for part in parts if part[0] == document]
+        remaining = list(document_parts[0][2])
+        total_expected += len(remaining)
+        for _, predicted, _ in document_parts:
+            total_predicted += len(predicted)
+            for item in predicted:
+                if item in remaining:
+                    remaining.remove(item)
                     hits += 1
-    assert iepile.corpus_counts(parts) == (hits, said, wanted)
+    assert iepile.corpus_counts(parts) == (hits, total_predicted, total_expected)
 
 
-def test_iepile_counts_an_argument_without_its_trigger():
-    found = [Event("走", "离职", (Argument("甲", "人"),)), Event("辞", "离职", (Argument("甲", "人"),))]
-    assert iepile.event_keys(found) == [("离职", "走"), ("离职", "辞")]
-    assert iepile.argument_keys(found) == [("离职", "甲", "人")] * 2
+def test_iepile_compares_an_argument_without_its_trigger():
+    pair = [Event("走", "离职", (Argument("甲", "人"),)), Event("辞", "离职", (Argument("甲", "人"),))]
+    assert iepile.event_keys(pair) == [("离职", "走"), ("离职", "辞")]
+    assert iepile.argument_keys(pair) == [("离职", "甲", "人")] * 2
 
 
-def test_iepile_repaired_reads_what_its_data_say():
+def test_the_repaired_reader_accepts_the_keys_of_iepiles_data():
     text = '{"出生地": [{"head": "林晚", "tail": "青石镇"}, {"subject": "老周", "object": "山外"}]}'
     assert iepile.parse_relations(text) == [("", "出生地", ""), ("老周", "出生地", "山外")]
-    assert iepile.parse_relations(text, is_repaired=True) == [("林晚", "出生地", "青石镇"), ("老周", "出生地", "山外")]
+    assert iepile.parse_relations(text, is_repaired=True) == [
+        ("林晚", "出生地", "青石镇"),
+        ("老周", "出生地", "山外"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -194,8 +197,8 @@ def test_iepile_repaired_reads_what_its_data_say():
     ],
 )
 @given(st.data())
-def test_what_iepile_writes_is_read_again(kind, schema, reader, data):
-    one = {
+def test_what_iepile_writes_is_parsed_again(kind, schema, reader, data):
+    record = {
         "ner": st.builds(Entity, st.text(), letters),
         "re": st.builds(Relation, st.text(), letters, st.text()),
         "ee": st.builds(
@@ -205,27 +208,28 @@ def test_what_iepile_writes_is_read_again(kind, schema, reader, data):
             st.lists(st.builds(Argument, st.text().filter(lambda t: t != "NAN"), letters), max_size=3).map(tuple),
         ),
     }[kind]
-    records = data.draw(st.lists(one, max_size=4))
-    found = reader(iepile.format_answer(records, kind, schema))
+    records = data.draw(st.lists(record, max_size=4))
+    parsed = reader(iepile.format_answer(records, kind, schema))
 
-    def keys(some):
+    def keys(listed):
         if kind == "ee":
-            return sorted(iepile.event_keys(some)), sorted(iepile.argument_keys(some))
-        return sorted(some)
+            return sorted(iepile.event_keys(listed)), sorted(iepile.argument_keys(listed))
+        return sorted(listed)
 
-    assert keys(found) == keys(records)
+    assert keys(parsed) == keys(records)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("kind", ["NER", "EET", "EE"])
 def test_answers_are_those_that_iepile_trains_on(data, kind):
     rows = pq.read_table(data / "zjunlp" / "iepile-samples" / kind / "train-00000-of-00001.parquet").to_pylist()
-    read = iepile.parse_events if kind == "EE" else iepile.parse_entities
-    written = 0
+    reader = iepile.parse_events if kind == "EE" else iepile.parse_entities
+    equal = 0
     for row in rows:
         schema = json.loads(row["instruction"])["schema"]
-        written += iepile.format_answer(read(row["output"]), "ee" if kind == "EE" else "ner", schema) == row["output"]
-    assert written == len(rows)
+        answer = iepile.format_answer(reader(row["output"]), "ee" if kind == "EE" else "ner", schema)
+        equal += answer == row["output"]
+    assert equal == len(rows)
 
 
 @pytest.mark.data
@@ -236,19 +240,22 @@ def test_right_answers_to_iepiles_samples_score_100(data, kind):
     keys = iepile.event_keys if kind == "ee" else list
     parts = []
     for row in rows:
-        wanted = [record(kind, one) for one in labels(kind, json.loads(row["label"]))]
-        said = reader(iepile.format_answer(wanted, kind, json.loads(row["instruction"])["schema"]))
-        parts.append((row["id"], keys(said), keys(wanted)))
+        expected = [record_of(kind, items) for items in label_items(kind, json.loads(row["label"]))]
+        predicted = reader(iepile.format_answer(expected, kind, json.loads(row["instruction"])["schema"]))
+        parts.append((row["id"], keys(predicted), keys(expected)))
     assert len({row["id"] for row in rows}) == 6
-    counted = iepile.corpus_counts(parts)
-    assert counted.expected >= 3
-    assert iepile.corpus_score(counted) == (100, 100, 100)
+    counts = iepile.corpus_counts(parts)
+    assert counts.expected >= 3
+    assert iepile.corpus_score(counts) == (100, 100, 100)
 
 
-def labels(kind, listed):
-    for one in listed:
-        if kind == "ee":
-            arguments = [(each["argument"], each["role"]) for each in one["arguments"]]
-            yield one["event_trigger"], one["event_type"], arguments
+def label_items(kind, labels):
+    """Yield the items of each record in IEPile's labels."""
+    for label in labels:
+        if kind == "ner":
+            yield label["entity"], label["entity_type"]
+        elif kind == "re":
+            yield label["head"], label["relation"], label["tail"]
         else:
-            yield (one["entity"], one["entity_type"]) if kind == "ner" else (one["head"], one["relation"], one["tail"])
+            arguments = [(argument["argument"], argument["role"]) for argument in label["arguments"]]
+            yield label["event_trigger"], label["event_type"], arguments
