@@ -1,4 +1,4 @@
-"""Titles by key, statutes in articles, and the list of laws against the texts of the laws."""
+"""Title keys, articles of statutes, and the list of laws, compared with the texts of the laws."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def test_a_title_has_one_key(written):
         ("", ""),
     ],
 )
-def test_what_belongs_to_a_title_stays(written, key):
+def test_all_other_parts_of_a_title_stay_in_its_key(written, key):
     assert title_key(written) == key
 
 
-def test_a_table_gives_other_names():
+def test_aliases_are_replaced_by_full_names():
     assert title_key("民诉法") == title_key("中华人民共和国民事诉讼法") == "民事诉讼法"
     assert title_key("渡法", {"渡法": "渡口法"}) == "渡口法"
     assert title_key("民诉法", {}) == "民诉法"
@@ -91,7 +91,7 @@ def test_a_table_gives_other_names():
 
 
 @given(st.text() | st.text(st.sampled_from("《》〈（）()2020年修正案 中华人民共和国法"), max_size=60))
-def test_any_text_has_a_key_and_a_key_is_its_own(text):
+def test_any_text_has_a_key_and_a_key_is_its_own_key(text):
     key = title_key(title_key(text))
     assert title_key(key) == key
 
@@ -106,7 +106,7 @@ def test_articles_of_a_statute():
     untitled = STATUTE.partition("\n")[2]
     assert list(split_articles(untitled)) == []
     assert [article for article, _ in split_articles(untitled, "《渡口法》")] == [
-        one for one, _ in split_articles(STATUTE)
+        article for article, _ in split_articles(STATUTE)
     ]
     assert list(split_articles("# 渡口法\n\n依照第一条，第二条。")) == []
 
@@ -120,19 +120,19 @@ def test_an_entry_is_an_article_and_its_text():
     assert parse_entry("《渡口法》第零条") is None
 
 
-def test_what_exists():
+def test_which_articles_exist():
     book = StatuteBook()
     assert [book.has_article(Article("民法典", number)) for number in (0, 1, 1260, 1261)] == [False, True, True, False]
-    assert [book.has_article(Article("刑法", 120, place)) for place in (1, 6, 7)] == [True, True, False]
+    assert [book.has_article(Article("刑法", 120, number)) for number in (1, 6, 7)] == [True, True, False]
     assert book.has_article(Article("民法典", 3, 1)) is False
     assert book.has_article(Article("渡口法", 1)) is None
-    some = StatuteBook(texts={Article("渡口法", 7): "渡河。"})
-    assert (some.has_article(Article("渡口法", 7)), some.has_article(Article("渡口法", 8))) == (True, None)
+    with_text = StatuteBook(texts={Article("渡口法", 7): "渡河。"})
+    assert (with_text.has_article(Article("渡口法", 7)), with_text.has_article(Article("渡口法", 8))) == (True, None)
 
 
 @pytest.mark.data
-def test_the_list_is_what_the_laws_have(data):
-    """Read here with cn2an and an expression of its own; of editions, the longest counts."""
+def test_the_list_has_the_last_article_of_each_law(data):
+    """The laws are parsed here with cn2an and another expression; of several editions, the longest counts."""
     numbered = re.compile(r"^第([一二三四五六七八九十百千零]+)条(?:之([一二三四五六七八九十]+))?[\s　]", re.MULTILINE)
     last, inserted = defaultdict(int), set()
     [file] = (data / "corpora" / "legal_zh").rglob("*.parquet")

@@ -1,4 +1,4 @@
-"""Articles of law that an answer cites, by cases and by properties; Chinese numerals against all there are."""
+"""Citations in the strict form, by cases and by properties; Chinese numerals, compared with all that exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.law.strict_citations import Citation, count_citations, parse_citations, parse_numeral
-from support.chinese_numerals import SPELLINGS, WIDE, as_read, spellings
+from support.chinese_numerals import SPELLINGS, WIDE, in_words, spellings
 
 CASES = [
     json.loads(line) for line in Path(__file__).with_name("citations.jsonl").read_text(encoding="utf-8").splitlines()
@@ -20,11 +20,11 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=[case["text"] or "empty" for case in CASES])
 def test_a_case(case):
-    assert parse_citations(case["text"]) == [tuple(cited) for cited in case["citations"]]
+    assert parse_citations(case["text"]) == [tuple(citation) for citation in case["citations"]]
 
 
-def test_the_writer_of_this_test():
-    written = [
+def test_the_spellings_that_this_test_uses():
+    expected = [
         "七",
         "一十",
         "一十二",
@@ -36,18 +36,18 @@ def test_the_writer_of_this_test():
         "一千零七十六",
         "一千二百",
     ]
-    assert [as_read(number) for number in (7, 10, 12, 20, 105, 110, 1006, 1010, 1076, 1200)] == written
+    assert [in_words(number) for number in (7, 10, 12, 20, 105, 110, 1006, 1010, 1076, 1200)] == expected
     assert spellings(12) == {"一十二", "十二", "一二"}
     assert spellings(202) == {"二百零二", "二百〇二", "两百零二", "两百〇二", "二零二", "二〇二"}
 
 
-def test_every_numeral_is_read():
+def test_every_numeral_is_parsed():
     assert {text: parse_numeral(text) for text in SPELLINGS} == SPELLINGS
     for number in range(1, 10_000):
         assert parse_numeral(str(number)) == parse_numeral(str(number).translate(WIDE)) == number
 
 
-def test_nothing_else_is_read():
+def test_nothing_else_is_parsed():
     for length in range(6):
         for letters in itertools.product("一二两零〇十百千", repeat=length):
             text = "".join(letters)
@@ -57,7 +57,7 @@ def test_nothing_else_is_read():
 @pytest.mark.parametrize(
     "text", ["0", "007", "10000", "-3", "3.5", "1二", " 3", "3\n", "٣", "²", "壹", "万", "九" * 5, "三 十"]
 )
-def test_what_is_no_numeral_is_told(text):
+def test_other_text_is_no_numeral(text):
     assert parse_numeral(text) is None
 
 
@@ -71,7 +71,7 @@ written_numbers = numbers.flatmap(
 
 
 @given(st.lists(st.tuples(titles, st.lists(written_numbers, min_size=1, max_size=4)), max_size=4), st.data())
-def test_what_is_cited_is_read(laws, data):
+def test_written_citations_are_parsed(laws, data):
     text, expected = "", []
     for title, articles in laws:
         joint = data.draw(st.sampled_from(["、", "，", ",", "和", "与", "及", "或", "以及", " 、 "]))
@@ -82,7 +82,7 @@ def test_what_is_cited_is_read(laws, data):
 
 
 @given(st.text() | st.text(st.sampled_from("《》第条之、和 \n一十百零12甲"), max_size=60))
-def test_any_text_can_be_read(text):
+def test_any_text_can_be_parsed(text):
     for law, article in parse_citations(text):
         assert law == law.strip() != ""
         assert law in text
@@ -92,14 +92,14 @@ def test_any_text_can_be_read(text):
 @pytest.mark.parametrize(
     "shape", ["《", "《甲", "《甲》", "《甲》第", "第一条、", "《甲》第一条", "9", "第9", "一", " ", "《甲》第 ", "条"]
 )
-def test_a_long_text_can_be_read(shape):
+def test_a_long_text_can_be_parsed(shape):
     parse_citations(shape * (100_000 // len(shape)))
     parse_citations("《甲》第一条、第" + shape * (100_000 // len(shape)))
 
 
 def test_counts_are_over_sets():
-    gold = [Citation("河道法", 3), Citation("河道法", 4), Citation("渡口条例", 3)]
-    found = count_citations("《河道法》第三条、第三条、第5条，《渡口条例》第4条", gold)
-    assert found == (1, 3, 3)
-    assert count_citations("没有引用。", gold) == (0, 0, 3)
+    expected = [Citation("河道法", 3), Citation("河道法", 4), Citation("渡口条例", 3)]
+    counts = count_citations("《河道法》第三条、第三条、第5条，《渡口条例》第4条", expected)
+    assert counts == (1, 3, 3)
+    assert count_citations("没有引用。", expected) == (0, 0, 3)
     assert count_citations("没有引用。", []).f1_pair == (0, 0)
