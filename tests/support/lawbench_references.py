@@ -1,4 +1,4 @@
-"""A reference of each LawBench task."""
+"""References of LawBench tasks, by task number."""
 
 REFERENCES = {
     "1-2": "正确答案:A。",

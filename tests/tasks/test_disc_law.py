@@ -1,4 +1,4 @@
-"""DISC-Law-Eval's objective tests: upstream's prompt to the byte, the letters it reads, and its averages."""
+"""DISC-Law-Eval's objective tests: upstream's prompt, byte for byte, the letters it reads, and its averages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SUBJECTS = {"single": ("nje", "pae", "cpa", "ungee", "lbk", "pfe"), "multiple": 
 TASKS = [f"disc_law_{kind}_{subject}" for kind, subjects in SUBJECTS.items() for subject in subjects]
 
 
-def row(asked: str, output: str, *options: str) -> dict[str, Any]:
-    return {"input": asked, "output": output, **dict(zip("ABCD", options, strict=True)), "source": "invented"}
+def row(question: str, output: str, *options: str) -> dict[str, Any]:
+    return {"input": question, "output": output, **dict(zip("ABCD", options, strict=True)), "source": "invented"}
 
 
-# What a prompt must leave alone is planted: line ends, spaces, template braces.
+# The rows contain text that a prompt must not change: line ends, spaces, template braces.
 ROWS = [
     row("小船归谁？\n", "B", "甲", "乙", "丙", "丁"),
     row(" 哪些{{ 果子 }}能吃？", "ACD", "梨", "石头 ", "桃", "{% if %}"),
@@ -51,44 +51,44 @@ def mirror(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "word"), [("single", "单项"), ("multiple", "多项")])
-def test_the_prompt_shows_the_first_four_others_and_frames_the_question_as_upstream_does(mirror, kind, word):
+def test_the_prompt_has_the_first_four_other_questions_and_upstreams_framing(mirror, kind, word):
     built = mirrors.task(f"disc_law_{kind}_cpa", mirror)
-    asked = mirrors.requests(built)
-    assert asked[5][0] == HEAD.format(word) + "".join(SHOTS[:4]) + LAST
-    assert asked[1][0] == HEAD.format(word) + SHOTS[0] + "".join(SHOTS[2:5]) + SECOND
+    requests = mirrors.requests(built)
+    assert requests[5][0] == HEAD.format(word) + "".join(SHOTS[:4]) + LAST
+    assert requests[1][0] == HEAD.format(word) + SHOTS[0] + "".join(SHOTS[2:5]) + SECOND
     until = ["\n\n问题：", "\n\n下面是问题："]
-    assert asked[0][1] == {"until": until, "do_sample": False, "max_gen_toks": 1024}
-    assert [built.doc_to_target(doc) for doc in built.eval_docs] == [one["output"] for one in ROWS]
+    assert requests[0][1] == {"until": until, "do_sample": False, "max_gen_toks": 1024}
+    assert [built.doc_to_target(doc) for doc in built.eval_docs] == [row["output"] for row in ROWS]
 
 
 @pytest.mark.parametrize(
-    ("said", "letters", "right"),
+    ("response", "letters", "score"),
     [("ACD", "ACD", 1), ("A、C", "AC", 0), ("A. 梨\nC. 桃\nD. 米，都能吃", "ACD", 1), ("DCA", "ACD", 1), ("", "", 0)],
 )
-def test_exactly_the_right_letters_count(mirror, said, letters, right):
+def test_exactly_the_right_letters_count(mirror, response, letters, score):
     built = mirrors.task("disc_law_multiple_nje", mirror)
     built.build_all_requests()
     for instance in built.instances:
-        instance.resps = [said]
+        instance.resps = [response]
     built.apply_filters()
     assert built.instances[1].filtered_resps == {"disc-law": letters}
-    assert built.process_results(ROWS[1], [letters]) == {"exact_set": right}
+    assert built.process_results(ROWS[1], [letters]) == {"exact_set": score}
 
 
 def test_its_averages_are_over_columns(mirror, tmp_path, monkeypatch):
-    said = {
-        f"{one['input']}\nA. {one['A']}\nB. {one['B']}\nC. {one['C']}\nD. {one['D']}\n答案：": "ACD" for one in ROWS
+    responses = {
+        f"{row['input']}\nA. {row['A']}\nB. {row['B']}\nC. {row['C']}\nD. {row['D']}\n答案：": "ACD" for row in ROWS
     }
     mirrors.write(mirror, "FudanDISC/DISC-Law-Eval", "mcq_mult_pae", test=[ROWS[1], *ROWS[2:]])
-    report = scripted.report(monkeypatch, tmp_path, mirror, said, "disc_law")
-    found = {score.task: score for score in report.manifest.scores}
-    assert {name for name in found if "/" not in name} == {"disc_law", *TASKS}
-    assert found["disc_law_multiple_pae"].value == pytest.approx(1 / 5)
-    assert found["disc_law/single"].value == pytest.approx(1 / 6)
-    assert found["disc_law/multiple"].value == pytest.approx((3 / 6 + 1 / 5) / 4)
-    assert found["disc_law"].value == pytest.approx((9 / 6 + 1 / 5) / 10)
-    assert (found["disc_law"].average, found["disc_law"].n) == ("task", 59)
-    assert found["disc_law/single"].chance == pytest.approx(0.25)
+    report = scripted.report(monkeypatch, tmp_path, mirror, responses, "disc_law")
+    scores = {score.task: score for score in report.manifest.scores}
+    assert {name for name in scores if "/" not in name} == {"disc_law", *TASKS}
+    assert scores["disc_law_multiple_pae"].value == pytest.approx(1 / 5)
+    assert scores["disc_law/single"].value == pytest.approx(1 / 6)
+    assert scores["disc_law/multiple"].value == pytest.approx((3 / 6 + 1 / 5) / 4)
+    assert scores["disc_law"].value == pytest.approx((9 / 6 + 1 / 5) / 10)
+    assert (scores["disc_law"].average, scores["disc_law"].n) == ("task", 59)
+    assert scores["disc_law/single"].chance == pytest.approx(0.25)
     shown = report.samples("disc_law_single_lbk").set_index("doc_id")
     assert [*shown.loc[1, ["prediction", "target"]]] == ["ACD", "ACD"]
 
@@ -100,23 +100,23 @@ def test_a_checkpoint_answers_it(mirror, tmp_path):
 
 
 @pytest.mark.data
-def test_it_asks_all_that_upstream_does(data):
+def test_the_tests_have_all_of_upstreams_questions(data):
     sizes = {name: len(task.documents) for name, task in Catalogue().load(["disc_law"], data).tasks.items()}
     assert [*sizes.values()] == [537, 118, 197, 320, 275, 170, 463, 276, 120, 87]
 
 
-def test_a_clone_of_upstreams_repository_is_made_a_mirror_by_the_command_that_is_told(tmp_path):
-    place = tmp_path / "FudanDISC" / "DISC-Law-Eval"
-    files = place / "eval" / "datasets" / "objective"
+def test_the_fetch_command_makes_a_mirror_from_a_clone_of_upstreams_repository(tmp_path):
+    mirror = tmp_path / "FudanDISC" / "DISC-Law-Eval"
+    files = mirror / "eval" / "datasets" / "objective"
     files.mkdir(parents=True)
     head = "input,output,A,B,C,D,source,multichoice\n"
     lines = "".join(f"第{n}题,A,甲,乙,丙,丁,invented,False\n" for n in range(6))
     (files / "mcq_sing_lbk.csv").write_text(head + lines, encoding="utf-8")
-    command = yaml.safe_load(
+    config = yaml.safe_load(
         re.sub("!function", "", (folder("tasks") / "disc_law/_disc_law_single_yaml").read_text("utf-8"))
     )
-    clone, made = command["metadata"]["fetch"].replace("DIR", str(tmp_path)).split(" && ", 1)
-    assert clone == f"git clone --depth 1 https://github.com/FudanDISC/DISC-LawLLM {place}"
-    subprocess.run(["bash", "-ec", made], check=True)
+    clone, convert = config["metadata"]["fetch"].replace("DIR", str(tmp_path)).split(" && ", 1)
+    assert clone == f"git clone --depth 1 https://github.com/FudanDISC/DISC-LawLLM {mirror}"
+    subprocess.run(["bash", "-ec", convert], check=True)
     built = mirrors.task("disc_law_single_lbk", tmp_path)
     assert mirrors.requests(built)[0][0].endswith("下面是问题：\n第0题\nA. 甲\nB. 乙\nC. 丙\nD. 丁\n答案：")

@@ -1,4 +1,4 @@
-"""Names, relations and events asked for as KnowLM asks: documents, prompts, scores, and what a report says of them."""
+"""Entities, relations and events in KnowLM's formats: documents, prompts, scores and reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.runs.sweep import run
 from harness.tasks.task import Task
 from support import mirrors, tiny
 
-# Template braces, quotes, commas and a bracket that does not close are planted; what is in them is invented.
+# The invented texts contain what can go wrong: template braces, quotes, commas, and brackets inside names.
 CLUENER = [
     {
         "text": "林晚在 {{青石镇}} 卖《灯,塔》。",
@@ -93,8 +93,12 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "text": row["text"],
             "spo_list": [
-                {**one, "subject_type": "", "object": [{"role": r, "value": v, "type": ""} for r, v in one["object"]]}
-                for one in row["spo_list"]
+                {
+                    **triple,
+                    "subject_type": "",
+                    "object": [{"role": r, "value": v, "type": ""} for r, v in triple["object"]],
+                }
+                for triple in row["spo_list"]
             ],
         }
         for row in DUIE_ROWS
@@ -104,8 +108,8 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "text": row["text"],
             "event_list": [
-                {**one, "arguments": [{"role": r, "argument": a, "alias": [""]} for r, a in one["arguments"]]}
-                for one in row["event_list"]
+                {**event, "arguments": [{"role": r, "argument": a, "alias": [""]} for r, a in event["arguments"]]}
+                for event in row["event_list"]
             ],
         }
         for row in DUEE_ROWS
@@ -160,45 +164,46 @@ def test_the_prompt_is_knowlms_instruction_and_the_text(tasks, name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_what_is_wanted_is_written_as_knowlm_does(tasks, name):
+def test_targets_are_written_as_knowlm_writes_them(tasks, name):
     task = tasks[name]
     assert task.doc_to_target(task.eval_docs[0]) == ANSWERS[name]
 
 
-def test_all_types_and_roles_are_asked_for(tasks):
-    for name, asked in (("duie", DUIE), ("duee", DUEE), ("duee", [role for roles in DUEE.values() for role in roles])):
+def test_prompts_have_all_types_and_roles(tasks):
+    roles = [role for roles in DUEE.values() for role in roles]
+    for name, listed in (("duie", DUIE), ("duee", DUEE), ("duee", roles)):
         prompt = mirrors.requests(tasks[name])[0][0]
-        assert all(f"'{one}'" in prompt for one in asked)
+        assert all(f"'{item}'" in prompt for item in listed)
 
 
-def test_shots_are_drawn_from_the_training_split(mirror):
+def test_examples_are_drawn_from_the_training_split(mirror):
     task = mirrors.task("conll2003_ner", mirror, num_fewshot=1)
     prompt = mirrors.requests(task)[0][0]
     assert prompt.count("Input: ") == 2
-    shown = [
+    examples = [
         "Milish bread\nOutput: (Milish, miscellaneous)",
         f"Ada Finch of Port Mill\nOutput: {ANSWERS['conll2003_ner']}",
     ]
-    assert any(f"Input: {one}\n\nIdentify the entities" in prompt for one in shown)
+    assert any(f"Input: {example}\n\nIdentify the entities" in prompt for example in examples)
     with pytest.raises(HarnessError, match=r"few-shot examples are drawn from the split 'train', which .* lacks"):
         mirrors.task("duee", mirror, num_fewshot=1)
 
 
 def answered(task: Any, answers: list[str]) -> dict[str, list[Any]]:
-    """Return each metric's values where the documents of `task` are answered so."""
+    """Return the values of each metric for these answers to the documents of `task`."""
     task.build_all_requests()
     for instance, text in zip(task.instances, answers, strict=True):
         instance.resps = [text]
     task.apply_filters()
-    found: dict[str, list[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for instance in task.instances:
         for name, value in task.process_results(instance.doc, [instance.filtered_resps["none"]]).items():
-            found.setdefault(name, []).append(value)
-    return found
+            values.setdefault(name, []).append(value)
+    return values
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_right_answers_score_1_and_a_task_reports_what_it_states(tasks, name):
+def test_right_answers_score_1_in_every_metric_of_a_task(tasks, name):
     task = tasks[name]
     values = answered(task, [task.doc_to_target(doc) for doc in task.eval_docs])
     stated = {metric.name: metric for metric in Task(task).metrics}
@@ -209,31 +214,31 @@ def test_right_answers_score_1_and_a_task_reports_what_it_states(tasks, name):
     assert ("kg2instruction_f1" in stated) == (name not in ("cluener_json", "conll2003_ner_json", "duee", "duee_json"))
 
 
-def test_entities_are_scored_one_by_one(tasks):
-    said = ["(林晚,姓名),(青石镇,景点),(林晚,姓名)", "我不知道", "输入中包含的实体是：\n姓名：老周\n", "(今天,时间)"]
-    values = answered(tasks["cluener"], said)
+def test_scores_of_entities(tasks):
+    answers = ["(林晚,姓名),(青石镇,景点),(林晚,姓名)", "我不知道", "输入中包含的实体是：\n姓名：老周\n", "(今天,时间)"]
+    values = answered(tasks["cluener"], answers)
     assert values["micro_f1"] == [(2, 5), (0, 0), (2, 4), (0, 1)]
     assert values["precision"] == [(1, 2), (0, 0), (1, 1), (0, 1)]
     assert values["recall"] == [(1, 3), (0, 0), (1, 3), (0, 0)]
     assert values["unparsed"] == [0, 1, 0, 0]
     assert values["macro_f1"][0] == {"姓名": [1, 1, 1], "地址": [0, 0, 1], "书名": [0, 0, 1], "景点": [0, 1, 0]}
-    # What kg2instruction cannot read out of the right answer is not wanted: the book with a comma. Of equal texts, the
-    # last counts.
+    # kg2instruction does not expect what it cannot read from the right answer: the book with a comma. Of equal texts,
+    # only the last counts.
     assert values["kg2instruction_f1"] == [(2, 4), (2, 3), (0, 1)]
     assert tasks["cluener"].aggregation()["macro_f1"](values["macro_f1"]) == pytest.approx((1 * 4 / 5 + 0 + 0 + 0) / 4)
 
 
-def test_events_and_arguments_are_scored_one_by_one(tasks):
-    said = "(辞职,组织关系-辞/离职,[(林晚,离职者),(老周,离职者)]),(走,组织关系-退出,[(邮局,原所属组织)])"
-    values = answered(tasks["duee"], [said])
+def test_scores_of_events_and_arguments(tasks):
+    answer = "(辞职,组织关系-辞/离职,[(林晚,离职者),(老周,离职者)]),(走,组织关系-退出,[(邮局,原所属组织)])"
+    values = answered(tasks["duee"], [answer])
     assert values["event_f1"] == [(2, 4)]
-    assert values["argument_f1"] == [(4, 6)]  # with the type of the event, whichever its trigger
+    assert values["argument_f1"] == [(4, 6)]  # compared by the type of the event, not by its trigger
     assert values["kg2instruction_event_f1"] == [(2, 4)]
     assert values["kg2instruction_argument_f1"] == [(2, 6)]
     assert values["event_macro_f1"] == [{"组织关系-辞/离职": [1, 1, 2], "组织关系-退出": [0, 1, 0]}]
 
 
-def test_what_was_understood_can_be_read(tasks):
+def test_a_parsed_answer_is_json(tasks):
     task = tasks["cluener"]
     document = task.eval_docs[0]
     assert parse_answer("(林晚,姓名)", document) == '[["林晚", "姓名"]]'
@@ -248,8 +253,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_checkpoint_that_knows_nothing_is_evaluated_on_all_of_them(mirror, checkpoint, tmp_path):
-    asked = Options(tasks=("extraction", *EVERY[len(SIX) :]), output=tmp_path, data=mirror, max_gen_toks=6)
-    [report] = run([parse(str(checkpoint))], asked)
+    options = Options(tasks=("extraction", *EVERY[len(SIX) :]), output=tmp_path, data=mirror, max_gen_toks=6)
+    [report] = run([parse(str(checkpoint))], options)
     assert set(report.manifest.tasks) == set(EVERY)
     scores = {(score.task, score.metric): score for score in report.manifest.scores}
     assert scores["extraction/entities", "micro_f1"].members == SIX[:4]
@@ -264,20 +269,20 @@ def test_a_checkpoint_that_knows_nothing_is_evaluated_on_all_of_them(mirror, che
 
 @pytest.fixture(scope="module")
 def knowing(mirror: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> reports.Report:
-    """A report of somebody who answers CLUENER's third document alone, and in it takes 林晚 for a place."""
+    """A report of answers to CLUENER's third document only, in which 林晚 is mistaken for a place."""
 
     def answer(_: Any, requests: list[Any], **__: Any) -> list[str]:
-        said = "(老周,姓名),(钟表(修理)匠,职位),(林晚,地址)"
-        return [said if "老周" in request.args[0] else "NAN" for request in requests]
+        answer_text = "(老周,姓名),(钟表(修理)匠,职位),(林晚,地址)"
+        return [answer_text if "老周" in request.args[0] else "NAN" for request in requests]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HarnessLM, "generate_until", answer)
-        asked = Options(tasks=("cluener",), output=tmp_path_factory.mktemp("knowing"), data=mirror)
-        [report] = run([parse(str(checkpoint))], asked)
+        options = Options(tasks=("cluener",), output=tmp_path_factory.mktemp("knowing"), data=mirror)
+        [report] = run([parse(str(checkpoint))], options)
     return report
 
 
-def test_a_report_shows_what_was_asked_said_understood_and_scored(knowing):
+def test_a_report_has_prompts_responses_parsed_answers_and_scores(knowing):
     row = knowing.samples("cluener").iloc[2]
     assert "老周是钟表(修理)匠" in row["prompt"]
     assert list(row["responses"]) == ["(老周,姓名),(钟表(修理)匠,职位),(林晚,地址)"]
@@ -290,7 +295,7 @@ def test_a_report_shows_what_was_asked_said_understood_and_scored(knowing):
 
 
 @pytest.mark.parametrize(("width", "costs"), [(80, False), (120, True)])
-def test_names_of_metrics_are_whole_in_a_narrow_terminal(knowing, monkeypatch, width, costs):
+def test_metric_names_are_complete_in_a_narrow_terminal(knowing, monkeypatch, width, costs):
     out = Console(width=width, record=True, file=io.StringIO())
     monkeypatch.setattr(tables, "console", lambda **_: out)
     tables.show_report(knowing)
@@ -300,7 +305,7 @@ def test_names_of_metrics_are_whole_in_a_narrow_terminal(knowing, monkeypatch, w
     assert ("┃ tokens ┃" in shown) == costs
 
 
-def test_the_terminal_shows_samples_with_what_was_understood(knowing, capsys):
+def test_the_terminal_shows_samples_with_their_parsed_answers(knowing, capsys):
     samples.show_samples(knowing, "wrong", None, 20)
     shown = capsys.readouterr().out
     assert "cluener: 2 of 4 samples are wrong" in shown
@@ -310,12 +315,12 @@ def test_the_terminal_shows_samples_with_what_was_understood(knowing, capsys):
 
 
 def test_a_report_has_its_scores_by_type(knowing):
-    [found] = breakdowns(reports.read(knowing.folder))
-    assert (found.task, found.metric) == ("cluener", "macro_f1")
-    assert found.types == {"姓名": (1, 1, 3), "地址": (0, 1, 1), "职位": (1, 1, 1), "书名": (0, 0, 1)}
-    assert next(iter(found.types)) == "姓名"
+    [breakdown] = breakdowns(reports.read(knowing.folder))
+    assert (breakdown.task, breakdown.metric) == ("cluener", "macro_f1")
+    assert breakdown.types == {"姓名": (1, 1, 3), "地址": (0, 1, 1), "职位": (1, 1, 1), "书名": (0, 0, 1)}
+    assert next(iter(breakdown.types)) == "姓名"
     macro = {score.metric: score.value for score in knowing.manifest.scores}["macro_f1"]
-    assert macro == pytest.approx(sum(one.f1 for one in found.types.values()) / 4)
+    assert macro == pytest.approx(sum(counts.f1 for counts in breakdown.types.values()) / 4)
 
 
 def test_the_terminal_shows_scores_by_type(knowing, capsys):
@@ -336,21 +341,21 @@ KNOWN = {
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["cluener", *(pytest.param(one, marks=pytest.mark.oracle) for one in REST)])
+@pytest.mark.parametrize("name", ["cluener", *(pytest.param(name, marks=pytest.mark.oracle) for name in REST)])
 def test_right_answers_reach_the_ceiling_on_real_data(data, name):
-    """And where numbers of entities were published, they are those."""
+    """Where numbers of entities were published, the documents have the same numbers."""
     task = mirrors.task(name, data)
     primary = Task(task).metrics[0].name
     documents = list(task.eval_docs)
-    understood = [parse_answer(doc["answer"], doc) for doc in documents]
-    values = [task.process_results(doc, [said])[primary] for doc, said in zip(documents, understood, strict=True)]
+    parsed = [parse_answer(doc["answer"], doc) for doc in documents]
+    values = [task.process_results(doc, [text])[primary] for doc, text in zip(documents, parsed, strict=True)]
     assert task.aggregation()[primary](values) == pytest.approx(task.config.metadata["ceiling"], abs=5e-5)
     if name in KNOWN:
         assert Counter(kind for doc in documents for _, kind in json.loads(doc["records"])) == KNOWN[name]
 
 
 @pytest.mark.data
-def test_the_lists_of_types_are_those_of_the_data(data):
+def test_types_and_roles_are_those_of_the_data(data):
     relations = pq.read_table(data / "baidu/DuIE2.0/schema/train-00000-of-00001.parquet")["predicate"].to_pylist()
     assert list(DUIE) == relations
     events = pq.read_table(data / "baidu/DuEE1.0/schema/train-00000-of-00001.parquet").to_pylist()

@@ -1,4 +1,4 @@
-"""The group `lawyer_llama`, and data of which a copy has only what zero-shot needs."""
+"""The group `lawyer_llama`, and copies of data sets that have only the splits that zero-shot needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIQA = [{"goal": "拧紧螺丝", "sol1": "用螺丝刀", "sol2": "用勺子", "l
 GENERAL = ("c3", "cmnli", "sciq", "piqa")
 
 
-def test_it_names_the_tasks_of_the_paper_and_its_average_of_four():
+def test_it_has_the_tasks_of_the_paper_and_its_average_of_four():
     catalogue = Catalogue()
     leaves = list(catalogue.sources(["lawyer_llama"], None))
     assert leaves[:8] == [*GENERAL, "mrpc", "sst2", "agieval_jec_qa_kd", "agieval_jec_qa_ca"]
@@ -22,39 +22,39 @@ def test_it_names_the_tasks_of_the_paper_and_its_average_of_four():
 
 
 def test_its_definitions_are_found_without_reading_lm_evals_whole_tree(monkeypatch):
-    seen = []
+    folders_read = []
     real = index.read
-    monkeypatch.setattr(index, "read", lambda folders: real(seen.extend(folders) or seen))
+    monkeypatch.setattr(index, "read", lambda folders: real(folders_read.extend(folders) or folders_read))
     Catalogue().index_for(["lawyer_llama"])
-    assert index.lm_eval_folder() not in seen
+    assert index.lm_eval_folder() not in folders_read
 
 
-def test_a_group_without_an_average_of_its_own_leads_with_what_its_members_lead_with(data, tmp_path):
+def test_a_group_without_an_average_of_its_own_has_the_headlines_of_its_members(data, tmp_path):
     tasks = tmp_path / "tasks"
     tasks.mkdir()
     (tasks / "two.yaml").write_text(
         "group: two\ntask: [c3, mmlu_hendrycks, mrpc]\n"
         "metadata: {version: 1, averages: {two/pair: {tasks: [c3, mrpc], weight: task}}}\n"
     )
-    found = Catalogue([tasks]).load(["two"], data)
-    assert found.headlines == ["two/pair", "c3", "mmlu_hendrycks", "mrpc"]
-    [pair] = [one.average for one in found.averages if one.average.name == "two/pair"]
+    loaded = Catalogue([tasks]).load(["two"], data)
+    assert loaded.headlines == ["two/pair", "c3", "mmlu_hendrycks", "mrpc"]
+    [pair] = [named.average for named in loaded.averages if named.average.name == "two/pair"]
     assert (pair.tasks, pair.weight) == (("c3", "mrpc"), "task")
 
 
-def test_a_copy_without_the_split_of_shots_is_asked_zero_shot(tmp_path):
+def test_a_copy_without_the_few_shot_split_is_evaluated_zero_shot(tmp_path):
     mirrors.write(tmp_path, "baber/piqa", "default", validation=PIQA)
     built = mirrors.task("piqa", tmp_path)
     assert mirrors.requests(built) == [("Question: 拧紧螺丝\nAnswer:", f" {PIQA[0][key]}") for key in ("sol1", "sol2")]
 
 
-def test_shots_from_a_split_that_a_copy_lacks_are_refused_and_never_drawn_elsewhere(tmp_path):
+def test_examples_from_a_split_that_a_copy_lacks_are_refused_and_not_drawn_elsewhere(tmp_path):
     mirrors.write(tmp_path, "baber/piqa", "default", validation=PIQA * 3)
     with pytest.raises(HarnessError, match=r"examples are drawn from the split 'train', which .* lacks: fetch it with"):
         mirrors.task("piqa", tmp_path, num_fewshot=2)
 
 
-def test_a_group_that_states_a_protocol_is_listed_by_it():
+def test_a_group_with_a_protocol_is_listed_with_it():
     [line] = [line for line in summaries(None) if line.name == "lawyer_llama"]
     assert line.protocol.startswith("The public tasks on which Lawyer LLaMA's stages were compared")
     assert line.dataset == "7 data sets"

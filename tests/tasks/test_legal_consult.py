@@ -1,4 +1,4 @@
-"""Lawyer LLaMA's consultations: prompts to the byte, answers read and scored, articles brought by a run."""
+"""Lawyer LLaMA's consultations: prompts, byte for byte, parsed and scored answers, and articles that a run supplies."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_the_prompt_is_lawyer_llama_s(mirror, name, prompt):
     assert first[1] == {"until": [], "do_sample": False, "repetition_penalty": 1.1, "max_gen_toks": 400}
 
 
-def test_what_a_client_wrote_is_left_alone(mirror):
+def test_a_clients_text_is_unchanged(mirror):
     [_, second, _] = mirrors.requests(mirrors.task("legal_consult_no_articles", mirror))
     assert "### Human: 结冰了还能过河吗 {{x}} \n### Assistant: " in second[0]
 
 
-def test_the_last_turn_of_the_lawyer_s_is_what_is_asked_for(mirror):
+def test_the_target_is_the_lawyers_last_turn(mirror):
     built = mirrors.task("legal_consult_multi_turn", mirror)
     assert [built.doc_to_target(doc) for doc in built.eval_docs] == [
         "乡镇的检验员。\n还有什么问题吗？",
@@ -71,29 +71,31 @@ def test_the_last_turn_of_the_lawyer_s_is_what_is_asked_for(mirror):
     [_, second] = mirrors.requests(built)
     assert second[0].endswith(
         "### Human: 结冰了怎么办？\n### 参考法条: "
-        + "\n".join(mirrors_of_law.ARTICLES[place] for place in (3, 1, 0))
+        + "\n".join(mirrors_of_law.ARTICLES[index] for index in (3, 1, 0))
         + "\n### Assistant: "
     )
 
 
 def answered(built, *answers):
-    """Return what `answers` to the documents of a task are read as, and their scores."""
+    """Return the records of `answers` to the documents of a task, and their scores."""
     built.build_all_requests()
     for instance, answer in zip(built.instances, answers, strict=True):
         instance.resps = [answer]
     built.apply_filters()
-    read = [instance.filtered_resps["none"] for instance in built.instances]
-    return read, [built.process_results(doc, [text]) for doc, text in zip(built.eval_docs, read, strict=True)]
+    records = [instance.filtered_resps["none"] for instance in built.instances]
+    return records, [built.process_results(doc, [text]) for doc, text in zip(built.eval_docs, records, strict=True)]
 
 
-def test_answers_are_read_as_text_and_scored(mirror):
+def test_answers_are_parsed_as_records_and_scored(mirror):
     built = mirrors.task("legal_consult", mirror)
-    read, scored = answered(built, "每年一次，见《渡口法》第一条、第三条。", "不知道。", "依据民法典第一千三百条办理。")
-    assert json.loads(read[0]) == {
+    records, scored = answered(
+        built, "每年一次，见《渡口法》第一条、第三条。", "不知道。", "依据民法典第一千三百条办理。"
+    )
+    assert json.loads(records[0]) == {
         "citations": ["《渡口法》第1条", "《渡口法》第3条"],
         "answer": "每年一次，见《渡口法》第一条、第三条。",
     }
-    pairs = {name: [one[name] for one in scored if name in one] for name in built.aggregation()}
+    pairs = {name: [values[name] for values in scored if name in values] for name in built.aggregation()}
     assert pairs["citation_f1"] == [(2, 3), (0, 1)]  # the third reference cites nothing
     assert (pairs["abstains"], pairs["fabricated"], pairs["redundant"]) == ([0, 1, 0], [0, 1], [1])
     assert built.aggregation()["citation_f1"](pairs["citation_f1"]) == ratio([(2, 3), (0, 1)]) == 1 / 2
@@ -101,7 +103,7 @@ def test_answers_are_read_as_text_and_scored(mirror):
     assert set(built.config.metadata["fractions"]) == set(built.aggregation())
 
 
-def test_a_quotation_of_an_article_that_another_document_has_is_found(mirror):
+def test_a_quotation_of_an_article_of_another_document_is_found(mirror):
     built = mirrors.task("legal_consult_no_articles", mirror)
     _, scored = answered(built, "", "", "《渡口法》第三条规定，冬天结冰的时候，渡口关闭。")
     assert scored[2]["mistitled"] == 0  # thirteen letters may be chance
@@ -110,7 +112,7 @@ def test_a_quotation_of_an_article_that_another_document_has_is_found(mirror):
     _, scored = answered(
         mirrors.task("legal_consult", mirror), "《渡口法》第二百条规定，乡镇的检验员每年应当检验渡船一次。"
     )
-    assert scored[0]["mistitled"] == 0  # nobody knows what article 200 says
+    assert scored[0]["mistitled"] == 0  # the text of article 200 is not known
     mirrors.write(
         mirror,
         "AndrewZhe/lawyer-llama",
@@ -123,7 +125,7 @@ def test_a_quotation_of_an_article_that_another_document_has_is_found(mirror):
     assert scored[0]["mistitled"] == 1
 
 
-# --- articles that a run brings ---------------------------------------------------------------------------------------
+# --- articles that a run supplies -------------------------------------------------------------------------------------
 
 
 def articles(file, rows):
@@ -132,7 +134,7 @@ def articles(file, rows):
     return file
 
 
-def test_retrieved_articles_stand_in_the_prompt_in_place_of_the_task_s_own(mirror, tmp_path):
+def test_retrieved_articles_replace_the_tasks_own_in_the_prompt(mirror, tmp_path):
     first, second, third = (row["query"] for row in mirrors_of_law.QUESTIONS)
     file = articles(tmp_path / "a.jsonl", {first: list("甲乙丙丁"), second: [], third: ["《渡口法》第四条：甲"]})
     prompts = {}
@@ -148,7 +150,7 @@ def test_retrieved_articles_stand_in_the_prompt_in_place_of_the_task_s_own(mirro
     assert "参考法条" not in prompts[TASKS[0]][1]
 
 
-def test_what_cannot_be_given_is_told(mirror, tmp_path):
+def test_articles_that_do_not_fit_the_task_are_refused(mirror, tmp_path):
     file = articles(tmp_path / "a.jsonl", {mirrors_of_law.QUESTIONS[0]["query"]: ["甲"]})
     with pytest.raises(
         HarnessError, match=r"no articles for 2 of the 3 questions of task legal_consult, such as '结冰"
@@ -166,31 +168,31 @@ def world(tmp_path_factory):
     return folder
 
 
-def test_every_task_runs_and_the_same_documents_are_asked_with_other_articles(world):
+def test_every_task_runs_and_other_articles_leave_its_documents_the_same(world):
     rows = {row["query"]: [mirrors_of_law.ARTICLES[3]] for row in mirrors_of_law.QUESTIONS}
     rows |= {row["query"]: [] for row in mirrors_of_law.CONVERSATIONS if row["query"] not in rows}
     file = articles(world / "found.jsonl", rows)
     reports = []
-    for brought in (None, file):
-        how = Options(tasks=TASKS, output=world / "runs", data=world / "data", max_gen_toks=12, articles=brought)
-        reports += run([parse(str(world / "base"))], how)
+    for supplied in (None, file):
+        options = Options(tasks=TASKS, output=world / "runs", data=world / "data", max_gen_toks=12, articles=supplied)
+        reports += run([parse(str(world / "base"))], options)
     for name in TASKS:
         before, after = (report.samples(name) for report in reports)
         assert list(before["doc_hash"]) == list(after["doc_hash"])
         assert not set(before["prompt_hash"]) & set(after["prompt_hash"])
-        said = [json.loads(text)["answer"] for text in before["prediction"]]
-        assert said == [one for [one] in before["responses"]]
-        infos = [report.manifest.tasks[name].prompt_hash for report in reports]
-        assert infos[0] != infos[1]
-        scores = {one.metric: one for one in reports[0].manifest.scores if one.task == name}
+        answers = [json.loads(text)["answer"] for text in before["prediction"]]
+        assert answers == [response for [response] in before["responses"]]
+        hashes = [report.manifest.tasks[name].prompt_hash for report in reports]
+        assert hashes[0] != hashes[1]
+        scores = {score.metric: score for score in reports[0].manifest.scores if score.task == name}
         assert scores["rougeL_jieba"].primary
         assert scores["rougeL_jieba"].n == scores["abstains"].n == len(before)
-        assert all(one.fraction for one in scores.values())
+        assert all(score.fraction for score in scores.values())
     note = "prompts with articles of law use those of found.jsonl"
     assert [note in report.manifest.notes for report in reports] == [False, True]
     config = json.loads((reports[1].folder / "results.json").read_text(encoding="utf-8"))["configs"]["legal_consult"]
     assert set(config["metadata"]["retrieved"]) == {"file", "sha256"}
-    # Scored again, an answer is held against the articles that it was given.
+    # When answers are scored again, their prompts' articles must be supplied again.
     again = Scoring(reports[1].folder, world / "again", data=world / "data")
     with pytest.raises(HarnessError, match="name that file with --articles"):
         next(score(again))
@@ -200,17 +202,18 @@ def test_every_task_runs_and_the_same_documents_are_asked_with_other_articles(wo
     assert scored.manifest.scores == reports[1].manifest.scores
 
 
-def test_a_copy_with_other_columns_is_told(mirror):
+def test_a_copy_with_other_columns_is_refused(mirror):
     mirrors.write(mirror, "AndrewZhe/lawyer-llama", "legal_counsel_with_article_v2", train=[{"query": "问", "law": []}])
     with pytest.raises(HarnessError, match=r"has no split or column 'laws'"):
         mirrors.task("legal_consult", mirror)
 
 
 @pytest.mark.data
-def test_reference_answers_score_what_they_are(data):
-    """Of the 1,000, 656 cite as we understand citations; five name an article that the law has not."""
-    found = Catalogue().load(["legal_consult"], data).tasks["legal_consult"].lm_eval
-    scored = [found.process_results(doc, [format_record(doc["response"])]) for doc in found.eval_docs]
-    assert sum(1 - one["abstains"] for one in scored) == 656
-    assert sum(one.get("fabricated", 0) for one in scored) == 5
-    assert all(one["citation_f1"][0] == one["citation_f1"][1] for one in scored if "citation_f1" in one)
+def test_scores_of_the_reference_answers(data):
+    """Of the 1,000 reference answers, 656 cite an article, and five cite one that does not exist."""
+    task = Catalogue().load(["legal_consult"], data).tasks["legal_consult"].lm_eval
+    scored = [task.process_results(doc, [format_record(doc["response"])]) for doc in task.eval_docs]
+    assert sum(1 - values["abstains"] for values in scored) == 656
+    assert sum(values.get("fabricated", 0) for values in scored) == 5
+    pairs = [values["citation_f1"] for values in scored if "citation_f1" in values]
+    assert all(hits == total for hits, total in pairs)
