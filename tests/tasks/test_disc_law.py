@@ -89,8 +89,8 @@ def test_its_averages_are_over_columns(mirror, tmp_path, monkeypatch):
     assert scores["disc_law"].value == pytest.approx((9 / 6 + 1 / 5) / 10)
     assert (scores["disc_law"].average, scores["disc_law"].n) == ("task", 59)
     assert scores["disc_law/single"].chance == pytest.approx(0.25)
-    shown = report.samples("disc_law_single_lbk").set_index("doc_id")
-    assert [*shown.loc[1, ["prediction", "target"]]] == ["ACD", "ACD"]
+    samples = report.samples("disc_law_single_lbk").set_index("doc_id")
+    assert [*samples.loc[1, ["prediction", "target"]]] == ["ACD", "ACD"]
 
 
 def test_a_checkpoint_answers_it(mirror, tmp_path):

@@ -299,19 +299,19 @@ def test_metric_names_are_complete_in_a_narrow_terminal(knowing, monkeypatch, wi
     out = Console(width=width, record=True, file=io.StringIO())
     monkeypatch.setattr(tables, "console", lambda **_: out)
     tables.show_report(knowing)
-    shown = out.export_text()
+    output = out.export_text()
     for score in knowing.manifest.scores:
-        assert f"│ cluener │ {score.metric}" in shown
-    assert ("┃ tokens ┃" in shown) == costs
+        assert f"│ cluener │ {score.metric}" in output
+    assert ("┃ tokens ┃" in output) == costs
 
 
 def test_the_terminal_shows_samples_with_their_parsed_answers(knowing, capsys):
     samples.show_samples(knowing, "wrong", None, 20)
-    shown = capsys.readouterr().out
-    assert "cluener: 2 of 4 samples are wrong" in shown
-    assert "answered (老周,姓名),(钟表(修理)匠,职位),(林晚,地址)" in shown
-    assert '["钟表(修理)匠", "职位"]' in shown
-    assert "micro_f1 0.6667   precision 0.6667   recall 0.6667   kg2instruction_f1 0.5   unparsed 0" in shown
+    output = capsys.readouterr().out
+    assert "cluener: 2 of 4 samples are wrong" in output
+    assert "answered (老周,姓名),(钟表(修理)匠,职位),(林晚,地址)" in output
+    assert '["钟表(修理)匠", "职位"]' in output
+    assert "micro_f1 0.6667   precision 0.6667   recall 0.6667   kg2instruction_f1 0.5   unparsed 0" in output
 
 
 def test_a_report_has_its_scores_by_type(knowing):
@@ -325,11 +325,11 @@ def test_a_report_has_its_scores_by_type(knowing):
 
 def test_the_terminal_shows_scores_by_type(knowing, capsys):
     tables.show_report(knowing)
-    shown = capsys.readouterr().out
-    assert "cluener, macro_f1 by type" in shown
-    [line] = [line for line in shown.splitlines() if "姓名" in line]
+    output = capsys.readouterr().out
+    assert "cluener, macro_f1 by type" in output
+    [line] = [line for line in output.splitlines() if "姓名" in line]
     assert line.replace("│", " ").split() == ["姓名", "50.0", "%", "100.0", "%", "33.3", "%", "1", "1", "3"]
-    [line] = [line for line in shown.splitlines() if "书名" in line]
+    [line] = [line for line in output.splitlines() if "书名" in line]
     assert line.replace("│", " ").split() == ["书名", "0.0", "%", "–", "0.0", "%", "0", "0", "1"]
 
 

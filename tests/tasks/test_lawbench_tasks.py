@@ -126,9 +126,9 @@ def test_what_upstream_leaves_out_of_its_average_stays_in_the_abstention_rate(tm
     assert scores[name("2-1"), "score"] == (pytest.approx(1.25 / (1.25 + 0.25 * 1 + 2)), 3)
     # The task's own prompt contains no text of a chat template.
     assert scores[name("2-1"), "score_repaired"] == scores[name("2-1"), "score"]
-    shown = report.samples(name("3-4")).set_index("doc_id")
-    assert [*shown.loc[1, ["prediction", "target"]]] == ["1年6个月", "刑期:18个月"]
-    assert shown["score"].isna().tolist() == [True, False, False, False]
+    samples = report.samples(name("3-4")).set_index("doc_id")
+    assert [*samples.loc[1, ["prediction", "target"]]] == ["1年6个月", "刑期:18个月"]
+    assert samples["score"].isna().tolist() == [True, False, False, False]
 
 
 def test_a_checkpoint_answers_a_few_tasks(mirror, tmp_path):

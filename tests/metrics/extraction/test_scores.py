@@ -65,7 +65,9 @@ def test_micro_and_macro_over_documents(documents):
     sums = scores.sum_by_type(by_type)
     recounted = [recount(*[[(entity.type, entity.name) for entity in side] for side in sides]) for sides in documents]
     for name, counts in sums.items():
-        assert counts == tuple(sum(one.get(name, (0, 0, 0))[column] for one in recounted) for column in range(3))
+        assert counts == tuple(
+            sum(document.get(name, (0, 0, 0))[column] for document in recounted) for column in range(3)
+        )
     f1_of_types = [2 * hits / (predicted + expected) for hits, predicted, expected in sums.values() if expected]
     macro = scores.macro_f1(by_type)
     assert macro == pytest.approx(sum(f1_of_types) / len(f1_of_types)) if f1_of_types else math.isnan(macro)

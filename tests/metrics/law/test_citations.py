@@ -32,7 +32,7 @@ def test_a_citation_as_text_is_parsed_as_the_same_citation():
     text = "《渡口法》第三条之一第二款第（一）项、民诉法第十条"
     written = [str(provision) for provision in cited_provisions(text)]
     assert written == ["《渡口法》第3条之1第2款第（1）项", "《民事诉讼法》第10条"]
-    assert [provision for one in written for provision in cited_provisions(one)] == cited_provisions(text)
+    assert [provision for citation in written for provision in cited_provisions(citation)] == cited_provisions(text)
 
 
 def test_articles_are_distinct_and_provisions_are_not():
