@@ -64,6 +64,7 @@ class Task:
 
     def __init__(self, lm_eval: Any) -> None:
         self.lm_eval = lm_eval
+        """The lm-eval task object, an instance of its class in `harness.tasks.protocols` if the YAML names one."""
 
     # --- identity and metrics -------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class Task:
 
     @property
     def generation_settings(self) -> dict[str, Any]:
-        """The settings of its generations (`until`, `max_gen_toks`, …), a copy."""
+        """A copy of the generation settings (`until`, `max_gen_toks`, …)."""
         return dict(self.lm_eval.config.generation_kwargs or {})
 
     @generation_settings.setter
@@ -200,7 +201,7 @@ class Task:
 
     @property
     def repeats(self) -> int:
-        """How many times each request is answered."""
+        """The number of answers to each request."""
         return int(self.lm_eval.config.repeats or 1)
 
     @repeats.setter
@@ -292,7 +293,7 @@ class Task:
         Nothing is aggregated: a metric that is no mean may be undefined on so few documents. lm-eval's own `samples=`
         would number the documents anew: it mislabels an unsorted list, and takes an empty one for all documents.
         """
-        assert places, "lm-eval takes no documents for all of them"
+        assert places, "lm-eval would evaluate all documents"
         numbered = [(place, documents[place]) for place in places]
         unaggregated = dict.fromkeys(self.aggregations, _zero)
         replaced: dict[str, Callable[..., Any]] = {
