@@ -24,7 +24,7 @@ class Letters(NamedTuple):
     ids: tuple[tuple[int, ...], ...]
 
     @property
-    def single(self) -> bool:
+    def are_single_tokens(self) -> bool:
         """Whether every answer is a single token and no two answers are the same token."""
         return all(len(answer_ids) == 1 for answer_ids in self.ids) and len(set(self.ids)) == len(self.ids)
 
@@ -33,7 +33,7 @@ class Letters(NamedTuple):
             f"{answer} {'+'.join(map(str, answer_ids))}"
             for answer, answer_ids in zip(self.answers, self.ids, strict=True)
         )
-        return text if self.single else f"{text}: not {len(self.ids)} distinct single tokens"
+        return text if self.are_single_tokens else f"{text}: not {len(self.ids)} distinct single tokens"
 
 
 def after(encoder: Encoder, prompt: str, answers: Sequence[str] = LETTERS) -> Letters:
@@ -42,7 +42,7 @@ def after(encoder: Encoder, prompt: str, answers: Sequence[str] = LETTERS) -> Le
     return Letters(tuple(answer.strip() for answer in answers), tuple(tuple(pair.continuation) for pair in pairs))
 
 
-def usual(encoder: Encoder) -> dict[str, Letters]:
+def after_usual_beginnings(encoder: Encoder) -> dict[str, Letters]:
     """Return the letters after each of the usual `BEGINNINGS` of an answer."""
     return {
         beginning: after(encoder, beginning, [space + letter for letter in LETTERS])

@@ -77,8 +77,8 @@ class HarnessLM(BackendLM):
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Return the generated continuation of each prompt, in order, thoughts included."""
-        keys = [self._key("generate", p.settings.digest, *self._random_state(p), p.ids) for p in prompts]
-        self.work.truncated += sum(len(p.fed(self.max_length)) < len(p.ids) for p in prompts)
+        keys = [self._key("generate", p.settings.canonical_json, *self._random_state(p), p.ids) for p in prompts]
+        self.work.truncated += sum(len(p.fed_tokens(self.max_length)) < len(p.ids) for p in prompts)
         started = time.perf_counter()
         answers = self._look_up_or_compute(keys, partial(self.engine.decode, prompts))
         self.work.generation_seconds += time.perf_counter() - started
@@ -95,7 +95,8 @@ class HarnessLM(BackendLM):
             return
         sharing = [r for r in requests if r.request_type in KINDS and KINDS[r.request_type].shares_beginnings]
         pairs, prompts = inputs(sharing, self)
-        trunks.learn([*scoring.fed(pairs, self.max_length), *(prompt.fed(self.max_length) for prompt in prompts)])
+        fed = [prompt.fed_tokens(self.max_length) for prompt in prompts]
+        trunks.learn([*scoring.fed_tokens(pairs, self.max_length), *fed])
 
     def cost(self, requests: Sequence[Instance], walk: Walk = Walk.PACK) -> Cost:
         """Return the work that `requests` need on `walk`, without doing it.
@@ -105,7 +106,7 @@ class HarnessLM(BackendLM):
         """
         repeated = [request for request in requests for _ in range(request.repeats or 1)]  # as lm-eval will repeat them
         pairs, prompts = inputs(repeated, self)
-        fed = [prompt.fed(self.max_length) for prompt in prompts]
+        fed = [prompt.fed_tokens(self.max_length) for prompt in prompts]
         walk = Walk.PLAIN if self.checkpoint.rounds_activations else walk
         if walk == Walk.PLAIN:
             tokens = sum(map(scoring.tokens_fed, scoring.plan(pairs, self.max_length, 1)))

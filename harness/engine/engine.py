@@ -166,15 +166,15 @@ class Engine:
     def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[AnswerBatch]:
         """Yield the log-likelihoods of the `missing` pairs as they are computed."""
         checkpoint = self.checkpoint
-        fed = max((len(pair.context) + len(pair.continuation) - 1 for pair in pairs), default=0)
-        longest = min(fed, checkpoint.max_length)
+        longest = max((len(pair.context) + len(pair.continuation) - 1 for pair in pairs), default=0)
+        longest = min(longest, checkpoint.max_length)
         if not self._takes(longest, Walk.PACK, Walk.SNAPSHOT):
             yield from self._score_plainly(pairs, missing, longest)
             return
         walker: Walker
         if self.walk_choice.walk == Walk.PACK:
-            fed_tokens = scoring.fed(pairs, checkpoint.max_length)
-            walker, planned = self._context(fed_tokens, [len(pair.continuation) for pair in pairs])
+            fed = scoring.fed_tokens(pairs, checkpoint.max_length)
+            walker, planned = self._context(fed, [len(pair.continuation) for pair in pairs])
         else:
             planned = tree.plan(scoring.grow(pairs, checkpoint.max_length), self.limits, siblings=False)
             walker = walks.walker(self.walk_choice.walk, checkpoint.model, checkpoint.root, planned, self.skippable)
@@ -185,7 +185,7 @@ class Engine:
         """Yield the texts of the `missing` prompts as they end."""
         checkpoint = self.checkpoint
         require_room(prompts, checkpoint.max_length)
-        longest = max((len(p.fed(checkpoint.max_length)) + p.settings.max_tokens for p in prompts), default=0)
+        longest = max((len(p.fed_tokens(checkpoint.max_length)) + p.settings.max_tokens for p in prompts), default=0)
         if not self._takes(longest, Walk.PACK):
             yield from self._decode_plainly(prompts, missing, longest)
             return
@@ -211,7 +211,7 @@ class Engine:
     def _prompt_group(self, prompts: Sequence[Prompt]) -> continuous.PromptGroup:
         """Return `prompts`, which share a batch key, with what decodes them."""
         checkpoint = self.checkpoint
-        fed = [prompt.fed(checkpoint.max_length) for prompt in prompts]
+        fed = [prompt.fed_tokens(checkpoint.max_length) for prompt in prompts]
         stopper = Stopper(checkpoint.tokenizer, prompts[0].settings.until, checkpoint.eos_ids)
         context, planned = self._context(fed, [1] * len(fed))
         budget = LaneBudget(self.rows, self.cache_bytes, self.weight_bytes)
@@ -261,7 +261,7 @@ class Engine:
                     )
                 )
                 answers = [(i, text) for i, (text, _) in zip(batch, continuations, strict=True) if missing[i]]
-                fed = sum(len(row.fed(checkpoint.max_length)) for row in rows)
+                fed = sum(len(row.fed_tokens(checkpoint.max_length)) for row in rows)
                 yield AnswerBatch(answers, fed, sum(continuation.tokens for continuation in continuations))
 
     @property

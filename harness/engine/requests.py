@@ -39,7 +39,7 @@ class Prompt(NamedTuple):
     thinking: bool = False
     """Whether the prompt ends inside an open thought, so that the generated text begins in the middle of it."""
 
-    def fed(self, max_length: int) -> list[int]:
+    def fed_tokens(self, max_length: int) -> list[int]:
         """Return the ids that the model reads: ids are cut on the left to leave room for the answer, as in lm-eval."""
         return self.ids[-(max_length - self.settings.max_tokens) :]
 

@@ -36,7 +36,7 @@ class Row(NamedTuple):
 Batch = list[Row]
 
 
-def fed(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
+def fed_tokens(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
     """Return the tokens that each pair feeds: all except the last one, and at most `max_length`.
 
     A pair longer than the context loses tokens on its left, as in lm-eval. Raises HarnessError if a continuation alone
@@ -52,8 +52,8 @@ def fed(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
 
 
 def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
-    """Return the prefix tree of what `pairs` feed. Raises HarnessError as `fed` does."""
-    return tree.grow(fed(pairs, max_length), [len(pair.continuation) for pair in pairs])
+    """Return the prefix tree of what `pairs` feed. Raises HarnessError as `fed_tokens` does."""
+    return tree.grow(fed_tokens(pairs, max_length), [len(pair.continuation) for pair in pairs])
 
 
 def packed(
@@ -100,7 +100,7 @@ def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int, *, mixed: bo
     does.
     """
     requests: dict[tuple[int, ...], list[int]] = {}
-    for index, tokens in enumerate(fed(pairs, max_length)):
+    for index, tokens in enumerate(fed_tokens(pairs, max_length)):
         requests.setdefault(tuple(tokens), []).append(index)
     rows = sorted(
         (Row(tokens, tuple(indices)) for tokens, indices in requests.items()),

@@ -130,7 +130,7 @@ def failure(walk: Walk, model: Any, root: RootCache, skippable: SkippablePart | 
                     continue
                 right = torch.stack([expected[r][n] for r, n in zip(pack.requests, pack.nth, strict=True)])
                 if (skippable and logits.isnan().any()) or float((logits - right).abs().max()) > share * scale:
-                    return "gives other answers"
+                    return "changes the answers"
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:
             if packs.is_memory_error(error):  # full memory says nothing about the walk
                 raise

@@ -81,7 +81,7 @@ def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
             tokens = letters.after(lm.encoder, str(task.requests[0].args[0]))
         task.reseed(options.seed)
         task.release_requests()
-        if not tokens.single:
+        if not tokens.are_single_tokens:
             raise HarnessError(
                 f"task {name} reads one logit per letter, but for the tokenizer of {lm.checkpoint.name} the letters "
                 f"are {tokens}: choose a task that scores whole answers"

@@ -92,7 +92,7 @@ def conclude(
     rows = results.add(name, outcome, work, seconds)
     writer.write_samples(name, rows, task.metric_names)
     letters = checks.answer_letters(task, lm.encoder)
-    if letters is not None and not letters.single:
+    if letters is not None and not letters.are_single_tokens:
         results.split_letters[name] = letters
     if isinstance(task.lm_eval, BitsPerCharacter):
         results.add_windows(name, lm.checkpoint.max_length, lm.stride(options.stride))

@@ -125,8 +125,8 @@ def test_a_model_that_ignores_its_mask_is_detected_by_the_second_sibling(
         return forward(input_ids=input_ids, attention_mask=None, **arguments)
 
     monkeypatch.setattr(checkpoint.model, "forward", without_mask)
-    assert walks.failure(Walk.PACK, checkpoint.model, EMPTY) == "gives other answers"
-    assert walks.choose(checkpoint) == (Walk.SNAPSHOT, "its pack walk gives other answers")
+    assert walks.failure(Walk.PACK, checkpoint.model, EMPTY) == "changes the answers"
+    assert walks.choose(checkpoint) == (Walk.SNAPSHOT, "its pack walk changes the answers")
 
 
 def test_full_memory_does_not_reject_a_walk(folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:

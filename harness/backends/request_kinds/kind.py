@@ -41,8 +41,8 @@ class RequestKind(ABC):
         """Return the answer to each request in lm-eval's form, and count in `work` what was cut or thought."""
 
 
-class Parts(NamedTuple):
-    """Requests in pairs to score."""
+class OwnedPairs(NamedTuple):
+    """The pairs that requests consist of."""
 
     pairs: list[Pair]
     owners: list[int]
@@ -55,19 +55,19 @@ class ScoredKind(RequestKind):
     """A kind that is answered by log-likelihoods alone."""
 
     @abstractmethod
-    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+    def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
         """Return the pairs that `requests` consist of."""
 
     @abstractmethod
-    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[Any]:
-        """Return the answers to as many `requests`, from the `scores` of their `parts`."""
+    def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[Any]:
+        """Return the answers to `count` requests from the `scores` of their pairs."""
 
     def inputs(self, requests: Sequence[Instance], backend: Backend) -> Inputs:
         """Return the pairs that `requests` consist of."""
-        return Inputs(pairs=self.parts(requests, backend).pairs)
+        return Inputs(pairs=self.owned_pairs(requests, backend).pairs)
 
     def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[Any]:
-        """Score all parts of `requests` in one call and combine the scores."""
-        parts = self.parts(requests, backend)
-        work.truncated += parts.truncated
-        return self.combine(parts, backend.score(parts.pairs), len(requests))
+        """Score all pairs of `requests` in one call and combine the scores."""
+        owned = self.owned_pairs(requests, backend)
+        work.truncated += owned.truncated
+        return self.combine(owned, backend.score(owned.pairs), len(requests))

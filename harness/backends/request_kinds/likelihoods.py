@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lm_eval.api.instance import Instance
 
 from harness.backends.backend import Backend
-from harness.backends.request_kinds.kind import Parts, ScoredKind
+from harness.backends.request_kinds.kind import OwnedPairs, ScoredKind
 from harness.engine.requests import LogLikelihood, Pair
 
 
@@ -16,11 +16,11 @@ class ContinuationLikelihood(ScoredKind):
 
     shares_beginnings = True
 
-    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+    def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
         """Return one pair for each request."""
-        return Parts(backend.encoder.pairs([request.args for request in requests]), list(range(len(requests))))
+        return OwnedPairs(backend.encoder.pairs([request.args for request in requests]), list(range(len(requests))))
 
-    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[LogLikelihood]:
+    def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[LogLikelihood]:
         """Return the scores as they are."""
         return list(scores)
 
@@ -33,18 +33,18 @@ class MeanLikelihood(ScoredKind):
     longer than the context is cut on its left.
     """
 
-    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+    def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
         """Return one pair for each text of more than one token: its first token as context, the rest to score."""
         texts = ["".join(request.args) for request in requests]
         ids = backend.encoder.encode(texts)
         ends = [ids[text][-backend.max_length :] for text in texts]
         owners = [i for i, end in enumerate(ends) if len(end) > 1]
         truncated = sum(len(ids[text]) > backend.max_length for text in texts)
-        return Parts([Pair(ends[i][:1], ends[i][1:]) for i in owners], owners, truncated)
+        return OwnedPairs([Pair(ends[i][:1], ends[i][1:]) for i in owners], owners, truncated)
 
-    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[tuple[float, bool]]:
+    def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[tuple[float, bool]]:
         """Return each text's score divided by its tokens; (0, True) for a text with nothing to score."""
-        answers = [(0.0, True)] * requests
-        for owner, pair, score in zip(parts.owners, parts.pairs, scores, strict=True):
+        answers = [(0.0, True)] * count
+        for owner, pair, score in zip(owned.owners, owned.pairs, scores, strict=True):
             answers[owner] = (score.logprob / (1 + len(pair.continuation)), score.greedy)
         return answers

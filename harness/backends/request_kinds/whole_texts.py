@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 
 from harness.backends import windows
 from harness.backends.backend import Backend
-from harness.backends.request_kinds.kind import Parts, ScoredKind
+from harness.backends.request_kinds.kind import OwnedPairs, ScoredKind
 from harness.engine.requests import LogLikelihood
 
 
@@ -22,18 +22,18 @@ class _WholeText(ScoredKind):
     def strides(self, requests: Sequence[Instance], backend: Backend) -> list[int]:
         """Return by how many tokens the windows of each request move."""
 
-    def parts(self, requests: Sequence[Instance], backend: Backend) -> Parts:
+    def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
         """Return the windows of all texts; the first token of a text follows BOS, or EOS if there is no BOS."""
         texts = [str(request.args[0]) for request in requests]
         ids = backend.encoder.encode(texts, special=self.special)
         start = backend.encoder.start() if texts else 0
         token_ids = [ids[text] for text in texts]
-        return Parts(*windows.cut(token_ids, start, backend.max_length, self.strides(requests, backend)))
+        return OwnedPairs(*windows.cut(token_ids, start, backend.max_length, self.strides(requests, backend)))
 
-    def combine(self, parts: Parts, scores: Sequence[LogLikelihood], requests: int) -> list[float]:
+    def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[float]:
         """Return each text's sum over its windows."""
-        totals = [0.0] * requests
-        for owner, score in zip(parts.owners, scores, strict=True):
+        totals = [0.0] * count
+        for owner, score in zip(owned.owners, scores, strict=True):
             totals[owner] += score.logprob
         return totals
 

@@ -31,6 +31,6 @@ def inspect(
         checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
         facts = inspection.facts(located, checkpoint)
         tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
-        for context, form in letters.usual(Encoder(tokenizer)).items():
+        for context, form in letters.after_usual_beginnings(Encoder(tokenizer)).items():
             facts[f"letters after {context}"] = str(form)
         tables.show_facts(located.name, facts)

@@ -33,8 +33,8 @@ def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int, *, mixed
     Unless `mixed`, they also have one length. Raises HarnessError if an answer alone could fill the context.
     """
     require_room(prompts, max_length)
-    lengths = [len(prompt.fed(max_length)) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].settings.digest, -lengths[i], prompts[i].ids))
+    lengths = [len(prompt.fed_tokens(max_length)) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].settings.canonical_json, -lengths[i], prompts[i].ids))
     batches: list[list[int]] = []
     for index in order:
         first = batches[-1][0] if batches else index
@@ -61,7 +61,7 @@ def decode(
     A prompt that leaves no room for its answer loses tokens on its left, as in lm-eval.
     """
     settings = batch[0].settings
-    prompts = [prompt.fed(max_length) for prompt in batch]
+    prompts = [prompt.fed_tokens(max_length) for prompt in batch]
     width = max(len(ids) for ids in prompts)
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
     mask = torch.zeros_like(ids)

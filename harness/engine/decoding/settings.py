@@ -42,14 +42,14 @@ class Settings:
     """1 penalises nothing."""
 
     @property
-    def digest(self) -> str:
+    def canonical_json(self) -> str:
         """The settings as canonical JSON, part of the journal's keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
     def batch_key(self) -> str:
         """All settings except the length limit: prompts that share this key can be decoded side by side."""
-        return replace(self, max_tokens=0).digest
+        return replace(self, max_tokens=0).canonical_json
 
 
 def parse_settings(generation_kwargs: Mapping[str, Any], eos: str | None) -> Settings:

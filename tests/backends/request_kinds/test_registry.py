@@ -46,7 +46,7 @@ class ToyLM(BackendLM):
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         self.prompts += prompts
-        return [f"<think>想</think> {len(prompt.fed(self.max_length))}" for prompt in prompts]
+        return [f"<think>想</think> {len(prompt.fed_tokens(self.max_length))}" for prompt in prompts]
 
 
 def request(kind: str) -> Instance:

@@ -61,7 +61,7 @@ def decode(engine: Engine, prompts: list[Prompt]) -> list[str]:
 def decode_by_hand(checkpoint: Checkpoint, prompt: Prompt, *, ends: bool = True) -> str:
     """Return the greedy text from the whole sequence for every token, without batches or a cache except the root."""
     settings, new = prompt.settings, []
-    ids = prompt.fed(checkpoint.max_length)
+    ids = prompt.fed_tokens(checkpoint.max_length)
     for _ in range(settings.max_tokens):
         row = torch.tensor([ids + new])
         with torch.inference_mode():
