@@ -16,7 +16,7 @@ class BitsPerCharacter(FromFile):
     """The bits in which a checkpoint encodes texts, per character (Unicode code point) and per UTF-8 byte.
 
     Every token of a text is predicted once, the first one from BOS (EOS if there is no BOS). A text longer than the
-    context is read in windows that move by `metadata.stride` tokens (`HarnessLM.loglikelihood_sliding`). Means are over
+    context is read in windows that move by `metadata.stride` tokens (`SlidingLikelihood`). Means are over
     characters, not over texts.
     """
 

@@ -30,7 +30,7 @@ class Chunk:
 
 
 class ChatGLMPredict(ProtocolTask):
-    """Generation as in THUDM/ChatGLM-6B's ptuning/main.py --do_predict (`HarnessLM.chatglm_predict`).
+    """Generation as in THUDM/ChatGLM-6B's ptuning/main.py --do_predict (`request_kinds.chatglm_predict`).
 
     An answer is a line of its generated_predictions.txt, `{"labels": …, "predict": …}`, so that such a file can be
     scored in its place. `metadata.lengths` holds the limits in tokens; documents with the same `chunk` are padded

@@ -13,7 +13,7 @@ class Perplexity(ProtocolTask):
     """Multiple choice by the perplexity of whole texts, as OpenCompass's `PPLInferencer` defines it.
 
     Prompt and choice together are one text; the choice with the least mean negative log-likelihood per token is the
-    answer, the first of equals (`HarnessLM.mean_loglikelihood`). If the prompt differs between choices, it is left
+    answer, the first of equals (`MeanLikelihood`). If the prompt differs between choices, it is left
     empty and the choices are the whole texts.
     """
 
