@@ -1,7 +1,7 @@
 """`make bench`: a gate on 20 tasks of 14,000 documents each, from the command line to its verdict.
 
-Two invented checkpoints answer 14 tasks rightly or wrongly, 3 with marks between 0 and 1, and 3 with counts of which a
-ratio is made, each at a length of prompts and answers that is usual. One task got worse.
+Two invented checkpoints answer 14 tasks right or wrong, 3 with scores between 0 and 1, and 3 with counts for a ratio,
+with prompts and answers of usual length. One task got worse.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ sys.exit(code)
 
 
 def test_twenty_tasks_are_judged_in_five_seconds_and_a_gibibyte(tmp_path: Path) -> None:
-    baseline, candidate = written(tmp_path, "base", worse=0.0), written(tmp_path, "tuned", worse=0.03)
+    baseline, candidate = written_report(tmp_path, "base", worse=0.0), written_report(tmp_path, "tuned", worse=0.03)
     command = [sys.executable, "-c", MEASURED, "gate", str(candidate.folder), "--baseline", str(baseline.folder)]
     for _ in range(2):  # the first may have to read libraries from the disk
         started = time.perf_counter()
@@ -52,18 +52,18 @@ def test_twenty_tasks_are_judged_in_five_seconds_and_a_gibibyte(tmp_path: Path) 
     assert int(peak[1]) < GIBIBYTE
 
 
-def written(root: Path, name: str, worse: float) -> Report:
+def written_report(root: Path, name: str, worse: float) -> Report:
     return report(root, name, {f"task_{at}": answers(at, worse if at == 0 else 0.0) for at in range(TASKS)})
 
 
 def answers(at: int, worse: float) -> Answers:
-    """Return a checkpoint's answers: of 12 documents in 100 they depend on which checkpoint it is."""
-    same, own = np.random.default_rng(at), np.random.default_rng([at, int(1000 * worse), 7])
-    marks = np.where(own.random(DOCUMENTS) < 0.12, own.random(DOCUMENTS), same.random(DOCUMENTS))
+    """Return a checkpoint's answers, which differ between checkpoints for 12 % of the documents."""
+    shared, specific = np.random.default_rng(at), np.random.default_rng([at, int(1000 * worse), 7])
+    marks = np.where(specific.random(DOCUMENTS) < 0.12, specific.random(DOCUMENTS), shared.random(DOCUMENTS))
     if at < 14:
         return Answers((marks + worse < 0.6).astype(float).tolist(), prompt=PROMPT)
     if at < 17:
         return Answers(marks.tolist(), "rouge", prompt=PROMPT, responses=[ANSWER] * DOCUMENTS)
-    wanted = same.integers(1, 9, DOCUMENTS)
-    pairs = np.column_stack([np.floor(2 * marks * wanted), 2 * wanted]).tolist()
+    expected = shared.integers(1, 9, DOCUMENTS)
+    pairs = np.column_stack([np.floor(2 * marks * expected), 2 * expected]).tolist()
     return Answers(pairs, "micro_f1", "ratio", prompt=PROMPT, responses=[ANSWER] * DOCUMENTS)

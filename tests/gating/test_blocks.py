@@ -1,4 +1,4 @@
-"""A checkpoint asked block by block says what it says when it is asked everything in order."""
+"""A checkpoint evaluated in blocks gives the same answers as in a run over all documents in order."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def longest(values):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A mirror, tasks of every shape, and a checkpoint."""
+    """A mirror of data sets, tasks of every kind, and a checkpoint."""
     from support import mirrors
 
     folder = tmp_path_factory.mktemp("world")
@@ -105,7 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mirrors.write(folder / "data", "me/caravans", config, test=rows, train=[question(k) for k in range(500, 508)])
     tasks = folder / "tasks"
     tasks.mkdir()
-    found = {
+    definitions = {
         "red.yaml": definition("pick_red", "red"),
         "blue.yaml": definition("pick_blue", "blue"),
         "say.yaml": definition("say", "both", **SAYS),
@@ -119,7 +119,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "aggregate_metric_list": [{"metric": "acc", "weight_by_size": False}],
         },
     }
-    for name, content in found.items():
+    for name, content in definitions.items():
         kept = {key: value for key, value in content.items() if value is not None}
         text = yaml.safe_dump(kept, allow_unicode=True)
         if name == "judge.yaml":
@@ -138,74 +138,78 @@ def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
     return Options(tasks=tasks, output=output, data=world / "data", include=(world / "tasks",), **changes)
 
 
-def drained(asked: BlockEvaluation, size: int, units: Sequence[str] | None = None) -> Iterator[blocks.Block]:
-    """Yield all blocks there are."""
-    while (block := asked.evaluate(units or list(asked.headlines), size)).rows:
+def remaining_blocks(
+    evaluation: BlockEvaluation, size: int, headlines: Sequence[str] | None = None
+) -> Iterator[blocks.Block]:
+    """Yield all remaining blocks."""
+    while (block := evaluation.evaluate(headlines or list(evaluation.headlines), size)).rows:
         yield block
 
 
 @pytest.fixture(scope="module")
 def whole(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    asked = options(world, tmp_path_factory.mktemp("whole"), *SEVERAL[2:], "pick", "gsm8k")
-    return next(run([parse(str(world / "base"))], asked))
+    settings = options(world, tmp_path_factory.mktemp("whole"), *SEVERAL[2:], "pick", "gsm8k")
+    return next(run([parse(str(world / "base"))], settings))
 
 
 @pytest.fixture(scope="module")
 def parts(
     world: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[blocks.Block], Report, blocks.TokenCounts]:
-    """The same, in blocks."""
-    asked = options(world, tmp_path_factory.mktemp("parts"), *SEVERAL[2:], "pick", "gsm8k")
-    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-        found = list(drained(opened, 4))
-        return found, opened.write_report(), opened.token_counts()
+    """The same tasks, evaluated in blocks."""
+    settings = options(world, tmp_path_factory.mktemp("parts"), *SEVERAL[2:], "pick", "gsm8k")
+    with blocks.open_blocks(parse(str(world / "base")), settings) as evaluation:
+        evaluated_blocks = list(remaining_blocks(evaluation, 4))
+        return evaluated_blocks, evaluation.write_report(), evaluation.token_counts()
 
 
-def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+def assert_same(first: pd.DataFrame, second: pd.DataFrame) -> None:
     """Assert that two reports' samples are the same but for the last digits of likelihoods."""
-    pd.testing.assert_frame_equal(one.drop(columns="logprobs"), other.drop(columns="logprobs"))
-    for left, right in zip(one["logprobs"], other["logprobs"], strict=True):
+    pd.testing.assert_frame_equal(first.drop(columns="logprobs"), second.drop(columns="logprobs"))
+    for left, right in zip(first["logprobs"], second["logprobs"], strict=True):
         if left is not None or right is not None:
             assert np.abs(np.asarray(left) - np.asarray(right)).max() < FP32_LOGLIKELIHOOD
 
 
-def test_blocks_together_are_the_run(
+def test_blocks_together_equal_the_run(
     whole: Report, parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]
 ) -> None:
     _, report, _ = parts
     assert list(report.manifest.tasks) == list(whole.manifest.tasks)
     for task in whole.manifest.tasks:
-        same(report.samples(task), whole.samples(task))
+        assert_same(report.samples(task), whole.samples(task))
     assert report.manifest.scores == whole.manifest.scores
     for task, info in whole.manifest.tasks.items():
-        told = report.manifest.tasks[task]
-        assert told.prompt_hash == info.prompt_hash
-        assert (told.documents, told.documents_in_split) == (info.documents, info.documents_in_split)
+        task_info = report.manifest.tasks[task]
+        assert task_info.prompt_hash == info.prompt_hash
+        assert (task_info.documents, task_info.documents_in_split) == (info.documents, info.documents_in_split)
     for name in ("results", "n-samples", "n-shot", "versions", "higher_is_better"):
         assert report.results[name] == whole.results[name]
 
 
-def test_the_rows_of_a_block_are_the_reports(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
-    found, report, _ = parts
+def test_the_rows_of_blocks_equal_the_reports_samples(
+    parts: tuple[list[blocks.Block], Report, blocks.TokenCounts],
+) -> None:
+    evaluated_blocks, report, _ = parts
     for task in report.manifest.tasks:
-        rows = [row for block in found for row in block.rows.get(task, [])]
+        rows = [row for block in evaluated_blocks for row in block.rows.get(task, [])]
         filters = 2 if task in ("say", "gsm8k") else 1
         assert Counter(row["doc_id"] for row in rows) == Counter(dict.fromkeys(report.samples(task)["doc_id"], filters))
-        for block in found:
-            asked = [row["doc_id"] for row in block.rows.get(task, [])]
-            assert asked == sorted(asked)
+        for block in evaluated_blocks:
+            doc_ids = [row["doc_id"] for row in block.rows.get(task, [])]
+            assert doc_ids == sorted(doc_ids)
         for row in rows:
-            samples_ = report.samples(task)
-            one = samples_[(samples_["doc_id"] == row["doc_id"]) & (samples_["filter"] == row["filter"])].iloc[0]
-            assert one["prompt_hash"] == row["prompt_hash"]
-            assert one["prediction"] == row["prediction"]
-            assert (None if pd.isna(one["cluster"]) else one["cluster"]) == row["cluster"]
+            samples = report.samples(task)
+            sample = samples[(samples["doc_id"] == row["doc_id"]) & (samples["filter"] == row["filter"])].iloc[0]
+            assert sample["prompt_hash"] == row["prompt_hash"]
+            assert sample["prediction"] == row["prediction"]
+            assert (None if pd.isna(sample["cluster"]) else sample["cluster"]) == row["cluster"]
 
 
-def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
-    found, _, _ = parts
+def test_clusters_are_evaluated_as_a_whole(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
+    evaluated_blocks, _, _ = parts
     homes: dict[str, set[int]] = {}
-    for number, block in enumerate(found):
+    for number, block in enumerate(evaluated_blocks):
         for task in ("pick_red", "pick_blue"):
             for row in block.rows.get(task, []):
                 homes.setdefault(row["cluster"], set()).add(number)
@@ -213,24 +217,28 @@ def test_clusters_are_whole(parts: tuple[list[blocks.Block], Report, blocks.Toke
     assert all(len(where) == 1 for where in homes.values())
 
 
-def test_a_unit_is_asked_about_as_many_documents_as_wanted(
+def test_a_block_has_about_the_requested_number_of_documents(
     parts: tuple[list[blocks.Block], Report, blocks.TokenCounts],
 ) -> None:
-    found, _, _ = parts
-    for block in found[:-1]:
+    evaluated_blocks, _, _ = parts
+    for block in evaluated_blocks[:-1]:
         pick = sum(len(block.rows.get(task, [])) for task in ("pick_red", "pick_blue"))
-        assert pick == 0 or 4 <= pick <= 6 or block is found[5]  # clusters have up to three
-    assert found[0].documents == sum(len({row["doc_id"] for row in rows}) for rows in found[0].rows.values())
+        assert pick == 0 or 4 <= pick <= 6 or block is evaluated_blocks[5]  # clusters have up to three
+    assert evaluated_blocks[0].documents == sum(
+        len({row["doc_id"] for row in rows}) for rows in evaluated_blocks[0].rows.values()
+    )
 
 
-def test_what_was_saved_is_told_in_tokens(parts: tuple[list[blocks.Block], Report, blocks.TokenCounts]) -> None:
+def test_token_counts_of_complete_blocks_are_those_of_all_documents(
+    parts: tuple[list[blocks.Block], Report, blocks.TokenCounts],
+) -> None:
     _, _, tokens = parts
     assert tokens.evaluated == tokens.all_documents
     assert tokens.fed >= tokens.all_documents
     assert 0 < tokens.generated <= tokens.generated_at_most
 
 
-def test_every_cluster_of_a_group_is_as_likely_to_be_asked_first() -> None:
+def test_every_cluster_of_a_pool_is_equally_likely_to_come_first() -> None:
     pool = [[blocks.Document("red", k)] for k in range(5)] + [[blocks.Document("blue", k)] for k in range(3)]
     firsts = Counter(blocks._Pool(pool, str(seed)).order[0][0] for seed in range(4000))
     assert len(firsts) == 8
@@ -238,35 +246,35 @@ def test_every_cluster_of_a_group_is_as_likely_to_be_asked_first() -> None:
     assert all(406 < count < 594 for count in firsts.values())
 
 
-def test_a_task_that_was_stopped_leaves_what_was_read(world: Path, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "pick", "say")
-    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-        assert {name: opened.remaining(name) for name in opened.headlines} == {"pick": 23, "say": 11}
-        opened.evaluate(["pick", "say"], 4)
-        left = opened.remaining("pick")
-        for block in drained(opened, 4, ["say"]):
+def test_a_stopped_task_reports_the_documents_that_were_read(world: Path, tmp_path: Path) -> None:
+    settings = options(world, tmp_path, "pick", "say")
+    with blocks.open_blocks(parse(str(world / "base")), settings) as evaluation:
+        assert {name: evaluation.remaining(name) for name in evaluation.headlines} == {"pick": 23, "say": 11}
+        evaluation.evaluate(["pick", "say"], 4)
+        left = evaluation.remaining("pick")
+        for block in remaining_blocks(evaluation, 4, ["say"]):
             assert list(block.rows) == ["say"]
-        assert (opened.remaining("pick"), opened.remaining("say")) == (left, 0)
-        report, tokens = opened.write_report(), opened.token_counts()
+        assert (evaluation.remaining("pick"), evaluation.remaining("say")) == (left, 0)
+        report, tokens = evaluation.write_report(), evaluation.token_counts()
     manifest = report.manifest
     read = sum(manifest.tasks[name].documents for name in manifest.tasks if name != "say")
     assert read == 23 - left
     assert manifest.tasks["say"].documents == 11
-    assert manifest.protocol.shuffled == asked.seed
+    assert manifest.protocol.shuffled == settings.seed
     assert any(f"{read + 11} of 34 documents" in note for note in manifest.notes)
     assert 0 < tokens.evaluated < tokens.all_documents
-    for one in manifest.scores:
-        if one.metric == "acc" and one.average is None:
-            assert one.value == pytest.approx(report.samples(one.task)["acc"].mean())
+    for item in manifest.scores:
+        if item.metric == "acc" and item.average is None:
+            assert item.value == pytest.approx(report.samples(item.task)["acc"].mean())
 
 
-def test_what_was_read_of_a_stopped_task_is_not_scored_as_if_it_were_all(world: Path, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "say")
-    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-        opened.evaluate(["say"], 4)
-        stopped = opened.write_report()
-        list(drained(opened, 4))
-        ended = opened.write_report()
+def test_a_stopped_task_cannot_be_scored_again(world: Path, tmp_path: Path) -> None:
+    settings = options(world, tmp_path, "say")
+    with blocks.open_blocks(parse(str(world / "base")), settings) as evaluation:
+        evaluation.evaluate(["say"], 4)
+        stopped = evaluation.write_report()
+        list(remaining_blocks(evaluation, 4))
+        ended = evaluation.write_report()
     again = {"output": tmp_path / "again", "data": world / "data", "include": (world / "tasks",)}
     with pytest.raises(HarnessError, match="say was evaluated on 4 of 11 documents"):
         list(score(Scoring(stopped.folder, **again)))
@@ -274,16 +282,16 @@ def test_what_was_read_of_a_stopped_task_is_not_scored_as_if_it_were_all(world: 
     assert report.manifest.scores == ended.manifest.scores
 
 
-def test_interrupted_and_asked_again_the_same_blocks_come_from_the_journal(world: Path, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "pick", "say")
+def test_after_an_interruption_the_same_blocks_come_from_the_journal(world: Path, tmp_path: Path) -> None:
+    settings = options(world, tmp_path, "pick", "say")
 
     def first(count: int) -> list[blocks.Block]:
-        with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-            return [opened.evaluate(["pick", "say"], 3) for _ in range(count)]
+        with blocks.open_blocks(parse(str(world / "base")), settings) as evaluation:
+            return [evaluation.evaluate(["pick", "say"], 3) for _ in range(count)]
 
-    one = first(2)
+    shorter = first(2)
     two = first(3)
-    assert [block.rows for block in two[:2]] == [block.rows for block in one]
+    assert [block.rows for block in two[:2]] == [block.rows for block in shorter]
     for block in two[:2]:
         assert block.work.answered_from_journal == block.work.requests > 0
         assert block.work.tokens_fed == 0
@@ -293,37 +301,37 @@ def test_interrupted_and_asked_again_the_same_blocks_come_from_the_journal(world
 def test_another_seed_draws_another_order(world: Path, tmp_path: Path) -> None:
     orders = []
     for seed in (1, 1, 2):
-        with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "pick"), seed=seed) as opened:
-            orders.append(opened._pools[0].order)
+        with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "pick"), seed=seed) as evaluation:
+            orders.append(evaluation._pools[0].order)
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
 
 
-def test_averages_that_share_tasks_are_drawn_from_together(world: Path, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "ceval", "ceval_law", "pick_red")
-    with blocks.open_blocks(parse(str(world / "base")), asked) as opened:
-        assert sorted(len(pool.order) for pool in opened._pools) == [5, 52]
-        block = opened.evaluate(["ceval_law"], 4)
+def test_averages_that_share_tasks_share_a_pool(world: Path, tmp_path: Path) -> None:
+    settings = options(world, tmp_path, "ceval", "ceval_law", "pick_red")
+    with blocks.open_blocks(parse(str(world / "base")), settings) as evaluation:
+        assert sorted(len(pool.order) for pool in evaluation._pools) == [5, 52]
+        block = evaluation.evaluate(["ceval_law"], 4)
         assert {task: len(rows) for task, rows in block.rows.items()} == {"ceval_law": 1}
 
 
-def test_examples_that_all_prompts_begin_with_are_read_in_one_block_only(world: Path, tmp_path: Path) -> None:
-    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam")) as opened:
-        works = [block.work for block in drained(opened, 3)]
-        tokens = opened.token_counts()
+def test_common_few_shot_examples_are_read_once(world: Path, tmp_path: Path) -> None:
+    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam")) as evaluation:
+        works = [block.work for block in remaining_blocks(evaluation, 3)]
+        tokens = evaluation.token_counts()
     assert len(works) == 8
     assert (
         tokens.all_documents <= tokens.fed <= 1.1 * tokens.all_documents
-    )  # whose documents share some tokens across blocks, too
+    )  # documents of different blocks share some tokens as well
     assert works[0].tokens_fed > 2 * max(work.tokens_fed for work in works[1:])
 
 
 @pytest.mark.parametrize("name", ["mamba", "qwen3_next"])
-def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path, name: str) -> None:
+def test_token_counts_follow_the_walk(world: Path, tmp_path: Path, name: str) -> None:
     base = architectures.base(tmp_path / name, name)
-    with blocks.open_blocks(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as opened:
-        list(drained(opened, 30))
-        report, tokens = opened.write_report(), opened.token_counts()
+    with blocks.open_blocks(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as evaluation:
+        list(remaining_blocks(evaluation, 30))
+        report, tokens = evaluation.write_report(), evaluation.token_counts()
     whole = next(run([parse(str(base))], options(world, tmp_path / "run", "exam", "say")))
     engine = whole.manifest.engine
     assert engine is not None
@@ -332,34 +340,36 @@ def test_tokens_are_those_of_the_walk_that_is_taken(world: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize("counted", [1, 30])
-def test_tokens_of_many_documents_are_reckoned_from_some(
+def test_token_counts_of_many_documents_are_extrapolated(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int
 ) -> None:
-    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam", "pick", "say")) as opened:
-        opened.evaluate(["exam", "pick"], 4)
-        exact = opened.token_counts()
+    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "exam", "pick", "say")) as evaluation:
+        evaluation.evaluate(["exam", "pick"], 4)
+        exact = evaluation.token_counts()
         monkeypatch.setattr(blocks, "COUNTED", counted)
-        told = opened.token_counts()
-    assert told.all_documents == pytest.approx(exact.all_documents, rel=0.1)
-    assert told.evaluated == exact.evaluated  # of few documents all are counted
-    assert told.generated_at_most == exact.generated_at_most
+        estimate = evaluation.token_counts()
+    assert estimate.all_documents == pytest.approx(exact.all_documents, rel=0.1)
+    assert estimate.evaluated == exact.evaluated  # of few documents all are counted
+    assert estimate.generated_at_most == exact.generated_at_most
 
 
-def test_texts_in_windows_are_told_of_as_in_a_run(world: Path, tmp_path: Path) -> None:
+def test_texts_in_windows_are_noted_as_in_a_run(world: Path, tmp_path: Path) -> None:
     file = tmp_path / "texts.jsonl"
     file.write_text("\n".join(f'{{"text": "{"Salt and silk. " * (3 + k)}"}}' for k in range(6)), encoding="utf-8")
-    asked = options(world, tmp_path / "out", f"ppl:{file}", stride=8)
+    settings = options(world, tmp_path / "out", f"ppl:{file}", stride=8)
     reference = parse(f"{world / 'base'},max_length=32")
-    with blocks.open_blocks(reference, asked) as opened:
-        list(drained(opened, 2))
-        report = opened.write_report()
+    with blocks.open_blocks(reference, settings) as evaluation:
+        list(remaining_blocks(evaluation, 2))
+        report = evaluation.write_report()
     whole = next(run([reference], options(world, tmp_path / "run", f"ppl:{file}", stride=8)))
     (task,) = whole.manifest.tasks
     assert report.manifest.tasks[task].prompt_hash == whole.manifest.tasks[task].prompt_hash
-    assert [one.value for one in report.manifest.scores] == pytest.approx([one.value for one in whole.manifest.scores])
+    assert [item.value for item in report.manifest.scores] == pytest.approx(
+        [item.value for item in whole.manifest.scores]
+    )
 
 
-def test_one_checkpoint_is_asked(world: Path, tmp_path: Path) -> None:
+def test_only_one_checkpoint_can_be_evaluated(world: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(HarnessError, match="no folder"),
         blocks.open_blocks(parse("./nowhere"), options(world, tmp_path, "say")),
@@ -367,8 +377,8 @@ def test_one_checkpoint_is_asked(world: Path, tmp_path: Path) -> None:
         pass
 
 
-def test_no_documents_are_not_all_of_them(world: Path, tmp_path: Path) -> None:
-    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "say")) as opened:
+def test_an_empty_selection_is_not_all_documents(world: Path, tmp_path: Path) -> None:
+    with blocks.open_blocks(parse(str(world / "base")), options(world, tmp_path, "say")) as evaluation:
         with pytest.raises(AssertionError):
-            opened._parts["say"].evaluate([])
-        assert opened.evaluate([], 8).rows == {}
+            evaluation._parts["say"].evaluate([])
+        assert evaluation.evaluate([], 8).rows == {}

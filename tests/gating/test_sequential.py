@@ -1,4 +1,4 @@
-"""A gate that asks: the verdicts of a gate on whole reports, with less read, stopped or interrupted."""
+"""Sequential gates: the verdicts of gates on complete reports, with fewer documents, stopped or interrupted."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def definition(config: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tasks whose right answers are those of one checkpoint, of 9 documents in 10; and another checkpoint."""
+    """Tasks whose right answers equal one checkpoint's for 9 of 10 documents, and another checkpoint."""
     folder = tmp_path_factory.mktemp("bales")
     for name, seed in (("base", 0), ("other", 1)):
         tiny.llama(folder / name, seed=seed)
     (folder / "tasks").mkdir()
     (folder / "tasks" / "counting.py").write_text(RATIO)
-    found: dict[str, Mapping[str, Any]] = {
+    definitions: dict[str, Mapping[str, Any]] = {
         **{config: definition(config) for config in SIZES},
         "loads": definition("red", task="loads", metadata={"version": 1, "cluster": "{{load}}"}),
         "bales": {
@@ -72,7 +72,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "aggregate_metric_list": [{"metric": "acc", "weight_by_size": False}],
         },
     }
-    for name, content in found.items():
+    for name, content in definitions.items():
         (folder / "tasks" / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     text = yaml.safe_dump(definition("green", task="share", process_results=0, metric_list=0))
     text = text.replace("process_results: 0", "process_results: !function counting.counted").replace(
@@ -82,14 +82,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tasks" / "share.yaml").write_text(text)
     for config in SIZES:
         mirrors.write(folder / "data", "me/bales", config, test=rows(config))
-    asked = Options(
+    settings = Options(
         ("bales_red", "bales_blue", "bales_green"), folder / "first", folder / "data", include=(folder / "tasks",)
     )
-    [first] = run([parse(str(folder / "base"))], asked)
+    [first] = run([parse(str(folder / "base"))], settings)
     for config in SIZES:
-        said = [0 if text == "silk" else 1 for text in first.samples(f"bales_{config}")["prediction"]]
-        right = [one if number % 10 else 1 - one for number, one in enumerate(said)]
-        answered = [row | {"answer": one} for row, one in zip(rows(config), right, strict=True)]
+        predictions = [0 if text == "silk" else 1 for text in first.samples(f"bales_{config}")["prediction"]]
+        answers = [item if number % 10 else 1 - item for number, item in enumerate(predictions)]
+        answered = [row | {"answer": item} for row, item in zip(rows(config), answers, strict=True)]
         mirrors.write(folder / "data", "me/bales", config, test=answered)
     return folder
 
@@ -101,53 +101,53 @@ def options(world: Path, output: Path, *tasks: str, **changes: Any) -> Options:
 @pytest.fixture(scope="module")
 def baseline(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     everything = options(world, tmp_path_factory.mktemp("baseline"), "bales", "bales_green", "loads", "share")
-    [found] = run([parse(str(world / "base"))], everything)
-    return found
+    [result] = run([parse(str(world / "base"))], everything)
+    return result
 
 
 def gated(
-    world: Path, baseline: Report, output: Path, name: str, *tasks: str, policy: Any = None, **how: Any
+    world: Path, baseline: Report, output: Path, name: str, *tasks: str, policy: Any = None, **arguments: Any
 ) -> GateResult:
-    asked = options(world, output, *tasks, **how)
-    return gate_in_blocks(parse(str(world / name)), baseline, asked, policy or Policy(margin=5))
+    settings = options(world, output, *tasks, **arguments)
+    return gate_in_blocks(parse(str(world / name)), baseline, settings, policy or Policy(margin=5))
 
 
-def facts(one: Judgement) -> tuple[Any, ...]:
-    comparison = one.comparison
+def facts(item: Judgement) -> tuple[Any, ...]:
+    comparison = item.comparison
     return (
-        one.verdict,
-        one.reason,
-        one.tests,
-        one.p_loss_corrected,
-        one.margin,
+        item.verdict,
+        item.reason,
+        item.tests,
+        item.p_loss_corrected,
+        item.margin,
         comparison.interval,
         comparison.difference,
     )
 
 
-def test_a_checkpoint_beside_itself_passes_and_is_not_read_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
-    found = gated(world, baseline, tmp_path, "base", "loads")
-    [judged] = found.outcome.judgements
-    assert (found.outcome.verdict, judged.verdict, judged.score.task) == ("passed", "passed", "loads")
-    reading = found.outcome.reading
+def test_a_checkpoint_passes_against_itself_with_fewer_documents(world: Path, baseline: Report, tmp_path: Path) -> None:
+    result = gated(world, baseline, tmp_path, "base", "loads")
+    [judged] = result.outcome.judgements
+    assert (result.outcome.verdict, judged.verdict, judged.score.task) == ("passed", "passed", "loads")
+    reading = result.outcome.reading
     assert reading is not None
     assert reading.of_documents == 900
     assert 64 <= reading.documents < 600
     assert reading.tokens < 0.8 * reading.of_tokens
-    assert found.report.manifest.tasks["loads"].documents == reading.documents
+    assert result.report.manifest.tasks["loads"].documents == reading.documents
     assert judged.comparison.early_stop is not None
     assert judged.comparison.documents == reading.documents
     assert judged.comparison.interval is not None
     assert -0.05 < judged.comparison.interval.low < 0 < judged.comparison.interval.high
 
 
-def test_a_checkpoint_that_answers_otherwise_is_blocked_at_once(world: Path, baseline: Report, tmp_path: Path) -> None:
-    found = gated(world, baseline, tmp_path, "other", "bales", "bales_green")
-    assert (found.outcome.verdict, found.outcome.exit_code) == ("regressed", 1)
-    average, green = found.outcome.judgements[:2]
+def test_a_different_checkpoint_regresses_early(world: Path, baseline: Report, tmp_path: Path) -> None:
+    result = gated(world, baseline, tmp_path, "other", "bales", "bales_green")
+    assert (result.outcome.verdict, result.outcome.exit_code) == ("regressed", 1)
+    average, green = result.outcome.judgements[:2]
     assert (average.score.task, average.verdict, green.verdict) == ("bales", "regressed", "regressed")
-    assert found.outcome.reading is not None
-    assert found.outcome.reading.documents <= 256
+    assert result.outcome.reading is not None
+    assert result.outcome.reading.documents <= 256
     interval = average.comparison.interval
     assert interval is not None
     whole = next(iter(run([parse(str(world / "other"))], options(world, tmp_path / "whole", "bales", "bales_green"))))
@@ -156,22 +156,22 @@ def test_a_checkpoint_that_answers_otherwise_is_blocked_at_once(world: Path, bas
     assert interval.low < fixed.judgements[0].comparison.difference < interval.high < 0
 
 
-def test_what_is_no_mean_is_read_to_the_end_and_judged_as_a_whole_report_is(
+def test_a_score_that_is_not_a_mean_is_judged_as_in_a_complete_report(
     world: Path, baseline: Report, tmp_path: Path
 ) -> None:
-    found = gated(world, baseline, tmp_path, "other", "share")
-    [judged] = found.outcome.judgements
-    fixed = gate(baseline, found.report, Policy(margin=5), ["share"])
-    assert found.outcome.reading is not None
-    assert (found.outcome.reading.documents, judged.comparison.early_stop) == (120, None)
+    result = gated(world, baseline, tmp_path, "other", "share")
+    [judged] = result.outcome.judgements
+    fixed = gate(baseline, result.report, Policy(margin=5), ["share"])
+    assert result.outcome.reading is not None
+    assert (result.outcome.reading.documents, judged.comparison.early_stop) == (120, None)
     assert facts(judged) == facts(fixed.judgements[0])
 
 
-def test_a_number_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
+def test_a_score_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
     for floor, verdict in ((80, "passed"), (95, "regressed")):
         policy = Policy(margin=15, tasks=(Rule(match="bales_green", floor=floor),))
-        found = gated(world, baseline, tmp_path / str(floor), "base", "bales_green", policy=policy)
-        assert (found.outcome.verdict, found.report.manifest.tasks["bales_green"].documents) == (verdict, 120)
+        result = gated(world, baseline, tmp_path / str(floor), "base", "bales_green", policy=policy)
+        assert (result.outcome.verdict, result.report.manifest.tasks["bales_green"].documents) == (verdict, 120)
 
 
 def test_an_average_over_a_task_with_a_floor_is_read_to_the_end(world: Path, baseline: Report, tmp_path: Path) -> None:
@@ -180,61 +180,61 @@ def test_an_average_over_a_task_with_a_floor_is_read_to_the_end(world: Path, bas
     assert passed.outcome.verdict == "passed"
     assert passed.report.manifest.tasks["bales_blue"].documents == 300
     regressed = gated(world, baseline, tmp_path / "other", "other", "bales", policy=policy)
-    reasons = {one.score.task: one.reason for one in regressed.outcome.judgements if one.verdict == "regressed"}
+    reasons = {item.score.task: item.reason for item in regressed.outcome.judgements if item.verdict == "regressed"}
     assert reasons["bales"] == "a real loss"
-    assert set(reasons.values()) == {"a real loss"}  # no floor is held against the few documents that were read
+    assert set(reasons.values()) == {"a real loss"}  # floors are not checked on the few documents that were read
 
 
 def test_few_documents_stay_inconclusive(world: Path, baseline: Report, tmp_path: Path) -> None:
-    found = gated(world, baseline, tmp_path, "base", "bales_green", policy=Policy(margin=1))
-    assert (found.outcome.verdict, found.outcome.exit_code) == ("inconclusive", 3)
-    assert found.outcome.judgements[0].comparison.early_stop is None
-    assert found.report.manifest.tasks["bales_green"].documents == 120
+    result = gated(world, baseline, tmp_path, "base", "bales_green", policy=Policy(margin=1))
+    assert (result.outcome.verdict, result.outcome.exit_code) == ("inconclusive", 3)
+    assert result.outcome.judgements[0].comparison.early_stop is None
+    assert result.report.manifest.tasks["bales_green"].documents == 120
 
 
-def test_an_interrupted_gate_goes_on_to_the_same_verdict(
+def test_an_interrupted_gate_continues_to_the_same_verdict(
     world: Path, baseline: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = gated(world, baseline, tmp_path / "once", "base", "loads")
-    ask, calls = BlockEvaluation.evaluate, []
+    evaluate, calls = BlockEvaluation.evaluate, []
 
-    def interrupted(self: BlockEvaluation, *how: Any) -> Any:
-        calls.append(how)
+    def interrupted(self: BlockEvaluation, *arguments: Any) -> Any:
+        calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return ask(self, *how)
+        return evaluate(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(BlockEvaluation, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             gated(world, baseline, tmp_path / "twice", "base", "loads")
-    found = gated(world, baseline, tmp_path / "twice", "base", "loads")
-    assert list(map(facts, found.outcome.judgements)) == list(map(facts, expected.outcome.judgements))
-    engine = found.report.manifest.engine
+    result = gated(world, baseline, tmp_path / "twice", "base", "loads")
+    assert list(map(facts, result.outcome.judgements)) == list(map(facts, expected.outcome.judgements))
+    engine = result.report.manifest.engine
     assert engine is not None
     assert engine.answered_from_journal == 2 * 2 * 64  # two blocks, two choices a document
-    once, twice = expected.outcome.reading, found.outcome.reading
+    once, twice = expected.outcome.reading, result.outcome.reading
     assert once is not None
     assert twice is not None
     assert 0.95 * once.tokens < twice.tokens <= once.tokens
 
 
-def test_another_order_may_be_drawn(world: Path, baseline: Report, tmp_path: Path) -> None:
-    asked = options(world, tmp_path, "loads")
-    found = [
-        gate_in_blocks(parse(str(world / "base")), baseline, asked, Policy(margin=5), seed=seed).report
+def test_seeds_draw_different_orders(world: Path, baseline: Report, tmp_path: Path) -> None:
+    settings = options(world, tmp_path, "loads")
+    reports = [
+        gate_in_blocks(parse(str(world / "base")), baseline, settings, Policy(margin=5), seed=seed).report
         for seed in (1, 2)
     ]
-    places = [set(report.samples("loads")["doc_id"]) for report in found]
+    places = [set(report.samples("loads")["doc_id"]) for report in reports]
     assert places[0] != places[1]
 
 
-def test_clusters_are_read_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
-    found = gated(world, baseline, tmp_path, "base", "loads").report.samples("loads")
-    assert found.groupby("cluster").size().eq(2).all()
+def test_clusters_are_read_as_a_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
+    samples = gated(world, baseline, tmp_path, "base", "loads").report.samples("loads")
+    assert samples.groupby("cluster").size().eq(2).all()
 
 
-def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
+def test_a_baseline_that_lacks_a_task_or_documents_is_an_early_error(
     world: Path, baseline: Report, tmp_path: Path
 ) -> None:
     [less] = run([parse(str(world / "base"))], options(world, tmp_path / "less", "bales_green", limit=100))
@@ -248,38 +248,38 @@ def test_a_baseline_that_lacks_a_task_or_documents_is_told_before_much_is_read(
         gated(world, baseline, tmp_path / "c", "base", "bales_green", num_fewshot=1)
 
 
-@pytest.mark.parametrize("what", ["version", "dataset", "split"])
-def test_other_questions_of_the_baseline_are_told_before_anything_is_asked(
-    world: Path, baseline: Report, tmp_path: Path, what: str
+@pytest.mark.parametrize("attribute", ["version", "dataset", "split"])
+def test_a_different_task_of_the_baseline_is_an_error_before_any_evaluation(
+    world: Path, baseline: Report, tmp_path: Path, attribute: str
 ) -> None:
-    was = baseline.manifest.tasks["loads"].model_copy(update={what: "another"})
-    manifest = baseline.manifest.model_copy(update={"tasks": {**baseline.manifest.tasks, "loads": was}})
-    with pytest.raises(HarnessError, match=rf"loads: different {what}: .* instead of the baseline's another"):
+    changed = baseline.manifest.tasks["loads"].model_copy(update={attribute: "another"})
+    manifest = baseline.manifest.model_copy(update={"tasks": {**baseline.manifest.tasks, "loads": changed}})
+    with pytest.raises(HarnessError, match=rf"loads: different {attribute}: .* instead of the baseline's another"):
         gated(world, Report(baseline.folder, manifest), tmp_path, "base", "loads")
 
 
-def test_a_metric_that_the_candidate_is_not_asked_for_is_told_at_once(world: Path, tmp_path: Path) -> None:
+def test_a_metric_that_the_candidate_does_not_compute_is_an_early_error(world: Path, tmp_path: Path) -> None:
     file = tmp_path / "sums.jsonl"
     file.write_text("".join(f'{{"question": "{k}+1=", "answer": "{k + 1}"}}\n' for k in range(4)))
-    how = {"include": (world / "tasks",), "max_gen_toks": 2}
-    [first] = run([parse(str(world / "base"))], Options((str(file),), tmp_path / "a", comparisons=("number",), **how))
-    other = Options((str(file),), tmp_path / "b", comparisons=("contains",), **how)
+    arguments = {"include": (world / "tasks",), "max_gen_toks": 2}
+    [first] = run(
+        [parse(str(world / "base"))], Options((str(file),), tmp_path / "a", comparisons=("number",), **arguments)
+    )
+    other = Options((str(file),), tmp_path / "b", comparisons=("contains",), **arguments)
     with pytest.raises(HarnessError, match=r"sums.jsonl does not compute number \("):
         gate_in_blocks(parse(str(world / "base")), first, other, Policy())
 
 
-def test_what_is_left_of_a_stopped_gate_is_judged_no_more(world: Path, baseline: Report, tmp_path: Path) -> None:
+def test_the_report_of_a_stopped_gate_cannot_be_judged(world: Path, baseline: Report, tmp_path: Path) -> None:
     stopped = gated(world, baseline, tmp_path, "base", "loads").report
-    for one, other in ((baseline, stopped), (stopped, baseline)):
+    for item, other in ((baseline, stopped), (stopped, baseline)):
         with pytest.raises(HarnessError, match=r"base's loads was evaluated on \d+ of 900 documents, until its"):
-            gate(one, other, Policy(margin=5), ["loads"])
+            gate(item, other, Policy(margin=5), ["loads"])
 
 
-def test_how_often_the_candidate_differs_from_itself_is_found_beside_its_reports(
-    world: Path, baseline: Report, tmp_path: Path
-) -> None:
-    asked = options(world, tmp_path, "bales_green")
-    known = calibrate.calibrate(parse(str(world / "other")), asked)
+def test_the_candidates_calibration_is_found_beside_its_reports(world: Path, baseline: Report, tmp_path: Path) -> None:
+    settings = options(world, tmp_path, "bales_green")
+    known = calibrate.calibrate(parse(str(world / "other")), settings)
     known.write(calibration.file_in(tmp_path, known.fingerprint))
     [judged] = gated(world, baseline, tmp_path, "other", "bales_green").outcome.judgements
     assert judged.noise == 0

@@ -1,4 +1,4 @@
-"""Reports with invented answers, written to disk as a run would: what comparing and gating read.
+"""Reports with invented answers, written to disk as by a run, for tests of comparisons and gates.
 
 report(folder, "base", {"law": Answers(scores=[1, 0, 1])})
 """
@@ -26,24 +26,24 @@ def digest(*parts: Any) -> str:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one checkpoint answered to a task's documents, of which the ith is the same in all reports."""
+    """One checkpoint's answers to the documents of a task; the i-th document is the same in all reports."""
 
     scores: Sequence[Any]
-    """Of the metric: numbers, None where a document has none, [numerator, denominator] for a ratio."""
+    """Values of the metric: numbers, None for a missing value, or [numerator, denominator] for a ratio."""
     metric: str = "acc"
     aggregation: str | None = "mean"
     higher_is_better: bool = True
     fraction: bool = True
     documents: Sequence[Any] | None = None
-    """What tells the documents apart; their numbers by default."""
+    """Identities of the documents; their indices by default."""
     prompt: str = ""
-    """Goes into every prompt."""
+    """Text that every prompt contains."""
     clusters: Sequence[str | None] | None = None
     tainted: Sequence[bool | None] | None = None
     predictions: Sequence[str] | None = None
     targets: Sequence[str] | None = None
     responses: Sequence[str | Sequence[str]] | None = None
-    """Texts that were generated, of some documents several."""
+    """Generated texts: one per document, or several."""
     choices: Sequence[Sequence[str]] | None = None
     logprobs: Sequence[Sequence[float]] | None = None
     more: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -61,10 +61,10 @@ def report(
     protocol: Mapping[str, Any] | None = None,
     day: int = 1,
 ) -> Report:
-    """Write a report; `averages` says of each what weighs the same in it (`task`, `sample`) and its tasks."""
+    """Write a report; `averages` maps names to what is weighted equally (`task`, `sample`) and the tasks."""
     members = {task for _, those in (averages or {}).values() for task in those}
-    scores = [_score(task, one, headline=task not in members) for task, one in tasks.items()]
-    scores += [_low(task, metric, values) for task, one in tasks.items() for metric, values in one.more.items()]
+    scores = [_score(task, answers, headline=task not in members) for task, answers in tasks.items()]
+    scores += [_low(task, metric, values) for task, answers in tasks.items() for metric, values in answers.more.items()]
     by_task = {score.task: score for score in reversed(scores)}
     scores = [
         _average(name, weight, [by_task[t] for t in those]) for name, (weight, those) in (averages or {}).items()
@@ -75,7 +75,7 @@ def report(
         seconds=75.0,
         checkpoint=checkpoint(name),
         protocol=Protocol(seed=1234, **(protocol or {})),
-        tasks={task: _info(task, one) for task, one in tasks.items()},
+        tasks={task: _info(task, answers) for task, answers in tasks.items()},
         scores=scores,
         engine=Engine(
             walk="pack",
@@ -91,11 +91,11 @@ def report(
         notes=[],
     )
     with ReportWriter(root / f"{name}_{day:02d}") as writer:
-        for task, one in tasks.items():
-            writer.write_samples(task, _rows(task, one), [one.metric, *one.more])
+        for task, answers in tasks.items():
+            writer.write_samples(task, _rows(task, answers), [answers.metric, *answers.more])
         written = writer.finish(manifest, {"results": {}, "group_subtasks": {}})
-    for task, one in tasks.items():
-        _mark(written.folder / "samples" / f"{task}.parquet", one)
+    for task, answers in tasks.items():
+        _mark(written.folder / "samples" / f"{task}.parquet", answers)
     return written
 
 
@@ -114,36 +114,36 @@ def checkpoint(name: str) -> CheckpointInfo:
     )
 
 
-def _rows(task: str, one: Answers) -> list[dict[str, Any]]:
-    documents = one.documents if one.documents is not None else range(len(one.scores))
+def _rows(task: str, answers: Answers) -> list[dict[str, Any]]:
+    documents = answers.documents if answers.documents is not None else range(len(answers.scores))
     return [
         {
             "doc_id": at,
             "filter": "none",
             "doc_hash": digest(task, document),
-            "prompt_hash": digest(task, document, one.prompt),
+            "prompt_hash": digest(task, document, answers.prompt),
             "target_hash": digest(task, document, "target"),
-            "prompt": f"{one.prompt}Question {document} of {task}?",
-            "target": one.targets[at] if one.targets is not None else "A",
-            "responses": None if one.responses is None else _listed(one.responses[at]),
-            "choices": None if one.choices is None else one.choices[at],
-            "logprobs": None if one.logprobs is None else one.logprobs[at],
-            "prediction": one.predictions[at] if one.predictions is not None else "AB"[at % 2],
-            one.metric: one.scores[at],
-            **{metric: values[at] for metric, values in one.more.items()},
+            "prompt": f"{answers.prompt}Question {document} of {task}?",
+            "target": answers.targets[at] if answers.targets is not None else "A",
+            "responses": None if answers.responses is None else _listed(answers.responses[at]),
+            "choices": None if answers.choices is None else answers.choices[at],
+            "logprobs": None if answers.logprobs is None else answers.logprobs[at],
+            "prediction": answers.predictions[at] if answers.predictions is not None else "AB"[at % 2],
+            answers.metric: answers.scores[at],
+            **{metric: values[at] for metric, values in answers.more.items()},
         }
         for at, document in enumerate(documents)
     ]
 
 
-def _listed(said: str | Sequence[str]) -> list[str]:
-    return [said] if isinstance(said, str) else list(said)
+def _listed(response: str | Sequence[str]) -> list[str]:
+    return [response] if isinstance(response, str) else list(response)
 
 
-def _mark(file: Path, one: Answers) -> None:
-    """Put clusters and taint into the samples, as columns of their own."""
+def _mark(file: Path, answers: Answers) -> None:
+    """Add the columns `cluster` and `tainted` to the samples."""
     table = pq.read_table(file)
-    for name, values, kind in (("cluster", one.clusters, pa.string()), ("tainted", one.tainted, pa.bool_())):
+    for name, values, kind in (("cluster", answers.clusters, pa.string()), ("tainted", answers.tainted, pa.bool_())):
         if values is not None:
             if name in table.column_names:
                 table = table.drop_columns(name)
@@ -151,39 +151,39 @@ def _mark(file: Path, one: Answers) -> None:
     pq.write_table(table, file)
 
 
-def _info(task: str, one: Answers) -> TaskInfo:
+def _info(task: str, answers: Answers) -> TaskInfo:
     plain: dict[str, Any] = {
         "version": "1",
         "dataset": f"invented/{task}",
         "split": "test",
         "num_fewshot": 0,
-        "documents": len(one.scores),
-        "documents_in_split": len(one.scores),
-        "prompt_hash": digest(task, len(one.scores), one.prompt),
+        "documents": len(answers.scores),
+        "documents_in_split": len(answers.scores),
+        "prompt_hash": digest(task, len(answers.scores), answers.prompt),
         "truncated": 0,
         "seconds": 1.0,
-        "tokens_fed": 40 * len(one.scores),
+        "tokens_fed": 40 * len(answers.scores),
         "tokens_generated": 0,
     }
-    return TaskInfo(**plain | dict(one.info))
+    return TaskInfo(**plain | dict(answers.info))
 
 
-def _score(task: str, one: Answers, *, headline: bool) -> Score:
-    values = [value for value in one.scores if value is not None]
-    if one.aggregation == "ratio":
-        found = estimates.ratio_estimate(values, fraction=one.fraction)
+def _score(task: str, answers: Answers, *, headline: bool) -> Score:
+    values = [value for value in answers.scores if value is not None]
+    if answers.aggregation == "ratio":
+        estimate = estimates.ratio_estimate(values, fraction=answers.fraction)
     elif all(math.isfinite(value) for value in values):
-        found = estimates.mean_estimate(values, fraction=one.fraction)
+        estimate = estimates.mean_estimate(values, fraction=answers.fraction)
     else:
-        found = estimates.Estimate(0.0, None, None, None, len(values))
+        estimate = estimates.Estimate(0.0, None, None, None, len(values))
     return Score(
         task=task,
-        metric=one.metric,
+        metric=answers.metric,
         filter="none",
-        **found._asdict(),
-        higher_is_better=one.higher_is_better,
-        fraction=one.fraction,
-        aggregation=one.aggregation,
+        **estimate._asdict(),
+        higher_is_better=answers.higher_is_better,
+        fraction=answers.fraction,
+        aggregation=answers.aggregation,
         average=None,
         members=[task],
         primary=True,

@@ -1,4 +1,4 @@
-"""Judgements and outcomes made by hand, as a gate might have made them."""
+"""Judgements and outcomes written by hand, like those of a gate."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ def score(task: str = "law", **changes: Any) -> Score:
     return Score(**plain | changes)
 
 
-def comparison(of: Score, lost: int, gained: int, n: int = 100, right: int = 60, **changes: Any) -> Comparison:
-    """Right and wrong answers of n documents, more being better as it is inside: so many right, lost and gained."""
+def comparison(
+    baseline_score: Score, lost: int, gained: int, n: int = 100, right: int = 60, **changes: Any
+) -> Comparison:
+    """Return a comparison of n documents: `right` for the baseline, of which some are lost, and others gained."""
     baseline = [1.0] * right + [0.0] * (n - right)
     candidate = [0.0] * lost + [1.0] * (right - lost + gained) + [0.0] * (n - right - gained)
     values = Differences(np.array(baseline), np.array(candidate))
     plain: dict[str, Any] = {"documents": n, "left_out": 0}
-    return Comparison(of, values, **plain | changes)
+    return Comparison(baseline_score, values, **plain | changes)
 
 
 def judgement(task: str = "law", verdict: Any = "passed", lost: int = 1, gained: int = 1, **changes: Any) -> Judgement:
@@ -64,7 +66,7 @@ def judgement(task: str = "law", verdict: Any = "passed", lost: int = 1, gained:
 
 
 def outcome(*judgements: Judgement, **changes: Any) -> Outcome:
-    kinds = [one.verdict for one in judgements]
+    kinds = [item.verdict for item in judgements]
     worst = next((kind for kind in ("regressed", "inconclusive") if kind in kinds), "passed")
     plain: dict[str, Any] = {
         "baseline": answered.checkpoint("base"),

@@ -1,4 +1,4 @@
-"""In which words two reports differ that were asked something else; the leaderboard's tests see most of them."""
+"""Descriptions of different conditions; the leaderboard's tests cover most of them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from support.answered import Answers, report
 
 def reasons(root: Path, mine: Answers, other: Answers, **protocol: Any) -> list[tuple[str, str]]:
     sides = report(root / "a", "cand", {"law": mine}, protocol=protocol), report(root / "b", "base", {"law": other})
-    return [tuple(one) for one in differences(*(conditions(side, "law") for side in sides))]  # type: ignore[misc]
+    return [tuple(item) for item in differences(*(conditions(side, "law") for side in sides))]  # type: ignore[misc]
 
 
-def test_reports_that_were_asked_the_same_do_not_differ(tmp_path: Path) -> None:
+def test_equal_conditions_do_not_differ(tmp_path: Path) -> None:
     assert reasons(tmp_path, Answers([1, 0]), Answers([0, 0])) == []
 
 
-def test_a_gate_that_stopped_early_leaves_other_documents_behind(tmp_path: Path) -> None:
-    found = reasons(tmp_path, Answers([1, 0]), Answers([0, 0, 1]), shuffled=7)
-    assert found == [
+def test_an_early_stop_leads_to_different_documents(tmp_path: Path) -> None:
+    result = reasons(tmp_path, Answers([1, 0]), Answers([0, 0, 1]), shuffled=7)
+    assert result == [
         ("different documents", "2 documents instead of 3, because a gate stopped when its verdict was clear")
     ]
 
 
-def test_so_does_a_limit(tmp_path: Path) -> None:
+def test_a_limit_leads_to_different_documents(tmp_path: Path) -> None:
     cut = Answers([1, 0], info={"documents_in_split": 3})
     assert reasons(tmp_path, cut, Answers([0, 0, 1]), limit=2) == [
         ("different documents", "2 documents instead of 3, because of limit 2")

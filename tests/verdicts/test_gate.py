@@ -1,4 +1,4 @@
-"""The gate: Holm against statsmodels and the closed procedure, verdicts of invented reports, and what stops it."""
+"""The gate: Holm's procedure against references, verdicts on invented reports, and errors."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ p_values = st.floats(0, 1)
 
 
 def gated(
-    root: Path, baseline: dict[str, Answers], candidate: dict[str, Answers], policy: Any = None, **how: Any
+    root: Path, baseline: dict[str, Answers], candidate: dict[str, Answers], policy: Any = None, **settings: Any
 ) -> Outcome:
-    first = report(root / "a", "base", baseline, **how)
-    second = report(root / "b", "cand", candidate, **how)
+    first = report(root / "a", "base", baseline, **settings)
+    second = report(root / "b", "cand", candidate, **settings)
     return gate(first, second, policy or Policy())
 
 
-def of(outcome: Outcome, task: str) -> Judgement:
-    return next(one for one in outcome.judgements if one.score.task == task)
+def judgement_of(outcome: Outcome, task: str) -> Judgement:
+    return next(item for item in outcome.judgements if item.score.task == task)
 
 
 def flipped(n: int, right: int, lost: int, gained: int) -> tuple[list[int], list[int]]:
-    """Answers to n documents: so many the baseline has right, of which the candidate loses some and gains others."""
+    """Return both sides' scores of n documents: the baseline has `right`, the candidate loses and gains some."""
     baseline = [1] * right + [0] * (n - right)
     candidate = [0] * lost + [1] * (right - lost) + [1] * gained + [0] * (n - right - gained)
     return baseline, candidate
@@ -59,7 +59,7 @@ def test_equal_weights_are_holms_procedure_as_statsmodels_has_it(count: int) -> 
 
 @given(st.lists(st.tuples(p_values, st.floats(0.01, 1)), min_size=1, max_size=6))
 def test_weights_are_those_of_the_closed_procedure(pairs: list[tuple[float, float]]) -> None:
-    """A hypothesis falls if the weighted Bonferroni test of every intersection that it is part of does."""
+    """A hypothesis is rejected if the weighted Bonferroni tests of all intersections that contain it reject."""
     p, w = zip(*pairs, strict=True)
     places = range(len(p))
     subsets = [s for size in range(1, len(p) + 1) for s in itertools.combinations(places, size)]
@@ -71,7 +71,7 @@ def test_weights_are_those_of_the_closed_procedure(pairs: list[tuple[float, floa
     assert holm(list(p), list(w)) == pytest.approx(expected)
 
 
-def test_what_is_watched_has_half_of_alpha_where_there_is_any() -> None:
+def test_watched_scores_share_half_of_alpha() -> None:
     assert alpha_shares([True, False, False]) == [0.5, 0.25, 0.25]
     assert alpha_shares([True, True]) == [0.5, 0.5]
     p = [0.03, 0.9, 0.9]
@@ -82,22 +82,22 @@ def test_what_is_watched_has_half_of_alpha_where_there_is_any() -> None:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_did_not_change_passes_where_there_are_documents_enough(tmp_path: Path) -> None:
+def test_unchanged_answers_pass_with_enough_documents(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(2000, 1000, 0, 0), math=(2000, 1000, 30, 30)))
     assert (outcome.verdict, outcome.exit_code) == ("passed", 0)
-    assert [one.verdict for one in outcome.judgements] == ["passed", "passed"]
+    assert [item.verdict for item in outcome.judgements] == ["passed", "passed"]
 
 
-def test_few_documents_are_inconclusive_even_if_nothing_changed_and_the_gate_says_how_many_would_do(
+def test_few_unchanged_documents_are_inconclusive_with_the_number_needed(
     tmp_path: Path,
 ) -> None:
     outcome = gated(tmp_path, *sides(law=(50, 25, 0, 0)))
     assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 3)
-    assert 100 < of(outcome, "law").documents_needed < 500
+    assert 100 < judgement_of(outcome, "law").documents_needed < 500
 
 
-def test_the_documents_that_are_said_to_do_do(tmp_path: Path) -> None:
-    few = of(gated(tmp_path / "few", *sides(law=(300, 150, 9, 9))), "law")
+def test_the_stated_number_of_documents_suffices_to_pass(tmp_path: Path) -> None:
+    few = judgement_of(gated(tmp_path / "few", *sides(law=(300, 150, 9, 9))), "law")
     assert few.verdict == "inconclusive"
     share = round(few.documents_needed * 9 / 300)
     enough = gated(
@@ -106,49 +106,52 @@ def test_the_documents_that_are_said_to_do_do(tmp_path: Path) -> None:
     assert enough.verdict == "passed"
 
 
-def test_losing_all_regresses_also_where_a_metric_is_not_known_to_be_a_share(tmp_path: Path) -> None:
+def test_losing_everything_regresses_for_undeclared_fractions_too(tmp_path: Path) -> None:
     strict = {"metric": "prompt_level_strict_acc", "fraction": False}
     outcome = gated(tmp_path, {"ifeval": Answers([1] * 541, **strict)}, {"ifeval": Answers([0] * 541, **strict)})
     assert outcome.verdict == "regressed"
 
 
-def test_documents_that_are_said_to_show_a_loss_show_it_among_many_tasks(tmp_path: Path) -> None:
+def test_the_stated_number_of_documents_shows_a_loss_among_many_tasks(tmp_path: Path) -> None:
     others = {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
-    found = of(gated(tmp_path, *sides(law=(200, 100, 20, 9), **others)), "law")
-    assert found.verdict == "inconclusive"
-    chance, n, shown = np.random.default_rng(0), round(found.documents_needed), 0
+    judgement = judgement_of(gated(tmp_path, *sides(law=(200, 100, 20, 9), **others)), "law")
+    assert judgement.verdict == "inconclusive"
+    generator, n, significant = np.random.default_rng(0), round(judgement.documents_needed), 0
     for _ in range(400):
-        lost, gained, _ = chance.multinomial(n, [0.1, 0.045, 0.855])
-        shown += stats.binomtest(lost, lost + gained, alternative="greater").pvalue <= 0.05 / 20
-    assert shown / 400 == pytest.approx(0.8, abs=0.08)
+        lost, gained, _ = generator.multinomial(n, [0.1, 0.045, 0.855])
+        significant += stats.binomtest(lost, lost + gained, alternative="greater").pvalue <= 0.05 / 20
+    assert significant / 400 == pytest.approx(0.8, abs=0.08)
 
 
 def test_a_real_loss_regresses(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10), math=(2000, 1000, 0, 0)))
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
-    assert [one.verdict for one in outcome.judgements] == ["regressed", "passed"]
+    assert [item.verdict for item in outcome.judgements] == ["regressed", "passed"]
 
 
 def test_a_gain_passes(tmp_path: Path) -> None:
     assert gated(tmp_path, *sides(law=(200, 100, 5, 40))).verdict == "passed"
 
 
-def test_a_real_loss_that_is_shown_to_be_smaller_than_the_margin_passes(tmp_path: Path) -> None:
+def test_a_real_loss_smaller_than_the_margin_passes(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(20_000, 10_000, 300, 200)))
-    assert of(outcome, "law").p_loss_corrected < 0.001
-    assert (outcome.verdict, of(outcome, "law").reason) == ("passed", "a real loss, but smaller than the margin")
+    assert judgement_of(outcome, "law").p_loss_corrected < 0.001
+    assert (outcome.verdict, judgement_of(outcome, "law").reason) == (
+        "passed",
+        "a real loss, but smaller than the margin",
+    )
 
 
-def test_the_margin_is_what_may_be_lost(tmp_path: Path) -> None:
+def test_the_margin_decides_how_much_may_be_lost(tmp_path: Path) -> None:
     answers = sides(law=(1000, 600, 60, 30))
     assert gated(tmp_path / "2", *answers).verdict == "regressed"
     assert gated(tmp_path / "8", *answers, Policy(margin=8)).verdict == "passed"
 
 
-def test_of_many_tasks_a_loss_must_be_clearer(tmp_path: Path) -> None:
-    one_ = {"t0": (200, 100, 20, 9)}
-    many = one_ | {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
-    assert gated(tmp_path / "1", *sides(**one_)).verdict == "regressed"
+def test_with_many_tasks_a_loss_must_be_clearer(tmp_path: Path) -> None:
+    single = {"t0": (200, 100, 20, 9)}
+    many = single | {f"t{i}": (200, 100, 12, 12) for i in range(1, 20)}
+    assert gated(tmp_path / "1", *sides(**single)).verdict == "regressed"
     assert gated(tmp_path / "20", *sides(**many)).verdict == "inconclusive"
 
 
@@ -167,7 +170,7 @@ def test_a_members_loss_under_a_rising_average_regresses(tmp_path: Path) -> None
         *sides(sciq=(1000, 900, 83, 20), nli=(1000, 500, 40, 110), c3=(1000, 500, 40, 110), piqa=(1000, 700, 30, 60)),
         averages=averages,
     )
-    average, sciq = of(outcome, "suite"), of(outcome, "sciq")
+    average, sciq = judgement_of(outcome, "suite"), judgement_of(outcome, "sciq")
     assert average.comparison.difference > 0.02
     assert (average.is_judged, average.verdict) == (True, "passed")
     assert sciq.comparison.difference == pytest.approx(-0.063)
@@ -175,56 +178,56 @@ def test_a_members_loss_under_a_rising_average_regresses(tmp_path: Path) -> None
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
 
 
-def test_a_real_loss_of_a_member_that_is_smaller_than_the_margin_is_said_to_be_that(tmp_path: Path) -> None:
+def test_a_members_real_loss_below_the_margin_is_described_as_such(tmp_path: Path) -> None:
     averages = {"suite": ("task", ["law", "math"])}
     outcome = gated(tmp_path, *sides(law=(20_000, 10_000, 300, 200), math=(2000, 1000, 0, 0)), averages=averages)
-    assert of(outcome, "law").reason == "a real loss, but smaller than the margin"
-    assert of(outcome, "math").reason == "no real loss is shown"
+    assert judgement_of(outcome, "law").reason == "a real loss, but smaller than the margin"
+    assert judgement_of(outcome, "math").reason == "no real loss is shown"
     assert outcome.verdict == "passed"
 
 
-def test_tasks_of_which_an_average_could_not_be_made_are_judged_themselves(tmp_path: Path) -> None:
-    """An average that lacks a member's number is not in a report, and its tasks were not asked for by name."""
+def test_tasks_of_a_missing_average_are_judged_themselves(tmp_path: Path) -> None:
+    """A report has no average if the score of a member is missing, and the members are not headlines."""
     first, second = (
         report(tmp_path / name, name, answers, averages={"suite": ("task", ["law", "math"])})
         for name, answers in zip(
             "ab", sides(law=(500, 400, 300, 0), math=(2000, 1000, 0, 0), nli=(2000, 9, 0, 0)), strict=True
         )
     )
-    for one in (first, second):
-        scores = [score for score in one.manifest.scores if score.task != "suite"]
-        object.__setattr__(one, "manifest", one.manifest.model_copy(update={"scores": scores}))
+    for item in (first, second):
+        scores = [score for score in item.manifest.scores if score.task != "suite"]
+        object.__setattr__(item, "manifest", item.manifest.model_copy(update={"scores": scores}))
     outcome = gate(first, second, Policy())
-    assert {one.score.task for one in outcome.judgements if one.is_judged} == {"nli", "law", "math"}
+    assert {item.score.task for item in outcome.judgements if item.is_judged} == {"nli", "law", "math"}
     assert outcome.verdict == "regressed"
 
 
-def test_members_need_not_pass(tmp_path: Path) -> None:
+def test_watched_members_need_not_pass(tmp_path: Path) -> None:
     names = [f"s{i}" for i in range(40)]
     outcome = gated(tmp_path, *sides(**dict.fromkeys(names, (60, 30, 1, 1))), averages={"exam": ("sample", names)})
-    assert {one.verdict for one in outcome.judgements if not one.is_judged} == {"inconclusive"}
+    assert {item.verdict for item in outcome.judgements if not item.is_judged} == {"inconclusive"}
     assert outcome.verdict == "passed"
 
 
-def test_a_floor_is_a_line_on_the_number_itself(tmp_path: Path) -> None:
+def test_a_floor_bounds_the_candidates_score(tmp_path: Path) -> None:
     answers = sides(law=(2000, 1000, 0, 0))
     above, below = (Policy(tasks=(Rule(match="law", floor=floor),)) for floor in (49, 51))
     assert gated(tmp_path / "above", *answers, above).verdict == "passed"
     outcome = gated(tmp_path / "below", *answers, below)
-    assert (outcome.verdict, of(outcome, "law").reason) == ("regressed", "below its floor of 51 %")
+    assert (outcome.verdict, judgement_of(outcome, "law").reason) == ("regressed", "below its floor of 51 %")
 
 
-def test_of_what_should_be_low_the_floor_is_a_ceiling(tmp_path: Path) -> None:
+def test_if_less_is_better_the_floor_is_a_ceiling(tmp_path: Path) -> None:
     less = {"metric": "abstention", "higher_is_better": False}
     baseline, candidate = ({"law": Answers([0] * 1500 + [1] * 500, **less)} for _ in range(2))
     policies = [Policy(tasks=(Rule(match="law", floor=floor),)) for floor in (26, 24)]
-    verdicts = [gated(tmp_path / str(i), baseline, candidate, one).verdict for i, one in enumerate(policies)]
+    verdicts = [gated(tmp_path / str(i), baseline, candidate, item).verdict for i, item in enumerate(policies)]
     assert verdicts == ["passed", "regressed"]
 
 
-def test_fewer_documents_than_the_minimum_pass_nothing(tmp_path: Path) -> None:
+def test_fewer_documents_than_the_minimum_never_pass(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(2000, 1000, 0, 0)), Policy(minimum=3000))
-    assert (outcome.verdict, of(outcome, "law").reason) == ("inconclusive", "fewer than 3,000 documents")
+    assert (outcome.verdict, judgement_of(outcome, "law").reason) == ("inconclusive", "fewer than 3,000 documents")
 
 
 def test_inconclusive_may_be_allowed_but_is_not_called_passed(tmp_path: Path) -> None:
@@ -236,44 +239,45 @@ def test_inconclusive_may_be_allowed_but_is_not_called_passed(tmp_path: Path) ->
         assert gated(tmp_path / task, *answers, policy).exit_code == code
 
 
-def test_allowing_what_is_inconclusive_allows_no_loss(tmp_path: Path) -> None:
+def test_allowing_inconclusive_verdicts_allows_no_loss(tmp_path: Path) -> None:
     outcome = gated(tmp_path, *sides(law=(500, 400, 60, 10)), Policy(inconclusive="allow"))
     assert (outcome.verdict, outcome.exit_code) == ("regressed", 1)
 
 
-def test_constant_answers_are_named_and_do_not_pass_by_themselves(tmp_path: Path) -> None:
-    """A model that says Yes to every item of a task with two answers, and is as often right as before."""
+def test_constant_answers_are_a_sign_and_do_not_pass(tmp_path: Path) -> None:
+    """A model that answers Yes to every item of a task with two answers keeps its accuracy."""
     targets = ["Yes", "No"] * 1000
     before = ["Yes", "No", "No", "Yes"] * 500
     right = [
-        [int(said == target) for said, target in zip(side, targets, strict=True)] for side in (before, ["Yes"] * 2000)
+        [int(prediction == target) for prediction, target in zip(side, targets, strict=True)]
+        for side in (before, ["Yes"] * 2000)
     ]
     baseline = {"mrpc": Answers(right[0], predictions=before, targets=targets)}
     candidate = {"mrpc": Answers(right[1], predictions=["Yes"] * 2000, targets=targets)}
     outcome = gated(tmp_path / "look", baseline, candidate, Policy(margin=8))
-    found = of(outcome, "mrpc")
-    assert [sign.name for sign in found.signs] == ["constant answers"]
-    assert "'Yes'" in found.signs[0].text
+    judgement = judgement_of(outcome, "mrpc")
+    assert [sign.name for sign in judgement.signs] == ["constant answers"]
+    assert "'Yes'" in judgement.signs[0].text
     assert (outcome.verdict, outcome.exit_code) == ("inconclusive", 3)
     assert gated(tmp_path / "ignore", baseline, candidate, Policy(margin=8, signs="ignore")).verdict == "passed"
 
 
-def test_constant_answers_of_a_member_are_named_and_a_jump_that_one_of_many_may_have_is_not(tmp_path: Path) -> None:
+def test_a_watched_member_shows_constant_answers_but_no_rise(tmp_path: Path) -> None:
     targets = ["Yes", "No"] * 1000
     plain = {"targets": targets, "metric": "acc"}
     varied = {"predictions": ["Yes", "No", "No", "Yes"] * 500, "more": {"unparsed": [0] * 2000}}
     constant = {"predictions": ["Yes"] * 2000, "more": {"unparsed": [1] * 100 + [0] * 1900}}
-    mrpc = [Answers([1, 0] * 1000, **plain, **how) for how in (varied, constant)]
+    mrpc = [Answers([1, 0] * 1000, **plain, **settings) for settings in (varied, constant)]
     nli = Answers([1, 0] * 1000, **plain, predictions=["Yes", "No", "No", "Yes"] * 500)
     averages = {"glue": ("task", ["mrpc", "nli"])}
     outcome = gated(tmp_path, {"mrpc": mrpc[0], "nli": nli}, {"mrpc": mrpc[1], "nli": nli}, averages=averages)
-    found = of(outcome, "mrpc")
-    assert (found.is_judged, [sign.name for sign in found.signs]) == (False, ["constant answers"])
+    judgement = judgement_of(outcome, "mrpc")
+    assert (judgement.is_judged, [sign.name for sign in judgement.signs]) == (False, ["constant answers"])
     assert "mrpc: answers 'Yes' to 2,000 of 2,000 documents (baseline: 1,000)" in OutcomeText.of(outcome).remarks
     assert outcome.verdict == "passed"
 
 
-def test_a_jump_of_abstentions_is_named(tmp_path: Path) -> None:
+def test_a_rise_of_abstentions_is_a_sign(tmp_path: Path) -> None:
     never, often = [0] * 2000, [1] * 200 + [0] * 1800
     right = flipped(2000, 1000, 0, 0)
     outcome = gated(
@@ -281,11 +285,11 @@ def test_a_jump_of_abstentions_is_named(tmp_path: Path) -> None:
         {"law": Answers(right[0], more={"abstention": never})},
         {"law": Answers(right[1], more={"abstention": often})},
     )
-    assert [sign.name for sign in of(outcome, "law").signs] == ["abstentions"]
+    assert [sign.name for sign in judgement_of(outcome, "law").signs] == ["abstentions"]
     assert outcome.verdict == "inconclusive"
 
 
-def test_answers_that_collapse_are_named(tmp_path: Path) -> None:
+def test_a_length_collapse_is_a_sign(tmp_path: Path) -> None:
     scores = np.random.default_rng(0).random(500).tolist()
     plain = {"metric": "rouge", "fraction": True, "targets": ["a long answer"] * 500}
     outcome = gated(
@@ -293,20 +297,20 @@ def test_answers_that_collapse_are_named(tmp_path: Path) -> None:
         {"adgen": Answers(scores, responses=["a long answer"] * 500, **plain)},
         {"adgen": Answers(scores, responses=["short"] * 500, **plain)},
     )
-    assert [sign.name for sign in of(outcome, "adgen").signs] == ["length collapse"]
+    assert [sign.name for sign in judgement_of(outcome, "adgen").signs] == ["length collapse"]
 
 
 def test_tainted_documents_are_not_judged(tmp_path: Path) -> None:
-    """A candidate that learnt a third of the documents by heart, and forgot others."""
+    """The candidate memorised a third of the documents and forgot others."""
     tainted = [True] * 300 + [False] * 600
     baseline = {"law": Answers([0] * 300 + [1] * 600, tainted=tainted)}
     candidate = {"law": Answers([1] * 300 + [0] * 100 + [1] * 500, tainted=tainted)}
     outcome = gated(tmp_path, baseline, candidate)
-    found = of(outcome, "law").comparison
+    comparison = judgement_of(outcome, "law").comparison
     assert outcome.verdict == "regressed"
-    assert (found.documents, found.difference) == (600, pytest.approx(-1 / 6))
-    assert found.tainted is not None
-    assert found.tainted.difference == 1.0
+    assert (comparison.documents, comparison.difference) == (600, pytest.approx(-1 / 6))
+    assert comparison.tainted is not None
+    assert comparison.tainted.difference == 1.0
 
 
 # --- what cannot be judged --------------------------------------------------------------------------------------------
@@ -319,12 +323,12 @@ def test_a_candidate_that_lacks_a_task_is_refused(tmp_path: Path) -> None:
         gated(tmp_path, baseline, candidate)
 
 
-def test_other_prompts_are_refused(tmp_path: Path) -> None:
+def test_different_prompts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="law: different prompts of 4 of 4 documents"):
         gated(tmp_path, {"law": Answers([1, 0, 1, 1])}, {"law": Answers([1, 0, 1, 1], prompt="x")})
 
 
-def test_a_candidates_other_tasks_are_told_and_not_judged(tmp_path: Path) -> None:
+def test_tasks_that_the_baseline_lacks_are_noted(tmp_path: Path) -> None:
     baseline, candidate = sides(law=(2000, 1000, 0, 0), math=(20, 10, 1, 1))
     del baseline["math"]
     outcome = gated(tmp_path, baseline, candidate)
@@ -332,36 +336,36 @@ def test_a_candidates_other_tasks_are_told_and_not_judged(tmp_path: Path) -> Non
     assert outcome.notes == ("not judged because the baseline lacks them: math",)
 
 
-def test_prompts_that_were_cut_for_one_of_both_are_told(tmp_path: Path) -> None:
+def test_prompts_cut_in_one_report_are_noted(tmp_path: Path) -> None:
     cut = Answers([1, 0] * 500, info={"truncated": 12})
     outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": cut})
     assert outcome.notes == ("12 prompts cut to fit the context instead of 0",)
-    few = Answers([1, 0] * 400, info={"truncated": 12})  # of other documents, other prompts are cut
+    few = Answers([1, 0] * 400, info={"truncated": 12})  # with different documents, different prompts are cut
     assert len(gated(tmp_path / "few", {"law": Answers([1, 0] * 500)}, {"law": few}).notes) == 1
 
 
-def test_documents_that_only_one_answered_are_told(tmp_path: Path) -> None:
+def test_documents_that_only_one_checkpoint_answered_are_noted(tmp_path: Path) -> None:
     outcome = gated(tmp_path, {"law": Answers([1, 0] * 500)}, {"law": Answers([1, 0] * 400)})
     assert outcome.notes == ("law: 200 documents left out because only one checkpoint answered",)
-    assert of(outcome, "law").comparison.documents == 800
+    assert judgement_of(outcome, "law").comparison.documents == 800
 
 
-def test_a_rule_for_no_task_is_refused(tmp_path: Path) -> None:
+def test_a_rule_that_matches_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="rule 'lwa' matches no task"):
         gated(tmp_path, *sides(law=(20, 10, 1, 1)), Policy(tasks=(Rule(match="lwa"),)))
 
 
-def test_a_candidate_that_is_the_baseline_is_told(tmp_path: Path) -> None:
-    one = report(tmp_path, "base", sides(law=(2000, 1000, 0, 0))[0])
-    assert gate(one, one, Policy()).notes == ("the candidate is identical to the baseline (same fingerprint)",)
+def test_a_candidate_identical_to_the_baseline_is_noted(tmp_path: Path) -> None:
+    item = report(tmp_path, "base", sides(law=(2000, 1000, 0, 0))[0])
+    assert gate(item, item, Policy()).notes == ("the candidate is identical to the baseline (same fingerprint)",)
 
 
-def test_a_member_that_is_named_is_judged_by_itself(tmp_path: Path) -> None:
+def test_a_named_member_is_judged_by_itself(tmp_path: Path) -> None:
     averages = {"exam": ("task", ["law", "logic"])}
     baseline, candidate = sides(law=(2000, 1000, 0, 0), logic=(50, 25, 1, 1))
     first, second = (
         report(tmp_path / name, name, side, averages=averages) for name, side in (("a", baseline), ("b", candidate))
     )
     outcome = gate(first, second, Policy(), ["law"])
-    assert [(one.score.task, one.is_judged) for one in outcome.judgements] == [("law", True)]
+    assert [(item.score.task, item.is_judged) for item in outcome.judgements] == [("law", True)]
     assert outcome.verdict == "passed"

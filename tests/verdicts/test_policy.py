@@ -1,4 +1,4 @@
-"""What gate.yaml says, and what it may not say."""
+"""Valid and invalid gate.yaml files."""
 
 from __future__ import annotations
 
@@ -36,25 +36,23 @@ def scores(tmp_path: Path) -> list[Score]:
 
 
 def of(scores: list[Score], task: str, metric: str | None = None) -> Score:
-    return next(one for one in scores if one.task == task and metric in (None, one.metric))
+    return next(score for score in scores if score.task == task and metric in (None, score.metric))
 
 
-def test_a_policy_that_says_nothing_asks_for_two_points_or_two_percent_where_there_are_no_points(
-    write: Any, scores: list[Score]
-) -> None:
+def test_the_default_margin_is_two_points_or_two_percent(write: Any, scores: list[Score]) -> None:
     for text in ("", "# nothing\n", "{}"):
-        found = write(text)
-        assert found == Policy()
-        assert found.terms(of(scores, "ceval")).margin.of(of(scores, "ceval"), 0.5) == 0.02
-        assert found.terms(of(scores, "adgen")).margin.of(of(scores, "adgen"), 20.0) == 2.0
-        assert found.terms(of(scores, "wiki")).margin.of(of(scores, "wiki"), 3.0) == 0.06
-        assert found.terms(of(scores, "wiki"))[1:] == (0.05, None, 1, "block")
+        policy_ = write(text)
+        assert policy_ == Policy()
+        assert policy_.terms(of(scores, "ceval")).margin.of(of(scores, "ceval"), 0.5) == 0.02
+        assert policy_.terms(of(scores, "adgen")).margin.of(of(scores, "adgen"), 20.0) == 2.0
+        assert policy_.terms(of(scores, "wiki")).margin.of(of(scores, "wiki"), 3.0) == 0.06
+        assert policy_.terms(of(scores, "wiki"))[1:] == (0.05, None, 1, "block")
 
 
 @pytest.mark.parametrize(
     ("number", "higher_is_better", "margin"),
     [
-        (0.55, True, 0.02),  # a share of right answers whose task does not say that it is one, or a correlation
+        (0.55, True, 0.02),  # an undeclared fraction of right answers, or a correlation
         (-0.1, True, 0.02),
         (0.0, True, 0.02),
         (4.5, True, 0.09),  # marks from 1 to 5
@@ -63,57 +61,57 @@ def test_a_policy_that_says_nothing_asks_for_two_points_or_two_percent_where_the
         (0.8, False, 0.016),
     ],
 )
-def test_two_points_are_never_most_of_what_there_is_to_lose(
+def test_the_default_margin_is_small_on_every_scale(
     scores: list[Score], number: float, higher_is_better: bool, margin: float
 ) -> None:
     update = {"value": number, "higher_is_better": higher_is_better}
-    one = of(scores, "adgen").model_copy(update=update)
-    assert Policy().terms(one).margin.of(one, number) == pytest.approx(margin)
-    assert Policy(margin=3).terms(one).margin.of(one, number) == (0.03 if abs(number) <= 1 else 3)
+    score = of(scores, "adgen").model_copy(update=update)
+    assert Policy().terms(score).margin.of(score, number) == pytest.approx(margin)
+    assert Policy(margin=3).terms(score).margin.of(score, number) == (0.03 if abs(number) <= 1 else 3)
 
 
-def test_the_first_rule_that_fits_decides_and_the_policy_fills_what_it_leaves_out(
-    write: Any, scores: list[Score]
-) -> None:
-    found = write(
+def test_the_first_matching_rule_applies_and_the_policy_fills_omitted_keys(write: Any, scores: list[Score]) -> None:
+    policy_ = write(
         "margin: 3\nalpha: 0.01\ntasks:\n"
         "- {match: ceval_law, floor: 45, minimum: 100}\n"
         "- {match: 'ceval*', margin: 5%, inconclusive: allow}\n"
     )
-    law, physics, wiki = (found.terms(of(scores, name)) for name in ("ceval_law", "ceval_physics", "wiki"))
+    law, physics, wiki = (policy_.terms(of(scores, name)) for name in ("ceval_law", "ceval_physics", "wiki"))
     assert (law.margin, law.alpha, law.floor, law.minimum, law.inconclusive) == (Margin(3), 0.01, 0.45, 100, "block")
     assert (physics.margin, physics.inconclusive, physics.floor) == (Margin(0.05, True), "allow", None)
     assert wiki.margin == Margin(3)
 
 
-def test_a_floor_is_in_points_of_fractions_and_else_in_the_metrics_unit(write: Any, scores: list[Score]) -> None:
-    found = write("tasks:\n- {match: adgen, floor: 20}\n- {match: 'ceval*', floor: 20}\n")
-    assert found.terms(of(scores, "adgen")).floor == 20
-    assert found.terms(of(scores, "ceval")).floor == 0.2
+def test_a_floor_is_in_points_for_fractions_and_otherwise_in_the_metrics_unit(write: Any, scores: list[Score]) -> None:
+    policy_ = write("tasks:\n- {match: adgen, floor: 20}\n- {match: 'ceval*', floor: 20}\n")
+    assert policy_.terms(of(scores, "adgen")).floor == 20
+    assert policy_.terms(of(scores, "ceval")).floor == 0.2
 
 
-def test_the_primary_metric_stands_for_a_task_unless_a_rule_names_another(write: Any, scores: list[Score]) -> None:
-    plain = [(one.task, one.metric) for one in write("").select(scores)]
+def test_the_primary_metric_represents_a_task_unless_a_rule_names_another(write: Any, scores: list[Score]) -> None:
+    plain = [(score.task, score.metric) for score in write("").select(scores)]
     tasks = ["ceval", "ceval_law", "ceval_physics", "adgen", "wiki"]
     assert plain == list(zip(tasks, ["acc", "acc", "acc", "rouge_l", "bits"], strict=True))
     named = write("tasks:\n- {match: ceval_law, metric: abstention}\n").select(scores)
-    assert [(one.task, one.metric) for one in named] == [(t, "abstention" if t == "ceval_law" else m) for t, m in plain]
+    assert [(score.task, score.metric) for score in named] == [
+        (t, "abstention" if t == "ceval_law" else m) for t, m in plain
+    ]
 
 
-def test_where_a_task_lacks_what_a_rule_names_its_primary_metric_stands_for_it(write: Any, scores: list[Score]) -> None:
-    found = write("tasks:\n- {match: '*', metric: abstention}\n").select(scores)
-    named = ["abstention" if one.task == "ceval_law" else one.metric for one in found]
-    assert len(found) == 5
-    assert [one.metric for one in found] == named
+def test_a_task_without_the_named_metric_keeps_its_primary_metric(write: Any, scores: list[Score]) -> None:
+    selected = write("tasks:\n- {match: '*', metric: abstention}\n").select(scores)
+    named = ["abstention" if score.task == "ceval_law" else score.metric for score in selected]
+    assert len(selected) == 5
+    assert [score.metric for score in selected] == named
 
 
-def test_of_an_average_that_has_no_primary_metric_the_first_stands_for_it(write: Any, scores: list[Score]) -> None:
-    mixed = [one.model_copy(update={"primary": one.primary and one.average is None}) for one in scores]
-    assert next(one.task for one in write("").select(mixed)) == "ceval"
+def test_an_average_without_a_primary_metric_is_represented_by_its_first(write: Any, scores: list[Score]) -> None:
+    mixed = [score.model_copy(update={"primary": score.primary and score.average is None}) for score in scores]
+    assert next(score.task for score in write("").select(mixed)) == "ceval"
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "message"),
     [
         ("margin: 0", "margin: '0' is not a margin: write points above 0"),
         ("margin: -1", "is not a margin"),
@@ -133,14 +131,14 @@ def test_of_an_average_that_has_no_primary_metric_the_first_stands_for_it(write:
         ("a: [", "is not valid YAML"),
     ],
 )
-def test_what_a_policy_cannot_say_is_told_in_one_sentence(write: Any, text: str, what: str) -> None:
+def test_an_invalid_policy_is_one_error_sentence(write: Any, text: str, message: str) -> None:
     with pytest.raises(HarnessError, match=r"the policy .*gate\.yaml") as caught:
         write(text)
-    assert what in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_policy_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_binary_policy_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"cannot be read .*check --policy"):
         policy.read(tmp_path / "gate.yaml")
     (tmp_path / "gate.yaml").write_bytes(b"\xff\xfe\x00margin")
@@ -148,14 +146,14 @@ def test_a_policy_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
         policy.read(tmp_path / "gate.yaml")
 
 
-def test_a_rule_that_fits_no_task_or_no_metric_is_told(write: Any, scores: list[Score]) -> None:
+def test_a_rule_that_matches_no_task_or_metric_is_an_error(write: Any, scores: list[Score]) -> None:
     with pytest.raises(HarnessError, match=r"rule 'cevel\*' matches no task of the baseline .*ceval_law"):
         write("tasks:\n- match: cevel*\n").select(scores)
     with pytest.raises(HarnessError, match=r"rule 'adgen' names a metric that its tasks lack .*rouge_l \(none\)"):
         write("tasks:\n- {match: adgen, metric: bleu}\n").select(scores)
 
 
-def test_a_rule_behind_another_that_never_decides_is_told(write: Any, scores: list[Score]) -> None:
+def test_a_rule_that_never_applies_is_an_error(write: Any, scores: list[Score]) -> None:
     hidden = "tasks:\n- {match: 'ceval*', margin: 1}\n- {match: ceval_law, floor: 45}\n"
     with pytest.raises(
         HarnessError, match=r"rule 'ceval_law' never applies: earlier rules \('ceval\*'\) match .* put it first"

@@ -1,4 +1,4 @@
-"""The metric of summed statistics is what tasks, lm-eval, sacrebleu and scikit-learn make of the same documents."""
+"""Metrics of summed statistics equal those of the tasks, lm-eval, sacrebleu and scikit-learn."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ records = st.lists(st.tuples(st.sampled_from("甲乙"), st.sampled_from("xy")), 
 
 
 @st.composite
-def hits_said_wanted(draw: Any) -> list[int]:
-    said, wanted = draw(counts), draw(counts)
-    return [draw(st.integers(0, min(said, wanted))), said, wanted]
+def counts_of_type(draw: Any) -> list[int]:
+    predicted, expected = draw(counts), draw(counts)
+    return [draw(st.integers(0, min(predicted, expected))), predicted, expected]
 
 
 @st.composite
@@ -57,8 +57,8 @@ def probabilities(draw: Any) -> tuple[int, list[float]]:
 
 
 def by_documents(documents: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Name documents two by two; both parts of one want the same."""
-    return [(f"d{i // 2}", said, documents[i - i % 2][1]) for i, (said, _) in enumerate(documents)]
+    """Give each two consecutive samples the same document name and the same expectations."""
+    return [(f"d{i // 2}", predicted, documents[i - i % 2][1]) for i, (predicted, _) in enumerate(documents)]
 
 
 def sklearns(average: str) -> Callable[[Sequence[Any]], float]:
@@ -66,12 +66,12 @@ def sklearns(average: str) -> Callable[[Sequence[Any]], float]:
 
 
 Aggregation = Callable[[Sequence[Any]], float]
-# The name of the function that aggregates, what a document adds, and the function.
+# The name of the aggregation, a strategy for the values of documents, and the aggregation function.
 CASES: dict[str, tuple[str, st.SearchStrategy[Any], Aggregation]] = {
     "our ratio": ("ratio", st.tuples(counts, st.integers(1, 9)), estimates.ratio),
     "our macro F1": (
         "macro_f1",
-        st.dictionaries(st.sampled_from("人地物"), hits_said_wanted(), max_size=3),
+        st.dictionaries(st.sampled_from("人地物"), counts_of_type(), max_size=3),
         scores.macro_f1,
     ),
     "our BLEU": ("bleu", st.builds(corpus_bleu.bleu_zh_counts, texts, texts), corpus_bleu.bleu),
@@ -100,100 +100,100 @@ UNNAMED = {"macro_f1_score", "micro_f1_score", "weighted_f1_score"}  # of tasks'
 
 
 def column(values: Sequence[Any]) -> Any:
-    """What a report has of a metric: numbers, or JSON where a value is none."""
+    """Return a metric's column as a report holds it: numbers, or JSON texts if a value is not a number."""
     if all(isinstance(value, float | None) for value in values):
         return np.array([math.nan if value is None else value for value in values], dtype=float)
     return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
 
 
-def score(made: Paired, values: Any) -> float:
-    """The metric of rows of statistics."""
-    return float(values.mean() if made.metric is None else made.metric(values.sum(axis=0)[None])[0])
+def score(result: Paired, values: Any) -> float:
+    """Return the metric of rows of statistics."""
+    return float(values.mean() if result.metric is None else result.metric(values.sum(axis=0)[None])[0])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of a corpus with one label
 @pytest.mark.parametrize("case", CASES)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_sums_of_any_documents_make_their_score(case: str, data: st.DataObject) -> None:
+def test_sums_of_any_documents_give_their_score(case: str, data: st.DataObject) -> None:
     name, value, aggregation = CASES[case]
     assert not rounding(name)
     assert getattr(aggregation, "__name__", "") == name or name in UNNAMED
     both = data.draw(st.lists(st.tuples(value, value), min_size=1, max_size=8))
     baseline, candidate = ([pair[side] for pair in both] for side in (0, 1))
-    made = paired(name, column(baseline), column(candidate))
-    assert made is not None
-    assert made.kept.all()
-    some = data.draw(st.lists(st.integers(0, len(both) - 1), min_size=1, max_size=8))
-    for values, table, whole in ((baseline, made.baseline, 0), (candidate, made.candidate, 1)):
-        expected = [aggregation(values), aggregation([values[i] for i in some])]
-        found = [made.scores[whole], score(made, table[some])]
-        for ours, theirs in zip(found, expected, strict=True):
-            if not math.isnan(theirs):
-                assert ours == pytest.approx(theirs, rel=SUMS, abs=SUMS)
+    result = paired(name, column(baseline), column(candidate))
+    assert result is not None
+    assert result.kept.all()
+    chosen = data.draw(st.lists(st.integers(0, len(both) - 1), min_size=1, max_size=8))
+    for values, table, side in ((baseline, result.baseline, 0), (candidate, result.candidate, 1)):
+        expected = [aggregation(values), aggregation([values[i] for i in chosen])]
+        computed = [result.scores[side], score(result, table[chosen])]
+        for number, reference in zip(computed, expected, strict=True):
+            if not math.isnan(reference):
+                assert number == pytest.approx(reference, rel=SUMS, abs=SUMS)
 
 
 @pytest.mark.parametrize("name", ["f1", "precision", "recall"])
 @settings(max_examples=60, deadline=None)
 @given(both=st.lists(st.tuples(records, records, records), min_size=1, max_size=8))
-def test_iepiles_sums_make_its_score_to_its_rounding(name: str, both: list[tuple[Any, Any, Any]]) -> None:
-    baseline = by_documents([(said, wanted) for said, _, wanted in both])
-    candidate = by_documents([(said, wanted) for _, said, wanted in both])
-    made = paired(name, column(baseline), column(candidate))
-    assert made is not None
+def test_iepiles_sums_give_its_score_up_to_rounding(name: str, both: list[tuple[Any, Any, Any]]) -> None:
+    baseline = by_documents([(predicted, expected) for predicted, _, expected in both])
+    candidate = by_documents([(predicted, expected) for _, predicted, expected in both])
+    result = paired(name, column(baseline), column(candidate))
+    assert result is not None
     expected = [getattr(IEPILE, name)(side) for side in (baseline, candidate)]
-    assert made.scores == pytest.approx(expected, abs=rounding(name))
+    assert result.scores == pytest.approx(expected, abs=rounding(name))
 
 
-def test_what_iepile_asks_of_a_document_in_parts_is_one_documents() -> None:
+def test_samples_of_one_iepile_document_are_counted_together() -> None:
     part = [
         ("d", [["甲", "x"]], [["甲", "x"], ["乙", "y"]]),
         ("d", [["甲", "x"], ["乙", "y"]], [["甲", "x"], ["乙", "y"]]),
     ]
-    made = paired("f1", column(part), column(part))
-    assert made is not None
-    assert made.baseline.tolist() == [[2 * 2, 3 + 2], [0, 0]]
+    result = paired("f1", column(part), column(part))
+    assert result is not None
+    assert result.baseline.tolist() == [[2 * 2, 3 + 2], [0, 0]]
 
 
-def test_references_that_not_every_document_has_are_left_out_as_lm_eval_does() -> None:
+def test_extra_references_are_left_out_as_lm_eval_does() -> None:
     pairs = [(["a b c", "c"], "a b"), (["x y", "z", "z w"], "z w")]
-    made = paired("chrf", column(pairs), column(pairs))
-    assert made is not None
-    assert made.scores[0] == pytest.approx(lm_eval.chrf(pairs), rel=SUMS)
-    assert made.scores[0] < lm_eval.chrf([pairs[0], (["x y", "z w"], "z w")])
+    result = paired("chrf", column(pairs), column(pairs))
+    assert result is not None
+    assert result.scores[0] == pytest.approx(lm_eval.chrf(pairs), rel=SUMS)
+    assert result.scores[0] < lm_eval.chrf([pairs[0], (["x y", "z w"], "z w")])
 
 
-# --- what is left out, and what is wrong ------------------------------------------------------------------------------
+# --- missing and invalid values ---------------------------------------------------------------------------------------
 
 
-def test_documents_that_either_leaves_out_are_not_compared() -> None:
-    made = paired("mean", np.array([0.5, np.nan, 1, 0]), np.array([1, 0, np.nan, 0.5]))
-    assert made is not None
-    assert made.kept.tolist() == [True, False, False, True]
-    assert (made.baseline.tolist(), made.candidate.tolist()) == ([0.5, 0], [1, 0.5])
-    assert made.metric is None
-    assert made.scores == (0.25, 0.75)
-    made = paired("ratio", ["[1, 2]", None, "null", "[0, 1]"], ["[1, 2]", "[1, 1]", "[1, 1]", "[1, 1]"])
-    assert made is not None
-    assert made.kept.tolist() == [True, False, False, True]
-    assert made.scores == pytest.approx((1 / 3, 2 / 3))
+def test_documents_without_a_numberon_either_side_are_not_compared() -> None:
+    result = paired("mean", np.array([0.5, np.nan, 1, 0]), np.array([1, 0, np.nan, 0.5]))
+    assert result is not None
+    assert result.kept.tolist() == [True, False, False, True]
+    assert (result.baseline.tolist(), result.candidate.tolist()) == ([0.5, 0], [1, 0.5])
+    assert result.metric is None
+    assert result.scores == (0.25, 0.75)
+    result = paired("ratio", ["[1, 2]", None, "null", "[0, 1]"], ["[1, 2]", "[1, 1]", "[1, 1]", "[1, 1]"])
+    assert result is not None
+    assert result.kept.tolist() == [True, False, False, True]
+    assert result.scores == pytest.approx((1 / 3, 2 / 3))
 
 
-def test_nothing_in_common_is_nothing_to_compare() -> None:
-    made = paired("ratio", [None, "[1, 2]"], ["[1, 2]", None])
-    assert made is not None
-    assert (made.kept.any(), made.baseline.size, made.candidate.size) == (False, 0, 0)
-    assert np.isnan(made.scores).all()
+def test_no_common_documents_give_empty_arrays() -> None:
+    result = paired("ratio", [None, "[1, 2]"], ["[1, 2]", None])
+    assert result is not None
+    assert (result.kept.any(), result.baseline.size, result.candidate.size) == (False, 0, 0)
+    assert np.isnan(result.scores).all()
 
 
-def test_numbers_that_were_written_as_json_are_numbers() -> None:
-    made = paired("mean", ["true", "0.5"], np.array([1.0, 0.0]))
-    assert made is not None
-    assert (made.baseline.tolist(), made.candidate.tolist()) == ([1, 0.5], [1, 0])
+def test_numbers_written_as_json_are_read_as_numbers() -> None:
+    result = paired("mean", ["true", "0.5"], np.array([1.0, 0.0]))
+    assert result is not None
+    assert (result.baseline.tolist(), result.candidate.tolist()) == ([1, 0.5], [1, 0])
 
 
 @pytest.mark.parametrize("name", ["distinct1", "distinct2", "sd_over_seeds", "bypass_agg", "median", "", None])
-def test_what_has_no_statistics_of_documents_has_none(name: str | None) -> None:
+def test_aggregations_without_document_statistics_give_none(name: str | None) -> None:
     assert paired(name, column([1.0, 2.0]), column([1.0, 2.0])) is None
 
 
@@ -213,19 +213,19 @@ def test_what_has_no_statistics_of_documents_has_none(name: str | None) -> None:
         ("brier_score", [3, [0.1, 0.9]]),
     ],
 )
-def test_another_function_of_a_known_name_is_not_guessed_at(name: str, value: Any) -> None:
-    written = [json.dumps(value)] * 2
-    assert paired(name, written, written) is None
+def test_unknown_values_under_a_known_name_give_none(name: str, value: Any) -> None:
+    json_values = [json.dumps(value)] * 2
+    assert paired(name, json_values, json_values) is None
 
 
-def test_free_texts_are_no_labels() -> None:
+def test_free_texts_are_not_labels() -> None:
     values = [json.dumps(["yes", f"answer {i}"]) for i in range(forms.MOST_LABELS)]
     assert paired("weighted_f1_score", values, values) is None
     assert paired("weighted_f1_score", values[1:], values[1:]) is not None
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "says"),
+    ("name", "values", "message"),
     [
         ("ratio", ["[1, 2]", "[1]", "[3, 4]"], "2 of 6 values are not pairs of numbers, unlike the others"),
         ("mean", ["[1, 2]", "1", "0"], "2 of 6 values are not numbers, unlike the others"),
@@ -235,12 +235,12 @@ def test_free_texts_are_no_labels() -> None:
         ("mean", ["1", "1, 0", "0"], "a document's value is not valid JSON"),
     ],
 )
-def test_values_that_are_wrong_are_told(name: str, values: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_values_are_errors(name: str, values: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         paired(name, values, values)
 
 
-def test_columns_of_other_documents_are_refused() -> None:
+def test_columns_of_different_documents_are_errors() -> None:
     with pytest.raises(ValueError, match="the columns differ in length: 2 and 1 documents"):
         paired("mean", np.zeros(2), np.zeros(1))
     parts = [json.dumps([name, [], []]) for name in "ab"]
