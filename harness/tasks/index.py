@@ -9,33 +9,61 @@ import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.tasks.yaml_files import Reader
+from harness.tasks.yaml_files import Reader, stamp
 
 Index = dict[str, Any]
 """Name of a task, group or tag → lm-eval's index entry."""
+_KEPT_FOLDERS = 32
+
+
+class _Snapshot(NamedTuple):
+    """What a folder defines, for as long as no file that was read for it changes."""
+
+    files: list[Path]
+    stamps: dict[Path, tuple[int, ...]]
+    """Each of `files`, and each file they include → its size, times and inode before it was read."""
+    entries: Index
+
+
+_snapshots: dict[Path, _Snapshot] = {}
+"""The folders read last, by their absolute paths."""
 
 
 def read(folders: Iterable[Path]) -> Index:
     """Return the index of `folders`; a later folder's definition of a name replaces an earlier one's.
 
-    It equals the index that lm-eval's `TaskManager` makes of them, in a third of the time.
+    It equals the index that lm-eval's `TaskManager` makes of them, in a third of the time. A folder whose files have
+    not changed since the last call is not read again: its entries are the same objects, so they must not be changed.
     """
+    index: Index = {}
+    for folder in folders:
+        index |= _entries(folder)
+    return index
+
+
+def _entries(folder: Path) -> Index:
+    """Return the index of one folder, from the last call if no file that was read for it has changed."""
     from lm_eval.tasks._index import TaskIndex
 
-    index: Index = {}
-    reader = Reader(functions=False)
-    for folder in folders:
+    files = list(TaskIndex._iter_yaml_files(folder))
+    snapshot = _snapshots.pop(folder.absolute(), None)
+    if snapshot is None or snapshot.files != files or any(stamp(file) != was for file, was in snapshot.stamps.items()):
+        reader = Reader(functions=False)
         entries: Index = {}
-        for file in TaskIndex._iter_yaml_files(folder):
+        stamps = {file: stamp(file) for file in files}
+        for file in files:
             try:
                 TaskIndex.process_cfg(reader.read(file), file, entries)
             except Exception:  # lm-eval skips files that define nothing; `require_readable` checks a user's own
                 continue
-        index |= entries
-    return index
+        snapshot = _Snapshot(files, stamps | reader.stamps, entries)
+    _snapshots[folder.absolute()] = snapshot  # last, so that the first is the one not used for longest
+    if len(_snapshots) > _KEPT_FOLDERS:
+        del _snapshots[next(iter(_snapshots))]
+    return snapshot.entries
 
 
 def require_readable(folder: Path) -> None:

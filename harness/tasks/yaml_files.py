@@ -22,6 +22,15 @@ class _File(NamedTuple):
     """The file and all files that it includes."""
 
 
+def stamp(file: Path) -> tuple[int, ...]:
+    """Return the size, times and inode of `file`, which change when it does; nothing if there is no such file."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return ()
+    return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
 class Reader:
     """Reads YAML files and remembers them: a snapshot of the definitions for as long as the reader lives."""
 
@@ -29,6 +38,8 @@ class Reader:
         """With `functions`, import what `!function` names; without, leave its path as text."""
         self._functions = functions
         self._files: dict[Path, _File] = {}
+        self.stamps: dict[Path, tuple[int, ...]] = {}
+        """Each file that was to be read → its `stamp` before."""
         self._folders: dict[Path, Path] = {}
         self._loaders: dict[Path, Any] = {}
 
@@ -51,6 +62,7 @@ class Reader:
         if path in above:
             raise ValueError(f"Include cycle at {path}")
         if path not in self._files:
+            self.stamps[path] = stamp(path)
             self._files[path] = self._merge(path, above)
         return self._files[path]
 

@@ -35,6 +35,37 @@ def test_a_later_folders_definition_replaces_an_earlier_ones(tmp_path: Path) -> 
     assert index["same"].cfg["task_alias"] == "one"
 
 
+def test_a_folder_is_read_again_only_if_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, shared = tmp_path / "folder", tmp_path / "shared"
+    for path in (folder, shared):
+        path.mkdir()
+    write(shared, template="task_alias: one")
+    write(folder, first=f"include: {shared}/template.yaml\ntask: first", later=f"include: {shared}/later.yaml\ntask: x")
+    parsed: list[str] = []
+    real = yaml.load
+    monkeypatch.setattr(yaml, "load", lambda file, **how: real(parsed.append(file.name) or file, **how))
+
+    def alias_and_names() -> tuple[str, set[str]]:
+        parsed.clear()
+        index = task_index.read([folder])
+        return index["first"].cfg["task_alias"], set(index)
+
+    assert alias_and_names() == ("one", {"first"})
+    assert len(parsed) == 3
+    assert alias_and_names() == ("one", {"first"})
+    assert parsed == []
+    write(shared, template="task_alias: another")
+    assert alias_and_names() == ("another", {"first"})
+    write(folder, second="task: second")
+    assert alias_and_names() == ("another", {"first", "second"})
+    write(shared, later="task_alias: later")  # did not exist when it was included
+    assert alias_and_names() == ("another", {"first", "second", "x"})
+    write(folder, second="task: renamed")
+    assert alias_and_names() == ("another", {"first", "renamed", "x"})
+    (folder / "second.yaml").unlink()
+    assert alias_and_names() == ("another", {"first", "x"})
+
+
 def test_own_keys_override_those_of_included_files_in_order(tmp_path: Path) -> None:
     write(tmp_path, base="a: 1\nb: 1\nc: 1\ntask_list: [x]\n", other="include: base.yaml\nb: 2\nc: 2\n")
     write(tmp_path, top=f"include: [other.yaml, {tmp_path}/far.yaml]\nc: 3\n", far="d: 4\nc: 4\n")
