@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # the trainer's second thre
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-pytest_plugins = ["support.wall_time"]
+pytest_plugins = ["support.wall_time", "support.frozen_heap"]
 
 ROOT = Path(__file__).resolve().parent.parent
 # Read before any test changes the environment.
