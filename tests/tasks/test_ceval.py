@@ -12,6 +12,7 @@ import yaml
 from lm_eval.tasks import TaskManager
 
 from harness.common.resources import folder
+from support import mirrors
 from support.ceval_exam import GOLDEN, QUESTION, SHOTS
 
 CEVAL = folder("tasks") / "ceval"
@@ -131,18 +132,18 @@ def test_a_document_without_an_answer_is_an_error_and_not_scored_as_wrong(manage
 
 
 @pytest.mark.data
-def test_every_real_prompt_equals_one_assembled_from_the_rows(manager, subjects, data, tmp_path):
+def test_every_real_prompt_equals_one_assembled_from_the_rows(subjects, data):
     root = data / "ceval" / "ceval-exam"
 
     def item(row: dict) -> str:
         return row["question"] + "".join(f"\n{letter}. {row[letter]}" for letter in "ABCD") + "\n答案："
 
-    total = 0
+    total, tasks = 0, mirrors.tasks(["ceval"], data)
     for subject, config in subjects.items():
         dev, val = (pq.read_table(root / subject / f"{s}-00000-of-00001.parquet").to_pylist() for s in ("dev", "val"))
         assert len(dev) == 5
         shots = "".join(item(row) + row["answer"] + "\n\n" for row in dev)
         expected = [(config["description"] + shots + item(row), letter) for row in val for letter in "ABCD"]
-        assert requests(build(manager, subject, root, tmp_path)) == expected
+        assert requests(tasks[f"ceval_{subject}"]) == expected
         total += len(val)
     assert total == 1346
