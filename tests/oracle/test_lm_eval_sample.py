@@ -22,12 +22,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[st
     return {"base": base, "lora": tiny.lora(folder / "lora", base)}
 
 
+def shorten(task: Task) -> None:
+    """Let `task` generate few tokens: `make oracle` compares whole answers."""
+    if task.output_type == "generate_until":
+        task.generation_settings = {**task.generation_settings, "max_gen_toks": 24}
+
+
 @pytest.mark.parametrize("kind", ["base", "lora"])
-@pytest.mark.parametrize(("task", "documents"), [("ceval_law", 5), ("mmlu_anatomy", 5), ("gsm8k", 2)])
+@pytest.mark.parametrize(("task", "documents"), [("ceval_law", 3), ("mmlu_anatomy", 5), ("gsm8k", 2)])
 def test_every_request_is_answered_as_lm_eval_answers_it(
     checkpoints: dict[str, Path], data: Path, kind: str, task: str, documents: int
 ) -> None:
-    instances = peer.requests(Catalogue().load([task], data), documents)
+    tasks = Catalogue().load([task], data)
+    shorten(tasks.tasks[task])
+    instances = peer.requests(tasks, documents)
     found = peer.compare(peer.ours(checkpoints[kind]), peer.theirs(checkpoints[kind]), instances)
     assert found.decisions == 0
     assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
@@ -63,6 +71,7 @@ def test_with_bos_and_a_chat_template_prompts_and_answers_are_lm_evals(
     made = []
     for lm in (mine, theirs):
         (built,) = mirrors.tasks([task], data).values()
+        shorten(Task(built))
         how = {"apply_chat_template": chat, "fewshot_as_multiturn": chat, "system_instruction": "Be brief."}
         built.build_all_requests(limit=documents, chat_template=lm.apply_chat_template if chat else None, **how)
         made.append(built.instances)

@@ -42,7 +42,7 @@ def two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
     """Return the reports of a base and a LoRA on all of C-Eval's subjects and on GSM8K."""
     output = tmp_path_factory.mktemp("two")
     references = [parse(str(world / "base")), parse(str(world / "lora"))]
-    return list(run(references, options(world, output, "ceval", "gsm8k")))
+    return list(run(references, options(world, output, "ceval", "gsm8k", max_gen_toks=16)))
 
 
 def test_each_checkpoint_leaves_one_complete_report(two: list[Report]) -> None:
@@ -123,7 +123,7 @@ def test_the_manifest_counts_the_work(two: list[Report]) -> None:
 
 
 def test_a_second_run_is_answered_from_the_journal(world: Path, tmp_path: Path) -> None:
-    limited = options(world, tmp_path, "ceval_law", "gsm8k", limit=2)
+    limited = options(world, tmp_path, "ceval_law", "gsm8k", limit=2, max_gen_toks=16)
     first, second = (next(run([parse(str(world / "base"))], limited)) for _ in range(2))
     engine = second.manifest.engine
     assert (engine.answered_from_journal, engine.tokens_fed) == (engine.requests, 0)
@@ -160,8 +160,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 
 def test_a_limit_selects_the_first_documents_and_changes_no_prompt(world: Path, tmp_path: Path) -> None:
     reference = [parse(str(world / "base"))]
-    whole = next(run(reference, options(world, tmp_path, "gsm8k"))).samples("gsm8k")
-    few = next(run(reference, options(world, tmp_path, "gsm8k", limit=3))).samples("gsm8k")
+    everything = options(world, tmp_path, "gsm8k", max_gen_toks=4)
+    whole = next(run(reference, everything)).samples("gsm8k")
+    few = next(run(reference, replace(everything, limit=3))).samples("gsm8k")
     assert few["prompt_hash"].tolist() == whole["prompt_hash"].tolist()[: len(few)]
     assert few["doc_id"].max() == 2
 
