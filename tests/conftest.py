@@ -63,3 +63,24 @@ def definitions(data: Path) -> Path:
     if not folder.is_dir():
         missing(f"no definitions at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's cache that holds the trained quick demo; all test workers share it, and the first one trains."""
+    from filelock import FileLock
+
+    from harness.demo.story import tell
+    from harness.reports.report import Report
+
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    cache = root / "demo-cache"
+    with FileLock(f"{cache}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(cache))
+        if not (cache / "demo").is_dir():
+            for event in tell(tmp_path_factory.mktemp("trained") / "demo", quick=True):
+                if isinstance(event, Report):
+                    break  # all stages are trained before the first is evaluated
+    return cache

@@ -65,12 +65,12 @@ class Done(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+def demo(tmp_path_factory: pytest.TempPathFactory, demo_cache: Path) -> tuple[Path, Done]:
     """A folder that `harness demo --quick` made, and what it said."""
     world = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
-        patch.setenv("HARNESS_CACHE", str(world / "cache"))
+        patch.setenv("HARNESS_CACHE", str(demo_cache))
         said = call("harness demo --keep demo --quick")
     assert said.code == 0, said.errors
     return world / "demo", said
