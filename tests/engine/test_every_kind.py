@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ ON_QUANTIZED = [
 ]
 GRID = [(name, *kind) for name in ARCHITECTURES for kind in (*EVERY, *ON_QUANTIZED)]
 # Every kind twice, and every architecture with each family of kinds; `make oracle` runs the rest.
-SAMPLE = [case for i, case in enumerate(GRID) if i % 4 == 0 or case[0] == "mistral"]
+SAMPLE = GRID[::4]
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_learned_tokens_before_a_model_without_keys_are_an_error(folders: Any, t
 
 def test_the_sample_contains_every_kind_and_architecture() -> None:
     assert {name for name, *_ in SAMPLE} == set(ARCHITECTURES)
-    assert {tuple(kind) for _, *kind in SAMPLE} == {*EVERY, *ON_QUANTIZED}
+    assert Counter(tuple(kind) for _, *kind in SAMPLE) == dict.fromkeys((*EVERY, *ON_QUANTIZED), 2)
 
 
 # --- int8 in batches
@@ -215,8 +216,8 @@ def test_int8_in_a_batch_of_rows_of_one_length_answers_as_alone(folders: Any, ki
     option = f",adapter={adapter}" if adapter else ""
     checkpoint = loading.load(loading.locate(parse(f"{base}{option},quantize=int8")))
     chance = random.Random(2)
-    pairs = [Pair(chance.choices(range(3, 380), k=19), chance.choices(range(3, 380), k=3)) for _ in range(40)]
-    lm = HarnessLM(checkpoint, batch_tokens=20 * 21)
+    pairs = [Pair(chance.choices(range(3, 380), k=19), chance.choices(range(3, 380), k=3)) for _ in range(16)]
+    lm = HarnessLM(checkpoint, batch_tokens=8 * 21)
     for pair, score in zip(pairs, lm.score(pairs), strict=True):
         (alone,) = lm.score([pair])
         assert abs(score.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD / 10

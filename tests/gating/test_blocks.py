@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,10 +330,11 @@ def test_common_few_shot_examples_are_read_once(world: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["mamba", "qwen3_next"])
 def test_token_counts_follow_the_walk(world: Path, tmp_path: Path, name: str) -> None:
     base = architectures.base(tmp_path / name, name)
-    with blocks.open_blocks(parse(str(base)), options(world, tmp_path / "out", "exam", "say")) as evaluation:
+    settings = options(world, tmp_path / "out", "exam", "say", limit=6)
+    with blocks.open_blocks(parse(str(base)), settings) as evaluation:
         list(remaining_blocks(evaluation, 30))
         report, tokens = evaluation.write_report(), evaluation.token_counts()
-    whole = next(run([parse(str(base))], options(world, tmp_path / "run", "exam", "say")))
+    whole = next(run([parse(str(base))], replace(settings, output=tmp_path / "run")))
     engine = whole.manifest.engine
     assert engine is not None
     assert engine.walk == report.manifest.engine.walk == {"mamba": "plain", "qwen3_next": "snapshot"}[name]  # type: ignore[union-attr]

@@ -125,8 +125,14 @@ def facts(item: Judgement) -> tuple[Any, ...]:
     )
 
 
-def test_a_checkpoint_passes_against_itself_with_fewer_documents(world: Path, baseline: Report, tmp_path: Path) -> None:
-    result = gated(world, baseline, tmp_path, "base", "loads")
+@pytest.fixture(scope="module")
+def gate_of_base(world: Path, baseline: Report, tmp_path_factory: pytest.TempPathFactory) -> GateResult:
+    """The gate of the base against its own report on `loads`, stopped after some of the documents."""
+    return gated(world, baseline, tmp_path_factory.mktemp("gate"), "base", "loads")
+
+
+def test_a_checkpoint_passes_against_itself_with_fewer_documents(gate_of_base: GateResult) -> None:
+    result = gate_of_base
     [judged] = result.outcome.judgements
     assert (result.outcome.verdict, judged.verdict, judged.score.task) == ("passed", "passed", "loads")
     reading = result.outcome.reading
@@ -193,9 +199,9 @@ def test_few_documents_stay_inconclusive(world: Path, baseline: Report, tmp_path
 
 
 def test_an_interrupted_gate_continues_to_the_same_verdict(
-    world: Path, baseline: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, baseline: Report, gate_of_base: GateResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = gated(world, baseline, tmp_path / "once", "base", "loads")
+    expected = gate_of_base
     evaluate, calls = BlockEvaluation.evaluate, []
 
     def interrupted(self: BlockEvaluation, *arguments: Any) -> Any:
@@ -219,18 +225,15 @@ def test_an_interrupted_gate_continues_to_the_same_verdict(
     assert 0.95 * once.tokens < twice.tokens <= once.tokens
 
 
-def test_seeds_draw_different_orders(world: Path, baseline: Report, tmp_path: Path) -> None:
+def test_seeds_draw_different_orders(world: Path, baseline: Report, gate_of_base: GateResult, tmp_path: Path) -> None:
     settings = options(world, tmp_path, "loads")
-    reports = [
-        gate_in_blocks(parse(str(world / "base")), baseline, settings, Policy(margin=5), seed=seed).report
-        for seed in (1, 2)
-    ]
-    places = [set(report.samples("loads")["doc_id"]) for report in reports]
+    result = gate_in_blocks(parse(str(world / "base")), baseline, settings, Policy(margin=5), seed=2)
+    places = [set(report.samples("loads")["doc_id"]) for report in (gate_of_base.report, result.report)]
     assert places[0] != places[1]
 
 
-def test_clusters_are_read_as_a_whole(world: Path, baseline: Report, tmp_path: Path) -> None:
-    samples = gated(world, baseline, tmp_path, "base", "loads").report.samples("loads")
+def test_clusters_are_read_as_a_whole(gate_of_base: GateResult) -> None:
+    samples = gate_of_base.report.samples("loads")
     assert samples.groupby("cluster").size().eq(2).all()
 
 
@@ -270,8 +273,8 @@ def test_a_metric_that_the_candidate_does_not_compute_is_an_early_error(world: P
         gate_in_blocks(parse(str(world / "base")), first, other, Policy())
 
 
-def test_the_report_of_a_stopped_gate_cannot_be_judged(world: Path, baseline: Report, tmp_path: Path) -> None:
-    stopped = gated(world, baseline, tmp_path, "base", "loads").report
+def test_the_report_of_a_stopped_gate_cannot_be_judged(baseline: Report, gate_of_base: GateResult) -> None:
+    stopped = gate_of_base.report
     for item, other in ((baseline, stopped), (stopped, baseline)):
         with pytest.raises(HarnessError, match=r"base's loads was evaluated on \d+ of 900 documents, until its"):
             gate(item, other, Policy(margin=5), ["loads"])

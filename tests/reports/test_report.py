@@ -128,33 +128,56 @@ def test_a_writer_that_does_not_finish_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("moment", ["samples", "results", "manifest", "rename"])
-def test_a_writer_killed_at_any_moment_leaves_no_report_and_the_next_one_tidies_up(tmp_path: Path, moment: str) -> None:
-    here = Path(__file__).parent
+MOMENTS = ("samples", "results", "manifest", "rename")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """A folder for each moment at which a process that wrote a report into it was killed, and the signals."""
+    here, root = Path(__file__).parent, tmp_path_factory.mktemp("killed")
     script = f"""
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
 import test_report
 from harness.reports import writer
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
-real, calls = writer._dump_json, []
-def dump(file, content):
-    calls.append(file)
-    if {moment!r} == "results" or ({moment!r} == "manifest" and len(calls) == 2): die()
-    real(file, content)
-writer._dump_json = dump
-if {moment!r} == "samples": writer.pq.write_table = die
-if {moment!r} == "rename": Path.rename = die
-test_report.write_report(Path({str(tmp_path / "r")!r}))
+def write(moment):
+    real, calls = writer._dump_json, []
+    def dump(file, content):
+        calls.append(file)
+        if moment == "results" or (moment == "manifest" and len(calls) == 2): die()
+        real(file, content)
+    writer._dump_json = dump
+    if moment == "samples": writer.pq.write_table = die
+    if moment == "rename": Path.rename = die
+    test_report.write_report(Path({str(root)!r}) / moment / "r")
+signals = {{}}
+for moment in {MOMENTS!r}:
+    Path({str(root)!r}, moment).mkdir()
+    child = os.fork()  # of a process that has written nothing yet
+    if not child:
+        write(moment)
+        os._exit(0)
+    signals[moment] = os.WTERMSIG(os.waitpid(child, 0)[1])
+print(json.dumps(signals))
 """
-    process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
-    assert process.returncode == -signal.SIGKILL
-    assert _only(tmp_path).startswith(".r.")
+    process = subprocess.run([sys.executable, "-c", script], env=os.environ, check=True, capture_output=True, text=True)
+    return root, json.loads(process.stdout)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_writer_killed_at_any_moment_leaves_no_report_and_the_next_one_tidies_up(
+    killed: tuple[Path, dict[str, int]], moment: str
+) -> None:
+    root, signals = killed
+    folder = root / moment
+    assert signals[moment] == signal.SIGKILL
+    assert _only(folder).startswith(".r.")
     with pytest.raises(HarnessError, match="no manifest"):
-        reports.find([tmp_path])
-    write_report(tmp_path / "r")
-    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+        reports.find([folder])
+    write_report(folder / "r")
+    assert [path.name for path in folder.iterdir()] == ["r"]
 
 
 def test_the_hidden_folder_of_a_running_process_is_left_alone(tmp_path: Path) -> None:

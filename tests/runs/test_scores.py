@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
-from harness.metrics.stats.estimates import mean_estimate
+from harness.metrics.stats.estimates import Average, mean_estimate
 from harness.runs import scores
 from harness.tasks.task import Metric
+from harness.tasks.task_set import GroupAverage, TaskSet
 
 ACC = Metric("acc", "none", higher_is_better=True, fraction=True, aggregation="mean")
 
@@ -34,3 +36,18 @@ def test_a_unit_is_never_guessed_from_values() -> None:
     assert result is not None
     assert (result.value, result.low, result.high) == (0.0, None, None)
     assert mean_estimate([0.0, 0.0, 0.0]).high is not None
+
+
+def test_an_average_is_over_tasks_that_aggregate_its_metric_in_different_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As LawBench's do: `score` is a ratio of sums in one task, and a mean in the others."""
+    ratio = ACC._replace(aggregation="ratio")
+    tasks = {"a": SimpleNamespace(metrics=[ACC]), "b": SimpleNamespace(metrics=[ratio])}
+    declared = GroupAverage("both", Average("both", ("a", "b"), "task"), ("acc",))
+    collected = scores.Scores(TaskSet(tasks, {}, ["both"], [declared]))  # type: ignore[arg-type]
+    monkeypatch.setattr(scores.bounds, "of_task", lambda *_: {})
+    collected.add("a", [{"filter": "none", "acc": value} for value in (1.0, 0.0)], {"acc,none": 0.5})
+    collected.add("b", [{"filter": "none", "acc": pair} for pair in ((1, 4), (2, 4))], {"acc,none": 0.375})
+    by_name = {score.task: score for score in collected.ordered()}
+    assert by_name["both"].value == pytest.approx((0.5 + 0.375) / 2)
+    assert (by_name["both"].primary, by_name["both"].aggregation) == (True, None)
+    assert (by_name["a"].aggregation, by_name["b"].aggregation) == ("mean", "ratio")

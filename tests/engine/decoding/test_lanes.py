@@ -97,7 +97,8 @@ def test_prompts_in_any_lanes_continue_as_one_by_one(
     assert decode(engine(checkpoint, pack=pack, rows=rows), prompts) == expected
 
 
-def uneven_prompts(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
+@pytest.fixture(scope="module")
+def uneven(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
     """Return prompts with a long common prefix and their texts, of very different lengths, some with a stop string."""
     free = [Prompt([*SHARED, 120 + i, 7 * i + 11], Settings(max_tokens=5 + 9 * (i % 4))) for i in range(11)]
     texts = [decode_by_hand(checkpoint, prompt) for prompt in free]
@@ -112,26 +113,27 @@ def with_settings(prompt: Prompt, **changes: Any) -> Prompt:
 
 @pytest.mark.parametrize("width", [1, 2, 4, 100])
 def test_texts_do_not_depend_on_how_many_rows_share_a_lane(
-    checkpoint: Checkpoint, width: int, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prompts, expected = uneven_prompts(checkpoint)
+    prompts, expected = uneven
     monkeypatch.setattr(lanes, "arrange", lambda *_: lanes.Arrangement(width, 0, 0))
     assert decode(engine(checkpoint, rows=6), prompts) == expected
 
 
 def test_texts_do_not_depend_on_how_often_lanes_are_arrange(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prompts, expected = uneven_prompts(checkpoint)
+    prompts, expected = uneven
     monkeypatch.setattr(lanes, "STEPS", 2)
     assert decode(engine(checkpoint, rows=6), prompts) == expected
 
 
-def test_a_repetition_penalty_applies_to_prompt_and_answer_on_both_walks(checkpoint: Checkpoint) -> None:
-    prompts = [with_settings(prompt, repetition_penalty=1.6) for prompt in uneven_prompts(checkpoint)[0]]
+def test_a_repetition_penalty_applies_to_prompt_and_answer_on_both_walks(
+    checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]]
+) -> None:
+    prompts = [with_settings(prompt, repetition_penalty=1.6) for prompt in uneven[0]]
     expected = [decode_by_hand(checkpoint, prompt) for prompt in prompts]
-    without_penalty = [with_settings(prompt, repetition_penalty=1.0) for prompt in prompts]
-    assert expected != [decode_by_hand(checkpoint, prompt) for prompt in without_penalty]
+    assert expected != uneven[1]  # without a penalty
     for walk in (Walk.PACK, Walk.PLAIN):
         assert decode(engine(checkpoint, walk=walk, pack=400), prompts) == expected
 
@@ -154,8 +156,8 @@ def test_several_samples_read_their_prompt_once(checkpoint: Checkpoint) -> None:
     assert sum(batch.tokens_generated for batch in batches) <= 24
 
 
-def test_only_missing_prompts_are_answered(checkpoint: Checkpoint) -> None:
-    prompts, expected = uneven_prompts(checkpoint)
+def test_only_missing_prompts_are_answered(checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]]) -> None:
+    prompts, expected = uneven
     missing = [i % 3 == 0 for i in range(len(prompts))]
     answers = [answer for batch in engine(checkpoint).decode(prompts, missing) for answer in batch.answers]
     assert sorted(answers) == [(i, expected[i]) for i, is_missing in enumerate(missing) if is_missing]
@@ -204,13 +206,19 @@ def test_more_rows_share_a_lane_if_memory_is_scarce() -> None:
     assert arrange(SHARING, free.tokens - 1, 10).width > free.width
 
 
+@pytest.fixture(scope="module")
+def growing(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
+    """Return prompts of growing lengths with a common prefix, and their texts."""
+    prompts = [Prompt([*SHARED, 120 + i, *range(9, 9 + i)], Settings(max_tokens=12)) for i in range(11)]
+    return prompts, [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+
+
 @pytest.mark.parametrize("tokens", [1, 60, 120])
 def test_rows_wait_for_memory_and_texts_stay_the_same(
-    checkpoint: Checkpoint, tokens: int, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, growing: tuple[list[Prompt], list[str]], tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys and values never exceed the budget, except those of a single row."""
-    prompts = [Prompt([*SHARED, 120 + i, *range(9, 9 + i)], Settings(max_tokens=12)) for i in range(11)]
-    expected = [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    prompts, expected = growing
     limited = engine(checkpoint, rows=100)
     limited.__dict__["cache_bytes"] = tokens * token_bytes(checkpoint)
     layouts = record_layouts(monkeypatch)
@@ -224,8 +232,8 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten short answers, then ten long ones: memory that would be sufficient for ten short ones is not exceeded."""
-    prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=60)) for i in range(20)]
-    lengths = [2 if i < 10 else 50 for i in range(20)]
+    prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=30)) for i in range(20)]
+    lengths = [2 if i < 10 else 25 for i in range(20)]
     whole = [with_settings(prompt, max_tokens=n) for prompt, n in zip(prompts, lengths, strict=True)]
     expected = [decode_by_hand(checkpoint, prompt, ends=False) for prompt in whole]
 
@@ -234,11 +242,11 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
 
     monkeypatch.setattr(Stopper, "ended", ended)
     layouts = record_layouts(monkeypatch)
-    limited, capacity = engine(checkpoint, rows=100), 300
+    limited, capacity = engine(checkpoint, rows=100), 150
     limited.__dict__["cache_bytes"] = capacity * token_bytes(checkpoint)
     assert decode(limited, prompts) == expected
     assert max(tokens for _, tokens in layouts) <= capacity
-    assert max(rows for rows, _ in layouts) > (capacity - len(SHARED)) / 60
+    assert max(rows for rows, _ in layouts) > (capacity - len(SHARED)) / 30
 
 
 def record_layouts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,24 +151,18 @@ ALPACA = {
 SWIFT = {"system": "你是律师", "query": "能退货吗", "response": "七天内可以", "history": [["你好", "您好"]]}
 
 
-@pytest.mark.parametrize("row", [SHAREGPT, OPENAI, ALPACA, SWIFT])
-def test_a_conversation_is_the_prompt_of_its_last_answer(base: Path, tmp_path: Path, row: dict[str, Any]) -> None:
-    options = Options((str(written(tmp_path, row)),), tmp_path / "out", comparisons=("rouge",), max_gen_toks=4)
+def test_a_conversation_is_the_prompt_of_its_last_answer(base: Path, tmp_path: Path) -> None:
+    rows = {"sharegpt": SHAREGPT, "openai": OPENAI, "alpaca": ALPACA, "swift": SWIFT}
+    files = tuple(str(written(tmp_path, row, name=f"{name}.jsonl")) for name, row in rows.items())
+    options = Options(files, tmp_path / "out", comparisons=("rouge",), max_gen_toks=4)
     [plain] = run([parse(str(base))], options)
-    [sample] = plain.samples("my.jsonl").to_dict("records")
-    assert sample["prompt"] == "你是律师\n你好\n您好\n能退货吗"
-    assert sample["target"] == "七天内可以"
-    options = Options(
-        (str(written(tmp_path, row)),),
-        tmp_path / "out",
-        comparisons=("rouge",),
-        max_gen_toks=4,
-        apply_chat_template=True,
-        system_instruction="简短",
-    )
-    [chat] = run([parse(str(base))], options)
-    [sample] = chat.samples("my.jsonl").to_dict("records")
-    assert sample["prompt"] == "<system>简短\n\n你是律师<user>你好<assistant>您好<user>能退货吗<assistant>"
+    [chat] = run([parse(str(base))], replace(options, apply_chat_template=True, system_instruction="简短"))
+    for name in rows:
+        [sample] = plain.samples(f"{name}.jsonl").to_dict("records")
+        assert sample["prompt"] == "你是律师\n你好\n您好\n能退货吗", name
+        assert sample["target"] == "七天内可以", name
+        [sample] = chat.samples(f"{name}.jsonl").to_dict("records")
+        assert sample["prompt"] == "<system>简短\n\n你是律师<user>你好<assistant>您好<user>能退货吗<assistant>", name
 
 
 def test_the_layout_is_recognised_by_the_columns_of_all_rows(tmp_path: Path) -> None:
