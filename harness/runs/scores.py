@@ -67,21 +67,32 @@ class Scores:
                 yield self._score(name, metric, number, limits, members=(name,), primary=metric == scored[0])
 
     def _averages(self) -> Iterator[Score]:
-        for metric, by_task in self._estimates.items():
+        """Yield the averages; their tasks may aggregate one metric in different ways (LawBench's `score`)."""
+        for metrics in self._metrics_by_name().values():
+            estimates = {task: number for metric in metrics for task, number in self._estimates[metric].items()}
+            limits = {task: limit for metric in metrics for task, limit in self._bounds.get(metric, {}).items()}
+            leading = {name for name in estimates if self._tasks.tasks[name].metrics[0] in metrics}
+            metric = metrics[0] if len(metrics) == 1 else metrics[0]._replace(aggregation="")
             declared = self._declared(metric)
-            leading = {name for name in by_task if self._tasks.tasks[name].metrics[0] == metric}
-            numbers = averages(declared, by_task)
+            numbers = averages(declared, estimates)
             for average in declared:
                 if average.name in numbers:
                     yield self._score(
                         average.name,
                         metric,
                         numbers[average.name],
-                        bounds.of_average(average, by_task, self._bounds.get(metric, {})),
+                        bounds.of_average(average, estimates, limits),
                         members=average.tasks,
                         primary=leading >= set(average.tasks),
                         weight=average.weight,
                     )
+
+    def _metrics_by_name(self) -> dict[Metric, list[Metric]]:
+        """Return the metrics with an estimate, those together that differ only in their aggregation."""
+        groups: dict[Metric, list[Metric]] = {}
+        for metric in self._estimates:
+            groups.setdefault(metric._replace(aggregation=""), []).append(metric)
+        return groups
 
     def _declared(self, metric: Metric) -> list[Average]:
         """Return the averages that groups declare for `metric`."""
