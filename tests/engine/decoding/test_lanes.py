@@ -232,8 +232,8 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten short answers, then ten long ones: memory that would be sufficient for ten short ones is not exceeded."""
-    prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=30)) for i in range(20)]
-    lengths = [2 if i < 10 else 25 for i in range(20)]
+    prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=60)) for i in range(20)]
+    lengths = [2 if i < 10 else 50 for i in range(20)]
     whole = [with_settings(prompt, max_tokens=n) for prompt, n in zip(prompts, lengths, strict=True)]
     expected = [decode_by_hand(checkpoint, prompt, ends=False) for prompt in whole]
 
@@ -242,11 +242,11 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
 
     monkeypatch.setattr(Stopper, "ended", ended)
     layouts = record_layouts(monkeypatch)
-    limited, capacity = engine(checkpoint, rows=100), 150
+    limited, capacity = engine(checkpoint, rows=100), 300
     limited.__dict__["cache_bytes"] = capacity * token_bytes(checkpoint)
     assert decode(limited, prompts) == expected
     assert max(tokens for _, tokens in layouts) <= capacity
-    assert max(rows for rows, _ in layouts) > (capacity - len(SHARED)) / 30
+    assert max(rows for rows, _ in layouts) > (capacity - len(SHARED)) / 60
 
 
 def record_layouts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
