@@ -206,7 +206,7 @@ ROUGE = {"1-1", "2-7", "3-2", "3-8"}  # jieba takes most of their time
 def test_repetitions_take_linear_time(task: str, piece: str) -> None:
     started = time.process_time()
     SCORERS[task](piece * (50_000 // len(piece)), REFERENCES.get(task, "违约"))
-    assert time.process_time() - started < 5  # quadratic work takes half a minute
+    assert time.process_time() - started < 2.5  # linear work takes up to half a second, quadratic work far longer
 
 
 def test_a_number_of_thousands_of_digits_is_a_number() -> None:
