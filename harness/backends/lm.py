@@ -112,13 +112,13 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
 
         if not self.tokenizer.chat_template:
             raise HarnessError(f"{self.name} has no chat template: leave --apply-chat-template out")
-        render = partial(
-            self.tokenizer.apply_chat_template,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
+        settings = {
+            "tokenize": False,
+            "add_generation_prompt": add_generation_prompt,
+            "continue_final_message": not add_generation_prompt,
             **self.template_arguments,
-        )
+        }
+        render = partial(self.tokenizer.apply_chat_template, **settings)
         without_system = [turn for turn in chat_history if turn["role"] != "system"]
         try:
             return str(render(chat_history))

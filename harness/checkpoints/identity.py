@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.checkpoints import files
-from harness.checkpoints.located import Located
+
+if TYPE_CHECKING:
+    from harness.checkpoints.located import Located
 
 # Records of who saved the files with which library; they change no answer.
 _IGNORED_KEYS = (

@@ -111,6 +111,16 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
     return Loader().load(located, allow_inactive_adapter=allow_inactive_adapter)
 
 
+def _unchanged_adapter_config(located: Located) -> AdapterConfig | None:
+    """Return the adapter's configuration; raise HarnessError if it is not what it was when `located` was found.
+
+    Several checkpoints are located before the first is loaded, so that hours may lie between.
+    """
+    if located.adapter is not None and adapter_configs.read(located.adapter) != located.adapter_config:
+        raise HarnessError(f"{located.name} was changed while it was waiting to be loaded: give the command again")
+    return located.adapter_config
+
+
 class _Base(NamedTuple):
     """A base in memory, without any adapter."""
 
@@ -150,7 +160,7 @@ class Loader:
         fingerprint = identity.fingerprint(located)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located)
-        config, file_notes = located.adapter_config, notes(located)
+        config, file_notes = _unchanged_adapter_config(located), notes(located)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
         adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)
         self._model = adapted.model

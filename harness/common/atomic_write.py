@@ -4,10 +4,10 @@ Guarantee: a reader finds the complete old content, the complete new content, or
 the writing process is killed. "Nothing" is possible only where there was nothing before, or where the caller itself
 removes an old folder first (`rename` does not replace a folder that has content).
 
-The hidden name is `.NAME.TAG`. The tag is the process id, so that two processes never share a hidden name, or a fixed
-word where a later call has to find and remove the remains of an earlier one. An exception in the `with` block removes
-what was written. A killed process leaves its hidden file or folder; the next writer with the same name and tag removes
-it. `harness.reports.writer` also removes those of other processes that no longer run.
+The hidden name is `.NAME.TAG`. By default the tag is the process id and a random part, so that two writers never share
+a hidden name, not even on two hosts. A caller names a fixed tag where a later call has to find and remove the remains
+of an earlier one: a folder with that tag is removed first. An exception in the `with` block removes what was written; a
+killed process leaves its hidden file or folder. `harness.reports.writer` removes those of processes that no longer run.
 
 Nothing is flushed to disk here (no fsync): the guarantee covers the end of a process, not a power failure. A caller
 that needs more flushes its files before the block ends, as `harness.reports.writer` does.
@@ -18,6 +18,7 @@ Not here: error messages for people. An OSError passes through, and the caller s
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,7 +60,8 @@ def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
     For callers that choose the final name themselves. Missing parent folders are created.
     """
     hidden = _hidden_path(target, tag)
-    shutil.rmtree(hidden, ignore_errors=True)
+    if tag is not None:
+        shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir(parents=True)
     try:
         yield hidden
@@ -68,4 +70,5 @@ def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
 
 
 def _hidden_path(target: Path, tag: str | None) -> Path:
-    return target.parent / f".{target.name}.{os.getpid() if tag is None else tag}"
+    own = f"{os.getpid()}.{secrets.token_hex(4)}" if tag is None else tag
+    return target.parent / f".{target.name}.{own}"

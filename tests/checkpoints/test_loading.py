@@ -384,3 +384,10 @@ def test_a_checkpoint_that_changes_while_it_is_read_is_refused(copy, monkeypatch
 
     monkeypatch.setattr(weights, "load", load_and_change)
     assert "changed while it was read" in refusal(copy)
+
+
+def test_an_adapter_configuration_that_changed_since_it_was_located_is_refused(adapter, base):
+    located = loading.locate(parse(f"{base},adapter={adapter}"))
+    set_json(adapter / "adapter_config.json", bias="all")
+    with pytest.raises(HarnessError, match="changed while it was waiting to be loaded"):
+        loading.load(located)

@@ -18,7 +18,8 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
     with atomic_write.file(target) as hidden:
         hidden.write_text("new", encoding="utf-8")
         assert target.read_text(encoding="utf-8") == "old"
-        assert hidden == tmp_path / f".a.json.{os.getpid()}"
+        assert hidden.parent == tmp_path
+        assert hidden.name.startswith(f".a.json.{os.getpid()}.")
     assert target.read_text(encoding="utf-8") == "new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
@@ -73,6 +74,15 @@ def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
     assert [file.name for file in empty.iterdir()] == ["new"]
     assert [file.name for file in full.iterdir()] == ["old"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["empty", "full"]
+
+
+def test_two_writers_of_one_name_never_share_a_hidden_folder(tmp_path: Path) -> None:
+    """Process ids repeat between containers that share a file system."""
+    with atomic_write.hidden_folder(tmp_path / "merged") as first:
+        (first / "weights").touch()
+        with atomic_write.hidden_folder(tmp_path / "merged") as second:
+            assert list(second.iterdir()) == []
+        assert [file.name for file in first.iterdir()] == ["weights"]
 
 
 def test_the_remains_of_an_earlier_call_with_the_same_tag_are_removed(tmp_path: Path) -> None:
