@@ -224,8 +224,8 @@ def test_int8_in_a_batch_of_rows_of_one_length_answers_as_alone(folders: Any, ki
     option = f",adapter={adapter}" if adapter else ""
     checkpoint = loading.load(loading.locate(parse(f"{base}{option},quantize=int8")))
     chance = random.Random(2)
-    pairs = [Pair(chance.choices(range(3, 380), k=19), chance.choices(range(3, 380), k=3)) for _ in range(16)]
-    lm = HarnessLM(checkpoint, batch_tokens=8 * 21)
+    pairs = [Pair(chance.choices(range(3, 380), k=19), chance.choices(range(3, 380), k=3)) for _ in range(40)]
+    lm = HarnessLM(checkpoint, batch_tokens=20 * 21)
     for pair, score in zip(pairs, lm.score(pairs), strict=True):
         (alone,) = lm.score([pair])
         assert abs(score.logprob - alone.logprob) <= FP32_LOGLIKELIHOOD / 10
