@@ -65,7 +65,7 @@ def read(base: Path, reference: CheckpointReference) -> Any:
         raise explained(error, f"{file} cannot be used", advice, reference) from error
     brings_class = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not brings_class:
-        raise HarnessError(f"{base} is a {config.model_type}, which is no causal language model: name one that is")
+        raise HarnessError(f"{base} is a {config.model_type}, which is not a causal language model: name one that is")
     return config
 
 

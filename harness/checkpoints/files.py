@@ -56,7 +56,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
-    """Return the local folder of a checkpoint, fetching it from the hub if `path` is no folder on this machine.
+    """Return the local folder of a checkpoint, fetching it from the hub if `path` is not a folder on this machine.
 
     `code` fetches the Python files too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`, `HF_HUB_OFFLINE`
     and its cache apply. Raises HarnessError if there is neither such a folder nor such a model.
@@ -98,7 +98,7 @@ def _fetch(name: str, revision: str | None, code: bool) -> Path:
         raise HarnessError(f"'{name}' has no revision '{revision}' on the hub: check the revision") from error
     except errors.LocalEntryNotFoundError as error:
         message = (
-            f"'{name}' is no folder here, and the hub cannot be reached: fetch it where there is a network, {fetch}"
+            f"'{name}' is not a folder here, and the hub cannot be reached: fetch it where there is a network, {fetch}"
         )
         raise HarnessError(message) from error
     except Exception as error:  # the HTTP library raises its own types, and it is not always the same library

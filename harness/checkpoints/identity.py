@@ -1,7 +1,7 @@
 """A checkpoint's fingerprint: the sha256 of everything that decides its answers, and of nothing else.
 
 Renaming or moving a folder does not change it; changing a weight, the adapter, a tokenizer file, the configuration or
-the compute dtype does. Files are read anew for each fingerprint, so that a change on disk shows; the content of large
+the compute dtype does. Files are read again for each fingerprint, so that a change on disk shows; the content of large
 files is hashed once and remembered (`files.sha256`).
 """
 

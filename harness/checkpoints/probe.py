@@ -115,7 +115,7 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
         # Rounding may differ where experts receive another number of tokens; looking ahead changes logits as a whole.
         if float((before - after).abs().max()) > ROUNDING.share(dtype) * max(1.0, float(before.abs().max())):
             raise HarnessError(
-                f"{name}, a {kind}, lets later tokens change the logits of earlier ones: it is no causal language "
+                f"{name}, a {kind}, lets later tokens change the logits of earlier ones: it is not a causal language "
                 "model, so its likelihoods mean nothing here"
             )
 

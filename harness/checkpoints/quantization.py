@@ -69,7 +69,7 @@ def disable_bfloat16_kernels(model: torch.nn.Module) -> None:
     """Stop 4-bit layers of `model` from computing in bfloat16 on a CPU, whatever dtype was requested.
 
     On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights at its first forward pass, rounds their scales to
-    bfloat16 and multiplies in it: answers differ from those on other machines, and widths that are no multiple of 32
+    bfloat16 and multiplies in it: answers differ from those on other machines, and widths that are not a multiple of 32
     fail.
     """
     layers: Any = model.modules()

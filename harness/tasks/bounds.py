@@ -39,8 +39,8 @@ def check(tasks: Iterable[Task]) -> None:
 def stated(task: Task) -> Bounds:
     """Return the bounds that `task` states for its primary metric.
 
-    Raises HarnessError if one is no number or, for a fraction, lies outside 0 to 1, or if chance is no worse than the
-    ceiling.
+    Raises HarnessError if one is not a number or, for a fraction, lies outside 0 to 1, or if chance is no worse than
+    the ceiling.
     """
     metadata = task.metadata
     primary = next(iter(task.metrics), None)
@@ -92,7 +92,7 @@ def _number(task: str, key: str, value: object, primary: Metric) -> float | None
     example = "0.25" if primary.fraction else "12.5"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise HarnessError(
-            f"task {task}: metadata.{key} is {value!r}, which is no number: write it in the unit of {primary.name}, "
+            f"task {task}: metadata.{key} is {value!r}, which is not a number: write it in the unit of {primary.name}, "
             f"such as {example}"
         )
     if primary.fraction and not 0 <= value <= 1:

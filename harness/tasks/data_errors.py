@@ -1,4 +1,4 @@
-"""Error messages for tasks that cannot be built on their data: what is wrong, where, and how to fetch it anew.
+"""Error messages for tasks that cannot be built on their data: what is wrong, where, and how to download it again.
 
 Used by `harness.tasks.factory` only. Not here: where data are (`harness.data.sources`).
 """
@@ -37,16 +37,16 @@ def data_error(task: str, source: DataSource, error: Exception, before: str = ""
         )
     what = f"task {task}: data set '{source}' in {source.folder or 'the hub'}"
     if isinstance(error, KeyError):
-        return HarnessError(f"{what} has no split or column {text}: fetch it anew with '{source.fetch}'")
+        return HarnessError(f"{what} has no split or column {text}: download it again with '{source.fetch}'")
     if undefined := re.fullmatch("('.+') is undefined", text):  # by `require_columns`, or by a template
         return HarnessError(
-            f"{what} has no column {undefined[1]}, which the task needs: rename the column that was meant, or fetch "
-            f"it anew with '{source.fetch}'"
+            f"{what} has no column {undefined[1]}, which the task needs: rename the column that was meant, or "
+            f"download it again with '{source.fetch}'"
         )
     if damaged := _damaged_file(source.folder):
-        return HarnessError(f"task {task}: {damaged} is damaged ({text}): fetch it anew with '{source.fetch}'")
+        return HarnessError(f"task {task}: {damaged} is damaged ({text}): download it again with '{source.fetch}'")
     return HarnessError(
-        f"{what} cannot be used ({text}): if its columns are others, fetch it anew with '{source.fetch}'"
+        f"{what} cannot be used ({text}): if its columns are different, download it again with '{source.fetch}'"
     )
 
 

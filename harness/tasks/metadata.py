@@ -74,7 +74,7 @@ class TaskMetadata(BaseModel):
 
     @classmethod
     def of(cls, stated: object, owner: str) -> TaskMetadata:
-        """Return the metadata that a YAML states; the defaults if `stated` is no mapping.
+        """Return the metadata that a YAML states; the defaults if `stated` is not a mapping.
 
         `owner` names the task or group in errors. Raises HarnessError if a value has a wrong type.
         """

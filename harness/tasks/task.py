@@ -290,8 +290,9 @@ class Task:
         """Restrict the task to the documents at `places`, without building requests, until the block ends.
 
         `documents` is the whole split, and `requests` holds each place's requests as built for the whole split.
-        Nothing is aggregated: a metric that is no mean may be undefined on so few documents. lm-eval's own `samples=`
-        would number the documents anew: it mislabels an unsorted list, and takes an empty one for all documents.
+        Nothing is aggregated: a metric that is not a mean may be undefined on so few documents. lm-eval's own
+        `samples=` would number the documents again: it mislabels an unsorted list, and takes an empty one for all
+        documents.
         """
         assert places, "lm-eval would evaluate all documents"
         numbered = [(place, documents[place]) for place in places]

@@ -308,7 +308,7 @@ def test_weights_without_a_configuration_are_refused(copy):
 @pytest.mark.parametrize("config", [T5Config(), T5Config(auto_map={"AutoModel": "x.Y"})])
 def test_a_model_that_is_not_causal_is_refused_before_its_weights_are_read(copy, config):
     config.save_pretrained(copy)
-    with pytest.raises(HarnessError, match="is a t5, which is no causal language model"):
+    with pytest.raises(HarnessError, match="is a t5, which is not a causal language model"):
         loading.locate(parse(str(copy)))
 
 

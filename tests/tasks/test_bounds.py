@@ -158,9 +158,9 @@ def test_an_average_over_a_task_without_chance_has_none(scores: Any) -> None:
 @pytest.mark.parametrize(
     ("definition", "metrics", "more", "message"),
     [
-        (CHOICE, ACC, "chance: 25%", r"metadata.chance is '25%', which is no number: write it in the unit of acc"),
-        (CHOICE, ACC, "ceiling: true", r"metadata.ceiling is True, which is no number"),
-        (CHOICE, ACC, "chance: .nan", r"metadata.chance is nan, which is no number"),
+        (CHOICE, ACC, "chance: 25%", r"metadata.chance is '25%', which is not a number: write it in the unit of acc"),
+        (CHOICE, ACC, "ceiling: true", r"metadata.ceiling is True, which is not a number"),
+        (CHOICE, ACC, "chance: .nan", r"metadata.chance is nan, which is not a number"),
         (CHOICE, ACC, "chance: 25", r"metadata.chance is 25, but acc lies between 0 and 1: write a fraction, such as"),
         (CHOICE, ACC, "chance: 0.9, ceiling: 0.9", r"more acc is better: write a chance below the ceiling"),
         (FREE, ERRORS, "chance: 0.1, ceiling: 0.9", r"less exact_match is better: write a chance above the ceiling"),

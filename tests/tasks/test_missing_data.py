@@ -56,7 +56,7 @@ def test_a_renamed_column_that_lm_evals_error_does_not_name_is_reported_too(tmp_
     file = mirror("piqa", tmp_path)
     table = pq.read_table(file)
     pq.write_table(table.rename_columns(["sol" if x == "sol1" else x for x in table.column_names]), file)
-    assert "if its columns are others, fetch it anew" in message("piqa", tmp_path)
+    assert "if its columns are different, download it again" in message("piqa", tmp_path)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -55,7 +55,7 @@ def _prefix_shape(adapter: AdapterConfig, text: Any, shape: tuple[int, ...], mis
     """
     if not hasattr(text, "num_attention_heads"):
         raise HarnessError(
-            f"{adapter.folder} is a prefix of keys and values, and a {text.model_type} has none that it could precede"
+            f"{adapter.folder} is a prefix of keys and values, but {text.model_type} models have no key-value cache"
         )
     heads, size = _heads(text)
     expected = (adapter.virtual_tokens, 2 * int(text.num_hidden_layers) * heads * size)

@@ -110,7 +110,7 @@ def gate(
 def _refuse_beside_calibrate(options: Mapping[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
-            raise HarnessError(f"--calibrate judges nothing, so {option} has no effect beside it: drop one of both")
+            raise HarnessError(f"--calibrate judges nothing, so {option} cannot be used with it: drop one of the two")
 
 
 def _judge_report(baseline: Report, candidate: Path, policy: Policy) -> Outcome:

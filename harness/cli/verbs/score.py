@@ -50,7 +50,7 @@ def score(
     from harness.errors import HarnessError
 
     if (predictions is None) == (ratings is None):
-        raise HarnessError("name what to score, one of both: --predictions PATH or --ratings FILE")
+        raise HarnessError("name what to score, one of the two: --predictions PATH or --ratings FILE")
     if ratings is not None:
         if format != "auto" or limit or articles or include_path:
             raise HarnessError("--format, --limit, --articles and --include-path are for --predictions: drop them")

@@ -86,7 +86,7 @@ def _text(tokenizer: Any, ids: list[int]) -> str:
     """Return `ids` as text without special tokens, except for the marks of a thought if these are special tokens."""
     special = set(tokenizer.all_special_ids)
     mark_ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)}
-    # For a mark that is no token, a tokenizer returns the id of its unknown token, which may be special.
+    # For a mark that is not a token, a tokenizer returns the id of its unknown token, which may be special.
     marks = {i for mark, i in mark_ids.items() if i in special and tokenizer.convert_ids_to_tokens(i) == mark}
     if not marks.intersection(ids):
         return str(tokenizer.decode(ids, skip_special_tokens=True))

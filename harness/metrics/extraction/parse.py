@@ -256,7 +256,7 @@ def _parse_lines(text: str, context: _Context, _format: Format) -> _Parsed:
 
 
 def _parse_event_lines(text: str, context: _Context) -> _Parsed:
-    """Yield events. Lines of arguments are indented or, if no line is, are those whose key is no requested type."""
+    """Yield events. Lines of arguments are indented or, if no line is, are those whose key is not a requested type."""
     lines = [(line[0] in _INDENT, *_key_and_value(line, context.types)) for line in text.split("\n") if line]
     has_indents = any(is_indented for is_indented, key, value in lines if key and value)
     event: _EventParts | None = None

@@ -77,9 +77,9 @@ def of(row: Row, columns: Sequence[str]) -> Choices:
     labels = tuple(str(label).strip() for label in value) if isinstance(value, Mapping) else ()
     items = list(value.values()) if isinstance(value, Mapping) else value
     if not isinstance(items, list) or not 2 <= len(items) <= len(string.ascii_uppercase):
-        raise row.error(f"{where} is no list of 2 to 26 choices")
+        raise row.error(f"{where} is not a list of 2 to 26 choices")
     if not all(isinstance(item, str | int | float) and _is_filled(item) for item in items):
-        raise row.error(f"{where} holds an empty choice, or one that is no text")
+        raise row.error(f"{where} holds an empty choice, or one that is not text")
     texts = _without_letters([str(item).strip() for item in items])
     are_numbers = not any(isinstance(item, str) for item in items)
     return Choices(tuple(texts), labels or tuple(string.ascii_uppercase[: len(texts)]), are_numbers)

@@ -53,7 +53,7 @@ def _spelled(name: str) -> str:
 
 
 def matching(name: str) -> list[str]:
-    """Return the test sets that a pattern such as `exams/*.jsonl` matches, or `name` itself if it is no such pattern.
+    """Return the test sets that a pattern such as `exams/*.jsonl` matches, or `name` itself if it is not a pattern.
 
     Raises HarnessError if a pattern matches nothing.
     """

@@ -151,7 +151,7 @@ def _instruction(row: Row, columns: Sequence[str]) -> Document:
     question = "\n".join(text for text in texts if text)
     history = row.get("history") or []
     if not isinstance(history, list) or not all(_is_exchange(item) for item in history):
-        raise row.error("'history' is no list of questions and answers")
+        raise row.error("'history' is not a list of questions and answers")
     turns = [_turn(role, text) for pair in history for role, text in zip(("user", "assistant"), pair, strict=True)]
     return _after_turns(row, [*turns, _turn("user", question)], row.texts(output))
 
@@ -165,7 +165,7 @@ def _turn(role: str, content: str) -> Turn:
 
 
 def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
-    """Return the document of `answers` after `turns`, the row's system prompt before them."""
+    """Return the document that asks `turns`, after the row's system prompt if any, and accepts `answers`."""
     if system := row.text("system", needed=False).strip():
         turns = [_turn("system", system), *turns]
     return {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}
@@ -182,7 +182,7 @@ def _conversation(row: Row, column: str) -> Document:
 
 def _read_turn(row: Row, column: str, item: object) -> Turn:
     if not isinstance(item, Mapping):
-        raise row.error(f"'{column}' holds an item that is no turn")
+        raise row.error(f"'{column}' holds an item that is not a turn")
     role, content = item.get("from", item.get("role")), item.get("value", item.get("content"))
     if role not in _ROLES or not isinstance(content, str) or not content.strip():
         raise row.error(f"'{column}' holds a turn without text, or of a role ({role}) other than {', '.join(_ROLES)}")

@@ -346,7 +346,7 @@ def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path)
         ([{"question": "谁？", "answer": "我"}], (), "has answers in words: say how they are compared, with --metric"),
         ([{"question": "谁？", "answer": "我"}], ("f1",), "there is no --metric f1 for answers in words: choose among"),
         ([{"question": "谁？", "answer": "我"}], ("number",), "line 1: its answer '我' holds no number"),
-        ([BUY, {"question": "谁？"}], (), "line 2: 'A', 'B' … is no list of 2 to 26 choices"),
+        ([BUY, {"question": "谁？"}], (), "line 2: 'A', 'B' … is not a list of 2 to 26 choices"),
         ([BUY, {**BUY, "answer": "C"}], (), "line 2: 'answer' is 'C', which is not one of its 2 choices"),
         ([BUY, {**BUY, "answer": None}], (), "line 2: 'answer' does not name one choice"),
         ([{**BUY, "answer": 0}, {**BUY, "answer": 2}], (), "which is not one of its 2 choices, counted from 0"),
@@ -357,7 +357,7 @@ def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path)
         ([{**BUY, "B": "书店", "answer": "书店"}], (), "'answer' is '书店', which is more than one of its 2 choices"),
         ([{**BUY, "answer": "AB"}], (), "'answer' is 'AB', which is not one of its 2 choices"),
         ([{"question": "谁？", "answer": float("nan")}], ("bleu",), "line 1: 'answer' is not a text"),
-        ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 1: 'A', 'B' … is no list of 2 to 26 choices"),
+        ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 1: 'A', 'B' … is not a list of 2 to 26 choices"),
         (
             [{"content": "一", "summary": "二", "A": "三", "B": "四"}],
             (),
@@ -373,10 +373,14 @@ def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path)
             ("bleu",),
             "line 1: 'answers' is an empty list, or has entries that are not",
         ),
-        ([{"instruction": "a", "output": "b", "history": ["c"]}], ("bleu",), "'history' is no list of questions and"),
+        (
+            [{"instruction": "a", "output": "b", "history": ["c"]}],
+            ("bleu",),
+            "'history' is not a list of questions and",
+        ),
         ([{"messages": [{"role": "user", "content": "a"}]}], ("bleu",), "does not end with a question and its answer"),
         ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
-        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is no turn"),
+        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn"),
     ],
 )
 def test_a_file_that_cannot_be_a_test_set_is_refused(
