@@ -128,15 +128,17 @@ def _with_unique_labels(references: list[CheckpointReference]) -> list[Checkpoin
     for label, count in Counter(reference.label for reference in references).items():
         if count == 1:
             continue
-        same = [index for index, reference in enumerate(result) if reference.label == label]
-        unnamed = [index for index in same if result[index].name is None]
-        named = [result[index] for index in same if result[index].name is not None]
-        taken = {reference.label for index, reference in enumerate(result) if index not in unnamed}
-        names = _unique_names([result[index] for index in unnamed], taken) if len(named) < 2 else None
+        indices = [index for index, reference in enumerate(result) if reference.label == label]
+        unnamed_indices = [index for index in indices if result[index].name is None]
+        named_references = [result[index] for index in indices if result[index].name is not None]
+        taken = {reference.label for index, reference in enumerate(result) if index not in unnamed_indices}
+        unnamed_references = [result[index] for index in unnamed_indices]
+        names = _unique_names(unnamed_references, taken) if len(named_references) < 2 else None
         if names is None:
-            first, second = (named if len(named) > 1 else [result[index] for index in same])[:2]
+            clashing = named_references if len(named_references) > 1 else [result[index] for index in indices]
+            first, second = clashing[:2]
             raise HarnessError(f"'{first}' and '{second}' are both called '{label}': give each a name= of its own")
-        for index, name in zip(unnamed, names, strict=True):
+        for index, name in zip(unnamed_indices, names, strict=True):
             result[index] = result[index] if name == label else replace(result[index], name=name)
     return result
 

@@ -267,8 +267,8 @@ def _series(rows: Sequence[Row], key: Key) -> Series:
     """Return the scores of all rows under `key`."""
     entries = [row.entries.get(key) for row in rows]
     conditions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
-    reference = comparison.reference([each for each in conditions if each])
-    differences = [comparable.differences(each, reference) if each else () for each in conditions]
+    reference = comparison.reference([condition for condition in conditions if condition])
+    differences = [comparable.differences(condition, reference) if condition else () for condition in conditions]
     alike = [entry.score for entry, apart in zip(entries, differences, strict=True) if entry and not apart]
     leaders = comparison.leaders(alike)
 

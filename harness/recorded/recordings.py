@@ -106,8 +106,8 @@ def find(
 
 def _unread_note(files: Sequence[File], models: Mapping[_Model, Sequence[_ClaimedFile]]) -> str:
     """Return a note on the files that no format recognises; empty if there are none."""
-    read = {claimed.file.label for claimed_files in models.values() for claimed in claimed_files}
-    unread = [file.label for file in files if file.label not in read]
+    recognised = {claimed.file.label for claimed_files in models.values() for claimed in claimed_files}
+    unread = [file.label for file in files if file.label not in recognised]
     if not unread:
         return ""
     return f"not read, because they do not look like predictions: {first_and_count(unread, 'file')}"
@@ -162,13 +162,14 @@ def _read(model: _Model, claimed: Sequence[_ClaimedFile], task: str | None, keep
         task = None  # --task names the family (`ceval`), and the files name its tasks (`ceval_law.jsonl`)
     answers: list[TaskAnswers] = []
     for file in claimed:
-        read = _read_file(file, task, keep_going)
-        other = next((other for other in answers if other.task == read.task), None)
-        if other is not None:
+        file_answers = _read_file(file, task, keep_going)
+        duplicate = next((earlier for earlier in answers if earlier.task == file_answers.task), None)
+        if duplicate is not None:
             raise HarnessError(
-                f"{read.origin} and {other.origin} both answer {read.task} for {model.name}: remove one of them"
+                f"{file_answers.origin} and {duplicate.origin} both answer {file_answers.task} for {model.name}: "
+                "remove one of them"
             )
-        answers.append(read)
+        answers.append(file_answers)
     name = _model_name(model, claimed[0], answers[0])
     return Recording(name, model.folder, claimed[0].format, answers)
 

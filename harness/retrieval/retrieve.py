@@ -74,19 +74,19 @@ def retrieve(retrieval: Retrieval) -> Retrieved:
     Raises HarnessError if a file is missing or malformed, or the encoder cannot be loaded.
     """
     with progress.status("reading the corpus and the questions"):
-        known = corpus.read_corpus(corpus.find_files(retrieval.corpus, retrieval.data))
-        questions = corpus.read_questions(corpus.find_files(retrieval.questions, retrieval.data), known)
-    index = _index([passage.text for passage in known.passages], retrieval.encoding)
+        passage_corpus = corpus.read_corpus(corpus.find_files(retrieval.corpus, retrieval.data))
+        questions = corpus.read_questions(corpus.find_files(retrieval.questions, retrieval.data), passage_corpus)
+    index = _index([passage.text for passage in passage_corpus.passages], retrieval.encoding)
     depth = max(retrieval.top, *retrieval.cut_offs)
     with progress.bar("searching", len(questions), "questions") as bar:
         hits = index.search([question.query for question in questions], depth, bar.advance)
-    ids = [[known.passages[hit.place].id for hit in of_query] for of_query in hits]
+    ids = [[passage_corpus.passages[hit.place].id for hit in of_query] for of_query in hits]
     return Retrieved(
         description=index.description,
-        passages=known.passages,
+        passages=passage_corpus.passages,
         questions=questions,
         hits=hits,
-        replaced=known.replaced,
+        replaced=passage_corpus.replaced,
         measures=evaluate(questions, ids, retrieval.cut_offs),
     )
 

@@ -65,8 +65,8 @@ def prompt_settings(options: Options) -> dict[str, Any]:
 def template_arguments(located: Located, options: Options) -> dict[str, Any]:
     """Return the variables of a checkpoint's chat template; the checkpoint reference overrides the run's options."""
     enable_thinking = located.reference.enable_thinking
-    own = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
-    return {**options.chat_template_arguments, **own}
+    checkpoint_arguments = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    return {**options.chat_template_arguments, **checkpoint_arguments}
 
 
 def chat_template_digest(tokenizer: Any) -> str | None:

@@ -30,8 +30,8 @@ def expected_requests(task: Task, limit: int | None) -> int:
     """Return how many requests `task` makes for its first `limit` documents."""
     documents = task.documents
     count = len(documents) if limit is None else min(limit, len(documents))
-    each = len(task.choices(documents[0])) if task.output_type == "multiple_choice" else 1
-    return count * each * task.repeats
+    requests_per_document = len(task.choices(documents[0])) if task.output_type == "multiple_choice" else 1
+    return count * requests_per_document * task.repeats
 
 
 def identity(task: Task, source: DataSource | None) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def members(report: Report, name: str) -> list[str]:
     return list(score.members) if score else []
 
 
-def differences(mine: Conditions, other: Conditions) -> tuple[Difference, ...]:
-    """Return the ways in which `mine` differs from `other`; empty if the scores may be compared."""
-    if signature(mine) == signature(other):
+def differences(candidate: Conditions, reference: Conditions) -> tuple[Difference, ...]:
+    """Return the ways in which `candidate` differs from `reference`; empty if the scores may be compared."""
+    if signature(candidate) == signature(reference):
         return ()
     return tuple(
         difference
@@ -93,7 +93,7 @@ def differences(mine: Conditions, other: Conditions) -> tuple[Difference, ...]:
             _different_prompts,
             _different_cuts,
         )
-        for difference in compare(mine, other)
+        for difference in compare(candidate, reference)
     )
 
 
@@ -105,96 +105,109 @@ def signature(conditions: Conditions) -> Signature:
     )
 
 
-def _different_tasks(mine: Conditions, other: Conditions) -> Iterator[Difference]:
-    missing = [name for name in other.tasks if name not in mine.tasks]
-    extra = [name for name in mine.tasks if name not in other.tasks]
+def _different_tasks(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
+    missing = [name for name in reference.tasks if name not in candidate.tasks]
+    extra = [name for name in candidate.tasks if name not in reference.tasks]
     if missing:
-        yield Difference("different tasks", f"lacks {_count(missing)} of {len(other.tasks)}: {_list_names(missing)}")
+        yield Difference(
+            "different tasks", f"lacks {_count(missing)} of {len(reference.tasks)}: {_list_names(missing)}"
+        )
     if extra:
         yield Difference("different tasks", f"has {_count(extra)} more: {_list_names(extra)}")
 
 
-def _different_data(mine: Conditions, other: Conditions) -> Iterator[Difference]:
-    yield from _by_field(mine, other, "different data", lambda task: f"{task.dataset}, split {task.split}")
+def _different_data(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
+    yield from _by_field(candidate, reference, "different data", lambda task: f"{task.dataset}, split {task.split}")
 
 
-def _different_version(mine: Conditions, other: Conditions) -> Iterator[Difference]:
-    yield from _by_field(mine, other, "different version", lambda task: f"task version {task.version}")
+def _different_version(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
+    yield from _by_field(candidate, reference, "different version", lambda task: f"task version {task.version}")
 
 
-def _different_documents(mine: Conditions, other: Conditions) -> Iterator[Difference]:
-    shared = _shared_tasks(mine, other)
-    changed = [name for name in shared if mine.tasks[name].documents != other.tasks[name].documents]
+def _different_documents(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
+    shared = _shared_tasks(candidate, reference)
+    changed = [name for name in shared if candidate.tasks[name].documents != reference.tasks[name].documents]
     if changed:
-        my_count = sum(mine.tasks[name].documents for name in shared)
-        other_count = sum(other.tasks[name].documents for name in shared)
-        cause = f", because of limit {mine.protocol.limit}" if mine.cut_short else ""
-        if mine.protocol.shuffled is not None or other.protocol.shuffled is not None:
+        candidate_count = sum(candidate.tasks[name].documents for name in shared)
+        reference_count = sum(reference.tasks[name].documents for name in shared)
+        cause = f", because of limit {candidate.protocol.limit}" if candidate.cut_short else ""
+        if candidate.protocol.shuffled is not None or reference.protocol.shuffled is not None:
             cause = ", because a gate stopped when its verdict was clear"
         yield Difference(
             DOCUMENTS,
-            f"{my_count:,} documents instead of {other_count:,}{_task_share(changed, shared)}{cause}",
+            f"{candidate_count:,} documents instead of {reference_count:,}{_task_share(changed, shared)}{cause}",
         )
 
 
-def _different_prompts(mine: Conditions, other: Conditions) -> Iterator[Difference]:
-    shared = _shared_tasks(mine, other)
-    changed = [name for name in shared if mine.tasks[name].prompt_hash != other.tasks[name].prompt_hash]
-    causes = [*_fewshot_causes(mine, other), *_protocol_causes(mine.protocol, other.protocol)] if changed else []
+def _different_prompts(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
+    shared = _shared_tasks(candidate, reference)
+    changed = [name for name in shared if candidate.tasks[name].prompt_hash != reference.tasks[name].prompt_hash]
+    causes = (
+        [*_fewshot_causes(candidate, reference), *_protocol_causes(candidate.protocol, reference.protocol)]
+        if changed
+        else []
+    )
     # The hash covers all prompts of a task, so with different documents it differs even if each prompt is the same.
-    unexplained = [name for name in changed if _has_same_documents(mine.tasks[name], other.tasks[name])]
+    unexplained = [name for name in changed if _has_same_documents(candidate.tasks[name], reference.tasks[name])]
     if causes:
         yield Difference(PROMPTS, "; ".join(causes))
     elif unexplained:
         yield Difference(PROMPTS, f"the text of the prompts differs{_task_share(unexplained, shared)}")
 
 
-def _different_cuts(mine: Conditions, other: Conditions) -> Iterator[Difference]:
-    shared = _shared_tasks(mine, other)
-    my_count, other_count = (sum(side.tasks[name].truncated for name in shared) for side in (mine, other))
-    if my_count != other_count and (mine.protocol.recorded or other.protocol.recorded):
+def _different_cuts(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
+    shared = _shared_tasks(candidate, reference)
+    candidate_count, reference_count = (
+        sum(side.tasks[name].truncated for name in shared) for side in (candidate, reference)
+    )
+    if candidate_count != reference_count and (candidate.protocol.recorded or reference.protocol.recorded):
         yield Difference(
             CUT,
-            f"{max(my_count, other_count):,} prompts cut to fit the context; unknown for the recorded predictions",
+            f"{max(candidate_count, reference_count):,} prompts cut to fit the context; unknown for the recorded "
+            "predictions",
         )
-    elif my_count != other_count:
-        yield Difference(CUT, f"{my_count:,} prompts cut to fit the context instead of {other_count:,}")
+    elif candidate_count != reference_count:
+        yield Difference(CUT, f"{candidate_count:,} prompts cut to fit the context instead of {reference_count:,}")
 
 
-def _fewshot_causes(mine: Conditions, other: Conditions) -> Iterator[str]:
-    if mine.protocol.recorded or other.protocol.recorded:
+def _fewshot_causes(candidate: Conditions, reference: Conditions) -> Iterator[str]:
+    if candidate.protocol.recorded or reference.protocol.recorded:
         return
-    for difference in _by_field(mine, other, "", lambda task: f"{task.num_fewshot}-shot"):
+    for difference in _by_field(candidate, reference, "", lambda task: f"{task.num_fewshot}-shot"):
         yield difference.reason
 
 
-def _protocol_causes(mine: Protocol, other: Protocol) -> Iterator[str]:
-    if mine.recorded != other.recorded:
-        recorded = mine.recorded or other.recorded
-        yield f"{'' if mine.recorded else 'compared with '}predictions recorded elsewhere ({recorded})"
+def _protocol_causes(candidate: Protocol, reference: Protocol) -> Iterator[str]:
+    if candidate.recorded != reference.recorded:
+        recorded = candidate.recorded or reference.recorded
+        yield f"{'' if candidate.recorded else 'compared with '}predictions recorded elsewhere ({recorded})"
         return
-    if mine.chat_template != other.chat_template:
+    if candidate.chat_template != reference.chat_template:
         yield (
             "no chat template"
-            if mine.chat_template is None
+            if candidate.chat_template is None
             else "a chat template"
-            if other.chat_template is None
+            if reference.chat_template is None
             else "a different chat template"
         )
-    elif mine.chat_template_arguments != other.chat_template_arguments:
+    elif candidate.chat_template_arguments != reference.chat_template_arguments:
         yield "different arguments of the chat template"
-    if mine.system_instruction != other.system_instruction:
-        yield "no system instruction" if mine.system_instruction is None else "a different system instruction"
-    if mine.fewshot_as_multiturn != other.fewshot_as_multiturn:
-        yield "few-shot examples as chat turns" if mine.fewshot_as_multiturn else "few-shot examples in a single turn"
-    if mine.articles != other.articles:
-        yield "the articles of the data set" if mine.articles is None else "retrieved articles"
-    if mine.max_gen_toks != other.max_gen_toks:
-        yield f"{_token_limit(mine)} instead of {_token_limit(other)}"
-    if mine.stride != other.stride:
+    if candidate.system_instruction != reference.system_instruction:
+        yield "no system instruction" if candidate.system_instruction is None else "a different system instruction"
+    if candidate.fewshot_as_multiturn != reference.fewshot_as_multiturn:
+        yield (
+            "few-shot examples as chat turns"
+            if candidate.fewshot_as_multiturn
+            else "few-shot examples in a single turn"
+        )
+    if candidate.articles != reference.articles:
+        yield "the articles of the data set" if candidate.articles is None else "retrieved articles"
+    if candidate.max_gen_toks != reference.max_gen_toks:
+        yield f"{_token_limit(candidate)} instead of {_token_limit(reference)}"
+    if candidate.stride != reference.stride:
         yield "different windows of the texts"
-    if mine.seed != other.seed:
-        yield f"seed {mine.seed} instead of {other.seed}"
+    if candidate.seed != reference.seed:
+        yield f"seed {candidate.seed} instead of {reference.seed}"
 
 
 def _token_limit(protocol: Protocol) -> str:
@@ -203,20 +216,26 @@ def _token_limit(protocol: Protocol) -> str:
     return f"up to {protocol.max_gen_toks:,} new tokens"
 
 
-def _by_field(mine: Conditions, other: Conditions, label: str, read: Callable[[TaskInfo], str]) -> Iterator[Difference]:
-    shared = _shared_tasks(mine, other)
-    changed = [name for name in shared if read(mine.tasks[name]) != read(other.tasks[name])]
+def _by_field(
+    candidate: Conditions, reference: Conditions, label: str, read: Callable[[TaskInfo], str]
+) -> Iterator[Difference]:
+    shared = _shared_tasks(candidate, reference)
+    changed = [name for name in shared if read(candidate.tasks[name]) != read(reference.tasks[name])]
     if changed:
-        my_value, other_value = read(mine.tasks[changed[0]]), read(other.tasks[changed[0]])
-        yield Difference(label, f"{my_value} instead of {other_value}{_task_share(changed, shared)}")
+        candidate_value, reference_value = read(candidate.tasks[changed[0]]), read(reference.tasks[changed[0]])
+        yield Difference(label, f"{candidate_value} instead of {reference_value}{_task_share(changed, shared)}")
 
 
-def _has_same_documents(mine: TaskInfo, other: TaskInfo) -> bool:
-    return (mine.documents, mine.dataset, mine.split) == (other.documents, other.dataset, other.split)
+def _has_same_documents(candidate: TaskInfo, reference: TaskInfo) -> bool:
+    return (candidate.documents, candidate.dataset, candidate.split) == (
+        reference.documents,
+        reference.dataset,
+        reference.split,
+    )
 
 
-def _shared_tasks(mine: Conditions, other: Conditions) -> list[str]:
-    return [name for name in mine.tasks if name in other.tasks]
+def _shared_tasks(candidate: Conditions, reference: Conditions) -> list[str]:
+    return [name for name in candidate.tasks if name in reference.tasks]
 
 
 def _task_share(changed: Sequence[str], shared: Sequence[str]) -> str:

@@ -336,8 +336,8 @@ def _corpora(score: Score, parts: Sequence[Paired], clusters: Integers | None, w
             row += len(block)
         return table
 
-    whole = metrics[0] if len(parts) == 1 else _weighted_mean(metrics, ends, weights)
-    oriented = whole if score.higher_is_better else lambda sums: -whole(sums)
+    corpus_metric = metrics[0] if len(parts) == 1 else _weighted_mean(metrics, ends, weights)
+    oriented = corpus_metric if score.higher_is_better else lambda sums: -corpus_metric(sums)
     baseline, candidate = side([part.baseline for part in parts]), side([part.candidate for part in parts])
     return Corpora(baseline, candidate, oriented, clusters)
 
@@ -345,9 +345,9 @@ def _corpora(score: Score, parts: Sequence[Paired], clusters: Integers | None, w
 def _weighted_mean(metrics: Sequence[Metric], ends: npt.NDArray[np.int64], weights: Array) -> Metric:
     starts = [0, *ends[:-1]]
 
-    def whole(sums: Array) -> Array:
+    def corpus_metric(sums: Array) -> Array:
         pieces = zip(metrics, starts, ends, weights, strict=True)
         values = [weight * metric(sums[:, start:end]) for metric, start, end, weight in pieces]
         return np.asarray(np.sum(values, axis=0), dtype=np.float64)
 
-    return whole
+    return corpus_metric

@@ -190,15 +190,17 @@ def _join(task: str, name: str, first: pa.Table, second: pa.Table, cause: str) -
     if all(first[column].equals(second[column]) for column in KEY):
         return Pairs(task, name, first, second, 0)
     old, new = _keys(first), _keys(second)
-    both = old.merge(new, on=[*KEY, "nth"], suffixes=("_old", "_new"))
+    joined = old.merge(new, on=[*KEY, "nth"], suffixes=("_old", "_new"))
     documents = set(old["doc_hash"]) & set(new["doc_hash"])
     if not documents:
         raise IncomparableError(f"{comparable.DOCUMENTS}: they have none in common")
-    changed = len(documents - set(both["doc_hash"]))
+    changed = len(documents - set(joined["doc_hash"]))
     if changed:
         raise IncomparableError(f"{comparable.PROMPTS} of {changed:,} of {len(documents):,} documents: {cause}")
-    left_out = len(old) + len(new) - 2 * len(both)
-    return Pairs(task, name, first.take(pa.array(both["row_old"])), second.take(pa.array(both["row_new"])), left_out)
+    left_out = len(old) + len(new) - 2 * len(joined)
+    return Pairs(
+        task, name, first.take(pa.array(joined["row_old"])), second.take(pa.array(joined["row_new"])), left_out
+    )
 
 
 def _keys(table: pa.Table) -> pd.DataFrame:

@@ -106,8 +106,8 @@ def cut_references(encoder: Encoder, requests: Sequence[PredictionArguments]) ->
 def cut_texts(encoder: Encoder, texts: Iterable[str], limit: int) -> dict[str, list[int]]:
     """Return the ids of every distinct text, cut on the right to `limit` tokens; special tokens are kept."""
     distinct = list(dict.fromkeys(texts))
-    whole, bare = encoder.encode(distinct), encoder.encode(distinct, special=False)
-    return {text: _cut(whole[text], bare[text], limit) for text in distinct}
+    with_special, without_special = encoder.encode(distinct), encoder.encode(distinct, special=False)
+    return {text: _cut(with_special[text], without_special[text], limit) for text in distinct}
 
 
 def prediction_line(labels: str, predict: str) -> str:
@@ -119,14 +119,14 @@ def _predictions(requests: Sequence[Instance]) -> list[PredictionArguments]:
     return [PredictionArguments.parse(*request.args) for request in requests]
 
 
-def _cut(whole: list[int], bare: list[int], limit: int) -> list[int]:
-    """Return the ids of a `whole` text cut to `limit`, where `bare` are its ids without special tokens."""
-    surplus = len(whole) - limit
+def _cut(with_special: list[int], without_special: list[int], limit: int) -> list[int]:
+    """Return the ids of a text `with_special` tokens, cut to `limit`; `without_special` are its ids without them."""
+    surplus = len(with_special) - limit
     if surplus <= 0:
-        return whole
-    special = len(whole) - len(bare)
-    start = next((i for i in range(special + 1) if whole[i : i + len(bare)] == bare), None)
+        return with_special
+    special = len(with_special) - len(without_special)
+    start = next((i for i in range(special + 1) if with_special[i : i + len(without_special)] == without_special), None)
     if start is None:  # special tokens changed how the text is tokenised, so where it ends is unknown
-        return whole[:limit]
-    end = start + len(bare)
-    return whole[: max(start, end - surplus)] + whole[end:]
+        return with_special[:limit]
+    end = start + len(without_special)
+    return with_special[: max(start, end - surplus)] + with_special[end:]

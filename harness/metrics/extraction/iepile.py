@@ -98,8 +98,8 @@ def corpus_score(counts: Counts) -> Score:
     precision, recall = (
         round(counts.hits / total * 100, 2) if total else 0.0 for total in (counts.predicted, counts.expected)
     )
-    both = precision + recall
-    return Score(precision, recall, round(2 * precision * recall / both, 2) if both else 0.0)
+    total = precision + recall
+    return Score(precision, recall, round(2 * precision * recall / total, 2) if total else 0.0)
 
 
 def corpus_counts(parts: Iterable[tuple[str, Sequence[Hashable], Sequence[Hashable]]]) -> Counts:
