@@ -85,7 +85,7 @@ class HarnessLM(BackendLM):
         return [str(answer) for answer in answers]
 
     def learn_beginnings(self, requests: Sequence[Instance]) -> None:
-        """Keep from now on what `requests`, one of each document, begin with in common, for use in several calls.
+        """Keep, from now on, the shared beginnings of `requests` (one per document) so that later calls can use them.
 
         Answers are those of a single call, except for the last bits of log-likelihoods. Requests of kinds that share
         no beginnings are ignored, and so is the call on a walk that cannot keep them.

@@ -64,7 +64,7 @@ class _Folders(NamedTuple):
 
 
 def _folders(reference: CheckpointReference) -> _Folders:
-    """Return where base and adapter are, whether the reference names both, a base alone, or an adapter alone."""
+    """Return the folders of base and adapter. The reference may name both, only a base, or only an adapter."""
     first = files.find(reference.path, reference.revision, code=reference.trust_remote_code)
     adapter = files.find(reference.adapter) if reference.adapter else None
     if adapter is not None and not files.is_adapter(adapter):

@@ -36,8 +36,8 @@ class RootCache(NamedTuple):
     def start(self, rows: int) -> dict[str, Any]:
         """Return the keyword arguments that make a model start `rows` prompts from this root; none if it is empty.
 
-        The cache is a plain one, not one shaped by the configuration: layers with windows keep the whole prefix, and
-        their mask hides what is out of reach.
+        The cache is a DynamicCache without the model's configuration, so layers with windows keep the whole prefix;
+        their mask hides the positions outside the window.
         """
         from transformers import DynamicCache
 

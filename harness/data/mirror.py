@@ -4,9 +4,9 @@
 name a cache, and writes Arrow files there. For 57 subjects that is seconds. Here the card is parsed once, and the files
 it names are read, a millisecond each. Rows, features and names of splits are the same.
 
-Anything else (other formats, builder settings, files too large for memory) is left to `load_dataset`; so is everything
-that it would refuse, so that users get its error messages. Only the parsed card is cached between calls, under the
-file's size, times and inode: files that have been replaced are read again.
+Anything else (other formats, builder settings, files too large for memory) is left to `load_dataset`. Data that it
+would refuse are also left to it, so that users get its error messages. Only the parsed card is cached between calls,
+under the file's size, times and inode: files that have been replaced are read again.
 
 Not here: data sets of the hub, the choice of a task's data (`harness.tasks.factory`).
 """

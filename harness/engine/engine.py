@@ -218,7 +218,10 @@ class Engine:
         return continuous.PromptGroup(checkpoint.model, context, planned, prompts, fed, stopper, self.seed, budget)
 
     def _context(self, fed: Sequence[Sequence[int]], read_counts: Sequence[int]) -> tuple[Context, list[tree.Pack]]:
-        """Return the packs of `fed` tokens, of which request i reads the last `read_counts[i]`, and their context."""
+        """Return the context for the requests' `fed` tokens, and their packs.
+
+        `read_counts[i]` is the number of final positions of request i whose logits are needed.
+        """
         checkpoint = self.checkpoint
         if self.trunks is None:
             planned = tree.plan(tree.grow(fed, read_counts), self.limits)
@@ -285,8 +288,8 @@ class Engine:
     def _reach(self, *switches: int | None) -> float:
         """Return the length beyond which an answer would depend on the other rows of its pass or their lengths."""
         checkpoint = self.checkpoint
-        known = (checkpoint.position_switch, configs.selection_limit(checkpoint.located.config), *switches)
-        return min((float(switch) for switch in known if switch is not None), default=math.inf)
+        limits = (checkpoint.position_switch, configs.selection_limit(checkpoint.located.config), *switches)
+        return min((float(switch) for switch in limits if switch is not None), default=math.inf)
 
 
 def out_of_memory_error(checkpoint: Checkpoint) -> HarnessError:

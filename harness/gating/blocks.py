@@ -130,7 +130,10 @@ class BlockEvaluation:
         return {first: list(pool.values()) for first, pool in pools.items()}
 
     def clusters(self, task: str) -> list[str | None]:
-        """Return the cluster of each document of `task`, in document order; None for documents on their own."""
+        """Return the cluster of each document of `task`, in document order.
+
+        It is None for a document that shares its text with no other.
+        """
         return [self._parts[task].cluster(doc_id) for doc_id in self._parts[task].requests]
 
     def remaining(self, headline: str) -> int:
@@ -142,10 +145,10 @@ class BlockEvaluation:
 
         Documents of other headlines that come up in the order are skipped for good.
         """
-        wanted = {task for headline in headlines for task in self.headlines[headline]}
+        tasks = {task for headline in headlines for task in self.headlines[headline]}
         doc_ids: dict[str, list[int]] = {}
         for pool in self._pools:
-            for document in pool.draw(wanted, size):
+            for document in pool.draw(tasks, size):
                 doc_ids.setdefault(document.task, []).append(document.doc_id)
         before, rows, results = replace(self.lm.work), {}, TaskResults(self.tasks)
         for name in (name for name in self.tasks.tasks if name in doc_ids):  # in the order of a run

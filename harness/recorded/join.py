@@ -57,9 +57,10 @@ class Joined(NamedTuple):
         return {"prompt": prompt, "prompt_hash": samples.digest(["recorded", question])}
 
     def score_function(self, task: Task) -> Score:
-        """Return the task's `score` for documents with instruction and question as they stood in the prompt.
+        """Return the task's `score`, applied to documents with the instruction and question of the recorded prompt.
 
-        LawBench's 2-1 takes the sentence to correct from the prompt, with whatever stands around it.
+        These replace the documents' own: LawBench's 2-1 takes the sentence to correct from the prompt, with whatever
+        stands around it.
         """
         score, prompted = task.score, self._prompted_columns(task)
 

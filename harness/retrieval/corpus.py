@@ -118,7 +118,10 @@ class _Part(NamedTuple):
 
 
 def _passages(row: Row, number: int) -> Iterator[_Part]:
-    """Yield the passages of a row; `number` is the number of passages before it, for a row without an id."""
+    """Yield the passages of a row.
+
+    A row without an id or an article is named by `number` (the count of earlier passages) plus 1.
+    """
     text = row.text("text")
     if row.get("id") is None and row.get("law") is None and (parts := list(statutes.split_articles(text))):
         for part, content in parts:

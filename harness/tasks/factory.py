@@ -164,7 +164,10 @@ class Builder:
         return self._built(data_errors.require_columns(build(entry, changes)), source, custom_dataset=True)
 
     def _built(self, task: Any, source: DataSource, *, custom_dataset: bool = False) -> Any:
-        """Record the source of `task` and return it."""
+        """Record the source of `task` and return `task`.
+
+        With `custom_dataset`, its config's `custom_dataset` and `dataset_kwargs` are reset first.
+        """
         if custom_dataset:  # a report shows the task as its YAML has it
             task.config.custom_dataset, task.config.dataset_kwargs = None, {}
         self.sources[str(task.config.task)] = source

@@ -60,7 +60,7 @@ def render_shots_once(task: Any) -> None:
 
 
 def _remembering(method: Callable[..., Any], shots: dict[int, Any]) -> Callable[..., Any]:
-    """Return a task's `doc_to_…` method, with its results for templates on one of `shots` remembered.
+    """Return a task's `doc_to_…` method that remembers the result of each template for each of `shots`.
 
     lm-eval passes a template for an example, and none for the evaluated document. Results of functions in place of
     templates are not remembered, nor are those of templates that draw at random.
@@ -80,7 +80,7 @@ def _remembering(method: Callable[..., Any], shots: dict[int, Any]) -> Callable[
 
 
 def _first(sampler: Any, n: int, eval_doc: Any = None, df: Any = None, **_: Any) -> Any:
-    """Return what `FirstNSampler.sample` returns, which compares a document with all examples to take the first n."""
+    """Return the examples that `FirstNSampler.sample` returns, without comparing the document with all examples."""
     if eval_doc is None:
         shots = sampler.df[:n]
     else:

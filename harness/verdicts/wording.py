@@ -196,7 +196,10 @@ def signs(judgement: Judgement) -> list[str]:
 
 
 def noise(judgement: Judgement) -> str:
-    """Return a sentence if the checkpoints differ no more often than one differs from itself; otherwise empty."""
+    """Return a sentence if the difference between the checkpoints may be noise; otherwise empty.
+
+    It may be noise if they differ on no larger a share of documents than two evaluations of one checkpoint.
+    """
     comparison, rate = judgement.comparison, judgement.noise
     flips = comparison.values.lost + comparison.values.gained
     share = flips / comparison.documents

@@ -61,7 +61,10 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> A
 
 
 def detach(model: Any, parameters: list[tuple[str, int]]) -> Any:
-    """Return the base inside PEFT's `model`, or None if its parameters are not `parameters` (see `identities`)."""
+    """Return the base inside PEFT's `model`, or None if it could not be restored.
+
+    It could not if unloading failed or did not restore exactly these `parameters` (see `identities`).
+    """
     from peft.utils import ModulesToSaveWrapper
 
     for module in model.modules():

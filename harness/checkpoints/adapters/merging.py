@@ -87,7 +87,10 @@ def _require_mergeable(located: Located) -> None:
 
 
 def _merged(checkpoint: Checkpoint) -> Any:
-    """Return the base's model with the adapter merged into it; raise HarnessError if PEFT cannot merge its method."""
+    """Return the base's model with the adapter merged into it.
+
+    Raises HarnessError if PEFT cannot merge adapters of this method.
+    """
     adapter = checkpoint.located.adapter
     try:
         model = checkpoint.model.merge_and_unload(safe_merge=True)

@@ -15,7 +15,7 @@ _SHORT = {"exact_match": "exact", "rougeL_jieba": "rouge-L", "citation_f1": "F1"
 
 
 def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -> Table:
-    """Return a table with a row per checkpoint, between chance and ceiling, and a column per task.
+    """Return a table with rows for chance, each checkpoint and ceiling, and one column per task.
 
     `parents` names, for each checkpoint, the one it was made from.
     """

@@ -154,7 +154,10 @@ class Lanes:
         return np.minimum.reduceat(self._shared[: ranks[-1]], ranks[:-1])
 
     def lay_out(self, rows: Sequence[Row]) -> None:
-        """Arrange `rows` in new lanes and drop all others; rows in the context move out of it."""
+        """Arrange `rows` in new lanes and drop all others.
+
+        Rows whose keys and values are still in the context are copied into lanes.
+        """
         root = self._context.root_length
         self.rows = sorted(rows, key=lambda row: row.rank)  # so that neighbours share most
         steps = min(STEPS, max(row.max_tokens - len(row.answer) for row in rows))

@@ -3,7 +3,7 @@
 One call reads a shared beginning once (`harness.engine.packing.tree`), but documents evaluated in blocks would have it
 read in every block. Here the caller states in advance which prompts will come. Beginnings that many documents share
 become packs of their own, whose bounds do not depend on the other documents of a block, and their keys and values are
-kept in host memory. Read again or copied from there they are the same numbers, and so are all answers that follow them.
+kept in host memory. Recomputed or copied, the values are identical, so later answers are too.
 
 Not here: the packs of what follows a beginning, or models whose state cannot be cropped.
 """

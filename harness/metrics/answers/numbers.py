@@ -39,7 +39,7 @@ def is_number(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return `text` with ASCII digits, minus signs and punctuation, and with fractions such as ½ spelled out."""
+    """Return `text` with digits, minus signs and punctuation converted to ASCII and fractions such as ½ spelled out."""
     spelled = (f" {unicodedata.normalize('NFKC', c)}" if _is_fraction(c) else c for c in text)
     return "".join(spelled).replace("\u2044", "/").translate(_WIDE).translate(_MINUS)
 

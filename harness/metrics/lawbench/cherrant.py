@@ -300,7 +300,7 @@ def _edit_spans(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span
 
 
 def _is_move(spans: Sequence[_Span], source: str, target: str) -> bool:
-    """Return whether the text before the middle one of three spans moves behind it, or the other way round."""
+    """Return whether three spans are one move: text from before the middle span reappears after it, or the reverse."""
     first, middle, last = spans
     kinds = first.kind + middle.kind[0] + last.kind
     if kinds == "SMS":

@@ -209,9 +209,10 @@ def prison_term(prediction: str, reference: str) -> AnswerScore:
 
 
 def term_score(predicted: int | None, expected: int) -> float:
-    """Return 1 minus the distance of two terms in months: that of their logarithms, divided by the log of 216.
+    """Return 1 minus the distance of two terms in months.
 
-    A missing term has the distance 1, a very long one more.
+    It is the distance between their logarithms, divided by the logarithm of 216. A missing term has the distance 1; a
+    very long term has a larger one.
     """
     worst = math.log(LONGEST_TERM)
     distance = worst if predicted is None else abs(math.log(expected + 1) - math.log(predicted + 1))

@@ -65,7 +65,7 @@ def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
 def bleu(counts: Iterable[Sequence[Any]]) -> float:
     """Return the corpus BLEU, 0 to 100, of `BleuCounts` or of the lists that a report stores for them.
 
-    Smoothing is exponential, the brevity penalty that of all pairs together.
+    Smoothing is exponential; the brevity penalty is computed from the total lengths of all pairs.
     """
     from sacrebleu.metrics.bleu import BLEU
 
