@@ -41,6 +41,13 @@ def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReferenc
     return _with_unique_labels(list(unique.values()))
 
 
+def require_one(reference: CheckpointReference) -> None:
+    """Raise HarnessError if `reference` is a pattern that stands for several checkpoints."""
+    count = len(expand([reference]))
+    if count > 1:
+        raise HarnessError(f"{reference} is {count} checkpoints, but only one can be evaluated here: name one of them")
+
+
 def _resolved(path: str | None) -> str | None:
     """Return the absolute path of a folder that exists, and anything else unchanged."""
     return str(Path(path).expanduser().resolve()) if path is not None and files.exists(path) else path

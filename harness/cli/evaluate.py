@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(references: list[CheckpointReference], options: Options, *, error: bool = False) -> list[Report]:
-    """Evaluate checkpoints, print each report as it is complete, and return all reports in the checkpoints' order.
+    """Evaluate checkpoints, print each report as it is complete, and return all reports, the first checkpoint's first.
 
     Reports are printed to standard error if `error`: for verbs that write a document to standard output.
     """
@@ -43,7 +43,7 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
 
 
 def evaluate_models(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
-    """Evaluate the checkpoints that `models` name on `tasks`; return their reports in the same order.
+    """Evaluate the checkpoints that `models` name on `tasks`; return their reports, the first one's first.
 
     Reports are printed to standard error if `error`. Raises HarnessError if there are no `tasks`.
     """

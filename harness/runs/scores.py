@@ -68,31 +68,33 @@ class Scores:
 
     def _averages(self) -> Iterator[Score]:
         """Yield the averages; their tasks may aggregate one metric in different ways (LawBench's `score`)."""
-        for metrics in self._metrics_by_name().values():
-            estimates = {task: number for metric in metrics for task, number in self._estimates[metric].items()}
-            limits = {task: limit for metric in metrics for task, limit in self._bounds.get(metric, {}).items()}
-            leading = {name for name in estimates if self._tasks.tasks[name].metrics[0] in metrics}
-            metric = metrics[0] if len(metrics) == 1 else metrics[0]._replace(aggregation="")
-            declared = self._declared(metric)
-            numbers = averages(declared, estimates)
-            for average in declared:
+        for metric in self._estimates:
+            for average in self._declared(metric):
+                variants = self._variants(metric, average)
+                if not variants or variants[0] != metric:
+                    continue
+                estimates = {task: number for variant in variants for task, number in self._estimates[variant].items()}
+                limits = {task: limit for variant in variants for task, limit in self._bounds.get(variant, {}).items()}
+                numbers = averages([average], estimates)
                 if average.name in numbers:
                     yield self._score(
                         average.name,
-                        metric,
+                        metric if len(variants) == 1 else metric._replace(aggregation=""),
                         numbers[average.name],
                         bounds.of_average(average, estimates, limits),
                         members=average.tasks,
-                        primary=leading >= set(average.tasks),
+                        primary=all(self._tasks.tasks[task].metrics[0] in variants for task in average.tasks),
                         weight=average.weight,
                     )
 
-    def _metrics_by_name(self) -> dict[Metric, list[Metric]]:
-        """Return the metrics with an estimate, those together that differ only in their aggregation."""
-        groups: dict[Metric, list[Metric]] = {}
-        for metric in self._estimates:
-            groups.setdefault(metric._replace(aggregation=""), []).append(metric)
-        return groups
+    def _variants(self, metric: Metric, average: Average) -> list[Metric]:
+        """Return the metrics that differ from `metric` at most in their aggregation, and have a task of `average`."""
+        return [
+            other
+            for other, estimates in self._estimates.items()
+            if other._replace(aggregation=metric.aggregation) == metric
+            and not estimates.keys().isdisjoint(average.tasks)
+        ]
 
     def _declared(self, metric: Metric) -> list[Average]:
         """Return the averages that groups declare for `metric`."""

@@ -57,9 +57,7 @@ def load_one(reference: CheckpointReference, options: Options) -> tuple[Checkpoi
 
     Raises HarnessError as `run` does, and if `reference` names several checkpoints.
     """
-    count = len(discovery.expand([reference]))
-    if count > 1:
-        raise HarnessError(f"{reference} is {count} checkpoints, but only one can be evaluated here: name one of them")
+    discovery.require_one(reference)
     (located,), tasks = _prepare([reference], options)
     return _load(Loader(), located, tasks, options), tasks
 

@@ -72,7 +72,7 @@ class Catalogue:
             return file_tasks.build(name, self._comparisons).config
         index = self.index_for([name])
         config = dict(index[name].cfg or {})
-        if own and TaskMetadata.of(config.get("metadata"), name).protocol:
+        if own and TaskMetadata.of(config.get("metadata"), f"task {name}").protocol:
             return config
         leaf = next(iter(task_index.leaves(name, index)), name)
         return dict(index[leaf].cfg or {})

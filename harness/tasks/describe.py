@@ -48,7 +48,10 @@ def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
     catalogue = Catalogue(include)
     lines = []
     for name in catalogue.names():
-        protocol = _metadata(catalogue.config(name, own=True), name).protocol or _NO_PROTOCOL
+        try:
+            protocol = _metadata(catalogue.config(name, own=True), name).protocol or _NO_PROTOCOL
+        except HarnessError as error:  # one wrong definition must not hide the other tasks
+            protocol = str(error)
         try:
             sources = list(catalogue.sources([name], data).values())
             at_hand = _at_hand(sources)

@@ -5,9 +5,9 @@ Not here: the rest of a task's configuration, which stays lm-eval's.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from harness.common.validation import first_problem
 from harness.errors import HarnessError
@@ -19,7 +19,7 @@ _FACTS = ("source", "licence", "labels", "documents", "contamination")
 class AverageRule(BaseModel):
     """One entry of `metadata.averages` in a group's YAML: an average over those of its tasks that have a tag."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
 
     weight: Weight
     """What has equal weight: each `task`, or each `sample`."""
@@ -27,6 +27,12 @@ class AverageRule(BaseModel):
     """The tag of the average's tasks."""
     tasks: tuple[str, ...] = ()
     """The average's tasks, if the rule lists them instead of naming a tag."""
+
+    @field_validator("tag", "tasks", mode="before")
+    @classmethod
+    def _empty(cls, value: object, info: ValidationInfo) -> object:
+        """Replace an empty YAML value by the key's default."""
+        return cls.model_fields[str(info.field_name)].default if value is None else value
 
 
 class TaskMetadata(BaseModel):
@@ -54,7 +60,35 @@ class TaskMetadata(BaseModel):
     averages: dict[str, AverageRule] = {}
     """A group's named averages."""
 
-    # Keys of the classes in `harness.tasks.protocols`.
+    @classmethod
+    def of(cls, stated: object, owner: str) -> Self:
+        """Return the metadata that a YAML states; the defaults if `stated` is not a mapping.
+
+        `owner` names the task or group in errors. Raises HarnessError if a value has a wrong type.
+        """
+        keys = {key: value for key, value in stated.items() if isinstance(key, str)} if isinstance(stated, dict) else {}
+        try:
+            return cls.model_validate(keys)
+        except ValidationError as error:
+            problem = first_problem(error)
+            raise HarnessError(f"{owner}: metadata.{problem.path} is wrong ({problem.message}): correct it") from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty(cls, value: object, info: ValidationInfo) -> object:
+        """Replace an empty YAML value by the key's default."""
+        is_empty = value is None or value is False or value == ""
+        return cls.model_fields[str(info.field_name)].default if is_empty and info.field_name else value
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The keys that describe the data, in the order of the YAML."""
+        return {key: str(value) for key, value in (self.model_extra or {}).items() if key in _FACTS}
+
+
+class ProtocolMetadata(TaskMetadata):
+    """The metadata of a task whose class is in `harness.tasks.protocols`, with the keys that these classes read."""
+
     metrics: tuple[str, ...] = ()
     """The metrics of `Answers`."""
     stops_after_shots: tuple[str, ...] = ()
@@ -71,27 +105,3 @@ class TaskMetadata(BaseModel):
     """The number of tokens by which the windows of `BitsPerCharacter` move, which a run sets."""
     retrieved: dict[str, str] | None = None
     """The name and sha256 of the file with retrieved articles, which a run sets."""
-
-    @classmethod
-    def of(cls, stated: object, owner: str) -> TaskMetadata:
-        """Return the metadata that a YAML states; the defaults if `stated` is not a mapping.
-
-        `owner` names the task or group in errors. Raises HarnessError if a value has a wrong type.
-        """
-        keys = {key: value for key, value in stated.items() if isinstance(key, str)} if isinstance(stated, dict) else {}
-        try:
-            return cls.model_validate(keys)
-        except ValidationError as error:
-            problem = first_problem(error)
-            raise HarnessError(f"{owner}: metadata.{problem.path} is wrong ({problem.message}): correct it") from error
-
-    @field_validator("fractions", "averages", mode="before")
-    @classmethod
-    def _empty(cls, value: object, info: Any) -> object:
-        """Replace an empty YAML value by an empty collection."""
-        return cls.model_fields[info.field_name].default if value is None else value
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """The keys that describe the data, in the order of the YAML."""
-        return {key: str(value) for key, value in (self.model_extra or {}).items() if key in _FACTS}

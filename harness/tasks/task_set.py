@@ -55,8 +55,8 @@ class TaskSet:
         for subgroup in [group, *inside.values()]:
             self.subtasks[subgroup.name] = list(subgroup.child_names)
             self.averages += [average for average in _averages(subgroup, index) if average not in self.averages]
-        for task in map(Task, group.get_all_tasks()):
-            self.tasks.setdefault(task.name, task)
+        members = {task.name: task for task in map(Task, group.get_all_tasks())}
+        self.tasks |= {name: task for name, task in members.items() if name not in self.tasks}
         self.headlines += _headlines(group, inside)
 
     def add_averages_of_tag(self, tag: str, index: Index) -> None:
@@ -70,14 +70,14 @@ class TaskSet:
                 members = tuple(task for task in self.tasks if task in index[tag].tags)
                 listed = entry.cfg.get("aggregate_metric_list") or []
                 declared = tuple(dict.fromkeys(str(item["metric"]) for item in listed))
-                self.averages.append(GroupAverage(name, Average(average_name, members, rule.weight), declared))
+                self.averages.append(GroupAverage(average_name, Average(average_name, members, rule.weight), declared))
                 self.headlines = [*(name for name in self.headlines if name not in members), average_name]
 
 
 def _rules(group: str, metadata: object) -> Mapping[str, AverageRule]:
     """Return the averages that the metadata of a group define, by name."""
-    has_averages = isinstance(metadata, dict) and metadata.get("averages")
-    return TaskMetadata.of(metadata, f"group {group}").averages if has_averages else {}
+    stated = metadata.get("averages") if isinstance(metadata, dict) else None
+    return TaskMetadata.of({"averages": stated}, f"group {group}").averages if stated else {}
 
 
 def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:

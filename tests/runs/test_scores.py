@@ -51,3 +51,16 @@ def test_an_average_is_over_tasks_that_aggregate_its_metric_in_different_ways(mo
     assert by_name["both"].value == pytest.approx((0.5 + 0.375) / 2)
     assert (by_name["both"].primary, by_name["both"].aggregation) == (True, None)
     assert (by_name["a"].aggregation, by_name["b"].aggregation) == ("mean", "ratio")
+
+
+def test_an_average_whose_tasks_agree_keeps_their_aggregation_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratio = ACC._replace(aggregation="ratio")
+    tasks = {name: SimpleNamespace(metrics=[metric]) for name, metric in (("a", ACC), ("b", ACC), ("c", ratio))}
+    declared = GroupAverage("means", Average("means", ("a", "b"), "task"), ("acc",))
+    collected = scores.Scores(TaskSet(tasks, {}, ["means", "c"], [declared]))  # type: ignore[arg-type]
+    monkeypatch.setattr(scores.bounds, "of_task", lambda *_: {})
+    for name in ("a", "b"):
+        collected.add(name, [{"filter": "none", "acc": value} for value in (1.0, 0.0)], {"acc,none": 0.5})
+    collected.add("c", [{"filter": "none", "acc": (1, 4)}], {"acc,none": 0.25})
+    [average] = [score for score in collected.ordered() if score.task == "means"]
+    assert (average.value, average.aggregation, average.primary) == (0.5, "mean", True)

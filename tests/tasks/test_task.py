@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.tasks.catalogue import Catalogue
-from harness.tasks.metadata import TaskMetadata
+from harness.tasks.metadata import ProtocolMetadata, TaskMetadata
 from harness.tasks.task import Task
 from support import mirrors
 
@@ -45,13 +45,29 @@ def test_metadata_that_are_no_mapping_state_nothing(stated: object) -> None:
 
 @pytest.mark.parametrize(
     "stated",
-    [{"fractions": "acc"}, {"cluster": ["{{a}}"]}, {"then": ["one"]}, {"averages": {"x": {"weight": "size"}}}],
+    [{"fractions": "acc"}, {"cluster": ["{{a}}"]}, {"averages": {"x": {"weight": "size"}}}],
 )
 def test_metadata_of_a_wrong_type_are_refused_with_their_task(stated: dict[str, Any]) -> None:
     (key,) = stated
     with pytest.raises(HarnessError, match=rf"^task mine: metadata\.{key}.* is wrong \(.*\): correct it$") as error:
         TaskMetadata.of(stated, "task mine")
     assert "\n" not in str(error.value)
+
+
+def test_only_a_protocols_own_class_reads_its_keys() -> None:
+    """A person's task may use such a word for itself."""
+    stated = {"metrics": "acc", "articles": "all", "then": "stop"}
+    assert TaskMetadata.of(stated, "task mine").model_extra == stated
+    with pytest.raises(HarnessError, match=r"metadata\.then.* is wrong"):
+        ProtocolMetadata.of({"then": ["one"]}, "task mine")
+
+
+def test_empty_values_are_the_defaults_but_a_chance_of_zero_stays() -> None:
+    stated = {"cluster": False, "fractions": None, "primary": "", "protocol": None, "chance": 0}
+    metadata = TaskMetadata.of(stated, "task mine")
+    assert (metadata.cluster, metadata.fractions, metadata.primary, metadata.chance) == (None, (), None, 0)
+    averages = {"averages": {"x": {"weight": "task", "tag": 2024, "tasks": None}}}
+    assert TaskMetadata.of(averages, "group mine").averages["x"].tag == "2024"
 
 
 def test_a_restricted_task_evaluates_the_chosen_documents_under_their_own_numbers(task: Task) -> None:

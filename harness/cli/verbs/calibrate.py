@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
+from harness.errors import HarnessError
 
 
 @with_evaluation
 def calibrate(
-    model: Annotated[str, typer.Option(metavar="CHECKPOINT", help="Calibrate PATH_OR_HUB_ID[,key=value…].")],
+    model: Annotated[
+        list[str], typer.Option(metavar="CHECKPOINT", help="Calibrate PATH_OR_HUB_ID[,key=value…]; one only.")
+    ],
     tasks: Annotated[list[str], Tasks],
     evaluation: Evaluation,
 ) -> None:
@@ -20,7 +23,9 @@ def calibrate(
     The checkpoint is evaluated again in other batches, or by other seeds where a task samples. The flip rates are
     written beside the reports, where 'harness gate' finds them.
     """
-    calibrate_model(model, tasks, evaluation)
+    if len(model) > 1:
+        raise HarnessError(f"a calibration is of one checkpoint, not of {len(model)}: give --model once")
+    calibrate_model(model[0], tasks, evaluation)
 
 
 def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation) -> None:

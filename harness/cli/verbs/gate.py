@@ -123,10 +123,14 @@ def _judge_report(baseline: Report, candidate: Path, policy: Policy) -> Outcome:
 def _judge_model(
     baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, error: bool
 ) -> Outcome:
+    from harness.checkpoints import discovery
+    from harness.checkpoints.reference import parse
     from harness.gating import whole_reports
 
     def evaluate() -> Report:
-        return evaluate_models([model], tasks, evaluation, error=error)[0]
+        discovery.require_one(parse(model))
+        [report] = evaluate_models([model], tasks, evaluation, error=error)
+        return report
 
     return whole_reports.judge_evaluated(baseline, evaluate, policy)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
-from harness.tasks.metadata import TaskMetadata
+from harness.errors import HarnessError
+from harness.tasks.metadata import ProtocolMetadata
 
 
 class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
@@ -17,9 +18,18 @@ class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
     @property
-    def stated(self) -> TaskMetadata:
+    def stated(self) -> ProtocolMetadata:
         """The metadata of the task's configuration at this moment."""
-        return TaskMetadata.of(self.config.metadata, f"task {self.config.task}")
+        return ProtocolMetadata.of(self.config.metadata, f"task {self.config.task}")
+
+    def require(self, *keys: str) -> ProtocolMetadata:
+        """Return the metadata; raise HarnessError if it lacks one of `keys`, which the protocol needs."""
+        stated = self.stated
+        for key in keys:
+            if key not in stated.model_fields_set:
+                kind = type(self).__name__
+                raise HarnessError(f"task {self.config.task}: metadata.{key} is missing, which {kind} needs: add it")
+        return stated
 
 
 class FromFile(ProtocolTask):

@@ -53,7 +53,7 @@ class ChatGLMPredict(ProtocolTask):
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
         """Return the one request: the prompt, the generation settings, and the texts and lengths that upstream cuts."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
-        more = {"lengths": self.stated.lengths, "labels": self.doc_to_target(doc)}
+        more = {"lengths": self.require("lengths").lengths, "labels": self.doc_to_target(doc)}
         request.request_type = "chatglm_predict"
         request.arguments = (request.args[0], {**request.args[1], **more})
         return request

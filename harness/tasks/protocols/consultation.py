@@ -37,7 +37,7 @@ class Consultation(ProtocolTask):
 
     def given(self, doc: dict[str, Any]) -> list[str]:
         """Return the articles in the prompt of `doc`."""
-        metadata = self.stated
+        metadata = self.require("articles", "given")
         if self._retrieved is not None:
             articles = self._retrieved[doc["query"]]
         else:

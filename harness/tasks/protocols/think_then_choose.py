@@ -20,7 +20,7 @@ class ThinkThenChoose(ProtocolTask):
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
         """Return the one request: the first prompt, and the parts of the second prompt."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
-        before, after = (apply_template(part, doc) for part in self.stated.then or ())
+        before, after = (apply_template(part, doc) for part in self.require("then").then or ())
         request.request_type = "think_then_choose"
         request.arguments = (request.args[0], {**request.args[1], "then": [before, after]})
         return request
