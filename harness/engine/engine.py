@@ -83,7 +83,10 @@ class Engine:
 
     @cached_property
     def weight_bytes(self) -> int:
-        """Bytes of weights that every forward pass reads; of an embedding, a pass reads a few rows only."""
+        """Bytes of weights that every forward pass reads.
+
+        An input embedding with a table of its own is left out: a pass reads only a few of its rows.
+        """
         model = self.checkpoint.model
         total: int = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
         table, head = model.get_input_embeddings().weight, model.get_output_embeddings()

@@ -53,7 +53,7 @@ class TaskLoader:
     def load(self, recording: Recording) -> AnsweredTasks:
         """Return the tasks of `recording`.
 
-        Raises HarnessError if the data at hand are other data than those that were answered.
+        Raises HarnessError if the local data differ from the data that were answered.
         """
         sources = self._sources(recording)
         names, notes = self._selected(recording)

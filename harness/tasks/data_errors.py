@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 
 
 def data_error(task: str, source: DataSource, error: Exception, before: str = "") -> HarnessError:
-    """Return the error for a person whose `task` could not be built on data from `source` because of `error`.
+    """Return the error that tells a user why `task` could not be built on data from `source`; `error` is the cause.
 
     `before` is put before the statement that the data set is not available.
     """

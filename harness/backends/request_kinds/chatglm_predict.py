@@ -37,7 +37,7 @@ class ChatGLMPredict(GeneratingKind):
     own_arguments = frozenset({"lengths", "labels", "chunk"})
 
     def prompts(self, requests: Sequence[Instance], backend: Backend) -> list[Prompt]:
-        """Return each request's prompt, cut, with as many new tokens as upstream leaves for the answer."""
+        """Return each request's cut prompt; what upstream's total length leaves is its limit of new tokens."""
         cut = cut_prompts(backend.encoder, _predictions(requests))
         prompts = self.with_settings(requests, [prompt.ids for prompt in cut], backend)
         return [prompt.limited_to(limit.max_new_tokens) for prompt, limit in zip(prompts, cut, strict=True)]

@@ -34,7 +34,7 @@ class MeanLikelihood(ScoredKind):
     """
 
     def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
-        """Return one pair for each text of more than one token: its first token as context, the rest to score."""
+        """Return a pair for each text of more than one token: the first token is the context, the rest is scored."""
         texts = ["".join(request.args) for request in requests]
         ids = backend.encoder.encode(texts)
         ends = [ids[text][-backend.max_length :] for text in texts]

@@ -170,8 +170,8 @@ def ceval_chatgpt_zero_shot(text: str) -> str:
 def ceval_chatgpt_reasoned(text: str) -> str:
     """Return the letter that chatgpt.py reads in the chain of thought `text`, or "-".
 
-    It is the last match of the first of three patterns that matches, if that match is a letter apart from case, white
-    space at the ends and ASCII punctuation.
+    Three patterns are tried in order, and the first one found in the text decides: its last match is the answer if it
+    is a single letter. Case, white space at the ends and ASCII punctuation are ignored.
     """
     return _bare(_last_match(_CHATGPT_REASONED, text) or "")
 

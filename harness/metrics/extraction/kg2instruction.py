@@ -116,7 +116,7 @@ def count_events(predicted: Iterable[Event], expected: Iterable[Event]) -> Event
 
 
 def last_occurrences(inputs: Sequence[str]) -> list[bool]:
-    """Return whether each input counts, which is whether no later one is equal."""
+    """Return, for each input, whether it is the last of its equals; only these count."""
     last = {text: index for index, text in enumerate(inputs)}
     return [last[text] == index for index, text in enumerate(inputs)]
 

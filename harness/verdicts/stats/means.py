@@ -150,10 +150,10 @@ class Differences:
     def p_loss(self) -> float:
         """The one-sided p-value of "the candidate is no worse": small if the loss is real; 1 if no document differs.
 
-        If nothing has changed, and the two answers to a document have different scores, each is equally likely to be
-        the candidate's. For right and wrong answers this gives McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for b lost
-        and c gained (McNemar 1947). For other scores or clusters, the signs of whole units are flipped at random, which
-        is exact under the same hypothesis (Fisher 1935); with many units, the t test is used.
+        Under this hypothesis, where the two answers to a document score differently, either score is equally likely
+        to be the candidate's. For right and wrong answers this gives McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for
+        b lost and c gained (McNemar 1947). For other scores or clusters, the signs of whole units are flipped at
+        random, which is exact under the same hypothesis (Fisher 1935); with many units, the t test is used.
         """
         if not self.by_document.any():
             return 1.0
@@ -172,7 +172,7 @@ class Differences:
         return self.swapped().p_loss
 
     def p_non_inferiority(self, margin: float) -> float:
-        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small if it is not.
+        """Return the one-sided p-value of "the candidate is worse by `margin` or more": small if that is unlikely.
 
         `margin` is positive, in the metric's unit. For right and wrong answers it is Tango's score test; for other
         scores and clusters, the t test `with_one_more_loss`; if all differences are equal, `p_unseen_loss`.
