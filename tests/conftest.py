@@ -66,10 +66,14 @@ def definitions(data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's cache that holds the trained quick demo; all test workers share it, and the first one trains."""
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A user's cache that holds the trained quick demo; all test workers share it, and the first one trains.
+
+    From here on a quick demo trains even fewer steps: what it learns is the subject of tests/demo/test_family.py.
+    """
     from filelock import FileLock
 
+    from harness.demo import folder
     from harness.demo.story import tell
     from harness.reports.report import Report
 
@@ -77,10 +81,12 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.environ.get("PYTEST_XDIST_WORKER"):
         root = root.parent
     cache = root / "demo-cache"
-    with FileLock(f"{cache}.lock"), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(cache))
-        if not (cache / "demo").is_dir():
-            for event in tell(tmp_path_factory.mktemp("trained") / "demo", quick=True):
-                if isinstance(event, Report):
-                    break  # all stages are trained before the first is evaluated
-    return cache
+    with pytest.MonkeyPatch.context() as session:
+        session.setattr(folder, "QUICK_STEPS", 100)
+        with FileLock(f"{cache}.lock"), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HARNESS_CACHE", str(cache))
+            if not (cache / "demo").is_dir():
+                for event in tell(tmp_path_factory.mktemp("trained") / "demo", quick=True):
+                    if isinstance(event, Report):
+                        break  # all stages are trained before the first is evaluated
+        yield cache

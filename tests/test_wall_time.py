@@ -57,13 +57,13 @@ def run_of(markers: str = "not oracle and not bench", keyword: str = "", paths: 
 @pytest.mark.parametrize(
     ("config", "seconds", "environment", "is_broken"),
     [
-        (run_of(), 601, {"HARNESS_CI": "1"}, True),
+        (run_of(), 1_201, {"HARNESS_CI": "1"}, True),
         (run_of(), 599, {"HARNESS_CI": "1"}, False),
-        (run_of(), 601, {}, False),
-        (run_of(), 601, {"HARNESS_CI": "1", "HARNESS_TEST_MINUTES": "20"}, False),
-        (run_of(keyword="slow"), 601, {"HARNESS_CI": "1"}, False),
-        (run_of(paths=True), 601, {"HARNESS_CI": "1"}, False),
-        (run_of(markers=""), 601, {"HARNESS_CI": "1"}, False),  # with the suites of `make oracle`
+        (run_of(), 1_201, {}, False),
+        (run_of(), 1_201, {"HARNESS_CI": "1", "HARNESS_TEST_MINUTES": "30"}, False),
+        (run_of(keyword="slow"), 1_201, {"HARNESS_CI": "1"}, False),
+        (run_of(paths=True), 1_201, {"HARNESS_CI": "1"}, False),
+        (run_of(markers=""), 1_201, {"HARNESS_CI": "1"}, False),  # with the suites of `make oracle`
     ],
 )
 def test_only_a_full_run_under_ci_is_bounded(

@@ -364,7 +364,7 @@ def test_a_model_that_looks_ahead_is_refused(tmp_path):
     sizes = {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     BertLMHeadModel(BertConfig(**sizes, intermediate_size=64, initializer_range=0.5)).save_pretrained(tmp_path / "bert")
     tiny.tokenizer().save_pretrained(tmp_path / "bert")
-    assert "no causal language model" in refusal(tmp_path / "bert")
+    assert "not a causal language model" in refusal(tmp_path / "bert")
 
 
 def test_a_context_in_which_positions_stretch_with_the_longest_prompt_is_refused(tmp_path):
