@@ -51,6 +51,14 @@ def test_steps_are_in_numeric_order(tmp_path):
     ]
 
 
+def test_a_pattern_of_several_is_refused_where_one_checkpoint_is_needed(tmp_path):
+    make_folders(tmp_path / "out", "checkpoint-9")
+    discovery.require_one(parse(f"{tmp_path}/out/checkpoint-*"))
+    make_folders(tmp_path / "out", "checkpoint-20")
+    with pytest.raises(HarnessError, match="is 2 checkpoints, but only one can be evaluated here"):
+        discovery.require_one(parse(f"{tmp_path}/out/checkpoint-*"))
+
+
 def test_numbers_are_ordered_in_every_part_of_a_path(tmp_path):
     make_folders(tmp_path, "v10/checkpoint-1", "v9/checkpoint-10", "v9/checkpoint-2")
     assert labels(f"{tmp_path}/v*/checkpoint-*") == ["v9-checkpoint-2", "v9-checkpoint-10", "v10-checkpoint-1"]
