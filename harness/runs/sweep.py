@@ -131,5 +131,5 @@ def _limit_generations(tasks: TaskSet, max_gen_toks: int) -> None:
     for task in tasks.tasks.values():
         if task.output_type == "generate_until":
             settings = task.generation_settings
-            kept = {key: value for key, value in settings.items() if key not in MAX_TOKENS}
-            task.generation_settings = {**kept, "max_gen_toks": max_gen_toks}
+            others = {key: value for key, value in settings.items() if key not in MAX_TOKENS}
+            task.generation_settings = {**others, "max_gen_toks": max_gen_toks}

@@ -238,9 +238,9 @@ def weighted_differences(score: Score, joined: Sequence[Pairs], sizes: Mapping[s
     IncomparableError like `Comparator.compare`.
     """
     parts = [_paired(score, task) for task in joined]
-    kept = [task.where(part.kept) for task, part in zip(joined, parts, strict=True)]
-    weights = _weights(score, kept, sizes)
-    differences = _means(score, parts, pairs.cluster_numbers(kept), weights)
+    valued = [task.where(part.kept) for task, part in zip(joined, parts, strict=True)]
+    weights = _weights(score, valued, sizes)
+    differences = _means(score, parts, pairs.cluster_numbers(valued), weights)
     return None if differences is None else WeightedDifferences(differences, weights)
 
 
@@ -267,15 +267,15 @@ def _has_score(score: Score, joined: Sequence[Pairs]) -> bool:
 
 def _compare(score: Score, joined: Sequence[Pairs], tainted: Comparison | None = None) -> Comparison:
     parts = [_paired(score, task) for task in joined]
-    kept = [task.where(part.kept) for task, part in zip(joined, parts, strict=True)]
-    sizes = {task.task: task.n for task in kept}
-    if not _has_score(score, kept):
+    valued = [task.where(part.kept) for task, part in zip(joined, parts, strict=True)]
+    sizes = {task.task: task.n for task in valued}
+    if not _has_score(score, valued):
         raise IncomparableError("no document has a value in both reports")
-    clusters = pairs.cluster_numbers(kept)
-    values: Differences | Corpora | None = _means(score, parts, clusters, _weights(score, kept, sizes))
+    clusters = pairs.cluster_numbers(valued)
+    values: Differences | Corpora | None = _means(score, parts, clusters, _weights(score, valued, sizes))
     if values is None:
         by_task = document_weights(score, sizes)
-        shares = np.array([by_task[task.task] * task.n for task in kept]) / sum(sizes.values())
+        shares = np.array([by_task[task.task] * task.n for task in valued]) / sum(sizes.values())
         values = _corpora(score, parts, clusters, shares)
     left_out = sum(task.left_out + _valued_once(score, task) for task in joined)
     return Comparison(score, values, sum(sizes.values()), left_out, tainted)

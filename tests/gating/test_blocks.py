@@ -87,10 +87,10 @@ SAYS = {
 }
 JUDGES = """
 def judged(doc, results):
-    found = {"letters": [float(len(results[0])), float(len(doc["story"]))]}
-    return {**found, "hard_only": float("a" in results[0])} if doc["hard"] else found
+    values = {"letters": [float(len(results[0])), float(len(doc["story"]))]}
+    return {**values, "hard_only": float("a" in results[0])} if doc["hard"] else values
 def longest(values):
-    return max(one for one, _ in values)
+    return max(value for value, _ in values)
 """
 
 
@@ -121,8 +121,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     }
     for name, content in definitions.items():
-        kept = {key: value for key, value in content.items() if value is not None}
-        text = yaml.safe_dump(kept, allow_unicode=True)
+        stated = {key: value for key, value in content.items() if value is not None}
+        text = yaml.safe_dump(stated, allow_unicode=True)
         if name == "judge.yaml":
             text = text.replace("process_results: 0", "process_results: !function judging.judged")
             text += (

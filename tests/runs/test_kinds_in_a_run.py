@@ -74,8 +74,8 @@ def test_all_kinds_in_one_command_read_the_base_once(world: Path, tmp_path: Path
     monkeypatch.setattr(weights, "load", lambda located: reads.append(located.name) or real(located))
     models = ["base", "base,quantize=int4", "lora", "prefix"]
     references = [parse(f"{world}/{model}") for model in models]
-    asked = options(world, tmp_path, "ceval_law", "gsm8k", max_gen_toks=8)
-    reports = {r.manifest.checkpoint.name: r for r in run(references, asked)}
+    run_options = options(world, tmp_path, "ceval_law", "gsm8k", max_gen_toks=8)
+    reports = {r.manifest.checkpoint.name: r for r in run(references, run_options)}
     assert sorted(reads) == ["base", "base+int4"]
     infos = {name: report.manifest.checkpoint for name, report in reports.items()}
     assert {name: (info.kind, info.quantization) for name, info in infos.items()} == {

@@ -30,9 +30,9 @@ def keep(
     """
     from harness.reports import baselines
 
-    kept = baselines.save(baselines.only_report(report), name or baselines.NAME, folder or baselines.FOLDER)
-    replaced = "" if kept.replaced is None else f", in place of {_describe(kept.replaced.manifest)}"
-    typer.echo(f"{kept.baseline.folder}: {_describe(kept.baseline.manifest)}{replaced}")
+    saved = baselines.save(baselines.only_report(report), name or baselines.NAME, folder or baselines.FOLDER)
+    replaced = "" if saved.replaced is None else f", in place of {_describe(saved.replaced.manifest)}"
+    typer.echo(f"{saved.baseline.folder}: {_describe(saved.baseline.manifest)}{replaced}")
 
 
 @baseline.command()

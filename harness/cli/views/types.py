@@ -31,12 +31,12 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
         table.add_column("type", no_wrap=True, max_width=max(16, out.width - NUMBERS))
         for heading in ("F1", "precision", "recall", "right", "predicted", "gold"):
             table.add_column(heading, justify="right", no_wrap=True)
-        shown = list(score.types.items())[: None if everything else SHOWN]
-        for name, counts in shown:
+        rows = list(score.types.items())[: None if everything else SHOWN]
+        for name, counts in rows:
             table.add_row(escape(_one_line(name)), *_shares(counts), *(f"{count:,}" for count in counts))
         out.print(f"{score.task}, {score.metric} by type", markup=False, highlight=False)
         out.print(table)
-        if hidden := len(score.types) - len(shown):
+        if hidden := len(score.types) - len(rows):
             out.print(f"… {hidden:,} more types: harness show {report.folder} --all", markup=False, highlight=False)
 
 

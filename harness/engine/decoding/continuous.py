@@ -169,8 +169,8 @@ class _Decoder:
         rows = []
         for k in reads:
             request, place = int(pack.requests[k]), int(pack.rows[k])
-            seen = np.flatnonzero((np.arange(len(pack.tokens)) <= place) & (place < pack.ends))
-            cache_places = np.concatenate([np.arange(before), before + seen])
+            visible = np.flatnonzero((np.arange(len(pack.tokens)) <= place) & (place < pack.ends))
+            cache_places = np.concatenate([np.arange(before), before + visible])
             prompt = self._group.prompts[request]
             rows.append(
                 Row(

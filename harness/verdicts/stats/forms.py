@@ -90,19 +90,19 @@ def paired(aggregation: str | None, baseline: Column, candidate: Column) -> Pair
     values = _values(baseline), _values(candidate)
     if len(values[0]) != len(values[1]):
         raise ValueError(f"the columns differ in length: {len(values[0]):,} and {len(values[1]):,} documents")
-    kept = np.array([a is not None and b is not None for a, b in zip(*values, strict=True)], dtype=np.bool_)
+    in_both = np.array([a is not None and b is not None for a, b in zip(*values, strict=True)], dtype=np.bool_)
     if aggregation is None or aggregation not in _FORMS:
         return None
-    sides = [[value for value, keep in zip(side, kept, strict=True) if keep] for side in values]
-    if not kept.any():
-        return Paired(kept, np.zeros(0), np.zeros(0), None)
+    sides = [[value for value, keep in zip(side, in_both, strict=True) if keep] for side in values]
+    if not in_both.any():
+        return Paired(in_both, np.zeros(0), np.zeros(0), None)
     form = _form(aggregation, sides)
     statistics = form.statistics(*sides) if form else None
     if statistics is None:
         return None
     for side in (statistics.baseline, statistics.candidate):
         _require_finite(side)
-    return Paired(kept, statistics.baseline, statistics.candidate, statistics.metric)
+    return Paired(in_both, statistics.baseline, statistics.candidate, statistics.metric)
 
 
 def _values(column: Column) -> list[Any]:

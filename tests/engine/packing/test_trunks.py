@@ -33,7 +33,7 @@ LETTERS = (40, 41, 42, 43)
 def paths(plan: trunks.Plan) -> dict[tuple[int, int], list[int]]:
     """Return the token ids that each (request, nth) of `plan` sees, from a simulated cache of token ids."""
     cache: list[int] = []
-    seen = {}
+    contexts = {}
     for number, pack in enumerate(plan.packs):
         assert pack.parent < number
         assert pack.trunk <= len(cache)
@@ -41,10 +41,10 @@ def paths(plan: trunks.Plan) -> dict[tuple[int, int], list[int]]:
         tokens = pack.tokens.tolist()
         for place, request, nth in zip(pack.rows, pack.requests, pack.nth, strict=True):
             visible = [i for i in range(len(tokens)) if i <= place < pack.ends[i]]
-            seen[int(request), int(nth)] = cache + [tokens[i] for i in visible]
+            contexts[int(request), int(nth)] = cache + [tokens[i] for i in visible]
             assert pack.depths[visible].tolist() == list(range(pack.trunk, pack.trunk + len(visible)))
         cache += tokens[: pack.keep]
-    return seen
+    return contexts
 
 
 def random_sequences(chance: random.Random, count: int, shared: int, rest: int) -> list[list[int]]:
@@ -75,13 +75,13 @@ def test_every_request_sees_its_own_tokens_whatever_beginnings_are_known(
         read_counts = [min(count, len(sequence)) for sequence, (_, _, count) in zip(sequences, ends, strict=True)]
         known = Trunks(0)
         known.learn(data.draw(st.lists(st.sampled_from(sequences), max_size=12)))
-        seen = paths(known.plan(sequences, read_counts, limits))
+        contexts = paths(known.plan(sequences, read_counts, limits))
     expected = {
         (request, nth): sequence[: len(sequence) - count + nth + 1]
         for request, (sequence, count) in enumerate(zip(sequences, read_counts, strict=True))
         for nth in range(count)
     }
-    assert seen == expected
+    assert contexts == expected
 
 
 def test_without_known_beginnings_the_plan_is_that_of_one_call() -> None:
