@@ -9,8 +9,9 @@ Not here: truncation to the context length, which depends on the kind of request
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from harness.checkpoints.types import Tokenizer
 from harness.engine.requests import Pair
 from harness.errors import HarnessError
 
@@ -22,7 +23,7 @@ BATCH = 256
 class Encoder:
     """A tokenizer that encodes texts for requests."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.prefix_id: int | None = bos if bos is not None else eos

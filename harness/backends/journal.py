@@ -36,7 +36,7 @@ class Journal:
             ) from error
 
     @staticmethod
-    def key(fingerprint: str, *question: Any) -> bytes:
+    def key(fingerprint: str, *question: object) -> bytes:
         """Return the key of a `question` (kind, settings, lists of token ids, …) to the checkpoint `fingerprint`."""
         digest = hashlib.sha256()
         for part in (fingerprint, *question):

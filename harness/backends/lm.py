@@ -21,6 +21,7 @@ from harness.backends.encoding import Encoder
 from harness.backends.request_kinds import whole_texts
 from harness.backends.request_kinds.registry import KINDS
 from harness.backends.work import Work
+from harness.checkpoints.types import Tokenizer
 from harness.engine.requests import LogLikelihood, Pair, Prompt
 from harness.errors import HarnessError
 
@@ -29,7 +30,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
     """A `harness.backends.backend.Backend` as a model that answers lm-eval's requests."""
 
     def __init__(
-        self, name: str, tokenizer: Any, *, template_arguments: Mapping[str, Any] = MappingProxyType({})
+        self, name: str, tokenizer: Tokenizer, *, template_arguments: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
         super().__init__()
         self.name = name
@@ -84,7 +85,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         return self.score([Pair(context, continuation) for _, context, continuation in requests])
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         """The tokenizer, as transformers loads it."""
         return self.encoder.tokenizer
 
@@ -94,7 +95,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         eos: int | None = self.tokenizer.eos_token_id
         return eos
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: object) -> list[int]:
         """Return the ids of one text."""
         return self.encoder.encode([string], special=add_special_tokens is not False)[string]
 

@@ -155,7 +155,7 @@ class HarnessLM(BackendLM):
             torch.cuda.empty_cache()
         return False
 
-    def _key(self, *question: Any) -> bytes:
+    def _key(self, *question: object) -> bytes:
         place = [ANSWERS, self.checkpoint.device.type, self.max_length]
         return Journal.key(self.checkpoint.fingerprint, *place, *question)
 
@@ -170,7 +170,7 @@ def _to_compute(keys: Sequence[bytes], answers: Mapping[bytes, Any]) -> list[boo
     return [key not in answers and first[key] == index for index, key in enumerate(keys)]
 
 
-def _is_answer(value: Any) -> bool:
+def _is_answer(value: object) -> bool:
     """Return whether a stored `value` has the form of an answer: a text, or a log-likelihood with its greedy flag."""
     if isinstance(value, str):
         return True

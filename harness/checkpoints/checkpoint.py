@@ -6,13 +6,13 @@ Not here: finding and reading its parts (`harness.checkpoints.loading`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from harness.checkpoints import configs
 from harness.checkpoints.located import Located
 from harness.checkpoints.root_cache import EMPTY, RootCache
+from harness.checkpoints.types import Model, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Checkpoint:
 
     located: Located
     """Where its parts were found."""
-    model: Any
+    model: Model
     """The transformers model, wrapped by PEFT if an adapter changes its weights."""
-    tokenizer: Any
+    tokenizer: Tokenizer
     """The transformers tokenizer."""
     fingerprint: str
     """Hash of everything that decides its answers (`harness.checkpoints.identity`)."""
@@ -48,7 +48,7 @@ class Checkpoint:
         return self.located.name
 
     @property
-    def plain_model(self) -> Any:
+    def plain_model(self) -> Model:
         """The base's own model class, without PEFT's wrapper."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 

@@ -11,6 +11,7 @@ import torch
 from harness.checkpoints import files
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
 
 DEFAULT_MAX_LENGTH = 2048
@@ -26,7 +27,7 @@ class Size(NamedTuple):
     """Number of parameters without the embeddings and the output layer: those that every token passes through."""
 
 
-def empty_model(located: Located) -> Any:
+def empty_model(located: Located) -> Model:
     """Return the base's architecture on the meta device: names and sizes, no weights."""
     from transformers import AutoModelForCausalLM
 
@@ -44,7 +45,7 @@ def size(located: Located) -> Size:
     return Size(sum(counts.values()), sum(count for key, count in counts.items() if key not in end_ids))
 
 
-def read(base: Path, reference: CheckpointReference) -> Any:
+def read(base: Path, reference: CheckpointReference) -> ModelConfig:
     """Return the transformers configuration of the base in folder `base`.
 
     Raises HarnessError if it is missing or damaged, or if it is not that of a causal language model.
@@ -69,18 +70,18 @@ def read(base: Path, reference: CheckpointReference) -> Any:
     return config
 
 
-def text_config(config: Any) -> Any:
+def text_config(config: ModelConfig) -> ModelConfig:
     """Return the part of `config` that describes the language model: all of it, except for models that read images."""
     return getattr(config, "text_config", None) or config
 
 
-def other_layers(config: Any) -> list[str]:
+def other_layers(config: ModelConfig) -> list[str]:
     """Return the layer types of a model with `config` that attend neither to all tokens nor to a window of them."""
     attention = {"full_attention", "sliding_attention", "chunked_attention"}
     return sorted(set(getattr(text_config(config), "layer_types", None) or ()) - attention)
 
 
-def selection_limit(config: Any) -> int | None:
+def selection_limit(config: ModelConfig) -> int | None:
     """Return the number of tokens beyond which layers select by content which tokens to attend to, or None.
 
     Doge and the sparse attention of DeepSeek-V3.2 do so; the last bit of a number may decide which tokens are selected.
@@ -89,7 +90,7 @@ def selection_limit(config: Any) -> int | None:
     return min((int(limit) for limit in limits if limit), default=None)
 
 
-def context_length(config: Any) -> int:
+def context_length(config: ModelConfig) -> int:
     """Return the context length in tokens that a model's configuration states, as lm-eval reads it."""
     text = text_config(config)
     for name in ("n_positions", "max_position_embeddings", "n_ctx"):
@@ -99,14 +100,14 @@ def context_length(config: Any) -> int:
     return DEFAULT_MAX_LENGTH
 
 
-def smallest_window(config: Any) -> int | None:
+def smallest_window(config: ModelConfig) -> int | None:
     """Return the smallest attention window of any layer in tokens, or None if all layers attend to everything."""
     text = text_config(config)
     windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
     return min((int(window) for window in windows if isinstance(window, int) and window > 0), default=None)
 
 
-def position_switch(config: Any) -> int | None:
+def position_switch(config: ModelConfig) -> int | None:
     """Return the row length in tokens beyond which positions depend on the longest row of the batch, or None.
 
     LongRoPE uses other frequencies for a whole batch as soon as one row is longer than the model's first context.
@@ -119,7 +120,7 @@ def position_switch(config: Any) -> int | None:
     return None
 
 
-def ropes(config: Any) -> list[dict[str, Any]]:
+def ropes(config: ModelConfig) -> list[dict[str, Any]]:
     """Return every set of RoPE parameters; some models have one for each layer type."""
     stated = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     return [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]

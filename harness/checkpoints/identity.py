@@ -79,7 +79,7 @@ def _normalized(config: dict[str, Any]) -> dict[str, Any]:
     return {key: _normalized_value(key, value) for key, value in config.items() if key not in _IGNORED_KEYS}
 
 
-def _normalized_value(key: str, value: Any) -> Any:
+def _normalized_value(key: str, value: object) -> Any:
     if key in _NESTED_KEYS and isinstance(value, dict):
         return _normalized(value)
     return sorted(value, key=str) if key in _UNORDERED_KEYS and isinstance(value, list) else value

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.checkpoints import configs, files, identity, loading, origin, quantization
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
+from harness.checkpoints.types import Tokenizer
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
@@ -83,7 +82,7 @@ def _context(located: Located) -> str:
     return f"{located.max_length:,} tokens, {total:,} less {located.virtual_tokens:,} virtual ones"
 
 
-def _bos(tokenizer: Any) -> str:
+def _bos(tokenizer: Tokenizer) -> str:
     """Return who writes the BOS that begins a text; the engine adds none to a text that has one."""
     if tokenizer.bos_token is None:
         return "none"
@@ -99,7 +98,7 @@ def _bos(tokenizer: Any) -> str:
     return line
 
 
-def _chat_template(tokenizer: Any) -> str:
+def _chat_template(tokenizer: Tokenizer) -> str:
     if not tokenizer.chat_template:
         return "no"
     return "yes, and it uses enable_thinking" if "enable_thinking" in str(tokenizer.chat_template) else "yes"

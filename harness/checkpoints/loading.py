@@ -21,6 +21,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.root_cache import EMPTY, RootCache
+from harness.checkpoints.types import Model, ModelConfig, Tokenizer
 from harness.errors import HarnessError
 
 
@@ -90,7 +91,7 @@ def _base_folder(location: origin.BaseLocation, adapter: Path, code: bool) -> Pa
         raise HarnessError(f"{message}; {origin.advice(adapter, location.path)}") from error
 
 
-def _max_length(reference: CheckpointReference, config: Any, adapter: AdapterConfig | None) -> int:
+def _max_length(reference: CheckpointReference, config: ModelConfig, adapter: AdapterConfig | None) -> int:
     """Return the tokens of the context that virtual tokens leave free."""
     virtual_tokens = adapter.virtual_tokens if adapter else 0
     max_length = (reference.max_length or configs.context_length(config)) - virtual_tokens
@@ -126,7 +127,7 @@ class _Base(NamedTuple):
 
     key: tuple[Any, ...]
     """Equal for checkpoints that may share this base."""
-    model: Any
+    model: Model
     eos_ids: tuple[int, ...]
     parameters: list[tuple[str, int]]
     """Name and identity of every parameter (`attach.identities`)."""
@@ -135,7 +136,7 @@ class _Base(NamedTuple):
 class _Adapted(NamedTuple):
     """A model with its adapter, and what is needed to prove that the adapter answers."""
 
-    model: Any
+    model: Model
     root: RootCache
     tensors: attach.Weights
     """Contents of the adapter's weight file; empty without an adapter."""
@@ -153,7 +154,7 @@ class Loader:
 
     def __init__(self) -> None:
         self._base: _Base | None = None
-        self._model: Any = None  # in its present state: the base, or PEFT's model around it
+        self._model: Model | None = None  # in its present state: the base, or PEFT's model around it
 
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
         """Return the checkpoint `located`; raises HarnessError as the function `load` does."""
@@ -207,7 +208,7 @@ class Loader:
         return _Base(key, model, _take_eos_ids(model, located), attach.identities(model))
 
 
-def _adapt(model: Any, config: AdapterConfig, located: Located) -> _Adapted:
+def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
     """Return the base `model` with its adapter attached, or with the root cache that the adapter learned."""
     tensors = attach.read(config.folder)
     if config.is_prompt_learning:
@@ -221,7 +222,7 @@ def _adapt(model: Any, config: AdapterConfig, located: Located) -> _Adapted:
     return _Adapted(adapted, EMPTY, tensors, ids, plain)
 
 
-def _check(located: Located, tokenizer: Any, adapted: _Adapted, *, is_wrapped: bool) -> float | None:
+def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrapped: bool) -> float | None:
     """Prove that the model answers, and return the adapter's effect on its logits; None without an adapter.
 
     `is_wrapped` says whether PEFT's model is around the base. Raises HarnessError as `probe.check_answers` does.
@@ -240,7 +241,7 @@ def _check(located: Located, tokenizer: Any, adapted: _Adapted, *, is_wrapped: b
     return probe.effect(answers, adapted.tensors, ids, adapted.plain, rounds_base=config.rounds_base)
 
 
-def _embedding_rows(model: Any) -> int:
+def _embedding_rows(model: Model) -> int:
     return int(model.get_input_embeddings().weight.shape[0])
 
 
@@ -267,7 +268,7 @@ def _adapter_parameters(adapted: _Adapted) -> int:
     return attach.parameter_count(adapted.model)
 
 
-def load_tokenizer(located: Located) -> Any:
+def load_tokenizer(located: Located) -> Tokenizer:
     """Return the checkpoint's transformers tokenizer; raise HarnessError if it cannot be loaded."""
     from transformers import AutoTokenizer
 
@@ -318,7 +319,7 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _dtype(name: str | None, device: torch.device, config: Any, weight_files: list[Path]) -> torch.dtype:
+def _dtype(name: str | None, device: torch.device, config: ModelConfig, weight_files: list[Path]) -> torch.dtype:
     """Return the compute dtype that `name`, one of `reference.DTYPES` or None, stands for."""
     if name is None:
         name = "float32" if device.type == "cpu" else "auto"
@@ -349,7 +350,7 @@ def notes(located: Located) -> list[str]:
     return sentences
 
 
-def _take_eos_ids(model: Any, located: Located) -> tuple[int, ...]:
+def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:
     """Return the ids that end a text for the base, and remove the decoding defaults from `model`.
 
     generate() takes from the model's generation_config whatever a call does not set, such as a repetition penalty
@@ -365,5 +366,5 @@ def _take_eos_ids(model: Any, located: Located) -> tuple[int, ...]:
     return tuple(i for i in ids if i is not None)
 
 
-def _eos_ids(base: tuple[int, ...], tokenizer: Any) -> tuple[int, ...]:
+def _eos_ids(base: tuple[int, ...], tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(sorted({*base, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])}))

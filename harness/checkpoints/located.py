@@ -7,13 +7,14 @@ Data only. Not here: finding the parts (`harness.checkpoints.loading.locate`), a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.quantization import Quantization
 from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.types import ModelConfig
 
 
 class Located(NamedTuple):
@@ -29,7 +30,7 @@ class Located(NamedTuple):
     """The adapter's configuration; None for a base on its own."""
     tokenizer: Path
     """Folder of the tokenizer."""
-    config: Any
+    config: ModelConfig
     """The base's transformers configuration."""
     device: torch.device
     """Device that the model will compute on."""

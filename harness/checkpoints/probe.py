@@ -6,12 +6,13 @@ Every check runs one short probe of token ids, because no list of architectures 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from harness.checkpoints import files
 from harness.checkpoints.root_cache import EMPTY, RootCache
+from harness.checkpoints.types import Model, Tokenizer
 from harness.errors import HarnessError
 
 PROBE_TOKENS = 64
@@ -36,7 +37,7 @@ ROUNDING = _Rounding(float32=1e-3, coarser=5e-2)
 class Answers(NamedTuple):
     """A model in its present state, and the root cache that it starts from."""
 
-    model: Any
+    model: Model
     root: RootCache = EMPTY
 
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
@@ -58,7 +59,7 @@ def token_ids(vocabulary: int, max_length: int, trained: list[int], device: torc
     return torch.cat([first, random])[None, :length].to(device)
 
 
-def trained_tokens(model: Any) -> list[int]:
+def trained_tokens(model: Model) -> list[int]:
     """Return the ids of the tokens that the adapter trained individually: a probe without them would not change."""
     config = model.active_peft_config
     settings = [getattr(config, name, None) or [] for name in ("token_indices", "trainable_token_indices")]
@@ -120,7 +121,7 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
             )
 
 
-def check_vocabulary(tokenizer: Any, folder: Path, rows: int, base: Path) -> None:
+def check_vocabulary(tokenizer: Tokenizer, folder: Path, rows: int, base: Path) -> None:
     """Raise HarnessError if the tokenizer in `folder` has more tokens than `base` has rows of embeddings."""
     if len(tokenizer) > rows:
         raise HarnessError(

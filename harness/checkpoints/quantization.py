@@ -19,6 +19,7 @@ import torch
 
 from harness.checkpoints import files
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.types import ModelConfig
 from harness.errors import HarnessError
 
 _BITSANDBYTES_TYPES = {"int4": "nf4", "fp4": "fp4"}
@@ -30,7 +31,7 @@ class Quantization(NamedTuple):
 
     name: str
     """`int8`, `nf4`, `fp4`, or the method that a saved checkpoint states: `gptq`, `awq`, `fp8`, …"""
-    config: Any
+    config: ModelConfig
     """transformers' quantization_config."""
     saved: bool
     """Whether the files hold quantised weights, rather than weights that are quantised during loading."""
@@ -44,7 +45,7 @@ class Quantization(NamedTuple):
 
 
 def resolve(
-    base: Path, config: Any, quantize: str | None, dtype: torch.dtype, device: torch.device
+    base: Path, config: ModelConfig, quantize: str | None, dtype: torch.dtype, device: torch.device
 ) -> Quantization | None:
     """Return how to load the checkpoint in `base`, None for plain weights; transformers' `config` stays unchanged.
 

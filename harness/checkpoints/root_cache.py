@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from harness.checkpoints.types import Model
+
 Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
 """(keys, values) of each layer, each of shape (1, heads, virtual tokens, head size)."""
 
@@ -62,7 +64,7 @@ class RootCache(NamedTuple):
             **self.start(len(ids)),
         }
 
-    def forward(self, model: Any, ids: torch.Tensor, **arguments: Any) -> Any:
+    def forward(self, model: Model, ids: torch.Tensor, **arguments: object) -> Any:
         """Return the output of `model` for `ids` (B, T) that continue this root; `arguments` go to the model."""
         if not self.layers:
             return model(input_ids=ids, use_cache=False, **arguments)

@@ -14,13 +14,14 @@ import torch
 
 from harness.checkpoints import configs, quantization
 from harness.checkpoints.located import Located
+from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
 
 # Buffers that older libraries saved and newer ones compute.
 _OLD_BUFFERS = re.compile(r"\.(masked_bias|position_ids|rotary_emb\.inv_freq)$")
 
 
-def load(located: Located) -> Any:
+def load(located: Located) -> Model:
     """Return the base's model on its device, in evaluation mode.
 
     Raises HarnessError if weights cannot be read, are missing, have no place, or do not fit into memory.
@@ -60,7 +61,7 @@ def load(located: Located) -> Any:
     return (model if quantized else model.to(located.device)).eval()
 
 
-def _config(located: Located) -> Any:
+def _config(located: Located) -> ModelConfig:
     """Return the base's configuration; for weights saved quantised, with the settings that `quantization` chose."""
     quantized = located.quantization
     if quantized is None or not quantized.saved:
@@ -70,7 +71,7 @@ def _config(located: Located) -> Any:
     return config
 
 
-def _require_positions(model: Any, located: Located) -> None:
+def _require_positions(model: Model, located: Located) -> None:
     """Raise HarnessError if max_length= is more than the model's learned positions; rotary ones have no end."""
     stated, requested = configs.context_length(located.config), located.reference.max_length or 0
     if requested > stated:

@@ -93,7 +93,7 @@ def _parsed(file: Path, stamp: tuple[int, ...]) -> _Card:
     return _Card(dict(configs), configs.get_default_config_name(), dict(DatasetInfosDict.from_dataset_card_data(data)))
 
 
-def _files(folder: Path, patterns: Any) -> dict[str, list[Path]]:
+def _files(folder: Path, patterns: object) -> dict[str, list[Path]]:
     """Return the files of every split, resolved as `load_dataset` does; raise if a pattern matches none."""
     from datasets.data_files import resolve_pattern, sanitize_patterns
 

@@ -144,7 +144,7 @@ def _rows_of_lines(file: Path, text: str) -> Iterator[Row]:
         yield _row(f"{file}, line {number}", value)
 
 
-def _row(where: str, value: Any) -> Row:
+def _row(where: str, value: object) -> Row:
     if not isinstance(value, dict):
         content = json.dumps(value, ensure_ascii=False)[:50]
         raise HarnessError(f"{where}, is not a JSON object but {content}: correct it")

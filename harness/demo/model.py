@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
+
+from harness.checkpoints.types import Model, Tokenizer
 
 PAD, BOS, EOS, UNK = SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 CONTEXT = 256
 """Longest text of the model, in tokens."""
 
 
-def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Any:
+def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
     """Return a tokenizer with a token for each of `words`, the longest first, and for everything else in `texts`.
 
     Outside of `words` a token is a number, an English word with the space before it, or a single character.
@@ -42,7 +43,7 @@ def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Any:
     )
 
 
-def untrained(tokenizer: Any, seed: int) -> Any:
+def untrained(tokenizer: Tokenizer, seed: int) -> Model:
     """Return a small LLaMA for `tokenizer` with random weights drawn from `seed`."""
     from transformers import LlamaConfig, LlamaForCausalLM
 

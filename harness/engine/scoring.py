@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from harness.checkpoints.root_cache import EMPTY, RootCache
+from harness.checkpoints.types import Model
 from harness.engine.packing import packs, tree
 from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
@@ -118,7 +119,7 @@ def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int, *, mixed: bo
 
 
 def score(
-    model: Any, batch: Batch, pairs: Sequence[Pair], device: torch.device, root: RootCache = EMPTY
+    model: Model, batch: Batch, pairs: Sequence[Pair], device: torch.device, root: RootCache = EMPTY
 ) -> Iterator[tuple[int, LogLikelihood]]:
     """Yield (index, log-likelihood) for every request of `batch`; each row starts from `root`.
 
@@ -163,7 +164,7 @@ def tokens_fed(batch: Batch) -> int:
     return sum(len(row.tokens) for row in batch)
 
 
-def _logits(model: Any, ids: torch.Tensor, positions: torch.Tensor, root: RootCache) -> torch.Tensor:
+def _logits(model: Model, ids: torch.Tensor, positions: torch.Tensor, root: RootCache) -> torch.Tensor:
     """Return float32 logits (B, len(positions), V) of ids (B, T) at `positions`."""
     with torch.inference_mode():
         if packs.can_select_rows(model):

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.root_cache import RootCache
+from harness.checkpoints.types import Model
 from harness.engine.packing import last_layer, packs, padding, tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Snapshots, Walker
@@ -69,7 +70,7 @@ def choose(checkpoint: Checkpoint) -> WalkChoice:
     return WalkChoice(Walk.PLAIN, reason)
 
 
-def skippable_part(walk: Walk, model: Any, root: RootCache) -> SkippablePart | None:
+def skippable_part(walk: Walk, model: Model, root: RootCache) -> SkippablePart | None:
     """Return the part of `model` that `walk` need not compute at positions whose logits are not read, or None."""
     module = None if walk == Walk.PLAIN else last_layer.feed_forward(model)
     if module is None:
@@ -82,7 +83,7 @@ def skippable_part(walk: Walk, model: Any, root: RootCache) -> SkippablePart | N
 
 
 def walker(
-    walk: Walk, model: Any, root: RootCache, planned: Sequence[tree.Pack], skippable: SkippablePart | None = None
+    walk: Walk, model: Model, root: RootCache, planned: Sequence[tree.Pack], skippable: SkippablePart | None = None
 ) -> Walker:
     """Return what computes the packs `planned` after `root` for `walk`, which is not the plain one."""
     if walk == Walk.SNAPSHOT:
@@ -91,7 +92,7 @@ def walker(
 
 
 def context(
-    model: Any, root: RootCache, planned: Sequence[tree.Pack], skippable: SkippablePart | None = None
+    model: Model, root: RootCache, planned: Sequence[tree.Pack], skippable: SkippablePart | None = None
 ) -> Context:
     """Return a context with capacity for the packs `planned`, for a `model` that supports the pack walk."""
     layout = packs.layout(model.config)
@@ -100,7 +101,7 @@ def context(
     return Context(model, root, layout, capacity, skippable)
 
 
-def failure(walk: Walk, model: Any, root: RootCache, skippable: SkippablePart | None = None) -> str:
+def failure(walk: Walk, model: Model, root: RootCache, skippable: SkippablePart | None = None) -> str:
     """Return why `model` does not support `walk`: it fails, or its logits differ from one sequence at a time; else "".
 
     With `skippable`, only the last token of every sequence is read, and that part is skipped for the others.

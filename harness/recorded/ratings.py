@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import harness
 from harness.common import progress
@@ -98,7 +98,7 @@ def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:
         yield Rating(model, item, criterion, float(rating), rater)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     """Return a text or a number as a text, or None if `value` is neither."""
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 

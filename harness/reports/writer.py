@@ -121,7 +121,7 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _escaped(value: Any) -> Any:
+def _escaped(value: object) -> Any:
     """Return a text, or a list of texts, with lone surrogates escaped as in JSON: UTF-8 files cannot hold them.
 
     Any answer may contain one, for instance as an escape sequence in a recorded file.
@@ -131,10 +131,10 @@ def _escaped(value: Any) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _json(value: Any, indent: int | None = None) -> str:
+def _json(value: object, indent: int | None = None) -> str:
     """Return `value` as JSON; numpy scalars become numbers, functions in task configurations become texts."""
 
-    def plain(item: Any) -> Any:
+    def plain(item: object) -> Any:
         return item.tolist() if hasattr(item, "tolist") else str(item)
 
     return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints.located import Located
+from harness.checkpoints.types import Tokenizer
 from harness.tasks.task import FEWSHOT_SEED
 
 
@@ -69,7 +70,7 @@ def template_arguments(located: Located, options: Options) -> dict[str, Any]:
     return {**options.chat_template_arguments, **checkpoint_arguments}
 
 
-def chat_template_digest(tokenizer: Any) -> str | None:
+def chat_template_digest(tokenizer: Tokenizer) -> str | None:
     """Return the sha256 of the tokenizer's chat template, or None if it has none."""
     template = tokenizer.chat_template
     text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)

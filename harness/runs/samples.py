@@ -41,7 +41,7 @@ def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
     return columns
 
 
-def _choice_columns(arguments: Sequence[Sequence[Any]], responses: Sequence[Any], target: Any) -> Row:
+def _choice_columns(arguments: Sequence[Sequence[Any]], responses: Sequence[Any], target: object) -> Row:
     """Return the columns of a document whose choices were scored by their log-likelihoods."""
     choices = _choices(arguments)
     logprobs = [float(repeats[0][0]) for repeats in responses][: len(choices)]
@@ -73,13 +73,13 @@ def _choices(arguments: Sequence[Sequence[Any]]) -> list[str]:
     return [context[start:] + continuation for context, continuation in pairs]
 
 
-def digest(content: Any) -> str:
+def digest(content: object) -> str:
     """Return the sha256 of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _first(value: Any) -> Any:
+def _first(value: object) -> Any:
     while isinstance(value, list | tuple) and value:
         value = value[0]
     return value

@@ -23,7 +23,7 @@ class _Constant:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def render(self, *_: Any, **__: Any) -> str:
+    def render(self, *_: object, **__: object) -> str:
         return self._text
 
 
@@ -79,7 +79,7 @@ def _remembering(method: Callable[..., Any], shots: dict[int, Any]) -> Callable[
     return rendered
 
 
-def _first(sampler: Any, n: int, eval_doc: Any = None, df: Any = None, **_: Any) -> Any:
+def _first(sampler: Any, n: int, eval_doc: Any = None, df: Any = None, **_: object) -> Any:
     """Return the examples that `FirstNSampler.sample` returns, without comparing the document with all examples."""
     if eval_doc is None:
         shots = sampler.df[:n]

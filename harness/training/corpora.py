@@ -11,8 +11,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from harness.checkpoints.types import Tokenizer
 from harness.data import rows
 from harness.errors import HarnessError
 
@@ -81,7 +82,7 @@ def _endless(examples: Sequence[Example], seed: str) -> Iterator[Example]:
         yield from rng.sample(examples, len(examples))
 
 
-def encode(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Encoded]:
+def encode(examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> list[Encoded]:
     """Return the token ids of `examples`, each cut to `max_length` tokens.
 
     Prompt and text are tokenised together, as they are when the checkpoint is evaluated.

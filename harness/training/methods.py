@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from harness.checkpoints.types import Model
 from harness.training.recipe import Stage
 
 
-def prepare(model: Any, stage: Stage) -> Any:
+def prepare(model: Model, stage: Stage) -> Model:
     """Return `model` with exactly those parameters trainable that `stage` trains.
 
     LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers. Prefix: P-tuning v2, Liu et al. 2021, arXiv
@@ -30,7 +31,7 @@ def prepare(model: Any, stage: Stage) -> Any:
     return peft.get_peft_model(model, config)
 
 
-def _linear(model: Any) -> str:
+def _linear(model: Model) -> str:
     """Return a pattern that matches the names of all linear layers except the output layer.
 
     It is a pattern because PEFT saves a list of names (or "all-linear") in another order each time, which would change

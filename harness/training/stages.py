@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.checkpoints.types import Model, Tokenizer
 from harness.common import atomic_write, progress
 from harness.errors import HarnessError
 from harness.training import corpora, methods
@@ -147,7 +148,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
         ) from error
 
 
-def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title: str, pad: int) -> float:
+def _fit(model: Model, examples: Sequence[Encoded], stage: Stage, seed: int, title: str, pad: int) -> float:
     """Train `model` on `examples` in their order; return the mean loss over the last tenth of the steps."""
     import tempfile
 
@@ -158,10 +159,10 @@ def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title
     losses: list[float] = []
 
     class Watch(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, *_: object, **__: object) -> None:
             bar.advance(1)
 
-        def on_log(self, *_: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
+        def on_log(self, *_: object, logs: dict[str, float] | None = None, **__: object) -> None:
             if logs and "loss" in logs:
                 losses.append(float(logs["loss"]))
 
@@ -204,7 +205,7 @@ def _fit(model: Any, examples: Sequence[Encoded], stage: Stage, seed: int, title
     return losses[-1]
 
 
-def _write(trained: Trained, model: Any, tokenizer: Any, start: str, key: str) -> None:
+def _write(trained: Trained, model: Model, tokenizer: Tokenizer, start: str, key: str) -> None:
     """Write the folder of a stage, so that it either is complete or does not exist.
 
     Raises HarnessError if it cannot be written.
@@ -218,7 +219,7 @@ def _write(trained: Trained, model: Any, tokenizer: Any, start: str, key: str) -
         raise HarnessError(f"cannot write {folder} ({error.strerror or error}): make room there") from error
 
 
-def _save(trained: Trained, model: Any, tokenizer: Any, start: str, key: str, hidden: Path) -> None:
+def _save(trained: Trained, model: Model, tokenizer: Tokenizer, start: str, key: str, hidden: Path) -> None:
     if trained.stage.method == "full":
         model.save_pretrained(hidden)
         tokenizer.save_pretrained(hidden)
@@ -231,7 +232,7 @@ def _save(trained: Trained, model: Any, tokenizer: Any, start: str, key: str, hi
     (hidden / DONE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _pad(tokenizer: Any) -> int:
+def _pad(tokenizer: Tokenizer) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 

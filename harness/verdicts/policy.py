@@ -19,7 +19,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
@@ -172,7 +172,7 @@ def read(file: Path) -> Policy:
     Raises HarnessError if the file cannot be read, is not YAML, or has an unknown key or an invalid value.
     """
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: object = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"the policy {file} cannot be read ({error}): check --policy") from error
     except yaml.YAMLError as error:

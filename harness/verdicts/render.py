@@ -79,7 +79,7 @@ def _json(content: Mapping[str, Any]) -> str:
     return _without_lone_surrogates(text) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> Any:
     """Return `value` with None for numbers that JSON lacks: NaN, and an infinite number of documents needed."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}

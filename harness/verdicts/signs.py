@@ -173,7 +173,7 @@ def _constant(
     return _Constant(value, f"{count:,} of {total:,} documents (baseline: {before[value]:,})")
 
 
-def _shortened(value: Any, limit: int = 40) -> str:
+def _shortened(value: object, limit: int = 40) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= limit else text[:limit] + "…"
 

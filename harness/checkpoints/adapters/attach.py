@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from harness.checkpoints import files
 from harness.checkpoints.adapters import prompt_learning
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.types import Model
 from harness.errors import HarnessError
 
 Weights = dict[str, torch.Tensor]
 
 
-def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> Any:
+def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> Model:
     """Return `base` wrapped in the adapter, as PEFT's own model in evaluation mode.
 
     Raises HarnessError if its `weights` do not fit: modules that the base lacks, missing, surplus or wrongly sized
@@ -60,7 +60,7 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> A
     return model
 
 
-def detach(model: Any, parameters: list[tuple[str, int]]) -> Any:
+def detach(model: Model, parameters: list[tuple[str, int]]) -> Model:
     """Return the base inside PEFT's `model`, or None if it could not be restored.
 
     It could not if unloading failed or did not restore exactly these `parameters` (see `identities`).
@@ -82,7 +82,7 @@ def identities(model: torch.nn.Module) -> list[tuple[str, int]]:
     return [(name, id(parameter)) for name, parameter in model.named_parameters()]
 
 
-def check_fit(adapter: AdapterConfig, empty: Any) -> None:
+def check_fit(adapter: AdapterConfig, empty: Model) -> None:
     """Raise HarnessError if the adapter's keys or sizes do not fit the base's architecture `empty` (on meta).
 
     An adapter that can only be checked against numbers (it brings embeddings of its own, or starts from the base's
@@ -113,7 +113,7 @@ def check_fit(adapter: AdapterConfig, empty: Any) -> None:
     _require_none(mismatch, "has other sizes", sorted(sizes))
 
 
-def parameter_count(model: Any) -> int:
+def parameter_count(model: Model) -> int:
     """Return the number of parameters of the adapter on PEFT's `model`."""
     import peft
 
@@ -140,7 +140,7 @@ def read(folder: Path) -> Weights:
         raise HarnessError(f"{file} cannot be read ({files.reason(error)}): fetch or save the adapter again") from error
 
 
-def _widen(base: Any, weights: Weights, folder: Path) -> None:
+def _widen(base: Model, weights: Weights, folder: Path) -> None:
     """Give `base` as many embedding rows as the adapter's file has, for tokens that training added.
 
     The rows come with the adapter. Those of the base are zeros, so that its answers without the adapter are fixed.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -19,6 +19,7 @@ from harness.checkpoints import files, loading, probe
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.types import Model
 from harness.common import atomic_write
 from harness.errors import HarnessError
 
@@ -86,7 +87,7 @@ def _require_mergeable(located: Located) -> None:
         )
 
 
-def _merged(checkpoint: Checkpoint) -> Any:
+def _merged(checkpoint: Checkpoint) -> Model:
     """Return the base's model with the adapter merged into it.
 
     Raises HarnessError if PEFT cannot merge adapters of this method.
@@ -103,7 +104,7 @@ def _merged(checkpoint: Checkpoint) -> Any:
     return model.eval()
 
 
-def _save(model: Any, checkpoint: Checkpoint, output: Path) -> None:
+def _save(model: Model, checkpoint: Checkpoint, output: Path) -> None:
     """Save model and tokenizer in folder `output`, complete or not at all."""
     from transformers import GenerationConfig
 
@@ -122,6 +123,6 @@ def _save(model: Any, checkpoint: Checkpoint, output: Path) -> None:
         ) from error
 
 
-def _logprobs(model: Any, ids: torch.Tensor) -> torch.Tensor:
+def _logprobs(model: Model, ids: torch.Tensor) -> torch.Tensor:
     """Return the log-probabilities (1, T, V) of `model` on token ids (1, T)."""
     return probe.Answers(model).logits(ids).log_softmax(-1)

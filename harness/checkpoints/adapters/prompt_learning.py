@@ -11,19 +11,19 @@ Not here: the cache itself (`harness.checkpoints.root_cache`), and adapters that
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from harness.checkpoints import configs
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.root_cache import Layers, RootCache
+from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
 
 _KEY = "prompt_embeddings"
 
 
-def check_fit(adapter: AdapterConfig, weights: dict[str, torch.Tensor], config: Any) -> None:
+def check_fit(adapter: AdapterConfig, weights: dict[str, torch.Tensor], config: ModelConfig) -> None:
     """Raise HarnessError unless `weights` are virtual tokens of the size that the base's `config` requires."""
     mismatch = f"adapter {adapter.folder} does not fit this base"
     surplus = sorted(set(weights) - {_KEY})
@@ -48,7 +48,7 @@ def check_fit(adapter: AdapterConfig, weights: dict[str, torch.Tensor], config: 
         raise HarnessError(f"{mismatch}: {fault}; name the base it was trained on")
 
 
-def _prefix_shape(adapter: AdapterConfig, text: Any, shape: tuple[int, ...], mismatch: str) -> tuple[int, int]:
+def _prefix_shape(adapter: AdapterConfig, text: ModelConfig, shape: tuple[int, ...], mismatch: str) -> tuple[int, int]:
     """Return the shape that a prefix must have on a base with the text configuration `text`.
 
     Raises HarnessError if the base has no keys and values that a prefix of this `shape` could precede.
@@ -68,7 +68,7 @@ def _prefix_shape(adapter: AdapterConfig, text: Any, shape: tuple[int, ...], mis
     return expected
 
 
-def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: Any, dtype: torch.dtype) -> RootCache:
+def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: Model, dtype: torch.dtype) -> RootCache:
     """Return the root cache that the adapter's `weights` give the base `model`, computed in `dtype`.
 
     As in PEFT, the position of the next token is the number of virtual tokens. `check_fit` must have passed.
@@ -85,7 +85,7 @@ def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: 
     return RootCache(layers, len(learned))
 
 
-def _embedded(model: Any, embeddings: torch.Tensor) -> Layers:
+def _embedded(model: Model, embeddings: torch.Tensor) -> Layers:
     """Return the keys and values of every layer after `embeddings` (tokens, hidden size)."""
     from transformers import DynamicCache
 
@@ -100,14 +100,14 @@ def _embedded(model: Any, embeddings: torch.Tensor) -> Layers:
     return layers
 
 
-def _heads(config: Any) -> tuple[int, int]:
+def _heads(config: ModelConfig) -> tuple[int, int]:
     """Return the number of key/value heads of a layer and the size of one head."""
     heads = int(config.num_attention_heads)
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     return int(getattr(config, "num_key_value_heads", None) or heads), int(size)
 
 
-def _require_equal_layers(folder: Path, config: Any) -> None:
+def _require_equal_layers(folder: Path, config: ModelConfig) -> None:
     """Raise HarnessError for models whose layers differ in their keys and values, such as Gemma 4 and DeepSeek-V3."""
     per_layer = getattr(config, "per_layer_config", None)
     layers = [config] if per_layer is None else [per_layer[i] for i in range(config.num_hidden_layers)]

@@ -103,7 +103,7 @@ def _cut(text: str) -> str:
     return "\n".join(lines[:ANSWER_LINES]) + f"\n… {more} more lines" if more > 0 else text
 
 
-def _score_text(cell: Any) -> str:
+def _score_text(cell: object) -> str:
     """Return a sample's score as text: a dash for a ratio with denominator 0, empty if the sample has no score."""
     number = value(cell)
     if number != number:

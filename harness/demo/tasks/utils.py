@@ -15,7 +15,7 @@ from harness.metrics.text.overlap import METRICS, coverage
 __all__ = ["copy", "documents", "entities", "law", "numbers", "ratio", "relations"]
 
 
-def documents(family: Family, **_: Any) -> dict[str, Any]:
+def documents(family: Family, **_: object) -> dict[str, Any]:
     """Return a family's test documents as a data set."""
     from datasets import Dataset
 

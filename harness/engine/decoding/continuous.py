@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from harness.checkpoints.types import Model
 from harness.engine.decoding.lanes import MIN_STEPS, STEPS, LaneBudget, Lanes, Reservation, Row
 from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
@@ -37,7 +38,7 @@ class Step(NamedTuple):
 class PromptGroup(NamedTuple):
     """Prompts that share a `Settings.batch_key`, and what decodes them."""
 
-    model: Any
+    model: Model
     context: Context
     planned: Sequence[tree.Pack]
     """Packs of the tokens that the prompts feed."""

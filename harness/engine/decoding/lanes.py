@@ -14,12 +14,13 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import Cache
 
+from harness.checkpoints.types import Model
 from harness.engine.device_limits import device_limits
 from harness.engine.packing import packs, tree
 from harness.engine.packing.packs import Context, Layer
@@ -95,7 +96,7 @@ class Row:
 class Lanes:
     """Rows arranged in lanes, next to the `context` that reads their prompts."""
 
-    def __init__(self, model: Any, context: Context, budget: LaneBudget, shared: tree.Ints, longest: int) -> None:
+    def __init__(self, model: Model, context: Context, budget: LaneBudget, shared: tree.Ints, longest: int) -> None:
         """Start without rows.
 
         `shared` holds, for the prompts in sorted order, how many tokens each has in common with the next one. No row

@@ -9,7 +9,6 @@ Not here: text templates, the journal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from transformers import (
@@ -21,6 +20,7 @@ from transformers import (
 )
 
 from harness.checkpoints.root_cache import EMPTY, RootCache
+from harness.checkpoints.types import Model, Tokenizer
 from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.requests import Prompt, require_room
@@ -48,8 +48,8 @@ def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int, *, mixed
 
 
 def decode(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     batch: Sequence[Prompt],
     eos_ids: Sequence[int],
     max_length: int,
@@ -96,7 +96,7 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
         for row, prompt in enumerate(batch):
             stopper.watch(row, thinking=prompt.thinking)
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
         length = input_ids.shape[1] - self._width
         running = [i for i, end in enumerate(self._ends) if end is None]
         tokens = input_ids[running, self._width :].tolist()

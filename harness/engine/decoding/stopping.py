@@ -9,8 +9,9 @@ Not here: how tokens are chosen (`harness.engine.decoding.sampling`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding import thinking
 from harness.engine.decoding.thinking import CLOSE, OPEN
 
@@ -29,7 +30,7 @@ class Continuation(NamedTuple):
 class Stopper:
     """Watches rows that share stop strings; rows are identified by a number."""
 
-    def __init__(self, tokenizer: Any, until: Sequence[str], eos_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Tokenizer, until: Sequence[str], eos_ids: Sequence[int]) -> None:
         self._tokenizer, self._until, self._eos = tokenizer, until, frozenset(eos_ids)
         # By row, the number of tokens after which to look for the answer; None while the thought is open.
         self._answer_start: dict[int, int | None] = {}
@@ -69,7 +70,9 @@ class Stopper:
         return str(self._tokenizer.decode(list(tokens[start:]))).rsplit(CLOSE, 1)[-1].lstrip()
 
 
-def finished(tokenizer: Any, tokens: Sequence[int], until: Sequence[str], *, opened: bool = False) -> Continuation:
+def finished(
+    tokenizer: Tokenizer, tokens: Sequence[int], until: Sequence[str], *, opened: bool = False
+) -> Continuation:
     """Return the text of `tokens`: the whole thought, then the answer up to the first of the stop strings `until`."""
     parts = thinking.split(_text(tokenizer, list(tokens)), opened)
     return Continuation(parts.thought + cut(parts.answer, until), len(tokens))
@@ -82,7 +85,7 @@ def cut(text: str, until: Sequence[str]) -> str:
     return text
 
 
-def _text(tokenizer: Any, ids: list[int]) -> str:
+def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
     """Return `ids` as text without special tokens, except for the marks of a thought if these are special tokens."""
     special = set(tokenizer.all_special_ids)
     mark_ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)}

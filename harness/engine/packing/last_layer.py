@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from harness.checkpoints import configs
+from harness.checkpoints.types import Model
 
 
 class SkippablePart(NamedTuple):
@@ -28,7 +29,7 @@ class SkippablePart(NamedTuple):
     """The module's output at positions that are skipped."""
 
 
-def feed_forward(model: Any) -> nn.Module | None:
+def feed_forward(model: Model) -> nn.Module | None:
     """Return the part of the last layer of `model` after its attention, or None if its name is not conclusive."""
     count = getattr(configs.text_config(model.config), "num_hidden_layers", None)
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]

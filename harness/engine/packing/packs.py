@@ -24,6 +24,7 @@ from transformers.cache_utils import CacheLayerMixin
 
 from harness.checkpoints import configs
 from harness.checkpoints.root_cache import RootCache
+from harness.checkpoints.types import Model, ModelConfig
 from harness.engine.packing import last_layer
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.tree import Ints, Pack
@@ -41,7 +42,7 @@ class Layout(NamedTuple):
     """Tokens seen by layers with a sliding window, the token itself included; 0 if there are no such layers."""
 
 
-def layout(config: Any) -> Layout | None:
+def layout(config: ModelConfig) -> Layout | None:
     """Return the layout of a model with `config`, or None if some layers have neither full nor sliding attention."""
     text = configs.text_config(config)
     if configs.smallest_window(config) != (getattr(text, "sliding_window", None) or None):
@@ -86,7 +87,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
             self.keys, self.values = (self._enlarged(states, tokens) for states in (self.keys, self.values))
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append (B, heads, T, size) and return everything the layer holds."""
         if not self.is_initialized:
@@ -127,7 +128,7 @@ class Context:
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         root: RootCache,
         layout: Layout,
         capacity: int = 0,
@@ -195,7 +196,7 @@ class Snapshots:
     """
 
     def __init__(
-        self, model: Any, root: RootCache, planned: Sequence[Pack], skippable: SkippablePart | None = None
+        self, model: Model, root: RootCache, planned: Sequence[Pack], skippable: SkippablePart | None = None
     ) -> None:
         self._model, self._root, self._skippable = model, root, skippable
         self._device = next(model.parameters()).device
@@ -246,7 +247,7 @@ def masks(
 
 
 def forward(
-    model: Any, ids: torch.Tensor, rows: torch.Tensor, mask: Any, positions: torch.Tensor, cache: Any
+    model: Model, ids: torch.Tensor, rows: torch.Tensor, mask: Any, positions: torch.Tensor, cache: Any
 ) -> torch.Tensor:
     """Return float32 logits (B, len(rows), V) of ids (B, T) at `rows`; append keys and values to `cache`."""
     arguments = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache, "use_cache": True}
@@ -270,7 +271,7 @@ def nan_error() -> HarnessError:
     )
 
 
-def can_select_rows(model: Any) -> bool:
+def can_select_rows(model: Model) -> bool:
     """Return whether `model` can skip the vocabulary at positions whose logits are not needed."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward accepts any argument
     return "logits_to_keep" in inspect.signature(base.forward).parameters

@@ -7,12 +7,13 @@ length are computed together: slower, but each row's answer is the same as alone
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from transformers import GenerationConfig
 
 from harness.checkpoints.root_cache import EMPTY, RootCache
+from harness.checkpoints.types import Model
 
 SHORT, LONG = 9, 24
 """Tokens of the probe's two rows."""
@@ -36,7 +37,7 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def probe(
-    model: Any, vocabulary: int, max_length: int, device: torch.device, root: RootCache = EMPTY
+    model: Model, vocabulary: int, max_length: int, device: torch.device, root: RootCache = EMPTY
 ) -> PaddingSupport:
     """Return which padding `model` supports, from a short row's logits alone and beside a longer row, after `root`."""
     if max_length <= LONG:
@@ -61,7 +62,7 @@ def probe(
     )
 
 
-def _decoding_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor, steps: int, root: RootCache) -> torch.Tensor:
+def _decoding_logits(model: Model, ids: torch.Tensor, mask: torch.Tensor, steps: int, root: RootCache) -> torch.Tensor:
     """Return the logits (rows, steps, V) of the first `steps` of greedy decoding."""
     config = GenerationConfig(
         max_new_tokens=steps, min_new_tokens=steps, do_sample=False, pad_token_id=0, use_cache=True

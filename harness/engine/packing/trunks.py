@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from harness.checkpoints.root_cache import RootCache
+from harness.checkpoints.types import Model
 from harness.engine.packing import tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Layout
@@ -150,7 +151,7 @@ class KeepingContext(Context):
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         root: RootCache,
         layout: Layout,
         plan: Plan,

@@ -142,5 +142,5 @@ def _to_json(records: Iterable[Record]) -> str:
     return _dumps(list(records))
 
 
-def _dumps(value: Any) -> str:
+def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -141,7 +141,7 @@ def _items_by_type(text: str) -> list[tuple[str, list[Any]]] | None:
     return [(name, items) for name, items in loaded.items() if isinstance(items, list)]
 
 
-def _arguments(loaded: Any) -> Iterator[Argument]:
+def _arguments(loaded: object) -> Iterator[Argument]:
     if isinstance(loaded, dict):
         for role, value in loaded.items():
             for name in value if isinstance(value, list) else [value]:

@@ -56,7 +56,7 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
         yield Answer(where, int(key), ((entry["prediction"],),), document, complete=True, prompt=prompt)
 
 
-def _problem(key: str, entry: Any) -> str | None:
+def _problem(key: str, entry: object) -> str | None:
     """Return what is wrong with an entry, or None."""
     if not _NUMBER.fullmatch(key):
         return "is not numbered"
@@ -67,7 +67,7 @@ def _problem(key: str, entry: Any) -> str | None:
     return None
 
 
-def _prompt(turns: Any) -> str:
+def _prompt(turns: object) -> str:
     """Return the text of a prompt, which is a text or a list of turns."""
     if isinstance(turns, list):
         return "\n".join(str(turn.get("prompt", "")) for turn in turns if isinstance(turn, dict))

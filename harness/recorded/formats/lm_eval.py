@@ -57,7 +57,7 @@ def _response(response: Any) -> Response:
     return float(likelihood), str(is_greedy) == "True"
 
 
-def _arguments(requests: Any) -> list[list[Any]] | None:
+def _arguments(requests: object) -> list[list[Any]] | None:
     """Return the arguments of each request: lm-eval writes lists, or objects such as {"gen_args_0": {"arg_0": …}}."""
     if isinstance(requests, dict):
         return [

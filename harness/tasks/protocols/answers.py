@@ -47,7 +47,7 @@ class Answers(FromFile):
             turns.insert(0, {"role": "system", "content": system})
         return chat_template(turns, add_generation_prompt=True)
 
-    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
+    def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> Instance:
         """Return the one request; after few-shot examples, `metadata.stops_after_shots` end an answer too."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
         if self.config.num_fewshot:

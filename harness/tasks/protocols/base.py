@@ -39,7 +39,7 @@ class FromFile(ProtocolTask):
         self._documents = documents
         super().__init__(config)
 
-    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: object) -> None:
         """Use the documents as the data set, instead of one that lm-eval would load."""
         from datasets import Dataset
 

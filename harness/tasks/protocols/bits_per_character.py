@@ -20,7 +20,7 @@ class BitsPerCharacter(FromFile):
     characters, not over texts.
     """
 
-    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
+    def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> list[Instance]:
         """Return the one request: the text, and the number of tokens by which windows move."""
         arguments = (doc["text"], {"stride": self.stated.stride})
         keywords = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}

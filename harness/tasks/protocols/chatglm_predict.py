@@ -50,7 +50,7 @@ class ChatGLMPredict(ProtocolTask):
                 request.arguments = (request.args[0], {**request.args[1], "chunk": chunk})
         self._instances = instances[:limit]
 
-    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
+    def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> Instance:
         """Return the one request: the prompt, the generation settings, and the texts and lengths that upstream cuts."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
         more = {"lengths": self.require("lengths").lengths, "labels": self.doc_to_target(doc)}

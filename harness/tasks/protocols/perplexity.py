@@ -17,7 +17,7 @@ class Perplexity(ProtocolTask):
     empty and the choices are the whole texts.
     """
 
-    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> list[Instance]:
+    def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> list[Instance]:
         """Return one request for each choice's whole text."""
         requests: list[Instance] = super().construct_requests(doc, ctx, **kwargs)
         for request in requests:

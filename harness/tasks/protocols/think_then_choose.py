@@ -17,7 +17,7 @@ class ThinkThenChoose(ProtocolTask):
     the second prompt as two templates, the text before the chain of thought and the text after it.
     """
 
-    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
+    def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> Instance:
         """Return the one request: the first prompt, and the parts of the second prompt."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
         before, after = (apply_template(part, doc) for part in self.require("then").then or ())

@@ -162,11 +162,11 @@ def _form(aggregation: str, sides: Sequence[list[Any]]) -> _Form | None:
     return None
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
@@ -174,11 +174,11 @@ def _is_bit_pair(value: Any) -> bool:
     return _is_pair(value) and all(item in (0, 1) for item in value)
 
 
-def _is_labels(value: Any) -> bool:
+def _is_labels(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(item, int | str) for item in value)
 
 
-def _is_counts(value: Any, *lengths: int) -> bool:
+def _is_counts(value: object, *lengths: int) -> bool:
     """Return whether `value` is a list of lists with these `lengths` of numbers; 0 stands for a bare number."""
     return (
         isinstance(value, list)
@@ -192,11 +192,11 @@ def _is_counts(value: Any, *lengths: int) -> bool:
     )
 
 
-def _is_by_type(value: Any) -> bool:
+def _is_by_type(value: object) -> bool:
     return isinstance(value, dict) and all(_is_counts(item, 0, 0, 0) for item in value.values())
 
 
-def _is_part(value: Any) -> bool:
+def _is_part(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 3
@@ -308,7 +308,7 @@ def _whole_documents(
     return _Statistics(table(baseline), table(candidate), sums.percentage)
 
 
-def _hashable(value: Any) -> Any:
+def _hashable(value: object) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
