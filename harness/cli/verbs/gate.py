@@ -69,7 +69,7 @@ def gate(
 ) -> None:
     """Judge a candidate against its baseline.
 
-    Verdicts: passed (a loss of the margin or more is ruled out), regressed (a loss is real), inconclusive. Exit codes:
+    Verdicts: passed (a loss as large as the margin is ruled out), regressed (a loss is real), inconclusive. Exit codes:
     0 passed, 1 regressed, 3 inconclusive, 2 wrong usage or reports that cannot be compared.
     """
     from harness.cli.views import outcomes

@@ -120,7 +120,7 @@ def test_texts_do_not_depend_on_how_many_rows_share_a_lane(
     assert decode(engine(checkpoint, rows=6), prompts) == expected
 
 
-def test_texts_do_not_depend_on_how_often_lanes_are_arrange(
+def test_texts_do_not_depend_on_how_often_lanes_are_arranged(
     checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts, expected = uneven
