@@ -30,7 +30,7 @@ from harness.engine.packing import packs, tree
 from harness.engine.requests import LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 
-ANSWERS = 6
+ANSWERS = 7
 """Version of the answers, part of the journal's keys. Increase it with every change that may change an answer."""
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding import thinking
-from harness.engine.decoding.thinking import CLOSE, OPEN
+from harness.engine.decoding.spelling import Speller
+from harness.engine.decoding.thinking import KNOWN, Marks
 
 _NO_THOUGHT = -1
 
@@ -30,17 +31,22 @@ class Continuation(NamedTuple):
 class Stopper:
     """Watches rows that share stop strings; rows are identified by a number."""
 
-    def __init__(self, tokenizer: Tokenizer, until: Sequence[str], eos_ids: Sequence[int]) -> None:
-        self._tokenizer, self._until, self._eos = tokenizer, until, frozenset(eos_ids)
+    def __init__(
+        self, tokenizer: Tokenizer, until: Sequence[str], eos_ids: Sequence[int], marks: Sequence[Marks] = KNOWN
+    ) -> None:
+        self._tokenizer, self._until, self._eos, self._marks = tokenizer, until, frozenset(eos_ids), marks
+        self._speller = Speller(tokenizer, marks)
         # By row, the number of tokens after which to look for the answer; None while the thought is open.
         self._answer_start: dict[int, int | None] = {}
+        self._row_marks: dict[int, Sequence[Marks]] = {}
         # Two tokens more than the string's own, because the model may spell it with other tokens.
-        watched = (*until, OPEN, CLOSE)
+        watched = (*until, *(text for family in marks for text in family.texts))
         self._look_back = max(len(tokenizer.encode(s, add_special_tokens=False)) + 2 for s in watched)
 
     def watch(self, row: int, *, thinking: bool) -> None:
         """Start watching `row`; `thinking` says that its prompt left a thought open."""
         self._answer_start[row] = None if thinking else _NO_THOUGHT
+        self._row_marks[row] = self._marks
 
     def ended(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[bool]:
         """Return for each of `rows` whether it has ended; its `tokens` so far include exactly one new token."""
@@ -53,28 +59,36 @@ class Stopper:
 
     def finish(self, tokens: Sequence[int], *, thinking: bool) -> Continuation:
         """Return the continuation that the `tokens` of an ended row spell."""
-        return finished(self._tokenizer, tokens, self._until, opened=thinking)
+        return finished(self._speller, tokens, self._until, self._marks, opened=thinking)
 
     def _answer(self, row: int, tokens: Sequence[int], text: str) -> str:
         """Return the part of `text`, the end of a row's `tokens`, that belongs to the answer; "" within a thought."""
         start = self._answer_start[row]
         if start == _NO_THOUGHT:
-            if len(tokens) > self._look_back or not text.lstrip().startswith(OPEN):
+            begun = [family for family in self._marks if family.begins(text)]
+            if len(tokens) > self._look_back or not begun:
                 return text
-            start = None
-        if start is None and CLOSE in text:
+            start, self._row_marks[row] = None, begun[:1]
+        marks = self._row_marks[row]
+        if start is None and thinking.split(text, opened=True, marks=marks).finished:
             start = max(0, len(tokens) - self._look_back)
         self._answer_start[row] = start
         if start is None:
             return ""
-        return str(self._tokenizer.decode(list(tokens[start:]))).rsplit(CLOSE, 1)[-1].lstrip()
+        end = str(self._tokenizer.decode(list(tokens[start:])))
+        return thinking.split(end, opened=True, marks=marks).answer
 
 
 def finished(
-    tokenizer: Tokenizer, tokens: Sequence[int], until: Sequence[str], *, opened: bool = False
+    speller: Speller,
+    tokens: Sequence[int],
+    until: Sequence[str],
+    marks: Sequence[Marks] = KNOWN,
+    *,
+    opened: bool = False,
 ) -> Continuation:
     """Return the text of `tokens`: the whole thought, then the answer up to the first of the stop strings `until`."""
-    parts = thinking.split(_text(tokenizer, list(tokens)), opened)
+    parts = thinking.split(speller.text(tokens), opened, marks)
     return Continuation(parts.thought + cut(parts.answer, until), len(tokens))
 
 
@@ -83,14 +97,3 @@ def cut(text: str, until: Sequence[str]) -> str:
     for stop in until:
         text = text.split(stop)[0]
     return text
-
-
-def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
-    """Return `ids` as text without special tokens, except for the marks of a thought if these are special tokens."""
-    special = set(tokenizer.all_special_ids)
-    mark_ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)}
-    # For a mark that is not a token, a tokenizer returns the id of its unknown token, which may be special.
-    marks = {i for mark, i in mark_ids.items() if i in special and tokenizer.convert_ids_to_tokens(i) == mark}
-    if not marks.intersection(ids):
-        return str(tokenizer.decode(ids, skip_special_tokens=True))
-    return str(tokenizer.decode([i for i in ids if i in marks or i not in special]))
