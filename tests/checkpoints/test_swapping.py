@@ -24,6 +24,7 @@ PROMPT = {
 REWRITING = {
     "PiSSA": lora_method(init_lora_weights="pissa"),
     "OLoRA": lora_method(init_lora_weights="olora"),
+    "KaSA": lora_method(kasa_config=peft.tuners.lora.config.KasaConfig()),
 }
 
 

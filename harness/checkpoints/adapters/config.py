@@ -1,11 +1,14 @@
 """The configuration of a PEFT adapter, parsed once from its `adapter_config.json`.
 
-Only the values that this project acts on are here; PEFT reads the file itself when it attaches an adapter.
+Only the values that this project acts on are here; PEFT reads the file itself when it attaches an adapter. A setting
+that PEFT does not know stops the run.
 Not here: the adapter's weights (`harness.checkpoints.adapters.attach`), and hashing (`harness.checkpoints.identity`).
 """
 
 from __future__ import annotations
 
+import inspect
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,8 @@ class AdapterConfig:
     """Branch, tag or commit of `base` on the hub."""
     trains_biases: bool
     """Whether the adapter replaces biases of the base."""
+    truncates_base: bool
+    """Whether PEFT drops the smallest singular values of the base's weights (KaSA)."""
     uses_dora: bool
     """Whether a LoRA also rescales the base's weights (DoRA)."""
     init_lora_weights: str | None
@@ -71,7 +76,7 @@ class AdapterConfig:
     @property
     def rewrites_base(self) -> bool:
         """Whether PEFT changes the base's own weights when it attaches the adapter."""
-        return self.trains_biases or self.rounds_base
+        return self.trains_biases or self.truncates_base or self.rounds_base
 
     @property
     def starts_from_base_floats(self) -> bool:
@@ -82,18 +87,20 @@ class AdapterConfig:
 def read(folder: Path) -> AdapterConfig:
     """Return the configuration of the adapter in `folder`.
 
-    Raises HarnessError if the file is missing or damaged, names no method or an unsupported one, or if prompt learning
-    states no number of virtual tokens.
+    Raises HarnessError if the file is missing or damaged, names no method or an unsupported one, has a setting that
+    PEFT does not know, or if prompt learning states no number of virtual tokens.
     """
     content = files.read_json(folder / files.ADAPTER_CONFIG)
     base, revision, init = (content.get(key) for key in ("base_model_name_or_path", "revision", "init_lora_weights"))
     method = _method(folder, content)
+    _require_known_settings(folder, content, method)
     return AdapterConfig(
         folder=folder,
         method=method,
         base=base if base and isinstance(base, str) else None,
         revision=None if revision is None else str(revision),
         trains_biases=content.get("bias") not in (None, "none"),
+        truncates_base=bool(content.get("kasa_config")),
         uses_dora=bool(content.get("use_dora")),
         init_lora_weights=init if isinstance(init, str) else None,
         virtual_tokens=_virtual_tokens(folder, content) if method in PROMPT_LEARNING else 0,
@@ -115,6 +122,35 @@ def _method(folder: Path, content: dict[str, Any]) -> str:
     if content.get("alora_invocation_tokens"):
         raise HarnessError(f"{folder} is an activated LoRA, which waits for certain tokens: this is not supported")
     return name
+
+
+def _require_known_settings(folder: Path, content: dict[str, Any], method: str) -> None:
+    """Raise HarnessError if the file has a setting that the installed PEFT would drop.
+
+    PEFT warns and continues, so that an adapter of a newer version answers without what that setting does. A setting
+    that is null, false or empty is switched off, and a method that PEFT does not know is reported when it is attached.
+    """
+    from peft import __version__
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kind = next((kind for kind in PEFT_TYPE_TO_CONFIG_MAPPING if kind.value == method), None)
+    if kind is None:
+        return
+    known = inspect.signature(PEFT_TYPE_TO_CONFIG_MAPPING[kind].__init__).parameters
+    unknown = {key: value for key, value in content.items() if key not in known and not _is_switched_off(value)}
+    if unknown:
+        key, value = min(unknown.items())
+        shown = json.dumps(value, ensure_ascii=False)
+        more = f" and {len(unknown) - 1} more ({', '.join(sorted(unknown)[1:4])})" if len(unknown) > 1 else ""
+        raise HarnessError(
+            f"{folder / files.ADAPTER_CONFIG} sets {key} to {shown if len(shown) <= 40 else shown[:40] + '…'}{more}, "
+            f"which peft {__version__} does not know and would ignore: update peft, or, if it changes no answer, "
+            "remove it from the file"
+        )
+
+
+def _is_switched_off(value: object) -> bool:
+    return value is None or value is False or value in ([], {}, "")
 
 
 def _virtual_tokens(folder: Path, content: dict[str, Any]) -> int:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import peft
 import pytest
+import torch
 
 from harness.checkpoints.adapters import config
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.errors import HarnessError
-from support.tampering import refusal, set_json
-from support.trained_adapters import CONFIG, LEARNED, METHODS, TOKENS
+from support.tampering import load, logits, refusal, set_json
+from support.trained_adapters import CONFIG, LEARNED, METHODS, TOKENS, WEIGHTS
 
 
 def parsed(folder: Path, **content: object) -> AdapterConfig:
@@ -124,6 +125,51 @@ def test_other_methods_of_prompt_learning_are_refused_by_name(tmp_path, method):
 def test_unusable_settings_are_refused(adapter, changes, complaint):
     set_json(adapter / CONFIG, **changes)
     assert complaint in refusal(adapter)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("use_frob", True, "sets use_frob to true, which peft"),
+        ("frob_alpha", 0.5, "sets frob_alpha to 0.5"),
+        ("frob_rank", 0, "sets frob_rank to 0"),  # a number is no switch
+        ("frob_mode", "fast", 'sets frob_mode to "fast"'),
+        ("frob_config", {"depth": 2}, 'sets frob_config to {"depth": 2}'),
+        ("frob_layers", list(range(100)), "sets frob_layers to [0, 1, 2"),
+        ("use_dora2", [False], "sets use_dora2 to [false]"),
+        ("Use_rslora", True, "sets Use_rslora to true"),
+    ],
+)
+@pytest.mark.parametrize("method", ["LORA", "IA3", "PREFIX_TUNING", "VERA"])
+def test_a_setting_that_peft_would_ignore_is_refused_by_name(tmp_path, method, setting, value, words):
+    with pytest.raises(HarnessError) as error:
+        parsed(tmp_path, peft_type=method, **{setting: value})
+    assert words in str(error.value)
+    assert "does not know and would ignore: update peft" in str(error.value)
+
+
+def test_a_setting_of_another_method_is_refused(tmp_path):
+    with pytest.raises(HarnessError, match="sets use_dora to true, which peft"):
+        parsed(tmp_path, peft_type="IA3", use_dora=True)
+
+
+def test_of_several_unknown_settings_the_first_is_shown_and_the_others_named(tmp_path):
+    with pytest.raises(HarnessError, match=r"sets frob_a to 1 and 2 more \(frob_b, frob_c\), which peft"):
+        parsed(tmp_path, frob_c=3, frob_b=2, frob_a=1, frob_d=None)
+
+
+@pytest.mark.parametrize("value", [None, False, [], {}, ""])
+def test_an_unknown_setting_that_is_switched_off_is_accepted(adapter, lora, value):
+    set_json(adapter / CONFIG, base_model_name_or_path=str(lora.parent / "base"))
+    content = json.loads((adapter / CONFIG).read_text())
+    (adapter / CONFIG).write_text(json.dumps({**content, "use_frob": value}))
+    assert torch.equal(logits(load(adapter).model), logits(load(lora).model))
+
+
+def test_an_adapter_with_an_unknown_setting_stops_before_weights_are_read(adapter):
+    set_json(adapter / CONFIG, use_frob=True)
+    (adapter / WEIGHTS).unlink()
+    assert "sets use_frob to true" in refusal(adapter)
 
 
 def test_invalid_json_is_refused(adapter):
