@@ -21,6 +21,7 @@ from harness.runs.options import Options, prompt_settings
 from harness.runs.run import begin, since
 from harness.tasks import clusters
 from harness.tasks.task import Document, Request, Task
+from harness.tasks.unscorable import Failure
 
 ANNOUNCED = 64
 """Number of a task's prompts from which the engine learns how all of them begin."""
@@ -39,6 +40,8 @@ class PartialTask:
     options: Options
     samples: list[dict[str, Any]] = field(default_factory=list)
     """The samples so far, as lm-eval logs them."""
+    unscorable: list[Failure] = field(default_factory=list)
+    """The documents so far whose answers could not be scored."""
     work: Work = field(default_factory=Work)
     seconds: float = 0.0
     """Wall-clock seconds spent evaluating."""
@@ -84,6 +87,7 @@ class PartialTask:
             outcome = self.task.evaluate(self.lm, **prompt_settings(self.options))
         samples: list[dict[str, Any]] = outcome.pop("samples")[self.name]
         self.samples += samples
+        self.unscorable += outcome.pop("unscorable")
         self.work = _sum(self.work, since(before, self.lm.work))
         self.seconds += time.perf_counter() - started
         results = {**self._last.get("results", {}).get(self.name, {}), **outcome["results"][self.name]}
@@ -128,6 +132,7 @@ class PartialTask:
             "results": {self.name: results},
             "n-samples": {self.name: {"original": len(self.documents), "effective": largest}},
             "samples": {self.name: samples},
+            "unscorable": sorted(self.unscorable),
         }
 
 

@@ -34,6 +34,7 @@ from harness.runs import environment
 from harness.runs.samples import Row
 from harness.runs.task_results import TaskResults
 from harness.tasks.task import FEWSHOT_SEED, Task
+from harness.tasks.unscorable import TaskError
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,13 @@ def _score_task(
     )
     try:
         outcome = _evaluate(task, joined, limit)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (TaskError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if not has_own_documents:
             raise
+        reason = error.reason if isinstance(error, TaskError) else error or type(error).__name__
         raise HarnessError(
-            f"{answers.origin}: {name} cannot be scored by the references in it ({error or type(error).__name__}): "
-            "correct them, or name the task's data with --data"
+            f"{answers.origin}: {name} cannot be scored by the references in it ({reason}): correct them, or name the "
+            "task's data with --data"
         ) from error
     seconds = time.perf_counter() - started
     rows = results.add(name, outcome, Work(), seconds, recorded_prompt=joined.prompt_columns)

@@ -21,6 +21,7 @@ from harness.runs.scores import Scores
 from harness.tasks import clusters
 from harness.tasks.task import Task
 from harness.tasks.task_set import TaskSet
+from harness.tasks.unscorable import Failure
 
 RecordedPrompt = Callable[[samples.Row], samples.Row]
 """Returns the prompt columns of a row whose document was answered elsewhere."""
@@ -51,6 +52,8 @@ class TaskResults:
         """What a reader of the report should know, as far as it is said task by task."""
         self.split_letters: dict[str, Letters] = {}
         """The tasks whose answer letters are not single tokens."""
+        self.unscorable: dict[str, list[Failure]] = {}
+        """The documents whose answers could not be scored, by task."""
         self._scores = Scores(tasks)
         self._lm_eval = LmEvalResults()
         self._undefined: dict[str, list[str]] = {}
@@ -78,6 +81,8 @@ class TaskResults:
         """
         task, source = self.tasks.tasks[name], self.tasks.sources.get(name)
         rows = self.rows(name, outcome.pop("samples")[name])
+        if failures := outcome.pop("unscorable", []):
+            self.unscorable[name] = failures
         if recorded_prompt is not None:
             for row in rows:
                 row |= recorded_prompt(row)
@@ -109,6 +114,7 @@ class TaskResults:
         if self._unscored:
             tasks = first_and_count(self._unscored, "task")
             notes.append(f"{tasks}: the data hold no answers, so predictions are kept and nothing is scored")
+        notes += [_unscorable_note(name, failures) for name, failures in self.unscorable.items()]
         if self.split_letters:
             letters = next(iter(self.split_letters.values()))
             tasks = first_and_count(self.split_letters, "task")
@@ -140,6 +146,16 @@ def _info(
         tokens_generated=work.tokens_generated,
         thoughts=work.thoughts,
         unfinished_thoughts=work.unfinished_thoughts,
+    )
+
+
+def _unscorable_note(name: str, failures: Sequence[Failure]) -> str:
+    first = failures[0]
+    documents = "1 document" if len(failures) == 1 else f"{len(failures):,} documents"
+    verb = "counts" if len(failures) == 1 else "count"
+    return (
+        f"task {name}: {documents} could not be scored (document {first.doc_id}: {first.message}) and {verb} as wrong, "
+        "like an empty answer"
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from harness.common.validation import first_problem
 from harness.errors import HarnessError
 from harness.metrics.stats.estimates import Weight
+from harness.tasks.understanding import UnderstoodRule
 
 _FACTS = ("source", "licence", "labels", "documents", "contamination")
 
@@ -57,6 +58,8 @@ class TaskMetadata(BaseModel):
     """A template over a document; documents for which it renders the same text are one cluster."""
     reads: str | None = None
     """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
+    understood: UnderstoodRule | None = None
+    """The rule by which something was understood in a filtered answer, where the filter alone does not say it."""
     averages: dict[str, AverageRule] = {}
     """A group's named averages."""
 

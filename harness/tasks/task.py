@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from harness.errors import HarnessError
+from harness.tasks import understanding
 from harness.tasks.metadata import TaskMetadata
+from harness.tasks.unscorable import Guard
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
@@ -260,13 +262,46 @@ class Task:
         """Let `lm` answer the first `limit` documents and score them; return the outcome of lm-eval's `evaluate()`.
 
         `prompts` says how prompts are rendered, as keywords of `evaluate()`. Built requests stay until
-        `release_requests`.
+        `release_requests`. Beside lm-eval's keys, `unscorable` lists the documents whose answers could not be scored,
+        as `Failure`s (`harness.tasks.unscorable`). Raises TaskError if the task cannot score a document at all.
         """
         from lm_eval.evaluator import evaluate
 
-        tasks = {"tasks": {self.name: self.lm_eval}, "groups": {}}
-        outcome: dict[str, Any] = evaluate(lm, tasks, limit=limit, bootstrap_iters=0, **prompts)
-        return outcome
+        tasks, guard = {"tasks": {self.name: self.lm_eval}, "groups": {}}, Guard(self.lm_eval)
+        with guard.scoring():
+            outcome: dict[str, Any] = evaluate(lm, tasks, limit=limit, bootstrap_iters=0, **prompts)
+        guard.correct(outcome["samples"][self.name])
+        return {**outcome, "unscorable": guard.failures}
+
+    def understood(self, document: Document, filtered_answer: str, filter: str | None = None) -> bool | None:
+        """Return whether the reading that scores a generated answer understood anything in it.
+
+        `filtered_answer` is what the task's `filter` left of the answer, a report row's `prediction`; by default the
+        filter of the primary metric. None if the task has no notion of understanding: texts compared by ROUGE or
+        literally, and choices by likelihood. The rules, and where a task states its own, are in
+        `harness.tasks.understanding`; a scorer that fails on the answer understood nothing.
+        """
+        if self.output_type != "generate_until":
+            return None
+        if hasattr(self.lm_eval, "understood"):
+            result: bool | None = self.lm_eval.understood(document, filtered_answer)
+            return result
+        try:
+            return understanding.is_understood(
+                filtered_answer,
+                document,
+                fallbacks=self._fallbacks(self.metrics[0].filter if filter is None else filter),
+                rule=self.metadata.understood,
+                values=lambda answer: self.score(document, [answer]),
+            )
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return False
+
+    def _fallbacks(self, filter: str) -> list[str]:
+        """Return what the searches in the task's `filter` return if they find nothing."""
+        ensembles = [ensemble for ensemble in getattr(self.lm_eval, "_filters", []) if ensemble.name == filter]
+        steps = [build() for ensemble in ensembles for build in ensemble.filters]
+        return [step.fallback for step in steps if isinstance(getattr(step, "fallback", None), str)]
 
     @property
     def score(self) -> Score:

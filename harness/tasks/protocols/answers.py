@@ -8,6 +8,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 
+from harness.metrics.answers.numbers import last_number
 from harness.metrics.text.overlap import best
 from harness.tasks.protocols.base import FromFile
 
@@ -59,6 +60,10 @@ class Answers(FromFile):
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
         """Return, for each metric, the best score against any accepted answer."""
         return {name: best(name, results[0], doc["answers"]) for name in self.stated.metrics}
+
+    def understood(self, doc: dict[str, Any], answer: str) -> bool | None:
+        """Return whether `answer` holds a number, if numbers are compared; None for metrics that compare texts."""
+        return last_number(answer) is not None if "number" in self.stated.metrics else None
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
         """Return how the documents' values become a score: by their mean."""

@@ -57,3 +57,7 @@ class ChatGLMPredict(ProtocolTask):
         request.request_type = "chatglm_predict"
         request.arguments = (request.args[0], {**request.args[1], **more})
         return request
+
+    def empty_answer(self, doc: dict[str, Any]) -> str:
+        """Return the line of generated_predictions.txt for an empty answer to `doc`."""
+        return json.dumps({"labels": self.doc_to_target(doc), "predict": ""}, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""Whether the reading that scores a task's answers understood anything in an answer.
+
+The rule of a task stands beside its filters, as `metadata.understood` of its YAML:
+
+- `{pattern: "[A-D]"}`: a regular expression that a filtered answer matches as a whole; with `columns: [A, B, C, D]`,
+  the text of one of these columns of the document is understood, too;
+- `{number: true}`: a number can be read from the filtered answer;
+- `{unless: [abstention_repaired, abstention]}`: the first of these metrics that the task's scorer returns is 0. If it
+  is 0 for an empty answer too, as LawBench's abstention is for texts compared by ROUGE, the task has no such notion.
+
+lm-eval's filters that search by a regular expression bring their own rule: an answer is not understood if the filter
+returned its fallback (`[invalid]`). A task whose class compares numbers (`Answers`) states it itself. Tasks without a
+rule, such as texts compared by ROUGE, have no notion of understanding.
+
+Not here: counting. An empty answer is not understood by most rules; extraction reads it as an empty list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from harness.metrics.answers.numbers import last_number
+
+Values = Callable[[str], Mapping[str, Any]]
+"""Returns the value of a document under each metric, for a filtered answer."""
+
+
+class UnderstoodRule(BaseModel):
+    """`metadata.understood` of a task: exactly one of its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pattern: str | None = None
+    """A regular expression that every filtered answer matches in which something was understood."""
+    columns: tuple[str, ...] = ()
+    """Columns of a document whose text is understood as well."""
+    number: bool = False
+    """Whether a filtered answer is understood if a number can be read from it."""
+    unless: tuple[str, ...] = ()
+    """Metrics of which the first that the scorer returns is not 0 for an answer in which nothing was understood."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+        return pattern
+
+    @model_validator(mode="after")
+    def _states_one(self) -> Self:
+        if sum((self.pattern is not None, self.number, bool(self.unless))) != 1:
+            raise ValueError("state one of pattern, number and unless")
+        return self
+
+    def is_met(self, answer: str, document: Mapping[str, Any], values: Values) -> bool | None:
+        """Return whether something was understood in a filtered answer; None if the task has no such notion."""
+        if self.pattern is not None:
+            matches = re.fullmatch(self.pattern, answer, re.DOTALL) is not None
+            return matches or any(answer == str(document[column]) for column in self.columns)
+        if self.number:
+            return last_number(answer) is not None
+        if not self._is_abstention(values("")):
+            return None
+        return not self._is_abstention(values(answer))
+
+    def _is_abstention(self, values: Mapping[str, Any]) -> bool:
+        return next((bool(values[name]) for name in self.unless if name in values), False)
+
+
+def is_understood(
+    answer: str,
+    document: Mapping[str, Any],
+    *,
+    fallbacks: Collection[str],
+    rule: UnderstoodRule | None,
+    values: Values,
+) -> bool | None:
+    """Return whether something was understood in a filtered answer; None if the task has no such notion.
+
+    `fallbacks` are what the filter's searches return if they find nothing.
+    """
+    if any(answer.strip().casefold() == fallback.strip().casefold() for fallback in fallbacks):
+        return False
+    if rule is None:
+        return True if fallbacks else None
+    return rule.is_met(answer, document, values)

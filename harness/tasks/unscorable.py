@@ -1,0 +1,278 @@
+"""Answers that a task's filters or scorer fail on: each is its own document's failure, not the end of a run.
+
+A document whose answer raises an exception in a filter, in `process_results` or in an aggregation is scored as if the
+answer were empty, but without credit: metrics that are better when higher are at most 0, and a ratio's numerator is 0.
+So a metric's other parts (a denominator, the records that were expected) stay what the document needs. A metric that
+the task leaves out for an empty answer is left out for the document.
+
+The task is at fault, not the answer, if the same document cannot be scored for an empty answer or for its own reference
+either, or if its answers are likelihoods: then `TaskError` stops the evaluation.
+
+Not here: HarnessError and MemoryError, which always pass, and counting and reporting (`harness.runs.task_results`).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+
+_LONGEST_MESSAGE = 200
+
+
+class Failure(NamedTuple):
+    """A document whose answer could not be scored."""
+
+    doc_id: int
+    message: str
+    """The exception's type and message."""
+
+
+class TaskError(HarnessError):
+    """A task that cannot score a document, whatever the answer."""
+
+    def __init__(self, task: str, doc_id: int, answer: str, error: Exception) -> None:
+        """State that document `doc_id` cannot be scored for `answer`, described in words, because of `error`."""
+        self.reason = f"document {doc_id}, {answer}: {describe(error)}"
+        super().__init__(f"task {task} cannot be scored ({self.reason}): correct its data or its definition")
+
+
+def describe(error: Exception) -> str:
+    """Return the type and the message of `error` in one line."""
+    message = " ".join(str(error).split())
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}…"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+class _Unfiltered(str):
+    """Stands for the filtered answer of a document that a filter failed on."""
+
+    __slots__ = ("error",)
+    error: Exception
+
+
+class _Scored(NamedTuple):
+    """One call of a task's scorer."""
+
+    filter: str
+    doc_id: int
+    document: dict[str, Any]
+
+
+class Guard:
+    """Scores the documents of one lm-eval task; failures are recorded, not raised."""
+
+    def __init__(self, task: Any) -> None:
+        """Guard the lm-eval task object `task`."""
+        self._task = task
+        self._name = str(task.config.task)
+        self._score = task.process_results
+        self._documents = task.doc_iterator
+        self._aggregations = task.aggregation
+        self._ensembles: list[Any] = list(getattr(task, "_filters", ()))
+        """lm-eval's filters, each with its name and steps."""
+        self._failures: dict[int, Failure] = {}
+        self._filters: list[str] = []
+        """The filters whose documents have not been scored yet."""
+        self._current: _Scored | None = None
+        self._scored: dict[str, list[list[_Scored]]] = {}
+        """The scored documents that have a value, by metric and filter."""
+        self._aggregated: Counter[str] = Counter()
+        """How many filters have been aggregated, by metric."""
+        self._replaced: dict[tuple[str, int, str], Any] = {}
+        """The values that replace those that cannot be aggregated, by filter, document and metric."""
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The first failure of each document that could not be scored, in the order of documents."""
+        return [self._failures[doc_id] for doc_id in sorted(self._failures)]
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Guard the task until the block ends."""
+        replaced: dict[str, Callable[..., Any]] = {
+            "apply_filters": self._apply_filters,
+            "doc_iterator": self._iterate,
+            "process_results": self._process_results,
+            "aggregation": self._guarded_aggregations,
+        }
+        attributes = self._task.__dict__
+        before = {name: attributes[name] for name in replaced if name in attributes}
+        attributes.update(replaced)
+        try:
+            yield
+        finally:
+            for name in replaced:
+                attributes.pop(name, None)
+            attributes.update(before)
+
+    def correct(self, samples: Sequence[dict[str, Any]]) -> None:
+        """Replace or remove, in lm-eval's logged samples, the values that could not be aggregated."""
+        for (filter, doc_id, metric), value in self._replaced.items():
+            for sample in samples:
+                if (sample["filter"], sample["doc_id"]) == (filter, doc_id):
+                    sample[metric] = value
+                    if value is None:
+                        sample["metrics"].remove(metric)
+
+    # --- filters ------------------------------------------------------------------------------------------------------
+
+    def _apply_filters(self) -> None:
+        for ensemble in self._ensembles:
+            try:
+                ensemble.apply(self._task.instances)
+            except (HarnessError, MemoryError):
+                raise
+            except Exception:
+                self._apply_by_document(ensemble)
+        self._filters = [ensemble.name for ensemble in self._ensembles]
+
+    def _apply_by_document(self, ensemble: Any) -> None:
+        """Apply a filter that failed on all documents together to each of them alone."""
+        requests_by_document: dict[int, list[Any]] = {}
+        for request in self._task.instances:
+            requests_by_document.setdefault(request.doc_id, []).append(request)
+        for requests in requests_by_document.values():
+            try:
+                ensemble.apply(requests)
+            except (HarnessError, MemoryError):
+                raise
+            except Exception as error:
+                for request in requests:
+                    unfiltered = _Unfiltered("")
+                    unfiltered.error = error
+                    request.filtered_resps[ensemble.name] = unfiltered
+
+    # --- documents ----------------------------------------------------------------------------------------------------
+
+    def _iterate(self, **settings: Any) -> Iterator[tuple[int, Any]]:
+        documents = self._documents(**settings)
+        if not self._filters:  # requests are being built
+            yield from documents
+            return
+        filter = self._filters.pop(0)
+        for doc_id, document in documents:
+            self._current = _Scored(filter, doc_id, document)
+            yield doc_id, document
+
+    def _process_results(self, document: Any, results: Sequence[Any]) -> Mapping[str, Any]:
+        current = self._current
+        assert current is not None, "lm-eval iterates over documents before it scores them"
+        error = next((result.error for result in results if isinstance(result, _Unfiltered)), None)
+        values: Mapping[str, Any] | None = None
+        if error is None:
+            try:
+                values = self._score(document, results)
+            except (HarnessError, MemoryError):
+                raise
+            except Exception as raised:
+                error = raised
+        if values is None:
+            assert error is not None
+            values = self._without_credit(current, error)
+        for metric in values:
+            by_filter = self._scored.setdefault(metric, [])
+            if not by_filter or by_filter[-1][0].filter != current.filter:
+                by_filter.append([])
+            by_filter[-1].append(current)
+        return values
+
+    def _without_credit(self, scored: _Scored, error: Exception) -> dict[str, Any]:
+        """Record the failure of a document and return its values for an empty answer, without credit."""
+        self._failures.setdefault(scored.doc_id, Failure(scored.doc_id, describe(error)))
+        requests = [request for request in self._task.instances if request.doc_id == scored.doc_id]
+        if not all(isinstance(response, str) for request in requests for response in request.resps):
+            raise TaskError(self._name, scored.doc_id, "by likelihoods", error) from error
+        write_empty = getattr(self._task, "empty_answer", lambda document: "")
+        values = self._values_of(scored, requests, write_empty(scored.document), "with an empty answer")
+        target = self._task.doc_to_target(scored.document)
+        if isinstance(target, str) and not hasattr(self._task, "empty_answer"):
+            self._values_of(scored, requests, target, "with its reference as the answer")
+        better = self._task.higher_is_better()
+        functions = self._aggregations()
+        return {
+            metric: _without_hits(value, getattr(functions.get(metric), "__name__", ""))
+            if better.get(metric, True)
+            else value
+            for metric, value in values.items()
+        }
+
+    def _values_of(self, scored: _Scored, requests: Sequence[Any], answer: str, words: str) -> dict[str, Any]:
+        """Return the values of a document with `answer` in place of every response; raise TaskError if it fails."""
+        answered = []
+        for request in requests:
+            other = copy.copy(request)
+            other.resps, other.filtered_resps = [answer] * max(1, len(request.resps)), {}
+            answered.append(other)
+        try:
+            for ensemble in self._ensembles:
+                if ensemble.name == scored.filter:
+                    ensemble.apply(answered)
+            results = [request.filtered_resps[scored.filter] for request in answered]
+            return dict(self._score(scored.document, results))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise TaskError(self._name, scored.doc_id, words, error) from error
+
+    # --- aggregation --------------------------------------------------------------------------------------------------
+
+    def _guarded_aggregations(self) -> dict[str, Callable[[Sequence[Any]], Any]]:
+        return {metric: self._guarded(metric, function) for metric, function in self._aggregations().items()}
+
+    def _guarded(self, metric: str, function: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Any]:
+        @functools.wraps(function)
+        def aggregate(values: Sequence[Any]) -> Any:
+            place = self._aggregated[metric]
+            self._aggregated[metric] += 1
+            try:
+                return function(values)
+            except (HarnessError, MemoryError):
+                raise
+            except Exception as error:
+                scored = self._scored[metric][place]
+                try:
+                    return function(self._aggregatable(metric, function, values, scored))
+                except (HarnessError, MemoryError):
+                    raise
+                except Exception:
+                    raise self._fault(metric, error) from error
+
+        return aggregate
+
+    def _aggregatable(
+        self, metric: str, function: Callable[[Sequence[Any]], Any], values: Sequence[Any], scored: Sequence[_Scored]
+    ) -> list[Any]:
+        """Return `values` with those replaced, or left out, that cannot be aggregated even alone."""
+        result = []
+        for value, document in zip(values, scored, strict=True):
+            try:
+                function([value])
+                result.append(value)
+            except Exception as error:
+                replacement = self._without_credit(document, error).get(metric)
+                self._replaced[document.filter, document.doc_id, metric] = replacement
+                if replacement is not None:
+                    function([replacement])
+                    result.append(replacement)
+        return result
+
+    def _fault(self, metric: str, error: Exception) -> HarnessError:
+        return HarnessError(
+            f"task {self._name}: {metric} cannot be aggregated ({describe(error)}): correct the task's definition"
+        )
+
+
+def _without_hits(value: Any, aggregation: str) -> Any:
+    """Return a value that is better when higher, without credit."""
+    if isinstance(value, int | float):
+        return min(value, 0.0)
+    if aggregation == "ratio" and isinstance(value, list | tuple) and len(value) == 2:
+        return (0.0, value[1])
+    return value
