@@ -1,23 +1,20 @@
-"""The files of a checkpoint: where they are, whether they are complete, and the hash of their content.
+"""The files of a checkpoint: where they are, and whether they are complete.
 
 No weight is loaded: headers and sizes reveal a truncated shard or a missing file before gigabytes are read.
+Not here: the hash of a file (`harness.checkpoints.hashes`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickletools
 import re
-import sqlite3
 import struct
 import zipfile
 from collections import Counter
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.common import resources
 from harness.errors import HarnessError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -52,6 +49,10 @@ _TOKENIZER_CORE = (
 )
 _LFS_POINTER = b"version https://git-lfs"
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
+_FOREIGN = ("*.safetensors", "*.bin", "*.pth", "*.pt", "*.ckpt", "*.msgpack", "*.h5")
+# Torch files that are no model's weights.
+_OTHER_TORCH = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state*", "scaler.pt")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -141,6 +142,8 @@ def read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise HarnessError(f"{file.parent} has no {file.name}: it is not a complete checkpoint folder")
     try:
+        if not file.stat().st_size:
+            raise ValueError("it is empty")
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         check_no_pointer(file)
@@ -157,17 +160,60 @@ def weight_files(folder: Path) -> list[Path]:
     """
     listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if listing is None:
-        advice = _merge_shards(folder) or checkpoints_inside(folder) or "it is not a complete checkpoint folder"
-        raise HarnessError(f"{folder} has no weights ({', '.join(WEIGHTS)}): {advice}")
+        raise _no_weights(folder)
     files = [listing]
     if listing.suffix == ".json":
         index = read_json(listing).get("weight_map")
         if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
             raise HarnessError(f"{listing} has no weight_map that names files: fetch or save the checkpoint again")
         files = [folder / name for name in sorted(set(index.values()))]
+        _require_all_shards(listing, files)
     for file in files:
         check_complete(file)
     return files
+
+
+def unread_weights(folder: Path) -> list[str]:
+    """Return the names of files in `folder` that hold or list weights of a whole model, but are not read.
+
+    As in transformers, safetensors are read rather than pickles, and one file rather than an index.
+    """
+    return [name for name in WEIGHTS if (folder / name).is_file()][1:]
+
+
+def _require_all_shards(listing: Path, files: list[Path]) -> None:
+    """Raise HarnessError if the index `listing` names fewer shards than their own names count."""
+    shards = [match for match in (_SHARD.fullmatch(file.name) for file in files) if match]
+    total = max((int(shard[3]) for shard in shards), default=0)
+    if shards and len(shards) < total:
+        raise HarnessError(
+            f"{listing} lists {len(shards)} of {total} shards ({shards[0][0]}{', …' if len(shards) > 1 else ''}): "
+            "fetch or save the checkpoint again"
+        )
+
+
+def _no_weights(folder: Path) -> HarnessError:
+    """Return the error for a folder without a file of `WEIGHTS`: what it has instead, and what to do."""
+    shards = [match for match in (_SHARD.fullmatch(file.name) for file in sorted(folder.glob("*-of-*"))) if match]
+    if shards:
+        total, index = int(shards[0][3]), WEIGHTS[1] if shards[0][4] == "safetensors" else WEIGHTS[3]
+        return HarnessError(
+            f"{folder} has {len(shards)} of {total} shards ({shards[0][0]}{', …' if len(shards) > 1 else ''}) but not "
+            f"their index {index}, which says where each weight is: fetch or save the checkpoint again"
+        )
+    advice = _merge_shards(folder) or checkpoints_inside(folder)
+    if not advice and (names := _foreign_weights(folder)):
+        advice = f"it has {names}, which transformers does not read; convert it to a transformers checkpoint"
+    return HarnessError(
+        f"{folder} has no weights ({', '.join(WEIGHTS)}): {advice or 'it is not a complete checkpoint folder'}"
+    )
+
+
+def _foreign_weights(folder: Path) -> str:
+    """Return the names of two files that may hold weights under names that transformers does not read; "" if none."""
+    files = {file.name for pattern in _FOREIGN for file in folder.glob(pattern)}
+    others = {file.name for pattern in _OTHER_TORCH for file in folder.glob(pattern)} | set(ADAPTER_WEIGHTS)
+    return ", ".join(sorted(files - others)[:2])
 
 
 def adapter_weights(folder: Path) -> Path:
@@ -190,7 +236,11 @@ def check_complete(file: Path) -> None:
     if not file.is_file():
         raise HarnessError(f"weights are missing: {file} does not exist; fetch or save the checkpoint again")
     check_no_pointer(file)
+    if file.stat().st_size == 0:
+        raise HarnessError(f"{file} is truncated to 0 bytes: fetch or save it again")
     if file.suffix == ".safetensors":
+        if not set(_safetensors_header(file)[0]) - {"__metadata__"}:
+            raise HarnessError(f"{file} lacks weights, it holds only a header: save the checkpoint again")
         expected, size = _safetensors_size(file), file.stat().st_size
         if size > expected:
             raise HarnessError(f"{file} is damaged ({size:,} bytes, not {expected:,}): fetch or save it again")
@@ -205,6 +255,20 @@ def check_no_pointer(file: Path) -> None:
     with file.open("rb") as stream:
         if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise HarnessError(f"{file} is a git-lfs pointer, not the file itself: run git lfs pull in its folder")
+
+
+def partitioned(where: Path, empty: list[str]) -> HarnessError:
+    """Return the error for weights in `where` of which the tensors called `empty` have no element.
+
+    Under DeepSpeed ZeRO-3 every process holds a part of each weight, and an empty placeholder in its place; a trainer
+    that saves without gathering them saves the placeholders.
+    """
+    tensors = f"{len(empty):,} empty tensor{'s' * (len(empty) > 1)}"
+    return HarnessError(
+        f"{where} holds {tensors} (such as {min(empty)}): it was saved under DeepSpeed ZeRO-3 without gathering the "
+        "weights, so it cannot be loaded; save it again with stage3_gather_16bit_weights_on_model_save, or merge the "
+        "training's shards with zero_to_fp32.py"
+    )
 
 
 def stored_dtype(files: list[Path]) -> str | None:
@@ -299,46 +363,6 @@ def _is_old_torch(file: Path) -> bool:
     # Before torch 1.6, a file was a sequence of pickles; the first is a magic number in pickle protocol 2.
     with file.open("rb") as stream:
         return stream.read(2) == b"\x80\x02"
-
-
-def sha256(file: Path) -> str:
-    """Return the hex sha256 of the file's content.
-
-    The hub's cache names large files by their sha256; any other file is read once, and its hash remembered by path,
-    size, times and inode.
-    """
-    real = file.resolve()
-    if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
-        return real.name
-    stat = real.stat()
-    # Change time and inode reveal another file that was put in place with the same size and date (cp -p, tar).
-    key = (str(real), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
-    cached = _cached_hash(key)
-    if cached:
-        return cached
-    with real.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    _cache_hash(key, digest)
-    return digest
-
-
-# The cache only saves time: if it cannot be written, such as in a read-only home, files are read again.
-def _cached_hash(key: tuple[str, str]) -> str | None:
-    with suppress(sqlite3.Error, OSError, HarnessError), closing(_hash_cache()) as cache:
-        row = cache.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", key).fetchone()
-        return str(row[0]) if row else None
-    return None
-
-
-def _cache_hash(key: tuple[str, str], digest: str) -> None:
-    with suppress(sqlite3.Error, OSError, HarnessError), closing(_hash_cache()) as cache, cache:
-        cache.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (*key, digest))
-
-
-def _hash_cache() -> sqlite3.Connection:
-    cache = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
-    cache.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
-    return cache
 
 
 def bytes_on_disk(paths: list[Path]) -> int:

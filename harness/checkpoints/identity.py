@@ -2,7 +2,7 @@
 
 Renaming or moving a folder does not change it; changing a weight, the adapter, a tokenizer file, the configuration or
 the compute dtype does. Files are read again for each fingerprint, so that a change on disk shows; the content of large
-files is hashed once and remembered (`files.sha256`).
+files is hashed once and remembered (`hashes.sha256`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoints import files
+from harness.checkpoints import files, hashes
 
 if TYPE_CHECKING:
     from harness.checkpoints.located import Located
@@ -55,18 +55,18 @@ def base_fingerprint(located: Located) -> str:
 
 def _hash(base: Path, adapter: Path | None, tokenizer: Path, settings: dict[str, str]) -> str:
     parts: dict[str, Any] = {
-        "weights": [files.sha256(file) for file in files.weight_files(base)],
+        "weights": [hashes.sha256(file) for file in files.weight_files(base)],
         "config": _config(base / "config.json"),
         # Its end-of-text ids stop a generation.
         "generation": _config(base / "generation_config.json"),
-        "tokenizer": {name: files.sha256(tokenizer / name) for name in _tokenizer_files(tokenizer)},
+        "tokenizer": {name: hashes.sha256(tokenizer / name) for name in _tokenizer_files(tokenizer)},
         "settings": settings,
     }
     if adapter is not None:
-        parts["adapter"] = files.sha256(files.adapter_weights(adapter))
+        parts["adapter"] = hashes.sha256(files.adapter_weights(adapter))
         parts["adapter_config"] = _config(adapter / files.ADAPTER_CONFIG)
     if "trust_remote_code" in settings:
-        parts["code"] = [files.sha256(file) for folder in (base, tokenizer) for file in sorted(folder.glob("*.py"))]
+        parts["code"] = [hashes.sha256(file) for folder in (base, tokenizer) for file in sorted(folder.glob("*.py"))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -340,6 +340,9 @@ def notes(located: Located) -> list[str]:
         sentences.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, replaces it")
     elif stated and not origin.same_model(stated, located.base_name):
         sentences.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
+    if unread := files.unread_weights(located.base):
+        read = ", ".join(file.name for file in files.weight_files(located.base)[:1])
+        sentences.append(f"{located.base} also has {', '.join(unread)}, which is not read: the weights are {read}")
     file = located.base / "generation_config.json"
     penalty = files.read_json(file).get("repetition_penalty") if file.is_file() else None
     if penalty not in (None, 1, 1.0):

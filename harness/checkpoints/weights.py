@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.checkpoints import configs, quantization
+from harness.checkpoints import configs, files, quantization
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
@@ -90,7 +90,13 @@ def _require_positions(model: Model, located: Located) -> None:
 
 
 def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
-    """Raise HarnessError if transformers' loading `outcome` lists keys of other sizes, missing or surplus keys."""
+    """Raise HarnessError if transformers' loading `outcome` lists keys of other sizes, missing or surplus keys.
+
+    Tensors without an element are reported as what they are, a save under ZeRO-3.
+    """
+    empty = [key for key, saved, _ in outcome["mismatched_keys"] if 0 in tuple(saved)]
+    if empty:
+        raise files.partitioned(located.base, empty)
     sizes = [f"{key} is {tuple(saved)}, not {tuple(expected)}" for key, saved, expected in outcome["mismatched_keys"]]
     complaints = [("has weights of other sizes", sizes), ("lacks weights", outcome["missing_keys"])]
     if not located.reference.allow_unexpected_keys:

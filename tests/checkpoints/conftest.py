@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from support import tampering, tiny
 
@@ -29,3 +30,11 @@ def copy(base: Path, tmp_path: Path) -> Path:
 def adapter(lora: Path, tmp_path: Path) -> Path:
     """A copy of `lora` that a test may change."""
     return tampering.copied(lora, tmp_path / "adapter")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty hub cache, and no network."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -14,36 +13,13 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import constants, errors
+from huggingface_hub import errors
 from safetensors.torch import save_file
 
 from harness.checkpoints import files
 from harness.errors import HarnessError
-from support.tampering import LFS_POINTER, refusal, to_bin
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """An empty hub cache, and no network."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
-
-
-def fetched(hub: Path, name: str, contents: dict[str, bytes], revision: str = "main") -> Path:
-    """Lay `contents` out as the hub's client leaves them; return the snapshot folder."""
-    root = hub / f"models--{name.replace('/', '--')}"
-    snapshot = root / "snapshots" / COMMIT
-    for folder in (root / "blobs", root / "refs", snapshot):
-        folder.mkdir(parents=True)
-    (root / "refs" / revision).write_text(COMMIT)
-    for file, content in contents.items():
-        blob = root / "blobs" / hashlib.sha256(content).hexdigest()
-        blob.write_bytes(content)
-        (snapshot / file).symlink_to(os.path.relpath(blob, snapshot))
-    return snapshot
+from support.hub_cache import fetched
+from support.tampering import LFS_POINTER, load, refusal, set_weights, to_bin
 
 
 def error_of(call, *arguments, **options) -> str:
@@ -294,70 +270,90 @@ def test_the_stored_dtype_is_that_of_most_bytes(tmp_path):
     assert files.stored_dtype([file]) == "bfloat16"
 
 
-# --- their hashes
+# --- what a folder has instead
 
 
-@pytest.fixture
-def readings(monkeypatch):
-    """The names of the files whose content is read for hashing, in order."""
-    names: list[str] = []
-    real_digest = hashlib.file_digest
-
-    def file_digest(stream, name):
-        names.append(Path(stream.name).name)
-        return real_digest(stream, name)
-
-    monkeypatch.setattr(hashlib, "file_digest", file_digest)
-    return names
+def sharded(folder: Path, numbers: list[int], total: int = 2, *, name: str = "model", end: str = "safetensors") -> None:
+    """Write the shards with `numbers` of `total`, and no index."""
+    for number in numbers:
+        file = folder / f"{name}-{number:05}-of-{total:05}.{end}"
+        if end == "safetensors":
+            save_file({f"w{number}": torch.ones(2)}, file)
+        else:
+            torch.save({f"w{number}": torch.ones(2)}, file)
 
 
-def test_a_file_is_read_once_and_hashed_by_its_content(tmp_path, readings):
-    file = tmp_path / "weights"
-    file.write_bytes(b"abc")
-    assert {files.sha256(file), files.sha256(file)} == {hashlib.sha256(b"abc").hexdigest()}
-    assert readings == ["weights"]
+@pytest.mark.parametrize(
+    ("numbers", "total", "name", "end", "words"),
+    [
+        ([1, 2], 2, "model", "safetensors", "has 2 of 2 shards (model-00001-of-00002.safetensors, …) but not"),
+        ([3], 12, "model", "safetensors", "has 1 of 12 shards (model-00003-of-00012.safetensors) but not"),
+        ([1, 2, 3], 3, "weights", "safetensors", "has 3 of 3 shards (weights-00001-of-00003.safetensors, …) but not"),
+        ([1, 2], 2, "pytorch_model", "bin", "but not their index pytorch_model.bin.index.json, which"),
+        ([1, 2], 2, "model", "safetensors", "but not their index model.safetensors.index.json, which"),
+    ],
+)
+def test_shards_without_an_index_are_reported_as_such(tmp_path, numbers, total, name, end, words):
+    sharded(tmp_path, numbers, total, name=name, end=end)
+    message = error_of(files.weight_files, tmp_path)
+    assert words in message
+    assert "has no weights" not in message
 
 
-def test_changed_content_of_the_same_size_is_read_again(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(b"abc")
-    os.utime(file, ns=(0, 0))
-    files.sha256(file)
-    file.write_bytes(b"xyz")
-    assert files.sha256(file) == hashlib.sha256(b"xyz").hexdigest()
+def test_an_index_that_lists_fewer_shards_than_there_are_is_refused(tmp_path):
+    sharded(tmp_path, [1, 2, 3], 3)
+    index = {"weight_map": {"w1": "model-00001-of-00003.safetensors", "w2": "model-00002-of-00003.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "lists 2 of 3 shards (model-00001-of-00003.safetensors, …)" in error_of(files.weight_files, tmp_path)
 
 
-def test_a_link_shares_the_hash_of_its_target(tmp_path, readings):
-    (tmp_path / "weights").write_bytes(b"abc")
-    (tmp_path / "link").symlink_to(tmp_path / "weights")
-    assert files.sha256(tmp_path / "weights") == files.sha256(tmp_path / "link")
-    assert readings == ["weights"]
+@pytest.mark.parametrize("name", ["consolidated.00.pth", "weights.safetensors", "flax_model.msgpack", "model.ckpt"])
+def test_weights_under_names_that_transformers_does_not_read_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "training_args.bin").write_bytes(b"x")
+    assert f"it has {name}, which transformers does not read" in error_of(files.weight_files, tmp_path)
 
 
-def test_the_hub_s_name_of_a_large_file_is_its_hash(hub, readings):
-    snapshot = fetched(hub, "org/name", {"model.safetensors": b"abc"})
-    assert files.sha256(snapshot / "model.safetensors") == hashlib.sha256(b"abc").hexdigest()
-    assert readings == []
+@pytest.mark.parametrize("name", ["training_args.bin", "optimizer.pt", "rng_state_0.pth", "adapter_model.safetensors"])
+def test_a_training_s_other_files_are_not_taken_for_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    assert "is not a complete checkpoint folder" in error_of(files.weight_files, tmp_path)
 
 
-def test_a_small_file_of_the_hub_is_read_because_its_name_is_no_sha256(hub, readings):
-    snapshot = fetched(hub, "org/name", {})
-    blob = snapshot.parent.parent / "blobs" / ("a" * 40)
-    blob.write_bytes(b"{}")
-    (snapshot / "config.json").symlink_to(blob)
-    assert files.sha256(snapshot / "config.json") == hashlib.sha256(b"{}").hexdigest()
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_an_empty_weight_file_is_refused_as_empty(tmp_path, name):
+    (tmp_path / name).touch()
+    assert f"{tmp_path / name} is truncated to 0 bytes" in error_of(files.weight_files, tmp_path)
 
 
-@pytest.mark.parametrize("broken", ["a file that is not a database", "a folder that cannot be created"])
-def test_without_a_cache_files_are_hashed_nevertheless(tmp_path, monkeypatch, broken):
-    if broken == "a file that is not a database":
-        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-        (tmp_path / "hashes.sqlite").write_bytes(b"not a database, but long enough to look like one" * 20)
-    else:
-        (tmp_path / "file").touch()
-        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
-    (tmp_path / "weights").write_bytes(b"abc")
-    assert files.sha256(tmp_path / "weights") == hashlib.sha256(b"abc").hexdigest()
+def test_a_weight_file_without_weights_is_refused(tmp_path):
+    save_file({}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert "lacks weights, it holds only a header" in error_of(files.weight_files, tmp_path)
+
+
+@pytest.mark.parametrize("also", ["pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_weights_that_are_not_read_are_noted(copy, also):
+    (copy / also).write_text("{}")
+    [note] = load(copy).notes
+    assert f"also has {also}, which is not read: the weights are model.safetensors" in note
+
+
+def test_tensors_that_a_save_under_zero_3_emptied_are_reported_as_such(copy):
+    set_weights(copy / "model.safetensors", lambda w: w.update({key: torch.zeros(0) for key in w if "mlp" in key}))
+    message = refusal(copy)
+    assert "holds 6 empty tensors (such as model.layers.0.mlp.down_proj.weight)" in message
+    assert "saved under DeepSpeed ZeRO-3" in message
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_an_adapter_that_a_save_under_zero_3_emptied_is_reported_as_such(adapter, count):
+    def empty(weights: dict[str, torch.Tensor]) -> None:
+        weights.update({key: torch.zeros(0, 64) for key in sorted(weights)[:count]})
+
+    set_weights(adapter / "adapter_model.safetensors", empty)
+    message = refusal(adapter)
+    assert f"holds {count} empty tensor{'s' * (count > 1)} (such as base_model.model.model.layers.0" in message
+    assert "saved under DeepSpeed ZeRO-3" in message
 
 
 @pytest.mark.parametrize(

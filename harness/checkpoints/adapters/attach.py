@@ -124,9 +124,18 @@ def parameter_count(model: Model) -> int:
 def read(folder: Path) -> Weights:
     """Return the tensors in the weight file of the adapter in `folder`, by name.
 
-    Raises HarnessError if the file is missing or cannot be read. Pickled code is never run.
+    Raises HarnessError if the file is missing or cannot be read, or if tensors in it are empty. Pickled code is never
+    run.
     """
     file = files.adapter_weights(folder)
+    weights = _tensors(file)
+    if empty := [key for key, tensor in weights.items() if not tensor.numel()]:
+        raise files.partitioned(file, empty)
+    return weights
+
+
+def _tensors(file: Path) -> Weights:
+    """Return the tensors in `file` by name; raise HarnessError if it cannot be read."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

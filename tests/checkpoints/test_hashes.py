@@ -1,0 +1,75 @@
+"""The hash of a file is that of its content, and is computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.checkpoints import hashes
+from support.hub_cache import fetched
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """The names of the files whose content is read for hashing, in order."""
+    names: list[str] = []
+    real_digest = hashlib.file_digest
+
+    def file_digest(stream, name):
+        names.append(Path(stream.name).name)
+        return real_digest(stream, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", file_digest)
+    return names
+
+
+def test_a_file_is_read_once_and_hashed_by_its_content(tmp_path, readings):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    assert {hashes.sha256(file), hashes.sha256(file)} == {hashlib.sha256(b"abc").hexdigest()}
+    assert readings == ["weights"]
+
+
+def test_changed_content_of_the_same_size_is_read_again(tmp_path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    os.utime(file, ns=(0, 0))
+    hashes.sha256(file)
+    file.write_bytes(b"xyz")
+    assert hashes.sha256(file) == hashlib.sha256(b"xyz").hexdigest()
+
+
+def test_a_link_shares_the_hash_of_its_target(tmp_path, readings):
+    (tmp_path / "weights").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to(tmp_path / "weights")
+    assert hashes.sha256(tmp_path / "weights") == hashes.sha256(tmp_path / "link")
+    assert readings == ["weights"]
+
+
+def test_the_hub_s_name_of_a_large_file_is_its_hash(hub, readings):
+    snapshot = fetched(hub, "org/name", {"model.safetensors": b"abc"})
+    assert hashes.sha256(snapshot / "model.safetensors") == hashlib.sha256(b"abc").hexdigest()
+    assert readings == []
+
+
+def test_a_small_file_of_the_hub_is_read_because_its_name_is_no_sha256(hub, readings):
+    snapshot = fetched(hub, "org/name", {})
+    blob = snapshot.parent.parent / "blobs" / ("a" * 40)
+    blob.write_bytes(b"{}")
+    (snapshot / "config.json").symlink_to(blob)
+    assert hashes.sha256(snapshot / "config.json") == hashlib.sha256(b"{}").hexdigest()
+
+
+@pytest.mark.parametrize("broken", ["a file that is not a database", "a folder that cannot be created"])
+def test_without_a_cache_files_are_hashed_nevertheless(tmp_path, monkeypatch, broken):
+    if broken == "a file that is not a database":
+        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+        (tmp_path / "hashes.sqlite").write_bytes(b"not a database, but long enough to look like one" * 20)
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "weights").write_bytes(b"abc")
+    assert hashes.sha256(tmp_path / "weights") == hashlib.sha256(b"abc").hexdigest()
