@@ -1,19 +1,24 @@
 """Rows of a user's own files (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`), each with its place for error messages.
 
-Not here: the meaning of columns (`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
+Byte order marks belong to no value; NaN, by which pandas writes an empty cell of parquet, is no value.
+
+Not here: cells of `.csv` and `.tsv` (`harness.data.tables`), or the meaning of columns
+(`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from harness.data import tables
+from harness.data.text_files import MARK, read_text, without_marks
 from harness.errors import HarnessError
 
 
@@ -23,7 +28,13 @@ class Row:
     def __init__(self, where: str, columns: Mapping[str, Any]) -> None:
         self.where = where
         self.columns = columns
-        self._spelling = {name.lower(): name for name in columns}
+        self._spelling: dict[str, str] = {}
+        for name in columns:
+            other = self._spelling.get(name.lower())
+            if other is None or columns[other] is None:
+                self._spelling[name.lower()] = name
+            elif columns[name] is not None and columns[name] != columns[other]:
+                raise HarnessError(f"{where} has two values, '{other}' and '{name}': remove one of them")
 
     def names(self) -> list[str]:
         """Return the names of the columns that have a value in this row, in lower case."""
@@ -43,8 +54,8 @@ class Row:
         Raises HarnessError if the value is something else, or if it is `needed` and missing or empty.
         """
         value = self.get(column)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            value = str(value)
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+            value = number_as_text(value)
         if value is not None and not isinstance(value, str):
             raise self.error(f"'{column}' is not a text")
         if needed and not (value or "").strip():
@@ -64,26 +75,42 @@ class Row:
         return list(value)
 
 
-def read(file: Path) -> Iterator[Row]:
+@dataclass
+class Notes:
+    """What was decided about a file, or left out of it, for the people who read its numbers."""
+
+    sentences: list[str] = field(default_factory=list)
+    marks: int = 0
+    """The number of byte order marks that were left out, except one at the beginning of a file with rows."""
+
+    def all(self) -> list[str]:
+        """Return every note as a sentence without its full stop."""
+        marks = f"{self.marks:,} byte order mark{'s' if self.marks > 1 else ''} left out"
+        return [*self.sentences, *([marks] if self.marks else [])]
+
+
+def number_as_text(number: int | float | Decimal) -> str:
+    """Return a finite number as text, a whole one without decimals.
+
+    Tables and pandas hold whole numbers as 7.0 if a cell of their column is empty.
+    """
+    if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
+        return str(int(number))
+    return str(number)
+
+
+def is_supported(file: str | Path) -> bool:
+    """Return whether the ending of a file's name, in upper or lower case, is that of a file with rows."""
+    return Path(file).suffix.lower() in READERS
+
+
+def read(file: Path, notes: Notes | None = None) -> Iterator[Row]:
     """Yield the rows of `file`; empty lines are skipped.
 
-    Raises HarnessError that names the file, the line and what is wrong there.
+    Appends to `notes` what was decided about the file or left out of it. Raises HarnessError that names the file, the
+    line and what is wrong there.
     """
-    return READERS[file.suffix](file)
-
-
-def read_text(file: Path, encoding: str = "utf-8") -> str:
-    """Return the text of `file`, with its line ends unchanged, because they count as characters of a corpus.
-
-    Raises HarnessError if the file cannot be read or is not in `encoding`.
-    """
-    try:
-        with file.open(encoding=encoding, newline="") as stream:
-            return stream.read()
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{file} is not UTF-8 (byte {error.start:,}): convert it") from error
-    except OSError as error:
-        raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
+    return READERS[file.suffix.lower()](file, Notes() if notes is None else notes)
 
 
 def read_parquet(file: Path) -> Any:
@@ -115,71 +142,130 @@ def parse_json(text: str, **options: Any) -> Any:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def _json_lines(file: Path) -> Iterator[Row]:
-    yield from _rows_of_lines(file, read_text(file, "utf-8-sig"))
+_WRAPPERS = ("data", "rows", "examples", "instances", "items", "questions", "records", "samples", "数据")
+"""The keys of an object under which a `.json` file may hold its list of rows."""
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_ESCAPED_MARK = re.compile(r"\\u[fF][eE][fF]{2}")
 
 
-def _json(file: Path) -> Iterator[Row]:
-    """Yield the rows of a list of objects, or of one object per line, for which `.json` is often used, too."""
-    text = read_text(file, "utf-8-sig")
-    if not text.lstrip().startswith("["):
-        yield from _rows_of_lines(file, text)
-        return
+def _json_lines(file: Path, notes: Notes) -> Iterator[Row]:
+    yield from _rows_of_lines(file, _text(file, notes), notes)
+
+
+def _json(file: Path, notes: Notes) -> Iterator[Row]:
+    """Yield the rows of a list, of an object with a list, or of one object per line, which `.json` often holds."""
+    text = _text(file, notes)
     try:
-        entries = parse_json(text)
+        value = _parse(text)
     except (ValueError, RecursionError) as error:
-        raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
-    for number, value in enumerate(entries, 1):
-        yield _row(f"{file}, entry {number}", value)
+        if text.lstrip().startswith("[") or len([line for line in _LINE_END.split(text) if line.strip()]) < 2:
+            raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
+        yield from _rows_of_lines(file, text, notes)
+        return
+    rows = value if isinstance(value, list) else _wrapped_rows(file, value, notes)
+    if rows is None:
+        yield _row(f"{file}, entry 1", value)
+        return
+    for number, entry in enumerate(_without_marks(rows, _ESCAPED_MARK.search(text) is not None, notes), 1):
+        yield _row(f"{file}, entry {number}", entry)
 
 
-def _rows_of_lines(file: Path, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _wrapped_rows(file: Path, value: object, notes: Notes) -> list[Any] | None:
+    """Return the rows in an object such as `{"data": [...]}`, or None if it is not one.
+
+    Raises HarnessError if it holds several lists of rows.
+    """
+    if not isinstance(value, dict):
+        return None
+    lists = {key: item for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)}
+    if not any(key.lower() in _WRAPPERS for key in lists):
+        return None
+    if len(lists) > 1:
+        raise HarnessError(f"{file} holds several lists, {', '.join(lists)}: write the rows of one as a list")
+    [(key, rows)] = lists.items()
+    others = [name for name in value if name != key]
+    if others:
+        notes.sentences.append(f"not read beside '{key}': {', '.join(others)}")
+    return rows
+
+
+def _rows_of_lines(file: Path, text: str, notes: Notes) -> Iterator[Row]:
+    # Line ends alone part lines: str.splitlines would cut at U+2028 or a form feed inside a string, too.
+    for number, line in enumerate(_LINE_END.split(text), 1):
         if not line.strip():
             continue
         try:
-            value = parse_json(line)
+            value = _parse(line)
         except (ValueError, RecursionError) as error:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
+        [value] = _without_marks([value], _ESCAPED_MARK.search(line) is not None, notes)
         yield _row(f"{file}, line {number}", value)
 
 
 def _row(where: str, value: object) -> Row:
     if not isinstance(value, dict):
         content = json.dumps(value, ensure_ascii=False)[:50]
-        raise HarnessError(f"{where}, is not a JSON object but {content}: correct it")
+        hint = ": name the file .json, which may hold a list" if isinstance(value, list) else ": correct it"
+        raise HarnessError(f"{where}, is not a JSON object but {content}{hint}")
     return Row(where, value)
 
 
-def _csv(file: Path) -> Iterator[Row]:
-    lines = csv.DictReader(
-        io.StringIO(read_text(file, "utf-8-sig"), newline=""),
-        delimiter="\t" if file.suffix == ".tsv" else ",",
-        strict=True,
-    )
-    try:
-        header = lines.fieldnames or ()
-        if len(set(header)) < len(header):
-            raise HarnessError(f"{file} names a column twice in {', '.join(header)}: rename one")
-        for columns in lines:
-            where = f"{file}, line {lines.line_num}"
-            if None in columns or None in columns.values():
-                raise HarnessError(f"{where}, does not have {len(header)} cells as the header has: correct it")
-            yield Row(where, dict(columns))
-    except csv.Error as error:
-        raise HarnessError(f"{file}, line {lines.line_num}, is not CSV ({error}): correct it") from error
+def _parse(text: str) -> Any:
+    return parse_json(text, object_pairs_hook=_object)
 
 
-def _parquet(file: Path) -> Iterator[Row]:
-    for number, columns in enumerate(read_parquet(file).to_pylist(), 1):
-        yield Row(f"{file}, row {number}", columns)
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raise ValueError if it has a key twice, of which Python would drop the first value."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has the key '{next(key for key in keys if keys.count(key) > 1)}' twice")
+    return result
 
 
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+def _table(file: Path, notes: Notes) -> Iterator[Row]:
+    for line, columns in tables.read(file, _text(file, notes), notes.sentences):
+        yield Row(f"{file}, line {line}", columns)
+
+
+def _parquet(file: Path, notes: Notes) -> Iterator[Row]:
+    for number, columns in enumerate(_without_marks(read_parquet(file).to_pylist(), True, notes), 1):
+        values = {
+            name: None if isinstance(item, float) and math.isnan(item) else item for name, item in columns.items()
+        }
+        yield Row(f"{file}, row {number}", values)
+
+
+def _text(file: Path, notes: Notes) -> str:
+    """Return the text of `file` without byte order marks; those after its beginning are noted."""
+    text, count = without_marks(read_text(file).removeprefix(MARK))
+    notes.marks += count
+    return text
+
+
+def _without_marks(values: list[Any], has_marks: bool, notes: Notes) -> list[Any]:
+    """Return `values`, those of JSON or of a table, without byte order marks in any text; they are noted."""
+    if not has_marks:
+        return values
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            value, marks = without_marks(value)
+            notes.marks += marks
+        elif isinstance(value, list):
+            value = [clean(item) for item in value]
+        elif isinstance(value, dict):
+            value = {clean(key): clean(item) for key, item in value.items()}
+        return value
+
+    return [clean(value) for value in values]
+
+
+READERS: dict[str, Callable[[Path, Notes], Iterator[Row]]] = {
     ".jsonl": _json_lines,
     ".json": _json,
-    ".csv": _csv,
-    ".tsv": _csv,
+    ".csv": _table,
+    ".tsv": _table,
     ".parquet": _parquet,
 }
-"""The function that reads a file, by the ending of its name."""
+"""The function that reads a file, by the ending of its name in lower case."""

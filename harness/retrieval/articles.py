@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.data import rows
-from harness.data.rows import READERS
 from harness.errors import HarnessError
 from harness.retrieval.corpus import Question, texts_or_numbers
 from harness.retrieval.index import Hit, Passage
@@ -48,7 +47,7 @@ def read(file: Path) -> dict[str, list[str]]:
 
     Raises HarnessError if it is not such a file, or if it has two different lists for one query.
     """
-    if not file.is_file() or file.suffix not in READERS:
+    if not file.is_file() or not rows.is_supported(file):
         raise HarnessError(f"there is no file {file} of articles: write one with 'harness retrieve … -o {file.name}'")
     by_query: dict[str, list[str]] = {}
     for row in rows.read(file):

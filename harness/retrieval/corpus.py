@@ -49,13 +49,13 @@ def find_files(name: str, data: Path | None) -> list[Path]:
     """
     path = Path(name)
     if path.is_file():
-        if path.suffix not in READERS:
+        if not rows.is_supported(path):
             raise HarnessError(
                 f"{path} is none of {', '.join(READERS)}: give a file with one passage or question per row"
             )
         return [path]
     folder = path if path.is_dir() else _mirror_folder(name, data)
-    result = sorted(file for file in folder.rglob("*") if file.suffix in READERS)
+    result = sorted(file for file in folder.rglob("*") if rows.is_supported(file))
     if not result:
         raise HarnessError(f"{folder} holds no file that ends in {', '.join(READERS)}: name a folder with rows")
     if folder != path and not name.partition(":")[2] and len({file.parent for file in result}) > 1:

@@ -95,6 +95,7 @@ class TaskResults:
             self._unscored.append(name)
         self._lm_eval.add(name, outcome, estimates, source)
         self.infos[name] = _info(task, source, rows, work, seconds, is_recorded=recorded_prompt is not None)
+        self.notes += [f"{name}: {note}" for note in task.metadata.file_notes]
         if work.unfinished_thoughts:
             self.notes.append(_thoughts_note(name, work))
         return rows

@@ -90,6 +90,7 @@ def describe(
         **{key: _bound(number, task) for key, number in stated_bounds.items() if number is not None},
         **known_data.facts(source.dataset, source.config),
         **metadata.facts,
+        "notes": "; ".join(task.metadata.file_notes),
         "version": task.version,
     }
     generates = task.output_type == "generate_until"

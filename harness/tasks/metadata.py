@@ -62,6 +62,8 @@ class TaskMetadata(BaseModel):
     """The rule by which something was understood in a filtered answer, where the filter alone does not say it."""
     averages: dict[str, AverageRule] = {}
     """A group's named averages."""
+    file_notes: tuple[str, ...] = ()
+    """What a reader of the scores should know about the documents, such as what was left out of a file."""
 
     @classmethod
     def of(cls, stated: object, owner: str) -> Self:

@@ -42,7 +42,7 @@ def read(file: Path) -> list[Example]:
     """
     if not file.is_file():
         raise HarnessError(f"there is no corpus {file}: correct the recipe's path")
-    if file.suffix not in rows.READERS:
+    if not rows.is_supported(file):
         raise HarnessError(f"the corpus {file} cannot be read: supported are {', '.join(rows.READERS)}")
     examples = [_example(row) for row in rows.read(file)]
     if not examples:

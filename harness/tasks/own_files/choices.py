@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.rows import Row
+from harness.data.rows import Row, number_as_text
 from harness.errors import HarnessError
 
 _LIST_COLUMNS = ("choices", "options", "选项")
@@ -73,14 +73,16 @@ def of(row: Row, columns: Sequence[str]) -> Choices:
         cells = (row.get(name) for name in columns)
         value = {letter: cell for letter, cell in zip(string.ascii_uppercase, cells, strict=False) if _is_filled(cell)}
     if isinstance(value, Mapping) and isinstance(value.get("text"), list) and isinstance(value.get("label"), list):
-        value = dict(zip(value["label"], value["text"], strict=False))
+        if len(value["label"]) != len(value["text"]) or len({*map(str, value["label"])}) < len(value["label"]):
+            raise row.error(f"{where} does not have one label for each choice")
+        value = dict(zip(value["label"], value["text"], strict=True))
     labels = tuple(str(label).strip() for label in value) if isinstance(value, Mapping) else ()
     items = list(value.values()) if isinstance(value, Mapping) else value
     if not isinstance(items, list) or not 2 <= len(items) <= len(string.ascii_uppercase):
         raise row.error(f"{where} is not a list of 2 to 26 choices")
     if not all(isinstance(item, str | int | float) and _is_filled(item) for item in items):
         raise row.error(f"{where} holds an empty choice, or one that is not text")
-    texts = _without_letters([str(item).strip() for item in items])
+    texts = _without_letters([(item if isinstance(item, str) else number_as_text(item)).strip() for item in items])
     are_numbers = not any(isinstance(item, str) for item in items)
     return Choices(tuple(texts), labels or tuple(string.ascii_uppercase[: len(texts)]), are_numbers)
 
@@ -122,7 +124,9 @@ def _answer(row: Row, column: str) -> Answer:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise row.error(f"'{column}' does not name one choice")
-    return value.strip() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.strip()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _whole_number(answer: Answer) -> int | None:
@@ -169,7 +173,8 @@ def _no_choice(question: _Question, column: str, hint: str = "", *, several: boo
 
 
 def _is_filled(value: object) -> bool:
-    return value is not None and bool(str(value).strip())
+    """Return whether a choice is neither empty nor NaN, by which pandas writes an empty cell."""
+    return value is not None and value == value and bool(str(value).strip())
 
 
 def _without_letters(texts: list[str]) -> list[str]:

@@ -37,7 +37,7 @@ def names_files(name: str) -> bool:
 
 def is_test_set(name: str) -> bool:
     """Return whether the task name `name` is the path of a test set."""
-    return not name.startswith(PREFIX) and Path(name).suffix in rows.READERS
+    return not name.startswith(PREFIX) and rows.is_supported(name)
 
 
 def task_name(name: str) -> str:
@@ -115,7 +115,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
         "doc_to_text": "prompt",
         "doc_to_target": "answer",
         "target_delimiter": test_set.delimiter,
-        "metadata": {"version": 1},
+        "metadata": {"version": 1, "file_notes": list(test_set.notes)},
     }
     if "shared" in test_set.documents[0]:
         config["metadata"]["cluster"] = "{{shared}}"
@@ -142,8 +142,8 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
 def _text_task(path: Path) -> Task:
     from harness.tasks.protocols.bits_per_character import BitsPerCharacter
 
-    documents = [{"text": text} for text in texts.documents(path) if text]
-    if not documents:
+    content = texts.read(path)
+    if not content.documents:
         raise HarnessError(f"{path} holds no text: there is nothing to measure")
     config = {
         "task": task_name(f"{PREFIX}{path}"),
@@ -154,9 +154,13 @@ def _text_task(path: Path) -> Task:
         "doc_to_target": "",
         "num_fewshot": 0,
         "metric_list": [],
-        "metadata": {"version": 1, "protocol": f"Bits per character of {path.name}; lower is better."},
+        "metadata": {
+            "version": 1,
+            "protocol": f"Bits per character of {path.name}; lower is better.",
+            "file_notes": content.notes,
+        },
     }
-    return Task(BitsPerCharacter(config, documents))
+    return Task(BitsPerCharacter(config, [{"text": text} for text in content.documents]))
 
 
 def _test_set_path(name: str) -> Path:

@@ -42,6 +42,8 @@ class Questions:
     """The strings that end an answer."""
     stops_after_shots: tuple[str, ...] = ()
     """More such strings for prompts with few-shot examples, which show how the next question begins."""
+    notes: tuple[str, ...] = ()
+    """What was decided about the file, or left out of it."""
 
     @property
     def is_multiple_choice(self) -> bool:
@@ -62,7 +64,8 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
 
     Raises HarnessError naming the file, the line and the problem, or the choice that the user has to make.
     """
-    rows = list(file_rows.read(file))
+    notes = file_rows.Notes()
+    rows = list(file_rows.read(file, notes))
     if not rows:
         raise HarnessError(f"{file} holds no rows: there is nothing to ask")
     names = tuple(dict.fromkeys(name for row in rows for name in row.names()))
@@ -79,7 +82,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
             {**document, "prompt": f"{document['prompt']}\n{cue}", "answer": place}
             for document, place in zip(documents, places, strict=True)
         ]
-        return Questions(lettered, columns, unread, ("acc",), delimiter)
+        return Questions(lettered, columns, unread, ("acc",), delimiter, notes=tuple(notes.all()))
     chosen = tuple(comparisons) or layout.comparisons or _implied_comparison(file, documents)
     for name in chosen:
         if name not in COMPARISONS:
@@ -89,7 +92,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     if "number" in chosen:
         _require_numbers(rows, documents)
     questions = _answered_in_words(documents, layout.is_bare_question, chosen, is_chinese)
-    return replace(questions, columns=columns, unread=unread)
+    return replace(questions, columns=columns, unread=unread, notes=tuple(notes.all()))
 
 
 def _answered_in_words(

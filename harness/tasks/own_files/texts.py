@@ -7,13 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.data import rows
+from harness.data.rows import Notes
+from harness.data.text_files import read_text, without_marks
 from harness.errors import HarnessError
 
 COLUMNS = ("text", "content")
 """The columns that may hold a row's document; the first that exists is read."""
 _EITHER = " or ".join(COLUMNS)
+
+
+class Texts(NamedTuple):
+    """The texts of a file or folder."""
+
+    documents: list[str]
+    """The texts that are not empty."""
+    notes: list[str]
+    """What was left out."""
 
 
 def require_supported(path: Path) -> None:
@@ -22,48 +34,64 @@ def require_supported(path: Path) -> None:
         _reader(path)
 
 
-def documents(path: Path) -> Iterator[str]:
-    """Yield the documents of a file, or of all readable files below a folder in the order of their names.
+def read(path: Path) -> Texts:
+    """Return the texts of a file, or of all readable files below a folder in the order of their names.
 
     Raises HarnessError naming the file, and the line or column, if something cannot be read.
     """
-    if path.is_file():
-        yield from _reader(path)(path)
-        return
-    files = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
+    notes = Notes()
+    files = [path] if path.is_file() else _files_below(path, notes)
+    texts = [text for file in files for text in _reader(file)(file, notes)]
+    documents = [text for text in texts if text]
+    if empty := len(texts) - len(documents):
+        notes.sentences.append(f"{empty:,} of {len(texts):,} texts are empty and left out")
+    return Texts(documents, notes.all())
+
+
+def _files_below(folder: Path, notes: Notes) -> list[Path]:
+    """Return the files below `folder` that can be read; others are noted. Raises HarnessError if there are none."""
+    below = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = [file for file in below if file.suffix.lower() in _READERS]
     if not files:
-        raise HarnessError(f"{path} holds no {', '.join(_READERS)} file: there is nothing to measure")
-    for file in files:
-        yield from _reader(file)(file)
+        raise HarnessError(f"{folder} holds no {', '.join(_READERS)} file: there is nothing to measure")
+    if unread := [str(file.relative_to(folder)) for file in below if file not in files]:
+        others = f" and {len(unread) - 1:,} more files" if len(unread) > 1 else ""
+        notes.sentences.append(f"not read: {unread[0]}{others}")
+    return files
 
 
-def _reader(file: Path) -> Callable[[Path], Iterator[str]]:
-    if file.suffix not in _READERS:
+def _reader(file: Path) -> Callable[[Path, Notes], Iterator[str]]:
+    if file.suffix.lower() not in _READERS:
         raise HarnessError(
             f"{file} cannot be measured: supported are {', '.join(_READERS)} files, and folders of such files"
         )
-    return _READERS[file.suffix]
+    return _READERS[file.suffix.lower()]
 
 
-def _txt(file: Path) -> Iterator[str]:
-    yield rows.read_text(file)
+def _txt(file: Path, notes: Notes) -> Iterator[str]:
+    text, count = without_marks(read_text(file))
+    notes.marks += count
+    yield text
 
 
-def _jsonl(file: Path) -> Iterator[str]:
-    for row in rows.read(file):
-        column = next((name for name in COLUMNS if isinstance(row.columns.get(name), str)), None)
+def _rows(file: Path, notes: Notes) -> Iterator[str]:
+    for row in rows.read(file, notes):
+        column = next((name for name in COLUMNS if isinstance(row.get(name), str)), None)
         if column is None:
             raise HarnessError(f"{row.where}, has no text in a column {_EITHER}: rename its column")
-        yield row.columns[column]
+        yield row.get(column)
 
 
-def _parquet(file: Path) -> Iterator[str]:
+def _parquet(file: Path, notes: Notes) -> Iterator[str]:
     table = rows.read_parquet(file)
-    column = next((name for name in COLUMNS if name in table.column_names), None)
+    spellings = {name.lower(): name for name in table.column_names}
+    column = next((spellings[name] for name in COLUMNS if name in spellings), None)
     if column is None:
         raise HarnessError(f"{file} has no column {_EITHER}, only {', '.join(table.column_names)}: rename one")
-    for text in table.column(column).to_pylist():
-        yield text if isinstance(text, str) else ""
+    for value in table.column(column).to_pylist():
+        text, count = without_marks(value) if isinstance(value, str) else ("", 0)
+        notes.marks += count
+        yield text
 
 
-_READERS: dict[str, Callable[[Path], Iterator[str]]] = {".txt": _txt, ".jsonl": _jsonl, ".parquet": _parquet}
+_READERS: dict[str, Callable[[Path, Notes], Iterator[str]]] = {".txt": _txt, ".jsonl": _rows, ".parquet": _parquet}

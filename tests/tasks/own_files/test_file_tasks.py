@@ -64,7 +64,7 @@ def log_probabilities(lm: HarnessLM, ids: list[int]) -> torch.Tensor:
 
 
 def test_every_format_is_read_with_its_line_ends(corpus: Path) -> None:
-    assert [text for text in texts.documents(corpus) if text] == TEXTS
+    assert texts.read(corpus) == (TEXTS, ["not read: README.md", "1 of 5 texts are empty and left out"])
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,17 @@ def test_a_file_that_cannot_be_measured_is_refused(tmp_path: Path, name: str, co
         file_tasks.build(f"ppl:{tmp_path / name}")
     assert message in str(error.value)
     assert name in str(error.value)
+
+
+def test_byte_order_marks_are_no_characters_of_a_text(tmp_path: Path) -> None:
+    (tmp_path / "x.TXT").write_text("\ufeff春天来了。\n\ufeff花开了。", encoding="utf-8")
+    (tmp_path / "x.jsonl").write_text('\ufeff{"text": "\\ufeff春天来了。\\n花开了。"}', encoding="utf-8")
+    pq.write_table(pa.table({"Text": ["\ufeff春天来了。\n花开了。"]}), tmp_path / "x.parquet")
+    for name, marks in [("x.TXT", "2 byte order marks"), ("x.jsonl", "1 byte order mark"), ("x.parquet", "1 byte")]:
+        task = file_tasks.build(f"ppl:{tmp_path / name}")
+        assert [document["text"] for document in task.documents] == ["春天来了。\n花开了。"]
+        [note] = task.metadata.file_notes
+        assert note.startswith(marks)
 
 
 def test_a_path_without_texts_is_refused(tmp_path: Path) -> None:
@@ -141,6 +152,7 @@ def test_a_run_reports_bits_per_character_and_per_byte(base: Path, lm: HarnessLM
     assert scores["bits_per_character"].primary
     assert report.manifest.protocol.stride == 16
     assert "ppl_corpus: windows of 64 tokens, moving by 16" in report.manifest.notes
+    assert "ppl_corpus: not read: README.md" in report.manifest.notes
     assert list(report.samples("ppl_corpus")["prompt"]) == TEXTS
 
 
