@@ -19,6 +19,7 @@ from pathlib import Path
 
 from harness.checkpoints import files
 from harness.checkpoints.reference import STEP_FOLDER, CheckpointReference
+from harness.common import paths
 from harness.errors import HarnessError
 
 MOST_LISTED = 6
@@ -79,7 +80,7 @@ def _is_pattern(path: str | None) -> bool:
 
 def _folders(pattern: str) -> list[str]:
     """Return the folders that match `pattern`, in natural order; raise HarnessError if there are none."""
-    matches = [match.rstrip("/") for match in glob.glob(os.path.expanduser(pattern), recursive=True)]  # noqa: PTH111, PTH207 - Path would drop a leading ./
+    matches = [match.rstrip("/") for match in paths.matching(pattern)]
     folders = [match for match in matches if Path(match).is_dir() and not Path(match).name.startswith(_UNFINISHED)]
     if not folders:
         raise HarnessError(f"no folder matches '{pattern}': {_contents_instead(pattern, matches)}")

@@ -4,8 +4,9 @@
     out/base,dtype=bfloat16,name=stage-2
     out/base,adapter=out/lora/checkpoint-300
     out/lora/checkpoint-300                      an adapter folder finds its base
+    "out/lr=1,wd=0/base",adapter="out/a,b=c"     a path or value in double quotes may hold anything; `"` is doubled
 
-Parsing reads no file; `harness.checkpoints.loading` does.
+Parsing reads no file, but sees whether a path with `,word=` in it exists; `harness.checkpoints.loading` reads.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.common import paths
 from harness.errors import HarnessError, did_you_mean
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "int4", "fp4")
 STEP_FOLDER = re.compile(r"checkpoint-(\d+)")
 """Name of the folder in which trainers save a step."""
+_KEY = re.compile(r",\s*(\w+)\s*=")
+_PATHS = ("adapter", "tokenizer")
+"""The keys whose values may be paths."""
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -67,11 +72,11 @@ class CheckpointReference:
     def __str__(self) -> str:
         """Return the reference as a person would type it: `parse(str(reference)) == reference`."""
         pairs = [
-            f"{f.name}={str(value).lower() if isinstance(value, bool) else value}"
+            f"{f.name}={str(value).lower() if isinstance(value, bool) else _spelled(str(value))}"
             for f in fields(self)[1:]
             if (value := getattr(self, f.name)) != f.default
         ]
-        return ",".join([self.path, *pairs])
+        return ",".join([_spelled(self.path), *pairs])
 
 
 KEYS = tuple(f.name for f in fields(CheckpointReference)[1:])
@@ -80,24 +85,61 @@ KEYS = tuple(f.name for f in fields(CheckpointReference)[1:])
 def parse(text: str) -> CheckpointReference:
     """Return the reference that `text` spells.
 
-    A comma starts a key only if `word=` follows it, so paths may contain commas.
-    Raises HarnessError on an empty path, on an unknown, repeated or empty key, and on a value that its key cannot have.
+    A comma starts a key only if `word=` follows it, so paths may contain other commas. A path or value in double quotes
+    may hold anything, and so may a path that exists as it is typed.
+    Raises HarnessError on an empty path, on an unknown, repeated or empty key, on a value that its key cannot have, and
+    on a text that may be a path or a path and a key.
     """
-    path, *pairs = re.split(r",(?=\s*\w+\s*=)", text)
+    path, position = _piece(text, 0, is_path=True)
     if not path.strip():
         raise HarnessError(f"'{text}' names no checkpoint: write PATH_OR_HUB_ID[,key=value…]")
     values: dict[str, str] = {}
-    for pair in pairs:
-        key, _, value = (part.strip() for part in pair.partition("="))
+    while position < len(text):
+        match = _KEY.match(text, position)
+        if match is None:
+            raise HarnessError(f"'{text}' has '{text[position:]}' after a quote: write ,key=value there")
+        key = match[1]
+        value, position = _piece(text, match.end(), is_path=key in _PATHS)
         if key not in KEYS:
             hint = did_you_mean(key, KEYS) or f"; keys are {', '.join(KEYS)}"
             raise HarnessError(f"'{text}' has the unknown key '{key}'{hint}")
         if key in values:
             raise HarnessError(f"'{text}' sets the key '{key}' twice: remove one of them")
-        if not value:
+        if not value.strip():
             raise HarnessError(f"'{text}' has no value for the key '{key}': write {key}=…")
         values[key] = value
-    return CheckpointReference(path.strip(), **{key: _typed(key, value, text) for key, value in values.items()})
+    return CheckpointReference(path, **{key: _typed(key, value, text) for key, value in values.items()})
+
+
+def _piece(text: str, start: int, *, is_path: bool) -> tuple[str, int]:
+    """Return the path or value in `text` that begins at `start`, and where it ends: at `,key=` or the end of `text`."""
+    if match := paths.QUOTED.match(text, start):
+        return paths.unquoted(match), match.end()
+    if text[start:].lstrip().startswith('"'):
+        raise HarnessError(f"'{text}' has a quote that is not closed: double quotes that belong to a name")
+    keys = list(_KEY.finditer(text, start))
+    ends = [*(match.start() for match in keys), len(text)]
+    if not is_path:
+        return text[start : ends[0]].strip(), ends[0]
+    longer = [end for end in ends[1:] if _exists(text[start:end].strip())]
+    if not longer:
+        return text[start : ends[0]].strip(), ends[0]
+    if keys[0][1] in KEYS and _exists(text[start : ends[0]].strip()):
+        shorter, path = text[start : ends[0]].strip(), text[start : longer[-1]].strip()
+        raise HarnessError(
+            f"'{text}' may name '{path}', or '{shorter}' with a key: both exist, put the path in double quotes"
+        )
+    return text[start : longer[-1]].strip(), longer[-1]
+
+
+def _exists(path: str) -> bool:
+    return paths.exists(path) or (paths.is_pattern(path) and bool(paths.matching(path)))
+
+
+def _spelled(text: str) -> str:
+    """Return a path or value as `parse` reads it: in double quotes where it would be read otherwise."""
+    is_plain = text == text.strip() and not text.startswith('"') and not _KEY.search(text)
+    return text if is_plain else paths.quoted(text)
 
 
 def _typed(key: str, value: str, text: str) -> Any:

@@ -86,12 +86,13 @@ class Evaluation:
         """Return the run options for an evaluation on `tasks`, each of which may be a list separated by commas."""
         from harness.checkpoints.reference import check_dtype
         from harness.common import progress, slow_imports
+        from harness.tasks.own_files import task_lists
 
         with progress.status("loading libraries"), slow_imports.importing():
             from harness.runs.options import Options
 
         return Options(
-            tasks=tuple(name for names in tasks for name in split_names(names)),
+            tasks=tuple(name for names in tasks for name in task_lists.split(names)),
             comparisons=split_names(self.metric),
             output=self.output,
             data=self.data,

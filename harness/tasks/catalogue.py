@@ -121,7 +121,8 @@ class Catalogue:
             if not matches:
                 raise HarnessError(f"no task matches '{name}' (see 'harness tasks')")
             expanded += sorted(matches)
-        return list(dict.fromkeys(expanded))
+        # A file that is named in two spellings of its path is one task.
+        return list({file_tasks.identity(name): name for name in reversed(expanded)}.values())[::-1]
 
     def sources(self, names: Sequence[str], data: Path | None) -> dict[str, DataSource]:
         """Return where each single task under `names` would take its documents from, without loading any.

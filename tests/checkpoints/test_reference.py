@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from harness.checkpoints.reference import DTYPES, KEYS, CheckpointReference, parse
 from harness.errors import HarnessError
 
-# Without `=`, because `,word=` starts a key.
-words = st.text("abZ019 ,./~_-'\"，：模型微调", min_size=1).map(str.strip).filter(bool)
+words = st.text("abZ019 ,=./~_-'\"，：模型微调", min_size=1).map(str.strip).filter(bool)
 references = st.builds(
     CheckpointReference,
     path=words,
@@ -56,7 +55,33 @@ def test_a_value_may_contain_an_equals_sign():
     assert parse("base,name=lr=0.1").name == "lr=0.1"
 
 
-@pytest.mark.parametrize("text", ["", "   ", ",dtype=float32"])
+def test_double_quotes_hold_what_would_be_a_key():
+    text = ' "m/a,b=c" , adapter = "out/x,dtype=y,name=""z""" ,name="a, b"'
+    assert parse(text) == CheckpointReference("m/a,b=c", adapter='out/x,dtype=y,name="z"', name="a, b")
+
+
+def test_a_path_that_exists_as_it_is_typed_may_hold_what_would_be_a_key(tmp_path, monkeypatch):
+    for name in ("m/a,b=c", "m/x,name=y", "lora,r=8/checkpoint-1"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse("m/a,b=c") == CheckpointReference("m/a,b=c")
+    assert parse("m/a,b=c,name=d") == CheckpointReference("m/a,b=c", name="d")
+    assert parse("m/x,name=y") == CheckpointReference("m/x,name=y")
+    assert parse("base,adapter=lora,r=8/checkpoint-1,name=d").adapter == "lora,r=8/checkpoint-1"
+    assert parse("base,adapter=lora,r=8/checkpoint-*").adapter == "lora,r=8/checkpoint-*"
+    assert "unknown key 'b'" in refusal("m/other,b=c")
+    (tmp_path / "m/x").mkdir()
+    assert "both exist, put the path in double quotes" in refusal("m/x,name=y")
+    assert parse('"m/x,name=y"').path == "m/x,name=y"
+    assert parse('"m/x",name=y') == CheckpointReference("m/x", name="y")
+
+
+@pytest.mark.parametrize("text", ['"base', 'base,name="x', 'base,adapter="a"b"'])
+def test_a_quote_that_is_not_closed_is_refused(text):
+    assert "quote" in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["", "   ", ",dtype=float32", '""', '" ",name=x'])
 def test_a_reference_without_a_path_is_refused(text):
     assert "names no checkpoint" in refusal(text)
 

@@ -36,11 +36,14 @@ def tasks(
         raise typer.BadParameter(f"'{new}': name one task to describe")
     from harness.cli.views import tables
     from harness.tasks.describe import describe, summaries
+    from harness.tasks.own_files import task_lists
 
     include = tuple(include_path or ())
     if name is None:
         tables.show_summaries(summaries(data, include))
     else:
+        if name.startswith('"'):
+            [name] = task_lists.split(name)[:1] or [name]
         tables.show_description(describe(name, data, include, num_fewshot, split_names(metric)))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.common import paths
 from harness.data import rows
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
@@ -25,6 +26,8 @@ from harness.tasks.task import Task
 PREFIX = "ppl:"
 _SHORTEST_LIMIT, _LONGEST_LIMIT = 256, 1024
 """The bounds of an answer's limit in new tokens, which is the longest accepted answer's number of characters."""
+_PACKED = (".gz", ".zip", ".xz", ".zst", ".bz2", ".tar", ".tgz", ".7z", ".rar")
+_WORKBOOKS = (".xlsx", ".xls", ".ods")
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -57,19 +60,31 @@ def matching(name: str) -> list[str]:
 
     Raises HarnessError if a pattern matches nothing.
     """
-    pattern = Path(name).expanduser()
-    if not is_test_set(name) or not any(letter in name for letter in "*?[") or pattern.exists():
+    if not is_test_set(name) or not paths.is_pattern(name):
         return [name]
-    matches = sorted(map(str, Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))))
+    matches = [match for match in paths.matching(name) if is_test_set(match)]
     if not matches:
         raise HarnessError(f"no file matches {name}: check the path")
     return matches
 
 
+def identity(name: str) -> str:
+    """Return what is equal for two spellings of one file's path: a name whose path is absolute; other names stay."""
+    if not names_files(name):
+        return name
+    prefix = PREFIX if name.startswith(PREFIX) else ""
+    return prefix + str(Path(name.removeprefix(PREFIX)).expanduser().resolve())
+
+
 def hint(name: str) -> str:
     """Return the advice for a name that is the path of no test set; empty if nothing exists there."""
-    if not Path(name).expanduser().exists():
+    if not paths.exists(name):
         return ""
+    suffix = Path(name).suffix.lower()
+    if suffix in _PACKED:
+        return f": {name} is compressed, unpack it first"
+    if suffix in _WORKBOOKS:
+        return f": {name} is a workbook, save its sheet as .csv in UTF-8"
     return f": a test set is a file {', '.join(rows.READERS)}; to measure a text write ppl:{name}"
 
 

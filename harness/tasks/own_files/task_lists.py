@@ -1,0 +1,86 @@
+"""Lists of tasks as people type them, `ceval,"my set, v2/q.jsonl",ppl:texts`, split into names.
+
+Not here: what a name stands for (`harness.tasks.catalogue`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from harness.common import paths
+from harness.errors import HarnessError
+from harness.tasks.own_files.file_tasks import PREFIX, names_files
+
+_MOST_PARTS = 8
+"""The number of parts, between commas, that are joined at most in the search for a file."""
+_TASK_NAME = re.compile(r"[\w./*?\[\]-]+")
+_BEGINNING = re.compile(rf"\s*(?:{PREFIX})?")
+
+
+class _Piece(NamedTuple):
+    """A part of a list, up to a comma."""
+
+    text: str
+    """A name that was in quotes, or the text as it was typed, its comma included."""
+    is_quoted: bool
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Return the names in a list separated by commas.
+
+    A name in double quotes may hold commas; so may an own file's name that exists as it is typed. Raises HarnessError
+    about a quote that is not closed, and about a list that may be one file or several tasks.
+    """
+    pieces = list(_pieces(text))
+    names: list[str] = []
+    while pieces:
+        count = _pieces_of_a_file(pieces)
+        name = pieces[0].text if pieces[0].is_quoted else _joined(pieces[:count])
+        names.append(name)
+        del pieces[:count]
+    return tuple(name for name in names if name)
+
+
+def _pieces(text: str) -> Iterator[_Piece]:
+    position = 0
+    while position < len(text):
+        prefix = _BEGINNING.match(text, position)
+        start = prefix.end() if prefix else position
+        if match := paths.QUOTED.match(text, start):
+            if text[match.end() : match.end() + 1] not in ("", ","):
+                raise HarnessError(f"'{text}' has '{text[match.end() :]}' after a quote: write a comma there")
+            yield _Piece(text[position:start].strip() + paths.unquoted(match), is_quoted=True)
+            position = match.end() + 1
+            continue
+        if text[start:].lstrip().startswith('"'):
+            raise HarnessError(f"'{text}' has a quote that is not closed: double quotes that belong to a name")
+        end = text.find(",", position) + 1 or len(text)
+        yield _Piece(text[position:end], is_quoted=False)
+        position = end
+
+
+def _joined(pieces: Sequence[_Piece]) -> str:
+    return "".join(piece.text for piece in pieces).removesuffix(",").strip()
+
+
+def _pieces_of_a_file(pieces: Sequence[_Piece]) -> int:
+    """Return how many of the first `pieces` are the name of one existing file with commas; 1 if there is none."""
+    plain = list(itertools.takewhile(lambda piece: not piece.is_quoted, pieces[:_MOST_PARTS]))
+    for count in range(len(plain), 1, -1):
+        name = _joined(plain[:count])
+        if not _is_there(name):
+            continue
+        parts = [_joined([piece]) for piece in plain[:count]]
+        if all(_is_there(part) if names_files(part) else _TASK_NAME.fullmatch(part) for part in parts):
+            raise HarnessError(f"'{name}' may be one file or {count} tasks: put the file's name in double quotes")
+        return count
+    return 1
+
+
+def _is_there(name: str) -> bool:
+    """Return whether `name` is that of a file with questions, or after `ppl:` of texts, that exists."""
+    path = name.removeprefix(PREFIX)
+    return names_files(name) and (paths.exists(path) or (paths.is_pattern(path) and bool(paths.matching(path))))
