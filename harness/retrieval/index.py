@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.common.progress import SILENT, Advance
 from harness.errors import HarnessError
-from harness.metrics.text.overlap import jieba_words
+from harness.metrics.text.cuts import jieba_words
 
 K1, B = 1.5, 0.75
 Encode = Callable[[Sequence[str]], Any]

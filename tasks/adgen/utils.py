@@ -13,7 +13,8 @@ from harness.metrics.stats.estimates import ratio
 from harness.metrics.text import copywriting, corpus_bleu, surface
 from harness.metrics.text.copywriting import sd_over_seeds
 from harness.metrics.text.corpus_bleu import bleu, chrf
-from harness.metrics.text.overlap import bleu4_characters, jieba_words, rouge_jieba
+from harness.metrics.text.cuts import jieba_words
+from harness.metrics.text.overlap import bleu4_characters, rouge_jieba
 from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
 
 __all__ = ["ChatGLMPredict", "bleu", "chrf", "ratio", "sd_over_seeds"]

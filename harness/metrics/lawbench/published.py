@@ -28,7 +28,8 @@ from harness.metrics.lawbench.text import (
     unframed,
     with_arabic_numerals,
 )
-from harness.metrics.text.overlap import jieba_words, rouge_of
+from harness.metrics.text.cuts import jieba_words
+from harness.metrics.text.overlap import rouge_of
 
 LONGEST_TERM = 216
 """Months of imprisonment: the distance of an answer without a term is the logarithm of this number."""

@@ -4,19 +4,25 @@ A metric's name states its tokenisation, because the same texts score 10 over ch
 `rouge_jieba` and `bleu4_characters` are the metrics of THUDM/ChatGLM-6B's ptuning/main.py before its rounding; an empty
 text, on which that script fails, scores 0.
 
-Not here: numbers and letters in answers (`harness.metrics.answers`), averages (`harness.metrics.stats.estimates`).
+Every metric reads the same answer, by its own extraction: `exact_match` its first line or all of it, `number` its last
+number, `contains`, ROUGE and BLEU all of it. `best` is how answers to a user's own test set are compared.
+
+Not here: numbers and letters in answers (`harness.metrics.answers`), the words of ROUGE (`harness.metrics.text.cuts`),
+averages (`harness.metrics.stats.estimates`).
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from harness.metrics.answers.numbers import last_number
-from harness.metrics.text import ngrams, segmenter
+from harness.metrics.text import cuts, ngrams
+from harness.metrics.text.cuts import CUTS, jieba_words
+from harness.metrics.text.lines import first_line, is_one_line, trimmed
 
 
 class Rouge(NamedTuple):
@@ -31,13 +37,23 @@ class Rouge(NamedTuple):
 
 
 def exact_match(prediction: str, reference: str) -> float:
-    """Return 1 if both texts are equal except for white space at the ends, else 0."""
-    return float(prediction.strip() == reference.strip())
+    """Return 1 if both texts are equal except for invisible characters at the ends, else 0.
+
+    A reference of one line is compared with the first visible line of the prediction, after which a base model goes on
+    with other questions; a reference of several lines with the whole prediction.
+    """
+    answer = first_line(prediction) if is_one_line(reference) else trimmed(prediction)
+    return float(_canonical(answer) == _canonical(trimmed(reference)))
 
 
 def contains(prediction: str, reference: str) -> float:
-    """Return 1 if the prediction contains the reference, without white space at its ends, literally; else 0."""
-    return float(reference.strip() in prediction)
+    """Return 1 if the prediction contains the reference, without invisible characters at its ends, else 0."""
+    return float(_canonical(trimmed(reference)) in _canonical(prediction))
+
+
+def _canonical(text: str) -> str:
+    """Return `text` with what programs write in different ways in one form: line ends, and accents (NFC)."""
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def number(prediction: str, reference: str) -> float:
@@ -56,10 +72,19 @@ def rouge_jieba(prediction: str, reference: str) -> Rouge:
 
 
 @functools.lru_cache(maxsize=64)
-def rouge(prediction: str, reference: str) -> Rouge:
-    """Return ROUGE over words of Latin letters and digits as rouge-score defines it, without stemming."""
-    scores = _scorer().score(reference, prediction)
-    return Rouge(*(float(scores[name].fmeasure) for name in ("rouge1", "rouge2", "rougeL")))
+def rouge(prediction: str, reference: str, cut: str = "words") -> Rouge:
+    """Return ROUGE as rouge-score defines it, without stemming, over the words of a cut in `cuts.CUTS`.
+
+    A repeated n-gram counts as often as both texts have it. ROUGE-L treats each text as one sequence.
+    """
+    predicted, expected = CUTS[cut](prediction), CUTS[cut](reference)
+    words, pairs = ngrams.shared(predicted, expected, 2)
+    lengths = len(predicted), len(expected)
+    return Rouge(
+        _plain_f_measure(words, *lengths),
+        _plain_f_measure(pairs, lengths[0] - 1, lengths[1] - 1),
+        _plain_f_measure(_common_subsequence(predicted, expected), *lengths),
+    )
 
 
 def bleu4_characters(prediction: str, reference: str) -> float:
@@ -81,6 +106,22 @@ def bleu4_characters(prediction: str, reference: str) -> float:
     return brevity * math.exp(math.fsum(logs))
 
 
+@functools.cache
+def _sentence_bleu(tokenizer: str) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(tokenize=tokenizer, effective_order=True)
+
+
+def bleu(prediction: str, reference: str, tokenizer: str) -> float:
+    """Return sacrebleu's sentence BLEU with its `tokenizer`, `intl` or `char`, divided by 100.
+
+    It counts runs of up to four tokens and, in a shorter prediction, of as many as that has ("effective order"), so
+    that a short text scores 1 against itself, which it does not by `bleu4_characters`.
+    """
+    return float(_sentence_bleu(tokenizer).sentence_score(prediction, [reference]).score) / 100
+
+
 def coverage(prediction: str, values: Sequence[str]) -> float:
     """Return the share of `values`, such as the attributes of a product, that `prediction` contains literally.
 
@@ -89,22 +130,61 @@ def coverage(prediction: str, values: Sequence[str]) -> float:
     return sum(value in prediction for value in values) / len(values) if values else 1.0
 
 
-def best(metric: str, prediction: str, references: Sequence[str]) -> float:
-    """Return the highest score by `METRICS[metric]` of `prediction` against any of `references`."""
-    return max(METRICS[metric](prediction, reference) for reference in references)
+def metrics_of(comparison: str, references: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the metrics that `comparison` (`rouge`, `bleu`, or a metric itself) stands for.
+
+    All `references` of a task decide together in which cut they are compared; each must have a word. ROUGE-2 is left
+    out if no reference has two words. BLEU is sacrebleu's with `intl` where words are separated by spaces, else over
+    characters: `bleu4_characters` if every reference has at least four, and sacrebleu's with `char` if one is shorter.
+    """
+    if comparison not in ("rouge", "bleu"):
+        return (comparison,)
+    cut = cuts.choose(references)
+    if comparison == "bleu":
+        if cut in ("words", "unicode"):
+            return ("bleu_intl",)
+        return ("bleu4_characters",) if min(len(trimmed(text)) for text in references) >= 4 else ("bleu_char",)
+    suffix = "" if cut == "words" else f"_{cut}"
+    names = (f"rouge1{suffix}", f"rouge2{suffix}", f"rougeL{suffix}")
+    return tuple(name for name in names if any(is_defined(name, reference) for reference in references))
+
+
+def is_defined(metric: str, reference: str) -> bool:
+    """Return whether `metric` is defined for `reference`: ROUGE-2 needs two words, without which it is always 0."""
+    name, _, cut = metric.partition("_")
+    return name != "rouge2" or len(CUTS[cut or "words"](trimmed(reference))) > 1
+
+
+def best(metric: str, prediction: str, references: Sequence[str]) -> float | None:
+    """Return the highest score by `METRICS[metric]` of `prediction` against any of `references`.
+
+    Invisible characters at the ends of the texts never count. None if the metric is not defined for all references.
+    """
+    if not all(is_defined(metric, reference) for reference in references):
+        return None
+    answer = trimmed(prediction)
+    return max(METRICS[metric](answer, trimmed(reference)) for reference in references)
+
+
+def _rouge(cut: str) -> dict[str, Callable[[str, str], float]]:
+    """Return the three metrics of ROUGE over the words of `cut`, by name."""
+    score = rouge_jieba if cut == "jieba" else functools.partial(rouge, cut=cut)
+    suffix = "" if cut == "words" else f"_{cut}"
+    return {
+        f"rouge1{suffix}": lambda prediction, reference: score(prediction, reference).rouge_1,
+        f"rouge2{suffix}": lambda prediction, reference: score(prediction, reference).rouge_2,
+        f"rougeL{suffix}": lambda prediction, reference: score(prediction, reference).rouge_l,
+    }
 
 
 METRICS: dict[str, Callable[[str, str], float]] = {
     "exact_match": exact_match,
     "contains": contains,
     "number": number,
-    "rouge1_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).rouge_1,
-    "rouge2_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).rouge_2,
-    "rougeL_jieba": lambda prediction, reference: rouge_jieba(prediction, reference).rouge_l,
-    "rouge1": lambda prediction, reference: rouge(prediction, reference).rouge_1,
-    "rouge2": lambda prediction, reference: rouge(prediction, reference).rouge_2,
-    "rougeL": lambda prediction, reference: rouge(prediction, reference).rouge_l,
+    **{name: metric for cut in CUTS for name, metric in _rouge(cut).items()},
     "bleu4_characters": bleu4_characters,
+    "bleu_intl": functools.partial(bleu, tokenizer="intl"),
+    "bleu_char": functools.partial(bleu, tokenizer="char"),
 }
 """Every metric by the name under which it is reported."""
 
@@ -126,6 +206,12 @@ def _f_measure(matches: int, predicted: int, expected: int) -> float:
     return 2 * precision * recall / (precision + recall + 1e-8)
 
 
+def _plain_f_measure(matches: int, predicted: int, expected: int) -> float:
+    """Return rouge-score's F-measure, which has no epsilon."""
+    precision, recall = matches / max(1, predicted), matches / max(1, expected)
+    return 2 * precision * recall / (precision + recall) if matches else 0.0
+
+
 def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
     """Return the length of the longest common subsequence.
 
@@ -141,33 +227,3 @@ def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
         matched = row & places.get(item, 0)
         row = ((row + matched) | (row - matched)) & everything
     return len(first) - row.bit_count()
-
-
-# rouge-chinese's `cut_sent`, which splits sentences. It affects the words in one case only: a line of nothing but white
-# space counts as one empty word.
-_SENTENCE_ENDS = (
-    (r"([。！？\?])([^”’])", r"\1\n\2"),
-    (r"(\.{6})([^”’])", r"\1\n\2"),
-    (r"(\…{2})([^”’])", r"\1\n\2"),
-    (r"([。！？\?][”’])([^，。！？\?])", r"\1\n\2"),
-)
-
-
-@functools.lru_cache(maxsize=4096)  # a reference recurs for each checkpoint and metric
-def jieba_words(text: str) -> tuple[str, ...]:
-    """Return the words of `text` by jieba, without white space, as rouge-chinese counts them."""
-    words = segmenter.words(text)
-    if text.split(maxsplit=1) == [text]:  # without white space there is no such line
-        return tuple(words)
-    spaced = " ".join(words)
-    for pattern, replacement in _SENTENCE_ENDS:
-        spaced = re.sub(pattern, replacement, spaced)
-    lines = (" ".join(line.split()) for line in spaced.rstrip().split("\n") if line)
-    return tuple(word for line in lines for word in line.split(" "))
-
-
-@functools.cache
-def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)

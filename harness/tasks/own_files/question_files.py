@@ -18,6 +18,7 @@ from harness.data import rows as file_rows
 from harness.data.rows import Row
 from harness.errors import HarnessError
 from harness.metrics.answers.numbers import is_number, last_number
+from harness.metrics.text import cuts, overlap
 from harness.tasks.own_files import choices, layouts
 from harness.tasks.own_files.layouts import Document
 
@@ -91,26 +92,26 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
             )
     if "number" in chosen:
         _require_numbers(rows, documents)
-    questions = _answered_in_words(documents, layout.is_bare_question, chosen, is_chinese)
-    return replace(questions, columns=columns, unread=unread, notes=tuple(notes.all()))
-
-
-def _answered_in_words(
-    documents: list[Document], is_bare_question: bool, comparisons: Sequence[str], is_chinese: bool
-) -> Questions:
-    """Return the questions, still without columns, with cues, the strings that end an answer, and metrics."""
-    rouge = ("rouge1_jieba", "rouge2_jieba", "rougeL_jieba") if is_chinese else ("rouge1", "rouge2", "rougeL")
-    by_comparison = {"rouge": rouge, "bleu": ("bleu4_characters",)}
-    metrics = tuple(dict.fromkeys(metric for name in comparisons for metric in by_comparison.get(name, (name,))))
+    if {"rouge", "bleu"} & {*chosen}:
+        _require_words(rows, documents)
     accepted = [text for document in documents for text in document["answers"]]
-    if not is_bare_question:  # the checkpoint may begin its answer with a line end, so that one cannot end it
+    metrics = tuple(dict.fromkeys(metric for name in chosen for metric in overlap.metrics_of(name, accepted)))
+    questions = _answered_in_words(documents, layout.is_bare_question, is_chinese)
+    return replace(questions, columns=columns, unread=unread, metrics=metrics, notes=tuple(notes.all()))
+
+
+def _answered_in_words(documents: list[Document], is_bare_question: bool, is_chinese: bool) -> Questions:
+    """Return the questions, still without columns and metrics, with cues and the strings that end an answer.
+
+    What is generated must not depend on how it is compared, so the metrics are not known here.
+    """
+    accepted = [text for document in documents for text in document["answers"]]
+    if not is_bare_question:  # nothing says how a next question would begin
         stops_after_shots = () if any("\n\n" in text for text in accepted) else ("\n\n",)
-        return Questions(documents, (), (), metrics, "\n", (), stops_after_shots)
+        return Questions(documents, (), (), (), "\n", (), stops_after_shots)
     question, answer, delimiter = ("问题：", "答案：", "") if is_chinese else ("Question: ", "Answer:", " ")
     cued = [{**document, "prompt": f"{question}{document['prompt']}\n{answer}"} for document in documents]
-    is_one_line = "exact_match" in comparisons and not any("\n" in text for text in accepted)
-    stops = ("\n",) if is_one_line else (f"\n{question.strip()}",)
-    return Questions(cued, (), (), metrics, delimiter, stops)
+    return Questions(cued, (), (), (), delimiter, (f"\n{question.strip()}",))
 
 
 def _implied_comparison(file: Path, documents: Iterable[Document]) -> tuple[str, ...]:
@@ -125,6 +126,13 @@ def _require_numbers(rows: Sequence[Row], documents: Sequence[Document]) -> None
         for text in document["answers"]:
             if last_number(text) is None:
                 raise row.error(f"its answer '{text[:50]}' holds no number, which --metric number compares")
+
+
+def _require_words(rows: Sequence[Row], documents: Sequence[Document]) -> None:
+    for row, document in zip(rows, documents, strict=True):
+        for text in document["answers"]:
+            if not cuts.has_word(text):
+                raise row.error(f"its answer '{text[:50]}' has no word, which --metric rouge and bleu compare")
 
 
 def _all_comparisons() -> str:

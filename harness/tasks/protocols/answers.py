@@ -58,8 +58,9 @@ class Answers(FromFile):
         return request
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return, for each metric, the best score against any accepted answer."""
-        return {name: best(name, results[0], doc["answers"]) for name in self.stated.metrics}
+        """Return the best score against any accepted answer, for each metric that is defined for all of these."""
+        scores = ((name, best(name, results[0], doc["answers"])) for name in self.stated.metrics)
+        return {name: score for name, score in scores if score is not None}
 
     def understood(self, doc: dict[str, Any], answer: str) -> bool | None:
         """Return whether `answer` holds a number, if numbers are compared; None for metrics that compare texts."""

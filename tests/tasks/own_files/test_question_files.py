@@ -199,7 +199,8 @@ def test_files_of_c_eval_are_multiple_choice_test_sets(data: Path) -> None:
     ("row", "comparisons", "until", "after_shots"),
     [
         ({"question": "谁？", "answer": "我"}, ("contains",), ["\n问题："], ["\n问题："]),
-        ({"question": "谁？", "answer": "我"}, ("exact_match",), ["\n"], ["\n"]),
+        ({"question": "谁？", "answer": "我"}, ("exact_match",), ["\n问题："], ["\n问题："]),
+        ({"question": "Who?", "answer": "me"}, ("exact_match", "bleu"), ["\nQuestion:"], ["\nQuestion:"]),
         ({"prompt": "谁？", "completion": "我"}, ("exact_match",), [], ["\n\n"]),
         ({"prompt": "谁？", "completion": "我"}, ("rouge",), [], ["\n\n"]),
         ({"prompt": "谁？", "completion": "我\n\n你"}, ("rouge",), [], []),
@@ -222,14 +223,37 @@ def test_metrics_are_implied_by_numbers_and_by_some_layouts(tmp_path: Path) -> N
     ]
     assert question_files.read(written(tmp_path, *numbers)).metrics == ("number",)
     copy = {"content": "类型#裙", "summary": "好裙子"}
-    chinese = ("rouge1_jieba", "rouge2_jieba", "rougeL_jieba", "bleu4_characters")
-    assert question_files.read(written(tmp_path, copy)).metrics == chinese
+    assert question_files.read(written(tmp_path, copy)).metrics == (
+        *("rouge1_jieba", "rouge2_jieba", "rougeL_jieba"),
+        "bleu_char",
+    )
     english = {"content": "skirt", "summary": "a fine skirt"}
-    assert question_files.read(written(tmp_path, english)).metrics == ("rouge1", "rouge2", "rougeL", "bleu4_characters")
+    assert question_files.read(written(tmp_path, english)).metrics == ("rouge1", "rouge2", "rougeL", "bleu_intl")
+    copy["summary"] = "很好的裙子"
     assert question_files.read(written(tmp_path, copy), ("bleu", "contains")).metrics == (
         "bleu4_characters",
         "contains",
     )
+
+
+@pytest.mark.parametrize(
+    ("answers", "metrics"),
+    [
+        (["你好，世界。", "今天天气很好。"], ["rouge1_jieba", "rouge2_jieba", "rougeL_jieba", "bleu4_characters"]),
+        (["こんにちは", "元気です"], ["rouge1_characters", "rouge2_characters", "rougeL_characters"]),
+        (["Привет, мир", "Доброе утро"], ["rouge1_unicode", "rouge2_unicode", "rougeL_unicode", "bleu_intl"]),
+        (["a café", "the end"], ["rouge1_unicode", "rouge2_unicode", "rougeL_unicode", "bleu_intl"]),
+        (["hello there", "bye"], ["rouge1", "rouge2", "rougeL", "bleu_intl"]),
+        (["hello", "bye"], ["rouge1", "rougeL", "bleu_intl"]),
+    ],
+)
+def test_the_references_not_the_prompts_decide_the_words(
+    tmp_path: Path, answers: list[str], metrics: list[str]
+) -> None:
+    for prompt in ("Translate {}", "翻译第{}句"):
+        rows = [{"instruction": prompt.format(i), "output": answer} for i, answer in enumerate(answers)]
+        questions = question_files.read(written(tmp_path, *rows), ("rouge", "bleu"))
+        assert list(questions.metrics)[: len(metrics)] == metrics
 
 
 # --- few-shot and lm-eval's own rendering -----------------------------------------------------------------------------
@@ -310,7 +334,7 @@ def test_an_answer_is_scored_against_its_best_reference(base: Path, tmp_path: Pa
     assert list(scores) == [*names[:3], "rouge1_jieba", "rouge2_jieba", "rougeL_jieba", "bleu4_characters"]
     for name, score in scores.items():
         best = [
-            max(overlap.METRICS[name](sample["prediction"], answer) for answer in row["answers"])
+            max(overlap.METRICS[name](sample["prediction"].strip(), answer) for answer in row["answers"])
             for sample, row in zip(samples, rows, strict=True)
         ]
         assert score.value == pytest.approx(sum(best) / len(best))
@@ -346,6 +370,12 @@ def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path)
         ([{"question": "谁？", "answer": "我"}], (), "has answers in words: say how they are compared, with --metric"),
         ([{"question": "谁？", "answer": "我"}], ("f1",), "there is no --metric f1 for answers in words: choose among"),
         ([{"question": "谁？", "answer": "我"}], ("number",), "line 1: its answer '我' holds no number"),
+        (
+            [{"question": "?", "answer": "a"}, {"question": "?", "answer": "😀!"}],
+            ("rouge",),
+            "line 2: its answer '😀!'",
+        ),
+        ([{"question": "?", "answers": ["a", "❤️"]}], ("bleu",), "line 1: its answer '❤️' has no word"),
         ([BUY, {"question": "谁？"}], (), "line 2: 'A', 'B' … is not a list of 2 to 26 choices"),
         ([BUY, {**BUY, "answer": "C"}], (), "line 2: 'answer' is 'C', which is not one of its 2 choices"),
         ([BUY, {**BUY, "answer": None}], (), "line 2: 'answer' does not name one choice"),
@@ -407,7 +437,7 @@ def test_a_metric_applies_to_the_test_sets_with_answers_in_words(base: Path, tmp
     written(tmp_path, BUY, {**BUY, "answer": "B"}, name="choices.jsonl")
     assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "*.jsonl"), "--metric", "bleu"]) == 2
     assert "with answers in words, and no task here is one" in capsys.readouterr().err
-    written(tmp_path, {"prompt": "写诗", "completion": "春眠"}, name="words.jsonl")
+    written(tmp_path, {"prompt": "写诗", "completion": "春眠不觉晓"}, name="words.jsonl")
     options = Options((str(tmp_path / "*.jsonl"),), tmp_path / "out", comparisons=("bleu",), max_gen_toks=4)
     [report] = run([parse(str(base))], options)
     scores = [(score.task, score.metric) for score in report.manifest.scores]

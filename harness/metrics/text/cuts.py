@@ -1,0 +1,154 @@
+"""Cuts: how texts become the words of ROUGE, and which cut a set of references needs.
+
+    words       rouge-score's: runs of a–z and 0–9, in lower case
+    unicode     the same for the letters, marks and digits of every script; equal to `words` on texts in a–z
+    jieba       jieba's words, as rouge-chinese counts them
+    characters  the letters, marks and digits one by one, in lower case, as sacrebleu's `char` without punctuation
+
+A cut is chosen for all references of a task together, so that no number mixes two: `words` if it loses no letter of any
+reference; else `unicode` if all are written in scripts that separate words by spaces; else `jieba` if they are Chinese,
+with Latin words between; else `characters`, for Japanese, Korean, Thai, … and mixtures. `unicode` and `characters`
+read a letter with its accent as the same whether they are one code point or two (NFC).
+
+Not here: scores (`harness.metrics.text.overlap`).
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+
+from harness.metrics.text import segmenter
+
+Words = tuple[str, ...]
+
+_HAN = (
+    *((0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3021, 0x3029), (0x3038, 0x303B), (0x3400, 0x4DBF), (0x4E00, 0x9FFF)),
+    *((0xF900, 0xFAFF), (0x20000, 0x3FFFF)),
+)
+# Scripts that do not separate words by spaces, and Hangul, where a space separates a word with its particles.
+_OTHER_UNSPACED = (
+    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
+    (0x1000, 0x109F),  # Burmese
+    (0x1100, 0x11FF),  # Hangul
+    (0x1780, 0x17FF),  # Khmer
+    (0x1950, 0x19FF),  # Tai Le, New Tai Lue, Khmer symbols
+    (0x1A20, 0x1AAF),  # Tai Tham
+    (0x1B00, 0x1B7F),  # Balinese
+    *((0x3040, 0x31BF), (0x31F0, 0x31FF)),  # kana, Bopomofo, Hangul
+    (0xA000, 0xA4CF),  # Yi
+    (0xA960, 0xA97F),  # Hangul
+    (0xA980, 0xAADF),  # Javanese, Burmese, Cham, Tai Viet
+    (0xAC00, 0xD7FF),  # Hangul
+    (0xFF66, 0xFFDC),  # half-width kana and Hangul
+    (0x1AFF0, 0x1B16F),  # kana
+)
+
+
+def latin_words(text: str) -> Words:
+    """Return the words of `text` as rouge-score's default tokenizer returns them."""
+    return tuple(_LATIN_WORD.findall(text.lower()))
+
+
+_LATIN_WORD = re.compile("[a-z0-9]+")
+
+
+@functools.lru_cache(maxsize=4096)  # a reference recurs for each checkpoint and metric
+def unicode_words(text: str) -> Words:
+    """Return the runs of letters, marks and digits in `text`, in lower case; a mark without a letter is none."""
+    words: list[str] = []
+    start: int | None = None
+    text = unicodedata.normalize("NFC", text.lower())
+    for place, character in enumerate(text):
+        kind = _kind(character)
+        if start is None and kind in ("L", "N"):
+            start = place
+        elif start is not None and kind not in ("L", "N", "M"):
+            words.append(text[start:place])
+            start = None
+    return tuple(words if start is None else [*words, text[start:]])
+
+
+@functools.lru_cache(maxsize=4096)
+def characters(text: str) -> Words:
+    """Return the letters, marks and digits of `text` one by one, in lower case."""
+    return tuple(character for word in unicode_words(text) for character in word)
+
+
+# rouge-chinese's `cut_sent`, which splits sentences. It affects the words in one case only: a line of nothing but white
+# space counts as one empty word.
+_SENTENCE_ENDS = (
+    (r"([。！？\?])([^”’])", r"\1\n\2"),
+    (r"(\.{6})([^”’])", r"\1\n\2"),
+    (r"(\…{2})([^”’])", r"\1\n\2"),
+    (r"([。！？\?][”’])([^，。！？\?])", r"\1\n\2"),
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def jieba_words(text: str) -> Words:
+    """Return the words of `text` by jieba, without white space, as rouge-chinese counts them."""
+    words = segmenter.words(text)
+    if text.split(maxsplit=1) == [text]:  # without white space there is no such line
+        return tuple(words)
+    spaced = " ".join(words)
+    for pattern, replacement in _SENTENCE_ENDS:
+        spaced = re.sub(pattern, replacement, spaced)
+    lines = (" ".join(line.split()) for line in spaced.rstrip().split("\n") if line)
+    return tuple(word for line in lines for word in line.split(" "))
+
+
+CUTS: dict[str, Callable[[str], Words]] = {
+    "words": latin_words,
+    "unicode": unicode_words,
+    "jieba": jieba_words,
+    "characters": characters,
+}
+"""The function that cuts a text, by the cut's name."""
+
+
+def has_word(text: str) -> bool:
+    """Return whether `text` has a letter or a digit: without one, as in emoji or punctuation, there is no word."""
+    return bool(unicode_words(text))
+
+
+def choose(references: Collection[str]) -> str:
+    """Return the name of the cut in which all `references`, each of which has a word, are compared."""
+    letters = {letter for reference in references for letter in _lost_letters(reference)}
+    if not letters:
+        return "words"
+    unspaced = {letter for letter in letters if _is_in(letter, _HAN) or _is_in(letter, _OTHER_UNSPACED)}
+    if not unspaced:
+        return "unicode"
+    are_han = all(_is_in(letter, _HAN) for letter in unspaced)
+    return "jieba" if are_han and all(map(_is_chinese_or_latin, references)) else "characters"
+
+
+def _lost_letters(text: str) -> set[str]:
+    """Return the letters, marks and digits of `text` that rouge-score would lose."""
+    return set() if text.isascii() else {letter for letter in characters(text) if not _is_latin(letter)}
+
+
+def _is_chinese_or_latin(text: str) -> bool:
+    """Return whether at most half of the letters of `text` are neither Chinese nor a–z, which jieba cuts one by one."""
+    letters = characters(text)
+    others = sum(not _is_latin(letter) and not _is_in(letter, _HAN) for letter in letters)
+    return 2 * others <= len(letters)
+
+
+def _is_latin(letter: str) -> bool:
+    return "a" <= letter <= "z" or "0" <= letter <= "9"
+
+
+@functools.lru_cache(maxsize=65536)
+def _kind(character: str) -> str:
+    """Return the first letter of a character's Unicode category: L is a letter, M a mark, N a number."""
+    return unicodedata.category(character)[0]
+
+
+def _is_in(letter: str, ranges: Sequence[tuple[int, int]]) -> bool:
+    place = bisect.bisect_right(ranges, (ord(letter), 0x110000)) - 1
+    return place >= 0 and ranges[place][0] <= ord(letter) <= ranges[place][1]
