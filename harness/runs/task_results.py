@@ -13,7 +13,7 @@ from typing import Any
 from harness.backends.letters import Letters
 from harness.backends.work import Work
 from harness.data.sources import DataSource
-from harness.reports.numbers_in_words import first_and_count
+from harness.reports.numbers_in_words import counted, first_and_count
 from harness.reports.report import Score, TaskInfo
 from harness.runs import samples
 from harness.runs.lm_eval_results import LmEvalResults, result_key
@@ -96,6 +96,9 @@ class TaskResults:
         self._lm_eval.add(name, outcome, estimates, source)
         self.infos[name] = _info(task, source, rows, work, seconds, is_recorded=recorded_prompt is not None)
         self.notes += [f"{name}: {note}" for note in task.metadata.file_notes]
+        if recorded_prompt is None and task.leaked_questions:
+            questions = counted(task.leaked_questions, "question")
+            self.notes.append(f"{name}: the few-shot examples of {questions} have the question itself, with its answer")
         if work.unfinished_thoughts:
             self.notes.append(_thoughts_note(name, work))
         return rows

@@ -172,6 +172,8 @@ class Catalogue:
                 builder.require_shots(name)
             task.set_num_fewshot(num_fewshot)
             prompt_cache.render_shots_once(task.lm_eval)
+            if task.num_fewshot:
+                task.watch_shots()
             task.reseed(seed)
         tasks.sources = {name: builder.sources[name] for name in tasks.tasks if name in builder.sources}
         return tasks

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from harness.errors import HarnessError
 from harness.tasks import understanding
 from harness.tasks.metadata import TaskMetadata
 from harness.tasks.unscorable import Guard
+
+if TYPE_CHECKING:
+    from harness.tasks.leaks import Watch
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
@@ -67,6 +70,7 @@ class Task:
     def __init__(self, lm_eval: Any) -> None:
         self.lm_eval = lm_eval
         """The lm-eval task object, an instance of its class in `harness.tasks.protocols` if the YAML names one."""
+        self._watch: Watch | None = None
 
     # --- identity and metrics -------------------------------------------------------------------------------------
 
@@ -179,6 +183,9 @@ class Task:
             self.lm_eval.set_config(key="num_fewshot", value=0)
 
     def _require_shots(self, num_fewshot: int) -> None:
+        if hasattr(self.lm_eval, "require_examples"):
+            self.lm_eval.require_examples(num_fewshot)
+            return
         examples = len(self.lm_eval.fewshot_docs() or [])
         split = self.lm_eval.fewshot_cfg.split
         # If examples come from the evaluated split, a document cannot be an example in its own prompt.
@@ -187,6 +194,17 @@ class Task:
             raise HarnessError(
                 f"task {self.name} has {examples} few-shot examples, not {num_fewshot}: lower --num-fewshot"
             )
+
+    def watch_shots(self) -> None:
+        """Count from now on the questions that are among their own few-shot examples."""
+        from harness.tasks import leaks
+
+        self._watch = leaks.watch(self.lm_eval)
+
+    @property
+    def leaked_questions(self) -> int:
+        """The number of questions that have been among their own few-shot examples since `watch_shots`."""
+        return self._watch.count if self._watch else 0
 
     def reseed(self, seed: int = FEWSHOT_SEED) -> None:
         """Restart the random stream that draws few-shot examples; needed before prompts are built again."""

@@ -118,7 +118,7 @@ def build(name: str, comparisons: Sequence[str] = ()) -> Task:
 
 def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
     from harness.tasks.protocols.answers import Answers
-    from harness.tasks.protocols.base import FromFile
+    from harness.tasks.protocols.own_questions import OwnQuestions
 
     test_set = question_files.read(path, comparisons)
     columns = ", ".join(test_set.columns) + (f"; not read: {', '.join(test_set.unread)}" if test_set.unread else "")
@@ -139,7 +139,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
     if test_set.is_multiple_choice:
         config |= {"output_type": "multiple_choice", "doc_to_choice": "letters", "metric_list": [{"metric": "acc"}]}
         config["metadata"]["protocol"] = f"A test set of one's own ({columns}): the likeliest letter."
-        return Task(FromFile(config, test_set.documents))
+        return Task(OwnQuestions(config, test_set.documents))
     longest = max(len(text) for document in test_set.documents for text in document["answers"])
     limit = min(max(_SHORTEST_LIMIT, longest), _LONGEST_LIMIT)
     config["output_type"] = "generate_until"

@@ -10,10 +10,10 @@ from lm_eval.api.metrics import mean
 
 from harness.metrics.answers.numbers import last_number
 from harness.metrics.text.overlap import best
-from harness.tasks.protocols.base import FromFile
+from harness.tasks.protocols.own_questions import OwnQuestions
 
 
-class Answers(FromFile):
+class Answers(OwnQuestions):
     """Generated answers, compared with a document's accepted `answers` by each of `metadata.metrics`.
 
     A document may hold `turns`, the conversation before its answer: with a chat template they are turns of the prompt,

@@ -455,10 +455,10 @@ def test_a_path_of_no_test_set_is_refused_with_advice(base: Path, tmp_path: Path
 
 
 def test_a_test_set_can_be_described_and_forecast(base: Path, tmp_path: Path, capsys) -> None:
-    file = written(tmp_path, BUY, {**BUY, "answer": "B"})
+    file = written(tmp_path, BUY, {**BUY, "question": "哪里卖鱼？", "answer": "B"})
     assert main(["tasks", str(file), "--num-fewshot", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：B\n\n哪里卖纸？\nA. 书店\nB. 鱼市\n答案：\n" in shown
+    assert "哪里卖鱼？\nA. 书店\nB. 鱼市\n答案：B\n\n哪里卖纸？\nA. 书店\nB. 鱼市\n答案：\n" in shown
     assert "A test set of one's own (question, A, B, answer): the likeliest letter." in " ".join(shown.split())
     assert main(["run", "--dry-run", "--model", str(base), "--tasks", str(file)]) == 0
     assert "my.jsonl" in capsys.readouterr().out

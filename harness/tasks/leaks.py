@@ -1,0 +1,118 @@
+"""Few-shot examples that are the evaluated question itself, with its answer.
+
+Two questions are the same if they differ only in white space, width (`？` and `?`) or case. lm-eval leaves out only the
+very document, so that a repeated row is an example of its own answer. In a user's own files such examples are left out
+(`OtherQuestions`). Prompts of published tasks stay those of lm-eval, and leaks in them are counted (`watch`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lm_eval.api.samplers import ContextSampler
+from lm_eval.api.task import ConfigurableTask
+
+_LETTER = re.compile(r"^[A-Z]\. ")
+_INVISIBLE = ("Cf", "Cc")
+"""Unicode's categories of characters that are not shown, such as a zero-width space."""
+
+Document = Mapping[str, Any]
+
+
+@functools.lru_cache(maxsize=4096)
+def normalised(text: str) -> str:
+    """Return `text` in one width and case, without white space and invisible characters."""
+    letters = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(x for x in letters if not x.isspace() and unicodedata.category(x) not in _INVISIBLE)
+
+
+def question(document: Document) -> str:
+    """Return what is equal for documents of a user's own file that ask the same question.
+
+    The order of choices, and so the letter before each, makes no other question.
+    """
+    prompt = str(document["prompt"])
+    if not document.get("letters"):
+        return normalised(prompt)
+    return "\n".join(sorted(normalised(_LETTER.sub("", line)) for line in prompt.split("\n")))
+
+
+class OtherQuestions(ContextSampler):  # type: ignore[misc]
+    """lm-eval's random draw of examples, without those that ask the evaluated question.
+
+    Where lm-eval would draw no such example, its examples are drawn.
+    """
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        super().__init__(documents, rnd=None)
+        self._questions = {id(document): question(document) for document in documents}
+
+    def sample(
+        self, n: int, eval_doc: Document | None = None, df: Sequence[Document] | None = None, **_: object
+    ) -> list[Document]:
+        """Return `n` examples for `eval_doc`; raises ValueError if there are fewer."""
+        if not n or eval_doc is None:
+            return list(super().sample(n, eval_doc, df))
+        evaluated = question(eval_doc)
+        drawn = self.rnd.sample(self.df, n + 1)
+        others = [example for example in drawn if self._questions[id(example)] != evaluated]
+        if len(others) < n:
+            others = [example for example in self.df if self._questions[id(example)] != evaluated]
+            return list(self.rnd.sample(others, n))
+        return others[:n]
+
+    def fewest(self) -> tuple[int, Document]:
+        """Return the smallest number of examples that a document can have, and that document."""
+        counts = Counter(self._questions.values())
+        document = max(self.df, key=lambda document: counts[self._questions[id(document)]])
+        return len(self.df) - counts[self._questions[id(document)]], document
+
+
+# --- published tasks --------------------------------------------------------------------------------------------------
+
+
+class _Turn(NamedTuple):
+    """The question of an example, or the evaluated one, as it is rendered."""
+
+    text: str
+    choices: tuple[str, ...]
+
+
+class Watch:
+    """Counts the questions of an lm-eval task that have been among their own examples."""
+
+    def __init__(self, task: ConfigurableTask) -> None:
+        self._questions: set[_Turn] = set()
+        self._turns: list[_Turn] = []
+        self._render_prompt, self._render_turn = task.fewshot_context, task.build_qa_turn
+        task.fewshot_context, task.build_qa_turn = self._prompt, self._turn
+
+    @property
+    def count(self) -> int:
+        """The number of different questions."""
+        return len(self._questions)
+
+    def _prompt(self, *arguments: Any, **keywords: Any) -> Any:
+        self._turns.clear()
+        prompt = self._render_prompt(*arguments, **keywords)
+        if len(self._turns) > 1 and self._turns[-1] in self._turns[:-1]:
+            self._questions.add(self._turns[-1])
+        return prompt
+
+    def _turn(self, **keywords: Any) -> Any:
+        q, c = keywords.get("q"), keywords.get("c")
+        if isinstance(q, str):
+            self._turns.append(_Turn(normalised(q), tuple(sorted(normalised(str(choice)) for choice in c or ()))))
+        return self._render_turn(**keywords)
+
+
+def watch(task: object) -> Watch | None:
+    """Return the watch on the examples of an lm-eval `task`, from now on; None if its prompts are not lm-eval's."""
+    if not isinstance(task, ConfigurableTask) or isinstance(getattr(task, "sampler", None), OtherQuestions | None):
+        return None
+    return Watch(task)
