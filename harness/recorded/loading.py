@@ -44,10 +44,19 @@ class AnsweredTasks(NamedTuple):
 class TaskLoader:
     """Loads the tasks of one recording after another; tasks on the data at hand are kept for the next recording."""
 
-    def __init__(self, *, task: str | None, data: Path | None, articles: Path | None, include: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        *,
+        task: str | None,
+        data: Path | None,
+        articles: Path | None,
+        include: Sequence[Path],
+        comparisons: Sequence[str],
+    ) -> None:
         """See `harness.recorded.score.Scoring` for the arguments."""
         self._task, self._data, self._articles = task, data, articles
-        self._catalogue = Catalogue(include)
+        self._comparisons = comparisons
+        self._catalogue = Catalogue(include, comparisons)
         self._loaded: dict[tuple[str, ...], TaskSet] = {}
 
     def load(self, recording: Recording) -> AnsweredTasks:
@@ -56,6 +65,7 @@ class TaskLoader:
         Raises HarnessError if the local data differ from the data that were answered.
         """
         sources = self._sources(recording)
+        file_tasks.require_answers_in_words([answers.task for answers in recording.tasks], self._comparisons)
         names, notes = self._selected(recording)
         self_contained = {answers.task for answers in recording.tasks if _is_self_contained(answers)}
         absent = {name for name in self_contained if sources[name].folder is None and not sources[name].is_generated}

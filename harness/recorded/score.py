@@ -47,6 +47,8 @@ class Scoring:
     """The folder that gets a report folder for each model."""
     task: str | None = None
     """The task that was answered, where the files do not say; or the family of the files' tasks."""
+    comparisons: tuple[str, ...] = ()
+    """The metrics of answers in words to test sets that are files (`own_files.question_files.COMPARISONS`)."""
     format: str | None = None
     """The format of the files, a key of `FORMATS`; None recognises it."""
     data: Path | None = None
@@ -68,7 +70,13 @@ def score(scoring: Scoring) -> Iterator[Report]:
 
     Raises HarnessError for every mistake that the user can correct.
     """
-    loader = TaskLoader(task=scoring.task, data=scoring.data, articles=scoring.articles, include=scoring.include)
+    loader = TaskLoader(
+        task=scoring.task,
+        data=scoring.data,
+        articles=scoring.articles,
+        include=scoring.include,
+        comparisons=scoring.comparisons,
+    )
     to_score: Iterable[Recording] = recordings.find(
         scoring.predictions, task=scoring.task, format=scoring.format, keep_going=scoring.keep_going
     )

@@ -73,7 +73,7 @@ def locate(references: Sequence[CheckpointReference], options: Options, catalogu
         raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
     names = catalogue.expand(options.tasks)
     catalogue.sources(names, options.data)
-    _check_files(names, options.comparisons)
+    file_tasks.require_answers_in_words(names, options.comparisons)
     return [
         loading.locate(
             replace(reference, device=reference.device or options.device, dtype=reference.dtype or options.dtype)
@@ -115,16 +115,6 @@ def _load(loader: Loader, located: Located, tasks: TaskSet, options: Options) ->
         checkpoint = loader.load(located, allow_inactive_adapter=options.allow_inactive_adapter)
     checks.require_room(checkpoint, tasks)
     return checkpoint
-
-
-def _check_files(names: Sequence[str], comparisons: Sequence[str]) -> None:
-    """Raise HarnessError if a task's file cannot be used, or if `comparisons` apply to none of them."""
-    files = [name for name in names if file_tasks.names_files(name)]
-    in_words = [name for name in files if file_tasks.has_answers_in_words(name, comparisons)]
-    if comparisons and not in_words:
-        raise HarnessError(
-            "--metric is for a test set of your own with answers in words, and no task here is one: leave it out"
-        )
 
 
 def _limit_generations(tasks: TaskSet, max_gen_toks: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.checkpoints.reference import parse
+from harness.cli import main
 from harness.errors import HarnessError
 from harness.recorded.score import Scoring, score
 from harness.reports import report as reports
@@ -97,6 +98,29 @@ def test_repeats_are_all_kept(data: Path, documents: list[dict[str, Any]], tmp_p
     rows = [{**row, "prediction": [row["prediction"], "#### 0"]} for row in answers(documents)]
     report = only(score(Scoring(write(tmp_path / "gsm8k.jsonl", rows), tmp_path / "out", data=data)))
     assert {len(responses) for responses in report.samples("gsm8k")["responses"]} == {2}
+
+
+def test_answers_to_an_own_file_are_compared_by_the_metrics_of_the_user(tmp_path: Path, capsys) -> None:
+    questions = write(
+        tmp_path / "words.jsonl", [{"question": "谁？", "answer": "老王"}, {"question": "?", "answer": "我"}]
+    )
+    rows = [{"id": 0, "prediction": "\n老王\n问题：他是谁？"}, {"id": 1, "prediction": "是我。"}]
+    file = write(tmp_path / "pred.jsonl", rows)
+    scoring = Scoring(file, tmp_path / "out", task=str(questions), comparisons=("exact_match", "contains"))
+    report = only(score(scoring))
+    assert value(report, "words.jsonl", "exact_match") == 0.5
+    assert value(report, "words.jsonl", "contains") == 1
+    arguments = ["score", "--predictions", str(file), "--task", str(questions), "-o", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "say how they are compared, with --metric" in capsys.readouterr().err
+    assert main([*arguments, "--metric", "contains,bleu"]) == 0
+    assert "bleu_char" in capsys.readouterr().out
+
+
+def test_a_metric_without_an_own_file_is_refused(data: Path, documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    file = write(tmp_path / "gsm8k.jsonl", answers(documents))
+    with pytest.raises(HarnessError, match="--metric is for a test set of your own"):
+        only(score(Scoring(file, tmp_path / "out", data=data, comparisons=("bleu",))))
 
 
 # --- malformed predictions --------------------------------------------------------------------------------------------

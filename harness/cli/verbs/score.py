@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.evaluate import print_report
-from harness.cli.options import REPORTS, Data, IncludePath, Output
+from harness.cli.options import REPORTS, Data, IncludePath, Metric, Output, split_names
 
 
 def score(
@@ -21,6 +21,7 @@ def score(
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="Task or family of tasks, if the files do not name it.")
     ] = None,
+    metric: Annotated[str | None, Metric] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval, jsonl or report.")
     ] = "auto",
@@ -52,8 +53,10 @@ def score(
     if (predictions is None) == (ratings is None):
         raise HarnessError("name what to score, one of the two: --predictions PATH or --ratings FILE")
     if ratings is not None:
-        if format != "auto" or limit or articles or include_path:
-            raise HarnessError("--format, --limit, --articles and --include-path are for --predictions: drop them")
+        if metric or format != "auto" or limit or articles or include_path:
+            raise HarnessError(
+                "--metric, --format, --limit, --articles and --include-path are for --predictions: drop them"
+            )
         from harness.recorded import ratings as rated
 
         reports = rated.score(ratings, output, task=task, name=name, keep_going=keep_going)
@@ -65,6 +68,7 @@ def score(
                 predictions=predictions or Path(),
                 output=output,
                 task=task,
+                comparisons=split_names(metric),
                 format=None if format == "auto" else format,
                 data=data,
                 limit=limit,

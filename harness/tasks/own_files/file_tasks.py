@@ -105,6 +105,15 @@ def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
     return not question_files.read(_test_set_path(name), comparisons).is_multiple_choice
 
 
+def require_answers_in_words(names: Sequence[str], comparisons: Sequence[str]) -> None:
+    """Raise HarnessError if a task's file cannot be used, or if `comparisons` (`--metric`) apply to none of `names`."""
+    in_words = [name for name in names if names_files(name) and has_answers_in_words(name, comparisons)]
+    if comparisons and not in_words:
+        raise HarnessError(
+            "--metric is for a test set of your own with answers in words, and no task here is one: leave it out"
+        )
+
+
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
