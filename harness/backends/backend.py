@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from harness.backends.encoding import Encoder
+from harness.engine.decoding.thinking import Marks
 from harness.engine.requests import LogLikelihood, Pair, Prompt
 
 
@@ -19,6 +20,13 @@ class Backend(Protocol):
     @property
     def encoder(self) -> Encoder:
         """The model's tokenizer."""
+
+    @property
+    def marks(self) -> Sequence[Marks]:
+        """The marks of the model's thoughts."""
+
+    def leaves_open(self, prompt: str) -> bool:
+        """Return whether `prompt` ends within a thought."""
 
     @property
     def max_length(self) -> int:

@@ -17,30 +17,38 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
+from harness.backends.chat import ChatTemplate
+from harness.backends.conversations import Conversations
 from harness.backends.encoding import Encoder
 from harness.backends.request_kinds import whole_texts
 from harness.backends.request_kinds.registry import KINDS
 from harness.backends.work import Work
 from harness.checkpoints.types import Tokenizer
+from harness.engine.decoding import thinking
+from harness.engine.decoding.thinking import KNOWN, Marks
 from harness.engine.requests import LogLikelihood, Pair, Prompt
-from harness.errors import HarnessError
 
 
 class BackendLM(TemplateLM):  # type: ignore[misc]
     """A `harness.backends.backend.Backend` as a model that answers lm-eval's requests."""
 
     def __init__(
-        self, name: str, tokenizer: Tokenizer, *, template_arguments: Mapping[str, Any] = MappingProxyType({})
+        self,
+        name: str,
+        tokenizer: Tokenizer,
+        *,
+        template_arguments: Mapping[str, Any] = MappingProxyType({}),
+        marks: Sequence[Marks] = KNOWN,
     ) -> None:
         super().__init__()
         self.name = name
         """What messages call the model."""
         self.encoder = Encoder(tokenizer)
-        self.template_arguments = template_arguments
-        """Arguments of the chat template besides the conversation, such as `enable_thinking`."""
+        self.marks = marks
+        """The marks of the checkpoint's thoughts."""
+        self.conversations = Conversations(ChatTemplate(name, tokenizer, template_arguments, marks))
+        """Conversations as prompts."""
         self.work = Work()
-        self.dropped_system = False
-        """Whether the chat template rejected a system role, so that its text is in no prompt."""
 
     # -- what a backend implements
 
@@ -56,6 +64,10 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
     @abstractmethod
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Return the generated continuation of each prompt, in order, thoughts included."""
+
+    def leaves_open(self, prompt: str) -> bool:
+        """Return whether `prompt` ends within a thought."""
+        return thinking.leaves_open(prompt, self.marks) or self.conversations.template.leaves_open(prompt)
 
     # -- what lm-eval calls
 
@@ -104,33 +116,5 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         return whole_texts.stride(tokens, self.max_length)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Return the conversation as the tokenizer's chat template renders it.
-
-        If the template rejects a system role, its text is dropped, as in lm-eval. Raises HarnessError if there is no
-        chat template or if it cannot be rendered.
-        """
-        from jinja2 import TemplateError
-
-        if not self.tokenizer.chat_template:
-            raise HarnessError(f"{self.name} has no chat template: leave --apply-chat-template out")
-        settings = {
-            "tokenize": False,
-            "add_generation_prompt": add_generation_prompt,
-            "continue_final_message": not add_generation_prompt,
-            **self.template_arguments,
-        }
-        render = partial(self.tokenizer.apply_chat_template, **settings)
-        without_system = [turn for turn in chat_history if turn["role"] != "system"]
-        try:
-            return str(render(chat_history))
-        except (TemplateError, TypeError, ValueError) as error:  # a template may use its arguments in any way
-            first_error = error
-        try:
-            if len(without_system) == len(chat_history):
-                raise first_error
-            text = str(render(without_system))
-        except (TemplateError, TypeError, ValueError) as error:
-            message = f"the chat template of {self.name} cannot be rendered ({error})"
-            raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
-        self.dropped_system = True
-        return text
+        """Return the conversation as the tokenizer's chat template renders it (`Conversations.prompt`)."""
+        return self.conversations.prompt(chat_history, generation=add_generation_prompt)

@@ -25,6 +25,7 @@ from harness.backends.work import Cost
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.common.progress import SILENT, Advance
 from harness.engine import scoring
+from harness.engine.decoding import families
 from harness.engine.engine import AnswerBatch, Engine, out_of_memory_error
 from harness.engine.packing import packs, tree
 from harness.engine.requests import LogLikelihood, Pair, Prompt
@@ -48,11 +49,12 @@ class HarnessLM(BackendLM):
         template_arguments: Mapping[str, Any] = MappingProxyType({}),
         advance: Advance = SILENT.advance,
     ) -> None:
-        super().__init__(checkpoint.name, checkpoint.tokenizer, template_arguments=template_arguments)
+        marks = families.learn(checkpoint.tokenizer, checkpoint.located.reference.think).marks
+        super().__init__(checkpoint.name, checkpoint.tokenizer, template_arguments=template_arguments, marks=marks)
         self.checkpoint = checkpoint
         self.journal = journal
         self.seed = seed
-        self.engine = Engine(checkpoint, seed=seed, batch_tokens=batch_tokens, walk=walk)
+        self.engine = Engine(checkpoint, seed=seed, batch_tokens=batch_tokens, walk=walk, marks=marks)
         self.advance = advance
         """Called with the number of answers each time some become known."""
 
@@ -77,7 +79,10 @@ class HarnessLM(BackendLM):
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Return the generated continuation of each prompt, in order, thoughts included."""
-        keys = [self._key("generate", p.settings.canonical_json, *self._random_state(p), p.ids) for p in prompts]
+        keys = [
+            self._key("generate", p.settings.canonical_json, self._thoughts(p), *self._random_state(p), p.ids)
+            for p in prompts
+        ]
         self.work.truncated += sum(len(p.fed_tokens(self.max_length)) < len(p.ids) for p in prompts)
         started = time.perf_counter()
         answers = self._look_up_or_compute(keys, partial(self.engine.decode, prompts))
@@ -158,6 +163,10 @@ class HarnessLM(BackendLM):
     def _key(self, *question: object) -> bytes:
         place = [ANSWERS, self.checkpoint.device.type, self.max_length]
         return Journal.key(self.checkpoint.fingerprint, *place, *question)
+
+    def _thoughts(self, prompt: Prompt) -> str:
+        """Return what decides where a thought ends, and so which stop strings count."""
+        return f"{prompt.thinking} {self.marks}"
 
     def _random_state(self, prompt: Prompt) -> list[int]:
         """Return what sampled text depends on besides prompt and settings; nothing for greedy text."""

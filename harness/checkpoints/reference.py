@@ -55,6 +55,8 @@ class CheckpointReference:
     """Whether to ignore weights that the architecture has no place for, instead of stopping."""
     enable_thinking: bool | None = None
     """Value of the chat template's variable `enable_thinking`. None: the variable is not set."""
+    think: str | None = None
+    """The marks around a thought, `START,END`, or `none`. None: learned from the tokenizer and the chat template."""
     name: str | None = None
     """Name of the checkpoint in reports. None: a name made of the paths."""
 
@@ -152,9 +154,21 @@ def _typed(key: str, value: str, text: str) -> Any:
         if not value.isdecimal() or int(value) == 0:
             raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
         return int(value)
+    if key == "think":
+        return _check_marks(value, text)
     if key == "quantize" and value not in QUANTIZATIONS:
         raise HarnessError(f"'{text}': quantize is one of {', '.join(QUANTIZATIONS)}, not '{value}'")
     return check_dtype(value, f"'{text}'") if key == "dtype" else value
+
+
+def _check_marks(value: str, text: str) -> str:
+    """Return `value` if it is `none` or two marks, without space around them; otherwise raise HarnessError."""
+    if value.lower() == "none":
+        return "none"
+    marks = [mark.strip() for mark in value.split(",")]
+    if len(marks) != 2 or not all(marks) or marks[0] == marks[1]:
+        raise HarnessError(f"'{text}': think is two marks, think=START,END, or none, not '{value}'")
+    return ",".join(marks)
 
 
 def check_dtype(value: str, where: str) -> str:

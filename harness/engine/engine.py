@@ -20,6 +20,7 @@ from harness.engine import scoring, walks
 from harness.engine.decoding import continuous, plain
 from harness.engine.decoding.lanes import LaneBudget
 from harness.engine.decoding.stopping import Stopper
+from harness.engine.decoding.thinking import KNOWN, Marks
 from harness.engine.device_limits import device_limits
 from harness.engine.packing import packs, tree
 from harness.engine.packing.last_layer import SkippablePart
@@ -66,10 +67,19 @@ class Engine:
     """A checkpoint that answers requests in token ids."""
 
     def __init__(
-        self, checkpoint: Checkpoint, *, seed: int = 0, batch_tokens: int | None = None, walk: Walk | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        seed: int = 0,
+        batch_tokens: int | None = None,
+        walk: Walk | None = None,
+        marks: Sequence[Marks] = KNOWN,
     ) -> None:
-        """Answer with `checkpoint`; `batch_tokens` bounds one forward pass, and `walk` is taken without a probe."""
-        self.checkpoint, self.seed = checkpoint, seed
+        """Answer with `checkpoint`, whose thoughts stand between `marks`.
+
+        `batch_tokens` bounds one forward pass, and `walk` is taken without a probe.
+        """
+        self.checkpoint, self.seed, self.marks = checkpoint, seed, marks
         device = checkpoint.device.type
         limits = device_limits(device)
         text = configs.text_config(checkpoint.located.config)
@@ -215,7 +225,7 @@ class Engine:
         """Return `prompts`, which share a batch key, with what decodes them."""
         checkpoint = self.checkpoint
         fed = [prompt.fed_tokens(checkpoint.max_length) for prompt in prompts]
-        stopper = Stopper(checkpoint.tokenizer, prompts[0].settings.until, checkpoint.eos_ids)
+        stopper = Stopper(checkpoint.tokenizer, prompts[0].settings.until, checkpoint.eos_ids, self.marks)
         context, planned = self._context(fed, [1] * len(fed))
         budget = LaneBudget(self.rows, self.cache_bytes, self.weight_bytes)
         return continuous.PromptGroup(checkpoint.model, context, planned, prompts, fed, stopper, self.seed, budget)
@@ -264,6 +274,7 @@ class Engine:
                         checkpoint.max_length,
                         self.seed,
                         checkpoint.root,
+                        self.marks,
                     )
                 )
                 answers = [(i, text) for i, (text, _) in zip(batch, continuations, strict=True) if missing[i]]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import string
+from typing import NamedTuple
 
-from harness.backends import letters
+from harness.backends import chat_probes, letters
+from harness.backends.chat import ChatTemplate
+from harness.backends.chat_probes import Findings
 from harness.backends.encoding import Encoder
 from harness.backends.letters import Letters
 from harness.backends.local import HarnessLM
@@ -13,9 +16,12 @@ from harness.checkpoints import configs, loading
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
+from harness.checkpoints.types import Tokenizer
 from harness.engine import requests
+from harness.engine.decoding import families
 from harness.engine.decoding.settings import parse_settings
 from harness.errors import HarnessError
+from harness.reports.numbers_in_words import first_and_count
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.tasks.task import Task
 from harness.tasks.task_set import TaskSet
@@ -24,10 +30,18 @@ LAST_POSITION = "last_position_logits"
 """The value of `metadata.reads` of tasks that read the logits of the prompt's last position."""
 
 
-def before_loading(located: Located, options: Options) -> None:
-    """Check a checkpoint without reading its weights.
+class Probed(NamedTuple):
+    """A chat template, and what is wrong with it."""
 
-    Raises HarnessError if the adapter does not fit the base, or if the options for its chat template cannot be used.
+    template: ChatTemplate
+    findings: Findings
+
+
+def before_loading(located: Located, options: Options) -> Probed | None:
+    """Check a checkpoint without reading its weights; return its chat template if prompts are rendered by it.
+
+    Raises HarnessError if the adapter does not fit the base, if the options for its chat template cannot be used, or if
+    the template spoils questions.
     """
     tokenizer = loading.load_tokenizer(located)
     if options.apply_chat_template and not tokenizer.chat_template:
@@ -44,6 +58,37 @@ def before_loading(located: Located, options: Options) -> None:
             )
     if located.adapter_config is not None:
         attach.check_fit(located.adapter_config, configs.empty_model(located))
+    return _probed(located, tokenizer, options) if options.apply_chat_template else None
+
+
+def _probed(located: Located, tokenizer: Tokenizer, options: Options) -> Probed:
+    """Return the chat template of `located`, whose questions are whole and whose thoughts are known."""
+    learned = families.learn(tokenizer, located.reference.think)
+    if learned.unhandled:
+        raise HarnessError(
+            f"the chat template of {located.name} has {learned.unhandled[0]!r}, a mark of thoughts whose counterpart "
+            "is unknown, so that thoughts could count as answers: name both with the checkpoint's key think=START,END, "
+            "or write think=none if it does not think"
+        )
+    template = ChatTemplate(located.name, tokenizer, template_arguments(located, options), learned.marks)
+    findings = chat_probes.probe(template)
+    if findings.question:
+        raise _spoiled(template, findings.question, "")
+    return Probed(template, findings)
+
+
+def require_history(probed: Probed, tasks: TaskSet) -> None:
+    """Raise HarnessError if a task's prompts hold earlier answers and the chat template spoils them."""
+    needing = [name for name, task in tasks.tasks.items() if task.has_conversations]
+    if probed.findings.history and needing:
+        advice = f", or evaluate {first_and_count(needing, 'task')} with --num-fewshot 0 and without conversations"
+        raise _spoiled(probed.template, probed.findings.history, advice)
+
+
+def _spoiled(template: ChatTemplate, problem: str, advice: str) -> HarnessError:
+    return HarnessError(
+        f"the chat template of {template.name} {problem}: correct it, leave --apply-chat-template out{advice}"
+    )
 
 
 def _reserved_names() -> set[str]:
@@ -75,6 +120,7 @@ def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
         if task.metadata.reads != LAST_POSITION:
             continue
         chat = lm.apply_chat_template if options.apply_chat_template else None
+        lm.conversations.scores_continuations = task.scores_continuations
         task.build_requests(limit=1, chat_template=chat, **prompt_settings(options))
         tokens = answer_letters(task, lm.encoder)
         if tokens is None:

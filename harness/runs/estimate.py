@@ -20,7 +20,9 @@ from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress
 from harness.engine.engine import cache_bytes
+from harness.runs import checks
 from harness.runs.options import Options, prompt_settings, template_arguments
+from harness.runs.run import begin
 from harness.runs.sweep import load_tasks, locate
 from harness.tasks.catalogue import Catalogue
 
@@ -63,15 +65,18 @@ def forecast(references: Sequence[CheckpointReference], options: Options) -> lis
     with progress.status("reading the tasks' data"):
         catalogue = Catalogue(options.include, options.comparisons)
         located_checkpoints = locate(references, options, catalogue)
+        templates = [checks.before_loading(located, options) for located in located_checkpoints]
         tasks = load_tasks(catalogue, options)
     forecasts = []
-    for located in located_checkpoints:
+    for located, template in zip(located_checkpoints, templates, strict=True):
+        if template is not None:
+            checks.require_history(template, tasks)
         lm = HarnessLM(_without_weights(located), template_arguments=template_arguments(located, options))
         costs: dict[str, Cost] = {}
         with progress.bar(located.name, len(tasks.tasks), "tasks") as bar:
             for name, task in tasks.tasks.items():
                 bar.title(f"{located.name} · {name}")
-                task.reseed(options.seed)
+                begin(task, lm, options)
                 settings = prompt_settings(options)
                 chat = lm.apply_chat_template if options.apply_chat_template else None
                 costs[name] = lm.cost(task.build_requests(limit=options.limit, chat_template=chat, **settings))

@@ -102,10 +102,7 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]
             f"context of {checkpoint.max_length:,} tokens"
         )
     notes += lm.engine.notes()
-    if lm.dropped_system:
-        notes.append(
-            "the chat template takes no system role: task descriptions and the system instruction are in no prompt"
-        )
+    notes += lm.conversations.notes(lm.encoder, checkpoint.eos_ids, options.system_instruction)
     if options.articles:
         notes.append(f"prompts with articles of law use those of {options.articles.name}")
     return notes

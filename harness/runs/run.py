@@ -69,6 +69,7 @@ def answerer(
 
 def begin(task: Task, lm: HarnessLM, options: Options) -> None:
     """Prepare `task` for its requests: from here on, its few-shot examples are the same in every run."""
+    lm.conversations.scores_continuations = task.scores_continuations
     if isinstance(task.lm_eval, BitsPerCharacter):
         task.set_stride(lm.stride(options.stride))
     task.reseed(options.seed)

@@ -102,11 +102,14 @@ def _prepare(references: Sequence[CheckpointReference], options: Options) -> tup
     # Reading a checkpoint's configuration imports the code of its architecture.
     with progress.status("looking at checkpoints and tasks"), slow_imports.importing():
         located_checkpoints = locate(references, options, catalogue)
-        for located in located_checkpoints:
-            checks.before_loading(located, options)
+        templates = [checks.before_loading(located, options) for located in located_checkpoints]
     slow_imports.freeze()
     with progress.status("reading the tasks' data"):
-        return located_checkpoints, load_tasks(catalogue, options)
+        tasks = load_tasks(catalogue, options)
+    for template in templates:
+        if template is not None:
+            checks.require_history(template, tasks)
+    return located_checkpoints, tasks
 
 
 def _load(loader: Loader, located: Located, tasks: TaskSet, options: Options) -> Checkpoint:

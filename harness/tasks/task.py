@@ -100,6 +100,11 @@ class Task:
         return str(self.lm_eval.OUTPUT_TYPE)
 
     @property
+    def scores_continuations(self) -> bool:
+        """Whether its prompts are followed by texts to score, such as letters, and not by generated text."""
+        return self.output_type in ("multiple_choice", "loglikelihood")
+
+    @property
     def runs_generated_code(self) -> bool:
         """Whether scoring executes code that the checkpoint writes."""
         return bool(getattr(self.lm_eval, "UNSAFE_CODE", False))
@@ -142,6 +147,11 @@ class Task:
     def dataset(self) -> str:
         """The data set's name in the configuration; empty if it names none."""
         return str(self.lm_eval.config.dataset_path or "")
+
+    @property
+    def has_conversations(self) -> bool:
+        """Whether prompts hold earlier answers, if they are rendered by a chat template."""
+        return self.num_fewshot > 0 or bool(getattr(self.lm_eval, "has_conversations", False))
 
     @property
     def split(self) -> str:

@@ -38,7 +38,7 @@ def lm(tmp_path: Path) -> HarnessLM:
 def test_a_template_without_a_system_role_drops_its_text_as_lm_eval_does(lm: HarnessLM) -> None:
     lm.tokenizer.chat_template = NO_SYSTEM
     assert lm.apply_chat_template(CONVERSATION) == "问"
-    assert lm.dropped_system
+    assert lm.conversations.dropped_system
 
 
 @pytest.mark.parametrize("template", ["{{ raise_exception('never') }}", "{{ nothing.at.all }}", "{% if"])
@@ -46,7 +46,7 @@ def test_a_template_that_cannot_be_rendered_is_an_error(lm: HarnessLM, template:
     lm.tokenizer.chat_template = template
     with pytest.raises(HarnessError, match="cannot be rendered"):
         lm.apply_chat_template(CONVERSATION[1:])
-    assert not lm.dropped_system
+    assert not lm.conversations.dropped_system
 
 
 def test_a_stored_answer_of_the_wrong_form_is_computed_again(lm: HarnessLM) -> None:

@@ -21,6 +21,7 @@ references = st.builds(
     max_length=st.none() | st.integers(1, 10**6),
     trust_remote_code=st.booleans(),
     allow_unexpected_keys=st.booleans(),
+    think=st.none() | st.sampled_from(["none", "<a>,</a>", "[PLAN],[/PLAN]", "((,))"]),
     name=st.none() | words,
 )
 
@@ -152,3 +153,10 @@ def test_the_label_of_a_relative_folder_is_its_real_name(tmp_path, monkeypatch):
 
 def test_a_path_too_long_for_a_file_system_has_a_label():
     assert parse("x" * 5000).label == "x" * 5000
+
+
+@pytest.mark.parametrize("value", ["<a>", "<a>,", ",</a>", "<a>,<a>", "<a>,b,</a>"])
+def test_think_is_two_marks_or_none(value):
+    assert "think is two marks, think=START,END, or none" in refusal(f"base,think={value}")
+    assert parse("base,think= <a> , </a> ,name=x") == CheckpointReference("base", think="<a>,</a>", name="x")
+    assert parse("base,think=None").think == "none"

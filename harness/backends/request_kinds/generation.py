@@ -35,7 +35,7 @@ class GeneratingKind(RequestKind):
         for request, prompt_ids in zip(requests, ids, strict=True):
             text, arguments = request.args
             settings = parse_settings(self.decoding_arguments(arguments), eos)
-            is_thinking = thinking.leaves_open(text)
+            is_thinking = backend.leaves_open(text)
             prompts.append(Prompt(prompt_ids or [backend.encoder.start()], settings, samples[id(request)], is_thinking))
             samples[id(request)] += 1
         return prompts
@@ -62,7 +62,7 @@ class GenerateUntil(GeneratingKind):
 def generate(prompts: Sequence[Prompt], backend: Backend, work: Work) -> list[str]:
     """Return the answer that `backend` generates after each prompt, without the thought; count thoughts in `work`."""
     texts = backend.generate(prompts)
-    parts = [thinking.split(text, prompt.thinking) for prompt, text in zip(prompts, texts, strict=True)]
+    parts = [thinking.split(text, prompt.thinking, backend.marks) for prompt, text in zip(prompts, texts, strict=True)]
     work.generations += len(parts)
     work.thoughts += sum(bool(part.thought) for part in parts)
     work.unfinished_thoughts += sum(not part.finished for part in parts)

@@ -23,6 +23,7 @@ from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, Tokenizer
 from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
+from harness.engine.decoding.thinking import KNOWN, Marks
 from harness.engine.requests import Prompt, require_room
 
 
@@ -55,6 +56,7 @@ def decode(
     max_length: int,
     seed: int,
     root: RootCache = EMPTY,
+    marks: Sequence[Marks] = KNOWN,
 ) -> Iterator[Continuation]:
     """Yield the continuation of every prompt in `batch`, which share their settings, in order; each starts from `root`.
 
@@ -70,7 +72,7 @@ def decode(
         mask[i, width - len(prompt) :] = 1
     device = next(model.parameters()).device
     width += root.length
-    stop = _Stop(Stopper(tokenizer, settings.until, eos_ids), width, batch)
+    stop = _Stop(Stopper(tokenizer, settings.until, eos_ids, marks), width, batch)
     is_plain_greedy = not settings.temperature and settings.repetition_penalty == 1.0
     processors = [] if is_plain_greedy else [_OnlyChosen(Chooser(settings), batch, prompts, seed, width)]
     with torch.inference_mode():

@@ -41,7 +41,8 @@ class Stopper:
         self._row_marks: dict[int, Sequence[Marks]] = {}
         # Two tokens more than the string's own, because the model may spell it with other tokens.
         watched = (*until, *(text for family in marks for text in family.texts))
-        self._look_back = max(len(tokenizer.encode(s, add_special_tokens=False)) + 2 for s in watched)
+        lengths = (len(tokenizer.encode(s, add_special_tokens=False)) for s in watched)
+        self._look_back = max(lengths, default=0) + 2
 
     def watch(self, row: int, *, thinking: bool) -> None:
         """Start watching `row`; `thinking` says that its prompt left a thought open."""

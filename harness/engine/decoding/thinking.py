@@ -101,6 +101,8 @@ KNOWN = (
         answer_close="<|END_RESPONSE|>",
     ),
     Marks("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    Marks("[unused16]", "[unused17]", closes_alone=False),  # openPangu
+    Marks("<unused94>", "<unused95>", closes_alone=False),  # MedGemma
     Marks("<thinking>", "</thinking>", closes_alone=False),
     Marks("<thought>", "</thought>", closes_alone=False),  # EXAONE Deep
     Marks("<Thought>", "</Thought>", closes_alone=False),  # Marco-o1

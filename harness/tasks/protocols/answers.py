@@ -20,6 +20,11 @@ class Answers(OwnQuestions):
     else `prompt` holds them as text.
     """
 
+    @property
+    def has_conversations(self) -> bool:
+        """Whether a document holds earlier answers."""
+        return any(turn["role"] == "assistant" for doc in self._documents for turn in doc.get("turns") or ())
+
     def fewshot_context(
         self,
         doc: dict[str, Any],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_eval.models.utils import postprocess_generated_text
 
@@ -94,8 +94,8 @@ class ScriptedModel:
 def decode(texts: list[str], *, until: tuple[str, ...], opened: bool = False, words: Any = None) -> list[str]:
     """Return what is decoded from a model that would generate `texts`."""
     words = words or tiny.tokenizer()
-    settings = Settings(until=until, max_tokens=120)
-    batch = [Prompt([5, 6, 7], settings, thinking=opened) for _ in texts]
+    decoding = Settings(until=until, max_tokens=120)
+    batch = [Prompt([5, 6, 7], decoding, thinking=opened) for _ in texts]
     model = ScriptedModel(words, texts)
     return [continuation.text for continuation in plain.decode(model, words, batch, [2], 512, 0)]
 
@@ -141,6 +141,7 @@ def test_an_end_of_text_token_ends_a_thought_too() -> None:
     assert decode(["<think>never done</s> more"], until=("\n",)) == ["<think>never done"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "\n", "b c", "\n\n", "答", "Q:"]), max_size=10).map("".join), SOME_TEXT)
 def test_the_answer_equals_what_lm_eval_would_keep_of_the_whole_text(answer: str, thought: str) -> None:
     text = f"<think>{thought.replace(OPEN, '').replace(CLOSE, '')}</think>\n{answer}"
@@ -181,7 +182,7 @@ def test_an_empty_text_after_an_opened_thought_counts_as_unfinished(lm: HarnessL
 def test_the_chat_template_receives_its_arguments(lm: HarnessLM) -> None:
     lm.tokenizer.chat_template = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% endif %}"
     assert lm.apply_chat_template([{"role": "user", "content": "问"}]) == "问"
-    lm.template_arguments = {"enable_thinking": False}
+    lm.conversations.template.arguments = {"enable_thinking": False}
     assert lm.apply_chat_template([{"role": "user", "content": "问"}]) == "问<think></think>"
 
 

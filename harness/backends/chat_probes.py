@@ -1,0 +1,138 @@
+"""What is wrong with a chat template, found by rendering conversations of known words and looking for them.
+
+Templates that drop thoughts from earlier answers, strip white space around a text or put the system turn into the first
+question are right. Templates are wrong if words of a turn are missing, repeated or in another place, or if an earlier
+answer is not written as an answer.
+
+Not here: what follows from it (`harness.runs.checks`, `harness.backends.conversations`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from harness.backends.chat import ChatTemplate, Turn
+from harness.errors import HarnessError
+
+_LINES = 600
+"""Number of lines of a turn, more than templates that shorten texts leave."""
+_EXCHANGES = 40
+"""Number of questions with answers, more than few-shot prompts have."""
+_CHARACTERS = "a < b & c > d \"e\" 'f' `g`  h\n\n\ti {{ j }} ½ É ，。"
+"""Characters that templates escape, collapse or lose."""
+
+
+class Findings(NamedTuple):
+    """What rendering has shown; each text is the end of a sentence about the template, empty if all is well."""
+
+    question: str = ""
+    """How it spoils a question."""
+    characters: str = ""
+    """Which characters of a question it changes."""
+    history: str = ""
+    """How it spoils a conversation of several turns."""
+    missing_lead: str = ""
+    """The text before an answer that prompts lack, because the template ignores `add_generation_prompt`."""
+    writes_date: bool = False
+    """Whether prompts contain the date of the day."""
+
+
+def probe(template: ChatTemplate) -> Findings:
+    """Return what is wrong with `template`. Raises HarnessError if it cannot render a single question."""
+    question = _turn("user", "Q")
+    text = template.render([question])
+    return Findings(
+        question=_misplaced(text, [question]),
+        characters=_changed_characters(template),
+        history=_history(template),
+        missing_lead=_missing_lead(template),
+        # A text in place of the function that returns the date fails where the function is called.
+        writes_date=text != _render(template, [question], strftime_now=""),
+    )
+
+
+def has_all(text: str, contents: Sequence[str]) -> bool:
+    """Return whether `text` has all `contents`, in order, without the white space around them."""
+    place = 0
+    for content in map(str.strip, contents):
+        start = text.find(content, place)
+        if start < 0:
+            return False
+        place = start + len(content)
+    return True
+
+
+def _turn(role: str, label: str, lines: int = _LINES) -> Turn:
+    return {"role": role, "content": "\n".join(f"{label}第{line}x" for line in range(lines))}
+
+
+def _misplaced(text: str, turns: Sequence[Turn]) -> str:
+    """Return how `text` spoils `turns`: drops or shortens one, repeats one, or changes their order."""
+    contents = [turn["content"] for turn in turns]
+    for turn, content in zip(turns, contents, strict=True):
+        noun = {"user": "a question", "assistant": "an earlier answer"}[turn["role"]]
+        first, last = content.split("\n")[0], content.split("\n")[-1]
+        if content not in text:
+            is_partial = first in text or last in text
+            return f"{'shortens or changes' if is_partial else 'leaves out'} {noun}"
+        if text.count(content) > 1:
+            return f"repeats {noun}"
+    places = [text.index(content) for content in contents]
+    return "" if places == sorted(places) else "changes the order of turns"
+
+
+def _changed_characters(template: ChatTemplate) -> str:
+    text = _render(template, [{"role": "user", "content": f"Q7f3a{_CHARACTERS}Z4d1b"}])
+    if f"Q7f3a{_CHARACTERS}Z4d1b" in text:
+        return ""
+    changed = text.partition("Q7f3a")[2].partition("Z4d1b")[0]
+    return f"writes {_CHARACTERS!r} as {changed!r}" if changed else "changes special characters of a question"
+
+
+def _history(template: ChatTemplate) -> str:
+    turns = [_turn("user", "Q"), _turn("assistant", "A"), _turn("user", "R")]
+    try:
+        text = template.render(turns)
+    except HarnessError as error:
+        return f"takes no earlier answers ({error.__cause__ or error})"
+    if problem := _misplaced(text, turns) or _unlike_answers(template, text, turns):
+        return problem
+    exchanges = [_turn(("user", "assistant")[i % 2], f"{'QA'[i % 2]}{i}n", 2) for i in range(2 * _EXCHANGES + 1)]
+    problem = _misplaced(_render(template, exchanges), exchanges)
+    return f"{problem} of a long conversation" if problem else ""
+
+
+def _unlike_answers(template: ChatTemplate, text: str, turns: Sequence[Turn]) -> str:
+    """Return how the earlier answer in `text` is written otherwise than as an answer."""
+    question, answer, last = (turn["content"] for turn in turns)
+    before_question, _, rest = text.partition(question)
+    before_answer, _, rest = rest.partition(answer)
+    before_last, _, _ = rest.partition(last)
+    if any(family.is_open(before_answer) for family in template.marks):
+        return "writes an earlier answer into a thought that it leaves open"
+    has_headers = bool(before_question.replace(str(template.tokenizer.bos_token), "").strip())
+    if has_headers and template.tail.strip() and not before_answer.strip():
+        return f"writes an earlier answer without {template.tail.strip()!r}, which begins an answer"
+    is_question = before_answer.strip() == before_last.strip() != template.tail.strip()
+    if has_headers and is_question and before_last.strip():
+        return "writes an earlier answer as if it were a question"
+    return ""
+
+
+def _missing_lead(template: ChatTemplate) -> str:
+    """Return the text before an answer that prompts lack although the template writes it before earlier answers."""
+    question = [{"role": "user", "content": "Q7f3a"}]
+    without = _render(template, question, add_generation_prompt=False, continue_final_message=False)
+    lead = template.lead.strip()
+    if without != _render(template, question) or not lead or lead in template.tail:
+        return ""
+    return lead.removeprefix(template.tail.strip()).strip()
+
+
+def _render(template: ChatTemplate, turns: Sequence[Turn], **variables: Any) -> str:
+    """Return the conversation as text, or nothing if it cannot be rendered."""
+    try:
+        return template.render(turns, **variables)
+    except HarnessError:
+        return ""

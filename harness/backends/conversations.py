@@ -1,0 +1,137 @@
+"""The conversations of one run as prompts, and what a reader of its report should know about them.
+
+Not here: the template itself (`harness.backends.chat`), and what is refused before a run (`harness.runs.checks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from harness.backends import chat_probes
+from harness.backends.chat import ChatTemplate, Turn
+from harness.backends.chat_probes import Findings
+from harness.backends.encoding import Encoder
+from harness.engine.decoding import thinking
+from harness.errors import HarnessError
+
+
+class Conversations:
+    """Renders conversations by a chat template and remembers what it did to them."""
+
+    def __init__(self, template: ChatTemplate) -> None:
+        self.template = template
+        self.scores_continuations = False
+        """Whether continuations are scored after the prompts that follow, so that no thought may be open there."""
+        self.dropped_system = False
+        """Whether the chat template rejected a system role, so that its text is in no prompt."""
+        self._has_rendered = self._has_history = self._has_scored = self._has_closed = False
+        self._systems = self._lost_systems = 0
+        self._incomplete: set[str] = set()
+
+    def prompt(self, turns: Sequence[Turn], *, generation: bool = True) -> str:
+        """Return the conversation as the chat template renders it; an open thought is closed where choices are scored.
+
+        If the template rejects a system role, its text is dropped, as in lm-eval. Raises HarnessError if there is no
+        chat template or if it cannot be rendered.
+        """
+        others = [turn for turn in turns if turn["role"] != "system"]
+        try:
+            text = self.template.render(turns, generation=generation)
+        except HarnessError as error:
+            if len(others) == len(turns) or error.__cause__ is None:
+                raise
+            text, turns = self.template.render(others, generation=generation), others
+            self.dropped_system = True
+        self._has_rendered = True
+        for turn in turns:
+            if turn["role"] == "system":
+                self._systems += 1
+                self._lost_systems += turn["content"].strip() not in text
+        self._has_history |= any(turn["role"] == "assistant" for turn in turns[:-1])
+        self._has_scored |= self.scores_continuations
+        self._check(text, others)
+        if not self.scores_continuations:
+            return text
+        closed = self.template.closed(text)
+        self._has_closed |= closed != text
+        return closed
+
+    def notes(self, encoder: Encoder, eos_ids: Sequence[int], system_instruction: str | None) -> list[str]:
+        """Return what a reader should know about the prompts that were rendered, one sentence each."""
+        if not self._has_rendered:
+            return []
+        template, findings = self.template, self.findings
+        notes = []
+        if self.dropped_system:
+            notes.append(
+                "the chat template takes no system role: task descriptions and the system instruction are in no prompt"
+            )
+        elif self._lost_systems:
+            texts = "task descriptions"
+            if system_instruction:
+                texts += f" and the system instruction {system_instruction!r}"
+            is_in_some = self._lost_systems < self._systems
+            share = f"missing in {self._lost_systems:,} of {self._systems:,} prompts" if is_in_some else "in no prompt"
+            notes.append(f"the chat template leaves the system turn out or changes it: {texts} are {share}")
+        if self._has_closed:
+            notes.append(
+                f"the chat template ends prompts with {template.tail.strip()!r}, where an answer does not begin: "
+                f"choices are scored after {(template.closing or '').strip()!r} instead"
+            )
+        elif self._has_scored and template.may_think:
+            notes.append(
+                "choices are scored where the checkpoint may begin a thought: enable_thinking=false would put the "
+                "empty thought of its chat template before them"
+            )
+        if findings.missing_lead:
+            notes.append(
+                "the chat template ignores add_generation_prompt: prompts end without "
+                f"{findings.missing_lead!r}, which begins an answer"
+            )
+        if findings.characters:
+            notes.append(f"the chat template {findings.characters}")
+        if findings.writes_date:
+            notes.append("the chat template writes the date into prompts: those of another day differ")
+        if self._incomplete:
+            notes.append(f"{len(self._incomplete):,} prompts lack words of their questions, examples or earlier turns")
+        for name in template.arguments:
+            if name not in template.text:
+                notes.append(f"the chat template does not use the variable {name}")
+        return [*notes, *self._token_notes(encoder, eos_ids)]
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What is wrong with the template."""
+        return chat_probes.probe(self.template)
+
+    def _check(self, text: str, turns: Sequence[Turn]) -> None:
+        """Remember `text` if it lacks words of `turns`; a thought in an earlier answer may be left out."""
+        contents = [turn["content"] for turn in turns]
+        answers = [
+            thinking.split(content, marks=self.template.marks).answer if turn["role"] == "assistant" else content
+            for turn, content in zip(turns, contents, strict=True)
+        ]
+        if not chat_probes.has_all(text, answers):
+            self._incomplete.add(text)
+
+    def _token_notes(self, encoder: Encoder, eos_ids: Sequence[int]) -> list[str]:
+        """Return notes on the tokens that begin and end turns."""
+        notes = []
+        question: list[Turn] = [{"role": "user", "content": "Q7f3a"}]
+        text = self.template.render(question)
+        ids = encoder.encode([text])[text]
+        bos = encoder.tokenizer.bos_token_id
+        visible = [i for i in ids[:4] if i == bos or str(encoder.tokenizer.decode([i])).strip()]
+        if bos is not None and visible[:2] == [bos, bos]:
+            notes.append("prompts begin with two BOS tokens: the chat template and the tokenizer both write one")
+        if self._has_history and eos_ids and not self.findings.history:
+            history: list[Turn] = [*question, {"role": "assistant", "content": "A9c2e"}, *question]
+            after = self.template.render(history).rpartition("A9c2e")[2].rpartition("Q7f3a")[0]
+            if set(eos_ids).isdisjoint(encoder.encode([after], special=False)[after]):
+                ends = ", ".join(repr(str(encoder.tokenizer.decode([i]))) for i in eos_ids)
+                notes.append(
+                    f"behind an earlier answer the chat template writes {after.strip()!r}, which holds no token that "
+                    f"ends a text ({ends}): answers may run on to their limit"
+                )
+        return notes

@@ -1,0 +1,143 @@
+"""Which marks of thoughts a checkpoint uses: learned from its tokenizer and chat template, or named by its reference.
+
+Families that are known (`thinking.KNOWN`) are recognised by any of their marks. Other marks are recognised by their
+form and their name: `<deep_thinking>`, `[REASONING]`, `<|thought_start|>`. A mark without a counterpart is unhandled: a
+task that would read raw thoughts as answers is stopped.
+
+Not here: where a thought ends in a text (`harness.engine.decoding.thinking`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from harness.checkpoints.types import Tokenizer
+from harness.engine.decoding.thinking import KNOWN, Marks
+
+NO_MARKS = "none"
+"""The value of `think` in a checkpoint reference that says that its answers contain no thoughts."""
+WORDED = (
+    Marks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
+    Marks(  # Apriel
+        "Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", answer_close="[END FINAL RESPONSE]"
+    ),
+    Marks(  # Kimi K3
+        "<|open|>think<|sep|>",
+        "<|close|>think<|sep|>",
+        answer_open="<|open|>response<|sep|>",
+        answer_close="<|close|>response<|sep|>",
+    ),
+)
+"""Families that are looked for only if the chat template or the tokenizer has their marks."""
+_WRAPPERS = (("<answer>", "</answer>"), ("<response>", "</response>"), ("<solution>", "</solution>"))
+"""Texts around an answer that some templates request behind a thought."""
+_SEPARATE_MESSAGES = ("assistant/think",)
+"""Marks of families that write a thought as a message of its own, so that its end looks like the end of the answer."""
+_SWITCHES = {"<|think|>": "<|channel>"}
+"""Texts that look like marks but only switch thinking on, and a mark of the family in which they do."""
+_WORDS = r"(?:think|thought|reason|scratchpad|reflect|思考|推理|思维)"
+_MARK = re.compile(
+    rf"(?i:<\|?/?[\w:-]*{_WORDS}[\w:-]*\|?>)"
+    rf"|\[/?[A-Z_]*(?:THINK|THOUGHT|REASON|SCRATCHPAD|REFLECT)[A-Z_]*\]"
+    rf"|(?i:[◁【]/?[\w:-]*{_WORDS}[\w:-]*[▷】])"
+)
+_BEGINNING_WORDS = {"begin", "start", "open", "of"}
+_ENDING_WORDS = {"end", "stop", "close"}
+
+
+class Learned(NamedTuple):
+    """The marks of one checkpoint."""
+
+    marks: tuple[Marks, ...]
+    """The marks to look for, the checkpoint's own first."""
+    unhandled: tuple[str, ...] = ()
+    """Marks in the chat template whose counterpart is unknown."""
+
+
+def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
+    """Return the marks of thoughts that a checkpoint with `tokenizer` uses.
+
+    `think` is that of its reference: `OPEN,CLOSE`, or `none`; None learns from chat template and tokenizer.
+    """
+    if think == NO_MARKS:
+        return Learned(())
+    if think is not None:
+        opening, closing = think.split(",", 1)
+        return Learned((Marks(opening, closing),))
+    template = template_text(tokenizer)
+    source = "\n".join([template, *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())])
+    known = [family for family in (*KNOWN, *WORDED) if _has_mark(source, family)]
+    other, _ = _pairs(source, known)
+    _, unpaired = _pairs(template, [*known, *other])
+    own = [_with_wrapper(replace(family, closes_alone=True), template) for family in [*known, *other]]
+    # A model without marks of its own may have been trained on those of another.
+    rest = [replace(family, closes_alone=family.closes_alone and not own) for family in KNOWN if family not in known]
+    separate = [text for text in _SEPARATE_MESSAGES if text in template]
+    return Learned((*own, *rest), (*separate, *unpaired))
+
+
+def template_text(tokenizer: Tokenizer) -> str:
+    """Return the text of the tokenizer's chat template, or of all if there are several; empty without any."""
+    template = tokenizer.chat_template
+    if not template:
+        return ""
+    return template if isinstance(template, str) else json.dumps(template, ensure_ascii=False)
+
+
+def _has_mark(source: str, family: Marks) -> bool:
+    return bool(family.beginning_pattern.search(source) or family.ending_pattern.search(source))
+
+
+def _with_wrapper(family: Marks, template: str) -> Marks:
+    """Return `family` with the texts around an answer that `template` mentions."""
+    for opening, closing in _WRAPPERS:
+        if not family.answer_open and opening in template and closing in template:
+            return replace(family, answer_open=opening, answer_close=closing)
+    return family
+
+
+def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]:
+    """Return the marks in `source` that are of no `known` family: those with a counterpart, and those without."""
+    covered = {text.strip() for family in known for text in family.texts}
+    covered |= {switch for switch, family_mark in _SWITCHES.items() if family_mark in source}
+    found = [text for text in dict.fromkeys(_MARK.findall(source)) if text not in covered]
+    closing = {_subject(text): text for text in found if _is_closing(text)}
+    pairs, unpaired = [], []
+    for text in found:
+        counterpart = closing.get(_subject(text)) or _counterpart(text)
+        if _is_closing(text):
+            if not any(_subject(other) == _subject(text) for other in found if not _is_closing(other)):
+                opening = _counterpart(text)
+                pairs += [Marks(opening, text)] if opening else []
+                unpaired += [] if opening else [text]
+        elif counterpart:
+            pairs.append(Marks(text, counterpart))
+        else:
+            unpaired.append(text)
+    return pairs, unpaired
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", text.lower()) if word]
+
+
+def _subject(text: str) -> str:
+    """Return what a mark is about: `thought` for `<|begin_of_thought|>` and for `</thought>`."""
+    return "_".join(word for word in _words(text) if word not in _BEGINNING_WORDS | _ENDING_WORDS)
+
+
+def _is_closing(text: str) -> bool:
+    return "/" in text[:3] or not _ENDING_WORDS.isdisjoint(_words(text))
+
+
+def _counterpart(text: str) -> str | None:
+    """Return the other mark of a pair that differs only by a slash; None for marks of another form."""
+    if text.startswith("<|") or (_is_closing(text) and "/" not in text[:2]):
+        return None
+    if not _BEGINNING_WORDS.isdisjoint(_words(text)):
+        return None
+    return text[0] + text[2:] if text[1] == "/" else f"{text[0]}/{text[1:]}"

@@ -1,0 +1,95 @@
+"""Chat templates: where prompts end, and where choices are scored if a template opens a thought."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.backends.chat import ChatTemplate
+from harness.backends.conversations import Conversations
+from harness.backends.encoding import Encoder
+from harness.engine.decoding import families, thinking
+from support import chat_templates, tiny
+
+QUESTION = [{"role": "user", "content": "问"}]
+SHOT = [{"role": "user", "content": "例"}, {"role": "assistant", "content": "甲"}]
+
+
+def template(text: str, **variables: Any) -> ChatTemplate:
+    words = tiny.tokenizer()
+    words.chat_template = text
+    return ChatTemplate("base", words, variables, families.learn(words).marks)
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "end"),
+    [
+        ("plain", {}, "<|im_start|>assistant\n"),
+        ("qwen3", {}, "<|im_start|>assistant\n"),
+        ("qwen3", {"enable_thinking": False}, "assistant\n<think>\n\n</think>\n\n"),
+        ("qwen3-thinking", {}, "assistant\n<think>\n\n</think>\n\n"),
+        ("deepseek-r1", {}, "<|Assistant|><think>\n\n</think>"),
+        ("deepseek-v3", {}, "<|Assistant|></think>"),
+        ("deepseek-v3", {"thinking": True}, "问<|Assistant|></think>"),
+        ("glm", {}, "<|assistant|></think>"),
+        ("glm", {"enable_thinking": False}, "<|assistant|></think>"),
+        ("gpt-oss", {}, "<|start|>assistant<|channel|>final<|message|>"),
+        ("magistral", {}, "[INST]问[/INST]"),
+        ("command", {}, "<|START_THINKING|><|END_THINKING|>"),
+        ("mistral", {}, "[/INST]"),
+        ("gemma", {}, "<start_of_turn>model\n"),
+    ],
+)
+def test_choices_are_scored_after_the_empty_thought_of_the_family(name: str, variables: Any, end: str) -> None:
+    chat = template(chat_templates.RIGHT[name], **variables)
+    for turns in (QUESTION, [*SHOT, *QUESTION]):
+        prompt = chat.render(turns)
+        closed = chat.closed(prompt)
+        assert closed.endswith(end)
+        assert closed.count("问") == 1
+        assert not thinking.leaves_open(closed, chat.marks)
+        assert chat.closed(closed) == closed
+
+
+@pytest.mark.parametrize("name", ["qwen3-thinking", "deepseek-r1", "glm", "command"])
+def test_a_template_that_opens_a_thought_leaves_it_open_for_generated_answers(name: str) -> None:
+    chat = template(chat_templates.RIGHT[name])
+    conversations = Conversations(chat)
+    prompt = conversations.prompt(QUESTION)
+    assert chat.leaves_open(prompt)
+    assert not conversations.notes(Encoder(chat.tokenizer), [], None)
+    conversations.scores_continuations = True
+    assert conversations.prompt(QUESTION) == chat.closed(prompt) != prompt
+    [note] = conversations.notes(Encoder(chat.tokenizer), [], None)
+    assert "choices are scored after" in note
+
+
+def test_words_behind_the_mark_of_a_template_belong_to_the_thought() -> None:
+    chat = template("{{ messages[-1].content }}\n<think>\nOkay, step by step.\n")
+    assert chat.leaves_open(chat.render(QUESTION))
+    assert not chat.leaves_open("问<think></think>")
+    assert chat.closed(chat.render(QUESTION)) == "问\n<think>\nOkay, step by step.</think>"
+
+
+def test_a_question_about_a_mark_opens_no_thought() -> None:
+    chat = template(chat_templates.PLAIN)
+    assert not chat.leaves_open(chat.render([{"role": "user", "content": "What does <think> mean?"}]))
+
+
+def test_an_answer_that_the_task_begins_is_not_in_a_thought() -> None:
+    chat = template(chat_templates.QWEN3_THINKING)
+    begun = [*QUESTION, {"role": "assistant", "content": "答案是"}]
+    prompt = chat.render(begun, generation=False)
+    assert prompt.endswith("<think>\n\n</think>\n\n答案是")
+    assert chat.closed(prompt) == prompt
+    assert not chat.leaves_open(prompt)
+
+
+def test_a_template_that_may_think_is_noted_where_choices_are_scored() -> None:
+    chat = template(chat_templates.QWEN3)
+    conversations = Conversations(chat)
+    conversations.scores_continuations = True
+    assert conversations.prompt(QUESTION).endswith("assistant\n")
+    [note] = conversations.notes(Encoder(chat.tokenizer), [], None)
+    assert "may begin a thought" in note
