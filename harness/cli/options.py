@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from harness.common.limits import Limit
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -26,7 +28,22 @@ Tasks = typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl or 
 Metric = typer.Option(
     metavar="NAMES", help="Compare answers to FILE.jsonl by exact_match, contains, number, rouge or bleu."
 )
-Limit = typer.Option(min=1, metavar="N", help="Evaluate only the first N documents of each task.")
+
+
+def parse_limit(text: str) -> Limit:
+    """Return the limit on documents that `text` spells; raise typer.BadParameter if it spells none."""
+    if re.fullmatch("[0-9]+", text) and int(text):
+        return int(text)
+    if re.fullmatch(r"0?\.[0-9]+", text) and float(text):
+        return float(text)
+    raise typer.BadParameter(
+        f"'{text}' is neither a number of documents, such as 20, nor a share below 1, such as 0.25"
+    )
+
+
+DocumentLimit = typer.Option(
+    parser=parse_limit, metavar="N", help="Evaluate only the first N documents of each task, or a share as 0.1."
+)
 Output = typer.Option("-o", "--output", metavar="DIR", help="Write reports to this folder.")
 Data = typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="Read data sets from this mirror: DIR/<org>/<name>.")
 IncludePath = typer.Option(metavar="DIR", help="Add a folder of task definitions; repeat for several.")
@@ -46,7 +63,7 @@ class Evaluation:
     num_fewshot: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Use N few-shot examples, except in tasks fixed at 0.")
     ] = None
-    limit: Annotated[int | None, Limit] = None
+    limit: Annotated[float | None, DocumentLimit] = None
     seed: Annotated[int, typer.Option(metavar="N", help="Seed few-shot draws and sampled text; 1234 is lm-eval's.")] = (
         1234
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
 from harness.reports.report import CheckpointInfo, Report, Score
@@ -125,7 +126,7 @@ class Row:
         return self.reports[0].manifest.created
 
     @property
-    def limits(self) -> list[int]:
+    def limits(self) -> list[Limit]:
         """The limits on documents in the reports of the row's scores, ascending; empty if there are none."""
         limits = {entry.report.manifest.protocol.limit for entry in self.entries.values()}
         return sorted(limit for limit in limits if limit is not None)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.recorded.answers import Answer, Response, Responses, TaskAnswers
 from harness.recorded.complaints import Complaints
@@ -90,10 +91,10 @@ def join(
     matches: Matches,
     *,
     has_own_documents: bool,
-    limit: int | None = None,
+    limit: Limit | None = None,
     keep_going: bool = False,
 ) -> Joined:
-    """Return the answers to the first `limit` documents of `task`.
+    """Return the answers to the first `limit` documents of `task`, or to that share of them.
 
     `has_own_documents` says that the task was built from the documents in the answers' file.
 
@@ -101,7 +102,7 @@ def join(
     and answers of another kind than the task's; with `keep_going` the result's notes report all but the last.
     """
     name, total = answers.task, len(task.documents)
-    count = total if limit is None else min(limit, total)
+    count = documents_within(limit, total)
     complaints = Complaints(keep_going)
     if answers.malformed:
         complaints.note(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")

@@ -21,6 +21,7 @@ from typing import Any
 import harness
 from harness.backends.work import Work
 from harness.common import progress
+from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.recorded import join, recordings
 from harness.recorded.join import Joined
@@ -53,8 +54,8 @@ class Scoring:
     """The format of the files, a key of `FORMATS`; None recognises it."""
     data: Path | None = None
     """A mirror of data sets: `DIR/<org>/<name>`."""
-    limit: int | None = None
-    """The number of documents of each task that were answered, from the first; None is all."""
+    limit: Limit | None = None
+    """The number of documents of each task that were answered, from the first, or their share below 1; None is all."""
     name: str | None = None
     """The model's name in the report, if the predictions are those of one model."""
     articles: Path | None = None
@@ -155,7 +156,7 @@ def _score_task(
     return joined, rows
 
 
-def _evaluate(task: Task, joined: Joined, limit: int | None) -> dict[str, Any]:
+def _evaluate(task: Task, joined: Joined, limit: Limit | None) -> dict[str, Any]:
     """Return lm-eval's outcome of `task` with the recorded responses."""
     task.repeats = joined.repeats
     with task.scored_by(joined.score_function(task)):

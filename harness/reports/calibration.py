@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from harness.common import atomic_write, validation
+from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.reports.report import Strict
 
@@ -63,8 +64,8 @@ class Calibration(Strict):
     """The checkpoint's fingerprint."""
     device: str
     dtype: str
-    limit: int | None
-    """The number of documents of each task, from the first; None is all."""
+    limit: Limit | None
+    """The number of documents of each task, from the first, or a share of them below 1; None is all."""
     seed: int
     """The seed of sampled text the first time."""
     again: list[str]

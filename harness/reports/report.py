@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.common import validation
+from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 
 FORMAT = 1
@@ -134,8 +135,8 @@ class TaskInfo(Strict):
 class Protocol(Strict):
     """The settings that decide the prompts, together with the tasks."""
 
-    limit: int | None = None
-    """The number of documents of each task, from the first; None is all."""
+    limit: Limit | None = None
+    """The number of documents of each task, from the first, or a share of them below 1; None is all."""
     seed: int
     """The seed of few-shot examples and of sampled text."""
     num_fewshot: int | None = None
@@ -243,7 +244,7 @@ class Manifest(Strict):
         A task that stopped when its verdict was clear has numbers that lean towards that verdict.
         """
         info = self.tasks[task]
-        planned = min(info.documents_in_split, self.protocol.limit or info.documents_in_split)
+        planned = documents_within(self.protocol.limit, info.documents_in_split)
         if self.protocol.shuffled is None or info.documents >= planned:
             return ""
         return f"{task} was evaluated on {info.documents:,} of {planned:,} documents, until its verdict was clear"

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Tokenizer
+from harness.common.limits import Limit
 from harness.tasks.task import FEWSHOT_SEED
 
 
@@ -25,8 +26,8 @@ class Options:
     """A mirror of data sets: `DIR/<org>/<name>`."""
     num_fewshot: int | None = None
     """The number of few-shot examples; None is each task's own."""
-    limit: int | None = None
-    """The number of documents of each task, from the first; None is all."""
+    limit: Limit | None = None
+    """The number of documents of each task, from the first, or a share of them below 1; None is all."""
     seed: int = FEWSHOT_SEED
     """The seed of few-shot examples and of sampled text."""
     apply_chat_template: bool = False

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.backends.letters import Letters
 from harness.backends.work import Work
+from harness.common.limits import Limit, documents_within
 from harness.data.sources import DataSource
 from harness.reports.numbers_in_words import counted, first_and_count
 from harness.reports.report import Score, TaskInfo
@@ -27,10 +28,10 @@ RecordedPrompt = Callable[[samples.Row], samples.Row]
 """Returns the prompt columns of a row whose document was answered elsewhere."""
 
 
-def expected_requests(task: Task, limit: int | None) -> int:
-    """Return how many requests `task` makes for its first `limit` documents."""
+def expected_requests(task: Task, limit: Limit | None) -> int:
+    """Return how many requests `task` makes for its first `limit` documents, or for that share of them."""
     documents = task.documents
-    count = len(documents) if limit is None else min(limit, len(documents))
+    count = documents_within(limit, len(documents))
     requests_per_document = len(task.choices(documents[0])) if task.output_type == "multiple_choice" else 1
     return count * requests_per_document * task.repeats
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.tasks import understanding
 from harness.tasks.metadata import TaskMetadata
@@ -263,12 +264,13 @@ class Task:
         requests: list[Request] | None = self.lm_eval.instances
         return requests or []
 
-    def build_requests(self, *, limit: int | None = None, **prompts: Any) -> list[Request]:
-        """Build and return the requests of the first `limit` documents.
+    def build_requests(self, *, limit: Limit | None = None, **prompts: Any) -> list[Request]:
+        """Build and return the requests of the first `limit` documents, or of that share of them.
 
         `prompts` are keywords of lm-eval's `build_all_requests`.
         """
-        self.lm_eval.build_all_requests(limit=limit, **prompts)
+        count = None if limit is None else documents_within(limit, len(self.documents))
+        self.lm_eval.build_all_requests(limit=count, **prompts)
         return self.requests
 
     def release_requests(self) -> None:
@@ -286,9 +288,10 @@ class Task:
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, lm: object, *, limit: int | None = None, **prompts: Any) -> dict[str, Any]:
+    def evaluate(self, lm: object, *, limit: Limit | None = None, **prompts: Any) -> dict[str, Any]:
         """Let `lm` answer the first `limit` documents and score them; return the outcome of lm-eval's `evaluate()`.
 
+        A `limit` below 1 is a share of the documents.
         `prompts` says how prompts are rendered, as keywords of `evaluate()`. Built requests stay until
         `release_requests`. Beside lm-eval's keys, `unscorable` lists the documents whose answers could not be scored,
         as `Failure`s (`harness.tasks.unscorable`). Raises TaskError if the task cannot score a document at all.

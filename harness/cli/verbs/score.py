@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.evaluate import print_report
-from harness.cli.options import REPORTS, Data, IncludePath, Metric, Output, split_names
+from harness.cli.options import REPORTS, Data, IncludePath, Metric, Output, parse_limit, split_names
 
 
 def score(
@@ -27,7 +27,8 @@ def score(
     ] = "auto",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Use this name for the model that answered.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Expect predictions for only the first N documents.")
+        float | None,
+        typer.Option(parser=parse_limit, metavar="N", help="Expect only the first N documents, or a share as 0.1."),
     ] = None,
     keep_going: Annotated[
         bool,

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.views import types
+from harness.common import limits
 from harness.reports import numbers_in_words
 from harness.reports.report import RATINGS, Manifest, Report, Score
 
@@ -81,7 +82,7 @@ def _origin(manifest: Manifest) -> str:
 def _cost(manifest: Manifest) -> str:
     """Return requests, tokens, time and memory of a report on one line."""
     engine, duration = manifest.engine, numbers_in_words.duration(manifest.seconds)
-    limit = f" · limit {manifest.protocol.limit:,} per task" if manifest.protocol.limit else ""
+    limit = f" · {limits.in_words(manifest.protocol.limit)}" if manifest.protocol.limit else ""
     if engine is None:
         action = "rated" if manifest.protocol.recorded == RATINGS else "predictions scored"
         return f"{sum(task.documents for task in manifest.tasks.values()):,} {action} · {duration}{limit}"

@@ -18,6 +18,7 @@ from harness.checkpoints import loading
 from harness.checkpoints.reference import parse
 from harness.cli import main
 from harness.errors import HarnessError
+from harness.reports.report import read as read_report
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from harness.tasks.own_files import file_tasks, texts
@@ -163,6 +164,25 @@ def test_the_prompt_hash_depends_on_the_windows(base: Path, corpus: Path, tmp_pa
 
     assert prompt_hash() == prompt_hash(stride=32)
     assert len({prompt_hash(), prompt_hash(stride=16), prompt_hash(",max_length=48")}) == 3
+
+
+def test_a_limit_below_one_is_a_share_of_the_documents(base: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text("\n".join(json.dumps({"question": f"a{place}", "answer": place}) for place in range(5)))
+    arguments = ["run", "--model", str(base), "--tasks", str(file), "--max-gen-toks", "4", "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--limit", "0.5"]) == 0
+    assert "limit 0.5 of each task" in " ".join(capsys.readouterr().out.split())
+    [folder] = [path.parent for path in (tmp_path / "out").glob("*/manifest.json")]
+    report = read_report(folder)
+    assert (report.manifest.protocol.limit, report.manifest.tasks["q.jsonl"].documents) == (0.5, 3)
+    assert main([*arguments, "--limit", "0.5", "--dry-run"]) == 0
+    assert main([*arguments, "--limit", "1.5"]) == 2
+    assert "'1.5' is neither a number of documents" in " ".join(capsys.readouterr().err.split())
+    lines = "\n".join(json.dumps({"id": place, "prediction": str(place)}) for place in range(3))
+    (tmp_path / "answers.jsonl").write_text(lines)
+    scored = ["score", "--predictions", str(tmp_path / "answers.jsonl"), "--task", str(file), "-o", str(tmp_path / "s")]
+    assert main([*scored, "--limit", "0.5"]) == 0
+    assert "100.0 %" in capsys.readouterr().out
 
 
 def test_texts_can_be_described_and_forecast(base: Path, corpus: Path, capsys) -> None:
