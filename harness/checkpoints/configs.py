@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import files
+from harness.checkpoints import files, gguf
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, ModelConfig
@@ -46,13 +46,14 @@ def size(located: Located) -> Size:
 
 
 def read(base: Path, reference: CheckpointReference) -> ModelConfig:
-    """Return the transformers configuration of the base in folder `base`.
+    """Return the transformers configuration of the base in folder, or GGUF file, `base`.
 
     Raises HarnessError if it is missing or damaged, or if it is not that of a causal language model.
     """
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+    if base.is_file():
+        return _require_causal(gguf.config(base, is_lenient=reference.allow_unexpected_keys), base)
     file = base / "config.json"
     content = files.read_json(file)
     if not content.get("model_type") and "auto_map" not in content:
@@ -64,6 +65,13 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
     except Exception as error:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
         raise explained(error, f"{file} cannot be used", advice, reference) from error
+    return _require_causal(config, base)
+
+
+def _require_causal(config: ModelConfig, base: Path) -> ModelConfig:
+    """Return `config`; raise HarnessError if it is not that of a causal language model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     brings_class = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not brings_class:
         raise HarnessError(f"{base} is a {config.model_type}, which is not a causal language model: name one that is")

@@ -17,7 +17,7 @@ from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 
-from harness.checkpoints import files
+from harness.checkpoints import files, gguf
 from harness.checkpoints.reference import STEP_FOLDER, CheckpointReference
 from harness.common import paths
 from harness.errors import HarnessError
@@ -79,15 +79,22 @@ def _is_pattern(path: str | None) -> bool:
 
 
 def _folders(pattern: str) -> list[str]:
-    """Return the folders that match `pattern`, in natural order; raise HarnessError if there are none."""
+    """Return the folders and GGUF files that match `pattern`, in natural order.
+
+    Raises HarnessError if there are none.
+    """
     matches = [match.rstrip("/") for match in paths.matching(pattern)]
-    folders = [match for match in matches if Path(match).is_dir() and not Path(match).name.startswith(_UNFINISHED)]
+    folders = [match for match in matches if _is_checkpoint(Path(match))]
     if not folders:
         raise HarnessError(f"no folder matches '{pattern}': {_contents_instead(pattern, matches)}")
     # A link such as `latest` beside its target is the same checkpoint.
     targets = {Path(folder).resolve() for folder in folders if not Path(folder).is_symlink()}
     unique = [folder for folder in folders if not Path(folder).is_symlink() or Path(folder).resolve() not in targets]
     return sorted(unique, key=_natural_key)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return (path.is_dir() and not path.name.startswith(_UNFINISHED)) or gguf.is_gguf(path)
 
 
 def _natural_key(path: str) -> list[list[int | str]]:

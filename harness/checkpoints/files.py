@@ -59,6 +59,8 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
     """Return the local folder of a checkpoint, fetching it from the hub if `path` is not a folder on this machine.
 
+    A GGUF file is a whole checkpoint, and is returned itself.
+
     `code` fetches the Python files too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`, `HF_HUB_OFFLINE`
     and its cache apply. Raises HarnessError if there is neither such a folder nor such a model.
     """
@@ -69,12 +71,15 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
         raise HarnessError(f"there is no folder {path} ({reason(error)}): check the path") from error
     if is_folder:
         return local
+    if is_there and local.suffix.lower() == ".gguf":
+        return local
     if is_there:
         raise HarnessError(f"{path} is a file: name the folder that holds it")
     if is_link:
         raise HarnessError(f"{path} is a link to {local.readlink()}, which does not exist: create the link again")
-    if not _HUB_NAME.fullmatch(path) or path.startswith("."):
-        raise HarnessError(f"there is no folder {path}: check the path")
+    if not _HUB_NAME.fullmatch(path) or path.startswith(".") or path.lower().endswith(".gguf"):
+        kind = "file" if path.lower().endswith(".gguf") else "folder"
+        raise HarnessError(f"there is no {kind} {path}: check the path")
     return _fetch(path, revision, code)
 
 
@@ -156,8 +161,10 @@ def read_json(file: Path) -> dict[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     """Return the model's weight files in name order, after checking that each exists and is complete.
 
-    Raises HarnessError naming the file that is missing or truncated.
+    Raises HarnessError naming the file that is missing or truncated. A GGUF file in place of a folder is its only one.
     """
+    if folder.is_file():
+        return [folder]
     listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if listing is None:
         raise _no_weights(folder)

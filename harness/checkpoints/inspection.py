@@ -61,8 +61,9 @@ def _adapter(adapter: AdapterConfig, checkpoint: Checkpoint | None, base_paramet
 def _quantised(located: Located) -> str:
     quantized = located.quantization
     if quantized is None:
-        return ""
-    line = f"{quantized.name}, {'as saved' if quantized.saved else 'during loading'}"
+        stored, dtype = located.stored_as, str(located.dtype).removeprefix("torch.")
+        return f"{stored}, dequantised into {dtype} during loading" if stored else ""
+    line = f"{located.quantization_name}, {'as saved' if quantized.saved else 'during loading'}"
     return f"{line}; embeddings, norms and the output layer stay unquantised" if quantized.bits else line
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, identity, origin, probe, quantization, weights
+from harness.checkpoints import configs, files, gguf, identity, origin, probe, quantization, weights
 from harness.checkpoints.adapters import attach, prompt_learning
 from harness.checkpoints.adapters import config as adapter_configs
 from harness.checkpoints.adapters.config import AdapterConfig
@@ -35,6 +35,8 @@ def locate(reference: CheckpointReference) -> Located:
     if adapter is not None:
         files.adapter_weights(adapter.folder)
     weight_files = files.weight_files(base)
+    if base.is_file():
+        gguf.require_package(base)
     config = configs.read(base, reference)
     device = _device(reference.device)
     dtype = _dtype(reference.dtype, device, config, weight_files)
@@ -52,6 +54,7 @@ def locate(reference: CheckpointReference) -> Located:
         device=device,
         dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
+        stored_as=gguf.quantization_name(base) if base.is_file() else None,
         max_length=max_length,
     )
 
@@ -72,7 +75,7 @@ def _folders(reference: CheckpointReference) -> _Folders:
         advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
         raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {advice}")
     if not files.is_adapter(first):
-        return _Folders(first, reference.path, adapter_configs.read(adapter) if adapter else None)
+        return _Folders(gguf.choose(first), reference.path, adapter_configs.read(adapter) if adapter else None)
     if adapter is not None:
         raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
     config = adapter_configs.read(first)
@@ -80,7 +83,7 @@ def _folders(reference: CheckpointReference) -> _Folders:
     base = _base_folder(location, first, reference.trust_remote_code)
     if files.is_adapter(base):
         raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
-    return _Folders(base, location.name, config)
+    return _Folders(gguf.choose(base), location.name, config)
 
 
 def _base_folder(location: origin.BaseLocation, adapter: Path, code: bool) -> Path:
@@ -273,9 +276,13 @@ def load_tokenizer(located: Located) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
+        if located.tokenizer.is_file():
+            return gguf.tokenizer(located.tokenizer)
         return AutoTokenizer.from_pretrained(
             str(located.tokenizer), trust_remote_code=located.reference.trust_remote_code
         )
+    except HarnessError:
+        raise
     except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own types
         problem = f"the tokenizer in {located.tokenizer} cannot be loaded"
         advice = "fetch or save it again, or name another with tokenizer="
@@ -288,11 +295,16 @@ def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Adapt
     The adapter's comes before the base's because training may have added tokens or another chat template.
     """
     if reference.tokenizer:
-        folder = files.find(reference.tokenizer, code=reference.trust_remote_code)
+        folder = gguf.choose(files.find(reference.tokenizer, code=reference.trust_remote_code))
+        if folder.is_file():
+            gguf.require_package(folder)
+            return folder
         if not files.has_tokenizer(folder):
             raise HarnessError(f"there is no tokenizer in {folder}: name the folder that has it with tokenizer=")
         return _without_pointers(folder)
     for folder in (*([adapter.folder] if adapter else []), base):
+        if folder.is_file():
+            return folder
         if files.has_tokenizer(folder) or (
             reference.trust_remote_code and (folder / "tokenizer_config.json").is_file()
         ):
@@ -327,7 +339,8 @@ def _dtype(name: str | None, device: torch.device, config: ModelConfig, weight_f
         stated = getattr(config, "dtype", None)
         if isinstance(stated, torch.dtype):
             return stated
-        name = files.stored_dtype(weight_files) or "float32"
+        is_gguf = gguf.is_gguf(weight_files[0])
+        name = (gguf.stored_dtype(weight_files[0]) if is_gguf else files.stored_dtype(weight_files)) or "float32"
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
@@ -362,6 +375,8 @@ def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:
     from transformers import GenerationConfig
 
     stated = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    if located.base.is_file():
+        stated = gguf.eos_ids(located.base)
     model.generation_config = GenerationConfig()
     ids = stated if isinstance(stated, list) else [stated]
     if not all(isinstance(i, int | None) for i in ids):

@@ -23,13 +23,13 @@ class Located(NamedTuple):
     reference: CheckpointReference
     """The reference as the user wrote it."""
     base: Path
-    """Folder of the base's weights and configuration."""
+    """Folder of the base's weights and configuration, or its GGUF file."""
     base_name: str
     """The base as the reference names it, or else as the adapter does: a path or a hub name."""
     adapter_config: AdapterConfig | None
     """The adapter's configuration; None for a base on its own."""
     tokenizer: Path
-    """Folder of the tokenizer."""
+    """Folder of the tokenizer, or the GGUF file that holds it."""
     config: ModelConfig
     """The base's transformers configuration."""
     device: torch.device
@@ -38,6 +38,8 @@ class Located(NamedTuple):
     """Dtype that the model will compute in."""
     quantization: Quantization | None
     """How the weights are quantised; None for plain weights."""
+    stored_as: str | None
+    """Quantisation of the weights in the files that loading undoes, such as GGUF's `q4_1`; None for other weights."""
     max_length: int
     """Tokens of the context that are left for a prompt and its answer."""
 
@@ -55,6 +57,12 @@ class Located(NamedTuple):
     def kind(self) -> str:
         """`base`, or the adapter's method in lower case, such as `lora`."""
         return "base" if self.adapter_config is None else self.adapter_config.method.lower()
+
+    @property
+    def quantization_name(self) -> str | None:
+        """Quantisation in reports: of the computation, of the files, or `int8 of q4_1`; None for plain weights."""
+        computed = self.quantization and self.quantization.name
+        return f"{computed} of {self.stored_as}" if computed and self.stored_as else computed or self.stored_as
 
     @property
     def virtual_tokens(self) -> int:

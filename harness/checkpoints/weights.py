@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.checkpoints import configs, files, quantization
+from harness.checkpoints import configs, files, gguf, quantization
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
@@ -34,9 +34,12 @@ def load(located: Located) -> Model:
     logger = logging.getLogger("transformers.modeling_utils")
     previous, logger.level = logger.level, logging.CRITICAL
     try:
-        model, outcome = AutoModelForCausalLM.from_pretrained(
-            str(located.base),
+        plain = _plain_weights(located)
+        model_class = type(plain.model) if plain else AutoModelForCausalLM
+        model, outcome = model_class.from_pretrained(
+            None if plain else str(located.base),
             config=_config(located),
+            **({"state_dict": plain.model.state_dict()} if plain else {}),
             dtype=located.dtype,
             device_map={"": located.device} if located.device.type == "cuda" or quantized else None,
             **on_the_fly,
@@ -45,10 +48,13 @@ def load(located: Located) -> Model:
             ignore_mismatched_sizes=True,  # listed in `outcome`, and raised below
             output_loading_info=True,
         )
+        outcome = plain.outcome if plain else outcome
     except torch.OutOfMemoryError as error:
         raise HarnessError(
             f"{located.base} does not fit into the memory of {located.device}: try dtype=bfloat16"
         ) from error
+    except HarnessError:
+        raise
     except Exception as error:  # safetensors, pickle, zip and the configuration classes each raise their own types
         problem = f"the weights in {located.base} cannot be loaded"
         raise configs.explained(error, problem, "fetch or save the checkpoint again", located.reference) from error
@@ -59,6 +65,14 @@ def load(located: Located) -> Model:
     quantization.disable_bfloat16_kernels(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
     return (model if quantized else model.to(located.device)).eval()
+
+
+def _plain_weights(located: Located) -> gguf.Weights | None:
+    """Return the weights of a GGUF file in plain floats; None for weights that transformers reads from a folder."""
+    if not located.base.is_file():
+        return None
+    is_lenient = located.reference.allow_unexpected_keys
+    return gguf.load(located.base, located.config, located.dtype, is_lenient=is_lenient)
 
 
 def _config(located: Located) -> ModelConfig:
@@ -106,7 +120,8 @@ def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
         if keys:
             examples, more = ", ".join(sorted(keys)[:2]), f" and {len(keys) - 2} more" if len(keys) > 2 else ""
             advice = "; allow_unexpected_keys=true ignores them" if "place" in complaint else ""
+            source = "its header" if located.base.is_file() else "its config.json"
             raise HarnessError(
-                f"{located.base} {complaint} ({examples}{more}): its config.json, a {located.config.model_type}, "
+                f"{located.base} {complaint} ({examples}{more}): {source}, a {located.config.model_type}, "
                 f"describes another model{advice}"
             )

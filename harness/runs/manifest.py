@@ -52,7 +52,7 @@ def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
         name=checkpoint.name,
         reference=str(located.reference),
         kind=located.kind,
-        quantization=located.quantization and located.quantization.name,
+        quantization=located.quantization_name,
         base=located.base_name,
         adapter=None if located.adapter is None else str(located.adapter),
         fingerprint=checkpoint.fingerprint,

@@ -1,0 +1,474 @@
+"""GGUF files, llama.cpp's format of a whole model in one file: what they hold, and plain weights out of them.
+
+transformers' own loader dequantises the weights and builds configuration and tokenizer. It passes over whatever it does
+not know: settings of the architecture, tensors, rules by which a tokenizer splits text. Here each of them is honoured
+or stops the run by name.
+
+Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. Not here: files in several parts, and llama.cpp's adapters.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from harness.checkpoints import files
+from harness.checkpoints.types import Model, ModelConfig, Tokenizer
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIX = ".gguf"
+_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+ROPE_FACTORS = "rope_freqs.weight"
+"""Tensor by whose numbers llama.cpp divides the frequencies of rotary positions."""
+_FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_PART = re.compile(r".+-(\d{5})-of-(\d{5})\.gguf")
+# Settings that transformers does not map, and the attribute of its configuration that must have their value.
+_EQUAL = {
+    "attention.key_length": "head_dim",
+    "attention.value_length": "head_dim",
+    "attention.sliding_window": "sliding_window",
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+    "rope.freq_base": "rope_theta",
+    "context_length": "max_position_embeddings",
+}
+# Settings that describe the file, or that its tensors state again.
+_DESCRIPTIVE = ("vocab_size", "tensor_data_layout", "attention.causal", "leading_dense_block_count")
+# Rules of llama.cpp (`llama-vocab.cpp`) by which a byte-level tokenizer splits text, beside those that transformers
+# has: GPT-2's own, which is the default there, and the same after every digit was cut off.
+_GPT2_SPLITS = ("gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "exaone4", "gigachat", "a.x-4.0", "mellum")
+_DIGIT_SPLITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2")
+
+
+class Tensor(NamedTuple):
+    """A tensor in the table of a file."""
+
+    name: str
+    type: int
+    """Number of ggml's data type."""
+    elements: int
+    offset: int
+    """Bytes between the start of all weights and those of this tensor."""
+
+
+class Header(NamedTuple):
+    """What stands before the weights of a file."""
+
+    metadata: dict[str, Any]
+    """Settings by name; a list of texts, such as the vocabulary, is represented by its length."""
+    tensors: list[Tensor]
+    start: int
+    """Bytes before the weights."""
+
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of the architecture."""
+        return str(self.metadata["general.architecture"])
+
+
+def is_gguf(path: Path) -> bool:
+    """Return whether `path` names a GGUF file."""
+    return path.suffix.lower() == SUFFIX and path.is_file()
+
+
+def choose(path: Path) -> Path:
+    """Return the GGUF file in folder `path` if it holds one and no weights of transformers, otherwise `path` itself.
+
+    Raises HarnessError if there are several, or only parts of one.
+    """
+    if not path.is_dir() or any((path / name).is_file() for name in (*files.WEIGHTS, files.ADAPTER_CONFIG)):
+        return path
+    candidates = sorted(file for file in path.iterdir() if is_gguf(file) and not file.name.startswith("mmproj"))
+    if not candidates:
+        return path
+    if len(candidates) > 1 and not all(_PART.fullmatch(file.name) for file in candidates):
+        names = ", ".join(file.name for file in candidates[:4])
+        raise HarnessError(f"{path} holds {len(candidates)} GGUF files ({names}): name one of them, as {candidates[0]}")
+    return candidates[0]
+
+
+# --- the header
+
+
+def read(file: Path) -> Header:
+    """Return the header of `file`.
+
+    Raises HarnessError if it is damaged, truncated, one part of several, or not a whole language model.
+    """
+    if part := _PART.fullmatch(file.name):
+        raise HarnessError(
+            f"{file} is part {int(part[1])} of {int(part[2])} of a GGUF file: join them with llama-gguf-split --merge"
+        )
+    files.check_no_pointer(file)
+    try:
+        with file.open("rb") as stream:
+            header, end = _parse(stream, file)
+    except (struct.error, UnicodeDecodeError, OverflowError, MemoryError) as error:
+        raise HarnessError(f"{file} is truncated or damaged inside its header: fetch it again") from error
+    size = file.stat().st_size
+    if size < end:
+        raise HarnessError(f"{file} is truncated ({size:,} of {end:,} bytes): fetch it again")
+    kind = header.metadata.get("general.type", "model")
+    if kind != "model":
+        raise HarnessError(f"{file} holds no whole model, but what llama.cpp calls '{kind}': name the model's file")
+    if not header.tensors:
+        raise HarnessError(f"{file} holds no weights: fetch it again")
+    return header
+
+
+def _parse(stream: BinaryIO, file: Path) -> tuple[Header, int]:
+    """Return the header in `stream`, and the number of bytes that the whole file must have."""
+    if stream.read(4) != b"GGUF":
+        raise HarnessError(f"{file} is not a GGUF file: its first bytes are others; fetch it again")
+    version, tensor_count, setting_count = _unpack(stream, "IQQ")
+    if version not in (2, 3):
+        note = "big-endian" if version & 0xFFFF == 0 else f"version {version}"
+        raise HarnessError(f"{file} is a GGUF file of {note}, which transformers does not read: convert it again")
+    metadata: dict[str, Any] = {}
+    for _ in range(setting_count):
+        key = _text(stream)
+        metadata[key] = _value(stream, *_unpack(stream, "I"))
+    if "general.architecture" not in metadata:
+        raise HarnessError(f"{file} names no general.architecture: fetch or convert it again")
+    tensors, end = [], 0
+    for _ in range(tensor_count):
+        name = _text(stream)
+        dimensions = _unpack(stream, f"{_unpack(stream, 'I')[0]}Q")
+        number, offset = _unpack(stream, "IQ")
+        tensors.append(Tensor(name, number, math.prod(dimensions), offset))
+        end = max(end, offset + _bytes(tensors[-1], file))
+    alignment = int(metadata.get("general.alignment", 32))
+    start = -(-stream.tell() // alignment) * alignment
+    return Header(metadata, tensors, start), start + end
+
+
+def _unpack(stream: BinaryIO, layout: str) -> tuple[Any, ...]:
+    return struct.unpack("<" + layout, stream.read(struct.calcsize("<" + layout)))
+
+
+def _text(stream: BinaryIO) -> str:
+    (length,) = _unpack(stream, "Q")
+    text = stream.read(length)
+    if len(text) < length:
+        raise struct.error("end of file")
+    return text.decode()
+
+
+def _value(stream: BinaryIO, kind: int) -> Any:
+    """Return the next value in `stream`, of the type `kind`; of a list of texts only its length."""
+    if kind == _STRING:
+        return _text(stream)
+    if kind == _ARRAY:
+        element, count = _unpack(stream, "IQ")
+        if element in _FORMATS:
+            return list(_unpack(stream, f"{count}{_FORMATS[element]}"))
+        for _ in range(count):
+            _value(stream, element)
+        return count
+    if kind not in _FORMATS:
+        raise struct.error(f"no type {kind}")
+    return _unpack(stream, _FORMATS[kind])[0]
+
+
+def _bytes(tensor: Tensor, file: Path) -> int:
+    from gguf.constants import GGML_QUANT_SIZES
+
+    elements, size = GGML_QUANT_SIZES[_type(tensor, file)]
+    return tensor.elements // elements * size
+
+
+def _type(tensor: Tensor, file: Path) -> Any:
+    """Return gguf's name for the data type of `tensor`; raise HarnessError if gguf does not know it."""
+    from gguf import GGMLQuantizationType
+
+    try:
+        return GGMLQuantizationType(tensor.type)
+    except ValueError as error:
+        raise HarnessError(
+            f"{file} holds {tensor.name} in ggml's data type {tensor.type}, which the package gguf does not know: "
+            "update gguf, or fetch the model in another quantisation"
+        ) from error
+
+
+# --- its quantisation
+
+
+def require_package(file: Path) -> None:
+    """Raise HarnessError if the package gguf, with which transformers reads `file`, is not installed."""
+    if find_spec("gguf") is None:
+        raise HarnessError(f"{file} needs the package gguf: install it with pip install 'checkpoint-harness[gguf]'")
+
+
+def quantization_name(file: Path) -> str | None:
+    """Return the name of the quantisation of `file`, such as `q4_1` or `q4_k_m`; None if its weights are floats.
+
+    Most weights decide: the file's own statement is a label, and believed where it fits.
+    Raises HarnessError if a tensor has a type that cannot be dequantised.
+    """
+    from gguf import LlamaFileType
+
+    header = read(file)
+    _require_dequantisable(header, file)
+    counts: Counter[str] = Counter()
+    for tensor in header.tensors:
+        counts[_type(tensor, file).name] += tensor.elements
+    quantised = [name for name, _ in counts.most_common() if name not in (*_FLOATS, "F64")]
+    if not quantised or counts[quantised[0]] * 2 < sum(counts.values()):
+        return quantised[0].lower() if quantised else None
+    main = quantised[0].lower()
+    try:
+        label = LlamaFileType(header.metadata.get("general.file_type")).name.removeprefix("MOSTLY_").lower()
+    except ValueError:
+        return main
+    return label if label.startswith(main) else main
+
+
+def stored_dtype(file: Path) -> str | None:
+    """Return torch's name of the dtype that most weights of `file` have; None if they are quantised."""
+    counts: Counter[str] = Counter()
+    for tensor in read(file).tensors:
+        counts[_type(tensor, file).name] += tensor.elements
+    return _FLOATS.get(counts.most_common(1)[0][0])
+
+
+def _require_dequantisable(header: Header, file: Path) -> None:
+    import numpy
+    from gguf import dequantize
+    from gguf.constants import GGML_QUANT_SIZES
+
+    for tensor in {tensor.type: tensor for tensor in header.tensors}.values():
+        kind = _type(tensor, file)
+        try:
+            dequantize(numpy.zeros((1, GGML_QUANT_SIZES[kind][1]), dtype=numpy.uint8), kind)
+        except (NotImplementedError, ValueError, KeyError) as error:
+            raise HarnessError(
+                f"{file} holds {tensor.name} in {kind.name}, which the package gguf cannot dequantise: update gguf, or "
+                "fetch the model in another quantisation"
+            ) from error
+
+
+# --- its configuration
+
+
+def config(file: Path, *, is_lenient: bool = False) -> ModelConfig:
+    """Return the transformers configuration that `file` describes, with its own ids of special tokens.
+
+    Raises HarnessError if transformers does not know the architecture, or, unless `is_lenient`, has no place for a
+    setting of the file.
+    """
+    from transformers import AutoConfig
+
+    header = read(file)
+    try:
+        stated = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+    except Exception as error:  # readers and configuration classes raise their own types
+        raise HarnessError(
+            f"{file} cannot be used ({files.reason(error)}): update transformers if its architecture "
+            f"'{header.architecture}' is new, or name the checkpoint it was converted from"
+        ) from error
+    for key in ("bos", "eos", "padding"):  # where the file has none, transformers sets those of another model
+        setattr(stated, f"{key[:3]}_token_id", header.metadata.get(f"tokenizer.ggml.{key}_token_id"))
+    _set_rope_factors(header, stated, file)
+    if not is_lenient:
+        _require_honoured(header, stated, file)
+    return stated
+
+
+def eos_ids(file: Path) -> list[int]:
+    """Return the ids that end a text or a turn, as `file` states them."""
+    metadata = read(file).metadata
+    ids = [metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
+    return sorted({int(i) for i in ids if i is not None})
+
+
+def _set_rope_factors(header: Header, stated: ModelConfig, file: Path) -> None:
+    """Set the scaling of positions that llama.cpp's converter wrote as factors (Llama 3.1 and later).
+
+    Raises HarnessError if the factors are not those of Llama 3's rule, which has one number that differs.
+    """
+    import numpy
+
+    tensor = next((tensor for tensor in header.tensors if tensor.name == ROPE_FACTORS), None)
+    if tensor is None:
+        return
+    count = tensor.elements
+    factors = numpy.fromfile(file, "<f4", count, offset=header.start + tensor.offset)
+    base, original, low, high = float(stated.rope_parameters["rope_theta"]), 8192, 1.0, 4.0
+    waves = 2 * math.pi * base ** (numpy.arange(count) / count)
+    largest = float(factors.max())
+    smooth = (original / waves - low) / (high - low)
+    expected = 1 / ((1 - smooth) / largest + smooth)
+    expected = numpy.where(waves < original / high, 1.0, numpy.where(waves > original / low, largest, expected))
+    if not numpy.allclose(factors, expected, rtol=1e-4):
+        raise HarnessError(
+            f"{file} scales its positions by factors ({ROPE_FACTORS}) that are not those of Llama 3, and transformers "
+            "would ignore them: name the checkpoint it was converted from"
+        )
+    stated.rope_parameters = {
+        **stated.rope_parameters,
+        "rope_type": "llama3",
+        "factor": largest,
+        "low_freq_factor": low,
+        "high_freq_factor": high,
+        "original_max_position_embeddings": original,
+    }
+
+
+def _require_honoured(header: Header, stated: ModelConfig, file: Path) -> None:
+    """Raise HarnessError if a setting of the architecture would be passed over, and is not what happens anyway."""
+    architecture = header.architecture
+    settings = {
+        key.removeprefix(f"{architecture}."): value
+        for key, value in header.metadata.items()
+        if key.startswith(f"{architecture}.")
+    }
+    mapped = _mapped(architecture)
+    for name, value in settings.items():
+        if name.startswith("rope.scaling."):
+            is_honoured = settings.get("rope.scaling.type", "none") == "none"
+        else:
+            is_known = mapped is None or name in mapped or name in _DESCRIPTIVE
+            is_honoured = is_known or value in (0, False) or _agrees(name, value, stated, settings)
+        if not is_honoured:
+            raise HarnessError(
+                f"{file} sets {architecture}.{name} to {value}, which transformers would ignore: name the checkpoint "
+                "it was converted from, or ignore it too with allow_unexpected_keys=true"
+            )
+
+
+def _mapped(architecture: str) -> set[str] | None:
+    """Return the settings of `architecture` that transformers maps, or None if a function of its own reads them all."""
+    from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+
+    if architecture in GGUF_CONFIG_ARCHS:
+        return None
+
+    renamed = {"qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gpt-oss": "gpt_oss", "minimax-m2": "minimax_m2"}
+    mapping = GGUF_CONFIG_MAPPING.get(renamed.get(architecture, architecture), {})
+    return {name for name, attribute in mapping.items() if attribute is not None}
+
+
+def _agrees(name: str, value: object, stated: ModelConfig, settings: dict[str, Any]) -> bool:
+    """Return whether the configuration has `value` for the setting `name` although transformers does not map it."""
+    if name == "rope.dimension_count":
+        head = getattr(stated, "head_dim", None) or stated.hidden_size // stated.num_attention_heads
+        rope = getattr(stated, "rope_parameters", None) or {}
+        return bool(value == int(head * rope.get("partial_rotary_factor", 1.0)))
+    if name == "attention.sliding_window" and isinstance(value, int) and value >= settings.get("context_length", 0):
+        return True
+    attribute = _EQUAL.get(name)
+    own = getattr(stated, attribute, None) if attribute else None
+    if attribute == "head_dim" and own is None:
+        own = stated.hidden_size // stated.num_attention_heads
+    return own is not None and bool(own == value)
+
+
+# --- its tokenizer
+
+
+def tokenizer(file: Path) -> Tokenizer:
+    """Return the tokenizer in `file`, with its chat template.
+
+    transformers falls back to GPT-2's rule where it does not know by which rule texts are split before merges. Raises
+    HarnessError if that would be wrong.
+    """
+    from tokenizers import pre_tokenizers
+    from transformers import AutoTokenizer
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    metadata = read(file).metadata
+    kind, rule = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+    if kind is None:
+        raise HarnessError(f"{file} holds no tokenizer: name the folder of one with tokenizer=")
+    is_known = rule in GGUF_PRE_TOKENIZER_SPLITS or rule in (*_GPT2_SPLITS, *_DIGIT_SPLITS)
+    if kind == "gpt2" and not is_known:
+        raise HarnessError(
+            f"{file} splits texts by llama.cpp's rule '{rule}' before it makes tokens, which transformers does not "
+            "know: name the folder of its tokenizer with tokenizer="
+        )
+    made = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    if kind == "gpt2" and rule in _DIGIT_SPLITS:
+        made.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+    _remove_surplus(made, int(metadata["tokenizer.ggml.tokens"]))
+    _require_space_rule(made, metadata, file)
+    return made
+
+
+def _remove_surplus(made: Tokenizer, count: int) -> None:
+    """Remove from a tokenizer what transformers adds to the `count` tokens of a file: GPT-2's `<|endoftext|>`."""
+    from tokenizers import Tokenizer as Backend
+
+    if len(made) <= count:
+        return
+    content = json.loads(made.backend_tokenizer.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < count]
+    made._tokenizer = Backend.from_str(json.dumps(content))
+
+
+def _require_space_rule(made: Tokenizer, metadata: dict[str, Any], file: Path) -> None:
+    """Raise HarnessError if a SentencePiece tokenizer puts a space before a text although `file` says otherwise."""
+    first = next(iter(made.tokenize("A")), "")
+    if metadata.get("tokenizer.ggml.add_space_prefix") is False and first.startswith("\u2581"):
+        raise HarnessError(
+            f"{file} says that no space is put before a text, and transformers puts one: name the folder of its "
+            "tokenizer with tokenizer="
+        )
+
+
+# --- its weights
+
+
+class Weights(NamedTuple):
+    """The dequantised weights of a file, and what transformers reports about loading them."""
+
+    model: Model
+    """The model in which transformers' loader put them; it refuses to be saved, cast or quantised."""
+    outcome: dict[str, Any]
+
+
+def load(file: Path, stated: ModelConfig, dtype: torch.dtype, *, is_lenient: bool = False) -> Weights:
+    """Return the weights in `file`, dequantised into `dtype`, in the model that the configuration `stated` describes.
+
+    Raises HarnessError, unless `is_lenient`, if a tensor of the file has no place in the model.
+    """
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    model, outcome = AutoModelForCausalLM.from_pretrained(
+        str(file.parent),
+        gguf_file=file.name,
+        config=stated,
+        dtype=dtype,
+        quantization_config=GgufConfig(dequantize=True),  # never kernels that compute on packed blocks
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    if not is_lenient:
+        outcome = {**outcome, "unexpected_keys": {*outcome["unexpected_keys"], *_without_place(file, model)}}
+    return Weights(model, outcome)
+
+
+def _without_place(file: Path, model: Model) -> list[str]:
+    """Return the names of tensors in `file` that transformers skips without a word."""
+    from transformers.integrations.gguf import is_gguf_arch_supported
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    header = read(file)
+    if is_gguf_arch_supported(header.architecture):  # these it reports
+        return []
+    processor = TENSOR_PROCESSORS.get(header.architecture, TensorProcessor)(config=model.config.to_dict())
+    places = set(get_gguf_hf_weights_map(model, processor))
+    names = [tensor.name for tensor in header.tensors if tensor.name != ROPE_FACTORS]
+    return [name for name in names if name not in places and name.removesuffix(".weight") not in places]
