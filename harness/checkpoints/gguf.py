@@ -184,7 +184,7 @@ def _bytes(tensor: Tensor, file: Path) -> int:
     from gguf.constants import GGML_QUANT_SIZES
 
     elements, size = GGML_QUANT_SIZES[_type(tensor, file)]
-    return tensor.elements // elements * size
+    return int(tensor.elements // elements * size)
 
 
 def _type(tensor: Tensor, file: Path) -> Any:
