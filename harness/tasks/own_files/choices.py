@@ -1,18 +1,19 @@
-"""The choices of a question in a user's own test set, and which of them is right.
+"""The choices of a question in a user's own test set, and which of them are right.
 
 Not here: the prompt that shows them (`harness.tasks.own_files.layouts`).
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from harness.data.rows import Row, number_as_text
+from harness.data.rows import Row, number_as_text, parse_json
 from harness.errors import HarnessError
 
 _LIST_COLUMNS = ("choices", "options", "选项")
@@ -87,13 +88,36 @@ def of(row: Row, columns: Sequence[str]) -> Choices:
     return Choices(tuple(texts), labels or tuple(string.ascii_uppercase[: len(texts)]), are_numbers)
 
 
-def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str) -> list[int]:
-    """Return the place, counted from 0, of each row's right choice, which the column `answer` names.
+def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str) -> list[tuple[int, ...]]:
+    """Return the places, counted from 0 and in order, of each row's right choices, which the column `answer` names.
 
-    An answer names a choice by its label, text or place. Which of these a whole number means is decided for all rows
-    together. Raises HarnessError if that is ambiguous, or if a row names no choice or several.
+    An answer names a choice by its label, text or place, and several as a list or as one text: "AC", "A,C", "A、C".
+    What a whole number means is decided for all rows together. Raises HarnessError if that is ambiguous, or if a row
+    names no choice or one twice.
     """
-    questions = [_Question(row, of(row, columns), _answer(row, answer)) for row in rows]
+    questions: list[list[_Question]] = []
+    for row in rows:
+        choices = of(row, columns)
+        questions.append([_Question(row, choices, item) for item in _answers(row, choices, answer)])
+    flat = iter(_places(file, [question for row in questions for question in row], answer))
+    right = [tuple(sorted(itertools.islice(flat, len(row)))) for row in questions]
+    for row, chosen in zip(rows, right, strict=True):
+        if len(set(chosen)) < len(chosen):
+            raise row.error(f"'{answer}' names a choice twice")
+    if any(len(chosen) > 1 for chosen in right):
+        _require_unambiguous(questions, answer)
+    return right
+
+
+def _require_unambiguous(questions: Sequence[Sequence[_Question]], answer: str) -> None:
+    """Raise HarnessError if an answer such as "AB" is a choice's text, in a file where letters name several choices."""
+    for row, choices, item in (row[0] for row in questions if len(row) == 1):
+        if isinstance(item, str) and item not in choices.labels and {*item} <= {*choices.labels}:
+            raise row.error(f"'{answer}' is '{item}', which may be the text of a choice or several letters")
+
+
+def _places(file: Path, questions: Sequence[_Question], answer: str) -> list[int]:
+    """Return the place of each answer's choice; a row with several right choices is several of `questions`."""
     numbers = [_whole_number(question.answer) for question in questions]
     are_labels = all(str(number) in item.choices.labels for item, number in zip(questions, numbers, strict=True))
     if None in numbers or are_labels:
@@ -118,15 +142,66 @@ def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str)
     return counted
 
 
-def _answer(row: Row, column: str) -> Answer:
+def _answers(row: Row, choices: Choices, column: str) -> list[Answer]:
+    """Return the answers in `column`, one for each right choice that it names."""
     value = row.get(column)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
+    if isinstance(value, str):
+        value = _listed(value.strip(), choices)
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise row.error(f"'{column}' is an empty list: it names no choice")
+    return [_answer(row, item, column) for item in items]
+
+
+def _answer(row: Row, value: object, column: str) -> Answer:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise row.error(f"'{column}' does not name one choice")
     if isinstance(value, str):
         return value.strip()
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _listed(text: str, choices: Choices) -> list[Any]:
+    """Return the items that `text` lists, if it names no single choice and each item names one; else `text` alone.
+
+    A list is JSON or Python's (`["A", "C"]`, which a table holds as text), letters written together ("AC"), or items
+    between marks ("A,C", "A、C", "A; C", "A and C", texts in lines).
+    """
+    if _matches(text, choices):
+        return [text]
+    if text.startswith("[") and text.endswith("]"):
+        for spelling in (text, text.replace("'", '"')):
+            try:
+                return list(parse_json(spelling))
+            except (ValueError, RecursionError):
+                continue
+    letters = "".join(unicodedata.normalize("NFKC", text).split())
+    candidates = [list(letters)] if re.fullmatch("[A-Z]+", letters) or _are_small(letters, choices) else []
+    candidates += [re.split(mark, text) for mark in _MARKS]
+    for items in candidates:
+        items = [item.strip() for item in items if item.strip()]
+        if len(items) > 1 and all(len(_matches(item, choices)) == 1 or _counts(item, choices) for item in items):
+            return items
+    return [text]
+
+
+_MARKS = (
+    *(r"\n", r"[;；|]", r"[,，、/+&;；|\s]|和|与|及|\band\b", r"[,，]", "、"),
+    *(r"[)）\].](?=[A-Za-z(（\[])", r"(?<=[)）\]])"),
+)
+"""Patterns between the items of a list that is written as one text, tried in this order."""
+
+
+def _are_small(letters: str, choices: Choices) -> bool:
+    """Return whether `letters` are labels in lower case of a file whose labels are in lower case."""
+    return all(label.islower() for label in choices.labels) and set(letters) <= {*choices.labels}
+
+
+def _counts(item: str, choices: Choices) -> bool:
+    """Return whether `item` is a whole number that may count the choices."""
+    return re.fullmatch("[0-9]{1,2}", item) is not None and int(item) < len(choices.texts)
 
 
 def _whole_number(answer: Answer) -> int | None:
@@ -146,12 +221,16 @@ def _place_of_text(question: _Question) -> int | None:
 
 def _named_place(question: _Question, column: str) -> int:
     """Return the place of the choice that the answer names; raise HarnessError unless it names exactly one."""
-    choices, text = question.choices, str(question.answer)
-    exact = {place for names in (choices.labels, choices.texts) for place, name in enumerate(names) if name == text}
-    matches = exact or _loose_matches(text, choices)
+    matches = _matches(str(question.answer), question.choices)
     if len(matches) != 1:
         raise _no_choice(question, column, several=bool(matches))
     return matches.pop()
+
+
+def _matches(text: str, choices: Choices) -> set[int]:
+    """Return the places of the choices that `text` names by label or text: exactly, or if there is none, loosely."""
+    exact = {place for names in (choices.labels, choices.texts) for place, name in enumerate(names) if name == text}
+    return exact or _loose_matches(text, choices)
 
 
 def _loose_matches(text: str, choices: Choices) -> set[int]:

@@ -102,7 +102,8 @@ def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
     if name.startswith(PREFIX):
         _texts_path(name)
         return False
-    return not question_files.read(_test_set_path(name), comparisons).is_multiple_choice
+    test_set = question_files.read(_test_set_path(name), comparisons)
+    return not (test_set.is_multiple_choice or test_set.has_letter_sets)
 
 
 def require_answers_in_words(names: Sequence[str], comparisons: Sequence[str]) -> None:
@@ -127,6 +128,7 @@ def build(name: str, comparisons: Sequence[str] = ()) -> Task:
 
 def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
     from harness.tasks.protocols.answers import Answers
+    from harness.tasks.protocols.letter_sets import LETTERS, LetterSets
     from harness.tasks.protocols.own_questions import OwnQuestions
 
     test_set = question_files.read(path, comparisons)
@@ -149,7 +151,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
         config |= {"output_type": "multiple_choice", "doc_to_choice": "letters", "metric_list": [{"metric": "acc"}]}
         config["metadata"]["protocol"] = f"A test set of one's own ({columns}): the likeliest letter."
         return Task(OwnQuestions(config, test_set.documents))
-    longest = max(len(text) for document in test_set.documents for text in document["answers"])
+    longest = max(len(text) for document in test_set.documents for text in document.get("answers", [""]))
     limit = min(max(_SHORTEST_LIMIT, longest), _LONGEST_LIMIT)
     config["output_type"] = "generate_until"
     config["generation_kwargs"] = {"until": list(test_set.stops), "do_sample": False, "max_gen_toks": limit}
@@ -157,6 +159,16 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
         "metrics": list(test_set.metrics),
         "fractions": list(test_set.metrics),
         "stops_after_shots": list(test_set.stops_after_shots),
+    }
+    if test_set.has_letter_sets:
+        several = sum(len(document["answer"]) > 1 for document in test_set.documents)
+        config["filter_list"] = LETTERS
+        config["metadata"]["protocol"] = (
+            f"A test set of one's own ({columns}) in which {several:,} of {len(test_set.documents):,} questions have "
+            f"several right choices: the letters in a greedy answer of up to {limit} tokens, compared as sets."
+        )
+        return Task(LetterSets(config, test_set.documents))
+    config["metadata"] |= {
         "protocol": f"A test set of one's own ({columns}): a greedy answer of up to {limit} tokens, compared by "
         f"{', '.join(test_set.metrics)}.",
     }

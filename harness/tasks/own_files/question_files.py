@@ -1,5 +1,8 @@
 """A user's own test set: a file of questions and answers → documents, prompts and the metrics that compare answers.
 
+A file in which some question has several right choices is answered by letters in words, since no likeliest letter is a
+set; any other file with choices by the likeliest letter.
+
 Texts on which models are tuned unchanged (alpaca, conversations, ADGEN, pairs) are prompts unchanged, instruction and
 input joined by a line end as in LLaMA-Factory. A bare question gets a cue, and choices get letters as in C-Eval and
 MMLU, in the language of the file.
@@ -24,6 +27,8 @@ from harness.tasks.own_files.layouts import Document
 
 COMPARISONS = ("exact_match", "contains", "number", "rouge", "bleu")
 """The values of --metric."""
+LETTER_SETS = ("exact_set", "partial_credit")
+"""The metrics of a file in which some question has several right choices (`harness.metrics.answers.letter_sets`)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Questions:
     unread: tuple[str, ...]
     """All other columns."""
     metrics: tuple[str, ...]
-    """`acc`, or names of `harness.metrics.text.overlap.METRICS`."""
+    """`acc`, those of `LETTER_SETS`, or names of `harness.metrics.text.overlap.METRICS`."""
     delimiter: str
     """The text between prompt and answer."""
     stops: tuple[str, ...] = ()
@@ -52,6 +57,11 @@ class Questions:
         return self.metrics == ("acc",)
 
     @property
+    def has_letter_sets(self) -> bool:
+        """Whether the answer is a generated text that names one or more letters."""
+        return self.metrics == LETTER_SETS
+
+    @property
     def has_conversations(self) -> bool:
         """Whether some answer follows more than one turn."""
         return any(len(document.get("turns", ())) > 1 for document in self.documents)
@@ -61,7 +71,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     """Return the test set in `file`.
 
     Answers in words are compared by `comparisons`, by default those of the layout or, where every answer is a number,
-    as numbers. Choices are compared by accuracy alone.
+    as numbers. Choices are compared by accuracy alone, or by `LETTER_SETS` if a question has several right ones.
 
     Raises HarnessError naming the file, the line and the problem, or the choice that the user has to make.
     """
@@ -77,13 +87,9 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     documents = [layout.document(row) for row in rows]
     is_chinese = 2 * sum(_is_chinese(document["prompt"]) for document in documents) > len(documents)
     if layout.choices:
-        places = choices.places(file, rows, layout.choices, layout.columns[-1])
-        cue, delimiter = ("答案：", "") if is_chinese else ("Answer:", " ")
-        lettered = [
-            {**document, "prompt": f"{document['prompt']}\n{cue}", "answer": place}
-            for document, place in zip(documents, places, strict=True)
-        ]
-        return Questions(lettered, columns, unread, ("acc",), delimiter, notes=tuple(notes.all()))
+        right = choices.places(file, rows, layout.choices, layout.columns[-1])
+        questions = _chosen(documents, right, is_chinese)
+        return replace(questions, columns=columns, unread=unread, notes=tuple(notes.all()))
     chosen = tuple(comparisons) or layout.comparisons or _implied_comparison(file, documents)
     for name in chosen:
         if name not in COMPARISONS:
@@ -98,6 +104,30 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     metrics = tuple(dict.fromkeys(metric for name in chosen for metric in overlap.metrics_of(name, accepted)))
     questions = _answered_in_words(documents, layout.is_bare_question, is_chinese)
     return replace(questions, columns=columns, unread=unread, metrics=metrics, notes=tuple(notes.all()))
+
+
+def _chosen(documents: list[Document], right: Sequence[tuple[int, ...]], is_chinese: bool) -> Questions:
+    """Return the questions with choices, still without columns: `right` has the places of each one's right choices."""
+    pairs = list(zip(documents, right, strict=True))
+    if all(len(places) == 1 for places in right):
+        cue, delimiter = ("答案：", "") if is_chinese else ("Answer:", " ")
+        lettered = [
+            {**document, "prompt": f"{document['prompt']}\n{cue}", "answer": place} for document, (place,) in pairs
+        ]
+        return Questions(lettered, (), (), ("acc",), delimiter)
+    if is_chinese:
+        question, cue, delimiter = "问题：", "答案（一个或多个字母）：", ""
+    else:
+        question, cue, delimiter = "Question: ", "Answer (one or more letters):", " "
+    lettered = [
+        {
+            **document,
+            "prompt": f"{question}{document['prompt']}\n{cue}",
+            "answer": "".join(document["letters"][place] for place in places),
+        }
+        for document, places in pairs
+    ]
+    return Questions(lettered, (), (), LETTER_SETS, delimiter, (f"\n{question.strip()}",), ("\n\n",))
 
 
 def _answered_in_words(documents: list[Document], is_bare_question: bool, is_chinese: bool) -> Questions:

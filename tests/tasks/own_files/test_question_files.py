@@ -121,6 +121,66 @@ def test_choices_get_letters(tmp_path: Path, row: dict[str, Any], prompt: str, p
     assert (questions.documents[0]["prompt"], questions.documents[0]["answer"]) == (prompt, place)
 
 
+FRUIT = {"question": "哪些是水果？", "A": "苹果", "B": "石头", "C": "梨", "D": "铁", "answer": "AC"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(
+            "AC",
+            "CA",
+            "A,C",
+            "A、C",
+            "A，C",
+            "A C",
+            "A;C",
+            "A；C",
+            "A/C",
+            "A|C",
+            "A和C",
+            "A and C",
+            "ＡＣ",
+            "a,c",
+            "(A)(C)",
+        ),
+        *(["A", "C"], ["C", "A"], '["A", "C"]', "['A', 'C']", ["苹果", "梨"], "苹果、梨", "苹果,梨", "苹果\n梨"),
+        *("A. 苹果\nC. 梨", "A. 苹果;C. 梨", [0, 2], "0,2", ["A. 苹果", "C. 梨"], "A.C", "（A）（C）"),
+    ],
+    ids=str,
+)
+def test_several_right_choices_are_a_set_of_letters(tmp_path: Path, answer: object) -> None:
+    single = {**FRUIT, "answer": 1 if answer in ([0, 2], "0,2") else "B"}
+    questions = question_files.read(written(tmp_path, {**FRUIT, "answer": answer}, single))
+    assert questions.metrics == ("exact_set", "partial_credit")
+    assert [document["answer"] for document in questions.documents] == ["AC", "B"]
+    assert questions.documents[0]["prompt"] == (
+        "问题：哪些是水果？\nA. 苹果\nB. 石头\nC. 梨\nD. 铁\n答案（一个或多个字母）："
+    )
+
+
+def test_letter_sets_are_generated_and_compared(base: Path, tmp_path: Path, capsys) -> None:
+    file = written(tmp_path, FRUIT, {**FRUIT, "question": "哪个是石头？", "answer": "B"})
+    requests = built(file, (), 1).instances
+    assert "\n答案（一个或多个字母）：B\n\n问题：" in requests[0].args[0]
+    assert requests[0].args[1]["until"] == ["\n问题：", "\n\n"]
+    task = file_tasks.build(str(file))
+    document = task.documents[0]
+    assert task.score(document, ["AC"]) == {"exact_set": 1, "partial_credit": 1}
+    assert task.score(document, ["A"]) == {"exact_set": 0, "partial_credit": 0.5}
+    assert task.score(document, ["AB"]) == task.score(document, [""]) == {"exact_set": 0, "partial_credit": 0}
+    assert (task.understood(document, "AC"), task.understood(document, "")) == (True, False)
+    [report] = run([parse(str(base))], Options((str(file),), tmp_path / "out", max_gen_toks=8))
+    assert [(score.metric, score.n) for score in report.manifest.scores] == [("exact_set", 2), ("partial_credit", 2)]
+    assert main(["run", "--model", str(base), "--tasks", str(file), "--metric", "bleu"]) == 2
+    assert "with answers in words, and no task here is one" in capsys.readouterr().err
+    predictions = written(
+        tmp_path, {"id": 0, "prediction": "\n选A和C。"}, {"id": 1, "prediction": "B股"}, name="p.jsonl"
+    )
+    assert main(["score", "--predictions", str(predictions), "--task", str(file), "-o", str(tmp_path / "out")]) == 0
+    assert " 50.0 %" in capsys.readouterr().out
+
+
 SHAREGPT = {
     "system": "你是律师",
     "conversations": [
@@ -385,7 +445,14 @@ def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path)
         ([{**BUY, "answer": 1}, {**BUY, "answer": 1}], (), "they may count from 1: name them by letters"),
         ([{**BUY, "A": "B", "B": "甲", "answer": "B"}], (), "is more than one of its 2 choices"),
         ([{**BUY, "B": "书店", "answer": "书店"}], (), "'answer' is '书店', which is more than one of its 2 choices"),
-        ([{**BUY, "answer": "AB"}], (), "'answer' is 'AB', which is not one of its 2 choices"),
+        ([{**BUY, "answer": "AX"}], (), "'answer' is 'AX', which is not one of its 2 choices"),
+        ([{**BUY, "answer": "ABA"}], (), "'answer' names a choice twice"),
+        ([{**BUY, "answer": ["A", "书店"]}], (), "'answer' names a choice twice"),
+        ([{**BUY, "answer": []}], (), "line 1: 'answer' is an empty list"),
+        ([{**BUY, "answer": "bad"}], (), "'answer' is 'bad', which is not one of its 2 choices"),
+        ([FRUIT, {**FRUIT, "D": "AB", "answer": "AB"}], (), "line 2: 'answer' is 'AB', which may be the text of a"),
+        ([{**FRUIT, "answer": [1, 3]}], (), "they may count from 1: name them by letters"),
+        ([{**FRUIT, "answer": "1,3"}], (), "they may count from 1: name them by letters"),
         ([{"question": "谁？", "answer": float("nan")}], ("bleu",), "line 1: 'answer' is not a text"),
         ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 1: 'A', 'B' … is not a list of 2 to 26 choices"),
         (

@@ -1,0 +1,39 @@
+"""Questions of a user's own test set with several right choices, answered in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.metrics.answers import letter_sets
+from harness.tasks.protocols.answers import Answers
+
+
+def letters(responses: list[list[str]], documents: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the letters that each response names, in alphabetical order; empty if nothing was understood."""
+    return [
+        ["".join(sorted(letter_sets.read(text, document["letters"]) or ())) for text in texts]
+        for texts, document in zip(responses, documents, strict=True)
+    ]
+
+
+LETTERS = [
+    {"name": "letters", "filter": [{"function": "custom", "filter_fn": letters}, {"function": "take_first"}]},
+]
+"""lm-eval's filter that reads the letters."""
+
+
+class LetterSets(Answers):
+    """The letters of generated answers, compared as a set with the right ones, the letters of a document's `answer`."""
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
+        """Return whether the letters are exactly the right ones, and the share of these unless a wrong one is among."""
+        chosen, right = results[0], doc["answer"]
+        return {
+            "exact_set": letter_sets.exact_set(chosen, right),
+            "partial_credit": letter_sets.partial_credit(chosen, right),
+        }
+
+    def understood(self, doc: dict[str, Any], answer: str) -> bool:
+        """Return whether any letter was read."""
+        return bool(answer)
