@@ -77,7 +77,8 @@ _LLAMA = (
     r"答案为\s?(\S+)(?:。|$)",
 )
 _THOUGHT = "让我们一步一步思考"
-_CHATGPT_REASONED = (r"答案是(.+?)。", r"答案为(.+?)。", r"选项(.+?)是正确的。")
+_CHATGPT_REASONED = (("答案是", "。"), ("答案为", "。"), ("选项", "是正确的。"))
+"""The text before and after what each of its three patterns reads, such as 答案是(.+?)。"""
 _DISC_FIRST = (
     r"答案应?该?[为是]([ABCD,，、\s]+)",
     r"答案是([ABCD,，、\s]+)",
@@ -135,7 +136,7 @@ def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
     the patterns and reads the same, because every match of the eighth begins with a match of the fifth.
     """
     text = text.strip()
-    concluded = re.findall(r"所以答案是(.+?)。", text)
+    concluded = _framed("所以答案是", "。", text)
     if concluded and concluded[-1] in LETTERS:
         return str(concluded[-1])
     for pattern in _CHATGLM:
@@ -173,7 +174,8 @@ def ceval_chatgpt_reasoned(text: str) -> str:
     Three patterns are tried in order, and the first one found in the text decides: its last match is the answer if it
     is a single letter. Case, white space at the ends and ASCII punctuation are ignored.
     """
-    return _bare(_last_match(_CHATGPT_REASONED, text) or "")
+    every = (_framed(start, end, text) for start, end in _CHATGPT_REASONED)
+    return _bare(next((matches[-1] for matches in every if matches), ""))
 
 
 def ceval_llama(text: str) -> str:
@@ -203,6 +205,20 @@ def _disc_answer(text: str) -> str:
 
 def _from_row_start(pattern: str) -> str:
     return f"{_DISC_RUN}{pattern}" if pattern.startswith("([ABCD,") else pattern
+
+
+def _framed(start: str, end: str, text: str) -> list[str]:
+    """Return what `re.findall` finds with the pattern `start(.+?)end`, in time linear in the text.
+
+    The pattern alone searches the rest of the line for `end` at every `start`; nothing after a line's last `end` can
+    match.
+    """
+    pattern = re.compile(f"{re.escape(start)}(.+?){re.escape(end)}")
+    matches: list[str] = []
+    for line in text.split("\n"):
+        head, last, _ = line.rpartition(end)
+        matches += pattern.findall(head + last)
+    return matches
 
 
 def _bare(text: str) -> str:

@@ -94,6 +94,18 @@ def test_the_eighth_pattern_of_chatglm_never_decides_so_minimax_reads_the_same(t
     assert not matches or matches[0] != 7
 
 
+@given(
+    st.sampled_from([("所以答案是", "。"), ("答案是", "。"), ("选项", "是正确的。")]),
+    st.lists(
+        st.sampled_from(["所以", "答案是", "选项", "是正确的。", "是", "。", "A", "\n", "\r", "\u2028"]), max_size=14
+    ),
+)
+def test_framed_text_is_what_the_published_patterns_find(frame, pieces):
+    start, end = frame
+    text = "".join(pieces)
+    assert choices._framed(start, end, text) == re.findall(f"{start}(.+?){end}", text)
+
+
 @given(st.text())
 def test_every_text_gives_a_letter_or_a_dash(text):
     for read in (choices.ceval_chatgpt, choices.ceval_chatgpt_zero_shot, choices.ceval_chatgpt_reasoned):

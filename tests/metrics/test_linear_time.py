@@ -1,0 +1,354 @@
+"""No public function of `harness.metrics` that reads an answer takes more than linear time, whatever the answer.
+
+Every function that takes a text is listed here, timed or with the reason why not: a new one fails the test until it is.
+A model that repeats itself writes thousands of 答案是, brackets or digits; a quadratic pattern then takes minutes.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+import re
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import harness.metrics
+from harness.metrics.answers import choices, numbers
+from harness.metrics.extraction import brackets, documents, iepile, kg2instruction, literals, parse, tuples
+from harness.metrics.extraction.templates import FORMATS
+from harness.metrics.law import citation_scores, citations, consultation, statutes, strict_citations
+from harness.metrics.lawbench import published, repaired, text
+from harness.metrics.text import (
+    copywriting,
+    corpus_bleu,
+    cuts,
+    lines,
+    lm_eval_counts,
+    ngrams,
+    overlap,
+    segmenter,
+    surface,
+)
+from support.lawbench_references import REFERENCES
+
+Timed = Callable[[str], object]
+
+LENGTHS = (200, 800, 3_200, 12_800)
+"""Characters of the timed answers; a slow function gets a fraction of them."""
+STEEPEST = 1.4
+"""The largest exponent of time over length; noise is below, and quadratic is 2."""
+FLOOR = 0.004
+"""Seconds of processor time below which a measurement is noise."""
+TARGET = 0.0008
+"""Seconds that an ordinary answer of the greatest length should take; a slower function gets shorter answers."""
+SHORTEST = 0.1
+"""The smallest fraction of LENGTHS."""
+BUDGET = 0.12
+"""Seconds in which a function should be timed; a slower function is timed on every second, third … answer."""
+
+PIECES: list[str] = json.loads((Path(__file__).parent / "repeated_pieces.json").read_text(encoding="utf-8"))
+"""Pieces that the timed answers repeat."""
+STARTS = ("答案是", "(", "[{'entity': '", '{"', "《", "第", "1")
+"""Beginnings that nothing ends: a letter or a space is repeated after them."""
+
+
+def answers() -> Iterator[tuple[str, str]]:
+    """Yield the beginning and the repeated piece of every answer."""
+    yield from (("", piece) for piece in PIECES)
+    yield from ((start, piece) for start in STARTS for piece in ("a", " "))
+
+
+def formats() -> dict[str, Timed]:
+    """Return the parser of every kind, language and format."""
+    return {
+        f"{kind} {language} {format}": partial(
+            lambda kind, language, format, answer: parse.parse_records(answer, kind, language, format, ["人名"]),
+            kind,
+            language,
+            format,
+        )
+        for (kind, language), by_format in FORMATS.items()
+        for format in by_format
+        if language == "zh" or format in ("tuples", "json", "angles")
+    }
+
+
+OPTIONS = {"A": "甲", "B": "乙", "C": "丙", "D": "丁"}
+ENTITIES = {"kind": "ner", "language": "zh", "format": "tuples", "types": ["人名"], "counts_upstream": True}
+RELATIONS = {**ENTITIES, "kind": "re"}
+EVENTS = {**ENTITIES, "kind": "ee", "counts_upstream": False}
+LIBRARY = consultation.Library()
+REFERENCE = "渡船应当靠岸，根据《民法典》第三条，赔偿1,200元。"
+PROMPT = f"{published.SENTENCE_MARK}渡口己经关闭。"
+PROVISION = {"given": ["《民法典》第三条：渡船应当靠岸"], "provided": [], "library": LIBRARY}
+
+
+def against_reference(metric: Callable[[str, str], object]) -> Timed:
+    return lambda answer: metric(answer, REFERENCE)
+
+
+def for_documents(document: dict[str, object]) -> Timed:
+    return lambda answer: documents.parse_answer(answer, document)
+
+
+def scorers(by_task: dict[str, published.Scorer]) -> dict[str, Timed]:
+    return {
+        task: partial(lambda scorer, reference, answer: scorer(answer, reference), scorer, REFERENCES.get(task, "违约"))
+        for task, scorer in by_task.items()
+    }
+
+
+CACHED = re.compile(r"rouge[2L].*")
+"""Metrics that are computed together with another one."""
+
+TIMED: dict[str, Timed | dict[str, Timed]] = {
+    "answers.choices.disc_law": choices.disc_law,
+    "answers.choices.agieval_letters": choices.agieval_letters,
+    "answers.choices.ceval_chatglm": lambda answer: choices.ceval_chatglm(answer, OPTIONS),
+    "answers.choices.ceval_chatgpt": choices.ceval_chatgpt,
+    "answers.choices.ceval_chatgpt_zero_shot": choices.ceval_chatgpt_zero_shot,
+    "answers.choices.ceval_chatgpt_reasoned": choices.ceval_chatgpt_reasoned,
+    "answers.choices.ceval_llama": choices.ceval_llama,
+    "answers.numbers.last_number": numbers.last_number,
+    "answers.numbers.is_number": numbers.is_number,
+    "extraction.brackets.parse_brackets": lambda answer: brackets.parse_brackets(answer, "([{<").outermost_tuples("("),
+    "extraction.documents.parse_answer": {
+        "entities": for_documents(ENTITIES),
+        "relations": for_documents(RELATIONS),
+        "events": for_documents(EVENTS),
+    },
+    "extraction.iepile.parse_entities": iepile.parse_entities,
+    "extraction.iepile.parse_relations": lambda answer: iepile.parse_relations(answer, is_repaired=True),
+    "extraction.iepile.parse_events": iepile.parse_events,
+    "extraction.kg2instruction.parse_entities": {
+        "zh": lambda answer: kg2instruction.parse_entities(answer, "zh"),
+        "en": lambda answer: kg2instruction.parse_entities(f"{answer}('Entity': , {{}}) Type", "en"),
+    },
+    "extraction.kg2instruction.parse_relations": {
+        "zh": lambda answer: kg2instruction.parse_relations(answer, "zh"),
+        "en": lambda answer: kg2instruction.parse_relations(f"{answer}'head': {{}} relation tail", "en"),
+    },
+    "extraction.literals.parse_dictionaries": lambda answer: list(literals.parse_dictionaries(answer)),
+    "extraction.parse.parse_records": formats(),
+    "extraction.tuples.parse_tuples": tuples.parse_tuples,
+    "law.citation_scores.Quotations.quoted_articles": LIBRARY.quotations.quoted_articles,
+    "law.citation_scores.cites_mistitled": lambda answer: citation_scores.cites_mistitled(
+        answer, [], LIBRARY.quotations, LIBRARY.book
+    ),
+    "law.citations.cited_provisions": citations.cited_provisions,
+    "law.citations.cited_articles": citations.cited_articles,
+    "law.consultation.format_record": consultation.format_record,
+    "law.consultation.answer_in_record": lambda answer: consultation.answer_in_record(
+        consultation.format_record(answer)
+    ),
+    "law.consultation.scores": lambda answer: consultation.scores(answer, REFERENCE, **PROVISION),
+    "law.statutes.title_key": statutes.title_key,
+    "law.statutes.parse_entry": statutes.parse_entry,
+    "law.statutes.split_articles": lambda answer: list(statutes.split_articles(answer, "民法典")),
+    "law.strict_citations.parse_citations": strict_citations.parse_citations,
+    "law.strict_citations.count_citations": lambda answer: strict_citations.count_citations(answer, []),
+    "law.strict_citations.parse_numeral": strict_citations.parse_numeral,
+    "lawbench.published.article_numbers": published.article_numbers,
+    "lawbench.published.reference_entities": lambda answer: _or_error(published.reference_entities, answer),
+    "lawbench.published.character_f1": against_reference(published.character_f1),
+    "lawbench.published.proofreading": lambda answer: published.proofreading(PROMPT, answer, "渡口已经关闭。"),
+    "lawbench.repaired.proofreading": lambda answer: repaired.proofreading(PROMPT, answer, "渡口已经关闭。"),
+    "lawbench.repaired.without_template": lambda answer: repaired.without_template(f"{PROMPT}{answer}"),
+    "lawbench.published.SCORERS": scorers(published.SCORERS),
+    "lawbench.repaired.REPAIRED_SCORERS": scorers(repaired.REPAIRED_SCORERS),
+    "lawbench.text.with_arabic_numerals": text.with_arabic_numerals,
+    "lawbench.text.parse_integer": lambda answer: text.parse_integer("9" * min(len(answer), 4_000)),
+    "text.copywriting.attributes": copywriting.attributes,
+    "text.copywriting.mentions": lambda answer: copywriting.mentions(answer, "类型#裙*颜色#白"),
+    "text.copywriting.upstream": against_reference(copywriting.upstream),
+    "text.copywriting.read_line": lambda answer: _or_error(copywriting.read_line, answer),
+    "text.corpus_bleu.bleu_zh_counts": against_reference(corpus_bleu.bleu_zh_counts),
+    "text.corpus_bleu.chrf_counts": against_reference(corpus_bleu.chrf_counts),
+    "text.corpus_bleu.tokens_zh": corpus_bleu.tokens_zh,
+    "text.lm_eval_counts.bleu": lambda answer: lm_eval_counts.bleu([answer], [[REFERENCE]]),
+    "text.lm_eval_counts.chrf": lambda answer: lm_eval_counts.chrf([answer], [[REFERENCE]]),
+    "text.ngrams.shared": lambda answer: ngrams.shared(answer, REFERENCE, 4),
+    "text.ngrams.shared_characters": against_reference(ngrams.shared_characters),
+    "text.ngrams.runs": lambda answer: ngrams.runs(tuple(answer), 2),
+    "text.overlap.METRICS": {
+        name: against_reference(metric) for name, metric in overlap.METRICS.items() if not CACHED.fullmatch(name)
+    },
+    "text.cuts.characters": cuts.characters,
+    "text.cuts.has_word": cuts.has_word,
+    "text.cuts.jieba_words": cuts.jieba_words,
+    "text.cuts.latin_words": cuts.latin_words,
+    "text.cuts.unicode_words": cuts.unicode_words,
+    "text.lines.first_line": lines.first_line,
+    "text.lines.is_one_line": lines.is_one_line,
+    "text.lines.trimmed": lines.trimmed,
+    "text.overlap.coverage": lambda answer: overlap.coverage(answer, ["裙", "白"]),
+    "text.segmenter.words": segmenter.words,
+    "text.surface.empty": surface.empty,
+    "text.surface.lengths": against_reference(surface.lengths),
+    "text.surface.distinct": lambda answer: surface.distinct([tuple(answer)], 2),
+}
+"""How each function is called with an answer: by its name, or the name of the table that has it as a value."""
+
+TABLES = {
+    "lawbench.published": published.SCORERS,
+    "lawbench.repaired": repaired.REPAIRED_SCORERS,
+    "text.overlap": overlap.METRICS,
+}
+"""Tables whose functions are timed under the table's name."""
+
+NOT_ANSWERS: dict[str, str] = {
+    "extraction.bio_tags.entities": "words and tags of the data",
+    "extraction.brackets.primary_separators": "positions that parse_brackets found",
+    "extraction.brackets.Group.field_spans": "positions that parse_brackets found",
+    "extraction.brackets.Group.outermost_tuples": "the kind of a bracket",
+    "extraction.documents.build_documents": "texts of the data",
+    "extraction.documents.score_answer": "what parse_answer wrote",
+    "extraction.iepile.corpus_counts": "records",
+    "extraction.iepile.format_answer": "records",
+    "extraction.kg2instruction.last_occurrences": "texts of the data",
+    "extraction.records.format_records": "records",
+    "extraction.templates.check_format": "the name of a format",
+    "extraction.templates.instruction": "types of the data",
+    "extraction.tuples.format_tuples": "records",
+    "law.citation_scores.Quotations.is_misattributed": "called by cites_mistitled",
+    "law.consultation.parse_turns": "conversations of the data",
+    "lawbench.cherrant.count_edits": "its time is the product of both lengths; proofreading bounds the answer",
+    "lawbench.cherrant.edits": "its time is the product of both lengths; proofreading bounds the answer",
+    "lawbench.published.multiple_choice": "called by the scorers",
+    "lawbench.published.single_choice": "called by the scorers",
+    "lawbench.text.check_label": "labels of the data",
+    "lawbench.text.letter_after": "references of the data",
+    "lawbench.text.unframed": "references of the data",
+    "stats.estimates.averages": "names of tasks",
+    "text.corpus_bleu.signature": "the name of a metric",
+    "text.lm_eval_counts.ter": "sacrebleu's own edit distance, of lm-eval's tasks",
+    "text.overlap.best": "calls a metric",
+    "text.cuts.choose": "references of the data",
+    "text.overlap.bleu": "timed as METRICS",
+    "text.overlap.is_defined": "references of the data",
+    "text.overlap.metrics_of": "references of the data",
+    "text.overlap.rouge": "timed as METRICS",
+    "text.overlap.rouge_jieba": "timed as METRICS",
+    "text.overlap.rouge_of": "words of both texts, called by rouge_jieba",
+    "text.ranking.hit_at": "names of documents",
+    "text.ranking.recall_at": "names of documents",
+    "text.ranking.reciprocal_rank_at": "names of documents",
+}
+"""Functions that take a text which is no answer, or whose caller is timed."""
+
+
+def _or_error(function: Callable[[str], object], answer: str) -> object:
+    try:
+        return function(answer)
+    except Exception:
+        return None
+
+
+def public_functions() -> Iterator[tuple[str, Callable[..., object]]]:
+    """Yield every public function and method of `harness.metrics` with its name in the package."""
+    package = harness.metrics
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(found.name)
+        room = found.name.removeprefix(f"{package.__name__}.")
+        for name, item in vars(module).items():
+            if name.startswith("_") or getattr(item, "__module__", None) != found.name:
+                continue
+            if inspect.isclass(item):
+                methods = ((key, value) for key, value in vars(item).items() if inspect.isfunction(value))
+                yield from ((f"{room}.{name}.{key}", value) for key, value in methods if not key.startswith("_"))
+            elif callable(item) and (inspect.isfunction(item) or hasattr(item, "__wrapped__")):
+                yield f"{room}.{name}", item
+
+
+def takes_text(function: Callable[..., object]) -> bool:
+    annotations = [str(parameter.annotation) for parameter in inspect.signature(function).parameters.values()]
+    return any(re.search(r"\b(?:str|Text|Format|References)\b", annotation) for annotation in annotations)
+
+
+def test_every_function_that_takes_a_text_is_listed() -> None:
+    functions = dict(public_functions())
+    in_tables = {
+        f"{room}.{getattr(function, '__name__', '')}" for room, table in TABLES.items() for function in table.values()
+    }
+    expected = {name for name, function in functions.items() if takes_text(function)} - in_tables
+    listed = {name for name in TIMED if name.rpartition(".")[2].upper() != name.rpartition(".")[2]}
+    assert expected - listed - NOT_ANSWERS.keys() == set(), "list how it reads an answer in TIMED, or why not"
+    assert (listed | NOT_ANSWERS.keys()) - functions.keys() == set(), "remove what no longer exists"
+    assert listed & NOT_ANSWERS.keys() == set()
+
+
+def timed_functions() -> Iterator[tuple[str, Timed]]:
+    for name, function in TIMED.items():
+        if isinstance(function, dict):
+            yield from ((f"{name}[{key}]", member) for key, member in function.items())
+        else:
+            yield name, function
+
+
+def seconds(function: Timed, answer: str, repeats: int = 1) -> float:
+    """Return the least processor time that the function takes for an answer."""
+    least = math.inf
+    for _ in range(repeats):
+        started = time.process_time()
+        function(answer)
+        least = min(least, time.process_time() - started)
+    return least
+
+
+def answer_of(start: str, piece: str, length: int) -> str:
+    """Return an answer of about `length` characters, which no function has seen: results may be cached."""
+    return start + piece * (length // len(piece))
+
+
+def steepest(function: Timed, start: str, piece: str, scale: float) -> float:
+    """Return the largest exponent of growth between two lengths, or 0 if the times are too short to tell."""
+    largest, before = 0.0, 0.0
+    for place, length in enumerate(LENGTHS):
+        needed = seconds(function, answer_of(start, piece, int(length * scale)))
+        if place and needed > FLOOR:
+            exponent = math.log(needed / before, LENGTHS[place] / LENGTHS[place - 1])
+            largest = max(largest, exponent)
+            if exponent > 2.2:  # do not wait for the next length
+                break
+        before = needed
+    return largest
+
+
+FUNCTIONS = list(timed_functions())
+
+
+@pytest.mark.parametrize("place", range(len(FUNCTIONS)), ids=[name for name, _ in FUNCTIONS])
+def test_time_grows_no_faster_than_the_answer(place: int) -> None:
+    name, function = FUNCTIONS[place]
+    scale, step = effort(name, function)
+    gc.disable()
+    try:
+        for start, piece in list(answers())[place % step :: step]:
+            exponent = steepest(function, start, piece, scale)
+            for _ in range(3):
+                if exponent <= STEEPEST:
+                    break
+                exponent = min(exponent, steepest(function, start, piece, scale))
+            assert exponent <= STEEPEST, f"{name} takes time n^{exponent:.1f} for {start!r} and n times {piece!r}"
+    finally:
+        gc.enable()
+
+
+def effort(name: str, function: Timed) -> tuple[float, int]:
+    """Return the fraction of LENGTHS, and the step through the answers, by which a function is timed within BUDGET.
+
+    Slow functions whose neighbours in the list have the same parts are timed on different answers.
+    """
+    ordinary = "根据《民法典》第三条，答案是B。It is 1,234 (a, b).\n"
+    function(ordinary)  # loads dictionaries
+    per_answer = min(seconds(function, answer_of(name + start, ordinary, LENGTHS[-1])) for start in "AB")
+    scale = min(1.0, max(SHORTEST, TARGET / max(per_answer, 1e-9)))
+    return scale, max(1, min(8, round(1.33 * per_answer * scale * len(list(answers())) / BUDGET)))
