@@ -142,7 +142,10 @@ def parse_json(text: str, **options: Any) -> Any:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-_WRAPPERS = ("data", "rows", "examples", "instances", "items", "questions", "records", "samples", "数据")
+_WRAPPERS = (
+    *("data", "rows", "examples", "instances", "items", "questions", "records", "samples", "数据"),
+    *("train", "dev", "val", "validation", "test"),
+)
 """The keys of an object under which a `.json` file may hold its list of rows."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _ESCAPED_MARK = re.compile(r"\\u[fF][eE][fF]{2}")
@@ -155,6 +158,8 @@ def _json_lines(file: Path, notes: Notes) -> Iterator[Row]:
 def _json(file: Path, notes: Notes) -> Iterator[Row]:
     """Yield the rows of a list, of an object with a list, or of one object per line, which `.json` often holds."""
     text = _text(file, notes)
+    if not text.strip():
+        return
     try:
         value = _parse(text)
     except (ValueError, RecursionError) as error:

@@ -61,7 +61,7 @@ def file_groups(path: Path) -> Iterator[FileGroup]:
             yield FileGroup(_readable(path.resolve().stem), [alone])
         return
     below = _files_below(path)
-    plain = [file for file in below if file.suffix in SUFFIXES]
+    plain = [file for file in below if file.suffix.lower() in SUFFIXES]
     if plain:
         files = [_file(file.relative_to(path).as_posix(), str(file), path, file.read_bytes) for file in plain]
         yield FileGroup(_readable(path.resolve().name), files)
@@ -91,7 +91,7 @@ def _members(archive: Path) -> list[File]:
             for member in opened:
                 stream = opened.extractfile(member) if member.isfile() else None
                 name = member.name.lstrip("/")
-                if stream is not None and name.endswith(SUFFIXES) and not _is_hidden(PurePosixPath(name)):
+                if stream is not None and name.lower().endswith(SUFFIXES) and not _is_hidden(PurePosixPath(name)):
                     content = functools.partial(bytes, stream.read())
                     files.append(_file(name, f"{archive}:{member.name}", archive, content))
     except (tarfile.TarError, EOFError, OSError) as error:

@@ -42,7 +42,7 @@ def lines(file: File, complaints: Complaints) -> Iterator[Line]:
 
 def has_keys(file: File, *keys: str) -> bool:
     """Return whether the first line that is a JSON object has all of `keys`."""
-    if file.path.suffix not in (".jsonl", ".txt", ".json"):
+    if file.path.suffix.lower() not in (".jsonl", ".txt", ".json"):
         return False
     for line in file.text().split("\n"):
         try:

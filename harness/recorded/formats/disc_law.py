@@ -22,7 +22,7 @@ _STEM = re.compile(r"([a-z]+)_results")
 
 def _claim(file: File, forced: bool) -> Claim | None:
     stem, kind = _STEM.fullmatch(file.path.stem), _KINDS.get(PurePosixPath(file.root, file.path).parent.name)
-    if stem and kind and file.path.suffix == ".csv":
+    if stem and kind and file.path.suffix.lower() == ".csv":
         return Claim(f"{kind}_{stem[1]}", 1)
     return Claim("", 0) if forced else None
 

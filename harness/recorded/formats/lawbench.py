@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 def _claim(file: File, forced: bool) -> Claim | None:
     stem = _STEM.fullmatch(file.path.stem)
-    if stem is None or file.path.suffix != ".json":
+    if stem is None or file.path.suffix.lower() != ".json":
         return Claim("", 0) if forced else None
     folders = {*PurePosixPath(file.root).parts, *file.path.parts}  # predictions/one_shot/<model>/1-1.json
     return Claim(stem[0].replace("-", "_"), 0, ONE_SHOT if "one_shot" in folders else ZERO_SHOT)

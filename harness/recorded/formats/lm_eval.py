@@ -18,7 +18,7 @@ _STEM = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT[\d.-]+")
 
 def _claim(file: File, forced: bool) -> Claim | None:
     stem = _STEM.fullmatch(file.path.stem)
-    if file.path.suffix == ".jsonl" and stem:
+    if file.path.suffix.lower() == ".jsonl" and stem:
         return Claim(stem[1], 0)
     return Claim("", 0) if forced or has_keys(file, "doc_id", "resps", "doc") else None
 

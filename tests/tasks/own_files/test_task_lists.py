@@ -69,7 +69,12 @@ def test_a_list_that_may_be_one_file_or_several_tasks_is_refused(folder: Path) -
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('"ceval', "a quote that is not closed"), ('"a"b,c', "'b,c' after a quote"), ('ceval,"', "not closed")],
+    [
+        ("no,such.jsonl", r"there is no file such\.jsonl: check the path, or put a name with commas in double quotes"),
+        ('"ceval', "a quote that is not closed"),
+        ('"a"b,c', "'b,c' after a quote"),
+        ('ceval,"', "not closed"),
+    ],
 )
 def test_a_quote_in_another_place_is_refused(text: str, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
