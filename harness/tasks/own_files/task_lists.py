@@ -39,10 +39,15 @@ def split(text: str) -> tuple[str, ...]:
     while pieces:
         count = _pieces_of_a_file(pieces)
         name = pieces[0].text if pieces[0].is_quoted else _joined(pieces[:count])
-        if names and not pieces[0].is_quoted and names_files(name) and not _is_there(name):
-            raise HarnessError(
-                f"there is no file {name.removeprefix(PREFIX)}: check the path, or put a name with commas in double quotes"
-            )
+        path = name.removeprefix(PREFIX)
+        if (
+            names
+            and not pieces[0].is_quoted
+            and names_files(name)
+            and not paths.exists(path)
+            and not paths.is_pattern(path)
+        ):
+            raise HarnessError(f"there is no file {path}: check the path, or put a name with commas in double quotes")
         names.append(name)
         del pieces[:count]
     return tuple(name for name in names if name)

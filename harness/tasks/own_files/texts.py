@@ -55,8 +55,8 @@ def _files_below(folder: Path, notes: Notes) -> list[Path]:
     if not files:
         raise HarnessError(f"{folder} holds no {', '.join(_READERS)} file: there is nothing to measure")
     if unread := [str(file.relative_to(folder)) for file in below if file not in files]:
-        others = f" and {len(unread) - 1:,} more files" if len(unread) > 1 else ""
-        notes.sentences.append(f"not read: {unread[0]}{others}")
+        count = f"{len(unread):,} files, the first is " if len(unread) > 1 else ""
+        notes.sentences.append(f"not read: {count}{unread[0]}")
     return files
 
 
