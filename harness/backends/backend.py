@@ -11,7 +11,7 @@ from typing import Protocol
 
 from harness.backends.encoding import Encoder
 from harness.engine.decoding.thinking import Marks
-from harness.engine.requests import LogLikelihood, Pair, Prompt
+from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 
 
 class Backend(Protocol):
@@ -35,5 +35,5 @@ class Backend(Protocol):
     def score(self, pairs: Sequence[Pair]) -> list[LogLikelihood]:
         """Return the log-likelihood of each pair's continuation after its context, in order."""
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Return the generated continuation of each prompt, in order, thoughts included."""

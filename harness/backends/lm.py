@@ -26,7 +26,7 @@ from harness.backends.work import Work
 from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding import thinking
 from harness.engine.decoding.thinking import KNOWN, Marks
-from harness.engine.requests import LogLikelihood, Pair, Prompt
+from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 
 
 class BackendLM(TemplateLM):  # type: ignore[misc]
@@ -62,7 +62,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         """Return the log-likelihood of each pair's continuation after its context, in order."""
 
     @abstractmethod
-    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Return the generated continuation of each prompt, in order, thoughts included."""
 
     def leaves_open(self, prompt: str) -> bool:

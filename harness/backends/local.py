@@ -28,7 +28,7 @@ from harness.engine import scoring
 from harness.engine.decoding import families
 from harness.engine.engine import AnswerBatch, Engine, out_of_memory_error
 from harness.engine.packing import packs, tree
-from harness.engine.requests import LogLikelihood, Pair, Prompt
+from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 
 ANSWERS = 7
@@ -77,7 +77,7 @@ class HarnessLM(BackendLM):
         self.work.scoring_seconds += time.perf_counter() - started
         return [LogLikelihood(*answer) for answer in answers]
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Return the generated continuation of each prompt, in order, thoughts included."""
         keys = [
             self._key("generate", p.settings.canonical_json, self._thoughts(p), *self._random_state(p), p.ids)
@@ -87,7 +87,7 @@ class HarnessLM(BackendLM):
         started = time.perf_counter()
         answers = self._look_up_or_compute(keys, partial(self.engine.decode, prompts))
         self.work.generation_seconds += time.perf_counter() - started
-        return [str(answer) for answer in answers]
+        return [Generation(*answer) for answer in answers]
 
     def learn_beginnings(self, requests: Sequence[Instance]) -> None:
         """Keep, from now on, the shared beginnings of `requests` (one per document) so that later calls can use them.
@@ -180,7 +180,7 @@ def _to_compute(keys: Sequence[bytes], answers: Mapping[bytes, Any]) -> list[boo
 
 
 def _is_answer(value: object) -> bool:
-    """Return whether a stored `value` has the form of an answer: a text, or a log-likelihood with its greedy flag."""
-    if isinstance(value, str):
-        return True
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], float) and isinstance(value[1], bool)
+    """Return whether a stored `value` has the form of an answer: a log-likelihood or a text, and a flag."""
+    return (
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], float | str) and isinstance(value[1], bool)
+    )

@@ -5,8 +5,11 @@ Not here: the work itself (`harness.backends.local`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from harness.backends.answer_text import AnswerText
 
 
 @dataclass
@@ -33,6 +36,22 @@ class Work:
     """Number of generations that contain a thought (`harness.engine.decoding.thinking`)."""
     unfinished_thoughts: int = 0
     """Number of generations whose thought never ended, so that they have no answer."""
+    empty_answers: int = 0
+    """Number of generations that ended without one visible character."""
+    cut_answers: int = 0
+    """Number of generations that reached their limit of tokens before they ended."""
+    answers_of_unknown_ending: int = 0
+    """Number of recorded answers of which it is not known whether they reached a limit."""
+
+    def count_answers(self, answers: Iterable[AnswerText]) -> None:
+        """Count generated or recorded `answers` by how they ended."""
+        for answer in answers:
+            self.generations += 1
+            self.thoughts += answer.has_thought
+            self.unfinished_thoughts += answer.ending == "thought"
+            self.empty_answers += answer.is_empty
+            self.cut_answers += answer.ending == "limit"
+            self.answers_of_unknown_ending += answer.ending == "unknown"
 
 
 class Cost(NamedTuple):

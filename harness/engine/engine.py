@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine import scoring, walks
 from harness.engine.decoding import continuous, plain
 from harness.engine.decoding.lanes import LaneBudget
-from harness.engine.decoding.stopping import Stopper
+from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.decoding.thinking import KNOWN, Marks
 from harness.engine.device_limits import device_limits
 from harness.engine.packing import packs, tree
@@ -27,7 +27,7 @@ from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Walker
 from harness.engine.packing.padding import LONG, PaddingSupport, probe
 from harness.engine.packing.trunks import KeepingContext, Trunks
-from harness.engine.requests import Pair, Prompt, require_room
+from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt, require_room
 from harness.engine.walks import Walk, WalkChoice
 from harness.errors import HarnessError
 
@@ -35,8 +35,8 @@ from harness.errors import HarnessError
 class AnswerBatch(NamedTuple):
     """Answers that became known together, and the work that they took."""
 
-    answers: list[tuple[int, Any]]
-    """(index of the request, its log-likelihood or its text)."""
+    answers: Sequence[tuple[int, LogLikelihood | Generation]]
+    """(index of the request, its answer)."""
     tokens_fed: int
     """Tokens of prompts and continuations that went through the model."""
     tokens_generated: int = 0
@@ -195,7 +195,7 @@ class Engine:
             yield AnswerBatch(answers, tokens - self._take_skipped())
 
     def decode(self, prompts: Sequence[Prompt], missing: Sequence[bool]) -> Iterator[AnswerBatch]:
-        """Yield the texts of the `missing` prompts as they end."""
+        """Yield the continuations of the `missing` prompts as they end."""
         checkpoint = self.checkpoint
         require_room(prompts, checkpoint.max_length)
         longest = max((len(p.fed_tokens(checkpoint.max_length)) + p.settings.max_tokens for p in prompts), default=0)
@@ -208,7 +208,7 @@ class Engine:
         for indices in groups.values():
             group = self._prompt_group([prompts[i] for i in indices])
             for step in continuous.decode(group, [missing[i] for i in indices]):
-                answers = [(indices[i], continuation.text) for i, continuation in step.ended]
+                answers = [(indices[i], _generation(continuation)) for i, continuation in step.ended]
                 generated = sum(continuation.tokens for _, continuation in step.ended)
                 yield AnswerBatch(answers, step.tokens_fed - self._take_skipped(), generated)
 
@@ -277,7 +277,7 @@ class Engine:
                         self.marks,
                     )
                 )
-                answers = [(i, text) for i, (text, _) in zip(batch, continuations, strict=True) if missing[i]]
+                answers = [(i, _generation(text)) for i, text in zip(batch, continuations, strict=True) if missing[i]]
                 fed = sum(len(row.fed_tokens(checkpoint.max_length)) for row in rows)
                 yield AnswerBatch(answers, fed, sum(continuation.tokens for continuation in continuations))
 
@@ -304,6 +304,10 @@ class Engine:
         checkpoint = self.checkpoint
         limits = (checkpoint.position_switch, configs.selection_limit(checkpoint.located.config), *switches)
         return min((float(switch) for switch in limits if switch is not None), default=math.inf)
+
+
+def _generation(continuation: Continuation) -> Generation:
+    return Generation(continuation.text, continuation.is_cut)
 
 
 def out_of_memory_error(checkpoint: Checkpoint) -> HarnessError:

@@ -1,4 +1,4 @@
-"""Requests in token ids, as an engine answers them, and the answer to a scoring request.
+"""Requests in token ids, as an engine answers them, and their answers.
 
 Not here: text and tokenizers (`harness.backends`), or how a token is chosen (`harness.engine.decoding.sampling`).
 """
@@ -27,6 +27,15 @@ class LogLikelihood(NamedTuple):
     """Sum of the natural log-probabilities of the continuation's tokens."""
     greedy: bool
     """Whether greedy decoding would generate this continuation."""
+
+
+class Generation(NamedTuple):
+    """The answer to a prompt."""
+
+    text: str
+    """The generated text, thought included, up to the first stop string."""
+    is_cut: bool
+    """Whether it reached its limit of tokens before it ended."""
 
 
 class Prompt(NamedTuple):

@@ -17,6 +17,8 @@ from typing import NamedTuple
 from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
+from harness.reports import ledger
+from harness.reports.ledger import Ledger
 from harness.reports.report import CheckpointInfo, Report, Score
 from harness.verdicts import comparable
 from harness.verdicts.comparable import Conditions, Difference, Key
@@ -60,6 +62,11 @@ class Cell:
     def standing(self) -> comparison.Standing:
         """How the score stands to chance, if its interval is not wholly better than chance."""
         return comparison.standing(self.score, self.chance)
+
+    @property
+    def answers(self) -> Ledger:
+        """The ledger of the answers behind the score."""
+        return ledger.of_score(self.report.manifest, self.score)
 
     @property
     def limited(self) -> bool:
@@ -159,6 +166,15 @@ class Section:
     blocks: tuple[Block, ...]
 
 
+class AnswerNote(NamedTuple):
+    """How many of a checkpoint's answers were empty, cut, unfinished or not understood."""
+
+    row: Row
+    sentence: str
+    is_doubtful: bool
+    """Whether that is so for most of them."""
+
+
 @dataclass(frozen=True)
 class Table:
     """The whole leaderboard."""
@@ -175,6 +191,17 @@ class Table:
     def apart(self) -> bool:
         """Whether any score of the main table is not comparable with the others of its column."""
         return any(cell and cell.differences for column in self.columns for cell in column.cells)
+
+    @property
+    def answers(self) -> list[AnswerNote]:
+        """What a reader should know of the answers behind the main table, row by row."""
+        notes = (
+            AnswerNote(row, cell.answers.sentence(column.key.task), cell.answers.is_doubtful)
+            for number, row in enumerate(self.rows)
+            for column in self.columns
+            if (cell := column.cells[number]) is not None
+        )
+        return [note for note in notes if note.sentence]
 
     @property
     def marks_chance(self) -> bool:

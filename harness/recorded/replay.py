@@ -6,6 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.backends import answer_text
+from harness.backends.answer_text import AnswerText
+from harness.backends.request_kinds.generation import GeneratingKind
+from harness.backends.request_kinds.registry import KINDS
+from harness.backends.work import Work
 from harness.errors import HarnessError
 from harness.recorded.answers import Response
 from harness.recorded.join import Joined
@@ -14,13 +19,20 @@ from harness.recorded.join import Joined
 class Replay:
     """Answers every kind of request with the recorded response of its document.
 
+    A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
+    stop string.
+
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
 
     rank, world_size = 0, 1
 
     def __init__(self, joined: Joined) -> None:
-        self._joined = joined
+        self.joined = joined
+        self.work = Work()
+        """How the recorded texts ended."""
+        self.shortened = 0
+        """The number of recorded texts that had something behind a stop string of the task."""
 
     def __getattr__(self, kind: str) -> Callable[[Sequence[Any]], list[Response]]:
         """Return the method that answers requests of `kind` (`generate_until`, `loglikelihood`, …)."""
@@ -33,18 +45,30 @@ class Replay:
         """Responses given so far, by document and request."""
         responses = []
         for request in requests:
-            recorded = self._joined.responses[request.doc_id]
+            recorded = self.joined.responses[request.doc_id]
             if request.idx >= len(recorded):
-                answer = self._joined.answers[request.doc_id]
-                where = answer.where if answer else self._joined.task
-                raise HarnessError(f"{where}, has {len(recorded)} responses, but {self._joined.task} needs more")
-            responses.append(recorded[request.idx][repeats[request.doc_id, request.idx]])
+                answer = self.joined.answers[request.doc_id]
+                where = answer.where if answer else self.joined.task
+                raise HarnessError(f"{where}, has {len(recorded)} responses, but {self.joined.task} needs more")
+            responses.append(self._read(request, recorded[request.idx][repeats[request.doc_id, request.idx]]))
             repeats[request.doc_id, request.idx] += 1
         for place, count in Counter(place for place, _ in repeats).items():
-            recorded_answer = self._joined.answers[place]
+            recorded_answer = self.joined.answers[place]
             if recorded_answer and count < len(recorded_answer.responses):
                 raise HarnessError(
                     f"{recorded_answer.where}, has {len(recorded_answer.responses)} responses, but "
-                    f"{self._joined.task} needs {count}"
+                    f"{self.joined.task} needs {count}"
                 )
         return responses
+
+    def _read(self, request: Any, response: Response) -> Response:
+        """Return a recorded `response` as the answer to `request`; count how a text ended."""
+        if not isinstance(response, str) or not isinstance(KINDS[request.request_type], GeneratingKind):
+            return response
+        text = response if isinstance(response, AnswerText) else AnswerText(response)
+        if request.request_type == "generate_until" and text.ending == "unknown":
+            until = request.args[1].get("until") or ()
+            text = answer_text.read(response, [until] if isinstance(until, str) else until)
+            self.shortened += text.ending == "stop"
+        self.work.count_answers([text])
+        return text

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.backends.work import Work
 from harness.common import progress
 from harness.common.limits import Limit
 from harness.errors import HarnessError
@@ -28,6 +27,7 @@ from harness.recorded.join import Joined
 from harness.recorded.loading import AnsweredTasks, TaskLoader
 from harness.recorded.recordings import Recording
 from harness.recorded.replay import Replay
+from harness.reports import numbers_in_words
 from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, TaskInfo
 from harness.reports.writer import ReportWriter, new_folder
 from harness.retrieval import articles as article_files
@@ -138,8 +138,9 @@ def _score_task(
         limit=limit,
         keep_going=scoring.keep_going,
     )
+    replay = Replay(joined)
     try:
-        outcome = _evaluate(task, joined, limit)
+        outcome = _evaluate(task, replay, limit)
     except (TaskError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if not has_own_documents:
             raise
@@ -149,18 +150,23 @@ def _score_task(
             "task's data with --data"
         ) from error
     seconds = time.perf_counter() - started
-    rows = results.add(name, outcome, Work(), seconds, recorded_prompt=joined.prompt_columns)
+    rows = results.add(name, outcome, replay.work, seconds, recorded_prompt=joined.prompt_columns)
+    if replay.shortened:
+        joined.notes.append(
+            f"{name}: {numbers_in_words.counted(replay.shortened, 'recorded answer')} went on behind a stop string of "
+            "the task, where a run would have ended, and are read up to it"
+        )
     if has_own_documents and recording.report is None:
         for row in rows:  # a question of the file may be a whole prompt, in which no template finds what is shared
             row["cluster"] = None
     return joined, rows
 
 
-def _evaluate(task: Task, joined: Joined, limit: Limit | None) -> dict[str, Any]:
+def _evaluate(task: Task, replay: Replay, limit: Limit | None) -> dict[str, Any]:
     """Return lm-eval's outcome of `task` with the recorded responses."""
-    task.repeats = joined.repeats
-    with task.scored_by(joined.score_function(task)):
-        return task.evaluate(Replay(joined), limit=limit)
+    task.repeats = replay.joined.repeats
+    with task.scored_by(replay.joined.score_function(task)):
+        return task.evaluate(replay, limit=limit)
 
 
 def _checkpoint_info(recording: Recording, name: str) -> CheckpointInfo:

@@ -17,7 +17,10 @@ from harness.runs import environment
 from harness.runs.options import Options, chat_template_digest, template_arguments
 from harness.runs.task_results import TaskResults
 
-_PER_TASK = ("truncated", "generations", "thoughts", "unfinished_thoughts")
+_PER_TASK = (
+    *("truncated", "generations", "thoughts", "unfinished_thoughts"),
+    *("empty_answers", "cut_answers", "answers_of_unknown_ending"),
+)
 """Counts that the manifest states for each task and not for the whole run."""
 
 

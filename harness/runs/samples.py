@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.backends.answer_text import AnswerText
+
 Row = dict[str, Any]
 """A row of a report's samples: the columns of `harness.reports.report.SAMPLE_COLUMNS`, then the metrics."""
 
@@ -36,7 +38,9 @@ def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
     }
     if has_likelihoods:
         return columns | _choice_columns(arguments, responses, sample["target"])
-    columns["responses"] = [str(text) for repeats in responses for text in repeats]
+    answers = [text for repeats in responses for text in repeats]
+    columns["responses"] = [str(text) for text in answers]
+    columns["endings"] = [text.ending if isinstance(text, AnswerText) else "unknown" for text in answers]
     columns["prediction"] = str(_first(sample["filtered_resps"]))
     return columns
 

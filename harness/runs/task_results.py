@@ -64,8 +64,15 @@ class TaskResults:
 
     def rows(self, name: str, logged: Iterable[Mapping[str, Any]]) -> list[samples.Row]:
         """Return the report rows of the task's samples as lm-eval logged them."""
-        cluster = clusters.key(self.tasks.tasks[name], self.tasks.sources.get(name))
-        return [samples.row(sample, cluster(sample["doc"])) for sample in logged]
+        task = self.tasks.tasks[name]
+        cluster = clusters.key(task, self.tasks.sources.get(name))
+        rows = []
+        for sample in logged:
+            row = samples.row(sample, cluster(sample["doc"]))
+            if "responses" in row:
+                row["understood"] = task.understood(sample["doc"], row["prediction"], row["filter"])
+            rows.append(row)
+        return rows
 
     def add(
         self,
@@ -100,8 +107,6 @@ class TaskResults:
         if recorded_prompt is None and task.leaked_questions:
             questions = counted(task.leaked_questions, "question")
             self.notes.append(f"{name}: the few-shot examples of {questions} have the question itself, with its answer")
-        if work.unfinished_thoughts:
-            self.notes.append(_thoughts_note(name, work))
         return rows
 
     def add_windows(self, name: str, size: int, stride: int) -> None:
@@ -151,7 +156,27 @@ def _info(
         tokens_generated=work.tokens_generated,
         thoughts=work.thoughts,
         unfinished_thoughts=work.unfinished_thoughts,
+        answers=work.generations,
+        empty_answers=work.empty_answers,
+        cut_answers=None if work.answers_of_unknown_ending else work.cut_answers,
+        answer_limit=None if is_recorded or not work.generations else _answer_limit(task),
+        not_understood=_not_understood(task, rows),
     )
+
+
+def _not_understood(task: Task, rows: Sequence[samples.Row]) -> int | None:
+    """Return the number of documents whose answer has text in which the primary metric understood nothing.
+
+    None if the task has no notion of understanding.
+    """
+    judged = [row for row in rows if row["filter"] == task.metrics[0].filter and row.get("understood") is not None]
+    unread = (row for row in judged if not row["understood"])
+    return sum(any(text.strip() for text in row["responses"]) for row in unread) if judged else None
+
+
+def _answer_limit(task: Task) -> int | None:
+    """Return the number of tokens of an answer at most; None if the task's protocol derives it from the prompts."""
+    return max_tokens(task.generation_settings) if task.output_type == "generate_until" else None
 
 
 def _unscorable_note(name: str, failures: Sequence[Failure]) -> str:
@@ -161,12 +186,4 @@ def _unscorable_note(name: str, failures: Sequence[Failure]) -> str:
     return (
         f"task {name}: {documents} could not be scored (document {first.doc_id}: {first.message}) and {verb} as wrong, "
         "like an empty answer"
-    )
-
-
-def _thoughts_note(name: str, work: Work) -> str:
-    share = work.unfinished_thoughts / work.generations
-    return (
-        f"{name}: {work.unfinished_thoughts:,} answers ({share:.1%}) never finished thinking and count as empty: raise "
-        "--max-gen-toks"
     )

@@ -11,13 +11,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from harness.reports import ledger
+from harness.reports.ledger import Ledger
 from harness.reports.report import Report, Score
 from harness.verdicts import pairs
 from harness.verdicts.comparable import Key
@@ -65,6 +67,8 @@ class Comparison:
     """Number of documents that only one of the two checkpoints answered, or has a value for."""
     tainted: Comparison | None = None
     """The same comparison on the documents that were seen in training, which are left out here."""
+    answers: tuple[Ledger, Ledger] | None = None
+    """The ledgers of the baseline's and the candidate's answers; None if nobody looked them up."""
     early_stop: EarlyStop | None = None
     """None if all documents were read. Otherwise `difference` is biased towards the verdict, and is not displayed."""
 
@@ -140,6 +144,10 @@ class Comparator:
 
         Raises IncomparableError if it cannot be compared, and HarnessError if a report is damaged.
         """
+        baseline, candidate = (ledger.of_score(side.manifest, score) for side in (self.baseline, self.candidate))
+        return replace(self._compare(score), answers=(baseline, candidate))
+
+    def _compare(self, score: Score) -> Comparison:
         self._require_score(score)
         self._require_all_documents(score)
         joined = [self.pairs(task, score.filter) for task in score.members]

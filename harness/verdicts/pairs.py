@@ -43,7 +43,8 @@ class Pairs:
     filter: str
     baseline: pa.Table
     """Columns as in the report, except that lists and texts are replaced by `length` (characters of a generated
-    answer), `place` (the index of the chosen choice) and `target_place` (the index of the right choice)."""
+    answer), `place` (index of the chosen choice), `target_place` (index of the right choice), `cut_at_limit` (share of
+    answers that reached their limit of tokens) and `not_understood` (1 if nothing was understood)."""
     candidate: pa.Table
     left_out: int
     """Number of documents that only one of the two checkpoints answered."""
@@ -120,8 +121,14 @@ def join_tables(task: str, baseline: pa.Table, candidate: pa.Table, cause: str =
 def read_samples(report: Report, task: str) -> pa.Table:
     """Return the samples of `task` in `report`, with the columns that a comparison needs (see `Pairs`)."""
     table = report.table(task, without=UNUSED)
-    columns = {"length": _lengths(table), "place": _places(table), "target_place": _target_places(table)}
-    table = table.drop_columns(["responses", "choices", "logprobs"])
+    columns = {
+        "length": _lengths(table),
+        "place": _places(table),
+        "target_place": _target_places(table),
+        "cut_at_limit": _shares_cut(table),
+        "not_understood": pc.cast(pc.invert(table["understood"]), pa.float64()),
+    }
+    table = table.drop_columns(["responses", "choices", "logprobs", "endings", "understood"])
     for name, column in columns.items():
         table = table.append_column(name, column)
     return table
@@ -134,6 +141,18 @@ def _lengths(table: pa.Table) -> pa.Array:
     counts = _counts(answers)
     sums = np.bincount(pc.list_parent_indices(answers), weights=lengths, minlength=len(counts))
     return pa.array(sums / np.maximum(counts, 1), mask=counts == 0)
+
+
+def _shares_cut(table: pa.Table) -> pa.Array:
+    """Return the share of each document's answers that reached their limit of tokens; null if that is not known."""
+    endings = table["endings"].combine_chunks()
+    values, owners = pc.list_flatten(endings), pc.list_parent_indices(endings).to_numpy()
+    counts = _counts(endings)
+    is_cut, is_unknown = (
+        np.bincount(owners, weights=pc.equal(values, ending).to_numpy(zero_copy_only=False), minlength=len(counts))
+        for ending in ("limit", "unknown")
+    )
+    return pa.array(is_cut / np.maximum(counts, 1), mask=(counts == 0) | (is_unknown > 0))
 
 
 def _places(table: pa.Table) -> pa.Array:

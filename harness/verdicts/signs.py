@@ -4,8 +4,7 @@ An average hides a checkpoint that says "Yes" to everything, that has stopped an
 be parsed. Each sign is a sentence with figures. A sign is reported only if the baseline does not show it as well.
 Signs do not test whether a score fell; they say where to look.
 
-Not here: the effect of a sign on a verdict (`harness.verdicts.gate`); answers that never end, because a report holds
-texts, not tokens.
+Not here: the effect of a sign on a verdict (`harness.verdicts.gate`).
 """
 
 from __future__ import annotations
@@ -78,8 +77,12 @@ class _Failure(NamedTuple):
 
 
 _ABSTENTIONS = _Failure("abstentions", ("abstention", "abstain"), "abstains on {} documents (baseline: {})")
-_UNPARSED = _Failure("parse failures", ("unparsed",), "no answer can be parsed for {} documents (baseline: {})")
+_UNPARSED = _Failure(
+    "parse failures", ("unparsed", "not_understood"), "no answer can be parsed for {} documents (baseline: {})"
+)
 _EMPTY = _Failure("empty answers", ("empty",), "gives an empty answer to {} documents (baseline: {})")
+_CUT = _Failure("cut answers", ("cut_at_limit",), "reaches the limit of tokens on {} documents (baseline: {})")
+_FAILURES = (_ABSTENTIONS, _UNPARSED, _EMPTY, _CUT)
 
 
 def find(
@@ -88,12 +91,13 @@ def find(
     """Return the signs that the candidate's answers show and the baseline's do not, each sign once.
 
     - `constant answers`: one answer, or the same place among the choices every time, while the right answers vary.
-    - `abstentions`, `parse failures`, `empty answers`: more frequent by `RISE` or more, and not by chance. They are
-      counted by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions and responses.
+    - `abstentions`, `parse failures`, `empty answers`, `cut answers`: more frequent by `RISE` or more, and not by
+      chance. They are counted by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions,
+      responses and their endings.
     - `length collapse`: responses less than half as long as the baseline's, and as the right answers.
     """
     signs = [*_constant_answers(baseline, candidate, expected)]
-    for failure in (_ABSTENTIONS, _UNPARSED, _EMPTY):
+    for failure in _FAILURES:
         rises = (_rise(failure, *columns, clusters) for columns in _failure_columns(failure, baseline, candidate))
         signs += [sign for sign in rises if sign][:1]
     return [*signs, *_length_collapse(baseline, candidate, expected)]
@@ -115,7 +119,7 @@ def find_in_pairs(joined: Sequence[Pairs], *, judged: bool = True) -> list[Sign]
 
 def _answers(tables: Sequence[pa.Table]) -> Answers:
     shared = set.intersection(*(set(table.column_names) for table in tables))
-    prefixes = tuple(_ABSTENTIONS.metrics + _UNPARSED.metrics + _EMPTY.metrics)
+    prefixes = tuple(prefix for failure in _FAILURES for prefix in failure.metrics)
     metrics = {name: _column(tables, name) for name in sorted(shared) if name.startswith(prefixes)}
     lengths = _column(tables, "length")
     return Answers(

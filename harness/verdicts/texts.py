@@ -61,6 +61,8 @@ class JudgementText:
     """What the verdict rests on, with what would settle it."""
     signs: tuple[str, ...]
     """Signs that `sentence` does not already contain."""
+    doubts: tuple[str, ...]
+    """Sentences on answers that make a number doubtful, because most are empty, cut or not understood."""
     tainted: str
     """A sentence on the documents seen in training; may be empty."""
     noise: str
@@ -77,6 +79,7 @@ class JudgementText:
             sentence=wording.sentence(judgement),
             reason=wording.reason(judgement),
             signs=tuple(wording.signs(judgement)),
+            doubts=tuple(wording.answers(judgement.comparison, doubtful=True)),
             tainted=wording.tainted(judgement.comparison),
             noise=wording.noise(judgement),
         )
@@ -124,11 +127,12 @@ class OutcomeText:
 
     @property
     def remarks(self) -> list[str]:
-        """The lines under a table: signs, documents seen in training, noise, watched tasks, reading, notes."""
+        """The lines under a table: signs, doubtful answers, documents seen in training, noise, watched tasks, notes."""
         signs = (f"{item.score.task}: {sign.text}" for item in self.outcome.judgements for sign in item.signs)
+        doubts = (line for text in self.rows for line in text.doubts)
         tainted, noise = (text.tainted for text in self.rows), (text.noise for text in self.rows)
         notes = (f"note: {note}" for note in self.outcome.notes)
-        return [line for line in (*signs, *tainted, *noise, self.watched, self.reading, *notes) if line]
+        return [line for line in (*signs, *doubts, *tainted, *noise, self.watched, self.reading, *notes) if line]
 
 
 # --- a comparison -----------------------------------------------------------------------------------------------------
@@ -147,6 +151,8 @@ class ComparisonText:
     """A sentence on the documents seen in training; may be empty."""
     left_out: str
     """A sentence on the documents that only one checkpoint answered; may be empty."""
+    answers: tuple[str, ...]
+    """Sentences on answers that were empty, cut, unfinished or not understood."""
 
     @classmethod
     def of(cls, comparison: Comparison) -> ComparisonText:
@@ -158,6 +164,7 @@ class ComparisonText:
             resolution=wording.resolution(comparison),
             tainted=wording.tainted(comparison),
             left_out=wording.left_out(comparison),
+            answers=tuple(wording.answers(comparison)),
         )
 
 
@@ -183,8 +190,8 @@ class ComparisonsText:
 
     @property
     def remarks(self) -> list[str]:
-        """The lines under a table: documents seen in training or left out, then scores that cannot be compared."""
-        lines = [line for row in self.rows for line in (row.tainted, row.left_out) if line]
+        """The lines under a table: documents seen in training or left out, answers, scores that cannot be compared."""
+        lines = [line for row in self.rows for line in (row.tainted, row.left_out, *row.answers) if line]
         return [*lines, *self.refusals]
 
 

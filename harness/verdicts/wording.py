@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 
 from harness.reports import numbers_in_words
+from harness.reports.ledger import DOUBT
 from harness.reports.report import Score
 from harness.verdicts.compare import Comparison
 from harness.verdicts.gate import Judgement, Outcome, is_beyond_floor
@@ -44,12 +45,15 @@ def number(value: float, score: Score) -> str:
 
 def baseline(comparison: Comparison) -> str:
     """Return the baseline's score; after an early stop, its score over all documents."""
-    return number(comparison.score.value if comparison.early_stop else comparison.baseline, comparison.score)
+    value = comparison.score.value if comparison.early_stop else comparison.baseline
+    return number(value, comparison.score) + _doubt(comparison, 0)
 
 
 def candidate(comparison: Comparison) -> str:
     """Return the candidate's score, or a dash after an early stop, because the mean would be biased."""
-    return UNKNOWN if comparison.early_stop else number(comparison.candidate, comparison.score)
+    if comparison.early_stop:
+        return UNKNOWN
+    return number(comparison.candidate, comparison.score) + _doubt(comparison, 1)
 
 
 def difference(comparison: Comparison) -> str:
@@ -63,6 +67,23 @@ def interval(comparison: Comparison) -> str:
         return UNKNOWN
     low, high = (numbers_in_words.change(end, comparison.score) for end in comparison.interval)
     return f"{low} to {high}"
+
+
+def _doubt(comparison: Comparison, side: int) -> str:
+    return f" {DOUBT}" if comparison.answers and comparison.answers[side].is_doubtful else ""
+
+
+def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
+    """Return a sentence for each side whose answers were empty, cut or not understood; only `doubtful` ones if set."""
+    if not comparison.answers:
+        return []
+    sides = zip(("baseline", "candidate"), comparison.answers, strict=True)
+    sentences = (
+        ledger.sentence(f"{task(comparison.score)}, {name}")
+        for name, ledger in sides
+        if ledger.is_doubtful or not doubtful
+    )
+    return [sentence for sentence in sentences if sentence]
 
 
 def size(comparison: Comparison) -> str:

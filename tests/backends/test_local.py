@@ -17,7 +17,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding.settings import Settings
 from harness.engine.engine import Engine
 from harness.engine.packing import packs
-from harness.engine.requests import Pair, Prompt
+from harness.engine.requests import Generation, Pair, Prompt
 from harness.errors import HarnessError
 from support import tiny
 
@@ -190,7 +190,7 @@ def test_the_second_pass_reads_the_thought_and_chooses_the_letter_with_the_large
 ) -> None:
     """With a scripted first pass, the second equals one plain forward pass over the prompt with the thought."""
     thoughts = ["想了想，是乙", "", "答：A"]
-    monkeypatch.setattr(lm, "generate", lambda prompts: thoughts)
+    monkeypatch.setattr(lm, "generate", lambda prompts: [Generation(text, is_cut=False) for text in thoughts])
     then = ["[Round 1]\n\n问：甲？\nA. 一", "\n综上：\n\n答："]
     settings = {"until": [], "do_sample": False, "max_gen_toks": 8, "then": then}
     requests = [

@@ -100,7 +100,8 @@ def check(folders: Any, name: str, kind: str, quantize: str | None, *, without: 
         for pair, (logprob, is_greedy), score in zip(pairs, expected, lm.score(pairs), strict=True):
             assert abs(score.logprob - logprob) <= FP32_LOGLIKELIHOOD, (batch, len(pair.context))
             assert score.greedy == is_greedy, (batch, len(pair.context))
-        assert lm.generate([Prompt(ids, greedy) for ids in prompts()]) == texts, batch
+        generations = lm.generate([Prompt(ids, greedy) for ids in prompts()])
+        assert [generation.text for generation in generations] == texts, batch
 
 
 @pytest.mark.parametrize(("name", "kind", "quantize"), SAMPLE)

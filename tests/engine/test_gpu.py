@@ -103,7 +103,7 @@ def score(engine: Engine) -> list[LogLikelihood]:
 
 def decode(engine: Engine) -> list[str]:
     prompts = [Prompt(pair.context, Settings(max_tokens=6)) for pair in random_pairs()]
-    answers = {i: text for batch in engine.decode(prompts, [True] * len(prompts)) for i, text in batch.answers}
+    answers = {i: answer.text for batch in engine.decode(prompts, [True] * len(prompts)) for i, answer in batch.answers}
     return [answers[i] for i in range(len(prompts))]
 
 

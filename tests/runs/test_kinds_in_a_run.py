@@ -12,7 +12,9 @@ from transformers import AutoModelForCausalLM
 from harness.checkpoints import weights
 from harness.checkpoints.reference import parse
 from harness.engine import engine
+from harness.engine.requests import Generation
 from harness.errors import HarnessError
+from harness.reports import ledger
 from harness.reports.report import Report
 from harness.runs.estimate import forecast
 from harness.runs.options import Options
@@ -99,7 +101,8 @@ def generate(monkeypatch: Any, *texts: str) -> None:
     def decode(_: Any, prompts: Any, missing: Any) -> Any:
         for index, prompt in enumerate(prompts):
             if missing[index]:
-                yield engine.AnswerBatch([(index, texts[sum(prompt.ids) % len(texts)])], 0, 3)
+                text = texts[sum(prompt.ids) % len(texts)]
+                yield engine.AnswerBatch([(index, Generation(text, is_cut=False))], 0, 3)
 
     monkeypatch.setattr(engine.Engine, "decode", decode)
 
@@ -109,7 +112,8 @@ def test_unfinished_thoughts_are_counted_and_noted(world: Path, tmp_path: Path, 
     report = evaluate(world, tmp_path, "base", "gsm8k")
     info = report.manifest.tasks["gsm8k"]
     assert (info.thoughts, info.unfinished_thoughts, info.documents) == (6, 6, 6)
-    assert "gsm8k: 6 answers (100.0%) never finished thinking" in "\n".join(report.manifest.notes)
+    [sentence] = ledger.sentences(report.manifest)
+    assert sentence.startswith("gsm8k: of 6 answers, 6 (100.0%) never finished thinking")
     rows = report.samples("gsm8k")
     assert {text for texts in rows["responses"] for text in texts} == {""}
     assert rows["exact_match"].sum() == 0
@@ -119,7 +123,7 @@ def test_the_text_after_a_thought_is_scored(world: Path, tmp_path: Path, monkeyp
     generate(monkeypatch, "<think>Is it #### 99? No.</think>\n\n#### 5")
     report = evaluate(world, tmp_path, "base", "gsm8k")
     assert report.manifest.tasks["gsm8k"].unfinished_thoughts == 0
-    assert not any("thinking" in note for note in report.manifest.notes)
+    assert not any("thinking" in sentence for sentence in ledger.sentences(report.manifest))
     assert {text for texts in report.samples("gsm8k")["responses"] for text in texts} == {"#### 5"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.checkpoints.reference import parse
 from harness.engine import engine
+from harness.engine.requests import Generation
 from harness.reports.report import Report
 from harness.runs.options import Options
 from harness.runs.sweep import run
@@ -22,7 +23,7 @@ def report(monkeypatch: Any, folder: Path, mirror: Path, answers: dict[str, str]
             if missing[index]:
                 text = words.decode(prompt.ids)
                 [answer] = [answer for end, answer in answers.items() if text.endswith(end)]
-                yield engine.AnswerBatch([(index, answer)], 0, 3)
+                yield engine.AnswerBatch([(index, Generation(answer, is_cut=False))], 0, 3)
 
     monkeypatch.setattr(engine.Engine, "decode", decode)
     return answered(folder, mirror, *tasks, max_gen_toks=64)

@@ -46,7 +46,8 @@ class ChatGLMPredict(GeneratingKind):
         """Return each request's line."""
         labels = cut_references(backend.encoder, _predictions(requests))
         predictions = generate(self.prompts(requests, backend), backend, work)
-        return [prediction_line(*pair) for pair in zip(labels, predictions, strict=True)]
+        pairs = zip(labels, predictions, strict=True)
+        return [prediction.within(prediction_line(label, prediction)) for label, prediction in pairs]
 
 
 class Lengths(NamedTuple):

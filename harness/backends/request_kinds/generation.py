@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from lm_eval.api.instance import Instance
 
+from harness.backends import answer_text
+from harness.backends.answer_text import AnswerText
 from harness.backends.backend import Backend
 from harness.backends.request_kinds.kind import Inputs, RequestKind
 from harness.backends.work import Work
-from harness.engine.decoding import thinking
 from harness.engine.decoding.settings import parse_settings
 from harness.engine.requests import Prompt
 
@@ -54,16 +55,22 @@ class GenerateUntil(GeneratingKind):
 
     shares_beginnings = True
 
-    def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[str]:
+    def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[AnswerText]:
         """Return the generated answers."""
         return generate(self.prompts(requests, backend), backend, work)
 
 
-def generate(prompts: Sequence[Prompt], backend: Backend, work: Work) -> list[str]:
-    """Return the answer that `backend` generates after each prompt, without the thought; count thoughts in `work`."""
-    texts = backend.generate(prompts)
-    parts = [thinking.split(text, prompt.thinking, backend.marks) for prompt, text in zip(prompts, texts, strict=True)]
-    work.generations += len(parts)
-    work.thoughts += sum(bool(part.thought) for part in parts)
-    work.unfinished_thoughts += sum(not part.finished for part in parts)
-    return [part.answer for part in parts]
+def generate(prompts: Sequence[Prompt], backend: Backend, work: Work) -> list[AnswerText]:
+    """Return the answer that `backend` generates after each prompt, and count in `work` how answers ended."""
+    answers = [
+        answer_text.read(
+            generation.text,
+            prompt.settings.until,
+            is_cut=generation.is_cut,
+            opened=prompt.thinking,
+            marks=backend.marks,
+        )
+        for prompt, generation in zip(prompts, backend.generate(prompts), strict=True)
+    ]
+    work.count_answers(answers)
+    return answers

@@ -38,7 +38,7 @@ class ThinkThenChoose(GeneratingKind):
         ]
         letters = _choose_letters(second_prompts, backend)
         return [
-            f"{thought}{after}{letter}"
+            thought.within(f"{thought}{after}{letter}")
             for thought, (_, after), letter in zip(thoughts, surroundings, letters, strict=True)
         ]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from harness.cli.views import types
 from harness.common import limits
-from harness.reports import numbers_in_words
+from harness.reports import ledger, numbers_in_words
 from harness.reports.report import RATINGS, Manifest, Report, Score
 
 if TYPE_CHECKING:
@@ -62,10 +62,18 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
         table.add_row(*_cells(score, report, bounds)[: len(table.columns)])
     if table.row_count:
         out.print(table)
+    for line in _answers(manifest, scores, all_tasks=all_tasks):
+        out.print(escape(line), highlight=False)
     types.show(out, report, everything=all_tasks)
     out.print(_cost(manifest), highlight=False)
     for note in manifest.notes:
         out.print(f"note: {escape(note)}", highlight=False)
+
+
+def _answers(manifest: Manifest, scores: Sequence[Score], *, all_tasks: bool) -> list[str]:
+    """Return the lines on a report's answers, with the explanation of the mark if one of `scores` bears it."""
+    lines = [f"answers: {sentence}" for sentence in ledger.sentences(manifest, all_tasks=all_tasks)]
+    return [*lines, ledger.LEGEND] if any(ledger.mark(manifest, score) for score in scores) else lines
 
 
 def _origin(manifest: Manifest) -> str:
@@ -166,7 +174,7 @@ def _cells(score: Score, report: Report, bounds: Sequence[str]) -> list[str]:
     return [
         escape(score.task + average),
         escape(score.metric + filtered) + ("" if score.higher_is_better else " ↓"),
-        numbers_in_words.value(score) + unit,
+        numbers_in_words.value(score) + unit + ledger.mark(report.manifest, score),
         numbers_in_words.interval(score) or "–",
         *("–" if value is None else numbers_in_words.bound(value, score) for value in values),
         f"{score.n:,}",

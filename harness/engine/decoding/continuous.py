@@ -200,7 +200,7 @@ class _Decoder:
         for row, stop in zip(rows, stops, strict=True):
             if stop or len(row.answer) >= row.max_tokens:
                 thinking = self._group.prompts[row.request].thinking
-                ended.append((row.request, self._group.stopper.finish(row.answer, thinking=thinking)))
+                ended.append((row.request, self._group.stopper.finish(row.answer, thinking=thinking, ended=stop)))
                 self._ended += 1
                 self._ended_tokens += len(row.answer)
             else:

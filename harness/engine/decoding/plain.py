@@ -84,9 +84,8 @@ def decode(
             logits_processor=LogitsProcessorList(processors),
             stopping_criteria=StoppingCriteriaList([stop]),
         )
-    answers, lengths = output[:, width:].tolist(), stop.lengths(output.shape[1] - width)
-    for request, answer, length in zip(batch, answers, lengths, strict=True):
-        yield stop.stopper.finish(answer[:length], thinking=request.thinking)
+    for request, answer, end in zip(batch, output[:, width:].tolist(), stop.ends, strict=True):
+        yield stop.stopper.finish(answer[:end], thinking=request.thinking, ended=end is not None)
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
@@ -94,22 +93,19 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
 
     def __init__(self, stopper: Stopper, width: int, batch: Sequence[Prompt]) -> None:
         self.stopper, self._width = stopper, width
-        self._ends: list[int | None] = [None] * len(batch)
+        self.ends: list[int | None] = [None] * len(batch)
+        """The number of tokens at which each row ended; None while it has not."""
         for row, prompt in enumerate(batch):
             stopper.watch(row, thinking=prompt.thinking)
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
         length = input_ids.shape[1] - self._width
-        running = [i for i, end in enumerate(self._ends) if end is None]
+        running = [i for i, end in enumerate(self.ends) if end is None]
         tokens = input_ids[running, self._width :].tolist()
         for i, has_ended in zip(running, self.stopper.ended(running, tokens), strict=True):
             if has_ended:
-                self._ends[i] = length
-        return torch.tensor([end is not None for end in self._ends], device=input_ids.device)
-
-    def lengths(self, longest: int) -> list[int]:
-        """Return how many tokens each row's answer has; `longest` if it never ended by itself."""
-        return [longest if end is None else end for end in self._ends]
+                self.ends[i] = length
+        return torch.tensor([end is not None for end in self.ends], device=input_ids.device)
 
 
 class _OnlyChosen(LogitsProcessor):  # type: ignore[misc]

@@ -87,6 +87,11 @@ def parse_settings(generation_kwargs: Mapping[str, Any], eos: str | None) -> Set
     )
 
 
+def max_tokens(generation_kwargs: Mapping[str, Any]) -> int:
+    """Return the number of tokens of an answer at most under lm-eval's `generation_kwargs`."""
+    return parse_settings(generation_kwargs, None).max_tokens
+
+
 def _pop_number(
     settings: dict[str, Any], name: str, default: float, rule: str, is_valid: Callable[[Any], bool], kind: type = float
 ) -> Any:

@@ -1,7 +1,8 @@
 """When a continuation ends, and its text: stop strings, end-of-text tokens, thoughts.
 
-A row ends at an end-of-text token, or as soon as its last tokens spell a stop string outside a thought. Only the last
-few tokens are examined after each new one.
+A row ends at an end-of-text token, or as soon as its last tokens spell a stop string outside a thought. A stop string
+of white space counts only behind the first visible character of the answer: a model that begins with a line end has not
+answered yet. Only the last few tokens are examined after each new one.
 
 Not here: how tokens are chosen (`harness.engine.decoding.sampling`).
 """
@@ -26,6 +27,8 @@ class Continuation(NamedTuple):
     """The text up to the first stop string outside a thought."""
     tokens: int
     """Number of tokens decoded for it."""
+    is_cut: bool = False
+    """Whether the answer reached its limit of tokens before it ended."""
 
 
 class Stopper:
@@ -36,9 +39,12 @@ class Stopper:
     ) -> None:
         self._tokenizer, self._until, self._eos, self._marks = tokenizer, until, frozenset(eos_ids), marks
         self._speller = Speller(tokenizer, marks)
+        self._special = frozenset(tokenizer.all_special_ids)
         # By row, the number of tokens after which to look for the answer; None while the thought is open.
         self._answer_start: dict[int, int | None] = {}
         self._row_marks: dict[int, Sequence[Marks]] = {}
+        # By row, the token with the answer's first visible character.
+        self._first_visible: dict[int, int] = {}
         # Two tokens more than the string's own, because the model may spell it with other tokens.
         watched = (*until, *(text for family in marks for text in family.texts))
         lengths = (len(tokenizer.encode(s, add_special_tokens=False)) for s in watched)
@@ -48,19 +54,33 @@ class Stopper:
         """Start watching `row`; `thinking` says that its prompt left a thought open."""
         self._answer_start[row] = None if thinking else _NO_THOUGHT
         self._row_marks[row] = self._marks
+        self._first_visible.pop(row, None)
 
     def ended(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[bool]:
         """Return for each of `rows` whether it has ended; its `tokens` so far include exactly one new token."""
         tails = [list(row_tokens[-self._look_back :]) for row_tokens in tokens]
         texts = self._tokenizer.batch_decode(tails)
         return [
-            tail[-1] in self._eos or any(stop in answer for stop in self._until)
-            for tail, answer in zip(tails, map(self._answer, rows, tokens, texts), strict=True)
+            tail[-1] in self._eos or self._has_stop(row, row_tokens, text)
+            for tail, row, row_tokens, text in zip(tails, rows, tokens, texts, strict=True)
         ]
 
-    def finish(self, tokens: Sequence[int], *, thinking: bool) -> Continuation:
-        """Return the continuation that the `tokens` of an ended row spell."""
-        return finished(self._speller, tokens, self._until, self._marks, opened=thinking)
+    def finish(self, tokens: Sequence[int], *, thinking: bool, ended: bool) -> Continuation:
+        """Return the continuation that the `tokens` of a row spell; `ended` says whether it ended before its limit."""
+        return finished(self._speller, tokens, self._until, self._marks, opened=thinking, ended=ended)
+
+    def _has_stop(self, row: int, tokens: Sequence[int], text: str) -> bool:
+        """Return whether the answer of `row` has a stop string; `text` is the end of its `tokens`."""
+        answer = self._answer(row, tokens, text)
+        first = self._first_visible.get(row)
+        if first is None:
+            if answer.strip() and tokens[-1] not in self._special:
+                self._first_visible[row] = len(tokens) - 1
+        elif first > len(tokens) - self._look_back:  # what precedes the answer would be taken for a part of it
+            answer = str(self._tokenizer.decode(list(tokens[first:]))).lstrip()
+        else:
+            return find_stop(answer, self._until, begun=True) is not None
+        return find_stop(answer, self._until) is not None
 
     def _answer(self, row: int, tokens: Sequence[int], text: str) -> str:
         """Return the part of `text`, the end of a row's `tokens`, that belongs to the answer; "" within a thought."""
@@ -87,14 +107,28 @@ def finished(
     marks: Sequence[Marks] = KNOWN,
     *,
     opened: bool = False,
+    ended: bool = True,
 ) -> Continuation:
-    """Return the text of `tokens`: the whole thought, then the answer up to the first of the stop strings `until`."""
+    """Return the text of `tokens`: the whole thought, then the answer up to the first of the stop strings `until`.
+
+    `ended` says whether an end-of-text token or a stop string ended it, rather than its limit.
+    """
     parts = thinking.split(speller.text(tokens), opened, marks)
-    return Continuation(parts.thought + cut(parts.answer, until), len(tokens))
+    answer = cut(parts.answer, until)
+    return Continuation(parts.thought + answer, len(tokens), not ended and answer == parts.answer)
 
 
 def cut(text: str, until: Sequence[str]) -> str:
-    """Return `text` up to the first of the stop strings `until`."""
-    for stop in until:
-        text = text.split(stop)[0]
-    return text
+    """Return the answer `text` up to the first of the stop strings `until` (`find_stop`)."""
+    return text[: find_stop(text, until)]
+
+
+def find_stop(text: str, until: Sequence[str], *, begun: bool = False) -> int | None:
+    """Return where the first of the stop strings `until` begins in the answer `text`, or None.
+
+    White space before the first visible character is no stop, where lm-eval would return an empty answer; `begun` says
+    that visible characters precede `text`.
+    """
+    first_visible = 0 if begun else len(text) - len(text.lstrip())
+    places = (text.find(stop, 0 if stop.strip() else first_visible) for stop in until)
+    return min((place for place in places if place >= 0), default=None)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harness.backends.answer_text import AnswerText
 from harness.recorded.answers import Answer, Hashes, Responses, TaskAnswers
 from harness.recorded.formats.format import Format
 from harness.recorded.formats.own_lines import task_name
@@ -62,7 +63,8 @@ def _answer(where: str, row: dict[Any, Any]) -> Answer:
 
 def _responses(row: dict[Any, Any]) -> Responses:
     if row["logprobs"] is None:
-        return (tuple(map(str, row["responses"])),)
+        endings = ["unknown"] * len(row["responses"]) if row["endings"] is None else row["endings"]
+        return (tuple(map(AnswerText, row["responses"], endings)),)
     return tuple(
         ((float(likelihood), bool(is_greedy)),)
         for likelihood, is_greedy in zip(row["logprobs"], row["greedy"], strict=True)

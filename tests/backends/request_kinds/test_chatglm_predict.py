@@ -15,6 +15,7 @@ from harness.backends.local import HarnessLM
 from harness.backends.request_kinds import chatglm_predict
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
+from harness.engine.requests import Generation
 from harness.tasks.protocols.chatglm_predict import Chunk
 from support import tiny
 
@@ -110,7 +111,9 @@ def test_an_answer_is_upstreams_line_with_the_reference_cut_to_62_tokens(folder:
 def test_as_many_tokens_follow_as_upstream_leaves_room_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = load_lm(folder)
     generated: list[Any] = []
-    monkeypatch.setattr(lm, "generate", lambda prompts: [generated.append(p) or "好" for p in prompts])
+    monkeypatch.setattr(
+        lm, "generate", lambda prompts: [generated.append(p) or Generation("好", is_cut=False) for p in prompts]
+    )
     lm.chatglm_predict(requests([LONG, "类型#裙"]))
     assert (len(generated[0].ids), generated[0].settings.max_tokens) == (64, 65)
     assert generated[1].settings == generated[0].settings

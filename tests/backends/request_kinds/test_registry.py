@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 
 from harness.backends.lm import BackendLM
 from harness.backends.request_kinds.registry import KINDS, inputs
-from harness.engine.requests import LogLikelihood, Pair, Prompt
+from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 from harness.tasks.protocols.chatglm_predict import Chunk
 from support import tiny
 
@@ -44,9 +44,10 @@ class ToyLM(BackendLM):
         self.pairs += pairs
         return [LogLikelihood(-float(len(pair.continuation)), False) for pair in pairs]
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         self.prompts += prompts
-        return [f"<think>想</think> {len(prompt.fed_tokens(self.max_length))}" for prompt in prompts]
+        lengths = (len(prompt.fed_tokens(self.max_length)) for prompt in prompts)
+        return [Generation(f"<think>想</think> {length}", is_cut=False) for length in lengths]
 
 
 def request(kind: str) -> Instance:

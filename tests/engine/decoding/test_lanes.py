@@ -54,7 +54,7 @@ def decode(engine: Engine, prompts: list[Prompt]) -> list[str]:
     texts: dict[int, str] = {}
     for batch in engine.decode(prompts, [True] * len(prompts)):
         assert not texts.keys() & dict(batch.answers).keys()
-        texts.update(batch.answers)
+        texts.update((i, generation.text) for i, generation in batch.answers)
     return [texts[i] for i in range(len(prompts))]
 
 
@@ -159,7 +159,7 @@ def test_several_samples_read_their_prompt_once(checkpoint: Checkpoint) -> None:
 def test_only_missing_prompts_are_answered(checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]]) -> None:
     prompts, expected = uneven
     missing = [i % 3 == 0 for i in range(len(prompts))]
-    answers = [answer for batch in engine(checkpoint).decode(prompts, missing) for answer in batch.answers]
+    answers = [(i, answer.text) for batch in engine(checkpoint).decode(prompts, missing) for i, answer in batch.answers]
     assert sorted(answers) == [(i, expected[i]) for i, is_missing in enumerate(missing) if is_missing]
 
 
@@ -275,5 +275,5 @@ def test_samples_wait_in_the_context_until_lanes_have_room(checkpoint: Checkpoin
     expected = decode(engine(checkpoint, rows=100), prompts)
     batches = list(engine(checkpoint, rows=3).decode(prompts, [True] * 20))
     assert sum(batch.tokens_fed for batch in batches) == len(SHARED)
-    answers = dict(answer for batch in batches for answer in batch.answers)
+    answers = {i: answer.text for batch in batches for i, answer in batch.answers}
     assert [answers[i] for i in range(20)] == expected

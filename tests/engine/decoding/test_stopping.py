@@ -1,10 +1,17 @@
-"""The text of a row that has ended."""
+"""When a row ends, and the text of one that has ended."""
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from harness.engine.decoding import stopping
 from harness.engine.decoding.spelling import Speller
+from harness.engine.decoding.stopping import Stopper
 from support import tiny
+
+WORDS = tiny.tokenizer()
 
 
 def test_the_unknown_token_is_no_mark_of_a_thought() -> None:
@@ -13,7 +20,7 @@ def test_the_unknown_token_is_no_mark_of_a_thought() -> None:
     words.unk_token = "</s>"
     assert words.convert_tokens_to_ids("<think>") == words.eos_token_id
     ids = [60, words.eos_token_id, 61]
-    assert stopping.finished(Speller(words), ids, ()) == (words.decode([60, 61]), 3)
+    assert stopping.finished(Speller(words), ids, ()) == (words.decode([60, 61]), 3, False)
 
 
 def test_a_mark_that_is_a_special_token_stays_in_the_thought() -> None:
@@ -21,3 +28,41 @@ def test_a_mark_that_is_a_special_token_stays_in_the_thought() -> None:
     words.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     ids = words.encode("<think>甲</think>乙</s>", add_special_tokens=False)
     assert stopping.finished(Speller(words), ids, ()).text == "<think>甲</think>乙"
+
+
+@pytest.mark.parametrize(
+    ("text", "until", "answer"),
+    [
+        ("\n7", ["\n"], "\n7"),
+        ("\n\n 7\n8", ["\n"], "\n\n 7"),
+        ("\n\n", ["\n"], "\n\n"),
+        (" \u3000\n答案\n\n下一题", ["\n\n"], " \u3000\n答案"),
+        ("Question: 2", ["Question:"], ""),  # the next question, without an answer before it
+        ("\nQuestion: 2", ["\nQuestion:", "\n"], ""),
+        ("7</s>\n", ["\n", "</s>"], "7"),
+        ("7", [], "7"),
+    ],
+)
+def test_white_space_before_the_first_visible_character_is_no_stop(text: str, until: list[str], answer: str) -> None:
+    assert stopping.cut(text, until) == answer
+
+
+@given(st.text("\n a:", max_size=12), st.lists(st.text("\n a:", min_size=1, max_size=3), max_size=3))
+def test_a_row_ends_with_the_token_that_completes_its_first_stop(text: str, until: list[str]) -> None:
+    """Token by token, the stopper agrees with the rule on the whole text."""
+    tokens = [WORDS.encode(letter, add_special_tokens=False)[0] for letter in text]
+    stopper = Stopper(WORDS, until, eos_ids=[])
+    stopper.watch(0, thinking=False)
+    ends = [stopper.ended([0], [tokens[:length]])[0] for length in range(1, len(tokens) + 1)]
+    expected = [stopping.find_stop(text[:length], until) is not None for length in range(1, len(tokens) + 1)]
+    assert ends[: expected.index(True) + 1 if True in expected else None] == (
+        expected[: expected.index(True) + 1] if True in expected else expected
+    )
+
+
+def test_an_answer_is_cut_if_nothing_ended_it_before_its_limit() -> None:
+    words = tiny.tokenizer()
+    ids = words.encode("甲乙丙", add_special_tokens=False)
+    assert stopping.finished(Speller(words), ids, (), ended=False).is_cut
+    assert not stopping.finished(Speller(words), ids, (), ended=True).is_cut
+    assert not stopping.finished(Speller(words), ids, ("丙",), ended=False).is_cut

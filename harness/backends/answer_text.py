@@ -1,0 +1,66 @@
+"""The answer in a generated text, read once, by one rule for `harness run` and `harness score`.
+
+A text loses its thought (`harness.engine.decoding.thinking`), and then what follows the first stop string of the task
+(`harness.engine.decoding.stopping.find_stop`). Metrics read what is left, all the same text.
+
+Not here: what a metric understands of it (`harness.metrics`), or how many answers of a task were empty or cut
+(`harness.reports.ledger`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from harness.engine.decoding import stopping, thinking
+from harness.engine.decoding.thinking import KNOWN, Marks
+
+Ending = Literal["stop", "limit", "thought", "unknown"]
+"""How an answer ended: by itself or at a stop string; at its limit of tokens; inside a thought, so that there is no
+answer; or in a way that a recorded text does not show."""
+
+
+class AnswerText(str):
+    """A text that a metric reads, and how it came about; lm-eval passes it on as the text that it is."""
+
+    __slots__ = ("ending", "has_thought")
+
+    ending: Ending
+    has_thought: bool
+    """Whether a thought preceded it, or took its place."""
+
+    def __new__(cls, text: str, ending: Ending = "unknown", has_thought: bool = False) -> AnswerText:
+        """Return an answer of this `text`."""
+        answer = super().__new__(cls, text)
+        answer.ending, answer.has_thought = ending, has_thought
+        return answer
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the model finished without one visible character."""
+        return self.ending != "thought" and not self.strip()
+
+    def within(self, text: str) -> AnswerText:
+        """Return `text`, which contains this answer, as an answer that ended in the same way."""
+        return AnswerText(text, self.ending, self.has_thought)
+
+
+def read(
+    text: str,
+    until: Sequence[str] = (),
+    *,
+    is_cut: bool | None = None,
+    opened: bool = False,
+    marks: Sequence[Marks] = KNOWN,
+) -> AnswerText:
+    """Return the answer in the generated `text`.
+
+    `until` are the task's stop strings, `is_cut` says whether the text reached its limit of tokens (None: not known),
+    `opened` that the prompt had begun a thought, and `marks` are those of the model's thoughts.
+    """
+    parts = thinking.split(text, opened, marks)
+    if not parts.finished:
+        return AnswerText("", "thought", has_thought=True)
+    answer = stopping.cut(parts.answer, until)
+    known: Ending = "unknown" if is_cut is None else "limit" if is_cut else "stop"
+    return AnswerText(answer, "stop" if len(answer) < len(parts.answer) else known, bool(parts.thought))
