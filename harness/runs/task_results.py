@@ -14,6 +14,7 @@ from harness.backends.letters import Letters
 from harness.backends.work import Work
 from harness.common.limits import Limit, documents_within
 from harness.data.sources import DataSource
+from harness.engine.decoding.settings import max_tokens
 from harness.reports.numbers_in_words import counted, first_and_count
 from harness.reports.report import Score, TaskInfo
 from harness.runs import samples

@@ -38,6 +38,8 @@ class Stopper:
         self, tokenizer: Tokenizer, until: Sequence[str], eos_ids: Sequence[int], marks: Sequence[Marks] = KNOWN
     ) -> None:
         self._tokenizer, self._until, self._eos, self._marks = tokenizer, until, frozenset(eos_ids), marks
+        self._stops = [stop for stop in until if stop.strip()]
+        self._blank_stops = [stop for stop in until if not stop.strip()]
         self._speller = Speller(tokenizer, marks)
         self._special = frozenset(tokenizer.all_special_ids)
         # By row, the number of tokens after which to look for the answer; None while the thought is open.
@@ -72,15 +74,16 @@ class Stopper:
     def _has_stop(self, row: int, tokens: Sequence[int], text: str) -> bool:
         """Return whether the answer of `row` has a stop string; `text` is the end of its `tokens`."""
         answer = self._answer(row, tokens, text)
+        if row not in self._first_visible and answer.strip() and tokens[-1] not in self._special:
+            self._first_visible[row] = len(tokens) - 1
         first = self._first_visible.get(row)
-        if first is None:
-            if answer.strip() and tokens[-1] not in self._special:
-                self._first_visible[row] = len(tokens) - 1
-        elif first > len(tokens) - self._look_back:  # what precedes the answer would be taken for a part of it
-            answer = str(self._tokenizer.decode(list(tokens[first:]))).lstrip()
-        else:
+        if first is not None and first <= len(tokens) - self._look_back:
             return find_stop(answer, self._until, begun=True) is not None
-        return find_stop(answer, self._until) is not None
+        if first is not None and self._blank_stops:  # what precedes it are white space and special tokens
+            begun = str(self._tokenizer.decode(list(tokens[first:])))
+            if find_stop(begun, self._blank_stops) is not None:
+                return True
+        return find_stop(answer, self._stops) is not None
 
     def _answer(self, row: int, tokens: Sequence[int], text: str) -> str:
         """Return the part of `text`, the end of a row's `tokens`, that belongs to the answer; "" within a thought."""
