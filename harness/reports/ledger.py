@@ -25,8 +25,8 @@ class Count(NamedTuple):
     number: int
     text: str
     """What the answers did: `reached their limit of 256 tokens`."""
-    advice: str = ""
-    """What to do about it; empty if nothing follows from the number alone."""
+    is_short_of_tokens: bool = False
+    """Whether a higher limit of tokens may help."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Ledger:
         limits = f" of {self.limits[0]:,} tokens" if len(self.limits) == 1 else " of tokens"
         counts = [
             Count(self.empty, "are empty"),
-            Count(self.cut or 0, f"reached their limit{limits}", "--max-gen-toks raises it"),
-            Count(self.unfinished, "never finished thinking and count as empty", "--max-gen-toks gives them room"),
+            Count(self.cut or 0, f"reached their limit{limits}", is_short_of_tokens=True),
+            Count(self.unfinished, "never finished thinking and count as empty", is_short_of_tokens=True),
             Count(self.not_understood or 0, "were not understood"),
         ]
         return [count for count in counts if count.number]
@@ -70,9 +70,8 @@ class Ledger:
         `name` is that of the task or average.
         """
         parts = [f"{count.number:,} ({count.number / self.answers:.1%}) {count.text}" for count in self.counts]
-        advice = dict.fromkeys(count.advice for count in self.counts if count.advice)
-        ending = f" ({'; '.join(advice)})" if advice else ""
-        return f"{name}: of {self.answers:,} answers, {', '.join(parts)}{ending}" if parts else ""
+        advice = " (--max-gen-toks raises the limit)" if any(count.is_short_of_tokens for count in self.counts) else ""
+        return f"{name}: of {self.answers:,} answers, {', '.join(parts)}{advice}" if parts else ""
 
 
 def of_tasks(infos: Iterable[TaskInfo]) -> Ledger:

@@ -1,0 +1,127 @@
+"""The answers of a run, written to a file and scored by `harness score`, give the numbers of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkpoints.reference import parse
+from harness.engine import engine
+from harness.engine.decoding import stopping, thinking
+from harness.engine.requests import Generation, Prompt
+from harness.recorded import score
+from harness.reports.report import Report
+from harness.runs.options import Options
+from harness.runs.sweep import run
+from support import tiny
+
+TEXTS = (
+    "\n7\n\nQuestion: 8",
+    "<think>答案是 B，89</think>\n\n答案：A",
+    "<think>An open thought: #### 12",
+    "  ",
+    "",
+    "A\n问题：下一个？",
+    "The answer is 1,200.\n#### 1,200",
+    "89</think>7",
+    "这件上衣的版型宽松，显瘦百搭。\n\n\n类型#裙",
+    '{"人名": ["张三"], "地址": []}',
+    "[正确答案]D",
+    "对，正确。",
+    "根据《中华人民共和国刑法》第二百六十四条，判处罚金。",
+    "3×10^8",
+    "\n\n选C。\n\n",
+)
+"""What a model may decode: thoughts, stop strings, white space, other notations."""
+FAMILIES = (
+    *("gsm8k", "gsm8k_fixed", "ceval_gen_law", "ceval_gen_cot_law", "c3_gen", "cmnli_gen", "adgen", "adgen_chatglm"),
+    *("lawbench_1_1", "lawbench_1_2", "lawbench_3_3", "jec_qa_kd", "disc_law_single_nje", "disc_law_multiple_nje"),
+    *("legal_consult", "cluener_json", "duie", "conll2003_ner", "iepile_ner"),
+)
+LIMIT = 3
+
+
+def end(prompt: str) -> str:
+    """Return the part of a prompt that identifies it, whatever its tokenizer or its task cut on the left."""
+    return prompt.strip()[-300:]
+
+
+def decoded(text: str, prompt: Prompt) -> Generation:
+    """Return `text` as an engine ends it."""
+    parts = thinking.split(text, prompt.thinking)
+    return Generation(parts.thought + stopping.cut(parts.answer, prompt.settings.until), is_cut=False)
+
+
+def answered(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, data: Path | None, *tasks: str, **options: Any
+) -> tuple[Report, dict[str, dict[int, str]]]:
+    """Return a run's report, and the texts that were decoded, by prompt."""
+    texts: dict[str, str] = {}
+    words = tiny.tokenizer()
+
+    def decode(_: Any, prompts: Any, missing: Any) -> Any:
+        for index, prompt in enumerate(prompts):
+            if missing[index]:
+                text = TEXTS[(sum(prompt.ids) + len(prompt.ids)) % len(TEXTS)]
+                texts[end(words.decode(prompt.ids, skip_special_tokens=True))] = text
+                yield engine.AnswerBatch([(index, decoded(text, prompt))], 0, 3)
+
+    monkeypatch.setattr(engine.Engine, "decode", decode)
+    base = tiny.llama(folder / "base", context=32_768)
+    [report] = run([parse(str(base))], Options(tasks=tasks, output=folder / "runs", data=data, **options))
+    by_task = {}
+    for task in report.manifest.tasks:
+        rows = report.samples(task).drop_duplicates("doc_id")
+        by_task[task] = {row["doc_id"]: texts[end(row["prompt"])] for row in rows.to_dict("records")}
+    return report, by_task
+
+
+def scored(folder: Path, task: str, data: Path | None, texts: dict[int, str], **options: Any) -> Report:
+    file = folder / f"{Path(task).name}.recorded.jsonl"
+    lines = (json.dumps({"id": i, "prediction": text}, ensure_ascii=False) for i, text in texts.items())
+    file.write_text("\n".join(lines), encoding="utf-8")
+    name = Path(task).name
+    scoring = score.Scoring(file, folder / "scored", task=task, data=data, format="jsonl", name=name, **options)
+    [report] = score.score(scoring)
+    return report
+
+
+def require_equal(one: Report, again: Report, task: str) -> None:
+    columns = ["filter", "responses", "prediction", "understood"]
+    metrics = sorted({score.metric for score in one.manifest.scores if score.task == task})
+    first, second = one.samples(task), again.samples(task)
+    for column in [*columns, *metrics]:
+        assert first[column].map(repr).tolist() == second[column].map(repr).tolist(), (task, column)
+    assert {(s.metric, s.filter): s.value for s in one.manifest.scores if s.task == task} == pytest.approx(
+        {(s.metric, s.filter): s.value for s in again.manifest.scores if s.task == task}
+    )
+    counts = ("answers", "empty_answers", "thoughts", "unfinished_thoughts", "not_understood")
+    before, after = one.manifest.tasks[task], again.manifest.tasks[task]
+    assert [getattr(before, name) for name in counts] == [getattr(after, name) for name in counts]
+
+
+@pytest.mark.data
+def test_answers_of_every_family_give_the_same_scores_from_a_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, texts = answered(monkeypatch, tmp_path, data, *FAMILIES, limit=LIMIT)
+    for task in FAMILIES:
+        require_equal(report, scored(tmp_path, task, data, texts[task], limit=LIMIT), task)
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "contains", "number", "rouge", "bleu"])
+def test_answers_to_an_own_file_give_the_same_scores_and_do_not_depend_on_the_metric(
+    metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = ({"question": f"第{i}个数是几？", "answer": f"答案是 {i}"} for i in range(len(TEXTS)))
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    report, texts = answered(monkeypatch, tmp_path, None, str(file), comparisons=(metric,))
+    require_equal(report, scored(tmp_path, str(file), None, texts["own.jsonl"], comparisons=(metric,)), "own.jsonl")
+    both, _ = answered(monkeypatch, tmp_path / "both", None, str(file), comparisons=(metric, "contains"))
+    assert report.samples("own.jsonl")["responses"].map(list).tolist() == (
+        both.samples("own.jsonl")["responses"].map(list).tolist()
+    )

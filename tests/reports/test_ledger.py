@@ -1,0 +1,79 @@
+"""The ledger of answers: counts, shares, and when a number must not stand alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.reports import ledger
+from harness.reports.report import TaskInfo
+
+
+def info(**counts: Any) -> TaskInfo:
+    return TaskInfo(
+        version="1",
+        dataset="d",
+        split="test",
+        num_fewshot=0,
+        documents=40,
+        documents_in_split=40,
+        prompt_hash="0",
+        truncated=0,
+        seconds=1.0,
+        tokens_fed=1,
+        tokens_generated=1,
+        **counts,
+    )
+
+
+def test_every_kind_of_answer_is_counted_with_its_share_and_what_to_do() -> None:
+    task = info(
+        answers=40,
+        empty_answers=2,
+        cut_answers=12,
+        answer_limit=256,
+        unfinished_thoughts=3,
+        not_understood=5,
+        thoughts=9,
+    )
+    assert ledger.of_tasks([task]).sentence("sums") == (
+        "sums: of 40 answers, 2 (5.0%) are empty, 12 (30.0%) reached their limit of 256 tokens, 3 (7.5%) never "
+        "finished thinking and count as empty, 5 (12.5%) were not understood (--max-gen-toks raises the limit)"
+    )
+
+
+def test_answers_that_ended_and_were_understood_need_no_sentence() -> None:
+    assert ledger.of_tasks([info(answers=40, cut_answers=0, not_understood=0)]).sentence("sums") == ""
+
+
+@pytest.mark.parametrize(
+    ("counts", "doubtful"),
+    [
+        ({"cut_answers": 20}, False),
+        ({"cut_answers": 21}, True),
+        ({"empty_answers": 11, "unfinished_thoughts": 10}, True),
+        ({"empty_answers": 20, "cut_answers": 20}, False),
+        ({"not_understood": 21}, True),
+    ],
+)
+def test_a_number_is_doubtful_if_most_answers_are_of_one_kind(counts: dict[str, int], doubtful: bool) -> None:
+    assert ledger.of_tasks([info(answers=40, **counts)]).is_doubtful is doubtful
+
+
+def test_an_average_adds_its_members_and_leaves_out_likelihoods() -> None:
+    total = ledger.of_tasks(
+        [
+            info(answers=40, cut_answers=1, answer_limit=256, not_understood=None),
+            info(answers=10, cut_answers=2, answer_limit=64, not_understood=4),
+            info(),
+        ]
+    )
+    assert (total.answers, total.cut, total.not_understood, total.limits) == (50, 3, 4, (64, 256))
+    assert "3 (6.0%) reached their limit of tokens" in total.sentence("all")
+    assert not ledger.of_tasks([info()]).is_doubtful
+
+
+def test_a_count_that_is_not_known_is_not_zero() -> None:
+    recorded = ledger.of_tasks([info(answers=40)])
+    assert (recorded.cut, recorded.not_understood) == (None, None)
