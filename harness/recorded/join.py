@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from harness.backends import answer_text
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.recorded.answers import Answer, Response, Responses, TaskAnswers
@@ -249,5 +250,7 @@ def _chatglm_lines(task: Task, place: int, answer: Answer | None, responses: Res
         return responses
     summary = answer.document.get("summary") if answer is not None else None
     labels = summary if isinstance(summary, str) else str(task.target(task.documents[place]))
-    lines = (json.dumps({"labels": labels, "predict": text}, ensure_ascii=False) for text in responses[0])
+    until = tuple(task.generation_settings.get("until") or ())
+    texts = [answer_text.read(str(text), until) for text in responses[0]]
+    lines = (text.within(json.dumps({"labels": labels, "predict": text}, ensure_ascii=False)) for text in texts)
     return (tuple(lines),)
