@@ -158,12 +158,13 @@ def is_defined(metric: str, reference: str) -> bool:
 def best(metric: str, prediction: str, references: Sequence[str]) -> float | None:
     """Return the highest score by `METRICS[metric]` of `prediction` against any of `references`.
 
-    Invisible characters at the ends of the texts never count. None if the metric is not defined for all references.
+    Invisible characters at the ends of the texts never count, nor how line ends and accents are written. None
+    if the metric is not defined for all references.
     """
     if not all(is_defined(metric, reference) for reference in references):
         return None
-    answer = trimmed(prediction)
-    return max(METRICS[metric](answer, trimmed(reference)) for reference in references)
+    answer = _canonical(trimmed(prediction))
+    return max(METRICS[metric](answer, _canonical(trimmed(reference))) for reference in references)
 
 
 def _rouge(cut: str) -> dict[str, Callable[[str, str], float]]:

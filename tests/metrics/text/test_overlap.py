@@ -102,6 +102,11 @@ def test_a_text_that_differs_in_one_letter_scores_below_1(reference, other):
             assert overlap.best(name, reference, [reference]) == pytest.approx(1), name
 
 
+@pytest.mark.parametrize("metric", ["bleu4_characters", "bleu_char", "rougeL_jieba", "exact_match", "contains"])
+def test_line_ends_and_accents_may_be_written_in_two_ways(metric):
+    assert overlap.best(metric, "第一行 café\n第二行", ["第一行 cafe\u0301\r\n第二行\r\n"]) == pytest.approx(1)
+
+
 def test_rouge_2_is_defined_by_two_words():
     assert overlap.metrics_of("rouge", ["Paris", "London"]) == ("rouge1", "rougeL")
     assert overlap.metrics_of("rouge", ["Paris", "New York"]) == ("rouge1", "rouge2", "rougeL")
