@@ -161,7 +161,7 @@ def _json(file: Path, notes: Notes) -> Iterator[Row]:
     if not text.strip():
         return
     try:
-        value = _parse(text)
+        value = parse_row(text)
     except (ValueError, RecursionError) as error:
         if text.lstrip().startswith("[") or len([line for line in _LINE_END.split(text) if line.strip()]) < 2:
             raise HarnessError(f"{file} is not JSON ({error}): correct it") from error
@@ -200,7 +200,7 @@ def _rows_of_lines(file: Path, text: str, notes: Notes) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = _parse(line)
+            value = parse_row(line)
         except (ValueError, RecursionError) as error:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
         [value] = _without_marks([value], _ESCAPED_MARK.search(line) is not None, notes)
@@ -215,7 +215,11 @@ def _row(where: str, value: object) -> Row:
     return Row(where, value)
 
 
-def _parse(text: str) -> Any:
+def parse_row(text: str) -> Any:
+    """Return the value of a JSON `text`.
+
+    Raises ValueError as `parse_json` does, and if an object has a key twice.
+    """
     return parse_json(text, object_pairs_hook=_object)
 
 

@@ -29,11 +29,7 @@ def read_text(file: Path) -> str:
         data = file.read_bytes()
     except OSError as error:
         raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise HarnessError(f"{file} is not UTF-8 (byte {error.start:,}){_advice(data, line)}") from error
+    text = decoded(data, str(file))
     if "\0" in text:
         place = text.index("\0")
         if _encoding(data):
@@ -41,6 +37,15 @@ def read_text(file: Path) -> str:
         line = text.count("\n", 0, place) + 1
         raise HarnessError(f"{file}, line {line}, holds a NUL character, which no text has: correct the file")
     return text
+
+
+def decoded(data: bytes, where: str) -> str:
+    """Return the text that `data`, the content of `where`, is in UTF-8; raise HarnessError if it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise HarnessError(f"{where} is not UTF-8 (byte {error.start:,}){_advice(data, line)}") from error
 
 
 def without_marks(text: str) -> tuple[str, int]:

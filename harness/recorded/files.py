@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
+from harness.data.text_files import MARK, decoded
 from harness.errors import HarnessError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".txt")
@@ -33,9 +34,7 @@ class File(NamedTuple):
     def text(self) -> str:
         """Return the text of the file; raise HarnessError if it cannot be read or is not UTF-8."""
         try:
-            return self.content().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise HarnessError(f"{self.label} is not UTF-8 (byte {error.start:,}): convert it") from error
+            return decoded(self.content(), self.label).removeprefix(MARK)
         except OSError as error:
             raise HarnessError(f"{self.label} cannot be read ({error.strerror})") from error
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from harness.data.rows import parse_json
+from harness.data.rows import parse_row
+from harness.data.text_files import MARK
 from harness.recorded.complaints import Complaints
 from harness.recorded.files import File
 
@@ -30,7 +31,7 @@ def lines(file: File, complaints: Complaints) -> Iterator[Line]:
         place += 1
         where = f"{file.label}, line {number}"
         try:
-            content = parse_json(line)
+            content = parse_row(line.removeprefix(MARK))  # joined files have marks inside
         except (ValueError, RecursionError) as error:
             complaints.add(where, f"is not JSON ({error})", error)
             continue

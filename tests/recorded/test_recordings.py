@@ -15,6 +15,7 @@ import pytest
 
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
+from harness.recorded import recordings
 from harness.recorded.score import Scoring, score
 from harness.reports.report import Report
 from harness.runs.options import Options
@@ -80,6 +81,19 @@ def test_half_a_surrogate_pair_is_an_error(data: Path, correct: list[str], tmp_p
     assert value(only(score(Scoring(file, tmp_path / "out", data=data, keep_going=True)))) == 5 / 6
     whole = write(tmp_path / "gsm8k.jsonl", [line % (HALF + "\\ude00"), *correct[1:]])
     assert value(only(score(Scoring(whole, tmp_path / "out", data=data)))) == 5 / 6
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k.JSONL").write_text('{"id": 0, "prediction": "7", "prediction": "8"}')
+    with pytest.raises(HarnessError, match=r"line 1, is not JSON \(an object has the key 'prediction' twice\)"):
+        list(recordings.find(tmp_path / "gsm8k.JSONL"))
+
+
+def test_byte_order_marks_of_joined_files_are_left_out(tmp_path: Path) -> None:
+    lines = '\ufeff{"id": 0, "prediction": "7"}\n\ufeff{"id": 1, "prediction": "8"}\n'
+    (tmp_path / "gsm8k.jsonl").write_text(lines, encoding="utf-8")
+    [recording] = recordings.find(tmp_path / "gsm8k.jsonl")
+    assert [answer.responses for answer in recording.tasks[0].answers] == [(("7",),), (("8",),)]
 
 
 def test_a_likelihood_of_400_digits_is_an_error(data: Path, tmp_path: Path) -> None:
