@@ -78,6 +78,13 @@ def _require_causal(config: ModelConfig, base: Path) -> ModelConfig:
     return config
 
 
+def without_quantization(config: ModelConfig) -> ModelConfig:
+    """Return a copy of `config` that describes plain weights."""
+    plain = copy.deepcopy(config)
+    del plain.quantization_config
+    return plain
+
+
 def text_config(config: ModelConfig) -> ModelConfig:
     """Return the part of `config` that describes the language model: all of it, except for models that read images."""
     return getattr(config, "text_config", None) or config

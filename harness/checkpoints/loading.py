@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, gguf, identity, origin, probe, quantization, weights
+from harness.checkpoints import configs, files, gguf, identity, origin, packed, probe, quantization, weights
 from harness.checkpoints.adapters import attach, prompt_learning
 from harness.checkpoints.adapters import config as adapter_configs
 from harness.checkpoints.adapters.config import AdapterConfig
@@ -40,6 +40,9 @@ def locate(reference: CheckpointReference) -> Located:
     config = configs.read(base, reference)
     device = _device(reference.device)
     dtype = _dtype(reference.dtype, device, config, weight_files)
+    packing = packed.packing(config, device)
+    if packing is not None:
+        config = configs.without_quantization(config)
     quantized = quantization.resolve(base, config, reference.quantize, dtype, device)
     if adapter is not None and quantized is not None:
         quantization.check_adapter(quantized, adapter, base)
@@ -54,7 +57,8 @@ def locate(reference: CheckpointReference) -> Located:
         device=device,
         dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
-        stored_as=gguf.quantization_name(base) if base.is_file() else None,
+        stored_as=gguf.quantization_name(base) if base.is_file() else packing and packing.name,
+        packing=packing,
         max_length=max_length,
     )
 

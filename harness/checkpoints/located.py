@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.packed import Packing
 from harness.checkpoints.quantization import Quantization
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import ModelConfig
@@ -40,6 +41,8 @@ class Located(NamedTuple):
     """How the weights are quantised; None for plain weights."""
     stored_as: str | None
     """Quantisation of the weights in the files that loading undoes, such as GGUF's `q4_1`; None for other weights."""
+    packing: Packing | None
+    """How integer weights are packed that loading unpacks; None for other weights."""
     max_length: int
     """Tokens of the context that are left for a prompt and its answer."""
 

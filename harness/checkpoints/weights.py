@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, gguf, quantization
+from harness.checkpoints import configs, files, gguf, packed, quantization
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
@@ -26,7 +26,7 @@ def load(located: Located) -> Model:
 
     Raises HarnessError if weights cannot be read, are missing, have no place, or do not fit into memory.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     quantized = located.quantization
     on_the_fly = {"quantization_config": quantized.config} if quantized and not quantized.saved else {}
@@ -34,12 +34,12 @@ def load(located: Located) -> Model:
     logger = logging.getLogger("transformers.modeling_utils")
     previous, logger.level = logger.level, logging.CRITICAL
     try:
-        plain = _plain_weights(located)
-        model_class = type(plain.model) if plain else AutoModelForCausalLM
+        plain = _plain(located)
+        model_class = plain.model_class if plain else AutoModelForCausalLM
         model, outcome = model_class.from_pretrained(
             None if plain else str(located.base),
             config=_config(located),
-            **({"state_dict": plain.model.state_dict()} if plain else {}),
+            **({"state_dict": plain.state} if plain else {}),
             dtype=located.dtype,
             device_map={"": located.device} if located.device.type == "cuda" or quantized else None,
             **on_the_fly,
@@ -48,7 +48,7 @@ def load(located: Located) -> Model:
             ignore_mismatched_sizes=True,  # listed in `outcome`, and raised below
             output_loading_info=True,
         )
-        outcome = plain.outcome if plain else outcome
+        outcome = plain.outcome if plain and plain.outcome else outcome
     except torch.OutOfMemoryError as error:
         raise HarnessError(
             f"{located.base} does not fit into the memory of {located.device}: try dtype=bfloat16"
@@ -62,17 +62,32 @@ def load(located: Located) -> Model:
         logger.level = previous
     _require_fit(located, outcome)
     _require_positions(model, located)
+    if plain and (located.base / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(str(located.base))
     quantization.disable_bfloat16_kernels(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
     return (model if quantized else model.to(located.device)).eval()
 
 
-def _plain_weights(located: Located) -> gguf.Weights | None:
-    """Return the weights of a GGUF file in plain floats; None for weights that transformers reads from a folder."""
+class _Plain(NamedTuple):
+    """Weights that were dequantised before transformers puts them into a model."""
+
+    model_class: Any
+    state: dict[str, torch.Tensor]
+    outcome: dict[str, Any] | None
+    """What transformers reports about loading them; None if putting them into the model will."""
+
+
+def _plain(located: Located) -> _Plain | None:
+    """Return the weights of a GGUF file or of packed layers; None for weights that transformers reads from a folder."""
+    if located.packing is not None:
+        state = packed.unpacked(located.base, located.packing, located.dtype)
+        return _Plain(type(configs.empty_model(located)), state, None)
     if not located.base.is_file():
         return None
     is_lenient = located.reference.allow_unexpected_keys
-    return gguf.load(located.base, located.config, located.dtype, is_lenient=is_lenient)
+    loaded = gguf.load(located.base, located.config, located.dtype, is_lenient=is_lenient)
+    return _Plain(type(loaded.model), loaded.model.state_dict(), loaded.outcome)
 
 
 def _config(located: Located) -> ModelConfig:

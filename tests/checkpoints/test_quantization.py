@@ -149,8 +149,8 @@ def test_an_unknown_quantisation_is_refused(base):
 @pytest.mark.parametrize(
     ("stated", "missing"),
     [
-        ({"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}, "optimum"),
-        ({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}, "gptqmodel"),
+        ({"quant_method": "gptq", "bits": 3, "group_size": 128, "desc_act": False}, "optimum"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemv"}, "gptqmodel"),
         ({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {}}, "compressed"),
         ({"quant_method": "made-up"}, "made-up"),
         ({"quant_method": "int8", "load_in_8bit": True, "load_in_4bit": True}, "both True"),
