@@ -72,7 +72,7 @@ class Checkpoint:
         other lengths differed by 4e-4. In bfloat16 every operation rounds as coarsely.
         """
         quantized = self.located.quantization
-        return quantized is not None and quantized.name == "int8" and self.located.dtype == torch.float32
+        return quantized is not None and quantized.rounds_activations and self.located.dtype == torch.float32
 
     @property
     def device(self) -> torch.device:

@@ -133,13 +133,14 @@ def _weight(parts: dict[str, torch.Tensor], packing: Packing) -> torch.Tensor:
     groups = parts["g_idx"].long() if "g_idx" in parts else torch.arange(inputs) // size
     if int(groups.max()) >= len(scales) or len(groups) != inputs:
         raise RuntimeError(f"{inputs} inputs in groups of {size} need more than {len(scales)} scales")
-    return (scales[groups] * (integers - zeros[groups])).T.contiguous()
+    weight: torch.Tensor = (scales[groups] * (integers - zeros[groups])).T.contiguous()
+    return weight
 
 
 def _integers(words: torch.Tensor, bits: int, *, is_awq: bool) -> torch.Tensor:
     """Return the integers (rows, columns) in `words` (rows, columns * bits / 32), lowest bits first."""
     shifts = torch.arange(0, 32, bits)
-    places = (words[..., None].to(torch.int64) >> shifts) & (2**bits - 1)
+    places: torch.Tensor = (words[..., None].to(torch.int64) >> shifts) & (2**bits - 1)
     if is_awq:
         places = places[..., torch.tensor(_AWQ_ORDER).argsort()]
     return places.flatten(1)

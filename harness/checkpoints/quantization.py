@@ -2,10 +2,10 @@
 
 int8 is LLM.int8() (Dettmers et al. 2022) with threshold 0: the default threshold of 6 picks outlier columns over the
 whole batch, so that an answer would depend on the other rows of its batch. int4 is NF4 and fp4 is FP4 of QLoRA
-(Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. GPTQ, AWQ,
-FP8 and compressed-tensors folders load through transformers if their package and this device support it.
+(Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. FP8,
+compressed-tensors and other folders load through transformers if their package and this device support it.
 
-Not here: quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
+Not here: weights that loading turns into plain ones (`harness.checkpoints.packed`, `harness.checkpoints.gguf`), quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ class Quantization(NamedTuple):
     """Whether the files hold quantised weights, rather than weights that are quantised during loading."""
     dtype: torch.dtype
     """Dtype of the computation; some kernels support fewer dtypes (AWQ's on a GPU: float16 only)."""
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether a layer rounds its inputs: int8, and compressed-tensors such as W8A8."""
+        groups = getattr(getattr(self.config, "quantization_config", None), "config_groups", None) or {}
+        return self.name == "int8" or any(group.input_activations is not None for group in groups.values())
 
     @property
     def bits(self) -> int | None:
@@ -157,7 +163,10 @@ def _saved_quantization(base: Path, settings: dict[str, Any], dtype: torch.dtype
     from transformers.quantizers.auto import AutoQuantizationConfig
 
     try:
-        return Quantization(name, AutoQuantizationConfig.from_dict(dict(settings)), saved=True, dtype=dtype)
+        quantization = Quantization(name, AutoQuantizationConfig.from_dict(dict(settings)), saved=True, dtype=dtype)
+        if name == "compressed-tensors" and not quantization.rounds_activations:
+            quantization.config.dequantize = True  # otherwise at the first forward pass, after PEFT wrapped the layers
+        return quantization
     except Exception as error:  # each method's configuration class raises its own type
         raise _unusable(base, name, error) from error
 
