@@ -289,6 +289,14 @@ def stored_dtype(files: list[Path]) -> str | None:
     return sizes.most_common(1)[0][0] if sizes else None
 
 
+def tensor_dtypes(files: list[Path]) -> dict[str, str]:
+    """Return safetensors' name of the dtype of each tensor in `files`; other files have no header and are left out."""
+    headers = [_safetensors_header(file)[0] for file in files if file.suffix == ".safetensors"]
+    return {
+        name: str(entry.get("dtype")) for header in headers for name, entry in header.items() if name != "__metadata__"
+    }
+
+
 def checkpoints_inside(folder: Path) -> str:
     """Return the advice to name a checkpoint inside `folder`, such as a training's last; "" if there is none."""
     inside = [path.parent for name in (*WEIGHTS, ADAPTER_CONFIG) for path in folder.glob(f"*/{name}")]

@@ -4,21 +4,20 @@ transformers' own loader dequantises the weights and builds configuration and to
 not know: settings of the architecture, tensors, rules by which a tokenizer splits text. Here each of them is honoured
 or stops the run by name.
 
-Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. Not here: files in several parts, and llama.cpp's adapters.
+Not here: the header (`harness.checkpoints.gguf_header`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-import struct
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.checkpoints import files
+from harness.checkpoints.gguf_header import PART, Header, read, type_of
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
 from harness.errors import HarnessError
 
@@ -26,12 +25,9 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIX = ".gguf"
-_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
 ROPE_FACTORS = "rope_freqs.weight"
 """Tensor by whose numbers llama.cpp divides the frequencies of rotary positions."""
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_PART = re.compile(r".+-(\d{5})-of-(\d{5})\.gguf")
 # Settings that transformers does not map, and the attribute of its configuration that must have their value.
 _EQUAL = {
     "attention.key_length": "head_dim",
@@ -50,32 +46,6 @@ _GPT2_SPLITS = ("gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "exaone4", 
 _DIGIT_SPLITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2")
 
 
-class Tensor(NamedTuple):
-    """A tensor in the table of a file."""
-
-    name: str
-    type: int
-    """Number of ggml's data type."""
-    elements: int
-    offset: int
-    """Bytes between the start of all weights and those of this tensor."""
-
-
-class Header(NamedTuple):
-    """What stands before the weights of a file."""
-
-    metadata: dict[str, Any]
-    """Settings by name; a list of texts, such as the vocabulary, is represented by its length."""
-    tensors: list[Tensor]
-    start: int
-    """Bytes before the weights."""
-
-    @property
-    def architecture(self) -> str:
-        """llama.cpp's name of the architecture."""
-        return str(self.metadata["general.architecture"])
-
-
 def is_gguf(path: Path) -> bool:
     """Return whether `path` names a GGUF file."""
     return path.suffix.lower() == SUFFIX and path.is_file()
@@ -91,113 +61,10 @@ def choose(path: Path) -> Path:
     candidates = sorted(file for file in path.iterdir() if is_gguf(file) and not file.name.startswith("mmproj"))
     if not candidates:
         return path
-    if len(candidates) > 1 and not all(_PART.fullmatch(file.name) for file in candidates):
+    if len(candidates) > 1 and not all(PART.fullmatch(file.name) for file in candidates):
         names = ", ".join(file.name for file in candidates[:4])
         raise HarnessError(f"{path} holds {len(candidates)} GGUF files ({names}): name one of them, as {candidates[0]}")
     return candidates[0]
-
-
-# --- the header
-
-
-def read(file: Path) -> Header:
-    """Return the header of `file`.
-
-    Raises HarnessError if it is damaged, truncated, one part of several, or not a whole language model.
-    """
-    if part := _PART.fullmatch(file.name):
-        raise HarnessError(
-            f"{file} is part {int(part[1])} of {int(part[2])} of a GGUF file: join them with llama-gguf-split --merge"
-        )
-    files.check_no_pointer(file)
-    try:
-        with file.open("rb") as stream:
-            header, end = _parse(stream, file)
-    except (struct.error, UnicodeDecodeError, OverflowError, MemoryError) as error:
-        raise HarnessError(f"{file} is truncated or damaged inside its header: fetch it again") from error
-    size = file.stat().st_size
-    if size < end:
-        raise HarnessError(f"{file} is truncated ({size:,} of {end:,} bytes): fetch it again")
-    kind = header.metadata.get("general.type", "model")
-    if kind != "model":
-        raise HarnessError(f"{file} holds no whole model, but what llama.cpp calls '{kind}': name the model's file")
-    if not header.tensors:
-        raise HarnessError(f"{file} holds no weights: fetch it again")
-    return header
-
-
-def _parse(stream: BinaryIO, file: Path) -> tuple[Header, int]:
-    """Return the header in `stream`, and the number of bytes that the whole file must have."""
-    if stream.read(4) != b"GGUF":
-        raise HarnessError(f"{file} is not a GGUF file: its first bytes are others; fetch it again")
-    version, tensor_count, setting_count = _unpack(stream, "IQQ")
-    if version not in (2, 3):
-        note = "big-endian" if version & 0xFFFF == 0 else f"version {version}"
-        raise HarnessError(f"{file} is a GGUF file of {note}, which transformers does not read: convert it again")
-    metadata: dict[str, Any] = {}
-    for _ in range(setting_count):
-        key = _text(stream)
-        metadata[key] = _value(stream, *_unpack(stream, "I"))
-    if "general.architecture" not in metadata:
-        raise HarnessError(f"{file} names no general.architecture: fetch or convert it again")
-    tensors, end = [], 0
-    for _ in range(tensor_count):
-        name = _text(stream)
-        dimensions = _unpack(stream, f"{_unpack(stream, 'I')[0]}Q")
-        number, offset = _unpack(stream, "IQ")
-        tensors.append(Tensor(name, number, math.prod(dimensions), offset))
-        end = max(end, offset + _bytes(tensors[-1], file))
-    alignment = int(metadata.get("general.alignment", 32))
-    start = -(-stream.tell() // alignment) * alignment
-    return Header(metadata, tensors, start), start + end
-
-
-def _unpack(stream: BinaryIO, layout: str) -> tuple[Any, ...]:
-    return struct.unpack("<" + layout, stream.read(struct.calcsize("<" + layout)))
-
-
-def _text(stream: BinaryIO) -> str:
-    (length,) = _unpack(stream, "Q")
-    text = stream.read(length)
-    if len(text) < length:
-        raise struct.error("end of file")
-    return text.decode()
-
-
-def _value(stream: BinaryIO, kind: int) -> Any:
-    """Return the next value in `stream`, of the type `kind`; of a list of texts only its length."""
-    if kind == _STRING:
-        return _text(stream)
-    if kind == _ARRAY:
-        element, count = _unpack(stream, "IQ")
-        if element in _FORMATS:
-            return list(_unpack(stream, f"{count}{_FORMATS[element]}"))
-        for _ in range(count):
-            _value(stream, element)
-        return count
-    if kind not in _FORMATS:
-        raise struct.error(f"no type {kind}")
-    return _unpack(stream, _FORMATS[kind])[0]
-
-
-def _bytes(tensor: Tensor, file: Path) -> int:
-    from gguf.constants import GGML_QUANT_SIZES
-
-    elements, size = GGML_QUANT_SIZES[_type(tensor, file)]
-    return int(tensor.elements // elements * size)
-
-
-def _type(tensor: Tensor, file: Path) -> Any:
-    """Return gguf's name for the data type of `tensor`; raise HarnessError if gguf does not know it."""
-    from gguf import GGMLQuantizationType
-
-    try:
-        return GGMLQuantizationType(tensor.type)
-    except ValueError as error:
-        raise HarnessError(
-            f"{file} holds {tensor.name} in ggml's data type {tensor.type}, which the package gguf does not know: "
-            "update gguf, or fetch the model in another quantisation"
-        ) from error
 
 
 # --- its quantisation
@@ -221,7 +88,7 @@ def quantization_name(file: Path) -> str | None:
     _require_dequantisable(header, file)
     counts: Counter[str] = Counter()
     for tensor in header.tensors:
-        counts[_type(tensor, file).name] += tensor.elements
+        counts[type_of(tensor, file).name] += tensor.elements
     quantised = [name for name, _ in counts.most_common() if name not in (*_FLOATS, "F64")]
     if not quantised or counts[quantised[0]] * 2 < sum(counts.values()):
         return quantised[0].lower() if quantised else None
@@ -237,7 +104,7 @@ def stored_dtype(file: Path) -> str | None:
     """Return torch's name of the dtype that most weights of `file` have; None if they are quantised."""
     counts: Counter[str] = Counter()
     for tensor in read(file).tensors:
-        counts[_type(tensor, file).name] += tensor.elements
+        counts[type_of(tensor, file).name] += tensor.elements
     return _FLOATS.get(counts.most_common(1)[0][0])
 
 
@@ -247,7 +114,7 @@ def _require_dequantisable(header: Header, file: Path) -> None:
     from gguf.constants import GGML_QUANT_SIZES
 
     for tensor in {tensor.type: tensor for tensor in header.tensors}.values():
-        kind = _type(tensor, file)
+        kind = type_of(tensor, file)
         try:
             dequantize(numpy.zeros((1, GGML_QUANT_SIZES[kind][1]), dtype=numpy.uint8), kind)
         except (NotImplementedError, ValueError, KeyError) as error:

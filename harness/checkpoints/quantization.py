@@ -5,7 +5,8 @@ whole batch, so that an answer would depend on the other rows of its batch. int4
 (Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. FP8,
 compressed-tensors and other folders load through transformers if their package and this device support it.
 
-Not here: weights that loading turns into plain ones (`harness.checkpoints.packed`, `harness.checkpoints.gguf`), quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
+Not here: weights that loading turns into plain ones (`harness.checkpoints.packed`, `harness.checkpoints.gguf`),
+quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
 """
 
 from __future__ import annotations

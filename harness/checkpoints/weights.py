@@ -30,6 +30,7 @@ def load(located: Located) -> Model:
 
     quantized = located.quantization
     on_the_fly = {"quantization_config": quantized.config} if quantized and not quantized.saved else {}
+    _require_scales(located)
     # _require_fit says in one sentence what transformers would print in its load report.
     logger = logging.getLogger("transformers.modeling_utils")
     previous, logger.level = logger.level, logging.CRITICAL
@@ -96,7 +97,10 @@ def _config(located: Located) -> ModelConfig:
     if quantized is None or not quantized.saved:
         return located.config
     config = copy.deepcopy(located.config)
-    config.quantization_config = quantized.config.to_dict()
+    settings = quantized.config.to_dict()
+    # Which to_dict leaves out.
+    is_dequantised = {"dequantize": True} if getattr(quantized.config, "dequantize", False) else {}
+    config.quantization_config = {**settings, **is_dequantised}
     return config
 
 
@@ -116,6 +120,25 @@ def _require_positions(model: Model, located: Located) -> None:
                     f"max_length={requested} is more than the {stated} tokens that {located.base} learned "
                     "positions for: leave it out, or set it lower"
                 )
+
+
+def _require_scales(located: Located) -> None:
+    """Raise HarnessError if integers or 8-bit floats of compressed-tensors have no scale.
+
+    transformers would take the integers themselves for the weights.
+    """
+    quantized = located.quantization
+    if quantized is None or not quantized.saved or quantized.name != "compressed-tensors":
+        return
+    dtypes = files.tensor_dtypes(files.weight_files(located.base))
+    coded = [name for name, dtype in dtypes.items() if name.endswith(".weight") and dtype.startswith(("I", "U", "F8"))]
+    coded += [name for name in dtypes if name.endswith(".weight_packed")]
+    missing = [scale for name in coded if (scale := f"{name.rpartition('.')[0]}.weight_scale") not in dtypes]
+    if missing:
+        raise HarnessError(
+            f"{located.base} lacks weights ({min(missing)}): without their scale its integers mean nothing; fetch or "
+            "save the checkpoint again"
+        )
 
 
 def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
