@@ -13,7 +13,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class Catalogue:
         that a task states, except 0, as in lm-eval. Raises HarnessError if a task is unknown or cannot be built.
         """
         names = self.expand(names)
-        self.sources(names, data)
+        self._refuse_shared_names(names, self.sources(names, data))
         index = dict(self.index_for([name for name in names if not file_tasks.names_files(name)]))
         builder = Builder(data, documents)
         prompt_cache.compile_once()
@@ -177,6 +177,13 @@ class Catalogue:
             task.reseed(seed)
         tasks.sources = {name: builder.sources[name] for name in tasks.tasks if name in builder.sources}
         return tasks
+
+    def _refuse_shared_names(self, names: Sequence[str], sources: Collection[str]) -> None:
+        """Raise HarnessError if a task made of a file would replace another of `sources` with its name."""
+        leaves = {name for name in sources if not file_tasks.names_files(name)}
+        for name in names:
+            if file_tasks.names_files(name) and (task := file_tasks.task_name(name)) in leaves:
+                raise HarnessError(f"{name} would be called {task}, as another task is: rename the file")
 
     def _add_file(self, name: str, tasks: TaskSet, builder: Builder) -> None:
         """Add the task made of the file `name` to `tasks`."""

@@ -88,8 +88,10 @@ def _parquet(file: Path, notes: Notes) -> Iterator[str]:
     column = next((spellings[name] for name in COLUMNS if name in spellings), None)
     if column is None:
         raise HarnessError(f"{file} has no column {_EITHER}, only {', '.join(table.column_names)}: rename one")
-    for value in table.column(column).to_pylist():
-        text, count = without_marks(value) if isinstance(value, str) else ("", 0)
+    for number, value in enumerate(table.column(column).to_pylist(), 1):
+        if not isinstance(value, str | None):
+            raise HarnessError(f"{file}, row {number}, has no text in its column {column}: write it as text")
+        text, count = without_marks(value or "")
         notes.marks += count
         yield text
 

@@ -21,6 +21,7 @@ from harness.errors import HarnessError
 from harness.reports.report import read as read_report
 from harness.runs.options import Options
 from harness.runs.sweep import run
+from harness.tasks.catalogue import Catalogue
 from harness.tasks.own_files import file_tasks, texts
 from support import tiny
 
@@ -199,3 +200,22 @@ def test_two_files_of_one_name_are_refused(base: Path, tmp_path: Path, capsys) -
     tasks = f"ppl:{tmp_path}/a/x.txt,ppl:{tmp_path}/b/x.txt"
     assert main(["run", "--model", str(base), "--tasks", tasks, "--output", str(tmp_path / "out")]) == 2
     assert "would be called ppl_x, as another task is: rename one of the files" in capsys.readouterr().err
+
+
+def test_a_file_with_the_name_of_another_task_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("text")
+    (tmp_path / "x.yaml").write_text("task: ppl_x\ndataset_path: a/b\noutput_type: generate_until\n")
+    with pytest.raises(HarnessError, match="would be called ppl_x, as another task is: rename the file"):
+        Catalogue([tmp_path]).load([f"ppl:{tmp_path / 'x.txt'}", "ppl_x"])
+
+
+def test_two_spellings_of_one_path_are_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.txt").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    assert Catalogue().expand(["ppl:x.txt", "ppl:./x.txt", f"ppl:{tmp_path}/x.txt", "gsm8k"]) == ["ppl:x.txt", "gsm8k"]
+
+
+def test_a_text_that_is_none_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(HarnessError, match=r"x\.parquet, row 1, has no text in its column text"):
+        file_tasks.build(f"ppl:{tmp_path / 'x.parquet'}")
