@@ -25,7 +25,7 @@ from harness.metrics.answers import choices, numbers
 from harness.metrics.extraction import brackets, documents, iepile, kg2instruction, literals, parse, tuples
 from harness.metrics.extraction.templates import FORMATS
 from harness.metrics.law import citation_scores, citations, consultation, statutes, strict_citations
-from harness.metrics.lawbench import published, repaired, text
+from harness.metrics.lawbench import framed, published, repaired, selective_charges, text
 from harness.metrics.text import (
     copywriting,
     corpus_bleu,
@@ -164,6 +164,9 @@ TIMED: dict[str, Timed | dict[str, Timed]] = {
     "lawbench.repaired.without_template": lambda answer: repaired.without_template(f"{PROMPT}{answer}"),
     "lawbench.published.SCORERS": scorers(published.SCORERS),
     "lawbench.repaired.REPAIRED_SCORERS": scorers(repaired.REPAIRED_SCORERS),
+    "lawbench.framed.parts": lambda answer: framed.parts(f"{answer}罪名", "罪名", "类别"),
+    "lawbench.framed.without_end_marks": framed.without_end_marks,
+    "lawbench.selective_charges.named_charges": selective_charges.named_charges,
     "lawbench.text.with_arabic_numerals": text.with_arabic_numerals,
     "lawbench.text.parse_integer": lambda answer: text.parse_integer("9" * min(len(answer), 4_000)),
     "text.copywriting.attributes": copywriting.attributes,

@@ -2,18 +2,26 @@
 
 The repairs:
 
-- 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option.
+- 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly behind 正确答案 or
+  答案, or that are the whole answer, are the answer, whatever else is discussed; there they may be small, as in
+  [正确答案]d<eoa>.
+- 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] and <eoa>, are the answer, whatever else is
+  discussed. Of 2-2 and 2-3, 解除合同, 夫妻共同财产, 婚后分居 … are the labels that differ from them in form only.
 - 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
   prompt: of the 22.6 % published for Qwen-7B-Chat, 10 are for omitting an <|im_end|>.
 - 2-6: entities may be named as the references name them, on one line between semicolons, all of which upstream reads as
   the value of the first: there a copy of the references scores 63 %. Several entities of a type all count, including
-  those near the end, and answers without entities count as abstentions.
+  those near the end, and answers without entities count as abstentions. A type may stand in a line before its value
+  (实体类型：时间, then 实体信息：昨天), and the value in brackets: 时间（昨天）.
 - 2-10: words are matched to those of the reference so that the sum of hits is greatest, in any order; a full-width
   semicolon, a comma or a line end separates words like the semicolon.
 - 3-1: every article counts, not only the first of each piece between 、; 第67条第一款 is article 67.
 - 3-3: a charge inside the name of another, the 诈骗 of 合同诈骗, does not count; charges of the reference are searched
-  even if they are none of the 189 charges, as in 18 of the 500 references.
-- 3-4, 3-5: "1年6个月" is eighteen months, as is "一年半", and 2015年3月 is a date.
+  even if they are none of the 189 charges, as in 18 of the 500 references; a selective charge may be named by the part
+  that applies (`selective_charges`).
+- 3-4, 3-5: "1年6个月" is eighteen months, as is "一年半", and 2015年3月 is a date; "36 个月", "半年" and "12 months"
+  are terms; a number alone, [刑期]36<eoa>, is in months, for which the prompt asks; life and death are an answer, which
+  is as far from every term as an abstention.
 - 3-7: "3,723.50元", "3千元" and "0.3万元" are numbers.
 
 Everything else is as in `published`: scores, abstentions, and what is left out of an average. There are no published
@@ -33,11 +41,27 @@ from decimal import Decimal
 import numpy as np
 
 from harness.metrics.law.strict_citations import parse_numeral
-from harness.metrics.lawbench import published
+from harness.metrics.lawbench import framed, published
 from harness.metrics.lawbench.cherrant import NO_TABLES, CharacterTables, Counts
-from harness.metrics.lawbench.labels import CHARGES
+from harness.metrics.lawbench.labels import CONSULTATIONS, DISPUTES, MARRIAGE_FACTS
 from harness.metrics.lawbench.published import ENTITY_TYPES, AnswerScore, Scorer, character_f1, term_score
+from harness.metrics.lawbench.selective_charges import named_charges
 from harness.metrics.lawbench.text import letter_after, parse_integer, set_f1, unframed, with_arabic_numerals
+
+
+def dispute_focus(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-2: one of sixteen labels."""
+    return published.dispute_focus(_labels(prediction, DISPUTES, "争议焦点类别", "争议焦点", "类别"), reference)
+
+
+def marriage_facts(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-3: several of twenty labels."""
+    return published.marriage_facts(_labels(prediction, MARRIAGE_FACTS, "类别", "标签"), reference)
+
+
+def consultation_topic(prediction: str, reference: str) -> AnswerScore:
+    """Score 2-4: one of twenty labels."""
+    return published.consultation_topic(_labels(prediction, CONSULTATIONS, "类别"), reference)
 
 
 def letter_choice(prediction: str, reference: str) -> AnswerScore:
@@ -83,6 +107,7 @@ def trigger_words(prediction: str, reference: str) -> AnswerScore:
     return AnswerScore(_soft_f1(_best_match(predicted, expected), len(predicted), len(expected)), not predicted)
 
 
+_NARROW = {code: code - 0xFEE0 for code in (*range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}  # full-width letters
 _NUMERAL = re.compile(r"[0-9０-９]+|[零〇一二两三四五六七八九十百千]+")
 _JOINT = re.compile(r"\s*[、,，和及与或]\s*(第?)\s*")
 _ARTICLE_END = re.compile(r"\s*条")
@@ -99,19 +124,21 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def charges(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-3: F1 of the charges that occur in the prediction outside of longer ones."""
+    """Score 3-3: F1 of the charges that the prediction names outside of longer ones, where the prompt asks for them."""
     expected = {*unframed("罪名:", reference).split(";")}
-    predicted = set()
-    for charge in sorted({*CHARGES, *expected}, key=lambda charge: (-len(charge), charge)):
-        if charge and charge in prediction:
-            predicted.add(charge)
-            prediction = prediction.replace(charge, "\n")
+    stated = "\n".join(framed.parts(prediction, "罪名"))
+    predicted = named_charges(stated, expected) or named_charges(prediction, expected)
     return AnswerScore(set_f1(predicted, expected), not predicted)
 
 
 _YEARS = r"(?:(?<!\d)(\d+)年[零又]?)?(?<!\d)(\d+)"
-_MONTHS = (re.compile(rf"{_YEARS}个月"), re.compile(rf"{_YEARS}月(?!\d+日|份)"))
-_ONLY_YEARS = re.compile(r"(?<!\d)(\d{1,2})年(半)?")
+_MONTHS = (re.compile(rf"{_YEARS} ?个月"), re.compile(rf"{_YEARS} ?月(?!\d+日|份)"))
+_ONLY_YEARS = re.compile(r"(?<!\d)(\d{1,2}) ?年(半)?")
+_IN_ENGLISH = (
+    re.compile(r"(?<!\d)(?:(\d{1,2})[ -]years?(?:,? and)?,? )?(\d{1,3})[ -]months?\b", re.IGNORECASE),
+    re.compile(r"(?<!\d)(\d{1,2})[ -]years?\b", re.IGNORECASE),
+)
+_WITHOUT_TERM = re.compile(r"无期徒刑|死刑|life imprisonment|life in prison|death penalty", re.IGNORECASE)
 
 
 def prison_term(prediction: str, reference: str) -> AnswerScore:
@@ -119,7 +146,8 @@ def prison_term(prediction: str, reference: str) -> AnswerScore:
     if "死刑" in reference or "无期" in reference:
         return AnswerScore(None)
     predicted = _months(with_arabic_numerals(prediction))
-    return AnswerScore(term_score(predicted, int(unframed("刑期:", reference, "个月"))), predicted is None)
+    score = term_score(predicted, int(unframed("刑期:", reference, "个月")))
+    return AnswerScore(score, predicted is None and not _WITHOUT_TERM.search(prediction))
 
 
 _AMOUNT = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)([千万亿]?)")
@@ -136,6 +164,9 @@ def amount_of_money(prediction: str, reference: str) -> AnswerScore:
 
 REPAIRED_SCORERS: dict[str, Scorer] = {
     "1-2": letter_choice,
+    "2-2": dispute_focus,
+    "2-3": marriage_facts,
+    "2-4": consultation_topic,
     "2-6": entities,
     "2-8": argument_mining,
     "2-10": trigger_words,
@@ -149,7 +180,50 @@ REPAIRED_SCORERS: dict[str, Scorer] = {
 """The scorer of each repaired task by its number, except 2-1, which has `proofreading`."""
 
 
+def _labels(prediction: str, options: Collection[str], *marks: str) -> str:
+    """Return the part of a prediction behind `marks` if it holds one of `options`, else the whole prediction.
+
+    Items of that part that are another form of a label are replaced by the label.
+    """
+    items = (item.strip(" 。.") for part in framed.parts(prediction, *marks) for item in _ITEM_END.split(part))
+    stated = "、".join(_OTHER_FORMS.get(item, item) for item in items)
+    return stated if any(option in stated for option in options) else prediction
+
+
+_ITEM_END = re.compile(r"[、,，;；]")
+_OTHER_FORMS = {
+    "解除合同": "合同解除",
+    "原判是否适当": "原审判决是否适当",
+    "一审判决是否适当": "原审判决是否适当",
+    "夫妻共同财产": "有夫妻共同财产",
+    "夫妻共同债务": "有夫妻共同债务",
+    "婚后分居": "婚后分局",
+    "感情不和分居满两年": "感情不和分居满二年",
+    "分居满二年": "感情不和分居满二年",
+    "分居满两年": "感情不和分居满二年",
+    "非婚生子": "存在非婚生子",
+    "抚养费支付": "支付抚养费",
+}
+"""Labels of 2-2 and 2-3 as models write them: other word order, without 有, or without a slip of the label's own."""
+_STATED_LETTERS = re.compile(
+    r"答案[\]】>）)]?\s{0,4}(?:[:：]|是|为|应?选)?\s{0,4}[\[【（(]?([A-E](?:[ 、,，]{0,2}[A-E]){0,9})(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_ONLY_LETTER = re.compile(r"[\W_]*([A-E])[\W_]*", re.IGNORECASE)
+
+
+def _stated_letters(prediction: str, options: str) -> set[str]:
+    """Return the letters that the prediction states as its answer; none if it states different ones."""
+    only = _ONLY_LETTER.fullmatch(framed.without_end_marks(prediction))
+    matches = [only[1]] if only else _STATED_LETTERS.findall(prediction)
+    stated = {frozenset(letter for letter in match.upper() if letter.isalpha()) for match in matches}
+    return {*next(iter(stated))} & {*options} if len(stated) == 1 else set()
+
+
 def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
+    prediction = prediction.translate(_NARROW)
+    if stated := _stated_letters(prediction, options):
+        return AnswerScore(float(stated == {answer}))
     words = {word for word in re.findall(r"[A-Za-z]+", prediction) if len(word) <= len(options)}
     chosen = {letter for word in words if {*word} <= {*options} and len({*word}) in (1, len(word)) for letter in word}
     return AnswerScore(float(chosen == {answer}), not chosen)
@@ -171,11 +245,19 @@ def _article_numbers(text: str) -> set[int]:
 
 
 _ENTITY_TYPE = re.compile(rf"({'|'.join(ENTITY_TYPES)})\s*[:：]")
-_NOTHING = ("", "无", "未提及")
+_NOTHING = ("", "无", "未提及", "未知", "不详", "未给出", "未提供", "未涉及")
+_LINE = r"^[ \t]*(?:[-*•][ \t]*)?"
+_TYPE_LINE = re.compile(
+    rf"{_LINE}实体类型[:：]\s*({'|'.join(ENTITY_TYPES)})\s*\n"
+    r"(?:[ \t]*(?:[-*•][ \t]*)?实体(?:信息|名称)[:：]|[ \t]*[*•-])\s*",
+    re.MULTILINE,
+)
+_IN_BRACKETS = re.compile(rf"{_LINE}({'|'.join(ENTITY_TYPES)})[ \t]*[（(]([^（()）\n]*)[)）]", re.MULTILINE)
 
 
 def _entities(prediction: str) -> dict[str, str]:
     """Return the values of each type, each up to the next type, a semicolon, a bracket or the end of its line."""
+    prediction = _IN_BRACKETS.sub(r"\1:\2", _TYPE_LINE.sub(r"\1:", framed.without_end_marks(prediction)))
     types = [*_ENTITY_TYPE.finditer(prediction)]
     ends = [*(match.start() for match in types[1:]), len(prediction)]
     values: dict[str, list[str]] = {}
@@ -201,11 +283,17 @@ def _soft_f1(hits: float, predicted: int, expected: int) -> float:
 
 
 def _months(text: str) -> int | None:
-    """Return the months of the first term in `text`: one in 个月, else one in 月, else one in years."""
-    for pattern in _MONTHS:
+    """Return the months of the first term in `text`: in 个月, else in 月, in years, in English, or a number alone."""
+    for pattern in (*_MONTHS, _IN_ENGLISH[0]):
         for match in pattern.finditer(text):
             years = match[1] or "0"
             if len(years) <= 2:  # a longer number makes it a date
                 return parse_integer(years) * 12 + parse_integer(match[2])
-    years_only = _ONLY_YEARS.search(text)
-    return parse_integer(years_only[1]) * 12 + (6 if years_only[2] else 0) if years_only else None
+        if pattern is _MONTHS[-1] and (years_only := _ONLY_YEARS.search(text)):
+            return parse_integer(years_only[1]) * 12 + (6 if years_only[2] else 0)
+    if match := _IN_ENGLISH[1].search(text):
+        return parse_integer(match[1]) * 12
+    if "半年" in text:
+        return 6
+    stated = framed.parts(text, "刑期")
+    return int(stated[0]) if len(stated) == 1 and re.fullmatch(r"\d{1,3}", stated[0]) else None

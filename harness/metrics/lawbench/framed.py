@@ -1,0 +1,48 @@
+"""The part of an answer that stands where LawBench's prompts ask for it: between a mark such as [正确答案] and <eoa>.
+
+Models write the mark in other brackets, with a colon or without brackets, and end at their own end mark, at a line end
+or not at all. What they write before the mark and behind the end mark is not their answer.
+
+Not here: what the part says (`repaired`), and published scores, for which every text counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+_END_MARK = re.compile(
+    r"<eo[apdsmt]>|\[eo[apds]\]|</?s>|<\|[a-z_]{1,20}\|>|<｜[^｜\n]{1,20}｜>|<end_of_turn>", re.IGNORECASE
+)
+_BEFORE, _AFTER = r"[\[【<（(]?", r"[\]】>）)]?(?:[:：]|是(?!否)|为)?\s*"
+
+
+def without_end_marks(text: str) -> str:
+    """Return `text` without the end marks and white space at its end: <eoa>, </s>, <|im_end|>, [EOS]."""
+    ends = [(match.start(), match.end()) for match in _END_MARK.finditer(text)]
+    end = len(text)
+    for start, stop in reversed([*ends, (end, end)]):
+        if text[stop:end].strip():
+            break
+        end = start
+    return text[:end].rstrip()
+
+
+def parts(text: str, *marks: str) -> list[str]:
+    """Return what `text` has behind each of `marks`, such as 正确答案, up to an end mark, a line end or the next mark.
+
+    Without a mark it is a text that is one line, or is one line up to its first end mark; otherwise there is none.
+    """
+    starts = list(_pattern(marks).finditer(text))
+    if not starts:
+        head = _END_MARK.split(text.strip(), maxsplit=1)[0].strip()
+        return [head] if head and "\n" not in head else []
+    ends = [*(match.start() for match in starts[1:]), len(text)]
+    lines = (text[match.end() : end].partition("\n")[0] for match, end in zip(starts, ends, strict=True))
+    listed = (_END_MARK.split(line, maxsplit=1)[0].strip() for line in lines)
+    return [part for part in listed if part]
+
+
+@functools.cache
+def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f"{_BEFORE}(?:{'|'.join(map(re.escape, marks))}){_AFTER}")
