@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import harness.metrics
-from harness.metrics.answers import choices, numbers
+from harness.metrics.answers import choices, letter_sets, numbers
 from harness.metrics.extraction import brackets, documents, iepile, kg2instruction, literals, parse, tuples
 from harness.metrics.extraction.templates import FORMATS
 from harness.metrics.law import citation_scores, citations, consultation, statutes, strict_citations
@@ -117,6 +117,7 @@ TIMED: dict[str, Timed | dict[str, Timed]] = {
     "answers.choices.ceval_chatgpt_zero_shot": choices.ceval_chatgpt_zero_shot,
     "answers.choices.ceval_chatgpt_reasoned": choices.ceval_chatgpt_reasoned,
     "answers.choices.ceval_llama": choices.ceval_llama,
+    "answers.letter_sets.read": lambda answer: letter_sets.read(answer, "ABCD"),
     "answers.numbers.last_number": numbers.last_number,
     "answers.numbers.is_number": numbers.is_number,
     "extraction.brackets.parse_brackets": lambda answer: brackets.parse_brackets(answer, "([{<").outermost_tuples("("),
@@ -208,6 +209,8 @@ TABLES = {
 """Tables whose functions are timed under the table's name."""
 
 NOT_ANSWERS: dict[str, str] = {
+    "answers.letter_sets.exact_set": "letters that were read",
+    "answers.letter_sets.partial_credit": "letters that were read",
     "extraction.bio_tags.entities": "words and tags of the data",
     "extraction.brackets.primary_separators": "positions that parse_brackets found",
     "extraction.brackets.Group.field_spans": "positions that parse_brackets found",

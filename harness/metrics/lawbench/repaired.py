@@ -291,8 +291,8 @@ def _months(text: str) -> int | None:
                 return parse_integer(years) * 12 + parse_integer(match[2])
         if pattern is _MONTHS[-1] and (years_only := _ONLY_YEARS.search(text)):
             return parse_integer(years_only[1]) * 12 + (6 if years_only[2] else 0)
-    if match := _IN_ENGLISH[1].search(text):
-        return parse_integer(match[1]) * 12
+    if years_only := _IN_ENGLISH[1].search(text):
+        return parse_integer(years_only[1]) * 12
     if "半年" in text:
         return 6
     stated = framed.parts(text, "刑期")
