@@ -137,10 +137,12 @@ class ChatTemplate:
         """Return `tail` with its thought of `family` closed."""
         start = list(family.beginning_pattern.finditer(self.tail))[-1].start()
         header = self.tail[:start]
-        for candidate in (*self._tails_without_thought(), self.lead):
-            is_closed = family.ending_pattern.search(candidate) and not family.is_open(candidate)
-            if candidate.startswith(header) and is_closed:
+        for candidate in self._tails_without_thought():
+            if candidate.startswith(header) and not family.is_open(candidate):
                 return candidate
+        # An earlier answer without any mark has lost its thought: no new answer begins like this.
+        if self.lead.startswith(header) and family.end(self.lead) is not None and not family.is_open(self.lead):
+            return self.lead
         return _with_close(self.tail, family)
 
     def _tails_without_thought(self) -> list[str]:

@@ -19,7 +19,7 @@ _LINES = 600
 """Number of lines of a turn, more than templates that shorten texts leave."""
 _EXCHANGES = 40
 """Number of questions with answers, more than few-shot prompts have."""
-_CHARACTERS = "a < b & c > d \"e\" 'f' `g`  h\n\n\ti {{ j }} ½ É ，。"
+_CHARACTERS = ("<", ">", "&", '"', "'", "\\", "  ", "\n\n", "\t", "{{", "%}", "½", "É", "，", "🙂")
 """Characters that templates escape, collapse or lose."""
 
 
@@ -42,11 +42,12 @@ def probe(template: ChatTemplate) -> Findings:
     """Return what is wrong with `template`. Raises HarnessError if it cannot render a single question."""
     question = _turn("user", "Q")
     text = template.render([question])
+    history = _history(template)
     return Findings(
         question=_misplaced(text, [question]),
         characters=_changed_characters(template),
-        history=_history(template),
-        missing_lead=_missing_lead(template),
+        history=history,
+        missing_lead="" if history else _missing_lead(template),
         # A text in place of the function that returns the date fails where the function is called.
         writes_date=text != _render(template, [question], strftime_now=""),
     )
@@ -83,11 +84,18 @@ def _misplaced(text: str, turns: Sequence[Turn]) -> str:
 
 
 def _changed_characters(template: ChatTemplate) -> str:
-    text = _render(template, [{"role": "user", "content": f"Q7f3a{_CHARACTERS}Z4d1b"}])
-    if f"Q7f3a{_CHARACTERS}Z4d1b" in text:
+    """Return which characters of a question `template` writes as others."""
+    content = "".join(f"b{i}c{character}d{i}f" for i, character in enumerate(_CHARACTERS))
+    text = _render(template, [{"role": "user", "content": content}])
+    if content in text:
         return ""
-    changed = text.partition("Q7f3a")[2].partition("Z4d1b")[0]
-    return f"writes {_CHARACTERS!r} as {changed!r}" if changed else "changes special characters of a question"
+    written = [text.partition(f"b{i}c")[2].partition(f"d{i}f")[0] for i in range(len(_CHARACTERS))]
+    changes = [
+        f"{character!r} as {other!r}"
+        for character, other in zip(_CHARACTERS, written, strict=True)
+        if character != other
+    ]
+    return f"writes {', '.join(changes)}" if changes else ""
 
 
 def _history(template: ChatTemplate) -> str:

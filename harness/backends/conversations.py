@@ -76,8 +76,8 @@ class Conversations:
             notes.append(f"the chat template leaves the system turn out or changes it: {texts} are {share}")
         if self._has_closed:
             notes.append(
-                f"the chat template ends prompts with {template.tail.strip()!r}, where an answer does not begin: "
-                f"choices are scored after {(template.closing or '').strip()!r} instead"
+                f"the chat template ends prompts {'within a thought' if template.opened else 'before an answer begins'}"
+                f" ({template.tail.strip()!r}): choices are scored after {(template.closing or '').strip()!r} instead"
             )
         elif self._has_scored and template.may_think:
             notes.append(
@@ -124,7 +124,7 @@ class Conversations:
         bos = encoder.tokenizer.bos_token_id
         visible = [i for i in ids[:4] if i == bos or str(encoder.tokenizer.decode([i])).strip()]
         if bos is not None and visible[:2] == [bos, bos]:
-            notes.append("prompts begin with two BOS tokens: the chat template and the tokenizer both write one")
+            notes.append("prompts begin with two BOS tokens, from the chat template or from the tokenizer")
         if self._has_history and eos_ids and not self.findings.history:
             history: list[Turn] = [*question, {"role": "assistant", "content": "A9c2e"}, *question]
             after = self.template.render(history).rpartition("A9c2e")[2].rpartition("Q7f3a")[0]

@@ -65,6 +65,13 @@ def test_a_template_that_opens_a_thought_leaves_it_open_for_generated_answers(na
     assert "choices are scored after" in note
 
 
+def test_a_template_without_marks_when_it_does_not_think_gets_none() -> None:
+    text = "{{ messages[-1].content }}<a>{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
+    chat = template(text)
+    assert chat.closed(chat.render(QUESTION)) == "问<a>"
+    assert not chat.leaves_open("问<a>")
+
+
 def test_words_behind_the_mark_of_a_template_belong_to_the_thought() -> None:
     chat = template("{{ messages[-1].content }}\n<think>\nOkay, step by step.\n")
     assert chat.leaves_open(chat.render(QUESTION))

@@ -90,9 +90,9 @@ def test_a_template_that_spoils_earlier_turns_is_found(text: str, problem: str) 
 
 def test_characters_that_a_template_escapes_are_noted() -> None:
     [note] = notes(template(LOOP + "{{ m.content | e }}" + END))[:1]
-    assert "&lt;" in note
+    assert "writes '<' as '&lt;', '>' as '&gt;'" in note
     [note] = notes(template(LOOP + "{{ m.content | replace('\t', '') | replace('  ', ' ') }}" + END))[:1]
-    assert "writes 'a < b" in note
+    assert note == "the chat template writes '  ' as ' ', '\\t' as ''"
 
 
 @pytest.mark.parametrize(

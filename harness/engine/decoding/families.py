@@ -39,10 +39,10 @@ _SEPARATE_MESSAGES = ("assistant/think",)
 """Marks of families that write a thought as a message of its own, so that its end looks like the end of the answer."""
 _SWITCHES = {"<|think|>": "<|channel>"}
 """Texts that look like marks but only switch thinking on, and a mark of the family in which they do."""
-_WORDS = r"(?:think|thought|reason|scratchpad|reflect|思考|推理|思维)"
+_WORDS = r"(?:think|thought|reason|scratchpad|思考|推理|思维)"
 _MARK = re.compile(
     rf"(?i:<\|?/?[\w:-]*{_WORDS}[\w:-]*\|?>)"
-    rf"|\[/?[A-Z_]*(?:THINK|THOUGHT|REASON|SCRATCHPAD|REFLECT)[A-Z_]*\]"
+    rf"|\[/?[A-Z_]*(?:THINK|THOUGHT|REASON|SCRATCHPAD)[A-Z_]*\]"
     rf"|(?i:[◁【]/?[\w:-]*{_WORDS}[\w:-]*[▷】])"
 )
 _BEGINNING_WORDS = {"begin", "start", "open", "of"}

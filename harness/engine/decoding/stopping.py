@@ -89,8 +89,10 @@ class Stopper:
         """Return the part of `text`, the end of a row's `tokens`, that belongs to the answer; "" within a thought."""
         start = self._answer_start[row]
         if start == _NO_THOUGHT:
+            if len(tokens) > self._look_back:
+                return text
             begun = [family for family in self._marks if family.begins(text)]
-            if len(tokens) > self._look_back or not begun:
+            if not begun:
                 return text
             start, self._row_marks[row] = None, begun[:1]
         marks = self._row_marks[row]

@@ -129,10 +129,11 @@ def split(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> Pa
     """
     begun = next((family for family in marks if family.begins(text)), None)
     if begun is not None and not opened:
-        candidates: Sequence[Marks] = [begun]
+        ends = _ends(text, [begun])
     else:
-        candidates = [family for family in marks if opened or family.closes_alone]
-    ends = [(end, family) for family in candidates if (end := family.end(text)) is not None]
+        ends = _ends(text, [family for family in marks if family.closes_alone])
+        if opened and not ends:
+            ends = _ends(text, marks)
     if not ends:
         is_unfinished = opened or begun is not None
         return Parts(text, "", finished=False) if is_unfinished else Parts("", text, finished=True)
@@ -144,6 +145,11 @@ def split(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> Pa
     if family.answer_close and family.answer_close in answer:
         answer = answer[: answer.rindex(family.answer_close)].rstrip()
     return Parts(thought, answer, finished=True)
+
+
+def _ends(text: str, marks: Sequence[Marks]) -> list[tuple[int, Marks]]:
+    """Return where thoughts of `marks` end in `text`."""
+    return [(end, family) for family in marks if (end := family.end(text)) is not None]
 
 
 def leaves_open(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:

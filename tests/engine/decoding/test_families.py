@@ -81,6 +81,13 @@ def test_the_marks_of_another_family_are_text_in_an_answer() -> None:
     assert answer(words(chat_templates.MAGISTRAL), "Write </think> here.") == "Write </think> here."
 
 
+def test_a_thought_that_the_prompt_opened_ends_by_the_marks_of_its_own_model() -> None:
+    assert (
+        answer(words(chat_templates.DEEPSEEK_R1), "甲</think>Write </reasoning>.", opened=True) == "Write </reasoning>."
+    )
+    assert answer(words(), "甲[/THINK]乙", opened=True) == "乙"
+
+
 @pytest.mark.parametrize(
     "template", ["<|think|>{{ x }}", "<|deep_thought|>", "<|im_start|>assistant/think\n", "<|end_reasoning|>"]
 )
