@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding import thinking
-from harness.engine.decoding.spelling import Speller
+from harness.engine.decoding.spelling import Speller, special_ids
 from harness.engine.decoding.thinking import KNOWN, Marks
 
 _NO_THOUGHT = -1
@@ -41,7 +41,7 @@ class Stopper:
         self._stops = [stop for stop in until if stop.strip()]
         self._blank_stops = [stop for stop in until if not stop.strip()]
         self._speller = Speller(tokenizer, marks)
-        self._special = frozenset(tokenizer.all_special_ids)
+        self._special = special_ids(tokenizer)
         # By row, the number of tokens after which to look for the answer; None while the thought is open.
         self._answer_start: dict[int, int | None] = {}
         self._row_marks: dict[int, Sequence[Marks]] = {}
@@ -74,6 +74,9 @@ class Stopper:
     def _has_stop(self, row: int, tokens: Sequence[int], text: str) -> bool:
         """Return whether the answer of `row` has a stop string; `text` is the end of its `tokens`."""
         answer = self._answer(row, tokens, text)
+        if self._answer_start[row] is None:
+            self._first_visible.pop(row, None)  # what was visible began a thought
+            return False
         if row not in self._first_visible and answer.strip() and tokens[-1] not in self._special:
             self._first_visible[row] = len(tokens) - 1
         first = self._first_visible.get(row)

@@ -18,7 +18,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding import plain, thinking
 from harness.engine.decoding.settings import Settings
 from harness.engine.decoding.thinking import CLOSE, OPEN, Parts
-from harness.engine.requests import Prompt
+from harness.engine.requests import Generation, Prompt
 from support import tiny
 
 WORDS = tiny.tokenizer()
@@ -161,7 +161,7 @@ def lm(tmp_path: Path) -> HarnessLM:
 
 def generate(lm: HarnessLM, prompt: str, text: str, monkeypatch: Any) -> str:
     """Return the answer to `prompt` if the checkpoint generates `text`."""
-    monkeypatch.setattr(lm, "generate", lambda prompts: [text for _ in prompts])
+    monkeypatch.setattr(lm, "generate", lambda prompts: [Generation(text, is_cut=False) for _ in prompts])
     [answer] = lm.generate_until([SimpleNamespace(args=(prompt, {"until": ["\n"]}))])
     return answer
 
