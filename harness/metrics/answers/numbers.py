@@ -1,57 +1,59 @@
-"""The last number of a worked answer.
+r"""The last number of a worked answer.
 
-The patterns of lm-eval and OpenCompass for GSM8K read "1,200" as 200, "−3" as 3, and no full-width digits; these read
-numbers as a person does. Numbers are exact fractions, so 0.5, 1/2 and ½ are equal.
+Numbers are read by a grammar, as a person reads them, into exact fractions: 0.5, 1/2, ½ and `\frac{1}{2}` are equal.
+The last item of a text that looks like a number decides: where it is not understood (2^10, 3:30, 10-20, 5π, 0xFF), the
+text has no number, rather than that item's last digits or an earlier number. docs/numbers.md states the rules.
+
+Not here: numbers in sentences of law (`harness.metrics.lawbench`), letters (`harness.metrics.answers.choices`).
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections import deque
 from fractions import Fraction
 
-_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
-_MINUS = dict.fromkeys(map(ord, "−﹣‐‑‒–"), "-")  # not "—", which is a dash in Chinese texts
-_GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)"
-_PLAIN = rf"(?:{_GROUPED}|\d+)(?:\.\d+)?|\.\d+"
-# A minus is a sign if digits follow it directly and no operand precedes it: 5-3 and 5 - 3 end with 3, x = -3 with -3.
-_NUMBER = re.compile(
-    rf"(?P<sign>(?<![\d.)\]a-zA-Z%-])-(?=[$¥￥€£.\d]))?[$¥￥€£]?"
-    rf"(?:(?P<whole>\d+) (?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+))?"
-)
+from harness.metrics.answers.number_digits import Item
+from harness.metrics.answers.number_grammar import Reader
+from harness.metrics.answers.number_tokens import Kind, Token, tokens_of
 
 
 def last_number(text: str) -> Fraction | None:
-    """Return the last number in `text`, or None if there is none.
+    r"""Return the value of the last number in `text`, or None if there is none or it is not understood.
 
-    Supports thousands separated by commas, decimals, fractions (1/2), mixed numbers (3 1/2), currency signs before the
-    digits, full-width forms and the various minus signs.
+    If the text has a `\boxed{…}` that is not empty, the last one is the answer, as for the graders of MATH (Hendrycks
+    et al. 2021), whatever follows it; it must hold one number, or one behind its last sign of equality. Time is linear
+    in the text.
     """
-    last = None
-    for match in _NUMBER.finditer(_plain(text)):
-        last = match
-    return None if last is None else _value(last)
+    tokens = tokens_of(text)
+    for i in range(len(tokens) - 1, -1, -1):
+        if tokens[i].kind is Kind.BOXED:
+            box = _boxed(tokens, i)
+            if box is None or box[0] < box[1]:
+                return None if box is None else _value_of_box(tokens, *box)
+    last = next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
+    return None if last is None else last.value
 
 
 def is_number(text: str) -> bool:
     """Return whether `text` is one number and nothing else except white space, a % or a full stop."""
-    return _NUMBER.fullmatch(re.sub(r"[%.。]\Z", "", _plain(text).strip())) is not None
+    tokens = tokens_of(text.strip())
+    if tokens and tokens[-1].text in (".", "。", "．"):
+        tokens = tokens[:-1]
+    item = Reader(tokens, 0, len(tokens)).only()
+    return item is not None and item.value is not None and item.unit in ("", "%") and not item.is_list
 
 
-def _plain(text: str) -> str:
-    """Return `text` with digits, minus signs and punctuation converted to ASCII and fractions such as ½ spelled out."""
-    spelled = (f" {unicodedata.normalize('NFKC', c)}" if _is_fraction(c) else c for c in text)
-    return "".join(spelled).replace("\u2044", "/").translate(_WIDE).translate(_MINUS)
+def _boxed(tokens: list[Token], i: int) -> tuple[int, int] | None:
+    """Return the bounds of what the box at token `i` holds, or None if its brace is not closed."""
+    if i + 1 < len(tokens) and tokens[i + 1].kind is Kind.LEFT:
+        return None if tokens[i + 1].pair < 0 else (i + 2, tokens[i + 1].pair)
+    end = i + 1
+    while end < len(tokens) and tokens[end].kind not in (Kind.SPACE, Kind.NEWLINE, Kind.HAN, Kind.OTHER):
+        end += 1
+    return i + 1, end
 
 
-def _is_fraction(letter: str) -> bool:
-    return unicodedata.decomposition(letter).startswith("<fraction>")
-
-
-def _value(match: re.Match[str]) -> Fraction:
-    value = Fraction(match["top"].replace(",", ""))
-    if match["bottom"] is not None:
-        denominator = int(match["bottom"])
-        value = value / denominator if denominator else Fraction(0)
-    value += int(match["whole"] or 0)
-    return -value if match["sign"] else value
+def _value_of_box(tokens: list[Token], start: int, stop: int) -> Fraction | None:
+    start = next((i + 1 for i in range(stop - 1, start - 1, -1) if tokens[i].kind is Kind.RELATION), start)
+    items: list[Item] = list(Reader(tokens, start, stop).items())
+    return items[0].value if len(items) == 1 else None

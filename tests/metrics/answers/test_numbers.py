@@ -2,53 +2,253 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
+import sys
+import time
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+import cn2an
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.metrics.answers.number_digits import MOST_DIGITS
 from harness.metrics.answers.numbers import is_number, last_number
 
 CASES = [
-    json.loads(line) for line in Path(__file__).with_name("numbers.jsonl").read_text(encoding="utf-8").splitlines()
+    pytest.param(text, None if value is None else Fraction(str(value)), id=f"{group}: {text!r}")
+    for group, cases in yaml.safe_load(Path(__file__).with_name("numbers.yaml").read_text(encoding="utf-8")).items()
+    for text, value in cases
 ]
 WIDE = str.maketrans("0123456789,.-/", "０１２３４５６７８９，．－／")
+SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+SURROUNDINGS = [
+    ("", ""),
+    ("一共是", "个。"),
+    ("小明有5个苹果，所以答案是：", "。"),
+    ("解：3+4=7，因此结果为 ", " 元，谢谢！"),
+    ("The answer is ", "."),
+    ("Each of the 4 costs $2, so the total is ", " dollars."),
+    ("**", "**"),
+    ("$", "$"),
+    ("\\(x = ", "\\)"),
+    ("So \\boxed{", "} for 2 reasons, not 3."),
+    ("第一步，设单价为2元。\n答：", "元"),
+]
+NOT_UNDERSTOOD = [
+    "2^10",
+    "x^2",
+    "3:30",
+    "10-20",
+    "1.2.3",
+    "0xFF",
+    "\\sqrt{2}",
+    "5π",
+    "2√3",
+    "1e999999999",
+    "2+3",
+    "1/0",
+]
+
+integers = st.integers(-(10**12), 10**12)
+surroundings = st.sampled_from(SURROUNDINGS)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["text"] or "empty" for case in CASES])
-def test_cases(case):
-    assert last_number(case["text"]) == (None if case["number"] is None else Fraction(case["number"]))
+@pytest.mark.parametrize(("text", "value"), CASES)
+def test_cases(text, value):
+    assert last_number(text) == value
 
 
-@given(st.integers(-(10**12), 10**12))
-def test_an_integer_reads_the_same_in_every_spelling(number):
-    for text in (str(number), f"{number:,}", str(number).replace("-", "−"), f"{number:,}".translate(WIDE)):
-        assert last_number(f"一共是{text}个。") == number
+def spellings(number):
+    """Return the spellings of an integer in digits."""
+    texts = [str(number), f"{number:,}", f"{number:_}", f"{number:,}".replace(",", "{,}")]
+    texts += [f"{number:,}".replace(",", separator) for separator in ("\\,", ",\\!", "\u202f", "\u2009", "'")]
+    texts += [text.replace("-", "−") for text in texts[:2]]
+    return [*texts, f"{number:,}".translate(WIDE), f"{number}.00"]
 
 
-@given(st.decimals(-(10**6), 10**6, places=3))
-def test_a_decimal_is_read_exactly(number):
-    assert last_number(f"= {number:f}") == Fraction(number)
+@given(integers, surroundings)
+def test_an_integer_reads_the_same_in_every_spelling_and_sentence(number, around):
+    for text in spellings(number):
+        assert last_number(text.join(around)) == number, text
 
 
-@given(st.integers(-999, 999), st.integers(1, 999))
-def test_a_fraction_is_read_exactly(top, bottom):
-    assert last_number(f"是 {top}/{bottom}") == Fraction(top, bottom)
+@given(st.decimals(-(10**6), 10**6, places=3), surroundings)
+def test_a_decimal_is_read_exactly(number, around):
+    assert last_number(f"{number:f}".join(around)) == Fraction(number)
 
 
-@pytest.mark.parametrize("text", ["1,200", "-3/4", "3 1/2", "½", " 18. ", "５％", "-$3", "−3", "1.5。"])
+@given(st.integers(-999, 999), st.integers(1, 999), surroundings)
+def test_a_fraction_is_read_exactly(top, bottom, around):
+    sign, size = "-" if top < 0 else "", abs(top)
+    for text in (f"{top}/{bottom}", f"{sign}\\frac{{{size}}}{{{bottom}}}", f"\\dfrac{{{top}}}{{{bottom}}}"):
+        assert last_number(text.join(around)) == Fraction(top, bottom), text
+
+
+@given(st.integers(1, 99), st.integers(1, 99), st.integers(2, 99), surroundings)
+def test_a_mixed_number_is_the_sum_of_its_parts(whole, top, more, around):
+    part = Fraction(top, top + more)
+    written = f"{top}/{top + more}", f"\\frac{{{top}}}{{{top + more}}}"
+    for text in (f"{whole} {written[0]}", f"{whole}{written[1]}", f"{whole} {written[1]}"):
+        assert last_number(text.join(around)) == whole + part, text
+
+
+@given(st.decimals(-10, 10, places=2), st.integers(-40, 40), surroundings)
+def test_a_power_of_ten_reads_as_decimal_reads_it(digits, exponent, around):
+    expected = Fraction(Decimal(f"{digits:f}E{exponent}"))
+    raised = str(exponent).translate(SUPERSCRIPT)
+    for text in (
+        f"{digits:f}e{exponent}",
+        f"{digits:f}E{exponent:+}",
+        f"{digits:f}×10^{exponent}",
+        f"{digits:f} × 10^{{{exponent}}}",
+        f"{digits:f}*10^({exponent})",
+        f"{digits:f} \\times 10^{{{exponent}}}",
+        f"{digits:f} \\cdot 10^{{{exponent}}}",
+        f"{digits:f}x10**{exponent}",
+        f"{digits:f}·10{raised}",
+        f"{digits:f}×10<sup>{exponent}</sup>",
+    ):
+        assert last_number(text.join(around)) == expected, text
+
+
+@given(st.integers(0, 10**16 - 1))
+def test_chinese_numerals_read_as_cn2an_writes_them(number):
+    for mode in ("low", "up"):
+        assert last_number(cn2an.an2cn(number, mode)) == number
+    if number > 10:
+        assert last_number(f"答案是{cn2an.an2cn(number)}，谢谢。") == number
+
+
+@given(st.integers(1, 99_999), st.sampled_from(["万", "亿", "百万", "千万"]))
+def test_a_scale_multiplies_as_for_cn2an(number, scale):
+    text = f"{Decimal(number) / 100:f}{scale}"
+    expected = Fraction(number, 100) * cn2an.cn2an(f"一{scale}", "smart")
+    assert last_number(f"收入为{text}元。") == last_number(text) == expected
+
+
+@given(st.integers(1, 9999), st.integers(1, 9), surroundings)
+def test_a_scale_may_be_followed_by_a_smaller_one(large, small, around):
+    assert last_number(f"{large}万{small}千".join(around)) == large * 10**4 + small * 10**3
+
+
+@given(
+    st.integers(-999, 999),
+    st.sampled_from(
+        [
+            "cm²",
+            " cm^2",
+            " m2",
+            "km/h",
+            "%",
+            "\\%",
+            "℃",
+            "元",
+            " dollars",
+            " kg",
+            "^\\circ",
+            "\\text{ cm}^2",
+            "平方米",
+            " m/s²",
+        ]
+    ),
+    surroundings,
+)
+def test_a_unit_does_not_change_the_number(number, unit, around):
+    assert last_number(f"{number}{unit}".join(around)) == number
+
+
+@pytest.mark.parametrize("notation", NOT_UNDERSTOOD)
+@pytest.mark.parametrize("around", SURROUNDINGS, ids=str)
+def test_a_notation_that_is_not_understood_yields_no_number(notation, around):
+    assert last_number(notation.join(around)) is None
+    assert not is_number(notation)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,200",
+        "-3/4",
+        "3 1/2",
+        "½",
+        " 18. ",
+        "５％",
+        "-$3",
+        "−3",
+        "1.5。",
+        "3×10^8",
+        "\\frac{1}{2}",
+        "3万",
+        "2 million",
+        "三",
+    ],
+)
 def test_is_number_accepts_one_number(text):
     assert is_number(text)
 
 
-@pytest.mark.parametrize("text", ["2024/05/01", "1,3,4", "3 1 2", "5-3", "18元", "x", "", "%", "3.5.1"])
+@pytest.mark.parametrize(
+    "text",
+    ["2024/05/01", "1,3,4", "3 1 2", "5-3", "18元", "36 cm²", "x", "", "%", "3.5.1", "一共", "5 apples", "\\boxed{A}"],
+)
 def test_is_number_rejects_other_texts(text):
     assert not is_number(text)
 
 
-@given(st.text())
+FRAGMENTS = [
+    *"0159.,，-−+*×/^(){}[]$%!:~_ \n'eExkM√π½²⁸年月日个元点分之半又负零一三十百万亿第是",
+    "\\frac", "\\boxed", "\\text", "\\sqrt", "\\times", "10", "**", "and ", "five ", "hundred ", "cm",
+    "<sup>", "</sup>",
+]  # fmt: skip
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)))
 def test_every_text_can_be_read(text):
-    assert not is_number(text) or last_number(text) is not None
+    value = last_number(text)
+    assert not is_number(text) or value is not None
+
+
+@pytest.mark.parametrize("count", [4_301, MOST_DIGITS])
+def test_a_number_of_many_digits_is_exact(count):
+    assert last_number("答案是" + "7" * count) == 7 * (10**count - 1) // 9
+    assert last_number(f"0.{'7' * (count - 1)}") == Fraction(7 * (10 ** (count - 1) - 1) // 9, 10 ** (count - 1))
+
+
+@pytest.mark.parametrize(
+    "text", ["7" * (MOST_DIGITS + 1), "0." + "7" * 10**5, "1e10001", "10^{-99999}", "3×10^999999999"]
+)
+def test_a_number_too_long_to_be_written_out_is_not_understood(text):
+    assert last_number(text) is None
+    assert not is_number(text)
+
+
+REPEATED = [
+    "1", "1,", "1/", "1-", "1 ", "1e", "1^", "(", "((1", "{", "\\frac{", "\\frac{1}{", "\\boxed{", "\\sqrt{",
+    "10^{", "x^2",
+    "**", "*1", "-", "一", "三万", "三点", "百分之", "1个半", "five ", "f(1", "!", " ", "答案是", "\\text{", "½", "1.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fragment", REPEATED)
+def test_time_is_linear_in_the_text(fragment):
+    """Eight times the text may take at most twenty times as long, so that a busy machine does not fail it."""
+    seconds = []
+    for length in (250, 500, 1000, 2000):
+        text = fragment * (length // len(fragment))
+        runs = []
+        for _ in range(3):
+            start = time.process_time()
+            last_number(text)
+            runs.append(time.process_time() - start)
+        seconds.append(min(runs))
+    assert seconds[-1] < 20 * max(seconds[0], 0.001)
+
+
+def test_importing_the_module_stays_light():
+    heavy = "torch", "pandas", "numpy", "cn2an", "datasets"
+    code = f"import harness.metrics.answers.numbers, sys; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,167 @@
+r"""Numbers in Arabic digits: thousands, decimals, powers of ten after an e, lists joined by commas.
+
+Thousands are separated by commas (also `{,}` and `,\!`), thin or no-break spaces (also `\,`), apostrophes or
+underscores. A full-width comma separates thousands between full-width digits only: elsewhere it parts clauses. A plain
+space does so only where a group begins with 0 (300 000 000); "1 200" may be one number or two and is not understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+from harness.metrics.answers.number_tokens import Kind, Token, is_wide
+
+MOST_DIGITS = 10_000
+"""Digits, written out, above which a number is not understood."""
+
+
+class Item(NamedTuple):
+    """A number, or something like a number, in a text."""
+
+    value: Fraction | None
+    """None if it is not understood."""
+    end: int
+    """Index of the first token behind it, its unit included."""
+    unit: str = ""
+    """Its unit, as far as it is known; empty for none."""
+    is_whole: bool = False
+    """Whether it is an integer in digits, without a power, scale or unit."""
+    is_plain: bool = False
+    """Whether it is written in digits alone, with or without a decimal point."""
+    is_power: bool = False
+    """Whether it is a power of ten, without a number before it."""
+    is_list: bool = False
+    """Whether it is the last of several numbers joined by commas."""
+    is_phrase: bool = False
+    """Whether it is a number only where its clause has nothing else: 三, five."""
+
+
+class Span:
+    """Tokens within bounds; outside there are none."""
+
+    def __init__(self, tokens: Sequence[Token], start: int, stop: int) -> None:
+        self.tokens, self.start, self.stop = tokens, start, stop
+
+    def kind(self, i: int) -> Kind | None:
+        """Return the kind of token `i`, or None outside the bounds."""
+        return self.tokens[i].kind if self.start <= i < self.stop else None
+
+    def text(self, i: int) -> str:
+        """Return the text of token `i`, empty outside the bounds."""
+        return self.tokens[i].text if self.start <= i < self.stop else ""
+
+    def pair(self, i: int) -> int:
+        """Return the index of the bracket that closes `i` within the bounds, or -1."""
+        return self.tokens[i].pair if self.start <= i < self.stop and self.tokens[i].pair < self.stop else -1
+
+    def spells(self, i: int, word: str) -> bool:
+        """Return whether the tokens from `i` on are the letters of `word`, one each."""
+        return all(self.text(i + k) == letter for k, letter in enumerate(word))
+
+    def has_digits(self, start: int, stop: int) -> bool:
+        """Return whether one of the first tokens from `start` to `stop` writes a number."""
+        numbers = (Kind.DIGITS, Kind.SUPERSCRIPT, Kind.VULGAR)
+        return any(self.kind(j) in numbers for j in range(start, min(stop, start + 12)))
+
+    def after_spaces(self, i: int) -> int:
+        """Return the index of the first token from `i` on that is no space."""
+        while self.kind(i) in (Kind.SPACE, Kind.THIN):
+            i += 1
+        return i
+
+    def before_spaces(self, i: int) -> int:
+        """Return the index of the last token up to `i` that is no space."""
+        while self.kind(i) in (Kind.SPACE, Kind.THIN):
+            i -= 1
+        return i
+
+
+_SEPARATORS = (Kind.COMMA, Kind.WIDE_COMMA, Kind.THIN, Kind.APOSTROPHE, Kind.SPACE)
+
+
+def read_digits(span: Span, i: int) -> Item | None:
+    """Return the number in Arabic digits that begins at token `i`, or None if none does."""
+    if span.kind(i) is Kind.DOT:  # .5, but not the 5 of No.5 or 3..5
+        if span.kind(i + 1) is not Kind.DIGITS or span.kind(i - 1) in (Kind.WORD, Kind.NAME, Kind.DOT):
+            return None
+        return _with_exponent(span, "", span.text(i + 1), i + 2)
+    if span.kind(i) is not Kind.DIGITS:
+        return None
+    groups, separator, end = _groups(span, i)
+    if separator is Kind.COMMA and not _are_thousands(groups):
+        return _list(span, groups, end)
+    is_doubtful = separator is Kind.SPACE and not any(group[0] == "0" for group in groups[1:])
+    if is_doubtful or (len(groups) > 1 and not _are_thousands(groups)):
+        return Item(None, end)
+    digits = "".join(groups)
+    if span.kind(end) is Kind.DOT and span.kind(end + 1) is Kind.DIGITS:
+        return _with_exponent(span, digits, span.text(end + 1), end + 2)
+    return _with_exponent(span, digits, "", end)
+
+
+def exact(digits: str, decimals: str = "", exponent: int = 0) -> Fraction | None:
+    """Return the value of `digits`.`decimals` × 10^`exponent`, or None if it has more than `MOST_DIGITS` digits."""
+    if len(digits) + len(decimals) + abs(exponent) > MOST_DIGITS:
+        return None
+    shift = exponent - len(decimals)
+    whole = int(Decimal(digits + decimals or "0"))
+    return Fraction(whole * 10**shift) if shift >= 0 else Fraction(whole, 10**-shift)
+
+
+def _groups(span: Span, i: int) -> tuple[list[str], Kind | None, int]:
+    """Return groups of digits joined by one kind of separator, the separator, and the index behind them."""
+    groups, separator, end = [span.text(i)], None, i + 1
+    while span.kind(end) in _SEPARATORS and span.kind(end + 1) is Kind.DIGITS:
+        kind, following = span.kind(end), span.text(end + 1)
+        if separator is not None and kind is not separator:
+            break
+        if kind is Kind.WIDE_COMMA and not (is_wide(groups[-1]) and is_wide(following) and len(following) == 3):
+            break
+        is_group = len(following) == 3 and len(groups[0]) <= 3
+        if kind in (Kind.THIN, Kind.SPACE) and not (is_group and span.text(end) != "\t" and len(span.text(end)) <= 2):
+            break
+        if kind is Kind.SPACE and span.kind(end + 2) is Kind.SLASH:  # 3 100/200
+            break
+        groups.append(following)
+        separator = kind
+        end += 2
+    return groups, separator, end
+
+
+def _are_thousands(groups: Sequence[str]) -> bool:
+    return 1 <= len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:]) and groups[0] != "0"
+
+
+def _list(span: Span, groups: Sequence[str], end: int) -> Item:
+    """Return the last number of a list such as 1,3,4.
+
+    It is not understood if it could also be one number: groups of three digits (1,20,000), a decimal comma (0,5; 1,05).
+    """
+    while span.kind(end) in (Kind.COMMA, Kind.DOT) and span.kind(end + 1) is Kind.DIGITS:
+        end, groups = end + 2, ()
+    is_doubtful = not groups or any(len(group) == 3 or group[0] == "0" != group for group in groups[1:])
+    if is_doubtful or (groups[0] == "0" and len(groups) == 2):
+        return Item(None, end)
+    return Item(exact(groups[-1]), end, is_whole=True, is_plain=True, is_list=True)
+
+
+def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
+    """Return the number with what may follow it directly: e and an exponent, or more points, which it must not have."""
+    exponent, has_exponent = 0, span.kind(end) is Kind.EXPONENT
+    if has_exponent:
+        written = span.text(end + 1)
+        sign = -1 if span.text(end)[1:] not in ("", "+", "＋") else 1
+        exponent = sign * int(written) if len(written) < 6 else MOST_DIGITS + 1
+        end += 2
+    is_broken = False
+    while span.kind(end) in (Kind.DOT, Kind.COMMA, Kind.EXPONENT) and span.kind(end + 1) is Kind.DIGITS:
+        is_broken, end = True, end + 2  # 1.2.3, 1.200,50
+    if span.kind(end) is Kind.ELLIPSIS and (decimals or span.kind(end + 1) is Kind.DIGITS):
+        is_broken, end = True, end + 1 + (span.kind(end + 1) is Kind.DIGITS)  # 0.333…, 1..5
+    if is_broken:
+        return Item(None, end)
+    is_plain = not has_exponent
+    return Item(exact(digits, decimals, exponent), end, is_whole=is_plain and not decimals, is_plain=is_plain)

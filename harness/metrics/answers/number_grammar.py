@@ -1,0 +1,325 @@
+"""The grammar of numbers in a text: a recursive reader over tokens.
+
+An *item* is a run of tokens that writes a number, or something like a number that is not understood: an expression, a
+range, a date, a power of anything but ten. The reader consumes what it reads, so that its time is linear in the text.
+
+    item     = operand { operator operand }          of several operands, only a/b and a×10^n are understood
+    operand  = [sign] primary [power] [scale] [unit]
+    primary  = digits | mixed | fraction | numeral
+
+Not here: which item is a text's answer (`harness.metrics.answers.numbers`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cached_property
+
+from harness.metrics.answers import number_words, units
+from harness.metrics.answers.number_digits import Item, Span, exact, read_digits
+from harness.metrics.answers.number_tail import Tail
+from harness.metrics.answers.number_tokens import Kind, Token
+
+_DEEPEST = 8  # fractions within fractions
+
+_LEFT_OPERANDS = frozenset(
+    (Kind.WORD, Kind.NAME, Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT, Kind.SUPERSCRIPT, Kind.BANG, Kind.DIGITS)
+)
+_CLOSED = frozenset((Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT))
+_OPERATORS = frozenset((Kind.TIMES, Kind.STAR, Kind.SLASH, Kind.DIVIDE, Kind.PLUS))
+_JOINING = _OPERATORS | {Kind.MINUS, Kind.PLUS_MINUS}
+_HAN_OPERATORS = ("乘以", "除以", "加", "减", "乘", "除", "至", "到", "比")
+_WORD_OPERATORS = frozenset(["x", "to", "minus", "plus", "times", "over", "divided"])
+_VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_SKIPPED_ARGUMENTS = frozenset(
+    ("_", "<sub>", "\\tag", "\\label", "\\ref", "\\eqref", "\\begin", "\\end", "\\color", "\\hspace", "\\vspace")
+)
+_POWERS = (Kind.POWER, Kind.SUPERSCRIPT)
+_BARE_FUNCTION = re.compile("log|lg|ln|sqrt|arc|sin|cos|tan|cot")
+_COPULAS = frozenset("是为得于共剩")
+_CLAUSE_ENDS = frozenset((Kind.NEWLINE, Kind.WIDE_COMMA, Kind.COMMA, Kind.DOT, Kind.BANG, Kind.CLOSE, None))
+_PUNCTUATION = _CLAUSE_ENDS | {
+    Kind.SPACE, Kind.THIN, Kind.OTHER, Kind.OPEN, Kind.ELLIPSIS, Kind.COLON, Kind.APOSTROPHE, Kind.STAR
+}  # fmt: skip
+
+
+class Reader(Span):
+    """Reads the items of the tokens within its bounds."""
+
+    def __init__(self, tokens: Sequence[Token], start: int, stop: int, depth: int = 0) -> None:
+        super().__init__(tokens, start, stop)
+        self._depth = depth
+        self._tail = Tail(tokens, start, stop)
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items from left to right; numbers with units of one quantity are not understood."""
+        i, last = self.start, None
+        while i < self.stop:
+            item, end = self._item(i)
+            if item is not None:
+                if last is not None and self._continues(last, item, i):
+                    item = item._replace(value=None)
+                yield item
+                last = item
+            i = max(end, i + 1)
+
+    def only(self) -> Item | None:
+        """Return the item that fills the bounds except for spaces, or None if none does."""
+        item, end = self._item(self.after_spaces(self.start))
+        return item if item is not None and self.after_spaces(end) == self.stop else None
+
+    def _continues(self, last: Item, item: Item, i: int) -> bool:
+        """Return whether `item`, at token `i`, is the smaller part of the quantity that `last` began: 3小时30分钟."""
+        between = self.after_spaces(last.end)
+        if self.kind(between) is Kind.COMMA or self.text(between) == "and":
+            between = self.after_spaces(between + 1)
+        if between != i:
+            return False
+        is_elided = last.end == i and last.unit in ("元", "块", "米", "点", "′", "°")  # 1米75
+        return is_elided or units.is_one_quantity(last.unit, item.unit)
+
+    # -- items and operators
+
+    def _item(self, i: int) -> tuple[Item | None, int]:
+        """Return the item that begins at token `i`, or None, and the index to go on from."""
+        kind = self.kind(i)
+        if kind in (Kind.POWER, Kind.SUPERSCRIPT):
+            return self._stray_power(i)
+        if kind is Kind.COMMAND:
+            is_skipped = self.text(i) in _SKIPPED_ARGUMENTS and self.kind(i + 1) is Kind.LEFT
+            return None, max(self.pair(i + 1) if is_skipped else i, i) + 1
+        item = self._operand(i)
+        if item is None:
+            return None, i + 1
+        is_cut = self._is_right_operand(i)
+        while (longer := self._joined(item)) is not None:
+            item = longer
+        if is_cut:
+            return Item(None, item.end), item.end
+        is_read = not item.is_phrase or self._is_clause(i, item.end)
+        return (item if is_read else None), item.end
+
+    def _operand(self, i: int) -> Item | None:
+        """Return the number with sign, power, scale and unit that begins at token `i`, or None."""
+        factor, j = self._sign(i)
+        primary = self._primary(j)
+        if primary is None:
+            return None
+        item = primary if primary.value is None and not primary.is_whole else self._tail.after(primary)
+        if j > i:
+            item = item._replace(is_phrase=item.is_phrase and factor == 1)
+        if item.value is None or factor is None:
+            return item._replace(value=None)
+        return item._replace(value=item.value * factor)
+
+    def _joined(self, left: Item) -> Item | None:
+        """Return `left` joined with the operator and the operand that follow it, or None if none do."""
+        i = self.after_spaces(left.end)
+        is_spaced = i > left.end
+        kind = self.kind(i)
+        if kind in (Kind.ROOT, Kind.CONSTANT, Kind.FUNCTION):  # 2√3, 5π
+            right = self._primary(i)
+            return None if right is None else Item(None, right.end)
+        end = self._operator(left, i, is_spaced)
+        right = self._operand(self.after_spaces(end)) if end else None
+        if right is None:
+            return None
+        is_product = kind in (Kind.TIMES, Kind.STAR) or self.text(i) in ("x", "X", "乘")
+        return Item(self._value_of(left, right, is_product, kind is Kind.SLASH), right.end, unit=right.unit)
+
+    def _operator(self, left: Item, i: int, is_spaced: bool) -> int:
+        """Return the index behind the operator at token `i`, or 0 for none."""
+        kind, text = self.kind(i), self.text(i)
+        is_open = self.kind(i + 1) is Kind.SPACE
+        if kind in _JOINING:
+            return i + 1
+        if kind in (Kind.DASH, Kind.TILDE, Kind.APOSTROPHE):
+            return 0 if is_spaced or is_open else i + 1
+        if kind is Kind.COLON:
+            return i + 1 if is_spaced == is_open and not left.unit else 0
+        if kind is Kind.WORD and text.lower() in _WORD_OPERATORS and is_spaced and is_open:
+            return i + 3 if self.text(i + 2) == "by" else i + 1
+        if kind is Kind.HAN and not is_spaced:
+            return next((i + len(word) for word in _HAN_OPERATORS if self.spells(i, word)), 0)
+        return 0
+
+    @staticmethod
+    def _value_of(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fraction | None:
+        """Return the value of a fraction a/b or of a×10^n; None for every other expression."""
+        if left.value is None or right.value is None or left.unit or not left.is_plain or left.is_list:
+            return None
+        if is_ratio and right.is_plain and right.value and not right.is_list:
+            return left.value / right.value
+        if is_product and right.is_power:
+            return left.value * right.value
+        return None
+
+    def _is_right_operand(self, i: int) -> bool:
+        """Return whether an operator precedes token `i` whose left operand is not a number: x + 5, (2+1)/3, f(5)."""
+        j = self.before_spaces(i - 1)
+        kind = self.kind(j)
+        if kind is Kind.OPEN and j == i - 1:
+            before = self.kind(j - 1)
+            return before in _OPERATORS | {Kind.MINUS, Kind.DIGITS, Kind.RIGHT, Kind.CONSTANT}
+        if kind is Kind.PLUS_MINUS:
+            return True
+        left = self.before_spaces(j - 1)
+        if kind is Kind.HAN and self._ends_with_root(j):
+            return True
+        is_line = left < self.start or self.kind(left) is Kind.NEWLINE
+        return kind in _OPERATORS and not is_line and self.kind(left) in _LEFT_OPERANDS
+
+    def _ends_with_root(self, j: int) -> bool:
+        return self.spells(j - 1, "根号") or self.spells(j - 2, "根号下")
+
+    def _sign(self, i: int) -> tuple[int | None, int]:
+        """Return 1, -1, or None where the sign is an operator, and the index of what it belongs to."""
+        text, kind = self.text(i), self.kind(i)
+        if text == "负" or self.spells(i, "零下"):
+            j = i + len(text) if text == "负" else i + 2
+            return (None if self.text(i - 1) == "正" else -1, j) if self._begins(j) else (1, i)
+        if kind is Kind.WORD and text.lower() in ("minus", "negative") and self.kind(i + 1) is Kind.SPACE:
+            is_operator = self._is_variable(self.before_spaces(i - 1))
+            return (None if is_operator else -1, i + 2) if self._begins(i + 2) else (1, i)
+        if kind is Kind.PLUS and self._begins(i + 1) and self.kind(i - 1) not in _LEFT_OPERANDS:
+            return 1, i + 1
+        if kind is not Kind.MINUS:
+            return 1, i
+        j = self.after_spaces(i + 1)
+        if not self._begins(j):
+            return 1, i
+        before = self.before_spaces(i - 1)
+        if self.kind(before) in _CLOSED or self._is_variable(before):
+            return None, j
+        if j > i + 1:  # a dash, unless what precedes it awaits a value
+            return (-1 if self.kind(before) in (Kind.RELATION, Kind.OPEN) else 1), j
+        if before == i - 1 and self.kind(before) in (Kind.MINUS, Kind.DASH):
+            return 1, j
+        return (None if before == i - 1 and self.kind(before) in _LEFT_OPERANDS else -1), j
+
+    def _is_variable(self, i: int) -> bool:
+        return self.kind(i) is Kind.WORD and len(self.text(i)) == 1
+
+    def _begins(self, i: int) -> bool:
+        """Return whether a number may begin at token `i`."""
+        if self.kind(i) is Kind.DOT:
+            return self.kind(i + 1) is Kind.DIGITS
+        is_word = self.kind(i) is Kind.WORD and number_words.read_english(self, i) is not None
+        return is_word or self.kind(i) in (Kind.DIGITS, Kind.VULGAR, Kind.FRACTION, Kind.NUMERAL)
+
+    # -- primaries
+
+    def _primary(self, i: int) -> Item | None:
+        kind = self.kind(i)
+        if kind in (Kind.DIGITS, Kind.DOT):
+            item = read_digits(self, i)
+            return item if item is None else self._mixed(item)
+        if kind is Kind.VULGAR:
+            shown = unicodedata.normalize("NFKC", self.text(i)).replace("\u2044", "/")
+            return Item(Fraction(shown) if self.text(i) in _VULGAR else None, i + 1)
+        if kind is Kind.FRACTION:
+            return self._fraction(i)
+        if kind is Kind.NUMERAL:
+            item = number_words.read_chinese(self, i)
+            return item if item is None else self._mixed(item)
+        if kind is Kind.WORD and (item := number_words.read_english(self, i)) is not None:
+            return item
+        is_function = (kind is Kind.NAME or self._is_variable(i)) and self.kind(i + 1) is Kind.OPEN  # f(5), log2(8)
+        if is_function or kind in (Kind.ROOT, Kind.FUNCTION, Kind.CONSTANT, Kind.OBSTACLE):
+            return self._obstacle(i)
+        return None
+
+    def _mixed(self, whole: Item) -> Item:
+        """Return `whole` with the proper fraction behind it: 3 1/2, 3½, 2\\frac{1}{2}, 二又三分之一."""
+        has_word = self.text(whole.end) == "又"
+        i = self.after_spaces(whole.end + has_word)
+        if not has_word and (not whole.is_whole or whole.is_list):
+            return whole
+        part: Item | None = None
+        if self.kind(i) in (Kind.VULGAR, Kind.FRACTION) or (has_word and self.kind(i) is Kind.NUMERAL):
+            part = self._primary(i)
+        elif self.kind(i) is Kind.DIGITS and self.kind(i + 1) is Kind.SLASH and self.kind(i + 2) is Kind.DIGITS:
+            if i == whole.end + has_word and not has_word:
+                return whole
+            values = [exact(self.text(j)) for j in (i, i + 2)]
+            is_chain = self.kind(i + 3) is Kind.SLASH and self.kind(i + 4) is Kind.DIGITS
+            top, bottom = values
+            part = Item(None if is_chain or top is None or not bottom else top / bottom, i + 3)
+        if part is None:
+            return Item(None, whole.end + 1) if has_word and whole.is_whole else whole
+        is_read = whole.value is not None and part.value is not None and 0 < part.value < 1
+        value = whole.value + part.value if is_read and whole.value is not None and part.value is not None else None
+        return Item(value, part.end)
+
+    def _fraction(self, i: int) -> Item:
+        r"""Return the LaTeX fraction at token `i`: \frac{a}{b}, \frac12."""
+        j = self.after_spaces(i + 1)
+        digits = self.text(j)
+        if self.kind(j) is Kind.DIGITS and len(digits) > 1:
+            top, bottom, end = exact(digits[0]), exact(digits[1]) if len(digits) == 2 else None, j + 1
+        else:
+            top, j = self._argument(j)
+            bottom, end = self._argument(self.after_spaces(j))
+        return Item(top / bottom if top is not None and bottom else None, end)
+
+    def _argument(self, i: int) -> tuple[Fraction | None, int]:
+        """Return the value of the argument at token `i`, None if it is not understood, and the index behind it."""
+        if self.kind(i) is Kind.DIGITS and len(self.text(i)) == 1:
+            return exact(self.text(i)), i + 1
+        close = self.pair(i)
+        if self.kind(i) is not Kind.LEFT or close < 0:
+            return None, self.stop if self.kind(i) is Kind.LEFT else i
+        if self._depth >= _DEEPEST:
+            return None, close + 1
+        item = Reader(self.tokens, i + 1, close, self._depth + 1).only()
+        return (None if item is None or item.unit else item.value), close + 1
+
+    def _obstacle(self, i: int) -> Item | None:
+        """Return the root, function, constant or other notation at token `i`, if it holds digits, as not understood."""
+        j = self.after_spaces(i + 1)
+        kind, text = self.kind(i), self.text(i)
+        if kind is Kind.CONSTANT:
+            return Item(None, i + 1)
+        if kind in (Kind.WORD, Kind.NAME) or (
+            kind is Kind.FUNCTION and text[0] != "\\"
+        ):  # f(5), log 8; not max 8, 5 min
+            is_bare = kind is Kind.FUNCTION and _BARE_FUNCTION.match(text) is not None and self._begins(j)
+            if not is_bare and (j > i + 1 or self.kind(j) not in (Kind.OPEN, Kind.LEFT, Kind.COMMAND, *_POWERS)):
+                return None
+        while self.kind(j) in (Kind.LEFT, Kind.OPEN, Kind.COMMAND):
+            j = max(self.pair(j), j) + 1
+        if self.kind(j) in (Kind.DIGITS, Kind.NUMERAL) and kind is not Kind.OBSTACLE:
+            j += 1
+        is_number = kind is Kind.OBSTACLE or self.has_digits(i + 1, j)
+        return Item(None, max(j, i + 1)) if is_number else None
+
+    def _stray_power(self, i: int) -> tuple[Item | None, int]:
+        """Return the exponent at token `i` of a base that is no number: nothing if the base is a unit."""
+        end = self._tail.exponent(i)[1]
+        base, word = self.kind(i - 1), self.text(i - 1)
+        is_letters = base is Kind.WORD and not (len(word) > 1 and units.is_unit(word)) and word not in ("m", "s")
+        is_base = is_letters or base in (Kind.NAME, Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT, Kind.FUNCTION)
+        return (Item(None, end) if is_base and self.has_digits(i, end) else None), end
+
+    # -- numerals that are numbers only on their own
+
+    def _is_clause(self, i: int, end: int) -> bool:
+        """Return whether the numeral at token `i` is all of the answer, or all that follows "is" in its clause."""
+        _, end = number_words.measure(self, end)
+        first, last = self._content
+        if i <= first and last < end:
+            return True
+        before = self.before_spaces(i - 1)
+        is_value = self.text(before) in _COPULAS or self.kind(before) in (Kind.RELATION, Kind.COLON)
+        is_value = is_value or self.text(before).lower() in ("is", "equals")
+        is_idiom = self.text(before) in ("为", "于") and self.kind(before - 1) is Kind.NUMERAL  # 合二为一
+        return is_value and not is_idiom and (self.kind(end) in _CLAUSE_ENDS or self.text(end) in tuple("。；;！？"))
+
+    @cached_property
+    def _content(self) -> tuple[int, int]:
+        """Indexes of the first and of the last token that is not punctuation."""
+        places = [i for i in range(self.start, self.stop) if self.kind(i) not in _PUNCTUATION]
+        return (places[0], places[-1]) if places else (self.stop, self.start - 1)

@@ -1,0 +1,180 @@
+"""What follows a number directly: a power, a scale, a unit with exponents of its own."""
+
+from __future__ import annotations
+
+import re
+
+from harness.metrics.answers import number_words, units
+from harness.metrics.answers.number_digits import MOST_DIGITS, Item, Span, exact
+from harness.metrics.answers.number_tokens import Kind
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_POWERS = frozenset((Kind.POWER, Kind.SUPERSCRIPT))
+_PERCENT = frozenset(["%", "％", "﹪", "\\%", "percent"])
+_DEGREES = frozenset(["°", "º", "\\circ", "\\degree"])
+_OPERATOR_WORDS = frozenset(
+    ["and", "or", "x", "to", "minus", "plus", "times", "over", "divided", "by", "per", "is", "are"]
+)
+_OPERATIONS = ("平方根", "立方根", "算术平方根", "平方", "立方", "阶乘", "倒数", "相反数", "绝对值", "对数")
+_ENGLISH_OPERATIONS = frozenset(("squared", "cubed", "factorial"))
+_EXPONENT_NAME = re.compile(r"[^\d]+[23]")
+
+
+class Tail(Span):
+    """Reads what belongs to a number behind its digits."""
+
+    def after(self, item: Item) -> Item:
+        """Return `item` with power, scale and unit; its value is None if one of these is not understood."""
+        return self._united(self._scaled(self._operated(self._raised(item))))
+
+    def exponent(self, i: int) -> tuple[int | None, int]:
+        """Return the exponent that token `i` raises to, None if it is not an integer, and the index behind it."""
+        if self.kind(i) is Kind.SUPERSCRIPT:
+            return _integer(self.text(i).translate(_SUPERSCRIPTS)), i + 1
+        j = self.after_spaces(i + 1)
+        close = self.pair(j)
+        if self.kind(j) in (Kind.LEFT, Kind.OPEN):
+            if close < 0:
+                return None, j + 1
+            written = "".join(self.text(k) for k in range(j + 1, min(close, j + 6)) if self.kind(k) is not Kind.SPACE)
+            return (_integer(written) if close <= j + 6 else None), close + 1
+        sign = self.text(j) if self.kind(j) in (Kind.MINUS, Kind.PLUS) else ""
+        j += bool(sign)
+        if self.kind(j) is not Kind.DIGITS:
+            return None, min(j + 1, self.stop) if self.kind(j) is not Kind.NEWLINE else j
+        if self.kind(j + 1) in (Kind.DOT, Kind.EXPONENT, Kind.POWER) and self.kind(j + 2) is Kind.DIGITS:
+            return None, j + 3
+        return _integer(sign + self.text(j)), j + 1
+
+    def _raised(self, item: Item) -> Item:
+        """Return `item` to the power that follows it, which is understood for 10; a sign of degrees is a unit."""
+        i = item.end
+        if self.kind(i) is Kind.SPACE and self.text(i + 1) in ("^", "**") and self.kind(i + 2) is Kind.SPACE:
+            i += 1
+        if self.kind(i) not in _POWERS:
+            return item
+        mark = next((k for k in (i + 1, i + 2) if self.kind(k) is not Kind.LEFT), i + 1)
+        if self.kind(i) is Kind.POWER and (self.kind(mark) is Kind.SYMBOL or self.text(mark) in units.ORDINALS):
+            return item._replace(unit="°", end=max(self.pair(i + 1), mark) + 1)
+        exponent, end = self.exponent(i)
+        while self.kind(end) in _POWERS:
+            exponent, end = None, self.exponent(end)[1]
+        is_ten = item.is_whole and not item.is_list and item.value == 10
+        value = exact("1", "", exponent) if is_ten and exponent is not None else None
+        return Item(value, end, is_power=True)
+
+    def _operated(self, item: Item) -> Item:
+        """Return `item` to the power that words state: 10的8次方; other operations in words are not understood."""
+        i = item.end
+        if self.text(i) == "的":
+            j = i + 1 + (self.text(i + 1) in ("负", "-", "−"))
+            count = number_words.integer(self, j)
+            if count is not None and self.text(j + 1) == "次" and self.text(j + 2) in ("方", "幂"):
+                is_ten = item.value == 10 and (item.is_whole or item.is_phrase)
+                return Item(exact("1", "", count if j == i + 1 else -count) if is_ten else None, j + 3, is_power=True)
+            if any(self.spells(i + 1, word) for word in _OPERATIONS):
+                return Item(None, i + 2)
+        if self.spells(i, "分之"):
+            top = number_words.read_number(self, i + 2)
+            if top is None or top.value is None or not item.is_whole or not item.value:
+                return Item(None, i + 2 if top is None else top.end)
+            return Item(top.value / item.value, top.end)
+        if self.text(i) == "次" and self.text(i + 1) in ("方", "幂") and self.text(i + 2) != "程":
+            return Item(None, i + 2)
+        if self.text(self.after_spaces(i)) in _ENGLISH_OPERATIONS:
+            return Item(None, self.after_spaces(i) + 1)
+        return item
+
+    def _scaled(self, item: Item) -> Item:
+        """Return `item` times the scale that follows it: 3万, 5k, 2 million."""
+        if item.unit or item.value is None:
+            return item
+        i = self.after_spaces(item.end)
+        is_glued = i == item.end
+        scaled = number_words.read_scaled(self, item.value, i)
+        if scaled is not None:
+            return scaled
+        scale, end = number_words.english_scale(self, i)
+        letter = self.text(i)
+        if scale == 1 and self.kind(i) is Kind.WORD and letter in units.SCALE_LETTERS:
+            if is_glued or letter == "k":
+                scale, end = int(units.SCALE_LETTERS[letter]), i + 1
+            elif letter in ("M", "B"):
+                return Item(None, i + 1)
+        return item if scale == 1 else Item(item.value * scale, end)
+
+    def _united(self, item: Item) -> Item:
+        """Return `item` with the unit that follows it; variables and a factorial behind it are not understood."""
+        i = self.after_spaces(item.end)
+        is_glued = i == item.end
+        kind, text = self.kind(i), self.text(i)
+        if kind is Kind.BANG and is_glued and self._is_factorial(i):
+            return Item(None, i + 1)
+        if kind is Kind.SYMBOL or text == "percent":
+            letters = self.text(i + 1) in ("C", "F") and text in _DEGREES
+            return self._per(item._replace(unit="%" if text in _PERCENT else text, end=i + 1 + letters))
+        if kind in (Kind.WORD, Kind.NAME) or text in ("min", "sec"):
+            return self._in_letters(item, i, is_glued)
+        if kind in (Kind.HAN, Kind.NUMERAL):
+            return self._in_ideographs(item, i, is_glued)
+        return item
+
+    def _in_letters(self, item: Item, i: int, is_glued: bool) -> Item:
+        text = self.text(i)
+        if self.kind(i) is Kind.NAME:
+            is_unit = _EXPONENT_NAME.fullmatch(text) is not None and units.is_unit(text[:-1])
+            if is_unit and (is_glued or len(text) < 4):
+                return self._per(item._replace(unit=text, end=i + 1))
+            return Item(None, i + 1) if is_glued else item
+        if not is_glued and self._is_half(i):
+            return Item(None, i + 1)
+        is_variable = text in ("x", "y", "z") and not (text == "x" and self.kind(i + 1) is Kind.SPACE)
+        if is_variable if not is_glued else not (units.is_unit(text) or text in units.ORDINALS):
+            return Item(None, i + 1)
+        if text.lower() in _OPERATOR_WORDS or (text == "in" and not is_glued):
+            return item
+        return self._per(item._replace(unit=text, end=i + 1))
+
+    def _is_half(self, i: int) -> bool:
+        """Return whether "and a half" begins at token `i`."""
+        words = [self.text(j).lower() for j in range(i, min(i + 6, self.stop)) if self.kind(j) is Kind.WORD]
+        return words[:2] == ["and", "half"] or (words[:2] == ["and", "a"] and words[2:3] in (["half"], ["quarter"]))
+
+    def _in_ideographs(self, item: Item, i: int, is_glued: bool) -> Item:
+        unit, end = number_words.measure(self, i)
+        if "半" in (self.text(i), self.text(end)) or (is_glued and self.text(i) == "几"):
+            return Item(None, end + 1)
+        if not unit:
+            return item
+        if unit == "点" and self.kind(end) in (Kind.DIGITS, Kind.NUMERAL):
+            return Item(None, end + 1)
+        return self._per(item._replace(unit=unit, end=end))
+
+    def _per(self, item: Item) -> Item:
+        """Return `item` with the exponents of its unit and the units joined to it: m/s², N·m."""
+        end = item.end
+        while True:
+            if self.kind(end) in _POWERS:
+                end = self.exponent(end)[1]
+            is_joined = self.kind(end) in (Kind.SLASH, Kind.TIMES, Kind.STAR, Kind.SPACE)
+            if not is_joined or self.kind(end + 1) not in (Kind.WORD, Kind.NAME):
+                break
+            is_product = self.kind(end) is Kind.SPACE
+            if is_product and not (self.kind(end + 2) in _POWERS and units.is_unit(self.text(end + 1))):
+                break
+            end += 2
+        return item._replace(end=end)
+
+    def _is_factorial(self, i: int) -> bool:
+        """Return whether "!" behind a number is an operator: always, except at the end of an English sentence."""
+        is_end = self.kind(i + 1) in (None, Kind.SPACE, Kind.NEWLINE)
+        before = range(max(self.start, i - 12), i - 1)
+        return not (is_end and any(self.kind(j) is Kind.WORD and len(self.text(j)) > 1 for j in before))
+
+
+def _integer(written: str) -> int | None:
+    """Return the integer that `written` spells, None if it is none or one too large to be written out."""
+    match = re.fullmatch(r"([+\-−－＋–]?)(\d{1,6})", written)
+    if match is None or int(match[2]) > MOST_DIGITS:
+        return None
+    return int(match[2]) if match[1] in ("", "+", "＋") else -int(match[2])
