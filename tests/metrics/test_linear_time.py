@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import harness.metrics
-from harness.metrics.answers import choices, letter_sets, numbers
+from harness.metrics.answers import choices, letter_sets, number_tokens, numbers, numerals
 from harness.metrics.extraction import brackets, documents, iepile, kg2instruction, literals, parse, tuples
 from harness.metrics.extraction.templates import FORMATS
 from harness.metrics.law import citation_scores, citations, consultation, statutes, strict_citations
@@ -120,6 +120,12 @@ TIMED: dict[str, Timed | dict[str, Timed]] = {
     "answers.letter_sets.read": lambda answer: letter_sets.read(answer, "ABCD"),
     "answers.numbers.last_number": numbers.last_number,
     "answers.numbers.is_number": numbers.is_number,
+    "answers.numbers.is_same_number": against_reference(numbers.is_same_number),
+    "answers.number_tokens.tokens_of": number_tokens.tokens_of,
+    "answers.numerals.chinese_decimals": numerals.chinese_decimals,
+    "answers.numerals.chinese_value": lambda answer: numerals.chinese_value(
+        [letter for letter in answer if letter in numerals.NUMERAL_LETTERS]
+    ),
     "extraction.brackets.parse_brackets": lambda answer: brackets.parse_brackets(answer, "([{<").outermost_tuples("("),
     "extraction.documents.parse_answer": {
         "entities": for_documents(ENTITIES),
@@ -211,6 +217,12 @@ TABLES = {
 NOT_ANSWERS: dict[str, str] = {
     "answers.letter_sets.exact_set": "letters that were read",
     "answers.letter_sets.partial_credit": "letters that were read",
+    "answers.number_digits.Span.spells": "a word of the grammar",
+    "answers.number_digits.exact": "digits, of which it bounds the number",
+    "answers.number_tokens.is_wide": "digits of one token",
+    "answers.numerals.english_value": "number words that last_number found",
+    "answers.units.is_one_quantity": "units that last_number found",
+    "answers.units.is_unit": "letters of one token",
     "extraction.bio_tags.entities": "words and tags of the data",
     "extraction.brackets.primary_separators": "positions that parse_brackets found",
     "extraction.brackets.Group.field_spans": "positions that parse_brackets found",

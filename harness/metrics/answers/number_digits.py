@@ -95,7 +95,7 @@ def read_digits(span: Span, i: int) -> Item | None:
         return _list(span, groups, end)
     is_doubtful = separator is Kind.SPACE and not any(group[0] == "0" for group in groups[1:])
     if is_doubtful or (len(groups) > 1 and not _are_thousands(groups)):
-        return Item(None, end)
+        return Item(None, _end_of_chain(span, end))
     digits = "".join(groups)
     if span.kind(end) is Kind.DOT and span.kind(end + 1) is Kind.DIGITS:
         return _with_exponent(span, digits, span.text(end + 1), end + 2)
@@ -140,8 +140,8 @@ def _list(span: Span, groups: Sequence[str], end: int) -> Item:
 
     It is not understood if it could also be one number: groups of three digits (1,20,000), a decimal comma (0,5; 1,05).
     """
-    while span.kind(end) in (Kind.COMMA, Kind.DOT) and span.kind(end + 1) is Kind.DIGITS:
-        end, groups = end + 2, ()
+    end, behind = _end_of_chain(span, end), end
+    groups = () if end > behind else groups
     is_doubtful = not groups or any(len(group) == 3 or group[0] == "0" != group for group in groups[1:])
     if is_doubtful or (groups[0] == "0" and len(groups) == 2):
         return Item(None, end)
@@ -156,12 +156,18 @@ def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
         sign = -1 if span.text(end)[1:] not in ("", "+", "＋") else 1
         exponent = sign * int(written) if len(written) < 6 else MOST_DIGITS + 1
         end += 2
-    is_broken = False
-    while span.kind(end) in (Kind.DOT, Kind.COMMA, Kind.EXPONENT) and span.kind(end + 1) is Kind.DIGITS:
-        is_broken, end = True, end + 2  # 1.2.3, 1.200,50
+    end, behind = _end_of_chain(span, end), end
+    is_broken = end > behind  # 1.2.3, 1.200,50
     if span.kind(end) is Kind.ELLIPSIS and (decimals or span.kind(end + 1) is Kind.DIGITS):
         is_broken, end = True, end + 1 + (span.kind(end + 1) is Kind.DIGITS)  # 0.333…, 1..5
     if is_broken:
         return Item(None, end)
     is_plain = not has_exponent
     return Item(exact(digits, decimals, exponent), end, is_whole=is_plain and not decimals, is_plain=is_plain)
+
+
+def _end_of_chain(span: Span, end: int) -> int:
+    """Return the index behind all further digits that points, commas or an e join to those before token `end`."""
+    while span.kind(end) in (Kind.DOT, Kind.COMMA, Kind.EXPONENT) and span.kind(end + 1) is Kind.DIGITS:
+        end += 2
+    return end

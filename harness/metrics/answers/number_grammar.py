@@ -79,7 +79,8 @@ class Reader(Span):
         if between != i:
             return False
         is_elided = last.end == i and last.unit in ("元", "块", "米", "点", "′", "°")  # 1米75
-        return is_elided or units.is_one_quantity(last.unit, item.unit)
+        unit = item.unit or ("in" if self.text(self.after_spaces(item.end)) == "in" else "")
+        return is_elided or units.is_one_quantity(last.unit, unit)
 
     # -- items and operators
 
@@ -120,13 +121,13 @@ class Reader(Span):
         i = self.after_spaces(left.end)
         is_spaced = i > left.end
         kind = self.kind(i)
-        if kind in (Kind.ROOT, Kind.CONSTANT, Kind.FUNCTION):  # 2√3, 5π
+        if kind in (Kind.ROOT, Kind.CONSTANT, Kind.FUNCTION, Kind.OBSTACLE):  # 2√3, 5π
             right = self._primary(i)
             return None if right is None else Item(None, right.end)
         end = self._operator(left, i, is_spaced)
         right = self._operand(self.after_spaces(end)) if end else None
         if right is None:
-            return None
+            return Item(None, end or i + 1) if self._has_unknown(left, i, end, is_spaced) else None
         is_product = kind in (Kind.TIMES, Kind.STAR) or self.text(i) in ("x", "X", "乘")
         return Item(self._value_of(left, right, is_product, kind is Kind.SLASH), right.end, unit=right.unit)
 
@@ -145,6 +146,18 @@ class Reader(Span):
         if kind is Kind.HAN and not is_spaced:
             return next((i + len(word) for word in _HAN_OPERATORS if self.spells(i, word)), 0)
         return 0
+
+    def _has_unknown(self, left: Item, i: int, end: int, is_spaced: bool) -> bool:
+        """Return whether an operator at token `i` joins `left` with something that is no number: 5+x, 5(x+1)."""
+        if self.kind(i) is Kind.OPEN and not is_spaced and not left.unit:
+            return self._is_variable(i + 1) and self.kind(self.after_spaces(i + 2)) in _JOINING
+        j = self.after_spaces(end)
+        kind = self.kind(i)
+        if not end or left.unit or kind not in _JOINING or is_spaced != (j > end):
+            return False
+        if kind in (Kind.SLASH, Kind.MINUS):  # 5/day, 10-year
+            return self.kind(j) in (Kind.OPEN, Kind.NAME) or (self._is_variable(j) and not units.is_unit(self.text(j)))
+        return self.kind(j) in (Kind.WORD, Kind.NAME, Kind.OPEN)
 
     @staticmethod
     def _value_of(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fraction | None:

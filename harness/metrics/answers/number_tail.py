@@ -66,14 +66,17 @@ class Tail(Span):
     def _operated(self, item: Item) -> Item:
         """Return `item` to the power that words state: 10的8次方; other operations in words are not understood."""
         i = item.end
-        if self.text(i) == "的":
-            j = i + 1 + (self.text(i + 1) in ("负", "-", "−"))
-            count = number_words.integer(self, j)
-            if count is not None and self.text(j + 1) == "次" and self.text(j + 2) in ("方", "幂"):
+        of = self.after_spaces(i)
+        if self.text(of) == "的":
+            first = self.after_spaces(of + 1)
+            j = first + (self.text(first) in ("负", "-", "−"))
+            count, times = number_words.integer(self, j), self.after_spaces(j + 1)
+            if count is not None and self.text(times) == "次" and self.text(times + 1) in ("方", "幂"):
                 is_ten = item.value == 10 and (item.is_whole or item.is_phrase)
-                return Item(exact("1", "", count if j == i + 1 else -count) if is_ten else None, j + 3, is_power=True)
-            if any(self.spells(i + 1, word) for word in _OPERATIONS):
-                return Item(None, i + 2)
+                value = exact("1", "", count if j == first else -count) if is_ten else None
+                return Item(value, times + 2, is_power=True)
+            if any(self.spells(first, word) for word in _OPERATIONS):
+                return Item(None, first + 1)
         if self.spells(i, "分之"):
             top = number_words.read_number(self, i + 2)
             if top is None or top.value is None or not item.is_whole or not item.value:
@@ -128,6 +131,8 @@ class Tail(Span):
             return Item(None, i + 1) if is_glued else item
         if not is_glued and self._is_half(i):
             return Item(None, i + 1)
+        if text in ("e", "E") and self.kind(i + 1) is Kind.SPACE and self.kind(i + 2) is Kind.DIGITS:
+            return Item(None, i + 3)
         is_variable = text in ("x", "y", "z") and not (text == "x" and self.kind(i + 1) is Kind.SPACE)
         if is_variable if not is_glued else not (units.is_unit(text) or text in units.ORDINALS):
             return Item(None, i + 1)

@@ -62,7 +62,7 @@ class Kind(Enum):
     CONSTANT = auto()
     """π, ∞ and other values that are not written in digits."""
     OBSTACLE = auto()
-    """A notation of numbers that is not understood: 0xFF, the bar of a repeating decimal."""
+    """A notation of numbers that is not understood: 0xFF, the base of 1010₂, the bar of a repeating decimal."""
     COMMAND = auto()
     """A LaTeX command that concerns no number, or the mark of an index."""
     WORD = auto()
@@ -109,6 +109,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         rf"\\?[$＄¥￥€£￡₩₹₽₫฿]|(?<![{_LETTERS}])(?:(?:RMB|USD|CNY|EUR|GBP|HKD|JPY|Rs)\.?|(?:US|HK|NT|[ACS])(?=[$＄]))(?=[\d$＄])",
     ),
     (Kind.COMMAND, r"\\[A-Za-z]+|<sub>|(?<=[A-Za-z)}])_(?=\{)"),
+    (Kind.OBSTACLE, rf"(?<=[\d)）])(?:_\{{?\d{{1,2}}\}}?(?!\d)|[{_SUBSCRIPT}]+)"),  # 1010₂
     (Kind.FORMAT, r"(?<=[A-Za-z)}])_(?:\d+|[A-Za-z](?![A-Za-z]))"),
     (Kind.POWER, r"<sup>|\*\*|[\^ˆ＾]"),
     (Kind.RIGHT, r"</su[bp]>|\}"),

@@ -16,6 +16,9 @@ from harness.metrics.answers.number_digits import Item
 from harness.metrics.answers.number_grammar import Reader
 from harness.metrics.answers.number_tokens import Kind, Token, tokens_of
 
+_WHOLES = {"%": 100, "‰": 1000}
+"""Parts that make a whole, by the sign that counts them."""
+
 
 def last_number(text: str) -> Fraction | None:
     r"""Return the value of the last number in `text`, or None if there is none or it is not understood.
@@ -24,14 +27,24 @@ def last_number(text: str) -> Fraction | None:
     et al. 2021), whatever follows it; it must hold one number, or one behind its last sign of equality. Time is linear
     in the text.
     """
-    tokens = tokens_of(text)
-    for i in range(len(tokens) - 1, -1, -1):
-        if tokens[i].kind is Kind.BOXED:
-            box = _boxed(tokens, i)
-            if box is None or box[0] < box[1]:
-                return None if box is None else _value_of_box(tokens, *box)
-    last = next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
-    return None if last is None else last.value
+    item = _last_item(text)
+    return None if item is None else item.value
+
+
+def is_same_number(prediction: str, reference: str) -> bool:
+    """Return whether the last numbers of both texts have the same value; False if either text has none.
+
+    A sign of percent (or per mille) is a unit, so that 25% equals 25, as GSM8K writes percentages; it also equals the
+    share that it means, 0.25. A number between -1 and 1 without the sign is a share itself: 0.25% is not 0.25.
+    """
+    items = [item for item in map(_last_item, (prediction, reference)) if item is not None and item.value is not None]
+    if len(items) < 2:
+        return False
+    shares = [_share(item) for item in items]
+    if shares[0] == shares[1]:
+        return True
+    plain = [item for item in items if item.unit not in _WHOLES]
+    return len(plain) == 1 and items[0].value == items[1].value and abs(plain[0].value or 0) >= 1
 
 
 def is_number(text: str) -> bool:
@@ -53,7 +66,22 @@ def _boxed(tokens: list[Token], i: int) -> tuple[int, int] | None:
     return i + 1, end
 
 
-def _value_of_box(tokens: list[Token], start: int, stop: int) -> Fraction | None:
+def _item_of_box(tokens: list[Token], start: int, stop: int) -> Item | None:
     start = next((i + 1 for i in range(stop - 1, start - 1, -1) if tokens[i].kind is Kind.RELATION), start)
     items: list[Item] = list(Reader(tokens, start, stop).items())
-    return items[0].value if len(items) == 1 else None
+    return items[0] if len(items) == 1 else None
+
+
+def _last_item(text: str) -> Item | None:
+    """Return the item that decides `text`: of its last box that is not empty, or else its last one."""
+    tokens = tokens_of(text)
+    for i in range(len(tokens) - 1, -1, -1):
+        if tokens[i].kind is Kind.BOXED:
+            bounds = _boxed(tokens, i)
+            if bounds is None or bounds[0] < bounds[1]:
+                return None if bounds is None else _item_of_box(tokens, *bounds)
+    return next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
+
+
+def _share(item: Item) -> Fraction:
+    return (item.value or Fraction(0)) / _WHOLES.get(item.unit, 1)

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from harness.metrics.answers.numbers import last_number
+from harness.metrics.answers.numbers import is_same_number
 from harness.metrics.text import cuts, ngrams
 from harness.metrics.text.cuts import CUTS, jieba_words
 from harness.metrics.text.lines import first_line, is_one_line, trimmed
@@ -58,8 +58,7 @@ def _canonical(text: str) -> str:
 
 def number(prediction: str, reference: str) -> float:
     """Return 1 if the last numbers of both texts have the same value, else 0; 0 if the reference has no number."""
-    expected = last_number(reference)
-    return float(expected is not None and last_number(prediction) == expected)
+    return float(is_same_number(prediction, reference))
 
 
 @functools.lru_cache(maxsize=64)  # called three times in a row, once for each of its numbers
