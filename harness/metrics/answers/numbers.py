@@ -37,14 +37,13 @@ def is_same_number(prediction: str, reference: str) -> bool:
     A sign of percent (or per mille) is a unit, so that 25% equals 25, as GSM8K writes percentages; it also equals the
     share that it means, 0.25. A number between -1 and 1 without the sign is a share itself: 0.25% is not 0.25.
     """
-    items = [item for item in map(_last_item, (prediction, reference)) if item is not None and item.value is not None]
-    if len(items) < 2:
+    first, second = _last_item(prediction), _last_item(reference)
+    if first is None or second is None or first.value is None or second.value is None:
         return False
-    shares = [_share(item) for item in items]
-    if shares[0] == shares[1]:
+    if first.value / _WHOLES.get(first.unit, 1) == second.value / _WHOLES.get(second.unit, 1):
         return True
-    plain = [item for item in items if item.unit not in _WHOLES]
-    return len(plain) == 1 and items[0].value == items[1].value and abs(plain[0].value or 0) >= 1
+    has_one_sign = (first.unit in _WHOLES) != (second.unit in _WHOLES)
+    return has_one_sign and first.value == second.value and abs(first.value) >= 1
 
 
 def is_number(text: str) -> bool:
@@ -81,7 +80,3 @@ def _last_item(text: str) -> Item | None:
             if bounds is None or bounds[0] < bounds[1]:
                 return None if bounds is None else _item_of_box(tokens, *bounds)
     return next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
-
-
-def _share(item: Item) -> Fraction:
-    return (item.value or Fraction(0)) / _WHOLES.get(item.unit, 1)
