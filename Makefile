@@ -16,6 +16,8 @@ demo: $(READY)
 	@$(BIN)/harness demo --keep demo
 
 # In the order of the files: the demo's story takes minutes in one piece, and must not be what is left for the end.
+# Commands that tests start would compile harness anew every time if the environment kept Python from writing bytecode.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not oracle and not bench and not gpu"
 

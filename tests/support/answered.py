@@ -44,6 +44,8 @@ class Answers:
     targets: Sequence[str] | None = None
     responses: Sequence[str | Sequence[str]] | None = None
     """Generated texts: one per document, or several."""
+    endings: Sequence[str] | None = None
+    """How each document's generated text ended."""
     choices: Sequence[Sequence[str]] | None = None
     logprobs: Sequence[Sequence[float]] | None = None
     more: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -126,6 +128,7 @@ def _rows(task: str, answers: Answers) -> list[dict[str, Any]]:
             "prompt": f"{answers.prompt}Question {document} of {task}?",
             "target": answers.targets[at] if answers.targets is not None else "A",
             "responses": None if answers.responses is None else _listed(answers.responses[at]),
+            "endings": None if answers.endings is None else _listed(answers.endings[at]),
             "choices": None if answers.choices is None else answers.choices[at],
             "logprobs": None if answers.logprobs is None else answers.logprobs[at],
             "prediction": answers.predictions[at] if answers.predictions is not None else "AB"[at % 2],
