@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 
-_LETTER = re.compile(r"^[A-Z]\. ")
+_LETTER = re.compile(r"[A-Z]\. ")
+"""The beginning of a choice in the prompt of a user's own test set."""
 _INVISIBLE = ("Cf", "Cc")
 """Unicode's categories of characters that are not shown, such as a zero-width space."""
 
@@ -39,7 +40,9 @@ def question(document: Document) -> str:
     prompt = str(document["prompt"])
     if not document.get("letters"):
         return normalised(prompt)
-    return "\n".join(sorted(normalised(_LETTER.sub("", line)) for line in prompt.split("\n")))
+    lines = prompt.split("\n")
+    choices = sorted(normalised(line[3:]) for line in lines if _LETTER.match(line))
+    return "\n".join([normalised("".join(line for line in lines if not _LETTER.match(line))), *choices])
 
 
 class OtherQuestions(ContextSampler):  # type: ignore[misc]
