@@ -314,10 +314,10 @@ class Task:
         """
         if self.output_type != "generate_until":
             return None
-        if hasattr(self.lm_eval, "understood"):
-            result: bool | None = self.lm_eval.understood(document, filtered_answer)
-            return result
         try:
+            if hasattr(self.lm_eval, "understood"):
+                result: bool | None = self.lm_eval.understood(document, filtered_answer)
+                return result
             return understanding.is_understood(
                 filtered_answer,
                 document,
@@ -325,7 +325,9 @@ class Task:
                 rule=self.metadata.understood,
                 values=lambda answer: self.score(document, [answer]),
             )
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        except (HarnessError, MemoryError):
+            raise
+        except Exception:  # whatever a person's own scorer raises
             return False
 
     def _fallbacks(self, filter: str) -> list[str]:

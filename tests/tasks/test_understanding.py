@@ -144,3 +144,12 @@ def test_a_rule_states_one_thing(stated: dict[str, Any]) -> None:
 def test_an_answer_that_the_scorer_fails_on_is_not_understood(reader: Reader) -> None:
     built = task(reader, "lawbench/lawbench_1_2.yaml")
     assert built.understood({"answer": "没有字母"}, "A") is False
+
+
+def test_an_own_test_set_whose_reader_fails_understood_nothing(reader: Reader) -> None:
+    def understood(doc: dict[str, Any], answer: str) -> bool:
+        raise RecursionError
+
+    built = task(reader, "gsm8k/gsm8k_fixed.yaml")
+    built.lm_eval.understood = understood
+    assert built.understood({}, "(" * 9) is False
