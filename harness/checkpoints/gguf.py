@@ -35,8 +35,11 @@ _EQUAL = {
     "attention.sliding_window": "sliding_window",
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
-    "rope.freq_base": "rope_theta",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
     "context_length": "max_position_embeddings",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+    "use_parallel_residual": "use_parallel_residual",
 }
 # Settings that describe the file, or that its tensors state again.
 _DESCRIPTIVE = ("vocab_size", "tensor_data_layout", "attention.causal", "leading_dense_block_count")
@@ -228,16 +231,20 @@ def _mapped(architecture: str) -> set[str] | None:
 
 def _agrees(name: str, value: object, stated: ModelConfig, settings: dict[str, Any]) -> bool:
     """Return whether the configuration has `value` for the setting `name` although transformers does not map it."""
+    rope = getattr(stated, "rope_parameters", None) or {}
     if name == "rope.dimension_count":
         head = getattr(stated, "head_dim", None) or stated.hidden_size // stated.num_attention_heads
-        rope = getattr(stated, "rope_parameters", None) or {}
         return bool(value == int(head * rope.get("partial_rotary_factor", 1.0)))
+    if name == "rope.freq_base":
+        return bool(value == rope.get("rope_theta"))
     if name == "attention.sliding_window" and isinstance(value, int) and value >= settings.get("context_length", 0):
         return True
     attribute = _EQUAL.get(name)
     own = getattr(stated, attribute, None) if attribute else None
     if attribute == "head_dim" and own is None:
         own = stated.hidden_size // stated.num_attention_heads
+    if isinstance(value, float) and isinstance(own, float):
+        return math.isclose(value, own, rel_tol=1e-6)  # the file has float32
     return own is not None and bool(own == value)
 
 

@@ -10,15 +10,16 @@ import gguf
 import numpy as np
 import peft
 import pytest
+import sentencepiece
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from harness.checkpoints import discovery, identity, inspection, loading
 from harness.checkpoints.adapters import merging
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from support import tiny
-from support.gguf_files import rounded_logits, written
+from support.gguf_files import rounded_logits, written, written_by_names
 from support.tampering import LFS_POINTER, load, logits, plain, refusal
 
 TEXTS = [*tiny.TEXTS, " 2024, 12.5% of  3 words\n\n</s>x", "emoji 🙂 \t tab"]
@@ -54,6 +55,62 @@ def test_a_file_answers_as_the_weights_that_were_written(base, tmp_path, kind, n
     assert checkpoint.located.dtype == torch.float32
     assert checkpoint.parameters == 123_200
     assert checkpoint.notes == []
+
+
+SIZES = {
+    "vocab_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+}
+SETTINGS = {
+    "context_length": 512,
+    "embedding_length": 64,
+    "block_count": 2,
+    "feed_forward_length": 128,
+    "attention.head_count": 4,
+    "attention.head_count_kv": 2,
+}
+RMS = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
+GEMMA = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "attention.sliding_window": 128}
+OTHERS = {
+    "qwen2": ({}, RMS),
+    "qwen3": ({"head_dim": 128}, {**RMS, "attention.key_length": 128, "attention.value_length": 128}),
+    "gemma2": (
+        {"head_dim": 16, "sliding_window": 128},
+        {**RMS, **GEMMA, "attention.key_length": 16, "attention.value_length": 16},
+    ),
+    "starcoder2": ({}, {"attention.layer_norm_epsilon": 1e-5, "rope.freq_base": 10000.0}),
+    "stablelm": (
+        {},
+        {"attention.layer_norm_epsilon": 1e-5, "rope.dimension_count": 4, "use_parallel_residual": False},
+    ),
+}
+
+
+@pytest.mark.parametrize(("architecture", "changes", "settings"), [(key, *value) for key, value in OTHERS.items()])
+def test_other_architectures_answer_as_the_weights_that_were_written(base, tmp_path, architecture, changes, settings):
+    config = AutoConfig.for_model(architecture, **{**SIZES, **changes})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+        for weight in model.parameters():
+            if weight.dim() == 1:
+                torch.nn.init.normal_(weight.data, mean=1, std=0.1)
+    file = written_by_names(tmp_path / "tiny.gguf", model, base, {**SETTINGS, **settings})
+    assert torch.equal(logits(load(file).model), logits(model))
+
+
+def test_a_rotary_base_that_transformers_would_ignore_is_refused(base, tmp_path):
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("starcoder2", **SIZES), dtype=torch.float32)
+    settings = {**SETTINGS, "attention.layer_norm_epsilon": 1e-5, "rope.freq_base": 999999.0}
+    message = refusal(written_by_names(tmp_path / "tiny.gguf", model, base, settings))
+    assert "sets starcoder2.rope.freq_base to 999999.0, which transformers would ignore" in message
 
 
 def test_weights_are_dequantised_into_the_dtype_of_the_reference(file):
@@ -160,6 +217,54 @@ def test_digits_are_split_before_merges_where_the_file_s_rule_says_so(base, tmp_
         file = written(tmp_path / f"{rule}.gguf", base, settings={**settings, "tokenizer.ggml.pre": rule})
         by_rule[rule] = load(file).tokenizer.tokenize("a42")
     assert by_rule == {"gpt-2": ["a", "42"], "smollm": ["a", "4", "2"]}
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory) -> sentencepiece.SentencePieceProcessor:
+    """A vocabulary of SentencePiece, trained as LLaMA's."""
+    folder = tmp_path_factory.mktemp("pieces")
+    (folder / "texts.txt").write_text("\n".join(tiny.TEXTS * 20))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "texts.txt"),
+        model_prefix=str(folder / "pieces"),
+        vocab_size=384,
+        model_type="bpe",
+        byte_fallback=True,
+        character_coverage=1.0,
+        split_digits=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    return sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))
+
+
+def piece_settings(pieces: sentencepiece.SentencePieceProcessor) -> dict[str, object]:
+    """Return the settings in which llama.cpp's converter states a vocabulary of SentencePiece."""
+    ids = range(len(pieces))
+    kinds = [2 if pieces.is_unknown(i) else 3 if pieces.is_control(i) else 6 if pieces.is_byte(i) else 1 for i in ids]
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": [pieces.id_to_piece(i) for i in ids],
+        "tokenizer.ggml.scores": [float(pieces.get_score(i)) for i in ids],
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.merges": None,
+        "tokenizer.ggml.unknown_token_id": 0,
+        "tokenizer.ggml.padding_token_id": None,
+        "tokenizer.ggml.add_bos_token": True,
+    }
+
+
+def test_a_sentencepiece_vocabulary_makes_the_tokens_of_sentencepiece(base, pieces, tmp_path):
+    made = load(written(tmp_path / "tiny.gguf", base, settings=piece_settings(pieces))).tokenizer
+    texts = [*tiny.TEXTS, "two  spaces", "a\nb\n\nc", "emoji 🙂 \t tab", "2024 12.5%", "x", "Aé", "花了一共 "]
+    assert [made(text)["input_ids"] for text in texts] == [[1, *pieces.encode(text)] for text in texts]
+
+
+def test_a_space_before_a_text_that_the_file_excludes_is_refused(base, pieces, tmp_path):
+    settings = {**piece_settings(pieces), "tokenizer.ggml.add_space_prefix": False}
+    assert "says that no space is put before a text" in refusal(written(tmp_path / "t.gguf", base, settings=settings))
 
 
 @pytest.mark.parametrize("rule", ["default", "deepseek-llm", "of-tomorrow", None])

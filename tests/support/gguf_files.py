@@ -74,6 +74,30 @@ def written(
     return file
 
 
+def written_by_names(file: Path, model: Any, words: Path, settings: dict[str, Any]) -> Path:
+    """Write `model`, whose converter only renames weights, as GGUF `file`; return the file.
+
+    `words` is the folder of its tokenizer, and `settings` are those of its architecture. Gemma's converter also adds 1
+    to the weights of its norms.
+    """
+    architecture = model.config.model_type
+    writer = gguf.GGUFWriter(file, architecture)
+    for key, value in {**{f"{architecture}.{key}": value for key, value in settings.items()}, **_words(words)}.items():
+        _set(writer, key, value)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], model.config.num_hidden_layers)
+    for key, weight in model.state_dict().items():
+        name, _, end = key.rpartition(".")
+        if key == "lm_head.weight" and model.config.tie_word_embeddings:
+            continue
+        array = weight.numpy() + (1 if architecture.startswith("gemma") and "norm" in key else 0)
+        writer.add_tensor(f"{names.get_name(name)}.{end}", np.ascontiguousarray(array.astype(np.float32)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
 def rounded_logits(base: Path, kind: str) -> torch.Tensor:
     """Return the logits of the model in `base` with its matrices rounded to ggml's type `kind`, by gguf's own code."""
     stored = gguf.GGMLQuantizationType[kind]
