@@ -7,6 +7,7 @@ space does so only where a group begins with 0 (300 000 000); "1 200" may be one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -91,6 +92,8 @@ def read_digits(span: Span, i: int) -> Item | None:
     if span.kind(i) is not Kind.DIGITS:
         return None
     groups, separator, end = _groups(span, i)
+    if span.kind(i - 1) is Kind.WIDE_COMMA and span.kind(i - 2) is Kind.DIGITS and re.match(r"[0０]\d\d", groups[0]):
+        return Item(None, _end_of_chain(span, end))  # 1，000
     if separator is Kind.COMMA and not _are_thousands(groups):
         return _list(span, groups, end)
     is_doubtful = separator is Kind.SPACE and not any(group[0] == "0" for group in groups[1:])
@@ -162,8 +165,8 @@ def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
         is_broken, end = True, end + 1 + (span.kind(end + 1) is Kind.DIGITS)  # 0.333…, 1..5
     if is_broken:
         return Item(None, end)
-    is_plain = not has_exponent
-    return Item(exact(digits, decimals, exponent), end, is_whole=is_plain and not decimals, is_plain=is_plain)
+    is_plain = not has_exponent and not (digits[:1] == "0" and len(digits) > 1)
+    return Item(exact(digits, decimals, exponent), end, is_whole=not has_exponent and not decimals, is_plain=is_plain)
 
 
 def _end_of_chain(span: Span, end: int) -> int:

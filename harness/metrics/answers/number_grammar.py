@@ -61,15 +61,17 @@ class Reader(Span):
             item, end = self._item(i)
             if item is not None:
                 if last is not None and self._continues(last, item, i):
-                    item = item._replace(value=None)
-                yield item
+                    item = item._replace(value=None, is_phrase=False)
+                if not item.is_phrase:
+                    yield item
                 last = item
             i = max(end, i + 1)
 
     def only(self) -> Item | None:
         """Return the item that fills the bounds except for spaces, or None if none does."""
         item, end = self._item(self.after_spaces(self.start))
-        return item if item is not None and self.after_spaces(end) == self.stop else None
+        is_only = item is not None and not item.is_phrase and self.after_spaces(end) == self.stop
+        return item if is_only else None
 
     def _continues(self, last: Item, item: Item, i: int) -> bool:
         """Return whether `item`, at token `i`, is the smaller part of the quantity that `last` began: 3小时30分钟."""
@@ -78,14 +80,17 @@ class Reader(Span):
             between = self.after_spaces(between + 1)
         if between != i:
             return False
-        is_elided = last.end == i and last.unit in ("元", "块", "米", "点", "′", "°")  # 1米75
+        is_elided = last.end == i and not item.unit and last.unit in ("元", "块", "米", "点", "′", "°")  # 1米75
         unit = item.unit or ("in" if self.text(self.after_spaces(item.end)) == "in" else "")
         return is_elided or units.is_one_quantity(last.unit, unit)
 
     # -- items and operators
 
     def _item(self, i: int) -> tuple[Item | None, int]:
-        """Return the item that begins at token `i`, or None, and the index to go on from."""
+        """Return the item that begins at token `i`, or None, and the index to go on from.
+
+        An item that stays a phrase is no number where it stands.
+        """
         kind = self.kind(i)
         if kind in (Kind.POWER, Kind.SUPERSCRIPT):
             return self._stray_power(i)
@@ -100,8 +105,7 @@ class Reader(Span):
             item = longer
         if is_cut:
             return Item(None, item.end), item.end
-        is_read = not item.is_phrase or self._is_clause(i, item.end)
-        return (item if is_read else None), item.end
+        return item._replace(is_phrase=item.is_phrase and not self._is_clause(i, item.end)), item.end
 
     def _operand(self, i: int) -> Item | None:
         """Return the number with sign, power, scale and unit that begins at token `i`, or None."""
@@ -141,6 +145,8 @@ class Reader(Span):
             return 0 if is_spaced or is_open else i + 1
         if kind is Kind.COLON:
             return i + 1 if is_spaced == is_open and not left.unit else 0
+        if text == "out" and self.text(self.after_spaces(i + 1)) == "of":
+            return self.after_spaces(i + 1) + 1
         if kind is Kind.WORD and text.lower() in _WORD_OPERATORS and is_spaced and is_open:
             return i + 3 if self.text(i + 2) == "by" else i + 1
         if kind is Kind.HAN and not is_spaced:
@@ -205,6 +211,8 @@ class Reader(Span):
         if not self._begins(j):
             return 1, i
         before = self.before_spaces(i - 1)
+        if self.text(i - 1) == "|":
+            return None, j
         if self.kind(before) in _CLOSED or self._is_variable(before):
             return None, j
         if j > i + 1:  # a dash, unless what precedes it awaits a value

@@ -13,7 +13,7 @@ _POWERS = frozenset((Kind.POWER, Kind.SUPERSCRIPT))
 _PERCENT = frozenset(["%", "％", "﹪", "\\%", "percent"])
 _DEGREES = frozenset(["°", "º", "\\circ", "\\degree"])
 _OPERATOR_WORDS = frozenset(
-    ["and", "or", "x", "to", "minus", "plus", "times", "over", "divided", "by", "per", "is", "are"]
+    ["and", "or", "x", "to", "minus", "plus", "times", "over", "divided", "out", "by", "per", "is", "are"]
 )
 _OPERATIONS = ("平方根", "立方根", "算术平方根", "平方", "立方", "阶乘", "倒数", "相反数", "绝对值", "对数")
 _ENGLISH_OPERATIONS = frozenset(("squared", "cubed", "factorial"))
@@ -113,6 +113,8 @@ class Tail(Span):
         kind, text = self.kind(i), self.text(i)
         if kind is Kind.BANG and is_glued and self._is_factorial(i):
             return Item(None, i + 1)
+        if text == "per" and self.text(i + 2) == "cent":
+            return item._replace(unit="%", end=i + 3)
         if kind is Kind.SYMBOL or text == "percent":
             letters = self.text(i + 1) in ("C", "F") and text in _DEGREES
             return self._per(item._replace(unit="%" if text in _PERCENT else text, end=i + 1 + letters))

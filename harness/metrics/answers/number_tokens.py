@@ -86,6 +86,7 @@ class Token(NamedTuple):
 
 # Latin, Greek without π, Cyrillic and full-width letters
 _LETTERS = "A-Za-zªµÀ-ÖØ-öø-\u024f\u0370-\u03bf\u03c1-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a"
+_CURRENCIES = "$＄¥￥€£￡₩₹₽₫฿"
 _SUBSCRIPT = "\u2080-\u2089"
 _FUNCTIONS = tuple(
     word
@@ -100,13 +101,13 @@ _FUNCTIONS = tuple(
 _PATTERNS: tuple[tuple[Kind, str], ...] = (
     (Kind.NEWLINE, r"[\r\n\x0b\x0c\x85\u2028\u2029]|\\\\"),
     (Kind.COMMA, r",\\!|\{,\}|[,﹐]"),
-    (Kind.SPACE, r"[ \t\u3000]+|\\ |\\q?quad(?![A-Za-z])|~(?=\\)"),
+    (Kind.SPACE, r"[ \t\u3000]+|\\ |\\q?quad(?![A-Za-z])|(?<=[A-Za-z])~|~(?=\\)"),
     (Kind.THIN, r"[\u00a0\u2007-\u200a\u202f\u205f]|\\[,;:!]"),
     (Kind.FORMAT, r"[\u200b-\u200f\u2060\ufeff]|\\[()\[\]]|__"),
     (Kind.SYMBOL, r"\\%|\\circ(?![A-Za-z])|[%％﹪‰‱°º℃℉㎡㎥㎞㎏㎝㎜㎎㏄′″¢￠]"),
     (
         Kind.FORMAT,
-        rf"\\?[$＄¥￥€£￡₩₹₽₫฿]|(?<![{_LETTERS}])(?:(?:RMB|USD|CNY|EUR|GBP|HKD|JPY|Rs)\.?|(?:US|HK|NT|[ACS])(?=[$＄]))(?=[\d$＄])",
+        rf"\\?[{_CURRENCIES}]|(?<![{_LETTERS}])(?:(?:RMB|USD|CNY|EUR|GBP|HKD|JPY|Rs)\.?|(?:US|HK|NT|[ACS])(?=[$＄]))(?=[\d$＄])",
     ),
     (Kind.COMMAND, r"\\[A-Za-z]+|<sub>|(?<=[A-Za-z)}])_(?=\{)"),
     (Kind.OBSTACLE, rf"(?<=[\d)）])(?:_\{{?\d{{1,2}}\}}?(?!\d)|[{_SUBSCRIPT}]+)"),  # 1010₂
@@ -168,6 +169,7 @@ _BY_COMMAND = {
     "underline operatorname displaystyle textstyle left right big Big bf rm it boldsymbol bm",
 }
 _COMMANDS = {command: kind for kind, commands in _BY_COMMAND.items() for command in commands.split()}
+_PRICE = frozenset((Kind.DIGITS, Kind.COMMA, Kind.DOT))
 _WITH_ARGUMENTS = frozenset(
     (Kind.FRACTION, Kind.BOXED, Kind.ROOT, Kind.FUNCTION, Kind.POWER, Kind.COMMAND, Kind.OBSTACLE)
 )
@@ -189,10 +191,20 @@ def is_wide(digits: str) -> bool:
 
 def _lexed(text: str) -> list[Token]:
     tokens: list[Token] = []
+    priced = -1  # index of the first token behind the last sign of a currency
     for match in _TOKEN.finditer(text):
         kind, piece = _KINDS[match.lastgroup or ""], match[0]
         if kind is Kind.COMMAND and piece[0] == "\\":
             kind = _COMMANDS.get(piece[1:], kind)
+        if kind is Kind.FORMAT and piece[-1] in _CURRENCIES:
+            priced = len(tokens)
+        is_price = piece == "m" and 0 <= priced < len(tokens) <= priced + 7
+        if (
+            is_price
+            and {token.kind for token in tokens[priced:]} <= _PRICE
+            and text[match.end() : match.end() + 1] not in tuple("$＄")
+        ):
+            piece = "M"  # £3m, but not the formula $3m$
         if kind is not Kind.FORMAT:
             tokens.append(Token(kind, piece))
         if piece in ("<sup>", "<sub>"):

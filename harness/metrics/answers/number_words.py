@@ -122,8 +122,8 @@ def _number(span: Span, i: int) -> tuple[Fraction | None, int]:
     if span.text(i + 1) == "点" and span.kind(i + 2) is Kind.NUMERAL:
         digits = after.rstrip("".join(CHINESE_SCALES))
         whole, decimals = chinese_value(run), chinese_decimals(digits)
-        if whole is None or decimals is None:
-            return (None, i + 3) if decimals is None else (None, i + 1)
+        if whole is None or decimals is None or after[len(digits) :].startswith(("十", "拾")):  # a time: 三点五十
+            return None, i + 1 if whole is None else i + 3
         scales = after[len(digits) :]
         return (chinese_value([whole + decimals, *scales]) if scales else whole + decimals), i + 3
     return _combined(span, [], i)
@@ -153,7 +153,7 @@ def _share(span: Span, i: int) -> Item | None:
         return None
     if run in _PERCENT_OF:
         return Item(top.value, top.end, unit=_PERCENT_OF[run])
-    bottom = chinese_value(run)
+    bottom = chinese_value(run) or CHINESE_SCALES.get(run)  # 万分之一
     return Item(top.value / bottom if top.value is not None and bottom else None, top.end)
 
 

@@ -66,7 +66,10 @@ def _boxed(tokens: list[Token], i: int) -> tuple[int, int] | None:
 
 
 def _item_of_box(tokens: list[Token], start: int, stop: int) -> Item | None:
-    start = next((i + 1 for i in range(stop - 1, start - 1, -1) if tokens[i].kind is Kind.RELATION), start)
+    relations = [i for i in range(start, stop) if tokens[i].kind is Kind.RELATION]
+    if relations and any(_parts(tokens, i) for i in range(relations[0], relations[-1])):
+        return None  # x = 3, y = 5
+    start = relations[-1] + 1 if relations else start
     items: list[Item] = list(Reader(tokens, start, stop).items())
     return items[0] if len(items) == 1 else None
 
@@ -80,3 +83,9 @@ def _last_item(text: str) -> Item | None:
             if bounds is None or bounds[0] < bounds[1]:
                 return None if bounds is None else _item_of_box(tokens, *bounds)
     return next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
+
+
+def _parts(tokens: list[Token], i: int) -> bool:
+    """Return whether token `i` parts one statement from the next."""
+    is_comma = tokens[i].kind is Kind.COMMA and i + 1 < len(tokens) and tokens[i + 1].kind is not Kind.DIGITS
+    return is_comma or tokens[i].kind is Kind.WIDE_COMMA or tokens[i].text in ("and", "or", "或", "和", ";", "；", "、")
