@@ -75,7 +75,7 @@ def _misplaced(text: str, turns: Sequence[Turn]) -> str:
         noun = {"user": "a question", "assistant": "an earlier answer"}[turn["role"]]
         first, last = content.split("\n")[0], content.split("\n")[-1]
         if content not in text:
-            is_partial = first in text or last in text
+            is_partial = any(line.lower() in text.lower() for line in (first, last))
             return f"{'shortens or changes' if is_partial else 'leaves out'} {noun}"
         if text.count(content) > 1:
             return f"repeats {noun}"

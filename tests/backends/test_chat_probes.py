@@ -50,7 +50,7 @@ def test_nothing_is_wrong_with_usual_templates(name: str) -> None:
     [
         (LOOP + "{{ m.content[:2000] }}" + END, "shortens or changes a question"),
         (LOOP + "{{ m.content | replace('\n', ' ') }}" + END, "shortens or changes a question"),
-        (LOOP + "{{ m.content | upper }}" + END, "leaves out a question"),
+        (LOOP + "{{ m.content | upper }}" + END, "shortens or changes a question"),
         ("{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}", "leaves out a question"),
         (LOOP + "{{ m.content }}{{ m.content }}" + END, "repeats a question"),
     ],
