@@ -59,7 +59,7 @@ def _hash(base: Path, adapter: Path | None, tokenizer: Path, settings: dict[str,
         "config": _config(base / "config.json"),
         # Its end-of-text ids stop a generation.
         "generation": _config(base / "generation_config.json"),
-        "tokenizer": {name: hashes.sha256(tokenizer / name) for name in _tokenizer_files(tokenizer)},
+        "tokenizer": _tokenizer(tokenizer),
         "settings": settings,
     }
     if adapter is not None:
@@ -85,7 +85,10 @@ def _normalized_value(key: str, value: object) -> Any:
     return sorted(value, key=str) if key in _UNORDERED_KEYS and isinstance(value, list) else value
 
 
-def _tokenizer_files(folder: Path) -> list[str]:
-    return [name for name in files.TOKENIZER if (folder / name).is_file()] + sorted(
-        file.name for file in folder.glob("*.tiktoken")
-    )
+def _tokenizer(place: Path) -> dict[str, str]:
+    """Return the hash of each file of the tokenizer in `place`, a folder or a GGUF file, by its name."""
+    if place.is_file():
+        return {"gguf": hashes.sha256(place)}
+    names = [name for name in files.TOKENIZER if (place / name).is_file()]
+    names += sorted(file.name for file in place.glob("*.tiktoken"))
+    return {name: hashes.sha256(place / name) for name in names}

@@ -149,6 +149,12 @@ def test_a_fingerprint_is_that_of_the_content_and_the_dtype(file, base, tmp_path
     assert len({moved_print, *others}) == 4
 
 
+def test_a_tokenizer_in_a_file_is_part_of_the_fingerprint_of_another_base(file, base, tmp_path):
+    other = written(tmp_path / "other.gguf", base, settings={"tokenizer.ggml.eos_token_id": 5})
+    references = [base, f"{base},tokenizer={file}", f"{base},tokenizer={other}"]
+    assert len({identity.fingerprint(loading.locate(parse(str(reference)))) for reference in references}) == 3
+
+
 def test_inspect_states_the_quantisation(file):
     assert (
         inspection.facts(loading.locate(parse(str(file))))["quantised"]
