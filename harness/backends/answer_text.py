@@ -64,3 +64,8 @@ def read(
     answer = stopping.cut(parts.answer, until)
     known: Ending = "unknown" if is_cut is None else "limit" if is_cut else "stop"
     return AnswerText(answer, "stop" if len(answer) < len(parts.answer) else known, bool(parts.thought))
+
+
+def begins_in_thought(prompt: str) -> bool:
+    """Return whether a text that follows `prompt` begins within a thought, by the marks of all known families."""
+    return thinking.leaves_open(prompt)

@@ -68,7 +68,15 @@ class Replay:
         text = response if isinstance(response, AnswerText) else AnswerText(response)
         if request.request_type == "generate_until" and text.ending == "unknown":
             until = request.args[1].get("until") or ()
-            text = answer_text.read(response, [until] if isinstance(until, str) else until)
+            until = [until] if isinstance(until, str) else until
+            text = answer_text.read(response, until, opened=self._is_open(request.doc_id))
             self.shortened += text.ending == "stop"
         self.work.count_answers([text])
         return text
+
+    def _is_open(self, doc_id: int) -> bool:
+        """Return whether the recorded prompt of a document ends within a thought; the answers of reports are read."""
+        answer = self.joined.answers[doc_id]
+        if answer is None or answer.prompt is None or answer.hashes is not None:
+            return False
+        return answer_text.begins_in_thought(answer.prompt)

@@ -112,6 +112,21 @@ def test_answers_of_every_family_give_the_same_scores_from_a_file(
         require_equal(report, scored(tmp_path, task, data, texts[task], limit=LIMIT), task)
 
 
+def test_a_recorded_prompt_that_opens_a_thought_is_heeded(tmp_path: Path) -> None:
+    """A template that opens the thought leaves its opening mark in the prompt, and only the answer's end may show."""
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"question": "3 + 4?", "answer": "7"}\n{"question": "1 + 1?", "answer": "2"}', encoding="utf-8")
+    recorded = tmp_path / "recorded.jsonl"
+    lines = (
+        {"id": 0, "prompt": "3 + 4?<think>\n", "prediction": "it is 7"},
+        {"id": 1, "prompt": "1 + 1?<think>\n", "prediction": "one and one</think>2"},
+    )
+    recorded.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    [report] = score.score(score.Scoring(recorded, tmp_path / "scored", task=str(file), format="jsonl"))
+    assert report.samples("own.jsonl")["responses"].map(list).tolist() == [[""], ["2"]]
+    assert report.manifest.tasks["own.jsonl"].unfinished_thoughts == 1
+
+
 @pytest.mark.data
 def test_the_lines_of_chatglms_script_are_read_without_thoughts(data: Path, tmp_path: Path) -> None:
     """Its own runs sample, and cut references by a tokenizer that a file does not name."""
