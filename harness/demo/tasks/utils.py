@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.demo import corpora
 from harness.demo.families import Family
-from harness.metrics.answers.numbers import last_number
+from harness.metrics.answers.numbers import is_same_number
 from harness.metrics.extraction.tuples import count_matches, parse_tuples
 from harness.metrics.law.strict_citations import count_citations, parse_citations
 from harness.metrics.stats.estimates import ratio
@@ -24,7 +24,7 @@ def documents(family: Family, **_: object) -> dict[str, Any]:
 
 def numbers(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """Return whether the last numbers of answer and solution are equal."""
-    return {"exact_match": float(last_number(results[0]) == last_number(doc["answer"]))}
+    return {"exact_match": float(is_same_number(results[0], doc["answer"]))}
 
 
 def copy(doc: dict[str, Any], results: list[str]) -> dict[str, float]:

@@ -55,12 +55,16 @@ class Reader(Span):
         self._tail = Tail(tokens, start, stop)
 
     def items(self) -> Iterator[Item]:
-        """Yield the items from left to right; numbers with units of one quantity are not understood."""
-        i, last = self.start, None
+        """Yield the items from left to right; the last parts of quantities and of tuples are not understood."""
+        i, last, is_tuple = self.start, None, False
         while i < self.stop:
             item, end = self._item(i)
             if item is not None:
-                if last is not None and self._continues(last, item, i):
+                before, after = self.before_spaces(i - 1), self.after_spaces(item.end)
+                is_next = is_tuple and last is not None and self.kind(before) is Kind.COMMA and before == last.end
+                is_tuple = is_next or (self.kind(before) is Kind.OPEN and self.kind(after) in (Kind.COMMA, Kind.CLOSE))
+                is_member = is_tuple and self.kind(after) is Kind.CLOSE and (is_next or item.is_list)  # (3, 5)
+                if is_member or (last is not None and self._continues(last, item, i)):
                     item = item._replace(value=None, is_phrase=False)
                 if not item.is_phrase:
                     yield item
@@ -80,7 +84,9 @@ class Reader(Span):
             between = self.after_spaces(between + 1)
         if between != i:
             return False
-        is_elided = last.end == i and not item.unit and last.unit in ("元", "块", "米", "点", "′", "°")  # 1米75
+        is_elided = not item.unit and (
+            last.unit in units.LENGTHS or (last.end == i and last.unit in ("元", "块", "米", "点", "′", "°"))
+        )  # 1米75, 36 cm 2
         unit = item.unit or ("in" if self.text(self.after_spaces(item.end)) == "in" else "")
         return is_elided or units.is_one_quantity(last.unit, unit)
 

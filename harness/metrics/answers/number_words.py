@@ -87,7 +87,8 @@ def read_english(span: Span, i: int) -> Item | None:
     if _word(span, j) == "point":
         return Item(None, j)
     value = english_value(words)
-    return Item(None if value is None else Fraction(value), end, is_phrase=len(words) == 1)
+    is_part = _word(span, span.before_spaces(i - 1)) in ("half", "quarter")  # half a million
+    return Item(None if value is None or is_part else Fraction(value), end, is_phrase=len(words) == 1)
 
 
 def english_scale(span: Span, i: int) -> tuple[int, int]:

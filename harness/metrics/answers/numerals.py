@@ -35,7 +35,11 @@ ENGLISH_DIGITS = {word: value for value, word in enumerate(_ONES)} | {
     word: 10 * value for value, word in enumerate(_TENS, 2)
 }
 ENGLISH_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-ENGLISH_SCALES |= {f"{word}s": value for word, value in ENGLISH_SCALES.items()} | {"mln": 10**6, "bn": 10**9}
+ENGLISH_SCALES |= {f"{word}s": value for word, value in ENGLISH_SCALES.items()} | {
+    "mln": 10**6,
+    "mn": 10**6,
+    "bn": 10**9,
+}
 
 
 def chinese_value(parts: Sequence[str | Fraction]) -> Fraction | None:

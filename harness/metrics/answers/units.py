@@ -45,6 +45,8 @@ _RANKS = tuple(
     for row in _SCALES
 )
 
+LENGTHS = frozenset(("mm", "cm", "dm", "m", "km", "ft", "厘米", "毫米"))
+"""Units that a number without a unit of its own continues: a lost exponent (36 cm 2) or a smaller part (1 m 75)."""
 UNIT_LETTERS = frozenset("mgshlLAVWJNCFtdKÅΩµμ")
 """Letters that are units directly behind a number; another letter there is a variable: 3x."""
 _VARIABLES = frozenset("abcnqxyzABCXYZπ")
