@@ -35,7 +35,7 @@ class Tail(Span):
         close = self.pair(j)
         if self.kind(j) in (Kind.LEFT, Kind.OPEN):
             if close < 0:
-                return None, j + 1
+                return None, self.stop
             written = "".join(self.text(k) for k in range(j + 1, min(close, j + 6)) if self.kind(k) is not Kind.SPACE)
             return (_integer(written) if close <= j + 6 else None), close + 1
         sign = self.text(j) if self.kind(j) in (Kind.MINUS, Kind.PLUS) else ""
