@@ -4,7 +4,8 @@ The repairs:
 
 - 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly behind 正确答案 or
   答案, or that are the whole answer, are the answer, whatever else is discussed; there they may be small, as in
-  [正确答案]d<eoa>.
+  [正确答案]d<eoa>. Otherwise they are read as in test sets of one's own (`harness.metrics.answers.letter_sets`) and,
+  where these rules find none, are all letters that stand alone.
 - 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] and <eoa>, are the answer, whatever else is
   discussed. Of 2-2 and 2-3, 解除合同, 夫妻共同财产, 婚后分居 … are the labels that differ from them in form only.
 - 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
@@ -40,6 +41,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from harness.metrics.answers import letter_sets
 from harness.metrics.law.strict_citations import parse_numeral
 from harness.metrics.lawbench import framed, published
 from harness.metrics.lawbench.cherrant import NO_TABLES, CharacterTables, Counts
@@ -221,8 +223,8 @@ def _stated_letters(prediction: str, options: str) -> set[str]:
 
 
 def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
-    prediction = prediction.translate(_NARROW)
-    if stated := _stated_letters(prediction, options):
+    prediction = framed.without_end_marks(prediction.translate(_NARROW))
+    if stated := _stated_letters(prediction, options) or letter_sets.read(prediction, options):
         return AnswerScore(float(stated == {answer}))
     words = {word for word in re.findall(r"[A-Za-z]+", prediction) if len(word) <= len(options)}
     chosen = {letter for word in words if {*word} <= {*options} and len({*word}) in (1, len(word)) for letter in word}
@@ -244,7 +246,7 @@ def _article_numbers(text: str) -> set[int]:
     return articles
 
 
-_ENTITY_TYPE = re.compile(rf"({'|'.join(ENTITY_TYPES)})\s*[:：]")
+_ENTITY_TYPE = re.compile(rf"({'|'.join(ENTITY_TYPES)})[*\"'”\s]*[:：]")
 _NOTHING = ("", "无", "未提及", "未知", "不详", "未给出", "未提供", "未涉及")
 _LINE = r"^[ \t]*(?:[-*•][ \t]*)?"
 _TYPE_LINE = re.compile(
@@ -263,7 +265,7 @@ def _entities(prediction: str) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for entity_type, end in zip(types, ends, strict=False):
         text = prediction[entity_type.end() : end].lstrip()
-        value = re.split(r"[;；\n]| \(", text, maxsplit=1)[0].strip(" ,，.。、")
+        value = re.split(r"[;；\n]| \(", text, maxsplit=1)[0].strip(" ,，.。、*\"'”“")
         if value not in _NOTHING:
             values.setdefault(entity_type[1], []).append(value)
     return {name: "、".join(dict.fromkeys(listed)) for name, listed in values.items()}
