@@ -12,6 +12,7 @@ from harness.backends.request_kinds.generation import GeneratingKind
 from harness.backends.request_kinds.registry import KINDS
 from harness.backends.work import Work
 from harness.errors import HarnessError
+from harness.metrics.text.end_marks import without_end_marks
 from harness.recorded.answers import Response
 from harness.recorded.join import Joined
 
@@ -20,15 +21,16 @@ class Replay:
     """Answers every kind of request with the recorded response of its document.
 
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
-    stop string.
+    stop string. If `drops_end_marks`, it loses special tokens at its end, which a run would not have decoded; published
+    scores count them.
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
 
     rank, world_size = 0, 1
 
-    def __init__(self, joined: Joined) -> None:
-        self.joined = joined
+    def __init__(self, joined: Joined, *, drops_end_marks: bool = False) -> None:
+        self.joined, self._drops_end_marks = joined, drops_end_marks
         self.work = Work()
         """How the recorded texts ended."""
         self.shortened = 0
@@ -69,8 +71,15 @@ class Replay:
         if request.request_type == "generate_until" and text.ending == "unknown":
             until = request.args[1].get("until") or ()
             until = [until] if isinstance(until, str) else until
-            text = answer_text.read(response, until, opened=self._is_open(request.doc_id))
-            self.shortened += text.ending == "stop"
+            unmarked = without_end_marks(response) if self._drops_end_marks else response.rstrip()
+            has_ended = unmarked != response.rstrip()
+            text = answer_text.read(
+                unmarked if has_ended else response,
+                until,
+                is_cut=False if has_ended else None,
+                opened=self._is_open(request.doc_id),
+            )
+            self.shortened += text.ending == "stop" and not has_ended
         self.work.count_answers([text])
         return text
 

@@ -34,6 +34,7 @@ from harness.retrieval import articles as article_files
 from harness.runs import environment
 from harness.runs.samples import Row
 from harness.runs.task_results import TaskResults
+from harness.tasks.protocols.base import FromFile
 from harness.tasks.task import FEWSHOT_SEED, Task
 from harness.tasks.unscorable import TaskError
 
@@ -138,7 +139,7 @@ def _score_task(
         limit=limit,
         keep_going=scoring.keep_going,
     )
-    replay = Replay(joined)
+    replay = Replay(joined, drops_end_marks=isinstance(task.lm_eval, FromFile))
     try:
         outcome = _evaluate(task, replay, limit)
     except (TaskError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

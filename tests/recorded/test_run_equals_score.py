@@ -127,6 +127,14 @@ def test_a_recorded_prompt_that_opens_a_thought_is_heeded(tmp_path: Path) -> Non
     assert report.manifest.tasks["own.jsonl"].unfinished_thoughts == 1
 
 
+@pytest.mark.parametrize("mark", ["</s>", "<|im_end|>", "<eoa>\n", "<|endoftext|></s>"])
+def test_end_marks_are_no_part_of_an_answer_to_an_own_file(mark: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"question": "3 + 4?", "answer": "7"}', encoding="utf-8")
+    report = scored(tmp_path, str(file), None, {0: f"7{mark}"}, comparisons=("exact_match",))
+    assert report.samples("own.jsonl")["exact_match"].tolist() == [1.0]
+
+
 @pytest.mark.data
 def test_the_lines_of_chatglms_script_are_read_without_thoughts(data: Path, tmp_path: Path) -> None:
     """Its own runs sample, and cut references by a tokenizer that a file does not name."""

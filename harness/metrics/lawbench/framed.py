@@ -11,21 +11,9 @@ from __future__ import annotations
 import functools
 import re
 
-_END_MARK = re.compile(
-    r"<eo[apdsmt]>|\[eo[apds]\]|</?s>|<\|[a-z_]{1,20}\|>|<｜[^｜\n]{1,20}｜>|<end_of_turn>", re.IGNORECASE
-)
+from harness.metrics.text.end_marks import END_MARK
+
 _BEFORE, _AFTER = r"[\[【<（(]?", r"[\]】>）)]?(?:[:：]|是(?!否)|为)?\s*"
-
-
-def without_end_marks(text: str) -> str:
-    """Return `text` without the end marks and white space at its end: <eoa>, </s>, <|im_end|>, [EOS]."""
-    ends = [(match.start(), match.end()) for match in _END_MARK.finditer(text)]
-    end = len(text)
-    for start, stop in reversed([*ends, (end, end)]):
-        if text[stop:end].strip():
-            break
-        end = start
-    return text[:end].rstrip()
 
 
 def parts(text: str, *marks: str) -> list[str]:
@@ -35,11 +23,11 @@ def parts(text: str, *marks: str) -> list[str]:
     """
     starts = list(_pattern(marks).finditer(text))
     if not starts:
-        head = _END_MARK.split(text.strip(), maxsplit=1)[0].strip()
+        head = END_MARK.split(text.strip(), maxsplit=1)[0].strip()
         return [head] if head and "\n" not in head else []
     ends = [*(match.start() for match in starts[1:]), len(text)]
     lines = (text[match.end() : end].partition("\n")[0] for match, end in zip(starts, ends, strict=True))
-    listed = (_END_MARK.split(line, maxsplit=1)[0].strip() for line in lines)
+    listed = (END_MARK.split(line, maxsplit=1)[0].strip() for line in lines)
     return [part for part in listed if part]
 
 

@@ -49,6 +49,7 @@ from harness.metrics.lawbench.labels import CONSULTATIONS, DISPUTES, MARRIAGE_FA
 from harness.metrics.lawbench.published import ENTITY_TYPES, AnswerScore, Scorer, character_f1, term_score
 from harness.metrics.lawbench.selective_charges import named_charges
 from harness.metrics.lawbench.text import letter_after, parse_integer, set_f1, unframed, with_arabic_numerals
+from harness.metrics.text.end_marks import without_end_marks
 
 
 def dispute_focus(prediction: str, reference: str) -> AnswerScore:
@@ -216,14 +217,14 @@ _ONLY_LETTER = re.compile(r"[\W_]*([A-E])[\W_]*", re.IGNORECASE)
 
 def _stated_letters(prediction: str, options: str) -> set[str]:
     """Return the letters that the prediction states as its answer; none if it states different ones."""
-    only = _ONLY_LETTER.fullmatch(framed.without_end_marks(prediction))
+    only = _ONLY_LETTER.fullmatch(without_end_marks(prediction))
     matches = [only[1]] if only else _STATED_LETTERS.findall(prediction)
     stated = {frozenset(letter for letter in match.upper() if letter.isalpha()) for match in matches}
     return {*next(iter(stated))} & {*options} if len(stated) == 1 else set()
 
 
 def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
-    prediction = framed.without_end_marks(prediction.translate(_NARROW))
+    prediction = without_end_marks(prediction.translate(_NARROW))
     if stated := _stated_letters(prediction, options) or letter_sets.read(prediction, options):
         return AnswerScore(float(stated == {answer}))
     words = {word for word in re.findall(r"[A-Za-z]+", prediction) if len(word) <= len(options)}
@@ -259,7 +260,7 @@ _IN_BRACKETS = re.compile(rf"{_LINE}({'|'.join(ENTITY_TYPES)})[ \t]*[（(]([^（
 
 def _entities(prediction: str) -> dict[str, str]:
     """Return the values of each type, each up to the next type, a semicolon, a bracket or the end of its line."""
-    prediction = _IN_BRACKETS.sub(r"\1:\2", _TYPE_LINE.sub(r"\1:", framed.without_end_marks(prediction)))
+    prediction = _IN_BRACKETS.sub(r"\1:\2", _TYPE_LINE.sub(r"\1:", without_end_marks(prediction)))
     types = [*_ENTITY_TYPE.finditer(prediction)]
     ends = [*(match.start() for match in types[1:]), len(prediction)]
     values: dict[str, list[str]] = {}

@@ -28,27 +28,3 @@ from harness.metrics.lawbench import framed
 )
 def test_a_part_ends_at_an_end_mark_a_line_end_or_the_next_mark(text: str, parts: list[str]) -> None:
     assert framed.parts(text, "类别") == parts
-
-
-@pytest.mark.parametrize(
-    "marks",
-    [
-        "<eoa>",
-        "</s>",
-        "<|im_end|>",
-        "<|endoftext|>",
-        "[EOS]",
-        "<eop>",
-        "<|user|>",
-        "<｜end▁of▁sentence｜>",
-        "<eoa> </s>\n",
-    ],
-)
-def test_end_marks_are_no_part_of_an_answer(marks: str) -> None:
-    assert framed.without_end_marks(f"甲<eoa>乙{marks}") == "甲<eoa>乙"
-    assert framed.without_end_marks(marks) == ""
-
-
-@pytest.mark.parametrize("text", ["甲", "a < b > c", "[EOS]甲", "<b>", "[1]"])
-def test_other_text_stays(text: str) -> None:
-    assert framed.without_end_marks(text) == text
