@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from harness.common.visible import has_visible
 from harness.engine.decoding import stopping, thinking
 from harness.engine.decoding.thinking import KNOWN, Marks
 
-Ending = Literal["stop", "limit", "thought", "unknown"]
-"""How an answer ended: by itself or at a stop string; at its limit of tokens; inside a thought, so that there is no
-answer; or in a way that a recorded text does not show."""
+Ending = Literal["stop", "empty", "limit", "thought", "unknown"]
+"""How an answer ended: by itself or at a stop string; the same, but without one visible character; at its limit of
+tokens; inside a thought, so that there is no answer; or in a way that a recorded text does not show."""
 
 
 class AnswerText(str):
@@ -34,11 +35,6 @@ class AnswerText(str):
         answer = super().__new__(cls, text)
         answer.ending, answer.has_thought = ending, has_thought
         return answer
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the model finished without one visible character."""
-        return self.ending != "thought" and not self.strip()
 
     def within(self, text: str) -> AnswerText:
         """Return `text`, which contains this answer, as an answer that ended in the same way."""
@@ -62,8 +58,14 @@ def read(
     if not parts.finished:
         return AnswerText("", "thought", has_thought=True)
     answer = stopping.cut(parts.answer, until)
-    known: Ending = "unknown" if is_cut is None else "limit" if is_cut else "stop"
-    return AnswerText(answer, "stop" if len(answer) < len(parts.answer) else known, bool(parts.thought))
+    ending: Ending = "unknown" if is_cut is None else "stop"
+    if is_cut and len(answer) == len(parts.answer):
+        ending = "limit"
+    elif not has_visible(answer):
+        ending = "empty"
+    elif len(answer) < len(parts.answer):
+        ending = "stop"
+    return AnswerText(answer, ending, bool(parts.thought))
 
 
 def begins_in_thought(prompt: str) -> bool:

@@ -49,7 +49,7 @@ class Work:
             self.generations += 1
             self.thoughts += answer.has_thought
             self.unfinished_thoughts += answer.ending == "thought"
-            self.empty_answers += answer.is_empty
+            self.empty_answers += answer.ending == "empty"
             self.cut_answers += answer.ending == "limit"
             self.answers_of_unknown_ending += answer.ending == "unknown"
 

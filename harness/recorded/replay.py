@@ -79,7 +79,7 @@ class Replay:
                 is_cut=False if has_ended else None,
                 opened=self._is_open(request.doc_id),
             )
-            self.shortened += text.ending == "stop" and not has_ended
+            self.shortened += text.ending in ("stop", "empty") and len(text) < len(response.rstrip()) and not has_ended
         self.work.count_answers([text])
         return text
 

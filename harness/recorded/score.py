@@ -38,6 +38,12 @@ from harness.tasks.protocols.base import FromFile
 from harness.tasks.task import FEWSHOT_SEED, Task
 from harness.tasks.unscorable import TaskError
 
+_OF_ANSWERS = (
+    *("answers", "empty_answers", "cut_answers", "thoughts", "unfinished_thoughts"),
+    *("not_understood", "doubtful_documents"),
+)
+"""The fields of `TaskInfo` that count answers as they are read now."""
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -183,7 +189,9 @@ def _task_info(name: str, info: TaskInfo, recording: Recording) -> TaskInfo:
     if recording.report is None:
         return info
     original = recording.report.manifest.tasks[name]
-    update = info.model_dump(include={"version", "dataset", "documents", "documents_in_split"})
+    update = info.model_dump(include={"version", "dataset", "documents", "documents_in_split", *_OF_ANSWERS})
+    if info.documents == original.documents:  # a report does not say which of its answers followed a thought
+        del update["thoughts"]
     return original.model_copy(update=update)
 
 

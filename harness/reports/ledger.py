@@ -1,7 +1,8 @@
 """The ledger of answers: how many generated answers of a task were empty, cut, unfinished or not understood.
 
 A score says nothing about a checkpoint whose answers were cut before they came to the point. Wherever a score is shown,
-`DOUBT` marks it if more than half of its answers are of one of these kinds, and `sentences` says how many are.
+`DOUBT` marks it if that holds for more than half of its documents, and `sentences` says how many there are of each
+kind.
 
 Not here: how answers are counted (`harness.backends.work`, `harness.runs.task_results`).
 """
@@ -20,11 +21,13 @@ LEGEND = f"{DOUBT} most answers were empty, cut or not understood"
 
 
 class Count(NamedTuple):
-    """The number of answers of one kind."""
+    """The number of answers or documents of one kind."""
 
     number: int
+    total: int
+    """The number of answers or documents of which it is known whether they are of this kind."""
     text: str
-    """What the answers did: `reached their limit of 256 tokens`."""
+    """What they did: `reached their limit of 256 tokens`."""
     is_short_of_tokens: bool = False
     """Whether a higher limit of tokens may help."""
 
@@ -35,55 +38,69 @@ class Ledger:
 
     answers: int
     """The number of generated answers; 0 if choices were scored by their likelihoods."""
-    empty: int
-    """The number of answers without a visible character."""
-    cut: int | None
-    """The number of answers that reached their limit of tokens; None if that is not known, as for recorded answers."""
-    unfinished: int
-    """The number of answers whose thought never ended."""
-    not_understood: int | None
-    """The number of answers in which nothing was understood; None if every text is an answer, as for ROUGE."""
-    limits: tuple[int, ...]
-    """The limits of an answer in tokens, ascending; several if the tasks differ."""
-
-    @property
-    def counts(self) -> list[Count]:
-        """The kinds of answers that were found, each with its number, which is never 0."""
-        limits = f" of {self.limits[0]:,} tokens" if len(self.limits) == 1 else " of tokens"
-        counts = [
-            Count(self.empty, "are empty"),
-            Count(self.cut or 0, f"reached their limit{limits}", is_short_of_tokens=True),
-            Count(self.unfinished, "never finished thinking and count as empty", is_short_of_tokens=True),
-            Count(self.not_understood or 0, "were not understood"),
-        ]
-        return [count for count in counts if count.number]
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether more than half of the answers were empty or unfinished, were cut, or were not understood."""
-        worst = max(self.empty + self.unfinished, self.cut or 0, self.not_understood or 0)
-        return 2 * worst > self.answers
+    counts: tuple[Count, ...]
+    """The kinds of answers that are not as a task wants them, each with its number, which is never 0."""
+    is_doubtful: bool
+    """Whether the answers to more than half of the documents are empty, cut, unfinished or not understood."""
+    all_ended: bool
+    """Whether it is known of every answer how it ended."""
+    all_understood: bool
+    """Whether every task has a notion of understanding."""
+    is_unknown: bool = False
+    """Whether a report is too old to say how the answers of some task ended."""
 
     def sentence(self, name: str) -> str:
         """Return a sentence with every count and its share; empty if all answers ended and were understood.
 
         `name` is that of the task or average.
         """
-        parts = [f"{count.number:,} ({count.number / self.answers:.1%}) {count.text}" for count in self.counts]
+        if self.is_unknown:
+            return f"{name}: this report is too old to say how answers ended: evaluate or score them again"
         advice = " (--max-gen-toks raises the limit)" if any(count.is_short_of_tokens for count in self.counts) else ""
-        return f"{name}: of {self.answers:,} answers, {', '.join(parts)}{advice}" if parts else ""
+        parts = ", ".join(map(self._written, self.counts))
+        return f"{name}: of {self.answers:,} answers, {parts}{advice}" if parts else ""
+
+    def _written(self, count: Count) -> str:
+        of = "" if count.total == self.answers else f" of {count.total:,}"
+        return f"{count.number:,}{of} ({count.number / count.total:.1%}) {count.text}"
 
 
 def of_tasks(infos: Iterable[TaskInfo]) -> Ledger:
     """Return the ledger of all answers of several tasks."""
+    infos = list(infos)
     tasks = [info for info in infos if info.answers]
+    limits = {info.answer_limit for info in tasks if info.answer_limit is not None}
+    tokens = f"{limits.pop():,} tokens" if len(limits) == 1 else "tokens"
+    ended = [info for info in tasks if info.cut_answers is not None]
+    readable = [info for info in tasks if info.not_understood is not None]
+    answers = sum(info.answers or 0 for info in tasks)
+    counts = (
+        Count(sum(info.empty_answers for info in tasks), answers, "are empty"),
+        Count(
+            sum(info.cut_answers or 0 for info in ended),
+            sum(info.answers or 0 for info in ended),
+            f"reached their limit of {tokens}",
+            is_short_of_tokens=True,
+        ),
+        Count(
+            sum(info.unfinished_thoughts for info in tasks),
+            answers,
+            "never finished thinking and count as empty",
+            is_short_of_tokens=True,
+        ),
+        Count(
+            sum(info.not_understood or 0 for info in readable),
+            sum(info.documents for info in readable),
+            "were not understood",
+        ),
+    )
     return Ledger(
-        answers=sum(info.answers for info in tasks),
-        empty=sum(info.empty_answers for info in tasks),
-        cut=_sum(info.cut_answers for info in tasks),
-        unfinished=sum(info.unfinished_thoughts for info in tasks),
-        not_understood=_sum(info.not_understood for info in tasks),
-        limits=tuple(sorted({info.answer_limit for info in tasks if info.answer_limit is not None})),
+        answers=answers,
+        counts=tuple(count for count in counts if count.number),
+        is_doubtful=2 * sum(info.doubtful_documents for info in tasks) > sum(info.documents for info in tasks),
+        all_ended=len(ended) == len(tasks),
+        all_understood=len(readable) == len(tasks),
+        is_unknown=any(info.answers is None and info.tokens_generated for info in infos),
     )
 
 
@@ -92,9 +109,9 @@ def of_score(manifest: Manifest, score: Score) -> Ledger:
     return of_tasks(manifest.tasks[name] for name in score.members if name in manifest.tasks)
 
 
-def mark(manifest: Manifest, score: Score) -> str:
-    """Return the mark behind the number of `score`: ` !` if its answers make it doubtful, else nothing."""
-    return f" {DOUBT}" if of_score(manifest, score).is_doubtful else ""
+def mark(ledger: Ledger) -> str:
+    """Return the mark behind a number: ` !` if the answers in its `ledger` make it doubtful, else nothing."""
+    return f" {DOUBT}" if ledger.is_doubtful else ""
 
 
 def sentences(manifest: Manifest, *, all_tasks: bool = False) -> list[str]:
@@ -103,17 +120,11 @@ def sentences(manifest: Manifest, *, all_tasks: bool = False) -> list[str]:
     If all answers ended and were understood, one sentence says so; likelihoods have no answers.
     """
     names = {score.task: score for score in manifest.scores if all_tasks or score.headline}
-    found = [of_score(manifest, score).sentence(name) for name, score in names.items()]
-    if any(found):
-        return [sentence for sentence in found if sentence]
+    lines = [of_score(manifest, score).sentence(name) for name, score in names.items()]
+    if any(lines):
+        return [line for line in lines if line]
     total = of_tasks(manifest.tasks.values())
     if not total.answers:
         return []
-    ended = "have text" if total.cut is None else "ended by themselves"
-    understood = "" if total.not_understood is None else " and were understood"
-    return [f"all {total.answers:,} answers {ended}{understood}"]
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    ended = "ended by themselves" if total.all_ended else "have text"
+    return [f"all {total.answers:,} answers {ended}{' and were understood' if total.all_understood else ''}"]

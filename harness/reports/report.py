@@ -36,11 +36,11 @@ RATINGS = "ratings"
 # The columns of samples/<task>.parquet before the metrics. `prompt` is the whole prompt, before any cut to the context
 # length; zstd makes the repeated few-shot prefix cheap. For a multiple-choice document, `choices`, `logprobs` (natural
 # log, summed over the choice's tokens) and `greedy` (whether greedy decoding would generate the choice) have one entry
-# per choice; for a generation, `responses` has one entry per repeat, and `endings` says how each ended: `stop`, `limit`
-# (of tokens), `thought` (that never ended) or `unknown`. `understood` says whether the filter or metric understood the
-# answer; null if it reads any text. Documents of the same `cluster` share a text; null
-# means that no shared text is known. `tainted` says whether the document was seen in training; null means that nobody
-# checked. Older reports lack these four columns.
+# per choice; for a generation, `responses` has one entry per repeat, and `endings` says how each ended: `stop`, `empty`
+# (without a visible character), `limit` (of tokens), `thought` (that never ended) or `unknown`. `understood` says
+# whether the filter or metric understood the answer; null if it reads any text. Documents of the same `cluster` share a
+# text; null means that no shared text is known. `tainted` says whether the document was seen in training; null means
+# that nobody checked. Older reports lack these four columns.
 SAMPLE_COLUMNS = pa.schema(
     [
         ("doc_id", pa.int64()),
@@ -134,8 +134,8 @@ class TaskInfo(Strict):
     """The number of generations with a thought before the answer, or instead of one."""
     unfinished_thoughts: int = 0
     """The number of generations whose thought never ended; their answer is the empty text."""
-    answers: int = 0
-    """The number of generated answers, one for each document and repeat; 0 for likelihoods and in older reports."""
+    answers: int | None = None
+    """The number of generated answers, one for each document and repeat; 0 for likelihoods, None in older reports."""
     empty_answers: int = 0
     """The number of answers that ended without a visible character."""
     cut_answers: int | None = None
@@ -143,7 +143,9 @@ class TaskInfo(Strict):
     answer_limit: int | None = None
     """The limit of an answer in new tokens; None if it is not known."""
     not_understood: int | None = None
-    """The number of answers in which the primary metric understood nothing; None if it reads any text."""
+    """The number of documents in whose answer the primary metric understood nothing; None if it reads any text."""
+    doubtful_documents: int = 0
+    """The number of documents whose answer is empty, cut, unfinished or not understood; of several answers, most."""
 
 
 class Protocol(Strict):

@@ -13,6 +13,7 @@ from typing import Any
 from harness.backends.letters import Letters
 from harness.backends.work import Work
 from harness.common.limits import Limit, documents_within
+from harness.common.visible import has_visible
 from harness.data.sources import DataSource
 from harness.engine.decoding.settings import max_tokens
 from harness.reports.numbers_in_words import counted, first_and_count
@@ -145,6 +146,8 @@ def _info(
     task: Task, source: DataSource | None, rows: Sequence[samples.Row], work: Work, seconds: float, *, is_recorded: bool
 ) -> TaskInfo:
     prompt_hashes = {row["doc_id"]: row["prompt_hash"] for row in rows}
+    primary = [row for row in rows if row["filter"] == task.metrics[0].filter]
+    has_notion = any(row.get("understood") is not None for row in primary)
     return TaskInfo(
         **identity(task, source),
         num_fewshot=None if is_recorded else task.num_fewshot,
@@ -161,18 +164,22 @@ def _info(
         empty_answers=work.empty_answers,
         cut_answers=None if work.answers_of_unknown_ending else work.cut_answers,
         answer_limit=None if is_recorded or not work.generations else _answer_limit(task),
-        not_understood=_not_understood(task, rows),
+        not_understood=len(_not_understood(primary)) if has_notion else None,
+        doubtful_documents=sum(map(_is_doubtful, primary)),
     )
 
 
-def _not_understood(task: Task, rows: Sequence[samples.Row]) -> int | None:
-    """Return the number of documents whose answer has text in which the primary metric understood nothing.
+def _not_understood(rows: Sequence[samples.Row]) -> list[samples.Row]:
+    """Return the documents, of the primary filter's `rows`, whose answer has text in which nothing was understood."""
+    return [row for row in rows if row.get("understood") is False and any(map(has_visible, row["responses"]))]
 
-    None if the task has no notion of understanding.
-    """
-    judged = [row for row in rows if row["filter"] == task.metrics[0].filter and row.get("understood") is not None]
-    unread = (row for row in judged if not row["understood"])
-    return sum(any(text.strip() for text in row["responses"]) for row in unread) if judged else None
+
+def _is_doubtful(row: samples.Row) -> bool:
+    """Return whether a document's answer is empty, cut, unfinished or not understood; of several answers, most."""
+    if "responses" not in row:
+        return False
+    spoiled = sum(ending in ("empty", "limit", "thought") for ending in row["endings"])
+    return 2 * spoiled > len(row["responses"]) or bool(_not_understood([row]))
 
 
 def _answer_limit(task: Task) -> int | None:
@@ -182,7 +189,7 @@ def _answer_limit(task: Task) -> int | None:
 
 def _unscorable_note(name: str, failures: Sequence[Failure]) -> str:
     first = failures[0]
-    documents = "1 document" if len(failures) == 1 else f"{len(failures):,} documents"
+    documents = counted(len(failures), "document")
     verb = "counts" if len(failures) == 1 else "count"
     return (
         f"task {name}: {documents} could not be scored (document {first.doc_id}: {first.message}) and {verb} as wrong, "

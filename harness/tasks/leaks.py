@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 
+from harness.common.visible import is_visible
+
 _LETTER = re.compile(r"[A-Z]\. ")
 """The beginning of a choice in the prompt of a user's own test set."""
-_INVISIBLE = ("Cf", "Cc")
-"""Unicode's categories of characters that are not shown, such as a zero-width space."""
 
 Document = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ Document = Mapping[str, Any]
 def normalised(text: str) -> str:
     """Return `text` in one width and case, without white space and invisible characters."""
     letters = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(x for x in letters if not x.isspace() and unicodedata.category(x) not in _INVISIBLE)
+    return "".join(filter(is_visible, letters))
 
 
 def question(document: Document) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree as Tree
 
 import harness
+from harness.reports.ledger import Ledger
 from harness.reports.report import CheckpointInfo, Score
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome
@@ -125,7 +126,14 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "needed_to_tell": None if stop else comparison.documents_needed,
         "resolution": None if stop else comparison.resolution,
         "tainted": None if comparison.tainted is None else _comparison(comparison.tainted),
+        "answers": None if comparison.answers is None else [_answers(ledger) for ledger in comparison.answers],
     }
+
+
+def _answers(ledger: Ledger) -> dict[str, Any]:
+    """Return the ledger of one side's answers."""
+    counts = [{"number": count.number, "of": count.total, "text": count.text} for count in ledger.counts]
+    return {"answers": ledger.answers, "doubtful": ledger.is_doubtful, "counts": counts}
 
 
 def _judgement(judgement: Judgement, sentence: str) -> dict[str, Any]:
@@ -181,7 +189,8 @@ def as_junit(text: OutcomeText, at: datetime) -> str:
     for name, value in _properties(outcome).items():
         Tree.SubElement(properties, "property", {"name": name, "value": _xml(value)})
     suite.extend(_test_case(row, status) for row, status in zip(text.rows, statuses, strict=True))
-    lines = (text.sentence, text.watched, *outcome.notes)
+    doubts = (line for row in text.rows for line in row.doubts)
+    lines = (text.sentence, *doubts, text.watched, *outcome.notes)
     Tree.SubElement(suite, "system-out").text = _xml("\n".join(line for line in lines if line))
     Tree.SubElement(suite, "system-err").text = ""
     Tree.indent(suite)
@@ -207,7 +216,7 @@ def _test_case(row: JudgementText, status: Status) -> Tree.Element:
     name = f"{row.score.task}: {row.score.metric}"
     case = Tree.Element("testcase", {"name": _xml(name), "classname": "harness.gate", "time": "0"})
     if status:
-        details = (row.sentence, *row.signs, row.tainted)
+        details = (row.sentence, *row.signs, *row.doubts, row.tainted)
         mark = Tree.SubElement(case, status, {"message": _xml(row.sentence), "type": row.judgement.verdict})
         mark.text = _xml("\n".join(line for line in details if line))
     return case
@@ -303,9 +312,10 @@ def as_annotations(text: OutcomeText) -> list[str]:
         blocks = judgement.verdict == "regressed" or judgement.terms.inconclusive == "block"
         if judgement.verdict != "passed":
             title = f"{judgement.score.task}: {judgement.verdict}"
-            commands.append(_command("error" if blocks else "warning", title, "; ".join([row.sentence, *row.signs])))
-        elif row.signs:
-            commands.append(_command("warning", judgement.score.task, "; ".join(row.signs)))
+            details = "; ".join([row.sentence, *row.signs, *row.doubts])
+            commands.append(_command("error" if blocks else "warning", title, details))
+        elif row.signs or row.doubts:
+            commands.append(_command("warning", judgement.score.task, "; ".join([*row.signs, *row.doubts])))
     return commands or [_command("notice", "harness gate", text.sentence)]
 
 

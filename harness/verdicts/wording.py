@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.reports import numbers_in_words
-from harness.reports.ledger import DOUBT
+from harness.reports import ledger, numbers_in_words
 from harness.reports.report import Score
 from harness.verdicts.compare import Comparison
 from harness.verdicts.gate import Judgement, Outcome, is_beyond_floor
@@ -70,20 +69,22 @@ def interval(comparison: Comparison) -> str:
 
 
 def _doubt(comparison: Comparison, side: int) -> str:
-    return f" {DOUBT}" if comparison.answers and comparison.answers[side].is_doubtful else ""
+    return ledger.mark(comparison.answers[side]) if comparison.answers else ""
 
 
 def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
-    """Return a sentence for each side whose answers were empty, cut or not understood; only `doubtful` ones if set."""
-    if not comparison.answers:
-        return []
-    sides = zip(("baseline", "candidate"), comparison.answers, strict=True)
-    sentences = (
-        ledger.sentence(f"{task(comparison.score)}, {name}")
-        for name, ledger in sides
-        if ledger.is_doubtful or not doubtful
-    )
-    return [sentence for sentence in sentences if sentence]
+    """Return a sentence for each side whose answers were empty, cut or not understood; only `doubtful` ones if set.
+
+    The mark of a doubtful side is explained in front of its sentence.
+    """
+    lines = []
+    for side, of_side in zip(("baseline", "candidate"), comparison.answers or (), strict=False):
+        sentence = of_side.sentence(f"{task(comparison.score)}, {side}")
+        if of_side.is_doubtful:
+            lines.append(f"{ledger.LEGEND}: {sentence}")
+        elif sentence and not doubtful:
+            lines.append(sentence)
+    return lines
 
 
 def size(comparison: Comparison) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from harness.checkpoints.reference import parse
@@ -13,7 +14,7 @@ from harness.engine import engine
 from harness.engine.decoding import stopping, thinking
 from harness.engine.requests import Generation, Prompt
 from harness.recorded import score
-from harness.reports.report import Report
+from harness.reports.report import Report, TaskInfo
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from support import tiny
@@ -159,3 +160,44 @@ def test_answers_to_an_own_file_give_the_same_scores_and_do_not_depend_on_the_me
     assert report.samples("own.jsonl")["responses"].map(list).tolist() == (
         both.samples("own.jsonl")["responses"].map(list).tolist()
     )
+
+
+@pytest.fixture
+def own_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Report]:
+    """The report of a run on a file whose answers are read as numbers, some of them in vain."""
+    file = tmp_path / "own.jsonl"
+    rows = ({"question": f"第{i}个数是几？", "answer": f"答案是 {i}"} for i in range(len(TEXTS)))
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    report, _ = answered(monkeypatch, tmp_path, None, str(file), comparisons=("number",))
+    return file, report
+
+
+def again(file: Path, report: Report, **options: Any) -> TaskInfo:
+    """Return what the manifest says of the file when the report's own answers are scored again."""
+    settings = {"comparisons": ("number",), **options}
+    scoring = score.Scoring(report.folder, file.parent / "again", task=str(file), **settings)
+    [rescored] = score.score(scoring)
+    return rescored.manifest.tasks["own.jsonl"]
+
+
+COUNTS = ("answers", "empty_answers", "cut_answers", "unfinished_thoughts", "not_understood", "doubtful_documents")
+
+
+def test_a_report_scored_again_counts_its_answers_again(own_report: tuple[Path, Report]) -> None:
+    file, report = own_report
+    before, after = report.manifest.tasks["own.jsonl"], again(file, report)
+    assert [getattr(after, name) for name in COUNTS] == [getattr(before, name) for name in COUNTS]
+    assert before.not_understood
+    assert again(file, report, limit=2).answers == 2
+    assert again(file, report, comparisons=("rouge",)).not_understood is None
+
+
+def test_an_older_report_is_counted_when_it_is_scored_again(own_report: tuple[Path, Report]) -> None:
+    """It lacks the columns that say how answers ended and what was understood."""
+    file, report = own_report
+    samples = report.folder / "samples" / "own.jsonl.parquet"
+    pq.write_table(pq.read_table(samples).drop_columns(["endings", "understood"]), samples)
+    before, after = report.manifest.tasks["own.jsonl"], again(file, report)
+    assert (after.answers, after.not_understood) == (before.answers, before.not_understood)
+    assert after.empty_answers == before.empty_answers + before.unfinished_thoughts  # which it cannot tell apart
+    assert after.cut_answers is None

@@ -47,33 +47,28 @@ def test_answers_that_ended_and_were_understood_need_no_sentence() -> None:
     assert ledger.of_tasks([info(answers=40, cut_answers=0, not_understood=0)]).sentence("sums") == ""
 
 
-@pytest.mark.parametrize(
-    ("counts", "doubtful"),
-    [
-        ({"cut_answers": 20}, False),
-        ({"cut_answers": 21}, True),
-        ({"empty_answers": 11, "unfinished_thoughts": 10}, True),
-        ({"empty_answers": 20, "cut_answers": 20}, False),
-        ({"not_understood": 21}, True),
-    ],
-)
-def test_a_number_is_doubtful_if_most_answers_are_of_one_kind(counts: dict[str, int], doubtful: bool) -> None:
-    assert ledger.of_tasks([info(answers=40, **counts)]).is_doubtful is doubtful
+@pytest.mark.parametrize(("documents", "doubtful"), [(20, False), (21, True)])
+def test_a_number_is_doubtful_if_most_documents_are(documents: int, doubtful: bool) -> None:
+    assert ledger.of_tasks([info(answers=40, doubtful_documents=documents)]).is_doubtful is doubtful
 
 
-def test_an_average_adds_its_members_and_leaves_out_likelihoods() -> None:
+def test_an_average_adds_its_members_and_divides_by_what_is_known() -> None:
     total = ledger.of_tasks(
         [
             info(answers=40, cut_answers=1, answer_limit=256, not_understood=None),
-            info(answers=10, cut_answers=2, answer_limit=64, not_understood=4),
-            info(),
+            info(answers=120, cut_answers=None, answer_limit=64, not_understood=4, empty_answers=8),
+            info(answers=0),
         ]
     )
-    assert (total.answers, total.cut, total.not_understood, total.limits) == (50, 3, 4, (64, 256))
-    assert "3 (6.0%) reached their limit of tokens" in total.sentence("all")
-    assert not ledger.of_tasks([info()]).is_doubtful
+    assert [(count.number, count.total) for count in total.counts] == [(8, 160), (1, 40), (4, 40)]
+    assert "1 of 40 (2.5%) reached their limit of tokens" in total.sentence("all")
+    assert (total.all_ended, total.all_understood) == (False, False)
+    assert not ledger.of_tasks([info(answers=0)]).is_doubtful
 
 
-def test_a_count_that_is_not_known_is_not_zero() -> None:
-    recorded = ledger.of_tasks([info(answers=40)])
-    assert (recorded.cut, recorded.not_understood) == (None, None)
+def test_a_report_that_is_too_old_says_so() -> None:
+    generated = info()
+    assert (generated.answers, generated.tokens_generated) == (None, 1)
+    assert "too old to say how answers ended" in ledger.of_tasks([generated]).sentence("sums")
+    likelihoods = generated.model_copy(update={"tokens_generated": 0})
+    assert ledger.of_tasks([likelihoods]).sentence("law") == ""

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from harness.leaderboard.comparison import interval
+from harness.reports import ledger
 from harness.reports.report import Report, Score
 
 _SHORT = {"exact_match": "exact", "rougeL_jieba": "rouge-L", "citation_f1": "F1", "micro_f1": "F1"}
@@ -19,6 +20,12 @@ def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -
 
     `parents` names, for each checkpoint, the one it was made from.
     """
+    doubtful = {
+        (report.manifest.checkpoint.name, score.task)
+        for report in reports
+        for score in report.manifest.scores
+        if ledger.of_score(report.manifest, score).is_doubtful
+    }
     scores = {
         report.manifest.checkpoint.name: [score for score in report.manifest.scores if score.headline and score.primary]
         for report in reports
@@ -31,14 +38,15 @@ def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -
     table.add_row("[dim]chance[/]", *(_bound(score.chance) for score in first), end_section=True)
     for name, row in scores.items():
         parent = scores.get(parents[name] or "", row)
-        table.add_row(name, *(cell(score, before) for score, before in zip(row, parent, strict=True)))
+        cells = (cell(*pair, is_doubtful=(name, pair[0].task) in doubtful) for pair in zip(row, parent, strict=True))
+        table.add_row(name, *cells)
     table.add_section()
     table.add_row("[dim]ceiling[/]", *(_bound(score.ceiling) for score in first))
     return table
 
 
-def cell(score: Score, before: Score) -> str:
-    """Return a score above its interval, marked if the interval does not overlap that of `before`."""
+def cell(score: Score, before: Score, *, is_doubtful: bool = False) -> str:
+    """Return a score above its interval, marked if the interval does not overlap that of `before`, or if doubtful."""
     low, high = interval(score)
     low_before, high_before = interval(before)
     mark, style = "", "not dim"
@@ -46,7 +54,8 @@ def cell(score: Score, before: Score) -> str:
         mark, style = "▲", "green"
     elif high < low_before:
         mark, style = "▼", "red"
-    return f"[{style}]{mark}{100 * score.value:.0f}[/]\n[dim]{100 * low:.0f}–{100 * high:.0f}[/]"
+    doubt = ledger.DOUBT if is_doubtful else ""
+    return f"[{style}]{mark}{100 * score.value:.0f}{doubt}[/]\n[dim]{100 * low:.0f}–{100 * high:.0f}[/]"
 
 
 def _bound(value: float | None) -> str:

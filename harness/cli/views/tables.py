@@ -73,7 +73,8 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
 def _answers(manifest: Manifest, scores: Sequence[Score], *, all_tasks: bool) -> list[str]:
     """Return the lines on a report's answers, with the explanation of the mark if one of `scores` bears it."""
     lines = [f"answers: {sentence}" for sentence in ledger.sentences(manifest, all_tasks=all_tasks)]
-    return [*lines, ledger.LEGEND] if any(ledger.mark(manifest, score) for score in scores) else lines
+    is_marked = any(ledger.of_score(manifest, score).is_doubtful for score in scores)
+    return [*lines, ledger.LEGEND] if is_marked else lines
 
 
 def _origin(manifest: Manifest) -> str:
@@ -174,7 +175,7 @@ def _cells(score: Score, report: Report, bounds: Sequence[str]) -> list[str]:
     return [
         escape(score.task + average),
         escape(score.metric + filtered) + ("" if score.higher_is_better else " ↓"),
-        numbers_in_words.value(score) + unit + ledger.mark(report.manifest, score),
+        numbers_in_words.value(score) + unit + ledger.mark(ledger.of_score(report.manifest, score)),
         numbers_in_words.interval(score) or "–",
         *("–" if value is None else numbers_in_words.bound(value, score) for value in values),
         f"{score.n:,}",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.checkpoints.types import Tokenizer
+from harness.common.visible import first_visible, has_visible
 from harness.engine.decoding import thinking
 from harness.engine.decoding.spelling import Speller, special_ids
 from harness.engine.decoding.thinking import KNOWN, Marks
@@ -77,7 +78,7 @@ class Stopper:
         if self._answer_start[row] is None:
             self._first_visible.pop(row, None)  # what was visible began a thought
             return False
-        if row not in self._first_visible and answer.strip() and tokens[-1] not in self._special:
+        if row not in self._first_visible and has_visible(answer) and tokens[-1] not in self._special:
             self._first_visible[row] = len(tokens) - 1
         first = self._first_visible.get(row)
         if first is not None and first <= len(tokens) - self._look_back:
@@ -137,6 +138,6 @@ def find_stop(text: str, until: Sequence[str], *, begun: bool = False) -> int | 
     White space before the first visible character is no stop, where lm-eval would return an empty answer; `begun` says
     that visible characters precede `text`.
     """
-    first_visible = 0 if begun else len(text) - len(text.lstrip())
-    places = (text.find(stop, 0 if stop.strip() else first_visible) for stop in until)
+    start = 0 if begun else first_visible(text)
+    places = (text.find(stop, 0 if stop.strip() else start) for stop in until)
     return min((place for place in places if place >= 0), default=None)

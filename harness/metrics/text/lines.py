@@ -1,21 +1,17 @@
 """The visible text of an answer, and its first line.
 
-White space and characters without a shape (control and format characters, such as a zero-width space or a byte order
-mark) are invisible; those at the ends of a text never count in a comparison.
+Invisible characters (`harness.common.visible`) at the ends of a text never count in a comparison.
 """
 
 from __future__ import annotations
 
-import functools
-import unicodedata
+from harness.common.visible import first_visible, is_visible
 
 
 def trimmed(text: str) -> str:
     """Return `text` without the invisible characters at its ends."""
-    start, end = 0, len(text)
-    while start < end and _is_invisible(text[start]):
-        start += 1
-    while end > start and _is_invisible(text[end - 1]):
+    start, end = first_visible(text), len(text)
+    while end > start and not is_visible(text[end - 1]):
         end -= 1
     return text[start:end]
 
@@ -29,8 +25,3 @@ def first_line(text: str) -> str:
 def is_one_line(text: str) -> bool:
     """Return whether the trimmed `text` is at most one line."""
     return len(trimmed(text).splitlines()) <= 1
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_invisible(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf")

@@ -11,7 +11,7 @@ from support.answered import Answers, report
 
 COUNT = 40
 FINE = {"answers": COUNT, "cut_answers": 0, "empty_answers": 0, "not_understood": 0, "answer_limit": 256}
-CUT = {**FINE, "cut_answers": 30}
+CUT = {**FINE, "cut_answers": 30, "doubtful_documents": 30}
 SENTENCE = "of 40 answers, 30 (75.0%) reached their limit of 256 tokens"
 
 
