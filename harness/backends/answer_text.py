@@ -1,7 +1,7 @@
 """The answer in a generated text, read once, by one rule for `harness run` and `harness score`.
 
-A text loses its thought (`harness.engine.decoding.thinking`), and then what follows the first stop string of the task
-(`harness.engine.decoding.stopping.find_stop`). Metrics read what is left, all the same text.
+A text ends at the first stop string of the task outside thoughts (`harness.engine.decoding.stopping.find_end`), and
+loses its thoughts (`harness.engine.decoding.thinking`). Metrics read what is left, all the same text.
 
 Not here: what a metric understands of it (`harness.metrics`), or how many answers of a task were empty or cut
 (`harness.reports.ledger`).
@@ -54,18 +54,18 @@ def read(
     `until` are the task's stop strings, `is_cut` says whether the text reached its limit of tokens (None: not known),
     `opened` that the prompt had begun a thought, and `marks` are those of the model's thoughts.
     """
-    parts = thinking.split(text, opened, marks)
+    end = stopping.find_end(text, until, opened, marks)
+    parts = thinking.split(text[:end], opened, marks)
     if not parts.finished:
         return AnswerText("", "thought", has_thought=True)
-    answer = stopping.cut(parts.answer, until)
     ending: Ending = "unknown" if is_cut is None else "stop"
-    if is_cut and len(answer) == len(parts.answer):
+    if is_cut and end is None:
         ending = "limit"
-    elif not has_visible(answer):
+    elif not has_visible(parts.answer):
         ending = "empty"
-    elif len(answer) < len(parts.answer):
+    elif end is not None:
         ending = "stop"
-    return AnswerText(answer, ending, bool(parts.thought))
+    return AnswerText(parts.answer, ending, bool(parts.thought))
 
 
 def begins_in_thought(prompt: str) -> bool:

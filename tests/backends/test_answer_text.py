@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from harness.backends import answer_text
 from harness.backends.answer_text import AnswerText
 
-PIECES = ["<think>想</think>", "\n", "\n\n", " ", "7", "答案：A", "Question:", "</s>", "甲"]
+MARKS = ["<think>", "</think>", "[THINK]", "[/THINK]", "<|end_of_thought|>", "<|begin_of_solution|>"]
+PIECES = [*MARKS, "<think>想</think>", "\n", "\n\n", " ", "7", "答案：A", "Question:", "</s>", "甲"]
 texts = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 stops = st.lists(st.sampled_from(["\n", "\n\n", "Question:", "</s>", " "]), max_size=3)
 
@@ -31,6 +32,9 @@ stops = st.lists(st.sampled_from(["\n", "\n\n", "Question:", "</s>", " "]), max_
         ("\u200b\n", [], None, "\u200b\n", "empty"),
         ("\n\n", [], True, "\n\n", "limit"),
         ("\ufeff\n7\n", ["\n"], None, "\ufeff\n7", "stop"),
+        ("<think>89</think><think>7", [], True, "", "thought"),
+        ("<think>8</think>7\nQuestion: <think>9</think>5", ["\nQuestion:"], None, "7", "stop"),
+        ("<think>8</think>7\nQuestion: <think>9", ["\nQuestion:"], None, "7", "stop"),
     ],
 )
 def test_a_text_loses_its_thought_and_what_follows_a_stop(

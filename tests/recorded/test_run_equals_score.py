@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.checkpoints.reference import parse
-from harness.engine import engine
-from harness.engine.decoding import stopping, thinking
+from harness.engine.decoding.stopping import Stopper
+from harness.engine.engine import AnswerBatch, Engine
 from harness.engine.requests import Generation, Prompt
 from harness.recorded import score
 from harness.reports.report import Report, TaskInfo
@@ -28,6 +29,12 @@ TEXTS = (
     "A\n问题：下一个？",
     "The answer is 1,200.\n#### 1,200",
     "89</think>7",
+    "<think>89</think><think>7",
+    "Sure. <think>7",
+    "Sure. <think>89\n\n8</think>7",
+    "<think>8</think>7\n\nQuestion: 9\n问题：<think>9</think>12",
+    "[THINK]8[/THINK]\n<think>9</think>B",
+    "[THINK]A[/THINK]AC",
     "这件上衣的版型宽松，显瘦百搭。\n\n\n类型#裙",
     '{"人名": ["张三"], "地址": []}',
     "[正确答案]D",
@@ -36,13 +43,14 @@ TEXTS = (
     "3×10^8",
     "\n\n选C。\n\n",
 )
-"""What a model may decode: thoughts, stop strings, white space, other notations."""
+"""What a model may generate if nothing stops it: thoughts, stop strings, white space, other notations."""
 FAMILIES = (
     *("gsm8k", "gsm8k_fixed", "ceval_gen_law", "ceval_gen_cot_law", "c3_gen", "cmnli_gen", "adgen"),
     *("lawbench_1_1", "lawbench_1_2", "lawbench_3_3", "jec_qa_kd", "disc_law_single_nje", "disc_law_multiple_nje"),
     *("legal_consult", "cluener_json", "duie", "conll2003_ner", "iepile_ner"),
 )
 LIMIT = 3
+WORDS = tiny.tokenizer()
 
 
 def text_of(prompt: str, texts: dict[str, str]) -> str:
@@ -50,10 +58,14 @@ def text_of(prompt: str, texts: dict[str, str]) -> str:
     return texts[prompt] if prompt in texts else next(text for cut, text in texts.items() if prompt.startswith(cut))
 
 
-def decoded(text: str, prompt: Prompt) -> Generation:
-    """Return `text` as an engine ends it."""
-    parts = thinking.split(text, prompt.thinking)
-    return Generation(parts.thought + stopping.cut(parts.answer, prompt.settings.until), is_cut=False)
+def decoded(engine: Engine, prompt: Prompt, tokens: list[int]) -> Generation:
+    """Return what the decoding loop of `engine` makes of `tokens` that a model chooses one after another."""
+    stopper = Stopper(WORDS, prompt.settings.until, [WORDS.eos_token_id], engine.marks)
+    stopper.watch(0, thinking=prompt.thinking)
+    lengths = range(1, len(tokens) + 1)
+    end = next((length for length in lengths if stopper.ended([0], [tokens[:length]])[0]), None)
+    continuation = stopper.finish(tokens[:end], thinking=prompt.thinking, ended=end is not None)
+    return Generation(continuation.text, continuation.is_cut)
 
 
 def answered(
@@ -61,16 +73,18 @@ def answered(
 ) -> tuple[Report, dict[str, dict[int, str]]]:
     """Return a run's report, and the texts that were decoded, by prompt."""
     texts: dict[str, str] = {}
-    words = tiny.tokenizer()
 
-    def decode(_: Any, prompts: Any, missing: Any) -> Any:
+    def decode(engine: Engine, prompts: Any, missing: Any) -> Any:
         for index, prompt in enumerate(prompts):
             if missing[index]:
-                text = TEXTS[(sum(prompt.ids) + len(prompt.ids)) % len(TEXTS)]
-                texts[words.decode(prompt.ids, skip_special_tokens=True)] = text
-                yield engine.AnswerBatch([(index, decoded(text, prompt))], 0, 3)
+                shown = WORDS.decode(prompt.ids, skip_special_tokens=True)
+                text = TEXTS[zlib.crc32(shown.encode()) % len(TEXTS)]
+                tokens = [*WORDS.encode(text, add_special_tokens=False), WORDS.eos_token_id]
+                tokens = tokens[: prompt.settings.max_tokens]
+                texts[shown] = WORDS.decode(tokens, skip_special_tokens=True)
+                yield AnswerBatch([(index, decoded(engine, prompt, tokens))], 0, 3)
 
-    monkeypatch.setattr(engine.Engine, "decode", decode)
+    monkeypatch.setattr(Engine, "decode", decode)
     base = tiny.llama(folder / "base", context=32_768)
     [report] = run([parse(str(base))], Options(tasks=tasks, output=folder / "runs", data=data, **options))
     by_task = {}
@@ -145,6 +159,15 @@ def test_the_lines_of_chatglms_script_are_read_without_thoughts(data: Path, tmp_
     assert [line["predict"] for line in lines] == ["一条连衣裙", "", "一条半身裙"]
     info = report.manifest.tasks["adgen_chatglm"]
     assert (info.answers, info.thoughts, info.unfinished_thoughts) == (3, 2, 1)
+
+
+def test_letter_sets_of_an_own_file_give_the_same_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "letters.jsonl"
+    choices = {"A": "苹果", "B": "石头", "C": "梨", "D": "铁"}
+    rows = ({"question": f"第{i}题：哪些是水果？", **choices, "answer": "AC"} for i in range(len(TEXTS)))
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    report, texts = answered(monkeypatch, tmp_path, None, str(file))
+    require_equal(report, scored(tmp_path, str(file), None, texts["letters.jsonl"]), "letters.jsonl")
 
 
 @pytest.mark.parametrize("metric", ["exact_match", "contains", "number", "rouge", "bleu"])

@@ -2,23 +2,22 @@
 
 A row ends at an end-of-text token, or as soon as its last tokens spell a stop string outside a thought. A stop string
 of white space counts only behind the first visible character of the answer: a model that begins with a line end has not
-answered yet. Only the last few tokens are examined after each new one.
+answered yet.
 
 Not here: how tokens are chosen (`harness.engine.decoding.sampling`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.checkpoints.types import Tokenizer
-from harness.common.visible import first_visible, has_visible
+from harness.common.visible import first_visible
 from harness.engine.decoding import thinking
 from harness.engine.decoding.spelling import Speller, special_ids
 from harness.engine.decoding.thinking import KNOWN, Marks
-
-_NO_THOUGHT = -1
 
 
 class Continuation(NamedTuple):
@@ -33,21 +32,23 @@ class Continuation(NamedTuple):
 
 
 class Stopper:
-    """Watches rows that share stop strings; rows are identified by a number."""
+    """Watches rows that share stop strings; rows are identified by a number.
+
+    After each token only the last few are examined; the whole text is read where these hold a mark or a stop string.
+    """
 
     def __init__(
         self, tokenizer: Tokenizer, until: Sequence[str], eos_ids: Sequence[int], marks: Sequence[Marks] = KNOWN
     ) -> None:
         self._tokenizer, self._until, self._eos, self._marks = tokenizer, until, frozenset(eos_ids), marks
-        self._stops = [stop for stop in until if stop.strip()]
-        self._blank_stops = [stop for stop in until if not stop.strip()]
         self._speller = Speller(tokenizer, marks)
-        self._special = special_ids(tokenizer)
-        # By row, the number of tokens after which to look for the answer; None while the thought is open.
-        self._answer_start: dict[int, int | None] = {}
-        self._row_marks: dict[int, Sequence[Marks]] = {}
-        # By row, the token with the answer's first visible character.
-        self._first_visible: dict[int, int] = {}
+        special = [str(tokenizer.convert_ids_to_tokens(i)) for i in special_ids(tokenizer)]
+        self._special_stops = [stop for stop in until if stop.strip() and any(token in stop for token in special)]
+        self._opening = _any_of([family.beginning_pattern for family in marks])
+        self._closing = _any_of([family.ending_pattern for family in marks])
+        # By row: whether its prompt left a thought open, and whether its last token is inside a thought.
+        self._opened: dict[int, bool] = {}
+        self._is_thinking: dict[int, bool] = {}
         # Two tokens more than the string's own, because the model may spell it with other tokens.
         watched = (*until, *(text for family in marks for text in family.texts))
         lengths = (len(tokenizer.encode(s, add_special_tokens=False)) for s in watched)
@@ -55,9 +56,7 @@ class Stopper:
 
     def watch(self, row: int, *, thinking: bool) -> None:
         """Start watching `row`; `thinking` says that its prompt left a thought open."""
-        self._answer_start[row] = None if thinking else _NO_THOUGHT
-        self._row_marks[row] = self._marks
-        self._first_visible.pop(row, None)
+        self._opened[row] = self._is_thinking[row] = thinking
 
     def ended(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[bool]:
         """Return for each of `rows` whether it has ended; its `tokens` so far include exactly one new token."""
@@ -74,39 +73,18 @@ class Stopper:
 
     def _has_stop(self, row: int, tokens: Sequence[int], text: str) -> bool:
         """Return whether the answer of `row` has a stop string; `text` is the end of its `tokens`."""
-        answer = self._answer(row, tokens, text)
-        if self._answer_start[row] is None:
-            self._first_visible.pop(row, None)  # what was visible began a thought
+        opened = self._opened[row]
+        marks = self._closing if self._is_thinking[row] else self._opening
+        if marks is not None and marks.search(text):
+            *_, last = (None, *thinking.thoughts(self._speller.text(tokens), opened, self._marks))
+            self._is_thinking[row] = last is not None and last.end is None
+        if self._is_thinking[row] or not any(stop in text for stop in self._until):
             return False
-        if row not in self._first_visible and has_visible(answer) and tokens[-1] not in self._special:
-            self._first_visible[row] = len(tokens) - 1
-        first = self._first_visible.get(row)
-        if first is not None and first <= len(tokens) - self._look_back:
-            return find_stop(answer, self._until, begun=True) is not None
-        if first is not None and self._blank_stops:  # what precedes it are white space and special tokens
-            begun = str(self._tokenizer.decode(list(tokens[first:])))
-            if find_stop(begun, self._blank_stops) is not None:
-                return True
-        return find_stop(answer, self._stops) is not None
-
-    def _answer(self, row: int, tokens: Sequence[int], text: str) -> str:
-        """Return the part of `text`, the end of a row's `tokens`, that belongs to the answer; "" within a thought."""
-        start = self._answer_start[row]
-        if start == _NO_THOUGHT:
-            if len(tokens) > self._look_back:
-                return text
-            begun = [family for family in self._marks if family.begins(text)]
-            if not begun:
-                return text
-            start, self._row_marks[row] = None, begun[:1]
-        marks = self._row_marks[row]
-        if start is None and thinking.split(text, opened=True, marks=marks).finished:
-            start = max(0, len(tokens) - self._look_back)
-        self._answer_start[row] = start
-        if start is None:
-            return ""
-        end = str(self._tokenizer.decode(list(tokens[start:])))
-        return thinking.split(end, opened=True, marks=marks).answer
+        if find_end(self._speller.text(tokens), self._until, opened, self._marks) is not None:
+            return True
+        if not self._special_stops:
+            return False
+        return find_end(str(self._tokenizer.decode(list(tokens))), self._special_stops, opened, self._marks) is not None
 
 
 def finished(
@@ -122,9 +100,24 @@ def finished(
 
     `ended` says whether an end-of-text token or a stop string ended it, rather than its limit.
     """
-    parts = thinking.split(speller.text(tokens), opened, marks)
-    answer = cut(parts.answer, until)
-    return Continuation(parts.thought + answer, len(tokens), not ended and answer == parts.answer)
+    text = speller.text(tokens)
+    end = find_end(text, until, opened, marks)
+    parts = thinking.split(text[:end], opened, marks)
+    return Continuation(parts.thought + parts.answer, len(tokens), not ended and end is None)
+
+
+def find_end(text: str, until: Sequence[str], opened: bool = False, marks: Sequence[Marks] = KNOWN) -> int | None:
+    """Return where the first of the stop strings `until` begins in `text` outside its thoughts, or None."""
+    place = 0
+    for thought in thinking.thoughts(text, opened, marks):
+        stop = find_stop(text[place : thought.start], until)
+        if stop is not None:
+            return place + stop
+        if thought.end is None:
+            return None
+        place = thought.end
+    stop = find_stop(text[place:], until)
+    return None if stop is None else place + stop
 
 
 def cut(text: str, until: Sequence[str]) -> str:
@@ -132,12 +125,16 @@ def cut(text: str, until: Sequence[str]) -> str:
     return text[: find_stop(text, until)]
 
 
-def find_stop(text: str, until: Sequence[str], *, begun: bool = False) -> int | None:
+def find_stop(text: str, until: Sequence[str]) -> int | None:
     """Return where the first of the stop strings `until` begins in the answer `text`, or None.
 
-    White space before the first visible character is no stop, where lm-eval would return an empty answer; `begun` says
-    that visible characters precede `text`.
+    White space before the first visible character is no stop, where lm-eval would return an empty answer.
     """
-    start = 0 if begun else first_visible(text)
+    start = first_visible(text)
     places = (text.find(stop, 0 if stop.strip() else start) for stop in until)
     return min((place for place in places if place >= 0), default=None)
+
+
+def _any_of(patterns: Sequence[re.Pattern[str]]) -> re.Pattern[str] | None:
+    """Return a pattern of what any of `patterns` matches, or None without patterns."""
+    return re.compile("|".join(f"(?:{pattern.pattern})" for pattern in patterns)) if patterns else None

@@ -1,10 +1,10 @@
 """Where a thought ends and the answer begins, for models that reason before they answer.
 
 A thought extends from its opening mark, such as `<think>` (or from the first character, if the prompt left a thought
-open), to the last closing mark. The answer is what follows, without leading space, as in lm-eval
-(`postprocess_generated_text` in lm_eval/models/utils.py, with `think_end_token="</think>"`). A thought that never ends
-has no answer: the answer is the empty text, not an excerpt of the thought, and it is counted. Text without marks is
-unchanged.
+open), to its closing mark. The answer is what follows the last thought, without leading space, as in lm-eval
+(`postprocess_generated_text` in lm_eval/models/utils.py, with `think_end_token="</think>"`). If the last thought never
+ends, there is no answer, not an excerpt of the thought or of what precedes it: the answer is the empty text, and it is
+counted. Text without marks is unchanged, and so is an answer that is split again.
 
 Not here: which marks a checkpoint uses (`harness.engine.decoding.families`), tokens, and what makes a model reason (its
 chat template).
@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+from harness.common.visible import is_visible
 
 OPEN, CLOSE = "<think>", "</think>"
 
@@ -112,44 +114,107 @@ KNOWN = (
 """The marks of all known families. In a text of an unknown model all are tried, in this order."""
 
 
+class Thought(NamedTuple):
+    """A thought in a text."""
+
+    start: int
+    """Where it begins. A closing mark without an opening one behind another thought is a thought by itself."""
+    end: int | None
+    """Where its closing mark ends, or the mark behind it that opens an answer; None if it is unfinished."""
+    family: Marks | None
+    """The marks of the family that closed it."""
+
+
 class Parts(NamedTuple):
     """A generated text in two parts: `thought + answer` is the text, except for the mark that ends an answer."""
 
     thought: str
-    """The thought with its marks and the space after it; empty if there is none."""
+    """Everything up to the answer: thoughts with their marks, text between them and space; empty without a thought."""
     answer: str
     finished: bool
     """Whether no thought was left open."""
 
 
-def split(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> Parts:
-    """Return the thought and the answer in `text`; `opened` says that the prompt had begun the thought.
+class _Mark(NamedTuple):
+    start: int
+    end: int
+    is_closing: bool
+    family: Marks
 
-    If the text begins with the opening mark of one of `marks`, the others are ordinary text.
-    """
-    begun = next((family for family in marks if family.begins(text)), None)
-    if begun is not None and not opened:
-        ends = _ends(text, [begun])
-    else:
-        ends = _ends(text, [family for family in marks if family.closes_alone])
-        if opened and not ends:
-            ends = _ends(text, marks)
-    if not ends:
-        is_unfinished = opened or begun is not None
-        return Parts(text, "", finished=False) if is_unfinished else Parts("", text, finished=True)
-    end, family = max(ends, key=lambda pair: pair[0])
-    answer = text[end:].lstrip()
-    if family.answer_open and answer.startswith(family.answer_open):
-        answer = answer.removeprefix(family.answer_open).lstrip()
+
+def split(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> Parts:
+    """Return the thoughts and the answer in `text`; `opened` says that the prompt had begun a thought."""
+    *_, last = (None, *thoughts(text, opened, marks))
+    if last is None:
+        return Parts("", text, finished=True)
+    if last.end is None or last.family is None:
+        return Parts(text, "", finished=False)
+    answer = text[last.end :].lstrip()
     thought = text[: len(text) - len(answer)]
-    if family.answer_close and family.answer_close in answer:
-        answer = answer[: answer.rindex(family.answer_close)].rstrip()
+    closing = last.family.answer_close
+    if closing and closing in answer:
+        answer = answer[: answer.rindex(closing)].rstrip()
     return Parts(thought, answer, finished=True)
 
 
-def _ends(text: str, marks: Sequence[Marks]) -> list[tuple[int, Marks]]:
-    """Return where thoughts of `marks` end in `text`."""
-    return [(end, family) for family in marks if (end := family.end(text)) is not None]
+def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> list[Thought]:
+    """Return the thoughts in `text` in order; only the last may be unfinished.
+
+    A thought that begins the text or an answer ends by the marks of its own family, and other marks in it are ordinary
+    text. Elsewhere only families that close alone begin a thought, and any of them ends it.
+    """
+    found = _marks_in(text, marks)
+    counting = [family for family in marks if family.closes_alone]
+    thoughts: list[Thought] = []
+    start, closers = 0, counting
+    if opened and not any(mark.is_closing and mark.family in counting for mark in found):
+        closers = list(marks)
+    is_open, place, first_visible = opened, 0, _visible(text, 0)
+    for mark in found:
+        if mark.start < place:
+            continue
+        if is_open:
+            if not mark.is_closing or mark.family not in closers:
+                continue
+        elif mark.start == first_visible and not mark.is_closing:
+            is_open, start, closers, place = True, place, [mark.family], mark.end
+            continue
+        elif mark.family not in counting:
+            continue
+        elif not mark.is_closing:
+            is_open, start, closers, place = True, mark.start, counting, mark.end
+            continue
+        else:
+            start = mark.start if thoughts else 0  # without an opening mark the prompt may have had it
+        is_open, place = False, _answer_start(text, mark.end, mark.family)
+        first_visible = _visible(text, place)
+        thoughts.append(Thought(start, place, mark.family))
+        if mark.family not in counting:
+            counting = [*counting, mark.family]
+    return [*thoughts, Thought(start, None, None)] if is_open else thoughts
+
+
+def _marks_in(text: str, marks: Sequence[Marks]) -> list[_Mark]:
+    """Return all marks in `text` by their place, the longer of two at one place first."""
+    found = [
+        _Mark(match.start(), match.end(), is_closing, family)
+        for family in marks
+        for is_closing, pattern in ((False, family.beginning_pattern), (True, family.ending_pattern))
+        for match in pattern.finditer(text)
+    ]
+    return sorted(found, key=lambda mark: (mark.start, -mark.end))
+
+
+def _answer_start(text: str, end: int, family: Marks) -> int:
+    """Return where the answer after a thought of `family` starts that ends at `end`, space included."""
+    visible = _visible(text, end)
+    has_opening = bool(family.answer_open) and text.startswith(family.answer_open, visible)
+    return visible + len(family.answer_open) if has_opening else end
+
+
+def _visible(text: str, place: int) -> int:
+    """Return the place of the first visible character of `text` from `place` on."""
+    return next((index for index in range(place, len(text)) if is_visible(text[index])), len(text))
 
 
 def leaves_open(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:

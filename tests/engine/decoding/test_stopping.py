@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.engine.decoding import stopping
+from harness.engine.decoding import stopping, thinking
 from harness.engine.decoding.spelling import Speller
-from harness.engine.decoding.stopping import Stopper
+from harness.engine.decoding.stopping import Continuation, Stopper
 from support import tiny
 
 WORDS = tiny.tokenizer()
@@ -58,6 +58,51 @@ def test_a_row_ends_with_the_token_that_completes_its_first_stop(text: str, unti
     assert ends[: expected.index(True) + 1 if True in expected else None] == (
         expected[: expected.index(True) + 1] if True in expected else expected
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "until", "expected"),
+    [
+        ("Sure. <think>a\n\nb</think>\n\n7\n\n8", ["\n\n"], "Sure. <think>a\n\nb</think>\n\n7"),
+        ("<think>a</think>\n<think>b\n\nc</think>7\n\n8", ["\n\n"], "<think>a</think>\n<think>b\n\nc</think>7"),
+        ("Sure.\n\n<think>a</think>7", ["\n\n"], "Sure."),
+        ("<think>a</think>7\n\n<think>b</think>8", ["\n\n"], "<think>a</think>7"),
+        ("89</think>\n7\n8", ["\n"], "89</think>\n7"),
+    ],
+)
+def test_a_text_ends_at_its_first_stop_outside_all_thoughts(text: str, until: list[str], expected: str) -> None:
+    end, answer = generated(WORDS.encode(text, add_special_tokens=False), until)
+    assert (end, answer.text) == (True, expected)
+    assert text[: stopping.find_end(text, until)] == expected
+
+
+MARKS = ["<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>", "<|channel|>final<|message|>", "<answer>"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.sampled_from([*MARKS, "\n", "\n\n", " ", "7", "甲", "Q:", "</s>"]), max_size=12),
+    st.lists(st.sampled_from(["\n", "\n\n", "Q:", " ", "</s>"]), max_size=2),
+    st.booleans(),
+)
+def test_the_stopper_finds_the_end_of_the_whole_text(pieces: list[str], until: list[str], opened: bool) -> None:
+    """Token by token, with marks that are several tokens."""
+    tokens = [token for piece in pieces for token in WORDS.encode(piece, add_special_tokens=False)]
+    end, answer = generated(tokens, until, opened=opened)
+    shown = WORDS.decode(tokens, skip_special_tokens="</s>" not in until)
+    stop = stopping.find_end(shown, until, opened)
+    assert end == (stop is not None)
+    parts = thinking.split(shown[:stop].replace("</s>", ""), opened)
+    assert answer.text == parts.thought + parts.answer
+
+
+def generated(tokens: list[int], until: list[str], *, opened: bool = False) -> tuple[bool, Continuation]:
+    """Return whether the stopper ends the row of `tokens`, and its text."""
+    stopper = Stopper(WORDS, until, eos_ids=[])
+    stopper.watch(0, thinking=opened)
+    lengths = range(1, len(tokens) + 1)
+    end = next((length for length in lengths if stopper.ended([0], [tokens[:length]])[0]), None)
+    return end is not None, stopper.finish(tokens[:end], thinking=opened, ended=end is not None)
 
 
 def test_an_answer_is_cut_if_nothing_ended_it_before_its_limit() -> None:

@@ -17,12 +17,13 @@ from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding import plain, thinking
 from harness.engine.decoding.settings import Settings
-from harness.engine.decoding.thinking import CLOSE, OPEN, Parts
+from harness.engine.decoding.thinking import CLOSE, KNOWN, OPEN, Parts
 from harness.engine.requests import Generation, Prompt
 from support import tiny
 
 WORDS = tiny.tokenizer()
 SOME_TEXT = st.lists(st.sampled_from([OPEN, CLOSE, "\n", " ", "答", "A", "Question:"]), max_size=12).map("".join)
+ALL_MARKS = [text for family in KNOWN for text in family.texts] + ["<|channel|>", "final", "<|message|>"]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,15 @@ SOME_TEXT = st.lists(st.sampled_from([OPEN, CLOSE, "\n", " ", "答", "A", "Quest
         ("  <think>2+2 is", False, Parts("  <think>2+2 is", "", False)),
         ("2+2 is", True, Parts("2+2 is", "", False)),
         ("4", False, Parts("", "4", True)),
-        ("say <think> aloud", False, Parts("", "say <think> aloud", True)),
+        ("say </reason> aloud", False, Parts("", "say </reason> aloud", True)),
+        ("Sure. <think>7", False, Parts("Sure. <think>7", "", False)),
+        ("Sure. <think>89</think>7", False, Parts("Sure. <think>89</think>", "7", True)),
+        ("<think>89</think><think>7", False, Parts("<think>89</think><think>7", "", False)),
+        ("<think>89</think>\n[THINK]7", False, Parts("<think>89</think>\n[THINK]7", "", False)),
+        ("89</think>7 <think>8", True, Parts("89</think>7 <think>8", "", False)),
+        ("<think>8</think>\n<think>9</think>7", False, Parts("<think>8</think>\n<think>9</think>", "7", True)),
+        ("<think><think>8</think>7", False, Parts("<think><think>8</think>", "7", True)),
+        ("[THINK]8[/THINK]9</think>7", False, Parts("[THINK]8[/THINK]9</think>", "7", True)),
         ("", True, Parts("", "", False)),
         ("", False, Parts("", "", True)),
     ],
@@ -47,7 +56,7 @@ def test_a_text_is_split_into_thought_and_answer(text: str, opened: bool, parts:
 
 @given(SOME_TEXT)
 def test_a_finished_thought_is_stripped_as_lm_eval_strips_it(text: str) -> None:
-    if CLOSE in text:
+    if CLOSE in text and OPEN not in text.rpartition(CLOSE)[2]:
         assert thinking.split(text).answer == postprocess_generated_text(text, None, CLOSE)
 
 
@@ -57,6 +66,12 @@ def test_no_text_is_lost_and_no_answer_contains_an_end_mark(text: str, opened: b
     assert parts.thought + parts.answer == text
     assert CLOSE not in parts.answer
     assert parts.finished or not parts.answer
+
+
+@given(st.lists(st.sampled_from([*ALL_MARKS, " ", "\n", "7", "甲"]), max_size=9).map("".join), st.booleans())
+def test_an_answer_has_no_thought(text: str, opened: bool) -> None:
+    answer = thinking.split(text, opened).answer
+    assert thinking.split(answer) == Parts("", answer, finished=True)
 
 
 @pytest.mark.parametrize(
