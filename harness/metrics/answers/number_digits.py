@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from harness.metrics.answers.number_tokens import Kind, Token, is_wide
 
+OPERATORS = frozenset((Kind.TIMES, Kind.STAR, Kind.SLASH, Kind.DIVIDE, Kind.PLUS, Kind.MINUS, Kind.PLUS_MINUS))
+"""Signs of arithmetic between two operands."""
 MOST_DIGITS = 10_000
 """Digits, written out, above which a number is not understood."""
 
@@ -35,7 +37,7 @@ class Item(NamedTuple):
     is_power: bool = False
     """Whether it is a power of ten, without a number before it."""
     is_list: bool = False
-    """Whether it is the last of several numbers joined by commas."""
+    """Whether it is the last of several numbers joined by commas, or a decimal comma, which is not understood."""
     is_phrase: bool = False
     """Whether it is a number only where its clause has nothing else: 三, five."""
 
@@ -141,13 +143,12 @@ def _are_thousands(groups: Sequence[str]) -> bool:
 def _list(span: Span, groups: Sequence[str], end: int) -> Item:
     """Return the last number of a list such as 1,3,4.
 
-    It is not understood if it could also be one number: groups of three digits (1,20,000), a decimal comma (0,5; 1,05).
+    It is not understood if it could also be one number: groups of three digits (1,20,000), a decimal comma (12,34).
     """
     end, behind = _end_of_chain(span, end), end
-    groups = () if end > behind else groups
-    is_doubtful = not groups or any(len(group) == 3 or group[0] == "0" != group for group in groups[1:])
-    if is_doubtful or (groups[0] == "0" and len(groups) == 2):
-        return Item(None, end)
+    is_doubtful = any(len(group) == 3 or group[0] == "0" != group for group in groups[1:])
+    if end > behind or len(groups) == 2 or is_doubtful:
+        return Item(None, end, is_list=True)
     return Item(exact(groups[-1]), end, is_whole=True, is_plain=True, is_list=True)
 
 

@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from harness.metrics.answers import number_words, units
-from harness.metrics.answers.number_digits import Item, Span, exact, read_digits
+from harness.metrics.answers.number_digits import OPERATORS, Item, Span, exact, read_digits
 from harness.metrics.answers.number_tail import Tail
 from harness.metrics.answers.number_tokens import Kind, Token
 
@@ -29,15 +29,16 @@ _LEFT_OPERANDS = frozenset(
     (Kind.WORD, Kind.NAME, Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT, Kind.SUPERSCRIPT, Kind.BANG, Kind.DIGITS)
 )
 _CLOSED = frozenset((Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT))
-_OPERATORS = frozenset((Kind.TIMES, Kind.STAR, Kind.SLASH, Kind.DIVIDE, Kind.PLUS))
-_JOINING = _OPERATORS | {Kind.MINUS, Kind.PLUS_MINUS}
+_OPERATORS = OPERATORS - {Kind.MINUS, Kind.PLUS_MINUS}
 _HAN_OPERATORS = ("乘以", "除以", "加", "减", "乘", "除", "至", "到", "比")
 _WORD_OPERATORS = frozenset(["x", "to", "minus", "plus", "times", "over", "divided"])
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _SKIPPED_ARGUMENTS = frozenset(
     ("_", "<sub>", "\\tag", "\\label", "\\ref", "\\eqref", "\\begin", "\\end", "\\color", "\\hspace", "\\vspace")
 )
-_POWERS = (Kind.POWER, Kind.SUPERSCRIPT)
+_POWERS = frozenset((Kind.POWER, Kind.SUPERSCRIPT))
+_LABELS = frozenset(["step", "question", "problem", "part", "case", "example", "equation"])
+_CHINESE_LABELS = frozenset("题篇章节条页")
 _BARE_FUNCTION = re.compile("log|lg|ln|sqrt|arc|sin|cos|tan|cot")
 _COPULAS = frozenset("是为得于共剩")
 _CLAUSE_ENDS = frozenset((Kind.NEWLINE, Kind.WIDE_COMMA, Kind.COMMA, Kind.DOT, Kind.BANG, Kind.CLOSE, None))
@@ -60,6 +61,7 @@ class Reader(Span):
         while i < self.stop:
             item, end = self._item(i)
             if item is not None:
+                item, end = self._glossed(item, i, end)
                 before, after = self.before_spaces(i - 1), self.after_spaces(item.end)
                 is_next = is_tuple and last is not None and self.kind(before) is Kind.COMMA and before == last.end
                 is_tuple = is_next or (self.kind(before) is Kind.OPEN and self.kind(after) in (Kind.COMMA, Kind.CLOSE))
@@ -90,6 +92,49 @@ class Reader(Span):
         unit = item.unit or ("in" if self.text(self.after_spaces(item.end)) == "in" else "")
         return is_elided or units.is_one_quantity(last.unit, unit)
 
+    # -- brackets behind a number
+
+    def _glossed(self, item: Item, i: int, end: int) -> tuple[Item, int]:
+        """Return `item`, which begins at token `i`, with what follows its glosses, and the index behind them.
+
+        A gloss is a bracket directly behind a number and its unit: 72 (48+24), 5 (five) million.
+        """
+        first_end = item.end
+        while item.value is not None and not item.is_phrase and (close := self._gloss(item, i)) > 0:
+            behind = item._replace(end=close + 1)
+            item = behind if item.unit else self._tail.after(behind)
+        if item.end == first_end:
+            return item, end
+        while (longer := self._joined(item)) is not None:  # 10 (ten) to 20
+            item = longer
+        return item, item.end
+
+    def _gloss(self, item: Item, i: int) -> int:
+        """Return the index of the bracket that closes the gloss behind `item`, or -1 if it has none."""
+        j = self.after_spaces(item.end)
+        first = self.after_spaces(j + 1)
+        if self.kind(j) is not Kind.OPEN or self.pair(j) < 0 or self._is_label(item, i):
+            return -1
+        if j == item.end and self.text(j) in ("(", "[") and not item.unit:  # a factor, unless it holds words or an =
+            is_text = self.kind(first) in (Kind.RELATION, Kind.HAN) or self.kind(first) is Kind.WORD
+            is_text = (
+                is_text and not self._is_variable(first) and self.kind(self.after_spaces(first + 1)) not in OPERATORS
+            )
+            return self.pair(j) if is_text else -1
+        return self.pair(j)
+
+    def _is_label(self, item: Item, i: int) -> bool:
+        """Return whether the number at token `i` names a part of a text rather than a quantity: Step 2 (18)."""
+        is_chinese = self.text(i - 1) == "第" and item.unit in _CHINESE_LABELS
+        return is_chinese or self.text(self.before_spaces(i - 1)).lower() in _LABELS
+
+    def _is_sum(self, i: int) -> bool:
+        """Return whether the bracket at token `i` begins with a variable and an operator: (x+1), (2x-3)."""
+        j = self.after_spaces(i + 1)
+        j += self.kind(j) is Kind.MINUS
+        j += self.kind(j) is Kind.DIGITS
+        return self._is_variable(j) and self.kind(self.after_spaces(j + 1)) in OPERATORS | _POWERS
+
     # -- items and operators
 
     def _item(self, i: int) -> tuple[Item | None, int]:
@@ -119,7 +164,8 @@ class Reader(Span):
         primary = self._primary(j)
         if primary is None:
             return None
-        item = primary if primary.value is None and not primary.is_whole else self._tail.after(primary)
+        has_tail = primary.value is not None or primary.is_whole or primary.is_list
+        item = self._tail.after(primary) if has_tail else primary
         if j > i:
             item = item._replace(is_phrase=item.is_phrase and factor == 1)
         if item.value is None or factor is None:
@@ -145,7 +191,7 @@ class Reader(Span):
         """Return the index behind the operator at token `i`, or 0 for none."""
         kind, text = self.kind(i), self.text(i)
         is_open = self.kind(i + 1) is Kind.SPACE
-        if kind in _JOINING:
+        if kind in OPERATORS:
             return i + 1
         if kind in (Kind.DASH, Kind.TILDE, Kind.APOSTROPHE):
             return 0 if is_spaced or is_open else i + 1
@@ -161,11 +207,11 @@ class Reader(Span):
 
     def _has_unknown(self, left: Item, i: int, end: int, is_spaced: bool) -> bool:
         """Return whether an operator at token `i` joins `left` with something that is no number: 5+x, 5(x+1)."""
-        if self.kind(i) is Kind.OPEN and not is_spaced and not left.unit:
-            return self._is_variable(i + 1) and self.kind(self.after_spaces(i + 2)) in _JOINING
+        if self.kind(i) is Kind.OPEN and not left.unit:
+            return self._is_sum(i)
         j = self.after_spaces(end)
         kind = self.kind(i)
-        if not end or left.unit or kind not in _JOINING or is_spaced != (j > end):
+        if not end or left.unit or kind not in OPERATORS or is_spaced != (j > end):
             return False
         if kind in (Kind.SLASH, Kind.MINUS):  # 5/day, 10-year
             return self.kind(j) in (Kind.OPEN, Kind.NAME) or (self._is_variable(j) and not units.is_unit(self.text(j)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from harness.metrics.answers import number_words, units
-from harness.metrics.answers.number_digits import MOST_DIGITS, Item, Span, exact
+from harness.metrics.answers.number_digits import MOST_DIGITS, OPERATORS, Item, Span, exact
 from harness.metrics.answers.number_tokens import Kind
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _POWERS = frozenset((Kind.POWER, Kind.SUPERSCRIPT))
+_BEHIND_FACTORIALS = _POWERS | {Kind.CLOSE, Kind.RIGHT, Kind.DIGITS}
 _PERCENT = frozenset(["%", "％", "﹪", "\\%", "percent"])
 _DEGREES = frozenset(["°", "º", "\\circ", "\\degree"])
 _OPERATOR_WORDS = frozenset(
@@ -25,6 +27,8 @@ class Tail(Span):
 
     def after(self, item: Item) -> Item:
         """Return `item` with power, scale and unit; its value is None if one of these is not understood."""
+        if item.value is None and item.is_list:  # 7,5 million: the scale and the unit are no items of their own
+            return self.after(item._replace(value=Fraction(1)))._replace(value=None)
         return self._united(self._scaled(self._operated(self._raised(item))))
 
     def exponent(self, i: int) -> tuple[int | None, int]:
@@ -173,10 +177,23 @@ class Tail(Span):
         return item._replace(end=end)
 
     def _is_factorial(self, i: int) -> bool:
-        """Return whether "!" behind a number is an operator: always, except at the end of an English sentence."""
-        is_end = self.kind(i + 1) in (None, Kind.SPACE, Kind.NEWLINE)
-        before = range(max(self.start, i - 12), i - 1)
-        return not (is_end and any(self.kind(j) is Kind.WORD and len(self.text(j)) > 1 for j in before))
+        """Return whether "!" behind a number is an operator rather than the end of a sentence.
+
+        It is one where a formula goes on behind it: =, an operator with an operand, a digit, or the end of a bracket,
+        an argument or a box.
+        """
+        following = self.tokens[i + 1].kind if i + 1 < len(self.tokens) else None  # perhaps the end of an argument
+        if following in _BEHIND_FACTORIALS or (following is Kind.OPEN and self._is_operand(i + 2)):
+            return True
+        j = self.after_spaces(i + 1)
+        return self.kind(j) is Kind.RELATION or (
+            self.kind(j) in OPERATORS and self._is_operand(self.after_spaces(j + 1))
+        )
+
+    def _is_operand(self, i: int) -> bool:
+        """Return whether a number, a variable, a bracket or a fraction begins at token `i`."""
+        is_variable = self.kind(i) is Kind.WORD and len(self.text(i)) == 1
+        return is_variable or self.kind(i) in (Kind.DIGITS, Kind.OPEN, Kind.NAME, Kind.FRACTION, Kind.ROOT)
 
 
 def _integer(written: str) -> int | None:

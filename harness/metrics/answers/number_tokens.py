@@ -116,6 +116,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     (Kind.RIGHT, r"</su[bp]>|\}"),
     (Kind.LEFT, r"\{"),
     (Kind.OTHER, r"\\[{}|#&_]"),
+    (Kind.OBSTACLE, r"(?<=\d)!+(?=\$|\\[)\]])"),  # a factorial at the end of a formula: $5!$
     (Kind.OBSTACLE, rf"(?<![\d.,])0(?:[xX][0-9A-Fa-f]+|[bB][01]+|[oO][0-7]+)(?![\d{_LETTERS}])"),
     (Kind.DIGITS, r"\d+"),
     (Kind.SUPERSCRIPT, r"[⁰¹²³⁴-⁹⁺⁻]+"),
@@ -246,6 +247,7 @@ def _is_operator(tokens: list[Token], i: int) -> bool:
     if spaces[0] != spaces[1]:
         return False
     left, right = (i - 2, i + 2) if spaces[0] else (i - 1, i + 1)
+    left -= left > 0 and tokens[left].kind is Kind.BANG  # 3! * 2
     return (
         left >= 0
         and right < len(tokens)

@@ -66,7 +66,9 @@ def _boxed(tokens: list[Token], i: int) -> tuple[int, int] | None:
 
 
 def _item_of_box(tokens: list[Token], start: int, stop: int) -> Item | None:
-    relations = [i for i in range(start, stop) if tokens[i].kind is Kind.RELATION]
+    relations = [
+        i for i in range(start, stop) if tokens[i].kind is Kind.RELATION and tokens[i - 1].kind is not Kind.OPEN
+    ]
     if relations and any(_parts(tokens, i) for i in range(relations[0], relations[-1])):
         return None  # x = 3, y = 5
     start = relations[-1] + 1 if relations else start

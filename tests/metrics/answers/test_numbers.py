@@ -161,6 +161,30 @@ def test_a_unit_does_not_change_the_number(number, unit, around):
     assert last_number(f"{number}{unit}".join(around)) == number
 
 
+@given(
+    st.integers(1, 10**9),
+    st.sampled_from(
+        [" (48+24)", "（48+24）", " (= 3 × 6)", " (see step 2)", "元（3元×6）", " kg (2.2 lb) (about)", "!", "!!"]
+    ),
+    surroundings,
+)
+def test_a_gloss_or_an_exclamation_behind_a_number_does_not_change_it(number, gloss, around):
+    before, behind = around
+    if "boxed" not in before and before != "$" and "\\(" not in before:  # a factorial in a formula
+        assert last_number(f"{before}{number:,}{gloss}{behind}") == number
+
+
+@given(
+    st.integers(0, 99_999),
+    st.integers(0, 99_999).map(str).filter(lambda digits: len(digits) != 3),
+    st.sampled_from(["", " €", " kg", "%", "元", " million", "亿"]),
+    surroundings,
+)
+def test_a_decimal_comma_is_not_understood(whole, decimals, unit, around):
+    assert last_number(f"{whole},{decimals}{unit}".join(around)) is None
+    assert not is_number(f"{whole},{decimals}")
+
+
 @pytest.mark.parametrize(
     ("prediction", "reference", "is_same"),
     [
@@ -255,6 +279,7 @@ def test_a_number_too_long_to_be_written_out_is_not_understood(text):
 
 REPEATED = [
     "1/", "1 ", "\\frac{1}{", "\\boxed{", "\\sqrt{", "10^{", "*1", "三万", "三点", "百分之", "five ", "f(1", "½",
+    "1 (", "1 (2) ", "1（", "1,5 ", "5!", "5! ", "1 (=",
 ]  # fmt: skip
 
 
