@@ -36,6 +36,8 @@ class Findings(NamedTuple):
     """The text before an answer that prompts lack, because the template ignores `add_generation_prompt`."""
     writes_date: bool = False
     """Whether prompts contain the date of the day."""
+    own_system: str = ""
+    """The text that it writes as system turn into a conversation without one."""
 
 
 def probe(template: ChatTemplate) -> Findings:
@@ -50,6 +52,7 @@ def probe(template: ChatTemplate) -> Findings:
         missing_lead="" if history else _missing_lead(template),
         # A text in place of the function that returns the date fails where the function is called.
         writes_date=text != _render(template, [question], strftime_now=""),
+        own_system=_own_system(template),
     )
 
 
@@ -126,6 +129,16 @@ def _unlike_answers(template: ChatTemplate, text: str, turns: Sequence[Turn]) ->
     if has_headers and is_question and before_last.strip():
         return "writes an earlier answer as if it were a question"
     return ""
+
+
+def _own_system(template: ChatTemplate) -> str:
+    """Return the text that stands, in a conversation without a system turn, where that turn's text would stand."""
+    question, system = _turn("user", "Q"), _turn("system", "S")
+    before, is_written, after = _render(template, [system, question]).partition(system["content"])
+    text = _render(template, [question])
+    if not is_written or not (text.startswith(before) and text.endswith(after)):
+        return ""
+    return text[len(before) : max(len(before), len(text) - len(after))].strip()
 
 
 def _missing_lead(template: ChatTemplate) -> str:

@@ -26,7 +26,7 @@ class Conversations:
         self.dropped_system = False
         """Whether the chat template rejected a system role, so that its text is in no prompt."""
         self._has_rendered = self._has_history = self._has_scored = self._has_closed = False
-        self._systems = self._lost_systems = 0
+        self._systems = self._lost_systems = self._without_system = 0
         self._incomplete: set[str] = set()
 
     def prompt(self, turns: Sequence[Turn], *, generation: bool = True) -> str:
@@ -44,6 +44,7 @@ class Conversations:
             text, turns = self.template.render(others, generation=generation), others
             self.dropped_system = True
         self._has_rendered = True
+        self._without_system += len(others) == len(turns)
         for turn in turns:
             if turn["role"] == "system":
                 self._systems += 1
@@ -74,6 +75,12 @@ class Conversations:
             is_in_some = self._lost_systems < self._systems
             share = f"missing in {self._lost_systems:,} of {self._systems:,} prompts" if is_in_some else "in no prompt"
             notes.append(f"the chat template leaves the system turn out or changes it: {texts} are {share}")
+        if findings.own_system and self._without_system:
+            own = findings.own_system if len(findings.own_system) <= 100 else f"{findings.own_system[:99]}…"
+            notes.append(
+                f"the chat template puts a system prompt of its own, {own!r}, into {self._without_system:,} prompts "
+                "that have none: --system-instruction replaces it"
+            )
         if self._has_closed:
             notes.append(
                 f"the chat template ends prompts {'within a thought' if template.opened else 'before an answer begins'}"

@@ -42,7 +42,8 @@ def notes(chat: ChatTemplate, *conversations: list[dict[str, str]], instruction:
 
 @pytest.mark.parametrize("name", chat_templates.RIGHT)
 def test_nothing_is_wrong_with_usual_templates(name: str) -> None:
-    assert chat_probes.probe(template(chat_templates.RIGHT[name])) == Findings()
+    expected = Findings(own_system=chat_templates.OWN_SYSTEM.get(name, ""))
+    assert chat_probes.probe(template(chat_templates.RIGHT[name])) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,39 @@ def test_an_ignored_system_turn_is_noted_by_name() -> None:
         "{% endfor %}"
     )
     assert "missing in 1 of 2 prompts" in notes(sometimes, TURNS, [TURNS[0], TURNS[3]])[0]
+
+
+OWN_SYSTEM = "{% if messages[0].role != 'system' %}<|im_start|>system\n你是助手甲。<|im_end|>\n{% endif %}" + LOOP
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OWN_SYSTEM + "{{ m.content }}" + END,
+        "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% else %} 你是助手甲。{% endif %}"
+        "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>",
+        "{% set s = messages[0].content if messages[0].role == 'system' else '你是助手甲。' %}{% for m in messages "
+        "if m.role != 'system' %}[INST] {% if loop.first %}<<SYS>>\n{{ s }}\n<</SYS>>\n\n{% endif %}{{ m.content }} "
+        "[/INST]{% endfor %}",
+    ],
+)
+def test_a_system_prompt_of_a_templates_own_is_noted_where_it_stands(text: str) -> None:
+    question, chat = [TURNS[3]], template(text)
+    assert chat_probes.probe(chat).own_system == "你是助手甲。"
+    result = "\n".join(notes(chat, question, question, [TURNS[0], TURNS[3]]))
+    assert "puts a system prompt of its own, '你是助手甲。', into 2 prompts" in result
+    assert "system prompt" not in "\n".join(notes(chat, [TURNS[0], TURNS[3]]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "今天是周一。{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>",
+        "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>",
+    ],
+)
+def test_text_that_no_system_turn_replaces_is_no_system_prompt(text: str) -> None:
+    assert not chat_probes.probe(template(text)).own_system
 
 
 def test_prompts_that_lack_words_are_counted() -> None:

@@ -81,4 +81,6 @@ RIGHT = {
     "mistral": MISTRAL,
     "gemma": GEMMA,
 }
+OWN_SYSTEM = {"magistral": "Think inside [THINK]…[/THINK] first."}
+"""The system prompts of those that write one into conversations without any."""
 """Templates that spoil no conversation."""
