@@ -90,3 +90,18 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                     if isinstance(event, Report):
                         break  # all stages are trained before the first is evaluated
         yield cache
+
+
+@pytest.fixture(scope="session")
+def smollm2_file() -> Path:
+    """SmolLM2-135M-Instruct as a GGUF file in the user's cache, fetched once; without a network this fails.
+
+    Fixtures of the session are set up before `_own_cache` replaces the user's cache.
+    """
+    from harness.errors import HarnessError
+    from oracle import smollm2
+
+    try:
+        return smollm2.fetch()
+    except HarnessError as error:
+        pytest.fail(str(error))

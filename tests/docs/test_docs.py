@@ -3,7 +3,8 @@
 Blocks of a page are taken in order, in a folder of its own where `harness demo` has been: `yaml` blocks that open with
 `# path` are written there, `python` blocks are executed, and of `console` blocks every line after `$ ` is run. What is
 shown under a command is compared loosely, since scores and times differ: table headings, row names and error sentences
-must be there, and a help text must be equal. `sh` blocks, which need real models and data, are only parsed.
+must be there, and a help text must be equal. `sh` blocks, which need real models and data, are only parsed. A `console`
+block that begins with fetching a real model is run by `make oracle`.
 
     python tests/docs/test_docs.py            writes all help texts into the pages anew
     python tests/docs/test_docs.py FOLDER     and everything else shown, as it comes out in the empty FOLDER
@@ -35,6 +36,8 @@ READMES = ("README.md", "README.zh.md")
 PAGES = (*READMES, *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
 VERBS = typer.main.get_command(app).commands
 DEMO = ("make demo", "harness demo")
+FETCH = "python tests/oracle/smollm2.py ."
+"""The command that puts a real model into the working directory."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -86,10 +89,23 @@ def test_a_page_does_what_it_shows(page, demo, tmp_path, monkeypatch):
         compare(page, shown, done)
 
 
+@pytest.mark.oracle
+@pytest.mark.data
+@pytest.mark.parametrize("page", READMES)
+def test_the_real_model_does_what_a_page_shows(page, smollm2_file, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_DATA", str(data))
+    (tmp_path / smollm2_file.name).symlink_to(smollm2_file)
+    shown = [shown for block in blocks(page) if is_real(block) for shown in commands(block)]
+    assert shown[0] == (shown[0].at, FETCH, f"{smollm2_file.name}\n")
+    for command in shown[1:]:
+        compare(page, command, call(command.command))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_on_real_models_are_spelled_right(page):
     for block in blocks(page):
-        if block.language == "sh":
+        if block.language == "sh" or is_real(block):
             for command in typed(block):
                 words = [word for word in shlex.split(command, comments=True) if not re.match("[A-Z_]+=", word)]
                 if words[:1] == ["harness"]:
@@ -186,6 +202,11 @@ def blocks(page: str) -> list[Block]:
     return [Block(found.start(2), found[1], found[2]) for found in FENCE.finditer(read(page))]
 
 
+def is_real(block: Block) -> bool:
+    """Return whether `block` runs a real model, which has to be fetched first."""
+    return block.language == "console" and block.text.startswith(f"$ {FETCH}\n")
+
+
 def commands(block: Block) -> list[Shown]:
     """Return the commands of a `console` block. The demo names commands in its output; those are not to be typed."""
     lines = list(re.finditer(r"^\$ (.*)\n", block.text, re.MULTILINE))
@@ -218,7 +239,7 @@ def act(page: str, said: Done) -> Iterator[tuple[Shown, Done]]:
         elif block.language == "python":
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(block.text, page, "exec"), names)
-        elif block.language == "console":
+        elif block.language == "console" and not is_real(block):
             for shown in commands(block):
                 yield shown, said if shown.command in DEMO else call(shown.command)
 
