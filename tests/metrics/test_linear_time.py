@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import harness.metrics
-from harness.metrics.answers import choices, letter_sets, number_tokens, numbers, numerals
+from harness.metrics.answers import choices, letter_sets, letter_verdicts, number_tokens, numbers, numerals
 from harness.metrics.extraction import brackets, documents, iepile, kg2instruction, literals, parse, tuples
 from harness.metrics.extraction.templates import FORMATS
 from harness.metrics.law import citation_scores, citations, consultation, statutes, strict_citations
@@ -119,6 +119,12 @@ TIMED: dict[str, Timed | dict[str, Timed]] = {
     "answers.choices.ceval_chatgpt_reasoned": choices.ceval_chatgpt_reasoned,
     "answers.choices.ceval_llama": choices.ceval_llama,
     "answers.letter_sets.read": lambda answer: letter_sets.read(answer, "ABCD"),
+    "answers.letter_sets.is_denied": lambda answer: letter_sets.is_denied(
+        answer, len(answer) // 2, len(answer) // 2 + 1
+    ),
+    "answers.letter_verdicts.verdict_at_end": letter_verdicts.verdict_at_end,
+    "answers.letter_verdicts.verdict_before": letter_verdicts.verdict_before,
+    "answers.letter_verdicts.verdict_behind": letter_verdicts.verdict_behind,
     "answers.numbers.last_number": numbers.last_number,
     "answers.numbers.is_number": numbers.is_number,
     "answers.numbers.is_same_number": against_reference(numbers.is_same_number),

@@ -5,12 +5,15 @@ The first of these rules that finds letters decides:
 1. The first line is nothing but letters: "AC", "A、C", "(A) and (C)", "选AC。". Lines of one letter belong together.
 2. The last stated answer: "答案：AC", "故选A、C", "The correct answers are A and C", `\\boxed{A, C}`. If the text of a
    choice follows ("答案：A. 巴黎"), so may further choices, each after its own letter.
-3. The answer begins with choices: lines "A. 巴黎", "C. 里昂".
-4. Letters called right, "A和C正确": all of them, without letters called wrong.
-5. Capital letters that stand alone, except those called wrong. None in "A股", "Vitamin C", "Apple", "A man".
+3. Verdicts on single choices, "A: 正确", "B: 错误" or "A✓ B✗": the letters of those called right
+   (`harness.metrics.answers.letter_verdicts`). None if no choice is.
+4. The answer begins with choices: lines "A. 巴黎", "C. 里昂".
+5. Letters called right, "A和C正确": all of them, without letters called wrong.
+6. Capital letters that stand alone, except those called wrong. None in "A股", "Vitamin C", "Apple", "A man".
 
-Letters are those of the question's choices, in any width and inside brackets or Markdown. One pass finds all rows of
-letters; a few characters around each decide what it is, so the time is proportional to the text's length.
+A list of all choices, each with its text, repeats the question and names nothing. Letters are those of the question's
+choices, in any width and inside brackets or Markdown. One pass finds all rows of letters; a few characters around each
+decide what it is, so the time is proportional to the text's length.
 
 Not here: published rules with their quirks (`harness.metrics.answers.choices`).
 """
@@ -23,6 +26,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from harness.metrics.answers.letter_verdicts import SYMBOLS, Verdict, verdict_at_end, verdict_before, verdict_behind
 from harness.metrics.text.lines import first_line, trimmed
 
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
@@ -57,6 +61,9 @@ _VERB = r"[ \t)]{1,3}(?:(?:options?|choices?|statements?) )?(?:is|are|was|were|s
 _RIGHT = re.compile(rf"{_NOUN}(?:正确|对(?!应|于|方|照)|符合|成立)|{_VERB} (?:correct|right|true)\b")
 _WRONG = re.compile(rf"{_NOUN}(?:不|错|误|有误|非)|{_VERB}(?:n.t\b| (?:not|wrong|incorrect|false|untrue)\b)")
 _LISTED = re.compile(r"[ \t]{0,2}[.:、)][ \t]*(?=[^\s,.;])")
+_TEXT = re.compile(r"[^\W_]")
+_CHOICES = re.compile(r"(?:选项|options|choices)[ \t]?(?:are|有|是|为)?[ \t:]*$", re.IGNORECASE)
+_MARK_FIRST = re.compile(rf"[ \t-]{{0,4}}[{SYMBOLS}]\ufe0f?[ \t(]{{0,3}}")
 _NEXT = re.compile(r"(?:\n|[;；,，、。.]|\band|和)[ \t]*$")
 # What may stand directly before or after letters that are no part of a word or a name.
 _BEFORE = re.compile(r"(?:^|(?<![A-Za-z])\.|[\s,;:!?，。；：！？、/&+和与及或是为选项择案应故有即])$")
@@ -84,18 +91,33 @@ class _Row(NamedTuple):
     end: int
     before: str
     after: str
+    verdict: Verdict | None = None
+    """Whether the answer calls these letters right or wrong, directly beside them or at the end of their text."""
 
 
 def read(text: str, letters: Sequence[str]) -> frozenset[str] | None:
     """Return which of the capital `letters` the answer `text` names, or None if nothing was understood."""
     plain = trimmed(text.translate(_WIDE))
     bare = _bare(plain, letters)
-    if bare:
-        return bare
     plain = plain.translate(_MARKS)
-    rows = _rows(plain, letters)
-    chosen = _stated(plain, rows) or _leading(plain, rows) or _called_right(rows) or _standing(rows)
-    return chosen or None
+    rows = _with_verdicts(plain, _rows(plain, letters))
+    if bare and not (rows and rows[0].verdict):
+        return bare
+    rows = _without_repeated_choices(plain, rows, letters)
+    if chosen := _stated(plain, rows) or _concluding(plain, rows):
+        return chosen
+    if right := _verdicts(rows):
+        return right
+    if len(letters) > 2:  # "B. 错误" may be the second choice of two
+        rows = [row for row in rows if row.verdict is None]
+    return _listed(plain, rows) or _called_right(rows) or _standing(rows)
+
+
+def is_denied(text: str, start: int, end: int) -> bool:
+    """Return whether the letters between `start` and `end` of `text` are excepted or called wrong."""
+    after = text[end : end + _WINDOW].translate(_WIDE).translate(_MARKS)
+    before = text[max(0, start - _WINDOW) : start].translate(_MARKS)
+    return _EXCEPTED.search(before) is not None or _is_wrong(after)
 
 
 def exact_set(chosen: Collection[str], right: Collection[str]) -> float:
@@ -133,7 +155,7 @@ def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
 @functools.lru_cache(maxsize=64)
 def _bare_pattern(letters: str) -> re.Pattern[str]:
     """Return the pattern of a line of nothing but `letters`; lower-case ones must be single or separated."""
-    link, between = r"(?:and|or|和|与|及|或)", r"[\s\W_]"
+    link, between = r"(?:and|or|和|与|及|或)", rf"(?:(?![{SYMBOLS}])[\W_])"
     capitals, small = f"[{letters}]", f"[{letters.lower()}]"
     cue = r"(?i:(?:the[ \t]|correct[ \t]|right[ \t]|final[ \t]|正确的?|最终)*(?:我?选择?|答案|选项|answers?|options?))"
     upper = rf"{capitals}++(?:{between}*+(?:{link}{between}*+)?{capitals}++)*+"
@@ -168,7 +190,7 @@ def _rows(plain: str, letters: Sequence[str]) -> list[_Row]:
     for match in _row_pattern("".join(letters)).finditer(plain):
         comma = max(map(match[0].rfind, ",;"))
         # In "A、C，B错误" a row ends at the comma.
-        is_split = comma > 0 and _WRONG.match(plain[match.end() : match.end() + _WINDOW])
+        is_split = comma > 0 and _is_wrong(plain[match.end() : match.end() + _WINDOW])
         for start, end in ((0, comma), (comma + 1, len(match[0]))) if is_split else ((0, len(match[0])),):
             chosen = _distinct(match[0][start:end], letters)
             if chosen is not None:
@@ -180,23 +202,114 @@ def _row(plain: str, letters: frozenset[str], start: int, end: int) -> _Row:
     return _Row(letters, start, end, plain[max(0, start - _WINDOW) : start], plain[end : end + _WINDOW])
 
 
+def _is_wrong(after: str) -> bool:
+    """Return whether the text `after` letters calls them wrong."""
+    verdict = verdict_behind(after)
+    return _WRONG.match(after) is not None or (verdict is not None and not verdict.is_right)
+
+
+def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
+    """Return the rows with the verdicts on them; those at the end of a choice's text only if there are several."""
+    if not rows:
+        return []
+    if _MARK_FIRST.fullmatch(plain[: rows[0].start]):
+        return [row._replace(verdict=verdict_before(row.before)) for row in rows]
+    direct = [row._replace(verdict=verdict_behind(row.after)) for row in rows]
+    ends = [*(row.start for row in rows[1:]), len(plain)]
+    texts = (plain[row.end : end].partition("\n\n")[0] for row, end in zip(rows, ends, strict=True))
+    all_verdicts = [
+        row if row.verdict or len(row.letters) > 1 else row._replace(verdict=verdict_at_end(text))
+        for row, text in zip(direct, texts, strict=True)
+    ]
+    verdicts = sum(row.verdict is not None for row in all_verdicts)
+    if verdicts > 1:
+        return all_verdicts
+    return [row._replace(verdict=None) if _is_article(row) else row for row in direct]
+
+
+def _without_repeated_choices(plain: str, rows: Sequence[_Row], letters: Sequence[str]) -> list[_Row]:
+    """Return the rows without those of lists that have every choice with its text, and no verdict on any.
+
+    A further list that the text's end cuts is left out as well.
+    """
+    count, place, kept, is_repeated = len(letters), 0, list[_Row](), False
+    while place < len(rows):
+        run = rows[place : place + count]
+        is_listed = _is_list(plain, run, rows[place - 1] if place else None, letters)
+        if is_listed and (len(run) == count or is_repeated):
+            place, is_repeated = place + len(run), True
+        else:
+            kept.append(rows[place])
+            place += 1
+    return kept
+
+
+def _is_list(plain: str, run: Sequence[_Row], earlier: _Row | None, letters: Sequence[str]) -> bool:
+    """Return whether the rows of `run` are the first choices in order, each with a text, and not a stated answer."""
+    if [_only(row) for row in run] != [*letters[: len(run)]] or any(row.verdict for row in run):
+        return False
+    ends = [*(row.start for row in run[1:]), _line_end(plain, run[-1].end)]
+    if not all(_TEXT.search(plain, row.end, min(end, row.end + _WINDOW)) for row, end in zip(run, ends, strict=True)):
+        return False
+    return not _is_stated(run[0], earlier, run[1] if len(run) > 1 else None) or bool(_CHOICES.search(run[0].before))
+
+
+def _only(row: _Row) -> str | None:
+    """Return the letter of a row of one, else None."""
+    return next(iter(row.letters)) if len(row.letters) == 1 else None
+
+
+def _line_end(plain: str, start: int) -> int:
+    end = plain.find("\n", start)
+    return len(plain) if end < 0 else end
+
+
 def _stated(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
     """Return the letters of the last stated answer."""
     for place in range(len(rows) - 1, -1, -1):
-        row = rows[place]
-        match = _STATED.search(row.before) or _STATED_ABOVE.search(row.before)
-        if match and not _DENIED.search(match[0]) and not _is_article(row) and not _WRONG.match(row.after):
-            return row.letters | _further_choices(plain, rows[place:])
+        later = rows[place + 1] if place + 1 < len(rows) else None
+        if _is_stated(rows[place], rows[place - 1] if place else None, later):
+            return rows[place].letters | _further_choices(plain, rows[place:])
     return None
 
 
-def _leading(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the letters of the choices with which the answer begins, "A. 巴黎", or of "A and C, because …"."""
-    if not rows or rows[0].start > _WINDOW or not _LEADING.fullmatch(plain[: rows[0].start].strip()):
+def _is_stated(row: _Row, earlier: _Row | None, later: _Row | None) -> bool:
+    """Return whether `row`, between two others, is stated as the answer and is not one of several with verdicts."""
+    match = _STATED.search(row.before) or _STATED_ABOVE.search(row.before)
+    if not match or _DENIED.search(match[0]) or _is_article(row) or _WRONG.match(row.after):
+        return False
+    if (
+        earlier
+        and earlier.verdict
+        and row.start - len(row.before) + match.start() < earlier.end + earlier.verdict.length
+    ):
+        return False  # "正确" before the letter is the verdict on the letter before
+    return not (row.verdict and ((earlier and earlier.verdict) or (later and later.verdict)))
+
+
+def _concluding(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
+    """Return the letters of "A and C, because …" at the beginning."""
+    if not _begins(plain, rows) or rows[0].verdict or _LISTED.match(rows[0].after):
         return None
-    if _LISTED.match(rows[0].after):
-        return rows[0].letters | _further_choices(plain, rows)
     return rows[0].letters if _ENDED.match(rows[0].after) else None
+
+
+def _listed(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
+    """Return the letters of the choices with which the answer begins, "A. 巴黎"."""
+    if not _begins(plain, rows) or not _LISTED.match(rows[0].after):
+        return None
+    return rows[0].letters | _further_choices(plain, rows)
+
+
+def _begins(plain: str, rows: Sequence[_Row]) -> bool:
+    """Return whether the answer begins with the first of `rows`."""
+    return bool(rows) and rows[0].start <= _WINDOW and _LEADING.fullmatch(plain[: rows[0].start].strip()) is not None
+
+
+def _verdicts(rows: Iterable[_Row]) -> frozenset[str] | None:
+    """Return the letters called right; None if there are none. Of several verdicts on a letter the last counts."""
+    last = {letter: row.verdict.is_right for row in rows if row.verdict for letter in row.letters}
+    return frozenset(letter for letter, is_right in last.items() if is_right) or None
 
 
 def _further_choices(plain: str, rows: Sequence[_Row]) -> frozenset[str]:

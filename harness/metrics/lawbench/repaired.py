@@ -3,9 +3,9 @@
 The repairs:
 
 - 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly behind 正确答案 or
-  答案, or that are the whole answer, are the answer, whatever else is discussed; there they may be small, as in
-  [正确答案]d<eoa>. Otherwise they are read as in test sets of one's own (`harness.metrics.answers.letter_sets`) and,
-  where these rules find none, are all letters that stand alone.
+  答案 are the answer, whatever else is discussed. Otherwise they are read as in test sets of one's own
+  (`harness.metrics.answers.letter_sets`) and, where these rules find none, are all letters that stand alone and are
+  not denied, unless every option is listed: then the answer repeats the question.
 - 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] and <eoa>, are the answer, whatever else is
   discussed. Of 2-2 and 2-3, 解除合同, 夫妻共同财产, 婚后分居 … are the labels that differ from them in form only.
 - 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
@@ -208,28 +208,34 @@ _OTHER_FORMS = {
     "抚养费支付": "支付抚养费",
 }
 """Labels of 2-2 and 2-3 as models write them: other word order, without 有, or without a slip of the label's own."""
+
+
 _STATED_LETTERS = re.compile(
     r"答案[\]】>）)]?\s{0,4}(?:[:：]|是|为|应?选)?\s{0,4}[\[【（(]?([A-E](?:[ 、,，]{0,2}[A-E]){0,9})(?![A-Za-z])",
     re.IGNORECASE,
 )
-_ONLY_LETTER = re.compile(r"[\W_]*([A-E])[\W_]*", re.IGNORECASE)
 
 
 def _stated_letters(prediction: str, options: str) -> set[str]:
-    """Return the letters that the prediction states as its answer; none if it states different ones."""
-    only = _ONLY_LETTER.fullmatch(without_end_marks(prediction))
-    matches = [only[1]] if only else _STATED_LETTERS.findall(prediction)
+    """Return the letters behind [正确答案], for which the prompt asks; none if there are different ones."""
+    matches = _STATED_LETTERS.findall(prediction)
     stated = {frozenset(letter for letter in match.upper() if letter.isalpha()) for match in matches}
     return {*next(iter(stated))} & {*options} if len(stated) == 1 else set()
 
 
 def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
     prediction = without_end_marks(prediction.translate(_NARROW))
-    if stated := _stated_letters(prediction, options) or letter_sets.read(prediction, options):
-        return AnswerScore(float(stated == {answer}))
-    words = {word for word in re.findall(r"[A-Za-z]+", prediction) if len(word) <= len(options)}
-    chosen = {letter for word in words if {*word} <= {*options} and len({*word}) in (1, len(word)) for letter in word}
+    stated = _stated_letters(prediction, options) or letter_sets.read(prediction, options)
+    chosen = stated or _standing_letters(prediction, options)
     return AnswerScore(float(chosen == {answer}), not chosen)
+
+
+def _standing_letters(prediction: str, options: str) -> set[str]:
+    """Return the options in words of nothing else, except denied ones ("正确答案不是C"); none if all are listed."""
+    words = [word for word in re.finditer(r"[A-Za-z]+", prediction) if {*word[0]} <= {*options}]
+    words = [word for word in words if len({*word[0]}) in (1, len(word[0])) and len(word[0]) <= len(options)]
+    stated = {word[0] for word in words if not letter_sets.is_denied(prediction, word.start(), word.end())}
+    return set() if stated >= {*options} else {letter for word in stated for letter in word}
 
 
 def _article_numbers(text: str) -> set[int]:

@@ -77,6 +77,69 @@ READ = {
     "A项、C项正确": "AC",
     "答案是A、C，B错误": "AC",
     "Probably (B) or maybe (D)": "BD",
+    # verdicts on single choices, and lists of all choices
+    "A: 正确\nB: 错误\nC: 正确\nD: 错误": "AC",
+    "A. 错误\nB. 正确\nC. 错误\nD. 错误": "B",
+    "A: True\nB: False\nC: True": "AC",
+    "A. yes; B. no; C. yes": "AC",
+    "A✓ B✗": "A",
+    "下列哪些？\nA. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯\n答案：AC": "AC",
+    "A. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯\n我认为是A和C": "AC",
+    "A：对\nB：错\nC：对\nD：错": "AC",
+    "A对B错C对D错": "AC",
+    "A. 是\nB. 否\nC. 否\nD. 是": "AD",
+    "A、正确 B、错误 C、正确 D、不正确": "AC",
+    "选项A：正确。\n选项B：错误。\n选项C：正确。\n选项D：错误。": "AC",
+    "A项，正确；B项，错误；C项，错误；D项，正确。": "AD",
+    "**A**: ✓\n**B**: ✗\n**C**: ✓": "AC",
+    "✓ A\n✗ B\n✓ C\n✗ D": "AC",
+    "A ✅ B ❌ C ✅ D ❌": "AC",
+    "A√ B× C√ D×": "AC",
+    "| A | 正确 |\n| B | 错误 |\n| C | 正确 |": "AC",
+    '{"A": true, "B": false, "C": true, "D": false}': "AC",
+    "A = correct, B = wrong, C = correct": "AC",
+    "A is true. B is false. C is true. D is false.": "AC",
+    "A. 巴黎：正确\nB. 里昂：错误\nC. 马赛：正确\nD. 尼斯：错误": "AC",
+    "A. Paris (correct)\nB. Lyon (incorrect)\nC. Nice (correct)\nD. Metz (incorrect)": "AC",
+    "A. 该选项正确，因为如此。\nB. 该选项错误，因为。\nC. 说法正确。\nD. 说法错误。": "AC",
+    "A. 正确，因为法律规定。\nB. 错误，理由如下。\nC. 错误。\nD. 正确。": "AD",
+    "A: 正确\nB: 错误\nC: 正确\nD: 错误\n因此答案是AC。": "AC",
+    "答案：\nA: 正确\nB: 错误\nC: 正确\nD: 错误": "AC",
+    "答案：A: 正确 B: 错误 C: 正确": "AC",
+    "A\n正确\nB\n错误\nC\n正确": "AC",
+    "A. 正确的做法是报警": "A",
+    "A. 不正确\nB. 不对\nC. 对的\nD. 是的": "CD",
+    "A) True\nB) False\nC) True\nD) False": "AC",
+    "A - yes\nB - no\nC - no\nD - yes": "AD",
+    "A: 不清楚\nB: 正确\nC: 错误\nD: 正确": "BD",
+    "A: T\nB: F\nC: T\nD: F": "AC",
+    "1. A：正确\n2. B：错误\n3. C：正确": "AC",
+    "- A: right\n- B: wrong\n- C: right": "AC",
+    "A：正确；B：错误；C：正确；D：错误": "AC",
+    "A:正确,B:错误,C:正确,D:错误": "AC",
+    "（A）正确（B）错误（C）正确": "AC",
+    "A（正确）B（错误）C（正确）D（错误）": "AC",
+    "正确：A、C；错误：B、D": "AC",
+    "A: Yes, because it is in France.\nB: No, it is not.\nC: Yes.\nD: No.": "AC",
+    "Option A: correct\nOption B: incorrect\nOption C: correct": "AC",
+    "A: This statement is correct.\nB: This statement is false.\nC: It is true.\nD: It's false.": "AC",
+    "A is correct; B isn't correct; C is correct": "AC",
+    "A. 对，B. 错，C. 对": "AC",
+    "A→正确 B→错误": "A",
+    "A. 巴黎 ✓\nB. 里昂 ✗\nC. 马赛 ✓": "AC",
+    "A: 正确。B: 错误。C: 正确。D: 错误。综上，选AC": "AC",
+    "A错，B对，C错，D对": "BD",
+    "A：是；B：否；C：是；D：否": "AC",
+    "【A】正确\n【B】错误\n【C】正确": "AC",
+    "A选项：正确\nB选项：错误\nC选项：正确": "AC",
+    "A 正确，B 错误，C 正确，D 错误": "AC",
+    "A是对的，B是错的，C是对的": "AC",
+    "A: 真\nB: 假": "A",
+    "A: 并非正确\nB: 正确": "B",
+    "A: 部分正确\nB: 正确": "B",
+    "A: not correct\nB: correct": "B",
+    "A: Incorrect.\nB: Correct.": "B",
+    "A：❌\nB：✔️\nC：❌\nD：✔️": "BD",
 }
 NOT_UNDERSTOOD = (
     "",
@@ -105,6 +168,18 @@ NOT_UNDERSTOOD = (
     "E",
     "A4纸",
     "DNA",
+    # every choice is listed, called wrong, or denied
+    "A. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯",
+    "A: 可能\nB: 也许\nC: 不清楚\nD: 难说",
+    "A 巴黎\nB 里昂\nC 马赛\nD 尼斯",
+    "(A) Paris (B) Lyon (C) Nice (D) Metz",
+    "选项：\nA. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯",
+    "选项: A. 巴黎 B. 里昂 C. 马赛 D. 尼斯",
+    "A: 错误\nB: 错误\nC: 错误\nD: 错误",
+    "正确答案不是C",
+    "A. 合同有效\nB. 合同无效\nC. 可撤销\nD. 效力待定\n",
+    "A: 1\nB: 0\nC: 1\nD: 0",
+    "A: 0.9\nB: 0.1\nC: 0.8\nD: 0.2",
 )
 
 
@@ -135,7 +210,45 @@ WRITTEN = {
 def test_every_set_of_letters_is_read_as_it_is_written(style: str, count: int, data: st.DataObject) -> None:
     letters = "ABCDEFGH"[:count]
     chosen = data.draw(st.lists(st.sampled_from(letters), min_size=1, unique=True))
-    assert letter_sets.read(WRITTEN[style](chosen), letters) == frozenset(chosen)
+    repeats_the_question = style == "lines" and chosen == [*letters]
+    assert letter_sets.read(WRITTEN[style](chosen), letters) == (None if repeats_the_question else frozenset(chosen))
+
+
+SEPARATORS = (": ", "：", ". ", "、", " ", " - ", "=", "选项：", "项，", " | ")
+VERDICTS = (
+    *(("正确", "错误"), ("对", "错"), ("是", "否"), ("正确", "不正确"), ("对", "不对"), ("true", "false")),
+    *(
+        ("yes", "no"),
+        ("Correct", "Incorrect"),
+        ("Right", "Wrong"),
+        ("✓", "✗"),
+        ("√", "×"),
+        ("该说法正确", "该说法错误"),
+    ),
+)
+
+
+@given(
+    st.sampled_from(SEPARATORS),
+    st.sampled_from(VERDICTS),
+    st.sampled_from(["\n", "；", "; ", "。", ", "]),
+    st.lists(st.booleans(), min_size=2, max_size=6),
+)
+def test_verdicts_on_single_choices_name_those_called_right(
+    separator: str, words: tuple[str, str], end: str, are_right: list[bool]
+) -> None:
+    letters = "ABCDEF"[: len(are_right)]
+    items = [f"{letter}{separator}{words[not is_right]}" for letter, is_right in zip(letters, are_right, strict=True)]
+    expected = frozenset(letter for letter, is_right in zip(letters, are_right, strict=True) if is_right)
+    if expected:
+        assert letter_sets.read(end.join(items), letters) == expected
+    elif len(letters) > 2:
+        assert letter_sets.read(end.join(items), letters) is None
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("A. 正确", "A"), ("B. 错误", "B"), ("答案：B. 错误", "B")])
+def test_a_verdict_may_be_the_text_of_one_of_two_choices(answer: str, expected: str) -> None:
+    assert letter_sets.read(answer, "AB") == {expected}
 
 
 @given(st.text(st.sampled_from("ABCD ,、和正确错误答案是选.。\n():and"), max_size=40))
