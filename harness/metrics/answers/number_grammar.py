@@ -115,7 +115,8 @@ class Reader(Span):
         first = self.after_spaces(j + 1)
         if self.kind(j) is not Kind.OPEN or self.pair(j) < 0 or self._is_label(item, i):
             return -1
-        if j == item.end and self.text(j) in ("(", "[") and not item.unit:  # a factor, unless it holds words or an =
+        is_glued = j == item.end and self.text(j) in ("(", "[") and self.kind(j - 1) is not Kind.CLOSE
+        if is_glued and not item.unit:  # a factor, unless it holds words or an =
             is_text = self.kind(first) in (Kind.RELATION, Kind.HAN) or self.kind(first) is Kind.WORD
             is_text = (
                 is_text and not self._is_variable(first) and self.kind(self.after_spaces(first + 1)) not in OPERATORS

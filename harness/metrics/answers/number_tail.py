@@ -17,6 +17,7 @@ _DEGREES = frozenset(["°", "º", "\\circ", "\\degree"])
 _OPERATOR_WORDS = frozenset(
     ["and", "or", "x", "to", "minus", "plus", "times", "over", "divided", "out", "by", "per", "is", "are"]
 )
+_OPERATORS_IN_WORDS = frozenset(["x", "times", "plus", "minus", "over", "divided", "加", "减", "乘", "除"])
 _OPERATIONS = ("平方根", "立方根", "算术平方根", "平方", "立方", "阶乘", "倒数", "相反数", "绝对值", "对数")
 _ENGLISH_OPERATIONS = frozenset(("squared", "cubed", "factorial"))
 _EXPONENT_NAME = re.compile(r"[^\d]+[23]")
@@ -186,9 +187,11 @@ class Tail(Span):
         if following in _BEHIND_FACTORIALS or (following is Kind.OPEN and self._is_operand(i + 2)):
             return True
         j = self.after_spaces(i + 1)
-        return self.kind(j) is Kind.RELATION or (
-            self.kind(j) in OPERATORS and self._is_operand(self.after_spaces(j + 1))
-        )
+        right = self.after_spaces(j + 1)
+        if self.text(right) in ("by", "以"):
+            right = self.after_spaces(right + 1)
+        is_operator = self.kind(j) in OPERATORS or self.text(j).lower() in _OPERATORS_IN_WORDS
+        return self.kind(j) is Kind.RELATION or (is_operator and self._is_operand(right))
 
     def _is_operand(self, i: int) -> bool:
         """Return whether a number, a variable, a bracket or a fraction begins at token `i`."""

@@ -124,7 +124,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     (Kind.NUMERAL, rf"[{NUMERAL_LETTERS}]+"),
     (Kind.CONSTANT, r"[π∞]"),
     (Kind.EXPONENT, r"(?<=[\d.．])[eEｅＥ][+\-−－＋–]?(?=\d)"),
-    (Kind.TIMES, r"(?<=[\d)}\]])[xXｘＸ](?=\d)|[×✕✖⋅·∙•]"),
+    (Kind.TIMES, r"(?<=[\d)}\]!])[xXｘＸ](?=\d)|[×✕✖⋅·∙•]"),
     (Kind.STAR, r"[*＊]"),
     (Kind.ROOT, r"[√∛∜]"),
     (Kind.NAME, rf"[{_LETTERS}]+[\d{_SUBSCRIPT}][\d{_SUBSCRIPT}{_LETTERS}]*(?:\.\d[\d{_LETTERS}]*)*"),
