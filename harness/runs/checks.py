@@ -20,6 +20,7 @@ from harness.checkpoints.types import Tokenizer
 from harness.engine import requests
 from harness.engine.decoding import families
 from harness.engine.decoding.settings import parse_settings
+from harness.engine.decoding.thinking import Marks
 from harness.errors import HarnessError
 from harness.reports.numbers_in_words import first_and_count
 from harness.runs.options import Options, prompt_settings, template_arguments
@@ -40,8 +41,8 @@ class Probed(NamedTuple):
 def before_loading(located: Located, options: Options) -> Probed | None:
     """Check a checkpoint without reading its weights; return its chat template if prompts are rendered by it.
 
-    Raises HarnessError if the adapter does not fit the base, if the options for its chat template cannot be used, or if
-    the template spoils questions.
+    Raises HarnessError if the adapter does not fit the base, if the options for its chat template cannot be used, if
+    the marks of its thoughts are not known, or if the template spoils questions.
     """
     tokenizer = loading.load_tokenizer(located)
     if options.apply_chat_template and not tokenizer.chat_template:
@@ -58,11 +59,15 @@ def before_loading(located: Located, options: Options) -> Probed | None:
             )
     if located.adapter_config is not None:
         attach.check_fit(located.adapter_config, configs.empty_model(located))
-    return _probed(located, tokenizer, options) if options.apply_chat_template else None
+    marks = _known_marks(located, tokenizer)
+    return _probed(located, tokenizer, options, marks) if options.apply_chat_template else None
 
 
-def _probed(located: Located, tokenizer: Tokenizer, options: Options) -> Probed:
-    """Return the chat template of `located`, whose questions are whole and whose thoughts are known."""
+def _known_marks(located: Located, tokenizer: Tokenizer) -> tuple[Marks, ...]:
+    """Return the marks of thoughts of `located`; raise HarnessError if its chat template has others.
+
+    A model that was trained with its template may think without it.
+    """
     learned = families.learn(tokenizer, located.reference.think)
     if learned.unhandled:
         raise HarnessError(
@@ -70,7 +75,12 @@ def _probed(located: Located, tokenizer: Tokenizer, options: Options) -> Probed:
             "is unknown, so that thoughts could count as answers: name both with the checkpoint's key think=START,END, "
             "or write think=none if it does not think"
         )
-    template = ChatTemplate(located.name, tokenizer, template_arguments(located, options), learned.marks)
+    return learned.marks
+
+
+def _probed(located: Located, tokenizer: Tokenizer, options: Options, marks: tuple[Marks, ...]) -> Probed:
+    """Return the chat template of `located`, whose questions are whole."""
+    template = ChatTemplate(located.name, tokenizer, template_arguments(located, options), marks)
     findings = chat_probes.probe(template)
     if findings.question:
         raise _spoiled(template, findings.question, "")

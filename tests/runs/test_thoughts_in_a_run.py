@@ -83,8 +83,11 @@ def test_a_mark_without_a_counterpart_stops_the_run(tmp_path: Path) -> None:
     template = PLAIN + "{% if x %}<|deep_thought|>{% endif %}"
     model = chained.model(tmp_path / "model", chained.saying("7", after=">"), template=template)
     task = questions(tmp_path, WORDS)
-    with pytest.raises(HarnessError, match=r"'<\|deep_thought\|>', a mark of thoughts whose counterpart is unknown"):
-        evaluate(model, task, metrics=("exact_match",), apply_chat_template=True)
+    for is_applied in (True, False):  # the model may think without its template, too
+        with pytest.raises(
+            HarnessError, match=r"'<\|deep_thought\|>', a mark of thoughts whose counterpart is unknown"
+        ):
+            evaluate(model, task, metrics=("exact_match",), apply_chat_template=is_applied)
     assert score(evaluate(f"{model},think=none", task, metrics=("exact_match",), apply_chat_template=True)) == 1
 
 

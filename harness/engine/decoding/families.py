@@ -45,8 +45,10 @@ _MARK = re.compile(
     rf"|\[/?[A-Z_]*(?:THINK|THOUGHT|REASON|SCRATCHPAD)[A-Z_]*\]"
     rf"|(?i:[◁【]/?[\w:-]*{_WORDS}[\w:-]*[▷】])"
 )
-_BEGINNING_WORDS = {"begin", "start", "open", "of"}
-_ENDING_WORDS = {"end", "stop", "close"}
+_BEGINNING_WORDS = {"begin", "start", "open", "of", "开始"}
+_ENDING_WORDS = {"end", "stop", "close", "done", "finished", "结束", "完毕", "完成"}
+_UNSPACED = re.compile("(开始|结束|完毕|完成)")
+"""Words of the two sets that are written without a space."""
 
 
 class Learned(NamedTuple):
@@ -71,13 +73,12 @@ def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
     template = template_text(tokenizer)
     source = "\n".join([template, *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())])
     known = [family for family in (*KNOWN, *WORDED) if _has_mark(source, family)]
-    other, _ = _pairs(source, known)
-    _, unpaired = _pairs(template, [*known, *other])
+    other, unpaired = _pairs(source, known)
     own = [_with_wrapper(replace(family, closes_alone=True), template) for family in [*known, *other]]
     # A model without marks of its own may have been trained on those of another.
     rest = [replace(family, closes_alone=family.closes_alone and not own) for family in KNOWN if family not in known]
     separate = [text for text in _SEPARATE_MESSAGES if text in template]
-    return Learned((*own, *rest), (*separate, *unpaired))
+    return Learned((*own, *rest), (*separate, *(text for text in unpaired if text in template)))
 
 
 def template_text(tokenizer: Tokenizer) -> str:
@@ -101,28 +102,51 @@ def _with_wrapper(family: Marks, template: str) -> Marks:
 
 
 def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]:
-    """Return the marks in `source` that are of no `known` family: those with a counterpart, and those without."""
+    """Return the marks in `source` that are of no `known` family: those with a counterpart, and those without.
+
+    A counterpart that `source` does not show is assumed only if no other mark could be it.
+    """
     covered = {text.strip() for family in known for text in family.texts}
     covered |= {switch for switch, family_mark in _SWITCHES.items() if family_mark in source}
     found = [text for text in dict.fromkeys(_MARK.findall(source)) if text not in covered]
-    closing = {_subject(text): text for text in found if _is_closing(text)}
-    pairs, unpaired = [], []
+    openings = [text for text in found if not _is_closing(text)]
+    closings = [text for text in found if _is_closing(text)]
+    stems = [_stem(text) for text in (*found, *_lone_marks(source, known))]
+    pairs, unpaired, paired = [], [], set()
+    for text in openings:
+        partners = [other for other in closings if _subject(other) == _subject(text)]
+        if partners:
+            assumed = _counterpart(text)
+            pairs.append(Marks(text, assumed if assumed in partners else partners[0]))
+            paired.update([text, *partners])
     for text in found:
-        counterpart = closing.get(_subject(text)) or _counterpart(text)
-        if _is_closing(text):
-            if not any(_subject(other) == _subject(text) for other in found if not _is_closing(other)):
-                opening = _counterpart(text)
-                pairs += [Marks(opening, text)] if opening else []
-                unpaired += [] if opening else [text]
-        elif counterpart:
-            pairs.append(Marks(text, counterpart))
-        else:
+        if text in paired:
+            continue
+        counterpart = _counterpart(text) if stems.count(_stem(text)) == 1 else None
+        if counterpart is None:
             unpaired.append(text)
+        else:
+            pairs.append(Marks(counterpart, text) if _is_closing(text) else Marks(text, counterpart))
     return pairs, unpaired
 
 
+def _lone_marks(source: str, known: Sequence[Marks]) -> list[str]:
+    """Return the marks of `known` families in `source` without their counterparts."""
+    return [
+        family.open if has_open else family.close
+        for family in known
+        if (has_open := bool(family.beginning_pattern.search(source))) != bool(family.ending_pattern.search(source))
+    ]
+
+
+def _stem(text: str) -> str:
+    """Return the word for thinking in a mark; the mark itself if it has none of `_WORDS`."""
+    match = re.search(_WORDS, text.lower())
+    return match[0] if match else text
+
+
 def _words(text: str) -> list[str]:
-    return [word for word in re.split(r"[\W_]+", text.lower()) if word]
+    return [word for word in re.split(r"[\W_]+", _UNSPACED.sub(r"_\1_", text.lower())) if word]
 
 
 def _subject(text: str) -> str:

@@ -54,6 +54,10 @@ def test_the_marks_of_every_usual_template_are_handled(name: str) -> None:
         ("<|thought_start|><|thought_end|>", "<|thought_start|>甲<|thought_end|>乙"),
         ("<|begin_of_reasoning|><|end_of_reasoning|>", "<|begin_of_reasoning|>甲<|end_of_reasoning|>乙"),
         ("<思考>", "<思考>甲</思考>乙"),
+        ("【思考】{{ x }}【思考结束】", "【思考】甲【思考结束】乙"),
+        ("【开始思考】{{ x }}【结束思考】", "【开始思考】甲【结束思考】乙"),
+        ("<deep_thinking>{{ x }}<deep_thinking_done>", "<deep_thinking>甲<deep_thinking_done>乙"),
+        ("<my_think>{{ x }}</my_think><my_think_end>", "<my_think>甲</my_think>乙"),
         ("m.content.split('</my_thought>')", "<my_thought>甲</my_thought>乙"),
     ],
 )
@@ -89,12 +93,23 @@ def test_a_thought_that_the_prompt_opened_ends_by_the_marks_of_its_own_model() -
 
 
 @pytest.mark.parametrize(
-    "template", ["<|think|>{{ x }}", "<|deep_thought|>", "<|im_start|>assistant/think\n", "<|end_reasoning|>"]
+    "template",
+    [
+        *("<|think|>{{ x }}", "<|deep_thought|>", "<|im_start|>assistant/think\n", "<|end_reasoning|>"),
+        # either could close the other
+        *("【思考】{{ x }}【思考后】", "<deep_think>{{ x }}<after_think>", "[REASONING]{{ x }}[REASONED]"),
+        *("<think>{{ x }}<think_over>", "<thinking>{{ x }}<thinking_done>", "<思考>{{ x }}【思考结束】…<思考者>"),
+    ],
 )
 def test_a_mark_without_a_counterpart_is_unhandled(template: str) -> None:
     assert learn(words(template)).unhandled
     assert not learn(words(template), "<a>,<b>").unhandled
     assert not learn(words(template), "none").unhandled
+
+
+def test_a_token_that_could_close_a_mark_of_the_template_leaves_it_unhandled() -> None:
+    assert learn(words("【思考】{{ x }}", "【思考后】")).unhandled == ("【思考】",)
+    assert not learn(words("【思考】{{ x }}", "【思考结束】")).unhandled
 
 
 def test_ordinary_code_of_a_template_has_no_marks() -> None:
