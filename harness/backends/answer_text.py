@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from harness.checkpoints.reference import check_marks
 from harness.common.visible import has_visible
-from harness.engine.decoding import stopping, thinking
+from harness.engine.decoding import families, stopping, thinking
 from harness.engine.decoding.thinking import KNOWN, Marks
 
 Ending = Literal["stop", "empty", "limit", "thought", "unknown"]
@@ -68,6 +69,14 @@ def read(
     return AnswerText(parts.answer, ending, bool(parts.thought))
 
 
-def begins_in_thought(prompt: str) -> bool:
-    """Return whether a text that follows `prompt` begins within a thought, by the marks of all known families."""
-    return thinking.leaves_open(prompt)
+def begins_in_thought(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:
+    """Return whether a text that follows `prompt` begins within a thought, by the `marks` of its model."""
+    return thinking.leaves_open(prompt, marks)
+
+
+def marks_of(think: str | None) -> Sequence[Marks]:
+    """Return the marks that `think` names, as the key `think` of a checkpoint reference; None is all known families.
+
+    Raises HarnessError if it is neither two marks nor `none`.
+    """
+    return KNOWN if think is None else families.named(check_marks(think, "", "--think "))

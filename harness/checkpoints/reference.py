@@ -155,19 +155,23 @@ def _typed(key: str, value: str, text: str) -> Any:
             raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
         return int(value)
     if key == "think":
-        return _check_marks(value, text)
+        return check_marks(value, f"'{text}': ", "think=")
     if key == "quantize" and value not in QUANTIZATIONS:
         raise HarnessError(f"'{text}': quantize is one of {', '.join(QUANTIZATIONS)}, not '{value}'")
     return check_dtype(value, f"'{text}'") if key == "dtype" else value
 
 
-def _check_marks(value: str, text: str) -> str:
-    """Return `value` if it is `none` or two marks, without space around them; otherwise raise HarnessError."""
+def check_marks(value: str, where: str, option: str) -> str:
+    """Return `value` if it is `none` or two marks, without space around them; otherwise raise HarnessError.
+
+    The error names the place `where`, and shows the value behind `option`, such as `think=`.
+    """
     if value.lower() == "none":
         return "none"
     marks = [mark.strip() for mark in value.split(",")]
     if len(marks) != 2 or not all(marks) or marks[0] == marks[1]:
-        raise HarnessError(f"'{text}': think is two marks, think=START,END, or none, not '{value}'")
+        name = option.strip(" =")
+        raise HarnessError(f"{where}{name} is two marks, {option}START,END, or none, not '{value}'")
     return ",".join(marks)
 
 

@@ -22,15 +22,16 @@ class Replay:
 
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
     stop string. If `drops_end_marks`, it loses special tokens at its end, which a run would not have decoded; published
-    scores count them.
+    scores count them. `think` names the marks of thoughts (`answer_text.marks_of`).
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
 
     rank, world_size = 0, 1
 
-    def __init__(self, joined: Joined, *, drops_end_marks: bool = False) -> None:
+    def __init__(self, joined: Joined, *, drops_end_marks: bool = False, think: str | None = None) -> None:
         self.joined, self._drops_end_marks = joined, drops_end_marks
+        self._marks = answer_text.marks_of(think)
         self.work = Work()
         """How the recorded texts ended."""
         self.shortened = 0
@@ -78,6 +79,7 @@ class Replay:
                 until,
                 is_cut=False if has_ended else None,
                 opened=self._is_open(request.doc_id),
+                marks=self._marks,
             )
             self.shortened += text.ending in ("stop", "empty") and len(text) < len(response.rstrip()) and not has_ended
         self.work.count_answers([text])
@@ -88,4 +90,4 @@ class Replay:
         answer = self.joined.answers[doc_id]
         if answer is None or answer.prompt is None or answer.hashes is not None:
             return False
-        return answer_text.begins_in_thought(answer.prompt)
+        return answer_text.begins_in_thought(answer.prompt, self._marks)

@@ -69,6 +69,8 @@ class Scoring:
     """The file of retrieved articles that prompts contained."""
     include: tuple[Path, ...] = ()
     """Additional folders with task definitions."""
+    think: str | None = None
+    """The marks around a thought, `START,END`, or `none` if answers contain none; None tries those of all families."""
     keep_going: bool = False
     """Leave out what is malformed, repeated or surplus, and count missing answers as empty."""
 
@@ -145,7 +147,7 @@ def _score_task(
         limit=limit,
         keep_going=scoring.keep_going,
     )
-    replay = Replay(joined, drops_end_marks=isinstance(task.lm_eval, FromFile))
+    replay = Replay(joined, drops_end_marks=isinstance(task.lm_eval, FromFile), think=scoring.think)
     try:
         outcome = _evaluate(task, replay, limit)
     except (TaskError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

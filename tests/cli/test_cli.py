@@ -286,6 +286,9 @@ def test_inspect_finds_the_base_and_tests_the_adapter(world: Path, capsys: pytes
     assert re.search(r"kind\s+│ lora", out)
     assert str(world / "base") in out
     assert "logits of a probe by up to" in out
+    assert "thoughts" not in out
+    assert main(["inspect", f"{world}/base,think=《,》"]) == 0
+    assert re.search(r"thoughts\s+│ 《 … 》 \(by think=\)", capsys.readouterr().out)
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float = 100) -> None:

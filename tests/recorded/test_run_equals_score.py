@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from harness.checkpoints.reference import parse
+from harness.cli import main
 from harness.engine.decoding.stopping import Stopper
 from harness.engine.engine import AnswerBatch, Engine
 from harness.engine.requests import Generation, Prompt
@@ -69,7 +73,12 @@ def decoded(engine: Engine, prompt: Prompt, tokens: list[int]) -> Generation:
 
 
 def answered(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, data: Path | None, *tasks: str, **options: Any
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    data: Path | None,
+    *tasks: str,
+    reference: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
 ) -> tuple[Report, dict[str, dict[int, str]]]:
     """Return a run's report, and the texts that were decoded, by prompt."""
     texts: dict[str, str] = {}
@@ -86,7 +95,9 @@ def answered(
 
     monkeypatch.setattr(Engine, "decode", decode)
     base = tiny.llama(folder / "base", context=32_768)
-    [report] = run([parse(str(base))], Options(tasks=tasks, output=folder / "runs", data=data, **options))
+    [report] = run(
+        [replace(parse(str(base)), **reference)], Options(tasks=tasks, output=folder / "runs", data=data, **options)
+    )
     by_task = {}
     for task in report.manifest.tasks:
         rows = report.samples(task).drop_duplicates("doc_id")
@@ -140,6 +151,44 @@ def test_a_recorded_prompt_that_opens_a_thought_is_heeded(tmp_path: Path) -> Non
     [report] = score.score(score.Scoring(recorded, tmp_path / "scored", task=str(file), format="jsonl"))
     assert report.samples("own.jsonl")["responses"].map(list).tolist() == [[""], ["2"]]
     assert report.manifest.tasks["own.jsonl"].unfinished_thoughts == 1
+
+
+@pytest.mark.parametrize(
+    ("think", "texts", "responses"),
+    [
+        (None, ["<plan>8</plan>7", "<think>8</think>7"], ["<plan>8</plan>7", "7"]),
+        ("<plan>,</plan>", ["<plan>8</plan>7", "<plan>8", "<think>8</think>7"], ["7", "", "<think>8</think>7"]),
+        ("none", ["<plan>8</plan>7", "<think>8</think>7"], ["<plan>8</plan>7", "<think>8</think>7"]),
+        ("[THINK],[/THINK]", ["[THINK]8[/THINK]Write </think>."], ["Write </think>."]),
+    ],
+)
+def test_marks_that_are_named_are_those_of_a_reference(
+    think: str | None, texts: list[str], responses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = ({"question": f"{i} + 7 - {i}?", "answer": "7"} for i in range(len(texts)))
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    report = scored(tmp_path, str(file), None, dict(enumerate(texts)), comparisons=("contains",), think=think)
+    assert [text for row in report.samples("own.jsonl")["responses"] for text in row] == responses
+    monkeypatch.setattr(f"{__name__}.TEXTS", texts)
+    key = {} if think is None else {"think": think}
+    run_report, by_id = answered(monkeypatch, tmp_path, None, str(file), comparisons=("contains",), reference=key)
+    require_equal(
+        run_report,
+        scored(tmp_path, str(file), None, by_id["own.jsonl"], comparisons=("contains",), think=think),
+        "own.jsonl",
+    )
+
+
+@pytest.mark.parametrize("marks", ["<plan>", "a,a", "a,", "a,b,c"])
+def test_marks_that_are_not_two_are_refused(marks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"question": "3 + 4?", "answer": "7"}', encoding="utf-8")
+    predictions = tmp_path / "answers.jsonl"
+    predictions.write_text('{"id": 0, "prediction": "7"}', encoding="utf-8")
+    arguments = ["score", "--predictions", str(predictions), "--task", str(file), "--metric", "number"]
+    assert main([*arguments, "--think", marks, "-o", str(tmp_path / "out")]) == 2
+    assert f"--think is two marks, --think START,END, or none, not '{marks}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mark", ["</s>", "<|im_end|>", "<eoa>\n", "<|endoftext|></s>"])

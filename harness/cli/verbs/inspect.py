@@ -25,12 +25,15 @@ def inspect(
     from harness.checkpoints import discovery, inspection, loading
     from harness.checkpoints.reference import parse
     from harness.cli.views import tables
+    from harness.engine.decoding import families
 
     for reference in discovery.expand([parse(model)]):
         located = loading.locate(reference)
         checkpoint = loading.load(located, allow_inactive_adapter=allow_inactive_adapter) if load else None
         facts = inspection.facts(located, checkpoint)
         tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
+        if thoughts := families.describe(tokenizer, reference.think):
+            facts["thoughts"] = thoughts
         for context, form in letters.after_usual_beginnings(Encoder(tokenizer)).items():
             facts[f"letters after {context}"] = str(form)
         tables.show_facts(located.name, facts)

@@ -26,6 +26,10 @@ def score(
         str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval, jsonl or report.")
     ] = "auto",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Use this name for the model that answered.")] = None,
+    think: Annotated[
+        str | None,
+        typer.Option(metavar="MARKS", help="Marks around a thought: START,END, or none."),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(parser=parse_limit, metavar="N", help="Expect only the first N documents, or a share as 0.1."),
@@ -54,9 +58,9 @@ def score(
     if (predictions is None) == (ratings is None):
         raise HarnessError("name what to score, one of the two: --predictions PATH or --ratings FILE")
     if ratings is not None:
-        if metric or format != "auto" or limit or articles or include_path:
+        if metric or format != "auto" or think or limit or articles or include_path:
             raise HarnessError(
-                "--metric, --format, --limit, --articles and --include-path are for --predictions: drop them"
+                "--metric, --format, --think, --limit, --articles and --include-path are for --predictions: drop them"
             )
         from harness.recorded import ratings as rated
 
@@ -72,6 +76,7 @@ def score(
                 comparisons=split_names(metric),
                 format=None if format == "auto" else format,
                 data=data,
+                think=think,
                 limit=limit,
                 name=name,
                 articles=articles,

@@ -58,6 +58,8 @@ class Learned(NamedTuple):
     """The marks to look for, the checkpoint's own first."""
     unhandled: tuple[str, ...] = ()
     """Marks in the chat template whose counterpart is unknown."""
+    own: tuple[Marks, ...] = ()
+    """Those of `marks` that tokenizer, chat template or reference show."""
 
 
 def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
@@ -65,11 +67,8 @@ def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
 
     `think` is that of its reference: `OPEN,CLOSE`, or `none`; None learns from chat template and tokenizer.
     """
-    if think == NO_MARKS:
-        return Learned(())
     if think is not None:
-        opening, closing = think.split(",", 1)
-        return Learned((Marks(opening, closing),))
+        return Learned(named(think), own=named(think))
     template = template_text(tokenizer)
     source = "\n".join([template, *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())])
     known = [family for family in (*KNOWN, *WORDED) if _has_mark(source, family)]
@@ -78,7 +77,30 @@ def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
     # A model without marks of its own may have been trained on those of another.
     rest = [replace(family, closes_alone=family.closes_alone and not own) for family in KNOWN if family not in known]
     separate = [text for text in _SEPARATE_MESSAGES if text in template]
-    return Learned((*own, *rest), (*separate, *(text for text in unpaired if text in template)))
+    return Learned((*own, *rest), (*separate, *(text for text in unpaired if text in template)), tuple(own))
+
+
+def describe(tokenizer: Tokenizer, think: str | None = None) -> str:
+    """Return the marks of thoughts that a checkpoint shows and where, in words; empty if it shows none."""
+    if think == NO_MARKS:
+        return "none (by think=none)"
+    learned = learn(tokenizer, think)
+    template = template_text(tokenizer)
+    lines = []
+    for family in learned.own:
+        is_in_template = _has_mark(template, family)
+        source = "by think=" if think else "from the chat template" if is_in_template else "from the tokenizer's tokens"
+        lines.append(f"{family} ({source})")
+    lines += [f"{text!r}, whose counterpart is unknown: name both with think=START,END" for text in learned.unhandled]
+    return "; ".join(lines)
+
+
+def named(think: str) -> tuple[Marks, ...]:
+    """Return the marks that `think` names: `OPEN,CLOSE`, or `none`."""
+    if think == NO_MARKS:
+        return ()
+    opening, closing = think.split(",", 1)
+    return (Marks(opening, closing),)
 
 
 def template_text(tokenizer: Tokenizer) -> str:
@@ -112,12 +134,14 @@ def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]
     openings = [text for text in found if not _is_closing(text)]
     closings = [text for text in found if _is_closing(text)]
     stems = [_stem(text) for text in (*found, *_lone_marks(source, known))]
-    pairs, unpaired, paired = [], [], set()
+    pairs: list[Marks] = []
+    unpaired: list[str] = []
+    paired: set[str] = set()
     for text in openings:
         partners = [other for other in closings if _subject(other) == _subject(text)]
         if partners:
             assumed = _counterpart(text)
-            pairs.append(Marks(text, assumed if assumed in partners else partners[0]))
+            pairs.append(Marks(text, assumed if assumed and assumed in partners else partners[0]))
             paired.update([text, *partners])
     for text in found:
         if text in paired:

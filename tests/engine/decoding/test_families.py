@@ -112,6 +112,26 @@ def test_a_token_that_could_close_a_mark_of_the_template_leaves_it_unhandled() -
     assert not learn(words("【思考】{{ x }}", "【思考结束】")).unhandled
 
 
+@pytest.mark.parametrize(
+    ("template", "tokens", "think", "description"),
+    [
+        (chat_templates.PLAIN, (), None, ""),
+        (chat_templates.QWEN3, ("<think>",), None, "<think> … </think> (from the chat template)"),
+        (None, ("[THINK]",), None, "[THINK] … [/THINK] (from the tokenizer's tokens)"),
+        (chat_templates.QWEN3, (), "《,》", "《 … 》 (by think=)"),
+        (chat_templates.QWEN3, (), "none", "none (by think=none)"),
+        (
+            "<|deep_thought|>",
+            (),
+            None,
+            "'<|deep_thought|>', whose counterpart is unknown: name both with think=START,END",
+        ),
+    ],
+)
+def test_marks_are_described(template: str | None, tokens: Any, think: str | None, description: str) -> None:
+    assert families.describe(words(template, *tokens), think) == description
+
+
 def test_ordinary_code_of_a_template_has_no_marks() -> None:
     template = (
         "{%- if message['reasoning_content'] is defined and a < b %}{{ message.reasoning_content }}{%- endif %}"
