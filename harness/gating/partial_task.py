@@ -120,12 +120,17 @@ class PartialTask:
         """Return what lm-eval would have returned if all evaluated documents had been evaluated at once."""
         samples = sorted(self.samples, key=lambda sample: sample["doc_id"])
         results = {**self._last["results"][self.name]}
-        aggregations, largest = self.task.aggregations, 0
-        for key in [key for key in results if "," in key and "_stderr," not in key]:
-            metric, name = key.split(",", 1)
-            values = [item[metric] for item in samples if item["filter"] == name and metric in item["metrics"]]
-            results[key] = aggregations.get(metric, _mean)(values)
-            largest = max(largest, len(values))
+        keys = [key for key in results if "," in key and "_stderr," not in key]
+        requests = [request for doc_id in self.doc_ids for request in self.requests[doc_id]]
+        aggregates, failures = self.task.aggregate(samples, keys, requests)
+        results |= aggregates
+        reported = {failure.doc_id for failure in self.unscorable}
+        self.unscorable += [failure for failure in failures if failure.doc_id not in reported]
+        metrics = [key.split(",", 1) for key in keys]
+        counts = [
+            sum(item["filter"] == name and metric in item["metrics"] for item in samples) for metric, name in metrics
+        ]
+        largest = max(counts, default=0)
         results["sample_len"] = largest
         return {
             **self._last,
@@ -134,11 +139,6 @@ class PartialTask:
             "samples": {self.name: samples},
             "unscorable": sorted(self.unscorable),
         }
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean, which is lm-eval's aggregation for a metric that names none."""
-    return sum(values) / len(values)
 
 
 def _sum(first: Work, second: Work) -> Work:

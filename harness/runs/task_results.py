@@ -72,7 +72,8 @@ class TaskResults:
         for sample in logged:
             row = samples.row(sample, cluster(sample["doc"]))
             if "responses" in row:
-                row["understood"] = task.understood(sample["doc"], row["prediction"], row["filter"])
+                values = {metric: sample[metric] for metric in sample["metrics"]}
+                row["understood"] = task.understood(sample["doc"], row["prediction"], row["filter"], values)
             rows.append(row)
         return rows
 

@@ -9,6 +9,7 @@ know (`harness.tasks.protocols`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -17,10 +18,11 @@ from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.tasks import understanding
 from harness.tasks.metadata import TaskMetadata
-from harness.tasks.unscorable import Guard
+from harness.tasks.unscorable import Failure, Guard
 
 if TYPE_CHECKING:
     from harness.tasks.leaks import Watch
+    from harness.tasks.understanding import UnderstoodRule
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
@@ -72,6 +74,7 @@ class Task:
         self.lm_eval = lm_eval
         """The lm-eval task object, an instance of its class in `harness.tasks.protocols` if the YAML names one."""
         self._watch: Watch | None = None
+        self._has_abstentions: bool | None = None
 
     # --- identity and metrics -------------------------------------------------------------------------------------
 
@@ -304,13 +307,38 @@ class Task:
         guard.correct(outcome["samples"][self.name])
         return {**outcome, "unscorable": guard.failures}
 
-    def understood(self, document: Document, filtered_answer: str, filter: str | None = None) -> bool | None:
+    def aggregate(
+        self, samples: Sequence[dict[str, Any]], keys: Sequence[str], requests: Sequence[Request]
+    ) -> tuple[dict[str, float], list[Failure]]:
+        """Return the aggregate of `samples` under each of lm-eval's result keys (`exact_match,none`), and failures.
+
+        `requests` are those of the samples, with their responses. A value that cannot be aggregated is its document's
+        failure and is replaced in `samples`, as in `evaluate`.
+        """
+        guard, results = Guard(self.lm_eval), {}
+        with self.holding(requests):
+            for key in keys:
+                metric, _, name = key.partition(",")
+                of_key = [item for item in samples if item["filter"] == name and metric in item["metrics"]]
+                results[key] = guard.aggregate(metric, name, of_key)
+        for sample in samples:
+            guard.correct([sample])
+        return results, guard.failures
+
+    def understood(
+        self,
+        document: Document,
+        filtered_answer: str,
+        filter: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> bool | None:
         """Return whether the reading that scores a generated answer understood anything in it.
 
         `filtered_answer` is what the task's `filter` left of the answer, a report row's `prediction`; by default the
-        filter of the primary metric. None if the task has no notion of understanding: texts compared by ROUGE or
-        literally, and choices by likelihood. The rules, and where a task states its own, are in
-        `harness.tasks.understanding`; a scorer that fails on the answer understood nothing.
+        filter of the primary metric. `values` are the metrics' values for it, computed if not passed. None if the task
+        has no notion of understanding: texts compared by ROUGE or literally, and choices by likelihood. The rules, and
+        where a task states its own, are in `harness.tasks.understanding`; a scorer that fails on the answer understood
+        nothing.
         """
         if self.output_type != "generate_until":
             return None
@@ -318,17 +346,26 @@ class Task:
             if hasattr(self.lm_eval, "understood"):
                 result: bool | None = self.lm_eval.understood(document, filtered_answer)
                 return result
+            rule = self.metadata.understood
+            if rule and rule.unless and not self._knows_abstentions(rule, document):
+                return None
             return understanding.is_understood(
                 filtered_answer,
                 document,
                 fallbacks=self._fallbacks(self.metrics[0].filter if filter is None else filter),
-                rule=self.metadata.understood,
-                values=lambda answer: self.score(document, [answer]),
+                rule=rule,
+                values=lambda: self.score(document, [filtered_answer]) if values is None else values,
             )
         except (HarnessError, MemoryError):
             raise
         except Exception:  # whatever a person's own scorer raises
             return False
+
+    def _knows_abstentions(self, rule: UnderstoodRule, document: Document) -> bool:
+        """Return whether the scorer calls an empty answer an abstention, as it does for all documents or for none."""
+        if self._has_abstentions is None:
+            self._has_abstentions = rule.is_abstention(self.score(document, [""]))
+        return self._has_abstentions
 
     def _fallbacks(self, filter: str) -> list[str]:
         """Return what the searches in the task's `filter` return if they find nothing."""
@@ -364,7 +401,7 @@ class Task:
         """
         assert places, "lm-eval would evaluate all documents"
         numbered = [(place, documents[place]) for place in places]
-        unaggregated = dict.fromkeys(self.aggregations, _zero)
+        unaggregated = {metric: _unaggregated(function) for metric, function in self.aggregations.items()}
         replaced: dict[str, Callable[..., Any]] = {
             "build_all_requests": lambda **_: None,
             "doc_iterator": lambda **_: iter(numbered),
@@ -387,5 +424,11 @@ class Task:
             attributes.update(before)
 
 
-def _zero(values: Sequence[Any]) -> float:
-    return 0.0
+def _unaggregated(function: Callable[..., Any]) -> Callable[[Sequence[Any]], float]:
+    """Return a function that returns 0 under the name of the aggregation that it replaces."""
+
+    @functools.wraps(function)
+    def zero(values: Sequence[Any]) -> float:
+        return 0.0
+
+    return zero

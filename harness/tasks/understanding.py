@@ -6,7 +6,8 @@ The rule of a task stands beside its filters, as `metadata.understood` of its YA
   the text of one of these columns of the document is understood, too;
 - `{number: true}`: a number can be read from the filtered answer;
 - `{unless: [abstention_repaired, abstention]}`: the first of these metrics that the task's scorer returns is 0. If it
-  is 0 for an empty answer too, as LawBench's abstention is for texts compared by ROUGE, the task has no such notion.
+  is 0 for an empty answer too, as LawBench's abstention is for texts compared by ROUGE, the task has no such notion;
+  that is decided by the task's first document.
 
 lm-eval's filters that search by a regular expression bring their own rule: an answer is not understood if the filter
 returned its fallback (`[invalid]`). A task whose class compares numbers (`Answers`) states it itself. Tasks without a
@@ -25,8 +26,8 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from harness.metrics.answers.numbers import last_number
 
-Values = Callable[[str], Mapping[str, Any]]
-"""Returns the value of a document under each metric, for a filtered answer."""
+Values = Callable[[], Mapping[str, Any]]
+"""Returns the value of a document under each metric, for its filtered answer; called only by rules that need them."""
 
 
 class UnderstoodRule(BaseModel):
@@ -59,18 +60,17 @@ class UnderstoodRule(BaseModel):
             raise ValueError("state one of pattern, number and unless")
         return self
 
-    def is_met(self, answer: str, document: Mapping[str, Any], values: Values) -> bool | None:
-        """Return whether something was understood in a filtered answer; None if the task has no such notion."""
+    def is_met(self, answer: str, document: Mapping[str, Any], values: Values) -> bool:
+        """Return whether something was understood in a filtered answer."""
         if self.pattern is not None:
             matches = re.fullmatch(self.pattern, answer, re.DOTALL) is not None
             return matches or any(answer == str(document[column]) for column in self.columns)
         if self.number:
             return last_number(answer) is not None
-        if not self._is_abstention(values("")):
-            return None
-        return not self._is_abstention(values(answer))
+        return not self.is_abstention(values())
 
-    def _is_abstention(self, values: Mapping[str, Any]) -> bool:
+    def is_abstention(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the first metric of `unless` among `values` is not 0."""
         return next((bool(values[name]) for name in self.unless if name in values), False)
 
 

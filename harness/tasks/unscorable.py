@@ -121,6 +121,14 @@ class Guard:
                     if value is None:
                         sample["metrics"].remove(metric)
 
+    def aggregate(self, metric: str, filter: str, samples: Sequence[dict[str, Any]]) -> float:
+        """Return the aggregate of a metric over lm-eval's logged samples of one filter; by default their mean."""
+        self._scored.setdefault(metric, []).append(
+            [_Scored(filter, sample["doc_id"], sample["doc"]) for sample in samples]
+        )
+        function = self._aggregations().get(metric, _mean)
+        return float(self._guarded(metric, function)([sample[metric] for sample in samples]))
+
     # --- filters ------------------------------------------------------------------------------------------------------
 
     def _apply_filters(self) -> None:
@@ -267,6 +275,10 @@ class Guard:
         return HarnessError(
             f"task {self._name}: {metric} cannot be aggregated ({describe(error)}): correct the task's definition"
         )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _without_hits(value: Any, aggregation: str) -> Any:

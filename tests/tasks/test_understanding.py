@@ -92,7 +92,7 @@ def understood(task: Task, answer: str, document: dict[str, Any], filter: str | 
         ("iepile/iepile_re.yaml", "repaired", '{"父": [{"head": "甲", "tail": "乙"}]}', "[]", {"kind": "re"}),
     ],
 )
-def test_a_family_tells_answers_in_which_it_understood_something(
+def test_a_family_separates_answers_in_which_it_understood_something(
     reader: Reader, definition: str, filter: str | None, clear: str, unclear: str, document: dict[str, Any]
 ) -> None:
     built = task(reader, definition)
@@ -153,3 +153,14 @@ def test_an_own_test_set_whose_reader_fails_understood_nothing(reader: Reader) -
     built = task(reader, "gsm8k/gsm8k_fixed.yaml")
     built.lm_eval.understood = understood
     assert built.understood({}, "(" * 9) is False
+
+
+def test_the_values_of_a_scored_answer_are_not_computed_again(reader: Reader) -> None:
+    built, scored = task(reader, "lawbench/lawbench_1_2.yaml"), []
+    score = built.lm_eval.process_results
+    built.lm_eval.process_results = lambda doc, results: scored.append(results) or score(doc, results)
+    document = {"answer": "正确答案：B。"}
+    for answer in ("B", "无法确定", "C"):
+        values = score(document, [answer])
+        assert built.understood(document, answer, None, values) == (answer != "无法确定")
+    assert scored == [[""]]

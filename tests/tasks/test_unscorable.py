@@ -97,6 +97,39 @@ def test_a_value_that_cannot_be_aggregated_is_one_documents(task: Task) -> None:
     assert [failure.doc_id for failure in outcome["unscorable"]] == [1]
 
 
+def test_a_value_that_cannot_be_aggregated_is_one_documents_in_parts_as_well(task: Task) -> None:
+    def score(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
+        return {"exact_match": None if results[0] == POISON else 1.0}
+
+    requests: dict[int, list[Any]] = {}
+    for request in task.build_requests():
+        requests.setdefault(request.doc_id, []).append(request)
+    samples = []
+    key = "exact_match,last-number"
+    with task.scored_by(score):
+        for places in ([0, 1], [2, 3]):
+            with task.restricted_to(places, task.documents, requests):
+                outcome = task.evaluate(Answerer("1", POISON, "3", "4"))
+            assert outcome["unscorable"] == []
+            samples += outcome["samples"]["gsm8k_fixed"]
+        results, failures = task.aggregate(samples, [key], [each for chosen in requests.values() for each in chosen])
+    assert results == {key: 0.75}
+    assert [failure.doc_id for failure in failures] == [1]
+    assert [sample["exact_match"] for sample in samples if sample["filter"] == "last-number"] == [1, 0, 1, 1]
+
+
+def test_a_ratio_has_no_hits_of_a_failed_document_in_parts(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def score(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
+        return {"f1": (2.0 * (not results[0]), 7.0)}
+
+    monkeypatch.setitem(task.lm_eval.__dict__, "higher_is_better", lambda: {"f1": True})
+    monkeypatch.setitem(task.lm_eval.__dict__, "aggregation", lambda: {"f1": ratio})
+    requests = {request.doc_id: [request] for request in task.build_requests()}
+    with task.scored_by(failing(score)), task.restricted_to([0, 1], task.documents, requests):
+        outcome = task.evaluate(Answerer("", POISON, "3", "4"))
+    assert values(outcome, "f1") == [(2, 7), (0, 7)]
+
+
 def test_a_failing_aggregation_of_good_values_is_the_tasks_fault(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(values: Sequence[Any]) -> float:
         raise ZeroDivisionError("no classes")

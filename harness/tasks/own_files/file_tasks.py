@@ -26,6 +26,8 @@ from harness.tasks.task import Task
 PREFIX = "ppl:"
 _SHORTEST_LIMIT, _LONGEST_LIMIT = 256, 1024
 """The bounds of an answer's limit in new tokens, which is the longest accepted answer's number of characters."""
+_READING = 2
+"""The version of tasks whose answers are texts; raised when the same answer may be read otherwise."""
 _PACKED = (".gz", ".zip", ".xz", ".zst", ".bz2", ".tar", ".tgz", ".7z", ".rar")
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
@@ -156,6 +158,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
     config["output_type"] = "generate_until"
     config["generation_kwargs"] = {"until": list(test_set.stops), "do_sample": False, "max_gen_toks": limit}
     config["metadata"] |= {
+        "version": _READING,
         "metrics": list(test_set.metrics),
         "fractions": list(test_set.metrics),
         "stops_after_shots": list(test_set.stops_after_shots),

@@ -22,6 +22,7 @@ from harness.data.rows import Row
 from harness.errors import HarnessError
 from harness.metrics.answers.numbers import is_number, last_number
 from harness.metrics.text import cuts, overlap
+from harness.metrics.text.lines import trimmed
 from harness.tasks.own_files import choices, layouts
 from harness.tasks.own_files.layouts import Document
 
@@ -90,6 +91,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
         right = choices.places(file, rows, layout.choices, layout.columns[-1])
         questions = _chosen(documents, right, is_chinese)
         return replace(questions, columns=columns, unread=unread, notes=tuple(notes.all()))
+    _require_text(rows, documents)
     chosen = tuple(comparisons) or layout.comparisons or _implied_comparison(file, documents)
     for name in chosen:
         if name not in COMPARISONS:
@@ -149,6 +151,12 @@ def _implied_comparison(file: Path, documents: Iterable[Document]) -> tuple[str,
     if all(is_number(text) for document in documents for text in document["answers"]):
         return ("number",)
     raise HarnessError(f"{file} has answers in words: say how they are compared, with --metric {_all_comparisons()}")
+
+
+def _require_text(rows: Sequence[Row], documents: Sequence[Document]) -> None:
+    for row, document in zip(rows, documents, strict=True):
+        if not all(map(trimmed, document["answers"])):
+            raise row.error("its answer has no visible character, so that any text would contain it")
 
 
 def _require_numbers(rows: Sequence[Row], documents: Sequence[Document]) -> None:

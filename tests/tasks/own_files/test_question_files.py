@@ -5,7 +5,6 @@ Prompts are written out here, and compared with lm-eval's rendering of the templ
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,12 @@ import pytest
 
 from harness.checkpoints.reference import parse
 from harness.cli import main
-from harness.errors import HarnessError
 from harness.metrics.text import overlap
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from harness.tasks.own_files import file_tasks, question_files
+from harness.tasks.own_files import question_files
 from support import tiny
+from support.own_questions import BUY, built, written
 
 CHAT = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
@@ -36,24 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.llama(tmp_path_factory.mktemp("base"), words)
 
 
-def written(folder: Path, *rows: dict[str, Any], name: str = "my.jsonl") -> Path:
-    path = folder / name
-    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
-    return path
-
-
-def built(file: Path, comparisons: tuple[str, ...] = (), shots: int = 0) -> Any:
-    """Return lm-eval's object of the task of `file`, its requests built as in a run."""
-    task = file_tasks.build(str(file), comparisons).lm_eval
-    task.set_config("num_fewshot", shots)
-    task.set_fewshot_seed(1234)
-    task.build_all_requests(rank=0, world_size=1)
-    return task
-
-
 # --- layouts ----------------------------------------------------------------------------------------------------------
-
-BUY = {"question": "哪里卖纸？", "A": "书店", "B": "鱼市", "answer": "A"}
 
 
 @pytest.mark.parametrize(
@@ -80,105 +62,6 @@ def test_a_row_of_each_layout_has_its_prompt_and_answer(
     questions = question_files.read(written(tmp_path, row), comparisons)
     assert (questions.documents[0]["prompt"], questions.documents[0]["answer"]) == (prompt, answer)
     assert not questions.is_multiple_choice
-
-
-@pytest.mark.parametrize(
-    ("row", "prompt", "place"),
-    [
-        (BUY, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 0),
-        ({**BUY, "answer": "鱼市"}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
-        ({**BUY, "answer": "（B）"}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
-        ({**BUY, "A": "b", "B": "a", "answer": "a"}, "哪里卖纸？\nA. b\nB. a\n答案：", 1),
-        ({**BUY, "answer": "Ｂ"}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
-        ({**BUY, "answer": "b"}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
-        ({**BUY, "answer": "B. 鱼市"}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
-        ({**BUY, "answer": 0.0}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 0),
-        ({"Question": "Q?", "Options": ["x", "y"], "Answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
-        ({**BUY, "C": ""}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 0),
-        ({**BUY, "C": None, "D": None, "answer": ["B"]}, "哪里卖纸？\nA. 书店\nB. 鱼市\n答案：", 1),
-        ({"question": "Q?", "choices": ["x", "y", "z"], "answer": 0}, "Q?\nA. x\nB. y\nC. z\nAnswer:", 0),
-        ({"question": "Q?", "choices": ["3", "7", "1"], "answer": "7"}, "Q?\nA. 3\nB. 7\nC. 1\nAnswer:", 1),
-        ({"question": "Q?", "choices": [30, 0, 10], "answer": 30}, "Q?\nA. 30\nB. 0\nC. 10\nAnswer:", 0),
-        ({"question": "Q?", "choices": ["1", "0"], "answer": 0}, "Q?\nA. 1\nB. 0\nAnswer:", 0),
-        ({"question": "Q?", "A": 0, "B": 1, "C": 2, "answer": "B"}, "Q?\nA. 0\nB. 1\nC. 2\nAnswer:", 1),
-        ({"question": "Q?", "option_a": "x", "option_b": "y", "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
-        ({"question": "Q?", "options": {"a": "x", "b": "y"}, "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
-        ({"prompt": "Q?", "A": "x", "B": "y", "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
-        ({"instruction": "选。", "input": "Q?", "A": "x", "B": "y", "output": "B"}, "选。\nQ?\nA. x\nB. y\n答案：", 1),
-        ({"question": "Q?", "options": {"A": "x", "B": "y"}, "answer": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
-        ({"question": "Q?", "options": ["A. x", "B. y"], "label": "B"}, "Q?\nA. x\nB. y\nAnswer:", 1),
-        (
-            {"question": "Q?", "choices": {"label": ["1", "2"], "text": ["x", "y"]}, "answerKey": "2"},
-            "Q?\nA. x\nB. y\nAnswer:",
-            1,
-        ),
-        ({"passage": "P.", "question": "Q?", "choices": [1, 2.5], "answer": "A"}, "P.\nQ?\nA. 1\nB. 2.5\nAnswer:", 0),
-    ],
-)
-def test_choices_get_letters(tmp_path: Path, row: dict[str, Any], prompt: str, place: int) -> None:
-    questions = question_files.read(written(tmp_path, row))
-    assert questions.is_multiple_choice
-    assert (questions.documents[0]["prompt"], questions.documents[0]["answer"]) == (prompt, place)
-
-
-FRUIT = {"question": "哪些是水果？", "A": "苹果", "B": "石头", "C": "梨", "D": "铁", "answer": "AC"}
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *(
-            "AC",
-            "CA",
-            "A,C",
-            "A、C",
-            "A，C",
-            "A C",
-            "A;C",
-            "A；C",
-            "A/C",
-            "A|C",
-            "A和C",
-            "A and C",
-            "ＡＣ",
-            "a,c",
-            "(A)(C)",
-        ),
-        *(["A", "C"], ["C", "A"], '["A", "C"]', "['A', 'C']", ["苹果", "梨"], "苹果、梨", "苹果,梨", "苹果\n梨"),
-        *("A. 苹果\nC. 梨", "A. 苹果;C. 梨", [0, 2], "0,2", ["A. 苹果", "C. 梨"], "A.C", "（A）（C）"),
-    ],
-    ids=str,
-)
-def test_several_right_choices_are_a_set_of_letters(tmp_path: Path, answer: object) -> None:
-    single = {**FRUIT, "answer": 1 if answer in ([0, 2], "0,2") else "B"}
-    questions = question_files.read(written(tmp_path, {**FRUIT, "answer": answer}, single))
-    assert questions.metrics == ("exact_set", "partial_credit")
-    assert [document["answer"] for document in questions.documents] == ["AC", "B"]
-    assert questions.documents[0]["prompt"] == (
-        "问题：哪些是水果？\nA. 苹果\nB. 石头\nC. 梨\nD. 铁\n答案（一个或多个字母）："
-    )
-
-
-def test_letter_sets_are_generated_and_compared(base: Path, tmp_path: Path, capsys) -> None:
-    file = written(tmp_path, FRUIT, {**FRUIT, "question": "哪个是石头？", "answer": "B"})
-    requests = built(file, (), 1).instances
-    assert "\n答案（一个或多个字母）：B\n\n问题：" in requests[0].args[0]
-    assert requests[0].args[1]["until"] == ["\n问题：", "\n\n"]
-    task = file_tasks.build(str(file))
-    document = task.documents[0]
-    assert task.score(document, ["AC"]) == {"exact_set": 1, "partial_credit": 1}
-    assert task.score(document, ["A"]) == {"exact_set": 0, "partial_credit": 0.5}
-    assert task.score(document, ["AB"]) == task.score(document, [""]) == {"exact_set": 0, "partial_credit": 0}
-    assert (task.understood(document, "AC"), task.understood(document, "")) == (True, False)
-    [report] = run([parse(str(base))], Options((str(file),), tmp_path / "out", max_gen_toks=8))
-    assert [(score.metric, score.n) for score in report.manifest.scores] == [("exact_set", 2), ("partial_credit", 2)]
-    assert main(["run", "--model", str(base), "--tasks", str(file), "--metric", "bleu"]) == 2
-    assert "with answers in words, and no task here is one" in capsys.readouterr().err
-    predictions = written(
-        tmp_path, {"id": 0, "prediction": "\n选A和C。"}, {"id": 1, "prediction": "B股"}, name="p.jsonl"
-    )
-    assert main(["score", "--predictions", str(predictions), "--task", str(file), "-o", str(tmp_path / "out")]) == 0
-    assert " 50.0 %" in capsys.readouterr().out
 
 
 SHAREGPT = {
@@ -417,108 +300,6 @@ def test_the_likeliest_of_five_letters_is_the_answer(base: Path, tmp_path: Path)
     ]
     [score] = report.manifest.scores
     assert (score.metric, score.value, score.n) == ("acc", pytest.approx(sum(right) / 20), 20)
-
-
-# --- wrong inputs -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("rows", "comparisons", "message"),
-    [
-        ([], (), "holds no rows"),
-        ([{"title": "a", "body": "b"}], (), "no known layout in the columns title, body: rename them"),
-        ([{"question": "谁？", "answer": "我"}], (), "has answers in words: say how they are compared, with --metric"),
-        ([{"question": "谁？", "answer": "我"}], ("f1",), "there is no --metric f1 for answers in words: choose among"),
-        ([{"question": "谁？", "answer": "我"}], ("number",), "line 1: its answer '我' holds no number"),
-        (
-            [{"question": "?", "answer": "a"}, {"question": "?", "answer": "😀!"}],
-            ("rouge",),
-            "line 2: its answer '😀!'",
-        ),
-        ([{"question": "?", "answers": ["a", "❤️"]}], ("bleu",), "line 1: its answer '❤️' has no word"),
-        ([BUY, {"question": "谁？"}], (), "line 2: 'A', 'B' … is not a list of 2 to 26 choices"),
-        ([BUY, {**BUY, "answer": "C"}], (), "line 2: 'answer' is 'C', which is not one of its 2 choices"),
-        ([BUY, {**BUY, "answer": None}], (), "line 2: 'answer' does not name one choice"),
-        ([{**BUY, "answer": 0}, {**BUY, "answer": 2}], (), "which is not one of its 2 choices, counted from 0"),
-        ([BUY, {**BUY, "answer": 1}], (), "line 2: 'answer' is '1', which is not one of its 2 choices"),
-        ([{**BUY, "A": "1", "B": "0", "answer": "0"}], (), "may be texts of choices, or count them from 0: name them"),
-        ([{**BUY, "answer": 1}, {**BUY, "answer": 1}], (), "they may count from 1: name them by letters"),
-        ([{**BUY, "A": "B", "B": "甲", "answer": "B"}], (), "is more than one of its 2 choices"),
-        ([{**BUY, "B": "书店", "answer": "书店"}], (), "'answer' is '书店', which is more than one of its 2 choices"),
-        ([{**BUY, "answer": "AX"}], (), "'answer' is 'AX', which is not one of its 2 choices"),
-        ([{**BUY, "answer": "ABA"}], (), "'answer' names a choice twice"),
-        ([{**BUY, "answer": ["A", "书店"]}], (), "'answer' names a choice twice"),
-        ([{**BUY, "answer": []}], (), "line 1: 'answer' is an empty list"),
-        ([{**BUY, "answer": "bad"}], (), "'answer' is 'bad', which is not one of its 2 choices"),
-        ([FRUIT, {**FRUIT, "D": "AB", "answer": "AB"}], (), "line 2: 'answer' is 'AB', which may be the text of a"),
-        ([{**FRUIT, "answer": [1, 3]}], (), "they may count from 1: name them by letters"),
-        ([{**FRUIT, "answer": "1,3"}], (), "they may count from 1: name them by letters"),
-        ([{"question": "谁？", "answer": float("nan")}], ("bleu",), "line 1: 'answer' is not a text"),
-        ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 1: 'A', 'B' … is not a list of 2 to 26 choices"),
-        (
-            [{"content": "一", "summary": "二", "A": "三", "B": "四"}],
-            (),
-            "no known layout in the columns content, summary",
-        ),
-        ([{"question": "谁？", "answer": "2024/05/01"}], (), "has answers in words"),
-        ([{"question": "谁？", "answer": "1,3,4"}], (), "has answers in words"),
-        ([{"question": "", "answer": "1"}], (), "line 1: 'question' is missing or empty"),
-        ([{"question": ["a"], "answer": "1"}], (), "line 1: 'question' is not a text"),
-        ([{"question": "谁？", "answer": {"a": 1}}], ("bleu",), "line 1: 'answer' is not a text"),
-        (
-            [{"question": "谁？", "answers": []}],
-            ("bleu",),
-            "line 1: 'answers' is an empty list, or has entries that are not",
-        ),
-        (
-            [{"instruction": "a", "output": "b", "history": ["c"]}],
-            ("bleu",),
-            "'history' is not a list of questions and",
-        ),
-        ([{"messages": [{"role": "user", "content": "a"}]}], ("bleu",), "does not end with a question and its answer"),
-        ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
-        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn"),
-    ],
-)
-def test_a_file_that_cannot_be_a_test_set_is_refused(
-    tmp_path: Path, rows: Any, comparisons: Any, message: str, capsys
-) -> None:
-    file = written(tmp_path, *rows)
-    with pytest.raises(HarnessError) as error:
-        question_files.read(file, comparisons)
-    assert message in str(error.value)
-    assert str(file) in str(error.value)
-    metric = ["--metric", ",".join(comparisons)] if comparisons else []
-    assert (
-        main(["run", "--model", "nowhere", "--tasks", str(file), *metric]) == 2
-    )  # before any checkpoint is looked for
-    assert message in capsys.readouterr().err
-
-
-def test_a_metric_without_a_test_set_is_refused(base: Path, capsys) -> None:
-    assert main(["run", "--model", str(base), "--tasks", "ceval", "--metric", "bleu"]) == 2
-    assert "--metric is for a test set of your own" in capsys.readouterr().err
-
-
-def test_a_metric_applies_to_the_test_sets_with_answers_in_words(base: Path, tmp_path: Path, capsys) -> None:
-    written(tmp_path, BUY, {**BUY, "answer": "B"}, name="choices.jsonl")
-    assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "*.jsonl"), "--metric", "bleu"]) == 2
-    assert "with answers in words, and no task here is one" in capsys.readouterr().err
-    written(tmp_path, {"prompt": "写诗", "completion": "春眠不觉晓"}, name="words.jsonl")
-    options = Options((str(tmp_path / "*.jsonl"),), tmp_path / "out", comparisons=("bleu",), max_gen_toks=4)
-    [report] = run([parse(str(base))], options)
-    scores = [(score.task, score.metric) for score in report.manifest.scores]
-    assert scores == [("choices.jsonl", "acc"), ("words.jsonl", "bleu4_characters")]
-    with pytest.raises(HarnessError, match="no file matches"):
-        next(run([parse(str(base))], Options((str(tmp_path / "*.csv"),), tmp_path / "out")))
-
-
-def test_a_path_of_no_test_set_is_refused_with_advice(base: Path, tmp_path: Path, capsys) -> None:
-    (tmp_path / "x.txt").write_text("text")
-    assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "x.txt")]) == 2
-    assert f"to measure a text write ppl:{tmp_path / 'x.txt'}" in capsys.readouterr().err
-    assert main(["run", "--model", str(base), "--tasks", "nowhere.jsonl"]) == 2
-    assert "there is no file nowhere.jsonl: check the path" in capsys.readouterr().err
 
 
 def test_a_test_set_can_be_described_and_forecast(base: Path, tmp_path: Path, capsys) -> None:

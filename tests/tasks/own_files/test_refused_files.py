@@ -1,0 +1,127 @@
+"""Files and metrics that make no test set are refused with their line and advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkpoints.reference import parse
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.runs.options import Options
+from harness.runs.sweep import run
+from harness.tasks.own_files import question_files
+from support import tiny
+from support.own_questions import BUY, FRUIT, written
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.llama(tmp_path_factory.mktemp("base"), tiny.tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("rows", "comparisons", "message"),
+    [
+        ([], (), "holds no rows"),
+        ([{"title": "a", "body": "b"}], (), "no known layout in the columns title, body: rename them"),
+        ([{"question": "谁？", "answer": "我"}], (), "has answers in words: say how they are compared, with --metric"),
+        ([{"question": "谁？", "answer": "我"}], ("f1",), "there is no --metric f1 for answers in words: choose among"),
+        ([{"question": "谁？", "answer": "我"}], ("number",), "line 1: its answer '我' holds no number"),
+        (
+            [{"question": "?", "answer": "a"}, {"question": "?", "answer": "😀!"}],
+            ("rouge",),
+            "line 2: its answer '😀!'",
+        ),
+        (
+            [{"question": "?", "answer": "a"}, {"question": "?", "answer": "\u200b"}],
+            ("contains",),
+            "line 2: its answer has",
+        ),
+        ([{"question": "?", "answers": ["a", "\ufeff \u2060"]}], ("exact_match",), "line 1: its answer has no visible"),
+        ([{"question": "?", "answers": ["a", "❤️"]}], ("bleu",), "line 1: its answer '❤️' has no word"),
+        ([BUY, {"question": "谁？"}], (), "line 2: 'A', 'B' … is not a list of 2 to 26 choices"),
+        ([BUY, {**BUY, "answer": "C"}], (), "line 2: 'answer' is 'C', which is not one of its 2 choices"),
+        ([BUY, {**BUY, "answer": None}], (), "line 2: 'answer' does not name one choice"),
+        ([{**BUY, "answer": 0}, {**BUY, "answer": 2}], (), "which is not one of its 2 choices, counted from 0"),
+        ([BUY, {**BUY, "answer": 1}], (), "line 2: 'answer' is '1', which is not one of its 2 choices"),
+        ([{**BUY, "A": "1", "B": "0", "answer": "0"}], (), "may be texts of choices, or count them from 0: name them"),
+        ([{**BUY, "answer": 1}, {**BUY, "answer": 1}], (), "they may count from 1: name them by letters"),
+        ([{**BUY, "A": "B", "B": "甲", "answer": "B"}], (), "is more than one of its 2 choices"),
+        ([{**BUY, "B": "书店", "answer": "书店"}], (), "'answer' is '书店', which is more than one of its 2 choices"),
+        ([{**BUY, "answer": "AX"}], (), "'answer' is 'AX', which is not one of its 2 choices"),
+        ([{**BUY, "answer": "ABA"}], (), "'answer' names a choice twice"),
+        ([{**BUY, "answer": ["A", "书店"]}], (), "'answer' names a choice twice"),
+        ([{**BUY, "answer": []}], (), "line 1: 'answer' is an empty list"),
+        ([{**BUY, "answer": "bad"}], (), "'answer' is 'bad', which is not one of its 2 choices"),
+        ([FRUIT, {**FRUIT, "D": "AB", "answer": "AB"}], (), "line 2: 'answer' is 'AB', which may be the text of a"),
+        ([{**FRUIT, "answer": [1, 3]}], (), "they may count from 1: name them by letters"),
+        ([{**FRUIT, "answer": "1,3"}], (), "they may count from 1: name them by letters"),
+        ([{"question": "谁？", "answer": float("nan")}], ("bleu",), "line 1: 'answer' is not a text"),
+        ([{"question": "谁？", "answer": "我"}, BUY], ("bleu",), "line 1: 'A', 'B' … is not a list of 2 to 26 choices"),
+        (
+            [{"content": "一", "summary": "二", "A": "三", "B": "四"}],
+            (),
+            "no known layout in the columns content, summary",
+        ),
+        ([{"question": "谁？", "answer": "2024/05/01"}], (), "has answers in words"),
+        ([{"question": "谁？", "answer": "1,3,4"}], (), "has answers in words"),
+        ([{"question": "", "answer": "1"}], (), "line 1: 'question' is missing or empty"),
+        ([{"question": ["a"], "answer": "1"}], (), "line 1: 'question' is not a text"),
+        ([{"question": "谁？", "answer": {"a": 1}}], ("bleu",), "line 1: 'answer' is not a text"),
+        (
+            [{"question": "谁？", "answers": []}],
+            ("bleu",),
+            "line 1: 'answers' is an empty list, or has entries that are not",
+        ),
+        (
+            [{"instruction": "a", "output": "b", "history": ["c"]}],
+            ("bleu",),
+            "'history' is not a list of questions and",
+        ),
+        ([{"messages": [{"role": "user", "content": "a"}]}], ("bleu",), "does not end with a question and its answer"),
+        ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
+        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn"),
+    ],
+)
+def test_a_file_that_cannot_be_a_test_set_is_refused(
+    tmp_path: Path, rows: Any, comparisons: Any, message: str, capsys
+) -> None:
+    file = written(tmp_path, *rows)
+    with pytest.raises(HarnessError) as error:
+        question_files.read(file, comparisons)
+    assert message in str(error.value)
+    assert str(file) in str(error.value)
+    metric = ["--metric", ",".join(comparisons)] if comparisons else []
+    assert (
+        main(["run", "--model", "nowhere", "--tasks", str(file), *metric]) == 2
+    )  # before any checkpoint is looked for
+    assert message in capsys.readouterr().err
+
+
+def test_a_metric_without_a_test_set_is_refused(base: Path, capsys) -> None:
+    assert main(["run", "--model", str(base), "--tasks", "ceval", "--metric", "bleu"]) == 2
+    assert "--metric is for a test set of your own" in capsys.readouterr().err
+
+
+def test_a_metric_applies_to_the_test_sets_with_answers_in_words(base: Path, tmp_path: Path, capsys) -> None:
+    written(tmp_path, BUY, {**BUY, "answer": "B"}, name="choices.jsonl")
+    assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "*.jsonl"), "--metric", "bleu"]) == 2
+    assert "with answers in words, and no task here is one" in capsys.readouterr().err
+    written(tmp_path, {"prompt": "写诗", "completion": "春眠不觉晓"}, name="words.jsonl")
+    options = Options((str(tmp_path / "*.jsonl"),), tmp_path / "out", comparisons=("bleu",), max_gen_toks=4)
+    [report] = run([parse(str(base))], options)
+    scores = [(score.task, score.metric) for score in report.manifest.scores]
+    assert scores == [("choices.jsonl", "acc"), ("words.jsonl", "bleu4_characters")]
+    with pytest.raises(HarnessError, match="no file matches"):
+        next(run([parse(str(base))], Options((str(tmp_path / "*.csv"),), tmp_path / "out")))
+
+
+def test_a_path_of_no_test_set_is_refused_with_advice(base: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "x.txt").write_text("text")
+    assert main(["run", "--model", str(base), "--tasks", str(tmp_path / "x.txt")]) == 2
+    assert f"to measure a text write ppl:{tmp_path / 'x.txt'}" in capsys.readouterr().err
+    assert main(["run", "--model", str(base), "--tasks", "nowhere.jsonl"]) == 2
+    assert "there is no file nowhere.jsonl: check the path" in capsys.readouterr().err
