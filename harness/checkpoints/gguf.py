@@ -271,30 +271,30 @@ def tokenizer(file: Path) -> Tokenizer:
             f"{file} splits texts by llama.cpp's rule '{rule}' before it makes tokens, which transformers does not "
             "know: name the folder of its tokenizer with tokenizer="
         )
-    made = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     if kind == "gpt2" and rule in _DIGIT_SPLITS:
-        made.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
-    _remove_surplus(made, int(metadata["tokenizer.ggml.tokens"]))
-    _require_space_rule(made, metadata, file)
-    return made
+    _remove_surplus(tokenizer, int(metadata["tokenizer.ggml.tokens"]))
+    _require_space_rule(tokenizer, metadata, file)
+    return tokenizer
 
 
-def _remove_surplus(made: Tokenizer, count: int) -> None:
+def _remove_surplus(tokenizer: Tokenizer, count: int) -> None:
     """Remove from a tokenizer what transformers adds to the `count` tokens of a file: GPT-2's `<|endoftext|>`."""
     from tokenizers import Tokenizer as Backend
 
-    if len(made) <= count:
+    if len(tokenizer) <= count:
         return
-    content = json.loads(made.backend_tokenizer.to_str())
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
     content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < count]
-    made._tokenizer = Backend.from_str(json.dumps(content))
+    tokenizer._tokenizer = Backend.from_str(json.dumps(content))
 
 
-def _require_space_rule(made: Tokenizer, metadata: dict[str, Any], file: Path) -> None:
+def _require_space_rule(tokenizer: Tokenizer, metadata: dict[str, Any], file: Path) -> None:
     """Raise HarnessError if a SentencePiece tokenizer puts a space before a text although `file` says otherwise."""
-    first = next(iter(made.tokenize("A")), "")
+    first = next(iter(tokenizer.tokenize("A")), "")
     if metadata.get("tokenizer.ggml.add_space_prefix") is False and first.startswith("\u2581"):
         raise HarnessError(
             f"{file} says that no space is put before a text, and transformers puts one: name the folder of its "

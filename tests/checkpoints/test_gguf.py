@@ -10,7 +10,6 @@ import gguf
 import numpy as np
 import peft
 import pytest
-import sentencepiece
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -195,108 +194,6 @@ def test_a_merged_adapter_answers_as_file_and_adapter(file, lora, tmp_path):
     difference = logits(load(merged.folder).model) - logits(load(f"{file},adapter={lora}").model)
     assert float(difference.abs().max()) < 1e-3
     assert load(merged.folder).located.quantization_name is None
-
-
-# --- the tokenizer
-
-
-def test_the_tokenizer_of_a_file_makes_the_tokens_of_the_original(file, base):
-    original, made = AutoTokenizer.from_pretrained(base), load(file).tokenizer
-    assert [made(text)["input_ids"] for text in TEXTS] == [original(text)["input_ids"] for text in TEXTS]
-    assert len(made) == len(original)
-    assert (made.bos_token, made.eos_token, made.pad_token) == ("<s>", "</s>", "<pad>")
-
-
-@pytest.mark.parametrize("adds", [True, False])
-def test_a_file_says_whether_texts_begin_with_bos(base, tmp_path, adds):
-    file = written(tmp_path / "tiny.gguf", base, settings={"tokenizer.ggml.add_bos_token": adds})
-    assert (load(file).tokenizer("A")["input_ids"][0] == 1) is adds
-
-
-def test_digits_are_split_before_merges_where_the_file_s_rule_says_so(base, tmp_path):
-    words = AutoTokenizer.from_pretrained(base).get_vocab()
-    tokens = sorted(words, key=words.__getitem__)
-    tokens[-1] = "42"
-    settings = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": ["4 2"]}
-    by_rule = {}
-    for rule in ("gpt-2", "smollm"):
-        file = written(tmp_path / f"{rule}.gguf", base, settings={**settings, "tokenizer.ggml.pre": rule})
-        by_rule[rule] = load(file).tokenizer.tokenize("a42")
-    assert by_rule == {"gpt-2": ["a", "42"], "smollm": ["a", "4", "2"]}
-
-
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory) -> sentencepiece.SentencePieceProcessor:
-    """A vocabulary of SentencePiece, trained as LLaMA's."""
-    folder = tmp_path_factory.mktemp("pieces")
-    (folder / "texts.txt").write_text("\n".join(tiny.TEXTS * 20))
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "texts.txt"),
-        model_prefix=str(folder / "pieces"),
-        vocab_size=384,
-        model_type="bpe",
-        byte_fallback=True,
-        character_coverage=1.0,
-        split_digits=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        minloglevel=2,
-    )
-    return sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))
-
-
-def piece_settings(pieces: sentencepiece.SentencePieceProcessor) -> dict[str, object]:
-    """Return the settings in which llama.cpp's converter states a vocabulary of SentencePiece."""
-    ids = range(len(pieces))
-    kinds = [2 if pieces.is_unknown(i) else 3 if pieces.is_control(i) else 6 if pieces.is_byte(i) else 1 for i in ids]
-    return {
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": [pieces.id_to_piece(i) for i in ids],
-        "tokenizer.ggml.scores": [float(pieces.get_score(i)) for i in ids],
-        "tokenizer.ggml.token_type": kinds,
-        "tokenizer.ggml.merges": None,
-        "tokenizer.ggml.unknown_token_id": 0,
-        "tokenizer.ggml.padding_token_id": None,
-        "tokenizer.ggml.add_bos_token": True,
-    }
-
-
-def test_a_sentencepiece_vocabulary_makes_the_tokens_of_sentencepiece(base, pieces, tmp_path):
-    made = load(written(tmp_path / "tiny.gguf", base, settings=piece_settings(pieces))).tokenizer
-    texts = [*tiny.TEXTS, "two  spaces", "a\nb\n\nc", "emoji 🙂 \t tab", "2024 12.5%", "x", "Aé", "花了一共 "]
-    assert [made(text)["input_ids"] for text in texts] == [[1, *pieces.encode(text)] for text in texts]
-
-
-def test_a_space_before_a_text_that_the_file_excludes_is_refused(base, pieces, tmp_path):
-    settings = {**piece_settings(pieces), "tokenizer.ggml.add_space_prefix": False}
-    assert "says that no space is put before a text" in refusal(written(tmp_path / "t.gguf", base, settings=settings))
-
-
-@pytest.mark.parametrize("rule", ["default", "deepseek-llm", "of-tomorrow", None])
-def test_a_rule_of_splitting_that_is_not_known_is_refused(base, tmp_path, rule):
-    file = written(tmp_path / "tiny.gguf", base, settings={"tokenizer.ggml.pre": rule})
-    assert f"llama.cpp's rule '{rule}'" in refusal(file)
-    assert len(load(f"{file},tokenizer={base}").tokenizer) == 384
-
-
-def test_a_file_without_a_tokenizer_is_refused(base, tmp_path):
-    file = written(tmp_path / "tiny.gguf", base, settings={"tokenizer.ggml.model": None})
-    assert "holds no tokenizer: name the folder of one with tokenizer=" in refusal(file)
-
-
-def test_a_chat_template_and_the_end_of_a_turn_are_the_file_s(base, tmp_path):
-    template = "{% for m in messages %}<s>{{ m.content }}{% endfor %}"
-    settings = {"tokenizer.chat_template": template, "tokenizer.ggml.eot_token_id": 7}
-    checkpoint = load(written(tmp_path / "tiny.gguf", base, settings=settings))
-    assert checkpoint.tokenizer.chat_template == template
-    assert checkpoint.eos_ids == (2, 7)
-
-
-def test_an_end_of_text_that_a_file_does_not_state_is_not_invented(base, tmp_path):
-    file = written(tmp_path / "tiny.gguf", base, settings={"tokenizer.ggml.eos_token_id": 5})
-    assert load(file).eos_ids == (5,)
-    assert load(file).model.config.eos_token_id == 5
 
 
 # --- what transformers ignores

@@ -140,10 +140,10 @@ def _require_known_settings(folder: Path, content: dict[str, Any], method: str) 
     unknown = {key: value for key, value in content.items() if key not in known and not _is_switched_off(value)}
     if unknown:
         key, value = min(unknown.items())
-        shown = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
         more = f" and {len(unknown) - 1} more ({', '.join(sorted(unknown)[1:4])})" if len(unknown) > 1 else ""
         raise HarnessError(
-            f"{folder / files.ADAPTER_CONFIG} sets {key} to {shown if len(shown) <= 40 else shown[:40] + '…'}{more}, "
+            f"{folder / files.ADAPTER_CONFIG} sets {key} to {text if len(text) <= 40 else text[:40] + '…'}{more}, "
             f"which peft {__version__} does not know and would ignore: update peft, or, if it changes no answer, "
             "remove it from the file"
         )

@@ -130,10 +130,10 @@ def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]
     """
     covered = {text.strip() for family in known for text in family.texts}
     covered |= {switch for switch, family_mark in _SWITCHES.items() if family_mark in source}
-    found = [text for text in dict.fromkeys(_MARK.findall(source)) if text not in covered]
-    openings = [text for text in found if not _is_closing(text)]
-    closings = [text for text in found if _is_closing(text)]
-    stems = [_stem(text) for text in (*found, *_lone_marks(source, known))]
+    marks = [text for text in dict.fromkeys(_MARK.findall(source)) if text not in covered]
+    openings = [text for text in marks if not _is_closing(text)]
+    closings = [text for text in marks if _is_closing(text)]
+    stems = [_stem(text) for text in (*marks, *_lone_marks(source, known))]
     pairs: list[Marks] = []
     unpaired: list[str] = []
     paired: set[str] = set()
@@ -143,7 +143,7 @@ def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]
             assumed = _counterpart(text)
             pairs.append(Marks(text, assumed if assumed and assumed in partners else partners[0]))
             paired.update([text, *partners])
-    for text in found:
+    for text in marks:
         if text in paired:
             continue
         counterpart = _counterpart(text) if stems.count(_stem(text)) == 1 else None

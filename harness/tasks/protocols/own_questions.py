@@ -21,8 +21,8 @@ class OwnQuestions(FromFile):
         """Raise HarnessError if a document has fewer than `count` examples that ask another question."""
         fewest, document = self.sampler.fewest()
         if fewest < count:
-            asked = " ".join(str(document["prompt"]).split())[:50]
+            prompt = " ".join(str(document["prompt"]).split())[:50]
             raise HarnessError(
-                f"task {self.config.task} has {fewest} few-shot examples that ask another question than '{asked}', "
+                f"task {self.config.task} has {fewest} few-shot examples that ask another question than '{prompt}', "
                 f"not {count}: lower --num-fewshot"
             )
