@@ -39,8 +39,8 @@ _NAME = r"(?:(?:选项|[Oo]ptions?|[Cc]hoices?|[Ll]etters?)[ \t]{0,2})?"
 
 # What stands directly before a stated answer.
 _STATED = re.compile(
-    r"(?:(?:(?<![不误])正确|(?<![不误])(?<!误的)(?<!确的)(?:答案|选项))的?(?:答案|选项|说法|一?项|有)?[ \t]*"
-    r"(?:应该?|就|分别|均|都|只|即|也)?(?:是|为|选|有|:|=)"
+    r"(?:(?:(?<![不误])正确|(?<![不误])(?<!误的)(?<!确的)(?:答案|选项))"
+    r"的?(?:答案|选项|说法|表述|描述|判断|观点|结论|一?项|有)?[ \t]*(?:应该?|就|分别|均|都|只|即|也)?[是为选有:=]"
     r"|(?<![不误])答案"
     r"|(?:^|[故应该我此以则可当上会,.。;:\n])[ \t]*(?:应该?)?(?:选择?|勾选)(?:项|答案|的是)?(?:是|为|:)?"
     r"|\b(?:answers?|options?|choices?|letters?)(?:[ \t]\w{1,12}){0,3}?[ \t]?(?:is|are|would be|should be|:|=)"
@@ -62,7 +62,9 @@ _RIGHT = re.compile(rf"{_NOUN}(?:正确|对(?!应|于|方|照)|符合|成立)|{_
 _WRONG = re.compile(rf"{_NOUN}(?:不|错|误|有误|非)|{_VERB}(?:n.t\b| (?:not|wrong|incorrect|false|untrue)\b)")
 _LISTED = re.compile(r"[ \t]{0,2}[.:、)][ \t]*(?=[^\s,.;])")
 _TEXT = re.compile(r"[^\W_]")
-_CHOICES = re.compile(r"(?:选项|options|choices)[ \t]?(?:are|有|是|为)?[ \t:]*$", re.IGNORECASE)
+_CHOICES = re.compile(
+    r"(?:^|[\n。.;；,，?？])[ \t]*(?:选项|options|choices)[ \t]?(?:are|有|是|为)?[ \t:]*$", re.IGNORECASE
+)
 _MARK_FIRST = re.compile(rf"[ \t-]{{0,4}}[{SYMBOLS}]\ufe0f?[ \t(]{{0,3}}")
 _NEXT = re.compile(r"(?:\n|[;；,，、。.]|\band|和)[ \t]*$")
 # What may stand directly before or after letters that are no part of a word or a name.

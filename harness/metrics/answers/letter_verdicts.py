@@ -17,7 +17,9 @@ from typing import NamedTuple
 _TICKS, _CROSSES = "✓✔√☑✅⭕🗸👍", "✗✘×✕✖❌❎☒⨯👎"
 SYMBOLS = _TICKS + _CROSSES
 """Marks that are a verdict by themselves."""
-_RIGHT_ZH = r"正确(?:无误|的|)|对(?:的|了|)|是(?:的|)|没有?错误?|无误|符合(?:题意|)|成立|真"
+_RIGHT_ZH = (
+    r"正确(?:无误|的?(?:答案|选项|说法|表述|观点)|的|)|对(?:的|了|)|是(?:的|)|没有?错误?|无误|符合(?:题意|)|成立|真"
+)
 _RIGHT_EN = r"true|yes|correct|right|valid"
 _WRONG_ZH = r"(?:不|并不|不太)(?:正确|对|是|符合(?:题意)?|成立)的?|非|错误?(?:的|了|)|有误的?|否|假|误"
 _WRONG_EN = r"(?:not |isn.t |aren.t )(?:correct|right|true|valid)|false|no|incorrect|wrong|untrue|invalid"

@@ -77,6 +77,8 @@ READ = {
     "A项、C项正确": "AC",
     "答案是A、C，B错误": "AC",
     "Probably (B) or maybe (D)": "BD",
+    "A选项是押金制。B选项是许可证制。因此，选项A是正确答案。": "A",
+    "A. 巴黎\nB. 里昂\nC. 尼斯\nD. 梅斯\n综上所述，正确的表述是选项A：巴黎。": "A",
     # verdicts on single choices, and lists of all choices
     "A: 正确\nB: 错误\nC: 正确\nD: 错误": "AC",
     "A. 错误\nB. 正确\nC. 错误\nD. 错误": "B",
