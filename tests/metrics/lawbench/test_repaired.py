@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics.lawbench import published, repaired
@@ -75,6 +75,7 @@ def test_no_sentence_of_the_data_is_changed(data: Path, config: str) -> None:
     st.lists(st.text("骗打人取", min_size=1, max_size=3), max_size=4),
     st.lists(st.text("骗打人", min_size=1), max_size=4),
 )
+@settings(deadline=None)  # the first call imports scipy
 def test_words_are_matched_so_that_the_sum_of_hits_is_greatest(predicted: list[str], expected: list[str]) -> None:
     expected = expected or ["骗"]
     shorter, longer = sorted((predicted, expected), key=len)
