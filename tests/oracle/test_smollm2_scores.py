@@ -25,9 +25,9 @@ ROUNDING_TO_4_BITS = 0.02
 REPORT = Path(__file__).resolve().parents[2] / "reports" / f"{date.today():%Y-%m-%d}-oracle-smollm2.md"
 HEAD = """# A real checkpoint: the scores of SmolLM2-135M-Instruct, {today}
 
-Made by `make oracle`. {versions}; Python {python} on {machine}, CPU, fp32. The model is the Q4_1 GGUF file of the
-package {package}. Published: PIQA on the same weights in Q8_0, by lm-eval, acc 66.3 %, acc_norm 66.8 %; GSM8K, 5-shot,
-1.4 %. Chance on MMLU and C-Eval is 25 %.
+Made by `make oracle`. {versions}; Python {python} on {machine}, CPU, fp32.
+The model is the Q4_1 GGUF file of the package {package}. Published: PIQA on the same weights in Q8_0, by lm-eval, acc
+66.3 %, acc_norm 66.8 %; GSM8K, 5-shot, 1.4 %. Chance on MMLU and C-Eval is 25 %.
 
 Whole PIQA, the first four documents of each subject of MMLU and C-Eval, 0-shot, and the first documents of the others.
 Empty, cut and not understood are shares of the generated answers.
@@ -74,7 +74,7 @@ def rows_of(report: Report, task: str, label: str | None = None) -> list[str]:
         f"| {label or task} | {score.n:,} | {score.metric}{'' if score.filter == 'none' else f' ({score.filter})'} | "
         f"{score.value:.1%} | {score.low:.1%} to {score.high:.1%} | {' | '.join((*shares, *work))} |"
         for score in report.manifest.scores
-        if score.task == task and score.low is not None
+        if score.task == task and score.fraction and score.low is not None
     ]
 
 
