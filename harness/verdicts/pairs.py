@@ -213,6 +213,9 @@ def _join(task: str, name: str, first: pa.Table, second: pa.Table, cause: str) -
     documents = set(old["doc_hash"]) & set(new["doc_hash"])
     if not documents:
         raise IncomparableError(f"{comparable.DOCUMENTS}: they have none in common")
+    edited = set(_unmatched(old, joined["row_old"])) & set(_unmatched(new, joined["row_new"]))
+    if edited:
+        raise IncomparableError(f"different data: {len(edited):,} of {len(new):,} questions have another right answer")
     changed = len(documents - set(joined["doc_hash"]))
     if changed:
         raise IncomparableError(f"{comparable.PROMPTS} of {changed:,} of {len(documents):,} documents: {cause}")
@@ -220,6 +223,11 @@ def _join(task: str, name: str, first: pa.Table, second: pa.Table, cause: str) -
     return Pairs(
         task, name, first.take(pa.array(joined["row_old"])), second.take(pa.array(joined["row_new"])), left_out
     )
+
+
+def _unmatched(keys: pd.DataFrame, rows: pd.Series[int]) -> list[str]:
+    """Return the prompts of the documents in `keys` that are not among the joined `rows`."""
+    return list(keys.loc[~keys["row"].isin(rows), "prompt_hash"])
 
 
 def _keys(table: pa.Table) -> pd.DataFrame:

@@ -61,6 +61,8 @@ class JudgementText:
     """What the verdict rests on, with what would settle it."""
     signs: tuple[str, ...]
     """Signs that `sentence` does not already contain."""
+    answers: tuple[str, ...]
+    """Sentences on answers that were empty, cut, unfinished or not understood."""
     doubts: tuple[str, ...]
     """Sentences on answers that make a number doubtful, because most are empty, cut or not understood."""
     tainted: str
@@ -79,6 +81,7 @@ class JudgementText:
             sentence=wording.sentence(judgement),
             reason=wording.reason(judgement),
             signs=tuple(wording.signs(judgement)),
+            answers=tuple(wording.answers(judgement.comparison)),
             doubts=tuple(wording.answers(judgement.comparison, doubtful=True)),
             tainted=wording.tainted(judgement.comparison),
             noise=wording.noise(judgement),
@@ -127,12 +130,12 @@ class OutcomeText:
 
     @property
     def remarks(self) -> list[str]:
-        """The lines under a table: signs, doubtful answers, documents seen in training, noise, watched tasks, notes."""
+        """The lines under a table: signs, answers, documents seen in training, noise, watched tasks, reading, notes."""
         signs = (f"{item.score.task}: {sign.text}" for item in self.outcome.judgements for sign in item.signs)
-        doubts = (line for text in self.rows for line in text.doubts)
+        answers = (line for text in self.rows for line in text.answers)
         tainted, noise = (text.tainted for text in self.rows), (text.noise for text in self.rows)
         notes = (f"note: {note}" for note in self.outcome.notes)
-        return [line for line in (*signs, *doubts, *tainted, *noise, self.watched, self.reading, *notes) if line]
+        return [line for line in (*signs, *answers, *tainted, *noise, self.watched, self.reading, *notes) if line]
 
 
 # --- a comparison -----------------------------------------------------------------------------------------------------

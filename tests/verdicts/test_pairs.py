@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -115,6 +117,19 @@ def test_texts_in_different_windows_are_refused(tmp_path: Path) -> None:
 def test_reports_without_common_documents_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IncomparableError, match="none in common"):
         joined(tmp_path, Answers([1], documents=["a"]), Answers([1], documents=["b"]))
+
+
+def test_a_question_whose_right_answer_was_edited_is_different_data(tmp_path: Path) -> None:
+    """The prompt is the same, the document is not: it was not left out by one of the checkpoints."""
+    first = report(tmp_path / "a", "base", {"law": Answers([1, 0, 1])})
+    second = report(tmp_path / "b", "cand", {"law": Answers([1, 1, 1])})
+    file = second.folder / "samples" / "law.parquet"
+    table = pq.read_table(file)
+    edited = ["another", *table["doc_hash"].to_pylist()[1:]]
+    place = table.column_names.index("doc_hash")
+    pq.write_table(table.set_column(place, "doc_hash", pa.array(edited)), file)
+    with pytest.raises(IncomparableError, match="different data: 1 of 3 questions have another right answer"):
+        join(first, second, "law")
 
 
 def test_a_task_that_one_report_lacks_is_refused(tmp_path: Path) -> None:
