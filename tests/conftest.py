@@ -65,24 +65,27 @@ def definitions(data: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A user's cache that holds the trained quick demo; all test workers share it, and the first one trains.
+    """A user's cache that holds a trained quick demo; all test workers share it, and the first one trains.
 
-    From here on a quick demo trains even fewer steps: what it learns is the subject of tests/demo/test_family.py.
+    While a module uses it, the demo's world and training are small: what its stages learn is the subject of
+    tests/demo/test_family.py.
     """
     from filelock import FileLock
 
-    from harness.demo import folder
     from harness.demo.story import tell
     from harness.reports.report import Report
+    from support import small_world
 
     root = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         root = root.parent
     cache = root / "demo-cache"
-    with pytest.MonkeyPatch.context() as session:
-        session.setattr(folder, "QUICK_STEPS", 100)
+    with pytest.MonkeyPatch.context() as module:
+        small_world.shrink_corpora(module)
+        small_world.shrink_model(module)
+        small_world.shorten_recipe(module, tmp_path_factory.mktemp("recipe") / "recipe.yaml")
         with FileLock(f"{cache}.lock"), pytest.MonkeyPatch.context() as patch:
             patch.setenv("HARNESS_CACHE", str(cache))
             if not (cache / "demo").is_dir():

@@ -1,14 +1,15 @@
-"""A family trained as the demo's, in the smallest training that still shows what each stage does.
+"""A family trained as the demo's, in the smallest world and training that still show what each stage does.
 
 Each stage is better on what it was trained on than the stage it started from: in accuracy where so short a training
 reaches it, in bits per character of held-out texts elsewhere. That the full training reaches the scores of the demo is
-checked by `make oracle` (`tests/oracle/test_demo_story.py`).
+checked by `make oracle` (`tests/oracle/test_demo_story.py`). Every assertion holds for seeds 0 to 3: instructions win
+by at least 11 points between the intervals, the other stages by more than a bit per character.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from harness.reports.report import Report, Score
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from harness.training import recipe, stages
+from support.small_world import shrink_corpora
 
 RECIPE = Path(__file__).with_name("small_recipe.yaml")
 MEMBERS = {
@@ -43,7 +45,14 @@ HELD_OUT: dict[str, Callable[[], list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+def small_world() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_corpora(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def family(small_world: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     folder = tmp_path_factory.mktemp("family")
     texts = corpora.write(folder / "corpora")
     model.save(folder / "checkpoints" / "untrained", texts, corpora.words(), seed=0)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from harness.demo import folder as folder_module
 from harness.demo import story
 from harness.demo.folder import MARK
 from harness.demo.story import FAMILY, Page, tell
@@ -38,14 +36,6 @@ def events(demo_cache, folder) -> list[story.Event]:
 @pytest.fixture(scope="module")
 def family(events) -> dict[str, Report]:
     return {event.manifest.checkpoint.name: event for event in events if isinstance(event, Report)}
-
-
-@pytest.fixture
-def one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every stage of the recipe take one step."""
-    text = folder_module.RECIPE.read_text(encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(re.sub(r"steps: \d+", "steps: 1", text), encoding="utf-8")
-    monkeypatch.setattr(folder_module, "RECIPE", tmp_path / "recipe.yaml")
 
 
 def test_every_command_is_named_and_the_leaderboard_is_built(events, folder):
@@ -77,7 +67,6 @@ def test_deleted_checkpoints_are_restored(events, tmp_path):
     assert (place / "checkpoints" / "sft" / "model.safetensors").is_file()
 
 
-@pytest.mark.usefixtures("one_step")
 def test_a_cache_that_cannot_be_written_does_not_stop_the_demo(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "demo").write_text("a file, where a folder should be")
@@ -104,7 +93,6 @@ def until_evaluated(place: Path, seed: int) -> list[Trained]:
     return [event for event in events if isinstance(event, Trained)]
 
 
-@pytest.mark.usefixtures("one_step")
 def test_an_interrupted_demo_continues(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("HARNESS_CACHE", str(cache))

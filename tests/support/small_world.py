@@ -1,0 +1,62 @@
+"""The demo made small: corpora of a tenth of the rows, a model of one layer, stages of two steps of four examples.
+
+Not here: what the stages of the demo learn (`tests/demo/test_family.py`, and `make oracle` for the whole recipe).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.checkpoints.types import Model, Tokenizer
+from harness.demo import corpora, folder, model
+
+ROWS = {"COPYBOOK": 400, "CHRONICLE": 1_200, "STATUTES": 400, "LESSONS": 1_000}
+
+
+def shrink_corpora(patch: pytest.MonkeyPatch) -> None:
+    """Let every corpus of the demo have the rows of `ROWS`."""
+    for name, rows in ROWS.items():
+        patch.setattr(corpora, name, rows)
+
+
+def shorten_recipe(patch: pytest.MonkeyPatch, file: Path) -> None:
+    """Let every stage of the demo's recipe take two steps of four examples on one thread, in a quick demo too.
+
+    `file` gets the recipe.
+    """
+    text = folder.RECIPE.read_text(encoding="utf-8")
+    text = re.sub(r"batch: \d+, ", "", text)
+    text = re.sub(r"steps: \d+", "batch: 4, steps: 2", text)
+    text = re.sub(r"warmup: \d+", "warmup: 1", text)
+    file.write_text(re.sub(r"threads: \d+", "threads: 1", text), encoding="utf-8")
+    patch.setattr(folder, "RECIPE", file)
+    patch.setattr(folder, "QUICK_STEPS", 1)
+
+
+def shrink_model(patch: pytest.MonkeyPatch) -> None:
+    """Let the family descend from a LLaMA of one narrow layer."""
+
+    def untrained(tokenizer: Tokenizer, seed: int) -> Model:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            max_position_embeddings=model.CONTEXT,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return LlamaForCausalLM(config)
+
+    patch.setattr(model, "untrained", untrained)
