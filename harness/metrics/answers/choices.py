@@ -185,7 +185,9 @@ def ceval_llama(text: str) -> str:
     It is a letter, or with the last four patterns any text, which is right if it is the text of the right choice. Two
     patterns include a full stop after their letter, which upstream then counts as wrong.
     """
-    thought = re.sub(r"\n\Z", "", f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)[1])
+    _, thought, *others = f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)
+    if not others:  # upstream's `$` stands before a line end at the end of the whole text
+        thought = thought.removesuffix("\n")
     matches = (re.search(pattern, f"{_THOUGHT}{thought}") for pattern in _LLAMA)
     return next((str(match[1]) for match in matches if match), NONE)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.metrics.answers import choices
@@ -61,6 +61,7 @@ def test_cases_of_llama(case):
     assert choices.ceval_llama(case["text"]) == case["llama"]
 
 
+@example("A\n\n让我们一步一步思考")
 @given(st.lists(PIECES | st.just("让我们一步一步思考") | st.just("1."), max_size=12).map("".join))
 def test_llama_reads_the_first_thought_as_upstreams_pattern_cuts_it(text):
     [thought, *_] = re.findall(
