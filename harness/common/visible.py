@@ -16,9 +16,9 @@ def is_visible(character: str) -> bool:
     return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf")
 
 
-def first_visible(text: str) -> int:
-    """Return the place of the first visible character of `text`, or its length if there is none."""
-    return next((place for place, character in enumerate(text) if is_visible(character)), len(text))
+def first_visible(text: str, start: int = 0) -> int:
+    """Return the place of the first visible character of `text` from `start` on, or its length if there is none."""
+    return next((place for place in range(start, len(text)) if is_visible(text[place])), len(text))
 
 
 def has_visible(text: str) -> bool:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
-from harness.tasks import understanding
 from harness.tasks.metadata import TaskMetadata
+from harness.tasks.understanding import Understanding
 from harness.tasks.unscorable import Failure, Guard
 
 if TYPE_CHECKING:
     from harness.tasks.leaks import Watch
-    from harness.tasks.understanding import UnderstoodRule
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
@@ -74,7 +73,7 @@ class Task:
         self.lm_eval = lm_eval
         """The lm-eval task object, an instance of its class in `harness.tasks.protocols` if the YAML names one."""
         self._watch: Watch | None = None
-        self._has_abstentions: bool | None = None
+        self._understanding: Understanding | None = None
 
     # --- identity and metrics -------------------------------------------------------------------------------------
 
@@ -337,41 +336,12 @@ class Task:
         `filtered_answer` is what the task's `filter` left of the answer, a report row's `prediction`; by default the
         filter of the primary metric. `values` are the metrics' values for it, computed if not passed. None if the task
         has no notion of understanding: texts compared by ROUGE or literally, and choices by likelihood. The rules, and
-        where a task states its own, are in `harness.tasks.understanding`; a scorer that fails on the answer understood
-        nothing.
+        where a task states its own, are in `harness.tasks.understanding`.
         """
-        if self.output_type != "generate_until":
-            return None
-        try:
-            if hasattr(self.lm_eval, "understood"):
-                result: bool | None = self.lm_eval.understood(document, filtered_answer)
-                return result
-            rule = self.metadata.understood
-            if rule and rule.unless and not self._knows_abstentions(rule, document):
-                return None
-            return understanding.is_understood(
-                filtered_answer,
-                document,
-                fallbacks=self._fallbacks(self.metrics[0].filter if filter is None else filter),
-                rule=rule,
-                values=lambda: self.score(document, [filtered_answer]) if values is None else values,
-            )
-        except (HarnessError, MemoryError):
-            raise
-        except Exception:  # whatever a person's own scorer raises
-            return False
-
-    def _knows_abstentions(self, rule: UnderstoodRule, document: Document) -> bool:
-        """Return whether the scorer calls an empty answer an abstention, as it does for all documents or for none."""
-        if self._has_abstentions is None:
-            self._has_abstentions = rule.is_abstention(self.score(document, [""]))
-        return self._has_abstentions
-
-    def _fallbacks(self, filter: str) -> list[str]:
-        """Return what the searches in the task's `filter` return if they find nothing."""
-        ensembles = [ensemble for ensemble in getattr(self.lm_eval, "_filters", []) if ensemble.name == filter]
-        steps = [build() for ensemble in ensembles for build in ensemble.filters]
-        return [step.fallback for step in steps if isinstance(getattr(step, "fallback", None), str)]
+        if self._understanding is None:
+            self._understanding = Understanding(self.lm_eval, self.metadata.understood)
+        filter = self.metrics[0].filter if filter is None else filter
+        return self._understanding.of(document, filtered_answer, filter, values)
 
     @property
     def score(self) -> Score:
@@ -401,7 +371,10 @@ class Task:
         """
         assert places, "lm-eval would evaluate all documents"
         numbered = [(place, documents[place]) for place in places]
-        unaggregated = {metric: _unaggregated(function) for metric, function in self.aggregations.items()}
+        # 0 under the name of each aggregation, by which a failure in a ratio is recognised
+        unaggregated = {
+            metric: functools.wraps(function)(lambda values: 0.0) for metric, function in self.aggregations.items()
+        }
         replaced: dict[str, Callable[..., Any]] = {
             "build_all_requests": lambda **_: None,
             "doc_iterator": lambda **_: iter(numbered),
@@ -422,13 +395,3 @@ class Task:
             for name in replaced:
                 del attributes[name]
             attributes.update(before)
-
-
-def _unaggregated(function: Callable[..., Any]) -> Callable[[Sequence[Any]], float]:
-    """Return a function that returns 0 under the name of the aggregation that it replaces."""
-
-    @functools.wraps(function)
-    def zero(values: Sequence[Any]) -> float:
-        return 0.0
-
-    return zero

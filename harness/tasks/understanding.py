@@ -19,11 +19,12 @@ Not here: counting. An empty answer is not understood by most rules; extraction 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from harness.errors import HarnessError
 from harness.metrics.answers.numbers import last_number
 
 Values = Callable[[], Mapping[str, Any]]
@@ -74,20 +75,58 @@ class UnderstoodRule(BaseModel):
         return next((bool(values[name]) for name in self.unless if name in values), False)
 
 
-def is_understood(
-    answer: str,
-    document: Mapping[str, Any],
-    *,
-    fallbacks: Collection[str],
-    rule: UnderstoodRule | None,
-    values: Values,
-) -> bool | None:
-    """Return whether something was understood in a filtered answer; None if the task has no such notion.
+class Understanding:
+    """Says of the answers to one lm-eval task whether the reading that scores them understood anything."""
 
-    `fallbacks` are what the filter's searches return if they find nothing.
-    """
-    if any(answer.strip().casefold() == fallback.strip().casefold() for fallback in fallbacks):
-        return False
-    if rule is None:
-        return True if fallbacks else None
-    return rule.is_met(answer, document, values)
+    def __init__(self, task: Any, rule: UnderstoodRule | None) -> None:
+        """Take the lm-eval task object `task` and the `rule` of its metadata."""
+        self._task, self._rule = task, rule
+        self._has_abstentions: bool | None = None
+
+    def of(
+        self, document: Mapping[str, Any], answer: str, filter: str, values: Mapping[str, Any] | None
+    ) -> bool | None:
+        """Return whether something was understood in `answer`, which the task's `filter` has left of a generated text.
+
+        `values` are the metrics' values for it; None computes them. None if the task has no such notion. A scorer that
+        fails on the answer understood nothing.
+        """
+        if self._task.OUTPUT_TYPE != "generate_until":
+            return None
+        try:
+            return self._judged(document, answer, filter, values)
+        except (HarnessError, MemoryError):
+            raise
+        except Exception:  # whatever a person's own scorer raises
+            return False
+
+    def _judged(
+        self, document: Mapping[str, Any], answer: str, filter: str, values: Mapping[str, Any] | None
+    ) -> bool | None:
+        if hasattr(self._task, "understood"):
+            result: bool | None = self._task.understood(document, answer)
+            return result
+        rule, fallbacks = self._rule, self._fallbacks(filter)
+        if rule and rule.unless and not self._knows_abstentions(rule, document):
+            return None
+        if any(answer.strip().casefold() == fallback.strip().casefold() for fallback in fallbacks):
+            return False
+        if rule is None:
+            return True if fallbacks else None
+        return rule.is_met(answer, document, lambda: self._score(document, answer) if values is None else values)
+
+    def _score(self, document: Mapping[str, Any], answer: str) -> Mapping[str, Any]:
+        values: Mapping[str, Any] = self._task.process_results(document, [answer])
+        return values
+
+    def _knows_abstentions(self, rule: UnderstoodRule, document: Mapping[str, Any]) -> bool:
+        """Return whether the scorer calls an empty answer an abstention, as it does for all documents or for none."""
+        if self._has_abstentions is None:
+            self._has_abstentions = rule.is_abstention(self._score(document, ""))
+        return self._has_abstentions
+
+    def _fallbacks(self, filter: str) -> list[str]:
+        """Return what the searches in the task's `filter` return if they find nothing."""
+        ensembles = [ensemble for ensemble in getattr(self._task, "_filters", []) if ensemble.name == filter]
+        steps = [build() for ensemble in ensembles for build in ensemble.filters]
+        return [step.fallback for step in steps if isinstance(getattr(step, "fallback", None), str)]

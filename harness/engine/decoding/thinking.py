@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from harness.common.visible import is_visible
+from harness.common.visible import first_visible
 
 OPEN, CLOSE = "<think>", "</think>"
 
@@ -163,20 +163,20 @@ def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) ->
     A thought that begins the text or an answer ends by the marks of its own family, and other marks in it are ordinary
     text. Elsewhere only families that close alone begin a thought, and any of them ends it.
     """
-    found = _marks_in(text, marks)
+    marks_in_text = _marks_in(text, marks)
     counting = [family for family in marks if family.closes_alone]
     thoughts: list[Thought] = []
     start, closers = 0, counting
-    if opened and not any(mark.is_closing and mark.family in counting for mark in found):
+    if opened and not any(mark.is_closing and mark.family in counting for mark in marks_in_text):
         closers = list(marks)
-    is_open, place, first_visible = opened, 0, _visible(text, 0)
-    for mark in found:
+    is_open, place, answer_start = opened, 0, first_visible(text)
+    for mark in marks_in_text:
         if mark.start < place:
             continue
         if is_open:
             if not mark.is_closing or mark.family not in closers:
                 continue
-        elif mark.start == first_visible and not mark.is_closing:
+        elif mark.start == answer_start and not mark.is_closing:
             is_open, start, closers, place = True, place, [mark.family], mark.end
             continue
         elif mark.family not in counting:
@@ -187,7 +187,7 @@ def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) ->
         else:
             start = mark.start if thoughts else 0  # without an opening mark the prompt may have had it
         is_open, place = False, _answer_start(text, mark.end, mark.family)
-        first_visible = _visible(text, place)
+        answer_start = first_visible(text, place)
         thoughts.append(Thought(start, place, mark.family))
         if mark.family not in counting:
             counting = [*counting, mark.family]
@@ -196,25 +196,20 @@ def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) ->
 
 def _marks_in(text: str, marks: Sequence[Marks]) -> list[_Mark]:
     """Return all marks in `text` by their place, the longer of two at one place first."""
-    found = [
+    unsorted = [
         _Mark(match.start(), match.end(), is_closing, family)
         for family in marks
         for is_closing, pattern in ((False, family.beginning_pattern), (True, family.ending_pattern))
         for match in pattern.finditer(text)
     ]
-    return sorted(found, key=lambda mark: (mark.start, -mark.end))
+    return sorted(unsorted, key=lambda mark: (mark.start, -mark.end))
 
 
 def _answer_start(text: str, end: int, family: Marks) -> int:
     """Return where the answer after a thought of `family` starts that ends at `end`, space included."""
-    visible = _visible(text, end)
+    visible = first_visible(text, end)
     has_opening = bool(family.answer_open) and text.startswith(family.answer_open, visible)
     return visible + len(family.answer_open) if has_opening else end
-
-
-def _visible(text: str, place: int) -> int:
-    """Return the place of the first visible character of `text` from `place` on."""
-    return next((index for index in range(place, len(text)) if is_visible(text[index])), len(text))
 
 
 def leaves_open(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:

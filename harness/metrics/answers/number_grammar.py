@@ -292,8 +292,8 @@ class Reader(Span):
             item = read_digits(self, i)
             return item if item is None else self._mixed(item)
         if kind is Kind.VULGAR:
-            shown = unicodedata.normalize("NFKC", self.text(i)).replace("\u2044", "/")
-            return Item(Fraction(shown) if self.text(i) in _VULGAR else None, i + 1)
+            spelled = unicodedata.normalize("NFKC", self.text(i)).replace("\u2044", "/")
+            return Item(Fraction(spelled) if self.text(i) in _VULGAR else None, i + 1)
         if kind is Kind.FRACTION:
             return self._fraction(i)
         if kind is Kind.NUMERAL:
