@@ -44,7 +44,7 @@ class AnswerText(str):
 
 def read(
     text: str,
-    until: Sequence[str] = (),
+    until: str | Sequence[str] = (),
     *,
     is_cut: bool | None = None,
     opened: bool = False,
@@ -52,9 +52,10 @@ def read(
 ) -> AnswerText:
     """Return the answer in the generated `text`.
 
-    `until` are the task's stop strings, `is_cut` says whether the text reached its limit of tokens (None: not known),
-    `opened` that the prompt had begun a thought, and `marks` are those of the model's thoughts.
+    `until` are the task's stop strings, or its only one; `is_cut` says whether the text reached its limit of tokens
+    (None: not known), and `opened` that the prompt had begun a thought; `marks` are those of the model's thoughts.
     """
+    until = [until] if isinstance(until, str) else until
     end = stopping.find_end(text, until, opened, marks)
     parts = thinking.split(text[:end], opened, marks)
     if not parts.finished:

@@ -7,12 +7,10 @@ Not here: reading answers (`harness.recorded.formats`), finding their documents 
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.backends import answer_text
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.recorded.answers import Answer, Response, Responses, TaskAnswers
@@ -226,8 +224,6 @@ def _responses(task: Task, by_document: Sequence[Answer | None], repeats: int) -
     responses = [empty if answer is None else answer.responses for answer in by_document]
     if task.output_type == "loglikelihood_rolling":
         return [((_likelihood(texts[0][0], by_document[place]),),) for place, texts in enumerate(responses)]
-    if isinstance(task.lm_eval, ChatGLMPredict):
-        return [_chatglm_lines(task, place, by_document[place], texts) for place, texts in enumerate(responses)]
     return responses
 
 
@@ -242,15 +238,3 @@ def _likelihood(response: Response, answer: Answer | None) -> float:
 def _has_whole_reference(answer: Answer | None) -> bool:
     """Return whether an answer's file contains no reference as ChatGLM's script cut it."""
     return answer is not None and answer.hashes is None and "summary" not in answer.document
-
-
-def _chatglm_lines(task: Task, place: int, answer: Answer | None, responses: Responses) -> Responses:
-    """Return responses as lines of ChatGLM's file, which contain the reference as its script cut it."""
-    if answer is not None and answer.hashes is not None:  # the samples of our reports are such lines
-        return responses
-    summary = answer.document.get("summary") if answer is not None else None
-    labels = summary if isinstance(summary, str) else str(task.target(task.documents[place]))
-    until = tuple(task.generation_settings.get("until") or ())
-    texts = [answer_text.read(str(text), until) for text in responses[0]]
-    lines = (text.within(json.dumps({"labels": labels, "predict": text}, ensure_ascii=False)) for text in texts)
-    return (tuple(lines),)

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.backends import answer_text
 from harness.backends.answer_text import AnswerText
+from harness.backends.request_kinds.chatglm_predict import prediction_line
 from harness.backends.request_kinds.generation import GeneratingKind
 from harness.backends.request_kinds.registry import KINDS
 from harness.backends.work import Work
@@ -68,26 +69,39 @@ class Replay:
         """Return a recorded `response` as the answer to `request`; count how a text ended."""
         if not isinstance(response, str) or not isinstance(KINDS[request.request_type], GeneratingKind):
             return response
-        text = response if isinstance(response, AnswerText) else AnswerText(response)
-        if request.request_type == "generate_until" and text.ending == "unknown":
-            until = request.args[1].get("until") or ()
-            until = [until] if isinstance(until, str) else until
-            unmarked = without_end_marks(response) if self._drops_end_marks else response.rstrip()
-            has_ended = unmarked != response.rstrip()
-            text = answer_text.read(
-                unmarked if has_ended else response,
-                until,
-                is_cut=False if has_ended else None,
-                opened=self._is_open(request.doc_id),
-                marks=self._marks,
-            )
-            self.shortened += text.ending in ("stop", "empty") and len(text) < len(response.rstrip()) and not has_ended
-        self.work.count_answers([text])
-        return text
+        answer = response if isinstance(response, AnswerText) else AnswerText(response)
+        if answer.ending == "unknown" and request.request_type == "generate_until":
+            answer = self._answer_in(response, request)
+        elif request.request_type == "chatglm_predict" and not self._is_own_report(request.doc_id):
+            text = self._answer_in(response, request)
+            answer = text.within(prediction_line(self._labels(request), text))
+        self.work.count_answers([answer])
+        return answer
+
+    def _answer_in(self, response: str, request: Any) -> AnswerText:
+        """Return the answer in a recorded text."""
+        unmarked = without_end_marks(response) if self._drops_end_marks else response.rstrip()
+        has_ended = unmarked != response.rstrip()
+        until, opened = request.args[1].get("until") or (), self._is_open(request.doc_id)
+        whole, is_cut = unmarked if has_ended else response, False if has_ended else None
+        answer = answer_text.read(whole, until, is_cut=is_cut, opened=opened, marks=self._marks)
+        self.shortened += answer != answer_text.read(whole, opened=opened, marks=self._marks)
+        return answer
+
+    def _labels(self, request: Any) -> str:
+        """Return the reference of a line of ChatGLM's file: as its script cut it if the file has it, else whole."""
+        answer = self.joined.answers[request.doc_id]
+        summary = None if answer is None else answer.document.get("summary")
+        return summary if isinstance(summary, str) else str(request.args[1]["labels"])
+
+    def _is_own_report(self, doc_id: int) -> bool:
+        """Return whether the answer to a document comes from a report of ours, whose answers are read."""
+        answer = self.joined.answers[doc_id]
+        return answer is not None and answer.hashes is not None
 
     def _is_open(self, doc_id: int) -> bool:
-        """Return whether the recorded prompt of a document ends within a thought; the answers of reports are read."""
+        """Return whether the recorded prompt of a document ends within a thought."""
         answer = self.joined.answers[doc_id]
-        if answer is None or answer.prompt is None or answer.hashes is not None:
+        if answer is None or answer.prompt is None or self._is_own_report(doc_id):
             return False
         return answer_text.begins_in_thought(answer.prompt, self._marks)

@@ -106,7 +106,7 @@ class Understanding:
         if hasattr(self._task, "understood"):
             result: bool | None = self._task.understood(document, answer)
             return result
-        rule, fallbacks = self._rule, self._fallbacks(filter)
+        rule, fallbacks = self._rule, self.fallbacks(filter)
         if rule and rule.unless and not self._knows_abstentions(rule, document):
             return None
         if any(answer.strip().casefold() == fallback.strip().casefold() for fallback in fallbacks):
@@ -125,7 +125,7 @@ class Understanding:
             self._has_abstentions = rule.is_abstention(self._score(document, ""))
         return self._has_abstentions
 
-    def _fallbacks(self, filter: str) -> list[str]:
+    def fallbacks(self, filter: str) -> list[str]:
         """Return what the searches in the task's `filter` return if they find nothing."""
         ensembles = [ensemble for ensemble in getattr(self._task, "_filters", []) if ensemble.name == filter]
         steps = [build() for ensemble in ensembles for build in ensemble.filters]

@@ -199,6 +199,18 @@ def test_end_marks_are_no_part_of_an_answer_to_an_own_file(mark: str, tmp_path: 
     assert report.samples("own.jsonl")["exact_match"].tolist() == [1.0]
 
 
+def test_recorded_texts_that_go_on_behind_a_stop_string_are_counted(tmp_path: Path) -> None:
+    """A thought alone shortens no answer."""
+    file = tmp_path / "own.jsonl"
+    rows = ({"question": f"{i} + 1?", "answer": str(i + 1)} for i in range(4))
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    texts = {0: "1\nQuestion: 2 + 2?", 1: "<think>1 + 1</think>", 2: "<think>Hm.</think>3\n", 3: "4"}
+    report = scored(tmp_path, str(file), None, texts, comparisons=("number",))
+    [note] = [note for note in report.manifest.notes if "stop string" in note]
+    assert note.startswith("own.jsonl: 1 recorded answer went on behind a stop string")
+    assert report.samples("own.jsonl")["number"].tolist() == [1, 0, 1, 1]
+
+
 @pytest.mark.data
 def test_the_lines_of_chatglms_script_are_read_without_thoughts(data: Path, tmp_path: Path) -> None:
     """Its own runs sample, and cut references by a tokenizer that a file does not name."""
