@@ -16,7 +16,7 @@ from harness.backends.chat import ChatTemplate, Turn
 from harness.errors import HarnessError
 
 _LINES = 600
-"""Number of lines of a turn, more than templates that shorten texts leave."""
+"""Number of lines of a turn in a probe; a template that shortens texts leaves fewer."""
 _EXCHANGES = 40
 """Number of questions with answers, more than few-shot prompts have."""
 _CHARACTERS = ("<", ">", "&", '"', "'", "\\", "  ", "\n\n", "\t", "{{", "%}", "½", "É", "，", "🙂")

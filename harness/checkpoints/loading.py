@@ -120,7 +120,7 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
 
 
 def _unchanged_adapter_config(located: Located) -> AdapterConfig | None:
-    """Return the adapter's configuration; raise HarnessError if it is not what it was when `located` was found.
+    """Return the adapter's configuration; raise HarnessError if it has changed since `located` was found.
 
     Several checkpoints are located before the first is loaded, so that hours may lie between.
     """

@@ -15,6 +15,8 @@ from harness.checkpoints.types import Model, Tokenizer
 PAD, BOS, EOS, UNK = SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 CONTEXT = 256
 """Longest text of the model, in tokens."""
+SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 6}
+"""The sizes of the model, by their names in transformers' configuration."""
 
 
 def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
@@ -49,11 +51,8 @@ def untrained(tokenizer: Tokenizer, seed: int) -> Model:
 
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=3,
+        **SIZES,
         initializer_range=0.06,  # in so narrow a model the usual 0.02 costs many more training steps
-        num_attention_heads=6,
         rope_parameters={"rope_type": "default", "rope_theta": 100.0},  # texts are short
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,  # answers are copied from prompts: shared embeddings learn that sooner

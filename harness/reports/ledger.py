@@ -39,7 +39,7 @@ class Ledger:
     answers: int
     """The number of generated answers; 0 if choices were scored by their likelihoods."""
     counts: tuple[Count, ...]
-    """The kinds of answers that are not as a task wants them, each with its number, which is never 0."""
+    """The kinds of answers that say little about the task, each with its number, which is never 0."""
     is_doubtful: bool
     """Whether the answers to more than half of the documents are empty, cut, unfinished or not understood."""
     all_ended: bool
@@ -112,6 +112,11 @@ def of_score(manifest: Manifest, score: Score) -> Ledger:
 def mark(ledger: Ledger) -> str:
     """Return the mark behind a number: ` !` if the answers in its `ledger` make it doubtful, else nothing."""
     return f" {DOUBT}" if ledger.is_doubtful else ""
+
+
+def has_doubts(manifest: Manifest) -> bool:
+    """Return whether the answers behind a requested task or average make its number doubtful."""
+    return any(of_score(manifest, score).is_doubtful for score in manifest.scores if score.headline)
 
 
 def sentences(manifest: Manifest, *, all_tasks: bool = False) -> list[str]:

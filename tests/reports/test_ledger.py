@@ -8,23 +8,11 @@ import pytest
 
 from harness.reports import ledger
 from harness.reports.report import TaskInfo
+from support.invented_reports import task_info
 
 
 def info(**counts: Any) -> TaskInfo:
-    return TaskInfo(
-        version="1",
-        dataset="d",
-        split="test",
-        num_fewshot=0,
-        documents=40,
-        documents_in_split=40,
-        prompt_hash="0",
-        truncated=0,
-        seconds=1.0,
-        tokens_fed=1,
-        tokens_generated=1,
-        **counts,
-    )
+    return task_info("sums", 40, tokens_generated=1, **counts)
 
 
 def test_every_kind_of_answer_is_counted_with_its_share_and_what_to_do() -> None:

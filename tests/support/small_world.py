@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoints.types import Model, Tokenizer
 from harness.demo import corpora, folder, model
 
 ROWS = {"COPYBOOK": 400, "CHRONICLE": 1_200, "STATUTES": 400, "LESSONS": 1_000}
@@ -38,25 +37,5 @@ def shorten_recipe(patch: pytest.MonkeyPatch, file: Path) -> None:
 
 def shrink_model(patch: pytest.MonkeyPatch) -> None:
     """Let the family descend from a LLaMA of one narrow layer."""
-
-    def untrained(tokenizer: Tokenizer, seed: int) -> Model:
-        import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            max_position_embeddings=model.CONTEXT,
-            tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return LlamaForCausalLM(config)
-
-    patch.setattr(model, "untrained", untrained)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
+    patch.setattr(model, "SIZES", sizes)

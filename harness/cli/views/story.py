@@ -9,7 +9,7 @@ from harness.cli.views.family import family_table
 from harness.cli.views.stages import stage_line
 from harness.demo import story
 from harness.demo.story import Event
-from harness.reports import numbers_in_words
+from harness.reports import ledger, numbers_in_words
 from harness.reports.report import Report
 from harness.training.stages import Trained
 
@@ -37,6 +37,8 @@ def show_event(event: Event) -> None:
         case story.Compared(reports):
             out.print(family_table(reports, {member.name: member.parent for member in story.FAMILY}))
             out.print(_LEGEND, highlight=False)
+            if any(ledger.has_doubts(report.manifest) for report in reports):
+                out.print(ledger.LEGEND, highlight=False)
 
 
 def _report_line(report: Report) -> str:

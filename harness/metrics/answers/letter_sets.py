@@ -257,7 +257,7 @@ def _is_list(plain: str, run: Sequence[_Row], earlier: _Row | None, letters: Seq
 
 
 def _only(row: _Row) -> str | None:
-    """Return the letter of a row of one, else None."""
+    """Return the letter of a row that has only one, otherwise None."""
     return next(iter(row.letters)) if len(row.letters) == 1 else None
 
 

@@ -64,7 +64,7 @@ def verdict_behind(text: str) -> Verdict | None:
 
 
 def verdict_at_end(text: str) -> Verdict | None:
-    """Return the verdict with which `text`, what is written of a choice, ends; None if it ends otherwise."""
+    """Return the verdict at the end of `text`, which is about one choice, or None if it ends with something else."""
     start = max(0, len(text) - _WINDOW)
     match = _AT_END.search(text, start)
     return Verdict(match["right"] is not None, len(text)) if match else None
