@@ -37,6 +37,8 @@ class Answer(NamedTuple):
     """The arguments of lm-eval's requests for the document, request by request."""
     hashes: Hashes | None = None
     """The hashes of document and prompt if the answer comes from a report of ours."""
+    unread: tuple[str, ...] = ()
+    """The names of the columns of its line that were not read."""
 
 
 class TaskAnswers(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.common.limits import Limit, documents_within
@@ -105,6 +105,8 @@ def join(
     complaints = Complaints(keep_going)
     if answers.malformed:
         complaints.note(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
+    for note in _uncompared(task, answers):
+        complaints.note(note)
     placed = _placed(answers, matches)
     if has_own_documents:
         _complain_of_gaps(answers, complaints)
@@ -122,6 +124,16 @@ def join(
         )
     responses = _responses(task, by_document, repeats)
     return Joined(by_document, responses, repeats, complaints.messages, name)
+
+
+def _uncompared(task: Task, answers: TaskAnswers) -> Iterator[str]:
+    """Yield what recorded lines say of their documents without anybody comparing it."""
+    unread = sorted({name for answer in answers.answers for name in answer.unread})
+    if unread:
+        names = ", ".join(f"'{name}'" for name in unread)
+        yield f"{answers.task}: {names} of the recorded lines: not read, since each line's id names its document"
+    if any("summary" in answer.document for answer in answers.answers) and "summary" not in task.documents[0]:
+        yield f"{answers.task}: labels of the recorded lines: not compared with the references; lines count in order"
 
 
 class _Placed(NamedTuple):

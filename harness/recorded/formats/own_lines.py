@@ -18,6 +18,8 @@ from harness.recorded.files import File
 from harness.recorded.formats.format import Claim, Format
 from harness.recorded.lines import has_keys, lines
 
+_READ = {"id", "prediction", "logprobs", "prompt"}
+
 
 def _claim(file: File, forced: bool) -> Claim | None:
     has_format = forced or has_keys(file, "id", "prediction") or has_keys(file, "id", "logprobs")
@@ -34,7 +36,8 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
         if responses is None:
             complaints.add(where, "has neither a text 'prediction' nor finite numbers 'logprobs'")
             continue
-        yield Answer(where, key, responses, {}, prompt=prompt if isinstance(prompt, str) else None)
+        prompt = prompt if isinstance(prompt, str) else None
+        yield Answer(where, key, responses, {}, prompt=prompt, unread=tuple(content.keys() - _READ))
 
 
 def _responses(content: dict[str, Any]) -> Responses | None:
