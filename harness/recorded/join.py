@@ -131,9 +131,9 @@ def _uncompared(task: Task, answers: TaskAnswers) -> Iterator[str]:
     unread = sorted({name for answer in answers.answers for name in answer.unread})
     if unread:
         names = ", ".join(f"'{name}'" for name in unread)
-        yield f"{answers.task}: {names} of the recorded lines: not read, since each line's id names its document"
+        yield f"{task.name}: {names} of the recorded lines: not read, since each line's id names its document"
     if any("summary" in answer.document for answer in answers.answers) and "summary" not in task.documents[0]:
-        yield f"{answers.task}: labels of the recorded lines: not compared with the references; lines count in order"
+        yield f"{task.name}: labels of the recorded lines: not compared with the references; lines count in order"
 
 
 class _Placed(NamedTuple):
