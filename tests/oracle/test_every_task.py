@@ -7,10 +7,8 @@ held against brute force in `tests/engine/`.
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Iterator
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from harness.checkpoints.reference import parse
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
-from support import architectures, tiny
+from support import architectures, measured, tiny
 from support import lm_eval_peer as peer
 from tolerances import FP32_LOGLIKELIHOOD
 
@@ -73,10 +71,7 @@ def report() -> Iterator[list[str]]:
     yield rows
     packages = ("lm_eval", "torch", "transformers", "peft")
     head = HEAD.format(
-        today=f"{date.today():%Y-%m-%d}",
-        versions=", ".join(f"{name} {version(name)}" for name in packages),
-        python=platform.python_version(),
-        machine=platform.machine(),
+        **measured.on(*packages),
         documents=DOCUMENTS,
         tolerance=FP32_LOGLIKELIHOOD,
     )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from harness.tasks.catalogue import Catalogue
-from support import architectures, tiny
+from support import architectures, measured, tiny
 from support import lm_eval_peer as peer
 from tolerances import FP32_LOGLIKELIHOOD
 
@@ -55,10 +53,7 @@ def report() -> Iterator[list[str]]:
     if rows:
         packages = ("lm_eval", "torch", "transformers", "peft", "bitsandbytes")
         head = HEAD.format(
-            today=f"{date.today():%Y-%m-%d}",
-            versions=", ".join(f"{name} {version(name)}" for name in packages),
-            python=platform.python_version(),
-            machine=platform.machine(),
+            **measured.on(*packages),
             tolerance=FP32_LOGLIKELIHOOD,
         )
         REPORT.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")

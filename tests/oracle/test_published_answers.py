@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import platform
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
 from harness.reports.report import Report
+from support import measured
 from support.rescored import Rescored
 from tolerances import PUBLISHED_SCORE
 
@@ -69,10 +68,7 @@ def test_lawbenchs_published_answers_give_its_published_scores(data: Path, lawbe
         models.append(f"| {model} | {len(differences) // 2} | {max(differences):.0e} | {near} |")
     REPORT.write_text(
         HEAD.format(
-            today=f"{date.today():%Y-%m-%d}",
-            versions=", ".join(f"{name} {version(name)}" for name in ("jieba", "cn2an", "lm_eval")),
-            python=platform.python_version(),
-            machine=platform.machine(),
+            **measured.on("jieba", "cn2an", "lm_eval"),
             seconds=lawbench.seconds,
             tolerance=PUBLISHED_SCORE,
             models="\n".join(models),

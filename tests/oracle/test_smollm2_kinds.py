@@ -7,11 +7,9 @@ int4: its requests are put to lm-eval's HFLM on the same weights; its reports go
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from harness.runs.sweep import run
 from harness.tasks.catalogue import Catalogue
 from oracle import smollm2
 from support import lm_eval_peer as peer
+from support import measured
 from tolerances import FP32_LOGLIKELIHOOD
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
@@ -92,10 +91,7 @@ def rows() -> Iterator[Rows]:
     yield collected
     packages = ("lm_eval", "torch", "transformers", "peft", "bitsandbytes", "gguf")
     text = HEAD.format(
-        today=f"{date.today():%Y-%m-%d}",
-        versions=", ".join(f"{name} {version(name)}" for name in packages),
-        python=platform.python_version(),
-        machine=platform.machine(),
+        **measured.on(*packages),
         package=smollm2.PACKAGE.replace("==", " "),
         tokens=TOKENS,
         tolerance=FP32_LOGLIKELIHOOD,

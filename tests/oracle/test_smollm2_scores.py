@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from harness.reports.report import Report
 from harness.runs.options import Options
 from harness.runs.sweep import run
 from oracle import smollm2
+from support import measured
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
@@ -44,10 +43,7 @@ def rows() -> Iterator[list[str]]:
     yield collected
     packages = ("lm_eval", "torch", "transformers", "gguf")
     head = HEAD.format(
-        today=f"{date.today():%Y-%m-%d}",
-        versions=", ".join(f"{name} {version(name)}" for name in packages),
-        python=platform.python_version(),
-        machine=platform.machine(),
+        **measured.on(*packages),
         package=smollm2.PACKAGE.replace("==", " "),
     )
     REPORT.write_text(head + "\n".join(collected) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ far rarer than promised; a tenth is nearly as good as a sample of a population.
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.stats import bets
 from harness.verdicts.stats.bets import SequentialTest
 from harness.verdicts.stats.means import Differences
+from support import measured
 from support.rescored import Rescored
 
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
@@ -125,9 +125,7 @@ def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) ->
         assert one.uncovered.share <= ALPHA
     REPORT.write_text(
         HEAD.format(
-            today=f"{date.today():%Y-%m-%d}",
-            python=platform.python_version(),
-            machine=platform.machine(),
+            **measured.on(),
             pairs=pairs,
             tasks=most,
             draws=DRAWS,
