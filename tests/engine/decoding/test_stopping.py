@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.engine.decoding import stopping, thinking
@@ -85,14 +85,21 @@ MARKS = ["<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>", "<|channel
     st.lists(st.sampled_from(["\n", "\n\n", "Q:", " ", "</s>"]), max_size=2),
     st.booleans(),
 )
-def test_the_stopper_finds_the_end_of_the_whole_text(pieces: list[str], until: list[str], opened: bool) -> None:
-    """Token by token, with marks that are several tokens."""
+@example(["7", "\n", "</think>"], ["\n"], False)
+@example(["[/THINK]", "\n", "</think>"], ["\n"], False)
+def test_a_row_ends_where_the_text_so_far_has_an_end(pieces: list[str], until: list[str], opened: bool) -> None:
+    """Token by token, with marks that are several tokens, the stopper agrees with the rule on the whole text so far.
+
+    What would follow does not matter: a closing mark behind a stop string cannot make a thought of what was answered.
+    """
     tokens = [token for piece in pieces for token in WORDS.encode(piece, add_special_tokens=False)]
+    texts = [WORDS.decode(tokens[: n + 1], skip_special_tokens="</s>" not in until) for n in range(len(tokens))]
+    ends = [stopping.find_end(text, until, opened) for text in texts]
+    first = next((n for n, place in enumerate(ends) if place is not None), None)
     end, answer = generated(tokens, until, opened=opened)
-    shown = WORDS.decode(tokens, skip_special_tokens="</s>" not in until)
-    stop = stopping.find_end(shown, until, opened)
-    assert end == (stop is not None)
-    parts = thinking.split(shown[:stop].replace("</s>", ""), opened)
+    assert end == (first is not None)
+    shown = "".join(texts[-1:]) if first is None else texts[first][: ends[first]]
+    parts = thinking.split(shown.replace("</s>", ""), opened)
     assert answer.text == parts.thought + parts.answer
 
 
