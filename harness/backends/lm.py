@@ -76,10 +76,13 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         return KINDS[request_type].answer(requests, self, self.work)
 
     def __getattr__(self, name: str) -> Any:
-        """Return the method that answers requests of the type `name`, if it is registered."""
+        """Return the method that answers requests of the type `name`, if it is registered.
+
+        Python also calls this after a property has raised AttributeError; the second look-up raises that error itself.
+        """
         if name in KINDS:
             return partial(self.answer, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return super().__getattribute__(name)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[LogLikelihood]:
         """Return the log-likelihood of each (context, continuation) request."""

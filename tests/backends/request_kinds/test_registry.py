@@ -96,3 +96,19 @@ def test_inputs_of_several_kinds_come_together_and_unknown_ones_are_left_out() -
 def test_an_unknown_kind_of_request_is_no_method() -> None:
     with pytest.raises(AttributeError, match="'ToyLM' object has no attribute 'summarize'"):
         ToyLM().summarize([])
+
+
+class BrokenLM(ToyLM):
+    """A model with a property that fails."""
+
+    @property
+    def device(self) -> str:
+        return self.encoder.no_such_attribute  # type: ignore[attr-defined, no-any-return]
+
+
+def test_an_attribute_error_inside_a_property_names_the_attribute_that_is_missing() -> None:
+    with pytest.raises(AttributeError, match="'Encoder' object has no attribute 'no_such_attribute'"):
+        _ = BrokenLM().device
+    with pytest.raises(AttributeError, match="'BrokenLM' object has no attribute 'nothing'"):
+        _ = BrokenLM().nothing
+    assert not hasattr(BrokenLM(), "nothing")
