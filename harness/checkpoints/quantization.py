@@ -149,8 +149,14 @@ def _bitsandbytes_settings(quantize: str) -> dict[str, Any]:
 def _bitsandbytes(settings: dict[str, Any], dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
+    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_is_worth_logging)
     # These two override a saved checkpoint's: they decide the computation, not the weights.
     return BitsAndBytesConfig(**{**settings, "llm_int8_threshold": 0.0, "bnb_4bit_compute_dtype": dtype})
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return whether a log record of bitsandbytes is anything but what int8 does in every layer: casting its inputs."""
+    return "inputs will be cast from" not in str(record.msg)
 
 
 def _saved_quantization(base: Path, settings: dict[str, Any], dtype: torch.dtype) -> Quantization:

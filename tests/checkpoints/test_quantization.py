@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import peft
@@ -46,6 +47,15 @@ def test_a_quantised_checkpoint_answers_as_the_library_that_quantises(base, name
     model = load(f"{base},quantize={name}").model
     assert torch.equal(logits(model), logits(by_transformers(base, CONFIGS[name])))
     assert not torch.equal(logits(model), logits(load(base).model))
+
+
+def test_the_cast_of_every_int8_layer_is_not_logged_and_other_records_are(base, caplog):
+    model = load(f"{base},quantize=int8").model
+    caplog.clear()
+    with caplog.at_level("WARNING", "bitsandbytes"):
+        logits(model)
+        logging.getLogger("bitsandbytes.autograd._functions").warning("something else")
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
 
 
 def test_a_saved_quantised_checkpoint_answers_as_the_library_that_saved_it(saved):
