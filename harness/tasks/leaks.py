@@ -1,15 +1,13 @@
 """Few-shot examples that are the evaluated question itself, with its answer.
 
-Two questions are the same if they differ only in white space, width (`？` and `?`) or case. lm-eval leaves out only the
-very document, so that a repeated row is an example of its own answer. In a user's own files such examples are left out
+Which texts ask the same question is a rule of its own (`harness.tasks.same_question`). lm-eval leaves out only the very
+document, so that a repeated row is an example of its own answer. In a user's own files such examples are left out
 (`OtherQuestions`). Prompts of published tasks stay those of lm-eval, and leaks in them are counted (`watch`).
 """
 
 from __future__ import annotations
 
-import functools
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,19 +15,12 @@ from typing import Any, NamedTuple
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 
-from harness.common.visible import is_visible
+from harness.tasks.same_question import question_form, text_form
 
 _LETTER = re.compile(r"[A-Z]\. ")
 """The beginning of a choice in the prompt of a user's own test set."""
 
 Document = Mapping[str, Any]
-
-
-@functools.lru_cache(maxsize=4096)
-def normalised(text: str) -> str:
-    """Return `text` in one width and case, without white space and invisible characters."""
-    letters = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(filter(is_visible, letters))
 
 
 def question(document: Document) -> str:
@@ -39,10 +30,10 @@ def question(document: Document) -> str:
     """
     prompt = str(document["prompt"])
     if not document.get("letters"):
-        return normalised(prompt)
+        return question_form(prompt)
     lines = prompt.split("\n")
-    choices = sorted(normalised(line[3:]) for line in lines if _LETTER.match(line))
-    return "\n".join([normalised("".join(line for line in lines if not _LETTER.match(line))), *choices])
+    choices = sorted(text_form(line[3:]) for line in lines if _LETTER.match(line))
+    return "\n".join([question_form("\n".join(line for line in lines if not _LETTER.match(line))), *choices])
 
 
 class OtherQuestions(ContextSampler):  # type: ignore[misc]
@@ -110,7 +101,7 @@ class Watch:
     def _turn(self, **keywords: Any) -> Any:
         q, c = keywords.get("q"), keywords.get("c")
         if isinstance(q, str):
-            self._turns.append(_Turn(normalised(q), tuple(sorted(normalised(str(choice)) for choice in c or ()))))
+            self._turns.append(_Turn(question_form(q), tuple(sorted(text_form(str(choice)) for choice in c or ()))))
         return self._render_turn(**keywords)
 
 

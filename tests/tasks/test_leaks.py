@@ -15,8 +15,8 @@ from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from harness.tasks import leaks
 from harness.tasks.catalogue import Catalogue
+from harness.tasks.same_question import text_form
 from support import mirrors, tiny
 
 # Each question occurs in several spellings; no question is a part of another.
@@ -24,7 +24,7 @@ SPELLINGS = [
     ("三加四是？", " 三加四是？", "三加四是?", "三加\u200b四是？\n", "三 加 四 是？"),
     ("WHO wrote it?", "who wrote it?", "Ｗho　wrote it？", "who  wrote it? "),
     ("⑧减一是？", "8减一是？"),
-    ("哪里卖纸？",),
+    ("哪里卖纸？", "12. 哪里卖纸", "第3题：哪里卖纸。", "（4）哪里卖纸？", "Q5: 哪里卖纸……"),
     ("哪里卖鱼？",),
 ]
 QUESTIONS = st.lists(st.sampled_from([text for spellings in SPELLINGS for text in spellings]), min_size=2, max_size=12)
@@ -56,9 +56,9 @@ def test_no_prompt_holds_its_question_twice(
         return
     task = loaded(folder, rows, shots)
     for request in task.build_requests():
-        prompt = leaks.normalised(str(request.args[0]))
-        assert prompt.count(leaks.normalised(questions[request.doc_id])) == 1
-        assert sum(prompt.count(leaks.normalised(texts[0])) for texts in SPELLINGS) == shots + 1
+        prompt = text_form(str(request.args[0]))
+        assert prompt.count(text_form(questions[request.doc_id])) == 1
+        assert sum(prompt.count(text_form(texts[0])) for texts in SPELLINGS) == shots + 1
 
 
 def test_choices_in_another_order_are_the_same_question_and_other_choices_are_not(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""The form in which questions are compared: it is equal for texts that ask the same question.
+
+These make no other question: white space (except between two digits), invisible characters, width (`？` and `?`),
+case, kinds of quotation marks (“甲”, 「甲」) and dashes; numbering in front of the question (`12.`, `第3题：`, `(4)`,
+`Q5:`), also behind a cue such as `问题：`; punctuation or an empty blank at its end.
+
+Everything else does: numbers and signs (`-3`, `3.5`, `12、15`, `(3)的平方`), exponents (`x²`), the signs of factorials
+and derivatives (`5!`, `f'`), punctuation inside, traditional for simplified characters (there is no table here).
+
+Not here: which examples are left out (`harness.tasks.leaks`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+from harness.common.visible import is_visible
+
+_SIGNS = str.maketrans(
+    dict.fromkeys("“”„‟«»‹›「」『』〝〞〟｢｣", '"') | dict.fromkeys("‘’‚‛ʼ´", "'") | dict.fromkeys("‐‑‒–—―−", "-")
+)
+_EXPONENT = re.compile("[²³¹⁰⁴-⁹ⁱ⁺⁻ⁿ]+")
+_QUOTED = re.compile(r"(?<![a-zA-Z0-9)\]'])'([^']*)'(?![a-zA-Z0-9'])")
+"""A text in single quotation marks, which are no apostrophe and no sign of a derivative."""
+_SHAPELESS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+"""Variation selectors, fillers and joiners, which are not control or format characters."""
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
+_SPACE = "\N{SYMBOL FOR SPACE}"
+
+_DIGITS, _NUMERALS = r"\d{1,3}", "[〇零一二两三四五六七八九十百]{1,4}"
+_NUMBER = rf"(?:{_DIGITS}|{_NUMERALS})"
+_NOUN = "(?i:question|problem|exercise|example|item|task|no\\.?|nr\\.?|q|问题|题目|例题|习题|练习|试题|小题|题|问|例)"
+# Behind these a number is a value: (3)的平方, (3) + 4, (3) is prime; 12. Is it prime?
+_VALUE = (
+    rf"(?!\s*(?:[的是倍]|[加减乘除与和或到至]以?\s*(?:[(\[]|{_NUMBER})|[=+*/^<>×÷±%~]|"
+    r"(?:is|are|was|and|or|plus|minus|times|squared|divided|percent|to|of)\b))"
+)
+_LABEL = re.compile(
+    r"\s*(?:"
+    + "|".join(
+        (
+            rf"第\s*{_NUMBER}\s*[小大]?[题問问](?:\s*[.:,、)]|\s+)",
+            rf"{_NOUN}\s*#?\s*{_NUMBER}(?:\s*(?:of|/)\s*\d+)?\s*(?:[.:、)](?!\d)|\n)",
+            r"(?i:question|problem|q|问题|题目|问)\s*:",
+            rf"#\s*{_DIGITS}\s*[.:、)]\s",
+            rf"[(\[【〔]\s*(?:{_NUMBER}|iii?|iv|vi{{1,3}}|ix)\s*[)\]】〕](?!\s*-){_VALUE}"
+            r"(?:\s*[.:、]|\s+(?![(\[])|(?=[^\W\d_]|[\"'《$]))",
+            rf"{_NUMBER}\s*(?:\.\)?|\))(?!\s*-\D){_VALUE}(?:\s+|(?=-|[^\W\d_a-zA-Z]|[a-zA-Z]{{3}}|[\"'《$(]))",
+            rf"{_DIGITS}\s*、(?!\s*\d)|{_NUMERALS}\s*、(?!{_NUMERALS})",
+        )
+    )
+    + r")\s*"
+)
+"""Numbering, or a cue, in front of a question."""
+_PART = re.compile(
+    r"(?im)^(?=[^\S\n]*(?:问题|题目|question|problem|q|答案|答|回答|answer|response)[^\S\n]*(?:\([^()\n]*\))?[^\S\n]*:"
+    r"|[A-Z][.)] )"
+)
+"""Where a part of a prompt begins: a question behind other text, a choice, or the cue of an answer."""
+_MARKS = " \t\n\r.。?…⋯,;:、·_"
+_BLANKS = ("()", "[]", "【】")
+_FACTORIAL = re.compile(r"(?:[\d)]|(?<![a-zA-Z])[a-zA-Z])!{1,2}$")
+
+
+@functools.lru_cache(maxsize=4096)
+def question_form(prompt: str) -> str:
+    """Return the form of a prompt, without the numbering in front of its first line and of the last line of a part."""
+    return "\n".join(_without_spaces(_without_labels(part)) for part in _PART.split(_unified(prompt)) if part)
+
+
+@functools.lru_cache(maxsize=4096)
+def text_form(text: str) -> str:
+    """Return the form of a text in which a number in front is no numbering, such as a choice."""
+    return _without_spaces(_unified(text))
+
+
+def _unified(text: str) -> str:
+    """Return `text` with one sign for each kind of quotation mark, dash and width."""
+    text = _EXPONENT.sub(lambda match: f"^{match[0]}", text.translate(_SIGNS))
+    text = unicodedata.normalize("NFKC", _SHAPELESS.sub("", text))
+    text = "".join(character for character in text if character.isspace() or is_visible(character))
+    return _QUOTED.sub(r'"\1"', text)
+
+
+def _without_labels(part: str) -> str:
+    """Return `part` without numbering in front of it and of its last line, unless nothing else is there."""
+    before, newline, last = _without_label(part.rstrip()).rpartition("\n")
+    return f"{before}{newline}{_without_label(last)}"
+
+
+def _without_label(text: str) -> str:
+    start = 0
+    while (label := _LABEL.match(text, start)) and any(map(str.isalnum, text[label.end() :])):
+        start = label.end()
+    return text[start:]
+
+
+def _without_spaces(text: str) -> str:
+    """Return `text` in one case, without spaces and without the marks at its end, unless nothing else is there."""
+    shorter = _without_end(text)
+    spaced = _BETWEEN_DIGITS.sub(_SPACE, shorter if any(map(str.isalnum, shorter)) else text)
+    return "".join(spaced.casefold().split())
+
+
+def _without_end(text: str) -> str:
+    """Return `text` without punctuation and blanks at its end, also within its closing quotation marks."""
+    text = text.rstrip()
+    body = text.rstrip('"')
+    quotes, before = text[len(body) :], ""
+    while body != before:
+        before, body = body, body.rstrip(_MARKS)
+        if body.endswith("--"):
+            body = body.rstrip("-")
+        if not _FACTORIAL.search(body[-4:]):
+            body = body.rstrip("!")
+        inside = body[:-1].rstrip()
+        if inside and inside[-1] + body[-1] in _BLANKS:
+            body = inside[:-1]
+    return body + quotes
