@@ -6,9 +6,12 @@
     characters  the letters, marks and digits one by one, in lower case, as sacrebleu's `char` without punctuation
 
 A cut is chosen for all references of a task together, so that no number mixes two: `words` if it loses no letter of any
-reference; else `unicode` if all are written in scripts that separate words by spaces; else `jieba` if they are Chinese,
-with Latin words between; else `characters`, for Japanese, Korean, Thai, … and mixtures. `unicode` and `characters`
-read a letter with its accent as the same whether they are one code point or two (NFC).
+reference; else `unicode` if every reference is mainly in scripts that separate words by spaces; else `jieba` if the
+references as a whole are Chinese; else `characters`, for Japanese, Korean, Thai, … and mixtures. A few names in another
+script, emoji and the width of letters and digits decide nothing.
+
+`unicode` and `characters` read a letter with its accent as the same whether it is one code point or two (NFC), and in
+any width. `words` and `jieba` read texts as their libraries do: `２０２３` is not `2023`.
 
 Not here: scores (`harness.metrics.text.overlap`).
 """
@@ -20,6 +23,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from harness.metrics.text import segmenter
 
@@ -48,6 +52,14 @@ _OTHER_UNSPACED = (
 )
 
 
+_USUAL_WIDTHS = {
+    code: int(unicodedata.decomposition(chr(code)).split()[1], 16)
+    for code in range(0xFF01, 0xFFDD)
+    if unicodedata.decomposition(chr(code))
+}
+"""Full-width ASCII and half-width kana and Hangul → the usual forms."""
+
+
 def latin_words(text: str) -> Words:
     """Return the words of `text` as rouge-score's default tokenizer returns them."""
     return tuple(_LATIN_WORD.findall(text.lower()))
@@ -61,7 +73,7 @@ def unicode_words(text: str) -> Words:
     """Return the runs of letters, marks and digits in `text`, in lower case; a mark without a letter is none."""
     words: list[str] = []
     start: int | None = None
-    text = unicodedata.normalize("NFC", text.lower())
+    text = unicodedata.normalize("NFC", text.translate(_USUAL_WIDTHS).lower())
     for place, character in enumerate(text):
         kind = _kind(character)
         if start is None and kind in ("L", "N"):
@@ -117,26 +129,59 @@ def has_word(text: str) -> bool:
 
 def choose(references: Collection[str]) -> str:
     """Return the name of the cut in which all `references`, each of which has a word, are compared."""
-    letters = {letter for reference in references for letter in _lost_letters(reference)}
-    if not letters:
+    if all(map(_is_cut_by_words, references)):
         return "words"
-    unspaced = {letter for letter in letters if _is_in(letter, _HAN) or _is_in(letter, _OTHER_UNSPACED)}
-    if not unspaced:
+    counts = [_count(reference) for reference in references]
+    if not any(count.han + count.unspaced >= count.words for count in counts):
         return "unicode"
-    are_han = all(_is_in(letter, _HAN) for letter in unspaced)
-    return "jieba" if are_han and all(map(_is_chinese_or_latin, references)) else "characters"
+    return "jieba" if _is_chinese(_Counts(*map(sum, zip(*counts, strict=True)))) else "characters"
 
 
-def _lost_letters(text: str) -> set[str]:
-    """Return the letters, marks and digits of `text` that rouge-score would lose."""
-    return set() if text.isascii() else {letter for letter in characters(text) if not _is_latin(letter)}
+class _Counts(NamedTuple):
+    """How much of a text is in which scripts."""
+
+    han: int
+    """Chinese characters."""
+    unspaced: int
+    """Letters of other scripts without spaces between words."""
+    foreign: int
+    """Letters and digits of all scripts, in any width, except Chinese characters, a–z and 0–9."""
+    letters: int
+    """Letters and digits."""
+    words: int
+    """Words in scripts with spaces between words."""
 
 
-def _is_chinese_or_latin(text: str) -> bool:
-    """Return whether at most half of the letters of `text` are neither Chinese nor a–z, which jieba cuts one by one."""
-    letters = characters(text)
-    others = sum(not _is_latin(letter) and not _is_in(letter, _HAN) for letter in letters)
-    return 2 * others <= len(letters)
+def _count(text: str) -> _Counts:
+    han = unspaced = foreign = letters = words = 0
+    for word in unicode_words(text):
+        is_inside = False
+        for letter in word:
+            if _kind(letter) == "M":
+                continue
+            letters += 1
+            is_han, is_unspaced = _is_in(letter, _HAN), _is_in(letter, _OTHER_UNSPACED)
+            han, unspaced = han + is_han, unspaced + is_unspaced
+            foreign += not is_han and not all(map(_is_latin, unicodedata.normalize("NFKC", letter).lower()))
+            words += not (is_han or is_unspaced or is_inside)
+            is_inside = not (is_han or is_unspaced)
+    return _Counts(han, unspaced, foreign, letters, words)
+
+
+def _is_chinese(counts: _Counts) -> bool:
+    """Return whether nearly all letters in scripts without spaces are Chinese, and few others are foreign.
+
+    jieba cuts other scripts letter by letter. A tenth is little even for Japanese with many kanji.
+    """
+    return 10 * counts.unspaced <= counts.han + counts.unspaced and 2 * counts.foreign <= counts.letters
+
+
+def _is_cut_by_words(text: str) -> bool:
+    """Return whether rouge-score loses no letter, mark or digit of `text`, except the signs of emoji such as 1️⃣."""
+    if text.isascii():
+        return True
+    composed = unicodedata.normalize("NFC", text.lower())
+    return all(_is_latin(sign) or sign in "\ufe0f\u20e3" for sign in composed if _kind(sign) in ("L", "M", "N"))
 
 
 def _is_latin(letter: str) -> bool:

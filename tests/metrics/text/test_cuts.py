@@ -34,7 +34,27 @@ def test_the_references_decide_the_cut(language: str) -> None:
         (["hello", "こんにちは"], "characters"),
         (["hello ❤️", "👍🏽 ok"], "words"),
         (["１２３", "abc"], "unicode"),
+        (["ＡＢＣ、", "abc"], "unicode"),
+        (["hello，world！", "～ok"], "words"),
         (["a²", "b"], "unicode"),
+        (["1️⃣ first", "second"], "words"),
+        (["２０２３", "今天是２０２３年"], "jieba"),
+        (["ＧＰＴ－４ 模型", "ＯＫ", "好"], "jieba"),
+        (["①甲", "②乙", "第Ⅳ章"], "jieba"),
+        (["今天很好😀", "👍🏽 好", "1️⃣ 先洗手"], "jieba"),
+        (["今天天气很好，我们去公园散步吧。", "α"], "jieba"),
+        (["今天天气很好，我们去公园散步吧。", "Beyoncé 和 Zoë 来了"], "jieba"),
+        (["今天天气很好，我们去公园散步吧。" * 3, "鲜の每日很有名"], "jieba"),
+        (["歌手方탄的歌", "今天天气很好，我们去公园散步吧。"], "jieba"),
+        (["iPhone 15 Pro Max", "这款手机很好"], "jieba"),
+        (["今日は天気がいいです", "東京"], "characters"),
+        (["서울은 한국의 수도", "BTS (방탄소년단)"], "characters"),
+        (["삼성전자 三星 Galaxy", "오늘 날씨"], "characters"),
+        (["กรุงเทพ 2023", "ＯＫ ครับ"], "characters"),
+        (["Сегодня в Пекине (北京) хорошая погода"], "unicode"),
+        (["The capital is Beijing 北京", "hello world"], "unicode"),
+        (["الطقس جميل في ２０２٣ اليوم"], "unicode"),
+        (["今天", "Сегодня хорошая погода в городе"], "characters"),
     ],
 )
 def test_a_mixture_has_the_cut_that_finds_words_in_all_of_it(references: list[str], cut: str) -> None:
@@ -65,9 +85,22 @@ def marks(text: str) -> list[tuple[bool, bool]]:
     return [(kind == "M", before in "LN") for kind, before in zip(kinds, ["Z", *kinds], strict=False)]
 
 
+def in_usual_width(character: str) -> str:
+    """Return a full-width or half-width character as the one that Unicode says it stands for."""
+    kind, _, code = unicodedata.decomposition(character).partition(" ")
+    return chr(int(code, 16)) if kind in ("<wide>", "<narrow>") else character
+
+
+@pytest.mark.parametrize("cut", ["unicode", "characters"])
+@given(text=st.text(st.sampled_from("ａＺ０９ｶﾞﾊﾟﾡ é。x"), max_size=20))
+def test_width_changes_no_word(cut: str, text: str) -> None:
+    assert cuts.CUTS[cut](text) == cuts.CUTS[cut]("".join(map(in_usual_width, text)))
+
+
 @given(st.text(max_size=30))
 def test_no_letter_is_lost(text: str) -> None:
-    letters = [c for c in unicodedata.normalize("NFC", text.lower()) if unicodedata.category(c)[0] in "LN"]
+    usual = unicodedata.normalize("NFC", "".join(map(in_usual_width, text)).lower())
+    letters = [c for c in usual if unicodedata.category(c)[0] in "LN"]
     for cut in (cuts.unicode_words, cuts.characters):
         assert [c for c in "".join(cut(text)) if unicodedata.category(c)[0] in "LN"] == letters
     assert cuts.has_word(text) == bool(letters)
