@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Response = str | float | tuple[float, bool]
@@ -37,8 +39,10 @@ class Answer(NamedTuple):
     """The arguments of lm-eval's requests for the document, request by request."""
     hashes: Hashes | None = None
     """The hashes of document and prompt if the answer comes from a report of ours."""
-    unread: tuple[str, ...] = ()
-    """The names of the columns of its line that were not read."""
+    beside: Mapping[str, Any] = MappingProxyType({})
+    """The other columns of its line, which may repeat the question or the reference (`harness.recorded.agreement`)."""
+    names_id: bool = False
+    """Whether a whole number as `key` is a value of the documents' own column `id`, if a file of one's own has one."""
 
 
 class TaskAnswers(NamedTuple):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
+from harness.recorded import agreement, likelihoods, match
 from harness.recorded.answers import Answer, Response, Responses, TaskAnswers
 from harness.recorded.complaints import Complaints
 from harness.recorded.match import QUESTION, Matches
@@ -98,23 +99,28 @@ def join(
     `has_own_documents` says that the task was built from the documents in the answers' file.
 
     Raises HarnessError about a second answer to a document, an answer without a document, a document without an answer,
-    and answers of another kind than the task's; with `keep_going` the result's notes report all but the last.
+    answers of another kind than the task's, and questions or references of other documents
+    (`harness.recorded.agreement`); with `keep_going` the result's notes report all but the last two.
     """
     name, total = answers.task, len(task.documents)
     count = documents_within(limit, total)
     complaints = Complaints(keep_going)
     if answers.malformed:
         complaints.note(f"{name}: {len(answers.malformed):,} entries could not be read ({answers.malformed[0]})")
-    for note in _uncompared(task, answers):
-        complaints.note(note)
+    if matches.note:
+        complaints.note(matches.note)
     placed = _placed(answers, matches)
     if has_own_documents:
         _complain_of_gaps(answers, complaints)
     _leave_out(placed.repeated, "answers a document that has been answered", name, complaints)
-    _leave_out(placed.surplus, f"answers no document of {name}, which has {total:,}", name, complaints)
+    ids = f" with the ids {match.first_ids(task)} in its column 'id'" if match.has_ids(task) else ""
+    _leave_out(placed.surplus, f"answers no document of {task.name}, which has {total:,}{ids}", name, complaints)
     if beyond := sum(place >= count for place in placed.by_place):
         complaints.note(f"{name}: {beyond:,} answers to documents beyond the limit of {count:,} are left out")
     by_document = [placed.by_place.get(place) for place in range(count)]
+    if not has_own_documents:
+        for note in agreement.require(task, {place: answer for place, answer in enumerate(by_document) if answer}):
+            complaints.note(note)
     repeats = _repeats(task, [answer for answer in by_document if answer is not None], answers)
     _complain_of_missing(task, by_document, answers, complaints)
     if isinstance(task.lm_eval, ChatGLMPredict) and any(_has_whole_reference(answer) for answer in by_document):
@@ -124,16 +130,6 @@ def join(
         )
     responses = _responses(task, by_document, repeats)
     return Joined(by_document, responses, repeats, complaints.messages, name)
-
-
-def _uncompared(task: Task, answers: TaskAnswers) -> Iterator[str]:
-    """Yield what recorded lines say of their documents without anybody comparing it."""
-    unread = sorted({name for answer in answers.answers for name in answer.unread})
-    if unread:
-        names = ", ".join(f"'{name}'" for name in unread)
-        yield f"{task.name}: {names} of the recorded lines: not read, since each line's id names its document"
-    if any("summary" in answer.document for answer in answers.answers) and "summary" not in task.documents[0]:
-        yield f"{task.name}: labels of the recorded lines: not compared with the references; lines count in order"
 
 
 class _Placed(NamedTuple):
@@ -241,10 +237,14 @@ def _responses(task: Task, by_document: Sequence[Answer | None], repeats: int) -
 
 def _likelihood(response: Response, answer: Answer | None) -> float:
     """Return the log-likelihood of a whole text, which lm-eval and our reports write as a text."""
+    where = answer.where if answer else ""
     try:
-        return float(response[0] if isinstance(response, tuple) else response)
+        likelihood = float(response[0] if isinstance(response, tuple) else response)
     except ValueError as error:
-        raise HarnessError(f"{answer.where if answer else ''}, holds no log-likelihood of a text") from error
+        raise HarnessError(f"{where}, holds no log-likelihood of a text") from error
+    if (problem := likelihoods.problem([likelihood])) is not None:
+        raise HarnessError(f"{where}, has a log-likelihood {problem}")
+    return likelihood
 
 
 def _has_whole_reference(answer: Answer | None) -> bool:

@@ -8,7 +8,7 @@ Not here: answers without a document, or documents without an answer (`harness.r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
@@ -28,12 +28,15 @@ class Matches(NamedTuple):
     """For each answer the place of its document in the split, or None if no document has its id."""
     mismatch: str = ""
     """Why the answers belong to other documents than the task's; empty if they do not."""
+    note: str = ""
+    """What a reader of the report should know about the ids; empty if nothing."""
 
 
 def match(task: Task, answers: TaskAnswers) -> Matches:
     """Return which document of `task` each of `answers` belongs to.
 
-    Raises HarnessError if answers name documents by a text and the documents have no `id`.
+    Raises HarnessError if answers name documents by a text and the documents have no `id`, or if their numbers count
+    the rows of a file whose column `id` has other values.
     """
     places, documents = _places(task, answers), task.documents
     for answer, place in zip(answers.answers, places, strict=True):
@@ -43,7 +46,7 @@ def match(task: Task, answers: TaskAnswers) -> Matches:
         if column is not None:
             mismatch = f"{answer.where}, has another '{column}' than document {answer.key} of the data at hand"
             return Matches(places, mismatch)
-    return Matches(places)
+    return Matches(places, note=_reading_of_ids(task, answers, places))
 
 
 def match_own_documents(answers: TaskAnswers) -> Matches:
@@ -60,17 +63,50 @@ def one_per_document(answers: TaskAnswers) -> list[Answer]:
 
 def _places(task: Task, answers: TaskAnswers) -> list[int | None]:
     """Return the place of the document that each answer's key names."""
-    documents = task.documents
+    documents, keys = task.documents, [answer.key for answer in answers.answers]
     by_id: dict[str, int] = {}
-    if any(isinstance(answer.key, str) for answer in answers.answers):
+    if has_ids(task) and all(answer.names_id for answer in answers.answers):
+        by_id = {value: place for place, value in enumerate(task.ids)}
+        places = [by_id.get(str(key).strip()) for key in keys]
+        if None in places and {*keys} <= {*range(len(documents))}:
+            first = next(answer for answer, place in zip(answers.answers, places, strict=True) if place is None)
+            raise HarnessError(
+                f"{first.where}, has the id {first.key}, which the column 'id' of {task.name} does not contain "
+                f"({first_ids(task)}): write the ids of that column instead of row numbers"
+            )
+        return places
+    if any(isinstance(key, str) for key in keys):
         columns = documents.column_names if hasattr(documents, "column_names") else documents[0]
         if "id" not in columns:
+            lack = "its column 'id' is empty or the same in several rows" if task.ids else "it has no column 'id'"
             raise HarnessError(
-                f"{answers.origin} names documents of {answers.task} by a text, but they have no column 'id': "
-                "write each one's place in its split, counted from 0"
+                f"{answers.origin} names documents of {task.name} by a text, but {lack}: write each one's place in its "
+                "split, counted from 0"
             )
         by_id = {str(document["id"]): place for place, document in enumerate(documents)}
-    return [_place(answer.key, by_id, len(documents)) for answer in answers.answers]
+    return [_place(key, by_id, len(documents)) for key in keys]
+
+
+def has_ids(task: Task) -> bool:
+    """Return whether the column `id` in a file of one's own names each row once."""
+    return bool(task.ids) and all(task.ids) and len({*task.ids}) == len(task.ids)
+
+
+def first_ids(task: Task) -> str:
+    """Return the first ids of a file of one's own, for messages."""
+    return ", ".join(task.ids[:3]) + (" …" if len(task.ids) > 3 else "")
+
+
+def _reading_of_ids(task: Task, answers: TaskAnswers, places: Sequence[int | None]) -> str:
+    """Return a note on what the numbers in `answers` mean, if they could also mean something else."""
+    keys = [answer.key for answer in answers.answers]
+    if not task.ids or not all(answer.names_id for answer in answers.answers):
+        return ""
+    if not has_ids(task):
+        return f"{task.name}: ids count its rows from 0, because its column 'id' is empty or the same in several rows"
+    if {*keys} <= {*range(len(task.ids))} and list(places) != keys:
+        return f"{task.name}: ids are those of its column 'id', not row numbers"
+    return ""
 
 
 def _place(key: int | str, by_id: Mapping[str, int], documents: int) -> int | None:

@@ -12,10 +12,13 @@ from harness.backends.request_kinds.chatglm_predict import prediction_line
 from harness.backends.request_kinds.generation import GeneratingKind
 from harness.backends.request_kinds.registry import KINDS
 from harness.backends.work import Work
+from harness.engine.decoding import thinking
+from harness.engine.decoding.families import NO_MARKS
 from harness.errors import HarnessError
-from harness.metrics.text.end_marks import without_end_marks
+from harness.metrics.text.end_marks import has_chat_marks, without_end_marks
 from harness.recorded.answers import Response
 from harness.recorded.join import Joined
+from harness.reports.numbers_in_words import counted
 
 
 class Replay:
@@ -23,7 +26,8 @@ class Replay:
 
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
     stop string. If `drops_end_marks`, it loses special tokens at its end, which a run would not have decoded; published
-    scores count them. `think` names the marks of thoughts (`answer_text.marks_of`).
+    scores count them. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was left out and
+    what may have been misread.
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
@@ -32,11 +36,44 @@ class Replay:
 
     def __init__(self, joined: Joined, *, drops_end_marks: bool = False, think: str | None = None) -> None:
         self.joined, self._drops_end_marks = joined, drops_end_marks
-        self._marks = answer_text.marks_of(think)
+        self._marks, self._think = answer_text.marks_of(think), think
         self.work = Work()
         """How the recorded texts ended."""
-        self.shortened = 0
+        self._shortened = 0
         """The number of recorded texts that had something behind a stop string of the task."""
+        self._without_end_marks = 0
+        """The number of recorded texts that lost special tokens at their end."""
+        self._chat_marks: list[str] = []
+        """Where the answers stand that have marks of a chat template."""
+        self._other_thoughts: list[str] = []
+        """Where the answers stand that have thoughts by marks other than those that `think` names."""
+
+    def notes(self, task: str) -> list[str]:
+        """Return what a reader of the report should know about how the answers to `task` were read."""
+        notes, total = [], self.work.generations
+        if self._shortened:
+            notes.append(
+                f"{counted(self._shortened, 'recorded answer')} went on behind a stop string of the task, where a run "
+                "would have ended, and are read up to it"
+            )
+        if self._without_end_marks:
+            notes.append(
+                f"{self._without_end_marks:,} of {counted(total, 'answer')} ended with special tokens, which a run "
+                "does not decode, and are read without them"
+            )
+        if self._chat_marks:
+            notes.append(
+                f"{len(self._chat_marks):,} of {counted(total, 'answer')} hold marks of a chat template, which the "
+                f"metrics read as text (first: {self._chat_marks[0]})"
+            )
+        if self._think not in (None, NO_MARKS) and total and not self.work.thoughts:
+            notes.append(f"the marks {self._marks[0]} (--think) occur in none of {counted(total, 'answer')}")
+        if self._other_thoughts:
+            notes.append(
+                f"{len(self._other_thoughts):,} of {counted(total, 'answer')} hold a thought between marks that "
+                f"--think does not name, which the metrics read as text (first: {self._other_thoughts[0]})"
+            )
+        return [f"{task}: {note}" for note in notes]
 
     def __getattr__(self, kind: str) -> Callable[[Sequence[Any]], list[Response]]:
         """Return the method that answers requests of `kind` (`generate_until`, `loglikelihood`, …)."""
@@ -72,20 +109,32 @@ class Replay:
         answer = response if isinstance(response, AnswerText) else AnswerText(response)
         if answer.ending == "unknown" and request.request_type == "generate_until":
             answer = self._answer_in(response, request)
+            self._count_misread(answer, request.doc_id)
         elif request.request_type == "chatglm_predict" and not self._is_own_report(request.doc_id):
             text = self._answer_in(response, request)
+            self._count_misread(text, request.doc_id)
             answer = text.within(prediction_line(self._labels(request), text))
         self.work.count_answers([answer])
         return answer
+
+    def _count_misread(self, answer: AnswerText, doc_id: int) -> None:
+        """Count an `answer` with marks that metrics read as text."""
+        recorded = self.joined.answers[doc_id]
+        where = self.joined.task if recorded is None else recorded.where
+        if has_chat_marks(answer):
+            self._chat_marks.append(where)
+        if self._think is not None and thinking.thoughts(answer):
+            self._other_thoughts.append(where)
 
     def _answer_in(self, response: str, request: Any) -> AnswerText:
         """Return the answer in a recorded text."""
         unmarked = without_end_marks(response) if self._drops_end_marks else response.rstrip()
         has_ended = unmarked != response.rstrip()
+        self._without_end_marks += has_ended
         until, opened = request.args[1].get("until") or (), self._is_open(request.doc_id)
         whole, is_cut = unmarked if has_ended else response, False if has_ended else None
         answer = answer_text.read(whole, until, is_cut=is_cut, opened=opened, marks=self._marks)
-        self.shortened += answer != answer_text.read(whole, opened=opened, marks=self._marks)
+        self._shortened += answer != answer_text.read(whole, opened=opened, marks=self._marks)
         return answer
 
     def _labels(self, request: Any) -> str:

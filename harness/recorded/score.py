@@ -27,7 +27,6 @@ from harness.recorded.join import Joined
 from harness.recorded.loading import AnsweredTasks, TaskLoader
 from harness.recorded.recordings import Recording
 from harness.recorded.replay import Replay
-from harness.reports import numbers_in_words
 from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, TaskInfo
 from harness.reports.writer import ReportWriter, new_folder
 from harness.retrieval import articles as article_files
@@ -160,11 +159,7 @@ def _score_task(
         ) from error
     seconds = time.perf_counter() - started
     rows = results.add(name, outcome, replay.work, seconds, recorded_prompt=joined.prompt_columns)
-    if replay.shortened:
-        joined.notes.append(
-            f"{name}: {numbers_in_words.counted(replay.shortened, 'recorded answer')} went on behind a stop string of "
-            "the task, where a run would have ended, and are read up to it"
-        )
+    joined.notes.extend(replay.notes(name) if recording.report is None else [])
     if has_own_documents and recording.report is None:
         for row in rows:  # a question of the file may be a whole prompt, in which no template finds what is shared
             row["cluster"] = None

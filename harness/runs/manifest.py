@@ -11,6 +11,8 @@ from datetime import datetime
 import harness
 from harness.backends.local import HarnessLM
 from harness.checkpoints.checkpoint import Checkpoint
+from harness.engine.decoding import families
+from harness.reports.numbers_in_words import counted
 from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol
 from harness.retrieval import articles
 from harness.runs import environment
@@ -104,8 +106,23 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]
             f"{lm.work.truncated:,} of {lm.work.requests:,} requests had their prompt cut on the left to fit the "
             f"context of {checkpoint.max_length:,} tokens"
         )
+    if note := _marks_note(checkpoint, lm):
+        notes.append(note)
     notes += lm.engine.notes()
     notes += lm.conversations.notes(lm.encoder, checkpoint.eos_ids, options.system_instruction)
     if options.articles:
         notes.append(f"prompts with articles of law use those of {options.articles.name}")
     return notes
+
+
+def _marks_note(checkpoint: Checkpoint, lm: HarnessLM) -> str:
+    """Return a note on marks named by `think=` that nothing has shown; empty if there is nothing to note."""
+    think, work = checkpoint.located.reference.think, lm.work
+    if think is None or think == families.NO_MARKS or not work.generations or work.thoughts:
+        return ""
+    if families.shows(checkpoint.tokenizer, think):
+        return ""
+    return (
+        f"the marks {lm.marks[0]} (think=) occur in none of {counted(work.generations, 'answer')}, and neither in the "
+        "tokenizer's tokens nor in the chat template"
+    )

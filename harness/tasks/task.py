@@ -168,6 +168,18 @@ class Task:
         documents: Sequence[Document] = self.lm_eval.eval_docs
         return documents
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """The values of the column `id` in a file of one's own, empty where a row has none; none without the column."""
+        ids: Sequence[str] = getattr(self.lm_eval, "ids", ())
+        return ids
+
+    @property
+    def questions(self) -> Sequence[str]:
+        """The questions of a file of one's own, without cues and choices; empty for other tasks."""
+        questions: Sequence[str] = getattr(self.lm_eval, "questions", ())
+        return questions
+
     def choices(self, document: Document) -> list[str]:
         """Return the choices of a document of a multiple-choice task."""
         return list(self.lm_eval.doc_to_choice(document))

@@ -199,6 +199,63 @@ def test_end_marks_are_no_part_of_an_answer_to_an_own_file(mark: str, tmp_path: 
     assert report.samples("own.jsonl")["exact_match"].tolist() == [1.0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<s>7", "<|im_start|>assistant\n7", "[gMASK]sop7", "[gMASK]<sop> 7", "<|assistant|>\n7", "<｜Assistant｜>7"),
+        *("7<|im_end|>\n<|im_start|>user\n8", "7<eoa>\n<|Human|>: 8", "assistant\n\n7", "[INST] 3 [/INST] 7"),
+        *("<start_of_turn>model\n7", "analysisWe add.assistantfinal7", "analysis3 + 4 = 7. assistantfinal7"),
+    ],
+)
+def test_answers_with_marks_of_a_chat_template_are_counted(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = ({"question": f"{place} + 4?", "answer": "7"} for place in range(2))
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    report = scored(tmp_path, str(file), None, {0: "The analysis of <s>this</s> assistant: 7", 1: text})
+    assert [note for note in report.manifest.notes if "chat template" in note] == [
+        "own.jsonl: 1 of 2 answers hold marks of a chat template, which the metrics read as text (first: "
+        f"{tmp_path / 'own.jsonl.recorded.jsonl'}, line 2)"
+    ]
+
+
+@pytest.mark.data
+def test_marks_that_a_published_task_reads_as_text_are_counted(data: Path, tmp_path: Path) -> None:
+    texts = {0: "A</s>", 1: "[正确答案]A<eoa>", 2: "A"}
+    report = scored(tmp_path, "lawbench_1_2", data, texts, limit=3)
+    assert any("2 of 3 answers hold marks of a chat template" in note for note in report.manifest.notes)
+
+
+def test_marks_of_thoughts_that_occur_nowhere_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = ({"question": f"{place} + 4?", "answer": "7"} for place in range(2))
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    texts = ["<think>8</think>7", "7"]
+    report = scored(tmp_path, str(file), None, dict(enumerate(texts)), think="<paln>,</paln>")
+    where = f"{tmp_path / 'own.jsonl.recorded.jsonl'}, line 1"
+    assert report.manifest.notes == [
+        "own.jsonl: the marks <paln> … </paln> (--think) occur in none of 2 answers",
+        "own.jsonl: 1 of 2 answers hold a thought between marks that --think does not name, which the metrics read as "
+        f"text (first: {where})",
+    ]
+    assert not scored(tmp_path, str(file), None, {0: "<plan>8</plan>7", 1: "7"}, think="<plan>,</plan>").manifest.notes
+    monkeypatch.setattr(f"{__name__}.TEXTS", texts)
+    run_report, _ = answered(monkeypatch, tmp_path, None, str(file), reference={"think": "<paln>,</paln>"})
+    assert any(
+        "the marks <paln> … </paln> (think=) occur in none of 2 ans" in note for note in run_report.manifest.notes
+    )
+
+
+@pytest.mark.parametrize("opening", ["", "<think>", "3 + 4?<think>\n"])
+def test_a_second_thought_is_one_whoever_opened_the_first(opening: str, tmp_path: Path) -> None:
+    file, recorded = tmp_path / "own.jsonl", tmp_path / "recorded.jsonl"
+    file.write_text('{"question": "3 + 4?", "answer": "7"}', encoding="utf-8")
+    prompt, start = (opening, "") if "?" in opening else ("3 + 4?", opening)
+    line = {"id": 0, "prompt": prompt, "prediction": f"{start}8</think>\n<Thinking>9</Thinking>7"}
+    recorded.write_text(json.dumps(line), encoding="utf-8")
+    [report] = score.score(score.Scoring(recorded, tmp_path / "scored", task=str(file), format="jsonl"))
+    assert report.samples("own.jsonl")["responses"].map(list).tolist() == [["7"]]
+
+
 def test_recorded_texts_that_go_on_behind_a_stop_string_are_counted(tmp_path: Path) -> None:
     """A thought alone shortens no answer."""
     file = tmp_path / "own.jsonl"

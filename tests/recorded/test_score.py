@@ -178,8 +178,8 @@ def test_predictions_up_to_the_limit_are_enough(data: Path, documents: list[dict
     [
         ("nothing.jsonl", [{"text": "x"}], {}, "holds no predictions in a known format"),
         ("ceval_law.jsonl", [{"id": 0, "prediction": "A"}], {"keep_going": True}, "answered by likelihoods"),
-        ("gsm8k.jsonl", [{"id": 0, "logprobs": [0.5]}], {"keep_going": True}, "holds likelihoods, but gsm8k"),
-        ("ceval_law.jsonl", [{"id": 0, "logprobs": [0, 1]}, {"id": 1, "logprobs": [0, 1]}], {}, "needs more"),
+        ("gsm8k.jsonl", [{"id": 0, "logprobs": [-0.5]}], {"keep_going": True}, "holds likelihoods, but gsm8k"),
+        ("ceval_law.jsonl", [{"id": 0, "logprobs": [0, -1]}, {"id": 1, "logprobs": [0, -1]}], {}, "needs more"),
         ("gsm8k.jsonl", [{"id": "a", "prediction": ""}], {}, "no column 'id'"),
         ("mine.jsonl", [{"id": 0, "prediction": ""}], {"task": "ceval"}, "is 52 tasks"),
         ("gsm8k.jsonl", [{"id": 0, "prediction": ""}], {"format": "chatgml"}, "--format chatgml is not known"),
@@ -297,25 +297,3 @@ def test_files_beside_predictions_are_noted_and_do_no_harm(
     assert "LICENSE.txt and 1 more file" in note
     with pytest.raises(HarnessError, match=r"LICENSE\.txt is not UTF-8"):
         list(score(Scoring(folder / "LICENSE.txt", tmp_path / "again", data=data)))
-
-
-def test_what_recorded_lines_say_without_being_compared_is_noted(tmp_path: Path) -> None:
-    """Only the id, or the place of a line of ChatGLM's file, says which document was answered."""
-    questions = tmp_path / "own.jsonl"
-    questions.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", "answer": "3"}')
-    lines = {
-        "jsonl": ({"id": 0, "prediction": "2", "question": "?"}, {"id": 1, "prediction": "3", "reference": "9"}),
-        "chatglm": ({"labels": "3", "predict": "2"}, {"labels": "2", "predict": "3"}),
-    }
-    notes = {}
-    for name, recorded in lines.items():
-        file = tmp_path / f"{name}.jsonl"
-        file.write_text("\n".join(map(json.dumps, recorded)))
-        [report] = score(Scoring(file, tmp_path / "scored", task=str(questions), format=name))
-        notes[name] = report.manifest.notes
-    assert notes["jsonl"] == [
-        "own.jsonl: 'question', 'reference' of the recorded lines: not read, since each line's id names its document"
-    ]
-    assert notes["chatglm"] == [
-        "own.jsonl: labels of the recorded lines: not compared with the references; lines count in order"
-    ]

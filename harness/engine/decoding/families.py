@@ -70,8 +70,8 @@ def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
     if think is not None:
         return Learned(named(think), own=named(think))
     template = template_text(tokenizer)
-    source = "\n".join([template, *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())])
-    known = [family for family in (*KNOWN, *WORDED) if _has_mark(source, family)]
+    source = _source(tokenizer)
+    known = [family for family in (*KNOWN, *WORDED) if family.is_spelled_in(source)]
     other, unpaired = _pairs(source, known)
     own = [_with_wrapper(replace(family, closes_alone=True), template) for family in [*known, *other]]
     # A model without marks of its own may have been trained on those of another.
@@ -88,7 +88,7 @@ def describe(tokenizer: Tokenizer, think: str | None = None) -> str:
     template = template_text(tokenizer)
     lines = []
     for family in learned.own:
-        is_in_template = _has_mark(template, family)
+        is_in_template = family.is_spelled_in(template)
         source = "by think=" if think else "from the chat template" if is_in_template else "from the tokenizer's tokens"
         lines.append(f"{family} ({source})")
     lines += [f"{text!r}, whose counterpart is unknown: name both with think=START,END" for text in learned.unhandled]
@@ -103,16 +103,22 @@ def named(think: str) -> tuple[Marks, ...]:
     return (Marks(opening, closing),)
 
 
+def shows(tokenizer: Tokenizer, think: str) -> bool:
+    """Return whether the chat template or an added token of `tokenizer` has one of the marks that `think` names."""
+    return any(family.is_spelled_in(_source(tokenizer)) for family in named(think))
+
+
+def _source(tokenizer: Tokenizer) -> str:
+    """Return the chat template and the added tokens of `tokenizer`, in which marks are looked for."""
+    return "\n".join([template_text(tokenizer), *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())])
+
+
 def template_text(tokenizer: Tokenizer) -> str:
     """Return the text of the tokenizer's chat template, or of all if there are several; empty without any."""
     template = tokenizer.chat_template
     if not template:
         return ""
     return template if isinstance(template, str) else json.dumps(template, ensure_ascii=False)
-
-
-def _has_mark(source: str, family: Marks) -> bool:
-    return bool(family.beginning_pattern.search(source) or family.ending_pattern.search(source))
 
 
 def _with_wrapper(family: Marks, template: str) -> Marks:

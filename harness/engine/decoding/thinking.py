@@ -41,16 +41,27 @@ class Marks:
     """A text that ends an answer and does not belong to it."""
     closes_alone: bool = True
     """Whether a text with a closing mark has a thought even if it does not begin with an opening mark."""
+    ignores_case: bool = False
+    """Whether the marks are ordinary words, which models also write in capitals (<THINK>, <Think>)."""
 
     @cached_property
     def beginning_pattern(self) -> re.Pattern[str]:
         """The pattern of an opening mark."""
-        return re.compile(self.beginning or re.escape(self.open.rstrip()))
+        return re.compile(self.beginning or self._literal(self.open.rstrip()))
 
     @cached_property
     def ending_pattern(self) -> re.Pattern[str]:
         """The pattern of a closing mark."""
-        return re.compile(self.ending or re.escape(self.close))
+        return re.compile(self.ending or self._literal(self.close))
+
+    def _literal(self, mark: str) -> str:
+        return f"(?i:{re.escape(mark)})" if self.ignores_case else re.escape(mark)
+
+    def is_spelled_in(self, source: str) -> bool:
+        """Return whether a chat template or the tokens of a tokenizer have a mark exactly as it is spelled here."""
+        if self.ignores_case:
+            return self.open.rstrip() in source or self.close in source
+        return bool(self.beginning_pattern.search(source) or self.ending_pattern.search(source))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -75,7 +86,7 @@ class Marks:
         return f"{self.open.strip()} … {self.close}"
 
 
-THINK = Marks(OPEN, CLOSE)
+THINK = Marks(OPEN, CLOSE, ignores_case=True)
 KNOWN = (
     THINK,
     Marks("[THINK]", "[/THINK]", closes_alone=False),  # Magistral
@@ -105,11 +116,10 @@ KNOWN = (
     Marks("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     Marks("[unused16]", "[unused17]", closes_alone=False),  # openPangu
     Marks("<unused94>", "<unused95>", closes_alone=False),  # MedGemma
-    Marks("<thinking>", "</thinking>", closes_alone=False),
-    Marks("<thought>", "</thought>", closes_alone=False),  # EXAONE Deep
-    Marks("<Thought>", "</Thought>", closes_alone=False),  # Marco-o1
-    Marks("<reasoning>", "</reasoning>", closes_alone=False),
-    Marks("<reason>", "</reason>", closes_alone=False),
+    Marks("<thinking>", "</thinking>", closes_alone=False, ignores_case=True),
+    Marks("<thought>", "</thought>", closes_alone=False, ignores_case=True),  # EXAONE Deep, Marco-o1
+    Marks("<reasoning>", "</reasoning>", closes_alone=False, ignores_case=True),
+    Marks("<reason>", "</reason>", closes_alone=False, ignores_case=True),
 )
 """The marks of all known families. In a text of an unknown model all are tried, in this order."""
 
@@ -215,4 +225,8 @@ def _answer_start(text: str, end: int, family: Marks) -> int:
 def leaves_open(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:
     """Return whether `prompt` ends with an open thought, as the templates of DeepSeek-R1 and Qwen3-Thinking do."""
     end = prompt.rstrip()
-    return any(end.endswith(family.open.rstrip()) for family in marks)
+    return any(
+        end.endswith(mark) or (family.ignores_case and end.casefold().endswith(mark.casefold()))
+        for family in marks
+        if (mark := family.open.rstrip())
+    )

@@ -22,7 +22,7 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
             complaints.add(where, "lacks the texts 'labels' and 'predict'")
             continue
         document = {"content": "", "summary": labels, "chunk": 0}
-        yield Answer(where, place, ((predict,),), document, complete=True)
+        yield Answer(where, place, ((predict,),), document, complete=True, beside={"labels": labels})
 
 
 def _task_name(_: Claim, task: str | None) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from harness.recorded import likelihoods
 from harness.recorded.answers import Answer, Response, Responses
 from harness.recorded.complaints import Complaints
 from harness.recorded.files import File
@@ -28,6 +28,9 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
     for where, _, content in lines(file, complaints):
         key, document = content.get("doc_id"), content.get("doc")
         responses = _responses(content.get("resps"))
+        if responses is not None and (problem := _problem(responses)) is not None:
+            complaints.add(where, f"has log-likelihoods {problem}")
+            continue
         if not isinstance(key, int) or key < 0 or not isinstance(document, dict) or responses is None:
             complaints.add(where, "has no 'doc_id', 'doc' and 'resps' as lm-eval writes them")
             continue
@@ -52,9 +55,13 @@ def _response(response: Any) -> Response:
     if isinstance(response, str):
         return response
     likelihood, is_greedy = response
-    if not math.isfinite(float(likelihood)):
-        raise ValueError(likelihood)
     return float(likelihood), str(is_greedy) == "True"
+
+
+def _problem(responses: Responses) -> str | None:
+    """Return why the log-likelihoods among `responses` are none, or None."""
+    values = [response[0] for repeats in responses for response in repeats if isinstance(response, tuple)]
+    return likelihoods.problem(values)
 
 
 def _arguments(requests: object) -> list[list[Any]] | None:

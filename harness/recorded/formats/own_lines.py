@@ -3,8 +3,10 @@
     {"id": 17, "prediction": "…"}         or, for the repeats of a sampled answer, "prediction": ["…", "…"]
     {"id": 17, "logprobs": [-1.5, -0.2]}  the log-likelihood of each choice, in nats
 
-`id` is a document's place in its split, counted from 0, or, as a text, the value of its `id` column. A line may also
-have a `prompt`.
+`id` is the value of the document's column `id` if the task is a file of one's own in which such a column names each
+row once. Otherwise a number is the document's place in its split, counted from 0, and a text the value of its `id`
+column. A line may also have a `prompt`. Its other columns are compared with the document
+(`harness.recorded.agreement`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from harness.recorded import likelihoods
 from harness.recorded.answers import Answer, Responses
 from harness.recorded.complaints import Complaints
 from harness.recorded.files import File
@@ -34,10 +37,11 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
             continue
         responses = _responses(content)
         if responses is None:
-            complaints.add(where, "has neither a text 'prediction' nor finite numbers 'logprobs'")
+            complaints.add(where, _problem(content))
             continue
         prompt = prompt if isinstance(prompt, str) else None
-        yield Answer(where, key, responses, {}, prompt=prompt, unread=tuple(content.keys() - _READ))
+        beside = {name: value for name, value in content.items() if name not in _READ}
+        yield Answer(where, key, responses, {}, prompt=prompt, beside=beside, names_id=True)
 
 
 def _responses(content: dict[str, Any]) -> Responses | None:
@@ -46,13 +50,19 @@ def _responses(content: dict[str, Any]) -> Responses | None:
         return ((prediction,),)
     if isinstance(prediction, list) and prediction and all(isinstance(text, str) for text in prediction):
         return (tuple(prediction),)
-    if isinstance(logprobs, list) and logprobs and all(_is_finite(value) for value in logprobs):
+    if isinstance(logprobs, list) and logprobs and likelihoods.problem(logprobs) is None:
         return tuple(((float(value), False),) for value in logprobs)
     return None
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+def _problem(content: dict[str, Any]) -> str:
+    """Return why a line holds no responses."""
+    neither = "has neither a text 'prediction' nor finite numbers 'logprobs'"
+    logprobs = content.get("logprobs")
+    if not isinstance(logprobs, list) or not logprobs:
+        return neither
+    problem = likelihoods.problem(logprobs)
+    return neither if problem in likelihoods.NOT_FINITE else f"has 'logprobs' {problem}"
 
 
 def task_name(claim: Claim, task: str | None) -> str:

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.common import paths
 from harness.data import rows
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.tasks.own_files import question_files, texts
+from harness.tasks.own_files.question_files import Questions
 from harness.tasks.task import Task
+
+if TYPE_CHECKING:
+    from harness.tasks.protocols.own_questions import OwnQuestions
 
 PREFIX = "ppl:"
 _SHORTEST_LIMIT, _LONGEST_LIMIT = 256, 1024
@@ -152,7 +156,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
     if test_set.is_multiple_choice:
         config |= {"output_type": "multiple_choice", "doc_to_choice": "letters", "metric_list": [{"metric": "acc"}]}
         config["metadata"]["protocol"] = f"A test set of one's own ({columns}): the likeliest letter."
-        return Task(OwnQuestions(config, test_set.documents))
+        return _named(OwnQuestions(config, test_set.documents), test_set)
     longest = max(len(text) for document in test_set.documents for text in document.get("answers", [""]))
     limit = min(max(_SHORTEST_LIMIT, longest), _LONGEST_LIMIT)
     config["output_type"] = "generate_until"
@@ -170,12 +174,18 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
             f"A test set of one's own ({columns}) in which {several:,} of {len(test_set.documents):,} questions have "
             f"several right choices: the letters in a greedy answer of up to {limit} tokens, compared as sets."
         )
-        return Task(LetterSets(config, test_set.documents))
+        return _named(LetterSets(config, test_set.documents), test_set)
     config["metadata"] |= {
         "protocol": f"A test set of one's own ({columns}): a greedy answer of up to {limit} tokens, compared by "
         f"{', '.join(test_set.metrics)}.",
     }
-    return Task(Answers(config, test_set.documents))
+    return _named(Answers(config, test_set.documents), test_set)
+
+
+def _named(lm_eval: OwnQuestions, test_set: Questions) -> Task:
+    """Return the task of `lm_eval`, which knows the ids and questions of its file."""
+    lm_eval.ids, lm_eval.questions = test_set.ids, test_set.questions
+    return Task(lm_eval)
 
 
 def _text_task(path: Path) -> Task:

@@ -47,7 +47,8 @@ class Layout(NamedTuple):
     columns: tuple[str, ...]
     """The columns read, in lower case; in a multiple-choice file the last one holds the answer."""
     document: Callable[[Row], Document]
-    """Returns a row's document; for multiple choice without `answer`, which all rows decide together."""
+    """Returns a row's document; for multiple choice without `answer`, which all rows decide together, and with the
+    `question` without its choices, which is no part of the finished document."""
     is_bare_question: bool = False
     """Whether the prompt is a question alone, to which a cue such as "Answer:" is added."""
     comparisons: tuple[str, ...] = ()
@@ -123,7 +124,8 @@ def _pair(row: Row, prompt: Sequence[str], answer: str) -> Document:
 def _multiple_choice(row: Row, prompt: Sequence[str], choice_columns: tuple[str, ...]) -> Document:
     options = choices.of(row, choice_columns)
     lines = (f"{letter}. {text}" for letter, text in zip(options.letters, options.texts, strict=True))
-    return {"prompt": "\n".join([_joined(row, prompt), *lines]), "letters": list(options.letters)}
+    question = _joined(row, prompt)
+    return {"prompt": "\n".join([question, *lines]), "letters": list(options.letters), "question": question}
 
 
 def _joined(row: Row, columns: Sequence[str]) -> str:

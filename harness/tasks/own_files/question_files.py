@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 from harness.data import rows as file_rows
@@ -51,6 +52,10 @@ class Questions:
     """More such strings for prompts with few-shot examples, which show how the next question begins."""
     notes: tuple[str, ...] = ()
     """What was decided about the file, or left out of it."""
+    ids: tuple[str, ...] = ()
+    """The value of each row's column `id`, empty where a row has none; empty if no row has one."""
+    questions: tuple[str, ...] = ()
+    """Each document's question, without cue and choices."""
 
     @property
     def is_multiple_choice(self) -> bool:
@@ -86,11 +91,14 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     columns = tuple(spellings[name] for name in layout.columns)
     unread = tuple(spellings[name] for name in names if name not in layout.columns)
     documents = [layout.document(row) for row in rows]
+    asked = tuple(document.pop("question", document["prompt"]) for document in documents)
     is_chinese = 2 * sum(_is_chinese(document["prompt"]) for document in documents) > len(documents)
     if layout.choices:
         right = choices.places(file, rows, layout.choices, layout.columns[-1])
         questions = _chosen(documents, right, is_chinese)
-        return replace(questions, columns=columns, unread=unread, notes=tuple(notes.all()))
+        return replace(
+            questions, columns=columns, unread=unread, notes=tuple(notes.all()), ids=_ids(rows), questions=asked
+        )
     _require_text(rows, documents)
     chosen = tuple(comparisons) or layout.comparisons or _implied_comparison(file, documents)
     for name in chosen:
@@ -105,7 +113,29 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     accepted = [text for document in documents for text in document["answers"]]
     metrics = tuple(dict.fromkeys(metric for name in chosen for metric in overlap.metrics_of(name, accepted)))
     questions = _answered_in_words(documents, layout.is_bare_question, is_chinese)
-    return replace(questions, columns=columns, unread=unread, metrics=metrics, notes=tuple(notes.all()))
+    return replace(
+        questions,
+        columns=columns,
+        unread=unread,
+        metrics=metrics,
+        notes=tuple(notes.all()),
+        ids=_ids(rows),
+        questions=asked,
+    )
+
+
+def _ids(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the value of each row's column `id` as text, empty where a row has none; nothing if no row has one."""
+    ids = tuple(_id(row.get("id")) for row in rows)
+    return ids if any(ids) else ()
+
+
+def _id(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return file_rows.number_as_text(value)
+    return ""
 
 
 def _chosen(documents: list[Document], right: Sequence[tuple[int, ...]], is_chinese: bool) -> Questions:

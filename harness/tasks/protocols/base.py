@@ -35,6 +35,11 @@ class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
 class FromFile(ProtocolTask):
     """A task with documents that are already in memory."""
 
+    ids: Sequence[str] = ()
+    """The value of each row's column `id` in the file, empty where a row has none; empty if no row has one."""
+    questions: Sequence[str] = ()
+    """The question of each document as the file has it, without cue and choices."""
+
     def __init__(self, config: dict[str, Any], documents: Sequence[dict[str, Any]]) -> None:
         self._documents = documents
         super().__init__(config)

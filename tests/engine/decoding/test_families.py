@@ -8,6 +8,7 @@ import pytest
 
 from harness.engine.decoding import families, thinking
 from harness.engine.decoding.families import learn
+from harness.engine.decoding.spelling import Speller
 from harness.engine.decoding.thinking import KNOWN, Marks
 from support import chat_templates, tiny
 
@@ -138,6 +139,22 @@ def test_ordinary_code_of_a_template_has_no_marks() -> None:
         "{% if enable_thinking %}/no_think{% endif %}{{ x[reasoning] }}{{ messages['thinking'] }}"
     )
     assert learn(words(template)) == families.Learned(KNOWN)
+
+
+@pytest.mark.parametrize("tokens", [("<THINK>", "</THINK>"), ()])
+def test_a_template_may_spell_known_marks_in_capitals(tokens: tuple[str, ...]) -> None:
+    tokenizer = words("<THINK></THINK>")
+    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)})
+    assert answer(tokenizer, "<THINK>甲</THINK>乙") == "乙"
+    assert families.describe(tokenizer) == "<THINK> … </THINK> (from the chat template)"
+    assert Speller(tokenizer, learn(tokenizer).marks).text(tokenizer.encode("<THINK>a</THINK>b")).count("THINK") == 2
+
+
+def test_marks_are_exact_where_they_are_named() -> None:
+    assert answer(words(), "<Plan>甲</Plan>乙", "<plan>,</plan>") == "<Plan>甲</Plan>乙"
+    assert families.shows(words("<plan>"), "<plan>,</plan>")
+    assert families.shows(words(None, "</plan>"), "<plan>,</plan>")
+    assert not families.shows(words("<Plan>"), "<plan>,</plan>")
 
 
 def test_named_marks_are_the_only_ones() -> None:

@@ -46,6 +46,12 @@ ALL_MARKS = [text for family in KNOWN for text in family.texts] + ["<|channel|>"
         ("<think>8</think>\n<think>9</think>7", False, Parts("<think>8</think>\n<think>9</think>", "7", True)),
         ("<think><think>8</think>7", False, Parts("<think><think>8</think>", "7", True)),
         ("[THINK]8[/THINK]9</think>7", False, Parts("[THINK]8[/THINK]9</think>", "7", True)),
+        ("<THINK>8</THINK>7", False, Parts("<THINK>8</THINK>", "7", True)),
+        ("<Think>8</think>7", False, Parts("<Think>8</think>", "7", True)),
+        ("8</THINK>7", True, Parts("8</THINK>", "7", True)),
+        ("<Reasoning>8</REASONING>7", False, Parts("<Reasoning>8</REASONING>", "7", True)),
+        ("<Thought>8</Thought>7", False, Parts("<Thought>8</Thought>", "7", True)),
+        ("[think]8[/think]7", False, Parts("", "[think]8[/think]7", True)),
         ("", True, Parts("", "", False)),
         ("", False, Parts("", "", True)),
     ],
@@ -75,7 +81,8 @@ def test_an_answer_has_no_thought(text: str, opened: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "opened"), [("…<think>\n", True), ("<think>\n\n</think>\n\n", False), ("问", False)]
+    ("prompt", "opened"),
+    [("…<think>\n", True), ("<think>\n\n</think>\n\n", False), ("问", False)],
 )
 def test_a_prompt_that_ends_with_a_mark_leaves_a_thought_open(prompt: str, opened: bool) -> None:
     assert thinking.leaves_open(prompt) == opened

@@ -1,0 +1,110 @@
+"""The forms in which a recorded line may repeat the reference of its document.
+
+A reference is a text, one of several accepted texts, or a choice: its letter, its text or its place. A whole column has
+one of these forms (`Reading`).
+
+Not here: what follows from a difference (`harness.recorded.agreement`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.common.visible import is_visible
+from harness.data.rows import number_as_text
+from harness.tasks.task import Task
+
+Reading = Sequence[Sequence[str]]
+"""For each document the normalised texts that repeat its reference in one form."""
+_COLUMNS = ("answer", "answers", "answerkey", "answerKey", "reference", "target", "label", "gold", "summary", "答案")
+"""Columns of a published task's documents that hold the reference."""
+_FINAL = "####"
+"""What stands before the final answer in GSM8K's references."""
+_LONG = 20
+"""The number of characters from which a reference may be cut within a word."""
+_MARKED_LETTER = re.compile(r"[(\[]?([a-z])[)\].、:]?")
+
+
+def normalised(text: str) -> str:
+    """Return `text` in one width and case, without invisible characters, and with white space between words only.
+
+    Tokenizers change white space elsewhere; words are those of ASCII letters and digits.
+    """
+    words = "".join(c for c in unicodedata.normalize("NFKC", text) if c.isspace() or is_visible(c)).split()
+    return re.sub(r"(?<![a-z0-9]) | (?![a-z0-9])", "", " ".join(words).casefold())
+
+
+def text(value: object) -> str:
+    """Return a recorded reference as normalised text: a text, a number, or a list of them; empty for anything else."""
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, str):
+        return normalised(value)
+    if isinstance(value, int | float):
+        return normalised(number_as_text(value)) if value == value else ""
+    if isinstance(value, list):
+        return "".join(map(text, value))
+    return ""
+
+
+def is_same(recorded: str, expected: str) -> bool:
+    """Return whether two normalised texts are the same reference; the recorded one may be cut short behind a word."""
+    if recorded == expected or not recorded:
+        return recorded == expected
+    if not expected.startswith(recorded):
+        letter = _MARKED_LETTER.fullmatch(recorded)
+        return letter is not None and letter[1] == expected
+    rest = expected[len(recorded) :]
+    is_in_word = re.match("[a-z0-9]", rest) and re.search("[a-z0-9]$", recorded)
+    is_in_number = re.match(r"[.,:/^]?[0-9]", rest) and re.search("[0-9]$", recorded)
+    return len(recorded) >= _LONG or not (is_in_word or is_in_number)
+
+
+def readings(task: Task) -> list[Reading]:
+    """Return the references of all documents of `task` in every form in which a line may repeat them."""
+    documents = [dict(document) for document in task.documents]
+    if task.output_type == "multiple_choice":
+        forms = [_of_choice(task, document) for document in documents]
+    else:
+        forms = [{"target": _texts(task.target(document))} for document in documents]
+    for document, form in zip(documents, forms, strict=True):
+        if isinstance(document.get("answers"), list):
+            form["target"] = _texts(document["answers"])
+        if "letters" in document and isinstance(document.get("answer"), str):  # several right choices
+            form["list"] = [normalised(",".join(document["answer"])), normalised("、".join(document["answer"]))]
+        form["column"] = [item for name in _COLUMNS for item in _texts(document.get(name))]
+        form["final"] = [item.rpartition(_FINAL)[2].strip() for item in form.get("target", ()) if _FINAL in item]
+    names = dict.fromkeys(name for form in forms for name in form)
+    return [reading for name in names if any(reading := [form.get(name, ()) for form in forms])]
+
+
+def _texts(value: object) -> list[str]:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [written for item in items if (written := text(item))]
+
+
+def _of_choice(task: Task, document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the right choice of a document by its letter, its text, and its place counted from 0 and from 1."""
+    target, choices = task.target(document), list(map(str, task.choices(document)))
+    targets = target if isinstance(target, list | tuple) else [target]
+    if all(isinstance(item, str) for item in targets):
+        places = [choices.index(item) for item in targets if item in choices]
+        if not places:
+            return {"target": _texts(list(targets))}
+    else:
+        places = [item for item in targets if isinstance(item, int) and 0 <= item < len(choices)]
+    texts = [choices[place] for place in places]
+    if "letters" in document:  # a file of one's own, whose prompt shows the texts of its choices
+        shown = dict(re.findall(r"^([A-Z])\. (.*)$", str(document["prompt"]), re.MULTILINE))
+        texts = [shown.get(letter, letter) for letter in texts]
+    letters = [chr(ord("a") + place) for place in places]
+    return {
+        "letter": letters,
+        "text": _texts(texts),
+        "lettered text": [f"{letter}.{text}" for letter, text in zip(letters, _texts(texts), strict=False)],
+        "place": [str(place) for place in places],
+        "place from 1": [str(place + 1) for place in places],
+    }
