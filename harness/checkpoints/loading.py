@@ -357,6 +357,10 @@ def notes(located: Located) -> list[str]:
         sentences.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, replaces it")
     elif stated and not origin.same_model(stated, located.base_name):
         sentences.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
+    if located.adapter_config and located.adapter_config.defaults:
+        names = " and ".join(name for name, _ in located.adapter_config.defaults)
+        values = " and ".join(f"{name} = {value}" for name, value in located.adapter_config.defaults)
+        sentences.append(f"the adapter's {files.ADAPTER_CONFIG} states no {names}: peft's default is used, {values}")
     if unread := files.unread_weights(located.base):
         read = ", ".join(file.name for file in files.weight_files(located.base)[:1])
         sentences.append(f"{located.base} also has {', '.join(unread)}, which is not read: the weights are {read}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from harness.checkpoints import files
-from harness.checkpoints.adapters import prompt_learning
+from harness.checkpoints.adapters import entries, prompt_learning
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.types import Model
 from harness.errors import HarnessError
@@ -26,7 +26,7 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> M
     """Return `base` wrapped in the adapter, as PEFT's own model in evaluation mode.
 
     Raises HarnessError if its `weights` do not fit: modules that the base lacks, missing, surplus or wrongly sized
-    keys.
+    keys; or if its configuration names modules or layers that the base lacks.
     """
     import peft
 
@@ -40,6 +40,7 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> M
         except Exception as error:  # a KeyError for an unknown method, any type for an unsuitable value
             message = f"{adapter.file} cannot be used ({files.reason(error)})"
             raise HarnessError(f"{message}: save the adapter again, or update peft if its method is new") from error
+        entries.require_matches(adapter, config, base)
         try:
             config.inference_mode = True
             model = peft.PeftModelForCausalLM(base, config)
@@ -97,12 +98,16 @@ def check_fit(adapter: AdapterConfig, empty: Model) -> None:
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         try:
-            model = peft.PeftModelForCausalLM(empty, peft.PeftConfig.from_pretrained(str(adapter.folder)))
+            config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+            entries.require_matches(adapter, config, empty)
+            model = peft.PeftModelForCausalLM(empty, config)
             expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
         except ValueError as error:
             if "not found in the base model" not in str(error):
                 return
             raise HarnessError(f"{mismatch}: {files.reason(error)}; name the base it was trained on") from error
+        except HarnessError:
+            raise
         except Exception:  # an initialisation that needs numbers
             return
     if any("embed" in key or "lm_head" in key for key in weights):

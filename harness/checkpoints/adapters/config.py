@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ UNSUPPORTED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE")
 """PEFT's other methods of prompt learning."""
 # Values of init_lora_weights for which PEFT subtracts the adapter's start from the base's weights.
 _REWRITES_BASE = ("pissa", "olora", "corda", "loftq")
+_SIZES = ("r", "lora_alpha", "alpha")
+"""Settings of the rank and scale of low-rank adapters."""
 # Values of init_lora_weights that PEFT computes from the base's own floating-point weights.
 _NEEDS_FLOATS = ("pissa", "olora", "corda", "eva")
 
@@ -52,6 +55,9 @@ class AdapterConfig:
     """Whether prompt learning covers an encoder and a decoder."""
     num_attention_heads: object
     """Number of heads that a prefix was learned for, as stated: only compared, so of whatever type the file has."""
+
+    defaults: tuple[tuple[str, object], ...]
+    """Settings of a LoRA's size or scale that the file does not state, with PEFT's default for each."""
 
     @property
     def file(self) -> Path:
@@ -106,6 +112,7 @@ def read(folder: Path) -> AdapterConfig:
         virtual_tokens=_virtual_tokens(folder, content) if method in PROMPT_LEARNING else 0,
         is_for_encoder_decoder=content.get("num_transformer_submodules") not in (None, 1),
         num_attention_heads=content.get("num_attention_heads"),
+        defaults=_defaults(content, method),
     )
 
 
@@ -131,12 +138,10 @@ def _require_known_settings(folder: Path, content: dict[str, Any], method: str) 
     that is null, false or empty is switched off, and a method that PEFT does not know is reported when it is attached.
     """
     from peft import __version__
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    kind = next((kind for kind in PEFT_TYPE_TO_CONFIG_MAPPING if kind.value == method), None)
-    if kind is None:
+    known = _parameters(method)
+    if not known:
         return
-    known = inspect.signature(PEFT_TYPE_TO_CONFIG_MAPPING[kind].__init__).parameters
     unknown = {key: value for key, value in content.items() if key not in known and not _is_switched_off(value)}
     if unknown:
         key, value = min(unknown.items())
@@ -147,6 +152,20 @@ def _require_known_settings(folder: Path, content: dict[str, Any], method: str) 
             f"which peft {__version__} does not know and would ignore: update peft, or, if it changes no answer, "
             "remove it from the file"
         )
+
+
+def _defaults(content: dict[str, Any], method: str) -> tuple[tuple[str, object], ...]:
+    """Return the settings of size and scale of `method` that `content` does not state, with PEFT's defaults."""
+    known = _parameters(method)
+    return tuple((key, known[key].default) for key in _SIZES if key in known and key not in content)
+
+
+def _parameters(method: str) -> Mapping[str, inspect.Parameter]:
+    """Return the settings of `method` by name; empty if PEFT does not know the method."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kind = next((kind for kind in PEFT_TYPE_TO_CONFIG_MAPPING if kind.value == method), None)
+    return {} if kind is None else inspect.signature(PEFT_TYPE_TO_CONFIG_MAPPING[kind].__init__).parameters
 
 
 def _is_switched_off(value: object) -> bool:

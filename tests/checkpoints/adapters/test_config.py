@@ -13,7 +13,7 @@ from harness.checkpoints.adapters import config
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.errors import HarnessError
 from support.tampering import load, logits, refusal, set_json
-from support.trained_adapters import CONFIG, LEARNED, METHODS, TOKENS, WEIGHTS
+from support.trained_adapters import CONFIG, LEARNED, METHODS, TOKENS, WEIGHTS, peft_logits
 
 
 def parsed(folder: Path, **content: object) -> AdapterConfig:
@@ -86,6 +86,34 @@ def test_the_first_weights_of_a_lora_decide_what_it_does_to_the_base(
 def test_trained_biases_rewrite_the_base(tmp_path, bias, rewrites_base):
     adapter = parsed(tmp_path, bias=bias)
     assert (adapter.rewrites_base, adapter.rounds_base) == (rewrites_base, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "defaults"),
+    [
+        ({"r": 4}, (("lora_alpha", 8),)),
+        ({"lora_alpha": 16}, (("r", 8),)),
+        ({}, (("r", 8), ("lora_alpha", 8))),
+        ({"r": 4, "lora_alpha": 16}, ()),
+        ({"peft_type": "LOHA", "r": 4}, (("alpha", 8),)),
+        ({"peft_type": "IA3"}, ()),
+        ({"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}, ()),
+    ],
+)
+def test_settings_of_rank_and_scale_that_are_not_stated_have_peft_s_defaults(tmp_path, content, defaults):
+    assert parsed(tmp_path, **content).defaults == defaults
+
+
+def test_a_default_of_peft_is_noted(adapter):
+    assert not load(adapter).notes
+    set_json(adapter / CONFIG, lora_alpha=None)
+    [note] = load(adapter).notes
+    assert note == "the adapter's adapter_config.json states no lora_alpha: peft's default is used, lora_alpha = 8"
+
+
+def test_an_adapter_without_a_stated_scale_answers_as_peft_loads_it(adapter, base):
+    set_json(adapter / CONFIG, lora_alpha=None)
+    assert torch.equal(logits(load(adapter).model), peft_logits(base, adapter))
 
 
 # --- refusals

@@ -1,0 +1,107 @@
+"""Entries of an adapter's configuration that name modules or layers, each of which the base must have.
+
+PEFT refuses a configuration only if nothing at all matches. There an entry without a match has no effect: a rank or a
+scale is the default, a module keeps the base's weights.
+
+Not here: the keys of the adapter's weights (`harness.checkpoints.adapters.attach`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import torch
+
+from harness.checkpoints.adapters.config import AdapterConfig
+from harness.errors import HarnessError
+
+_OTHER_PATTERNS = ("ADALORA", "OSF")
+"""Methods whose `rank_pattern` has keys of another kind."""
+_LAYER = r".*?\.[^.]*\.(\d+)\."
+"""Where PEFT finds a layer's index in the name of a module if there is no `layers_pattern`."""
+
+Matches = Callable[[str, str], object]
+"""Whether an entry (first) matches the name of a module (second), as PEFT compares them."""
+
+
+def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) -> None:
+    """Raise HarnessError naming an entry of PEFT's `config` that matches no module or layer of `base`.
+
+    If no entry of `target_modules` matches, PEFT's own refusal says so; it also refuses values of unsuitable types.
+    """
+    names = [name for name, _ in base.named_modules(remove_duplicate=False)]
+    parameters = [name for name, _ in base.named_parameters(remove_duplicate=False)]
+    targets = _texts(config, "target_modules")
+    unmatched = _unmatched(targets, names, _is_name_or_end)
+    if len(unmatched) < len(targets):
+        _require_none(adapter, "target_modules", unmatched, "module")
+    for setting in ("modules_to_save", "trainable_token_indices"):
+        _require_none(adapter, setting, _unmatched(_texts(config, setting), names, _is_end), "module")
+    unmatched = _unmatched(_texts(config, "target_parameters"), parameters, _is_name_or_end)
+    _require_none(adapter, "target_parameters", unmatched, "parameter")
+    if getattr(config, "layer_replication", None):
+        return  # PEFT numbers the layers anew
+    for setting in ("rank_pattern", "alpha_pattern") if adapter.method not in _OTHER_PATTERNS else ():
+        _require_none(adapter, setting, _unmatched(_texts(config, setting), names, _is_pattern), "module")
+    _require_layers(adapter, config, names)
+
+
+def _require_layers(adapter: AdapterConfig, config: Any, names: Sequence[str]) -> None:
+    lists = _texts(config, "layers_pattern")
+    _require_none(adapter, "layers_pattern", _unmatched(lists, names, _is_list_of_layers), "module")
+    stated = getattr(config, "layers_to_transform", None)
+    layers = stated if isinstance(stated, Collection) else [stated] if isinstance(stated, int) else []
+    places = [match for name in names for text in lists or [""] if (match := _is_list_of_layers(text, name))]
+    existing = {int(match[1]) for match in places}
+    _require_none(adapter, "layers_to_transform", [str(i) for i in layers if i not in existing], "layer")
+
+
+def _texts(config: Any, setting: str) -> list[str]:
+    """Return the texts in a setting, in order: the items of a list or the keys of a mapping; a text is itself one.
+
+    A text as `target_modules` is a pattern for all of them, which PEFT refuses if nothing matches.
+    """
+    value = getattr(config, setting, None)
+    if isinstance(value, str):
+        return [] if setting == "target_modules" else [value]
+    return sorted(text for text in value if isinstance(text, str)) if isinstance(value, Collection) else []
+
+
+def _unmatched(entries: Sequence[str], names: Sequence[str], matches: Matches) -> list[str]:
+    return [entry for entry in entries if not any(matches(entry, name) for name in names)]
+
+
+def _is_name_or_end(entry: str, name: str) -> bool:
+    return name == entry or name.endswith(f".{entry}")
+
+
+def _is_end(entry: str, name: str) -> bool:
+    return name.endswith(entry)
+
+
+def _is_pattern(entry: str, name: str) -> object:
+    return _match(rf"(.*\.)?({entry})$", name)
+
+
+def _is_list_of_layers(entry: str, name: str) -> re.Match[str] | None:
+    return _match(rf"(?:^|.*?\.){entry}\.(\d+)\." if entry else _LAYER, name)
+
+
+def _match(pattern: str, name: str) -> re.Match[str] | None:
+    """Return the match of `pattern` at the start of `name`. A pattern that is none is found when PEFT uses it."""
+    try:
+        return re.match(pattern, name)
+    except re.error:
+        return None
+
+
+def _require_none(adapter: AdapterConfig, setting: str, entries: Sequence[str], noun: str) -> None:
+    if entries:
+        more = f" (and {', '.join(repr(entry) for entry in entries[1:4])})" if len(entries) > 1 else ""
+        raise HarnessError(
+            f"adapter {adapter.folder} does not fit this base: {setting} in its {adapter.file.name} names "
+            f"{entries[0]!r}{more}, which is no {noun} of the base, so that peft would ignore it; name the base it was "
+            "trained on, or, if it was trained on this one, remove the entry"
+        )
