@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding import families
@@ -26,6 +26,17 @@ _QUESTION: Turn = {"role": "user", "content": "Q7f3a"}
 _ANSWER: Turn = {"role": "assistant", "content": "A9c2e"}
 _THINKING_VARIABLES = ("enable_thinking", "thinking", "reasoning", "enable_reasoning")
 """Names of the variable with which templates switch thoughts off."""
+
+
+class Ending(NamedTuple):
+    """How a template ends a prompt before which a thought, or the choice of one, is still open."""
+
+    tail: str
+    """The text behind the last question."""
+    closing: str
+    """The text in its place in a prompt after which a continuation is scored."""
+    is_thought: bool
+    """Whether a thought is open, rather than the header of an answer."""
 
 
 class ChatTemplate:
@@ -45,6 +56,7 @@ class ChatTemplate:
         """Variables besides the conversation, such as `enable_thinking`."""
         self.marks = marks
         """The marks of thoughts."""
+        self._endings: dict[str, Ending] = {}  # by the tail: thoughts that are opened for some questions only
 
     @property
     def text(self) -> str:
@@ -75,23 +87,40 @@ class ChatTemplate:
             message = f"the chat template of {self.name} cannot be rendered ({error})"
             raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
 
-    def closed(self, prompt: str) -> str:
-        """Return `prompt`, as this template ends it, with a thought that it leaves open closed."""
+    def closed(self, prompt: str, turns: Sequence[Turn] = ()) -> str:
+        """Return `prompt`, which renders `turns`, with a thought that its end leaves open closed."""
+        ending = self.ending(prompt, turns)
+        return prompt if ending is None else prompt.removesuffix(ending.tail) + ending.closing
+
+    def ending(self, prompt: str, turns: Sequence[Turn] = ()) -> Ending | None:
+        """Return how `prompt`, which renders `turns`, ends with an open thought; None if it does not.
+
+        A template may open thoughts for some questions only, so the end of this very prompt decides.
+        """
         if self.closing is not None and prompt.endswith(self.tail):
-            return prompt.removesuffix(self.tail) + self.closing
-        end = prompt.rstrip()
-        family = next((family for family in self.marks if end.endswith(family.open.rstrip())), None)
-        return prompt if family is None else _with_close(prompt, family)
+            return Ending(self.tail, self.closing, is_thought=self.opened is not None)
+        tail = _behind(prompt, turns)
+        family = next((family for family in self.marks if family.is_open(tail)), None)
+        if family is None:  # the question stands elsewhere, or in other words
+            end = prompt.rstrip()
+            family = next((family for family in self.marks if end.endswith(family.open.rstrip())), None)
+            if family is None:
+                return None
+            tail = prompt[end.rindex(family.open.rstrip()) :]
+        if tail not in self._endings:
+            self._endings[tail] = Ending(tail, self._closed_thought(family, tail, turns), is_thought=True)
+        return self._endings[tail]
 
     def leaves_open(self, prompt: str) -> bool:
-        """Return whether `prompt` ends with the words with which this template leaves a thought open."""
-        return self.opened is not None and prompt.endswith(self.tail)
+        """Return whether `prompt` ends with words with which this template has left a thought open."""
+        is_usual = self.opened is not None and prompt.endswith(self.tail)
+        return is_usual or any(map(prompt.endswith, self._endings))
 
     @cached_property
     def tail(self) -> str:
         """The text between the last question and its answer; empty if the template cannot be rendered."""
         try:
-            return self._after_question()
+            return self._tail([_QUESTION])
         except HarnessError:
             return ""
 
@@ -108,7 +137,7 @@ class ChatTemplate:
         gpt-oss's do before the model has chosen a channel.
         """
         if self.opened is not None:
-            return self._closed_thought(self.opened)
+            return self._closed_thought(self.opened, self.tail, [_QUESTION])
         lead = self.lead
         if not self.tail or lead == self.tail or not lead.startswith(self.tail):
             return None
@@ -126,38 +155,54 @@ class ChatTemplate:
     @cached_property
     def lead(self) -> str:
         """The text between the last question and its answer where the conversation holds both; empty if unknown."""
-        try:
-            text = self.render([_QUESTION, _ANSWER], generation=False)
-        except HarnessError:
-            return ""
-        before, _, _ = text.rpartition(_ANSWER["content"])
-        return before.rpartition(_QUESTION["content"])[2]
+        return self._lead([_QUESTION])
 
-    def _closed_thought(self, family: Marks) -> str:
-        """Return `tail` with its thought of `family` closed."""
-        start = list(family.beginning_pattern.finditer(self.tail))[-1].start()
-        header = self.tail[:start]
-        for candidate in self._tails_without_thought():
+    @property
+    def switch(self) -> str:
+        """The template's variable that, if false, ends prompts with an empty thought; empty if there is none."""
+        tails = self._tails_without_thought([_QUESTION])
+        return next((name for name, tail in tails.items() if any(m.end(tail) is not None for m in self.marks)), "")
+
+    def _closed_thought(self, family: Marks, tail: str, turns: Sequence[Turn]) -> str:
+        """Return `tail`, behind the question of `turns`, with its thought of `family` closed."""
+        header = tail[: list(family.beginning_pattern.finditer(tail))[-1].start()]
+        for candidate in self._tails_without_thought(turns).values():
             if candidate.startswith(header) and not family.is_open(candidate):
                 return candidate
         # An earlier answer without any mark has lost its thought: no new answer begins like this.
-        if self.lead.startswith(header) and family.end(self.lead) is not None and not family.is_open(self.lead):
-            return self.lead
-        return _with_close(self.tail, family)
+        lead = self._lead(turns)
+        if lead.startswith(header) and family.end(lead) is not None and not family.is_open(lead):
+            return lead
+        return _with_close(tail, family)
 
-    def _tails_without_thought(self) -> list[str]:
-        """Return how prompts end with each of the template's variables that switch thoughts off."""
-        tails = []
+    def _tails_without_thought(self, turns: Sequence[Turn]) -> dict[str, str]:
+        """Return how the prompt of `turns` ends with each of the template's variables that switch thoughts off."""
+        tails = {}
         for name in _THINKING_VARIABLES:
             if name in self.text:
                 try:
-                    tails.append(self._after_question(**{name: False}))
+                    tails[name] = self._tail(turns, **{name: False})
                 except HarnessError:
                     continue
         return tails
 
-    def _after_question(self, **variables: Any) -> str:
-        return self.render([_QUESTION], **variables).rpartition(_QUESTION["content"])[2]
+    def _tail(self, turns: Sequence[Turn], **variables: Any) -> str:
+        return _behind(self.render(turns, **variables), turns)
+
+    def _lead(self, turns: Sequence[Turn]) -> str:
+        """Return the text between the last question of `turns` and an answer; empty if unknown."""
+        try:
+            text = self.render([*turns, _ANSWER], generation=False)
+        except HarnessError:
+            return ""
+        return _behind(text.rpartition(_ANSWER["content"])[0], turns)
+
+
+def _behind(prompt: str, turns: Sequence[Turn]) -> str:
+    """Return the text of `prompt` behind the last of `turns`; empty if that is no question or stands nowhere in it."""
+    content = turns[-1]["content"].strip() if turns and turns[-1]["role"] == "user" else ""
+    _, is_found, after = prompt.rpartition(content) if content else ("", "", "")
+    return after if is_found else ""
 
 
 def _with_close(text: str, family: Marks) -> str:

@@ -5,11 +5,12 @@ Not here: the template itself (`harness.backends.chat`), and what is refused bef
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
 from harness.backends import chat_probes
-from harness.backends.chat import ChatTemplate, Turn
+from harness.backends.chat import ChatTemplate, Ending, Turn
 from harness.backends.chat_probes import Findings
 from harness.backends.encoding import Encoder
 from harness.engine.decoding import thinking
@@ -25,7 +26,9 @@ class Conversations:
         """Whether continuations are scored after the prompts that follow, so that no thought may be open there."""
         self.dropped_system = False
         """Whether the chat template rejected a system role, so that its text is in no prompt."""
-        self._has_rendered = self._has_history = self._has_scored = self._has_closed = False
+        self._has_rendered = self._has_history = False
+        self._scored: dict[int, Ending | None] = {}  # how each prompt ended, by the prompt's hash
+        self._may_think: set[int] = set()
         self._systems = self._lost_systems = self._without_system = 0
         self._incomplete: set[str] = set()
 
@@ -50,13 +53,14 @@ class Conversations:
                 self._systems += 1
                 self._lost_systems += turn["content"].strip() not in text
         self._has_history |= any(turn["role"] == "assistant" for turn in turns[:-1])
-        self._has_scored |= self.scores_continuations
         self._check(text, others)
+        ending = self.template.ending(text, turns)
         if not self.scores_continuations:
             return text
-        closed = self.template.closed(text)
-        self._has_closed |= closed != text
-        return closed
+        self._scored[hash(text)] = ending
+        if ending is None and self.template.may_think and text.endswith(self.template.tail):
+            self._may_think.add(hash(text))
+        return self.template.closed(text, turns)
 
     def notes(self, encoder: Encoder, eos_ids: Sequence[int], system_instruction: str | None) -> list[str]:
         """Return what a reader should know about the prompts that were rendered, one sentence each."""
@@ -81,16 +85,7 @@ class Conversations:
                 f"the chat template puts a system prompt of its own, {own!r}, into {self._without_system:,} prompts "
                 "that have none: --system-instruction replaces it"
             )
-        if self._has_closed:
-            notes.append(
-                f"the chat template ends prompts {'within a thought' if template.opened else 'before an answer begins'}"
-                f" ({template.tail.strip()!r}): choices are scored after {(template.closing or '').strip()!r} instead"
-            )
-        elif self._has_scored and template.may_think:
-            notes.append(
-                "choices are scored where the checkpoint may begin a thought: enable_thinking=false would put the "
-                "empty thought of its chat template before them"
-            )
+        notes += self._thought_notes()
         if findings.missing_lead:
             notes.append(
                 "the chat template ignores add_generation_prompt: prompts end without "
@@ -121,6 +116,31 @@ class Conversations:
         ]
         if not chat_probes.has_all(text, answers):
             self._incomplete.add(text)
+
+    def _thought_notes(self) -> list[str]:
+        """Return notes on prompts after which choices are scored and a thought is open, or may begin."""
+        notes = []
+        endings = Counter(ending for ending in self._scored.values() if ending is not None)
+        if endings:
+            ending, _ = endings.most_common(1)[0]
+            place = "within a thought" if ending.is_thought else "before an answer begins"
+            others = f", and likewise in {len(endings) - 1:,} other forms" if len(endings) > 1 else ""
+            notes.append(
+                f"the chat template ends {self._share(endings.total())} {place} ({ending.tail.strip()!r}): choices are "
+                f"scored after {ending.closing.strip()!r} instead{others}"
+            )
+        if self._may_think:
+            is_in_all = len(self._may_think) == len(self._scored)
+            where = "" if is_in_all else f" in {self._share(len(self._may_think))}"
+            switch = self.template.switch
+            advice = f"{switch}=false would put the empty thought of its chat template before them"
+            reason = advice if switch else "its chat template puts an empty thought before earlier answers"
+            notes.append(f"choices are scored where the checkpoint may begin a thought{where}: {reason}")
+        return notes
+
+    def _share(self, count: int) -> str:
+        """Return `count` of the prompts after which choices are scored in words."""
+        return "prompts" if count == len(self._scored) else f"{count:,} of {len(self._scored):,} prompts"
 
     def _token_notes(self, encoder: Encoder, eos_ids: Sequence[int]) -> list[str]:
         """Return notes on the tokens that begin and end turns."""

@@ -100,3 +100,70 @@ def test_a_template_that_may_think_is_noted_where_choices_are_scored() -> None:
     assert conversations.prompt(QUESTION).endswith("assistant\n")
     [note] = conversations.notes(Encoder(chat.tokenizer), [], None)
     assert "may begin a thought" in note
+
+
+# --- templates that open a thought for some questions only
+
+HARD = "{% set hard = '难' in messages[-1].content %}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+TURNS_OF = {text: [{"role": "user", "content": text}] for text in ("难题", "易题", "难", "问")}
+
+
+def scored(chat: ChatTemplate, *questions: str) -> tuple[list[str], list[str]]:
+    """Return the prompts after which choices of `questions` are scored, and the notes on thoughts."""
+    conversations = Conversations(chat)
+    conversations.scores_continuations = True
+    prompts = [conversations.prompt(TURNS_OF[text]) for text in (*questions, *questions)]
+    notes = conversations.notes(Encoder(chat.tokenizer), [], None)
+    return prompts[: len(questions)], [note for note in notes if "thought" in note or "answer begins" in note]
+
+
+@pytest.mark.parametrize(
+    ("end", "closing"),
+    [
+        ("<assistant>{% if hard %}<think>\n{% endif %}", "<assistant><think>\n\n</think>"),
+        ("<assistant>{% if hard %}<think>\nOkay,{% endif %}", "<assistant><think>\nOkay,</think>"),
+        (
+            "<assistant>{% if hard %}<think>{{ '无</think>' if enable_thinking is defined }}{% endif %}",
+            "<assistant><think>无</think>",
+        ),
+    ],
+)
+def test_a_thought_that_is_opened_for_some_questions_is_closed_there_and_counted(end: str, closing: str) -> None:
+    chat = template(HARD + end)
+    prompts, notes = scored(chat, "难题", "易题", "问")
+    assert [prompt.rpartition("题")[2] for prompt in prompts[:2]] == [closing, "<assistant>"]
+    assert len(notes) == 1
+    assert notes[0].startswith("the chat template ends 1 of 3 prompts within a thought ('<assistant><think>")
+    assert f"choices are scored after {closing.strip()!r} instead" in notes[0]
+    assert chat.leaves_open(chat.render(TURNS_OF["难题"]))
+    assert not chat.leaves_open(chat.render(TURNS_OF["易题"]))
+
+
+def test_where_no_question_opens_a_thought_nothing_is_noted() -> None:
+    chat = template(HARD + "<assistant>{% if hard %}<think>\n{% endif %}")
+    assert scored(chat, "易题", "问")[1] == []
+    opening = template(HARD + "<assistant>{% if messages[-1].content == 'Q7f3a' %}<think>\n{% endif %}")
+    assert scored(opening, "难题", "易题") == (["<user>难题<assistant>", "<user>易题<assistant>"], [])
+
+
+def test_where_every_question_opens_a_thought_that_is_said_of_prompts() -> None:
+    chat = template(HARD + "<assistant>{% if hard %}<think>\n{% endif %}")
+    [note] = scored(chat, "难题", "难")[1]
+    assert note.startswith("the chat template ends prompts within a thought ('<assistant><think>')")
+
+
+def test_a_question_that_switches_thoughts_off_is_not_counted_among_those_that_may_think() -> None:
+    text = HARD + "<assistant>{% if hard or no_thoughts %}<think>\n\n</think>\n\n{% endif %}"
+    history = text.replace("{{ m.content }}", "{{ '<think>\n\n</think>\n\n' if m.role == 'assistant' }}{{ m.content }}")
+    [note] = scored(template(history), "难题", "易题", "问")[1]
+    assert "may begin a thought in 2 of 3 prompts: its chat template puts an empty thought" in note
+    assert scored(template(history), "难题", "难")[1] == []
+
+
+@pytest.mark.parametrize("text", ["t", "<", "think", "a", "<think>"])
+def test_a_question_that_occurs_in_the_template_s_own_words_is_not_mistaken(text: str) -> None:
+    turns = [{"role": "user", "content": text}]
+    condition = "{% if messages[-1].content != 'Q7f3a' %}<think>{% endif %}"
+    for end in ("<think>", condition):
+        chat = template("{{ messages[-1].content }}<assistant>" + end)
+        assert chat.closed(chat.render(turns), turns) == f"{text}<assistant><think></think>"
