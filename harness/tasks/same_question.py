@@ -33,7 +33,8 @@ _SPACE = "\N{SYMBOL FOR SPACE}"
 
 _DIGITS, _NUMERALS = r"\d{1,3}", "[〇零一二两三四五六七八九十百]{1,4}"
 _NUMBER = rf"(?:{_DIGITS}|{_NUMERALS})"
-_NOUN = "(?i:question|problem|exercise|example|item|task|no\\.?|nr\\.?|q|问题|题目|例题|习题|练习|试题|小题|题|问|例)"
+_CHINESE_NOUN = "(?:问题|問題|题目|題目|例题|例題|习题|習題|练习|練習|试题|試題|小题|小題|题|題|问|問|例)"
+_NOUN = rf"(?:(?i:question|problem|exercise|example|item|task|no\.?|nr\.?|q\.?)|{_CHINESE_NOUN})"
 # Behind these a number is a value: (3)的平方, (3) + 4, (3) is prime; 12. Is it prime?
 _VALUE = (
     rf"(?!\s*(?:[的是倍]|[加减乘除与和或到至]以?\s*(?:[(\[]|{_NUMBER})|[=+*/^<>×÷±%~]|"
@@ -43,9 +44,11 @@ _LABEL = re.compile(
     r"\s*(?:"
     + "|".join(
         (
-            rf"第\s*{_NUMBER}\s*[小大]?[题問问](?:\s*[.:,、)]|\s+)",
+            rf"第\s*{_NUMBER}\s*[小大]?[题題问問](?:\s*[.:,、)]|\s+)",
             rf"{_NOUN}\s*#?\s*{_NUMBER}(?:\s*(?:of|/)\s*\d+)?\s*(?:[.:、)](?!\d)|\n)",
-            r"(?i:question|problem|q|问题|题目|问)\s*:",
+            rf"{_CHINESE_NOUN}\s*{_NUMBER}\s+{_VALUE}",
+            rf"[(\[【]\s*{_NOUN}\s*{_NUMBER}\s*[)\]】]\s*[.:、]?",
+            r"(?i:question|problem|q|问题|問題|题目|題目|问|問)\s*:",
             rf"#\s*{_DIGITS}\s*[.:、)]\s",
             rf"[(\[【〔]\s*(?:{_NUMBER}|iii?|iv|vi{{1,3}}|ix)\s*[)\]】〕](?!\s*-){_VALUE}"
             r"(?:\s*[.:、]|\s+(?![(\[])|(?=[^\W\d_]|[\"'《$]))",
@@ -56,8 +59,11 @@ _LABEL = re.compile(
     + r")\s*"
 )
 """Numbering, or a cue, in front of a question."""
+_CIRCLED = re.compile(rf"(?m)((?:^|[:：])[^\S\n]*)([①-⑳])(?!\s*-){_VALUE}(?=\s*[^\W\d_])")
+_EMPHASIS = re.compile(r"\s*(?:#{1,6}\s+)?(?:\*\*([^*\n]{1,20})\*\*)?")
+"""Markdown in front of a question: a heading, or a number in bold type."""
 _PART = re.compile(
-    r"(?im)^(?=[^\S\n]*(?:问题|题目|question|problem|q|答案|答|回答|answer|response)[^\S\n]*(?:\([^()\n]*\))?[^\S\n]*:"
+    r"(?im)^(?=[^\S\n]*(?:问题|問題|题目|題目|question|problem|q|答案|答|回答|answer|response)[^\S\n]*(?:\([^()\n]*\))?[^\S\n]*:"
     r"|[A-Z][.)] )"
 )
 """Where a part of a prompt begins: a question behind other text, a choice, or the cue of an answer."""
@@ -80,7 +86,8 @@ def text_form(text: str) -> str:
 
 def _unified(text: str) -> str:
     """Return `text` with one sign for each kind of quotation mark, dash and width."""
-    text = _EXPONENT.sub(lambda match: f"^{match[0]}", text.translate(_SIGNS))
+    text = _CIRCLED.sub(r"\1(\2)", text.translate(_SIGNS))
+    text = _EXPONENT.sub(lambda match: f"^{match[0]}", text)
     text = unicodedata.normalize("NFKC", _SHAPELESS.sub("", text))
     text = "".join(character for character in text if character.isspace() or is_visible(character))
     return _QUOTED.sub(r'"\1"', text)
@@ -93,6 +100,7 @@ def _without_labels(part: str) -> str:
 
 
 def _without_label(text: str) -> str:
+    text = _EMPHASIS.sub(lambda match: match[1] or "", text, count=1)
     start = 0
     while (label := _LABEL.match(text, start)) and any(map(str.isalnum, text[label.end() :])):
         start = label.end()
