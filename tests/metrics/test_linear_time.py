@@ -21,7 +21,15 @@ from pathlib import Path
 import pytest
 
 import harness.metrics
-from harness.metrics.answers import choices, letter_sets, letter_verdicts, number_tokens, numbers, numerals
+from harness.metrics.answers import (
+    choices,
+    letter_doubts,
+    letter_sets,
+    letter_verdicts,
+    number_tokens,
+    numbers,
+    numerals,
+)
 from harness.metrics.extraction import brackets, documents, iepile, kg2instruction, literals, parse, tuples
 from harness.metrics.extraction.templates import FORMATS
 from harness.metrics.law import citation_scores, citations, consultation, statutes, strict_citations
@@ -122,6 +130,11 @@ TIMED: dict[str, Timed | dict[str, Timed]] = {
     "answers.letter_sets.is_denied": lambda answer: letter_sets.is_denied(
         answer, len(answer) // 2, len(answer) // 2 + 1
     ),
+    "answers.letter_doubts.is_doubtful": lambda answer: letter_doubts.is_doubtful(
+        answer, len(answer) // 2, len(answer) // 2 + 1, "ABCD"
+    ),
+    "answers.letter_doubts.is_taken_back": letter_doubts.is_taken_back,
+    "answers.letter_doubts.last_correction": letter_doubts.last_correction,
     "answers.letter_verdicts.verdict_at_end": letter_verdicts.verdict_at_end,
     "answers.letter_verdicts.verdict_before": letter_verdicts.verdict_before,
     "answers.letter_verdicts.verdict_behind": letter_verdicts.verdict_behind,
@@ -228,6 +241,8 @@ NOT_ANSWERS: dict[str, str] = {
     "answers.number_digits.exact": "digits, of which it bounds the number",
     "answers.number_tokens.is_wide": "digits of one token",
     "answers.numerals.english_value": "number words that last_number found",
+    "answers.units.is_abbreviation": "a unit that last_number found",
+    "answers.units.is_continued": "a unit that last_number found",
     "answers.units.is_one_quantity": "units that last_number found",
     "answers.units.is_unit": "letters of one token",
     "extraction.bio_tags.entities": "words and tags of the data",

@@ -11,7 +11,9 @@ The first of these rules that finds letters decides:
 5. Letters called right, "A和C正确": all of them, without letters called wrong.
 6. Capital letters that stand alone, except those called wrong. None in "A股", "Vitamin C", "Apple", "A man".
 
-A list of all choices, each with its text, repeats the question and names nothing. Letters are those of the question's
+Ranges, alternatives and letters that are no choice are not understood, and a correction takes back what precedes it
+(`harness.metrics.answers.letter_doubts`). A list of all choices, each with its text, repeats the question and names
+nothing. Letters are those of the question's
 choices, in any width and inside brackets or Markdown. One pass finds all rows of letters; a few characters around each
 decide what it is, so the time is proportional to the text's length.
 
@@ -23,19 +25,22 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from harness.metrics.answers.letter_doubts import is_doubtful, is_taken_back, last_correction
 from harness.metrics.answers.letter_verdicts import SYMBOLS, Verdict, verdict_at_end, verdict_before, verdict_behind
 from harness.metrics.text.lines import first_line, trimmed
 
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
 _MARKS = dict.fromkeys(map(ord, "*_`$\\[]{}(【】「」『』“”\"'‘’<>《》〈〉"), " ")
 _GAP = (
-    r"(?:选?项(?=[、和与及或]))?[ \t)]{0,3}(?:[,、;/&+|和与及跟]|and\b|plus\b|or\b|或)?[ \t]{0,3}"
-    r"(?:(?:and|or)\b[ \t]{1,3})?"
+    r"(?:选?项(?=[、和与及或]))?[ \t)]{0,3}"
+    r"(?:[,、;/&+|和与及跟]|以及|还有|外加|加上?|and\b|plus\b|as well as\b|or\b|或)?[ \t]{0,3}"
+    r"(?:also\b[ \t]{1,3})?(?:(?:and|or)\b[ \t]{1,3}|(?:还有|以及|或)[ \t]{0,3})?(?:also\b[ \t]{1,3})?"
 )
-_NAME = r"(?:(?:选项|[Oo]ptions?|[Cc]hoices?|[Ll]etters?)[ \t]{0,2})?"
+_NAME = r"(?:(?:选项|[Oo]ptions?|[Cc]hoices?|[Ll]etters?|boxed(?:[ \t]+text)?)[ \t]{0,2})?"
 
 # What stands directly before a stated answer.
 _STATED = re.compile(
@@ -66,6 +71,9 @@ _CHOICES = re.compile(
     r"(?:^|[\n。.;；,，?？])[ \t]*(?:选项|options|choices)[ \t]?(?:are|有|是|为)?[ \t:]*$", re.IGNORECASE
 )
 _MARK_FIRST = re.compile(rf"[ \t-]{{0,4}}[{SYMBOLS}]\ufe0f?[ \t(]{{0,3}}")
+_LINE_BREAK = re.compile(r"[ \t.)。,;、]*\n[ \t(.-]*")
+_BOX_BELOW = re.compile(r"[ \t,;、]*\n[ \t]*boxed(?:[ \t]+text)?[ \t]*")
+_LINE_END = re.compile(r"[ \t.)。,;、]*(?:\n|$)")
 _NEXT = re.compile(r"(?:\n|[;；,，、。.]|\band|和)[ \t]*$")
 # What may stand directly before or after letters that are no part of a word or a name.
 _BEFORE = re.compile(r"(?:^|(?<![A-Za-z])\.|[\s,;:!?，。；：！？、/&+和与及或是为选项择案应故有即])$")
@@ -95,24 +103,28 @@ class _Row(NamedTuple):
     after: str
     verdict: Verdict | None = None
     """Whether the answer calls these letters right or wrong, directly beside them or at the end of their text."""
+    is_doubtful: bool = False
+    """Whether the row is a range, an alternative, or joined with a letter that is no choice."""
 
 
 def read(text: str, letters: Sequence[str]) -> frozenset[str] | None:
     """Return which of the capital `letters` the answer `text` names, or None if nothing was understood."""
     plain = trimmed(text.translate(_WIDE))
-    bare = _bare(plain, letters)
-    plain = plain.translate(_MARKS)
+    bare, plain = _bare(plain, letters), plain.translate(_MARKS)
     rows = _with_verdicts(plain, _rows(plain, letters))
-    if bare and not (rows and rows[0].verdict):
-        return bare
     rows = _without_repeated_choices(plain, rows, letters)
-    if chosen := _stated(plain, rows) or _concluding(plain, rows):
-        return chosen
-    if right := _verdicts(rows):
-        return right
-    if len(letters) > 2:  # "B. 错误" may be the second choice of two
-        rows = [row for row in rows if row.verdict is None]
-    return _listed(plain, rows) or _called_right(rows) or _standing(rows)
+    corrected = _corrected(plain, rows)
+    if corrected is not None:
+        return corrected or None
+    chosen = None if rows and rows[0].verdict else bare
+    if chosen is None and (chosen := _stated(plain, rows)) is None:
+        chosen = _concluding(plain, rows)
+    if chosen is None and (chosen := _verdicts(rows)) is None:
+        if len(letters) > 2:  # "B. 错误" may be the second choice of two
+            rows = [row for row in rows if row.verdict is None]
+        readers = (partial(_listed, plain), _called_right, _standing)
+        chosen = next((letters for reader in readers if (letters := reader(rows)) is not None), None)
+    return chosen or None
 
 
 def is_denied(text: str, start: int, end: int) -> bool:
@@ -139,17 +151,19 @@ def partial_credit(chosen: Collection[str], right: Collection[str]) -> float:
 def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
     """Return the letters that the first line consists of, with following lines of one letter each; else None."""
     pattern = _bare_pattern("".join(letters))
-    match = pattern.fullmatch(first_line(plain)[: 8 * _WINDOW])
-    if match is None:
+    line = first_line(plain)[: 8 * _WINDOW]
+    if (match := pattern.fullmatch(line)) is None:
         return None
     chosen = _distinct(match[1].upper(), letters)
+    if is_doubtful(line.upper(), *match.span(1), letters):
+        return frozenset()
     if chosen is None or len(chosen) > 1:
         return chosen
     for line in plain.splitlines()[1:]:
         further = pattern.fullmatch(line.strip()) if len(line) < _WINDOW else None
         single = _distinct(further[1].upper(), letters) if further else None
         if single is None or len(single) > 1:
-            break
+            return frozenset() if _FOREIGN_LINE.fullmatch(line) else chosen
         chosen |= single
     return chosen
 
@@ -157,7 +171,7 @@ def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
 @functools.lru_cache(maxsize=64)
 def _bare_pattern(letters: str) -> re.Pattern[str]:
     """Return the pattern of a line of nothing but `letters`; lower-case ones must be single or separated."""
-    link, between = r"(?:and|or|和|与|及|或)", rf"(?:(?![{SYMBOLS}])[\W_])"
+    link, between = r"(?:and|和|与|以?及|还有|外加|加)", rf"(?:(?![{SYMBOLS}])[\W_])"
     capitals, small = f"[{letters}]", f"[{letters.lower()}]"
     cue = r"(?i:(?:the[ \t]|correct[ \t]|right[ \t]|final[ \t]|正确的?|最终)*(?:我?选择?|答案|选项|answers?|options?))"
     upper = rf"{capitals}++(?:{between}*+(?:{link}{between}*+)?{capitals}++)*+"
@@ -176,6 +190,7 @@ def _distinct(row: str, letters: Sequence[str]) -> frozenset[str] | None:
     return frozenset("".join(pieces)) or None
 
 
+_FOREIGN_LINE = re.compile(r"\W*[A-Z]\W*")
 _CAPITALISED = re.compile(r"\b(?:Options?|Choices?|Letters?|AND|OR)\b")
 
 
@@ -196,12 +211,14 @@ def _rows(plain: str, letters: Sequence[str]) -> list[_Row]:
         for start, end in ((0, comma), (comma + 1, len(match[0]))) if is_split else ((0, len(match[0])),):
             chosen = _distinct(match[0][start:end], letters)
             if chosen is not None:
-                rows.append(_row(plain, chosen, match.start() + start, match.start() + end))
+                rows.append(_row(plain, chosen, (match.start() + start, match.start() + end), letters))
     return rows
 
 
-def _row(plain: str, letters: frozenset[str], start: int, end: int) -> _Row:
-    return _Row(letters, start, end, plain[max(0, start - _WINDOW) : start], plain[end : end + _WINDOW])
+def _row(plain: str, chosen: frozenset[str], bounds: tuple[int, int], letters: Sequence[str]) -> _Row:
+    start, end = bounds
+    before, after = plain[max(0, start - _WINDOW) : start], plain[end : end + _WINDOW]
+    return _Row(chosen, start, end, before, after, is_doubtful=is_doubtful(plain, start, end, letters))
 
 
 def _is_wrong(after: str) -> bool:
@@ -250,7 +267,8 @@ def _is_list(plain: str, run: Sequence[_Row], earlier: _Row | None, letters: Seq
     """Return whether the rows of `run` are the first choices in order, each with a text, and not a stated answer."""
     if [_only(row) for row in run] != [*letters[: len(run)]] or any(row.verdict for row in run):
         return False
-    ends = [*(row.start for row in run[1:]), _line_end(plain, run[-1].end)]
+    line_end = plain.find("\n", run[-1].end)
+    ends = [*(row.start for row in run[1:]), line_end if line_end >= 0 else len(plain)]
     if not all(_TEXT.search(plain, row.end, min(end, row.end + _WINDOW)) for row, end in zip(run, ends, strict=True)):
         return False
     return not _is_stated(run[0], earlier, run[1] if len(run) > 1 else None) or bool(_CHOICES.search(run[0].before))
@@ -261,18 +279,39 @@ def _only(row: _Row) -> str | None:
     return next(iter(row.letters)) if len(row.letters) == 1 else None
 
 
-def _line_end(plain: str, start: int) -> int:
-    end = plain.find("\n", start)
-    return len(plain) if end < 0 else end
-
-
 def _stated(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
     """Return the letters of the last stated answer."""
     for place in range(len(rows) - 1, -1, -1):
         later = rows[place + 1] if place + 1 < len(rows) else None
         if _is_stated(rows[place], rows[place - 1] if place else None, later):
-            return rows[place].letters | _further_choices(plain, rows[place:])
+            further = [*_further_choices(plain, rows[place:]), *_further_lines(plain, rows[place:])]
+            first = place
+            while first and _BOX_BELOW.fullmatch(plain[rows[first - 1].end : rows[first].start][:_WINDOW]):
+                first -= 1
+            return _understood([*rows[first : place + 1], *further])
     return None
+
+
+def _understood(rows: Iterable[_Row]) -> frozenset[str] | None:
+    """Return the letters of all `rows`, empty if one is not understood; None if there are no rows."""
+    rows = list(rows)
+    if any(row.is_doubtful for row in rows):
+        return frozenset()
+    return frozenset().union(*(row.letters for row in rows)) or None
+
+
+def _corrected(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
+    """Return the letters stated behind a correction, empty if none are; None if nothing is corrected."""
+    if not rows or sum(row.verdict is not None for row in rows) > 1:
+        return None
+    place = last_correction(plain)
+    before = [row for row in rows if row.end <= place]
+    after = [row for row in rows if row.start >= place and not _WRONG.match(row.after)]
+    if not before or not after:
+        return frozenset() if before == [*rows] and is_taken_back(plain) else None
+    if (stated := _stated(plain, after)) is not None:
+        return stated
+    return frozenset() if frozenset().union(*(row.letters for row in after)) != before[-1].letters else None
 
 
 def _is_stated(row: _Row, earlier: _Row | None, later: _Row | None) -> bool:
@@ -293,14 +332,14 @@ def _concluding(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
     """Return the letters of "A and C, because …" at the beginning."""
     if not _begins(plain, rows) or rows[0].verdict or _LISTED.match(rows[0].after):
         return None
-    return rows[0].letters if _ENDED.match(rows[0].after) else None
+    return _understood(rows[:1]) if _ENDED.match(rows[0].after) else None
 
 
 def _listed(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
     """Return the letters of the choices with which the answer begins, "A. 巴黎"."""
     if not _begins(plain, rows) or not _LISTED.match(rows[0].after):
         return None
-    return rows[0].letters | _further_choices(plain, rows)
+    return _understood([rows[0], *_further_choices(plain, rows)])
 
 
 def _begins(plain: str, rows: Sequence[_Row]) -> bool:
@@ -310,34 +349,41 @@ def _begins(plain: str, rows: Sequence[_Row]) -> bool:
 
 def _verdicts(rows: Iterable[_Row]) -> frozenset[str] | None:
     """Return the letters called right; None if there are none. Of several verdicts on a letter the last counts."""
+    rows = [row for row in rows if row.verdict]
+    if any(row.is_doubtful and row.verdict and row.verdict.is_right for row in rows):
+        return frozenset()
     last = {letter: row.verdict.is_right for row in rows if row.verdict for letter in row.letters}
     return frozenset(letter for letter, is_right in last.items() if is_right) or None
 
 
-def _further_choices(plain: str, rows: Sequence[_Row]) -> frozenset[str]:
-    """Return the letters of the listed choices that follow `rows[0]`, if it is one: "A. 巴黎；C. 里昂"."""
-    chosen: frozenset[str] = frozenset()
+def _further_choices(plain: str, rows: Sequence[_Row]) -> Iterator[_Row]:
+    """Yield the listed choices that follow `rows[0]`, if it is one: "A. 巴黎；C. 里昂"."""
     for earlier, row in itertools.pairwise(rows):
         between = plain[earlier.end : row.start]
         are_listed = _LISTED.match(earlier.after) and _LISTED.match(row.after) and len(row.letters) == 1
         if not are_listed or not _NEXT.search(between[-8:]) or "\n\n" in between:
-            break
-        chosen |= row.letters
-    return chosen
+            return
+        yield row
+
+
+def _further_lines(plain: str, rows: Sequence[_Row]) -> Iterator[_Row]:
+    """Yield the rows that follow `rows[0]` in lines of their own: "答案：", "A", "C"."""
+    for earlier, row in itertools.pairwise(rows):
+        if not _LINE_BREAK.fullmatch(plain[earlier.end : row.start][:_WINDOW]) or not _LINE_END.match(row.after):
+            return
+        yield row
 
 
 def _called_right(rows: Iterable[_Row]) -> frozenset[str] | None:
     """Return the letters that are called right."""
-    right = (row for row in rows if _RIGHT.match(row.after) and not _EXCEPTED.search(row.before))
-    return frozenset().union(*(row.letters for row in right)) or None
+    return _understood(row for row in rows if _RIGHT.match(row.after) and not _EXCEPTED.search(row.before))
 
 
 def _standing(rows: Sequence[_Row]) -> frozenset[str] | None:
     """Return the capital letters that stand alone, unless they are called wrong; None if choices are excepted."""
     if any(_EXCEPTED.search(row.before) for row in rows):
         return None
-    standing = (row for row in rows if _stands_alone(row) and not _WRONG.match(row.after))
-    return frozenset().union(*(row.letters for row in standing)) or None
+    return _understood(row for row in rows if _stands_alone(row) and not _WRONG.match(row.after))
 
 
 def _stands_alone(row: _Row) -> bool:

@@ -40,6 +40,8 @@ class Item(NamedTuple):
     """Whether it is the last of several numbers joined by commas, or a decimal comma, which is not understood."""
     is_phrase: bool = False
     """Whether it is a number only where its clause has nothing else: 三, five."""
+    start: int = 0
+    """Index of its first token, its sign included, where it is one of a text's items."""
 
 
 class Span:
@@ -59,6 +61,10 @@ class Span:
     def pair(self, i: int) -> int:
         """Return the index of the bracket that closes `i` within the bounds, or -1."""
         return self.tokens[i].pair if self.start <= i < self.stop and self.tokens[i].pair < self.stop else -1
+
+    def is_priced(self, i: int) -> bool:
+        """Return whether a sign of a currency stands before token `i`."""
+        return self.start <= i < self.stop and self.tokens[i].is_priced
 
     def spells(self, i: int, word: str) -> bool:
         """Return whether the tokens from `i` on are the letters of `word`, one each."""
@@ -114,6 +120,17 @@ def exact(digits: str, decimals: str = "", exponent: int = 0) -> Fraction | None
     shift = exponent - len(decimals)
     whole = int(Decimal(digits + decimals or "0"))
     return Fraction(whole * 10**shift) if shift >= 0 else Fraction(whole, 10**-shift)
+
+
+def combined(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fraction | None:
+    """Return the value of a fraction a/b or of a×10^n; None for every other expression."""
+    if left.value is None or right.value is None or left.unit or not left.is_plain or left.is_list:
+        return None
+    if is_ratio and right.is_plain and right.value and not right.is_list:
+        return left.value / right.value
+    if is_product and right.is_power:
+        return left.value * right.value
+    return None
 
 
 def _groups(span: Span, i: int) -> tuple[list[str], Kind | None, int]:

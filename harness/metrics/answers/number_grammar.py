@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 
-from harness.metrics.answers import number_words, units
-from harness.metrics.answers.number_digits import OPERATORS, Item, Span, exact, read_digits
+from harness.metrics.answers import number_parts, number_words, units
+from harness.metrics.answers.number_digits import OPERATORS, Item, Span, combined, exact, read_digits
 from harness.metrics.answers.number_tail import Tail
 from harness.metrics.answers.number_tokens import Kind, Token
 
@@ -31,10 +31,25 @@ _LEFT_OPERANDS = frozenset(
 _CLOSED = frozenset((Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT))
 _OPERATORS = OPERATORS - {Kind.MINUS, Kind.PLUS_MINUS}
 _HAN_OPERATORS = ("乘以", "除以", "加", "减", "乘", "除", "至", "到", "比")
-_WORD_OPERATORS = frozenset(["x", "to", "minus", "plus", "times", "over", "divided"])
+_WORD_OPERATORS = frozenset(
+    ["x", "to", "minus", "plus", "times", "over", "divided", "through", "thru", "mod", "modulo"]
+)
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _SKIPPED_ARGUMENTS = frozenset(
-    ("_", "<sub>", "\\tag", "\\label", "\\ref", "\\eqref", "\\begin", "\\end", "\\color", "\\hspace", "\\vspace")
+    (
+        "\\pmod",
+        "_",
+        "<sub>",
+        "\\tag",
+        "\\label",
+        "\\ref",
+        "\\eqref",
+        "\\begin",
+        "\\end",
+        "\\color",
+        "\\hspace",
+        "\\vspace",
+    )
 )
 _POWERS = frozenset((Kind.POWER, Kind.SUPERSCRIPT))
 _LABELS = frozenset(["step", "question", "problem", "part", "case", "example", "equation"])
@@ -62,15 +77,17 @@ class Reader(Span):
             item, end = self._item(i)
             if item is not None:
                 item, end = self._glossed(item, i, end)
+                item = item._replace(start=i)
                 before, after = self.before_spaces(i - 1), self.after_spaces(item.end)
                 is_next = is_tuple and last is not None and self.kind(before) is Kind.COMMA and before == last.end
                 is_tuple = is_next or (self.kind(before) is Kind.OPEN and self.kind(after) in (Kind.COMMA, Kind.CLOSE))
                 is_member = is_tuple and self.kind(after) is Kind.CLOSE and (is_next or item.is_list)  # (3, 5)
-                if is_member or (last is not None and self._continues(last, item, i)):
+                is_part = last is not None and number_parts.continues(self, last, item)
+                if is_member or is_part or number_parts.follows_unit(self, item):
                     item = item._replace(value=None, is_phrase=False)
                 if not item.is_phrase:
                     yield item
-                last = item
+                last = item if self.text(i) not in ("零", "〇") or last is None else last  # 2小时零5分钟
             i = max(end, i + 1)
 
     def only(self) -> Item | None:
@@ -78,19 +95,6 @@ class Reader(Span):
         item, end = self._item(self.after_spaces(self.start))
         is_only = item is not None and not item.is_phrase and self.after_spaces(end) == self.stop
         return item if is_only else None
-
-    def _continues(self, last: Item, item: Item, i: int) -> bool:
-        """Return whether `item`, at token `i`, is the smaller part of the quantity that `last` began: 3小时30分钟."""
-        between = self.after_spaces(last.end)
-        if self.kind(between) is Kind.COMMA or self.text(between) == "and":
-            between = self.after_spaces(between + 1)
-        if between != i:
-            return False
-        is_elided = not item.unit and (
-            last.unit in units.LENGTHS or (last.end == i and last.unit in ("元", "块", "米", "点", "′", "°"))
-        )  # 1米75, 36 cm 2
-        unit = item.unit or ("in" if self.text(self.after_spaces(item.end)) == "in" else "")
-        return is_elided or units.is_one_quantity(last.unit, unit)
 
     # -- brackets behind a number
 
@@ -186,7 +190,7 @@ class Reader(Span):
         if right is None:
             return Item(None, end or i + 1) if self._has_unknown(left, i, end, is_spaced) else None
         is_product = kind in (Kind.TIMES, Kind.STAR) or self.text(i) in ("x", "X", "乘")
-        return Item(self._value_of(left, right, is_product, kind is Kind.SLASH), right.end, unit=right.unit)
+        return Item(combined(left, right, is_product, kind is Kind.SLASH), right.end, unit=right.unit)
 
     def _operator(self, left: Item, i: int, is_spaced: bool) -> int:
         """Return the index behind the operator at token `i`, or 0 for none."""
@@ -194,7 +198,9 @@ class Reader(Span):
         is_open = self.kind(i + 1) is Kind.SPACE
         if kind in OPERATORS:
             return i + 1
-        if kind in (Kind.DASH, Kind.TILDE, Kind.APOSTROPHE):
+        if kind in (Kind.DASH, Kind.TILDE) and is_spaced == is_open and not (is_spaced and left.unit):
+            return i + 1
+        if kind is Kind.APOSTROPHE:
             return 0 if is_spaced or is_open else i + 1
         if kind is Kind.COLON:
             return i + 1 if is_spaced == is_open and not left.unit else 0
@@ -202,8 +208,11 @@ class Reader(Span):
             return self.after_spaces(i + 1) + 1
         if kind is Kind.WORD and text.lower() in _WORD_OPERATORS and is_spaced and is_open:
             return i + 3 if self.text(i + 2) == "by" else i + 1
-        if kind is Kind.HAN and not is_spaced:
-            return next((i + len(word) for word in _HAN_OPERATORS if self.spells(i, word)), 0)
+        if kind is Kind.FUNCTION and text.endswith("mod") and is_open:
+            return i + 1
+        if kind is Kind.HAN:
+            end = next((i + len(word) for word in _HAN_OPERATORS if self.spells(i, word)), 0)
+            return end if is_spaced == (self.kind(end) is Kind.SPACE) else 0
         return 0
 
     def _has_unknown(self, left: Item, i: int, end: int, is_spaced: bool) -> bool:
@@ -217,17 +226,6 @@ class Reader(Span):
         if kind in (Kind.SLASH, Kind.MINUS):  # 5/day, 10-year
             return self.kind(j) in (Kind.OPEN, Kind.NAME) or (self._is_variable(j) and not units.is_unit(self.text(j)))
         return self.kind(j) in (Kind.WORD, Kind.NAME, Kind.OPEN)
-
-    @staticmethod
-    def _value_of(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fraction | None:
-        """Return the value of a fraction a/b or of a×10^n; None for every other expression."""
-        if left.value is None or right.value is None or left.unit or not left.is_plain or left.is_list:
-            return None
-        if is_ratio and right.is_plain and right.value and not right.is_list:
-            return left.value / right.value
-        if is_product and right.is_power:
-            return left.value * right.value
-        return None
 
     def _is_right_operand(self, i: int) -> bool:
         """Return whether an operator precedes token `i` whose left operand is not a number: x + 5, (2+1)/3, f(5)."""
@@ -251,7 +249,8 @@ class Reader(Span):
         """Return 1, -1, or None where the sign is an operator, and the index of what it belongs to."""
         text, kind = self.text(i), self.kind(i)
         if text == "负" or self.spells(i, "零下"):
-            j = i + len(text) if text == "负" else i + 2
+            j = self.after_spaces(i + len(text) if text == "负" else i + 2)
+            j = self.after_spaces(j + 1) if text == "负" and self.text(j) == "的" else j
             return (None if self.text(i - 1) == "正" else -1, j) if self._begins(j) else (1, i)
         if kind is Kind.WORD and text.lower() in ("minus", "negative") and self.kind(i + 1) is Kind.SPACE:
             is_operator = self._is_variable(self.before_spaces(i - 1))

@@ -12,7 +12,8 @@ from harness.metrics.answers.number_tokens import Kind
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _POWERS = frozenset((Kind.POWER, Kind.SUPERSCRIPT))
 _BEHIND_FACTORIALS = _POWERS | {Kind.CLOSE, Kind.RIGHT, Kind.DIGITS}
-_PERCENT = frozenset(["%", "％", "﹪", "\\%", "percent"])
+_PERCENT = frozenset(["%", "％", "﹪", "\\%", "percent", "pct"])
+_PER_MILLE = frozenset(["permille", "permil", "promille"])
 _DEGREES = frozenset(["°", "º", "\\circ", "\\degree"])
 _OPERATOR_WORDS = frozenset(
     ["and", "or", "x", "to", "minus", "plus", "times", "over", "divided", "out", "by", "per", "is", "are"]
@@ -118,9 +119,11 @@ class Tail(Span):
         kind, text = self.kind(i), self.text(i)
         if kind is Kind.BANG and is_glued and self._is_factorial(i):
             return Item(None, i + 1)
-        if text == "per" and self.text(i + 2) == "cent":
-            return item._replace(unit="%", end=i + 3)
-        if kind is Kind.SYMBOL or text == "percent":
+        if text == "per" and self.text(i + 2) in ("cent", "mille", "mil", "mill", "thousand"):
+            return item._replace(unit="%" if self.text(i + 2) == "cent" else "‰", end=i + 3)
+        if text.lower() in _PER_MILLE:
+            return item._replace(unit="‰", end=i + 1)
+        if kind is Kind.SYMBOL or text in ("percent", "pct"):
             letters = self.text(i + 1) in ("C", "F") and text in _DEGREES
             return self._per(item._replace(unit="%" if text in _PERCENT else text, end=i + 1 + letters))
         if kind in (Kind.WORD, Kind.NAME) or text in ("min", "sec"):
@@ -132,7 +135,9 @@ class Tail(Span):
     def _in_letters(self, item: Item, i: int, is_glued: bool) -> Item:
         text = self.text(i)
         if self.kind(i) is Kind.NAME:
-            is_unit = _EXPONENT_NAME.fullmatch(text) is not None and units.is_unit(text[:-1])
+            is_unit = (
+                _EXPONENT_NAME.fullmatch(text) is not None and units.is_unit(text[:-1]) and text[:-1] != "C"
+            )  # 5C2
             if is_unit and (is_glued or len(text) < 4):
                 return self._per(item._replace(unit=text, end=i + 1))
             return Item(None, i + 1) if is_glued else item

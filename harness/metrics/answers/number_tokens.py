@@ -82,6 +82,8 @@ class Token(NamedTuple):
     text: str
     pair: int = -1
     """Index of the brace or bracket that closes this one, or -1."""
+    is_priced: bool = False
+    """Whether a sign of a currency stands directly before it."""
 
 
 # Latin, Greek without π, Cyrillic and full-width letters
@@ -142,7 +144,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     (Kind.DIVIDE, "÷"),
     (Kind.COLON, "[:：∶]"),
     (Kind.TILDE, "[~～〜∼]"),
-    (Kind.RELATION, "[=＝≈≡≠<>≤≥＜＞→⇒∴≒]+"),
+    (Kind.RELATION, "[=＝≈≡≠<>≤≥＜＞→⇒∴≒≃≅≢≦≧⩽⩾≪≫≮≯≰≱≲≳≶≷]+|∉"),
     (Kind.BANG, "!+"),
     (Kind.OPEN, r"[(（\[【［]"),
     (Kind.CLOSE, r"[)）\]】］]"),
@@ -162,8 +164,10 @@ _BY_COMMAND = {
     Kind.CONSTANT: "pi infty",
     Kind.OBSTACLE: "overline bar dot binom dbinom tbinom choose",
     Kind.ELLIPSIS: "dots ldots cdots",
-    Kind.RELATION: "approx equiv le leq ge geq lt gt ne neq to Rightarrow rightarrow implies therefore",
-    Kind.FUNCTION: " ".join(word for word in _FUNCTIONS if word != "sqrt"),
+    Kind.RELATION: "approx equiv le leq leqslant leqq ge geq geqslant geqq lt gt ne neq nless ngtr nleq ngeq ll gg "
+    "lesssim gtrsim notin "
+    "simeq cong sim to Rightarrow rightarrow implies therefore",
+    Kind.FUNCTION: " ".join([*(word for word in _FUNCTIONS if word != "sqrt"), "bmod"]),
     Kind.SPACE: "space thinspace enspace",
     Kind.SYMBOL: "degree",
     Kind.FORMAT: "text textbf textit textrm textsf texttt textnormal mathrm mathbf mathit mathsf mathtt mbox hbox emph "
@@ -207,7 +211,7 @@ def _lexed(text: str) -> list[Token]:
         ):
             piece = "M"  # £3m, but not the formula $3m$
         if kind is not Kind.FORMAT:
-            tokens.append(Token(kind, piece))
+            tokens.append(Token(kind, piece, is_priced=priced == len(tokens)))
         if piece in ("<sup>", "<sub>"):
             tokens.append(Token(Kind.LEFT, "{"))
     return tokens

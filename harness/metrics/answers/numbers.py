@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections import deque
 from fractions import Fraction
 
+from harness.metrics.answers.number_context import is_value
 from harness.metrics.answers.number_digits import Item
 from harness.metrics.answers.number_grammar import Reader
+from harness.metrics.answers.number_parts import WHOLES, share
 from harness.metrics.answers.number_tokens import Kind, Token, tokens_of
-
-_WHOLES = {"%": 100, "‰": 1000}
-"""Parts that make a whole, by the sign that counts them."""
 
 
 def last_number(text: str) -> Fraction | None:
@@ -40,9 +39,9 @@ def is_same_number(prediction: str, reference: str) -> bool:
     first, second = _last_item(prediction), _last_item(reference)
     if first is None or second is None or first.value is None or second.value is None:
         return False
-    if first.value / _WHOLES.get(first.unit, 1) == second.value / _WHOLES.get(second.unit, 1):
+    if share(first) == share(second):
         return True
-    has_one_sign = (first.unit in _WHOLES) != (second.unit in _WHOLES)
+    has_one_sign = (first.unit in WHOLES) != (second.unit in WHOLES)
     return has_one_sign and first.value == second.value and abs(first.value) >= 1
 
 
@@ -71,9 +70,14 @@ def _item_of_box(tokens: list[Token], start: int, stop: int) -> Item | None:
     ]
     if relations and any(_parts(tokens, i) for i in range(relations[0], relations[-1])):
         return None  # x = 3, y = 5
-    start = relations[-1] + 1 if relations else start
-    items: list[Item] = list(Reader(tokens, start, stop).items())
-    return items[0] if len(items) == 1 else None
+    items: list[Item] = list(Reader(tokens, relations[-1] + 1 if relations else start, stop).items())
+    return _stated(tokens, (start, stop), items[0]) if len(items) == 1 else None
+
+
+def _stated(tokens: list[Token], bounds: tuple[int, int], item: Item | None) -> Item | None:
+    """Return `item`, without a value if the words around it within `bounds` make it a date, a bound or an operand."""
+    is_read = item is None or item.value is None or is_value(tokens, bounds, item)
+    return item if is_read or item is None else item._replace(value=None)
 
 
 def _last_item(text: str) -> Item | None:
@@ -84,7 +88,8 @@ def _last_item(text: str) -> Item | None:
             bounds = _boxed(tokens, i)
             if bounds is None or bounds[0] < bounds[1]:
                 return None if bounds is None else _item_of_box(tokens, *bounds)
-    return next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
+    item = next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
+    return _stated(tokens, (0, len(tokens)), item)
 
 
 def _parts(tokens: list[Token], i: int) -> bool:

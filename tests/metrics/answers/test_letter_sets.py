@@ -56,6 +56,24 @@ READ = {
     "$\\boxed{\\text{BD}}$": "BD",
     "答案是A。后来想想不对，答案是AC。": "AC",
     "答案：\nA. 巴黎\nC. 里昂": "AC",
+    "答案：\nA\nC": "AC",
+    "The correct answers are:\nA\nC\nD": "ACD",
+    "答案是A以及C": "AC",
+    "答案是A还有C": "AC",
+    "答案是A、C以及D": "ACD",
+    "The answers are A as well as C.": "AC",
+    "The answers are A, and also C.": "AC",
+    "\\boxed{A}, \\boxed{C}": "AC",
+    "$\\boxed{A}$、$\\boxed{C}$": "AC",
+    "\\boxed{A}\n\\boxed{C}": "AC",
+    # corrected
+    "答案是A。等等，答案是B": "B",
+    "选A。哦不，选B": "B",
+    "The answer is A. Wait, the answer is C.": "C",
+    "Answer: A\nCorrection: answer: B": "B",
+    "Answer: C. Wait, let me double-check: C is right.": "C",
+    "The answer is A. No other choice fits, B is wrong.": "A",
+    "答案是A，不是B": "A",
     "答案是：A. 巴黎；C. 里昂": "AC",
     "The correct answers are A) Paris and C) Lyon.": "AC",
     # choices at the beginning
@@ -76,7 +94,6 @@ READ = {
     "C和D项说法正确，A项与B项说法错误": "CD",
     "A项、C项正确": "AC",
     "答案是A、C，B错误": "AC",
-    "Probably (B) or maybe (D)": "BD",
     "A选项是押金制。B选项是许可证制。因此，选项A是正确答案。": "A",
     "A. 巴黎\nB. 里昂\nC. 尼斯\nD. 梅斯\n综上所述，正确的表述是选项A：巴黎。": "A",
     # verdicts on single choices, and lists of all choices
@@ -170,6 +187,32 @@ NOT_UNDERSTOOD = (
     "E",
     "A4纸",
     "DNA",
+    # ranges
+    *(
+        "A-D",
+        "A到D",
+        "答案是A至C",
+        "选B~D",
+        "A–C",
+        "The answer is A to C.",
+        "A through D",
+        "(A)-(C)",
+        "A-C都正确",
+        "A..D",
+    ),
+    # alternatives
+    *("A或C", "答案是A或者C", "A还是C", "A or C", "The answer is either A or C.", "A, B, or C", "A (or C)"),
+    *("Probably (B) or maybe (D)", "A, possibly C", "可能是A，也可能是C", "不是A就是C", "\\boxed{A或C}"),
+    # letters that are no choice
+    *("A、C、E", "答案是A、C、E", "A, C and E", "A C E", "A\nC\nE", "答案：\nA\nC\nE", "\\boxed{A,C,E}", "答案是A和Z"),
+    # corrections that state no answer
+    "答案是A。不对，应该是B",
+    "The answer is A. Wait, actually it's B",
+    "The answer is A. No, it's B.",
+    "答案是A。抱歉，我说错了，是B。",
+    "The answer is A. Let me reconsider. It should be B.",
+    "A\n不对，应该是B",
+    "答案是A。不对。",
     # every choice is listed, called wrong, or denied
     "A. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯",
     "A: 可能\nB: 也许\nC: 不清楚\nD: 难说",
@@ -214,6 +257,29 @@ def test_every_set_of_letters_is_read_as_it_is_written(style: str, count: int, d
     chosen = data.draw(st.lists(st.sampled_from(letters), min_size=1, unique=True))
     repeats_the_question = style == "lines" and chosen == [*letters]
     assert letter_sets.read(WRITTEN[style](chosen), letters) == (None if repeats_the_question else frozenset(chosen))
+
+
+@given(
+    st.permutations("ABCDEFGH").map(lambda letters: letters[:2]),
+    st.sampled_from(
+        ["{}", "答案是{}", "The answer is {}.", "**{}**", "故选{}。", "\\boxed{{{}}}", "Answer: {}\n\nThat is it."]
+    ),
+    st.sampled_from(["{}-{}", "{} to {}", "{}到{}", "{}~{}", "{}或{}", "{} or {}", "either {} or {}", "{}还是{}"]),
+)
+def test_ranges_and_alternatives_are_never_read(letters: list[str], sentence: str, notation: str) -> None:
+    assert letter_sets.read(sentence.format(notation.format(*letters)), "ABCDEFGH") is None
+
+
+@given(
+    st.sampled_from(["答案是{}。", "The answer is {}.", "Answer: {}\n", "我选{}。"]),
+    st.sampled_from(
+        ["不对，是{}。", "等等，应该是{}", "Wait, it is {}.", "No, {}.", "Actually it should be {}.", "更正：{}"]
+    ),
+    st.permutations("ABCD"),
+)
+def test_a_corrected_letter_is_never_read(answer: str, correction: str, letters: list[str]) -> None:
+    result = letter_sets.read(answer.format(letters[0]) + correction.format(letters[1]), "ABCD")
+    assert result in (None, {letters[1]})
 
 
 SEPARATORS = (": ", "：", ". ", "、", " ", " - ", "=", "选项：", "项，", " | ")

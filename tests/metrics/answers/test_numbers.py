@@ -198,6 +198,9 @@ def test_a_decimal_comma_is_not_understood(whole, decimals, unit, around):
         ("120%", "120", True),
         ("100%", "1", True),
         ("25‰", "2.5%", True),
+        ("25 permille", "0.025", True),
+        ("25 per mille", "2.5%", True),
+        ("3‱", "0.0003", True),
         ("0.25%", "0.25", False),
         ("0.25%", "25%", False),
         ("0.25", "25", False),
@@ -210,6 +213,47 @@ def test_a_decimal_comma_is_not_understood(whole, decimals, unit, around):
 )
 def test_a_percentage_equals_its_number_and_its_share(prediction, reference, is_same):
     assert is_same_number(prediction, reference) == is_same_number(reference, prediction) == is_same
+
+
+COMPOUNDS = [
+    *("{}英尺{}英寸", "{} ft {} in", "{} feet, {} inches", "{}小时{}分钟", "{} hours and {} minutes", "{}h {}min"),
+    *("{} lb {} oz", "{} gallons {} quarts", "{}元{}角", "{} km {} m", "{} years, {} months", "{}斤{}两", "{}'{}\""),
+]
+DATES = [
+    *(
+        "May {1}, {0}",
+        "{1} May {0}",
+        "{1}th of June",
+        "Aug. {1}",
+        "the {1}th of Dec. {0}",
+        "{0}年5月{1}日",
+        "{0}-05-{1}",
+    ),
+    *("October {0}", "Monday, March {1}", "{1}/05/{0}", "{0} Nov {1}", "at {1}:30 pm", "{1}点30分", "half past {1}"),
+]
+RANGES = [
+    *("between {} and {}", "from {} to {}", "{}-{}", "{} ~ {}", "{}至{}", "介于{}和{}之间", "{} or {}", "{}或者{}"),
+    *("{} < x < {}", "{} \\le x \\le {}", "x≥{1}", "x ≠ {1}", "{}±{}", "{} plus or minus {}", "{} mod {}"),
+]
+
+
+@given(st.sampled_from([*COMPOUNDS, *RANGES]), st.integers(2, 999), st.integers(2, 99), surroundings)
+def test_compound_quantities_and_ranges_are_never_plain_numbers(notation, first, second, around):
+    text = notation.format(first + 100, second)
+    assert last_number(text.join(around)) is None, text
+    assert not is_number(text)
+
+
+@given(
+    st.sampled_from(DATES),
+    st.integers(1900, 2100),
+    st.integers(10, 28),
+    surroundings.filter(lambda around: "dollars" not in around[1]),
+)
+def test_dates_and_times_are_never_plain_numbers(notation, year, day, around):
+    text = notation.format(year, day)
+    assert last_number(text.join(around)) is None, text
+    assert not is_number(text)
 
 
 @pytest.mark.parametrize("notation", NOT_UNDERSTOOD)
@@ -279,7 +323,7 @@ def test_a_number_too_long_to_be_written_out_is_not_understood(text):
 
 REPEATED = [
     "1/", "1 ", "\\frac{1}{", "\\boxed{", "\\sqrt{", "10^{", "*1", "三万", "三点", "百分之", "five ", "f(1", "½",
-    "1 (", "1 (2) ", "1（", "1,5 ", "5!", "5! ", "1 (=",
+    "1 (", "1 (2) ", "1（", "1,5 ", "5!", "5! ", "1 (=", "1 < ", "May 5 ", "1 or ", "between 1 and ", "<a", "负 的",
 ]  # fmt: skip
 
 

@@ -1,0 +1,178 @@
+"""The words around a number that make it something else than a value: dates, bounds, ranges, operations, denials.
+
+`is_value` looks at one number, the one that decides an answer, and at a bounded stretch of its line on either side.
+A date or a time of day with two or more parts, a bound by a sign, the end of a range, an operand and a denied number
+are no values. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are: they answer a question for a value.
+
+Not here: compound quantities and alternatives (`harness.metrics.answers.number_parts`), and operators that the grammar
+reads (`harness.metrics.answers.number_grammar`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.metrics.answers.number_digits import Item
+from harness.metrics.answers.number_tokens import Kind, Token
+from harness.metrics.answers.units import NO_UNITS, ORDINALS
+
+_REACH = 40
+"""Tokens on either side of a number that are looked at."""
+_LONGEST_TOKEN = 40
+
+# -- words
+
+_N = (
+    r"(?:\d[\d.,]{0,12}|[½¼¾⅓⅔]|[零〇一二两三四五六七八九十百千万]{1,6}"
+    r"|\b(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b)"
+)
+_MONTH_NAMES = (
+    "January|February|March|April|May|June|July|August|September|October|November|December"
+    "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
+)
+_MONTH = rf"(?<![A-Za-z])(?i:{_MONTH_NAMES})(?![A-Za-z])\.?"
+_WEEKDAY = r"(?<![A-Za-z])(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?(?![A-Za-z])\.?"
+_ORDINAL_WORDS = (
+    r"(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh|twelfth"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teenth|twentieth|thirtieth"
+)
+_DAY = rf"(?:\d{{1,2}}(?:st|nd|rd|th)?|(?i:{_ORDINAL_WORDS}))"
+_OF = r"(?:(?i:of|in)\s+)?"
+_DATE = (
+    rf"(?:{_MONTH}\s*(?:(?i:the)\s+)?{_DAY}|{_DAY}\s*(?:(?i:of)\s+)?{_MONTH}|\d月\s?[\d一二三四五六七八九十]+[日号]?)"
+)
+
+# -- what stands before a number
+
+_BEFORE_DAY = re.compile(rf"(?:{_MONTH}\s*(?:(?i:the)\s+)?|{_WEEKDAY},?\s+(?:(?i:the)\s+)?)$")
+_BEFORE_YEAR = re.compile(
+    rf"(?:{_MONTH}\s*,?\s*{_OF}|{_DATE}\s*,?\s*{_OF}['’]?|\bQ[1-4]\s*,?\s*{_OF}"
+    rf"|\b(?i:spring|summer|autumn|fall|winter|quarter)\s+(?:(?i:of)\s+)?)$"
+)
+_BEFORE_TIME = re.compile(rf"(?:{_DATE}\D{{0,12}}|(?<![\d.,])\d{{1,2}}\s)$")
+_PAST = re.compile(rf"(?i:half|quarter|minutes?|mins?|{_N})\s+(?i:past|to|till|after|before)\s+$")
+_SIGN = (
+    r"(?:[≠≢≥≤≧≦⩾⩽≪≫≮≯≰≱≲≳≶≷∉]|(?<![-=—–~<>])(?:>=|<=|=<|<>|[<>＜＞])|(?<![\d)\]}])!=|=/=|\\not\s*=|/="
+    r"|\\(?:leqslant|geqslant|leqq|geqq|leq|geq|le|ge|neq|ne|lt|gt|ll|gg|nless|ngtr|nleq|ngeq|lesssim|gtrsim|notin)"
+    r"(?![A-Za-z]))"
+)
+_BEHIND_SIGN = re.compile(rf"{_SIGN}\s*[(（]?\s*$")
+_BEHIND_TAG = re.compile(r"<[/|!]?[A-Za-z][^<>]*>\s*[(（]?\s*$")
+_BETWEEN = re.compile(
+    rf"(?:\b(?i:between|(?:sum|product|difference|quotient|ratio|average|mean|gcd|lcm)\s+(?:of|between))\b.{{0,40}}?{_N}"
+    r".{0,40}\b(?i:and|to|or)|\b(?i:between)\b.{0,40}?\d.{0,40}[&-]|介于.{1,16}[和与跟同及到至-])\s*$"
+)
+_LEAST = (
+    r"(?i:at least|more than|greater than|over|above|from|minimum(?: of)?|min"
+    r"|至少|最少|不少于|不小于|不低于|大于|多于|超过|高于)"
+)
+_MOST = (
+    r"(?i:at most|less than|fewer than|under|below|up to|maximum(?: of)?|max"
+    r"|至多|最多|不多于|不大于|不超过|小于|少于|低于)"
+)
+_BOUNDED = re.compile(
+    rf"(?:{_LEAST}.{{0,3}}?{_N}.{{0,20}}{_MOST}|{_MOST}.{{0,3}}?{_N}.{{0,20}}{_LEAST}"
+    rf"|{_N}.{{0,3}}以上[,，、]?[且到至]?)\s*$"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?:(?i:\bnot|\bcannot|n['’]t|\bnever|\brather than|\binstead of|\bneither|\bnor|\bexcept(?:\s+for)?)"
+    r"(?:\s+(?i:be|been|equals?(?:\s+to)?|is|the|exactly|simply|just))*"
+    r"|(?:不会?|并不|并非|绝不|绝非|而不|不应该?|不可能|不能)(?:就?是|等于|为|得)|而非|并非|除了)\s*$"
+)
+_INFIX = re.compile(
+    rf"(?:{_N}(?:\s+[^\W\d]{{1,12}})?\s+(?i:multiplied by|added to|subtracted from"
+    r"|raised to(?: the)?(?: power)?(?: of)?|to the(?: power)?(?: of)?|takes? away|choose|modulo|mod|div|versus|vs\.?"
+    r"|(?:for|in|out of) (?:every|each))"
+    rf"|{_N}\s*[%％‰]?\s+(?i:of(?: the)?|in|less|(?:more|less|fewer|greater) than|through|thru|till|until)"
+    rf"|{_N}\s*[%％‰]?\s*的)\s*$"
+)
+_OPERATION = re.compile(
+    r"(?:\b(?i:twice|thrice|double|triple|half)"
+    r"|\b(?i:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|squared?|cubed?"
+    r"|(?:square |cube )?roots?|reciprocal|inverse|opposite|negation|negative|factorial|absolute value"
+    r"|logarithm|log|sine|cosine|tangent|multiples?|powers?|percent|percentage)\s+(?i:of)(?:\s+(?i:the|the number))?"
+    r"|\b(?i:give or take)|加减|正负|上下)\s*$"
+)
+_PLUS_OR_MINUS = re.compile(r"(?i:plus)\s*(?:(?i:or|and)|/|-)?\s*$")
+
+# -- what stands behind a number
+
+_CAPITAL_MONTH = rf"(?:{_MONTH_NAMES}|{_MONTH_NAMES.upper()})"
+_LOWER_MONTH = "january|february|april|june|july|august|september|october|november|december"
+_MONTH_BEHIND = re.compile(
+    rf"\s*(?:(?i:day)\s+)?(?:(?i:of)\s+(?i:{_MONTH_NAMES})|(?:{_CAPITAL_MONTH}|{_LOWER_MONTH}))(?![A-Za-z])"
+)
+_NOON = re.compile(r"\s*(?i:[ap]\.?\s?m)(?![A-Za-z])")
+_HOUR = re.compile(r"\s*(?:(?i:[ap]\.?\s?m)(?![A-Za-z])|(?i:o['’]clock)|点|时)")
+_BEFORE_SIGN = re.compile(rf"\s*{_SIGN}\s*[^\s<>]")
+_TAG = re.compile(r"\s*<[/|!]?[A-Za-z][^<>]*>")
+_RANGE_BEHIND = re.compile(r"\s*(?:之间|之内的|中间|取模|取余|求余)")
+_DENIED_BEHIND = re.compile(
+    r"\s*(?:(?i:is|was|are|were)(?:\s+(?:(?i:also|clearly|definitely)\s+)?(?i:not|wrong|incorrect|false|no)\b|n['’]t)"
+    r"|(?i:isn|wasn)['’]t|是?不[对是]|是?不正确|并不|是?错[了误的])"
+)
+
+
+def is_value(tokens: Sequence[Token], bounds: tuple[int, int], item: Item) -> bool:
+    """Return whether `item`, within `bounds` of `tokens`, states a value, as far as the words around it show.
+
+    Time does not depend on the length of the text.
+    """
+    last = tokens[item.end - 1]
+    is_word = bool(item.unit) and last.kind is Kind.WORD
+    before = _joined(tokens[max(bounds[0], item.start - _REACH) : item.start]).rpartition("\n")[2]
+    behind = _joined(tokens[item.end - is_word : min(bounds[1], item.end + _REACH)]).partition("\n")[0]
+    signed = tokens[item.start].text.lower()
+    return not (
+        _is_bound(before, behind)
+        or _is_date(item, before, behind)
+        or _is_time(item, before, behind)
+        or _RANGE_BEHIND.match(behind)
+        or _DENIED_BEHIND.match(behind)
+        or (signed == "minus" and _PLUS_OR_MINUS.search(before))
+        or any(pattern.search(before) for pattern in (_BETWEEN, _BOUNDED, _DENIED_BEFORE, _INFIX, _OPERATION))
+    )
+
+
+def _joined(tokens: Sequence[Token]) -> str:
+    """Return the text of `tokens`, with plain spaces and line ends, and with long tokens cut."""
+    texts = []
+    for token in tokens:
+        if token.kind in (Kind.SPACE, Kind.THIN):
+            texts.append(" ")
+        else:
+            texts.append("\n" if token.kind is Kind.NEWLINE else token.text[-_LONGEST_TOKEN:])
+    return "".join(texts)
+
+
+def _is_bound(before: str, behind: str) -> bool:
+    """Return whether a sign of inequality stands beside a number: x ≥ 5, 5 < x; not <b>5</b> or <5>."""
+    if _BEHIND_SIGN.search(before) and not _BEHIND_TAG.search(before):
+        return not (before.endswith("<") and behind.startswith(">"))
+    return _BEFORE_SIGN.match(behind) is not None and _TAG.match(behind) is None and not before.endswith("<")
+
+
+def _is_date(item: Item, before: str, behind: str) -> bool:
+    """Return whether a number is the day or the year of a date with a month or a weekday: May 5, 2024."""
+    if item.value is None or item.value.denominator != 1:
+        return False
+    is_day, is_year = 1 <= item.value <= 31, 1000 <= item.value < 3000
+    if is_day and _MONTH_BEHIND.match(behind.removeprefix(item.unit) if item.unit in ORDINALS else behind):
+        return True
+    if item.unit.isascii() and item.unit not in ORDINALS and item.unit.lower() not in ("", *NO_UNITS):
+        return False  # in May, 12 people
+    is_short_year = before.endswith(("'", "’"))
+    return ((is_day or is_year) and _BEFORE_DAY.search(before) is not None) or (
+        (is_year or is_short_year) and _BEFORE_YEAR.search(before) is not None
+    )
+
+
+def _is_time(item: Item, before: str, behind: str) -> bool:
+    """Return whether a number is part of a time of day with several parts: 3.30 pm, half past 3, May 5 at 3 pm."""
+    if _PAST.search(before):
+        return True
+    if _NOON.match(behind) and not item.is_whole and item.value is not None and item.value.denominator != 1:
+        return True
+    return _HOUR.match(behind) is not None and _BEFORE_TIME.search(before) is not None

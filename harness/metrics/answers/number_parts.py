@@ -1,0 +1,75 @@
+"""Numbers that are parts of one statement with the number before them: compound quantities and alternatives.
+
+3小时30分钟, 5 ft 6 in, $2 and 50 cents, an hour and 15 minutes: the smaller part alone is no value of the quantity.
+3 or 5, 3个或5个: neither is the answer, unless both are equal (1/2 or 50%).
+
+Not here: which units belong together (`harness.metrics.answers.units`).
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from harness.metrics.answers import units
+from harness.metrics.answers.number_digits import Item, Span
+from harness.metrics.answers.number_tokens import Kind
+
+WHOLES = {"%": 100, "‰": 1000, "‱": 10_000}
+"""Parts that make a whole, by the sign that counts them."""
+_LONGEST_GAP = 8
+"""Tokens between two numbers that may be parts of one statement."""
+_LINK = re.compile(r"\s*(?:[,，、]?\s*(?:and|plus|&|零|又|和|加|外加|再加|另)|[,，、-])?\s*")
+_ALTERNATIVE = re.compile(r"\s*[,，]?\s*(?:or|或者?|抑或|还是)\s*(?:是|else|about|即)?\s*")
+_SQUARES = frozenset(("square", "sq", "cubic", "cu"))
+_ONE = re.compile(
+    r"(?:\b(?:an?|another|half an?)\s+([a-z]+)\s*,?\s*(?:and|plus|&)?\s*"
+    r"|半个?(小时|天|年|月|斤|公斤|米|公里|里)[零又]?)$",
+    re.IGNORECASE,
+)
+
+
+def share(item: Item) -> Fraction | None:
+    """Return the value of `item`, with a sign of percent as the share that it means, or None for no value."""
+    return None if item.value is None else item.value / WHOLES.get(item.unit, 1)
+
+
+def continues(span: Span, last: Item, item: Item) -> bool:
+    """Return whether `item` is a part of the quantity that `last` began, or an alternative to it."""
+    if not last.end <= item.start <= last.end + _LONGEST_GAP:
+        return False
+    gap = "".join(span.text(i) if span.kind(i) is not Kind.NEWLINE else "\n" for i in range(last.end, item.start))
+    if "\n" in gap:
+        return False
+    if _ALTERNATIVE.fullmatch(gap):
+        is_equation = span.kind(span.after_spaces(item.end)) is Kind.RELATION  # 5x = 100 or x = 20, or 20 = x
+        return not is_equation and (share(last) != share(item) or item.value is None)
+    unit = _unit(span, item)
+    if last.unit in _SQUARES and unit == last.unit:  # 5 square feet 20 square inches
+        return _LINK.fullmatch(gap.lstrip().lstrip("abcdefghijklmnopqrstuvwxyz")) is not None
+    if gap.startswith(".") and units.is_abbreviation(last.unit):  # 1 hr. 30 min.
+        gap = gap[1:]
+    is_linked, is_blank = _LINK.fullmatch(gap) is not None, not gap.strip()
+    if not is_linked:
+        return False
+    if units.is_one_quantity(last.unit, unit) or (is_blank and units.is_one_quantity(unit, last.unit)):
+        return True
+    if last.unit in units.DOZENS:
+        return True
+    if not last.unit and span.is_priced(last.start) and unit.lower() in units.CENTS:
+        return True
+    return is_blank and not unit and (units.is_continued(last.unit, is_glued=not gap) or last.unit in WHOLES)
+
+
+def follows_unit(span: Span, item: Item) -> bool:
+    """Return whether a greater unit with "a" or 半 stands before `item`: an hour and 15 minutes."""
+    before = "".join(span.text(i)[-12:] for i in range(item.start - _LONGEST_GAP, item.start))
+    match = _ONE.search(before)
+    return match is not None and units.is_one_quantity(match[1] or match[2], _unit(span, item))
+
+
+def _unit(span: Span, item: Item) -> str:
+    """Return the unit of `item`, "in" included, and empty for a word that is none: 6 feet 2 tall."""
+    if not item.unit and span.text(span.after_spaces(item.end)) == "in":
+        return "in"
+    return "" if item.unit.lower() in units.NO_UNITS else item.unit
