@@ -123,7 +123,7 @@ def read(text: str, letters: Sequence[str]) -> frozenset[str] | None:
         if len(letters) > 2:  # "B. 错误" may be the second choice of two
             rows = [row for row in rows if row.verdict is None]
         readers = (partial(_listed, plain), _called_right, _standing)
-        chosen = next((letters for reader in readers if (letters := reader(rows)) is not None), None)
+        chosen = next((result for reader in readers if (result := reader(rows)) is not None), None)
     return chosen or None
 
 
