@@ -27,10 +27,10 @@ from harness.tasks.task import Task
 
 _QUESTIONS = ("question", "problem", "query", "问题", "题目", "题干")
 """Columns of a line that hold the question and nothing else."""
-_TEXTS = ("prompt", "instruction", "input", "content", "context", "passage")
+_TEXTS = ("prompt", "messages", "conversations", "instruction", "input", "content", "context", "passage")
 """Columns of a line that may hold the question, or what stands around it."""
-_QUESTION_COLUMNS = (*_QUESTIONS, "content", "input", "goal", "premise", "sentence1", "sentence")
-"""Columns of a published task's documents that hold the question; the first one counts."""
+_QUESTION_COLUMNS = (*_QUESTIONS, "content", "input", "text", "goal", "premise", "sentence1", "sentence")
+"""Columns of a published task's documents that hold the question; the first one counts, else the longest text."""
 _REFERENCES = (
     *("reference", "references", "target", "targets", "label", "labels", "gold", "golds", "gold_answer", "ref", "refr"),
     *("ground_truth", "groundtruth", "expected", "expected_answer", "correct_answer", "answerkey"),
@@ -113,7 +113,7 @@ class _Questions:
     """The questions of a task, normalised once they are needed."""
 
     def __init__(self, task: Task) -> None:
-        self._task = task
+        self._task, self._documents = task, task.documents
         self._texts: list[str] | None = None
         self._places: dict[str, int] = {}
         self._has_lines: list[bool] = []
@@ -125,13 +125,15 @@ class _Questions:
         of the document that its line answers.
         """
         questions = self._normalised() if values else []
-        values = [value for value in values if isinstance(value.value, str) and questions[value.place]]
+        values = [value._replace(value=_last_question(value.value)) for value in values]
+        values = [value for value in values if value.value and questions[value.place]]
         if not values:
             return None
         unknown = []
         for value in values:
             recorded, expected = normalised(value.value), questions[value.place]
             is_unlike = not (_holds(recorded, expected) or _holds(expected, recorded))
+            is_unlike = is_unlike and not self._is_other_text(recorded, value.place)
             unknown += [value] if is_unlike else []
             is_whole = column.lower() in _QUESTIONS and not self._has_lines[value.place] and recorded != expected
             other = self._other(recorded, is_searched=is_unlike and len(unknown) <= _SEARCHED)
@@ -143,10 +145,15 @@ class _Questions:
             raise _contradiction(unknown[0], column, "another question", task)
         return None
 
+    def _is_other_text(self, text: str, place: int) -> bool:
+        """Return whether another column of the document at `place` has `text`: its instruction, or its whole prompt."""
+        columns = self._documents[place].values()
+        return any(_holds(normalised(column), text) for column in columns if isinstance(column, str))
+
     def _normalised(self) -> list[str]:
         if self._texts is None:
             own = self._task.questions
-            questions = own or [_question(document) for document in self._task.documents]
+            questions = own or [_question(document) for document in self._documents]
             self._texts = [normalised(question) for question in questions]
             self._places = {text: place for place, text in reversed([*enumerate(self._texts)])}
             self._has_lines = ["\n" in question for question in questions]
@@ -161,6 +168,19 @@ class _Questions:
         return next((place for place in candidates if _holds(text, questions[place])), None)
 
 
+def _last_question(value: object) -> str:
+    """Return the text of a recorded question: a text, or the last turn of the user in a list of turns; else nothing."""
+    if isinstance(value, str):
+        return value
+    turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
+    texts = [
+        turn.get("content", turn.get("value"))
+        for turn in turns
+        if turn.get("role", turn.get("from")) in ("user", "human", "HUMAN")
+    ]
+    return texts[-1] if texts and isinstance(texts[-1], str) else ""
+
+
 def _holds(text: str, part: str) -> bool:
     """Return whether `text` contains `part`, but not within a number: 1 + 1 is no part of 11 + 1."""
     if part not in text:
@@ -171,9 +191,11 @@ def _holds(text: str, part: str) -> bool:
 
 
 def _question(document: Mapping[str, Any]) -> str:
-    """Return the question of a published task's document; empty if it has no column that is known to hold one."""
-    values = (document.get(name) for name in _QUESTION_COLUMNS)
-    return next((value for value in values if isinstance(value, str) and value), "")
+    """Return the question of a published task's document; empty if it has no text beside its reference."""
+    texts = {name: value for name, value in document.items() if isinstance(value, str) and value}
+    named = [texts[name] for name in _QUESTION_COLUMNS if name in texts]
+    others = [text for name, text in texts.items() if name.lower() not in (*_REFERENCES, *_ANSWERS)]
+    return named[0] if named else max(others, key=len, default="")
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -185,19 +207,21 @@ def _compare_references(task: Task, column: str, values: Sequence[_Value]) -> li
     Raises HarnessError if they are those of other documents.
     """
     values = sorted((value for value in values if references.text(value.value)), key=lambda value: value.place)
-    readings = references.readings(task)
-    if not values or not readings:
+    forms = references.readings(task) if values else []
+    if not forms:
         return None
     texts = [references.text(value.value) for value in values]
 
-    candidates = [_compared(values, texts, reading) for reading in readings]
-    different, owners, reading = min(candidates, key=lambda item: item.distance(texts))
+    candidates = sorted((_compared(values, texts, form) for form in forms), key=lambda form: form.distance(texts))
+    different = candidates[0].different
     is_named = column.lower() in _REFERENCES
-    index = _displaced(values, texts, different, owners, reading, is_named=is_named)
-    if index is not None:
-        place = owners.only(texts[index])
-        other = "the reference of another one" if place is None else f"the reference of document {place}"
-        raise _contradiction(values[index], column, other, task.name)
+    # Where most references differ in every form, none of the forms is certain to be that of the column.
+    for candidate in candidates if 2 * len(different) > len(values) else candidates[:1]:
+        index = _displaced(values, texts, candidate, is_named=is_named)
+        if index is not None:
+            place = candidate.owners.only(texts[index])
+            other = "the reference of another document" if place is None else f"the reference of document {place}"
+            raise _contradiction(values[index], column, other, task.name)
     if len(different) == len(values) and not is_named:
         return None
     return _difference(task.name, column, [values[index] for index in different], len(values), "reference")
@@ -246,23 +270,17 @@ def _compared(values: Sequence[_Value], texts: Sequence[str], reading: Reading) 
     return _Compared(different, _Owners(reading), reading)
 
 
-def _displaced(
-    values: Sequence[_Value],
-    texts: Sequence[str],
-    different: Sequence[int],
-    owners: _Owners,
-    reading: Reading,
-    *,
-    is_named: bool,
-) -> int | None:
+def _displaced(values: Sequence[_Value], texts: Sequence[str], compared: _Compared, *, is_named: bool) -> int | None:
     """Return the index of the first line with another document's reference, or None.
 
-    `different` are the indices of the lines whose references differ from their documents'. None is returned if these
-    may be corrections, or what was read from the answers: only long or rare references show whose they are.
+    None is returned if the differences may be corrections, or what was read from the answers: only long or rare
+    references show whose they are.
     """
+    different, owners, reading = compared
     unique = [index for index in different if owners.only(texts[index]) is not None]
     long = [index for index in unique if len(texts[index]) >= _DISTINCT]
-    if long or (len(unique) >= 2 and 2 * len(unique) >= len(values)):
+    places = {owners.only(texts[index]) for index in unique}  # an answer that recurs has one owner in several lines
+    if long or (len(places) >= 2 and 2 * len(places) >= len(values)):
         return (long or unique)[0]
     first = [next(iter(reading[values[index].place]), "") for index in different]
     is_many = bool(unique) or 10 * len(different) >= len(values)

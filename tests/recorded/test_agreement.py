@@ -128,6 +128,22 @@ def test_a_question_of_another_document_is_refused(column: str, tmp_path: Path) 
             notes(tmp_path, sums(), recorded("question", rendered[::-1]))
 
 
+@pytest.mark.parametrize("column", ["messages", "conversations", "prompt"])
+def test_the_last_question_of_a_recorded_conversation_counts(column: str, tmp_path: Path) -> None:
+    turns = [
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi!"}, {"role": "user", "content": text}]
+        for text in QUESTIONS
+    ]
+    assert notes(tmp_path, sums(), recorded(column, turns)) == []
+    with pytest.raises(HarnessError, match=f"its '{column}' holds the question of document 5"):
+        notes(tmp_path, sums(), recorded(column, turns[::-1]))
+
+
+def test_a_number_that_was_read_from_many_answers_is_no_reference(tmp_path: Path) -> None:
+    [note] = notes(tmp_path, sums(), recorded("answer", ["7", "7", "9", "7", "9", "7"]))
+    assert note.startswith("own.jsonl: 4 of 6 recorded references ('answer') differ")
+
+
 def test_a_question_within_a_longer_number_is_another_one(tmp_path: Path) -> None:
     rows = [{"question": "1 + 1", "answer": "2"}, {"question": "11 + 1", "answer": "12"}]
     with pytest.raises(HarnessError, match=r"line 1, answers document 0 .* question of document 1"):

@@ -18,7 +18,7 @@ _ANYWHERE = re.compile(
     re.IGNORECASE,
 )
 """Marks that no ordinary text has."""
-_AT_AN_END = re.compile(r"(?:<s>|<sop>|<bos>)|assistant[ \t]*\n|.*(?:</s>|<eos>|\[eo[apds]\]|<sop>)\Z", re.DOTALL)
+_AT_AN_END = re.compile(r"(?:<s>|<sop>|<bos>)|assistant[ \t]*\n|.*(?:</s>|\[(?:eo|EO)[apdsAPDS]\]|<sop>)\Z", re.DOTALL)
 """Marks that only count where a text begins or ends: <s> is also a tag of HTML."""
 _CHANNELS = re.compile(r"analysis[A-Z]|.*assistantfinal", re.DOTALL)
 """What is left of gpt-oss's channels if decoding has dropped its special tokens: analysisWe add.assistantfinal7"""

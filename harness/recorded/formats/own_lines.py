@@ -41,6 +41,8 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
             continue
         prompt = prompt if isinstance(prompt, str) else None
         beside = {name: value for name, value in content.items() if name not in _READ}
+        if prompt is None and content.get("prompt"):
+            beside["prompt"] = content["prompt"]  # a list of turns
         yield Answer(where, key, responses, {}, prompt=prompt, beside=beside, names_id=True)
 
 
