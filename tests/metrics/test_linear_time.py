@@ -193,6 +193,7 @@ TIMED: dict[str, Timed | dict[str, Timed]] = {
     "lawbench.repaired.REPAIRED_SCORERS": scorers(repaired.REPAIRED_SCORERS),
     "lawbench.framed.parts": lambda answer: framed.parts(f"{answer}罪名", "罪名", "类别"),
     "text.end_marks.without_end_marks": end_marks.without_end_marks,
+    "text.end_marks.has_chat_marks": end_marks.has_chat_marks,
     "lawbench.selective_charges.named_charges": selective_charges.named_charges,
     "lawbench.text.with_arabic_numerals": text.with_arabic_numerals,
     "lawbench.text.parse_integer": lambda answer: text.parse_integer("9" * min(len(answer), 4_000)),
