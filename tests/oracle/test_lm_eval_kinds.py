@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, P
     root = tmp_path_factory.mktemp("checkpoints")
     base = tiny.llama(root / "base", tiny.bench_tokenizer(data), context=4096, num_hidden_layers=3)
     methods = dict.fromkeys(kind for kind, _ in KINDS if kind != "base")
-    return {"base": base} | {one: architectures.adapter(root / one, base, "llama", one) for one in methods}
+    return {"base": base} | {method: architectures.adapter(root / method, base, "llama", method) for method in methods}
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +73,19 @@ def compared(
 def test_every_kind_is_answered_as_lm_eval_answers_it(
     folders: dict[str, Path], data: Path, report: list[str], kind: str, quantize: str | None, task: str, documents: int
 ) -> None:
-    found = compared(folders, data, kind, quantize, task, documents)
-    largest = "–" if found.largest is None else f"{found.largest:.1e}"
+    comparison = compared(folders, data, kind, quantize, task, documents)
+    largest = "–" if comparison.largest is None else f"{comparison.largest:.1e}"
     report.append(
-        f"| {task} | {kind} | {quantize or 'as they are'} | {documents} | {found.requests:,} | {largest} | "
-        f"{found.decisions} |"
+        f"| {task} | {kind} | {quantize or 'as they are'} | {documents} | {comparison.requests:,} | {largest} | "
+        f"{comparison.decisions} |"
     )
-    assert found.decisions == 0
-    assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+    assert comparison.decisions == 0
+    assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
 @pytest.mark.parametrize(("kind", "quantize"), SAMPLE)
 def test_a_sample_of_them_is(folders: dict[str, Path], data: Path, kind: str, quantize: str | None) -> None:
-    found = compared(folders, data, kind, quantize, "ceval_law", 2)
-    assert found.decisions == 0
-    assert found.largest is not None
-    assert found.largest <= FP32_LOGLIKELIHOOD
+    comparison = compared(folders, data, kind, quantize, "ceval_law", 2)
+    assert comparison.decisions == 0
+    assert comparison.largest is not None
+    assert comparison.largest <= FP32_LOGLIKELIHOOD

@@ -36,9 +36,9 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
     tasks = Catalogue().load([task], data)
     shorten(tasks.tasks[task])
     instances = peer.requests(tasks, documents)
-    found = peer.compare(peer.ours(checkpoints[kind]), peer.theirs(checkpoints[kind]), instances)
-    assert found.decisions == 0
-    assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+    comparison = peer.compare(peer.ours(checkpoints[kind]), peer.theirs(checkpoints[kind]), instances)
+    assert comparison.decisions == 0
+    assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
 @pytest.mark.parametrize(("name", "limit"), [("gsm8k", 7), ("gsm8k", None), ("mmlu_anatomy", None), ("gsm8k_cot", 3)])
@@ -68,22 +68,22 @@ def test_with_bos_and_a_chat_template_prompts_and_answers_are_lm_evals(
     chatty: Path, data: Path, task: str, documents: int, chat: bool
 ) -> None:
     mine, theirs = peer.ours(chatty), peer.theirs(chatty)
-    made = []
+    instances = []
     for lm in (mine, theirs):
         (built,) = mirrors.tasks([task], data).values()
         shorten(Task(built))
-        how = {"apply_chat_template": chat, "fewshot_as_multiturn": chat, "system_instruction": "Be brief."}
-        built.build_all_requests(limit=documents, chat_template=lm.apply_chat_template if chat else None, **how)
-        made.append(built.instances)
-    assert [instance.args for instance in made[0]] == [instance.args for instance in made[1]]
-    ids = mine.encoder.encode([made[0][0].args[0]])[made[0][0].args[0]]
+        settings = {"apply_chat_template": chat, "fewshot_as_multiturn": chat, "system_instruction": "Be brief."}
+        built.build_all_requests(limit=documents, chat_template=lm.apply_chat_template if chat else None, **settings)
+        instances.append(built.instances)
+    assert [instance.args for instance in instances[0]] == [instance.args for instance in instances[1]]
+    ids = mine.encoder.encode([instances[0][0].args[0]])[instances[0][0].args[0]]
     assert ids.count(mine.tokenizer.bos_token_id) == 1
-    found = peer.compare(mine, theirs, made[0])
-    assert found.decisions == 0
-    assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+    comparison = peer.compare(mine, theirs, instances[0])
+    assert comparison.decisions == 0
+    assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
-def test_a_task_asked_again_draws_the_same_shots(data: Path) -> None:
+def test_a_task_built_again_draws_the_same_shots(data: Path) -> None:
     (task,) = mirrors.tasks(["gsm8k"], data).values()
     first = peer.arguments(task, 5)
     Task(task).reseed()
@@ -95,6 +95,6 @@ def test_rolling_log_likelihoods_are_lm_evals(checkpoints: dict[str, Path], data
 
     mine, theirs = peer.ours(checkpoints["base"]), peer.theirs(checkpoints["base"])
     texts = ["", "短", *(text * 40 for text in tiny.TEXTS)]
-    made = [Instance("loglikelihood_rolling", {}, (text,), i, ("t", i, 1)) for i, text in enumerate(texts)]
-    expected = theirs.loglikelihood_rolling(made, disable_tqdm=True)
-    assert mine.loglikelihood_rolling(made) == pytest.approx(expected, abs=FP32_LOGLIKELIHOOD * 40)
+    requests = [Instance("loglikelihood_rolling", {}, (text,), i, ("t", i, 1)) for i, text in enumerate(texts)]
+    expected = theirs.loglikelihood_rolling(requests, disable_tqdm=True)
+    assert mine.loglikelihood_rolling(requests) == pytest.approx(expected, abs=FP32_LOGLIKELIHOOD * 40)

@@ -42,18 +42,18 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
     checkpoints: dict[str, Path], data: Path, report: dict[str, list[str]], kind: str, task: str
 ) -> None:
     instances = peer.requests(Catalogue().load([task], data, num_fewshot=5), DOCUMENTS)
-    found = peer.compare(peer.ours(checkpoints[kind]), peer.theirs(checkpoints[kind]), instances)
+    comparison = peer.compare(peer.ours(checkpoints[kind]), peer.theirs(checkpoints[kind]), instances)
     row = (
         task,
         kind,
         str(DOCUMENTS),
-        f"{found.requests:,}",
-        "–" if found.largest is None else f"{found.largest:.1e}",
-        str(found.decisions),
+        f"{comparison.requests:,}",
+        "–" if comparison.largest is None else f"{comparison.largest:.1e}",
+        str(comparison.decisions),
     )
     report[ANSWERS].append(f"| {' | '.join(row)} |")
-    assert found.decisions == 0
-    assert found.largest is None or found.largest <= FP32_LOGLIKELIHOOD
+    assert comparison.decisions == 0
+    assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
 @pytest.mark.parametrize("limit", [None, 10])
@@ -66,9 +66,9 @@ def test_prompts_are_stock_lm_evals_to_the_byte(
     assert list(mine) == list(theirs)
     count = 0
     for task in mine:
-        made, expected = peer.arguments(mine[task], limit), peer.arguments(theirs[task], limit)
-        assert made == expected, task
-        count += len(made)
+        prompts, expected = peer.arguments(mine[task], limit), peer.arguments(theirs[task], limit)
+        assert prompts == expected, task
+        count += len(prompts)
     report[PROMPTS].append(f"| {name} | {len(mine)} | {limit or 'none'} | {count:,} | 0 |")
 
 

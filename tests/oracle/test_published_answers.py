@@ -52,10 +52,10 @@ def test_lawbenchs_published_answers_give_its_published_scores(data: Path, lawbe
             for row in csv.DictReader(file)
             if row["task"] not in UNPUBLISHED
         }
-    found = {report.manifest.checkpoint.name: _values(report) for report in lawbench.reports}
-    assert {model for model, _ in published} == set(found)
+    by_model = {report.manifest.checkpoint.name: _values(report) for report in lawbench.reports}
+    assert {model for model, _ in published} == set(by_model)
     models = []
-    for model, values in found.items():
+    for model, values in by_model.items():
         differences = []
         for (_, task), (points, abstention) in ((key, value) for key, value in published.items() if key[0] == model):
             here = values[task]
@@ -72,7 +72,7 @@ def test_lawbenchs_published_answers_give_its_published_scores(data: Path, lawbe
             seconds=lawbench.seconds,
             tolerance=PUBLISHED_SCORE,
             models="\n".join(models),
-            repaired="\n".join(_repaired(found)),
+            repaired="\n".join(_repaired(by_model)),
         ),
         encoding="utf-8",
     )
@@ -82,22 +82,22 @@ _BOTH = ("score", "score_repaired")
 
 
 def _values(report: Report) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for one in report.manifest.scores:
-        found.setdefault(one.task.removeprefix("lawbench_").replace("_", "-"), {})[one.metric] = one.value
-    return found
+    values: dict[str, dict[str, float]] = {}
+    for score in report.manifest.scores:
+        values.setdefault(score.task.removeprefix("lawbench_").replace("_", "-"), {})[score.metric] = score.value
+    return values
 
 
-def _repaired(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
-    first = next(iter(found.values()))
+def _repaired(by_model: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    first = next(iter(by_model.values()))
     rows = []
     for task in (name for name in first if "score_repaired" in first[name] and name != PROOFREADING):
         both: dict[str, tuple[float, float]] = {
-            model: (values[task]["score"], values[task]["score_repaired"]) for model, values in found.items()
+            model: (values[task]["score"], values[task]["score_repaired"]) for model, values in by_model.items()
         }
         changes = {model: abs(after - before) for model, (before, after) in both.items()}
         most = max(changes, key=changes.__getitem__)
-        numbers = [fmean(one[0] for one in both.values()), fmean(one[1] for one in both.values()), *both[most]]
+        numbers = [fmean(pair[0] for pair in both.values()), fmean(pair[1] for pair in both.values()), *both[most]]
         mean, repaired, before, after = (f"{100 * number:.1f}" for number in numbers)
         rows.append(f"| {task} | {mean} | {repaired} | {most} | {before} | {after} |")
     return rows

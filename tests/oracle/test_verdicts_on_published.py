@@ -33,7 +33,7 @@ DRAWS = 10
 """Random parts of each size, of each pair and task."""
 ALPHA, MARGIN = 0.05, 0.02
 OTHER_QUESTIONS = "lawbench_2_2"
-"""Known from the answers' file only, where each model's own marks of a dialogue are part of the question."""
+"""A task whose questions are known from the files of answers only, with each model's own marks of a dialogue."""
 REPORT = Path(__file__).resolve().parents[2] / "reports" / f"{date.today():%Y-%m-%d}-verdicts-on-published-answers.md"
 HEAD = """# Verdicts on published answers, {today}
 
@@ -80,8 +80,8 @@ class Tally:
         return f"| {self.name} | {self.cases:,} | {self.wrong:,} | {self.share:.2%} | at most 5 % |"
 
 
-class Found:
-    """Of all pairs and tasks, and parts of one size."""
+class Errors:
+    """Wrong verdicts on all pairs and tasks, from parts of one size."""
 
     def __init__(self, part: str) -> None:
         self.part = part
@@ -98,7 +98,7 @@ class Found:
 
 
 def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) -> None:
-    found, chance, pairs = {name: Found(name) for name in PARTS}, np.random.default_rng(0), 0
+    errors, chance, pairs = {name: Errors(name) for name in PARTS}, np.random.default_rng(0), 0
     looks, most = Looks(), 0
     for baseline in lawbench.reports:
         for candidate in lawbench.reports:
@@ -107,22 +107,24 @@ def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) ->
             pairs += 1
             comparator = Comparator(baseline, candidate)
             whole = means(
-                comparator.compare_all([one for one in baseline.manifest.scores if one.primary and not one.average])
+                comparator.compare_all(
+                    [score for score in baseline.manifest.scores if score.primary and not score.average]
+                )
             )
             assert len(whole) in (16, 17)
             most = max(most, len(whole))
             for name, share in PARTS.items():
                 for _ in range(DRAWS):
-                    judge([(one, drawn(one, share, chance)) for one in whole], found[name])
-            for one in whole:
-                looks.take(one, chance)
+                    judge([(differences, drawn(differences, share, chance)) for differences in whole], errors[name])
+            for differences in whole:
+                looks.take(differences, chance)
     assert pairs == 90
-    tallies = [*(tally for one in found.values() for tally in one.tallies), looks.regressed, looks.passed]
+    tallies = [*(tally for of_size in errors.values() for tally in of_size.tallies), looks.regressed, looks.passed]
     for tally in tallies:
         assert tally.cases > 100, tally
         assert tally.share <= ALPHA, tally
-    for one in found.values():
-        assert one.uncovered.share <= ALPHA
+    for of_size in errors.values():
+        assert of_size.uncovered.share <= ALPHA
     REPORT.write_text(
         HEAD.format(
             **measured.on(),
@@ -131,11 +133,11 @@ def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) ->
             draws=DRAWS,
             errors="\n".join(tally.row() for tally in tallies),
             covered=" and ".join(
-                f"{1 - one.uncovered.share:.1%} of {one.uncovered.cases:,} cases from a {name}"
-                for name, one in found.items()
+                f"{1 - of_size.uncovered.share:.1%} of {of_size.uncovered.cases:,} cases from a {name}"
+                for name, of_size in errors.items()
             ),
-            power="\n".join(row for one in found.values() for row in rows(one)),
-            sequential=looks.told(),
+            power="\n".join(row for of_size in errors.values() for row in rows(of_size)),
+            sequential=looks.summary(),
         ),
         encoding="utf-8",
     )
@@ -143,9 +145,11 @@ def test_verdicts_from_a_part_seldom_contradict_the_whole(lawbench: Rescored) ->
 
 
 def means(compared: Iterator[Comparison | Refusal]) -> list[Differences]:
-    found = list(compared)
-    assert {one.score.task for one in found if isinstance(one, Refusal)} <= {OTHER_QUESTIONS}
-    return [one.values for one in found if isinstance(one, Comparison) and isinstance(one.values, Differences)]
+    results = list(compared)
+    assert {result.score.task for result in results if isinstance(result, Refusal)} <= {OTHER_QUESTIONS}
+    return [
+        result.values for result in results if isinstance(result, Comparison) and isinstance(result.values, Differences)
+    ]
 
 
 def drawn(whole: Differences, share: int, chance: np.random.Generator) -> Differences:
@@ -153,27 +157,27 @@ def drawn(whole: Differences, share: int, chance: np.random.Generator) -> Differ
     return part(whole, chance.permutation(whole.units)[: whole.units // share])
 
 
-def judge(both: Sequence[tuple[Differences, Differences]], found: Found) -> None:
+def judge(both: Sequence[tuple[Differences, Differences]], errors: Errors) -> None:
     """Judge a pair of models by parts of all tasks, and hold the verdicts against the wholes."""
-    losses = gate.corrected_p_values([one.p_loss for _, one in both], [True] * len(both))
+    losses = gate.corrected_p_values([sample.p_loss for _, sample in both], [True] * len(both))
     named, every = [], True
-    for (whole, one), corrected in zip(both, losses, strict=True):
-        shown = one.p_non_inferiority(MARGIN) <= ALPHA
-        verdict = "passed" if shown else "regressed" if one.p_loss <= ALPHA else "inconclusive"
+    for (whole, sample), corrected in zip(both, losses, strict=True):
+        is_passed = sample.p_non_inferiority(MARGIN) <= ALPHA
+        verdict = "passed" if is_passed else "regressed" if sample.p_loss <= ALPHA else "inconclusive"
         if whole.difference >= 0:
-            found.regressed.add(verdict == "regressed")
-            named.append(not shown and corrected <= ALPHA)
+            errors.regressed.add(verdict == "regressed")
+            named.append(not is_passed and corrected <= ALPHA)
         if whole.difference <= -MARGIN:
-            found.passed.add(shown)
-        every = every and shown
-        found.by_size.setdefault(size(whole.difference), Counter())[verdict] += 1
-        interval = one.interval()
+            errors.passed.add(is_passed)
+        every = every and is_passed
+        errors.by_size.setdefault(size(whole.difference), Counter())[verdict] += 1
+        interval = sample.interval()
         if interval is not None:
-            found.uncovered.add(not interval.low <= whole.difference <= interval.high)
+            errors.uncovered.add(not interval.low <= whole.difference <= interval.high)
     if named:
-        found.gates.add(any(named))
+        errors.gates.add(any(named))
     if any(whole.difference <= -MARGIN for whole, _ in both):
-        found.let_through.add(every)
+        errors.let_through.add(every)
 
 
 SIZES = ("−10 points or worse", "−10 to −5", "−5 to −2", "−2 to 0", "0 to +2", "+2 or better")
@@ -185,18 +189,18 @@ def size(difference: float) -> str:
     return SIZES[4 if difference < 0.02 else 5]
 
 
-def rows(found: Found) -> Iterator[str]:
+def rows(errors: Errors) -> Iterator[str]:
     for name in SIZES:
-        counts = found.by_size[name]
+        counts = errors.by_size[name]
         shares = " | ".join(
             f"{counts[verdict] / counts.total():.0%}" for verdict in ("passed", "regressed", "inconclusive")
         )
-        yield f"| a {found.part} | {name} | {counts.total():,} | {shares} |"
+        yield f"| a {errors.part} | {name} | {counts.total():,} | {shares} |"
 
 
 @dataclass
 class Looks:
-    """Of documents in random blocks, until the verdict is clear."""
+    """Verdicts on documents in random blocks, read until a verdict is clear."""
 
     regressed: Tally = field(default_factory=lambda: Tally("in blocks: `regressed`, and on the whole lost nothing"))
     passed: Tally = field(default_factory=lambda: Tally("in blocks: `passed`, and on the whole lost 2 points or more"))
@@ -225,7 +229,7 @@ class Looks:
         if verdict != "inconclusive":
             self.read.setdefault(verdict, []).append(start / whole.units)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         return "; ".join(
             f"{len(shares):,} {verdict}, after a median of {median(shares):.0%} of the documents"
             for verdict, shares in sorted(self.read.items())
@@ -233,7 +237,7 @@ class Looks:
 
 
 def part(whole: Differences, units: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Differences:
-    own = np.arange(whole.n) if whole.clusters is None else whole.clusters
-    kept = np.isin(own, units)
-    clusters = None if whole.clusters is None else np.unique(whole.clusters[kept], return_inverse=True)[1]
-    return Differences(whole.baseline[kept], whole.candidate[kept], clusters, whole.span)
+    clusters_of = np.arange(whole.n) if whole.clusters is None else whole.clusters
+    is_drawn = np.isin(clusters_of, units)
+    clusters = None if whole.clusters is None else np.unique(whole.clusters[is_drawn], return_inverse=True)[1]
+    return Differences(whole.baseline[is_drawn], whole.candidate[is_drawn], clusters, whole.span)
