@@ -29,7 +29,7 @@ EXAMPLES = {
 GITHUB, GITLAB = EXAMPLES[".github/workflows/gate.yml"], EXAMPLES[".gitlab-ci.yml"]
 RIGHT = [1] * 600 + [0] * 400
 
-# In place of the program: `run` leaves an invented report where it is told to, since an evaluation cannot be invented,
+# In place of the program: `run` leaves an invented report in its output folder, since no evaluation can be invented,
 # and a --model stands for another such report. All else is the program itself.
 PROGRAM = f"""#!{sys.executable}
 import shutil, sys
@@ -46,9 +46,9 @@ sys.path.insert(0, {str(ROOT)!r})
 from harness.cli import main
 sys.exit(main(words))
 """
-# One that writes what it was asked.
+# A program that writes its arguments into a file.
 RECORDER = """#!/bin/bash
-printf '%s\\n' "$@" > asked
+printf '%s\\n' "$@" > arguments
 exit 2
 """
 
@@ -100,18 +100,18 @@ def step(work: Path, script: str, **variables: str) -> Done:
 
 
 def action_step(name: str) -> dict[str, Any]:
-    return next(one for one in ACTION["runs"]["steps"] if one.get("name") == name)
+    return next(entry for entry in ACTION["runs"]["steps"] if entry.get("name") == name)
 
 
 def act(work: Path, **inputs: str) -> Done:
     """Run the action's gate with `inputs`, the others as they are by default."""
-    given = {name: one["default"] for name, one in ACTION["inputs"].items()} | inputs
-    one = action_step("Gate")
+    values = {name: entry["default"] for name, entry in ACTION["inputs"].items()} | inputs
+    entry = action_step("Gate")
     variables = {
-        name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: given[found[1]], value)
-        for name, value in one["env"].items()
+        name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda match: values[match[1]], value)
+        for name, value in entry["env"].items()
     }
-    return step(work, one["run"], **variables)
+    return step(work, entry["run"], **variables)
 
 
 def test_the_action_judges_and_leaves_summary_annotations_and_files(work: Path) -> None:
@@ -135,7 +135,7 @@ def test_where_nothing_was_judged_there_is_no_verdict_not_even_an_old_one(work: 
 
 
 @pytest.mark.parametrize(
-    ("inputs", "asked"),
+    ("inputs", "arguments"),
     [
         ({"candidate": "a report", "output": ""}, ["gate", "--baseline", "main", "a report"]),
         (
@@ -148,20 +148,22 @@ def test_where_nothing_was_judged_there_is_no_verdict_not_even_an_old_one(work: 
         ),
     ],
 )
-def test_the_actions_inputs_reach_the_gate_as_they_are(work: Path, inputs: dict[str, str], asked: list[str]) -> None:
+def test_the_actions_inputs_reach_the_gate_as_they_are(
+    work: Path, inputs: dict[str, str], arguments: list[str]
+) -> None:
     install(work, "harness", RECORDER)
     act(work, **inputs)
     files = ["--json", "gate/gate.json", "--junit", "gate/gate.xml", "--markdown", "gate/gate.md"]
-    assert (work / "asked").read_text().splitlines() == asked + files
+    assert (work / "arguments").read_text().splitlines() == arguments + files
     assert not (work / "x").exists()
-    parsed(asked + files)
+    parsed(arguments + files)
 
 
 def test_nothing_that_a_user_gives_is_pasted_into_a_shell() -> None:
-    for one in ACTION["runs"]["steps"]:
-        assert "${{" not in one.get("run", "")
-        if "uses" in one:
-            assert re.fullmatch(r"actions/[a-z-]+@v\d+", one["uses"])
+    for entry in ACTION["runs"]["steps"]:
+        assert "${{" not in entry.get("run", "")
+        if "uses" in entry:
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+", entry["uses"])
 
 
 def test_the_action_installs_what_it_is_part_of(work: Path) -> None:
@@ -179,28 +181,28 @@ def test_the_page_lists_the_actions_inputs() -> None:
     rows = {name for line in PAGE.splitlines() if line.startswith("| `") for name in re.findall("`([a-z-]+)`", line)}
     assert set(ACTION["inputs"]) <= rows
     for job in GITHUB["jobs"].values():
-        for one in job["steps"]:
-            if one.get("uses", "").endswith("/harness@main"):
-                assert set(one["with"]) <= set(ACTION["inputs"])
-            elif "uses" in one:
-                assert re.fullmatch(r"actions/[a-z/-]+@v\d+", one["uses"])
+        for entry in job["steps"]:
+            if entry.get("uses", "").endswith("/harness@main"):
+                assert set(entry["with"]) <= set(ACTION["inputs"])
+            elif "uses" in entry:
+                assert re.fullmatch(r"actions/[a-z/-]+@v\d+", entry["uses"])
 
 
 def test_githubs_example_makes_a_baseline_and_judges_against_it(work: Path) -> None:
-    for one in GITHUB["jobs"]["baseline"]["steps"]:
-        if "run" in one:
-            assert step(work, one["run"]).code == 0
+    for entry in GITHUB["jobs"]["baseline"]["steps"]:
+        if "run" in entry:
+            assert step(work, entry["run"]).code == 0
     cached = GITHUB["jobs"]["baseline"]["steps"][-1]["with"]["path"]
     assert (work / cached / "main" / "manifest.json").is_file()
-    given = next(one["with"] for one in GITHUB["jobs"]["gate"]["steps"] if "model" in one.get("with", {}))
-    (work / given["policy"]).write_text("margin: 1\n")
-    done = act(work, **given)
+    values = next(entry["with"] for entry in GITHUB["jobs"]["gate"]["steps"] if "model" in entry.get("with", {}))
+    (work / values["policy"]).write_text("margin: 1\n")
+    done = act(work, **values)
     assert (done.code, done.outputs["verdict"]) == (1, "regressed"), done.output
 
 
 def test_gitlabs_example_makes_a_baseline_and_judges_against_it(work: Path) -> None:
-    made = [one["run"] for one in GITHUB["jobs"]["baseline"]["steps"] if "run" in one]
-    assert GITLAB["baseline"]["script"] == made  # as the test above has run them
+    commands = [entry["run"] for entry in GITHUB["jobs"]["baseline"]["steps"] if "run" in entry]
+    assert GITLAB["baseline"]["script"] == commands  # as the test above has run them
     shutil.copytree(work / "baseline", work / GITLAB["gate"]["cache"]["paths"][0] / "main")
     (judged,) = [step(work, line) for line in GITLAB["gate"]["script"]]
     assert judged.code == 1, judged.output
@@ -209,7 +211,7 @@ def test_gitlabs_example_makes_a_baseline_and_judges_against_it(work: Path) -> N
 
 
 def test_every_command_of_the_examples_is_spelled_right() -> None:
-    lines = [one["run"] for job in GITHUB["jobs"].values() for one in job["steps"] if "run" in one]
+    lines = [entry["run"] for job in GITHUB["jobs"].values() for entry in job["steps"] if "run" in entry]
     lines += [line for job in GITLAB.values() for line in job["script"]]
     assert len(lines) == 5
     for line in lines:

@@ -69,23 +69,23 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, demo_cache: Path) -> tuple[Path, Done]:
-    """A folder that `harness demo --quick` made, and what it said."""
+    """A folder that `harness demo --quick` made, and what the command printed."""
     world = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
         patch.setenv("HARNESS_CACHE", str(demo_cache))
-        said = call("harness demo --keep demo --quick")
-    assert said.code == 0, said.errors
-    return world / "demo", said
+        demonstration = call("harness demo --keep demo --quick")
+    assert demonstration.code == 0, demonstration.errors
+    return world / "demo", demonstration
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_shows(page, demo, tmp_path, monkeypatch):
-    made, said = demo
+    folder, demonstration = demo
     monkeypatch.chdir(tmp_path)
     if any(block.language in ("console", "python") for block in blocks(page)):
-        shutil.copytree(made, "demo")
-    for shown, done in act(page, said):
+        shutil.copytree(folder, "demo")
+    for shown, done in act(page, demonstration):
         compare(page, shown, done)
 
 
@@ -128,7 +128,9 @@ def test_what_is_named_exists(page):
             assert list((ROOT / "harness").rglob(code)), f"{page} names {code}"
         if verb := re.match(r"harness ([a-z]+)", code):
             assert verb[1] in VERBS, f"{page} names the verb {verb[1]}"
-            known = {name for one in with_parts(VERBS[verb[1]]) for option in one.params for name in option.opts}
+            known = {
+                name for command in with_parts(VERBS[verb[1]]) for option in command.params for name in option.opts
+            }
             assert set(re.findall(r"(?<!\S)--?[a-z-]+", code)) <= known | {"--help"}, f"{page} writes {code}"
     for target in re.findall(r"^make ([a-z]+)|[`$] ?make ([a-z]+)", text, re.MULTILINE):
         assert "".join(target) in targets, f"{page} names make {''.join(target)}"
@@ -199,7 +201,7 @@ def read(page: str) -> str:
 
 
 def blocks(page: str) -> list[Block]:
-    return [Block(found.start(2), found[1], found[2]) for found in FENCE.finditer(read(page))]
+    return [Block(match.start(2), match[1], match[2]) for match in FENCE.finditer(read(page))]
 
 
 def is_real(block: Block) -> bool:
@@ -228,8 +230,8 @@ def typed(block: Block) -> list[str]:
     return [line for line in lines if line.strip()] if block.language == "sh" else []
 
 
-def act(page: str, said: Done) -> Iterator[tuple[Shown, Done]]:
-    """Do what the blocks of `page` do, in the working directory; `said` is what the demo said."""
+def act(page: str, demonstration: Done) -> Iterator[tuple[Shown, Done]]:
+    """Do what the blocks of `page` do, in the working directory; `demonstration` is what `harness demo` printed."""
     names: dict[str, object] = {}
     for block in blocks(page):
         if block.language == "yaml" and block.text.startswith("# "):
@@ -241,14 +243,14 @@ def act(page: str, said: Done) -> Iterator[tuple[Shown, Done]]:
                 exec(compile(block.text, page, "exec"), names)
         elif block.language == "console" and not is_real(block):
             for shown in commands(block):
-                yield shown, said if shown.command in DEMO else call(shown.command)
+                yield shown, demonstration if shown.command in DEMO else call(shown.command)
 
 
 def call(command: str) -> Done:
     """Run `command` as a shell would in a terminal of 100 columns; help texts are made for 80."""
     program, *words = shlex.split(command, comments=True)
     assert program == "harness", f"cannot run {command!r} here"
-    arguments = [name for word in words for name in found(word)]
+    arguments = [name for word in words for name in expanded(word)]
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "PIPE_WIDTH", 100)
@@ -259,8 +261,8 @@ def call(command: str) -> Done:
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def found(word: str) -> list[str]:
-    """Return the paths that match `word` if it is a pattern that any matches; else itself."""
+def expanded(word: str) -> list[str]:
+    """Return the paths that match the pattern `word`, or `word` itself if there are none."""
     return (sorted(map(str, Path().glob(word))) if "*" in word else []) or [word]
 
 
@@ -313,21 +315,21 @@ def write(page: str, outputs: list[tuple[Shown, str]]) -> None:
 
 def write_help() -> None:
     for page in PAGES:
-        shown = [one for block in blocks(page) if block.language == "console" for one in commands(block)]
-        write(page, [(one, call(one.command).output) for one in shown if is_help(one)])
+        shown = [command for block in blocks(page) if block.language == "console" for command in commands(block)]
+        write(page, [(command, call(command.command).output) for command in shown if is_help(command)])
 
 
 def write_all(folder: Path) -> None:
     fresh, used = folder / "fresh", folder / "try"
     fresh.mkdir()
     os.chdir(fresh)
-    said = call("harness demo")
+    demonstration = call("harness demo")
     for page in PAGES:
         os.chdir(folder)
         shutil.rmtree(used, ignore_errors=True)
         shutil.copytree(fresh, used)
         os.chdir(used)
-        write(page, [(shown, done.output + done.errors) for shown, done in act(page, said)])
+        write(page, [(shown, done.output + done.errors) for shown, done in act(page, demonstration)])
 
 
 if __name__ == "__main__":
