@@ -160,12 +160,16 @@ class _Questions:
         return self._texts
 
     def _other(self, text: str, *, is_searched: bool) -> int | None:
-        """Return the place of a document whose question `text` is or contains, or None."""
+        """Return the place of a document whose question `text` is or contains, or of the only one with `text` in it."""
         questions = self._normalised()
         if text in self._places or not is_searched:
             return self._places.get(text)
         candidates = (place for place, question in enumerate(questions) if len(question) >= _QUOTED)
-        return next((place for place in candidates if _holds(text, questions[place])), None)
+        whole = next((place for place in candidates if _holds(text, questions[place])), None)
+        if whole is not None or len(text) < _QUOTED:
+            return whole
+        parts = [place for place, question in enumerate(questions) if _holds(question, text)]
+        return parts[0] if len(parts) == 1 else None
 
 
 def _last_question(value: object) -> str:

@@ -12,8 +12,6 @@ from harness.backends.request_kinds.chatglm_predict import prediction_line
 from harness.backends.request_kinds.generation import GeneratingKind
 from harness.backends.request_kinds.registry import KINDS
 from harness.backends.work import Work
-from harness.engine.decoding import thinking
-from harness.engine.decoding.families import NO_MARKS
 from harness.errors import HarnessError
 from harness.metrics.text.end_marks import has_chat_marks, without_end_marks
 from harness.recorded.answers import Response
@@ -66,7 +64,7 @@ class Replay:
                 f"{len(self._chat_marks):,} of {counted(total, 'answer')} hold marks of a chat template, which the "
                 f"metrics read as text (first: {self._chat_marks[0]})"
             )
-        if self._think not in (None, NO_MARKS) and total and not self.work.thoughts:
+        if self._think is not None and self._marks and total and not self.work.thoughts:
             notes.append(f"the marks {self._marks[0]} (--think) occur in none of {counted(total, 'answer')}")
         if self._other_thoughts:
             notes.append(
@@ -123,7 +121,7 @@ class Replay:
         where = self.joined.task if recorded is None else recorded.where
         if has_chat_marks(answer):
             self._chat_marks.append(where)
-        if self._think is not None and thinking.thoughts(answer):
+        if self._think is not None and answer_text.read(answer).has_thought:
             self._other_thoughts.append(where)
 
     def _answer_in(self, response: str, request: Any) -> AnswerText:

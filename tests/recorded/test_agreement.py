@@ -128,6 +128,16 @@ def test_a_question_of_another_document_is_refused(column: str, tmp_path: Path) 
             notes(tmp_path, sums(), recorded("question", rendered[::-1]))
 
 
+def test_a_part_of_the_question_may_show_that_it_is_another_one(tmp_path: Path) -> None:
+    rows = [{"instruction": "Add.", "input": f"Numbers {place} and 7", "output": str(place + 7)} for place in range(4)]
+    inputs = [row["input"] for row in rows]
+    unread = "own.jsonl: 'instruction' of the recorded lines: not read, since each line's id names its document"
+    lines = [{**line, "instruction": "Sum up."} for line in recorded("input", inputs)]
+    assert notes(tmp_path, rows, lines) == [unread]
+    with pytest.raises(HarnessError, match="its 'input' holds the question of document 3"):
+        notes(tmp_path, rows, recorded("input", inputs[::-1]))
+
+
 @pytest.mark.parametrize("column", ["messages", "conversations", "prompt"])
 def test_the_last_question_of_a_recorded_conversation_counts(column: str, tmp_path: Path) -> None:
     turns = [
