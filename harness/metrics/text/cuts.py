@@ -19,9 +19,11 @@ Not here: scores (`harness.metrics.text.overlap`).
 from __future__ import annotations
 
 import bisect
+import enum
 import functools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -153,19 +155,32 @@ class _Counts(NamedTuple):
 
 
 def _count(text: str) -> _Counts:
-    han = unspaced = foreign = letters = words = 0
+    scripts: Counter[_Script] = Counter()
+    words = 0
     for word in unicode_words(text):
-        is_inside = False
-        for letter in word:
-            if _kind(letter) == "M":
-                continue
-            letters += 1
-            is_han, is_unspaced = _is_in(letter, _HAN), _is_in(letter, _OTHER_UNSPACED)
-            han, unspaced = han + is_han, unspaced + is_unspaced
-            foreign += not is_han and not all(map(_is_latin, unicodedata.normalize("NFKC", letter).lower()))
-            words += not (is_han or is_unspaced or is_inside)
-            is_inside = not (is_han or is_unspaced)
-    return _Counts(han, unspaced, foreign, letters, words)
+        of_letters = [_script(letter) for letter in word if _kind(letter) != "M"]
+        scripts.update(of_letters)
+        has_spaces = [script in (_Script.LATIN, _Script.SPACED) for script in of_letters]
+        words += sum(is_here and not was for was, is_here in zip([False, *has_spaces], has_spaces, strict=False))
+    foreign = scripts[_Script.UNSPACED] + scripts[_Script.SPACED]
+    return _Counts(scripts[_Script.HAN], scripts[_Script.UNSPACED], foreign, scripts.total(), words)
+
+
+class _Script(enum.Enum):
+    LATIN = "a–z and 0–9 in any form"
+    SPACED = "another script with spaces between words"
+    HAN = "Chinese characters"
+    UNSPACED = "another script without spaces between words"
+
+
+@functools.lru_cache(maxsize=65536)
+def _script(letter: str) -> _Script:
+    if _is_in(letter, _HAN):
+        return _Script.HAN
+    if _is_in(letter, _OTHER_UNSPACED):
+        return _Script.UNSPACED
+    is_latin = all(map(_is_latin, unicodedata.normalize("NFKC", letter).lower()))
+    return _Script.LATIN if is_latin else _Script.SPACED
 
 
 def _is_chinese(counts: _Counts) -> bool:
