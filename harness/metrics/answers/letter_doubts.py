@@ -16,25 +16,29 @@ import re
 import string
 from collections.abc import Sequence
 
-_WINDOW = 32
+_WINDOW = 48
 _SPACE = r"[ \t()\[\]{}【】*]{0,4}"
-_RANGE = r"(?:<?[-–—~〜−‐‑]{1,2}>?|[<>=→]|\.{2,3}|…|到|至|(?:up )?to\b|through\b|thru\b)"
+_RANGE = r"(?:<?[-–—~〜−‐‑]{1,2}>?|[<>=→]{1,3}|\.{2,3}|…|到|至|(?:up )?to\b|through\b|thru\b)"
 _HEDGE = (
-    r"(?:(?:maybe|perhaps|possibly|probably|even|option|choice|boxed|its|it.s|可能|也许|大概|选项?|是)[ \t(]{0,3}){0,3}"
+    r"(?:(?:else|alternatively|或许|maybe|perhaps|possibly|probably|even|option|choice"
+    r"|boxed|its|it.s|可能|也许|大概|选项?|是)[ \t(]{0,3}){0,3}"
 )
 _OR = (
-    rf"(?:(?:或者?|抑或|还是|\bor\b)[ \t(]{{0,3}}{_HEDGE}|[,，、][ \t(]{{0,3}}(?:also[ \t]|and[ \t]|也)?"
-    r"(?:maybe|perhaps|possibly|probably|可能|也许|大概)[ \t(]{0,3}(?:是|选)?)"
+    rf"(?:(?:或许?者?|抑或|还是|\bor\b)[ \t(]{{0,3}}{_HEDGE}|[,，、 ][ \t(]{{0,3}}(?:also[ \t]|and[ \t]|也)?"
+    r"(?:alternatively,?|maybe|perhaps|possibly|probably|可能|也许|大概)[ \t(]{0,3}(?:是|选)?)"
 )
 _LINK = r"(?:[,、;/&+|和与及跟或]|以及|还有|and\b|or\b)[ \t(]{0,3}(?:(?:and|or|还有|以及)\b[ \t]*)?"
 _CORRECTION = re.compile(
-    r"(?:^|[。.!?;,，！？；\n…])[ \t]*(?:(?:哦|噢|嗯|但是?|不过|oh|but|hmm+|no|well)[ \t,，]*)?"
-    r"(?:(?:不对|不是|不|错了|我错了|说错了|等等|等一下|等下|且慢|慢着|更正|纠正|修正|抱歉|对不起|重新考虑|再想想)"
+    r"更正|改为|改选|应改"
+    r"|(?:^|[。.!?;,，！？；\n…—–])[ \t]*(?:(?:哦|噢|嗯|但是?|不过|oh|but|hmm+|no|well)[ \t,，]*)?"
+    r"(?:(?:不对|不是|不|错了|我错了|说错了|等等|等一下|等下|且慢|慢着|纠正|修正|抱歉|对不起)"
     r"[ \t]*(?:一下)?[ \t]*[,，。.:!！…—\n]"
-    r"|(?:更正为|改为|改选|其实|实际上|应改为)"
+    r"|其实|实际|(?:经过?)?(?:再|重新|仔细)(?:次|想|检|思|考|看|核|审|分析)"
     r"|(?:wait|hold on|no|wrong|correction|sorry|oops|my mistake|my bad|scratch that|on second thoughts?|edit)\b"
     r"[ \t]*[,，.:!…—–-]"
-    r"|(?:actually|wait|i mean|rather|i made (?:a|an) (?:mistake|error)|let me (?:correct|re|think|check again)\w*"
+    r"|(?:actually|wait|i meant?|rather|(?:up)?on (?:further )?reflection"
+    r"|that.{1,4}(?:wrong|not right|incorrect|not correct)|i made (?:a|an) (?:mistake|error)"
+    r"|let me (?:correct|re|think|check again)\w*"
     r"|i (?:was wrong|take that back))\b)",
     re.IGNORECASE,
 )
@@ -72,6 +76,7 @@ def _patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Patter
     behind = re.compile(
         rf"[ \t)]{{0,3}}(?:选?项)?[ \t]{{0,2}}(?:{_RANGE}[ \t(]{{0,3}}{letter}|[,，]?[ \t]{{0,2}}{_OR}{letter}"
         r"|、[ \t(]{0,2}[a-z](?![A-Za-z0-9])"
+        rf"|[ \t]*[.:、)][^\n;；]{{0,36}}[\n;；][ \t(-]*{foreign}[ \t]*[.:、)]"
         rf"|{_LINK}{foreign}|[ \t]{{1,3}}{foreign}(?=[ \t)]*(?:$|[\n.。,]))"
         rf"|[ \t.)、,;]*\n[ \t(]*{foreign}[ \t.)。]*(?:\n|$))"
     )

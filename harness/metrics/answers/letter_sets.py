@@ -37,7 +37,7 @@ _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width fo
 _MARKS = dict.fromkeys(map(ord, "*_`$\\[]{}(【】「」『』“”\"'‘’<>《》〈〉"), " ")
 _GAP = (
     r"(?:选?项(?=[、和与及或]))?[ \t)]{0,3}"
-    r"(?:[,、;/&+|和与及跟]|以及|还有|外加|加上?|and\b|plus\b|as well as\b|or\b|或)?[ \t]{0,3}"
+    r"(?:[,、;/&+|和与及跟]|以及|同时(?:还有)?|并且|还有|外加|加上?|and\b|plus\b|as well as\b|or\b|或)?[ \t]{0,3}"
     r"(?:also\b[ \t]{1,3})?(?:(?:and|or)\b[ \t]{1,3}|(?:还有|以及|或)[ \t]{0,3})?(?:also\b[ \t]{1,3})?"
 )
 _NAME = r"(?:(?:选项|[Oo]ptions?|[Cc]hoices?|[Ll]etters?|boxed(?:[ \t]+text)?)[ \t]{0,2})?"
@@ -308,7 +308,7 @@ def _corrected(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
     before = [row for row in rows if row.end <= place]
     after = [row for row in rows if row.start >= place and not _WRONG.match(row.after)]
     if not before or not after:
-        return frozenset() if before == [*rows] and is_taken_back(plain) else None
+        return frozenset() if is_taken_back(plain) else None
     if (stated := _stated(plain, after)) is not None:
         return stated
     return frozenset() if frozenset().union(*(row.letters for row in after)) != before[-1].letters else None

@@ -48,17 +48,19 @@ _DATE = (
 
 _BEFORE_DAY = re.compile(rf"(?:{_MONTH}\s*(?:(?i:the)\s+)?|{_WEEKDAY},?\s+(?:(?i:the)\s+)?)$")
 _BEFORE_YEAR = re.compile(
-    rf"(?:{_MONTH}\s*,?\s*{_OF}|{_DATE}\s*,?\s*{_OF}['’]?|\bQ[1-4]\s*,?\s*{_OF}"
+    rf"(?:{_MONTH}\s*,?\s*{_OF}['’]?|{_DATE}\s*,?\s*{_OF}['’]?|\bQ[1-4]\s*,?\s*{_OF}"
     rf"|\b(?i:spring|summer|autumn|fall|winter|quarter)\s+(?:(?i:of)\s+)?)$"
 )
 _BEFORE_TIME = re.compile(rf"(?:{_DATE}\D{{0,12}}|(?<![\d.,])\d{{1,2}}\s)$")
+_TIME_UNITS = frozenset(("点", "点钟", "时", "點", "點鐘", "時"))
+_OF_YEAR = re.compile(r"\d年\s?第?$")
 _PAST = re.compile(rf"(?i:half|quarter|minutes?|mins?|{_N})\s+(?i:past|to|till|after|before)\s+$")
 _SIGN = (
-    r"(?:[≠≢≥≤≧≦⩾⩽≪≫≮≯≰≱≲≳≶≷∉]|(?<![-=—–~<>])(?:>=|<=|=<|<>|[<>＜＞])|(?<![\d)\]}])!=|=/=|\\not\s*=|/="
+    r"(?:[≠≢≥≤≧≦⩾⩽≪≫≮≯≰≱≲≳≶≷∉≁∝]|(?<![-=—–~<>])(?:>=|<=|=<|<>|[<>＜＞])|(?<![\d)\]}])!=|=/=|&(?:lt|gt|le|ge|ne|#6[02]);|\\not\s*=|/="
     r"|\\(?:leqslant|geqslant|leqq|geqq|leq|geq|le|ge|neq|ne|lt|gt|ll|gg|nless|ngtr|nleq|ngeq|lesssim|gtrsim|notin)"
     r"(?![A-Za-z]))"
 )
-_BEHIND_SIGN = re.compile(rf"{_SIGN}\s*[(（]?\s*$")
+_BEHIND_SIGN = re.compile(rf"{_SIGN}\s*[(（]?\s*(?:(?i:about|approximately)\s|[约~≈])?\s*$")
 _BEHIND_TAG = re.compile(r"<[/|!]?[A-Za-z][^<>]*>\s*[(（]?\s*$")
 _BETWEEN = re.compile(
     rf"(?:\b(?i:between|(?:sum|product|difference|quotient|ratio|average|mean|gcd|lcm)\s+(?:of|between))\b.{{0,40}}?{_N}"
@@ -77,25 +79,27 @@ _BOUNDED = re.compile(
     rf"|{_N}.{{0,3}}以上[,，、]?[且到至]?)\s*$"
 )
 _DENIED_BEFORE = re.compile(
-    r"(?:(?i:\bnot|\bcannot|n['’]t|\bnever|\brather than|\binstead of|\bneither|\bnor|\bexcept(?:\s+for)?)"
+    r"(?:(?i:\bnot|\bcannot|n['’]t|\bnever|\brather than|\binstead of|\bneither|\bnor|\banything but"
+    r"|\bexcept(?:\s+for)?)"
     r"(?:\s+(?i:be|been|equals?(?:\s+to)?|is|the|exactly|simply|just))*"
-    r"|(?:不会?|并不|并非|绝不|绝非|而不|不应该?|不可能|不能)(?:就?是|等于|为|得)|而非|并非|除了)\s*$"
+    r"|(?:不会?|并不|并非|绝不|绝非|而不|不应该?|不可能|不能)(?:就?是|等于|为|得)|而非|并非|除了|(?<!除)非)\s*$"
 )
 _INFIX = re.compile(
     rf"(?:{_N}(?:\s+[^\W\d]{{1,12}})?\s+(?i:multiplied by|added to|subtracted from"
-    r"|raised to(?: the)?(?: power)?(?: of)?|to the(?: power)?(?: of)?|takes? away|choose|modulo|mod|div|versus|vs\.?"
+    r"|raised to(?: the)?(?: power)?(?: of)?|to the(?: power)?(?: of)?|takes? away"
+    r"|choose|remainder|rem|r|modulo|mod|div|versus|vs\.?"
     r"|(?:for|in|out of) (?:every|each))"
-    rf"|{_N}\s*[%％‰]?\s+(?i:of(?: the)?|in|less|(?:more|less|fewer|greater) than|through|thru|till|until)"
-    rf"|{_N}\s*[%％‰]?\s*的)\s*$"
+    rf"|{_N}\s*[%％‰]?\s+(?i:of(?: the)?|in|less|per|from|(?:more|less|fewer|greater) than|through|thru|till|until)"
+    rf"|{_N}\s*[%％‰]?\s*的|比{_N}.{{0,2}}[多少大小高低长短重轻])\s*$"
 )
 _OPERATION = re.compile(
     r"(?:\b(?i:twice|thrice|double|triple|half)"
     r"|\b(?i:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|squared?|cubed?"
     r"|(?:square |cube )?roots?|reciprocal|inverse|opposite|negation|negative|factorial|absolute value"
     r"|logarithm|log|sine|cosine|tangent|multiples?|powers?|percent|percentage)\s+(?i:of)(?:\s+(?i:the|the number))?"
-    r"|\b(?i:give or take)|加减|正负|上下)\s*$"
+    r"|\b(?i:give or take)|加减|正负|上下(?:浮动|波动)?)\s*$"
 )
-_PLUS_OR_MINUS = re.compile(r"(?i:plus)\s*(?:(?i:or|and)|/|-)?\s*$")
+_PLUS_OR_MINUS = re.compile(r"(?i:plus|\+)\s*(?:(?i:or|and)|/|-)?\s*$")
 
 # -- what stands behind a number
 
@@ -108,11 +112,15 @@ _NOON = re.compile(r"\s*(?i:[ap]\.?\s?m)(?![A-Za-z])")
 _HOUR = re.compile(r"\s*(?:(?i:[ap]\.?\s?m)(?![A-Za-z])|(?i:o['’]clock)|点|时)")
 _BEFORE_SIGN = re.compile(rf"\s*{_SIGN}\s*[^\s<>]")
 _TAG = re.compile(r"\s*<[/|!]?[A-Za-z][^<>]*>")
-_RANGE_BEHIND = re.compile(r"\s*(?:之间|之内的|中间|取模|取余|求余)")
+_RANGE_BEHIND = re.compile(
+    rf"\s*(?:之间|中间|取模|取余|求余|以外|除外|(?:mod|MOD|[rR])\d|Q[1-4]\b|(?i:minutes?\s+)?(?i:past)\s+{_N})"
+)
 _DENIED_BEHIND = re.compile(
     r"\s*(?:(?i:is|was|are|were)(?:\s+(?:(?i:also|clearly|definitely)\s+)?(?i:not|wrong|incorrect|false|no)\b|n['’]t)"
     r"|(?i:isn|wasn)['’]t|是?不[对是]|是?不正确|并不|是?错[了误的])"
 )
+
+_DENIED_GLOSS = re.compile(r"[(（]\s*(?:(?i:wrong|incorrect|false|no)|错误?|错的|不对|不正确)\s*[)）]$")
 
 
 def is_value(tokens: Sequence[Token], bounds: tuple[int, int], item: Item) -> bool:
@@ -124,14 +132,15 @@ def is_value(tokens: Sequence[Token], bounds: tuple[int, int], item: Item) -> bo
     is_word = bool(item.unit) and last.kind is Kind.WORD
     before = _joined(tokens[max(bounds[0], item.start - _REACH) : item.start]).rpartition("\n")[2]
     behind = _joined(tokens[item.end - is_word : min(bounds[1], item.end + _REACH)]).partition("\n")[0]
-    signed = tokens[item.start].text.lower()
+    is_minus = tokens[item.start].kind is Kind.MINUS or tokens[item.start].text.lower() == "minus"
     return not (
         _is_bound(before, behind)
         or _is_date(item, before, behind)
         or _is_time(item, before, behind)
         or _RANGE_BEHIND.match(behind)
         or _DENIED_BEHIND.match(behind)
-        or (signed == "minus" and _PLUS_OR_MINUS.search(before))
+        or _DENIED_GLOSS.search(_joined(tokens[max(item.start, item.end - 6) : item.end]))
+        or (is_minus and _PLUS_OR_MINUS.search(before))
         or any(pattern.search(before) for pattern in (_BETWEEN, _BOUNDED, _DENIED_BEFORE, _INFIX, _OPERATION))
     )
 
@@ -158,6 +167,8 @@ def _is_date(item: Item, before: str, behind: str) -> bool:
     """Return whether a number is the day or the year of a date with a month or a weekday: May 5, 2024."""
     if item.value is None or item.value.denominator != 1:
         return False
+    if _OF_YEAR.search(before):  # 2024年第3季度
+        return True
     is_day, is_year = 1 <= item.value <= 31, 1000 <= item.value < 3000
     if is_day and _MONTH_BEHIND.match(behind.removeprefix(item.unit) if item.unit in ORDINALS else behind):
         return True
@@ -175,4 +186,5 @@ def _is_time(item: Item, before: str, behind: str) -> bool:
         return True
     if _NOON.match(behind) and not item.is_whole and item.value is not None and item.value.denominator != 1:
         return True
-    return _HOUR.match(behind) is not None and _BEFORE_TIME.search(before) is not None
+    is_hour = _HOUR.match(behind) is not None or item.unit in _TIME_UNITS
+    return is_hour and _BEFORE_TIME.search(before) is not None

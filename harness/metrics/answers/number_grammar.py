@@ -30,9 +30,9 @@ _LEFT_OPERANDS = frozenset(
 )
 _CLOSED = frozenset((Kind.CLOSE, Kind.RIGHT, Kind.CONSTANT))
 _OPERATORS = OPERATORS - {Kind.MINUS, Kind.PLUS_MINUS}
-_HAN_OPERATORS = ("乘以", "除以", "加", "减", "乘", "除", "至", "到", "比")
+_HAN_OPERATORS = ("乘以", "除以", "加", "减", "乘", "除", "至", "到", "比", "余")
 _WORD_OPERATORS = frozenset(
-    ["x", "to", "minus", "plus", "times", "over", "divided", "through", "thru", "mod", "modulo"]
+    ["x", "to", "minus", "plus", "times", "over", "divided", "through", "thru", "upto", "mod", "modulo"]
 )
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _SKIPPED_ARGUMENTS = frozenset(
@@ -248,9 +248,9 @@ class Reader(Span):
     def _sign(self, i: int) -> tuple[int | None, int]:
         """Return 1, -1, or None where the sign is an operator, and the index of what it belongs to."""
         text, kind = self.text(i), self.kind(i)
-        if text == "负" or self.spells(i, "零下"):
-            j = self.after_spaces(i + len(text) if text == "负" else i + 2)
-            j = self.after_spaces(j + 1) if text == "负" and self.text(j) == "的" else j
+        if text in ("负", "負") or self.spells(i, "零下"):
+            j = self.after_spaces(i + 1 if text in ("负", "負") else i + 2)
+            j = self.after_spaces(j + 1) if j > i and self.text(j) == "的" else j
             return (None if self.text(i - 1) == "正" else -1, j) if self._begins(j) else (1, i)
         if kind is Kind.WORD and text.lower() in ("minus", "negative") and self.kind(i + 1) is Kind.SPACE:
             is_operator = self._is_variable(self.before_spaces(i - 1))

@@ -20,7 +20,12 @@ WHOLES = {"%": 100, "‰": 1000, "‱": 10_000}
 _LONGEST_GAP = 8
 """Tokens between two numbers that may be parts of one statement."""
 _LINK = re.compile(r"\s*(?:[,，、]?\s*(?:and|plus|&|零|又|和|加|外加|再加|另)|[,，、-])?\s*")
-_ALTERNATIVE = re.compile(r"\s*[,，]?\s*(?:or|或者?|抑或|还是)\s*(?:是|else|about|即)?\s*")
+_ALTERNATIVE = re.compile(
+    r"\s*[,，]?\s*(?:(?:and\s*/\s*)?or|或者?|抑或|还是)\s*(?:是|else|about|即)?\s*"
+    r"(?:[A-Za-z]\w{0,2}\s*=\s*)?"
+)
+_ELLIPSIS = re.compile(r"\s*(?:…+|\.{2,})\s*")
+_HYPHENED = re.compile(r"[-‐‑–]([A-Za-z]+)[-‐‑–,\s]*(?:and\s*)?")
 _SQUARES = frozenset(("square", "sq", "cubic", "cu"))
 _ONE = re.compile(
     r"(?:\b(?:an?|another|half an?)\s+([a-z]+)\s*,?\s*(?:and|plus|&)?\s*"
@@ -44,7 +49,12 @@ def continues(span: Span, last: Item, item: Item) -> bool:
     if _ALTERNATIVE.fullmatch(gap):
         is_equation = span.kind(span.after_spaces(item.end)) is Kind.RELATION  # 5x = 100 or x = 20, or 20 = x
         return not is_equation and (share(last) != share(item) or item.value is None)
+    if _ELLIPSIS.fullmatch(gap):
+        return True
     unit = _unit(span, item)
+    if hyphened := _HYPHENED.fullmatch(gap):  # 6-foot, 2-inch
+        unit = span.text(item.end + 1) if span.kind(item.end) is Kind.MINUS else unit
+        return units.is_one_quantity(hyphened[1], unit)
     if last.unit in _SQUARES and unit == last.unit:  # 5 square feet 20 square inches
         return _LINK.fullmatch(gap.lstrip().lstrip("abcdefghijklmnopqrstuvwxyz")) is not None
     if gap.startswith(".") and units.is_abbreviation(last.unit):  # 1 hr. 30 min.

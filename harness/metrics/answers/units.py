@@ -11,7 +11,8 @@ MEASURES = frozenset(
         "平方米 平方厘米 平方千米 平方分米 平方公里 立方米 立方厘米 立方分米 斤 公斤 千克 克 毫克 吨 升 毫升",
         "次 倍 件 支 枝 棵 辆 小时 个小时 分钟 秒 秒钟 度 摄氏度 页 套 双 对 头 匹 杯 瓶 箱 袋 包 颗 粒 朵 间",
         "层 排 组 种 周 分 时 点 点钟 盒 盘 艘 架 美元 欧元 英镑 日元 人民币 元钱 块钱 株 户 台 道 题 篇 根 片 座",
-        "站 瓦 千瓦 伏 安 牛 焦耳 千卡 卡 成 折 人次 个人 刻 刻钟 星期 个星期 毫秒 打",
+        "站 瓦 千瓦 伏 安 牛 焦耳 千卡 卡 成 折 人次 个人 刻 刻钟 星期 个星期 毫秒 打 世纪",
+        "小時 個小時 分鐘 點 點鐘 時 個月 塊 年代",
         "英尺 英寸 英里 码 磅 盎司 英石 英镑 便士 先令 美分 欧分 加仑 夸脱 品脱 丈 尺 寸 市尺 市寸",
         "市斤 两 钱 公分 公升 微米 平米",
     )
@@ -25,10 +26,11 @@ BEHIND_THOUSAND = frozenset("米克瓦帕卡赫伏焦")
 _SCALES = tuple(
     tuple(frozenset(units.split()) for units in row.split(">"))
     for row in (
-        "year years yr yrs y 年 > month months mo mos 月 个月 > week weeks wk wks w 周 星期 个星期 "
-        "> day days d 天 日 号 > hour hours hr hrs h 小时 个小时 时 点 点钟 > 刻 刻钟 "
-        "> minute minutes min mins m 分钟 分 > second seconds sec secs s 秒 秒钟 > ms 毫秒",
-        "元 块 块钱 元钱 > 角 毛 > 分",
+        "century centuries 世纪 > decade decades 年代 > year years yr yrs y 年 > month months mo mos 月 个月 個月 "
+        "> fortnight fortnights > week weeks wk wks w 周 星期 个星期 "
+        "> day days d 天 日 号 > hour hours hr hrs h 小时 个小时 时 点 点钟 小時 個小時 時 點 點鐘  > 刻 刻钟 "
+        "> minute minutes min mins m 分钟 分鐘 分 > second seconds sec secs s 秒 秒钟 > ms 毫秒",
+        "元 块 塊 块钱 元钱 > 角 毛 > 分",
         "dollar dollars buck bucks usd 美元 > quarter quarters > dime dimes > nickel nickels "
         "> cent cents penny pennies ¢ ￠ 美分",
         "pound pounds quid gbp 英镑 > shilling shillings 先令 > penny pence p 便士",
@@ -36,7 +38,7 @@ _SCALES = tuple(
         "rupee rupees > paisa paise",
         "mile miles mi 英里 > furlong furlongs > yard yards yd yds 码 > foot feet ft ′ ' ’ 英尺 "
         '> inch inches in ″ " ” 英寸',
-        "里 > 丈 > 尺 市尺 > 寸 市寸",
+        "里 > 丈 米 > 尺 市尺 > 寸 市寸",
         "km kilometer kilometers kilometre kilometres 公里 千米 > m meter meters metre metres 米 "
         "> dm decimeter decimeters decimetre decimetres 分米 "
         "> cm centimeter centimeters centimetre centimetres 厘米 公分 "
@@ -47,17 +49,19 @@ _SCALES = tuple(
         "gallon gallons gal gals 加仑 > quart quarts qt qts 夸脱 > pint pints pt pts 品脱 > cup cups 杯 "
         "> ounce ounces oz fl > tablespoon tablespoons tbsp tbsps tbs > teaspoon teaspoons tsp tsps",
         "l L liter liters litre litres 升 公升 > dl cl > ml mL ML milliliter milliliters millilitre millilitres 毫升",
+        "bushel bushels > peck pecks",
+        "acre acres > perch perches rood roods",
         "TB > GB > MB > KB kB > bytes byte B",
-        "平方公里 平方千米 > 公顷 > 亩 > 平方米 平米 > 平方分米 > 平方厘米",
+        "平方公里 平方千米 > 公顷 > 亩 > 分 > 平方米 平米 > 平方分米 > 平方厘米",
         "立方米 > 立方分米 > 立方厘米",
         "° 度 degree degrees deg > ′ ' ’ 分 minute minutes min > ″ \" ” 秒 second seconds sec",
     )
 )
 _RANKS = tuple({unit: rank for rank, units in enumerate(row) for unit in units} for row in _SCALES)
 
-DOZENS = frozenset(("dozen", "dozens", "打", "gross"))
+DOZENS = frozenset(("dozen", "dozens", "打", "gross", "score"))
 """Units that count several things: 2 dozen and 3 is one quantity."""
-CENTS = frozenset(("cent", "cents", "¢", "￠", "penny", "pennies", "pence", "美分", "便士", "欧分"))
+CENTS = frozenset(("cent", "cents", "¢", "￠", "penny", "pennies", "pence", "p", "c", "s", "美分", "便士", "欧分"))
 """Units of the smaller part of a price: $2 and 50 cents."""
 NO_UNITS = frozenset(
     word

@@ -60,6 +60,7 @@ READ = {
     "The correct answers are:\nA\nC\nD": "ACD",
     "答案是A以及C": "AC",
     "答案是A还有C": "AC",
+    "答案是A并且C": "AC",
     "答案是A、C以及D": "ACD",
     "The answers are A as well as C.": "AC",
     "The answers are A, and also C.": "AC",
@@ -202,9 +203,20 @@ NOT_UNDERSTOOD = (
     ),
     # alternatives
     *("A或C", "答案是A或者C", "A还是C", "A or C", "The answer is either A or C.", "A, B, or C", "A (or C)"),
-    *("Probably (B) or maybe (D)", "A, possibly C", "可能是A，也可能是C", "不是A就是C", "\\boxed{A或C}"),
+    *("Probably (B) or maybe (D)", "A, possibly C", "A (maybe C)", "可能是A，也可能是C", "不是A就是C", "\\boxed{A或C}"),
     # letters that are no choice
-    *("A、C、E", "答案是A、C、E", "A, C and E", "A C E", "A\nC\nE", "答案：\nA\nC\nE", "\\boxed{A,C,E}", "答案是A和Z"),
+    *(
+        "A. 巴黎\nE. 里昂",
+        "答案：A. 巴黎；E. 里昂",
+        "A、C、E",
+        "答案是A、C、E",
+        "A, C and E",
+        "A C E",
+        "A\nC\nE",
+        "答案：\nA\nC\nE",
+        "\\boxed{A,C,E}",
+        "答案是A和Z",
+    ),
     # corrections that state no answer
     "答案是A。不对，应该是B",
     "The answer is A. Wait, actually it's B",
@@ -213,6 +225,10 @@ NOT_UNDERSTOOD = (
     "The answer is A. Let me reconsider. It should be B.",
     "A\n不对，应该是B",
     "答案是A。不对。",
+    "The answer is A. That's wrong.",
+    "答案是A。仔细想想，应该是B",
+    "先选A，后来改选B",
+    "The answer is A — no, B.",
     # every choice is listed, called wrong, or denied
     "A. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯",
     "A: 可能\nB: 也许\nC: 不清楚\nD: 难说",
