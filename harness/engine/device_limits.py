@@ -1,8 +1,19 @@
-"""How much work goes through a model at once on a CPU and on an accelerator."""
+"""How much work goes through a model at once on a CPU and on an accelerator, and how much memory is free for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may use: each pair of files (limit, use) under versions 2 and 1."""
+_CGROUP_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 
 
 @dataclass(frozen=True)
@@ -17,6 +28,8 @@ class DeviceLimits:
     """Answers decoded side by side at most; more gain little."""
     cache_bytes: int
     """Bytes of keys and values that rows decoded side by side may always take, however small the model."""
+    cache_share: float
+    """The share of free memory that keys and values of rows decoded side by side may take beyond that."""
     logits_bytes: int
     """Bytes of float32 logits at once; their log-probabilities take the same amount again."""
     read_cost: int
@@ -24,13 +37,46 @@ class DeviceLimits:
 
 
 CPU = DeviceLimits(
-    batch_tokens=1024, ridge_tokens=64, rows=64, cache_bytes=64 * 2**20, logits_bytes=128 * 2**20, read_cost=10
+    batch_tokens=1024,
+    ridge_tokens=64,
+    rows=64,
+    cache_bytes=64 * 2**20,
+    cache_share=1 / 4,
+    logits_bytes=128 * 2**20,
+    read_cost=10,
 )
 ACCELERATOR = DeviceLimits(
-    batch_tokens=16384, ridge_tokens=512, rows=256, cache_bytes=2**30, logits_bytes=2**30, read_cost=40
+    batch_tokens=16384,
+    ridge_tokens=512,
+    rows=256,
+    cache_bytes=2**30,
+    cache_share=1 / 2,
+    logits_bytes=2**30,
+    read_cost=40,
 )
 
 
 def device_limits(device_type: str) -> DeviceLimits:
     """Return the limits of a torch device type, such as "cpu" or "cuda"."""
     return CPU if device_type == "cpu" else ACCELERATOR
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how many bytes of memory a process could still take on `device`.
+
+    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, a container's limit counts.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(0, min([int(psutil.virtual_memory().available), *_container_bytes()]))
+
+
+def _container_bytes() -> list[int]:
+    """Return what the limit of this container leaves, or nothing where there is no limit."""
+    for limit, use in _CGROUP_FILES:
+        try:
+            return [int((CGROUP / limit).read_text()) - int((CGROUP / use).read_text())]
+        except (OSError, ValueError):  # no such version of control groups, or "max": no limit
+            continue
+    return []

@@ -21,7 +21,7 @@ from harness.engine.decoding import continuous, plain
 from harness.engine.decoding.lanes import LaneBudget
 from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.decoding.thinking import KNOWN, Marks
-from harness.engine.device_limits import device_limits
+from harness.engine.device_limits import device_limits, free_bytes
 from harness.engine.packing import packs, tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Walker
@@ -54,13 +54,20 @@ def pack_tokens(hidden_size: int, device: str) -> int:
     return max(64, round(best / 64) * 64)
 
 
-def cache_bytes(weights: int, device: str) -> int:
-    """Return how many bytes of keys and values rows decoded side by side may take, beside `weights` bytes of weights.
+CACHE_WEIGHTS = 4
+"""How many times the weights keys and values of rows decoded side by side may take at most.
 
-    As many as the weights, but at least the device's minimum: a step reads both, and if keys and values are most of
-    what it reads, more rows hardly make a step cheaper for each row.
+A step reads both. With four times the weights, it costs a row a quarter more than with any number of rows.
+"""
+
+
+def cache_bytes(weights: int, device: str, free: int) -> int:
+    """Return how many bytes of keys and values rows decoded side by side may take, of `free` bytes of memory.
+
+    They may take a share of what is free, up to `CACHE_WEIGHTS` times the `weights`, and always the device's minimum.
     """
-    return max(weights, device_limits(device).cache_bytes)
+    limits = device_limits(device)
+    return max(limits.cache_bytes, min(CACHE_WEIGHTS * weights, int(limits.cache_share * free)))
 
 
 class Engine:
@@ -104,8 +111,9 @@ class Engine:
 
     @cached_property
     def cache_bytes(self) -> int:
-        """Bytes that keys and values of rows decoded side by side may take."""
-        return cache_bytes(self.weight_bytes, self.checkpoint.device.type)
+        """Bytes that keys and values of rows decoded side by side may take, once the checkpoint is loaded."""
+        device = self.checkpoint.device
+        return cache_bytes(self.weight_bytes, device.type, free_bytes(device))
 
     @cached_property
     def walk_choice(self) -> WalkChoice:
@@ -213,12 +221,13 @@ class Engine:
                 yield AnswerBatch(answers, step.tokens_fed - self._take_skipped(), generated)
 
     def keep_trunks(self) -> Trunks | None:
-        """Keep beginnings that are stated in advance between calls, in as many bytes of host memory as `cache_bytes`.
+        """Keep beginnings that are stated in advance between calls, in as many bytes of host memory as the weights.
 
         Returns None on a walk that cannot continue them.
         """
         if self.walk_choice.walk == Walk.PACK and self.trunks is None:
-            self.trunks = Trunks(self.cache_bytes)
+            least = device_limits(self.checkpoint.device.type).cache_bytes
+            self.trunks = Trunks(max(self.weight_bytes, least))
         return self.trunks
 
     def _prompt_group(self, prompts: Sequence[Prompt]) -> continuous.PromptGroup:

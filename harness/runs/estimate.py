@@ -19,6 +19,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress
+from harness.engine.device_limits import free_bytes
 from harness.engine.engine import cache_bytes
 from harness.runs import checks
 from harness.runs.options import Options, prompt_settings, template_arguments
@@ -124,7 +125,8 @@ def _cache_bytes(located: Located, tokens: int, weight_bytes: int) -> int:
     """Return the bytes of keys and values of answers that are decoded side by side, `tokens` long in total."""
     text = configs.text_config(located.config)
     token_bytes = 2 * int(text.num_hidden_layers) * int(text.hidden_size) * located.dtype.itemsize
-    return min(cache_bytes(weight_bytes, located.device.type), tokens * token_bytes)
+    free = free_bytes(located.device) - weight_bytes
+    return min(cache_bytes(weight_bytes, located.device.type, free), tokens * token_bytes)
 
 
 def _without_weights(located: Located) -> Checkpoint:

@@ -25,6 +25,9 @@ from harness.engine.packing import packs, tree
 from harness.engine.packing.packs import Context
 from harness.engine.requests import Prompt
 
+JOINING = 8
+"""Rows that run for each row that joins them, if not all rows of a pack fit: joining moves the states of all."""
+
 
 class Step(NamedTuple):
     """Answers that ended in one step, and the work that it took."""
@@ -94,8 +97,8 @@ class _Decoder:
         while self._waiting or self._fresh or self._rows:
             ended: list[tuple[int, Continuation]] = []
             tokens = 0
-            if self._waiting and not self._fresh and (not self._rows or (fitting is None and self._has_room())):
-                tokens = self._read(ended)
+            if not self._fresh and (not self._rows or fitting is None):
+                tokens = self._read_on(ended)
                 fitting = None
             if fitting is None:
                 fitting = self._lanes.count_fitting(self._reservations(self._rows), self._reservations(self._fresh))
@@ -114,13 +117,23 @@ class _Decoder:
             if ended or tokens:
                 yield Step(ended, tokens)
 
+    def _read_on(self, ended: list[tuple[int, Continuation]]) -> int:
+        """Feed waiting packs until one starts rows, if there is room for them; return the number of tokens fed.
+
+        A long prompt that shares nothing is several packs, and only the last of them starts a row.
+        """
+        tokens = 0
+        while self._waiting and not self._fresh and not ended and (not self._rows or self._has_room()):
+            tokens += self._read(ended)
+        return tokens
+
     def _must_lay_out(self, fitting: int) -> bool:
         """Return whether the lanes have to be arranged again, together with `fitting` fresh rows."""
         if not self._rows:
             return bool(self._fresh)
-        all_fresh_fit = bool(self._fresh) and fitting == len(self._fresh)
+        joins = fitting > 0 and (fitting == len(self._fresh) or fitting * JOINING >= len(self._rows))
         is_half_empty = 2 * len(self._rows) <= len(self._lanes.rows)
-        return all_fresh_fit or is_half_empty or self._lanes.is_full(self._rows)
+        return joins or is_half_empty or self._lanes.is_full(self._rows)
 
     def _has_room(self) -> bool:
         """Return whether there is room for a row of the next pack."""
