@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import configs, files, gguf, identity, origin, packed, probe, quantization, weights
-from harness.checkpoints.adapters import attach, prompt_learning
+from harness.checkpoints.adapters import attach, entries, prompt_learning
 from harness.checkpoints.adapters import config as adapter_configs
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
@@ -169,6 +169,7 @@ class Loader:
         tokenizer = load_tokenizer(located)
         base = self._take_base(located)
         config, file_notes = _unchanged_adapter_config(located), notes(located)
+        file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
         adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)
         self._model = adapted.model

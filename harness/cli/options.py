@@ -59,7 +59,7 @@ REPORTS = Path("reports/runs")
 class Evaluation:
     """The options of an evaluation as they were typed; each field is an option."""
 
-    metric: Annotated[str | None, Metric] = None
+    metric: Annotated[list[str] | None, Metric] = None
     num_fewshot: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Use N few-shot examples, except in tasks fixed at 0.")
     ] = None
@@ -172,9 +172,10 @@ def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def split_names(text: str | None) -> tuple[str, ...]:
-    """Return the names in a list separated by commas; none for None."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+def split_names(texts: list[str] | None) -> tuple[str, ...]:
+    """Return the different names in lists separated by commas, in order; none for None."""
+    names = (name.strip() for text in texts or () for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def require_tasks(tasks: list[str] | None) -> list[str]:

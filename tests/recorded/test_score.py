@@ -113,8 +113,11 @@ def test_answers_to_an_own_file_are_compared_by_the_metrics_of_the_user(tmp_path
     arguments = ["score", "--predictions", str(file), "--task", str(questions), "-o", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "say how they are compared, with --metric" in capsys.readouterr().err
-    assert main([*arguments, "--metric", "contains,bleu"]) == 0
-    assert "bleu_char" in capsys.readouterr().out
+    for metrics in (["--metric", "contains,bleu"], ["--metric", "contains", "--metric", "bleu"]):
+        assert main([*arguments, *metrics]) == 0
+        shown = capsys.readouterr().out
+        assert "bleu_char" in shown
+        assert "contains" in shown
 
 
 def test_a_metric_without_an_own_file_is_refused(data: Path, documents: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ class AdapterConfig:
     num_attention_heads: object
     """Number of heads that a prefix was learned for, as stated: only compared, so of whatever type the file has."""
 
+    targets: tuple[str, ...]
+    """Names in `target_modules`; empty where it is a pattern or absent."""
     defaults: tuple[tuple[str, object], ...]
     """Settings of a LoRA's size or scale that the file does not state, with PEFT's default for each."""
 
@@ -112,6 +114,7 @@ def read(folder: Path) -> AdapterConfig:
         virtual_tokens=_virtual_tokens(folder, content) if method in PROMPT_LEARNING else 0,
         is_for_encoder_decoder=content.get("num_transformer_submodules") not in (None, 1),
         num_attention_heads=content.get("num_attention_heads"),
+        targets=_targets(content),
         defaults=_defaults(content, method),
     )
 
@@ -152,6 +155,11 @@ def _require_known_settings(folder: Path, content: dict[str, Any], method: str) 
             f"which peft {__version__} does not know and would ignore: update peft, or, if it changes no answer, "
             "remove it from the file"
         )
+
+
+def _targets(content: dict[str, Any]) -> tuple[str, ...]:
+    stated = content.get("target_modules")
+    return tuple(name for name in stated if isinstance(name, str)) if isinstance(stated, list) else ()
 
 
 def _defaults(content: dict[str, Any], method: str) -> tuple[tuple[str, object], ...]:

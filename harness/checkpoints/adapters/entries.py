@@ -3,6 +3,9 @@
 PEFT refuses a configuration only if nothing at all matches. There an entry without a match has no effect: a rank or a
 scale is the default, a module keeps the base's weights.
 
+A name in `target_modules` is only noted, since lists for several architectures are common and every key of the adapter
+must find its place in any case.
+
 Not here: the keys of the adapter's weights (`harness.checkpoints.adapters.attach`).
 """
 
@@ -29,14 +32,10 @@ Matches = Callable[[str, str], object]
 def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) -> None:
     """Raise HarnessError naming an entry of PEFT's `config` that matches no module or layer of `base`.
 
-    If no entry of `target_modules` matches, PEFT's own refusal says so; it also refuses values of unsuitable types.
+    If nothing in `target_modules` matches, PEFT's own refusal says so; it also refuses values of unsuitable types.
     """
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
     parameters = [name for name, _ in base.named_parameters(remove_duplicate=False)]
-    targets = _texts(config, "target_modules")
-    unmatched = _unmatched(targets, names, _is_name_or_end)
-    if len(unmatched) < len(targets):
-        _require_none(adapter, "target_modules", unmatched, "module")
     for setting in ("modules_to_save", "trainable_token_indices"):
         _require_none(adapter, setting, _unmatched(_texts(config, setting), names, _is_end), "module")
     unmatched = _unmatched(_texts(config, "target_parameters"), parameters, _is_name_or_end)
@@ -46,6 +45,15 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
     for setting in ("rank_pattern", "alpha_pattern") if adapter.method not in _OTHER_PATTERNS else ():
         _require_none(adapter, setting, _unmatched(_texts(config, setting), names, _is_pattern), "module")
     _require_layers(adapter, config, names)
+
+
+def notes(adapter: AdapterConfig, base: torch.nn.Module) -> list[str]:
+    """Return a note on the names in `target_modules` that `base` has no module of, if there are any."""
+    names = [name for name, _ in base.named_modules(remove_duplicate=False)]
+    unmatched = _unmatched(adapter.targets, names, _is_name_or_end)
+    if not unmatched:
+        return []
+    return [f"target_modules in the adapter's {adapter.file.name} names {', '.join(unmatched)}, which the base lacks"]
 
 
 def _require_layers(adapter: AdapterConfig, config: Any, names: Sequence[str]) -> None:
@@ -59,13 +67,10 @@ def _require_layers(adapter: AdapterConfig, config: Any, names: Sequence[str]) -
 
 
 def _texts(config: Any, setting: str) -> list[str]:
-    """Return the texts in a setting, in order: the items of a list or the keys of a mapping; a text is itself one.
-
-    A text as `target_modules` is a pattern for all of them, which PEFT refuses if nothing matches.
-    """
+    """Return the texts in a setting, in order: the items of a list or the keys of a mapping; a text is itself one."""
     value = getattr(config, setting, None)
     if isinstance(value, str):
-        return [] if setting == "target_modules" else [value]
+        return [value]
     return sorted(text for text in value if isinstance(text, str)) if isinstance(value, Collection) else []
 
 

@@ -21,7 +21,7 @@ def score(
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="Task or family of tasks, if the files do not name it.")
     ] = None,
-    metric: Annotated[str | None, Metric] = None,
+    metric: Annotated[list[str] | None, Metric] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="auto, chatglm, lawbench, disc-law, lm-eval, jsonl or report.")
     ] = "auto",

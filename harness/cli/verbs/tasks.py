@@ -18,7 +18,7 @@ def tasks(
         str | None, typer.Argument(metavar="[NEW]", help="After 'new': write a definition with this name.")
     ] = None,
     data: Annotated[Path | None, Data] = None,
-    metric: Annotated[str | None, Metric] = None,
+    metric: Annotated[list[str] | None, Metric] = None,
     num_fewshot: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Render the prompt with N few-shot examples.")
     ] = None,

@@ -30,16 +30,6 @@ FITTING: dict[str, dict[str, Any]] = {
     "layers repeated": {"layer_replication": [(0, 2), (1, 2)], "rank_pattern": {"layers.2.self_attn.q_proj": 2}},
 }
 MISFITS: list[tuple[dict[str, Any], str]] = [
-    (
-        {"target_modules": ["q_proj", "v_proj", "up_proj", "W_pack"]},
-        "target_modules in {} names 'W_pack'",
-    ),
-    (
-        {"target_modules": ["q_proj", "v_proj", "up_proj", "proj"]},
-        "target_modules in {} names 'proj'",
-    ),
-    ({"target_modules": ["q_proj", "W_pack", "c_attn"]}, "names 'W_pack' (and 'c_attn'), which is no module"),
-    ({"target_modules": ["q_proj", "layers.7.self_attn.q_proj"]}, "names 'layers.7.self_attn.q_proj'"),
     ({"rank_pattern": {"q_proj": 4, "W_pack": 2}}, "rank_pattern in {} names 'W_pack'"),
     ({"rank_pattern": {"layers.7.self_attn.q_proj": 2}}, "names 'layers.7.self_attn.q_proj', which is no module"),
     ({"alpha_pattern": {"_proj": 64}}, "alpha_pattern in {} names '_proj'"),
@@ -62,6 +52,16 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
 def test_entries_that_the_base_has_are_used_as_peft_uses_them(base, tmp_path, settings):
     folder = trained(tmp_path / "adapter", base, lora_method(**settings))
     assert torch.equal(logits(load(folder).model), peft_logits(base, folder))
+
+
+@pytest.mark.parametrize("others", [["W_pack"], ["proj"], ["W_pack", "layers.7.self_attn.q_proj"]])
+def test_targets_of_other_architectures_are_noted(base, tmp_path, others):
+    folder = trained(tmp_path / "adapter", base, lora_method(target_modules=["q_proj", *others]))
+    set_json(folder / CONFIG, target_modules=["q_proj", *others])
+    checkpoint = load(folder)
+    assert torch.equal(logits(checkpoint.model), peft_logits(base, folder))
+    [note] = [note for note in checkpoint.notes if "target_modules" in note]
+    assert f"names {', '.join(others)}, which the base lacks" in note
 
 
 @pytest.mark.parametrize(("settings", "complaint"), MISFITS)

@@ -203,7 +203,7 @@ def test_the_references_not_the_prompts_decide_the_words(
 
 YAML = {
     "pairs": (
-        [{"question": f"第{i}问：甲乙丙？", "answer": f"答{i}"} for i in range(12)],
+        [{"question": f"甲乙丙{i}？", "answer": f"答{i}"} for i in range(12)],
         {"doc_to_text": "问题：{{question}}\n答案：", "doc_to_target": "{{answer}}", "target_delimiter": ""},
     ),
     "english": (
