@@ -100,6 +100,9 @@ class _Decoder:
             if not self._fresh and (not self._rows or fitting is None):
                 tokens = self._read_on(ended)
                 fitting = None
+                if ended and not self._fresh and self._waiting:  # all ended with their first token: read on
+                    yield Step(ended, tokens)
+                    continue
             if fitting is None:
                 fitting = self._lanes.count_fitting(self._reservations(self._rows), self._reservations(self._fresh))
             if self._must_lay_out(fitting):

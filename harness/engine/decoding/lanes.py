@@ -29,6 +29,8 @@ STEPS = 32
 """Steps after which lanes are arranged again at the latest, which frees the memory of rows that have ended."""
 MIN_STEPS = 8
 """Steps that there is always room for, because rows that continue grow in any case."""
+SLACK = 1.25
+"""By how much a row may cost more beside others: lanes are padded, so that a row too many for one costs a whole one."""
 MOVED_AT_ONCE = 1024
 """Tokens whose keys and values are moved at once, through memory of their own."""
 
@@ -113,8 +115,8 @@ class Lanes:
         """The rows in the lanes, including those that have ended since."""
 
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
-        """Return how many of the `new` rows, from the first on, fit beside `current` at no higher cost for each row."""
-        cost = min(self._cost_of_a_row(current) if current else math.inf, sys.float_info.max)
+        """Return how many of the `new` rows, from the first on, fit beside `current` at little higher cost for each."""
+        cost = min(SLACK * self._cost_of_a_row(current) if current else math.inf, sys.float_info.max)
         low, high = 0, min(len(new), self._budget.rows - len(current))
         while low < high:
             middle = (low + high + 1) // 2

@@ -1,0 +1,82 @@
+"""Attention for models whose query heads share keys and values, without copying these for each query head.
+
+transformers repeats keys and values if there is a mask and more than one query. Here the query heads of a group become
+further queries of their one head of keys and values, which is the same arithmetic on a fraction of the memory.
+
+Not here: models whose attention is not torch's `scaled_dot_product_attention`; they keep their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from harness.checkpoints import configs
+from harness.checkpoints.types import Model
+
+NAME = "harness_grouped_sdpa"
+REPLACED = "sdpa"
+FEW_QUERIES = 64
+"""Queries of a head up to which repeating the mask for each head of a group costs little."""
+
+
+@contextmanager
+def grouped(model: Model) -> Iterator[None]:
+    """Let `model` attend by `attend` while this is open, if it would take torch's attention."""
+    stated = [model.config, configs.text_config(model.config)]
+    replaced = [config for config in stated if getattr(config, "_attn_implementation", None) == REPLACED]
+    for config in replaced:
+        config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        for config in replaced:
+            config._attn_implementation = REPLACED
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the attention (B, T, heads, size) of `query` (B, heads, T, size) to `key`, and None for its weights.
+
+    `attention_mask` (B, 1, T, K) is added. Calls that this does not cover go to transformers' own function.
+    """
+    group = query.shape[1] // key.shape[1]
+    queries = query.shape[2]
+    is_plain = attention_mask is not None and attention_mask.dim() == 4 and attention_mask.shape[1] == 1
+    is_plain = is_plain and not dropout and kwargs.get("position_bias") is None and kwargs.get("softcap") is None
+    has_few = queries * group <= FEW_QUERIES
+    if group == 1 or queries == 1 or not is_plain or not (has_few or query.device.type == "cpu"):
+        output: tuple[torch.Tensor, torch.Tensor | None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return output
+    if has_few:
+        assert attention_mask is not None
+        shape = (len(query), key.shape[1], group * queries, query.shape[3])
+        mask = attention_mask.repeat(1, 1, group, 1)
+        states = functional.scaled_dot_product_attention(query.reshape(shape), key, value, mask, scale=scaling)
+        states = states.reshape(*query.shape[:3], value.shape[3])
+    else:
+        states = functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, scale=scaling, enable_gqa=True
+        )
+    return states.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)
