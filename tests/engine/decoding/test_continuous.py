@@ -130,8 +130,11 @@ def test_answers_that_end_with_their_first_token_do_not_keep_others_waiting(
     assert log.rows_a_step >= 0.9 * best_rows_a_step([length for length in lengths if length > 1], 100)
 
 
+LENGTHS = st.one_of(st.just(1), st.integers(4, 40))
+
+
 @given(
-    shapes=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5), st.one_of(st.just(1), st.integers(4, 40))), min_size=4, max_size=12),
+    shapes=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5), LENGTHS), min_size=4, max_size=12),
     rows=st.sampled_from([2, 3, 6, 100]),
 )
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
