@@ -11,7 +11,7 @@ from typing import Any
 from harness.data.sources import DataSource
 from harness.metrics.stats.estimates import Estimate
 from harness.reports.report import Score
-from harness.tasks.task import Metric
+from harness.tasks.task_metrics import Metric
 
 NOT_AVAILABLE = "N/A"
 """lm-eval's own text where there is no number."""

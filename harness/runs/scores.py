@@ -17,7 +17,7 @@ from harness.runs.lm_eval_results import result_key
 from harness.runs.samples import Row
 from harness.tasks import bounds
 from harness.tasks.bounds import Bounds
-from harness.tasks.task import Metric
+from harness.tasks.task_metrics import Metric
 from harness.tasks.task_set import TaskSet
 
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 from harness.metrics.stats.estimates import Average, Estimate, weights
-from harness.tasks.task import Metric, Task
+from harness.tasks.task import Task
+from harness.tasks.task_metrics import Metric
 
 Row = Mapping[str, Any]
 """A report's row of one document under one filter (`harness.runs.samples`)."""

@@ -12,7 +12,8 @@ from harness.errors import HarnessError
 from harness.tasks import bounds
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.metadata import TaskMetadata
-from harness.tasks.task import Metric, Task
+from harness.tasks.task import Task
+from harness.tasks.task_metrics import Metric
 
 _NO_PROTOCOL = "as lm-eval defines it"
 """The protocol of a task whose YAML states none."""

@@ -34,7 +34,7 @@ _SPACE = "\N{SYMBOL FOR SPACE}"
 _DIGITS, _NUMERALS = r"\d{1,3}", "[〇零一二两三四五六七八九十百]{1,4}"
 _NUMBER = rf"(?:{_DIGITS}|{_NUMERALS})"
 _CHINESE_NOUN = "(?:问题|問題|题目|題目|例题|例題|习题|習題|练习|練習|试题|試題|小题|小題|题|題|问|問|例)"
-_NOUN = rf"(?:(?i:question|problem|exercise|example|item|task|no\.?|nr\.?|q\.?)|{_CHINESE_NOUN})"
+_NOUN = rf"(?:(?i:question|problem|exercise|no\.?|nr\.?|q\.?)|{_CHINESE_NOUN})"
 # Behind these a number is a value: (3)的平方, (3) + 4, (3) is prime; 12. Is it prime?
 _VALUE = (
     rf"(?!\s*(?:[的是倍]|[加减乘除与和或到至]以?\s*(?:[(\[]|{_NUMBER})|[=+*/^<>×÷±%~]|"

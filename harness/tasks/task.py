@@ -12,11 +12,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.tasks.metadata import TaskMetadata
+from harness.tasks.task_metrics import Metric, metrics_of
 from harness.tasks.understanding import Understanding
 from harness.tasks.unscorable import Failure, Guard
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed, so that the drawn few-shot examples are the ones that lm-eval draws."""
-# lm-eval's metrics that lie in [0, 1] by definition. A unit is never guessed from values: 0.4 of 100 is not 40 %.
-_FRACTIONS = (
-    *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "em", "f1"),
-    *("prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc", "inst_level_loose_acc"),
-)
 
 Document = Mapping[str, Any]
 """A row of a task's data set, after the task's `process_docs`."""
@@ -52,18 +48,6 @@ class Request(Protocol):
     @property
     def args(self) -> tuple[Any, ...]:
         """The arguments of the model method `request_type`, the prompt first."""
-
-
-class Metric(NamedTuple):
-    """A metric that a task reports, under one of the task's filters."""
-
-    name: str
-    filter: str
-    higher_is_better: bool
-    fraction: bool
-    """A sample's value lies in [0, 1] by definition, so that the score reads as a percentage."""
-    aggregation: str = ""
-    """The name of the function that aggregates the samples' values into the task's score: `mean`, `ratio`, …"""
 
 
 class Task:
@@ -124,15 +108,7 @@ class Task:
         `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front;
         `metadata.fractions` lists metrics of its own whose values lie in [0, 1].
         """
-        better, metadata = self.lm_eval.higher_is_better(), self.metadata
-        filters = [ensemble.name for ensemble in getattr(self.lm_eval, "_filters", [])] or ["none"]
-        fractions = {*_FRACTIONS, *metadata.fractions}
-        metrics = [
-            Metric(name, kind, bool(better.get(name, True)), name in fractions, getattr(function, "__name__", ""))
-            for name, function in self.aggregations.items()
-            for kind in filters
-        ]
-        return sorted(metrics, key=lambda metric: f"{metric.name},{metric.filter}" != metadata.primary)
+        return metrics_of(self.lm_eval, self.metadata)
 
     @property
     def metric_names(self) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.metrics.stats.estimates import Average, mean_estimate
 from harness.runs import scores
-from harness.tasks.task import Metric
+from harness.tasks.task_metrics import Metric
 from harness.tasks.task_set import GroupAverage, TaskSet
 
 ACC = Metric("acc", "none", higher_is_better=True, fraction=True, aggregation="mean")
