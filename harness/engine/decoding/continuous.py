@@ -135,7 +135,7 @@ class _Decoder:
         if not self._rows:
             return bool(self._fresh)
         joins = fitting > 0 and (fitting == len(self._fresh) or fitting * JOINING >= len(self._rows))
-        is_half_empty = 2 * len(self._rows) <= len(self._lanes.rows)
+        is_half_empty = 2 * len(self._rows) <= self._lanes.slots
         return joins or is_half_empty or self._lanes.is_full(self._rows)
 
     def _has_room(self) -> bool:

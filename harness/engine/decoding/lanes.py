@@ -2,10 +2,11 @@
 
 A *lane* is one row of the batch. It holds the prefix that several answers share once, followed by the keys and values
 of each answer, kept apart by the mask. With a lane for each answer, a shared prefix is read once for each answer; with
-one lane for all, every answer has to skip the tokens of all others. `arrange` finds the cheapest arrangement that
-memory has room for. Keys and values are moved layer by layer, so that at most one layer exists twice.
+one lane for all, every answer has to skip the tokens of all others. Keys and values are moved layer by layer, so that
+at most one layer exists twice; where every row has a lane, new rows are added without moving the others.
 
-Not here: which rows there are, and when they are arranged again (`harness.engine.decoding.continuous`).
+Not here: which arrangement is the cheapest (`harness.engine.decoding.arrangement`), which rows there are, and when they
+are arranged again (`harness.engine.decoding.continuous`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import Cache
 
 from harness.checkpoints.types import Model
+from harness.engine.decoding.arrangement import Arrangement, arrange
 from harness.engine.device_limits import device_limits
 from harness.engine.packing import packs, tree
 from harness.engine.packing.packs import Context, Layer
@@ -45,17 +48,6 @@ class Reservation(NamedTuple):
     """Place of the row's prompt among all prompts in sorted order."""
     tokens: int
     """Tokens that the row holds and is expected to grow by, without the root cache."""
-
-
-class Arrangement(NamedTuple):
-    """How rows are arranged in lanes."""
-
-    width: int
-    """Number of neighbouring rows that share a lane."""
-    tokens: int
-    """Number of tokens that all lanes hold together."""
-    cost: int
-    """Cost of a step, in tokens attended to."""
 
 
 class LaneBudget(NamedTuple):
@@ -111,8 +103,10 @@ class Lanes:
         self._memory: dict[int, FlatStates] = {}  # by layer
         self._spare: dict[tuple[int, ...], FlatStates] = {}  # by size of a token, which may differ between layers
         self._length = self._capacity = 0
-        self.rows: list[Row] = []
-        """The rows in the lanes, including those that have ended since."""
+        self._visible = torch.zeros(0, 1, 0, dtype=torch.bool, device=context.device)
+        self._distances = torch.zeros(0, 0, dtype=torch.long, device=context.device)
+        self.slots = 0
+        """Number of rows that a step computes: those in the lanes, and those that have ended since."""
 
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
         """Return how many of the `new` rows, from the first on, fit beside `current` at little higher cost for each."""
@@ -134,6 +128,11 @@ class Lanes:
     def _max_tokens(self) -> int:
         """Number of tokens that memory has room for."""
         return self._budget.cache_bytes // self._context.token_bytes
+
+    @property
+    def _reserved_tokens(self) -> int:
+        """Number of tokens that there is memory for from the beginning."""
+        return min(self._max_tokens, self._budget.rows * self._longest)
 
     def _cost_of_a_row(self, reservations: Sequence[Reservation]) -> float:
         """Return the cost of a step for each row; infinite if memory has no room for all."""
@@ -157,20 +156,68 @@ class Lanes:
         return np.minimum.reduceat(self._shared[: ranks[-1]], ranks[:-1])
 
     def lay_out(self, rows: Sequence[Row]) -> None:
-        """Arrange `rows` in new lanes and drop all others.
+        """Arrange `rows` in lanes and drop all others.
 
         Rows whose keys and values are still in the context are copied into lanes.
         """
+        if self._can_add(rows):
+            self._add([row for row in rows if row.lane is None], {row.lane for row in rows})
+        else:
+            self._arrange_anew(sorted(rows, key=lambda row: row.rank))  # so that neighbours share most
+
+    def _can_add(self, rows: Sequence[Row]) -> bool:
+        """Return whether the new ones of `rows` can have lanes beside the others', without moving these.
+
+        That is not so if lanes hold several rows, or if a step would cost much more than in the best arrangement.
+        """
+        new = [row for row in rows if row.lane is None]
+        if len(new) in (0, len(rows)) or self._visible.shape[1] > 1:
+            return False
+        lanes = max(len(self._distances), len(rows))
+        length = max(self._length, *(len(row.places) for row in new))
+        if length + MIN_STEPS > self._capacity or lanes * self._capacity > self._reserved_tokens:
+            return False
         root = self._context.root_length
-        self.rows = sorted(rows, key=lambda row: row.rank)  # so that neighbours share most
+        best = self._arrange([Reservation(row.rank, len(row.places) - root) for row in rows])
+        return lanes * length * (self._read_cost + 1) <= SLACK * best.cost
+
+    def _add(self, new: Sequence[Row], taken: set[int | None]) -> None:
+        """Copy the `new` rows into lanes of their own that are not `taken`."""
+        before, previous = len(self._distances), self._length
+        lanes = max(before, len(new) + len(taken - {None}))
+        free = [lane for lane in range(lanes) if lane not in taken]
+        moves = _Moves()
+        ends = [previous] * lanes
+        for row, lane in zip(new, free, strict=False):
+            ends[lane] = moves.fill_lane(lane, [row], len(row.places))
+        self._length = max(ends)
+        _, places = moves.index(self._context.device)
+        for number, layer in enumerate(self._cache.layers):
+            if layer.is_initialized:
+                shape = (lanes, layer.keys.shape[1], self._capacity)
+                layer.keys, layer.values = (
+                    _view(memory, (*shape, states.shape[3]))
+                    for memory, states in zip(self._memory[number], (layer.keys, layer.values), strict=True)
+                )
+                layer.length = self._length
+                source = self._context.cache.layers[number]
+                _fill((layer.keys, layer.values), ends, self._length, [(places, (source.keys, source.values))])
+        self._visible = functional.pad(self._visible, (0, 0, 0, 0, 0, lanes - before))
+        self._distances = functional.pad(self._distances, (0, 0, 0, lanes - before))
+        self._show(new)
+        self.slots = lanes
+
+    def _arrange_anew(self, rows: list[Row]) -> None:
+        """Move the sorted `rows` into new lanes, in the arrangement that costs least."""
+        root = self._context.root_length
         steps = min(STEPS, max(row.max_tokens - len(row.answer) for row in rows))
         while True:
-            arrangement = self._arrange([Reservation(row.rank, len(row.places) - root + steps) for row in self.rows])
+            arrangement = self._arrange([Reservation(row.rank, len(row.places) - root + steps) for row in rows])
             if arrangement.tokens <= self._max_tokens or steps <= MIN_STEPS:
                 break
             steps //= 2
         width = arrangement.width
-        groups = [self.rows[start : start + width] for start in range(0, len(rows), width)]
+        groups = [rows[start : start + width] for start in range(0, len(rows), width)]
         moves = _Moves()
         ends = []
         for lane, group in enumerate(groups):
@@ -179,15 +226,23 @@ class Lanes:
             ends.append(moves.fill_lane(lane, group, trunk))
         self._length = max(ends)
         self._capacity = self._length + width * steps
+        if width == 1 and self._budget.rows * self._longest <= self._max_tokens:
+            self._capacity = max(self._capacity, self._longest)  # so that rows can be added
         self._move_states(moves, ends)
-        self._visible = torch.zeros(len(groups), width, self._capacity, dtype=torch.bool)
-        self._distances = torch.zeros(len(groups), self._capacity, dtype=torch.long)
-        for row in self.rows:
-            places = torch.from_numpy(row.places)
-            self._visible[row.lane, row.slot, places] = True
-            self._distances[row.lane, places] = torch.arange(len(places))
         device = self._context.device
-        self._visible, self._distances = self._visible.to(device), self._distances.to(device)
+        self._visible = torch.zeros(len(groups), width, self._capacity, dtype=torch.bool, device=device)
+        self._distances = torch.zeros(len(groups), self._capacity, dtype=torch.long, device=device)
+        self._show(rows)
+        self.slots = len(rows)
+
+    def _show(self, rows: Sequence[Row]) -> None:
+        """Make the places of `rows` visible to them, and no others."""
+        device = self._context.device
+        for row in rows:
+            places = torch.from_numpy(row.places).to(device)
+            self._visible[row.lane, row.slot] = False
+            self._visible[row.lane, row.slot, places] = True
+            self._distances[row.lane, places] = torch.arange(len(places), device=device)
 
     def is_full(self, rows: Sequence[Row]) -> bool:
         """Return whether the lanes have no room for another step of `rows`."""
@@ -248,15 +303,9 @@ class Lanes:
             spare[sizes] = previous
             in_lanes = (layer.keys, layer.values)
             shapes = [(len(ends), states.shape[1], self._capacity, states.shape[3]) for states in in_context]
-            layer.keys, layer.values = (m[: math.prod(s)].view(s) for m, s in zip(memory, shapes, strict=True))
+            layer.keys, layer.values = map(_view, memory, shapes)
             layer.is_initialized, layer.length = True, self._length
-            for k, target in enumerate((layer.keys, layer.values)):
-                for lane, end in enumerate(ends):
-                    target[lane, :, end : self._length] = 0  # invisible values are multiplied by a weight of 0, too
-                for origin, places in zip((in_lanes, in_context), index, strict=True):
-                    for to_lane, to, from_lane, place in torch.split(places, MOVED_AT_ONCE, 1):
-                        if len(to):
-                            target[to_lane, :, to] = origin[k][from_lane, :, place]
+            _fill((layer.keys, layer.values), ends, self._length, [(index[0], in_lanes), (index[1], in_context)])
 
     def _allocate(self, spare: FlatStates, like: FlatStates, tokens: int) -> FlatStates:
         """Return flat memory for `tokens` keys and values of the shape of `like`: the spare one if it is large enough.
@@ -267,8 +316,29 @@ class Lanes:
         sizes = [states.shape[1] * states.shape[3] for states in like]
         if spare and all(len(states) >= tokens * size for states, size in zip(spare, sizes, strict=True)):
             return spare
-        capacity = max(tokens, min(self._max_tokens, self._budget.rows * self._longest))
+        capacity = max(tokens, self._reserved_tokens)
         return tuple(states.new_empty(capacity * size) for states, size in zip(like, sizes, strict=True))
+
+
+def _view(memory: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return the beginning of flat `memory` in `shape`."""
+    return memory[: math.prod(shape)].view(shape)
+
+
+def _fill(
+    targets: tuple[torch.Tensor, ...],
+    ends: Sequence[int],
+    length: int,
+    origins: Sequence[tuple[torch.Tensor, tuple[torch.Tensor, ...]]],
+) -> None:
+    """Copy keys and values into lanes (`targets`) of `length` places, from the places of each of the `origins`."""
+    for k, target in enumerate(targets):
+        for lane, end in enumerate(ends):
+            target[lane, :, end:length] = 0  # invisible values are multiplied by a weight of 0, too
+        for places, origin in origins:
+            for to_lane, to, from_lane, place in torch.split(places, MOVED_AT_ONCE, 1):
+                if len(to):
+                    target[to_lane, :, to] = origin[k][from_lane, :, place]
 
 
 class _Moves:
@@ -301,28 +371,3 @@ class _Moves:
             self._moves[1].append(np.stack([to_lane, target, np.zeros_like(source), source]))
         else:
             self._moves[0].append(np.stack([to_lane, target, np.full(len(source), row.lane), source]))
-
-
-def arrange(shared: tree.Ints, lengths: tree.Ints, max_tokens: int, read_cost: int) -> Arrangement:
-    """Return the cheapest arrangement of at most `max_tokens` tokens; if there is none, the one with the fewest tokens.
-
-    Row i has `lengths[i]` tokens, of which rows i and i + 1 have `shared[i]` in common. A step reads everything in
-    every lane once, and each row of a lane attends to all of it: lanes × longest × (`read_cost` + rows of a lane).
-    """
-    arrangements = []
-    width = 1
-    while True:
-        starts = np.arange(0, len(lengths), width)
-        within = np.append(shared, lengths[-1])
-        within[starts[1:] - 1] = lengths.max()  # the last row of a lane shares nothing with the next lane's first row
-        trunks = np.minimum(np.minimum.reduceat(lengths, starts), np.minimum.reduceat(within, starts))
-        rows = np.diff(starts, append=len(lengths))
-        tokens = len(starts) * int((np.add.reduceat(lengths, starts) - (rows - 1) * trunks).max())
-        arrangements.append(Arrangement(width, tokens, tokens * (read_cost + width)))
-        if width >= len(lengths):
-            break
-        width = min(2 * width, len(lengths))
-    fitting = [arrangement for arrangement in arrangements if arrangement.tokens <= max_tokens]
-    if fitting:
-        return min(fitting, key=lambda arrangement: arrangement.cost)
-    return min(arrangements, key=lambda arrangement: arrangement.tokens)

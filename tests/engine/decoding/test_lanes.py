@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise, takewhile
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +16,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine import walks
 from harness.engine.decoding import lanes
+from harness.engine.decoding.arrangement import Arrangement
 from harness.engine.decoding.settings import Settings
 from harness.engine.decoding.stopping import Stopper
 from harness.engine.engine import Engine
@@ -116,7 +115,7 @@ def test_texts_do_not_depend_on_how_many_rows_share_a_lane(
     checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts, expected = uneven
-    monkeypatch.setattr(lanes, "arrange", lambda *_: lanes.Arrangement(width, 0, 0))
+    monkeypatch.setattr(lanes, "arrange", lambda *_: Arrangement(width, 0, 0))
     assert decode(engine(checkpoint, rows=6), prompts) == expected
 
 
@@ -149,6 +148,28 @@ def test_sampled_texts_equal_those_of_the_plain_walk_in_any_lanes(checkpoint: Ch
     assert decode(engine(checkpoint, seed=1), prompts) != plain
 
 
+def test_rows_join_others_without_moving_them(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts of about one length that share nothing: a row takes the lane of one that has ended, or a further lane."""
+    prompts = [
+        Prompt([3 + (31 * i + 17 * k) % 380 for k in range(20 + i % 3)], Settings(max_tokens=3 + 11 * (i % 3)))
+        for i in range(12)
+    ]
+    expected = [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    added: list[int] = []
+    original = lanes.Lanes._add
+
+    def add(self: lanes.Lanes, new: Sequence[lanes.Row], taken: set[int | None]) -> None:
+        before = len(self._distances)
+        original(self, new, taken)
+        added.append(len(self._distances) - before)
+
+    monkeypatch.setattr(lanes.Lanes, "_add", add)
+    roomy = engine(checkpoint, pack=16, rows=4)
+    roomy.weight_bytes = 2**40
+    assert decode(roomy, prompts) == expected
+    assert {0, 1} <= set(added)
+
+
 def test_several_samples_read_their_prompt_once(checkpoint: Checkpoint) -> None:
     prompts = [Prompt(SHARED, Settings(max_tokens=3, temperature=1.0), sample) for sample in range(8)]
     batches = list(engine(checkpoint, rows=100).decode(prompts, [True] * 8))
@@ -161,49 +182,6 @@ def test_only_missing_prompts_are_answered(checkpoint: Checkpoint, uneven: tuple
     missing = [i % 3 == 0 for i in range(len(prompts))]
     answers = [(i, answer.text) for batch in engine(checkpoint).decode(prompts, missing) for i, answer in batch.answers]
     assert sorted(answers) == [(i, expected[i]) for i, is_missing in enumerate(missing) if is_missing]
-
-
-def common_prefix(rows: Sequence[list[int]]) -> int:
-    return len(list(takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))))
-
-
-def arrange(rows: list[list[int]], max_tokens: int, read_cost: int) -> lanes.Arrangement:
-    shared = [common_prefix(pair) for pair in pairwise(rows)]
-    return lanes.arrange(np.array(shared, np.int64), np.array([len(row) for row in rows]), max_tokens, read_cost)
-
-
-@given(
-    st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=9), min_size=1, max_size=20),
-    st.integers(1, 200),
-    st.sampled_from([1, 10, 100]),
-)
-def test_the_cheapest_arrangement_that_fits_into_memory_is_chosen(
-    rows: list[list[int]], max_tokens: int, read_cost: int
-) -> None:
-    rows.sort()
-    best = arrange(rows, max_tokens, read_cost)
-    tokens = {}
-    for width in {*(2**i for i in range(6) if 2**i < len(rows)), len(rows)}:
-        groups = [rows[start : start + width] for start in range(0, len(rows), width)]
-        lengths = [sum(map(len, group)) - (len(group) - 1) * common_prefix(group) for group in groups]
-        tokens[width] = len(groups) * max(lengths)
-    costs = [tokens[width] * (read_cost + width) for width in tokens if tokens[width] <= max_tokens]
-    assert best.tokens == tokens[best.width]
-    assert best.cost == (min(costs) if costs else best.tokens * (read_cost + best.width))
-    assert best.tokens <= max_tokens or best.tokens == min(tokens.values())
-
-
-SHARING = [[*range(1000), *[row] * 100] for row in range(32)]
-
-
-def test_rows_share_lanes_if_they_have_a_long_common_prefix() -> None:
-    assert arrange(SHARING, 10**6, 10).width > 4
-    assert arrange([[row] * 100 for row in range(32)], 10**6, 10).width == 1
-
-
-def test_more_rows_share_a_lane_if_memory_is_scarce() -> None:
-    free = arrange(SHARING, 10**6, 10)
-    assert arrange(SHARING, free.tokens - 1, 10).width > free.width
 
 
 @pytest.fixture(scope="module")
