@@ -91,8 +91,13 @@ class Line(NamedTuple):
     """The most memory above the loaded model, as a share of lm-eval's."""
 
 
-def of_tasks(names: list[str], shots: int | None = None) -> Callable[[Path, int | None], list[Asked]]:
-    """Return the builder of a line that is made of tasks; documents left out are the last ones."""
+def of_tasks(
+    names: list[str], shots: int | None = None, each: int | None = None
+) -> Callable[[Path, int | None], list[Asked]]:
+    """Return the builder of a line that is made of tasks, of the first `each` documents of each if there is a number.
+
+    Documents left out are the last ones.
+    """
 
     def build(data: Path, documents: int | None) -> list[Asked]:
         found: list[Asked] = []
@@ -101,8 +106,8 @@ def of_tasks(names: list[str], shots: int | None = None) -> Callable[[Path, int 
             task = loaded.lm_eval
             if left == 0:
                 break
-            task.build_all_requests(limit=left)
-            lengths = _gold_lengths(task, data) if task.config.output_type == "generate_until" else {}
+            task.build_all_requests(limit=each or left)
+            lengths = _gold_lengths(task, data) if each is None and task.config.output_type == "generate_until" else {}
             for one in task.instances:
                 answer = lengths.get(one.doc_id, 0)
                 found.append(Asked(one.request_type, name, one.doc_id, list(one.args), answer))
