@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import psutil
 import torch
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may use: each pair of files (limit, use) under versions 2 and 1."""
+"""Where Linux says what a container may use."""
 _CGROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
+"""The files of versions 2 and 1: limit, use, and what the use consists of."""
+_FILE_CACHE = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,26 @@ def device_limits(device_type: str) -> DeviceLimits:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how many bytes of memory a process could still take on `device`.
+    """Return how many bytes of memory a process could still take on `device`; 0 where torch does not say it.
 
-    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, a container's limit counts.
+    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, a container's limit counts, and
+    its cache of files is free.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu":
+        return 0
     return max(0, min([int(psutil.virtual_memory().available), *_container_bytes()]))
 
 
 def _container_bytes() -> list[int]:
     """Return what the limit of this container leaves, or nothing where there is no limit."""
-    for limit, use in _CGROUP_FILES:
+    for limit, use, parts in _CGROUP_FILES:
         try:
-            return [int((CGROUP / limit).read_text()) - int((CGROUP / use).read_text())]
+            left = int((CGROUP / limit).read_text()) - int((CGROUP / use).read_text())
+            cached = _FILE_CACHE.findall((CGROUP / parts).read_text())
         except (OSError, ValueError):  # no such version of control groups, or "max": no limit
             continue
+        return [left + max(map(int, cached), default=0)]
     return []

@@ -16,17 +16,23 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    "files", [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")]
+    ("limit", "use", "parts"),
+    [
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ],
 )
 def test_a_container_may_take_what_its_limit_leaves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: tuple[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, use: str, parts: str
 ) -> None:
+    """Files that were read are cached within the limit, and give way."""
     monkeypatch.setattr(device_limits, "CGROUP", tmp_path)
     (tmp_path / "memory").mkdir()
-    for name, content in zip(files, ("5000000\n", "3000000\n"), strict=True):
-        (tmp_path / name).write_text(content)
-    assert device_limits.free_bytes(torch.device("cpu")) == 2_000_000
-    (tmp_path / files[1]).write_text("6000000\n")
+    (tmp_path / limit).write_text("5000000\n")
+    (tmp_path / use).write_text("3000000\n")
+    (tmp_path / parts).write_text("anon 2000000\ninactive_file 700000\nactive_file 300000\n")
+    assert device_limits.free_bytes(torch.device("cpu")) == 2_700_000
+    (tmp_path / use).write_text("6000000\n")
     assert device_limits.free_bytes(torch.device("cpu")) == 0
 
 

@@ -56,8 +56,8 @@ class AdapterConfig:
     num_attention_heads: object
     """Number of heads that a prefix was learned for, as stated: only compared, so of whatever type the file has."""
 
-    targets: tuple[str, ...]
-    """Names in `target_modules`; empty where it is a pattern or absent."""
+    named_modules: tuple[tuple[str, tuple[str, ...]], ...]
+    """The names in `target_modules` and `modules_to_save`, by setting; none where it is a pattern or absent."""
     defaults: tuple[tuple[str, object], ...]
     """Settings of a LoRA's size or scale that the file does not state, with PEFT's default for each."""
 
@@ -114,7 +114,7 @@ def read(folder: Path) -> AdapterConfig:
         virtual_tokens=_virtual_tokens(folder, content) if method in PROMPT_LEARNING else 0,
         is_for_encoder_decoder=content.get("num_transformer_submodules") not in (None, 1),
         num_attention_heads=content.get("num_attention_heads"),
-        targets=_targets(content),
+        named_modules=tuple((setting, _names(content, setting)) for setting in ("target_modules", "modules_to_save")),
         defaults=_defaults(content, method),
     )
 
@@ -157,8 +157,8 @@ def _require_known_settings(folder: Path, content: dict[str, Any], method: str) 
         )
 
 
-def _targets(content: dict[str, Any]) -> tuple[str, ...]:
-    stated = content.get("target_modules")
+def _names(content: dict[str, Any], setting: str) -> tuple[str, ...]:
+    stated = content.get(setting)
     return tuple(name for name in stated if isinstance(name, str)) if isinstance(stated, list) else ()
 
 

@@ -3,8 +3,8 @@
 PEFT refuses a configuration only if nothing at all matches. There an entry without a match has no effect: a rank or a
 scale is the default, a module keeps the base's weights.
 
-A name in `target_modules` is only noted, since lists for several architectures are common and every key of the adapter
-must find its place in any case.
+Names in `target_modules` and `modules_to_save` are only noted, since lists for several architectures are common, names
+change with transformers' versions, and every key of the adapter must find its place in any case.
 
 Not here: the keys of the adapter's weights (`harness.checkpoints.adapters.attach`).
 """
@@ -36,8 +36,8 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
     """
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
     parameters = [name for name, _ in base.named_parameters(remove_duplicate=False)]
-    for setting in ("modules_to_save", "trainable_token_indices"):
-        _require_none(adapter, setting, _unmatched(_texts(config, setting), names, _is_end), "module")
+    unmatched = _unmatched(_texts(config, "trainable_token_indices"), names, _is_end)
+    _require_none(adapter, "trainable_token_indices", unmatched, "module")
     unmatched = _unmatched(_texts(config, "target_parameters"), parameters, _is_name_or_end)
     _require_none(adapter, "target_parameters", unmatched, "parameter")
     if getattr(config, "layer_replication", None):
@@ -48,12 +48,14 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
 
 
 def notes(adapter: AdapterConfig, base: torch.nn.Module) -> list[str]:
-    """Return a note on the names in `target_modules` that `base` has no module of, if there are any."""
+    """Return a note on each of `target_modules` and `modules_to_save` that names modules which `base` lacks."""
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
-    unmatched = _unmatched(adapter.targets, names, _is_name_or_end)
-    if not unmatched:
-        return []
-    return [f"target_modules in the adapter's {adapter.file.name} names {', '.join(unmatched)}, which the base lacks"]
+    unmatched = [(setting, _unmatched(entries, names, _is_name_or_end)) for setting, entries in adapter.named_modules]
+    return [
+        f"{setting} in the adapter's {adapter.file.name} names {', '.join(entries)}, which the base lacks"
+        for setting, entries in unmatched
+        if entries
+    ]
 
 
 def _require_layers(adapter: AdapterConfig, config: Any, names: Sequence[str]) -> None:

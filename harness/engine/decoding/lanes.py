@@ -33,7 +33,7 @@ STEPS = 32
 MIN_STEPS = 8
 """Steps that there is always room for, because rows that continue grow in any case."""
 SLACK = 1.25
-"""By how much a row may cost more beside others: lanes are padded, so that a row too many for one costs a whole one."""
+"""How much more a row may cost beside new ones than at best: lanes are padded, so that one row may cost a whole lane."""
 MOVED_AT_ONCE = 1024
 """Tokens whose keys and values are moved at once, through memory of their own."""
 
@@ -103,14 +103,20 @@ class Lanes:
         self._memory: dict[int, FlatStates] = {}  # by layer
         self._spare: dict[tuple[int, ...], FlatStates] = {}  # by size of a token, which may differ between layers
         self._length = self._capacity = 0
+        self._lowest_cost = math.inf  # of a row, since there were none
         self._visible = torch.zeros(0, 1, 0, dtype=torch.bool, device=context.device)
         self._distances = torch.zeros(0, 0, dtype=torch.long, device=context.device)
         self.slots = 0
         """Number of rows that a step computes: those in the lanes, and those that have ended since."""
 
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
-        """Return how many of the `new` rows, from the first on, fit beside `current` at little higher cost for each."""
-        cost = min(SLACK * self._cost_of_a_row(current) if current else math.inf, sys.float_info.max)
+        """Return how many of the `new` rows, from the first on, fit beside `current`.
+
+        They may not make a row more expensive than it is, except a little more than it was at best.
+        """
+        present = self._cost_of_a_row(current) if current else math.inf
+        self._lowest_cost = min(self._lowest_cost, present) if current else math.inf
+        cost = min(max(present, SLACK * self._lowest_cost), sys.float_info.max)
         low, high = 0, min(len(new), self._budget.rows - len(current))
         while low < high:
             middle = (low + high + 1) // 2

@@ -3,7 +3,7 @@
 transformers repeats keys and values if there is a mask and more than one query. Here the query heads of a group become
 further queries of their one head of keys and values, which is the same arithmetic on a fraction of the memory.
 
-Not here: models whose attention is not torch's `scaled_dot_product_attention`; they keep their own.
+Not here: models that do not look up their attention as "sdpa" in transformers' registry; they keep their own.
 """
 
 from __future__ import annotations
@@ -14,31 +14,26 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.checkpoints import configs
-from harness.checkpoints.types import Model
-
-NAME = "harness_grouped_sdpa"
 REPLACED = "sdpa"
 FEW_QUERIES = 64
 """Queries of a head up to which repeating the mask for each head of a group costs little."""
 
 
 @contextmanager
-def grouped(model: Model) -> Iterator[None]:
-    """Let `model` attend by `attend` while this is open, if it would take torch's attention."""
-    stated = [model.config, configs.text_config(model.config)]
-    replaced = [config for config in stated if getattr(config, "_attn_implementation", None) == REPLACED]
-    for config in replaced:
-        config._attn_implementation = NAME
+def grouped() -> Iterator[None]:
+    """Let models that take torch's attention attend by `attend` while this is open.
+
+    Their configurations still say "sdpa": some models compare that name.
+    """
+    previous = ALL_ATTENTION_FUNCTIONS[REPLACED]
+    ALL_ATTENTION_FUNCTIONS[REPLACED] = attend
     try:
         yield
     finally:
-        for config in replaced:
-            config._attn_implementation = REPLACED
+        ALL_ATTENTION_FUNCTIONS[REPLACED] = previous
 
 
 def attend(
@@ -76,7 +71,3 @@ def attend(
             query, key, value, attention_mask, scale=scaling, enable_gqa=True
         )
     return states.transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)

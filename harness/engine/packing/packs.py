@@ -251,7 +251,7 @@ def forward(
 ) -> torch.Tensor:
     """Return float32 logits (B, len(rows), V) of ids (B, T) at `rows`; append keys and values to `cache`."""
     arguments = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache, "use_cache": True}
-    with torch.inference_mode(), attention.grouped(model):
+    with torch.inference_mode(), attention.grouped():
         if can_select_rows(model):
             logits: torch.Tensor = model(input_ids=ids, logits_to_keep=rows, **arguments).logits
         else:

@@ -41,8 +41,6 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
         {"layers_to_transform": [0, 1], "layers_pattern": ["layers", "h"]},
         "layers_pattern in {} names 'h'",
     ),
-    ({"modules_to_save": ["classifier"]}, "modules_to_save in {} names 'classifier'"),
-    ({"modules_to_save": ["lm_head", "score"]}, "modules_to_save in {} names 'score'"),
     ({"trainable_token_indices": {"wte": [1]}}, "trainable_token_indices in {} names 'wte'"),
     ({"target_parameters": ["mlp.experts.gate_up_proj"]}, "names 'mlp.experts.gate_up_proj', which is no parameter"),
 ]
@@ -54,13 +52,22 @@ def test_entries_that_the_base_has_are_used_as_peft_uses_them(base, tmp_path, se
     assert torch.equal(logits(load(folder).model), peft_logits(base, folder))
 
 
-@pytest.mark.parametrize("others", [["W_pack"], ["proj"], ["W_pack", "layers.7.self_attn.q_proj"]])
-def test_targets_of_other_architectures_are_noted(base, tmp_path, others):
-    folder = trained(tmp_path / "adapter", base, lora_method(target_modules=["q_proj", *others]))
-    set_json(folder / CONFIG, target_modules=["q_proj", *others])
+@pytest.mark.parametrize(
+    ("setting", "names", "others"),
+    [
+        ("target_modules", ["q_proj"], ["W_pack"]),
+        ("target_modules", ["q_proj"], ["W_pack", "layers.7.self_attn.q_proj"]),
+        ("modules_to_save", ["lm_head"], ["score"]),
+        ("modules_to_save", [], ["embed_out"]),
+    ],
+)
+def test_modules_of_other_architectures_are_noted(base, tmp_path, setting, names, others):
+    method = lora_method(**({setting: names} if names else {}))
+    folder = trained(tmp_path / "adapter", base, method)
+    set_json(folder / CONFIG, **{setting: [*names, *others]})
     checkpoint = load(folder)
     assert torch.equal(logits(checkpoint.model), peft_logits(base, folder))
-    [note] = [note for note in checkpoint.notes if "target_modules" in note]
+    [note] = [note for note in checkpoint.notes if setting in note]
     assert f"names {', '.join(others)}, which the base lacks" in note
 
 
