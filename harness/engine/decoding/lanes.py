@@ -33,7 +33,7 @@ STEPS = 32
 MIN_STEPS = 8
 """Steps that there is always room for, because rows that continue grow in any case."""
 SLACK = 1.25
-"""How much more a row may cost beside new ones than at best: lanes are padded, so that one row may cost a whole lane."""
+"""What a row may cost beside new ones, by its cost at best: lanes are padded, so that one row may cost a whole lane."""
 MOVED_AT_ONCE = 1024
 """Tokens whose keys and values are moved at once, through memory of their own."""
 
