@@ -24,7 +24,7 @@ _LONGEST_TOKEN = 40
 # -- words
 
 _N = (
-    r"(?:\d[\d.,]{0,12}|[½¼¾⅓⅔]|[零〇一二两三四五六七八九十百千万]{1,6}"
+    r"(?:\d[\d.,]{0,12}|[½¼¾⅓⅔]|(?<![一-鿿])[零〇一二两三四五六七八九十百千万]{1,6}"
     r"|\b(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
     r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b)"
 )
@@ -33,7 +33,7 @@ _MONTH_NAMES = (
     "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
 )
 _MONTH = rf"(?<![A-Za-z])(?i:{_MONTH_NAMES})(?![A-Za-z])\.?"
-_WEEKDAY = r"(?<![A-Za-z])(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?(?![A-Za-z])\.?"
+_WEEKDAY = r"(?<![A-Za-z])(?i:mon|tues|wednes|thurs|fri|satur|sun)day(?![A-Za-z])"
 _ORDINAL_WORDS = (
     r"(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh|twelfth"
     r"|(?:thir|four|fif|six|seven|eigh|nine)teenth|twentieth|thirtieth"
@@ -46,7 +46,9 @@ _DATE = (
 
 # -- what stands before a number
 
-_BEFORE_DAY = re.compile(rf"(?:{_MONTH}\s*(?:(?i:the)\s+)?|{_WEEKDAY},?\s+(?:(?i:the)\s+)?)$")
+_BEFORE_DAY = re.compile(rf"{_MONTH}\s*(?:(?i:the)\s+)?$")
+_BEHIND_WEEKDAY = re.compile(rf"{_WEEKDAY},?\s+(?:(?i:the)\s+)?$")
+_COUNT_BEHIND = re.compile(r"\s*(?i:were|are|have|had|will|would|remain(?:ed)?|came|left|sold|more|other|of)\b")
 _BEFORE_YEAR = re.compile(
     rf"(?:{_MONTH}\s*,?\s*{_OF}['’]?|{_DATE}\s*,?\s*{_OF}['’]?|\bQ[1-4]\s*,?\s*{_OF}"
     rf"|\b(?i:spring|summer|autumn|fall|winter|quarter)\s+(?:(?i:of)\s+)?)$"
@@ -54,43 +56,50 @@ _BEFORE_YEAR = re.compile(
 _BEFORE_TIME = re.compile(rf"(?:{_DATE}\D{{0,12}}|(?<![\d.,])\d{{1,2}}\s)$")
 _TIME_UNITS = frozenset(("点", "点钟", "时", "點", "點鐘", "時"))
 _OF_YEAR = re.compile(r"\d年\s?第?$")
-_PAST = re.compile(rf"(?i:half|quarter|minutes?|mins?|{_N})\s+(?i:past|to|till|after|before)\s+$")
+_PAST = re.compile(rf"(?:(?i:half|{_N})\s+(?i:past)|(?i:quarter|minutes?|mins?)\s+(?i:past|to|till|after|before))\s+$")
 _SIGN = (
     r"(?:[≠≢≥≤≧≦⩾⩽≪≫≮≯≰≱≲≳≶≷∉≁∝]|(?<![-=—–~<>])(?:>=|<=|=<|<>|[<>＜＞])|(?<![\d)\]}])!=|=/=|&(?:lt|gt|le|ge|ne|#6[02]);|\\not\s*=|/="
     r"|\\(?:leqslant|geqslant|leqq|geqq|leq|geq|le|ge|neq|ne|lt|gt|ll|gg|nless|ngtr|nleq|ngeq|lesssim|gtrsim|notin)"
     r"(?![A-Za-z]))"
 )
 _BEHIND_SIGN = re.compile(rf"{_SIGN}\s*[(（]?\s*(?:(?i:about|approximately)\s|[约~≈])?\s*$")
-_BEHIND_TAG = re.compile(r"<[/|!]?[A-Za-z][^<>]*>\s*[(（]?\s*$")
+_BEHIND_TAG = re.compile(r"<\s*[/|!]?[A-Za-z][^<>]*>\s*[(（]?\s*$")
+_QUOTATION = re.compile(r"\s*>[>\s]*$")
+_COUNTED = rf"[$£€¥]?\s*{_N}(?:\s?[^\W\d]{{1,12}}){{0,2}}?"
 _BETWEEN = re.compile(
-    rf"(?:\b(?i:between|(?:sum|product|difference|quotient|ratio|average|mean|gcd|lcm)\s+(?:of|between))\b.{{0,40}}?{_N}"
-    r".{0,40}\b(?i:and|to|or)|\b(?i:between)\b.{0,40}?\d.{0,40}[&-]|介于.{1,16}[和与跟同及到至-])\s*$"
+    rf"(?:\b(?i:between)\s+(?:[^\W\d]+\s+){{0,2}}{_COUNTED}\s*(?:\s(?i:and|or|to)|[&-])"
+    rf"|\b(?i:sum|product|difference|quotient|average|mean|gcd|lcm)\s+(?i:of|between)\s+(?:[^\W\d]+\s+){{0,2}}"
+    rf"{_COUNTED}(?:\s*,\s*{_COUNTED})*\s*,?\s+(?i:and|or)|\b(?i:ratio\s+of)\s+(?i:the\s+)?{_COUNTED}\s+(?i:to)"
+    r"|介于.{1,16}[和与跟同及到至-])\s*[$£€¥]?\s*$"
 )
 _LEAST = (
-    r"(?i:at least|more than|greater than|over|above|from|minimum(?: of)?|min"
+    r"(?:\b(?i:at least|more than|greater than|over|above|minimum(?: of)?|min)\b"
     r"|至少|最少|不少于|不小于|不低于|大于|多于|超过|高于)"
 )
 _MOST = (
-    r"(?i:at most|less than|fewer than|under|below|up to|maximum(?: of)?|max"
+    r"(?:\b(?i:at most|less than|fewer than|under|below|up to|maximum(?: of)?|max)\b"
     r"|至多|最多|不多于|不大于|不超过|小于|少于|低于)"
 )
+_AND = r"\s*(?:(?i:and|but|or)\b|并?且|但|而|又)?\s*"
 _BOUNDED = re.compile(
-    rf"(?:{_LEAST}.{{0,3}}?{_N}.{{0,20}}{_MOST}|{_MOST}.{{0,3}}?{_N}.{{0,20}}{_LEAST}"
-    rf"|{_N}.{{0,3}}以上[,，、]?[且到至]?)\s*$"
+    rf"(?:{_LEAST}\s*{_COUNTED}{_AND}{_MOST}|{_MOST}\s*{_COUNTED}{_AND}{_LEAST}"
+    rf"|\b(?i:from)\s+{_COUNTED}\s+(?i:up to))\s*$"
 )
+_ABOVE = re.compile(rf"{_N}.{{0,3}}以上[,，、]?[且到至]?\s*$")
+_BELOW = re.compile(r".{0,3}以[下内]")
 _DENIED_BEFORE = re.compile(
     r"(?:(?i:\bnot|\bcannot|n['’]t|\bnever|\brather than|\binstead of|\bneither|\bnor|\banything but"
     r"|\bexcept(?:\s+for)?)"
     r"(?:\s+(?i:be|been|equals?(?:\s+to)?|is|the|exactly|simply|just))*"
-    r"|(?:不会?|并不|并非|绝不|绝非|而不|不应该?|不可能|不能)(?:就?是|等于|为|得)|而非|并非|除了|(?<!除)非)\s*$"
+    r"|(?:不会?|并不|并非|绝不|绝非|而不|不应该?|不可能|不能)(?:就?是|等于|为|得)|而非|并非|除了|(?<![一-鿿])非)\s*$"
 )
 _INFIX = re.compile(
     rf"(?:{_N}(?:\s+[^\W\d]{{1,12}})?\s+(?i:multiplied by|added to|subtracted from"
     r"|raised to(?: the)?(?: power)?(?: of)?|to the(?: power)?(?: of)?|takes? away"
-    r"|choose|remainder|rem|r|modulo|mod|div|versus|vs\.?"
-    r"|(?:for|in|out of) (?:every|each))"
+    r"|versus|vs\.?|(?:for|in|out of) (?:every|each))"
+    rf"|{_N}\s+(?i:choose|remainder|rem|r|modulo|mod|div)"
     rf"|{_N}\s*[%％‰]?\s+(?i:of(?: the)?|in|less|per|from|(?:more|less|fewer|greater) than|through|thru|till|until)"
-    rf"|{_N}\s*[%％‰]?\s*的|比{_N}.{{0,2}}[多少大小高低长短重轻])\s*$"
+    rf"|{_N}\s*[%％‰]?\s*的|(?:^|[^\w一-鿿]|[是为求案])比{_N}.{{0,2}}[多少大小高低长短重轻])\s*$"
 )
 _OPERATION = re.compile(
     r"(?:\b(?i:twice|thrice|double|triple|half)"
@@ -111,13 +120,20 @@ _MONTH_BEHIND = re.compile(
 _NOON = re.compile(r"\s*(?i:[ap]\.?\s?m)(?![A-Za-z])")
 _HOUR = re.compile(r"\s*(?:(?i:[ap]\.?\s?m)(?![A-Za-z])|(?i:o['’]clock)|点|时)")
 _BEFORE_SIGN = re.compile(rf"\s*{_SIGN}\s*[^\s<>]")
-_TAG = re.compile(r"\s*<[/|!]?[A-Za-z][^<>]*>")
+_TAG = re.compile(r"\s*<(?:[/|!]?|\s*[/|!]\s*)[A-Za-z][^<>]*>")
 _RANGE_BEHIND = re.compile(
     rf"\s*(?:之间|中间|取模|取余|求余|以外|除外|(?:mod|MOD|[rR])\d|Q[1-4]\b|(?i:minutes?\s+)?(?i:past)\s+{_N})"
 )
+_CLAUSE_END = r"\s*(?:[.。,，;；:：!！?？)）\n*]|$)"
+_RIGHT = (
+    r"(?:an? |the )?(?:(?:final|correct|right|valid|possible) )?(?:answer|solution|result)\b"
+    r"|(?:correct|right|true|valid|it)\b"
+)
 _DENIED_BEHIND = re.compile(
-    r"\s*(?:(?i:is|was|are|were)(?:\s+(?:(?i:also|clearly|definitely)\s+)?(?i:not|wrong|incorrect|false|no)\b|n['’]t)"
-    r"|(?i:isn|wasn)['’]t|是?不[对是]|是?不正确|并不|是?错[了误的])"
+    r"\s*(?:(?i:(?:is|was|are|were)(?: also| clearly| definitely)?\s+"
+    rf"(?:not\s+(?:{_RIGHT})|(?:not|no|wrong|incorrect|false){_CLAUSE_END}|(?:wrong|incorrect|false)\s+(?:because|since|as)\b))"
+    rf"|(?i:(?:is|was)n['’]t)(?:\s+(?i:{_RIGHT})|{_CLAUSE_END})"
+    rf"|是?不对(?![称应等])|(?:并|是)?不正确|(?:并|是)?不是(?:(?:正确|最终)?(?:的?答案|的)|{_CLAUSE_END})|是?错[了误的])"
 )
 
 _DENIED_GLOSS = re.compile(r"[(（]\s*(?:(?i:wrong|incorrect|false|no)|错误?|错的|不对|不正确)\s*[)）]$")
@@ -134,7 +150,8 @@ def is_value(tokens: Sequence[Token], bounds: tuple[int, int], item: Item) -> bo
     behind = _joined(tokens[item.end - is_word : min(bounds[1], item.end + _REACH)]).partition("\n")[0]
     is_minus = tokens[item.start].kind is Kind.MINUS or tokens[item.start].text.lower() == "minus"
     return not (
-        _is_bound(before, behind)
+        (_ABOVE.search(before) and _BELOW.match(behind))
+        or _is_bound(before, behind)
         or _is_date(item, before, behind)
         or _is_time(item, before, behind)
         or _RANGE_BEHIND.match(behind)
@@ -157,7 +174,9 @@ def _joined(tokens: Sequence[Token]) -> str:
 
 
 def _is_bound(before: str, behind: str) -> bool:
-    """Return whether a sign of inequality stands beside a number: x ≥ 5, 5 < x; not <b>5</b> or <5>."""
+    """Return whether a sign of inequality stands beside a number: x ≥ 5, 5 < x; not <b>5</b>, <5> or a quoted line."""
+    if _QUOTATION.match(before):
+        before = ""
     if _BEHIND_SIGN.search(before) and not _BEHIND_TAG.search(before):
         return not (before.endswith("<") and behind.startswith(">"))
     return _BEFORE_SIGN.match(behind) is not None and _TAG.match(behind) is None and not before.endswith("<")
@@ -169,11 +188,15 @@ def _is_date(item: Item, before: str, behind: str) -> bool:
         return False
     if _OF_YEAR.search(before):  # 2024年第3季度
         return True
-    is_day, is_year = 1 <= item.value <= 31, 1000 <= item.value < 3000
+    is_day, is_year = 1 <= item.value <= 31, 1500 <= item.value <= 2100
     if is_day and _MONTH_BEHIND.match(behind.removeprefix(item.unit) if item.unit in ORDINALS else behind):
         return True
     if item.unit.isascii() and item.unit not in ORDINALS and item.unit.lower() not in ("", *NO_UNITS):
         return False  # in May, 12 people
+    if _COUNT_BEHIND.match(behind):
+        return False  # by May 20 were left
+    if item.unit in ORDINALS and _BEHIND_WEEKDAY.search(before):
+        return True
     is_short_year = before.endswith(("'", "’"))
     return ((is_day or is_year) and _BEFORE_DAY.search(before) is not None) or (
         (is_year or is_short_year) and _BEFORE_YEAR.search(before) is not None
@@ -182,7 +205,7 @@ def _is_date(item: Item, before: str, behind: str) -> bool:
 
 def _is_time(item: Item, before: str, behind: str) -> bool:
     """Return whether a number is part of a time of day with several parts: 3.30 pm, half past 3, May 5 at 3 pm."""
-    if _PAST.search(before):
+    if _PAST.search(before) and item.unit.lower() in ("", "am", "pm", *NO_UNITS):
         return True
     if _NOON.match(behind) and not item.is_whole and item.value is not None and item.value.denominator != 1:
         return True

@@ -1,7 +1,8 @@
 """Numbers that are parts of one statement with the number before them: compound quantities and alternatives.
 
 3小时30分钟, 5 ft 6 in, $2 and 50 cents, an hour and 15 minutes: the smaller part alone is no value of the quantity.
-3 or 5, 3个或5个: neither is the answer, unless both are equal (1/2 or 50%).
+3 or 5, 3个或5个: neither is the answer, unless both are equal (1/2 or 50%) or state one quantity in two units
+(120 minutes or 2 hours), where the last one counts.
 
 Not here: which units belong together (`harness.metrics.answers.units`).
 """
@@ -24,14 +25,20 @@ _ALTERNATIVE = re.compile(
     r"\s*[,，]?\s*(?:(?:and\s*/\s*)?or|或者?|抑或|还是)\s*(?:是|else|about|即)?\s*"
     r"(?:[A-Za-z]\w{0,2}\s*=\s*)?"
 )
+_SOLVED = re.compile(r"(?:^|[^\w\s^)}+*/−-]|[^\W\d]{2})\s*[^\W\d]\s*=\s*$")
+"""A variable alone before a sign of equality: x =, but not 5x = or x^2 =."""
+_UNIT_BEFORE = re.compile(r"\d\s*([^\W\d]+|[′'’])[\s,，零又]*(?:and\s+)?$")
 _ELLIPSIS = re.compile(r"\s*(?:…+|\.{2,})\s*")
 _HYPHENED = re.compile(r"[-‐‑–]([A-Za-z]+)[-‐‑–,\s]*(?:and\s*)?")
 _SQUARES = frozenset(("square", "sq", "cubic", "cu"))
 _ONE = re.compile(
-    r"(?:\b(?:an?|another|half an?)\s+([a-z]+)\s*,?\s*(?:and|plus|&)?\s*"
+    r"(?:(?:(?:^|[^\w\s]|\b(?:is|was|be|takes?|took|for|in|of|about|needs?|lasts?|lasted|after|only|exactly|spends?"
+    r"|spent|than|requires?|to|by|just|almost|nearly|equals|within|half))\s*\ban?|\banother)"
+    r"\s+([a-z]+)\s+(?:and|plus|&)\s*"
     r"|半个?(小时|天|年|月|斤|公斤|米|公里|里)[零又]?)$",
     re.IGNORECASE,
 )
+"""A greater unit without a number; not a rate, "8 hours a day, 40 hours a week"."""
 
 
 def share(item: Item) -> Fraction | None:
@@ -47,8 +54,7 @@ def continues(span: Span, last: Item, item: Item) -> bool:
     if "\n" in gap:
         return False
     if _ALTERNATIVE.fullmatch(gap):
-        is_equation = span.kind(span.after_spaces(item.end)) is Kind.RELATION  # 5x = 100 or x = 20, or 20 = x
-        return not is_equation and (share(last) != share(item) or item.value is None)
+        return _is_alternative(span, last, item, gap)
     if _ELLIPSIS.fullmatch(gap):
         return True
     unit = _unit(span, item)
@@ -71,10 +77,35 @@ def continues(span: Span, last: Item, item: Item) -> bool:
     return is_blank and not unit and (units.is_continued(last.unit, is_glued=not gap) or last.unit in WHOLES)
 
 
+def _is_alternative(span: Span, last: Item, item: Item, gap: str) -> bool:
+    """Return whether `item`, behind "or", is another value than `last` rather than the same quantity said again."""
+    before = _text_before(span, last.start)
+    if span.kind(span.after_spaces(item.end)) is Kind.RELATION:  # x = 100/5 or 20 = x
+        return False
+    if "=" in gap and not _SOLVED.search(before):  # 5x = 100 or x = 20; not x = 3 or x = 5
+        return False
+    unit, next_unit = (_unit(span, each) or ("$" if span.is_priced(each.start) else "") for each in (last, item))
+    if unit and next_unit:
+        is_compound = units.is_one_quantity(_unit_before(before), unit)  # 1 hour 30 minutes or 90 minutes
+        if is_compound or not units.is_same(unit, next_unit):
+            return False
+    return item.value is None or share(last) != share(item)
+
+
+def _unit_before(before: str) -> str:
+    """Return the unit that stands directly before a number: "hour" in "1 hour and "."""
+    match = _UNIT_BEFORE.search(before)
+    return match[1] if match else ""
+
+
+def _text_before(span: Span, stop: int, count: int = _LONGEST_GAP + 4) -> str:
+    """Return the text of the `count` tokens before token `stop`, with long tokens cut."""
+    return "".join(span.text(i)[-12:] for i in range(stop - count, stop))
+
+
 def follows_unit(span: Span, item: Item) -> bool:
     """Return whether a greater unit with "a" or 半 stands before `item`: an hour and 15 minutes."""
-    before = "".join(span.text(i)[-12:] for i in range(item.start - _LONGEST_GAP, item.start))
-    match = _ONE.search(before)
+    match = _ONE.search(_text_before(span, item.start))
     return match is not None and units.is_one_quantity(match[1] or match[2], _unit(span, item))
 
 

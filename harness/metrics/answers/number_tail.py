@@ -16,7 +16,10 @@ _PERCENT = frozenset(["%", "％", "﹪", "\\%", "percent", "pct"])
 _PER_MILLE = frozenset(["permille", "permil", "promille"])
 _DEGREES = frozenset(["°", "º", "\\circ", "\\degree"])
 _OPERATOR_WORDS = frozenset(
-    ["and", "or", "x", "to", "upto", "minus", "plus", "times", "over", "divided", "out", "by", "per", "is", "are"]
+    (
+        *("and", "or", "x", "to", "upto", "minus", "plus", "times", "over", "divided", "out", "by", "per", "is", "are"),
+        *("comes", "amounts", "equals"),
+    )
 )
 _OPERATORS_IN_WORDS = frozenset(["x", "times", "plus", "minus", "over", "divided", "加", "减", "乘", "除"])
 _OPERATIONS = ("平方根", "立方根", "算术平方根", "平方", "立方", "阶乘", "倒数", "相反数", "绝对值", "对数")

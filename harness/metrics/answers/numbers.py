@@ -18,6 +18,11 @@ from harness.metrics.answers.number_grammar import Reader
 from harness.metrics.answers.number_parts import WHOLES, share
 from harness.metrics.answers.number_tokens import Kind, Token, tokens_of
 
+_REASONS = ("because", "since", "因为")
+_SIGNS = ("<", ">", "＜", "＞", "≤", "≥", "⩽", "⩾", "≠", "\\le", "\\ge", "\\lt", "\\gt", "\\ne")
+_LONGEST_REASON = 40
+"""Tokens of a closing reason that are looked at."""
+
 
 def last_number(text: str) -> Fraction | None:
     r"""Return the value of the last number in `text`, or None if there is none or it is not understood.
@@ -88,8 +93,29 @@ def _last_item(text: str) -> Item | None:
             bounds = _boxed(tokens, i)
             if bounds is None or bounds[0] < bounds[1]:
                 return None if bounds is None else _item_of_box(tokens, *bounds)
-    item = next(iter(deque(Reader(tokens, 0, len(tokens)).items(), maxlen=1)), None)
-    return _stated(tokens, (0, len(tokens)), item)
+    stop = _start_of_reason(tokens)
+    item = next(iter(deque(Reader(tokens, 0, stop).items(), maxlen=1)), None)
+    if item is None and stop < len(tokens):
+        stop = len(tokens)
+        item = next(iter(deque(Reader(tokens, 0, stop).items(), maxlen=1)), None)
+    return _stated(tokens, (0, stop), item)
+
+
+def _start_of_reason(tokens: list[Token]) -> int:
+    """Return the index of a closing reason with a sign of inequality, "5, because 200 < 220", or the text's end."""
+    stop, text = len(tokens), ""
+    for i in range(stop - 1, max(-1, stop - _LONGEST_REASON), -1):
+        text = tokens[i].text[:_LONGEST_REASON] + text
+        if text.lower().startswith(_REASONS):
+            return i if _has_sign(text) else stop
+        if tokens[i].kind is Kind.NEWLINE and text.strip():
+            break
+    return stop
+
+
+def _has_sign(text: str) -> bool:
+    """Return whether `text` compares by a sign of inequality."""
+    return any(sign in text for sign in _SIGNS)
 
 
 def _parts(tokens: list[Token], i: int) -> bool:

@@ -59,6 +59,8 @@ _SCALES = tuple(
 )
 _RANKS = tuple({unit: rank for rank, units in enumerate(row) for unit in units} for row in _SCALES)
 
+_DOLLAR = "dollar"
+
 DOZENS = frozenset(("dozen", "dozens", "打", "gross", "score"))
 """Units that count several things: 2 dozen and 3 is one quantity."""
 CENTS = frozenset(("cent", "cents", "¢", "￠", "penny", "pennies", "pence", "p", "c", "s", "美分", "便士", "欧分"))
@@ -92,6 +94,13 @@ def is_one_quantity(unit: str, next_unit: str) -> bool:
     """Return whether numbers with these units, one behind the other, state one quantity: 3小时30分钟."""
     greater, smaller = _plain(unit), _plain(next_unit)
     return any(greater in ranks and ranks[greater] < ranks.get(smaller, -1) for ranks in _RANKS)
+
+
+def is_same(unit: str, other: str) -> bool:
+    """Return whether two units are one, spelled alike or not: hour and hours, $ and dollars."""
+    first, second = (_DOLLAR if each == "$" else _plain(each) for each in (unit, other))
+    has_one_rank = any(first in ranks and ranks[first] == ranks.get(second) for ranks in _RANKS)
+    return has_one_rank or first.rstrip("s") == second.rstrip("s")
 
 
 def is_continued(unit: str, is_glued: bool) -> bool:
