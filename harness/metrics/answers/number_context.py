@@ -67,8 +67,8 @@ _BEHIND_TAG = re.compile(r"<\s*[/|!]?[A-Za-z][^<>]*>\s*[(（]?\s*$")
 _QUOTATION = re.compile(r"\s*>[>\s]*$")
 _COUNTED = rf"[$£€¥]?\s*{_N}(?:\s?[^\W\d]{{1,12}}){{0,2}}?"
 _BETWEEN = re.compile(
-    rf"(?:\b(?i:between)\s+(?:[^\W\d]+\s+){{0,2}}{_COUNTED}\s*(?:\s(?i:and|or|to)|[&-])"
-    rf"|\b(?i:sum|product|difference|quotient|average|mean|gcd|lcm)\s+(?i:of|between)\s+(?:[^\W\d]+\s+){{0,2}}"
+    rf"(?:(?<![A-Za-z])(?i:between)\s+(?:[^\W\d]+\s+){{0,2}}{_COUNTED}\s*(?:\s(?i:and|or|to)|[&-])"
+    rf"|(?<![A-Za-z])(?i:sum|product|difference|quotient|average|mean|gcd|lcm)\s+(?i:of|between)\s+(?:[^\W\d]+\s+){{0,2}}"
     rf"{_COUNTED}(?:\s*,\s*{_COUNTED})*\s*,?\s+(?i:and|or)|\b(?i:ratio\s+of)\s+(?i:the\s+)?{_COUNTED}\s+(?i:to)"
     r"|介于.{1,16}[和与跟同及到至-])\s*[$£€¥]?\s*$"
 )
@@ -205,7 +205,7 @@ def _is_date(item: Item, before: str, behind: str) -> bool:
 
 def _is_time(item: Item, before: str, behind: str) -> bool:
     """Return whether a number is part of a time of day with several parts: 3.30 pm, half past 3, May 5 at 3 pm."""
-    if _PAST.search(before) and item.unit.lower() in ("", "am", "pm", *NO_UNITS):
+    if _PAST.search(before) and (not item.unit.isascii() or item.unit.lower() in ("", "am", "pm", *NO_UNITS)):
         return True
     if _NOON.match(behind) and not item.is_whole and item.value is not None and item.value.denominator != 1:
         return True
