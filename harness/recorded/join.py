@@ -119,7 +119,7 @@ def join(
         complaints.note(f"{name}: {beyond:,} answers to documents beyond the limit of {count:,} are left out")
     by_document = [placed.by_place.get(place) for place in range(count)]
     if not has_own_documents:
-        for note in agreement.require(task, {place: answer for place, answer in enumerate(by_document) if answer}):
+        for note in agreement.notes_on(task, {place: answer for place, answer in enumerate(by_document) if answer}):
             complaints.note(note)
     repeats = _repeats(task, [answer for answer in by_document if answer is not None], answers)
     _complain_of_missing(task, by_document, answers, complaints)

@@ -3,11 +3,12 @@
 A reference is a text, one of several accepted texts, or a choice: its letter, its text or its place. A whole column has
 one of these forms (`Reading`).
 
-Not here: what follows from a difference (`harness.recorded.agreement`).
+Not here: what follows from a difference (`harness.recorded.reference_columns`).
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -15,14 +16,16 @@ from typing import Any
 
 from harness.common.visible import is_visible
 from harness.data.rows import number_as_text
+from harness.metrics.answers.numbers import is_number, is_same_number, last_number
+from harness.recorded.columns import ANSWERS, REFERENCES
 from harness.tasks.task import Task
 
 Reading = Sequence[Sequence[str]]
 """For each document the normalised texts that repeat its reference in one form."""
-_COLUMNS = ("answer", "answers", "answerkey", "answerKey", "reference", "target", "label", "gold", "summary", "答案")
-"""Columns of a published task's documents that hold the reference."""
 _FINAL = "####"
 """What stands before the final answer in GSM8K's references."""
+_LONGEST_NUMBER = 40
+"""The number of characters up to which a reference may be a number."""
 _LONG = 20
 """The number of characters from which a reference may be cut within a word."""
 _MARKED_LETTER = re.compile(r"[(\[]?([a-z])[)\].、:]?")
@@ -50,17 +53,38 @@ def text(value: object) -> str:
     return ""
 
 
+def texts(value: object) -> list[str]:
+    """Return the texts of a recorded reference: the whole one, and its items if it is a list of several."""
+    return list(dict.fromkeys([text(value), *(_texts(value) if isinstance(value, list) else [])]))
+
+
 def is_same(recorded: str, expected: str) -> bool:
-    """Return whether two normalised texts are the same reference; the recorded one may be cut short behind a word."""
+    """Return whether two normalised texts are the same reference.
+
+    Numbers are the same if their values are. Other recorded texts may be cut short behind a word, or, if they are long,
+    anywhere except within a number.
+    """
     if recorded == expected or not recorded:
         return recorded == expected
+    if _is_number(recorded) and _is_number(expected):
+        return is_same_number(recorded, expected)
     if not expected.startswith(recorded):
         letter = _MARKED_LETTER.fullmatch(recorded)
         return letter is not None and letter[1] == expected
     rest = expected[len(recorded) :]
     is_in_word = re.match("[a-z0-9]", rest) and re.search("[a-z0-9]$", recorded)
-    is_in_number = re.match(r"[.,:/^]?[0-9]", rest) and re.search("[0-9]$", recorded)
-    return len(recorded) >= _LONG or not (is_in_word or is_in_number)
+    is_in_number = re.match(r"[.,:/^]?[0-9]", rest) and re.search("[0-9][.,:/^]?$", recorded)
+    return not is_in_number and (len(recorded) >= _LONG or not is_in_word)
+
+
+def key(reference: str) -> str:
+    """Return a text that is equal for normalised references of one value: 1,000 and 1000.0."""
+    return f"{last_number(reference)}" if _is_number(reference) and "%" not in reference else reference
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_number(reference: str) -> bool:
+    return len(reference) <= _LONGEST_NUMBER and any(map(str.isdigit, reference)) and is_number(reference)
 
 
 def readings(task: Task) -> list[Reading]:
@@ -75,7 +99,9 @@ def readings(task: Task) -> list[Reading]:
             form["target"] = _texts(document["answers"])
         if "letters" in document and isinstance(document.get("answer"), str):  # several right choices
             form["list"] = [normalised(",".join(document["answer"])), normalised("、".join(document["answer"]))]
-        form["column"] = [item for name in _COLUMNS for item in _texts(document.get(name))]
+        form["column"] = [
+            item for name in document if name.lower() in (*REFERENCES, *ANSWERS) for item in _texts(document[name])
+        ]
         form["final"] = [item.rpartition(_FINAL)[2].strip() for item in form.get("target", ()) if _FINAL in item]
     names = dict.fromkeys(name for form in forms for name in form)
     return [reading for name in names if any(reading := [form.get(name, ()) for form in forms])]

@@ -1,0 +1,195 @@
+"""Whether the questions in a column of recorded lines are those of the documents that the lines answer.
+
+Questions are compared as those of a test set are (`harness.tasks.same_question`). A text that contains its document's
+question, or is part of it, is that question: a prompt has a template and examples around it. A text that quotes the
+question of another document proves nothing: a few-shot example, a retrieved text, an answer that goes on with another
+question. Three findings show that lines stand in another order, each in several lines with different questions:
+
+- lines whose questions change places: each is, as a whole, the question of another of these lines' documents;
+- at least half of the lines that differ hold another document's question and nothing else;
+- most lines differ, and in these another document's question stands in one and the same template.
+
+Not here: references (`harness.recorded.reference_columns`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from harness.recorded.columns import ANSWERS, QUESTIONS, REFERENCES, SOURCES, Value, contradiction, difference
+from harness.tasks.same_question import question_form
+from harness.tasks.task import Task
+
+_DOCUMENT_COLUMNS = (*QUESTIONS, "content", "input", "text", "goal", "premise", "sentence1", "sentence")
+"""Columns of a published task's documents that hold the question; the first one counts, else the longest text."""
+_QUOTED = 4
+"""The number of characters from which a question within another text is no chance."""
+_SEARCHED = 20
+"""The number of texts in which the questions of all documents are searched."""
+
+
+class _Line(NamedTuple):
+    """The text of a recorded line that differs from the question of its document."""
+
+    value: Value
+    form: str
+    owner: int | None
+    """The place of the first document whose whole question the text is."""
+    is_unlike: bool
+    """Whether neither the question contains the text nor the text the question."""
+
+
+class _Quotation(NamedTuple):
+    """The question of another document within a text, or a text within such a question."""
+
+    owner: int
+    rest: str
+    """The letters and digits around it: the template."""
+
+
+class Questions:
+    """The questions of a task, in the form in which they are compared, computed once they are needed."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._documents = task.documents
+        self._forms: list[str] | None = None
+        self._places: dict[str, list[int]] = {}
+
+    def compare(self, column: str, values: Sequence[Value]) -> list[str] | None:
+        """Return the notes on `values`, the texts in a column; None if the column holds no questions of the task.
+
+        Raises HarnessError if lines have the questions of other documents.
+        """
+        forms = self._computed() if values else []
+        values = [value._replace(value=_last_question(value.value)) for value in values]
+        values = [value for value in values if value.value and forms[value.place]]
+        lines = [line for value in values if (line := self._line(value)) is not None]
+        unlike = [line for line in lines if line.is_unlike]
+        is_named, is_prompt = column.lower() in QUESTIONS, column.lower() == "prompt"
+        if not values:
+            return None
+        if column.lower() not in SOURCES:
+            error = self._first_displaced(lines, len(values), is_named=is_named)
+            if error is not None:
+                raise contradiction(error[0], column, f"the question of document {error[1]}", self._task.name)
+        is_read = len(unlike) < len(values) if is_prompt else 2 * len(unlike) <= len(values)
+        if not (is_read or is_named):
+            return None
+        return difference(self._task.name, column, [line.value for line in unlike], len(values), "question")
+
+    def _computed(self) -> list[str]:
+        if self._forms is None:
+            questions = self._task.questions or [_question(document) for document in self._documents]
+            self._forms = [_form(question) for question in questions]
+            for place, form in enumerate(self._forms):
+                self._places.setdefault(form, []).append(place)
+        return self._forms
+
+    def _line(self, value: Value) -> _Line | None:
+        """Return the line of a text that is not the whole question of its document, or None."""
+        form, expected = _form(value.value), self._computed()[value.place]
+        if form == expected:
+            return None
+        is_like = _holds(form, expected) or _holds(expected, form) or self._is_other_text(form, value.place)
+        return _Line(value, form, next(iter(self._places.get(form, [])), None), not is_like)
+
+    def _is_other_text(self, form: str, place: int) -> bool:
+        """Return whether another column of the document at `place` has the text: its instruction, its whole prompt."""
+        columns = self._documents[place].values()
+        return any(_holds(_form(column), form) for column in columns if isinstance(column, str))
+
+    def _first_displaced(self, lines: Sequence[_Line], total: int, *, is_named: bool) -> tuple[Value, int] | None:
+        """Return the first value that shows that lines hold the questions of other documents, and whose it holds."""
+        recurring = Counter(line.form for line in lines)
+        whole = [
+            (line, line.owner)
+            for line in lines
+            if line.owner is not None
+            and (is_named or (recurring[line.form] == 1 and len(self._places[line.form]) == 1))
+        ]
+        owners = {owner for _, owner in whole}
+        if len(owners) >= 2 and owners == {line.value.place for line, _ in whole}:
+            return whole[0][0].value, whole[0][1]
+        unlike = [line for line in lines if line.is_unlike]
+        whole = [(line, owner) for line, owner in whole if line.is_unlike]
+        least = min(2, total) if is_named else 2
+        if len({owner for _, owner in whole}) >= least and 2 * len(whole) >= len(unlike):
+            return whole[0][0].value, whole[0][1]
+        if 2 * len(unlike) > total:
+            return self._first_quotation([line for line in unlike if recurring[line.form] == 1])
+        return None
+
+    def _first_quotation(self, lines: Sequence[_Line]) -> tuple[Value, int] | None:
+        """Return the first of the values with another document's question in one template, and its owner; or None."""
+        searched = lines[:: max(1, len(lines) // _SEARCHED)][:_SEARCHED]
+        searched = [line for line in searched if not _begins_with_answer(line.value)]
+        quotations = [(line.value, self._quotation(line.form)) for line in searched]
+        templates = Counter(quotation.rest for _, quotation in quotations if quotation is not None)
+        [(template, count)] = templates.most_common(1) or [("", 0)]
+        first = [(value, item.owner) for value, item in quotations if item is not None and item.rest == template]
+        has_owners = len({owner for _, owner in first}) == count >= 2
+        return first[0] if has_owners and 4 * count >= 3 * len(searched) else None
+
+    def _quotation(self, form: str) -> _Quotation | None:
+        """Return the only question that the text contains, or the only one that contains the text, or None.
+
+        A question within the one that is found, such as a common stem, does not count.
+        """
+        questions = self._places
+        parts = sorted((text for text in questions if len(text) >= _QUOTED and _holds(form, text)), key=len)
+        if parts:
+            part = parts[-1]
+            is_only = all(shorter in part for shorter in parts) and len(questions[part]) == 1
+            return _Quotation(questions[part][0], _letters(form.replace(part, "\n", 1))) if is_only else None
+        longer = [text for text in questions if _holds(text, form)] if len(form) >= _QUOTED else []
+        if len(longer) != 1 or len(questions[longer[0]]) != 1:
+            return None
+        return _Quotation(questions[longer[0]][0], _letters(longer[0].replace(form, "\n", 1)))
+
+
+def _form(text: str) -> str:
+    return question_form(text).replace("\n", "")
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text if character == "\n" or character.isalnum())
+
+
+def _begins_with_answer(value: Value) -> bool:
+    """Return whether a text begins with the line's answer: it is what the model wrote."""
+    first = next(iter(next(iter(value.answer.responses), ())), None)
+    return isinstance(first, str) and bool(first.strip()) and value.value.lstrip().startswith(first.strip())
+
+
+def _last_question(value: object) -> str:
+    """Return the text of a recorded question: a text, or the last turn of the user in a list of turns; else nothing."""
+    if isinstance(value, str):
+        return value
+    turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
+    texts = [
+        turn.get("content", turn.get("value"))
+        for turn in turns
+        if turn.get("role", turn.get("from")) in ("user", "human", "HUMAN")
+    ]
+    return texts[-1] if texts and isinstance(texts[-1], str) else ""
+
+
+def _holds(text: str, part: str) -> bool:
+    """Return whether `text` contains `part`, but not within a number: 1 + 1 is no part of 11 + 1."""
+    if part not in text:
+        return False
+    before = "(?<![0-9])" if part[:1].isdigit() else ""
+    behind = "(?![0-9])" if part[-1:].isdigit() else ""
+    return not (before or behind) or re.search(before + re.escape(part) + behind, text) is not None
+
+
+def _question(document: Mapping[str, Any]) -> str:
+    """Return the question of a published task's document; empty if it has no text beside its reference."""
+    texts = {name: value for name, value in document.items() if isinstance(value, str) and value}
+    named = [texts[name] for name in _DOCUMENT_COLUMNS if name in texts]
+    others = [text for name, text in texts.items() if name.lower() not in (*REFERENCES, *ANSWERS)]
+    return named[0] if named else max(others, key=len, default="")
