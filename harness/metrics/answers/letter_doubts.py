@@ -1,8 +1,9 @@
 """What makes letters no answer: ranges, alternatives, letters that are no choice, and corrections.
 
 "A-D", "A到D" (which choices a range has is a guess), "A或C", "either A or C" (no decision), "A、C、E" where E is no
-choice: letters in such a row are not understood. A correction ("不对", "Wait,", "Actually") with other letters behind
-it takes back what precedes it.
+choice: letters in such a row are not understood. A correction ("不对", "Wait,", "Actually") with a new answer
+behind it, a bare letter or a chosen one (应该是B, it's B), takes back what precedes it; a sentence on a choice does not
+(其实B也有道理).
 
 Texts are those of `harness.metrics.answers.letter_sets`: full-width forms are narrow, brackets and Markdown are blanks.
 
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 _WINDOW = 48
 _SPACE = r"[ \t()\[\]{}【】*]{0,4}"
-_RANGE = r"(?:<?[-–—~〜−‐‑]{1,2}>?|[<>=→]{1,3}|\.{2,3}|…|到|至|(?:up )?to\b|through\b|thru\b)"
+_RANGE = r"(?:<?(?:(?<![ \t])[-–—−‐‑]|[~〜]){1,2}>?|[<>=→]{1,3}|\.{2,3}|…|到|至|(?:up )?to\b|through\b|thru\b)"
 _HEDGE = (
     r"(?:(?:else|alternatively|或许|maybe|perhaps|possibly|probably|even|option|choice"
     r"|boxed|its|it.s|可能|也许|大概|选项?|是)[ \t(]{0,3}){0,3}"
@@ -42,6 +43,26 @@ _CORRECTION = re.compile(
     r"|i (?:was wrong|take that back))\b)",
     re.IGNORECASE,
 )
+_SELECTED = re.compile(
+    r"(?:[\s,，。.:;；!…—–-]|不是[A-Z]项?[,，]?而|(?-i:not [A-Z],? but)\b"
+    r"|更正|纠正|修正|抱歉|对不起|不对|错了?|说|等等|[再重]新?|仔?细|[想思检考看核审验算虑查析]|分析|一[下想次]|后|来"
+    r"|我们?|认为|觉得|发现|故|所以|因此|应|当|该|才|就|正确|的|答案|选项|选择?|改|更|换|为|是|还"
+    r"|(?:actually|wait|no|sorry|reconsider|recheck|think(?:ing)?|check(?:ing)?|again|more|carefully|correct(?:ion)?|myself"
+    r"|i|so|then|it|this|that|should|must|would|have|been|be|is|was|s|ll|d|m|the|right|best|answers?|options?|choices?"
+    r"|choose|chose|select|pick|go(?:ing)?|with|meant?|me|let|about|made|a|an|mistake|error|wrong|not|incorrect|change"
+    r"|changing|my|to|rather|oops|final|edit|about|in|fact|of|course)(?![A-Za-z])){0,16}?"
+    r"(?P<choice>(?:选|是|为|案|项|\b(?:is|be|was|s|choose|select|pick|with|meant?|answers?|to)\b|:)[ \t(]*)?"
+    r"(?-i:[A-Z](?:[ \t]?(?:[,、&和与及]|and\b)?[ \t]?[A-Z])*)(?![A-Za-z0-9])(?:[两三四]?个?选?项)?[ \t)]*"
+    r"(?:$|[\n.。!！]|[,，;；]?[ \t]*(?:because|since|as|因为|由于|not|而|instead|才|吧|了|更)"
+    r"|(?(choice)[,，;；]|(?!))"
+    r"|(?:is|seems|looks)[ \t]+(?:the[ \t]+)?(?:correct|right|better|best)"
+    r"(?:[ \t]+(?:answer|option|choice|one))?[ \t]*[.!\n,]"
+    r"|(?:才是)?(?:正确|对)的?(?:[。，!]|$))",
+    re.IGNORECASE,
+)
+"""A new answer behind the words of a correction: nothing but words of choosing, and a letter on its own."""
+_RANGE_END = re.compile(r"(?:选?项)?[ \t)]*(?:$|[\n.,;:。，、；]|(?:are|were|all|both|inclusive)\b|均|都|全)")
+"""What follows a range with blanks around its dash; behind "C - D" a verb begins a sentence on D."""
 _TAKEN_BACK = re.compile(
     r"(?:[。.!?;,，\n…])[ \t]*(?:不对|错了|我错了|说错了|不是|wrong|(?:no,? )?that.?s (?:wrong|not right|incorrect))"
     r"[ \t]*[。.!…]*\s*$",
@@ -52,13 +73,18 @@ _TAKEN_BACK = re.compile(
 def is_doubtful(plain: str, start: int, end: int, letters: Sequence[str]) -> bool:
     """Return whether the row of `letters` between `start` and `end` of `plain` is not understood."""
     after, before = plain[end : end + _WINDOW], plain[max(0, start - _WINDOW) : start]
-    inside, behind, ahead = _patterns("".join(letters))
+    inside, behind, ahead, dash_behind, dash_ahead = _patterns("".join(letters))
+    if (match := dash_behind.match(after)) and _RANGE_END.match(after, match.end()):
+        return True
+    if dash_ahead.search(before) and _RANGE_END.match(after):
+        return True
     return bool(inside.search(plain, start, end) or behind.match(after) or ahead.search(before))
 
 
 def last_correction(plain: str) -> int:
-    """Return the end of the last correction in `plain`, or -1 if there is none."""
-    return max((match.end() for match in _CORRECTION.finditer(plain)), default=-1)
+    """Return the end of the words of the last correction in `plain` with a new answer, or -1 if there is none."""
+    ends = (match.end() for match in _CORRECTION.finditer(plain))
+    return max((end for end in ends if _SELECTED.match(plain, end, end + 2 * _WINDOW)), default=-1)
 
 
 def is_taken_back(plain: str) -> bool:
@@ -67,12 +93,14 @@ def is_taken_back(plain: str) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Return the patterns of doubts inside a row of `letters`, behind it and before it."""
+def _patterns(letters: str) -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of doubts inside a row of `letters`, behind it, before it, and of dashes on either side."""
     others = "".join(sorted(set(string.ascii_uppercase) - {*letters}))
     foreign = rf"(?!I[ \t'’])[{others}](?![A-Za-z0-9])" if others else r"(?!)"
     letter = rf"(?:option[ \t]|选项)?[{letters}](?![A-Za-z0-9])"
-    inside = re.compile(rf"[{letters} \t](?:或|还是|or\b)|[{letters}]{_SPACE}{_RANGE}{_SPACE}[{letters}]")
+    inside = re.compile(
+        rf"[{letters} \t](?:或|还是|or\b)|[{letters}]{_SPACE}(?:{_RANGE}|[-–—−‐‑]{{1,2}}){_SPACE}[{letters}]"
+    )
     behind = re.compile(
         rf"[ \t)]{{0,3}}(?:选?项)?[ \t]{{0,2}}(?:{_RANGE}[ \t(]{{0,3}}{letter}|[,，]?[ \t]{{0,2}}{_OR}{letter}"
         r"|、[ \t(]{0,2}[a-z](?![A-Za-z0-9])"
@@ -84,4 +112,7 @@ def _patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Patter
         rf"(?:(?<![A-Za-z0-9])[{letters}][ \t)]{{0,3}}{_RANGE}[ \t(]{{0,3}}|{_OR}"
         rf"|(?<![A-Za-z0-9]){foreign}[ \t)]{{0,3}}{_LINK})$"
     )
-    return inside, behind, ahead
+    dash = r"[ \t]{1,3}[-–—−‐‑]{1,2}[ \t]{1,3}"  # C - D, but not C - D is wrong
+    dash_behind = re.compile(rf"(?:选?项)?{dash}{letter}")
+    dash_ahead = re.compile(rf"(?<![A-Za-z0-9])[{letters}](?:选?项)?{dash}(?:option[ \t]|选项)?$")
+    return inside, behind, ahead, dash_behind, dash_ahead

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +73,8 @@ READ = {
     "答案是A。等等，答案是B": "B",
     "选A。哦不，选B": "B",
     "The answer is A. Wait, the answer is C.": "C",
+    "答案：A。实际上应该选择C。": "C",
+    "Answer: A. Upon reflection, the answer should be B": "B",
     "Answer: A\nCorrection: answer: B": "B",
     "Answer: C. Wait, let me double-check: C is right.": "C",
     "The answer is A. No other choice fits, B is wrong.": "A",
@@ -204,6 +208,8 @@ NOT_UNDERSTOOD = (
     # alternatives
     *("A或C", "答案是A或者C", "A还是C", "A or C", "The answer is either A or C.", "A, B, or C", "A (or C)"),
     *("Probably (B) or maybe (D)", "A, possibly C", "A (maybe C)", "可能是A，也可能是C", "不是A就是C", "\\boxed{A或C}"),
+    # ranges with blanks
+    *("A - D", "答案是A - D", "The answer is A – C.", "A -- C", "A - D are right", "答案：C - D。"),
     # letters that are no choice
     *(
         "A. 巴黎\nE. 里昂",
@@ -229,6 +235,11 @@ NOT_UNDERSTOOD = (
     "答案是A。仔细想想，应该是B",
     "先选A，后来改选B",
     "The answer is A — no, B.",
+    "Answer: A. Wait, I think C is better.",
+    "The answer is A. Actually, it's not A but B.",
+    "答案是A，应改为B",
+    "答案：B。纠正一下，是AC两项。",
+    "A. I made a mistake; it's D.",
     # every choice is listed, called wrong, or denied
     "A. 巴黎\nB. 里昂\nC. 马赛\nD. 尼斯",
     "A: 可能\nB: 也许\nC: 不清楚\nD: 难说",
@@ -247,6 +258,14 @@ NOT_UNDERSTOOD = (
 @pytest.mark.parametrize("answer", READ)
 def test_the_letters_of_an_answer_are_read(answer: str) -> None:
     assert letter_sets.read(answer, "ABCD") == frozenset(READ[answer])
+
+
+ORDINARY = yaml.safe_load(Path(__file__).with_name("ordinary_letters.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("answer", "letters"), [case for cases in ORDINARY.values() for case in cases])
+def test_ordinary_right_answers_are_read(answer: str, letters: str) -> None:
+    assert letter_sets.read(answer, "ABCD") == frozenset(letters)
 
 
 @pytest.mark.parametrize("answer", NOT_UNDERSTOOD)
