@@ -131,7 +131,8 @@ _RIGHT = (
 )
 _DENIED_BEHIND = re.compile(
     r"\s*(?:(?i:(?:is|was|are|were)(?: also| clearly| definitely)?\s+"
-    rf"(?:not\s+(?:{_RIGHT})|(?:not|no|wrong|incorrect|false){_CLAUSE_END}|(?:wrong|incorrect|false)\s+(?:because|since|as)\b))"
+    rf"(?:not\s+(?:{_RIGHT})|(?:not|no|wrong|incorrect|false){_CLAUSE_END}|(?:(?:the|an?)\s+)?(?:wrong|incorrect|false)\s+"
+    rf"(?:because|since|as|answer|result|solution)\b))"
     rf"|(?i:(?:is|was)n['’]t)(?:\s+(?i:{_RIGHT})|{_CLAUSE_END})"
     rf"|是?不对(?![称应等])|(?:并|是)?不正确|(?:并|是)?不是(?:(?:正确|最终)?(?:的?答案|的)|{_CLAUSE_END})|是?错[了误的])"
 )

@@ -13,7 +13,7 @@ import re
 from fractions import Fraction
 
 from harness.metrics.answers import units
-from harness.metrics.answers.number_digits import Item, Span
+from harness.metrics.answers.number_digits import OPERATORS, Item, Span
 from harness.metrics.answers.number_tokens import Kind
 
 WHOLES = {"%": 100, "‰": 1000, "‱": 10_000}
@@ -28,6 +28,7 @@ _ALTERNATIVE = re.compile(
 _SOLVED = re.compile(r"(?:^|[^\w\s^)}+*/−-]|[^\W\d]{2})\s*[^\W\d]\s*=\s*$")
 """A variable alone before a sign of equality: x =, but not 5x = or x^2 =."""
 _UNIT_BEFORE = re.compile(r"\d\s*([^\W\d]+|[′'’])[\s,，零又]*(?:and\s+)?$")
+_ARITHMETIC = OPERATORS - {Kind.MINUS, Kind.PLUS_MINUS}
 _ELLIPSIS = re.compile(r"\s*(?:…+|\.{2,})\s*")
 _HYPHENED = re.compile(r"[-‐‑–]([A-Za-z]+)[-‐‑–,\s]*(?:and\s*)?")
 _SQUARES = frozenset(("square", "sq", "cubic", "cu"))
@@ -84,6 +85,8 @@ def _is_alternative(span: Span, last: Item, item: Item, gap: str) -> bool:
         return False
     if "=" in gap and not _SOLVED.search(before):  # 5x = 100 or x = 20; not x = 3 or x = 5
         return False
+    if last.value is None and any(span.kind(i) in _ARITHMETIC for i in range(last.start, last.end)):
+        return False  # 20 * 16, or 320
     unit, next_unit = (_unit(span, each) or ("$" if span.is_priced(each.start) else "") for each in (last, item))
     if unit and next_unit:
         is_compound = units.is_one_quantity(_unit_before(before), unit)  # 1 hour 30 minutes or 90 minutes

@@ -68,7 +68,7 @@ CENTS = frozenset(("cent", "cents", "¢", "￠", "penny", "pennies", "pence", "p
 NO_UNITS = frozenset(
     word
     for line in (
-        "a about after also an and as at because before but by during each for from he her his i if in it its",
+        "a about after alone also an and as at because before but by during each for from he her his i if in it its",
         "my of on or she since so that the their then there they this thus to total until was we were when where",
         "which while who will with would you deep high long old tall wide",
     )
