@@ -22,7 +22,7 @@ from harness.engine.decoding.lanes import LaneBudget
 from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.decoding.thinking import KNOWN, Marks
 from harness.engine.device_limits import device_limits, free_bytes
-from harness.engine.packing import packs, tree
+from harness.engine.packing import packs, prepacked, tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Walker
 from harness.engine.packing.padding import LONG, PaddingSupport, probe
@@ -118,7 +118,10 @@ class Engine:
     @cached_property
     def walk_choice(self) -> WalkChoice:
         """The walk that this checkpoint takes, probed once."""
-        return walks.choose(self.checkpoint) if self._walk is None else WalkChoice(self._walk)
+        if self._walk is not None:
+            return WalkChoice(self._walk)
+        prepacked.prepare(self.checkpoint.model)
+        return walks.choose(self.checkpoint)
 
     @cached_property
     def skippable(self) -> SkippablePart | None:

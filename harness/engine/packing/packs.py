@@ -25,7 +25,7 @@ from transformers.cache_utils import CacheLayerMixin
 from harness.checkpoints import configs
 from harness.checkpoints.root_cache import RootCache
 from harness.checkpoints.types import Model, ModelConfig
-from harness.engine.packing import attention, last_layer
+from harness.engine.packing import attention, last_layer, prepacked
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.tree import Ints, Pack
 from harness.errors import HarnessError
@@ -251,7 +251,7 @@ def forward(
 ) -> torch.Tensor:
     """Return float32 logits (B, len(rows), V) of ids (B, T) at `rows`; append keys and values to `cache`."""
     arguments = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache, "use_cache": True}
-    with torch.inference_mode(), attention.grouped():
+    with torch.inference_mode(), attention.grouped(), prepacked.used(model):
         if can_select_rows(model):
             logits: torch.Tensor = model(input_ids=ids, logits_to_keep=rows, **arguments).logits
         else:
