@@ -64,18 +64,15 @@ def _is_suitable(layer: nn.Linear) -> bool:
         type(layer) is nn.Linear
         and layer.weight.dtype == torch.bfloat16
         and layer.weight.device.type == "cpu"
-        and ("forward" not in layer.__dict__)
+        and "forward" not in layer.__dict__
     )
 
 
 def _is_supported() -> bool:
     operators = torch.ops.mkldnn
     names = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
-    return (
-        torch.backends.mkldnn.enabled
-        and all(hasattr(operators, name) for name in names)
-        and bool(operators._is_mkldnn_bf16_supported())
-    )
+    has_operators = all(hasattr(operators, name) for name in names)
+    return bool(torch.backends.mkldnn.enabled) and has_operators and bool(operators._is_mkldnn_bf16_supported())
 
 
 def _product(layer: nn.Linear) -> Product:
