@@ -7,13 +7,15 @@ question. Three findings show that lines stand in another order, each in several
 
 - lines whose questions change places: each is, as a whole, the question of another of these lines' documents;
 - at least half of the lines that differ hold another document's question and nothing else;
-- most lines differ, and in these another document's question stands in one and the same template.
+- most lines differ, and in these another document's question stands in one and the same template, beside examples that
+  are the same in several lines.
 
 Not here: references (`harness.recorded.reference_columns`).
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -57,6 +59,8 @@ class Questions:
         self._task = task
         self._documents = task.documents
         self._forms: list[str] | None = None
+        self._texts: Sequence[str] = ()
+        self._longest = 0
         self._places: dict[str, list[int]] = {}
 
     def compare(self, column: str, values: Sequence[Value]) -> list[str] | None:
@@ -74,6 +78,8 @@ class Questions:
             return None
         if column.lower() not in SOURCES:
             error = self._first_displaced(lines, len(values), is_named=is_named)
+            if error is None and 2 * len(unlike) > len(values):
+                error = self._first_quotation(unlike, may_be_answers=column.lower() == "content")
             if error is not None:
                 raise contradiction(error[0], column, f"the question of document {error[1]}", self._task.name)
         is_read = len(unlike) < len(values) if is_prompt else 2 * len(unlike) <= len(values)
@@ -83,15 +89,19 @@ class Questions:
 
     def _computed(self) -> list[str]:
         if self._forms is None:
-            questions = self._task.questions or [_question(document) for document in self._documents]
-            self._forms = [_form(question) for question in questions]
+            self._texts = self._task.questions or [_question(document) for document in self._documents]
+            self._longest = 2 * max(map(len, self._texts), default=0)
+            self._forms = [_form(question) for question in self._texts]
             for place, form in enumerate(self._forms):
                 self._places.setdefault(form, []).append(place)
         return self._forms
 
     def _line(self, value: Value) -> _Line | None:
         """Return the line of a text that is not the whole question of its document, or None."""
-        form, expected = _form(value.value), self._computed()[value.place]
+        expected = self._computed()[value.place]
+        if len(value.value) > self._longest and _holds(value.value, self._texts[value.place].strip()):
+            return None  # a prompt around its question, which is no whole question of another document
+        form = _form(value.value)
         if form == expected:
             return None
         is_like = _holds(form, expected) or _holds(expected, form) or self._is_other_text(form, value.place)
@@ -119,36 +129,39 @@ class Questions:
         least = min(2, total) if is_named else 2
         if len({owner for _, owner in whole}) >= least and 2 * len(whole) >= len(unlike):
             return whole[0][0].value, whole[0][1]
-        if 2 * len(unlike) > total:
-            return self._first_quotation([line for line in unlike if recurring[line.form] == 1])
         return None
 
-    def _first_quotation(self, lines: Sequence[_Line]) -> tuple[Value, int] | None:
+    def _first_quotation(self, unlike: Sequence[_Line], *, may_be_answers: bool) -> tuple[Value, int] | None:
         """Return the first of the values with another document's question in one template, and its owner; or None."""
+        recurring = Counter(line.form for line in unlike)
+        lines = [x for x in unlike if recurring[x.form] == 1 and not (may_be_answers and _has_answer(x))]
+        if 2 * len(lines) < len(unlike):
+            return None
         searched = lines[:: max(1, len(lines) // _SEARCHED)][:_SEARCHED]
-        searched = [line for line in searched if not _begins_with_answer(line.value)]
-        quotations = [(line.value, self._quotation(line.form)) for line in searched]
+        parts = [[text for text in self._places if len(text) >= _QUOTED and _holds(x.form, text)] for x in searched]
+        examples = {text for text, count in Counter(itertools.chain(*parts)).items() if count > 1}
+        quotations = [
+            (line.value, self._quotation(line.form, [text for text in texts if text not in examples]))
+            for line, texts in zip(searched, parts, strict=True)
+        ]
         templates = Counter(quotation.rest for _, quotation in quotations if quotation is not None)
         [(template, count)] = templates.most_common(1) or [("", 0)]
         first = [(value, item.owner) for value, item in quotations if item is not None and item.rest == template]
         has_owners = len({owner for _, owner in first}) == count >= 2
         return first[0] if has_owners and 4 * count >= 3 * len(searched) else None
 
-    def _quotation(self, form: str) -> _Quotation | None:
-        """Return the only question that the text contains, or the only one that contains the text, or None.
+    def _quotation(self, form: str, parts: Sequence[str]) -> _Quotation | None:
+        """Return the only one of the questions `parts` of a text, or the only question that contains it, or None.
 
         A question within the one that is found, such as a common stem, does not count.
         """
-        questions = self._places
-        parts = sorted((text for text in questions if len(text) >= _QUOTED and _holds(form, text)), key=len)
         if parts:
-            part = parts[-1]
-            is_only = all(shorter in part for shorter in parts) and len(questions[part]) == 1
-            return _Quotation(questions[part][0], _letters(form.replace(part, "\n", 1))) if is_only else None
-        longer = [text for text in questions if _holds(text, form)] if len(form) >= _QUOTED else []
-        if len(longer) != 1 or len(questions[longer[0]]) != 1:
-            return None
-        return _Quotation(questions[longer[0]][0], _letters(longer[0].replace(form, "\n", 1)))
+            part = max(parts, key=len)
+            places = self._places[part] if all(shorter in part for shorter in parts) else []
+            return _Quotation(places[0], _letters(form.replace(part, "\n", 1))) if len(places) == 1 else None
+        longer = [text for text in self._places if _holds(text, form)] if len(form) >= _QUOTED else []
+        places = self._places[longer[0]] if len(longer) == 1 else []
+        return _Quotation(places[0], _letters(longer[0].replace(form, "\n", 1))) if len(places) == 1 else None
 
 
 def _form(text: str) -> str:
@@ -159,10 +172,12 @@ def _letters(text: str) -> str:
     return "".join(character for character in text if character == "\n" or character.isalnum())
 
 
-def _begins_with_answer(value: Value) -> bool:
-    """Return whether a text begins with the line's answer: it is what the model wrote."""
-    first = next(iter(next(iter(value.answer.responses), ())), None)
-    return isinstance(first, str) and bool(first.strip()) and value.value.lstrip().startswith(first.strip())
+def _has_answer(line: _Line) -> bool:
+    """Return whether a text contains the line's answer: it may be what the model wrote."""
+    first = next(iter(next(iter(line.value.answer.responses), ())), None)
+    if not isinstance(first, str) or not first.strip():
+        return False
+    return re.search(rf"(?<!\w){re.escape(first.strip())}(?!\w)", line.value.value) is not None
 
 
 def _last_question(value: object) -> str:

@@ -216,6 +216,15 @@ def test_a_text_that_quotes_other_questions_is_not_refused(column: str, values: 
     assert column == "prompt" or any(f"'{column}'" in note for note in result)
 
 
+@pytest.mark.parametrize("column", ["prompt", "input", "instruction", "question"])
+def test_prompts_with_examples_of_the_same_file_in_another_order_are_refused(column: str, tmp_path: Path) -> None:
+    shot = f"{CAPITALS[0]['question']} Paris"
+    prompts = [f"{shot}\n{row['question']} Answer:" for row in CAPITALS]
+    assert notes(tmp_path, CAPITALS, recorded(column, prompts), **WORDS) == []
+    with pytest.raises(HarnessError, match=rf"its '{column}' holds the question of document 2"):
+        notes(tmp_path, CAPITALS, recorded(column, [*prompts[1:], prompts[0]]), **WORDS)
+
+
 def test_questions_of_another_test_set_that_shares_some_are_refused(tmp_path: Path) -> None:
     values = ["Who?", *QUESTIONS[2:5], "Where?", "When?"]
     with pytest.raises(HarnessError, match=r"line 2, .* its 'question' holds the question of document 2"):
