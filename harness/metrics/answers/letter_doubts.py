@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 _WINDOW = 48
 _SPACE = r"[ \t()\[\]{}【】*]{0,4}"
-_RANGE = r"(?:<?(?:(?<![ \t])[-–—−‐‑]|[~〜]){1,2}>?|[<>=→]{1,3}|\.{2,3}|…|到|至|(?:up )?to\b|through\b|thru\b)"
+_RANGE = r"(?:<?(?:(?<![ \t])[-–−‐‑]|[~〜]){1,2}>?|[<>=→]{1,3}|\.{2,3}|…|到|至|(?:up )?to\b|through\b|thru\b)"
 _HEDGE = (
     r"(?:(?:else|alternatively|或许|maybe|perhaps|possibly|probably|even|option|choice"
     r"|boxed|its|it.s|可能|也许|大概|选项?|是)[ \t(]{0,3}){0,3}"
@@ -61,8 +61,8 @@ _SELECTED = re.compile(
     re.IGNORECASE,
 )
 """A new answer behind the words of a correction: nothing but words of choosing, and a letter on its own."""
-_RANGE_END = re.compile(r"(?:选?项)?[ \t)]*(?:$|[\n.,;:。，、；]|(?:are|were|all|both|inclusive)\b|均|都|全)")
-"""What follows a range with blanks around its dash; behind "C - D" a verb begins a sentence on D."""
+_RANGE_END = re.compile(r"(?:选?项)?[ \t)]*(?:$|[\n.,;:。，；]|(?:are|were|all|both|inclusive)\b|均|都|全)")
+"""What follows a range with an em dash or blanks around its dash; behind "C - D" a verb begins a sentence on D."""
 _TAKEN_BACK = re.compile(
     r"(?:[。.!?;,，\n…])[ \t]*(?:不对|错了|我错了|说错了|不是|wrong|(?:no,? )?that.?s (?:wrong|not right|incorrect))"
     r"[ \t]*[。.!…]*\s*$",
@@ -112,7 +112,7 @@ def _patterns(letters: str) -> tuple[re.Pattern[str], ...]:
         rf"(?:(?<![A-Za-z0-9])[{letters}][ \t)]{{0,3}}{_RANGE}[ \t(]{{0,3}}|{_OR}"
         rf"|(?<![A-Za-z0-9]){foreign}[ \t)]{{0,3}}{_LINK})$"
     )
-    dash = r"[ \t]{1,3}[-–—−‐‑]{1,2}[ \t]{1,3}"  # C - D, but not C - D is wrong
+    dash = r"(?:[ \t]{1,3}[-–−‐‑]{1,2}[ \t]{1,3}|[ \t]{0,3}—{1,2}[ \t]{0,3})"  # C - D, but not C - D is wrong
     dash_behind = re.compile(rf"(?:选?项)?{dash}{letter}")
     dash_ahead = re.compile(rf"(?<![A-Za-z0-9])[{letters}](?:选?项)?{dash}(?:option[ \t]|选项)?$")
     return inside, behind, ahead, dash_behind, dash_ahead

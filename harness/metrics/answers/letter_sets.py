@@ -60,7 +60,7 @@ _STATED_ABOVE = re.compile(
 )
 _DENIED = re.compile(r"incorrect|wrong|false|\bnot\b|n.t\b", re.IGNORECASE)
 _LEADING = re.compile(r"(?:我?(?:应该?)?选择?|选项|options?|choices?)?[ \t:]*", re.IGNORECASE)
-_ENDED = re.compile(r"[ \t]*(?:$|[,.;:)。\n]|[-–—] (?=[A-Z]\b)|because|since|解析|理由|分析|因为|[两三四]项)")
+_ENDED = re.compile(r"[ \t]*(?:$|[,.;:)。\n]|[-–—]+ ?(?=[A-Z](?![a-z]))|because|since|解析|理由|分析|因为|[两三四]项)")
 _NOUN = r"[ \t)]{0,3}(?:[两三四]?个?选?项)?[ \t]?(?:的?(?:说法|表述|描述|内容))?(?:都|均|也|则|全部?)?(?:是|属于?)?"
 _VERB = r"[ \t)]{1,3}(?:(?:options?|choices?|statements?) )?(?:is|are|was|were|seems?)(?: (?:all|both|also|the))?"
 _RIGHT = re.compile(rf"{_NOUN}(?:正确|对(?!应|于|方|照)|符合|成立)|{_VERB} (?:correct|right|true)\b")

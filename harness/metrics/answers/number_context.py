@@ -102,7 +102,7 @@ _INFIX = re.compile(
     rf"|{_N}\s*[%％‰]?\s*的|(?:^|[^\w一-鿿]|[是为求案])比{_N}.{{0,2}}[多少大小高低长短重轻])\s*$"
 )
 _OPERATION = re.compile(
-    r"(?:\b(?i:twice|thrice|double|triple|half)"
+    r"(?:\b(?i:twice|thrice|double|triple|(?<!in )half)"
     r"|\b(?i:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|squared?|cubed?"
     r"|(?:square |cube )?roots?|reciprocal|inverse|opposite|negation|negative|factorial|absolute value"
     r"|logarithm|log|sine|cosine|tangent|multiples?|powers?|percent|percentage)\s+(?i:of)(?:\s+(?i:the|the number))?"
@@ -119,7 +119,7 @@ _MONTH_BEHIND = re.compile(
 )
 _NOON = re.compile(r"\s*(?i:[ap]\.?\s?m)(?![A-Za-z])")
 _HOUR = re.compile(r"\s*(?:(?i:[ap]\.?\s?m)(?![A-Za-z])|(?i:o['’]clock)|点|时)")
-_BEFORE_SIGN = re.compile(rf"\s*{_SIGN}\s*[^\s<>]")
+_BEFORE_SIGN = re.compile(rf"\s*(?!<[-—–]+\s){_SIGN}\s*[^\s<>]")
 _TAG = re.compile(r"\s*<(?:[/|!]?|\s*[/|!]\s*)[A-Za-z][^<>]*>")
 _RANGE_BEHIND = re.compile(
     rf"\s*(?:之间|中间|取模|取余|求余|以外|除外|(?:mod|MOD|[rR])\d|Q[1-4]\b|(?i:minutes?\s+)?(?i:past)\s+{_N})"

@@ -25,6 +25,8 @@ _ALTERNATIVE = re.compile(
     r"\s*[,，]?\s*(?:(?:and\s*/\s*)?or|或者?|抑或|还是)\s*(?:是|else|about|即)?\s*"
     r"(?:[A-Za-z]\w{0,2}\s*=\s*)?"
 )
+_CALENDAR = frozenset(("天", "日", "周", "星期", "个星期", "月", "个月", "年"))
+_ROUNDING = Fraction(1, 100)
 _SOLVED = re.compile(r"(?:^|[^\w\s^)}+*/−-]|[^\W\d]{2})\s*[^\W\d]\s*=\s*$")
 """A variable alone before a sign of equality: x =, but not 5x = or x^2 =."""
 _UNIT_BEFORE = re.compile(r"\d\s*([^\W\d]+|[′'’])[\s,，零又]*(?:and\s+)?$")
@@ -34,9 +36,10 @@ _HYPHENED = re.compile(r"[-‐‑–]([A-Za-z]+)[-‐‑–,\s]*(?:and\s*)?")
 _SQUARES = frozenset(("square", "sq", "cubic", "cu"))
 _ONE = re.compile(
     r"(?:(?:(?:^|[^\w\s]|\b(?:is|was|be|takes?|took|for|in|of|about|needs?|lasts?|lasted|after|only|exactly|spends?"
-    r"|spent|than|requires?|to|by|just|almost|nearly|equals|within|half))\s*\ban?|\banother)"
+    r"|spent|than|requires?|to|by|just|almost|nearly|equals|within|half|waits?|waited|walks?|walked|runs?|ran|drives?"
+    r"|drove|adds?|added|uses?|used|sleeps?|slept))\s*\ban?|\banother)"
     r"\s+([a-z]+)\s+(?:and|plus|&)\s*"
-    r"|半个?(小时|天|年|月|斤|公斤|米|公里|里)[零又]?)$",
+    r"|半个?(小时|天|年|月|斤|公斤|米|公里|里)[零又])$",
     re.IGNORECASE,
 )
 """A greater unit without a number; not a rate, "8 hours a day, 40 hours a week"."""
@@ -66,6 +69,8 @@ def continues(span: Span, last: Item, item: Item) -> bool:
         return _LINK.fullmatch(gap.lstrip().lstrip("abcdefghijklmnopqrstuvwxyz")) is not None
     if gap.startswith(".") and units.is_abbreviation(last.unit):  # 1 hr. 30 min.
         gap = gap[1:]
+    if not gap.strip() and span.text(last.start) == "一" and last.unit in _CALENDAR:  # 一天8小时: a rate
+        return False
     is_linked, is_blank = _LINK.fullmatch(gap) is not None, not gap.strip()
     if not is_linked:
         return False
@@ -92,7 +97,11 @@ def _is_alternative(span: Span, last: Item, item: Item, gap: str) -> bool:
         is_compound = units.is_one_quantity(_unit_before(before), unit)  # 1 hour 30 minutes or 90 minutes
         if is_compound or not units.is_same(unit, next_unit):
             return False
-    return item.value is None or share(last) != share(item)
+    first, second = share(last), share(item)
+    if first is None or second is None:
+        return True
+    is_rounded = (last.unit in WHOLES) != (item.unit in WHOLES) and abs(first - second) < _ROUNDING  # 1/3 or 33%
+    return first != second and not is_rounded
 
 
 def _unit_before(before: str) -> str:

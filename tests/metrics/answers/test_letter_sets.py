@@ -208,8 +208,9 @@ NOT_UNDERSTOOD = (
     # alternatives
     *("A或C", "答案是A或者C", "A还是C", "A or C", "The answer is either A or C.", "A, B, or C", "A (or C)"),
     *("Probably (B) or maybe (D)", "A, possibly C", "A (maybe C)", "可能是A，也可能是C", "不是A就是C", "\\boxed{A或C}"),
-    # ranges with blanks
+    # ranges with blanks or an em dash
     *("A - D", "答案是A - D", "The answer is A – C.", "A -- C", "A - D are right", "答案：C - D。"),
+    *("A—D", "答案是A——C"),
     # letters that are no choice
     *(
         "A. 巴黎\nE. 里昂",
