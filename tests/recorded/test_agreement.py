@@ -85,11 +85,12 @@ def test_an_edited_reference_is_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_what_was_read_from_the_answers_is_no_reference(tmp_path: Path) -> None:
-    """An evaluation script may call a wrong answer's letter `answer`."""
+@pytest.mark.parametrize("letters", ["AAADBBBD", "BACDBACD"])
+def test_what_was_read_from_the_answers_is_no_reference(letters: str, tmp_path: Path) -> None:
+    """An evaluation script may call a wrong answer's letter `answer`; as many A may be read as B as B as A."""
     choices = {"A": "巴黎", "B": "里昂", "C": "马赛", "D": "尼斯"}
     rows = [{"question": f"第{place}题？", **choices, "answer": letter} for place, letter in enumerate("ABCDABCD")]
-    lines = [{"id": place, "logprobs": [-1, -2, -3, -4], "answer": letter} for place, letter in enumerate("AAADBBBD")]
+    lines = [{"id": place, "logprobs": [-1, -2, -3, -4], "answer": letter} for place, letter in enumerate(letters)]
     assert notes(tmp_path, rows, lines)[0].startswith("own.jsonl: 4 of 8 recorded references ('answer') differ")
 
 
