@@ -49,7 +49,7 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
         str(DOCUMENTS),
         f"{comparison.requests:,}",
         "–" if comparison.largest is None else f"{comparison.largest:.1e}",
-        str(comparison.decisions),
+        comparison.cell,
     )
     report[ANSWERS].append(f"| {' | '.join(row)} |")
     assert comparison.decisions == 0
@@ -89,7 +89,8 @@ ANSWERS = f"""## Answers
 {DOCUMENTS} documents a task, spread over all its subjects, 5-shot. The same requests put to this project's engine and
 to lm-eval's `HFLM` at batch size 1 with `logits_cache=False`: a random three-layer LLaMA with grouped-query attention
 and a 32k vocabulary, and a LoRA on it. The tolerance is {FP32_LOGLIKELIHOOD:g} absolute; decisions are greedy flags and
-generated texts (up to 256 tokens).
+generated texts (up to 256 tokens). A text that leaves lm-eval's where its two best logits are equal within the
+tolerance is a tie, and no decision.
 
 | task | checkpoint | documents | requests | largest difference of log-likelihoods | decisions that differ |
 |---|---|---|---|---|---|"""

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from harness.backends.local import HarnessLM
 from harness.checkpoints import files, loading, origin
 from harness.checkpoints.adapters import config
 from harness.checkpoints.reference import CheckpointReference
+from harness.engine.decoding import settings
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.task import FEWSHOT_SEED
 from harness.tasks.task_set import TaskSet
+from tolerances import FP32_LOGLIKELIHOOD
 
 
 class Comparison(NamedTuple):
@@ -24,7 +28,14 @@ class Comparison(NamedTuple):
     largest: float | None
     """Largest absolute difference of log-likelihoods; None for generations."""
     decisions: int
-    """Greedy flags or generated texts that differ."""
+    """Greedy flags or generated texts that differ, except for ties."""
+    ties: int = 0
+    """Generated texts that differ from a token on whose logit equals the best one's within the tolerance."""
+
+    @property
+    def cell(self) -> str:
+        """The decisions and ties as a report shows them."""
+        return f"{self.decisions} ({self.ties} ties)" if self.ties else str(self.decisions)
 
 
 def ours(folder: Path, quantize: str | None = None) -> HarnessLM:
@@ -69,9 +80,24 @@ def compare(mine: HarnessLM, peer: Any, instances: Sequence[Any]) -> Comparison:
     a = getattr(mine, kind)(copy.deepcopy(list(instances)))
     b = getattr(peer, kind)(copy.deepcopy(list(instances)), disable_tqdm=True)
     if kind == "generate_until":
-        return Comparison(len(a), None, sum(x != y for x, y in zip(a, b, strict=True)))
+        unequal = [(one, x) for one, x, y in zip(instances, a, b, strict=True) if x != y]
+        ties = sum(is_tie(peer, one, text) for one, text in unequal)
+        return Comparison(len(a), None, len(unequal) - ties, ties)
     largest = max(abs(x[0] - y[0]) for x, y in zip(a, b, strict=True))
     return Comparison(len(a), largest, sum(x[1] != y[1] for x, y in zip(a, b, strict=True)))
+
+
+def is_tie(peer: Any, instance: Any, text: str) -> bool:
+    """Return whether `text` leaves the peer's greedy text at its second best token, by a difference of rounding."""
+    prompt, new = list(peer.tok_encode(instance.args[0])), list[int]()
+    for _ in range(settings.max_tokens(instance.args[1])):
+        with torch.inference_mode():
+            (best, second), tokens = peer.model(torch.tensor([prompt + new])).logits[0, -1].float().topk(2)
+        following, other = (peer.tokenizer.decode([*new, int(token)]).rstrip("\ufffd") for token in tokens)
+        if not text.startswith(following):
+            return float(best - second) <= FP32_LOGLIKELIHOOD and text.startswith(other)
+        new.append(int(tokens[0]))
+    return False
 
 
 def stock(name: str, data: Path, *, whole_tree: bool) -> dict[str, Any]:
