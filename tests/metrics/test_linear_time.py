@@ -245,6 +245,7 @@ NOT_ANSWERS: dict[str, str] = {
     "answers.units.is_abbreviation": "a unit that last_number found",
     "answers.units.is_continued": "a unit that last_number found",
     "answers.units.is_one_quantity": "units that last_number found",
+    "answers.units.is_same": "units that last_number found",
     "answers.units.is_unit": "letters of one token",
     "extraction.bio_tags.entities": "words and tags of the data",
     "extraction.brackets.primary_separators": "positions that parse_brackets found",
