@@ -124,8 +124,8 @@ def _of_choice(task: Task, document: Mapping[str, Any]) -> dict[str, list[str]]:
         places = [item for item in targets if isinstance(item, int) and 0 <= item < len(choices)]
     texts = [choices[place] for place in places]
     if "letters" in document:  # a file of one's own, whose prompt shows the texts of its choices
-        shown = dict(re.findall(r"^([A-Z])\. (.*)$", str(document["prompt"]), re.MULTILINE))
-        texts = [shown.get(letter, letter) for letter in texts]
+        choice_texts = dict(re.findall(r"^([A-Z])\. (.*)$", str(document["prompt"]), re.MULTILINE))
+        texts = [choice_texts.get(letter, letter) for letter in texts]
     letters = [chr(ord("a") + place) for place in places]
     return {
         "letter": letters,

@@ -90,8 +90,8 @@ class Result:
 
 def prompts(line: Line, data: Path, tokenizer: Any) -> list[Asked]:
     """Return the requests of `line` as lm-eval's task objects build them."""
-    asked = workloads.of_tasks(list(line.tasks), line.shots, each=line.documents)(data, None)
-    return [_limited(request, line, tokenizer) for request in asked]
+    requests = workloads.of_tasks(list(line.tasks), line.shots, each=line.documents)(data, None)
+    return [_limited(request, line, tokenizer) for request in requests]
 
 
 def _limited(request: Asked, line: Line, tokenizer: Any) -> Asked:

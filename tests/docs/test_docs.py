@@ -315,8 +315,8 @@ def write(page: str, outputs: list[tuple[Shown, str]]) -> None:
 
 def write_help() -> None:
     for page in PAGES:
-        shown = [command for block in blocks(page) if block.language == "console" for command in commands(block)]
-        write(page, [(command, call(command.command).output) for command in shown if is_help(command)])
+        page_commands = [each for block in blocks(page) if block.language == "console" for each in commands(block)]
+        write(page, [(each, call(each.command).output) for each in page_commands if is_help(each)])
 
 
 def write_all(folder: Path) -> None:

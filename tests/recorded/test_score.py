@@ -115,9 +115,9 @@ def test_answers_to_an_own_file_are_compared_by_the_metrics_of_the_user(tmp_path
     assert "say how they are compared, with --metric" in capsys.readouterr().err
     for metrics in (["--metric", "contains,bleu"], ["--metric", "contains", "--metric", "bleu"]):
         assert main([*arguments, *metrics]) == 0
-        shown = capsys.readouterr().out
-        assert "bleu_char" in shown
-        assert "contains" in shown
+        output = capsys.readouterr().out
+        assert "bleu_char" in output
+        assert "contains" in output
 
 
 def test_a_metric_without_an_own_file_is_refused(data: Path, documents: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -91,13 +91,18 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     columns = tuple(spellings[name] for name in layout.columns)
     unread = tuple(spellings[name] for name in names if name not in layout.columns)
     documents = [layout.document(row) for row in rows]
-    asked = tuple(document.pop("question", document["prompt"]) for document in documents)
+    question_texts = tuple(document.pop("question", document["prompt"]) for document in documents)
     is_chinese = 2 * sum(_is_chinese(document["prompt"]) for document in documents) > len(documents)
     if layout.choices:
         right = choices.places(file, rows, layout.choices, layout.columns[-1])
         questions = _chosen(documents, right, is_chinese)
         return replace(
-            questions, columns=columns, unread=unread, notes=tuple(notes.all()), ids=_ids(rows), questions=asked
+            questions,
+            columns=columns,
+            unread=unread,
+            notes=tuple(notes.all()),
+            ids=_ids(rows),
+            questions=question_texts,
         )
     _require_text(rows, documents)
     chosen = tuple(comparisons) or layout.comparisons or _implied_comparison(file, documents)
@@ -120,7 +125,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
         metrics=metrics,
         notes=tuple(notes.all()),
         ids=_ids(rows),
-        questions=asked,
+        questions=question_texts,
     )
 
 

@@ -98,8 +98,8 @@ def test_a_row_ends_where_the_text_so_far_has_an_end(pieces: list[str], until: l
     first = next((n for n, place in enumerate(ends) if place is not None), None)
     end, answer = generated(tokens, until, opened=opened)
     assert end == (first is not None)
-    shown = "".join(texts[-1:]) if first is None else texts[first][: ends[first]]
-    parts = thinking.split(shown.replace("</s>", ""), opened)
+    text = "".join(texts[-1:]) if first is None else texts[first][: ends[first]]
+    parts = thinking.split(text.replace("</s>", ""), opened)
     assert answer.text == parts.thought + parts.answer
 
 

@@ -41,9 +41,9 @@ class Grouped(torch.nn.Module):
 @pytest.mark.parametrize("queries", [1, 2, 5, attention.FEW_QUERIES + 1])
 @pytest.mark.parametrize(("heads", "group"), [(1, 4), (3, 3), (2, 1)])
 def test_grouped_heads_attend_as_repeated_ones(heads: int, group: int, queries: int, value_size: int) -> None:
-    given = inputs(heads, group, queries, value_size)
-    expected, _ = sdpa_attention_forward(Grouped(group), *given, scaling=0.3)
-    result, weights = attention.attend(Grouped(group), *given, scaling=0.3)
+    states = inputs(heads, group, queries, value_size)
+    expected, _ = sdpa_attention_forward(Grouped(group), *states, scaling=0.3)
+    result, weights = attention.attend(Grouped(group), *states, scaling=0.3)
     assert weights is None
     assert result.shape == expected.shape
     assert torch.allclose(result, expected, atol=FP32_LOGLIKELIHOOD, rtol=0)
@@ -71,8 +71,8 @@ def test_without_a_mask_or_with_one_a_head_transformers_attends(monkeypatch: pyt
         calls.append(mask)
 
     monkeypatch.setattr(attention, "sdpa_attention_forward", recorded)
-    for given in (None, mask.expand(-1, 6, -1, -1)):
-        attention.attend(Grouped(3), query, key, values, given)
+    for other_mask in (None, mask.expand(-1, 6, -1, -1)):
+        attention.attend(Grouped(3), query, key, values, other_mask)
     assert len(calls) == 2
 
 
