@@ -31,7 +31,7 @@ from harness.engine.packing import packs, tree
 from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 
-ANSWERS = 9
+ANSWERS = 10
 """Version of the answers, part of the journal's keys. Increase it with every change that may change an answer."""
 
 

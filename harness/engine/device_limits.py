@@ -27,6 +27,8 @@ class DeviceLimits:
     """Padded tokens of a batch on the plain walk. On a CPU long batches gain nothing and cost memory."""
     ridge_tokens: int
     """Number of tokens whose arithmetic takes as long as reading the weights that they are multiplied by."""
+    step_tokens: int
+    """Tokens of a decoding step up to which a further one costs little, so that drafts are worth checking."""
     rows: int
     """Answers decoded side by side at most; more gain little."""
     cache_bytes: int
@@ -42,6 +44,7 @@ class DeviceLimits:
 CPU = DeviceLimits(
     batch_tokens=1024,
     ridge_tokens=64,
+    step_tokens=32,
     rows=64,
     cache_bytes=64 * 2**20,
     cache_share=1 / 4,
@@ -51,6 +54,7 @@ CPU = DeviceLimits(
 ACCELERATOR = DeviceLimits(
     batch_tokens=16384,
     ridge_tokens=512,
+    step_tokens=256,
     rows=256,
     cache_bytes=2**30,
     cache_share=1 / 2,

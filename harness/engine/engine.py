@@ -93,7 +93,7 @@ class Engine:
         self.pack_tokens = batch_tokens or pack_tokens(int(getattr(text, "hidden_size", 1024)), device)
         self.batch_tokens = batch_tokens or limits.batch_tokens
         self.pack_rows = max(1, limits.logits_bytes // (4 * int(getattr(text, "vocab_size", 1))))
-        self.rows = limits.rows
+        self.rows, self.step_tokens = limits.rows, limits.step_tokens
         self._walk = walk
         self.trunks: Trunks | None = None
         self._is_beyond_reach = self._is_shrunk = False
@@ -178,7 +178,7 @@ class Engine:
         if max(self.pack_tokens, self.batch_tokens, self.rows) <= 1:
             return False
         self._is_shrunk = True
-        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows", "cache_bytes"):
+        for name in ("pack_tokens", "batch_tokens", "pack_rows", "rows", "step_tokens", "cache_bytes"):
             setattr(self, name, max(1, getattr(self, name) // 2))
         return True
 
@@ -239,7 +239,7 @@ class Engine:
         fed = [prompt.fed_tokens(checkpoint.max_length) for prompt in prompts]
         stopper = Stopper(checkpoint.tokenizer, prompts[0].settings.until, checkpoint.eos_ids, self.marks)
         context, planned = self._context(fed, [1] * len(fed))
-        budget = LaneBudget(self.rows, self.cache_bytes, self.weight_bytes)
+        budget = LaneBudget(self.rows, self.cache_bytes, self.weight_bytes, self.step_tokens)
         return continuous.PromptGroup(checkpoint.model, context, planned, prompts, fed, stopper, self.seed, budget)
 
     def _context(self, fed: Sequence[Sequence[int]], read_counts: Sequence[int]) -> tuple[Context, list[tree.Pack]]:

@@ -35,9 +35,9 @@ def ours(job: dict[str, Any], asked: Sequence[Asked]) -> dict[str, Any]:
     counts: list[int] = []
     step = Lanes.step
 
-    def counted(lanes: Lanes, rows: Sequence[Row]) -> torch.Tensor:
+    def counted(lanes: Lanes, rows: Sequence[Row], drafts: Sequence[Sequence[int]]) -> torch.Tensor:
         counts.append(len(rows))
-        return step(lanes, rows)
+        return step(lanes, rows, drafts)
 
     Lanes.step = counted  # type: ignore[method-assign]
     fed, generated = lm.work.tokens_fed, lm.work.tokens_generated

@@ -11,13 +11,14 @@ Not here: which token comes next, when a text ends, how lanes are arranged in me
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from harness.checkpoints.types import Model
+from harness.engine.decoding.drafts import Drafter
 from harness.engine.decoding.lanes import MIN_STEPS, STEPS, LaneBudget, Lanes, Reservation, Row
 from harness.engine.decoding.sampling import Chooser, generator
 from harness.engine.decoding.stopping import Continuation, Stopper
@@ -113,7 +114,7 @@ class _Decoder:
                 self._lanes.lay_out(self._rows)
                 fitting = None if joining else 0
             if self._rows:
-                running = self._advance(self._rows, self._lanes.step(self._rows), ended)
+                running = self._step(ended)
                 if len(running) < len(self._rows):
                     fitting = None
                 self._rows = running
@@ -151,10 +152,8 @@ class _Decoder:
         """Drop the shortest answers until memory has room for the next steps of all others; they start again later."""
         root = self._context.root_length
         while len(self._rows) > 1:
-            steps = [min(MIN_STEPS, row.max_tokens - len(row.answer)) for row in self._rows]
-            reservations = [
-                Reservation(row.rank, len(row.places) - root + n) for row, n in zip(self._rows, steps, strict=True)
-            ]
+            steps = min(MIN_STEPS, max(row.max_tokens - len(row.answer) for row in self._rows))
+            reservations = [Reservation(row.rank, len(row.places) - root + steps) for row in self._rows]
             if self._lanes.has_memory_for(reservations):
                 break
             self._rows.remove(min(self._rows, key=lambda row: len(row.answer)))
@@ -167,13 +166,14 @@ class _Decoder:
         ]
 
     def _expected_growth(self, max_tokens: int, length: int) -> int:
-        """Return by how many tokens an answer of `length` tokens, at most `max_tokens`, is expected to grow.
+        """Return for how many more tokens an answer of `length` tokens, at most `max_tokens`, is expected to need room.
 
-        Answers that end first are short, so their mean length counts once as many have ended as are running.
+        Answers that end first are short, so their mean length counts once as many have ended as are running. Every row
+        has room for the next steps of the row that needs most.
         """
         is_known = self._is_optimistic and self._ended >= max(1, len(self._rows))
         expected = self._ended_tokens // self._ended if is_known else max_tokens
-        return min(max_tokens - length, max(STEPS, expected - length))
+        return min(max_tokens - length, max(STEPS, expected - length)) + MIN_STEPS
 
     def _read(self, ended: list[tuple[int, Continuation]]) -> int:
         """Feed the next pack, start the rows of missing prompts that end in it, and return the pack's tokens."""
@@ -197,15 +197,38 @@ class _Decoder:
                     prompt.settings.max_tokens,
                     generator(self._group.seed, prompt),
                     cache_places,
+                    Drafter(self._group.fed[request], prompt.settings.max_tokens),
                 )
             )
             self._group.stopper.watch(request, thinking=prompt.thinking)
         if rows:
-            self._fresh = self._advance(rows, logits[torch.from_numpy(place_index[reads]).to(logits.device)], ended)
+            first = logits[torch.from_numpy(place_index[reads]).to(logits.device)]
+            self._fresh = list(compress(rows, self._append(rows, first, ended)))
         return len(pack.tokens)
 
-    def _advance(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[Row]:
-        """Append the next token to every row; add the rows that end with it to `ended` and return the others."""
+    def _step(self, ended: list[tuple[int, Continuation]]) -> list[Row]:
+        """Append to each row the next token and as many more as its draft guessed; return the rows that go on.
+
+        Rows that end are added to `ended`.
+        """
+        rows = self._rows
+        self._lanes.close_gaps(rows)
+        limit = self._lanes.longest_draft(rows)
+        drafts = [row.drafter.draft(row.answer, min(limit, row.max_tokens - len(row.answer) - 1)) for row in rows]
+        logits = self._lanes.step(rows, drafts)
+        counts, is_running = [0] * len(rows), [True] * len(rows)
+        checked = list(range(len(rows)))
+        while checked:
+            nth = counts[checked[0]]
+            running = self._append([rows[i] for i in checked], logits[checked, nth], ended)
+            for i, runs in zip(checked, running, strict=True):
+                counts[i], is_running[i] = nth + 1, runs
+            checked = [i for i in checked if is_running[i] and drafts[i][nth : nth + 1] == rows[i].answer[-1:]]
+        self._lanes.keep(rows, counts)
+        return list(compress(rows, is_running))
+
+    def _append(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[bool]:
+        """Append the next token to each of `rows`; return for each whether it goes on, and add it to `ended` if not."""
         # Prompts and answers are only joined if a penalty reads them.
         has_penalty = self._group.prompts[rows[0].request].settings.repetition_penalty != 1.0
         ids = [row.ids for row in rows] if has_penalty else []
@@ -214,11 +237,10 @@ class _Decoder:
         stops = self._group.stopper.ended([row.request for row in rows], [row.answer for row in rows])
         running = []
         for row, stop in zip(rows, stops, strict=True):
-            if stop or len(row.answer) >= row.max_tokens:
+            running.append(not stop and len(row.answer) < row.max_tokens)
+            if not running[-1]:
                 thinking = self._group.prompts[row.request].thinking
                 ended.append((row.request, self._group.stopper.finish(row.answer, thinking=thinking, ended=stop)))
                 self._ended += 1
                 self._ended_tokens += len(row.answer)
-            else:
-                running.append(row)
         return running

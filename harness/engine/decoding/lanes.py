@@ -2,17 +2,19 @@
 
 A *lane* is one row of the batch. It holds the prefix that several answers share once, followed by the keys and values
 of each answer, kept apart by the mask. With a lane for each answer, a shared prefix is read once for each answer; with
-one lane for all, every answer has to skip the tokens of all others. Keys and values are moved layer by layer, so that
-at most one layer exists twice; where every row has a lane, new rows are added without moving the others.
+one lane for all, every answer has to skip the tokens of all others. Where every row has a lane, new rows are added
+without moving the others.
 
-Not here: which arrangement is the cheapest (`harness.engine.decoding.arrangement`), which rows there are, and when they
-are arranged again (`harness.engine.decoding.continuous`).
+Not here: which arrangement is the cheapest (`harness.engine.decoding.arrangement`), the memory
+(`harness.engine.decoding.lane_memory`), which rows there are, and when they are arranged again
+(`harness.engine.decoding.continuous`).
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,13 +22,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import Cache
 
 from harness.checkpoints.types import Model
 from harness.engine.decoding.arrangement import Arrangement, arrange
+from harness.engine.decoding.drafts import Drafter
+from harness.engine.decoding.lane_memory import LaneMemory, Moves
 from harness.engine.device_limits import device_limits
 from harness.engine.packing import packs, tree
-from harness.engine.packing.packs import Context, Layer
+from harness.engine.packing.packs import Context
 
 STEPS = 32
 """Steps after which lanes are arranged again at the latest, which frees the memory of rows that have ended."""
@@ -34,11 +37,6 @@ MIN_STEPS = 8
 """Steps that there is always room for, because rows that continue grow in any case."""
 SLACK = 1.25
 """What a row may cost beside new ones, by its cost at best: lanes are padded, so that one row may cost a whole lane."""
-MOVED_AT_ONCE = 1024
-"""Tokens whose keys and values are moved at once, through memory of their own."""
-
-FlatStates = tuple[torch.Tensor, ...]
-"""One layer's memory for keys and for values, without a shape."""
 
 
 class Reservation(NamedTuple):
@@ -59,6 +57,8 @@ class LaneBudget(NamedTuple):
     """Bytes of keys and values at most."""
     weight_bytes: int
     """Bytes of weights that every step reads besides."""
+    step_tokens: int
+    """Tokens of a step at most, if drafts are among them."""
 
 
 @dataclass(eq=False, slots=True)
@@ -75,16 +75,39 @@ class Row:
     """Random generator of the row; None if it is decoded greedily."""
     places: tree.Ints
     """Places of its keys and values in its lane or context: root cache first, then prompt and answer."""
+    drafter: Drafter
     lane: int | None = None
     """Index of its lane; None while it is still in the context that read its prompt."""
     slot: int = 0
     """Number of this row among the rows of its lane."""
     answer: list[int] = field(default_factory=list)
+    fed: tree.Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """Places of the tokens that the last step fed: the answer's last one and its draft."""
 
     @property
     def ids(self) -> list[int]:
         """Token ids of prompt and answer."""
         return [*self.prompt, *self.answer]
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """Which places of one lane are free."""
+
+    end: int
+    """Places from here on were never taken."""
+    holes: list[int] = field(default_factory=list)
+    """Places before it that hold nothing: of drafts that were not what the model chose."""
+
+    def free(self, count: int) -> list[int]:
+        """Return the first `count` free places."""
+        holes = self.holes[:count]
+        return [*holes, *range(self.end, self.end + count - len(holes))]
+
+    def take(self, count: int) -> None:
+        """Take the first `count` free places."""
+        self.end += max(0, count - len(self.holes))
+        del self.holes[:count]
 
 
 class Lanes:
@@ -99,15 +122,17 @@ class Lanes:
         self._model, self._context, self._budget = model, context, budget
         self._shared, self._longest = shared, longest
         self._read_cost = device_limits(context.device.type).read_cost
-        self._cache = Cache(layer_class_to_replicate=Layer)
-        self._memory: dict[int, FlatStates] = {}  # by layer
-        self._spare: dict[tuple[int, ...], FlatStates] = {}  # by size of a token, which may differ between layers
-        self._length = self._capacity = 0
+        self._memory = LaneMemory(context)
+        self._lanes: list[_Lane] = []
+        self._capacity = 0
         self._lowest_cost = math.inf  # of a row, since there were none
         self._visible = torch.zeros(0, 1, 0, dtype=torch.bool, device=context.device)
         self._distances = torch.zeros(0, 0, dtype=torch.long, device=context.device)
-        self.slots = 0
-        """Number of rows that a step computes: those in the lanes, and those that have ended since."""
+
+    @property
+    def slots(self) -> int:
+        """Number of rows that the lanes have room for: those in them, and those that have ended since."""
+        return len(self._lanes) * self._visible.shape[1]
 
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
         """Return how many of the `new` rows, from the first on, fit beside `current`.
@@ -179,8 +204,8 @@ class Lanes:
         new = [row for row in rows if row.lane is None]
         if len(new) in (0, len(rows)) or self._visible.shape[1] > 1:
             return False
-        lanes = max(len(self._distances), len(rows))
-        length = max(self._length, *(len(row.places) for row in new))
+        lanes = max(len(self._lanes), len(rows))
+        length = max([lane.end for lane in self._lanes] + [len(row.places) for row in new])
         if length + MIN_STEPS > self._capacity or lanes * self._capacity > self._reserved_tokens:
             return False
         root = self._context.root_length
@@ -189,29 +214,19 @@ class Lanes:
 
     def _add(self, new: Sequence[Row], taken: set[int | None]) -> None:
         """Copy the `new` rows into lanes of their own that are not `taken`."""
-        before, previous = len(self._distances), self._length
+        before = len(self._lanes)
         lanes = max(before, len(new) + len(taken - {None}))
         free = [lane for lane in range(lanes) if lane not in taken]
-        moves = _Moves()
-        ends = [previous] * lanes
+        moves, ends = Moves(), {}
         for row, lane in zip(new, free, strict=False):
-            ends[lane] = moves.fill_lane(lane, [row], len(row.places))
-        self._length = max(ends)
-        _, places = moves.index(self._context.device)
-        for number, layer in enumerate(self._cache.layers):
-            if layer.is_initialized:
-                shape = (lanes, layer.keys.shape[1], self._capacity)
-                layer.keys, layer.values = (
-                    _view(memory, (*shape, states.shape[3]))
-                    for memory, states in zip(self._memory[number], (layer.keys, layer.values), strict=True)
-                )
-                layer.length = self._length
-                source = self._context.cache.layers[number]
-                _fill((layer.keys, layer.values), ends, self._length, [(places, (source.keys, source.values))])
+            ends[lane] = _fill_lane(moves, lane, [row], len(row.places))
+        self._memory.add(moves, ends, lanes)
+        self._lanes += [_Lane(0) for _ in range(lanes - before)]
+        for lane, end in ends.items():
+            self._lanes[lane] = _Lane(end)
         self._visible = functional.pad(self._visible, (0, 0, 0, 0, 0, lanes - before))
         self._distances = functional.pad(self._distances, (0, 0, 0, lanes - before))
         self._show(new)
-        self.slots = lanes
 
     def _arrange_anew(self, rows: list[Row]) -> None:
         """Move the sorted `rows` into new lanes, in the arrangement that costs least."""
@@ -224,22 +239,20 @@ class Lanes:
             steps //= 2
         width = arrangement.width
         groups = [rows[start : start + width] for start in range(0, len(rows), width)]
-        moves = _Moves()
-        ends = []
+        moves, ends = Moves(), []
         for lane, group in enumerate(groups):
             shared = self._shared_tokens([row.rank for row in group])
             trunk = root + int(shared.min()) if len(shared) else len(group[0].places)
-            ends.append(moves.fill_lane(lane, group, trunk))
-        self._length = max(ends)
-        self._capacity = self._length + width * steps
+            ends.append(_fill_lane(moves, lane, group, trunk))
+        self._lanes = [_Lane(end) for end in ends]
+        self._capacity = max(ends) + width * steps
         if width == 1 and self._budget.rows * self._longest <= self._max_tokens:
             self._capacity = max(self._capacity, self._longest)  # so that rows can be added
-        self._move_states(moves, ends)
+        self._memory.arrange(moves, ends, self._capacity, self._reserved_tokens)
         device = self._context.device
         self._visible = torch.zeros(len(groups), width, self._capacity, dtype=torch.bool, device=device)
         self._distances = torch.zeros(len(groups), self._capacity, dtype=torch.long, device=device)
         self._show(rows)
-        self.slots = len(rows)
 
     def _show(self, rows: Sequence[Row]) -> None:
         """Make the places of `rows` visible to them, and no others."""
@@ -250,130 +263,117 @@ class Lanes:
             self._visible[row.lane, row.slot, places] = True
             self._distances[row.lane, places] = torch.arange(len(places), device=device)
 
+    def close_gaps(self, rows: Sequence[Row]) -> None:
+        """Move lanes to where all rows but the running `rows` have ended, so that a step has no idle lane."""
+        used = {row.lane or 0 for row in rows}
+        count = len(used)
+        if count == len(self._lanes):
+            return
+        idle = (lane for lane in range(count) if lane not in used)
+        moves = dict(zip((lane for lane in sorted(used) if lane >= count), idle, strict=True))
+        self._memory.move_lanes({lane: (to, self._lanes[lane].end) for lane, to in moves.items()}, count)
+        for lane, to in moves.items():
+            self._lanes[to] = self._lanes[lane]
+            self._visible[to], self._distances[to] = self._visible[lane], self._distances[lane]
+        del self._lanes[count:]
+        self._visible, self._distances = self._visible[:count], self._distances[:count]
+        for row in rows:
+            row.lane = moves.get(row.lane or 0, row.lane)
+
     def is_full(self, rows: Sequence[Row]) -> bool:
         """Return whether the lanes have no room for another step of `rows`."""
-        return self._length + self._queries(rows)[0] > self._capacity
+        return self._room() < self._most_rows(rows)
 
-    def step(self, rows: Sequence[Row]) -> torch.Tensor:
-        """Feed the last token of each of `rows`, which are in the lanes; return the float32 logits (R, V) after it."""
-        device, lanes = self._context.device, len(self._distances)
-        width, nth = self._queries(rows)
-        lane = [row.lane or 0 for row in rows]
-        # A lane with fewer running rows than another one is padded with a meaningless token that no row sees.
+    def longest_draft(self, rows: Sequence[Row]) -> int:
+        """Return how long drafts of `rows` may be so that a step costs little more than without, and lanes have room.
+
+        A lane with less to feed than another one is padded, so that all rows count as if they had the longest draft.
+        """
+        tokens = min(self._budget.step_tokens // len(self._lanes), self._room())
+        return max(0, tokens // self._most_rows(rows) - 1)
+
+    def step(self, rows: Sequence[Row], drafts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Feed the last token of each of `rows`, which are in the lanes, and behind it the row's draft.
+
+        Returns float32 logits (R, 1 + longest draft, V) after each of them; shorter drafts repeat their last logits.
+        What is fed stays invisible until `keep` is called.
+        """
+        device, lanes = self._context.device, len(self._lanes)
+        counts = [0] * lanes
+        starts = []
+        for row, draft in zip(rows, drafts, strict=True):
+            lane = row.lane or 0
+            starts.append(counts[lane])
+            counts[lane] += 1 + len(draft)
+        width, longest = max(counts), max(map(len, drafts))
+        # A lane that is fed less than another one is padded with meaningless tokens that no row sees.
+        places = np.array([lane.free(width) for lane in self._lanes])
         ids, distances, slots = (np.zeros((lanes, width), np.int64) for _ in range(3))
-        ids[lane, nth] = [row.answer[-1] for row in rows]
-        distances[lane, nth] = [len(row.places) for row in rows]
-        slots[lane, nth] = [row.slot for row in rows]
-        begin, end = self._length, self._length + width
-        for row, k in zip(rows, nth, strict=True):
-            row.places = np.append(row.places, begin + k)
-        at = torch.tensor([lane, nth, [row.slot for row in rows]], device=device)
-        self._visible[at[0], at[2], begin + at[1]] = True
-        new_distances = torch.from_numpy(distances).to(device)
-        self._distances[:, begin:end] = new_distances
-        lane_index = torch.arange(lanes, device=device)[:, None]
-        visible = self._visible[lane_index, torch.from_numpy(slots).to(device), :end]
+        owners, reads = np.full((lanes, width), -1), np.empty((len(rows), 1 + longest), np.int64)
+        for index, (row, draft, start) in enumerate(zip(rows, drafts, starts, strict=True)):
+            at = row.lane, slice(start, start + 1 + len(draft))
+            row.fed = places[at]
+            ids[at], slots[at], owners[at] = [row.answer[-1], *draft], row.slot, index
+            distances[at] = len(row.places) + np.arange(len(row.fed))
+            reads[index] = start + np.minimum(np.arange(1 + longest), len(draft))
+        for free, count in zip(self._lanes, counts, strict=True):
+            free.take(count)
+        logits = self._forward(places, ids, distances, slots, owners)
+        lane_index = torch.tensor([[row.lane] for row in rows], device=device)
+        return logits[lane_index, torch.from_numpy(reads).to(device)]
+
+    def keep(self, rows: Sequence[Row], counts: Sequence[int]) -> None:
+        """Keep the first `counts[i]` of the tokens that the last step fed for row i, and forget the others."""
+        kept = []
+        for row, count in zip(rows, counts, strict=True):
+            self._lanes[row.lane or 0].holes += row.fed[count:].tolist()
+            row.places = np.concatenate([row.places, row.fed[:count]])
+            kept.append(np.stack([np.full(count, row.lane), np.full(count, row.slot), row.fed[:count]]))
+        lanes, slots, places = torch.from_numpy(np.concatenate(kept, 1)).to(self._context.device)
+        self._visible[lanes, slots, places] = True
+
+    def _forward(
+        self, places: tree.Ints, ids: tree.Ints, distances: tree.Ints, slots: tree.Ints, owners: tree.Ints
+    ) -> torch.Tensor:
+        """Feed `ids` (lanes, T) at free `places` and return float32 logits (lanes, T, V).
+
+        A token sees what the row in its slot sees, and of what is fed the tokens of its own row up to itself.
+        """
+        device, width = self._context.device, places.shape[1]
+        end = max([int(places.max()) + 1] + [lane.end for lane in self._lanes])
+        at, fed, new_distances, of_row, owner = (
+            torch.from_numpy(values).to(device) for values in (places, ids, distances, slots, owners)
+        )
+        lane_index = torch.arange(len(places), device=device)[:, None]
+        visible = self._visible[lane_index, of_row, :end]
+        earlier = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+        own = (owner[:, :, None] == owner[:, None, :]) & earlier
+        visible.scatter_(2, at[:, None].expand(-1, width, -1), own)
+        self._distances.scatter_(1, at, new_distances)
         mask = packs.masks(self._context.layout, visible, self._distances[:, :end], new_distances, self._context.dtype)
-        fed, all_rows = torch.from_numpy(ids).to(device), torch.arange(width, device=device)
+        self._memory.aim(at, end)
         positions = new_distances - self._context.position_lag
-        logits = packs.forward(self._model, fed, all_rows, mask, positions, self._cache)
-        self._length = end
-        return logits[at[0], at[1]]
+        rows = torch.arange(width, device=device)
+        return packs.forward(self._model, fed, rows, mask, positions, self._memory.cache)
+
+    def _room(self) -> int:
+        """Return how many tokens each lane has room for."""
+        return min(self._capacity - lane.end + len(lane.holes) for lane in self._lanes)
 
     @staticmethod
-    def _queries(rows: Sequence[Row]) -> tuple[int, list[int]]:
-        """Return how many tokens each lane is fed in a step of `rows`, and for each row its number among its lane's."""
-        counts: dict[int | None, int] = {}
-        nth = []
-        for row in rows:
-            nth.append(counts.get(row.lane, 0))
-            counts[row.lane] = nth[-1] + 1
-        return max(counts.values()), nth
-
-    def _move_states(self, moves: _Moves, ends: Sequence[int]) -> None:
-        """Move keys and values, one layer after another: the memory that one layer leaves is where the next one goes.
-
-        Memory that was touched before is several times faster than new memory.
-        """
-        index = moves.index(self._context.device)
-        spare = self._spare
-        for number, source in enumerate(self._context.cache.layers):
-            if number == len(self._cache.layers):
-                self._cache.layers.append(Layer())
-            if not source.is_initialized:
-                continue
-            layer, in_context = self._cache.layers[number], (source.keys, source.values)
-            sizes = tuple(states.shape[1] * states.shape[3] for states in in_context)
-            previous = self._memory.get(number, ())
-            memory = self._memory[number] = self._allocate(spare.get(sizes, ()), in_context, len(ends) * self._capacity)
-            spare[sizes] = previous
-            in_lanes = (layer.keys, layer.values)
-            shapes = [(len(ends), states.shape[1], self._capacity, states.shape[3]) for states in in_context]
-            layer.keys, layer.values = map(_view, memory, shapes)
-            layer.is_initialized, layer.length = True, self._length
-            _fill((layer.keys, layer.values), ends, self._length, [(index[0], in_lanes), (index[1], in_context)])
-
-    def _allocate(self, spare: FlatStates, like: FlatStates, tokens: int) -> FlatStates:
-        """Return flat memory for `tokens` keys and values of the shape of `like`: the spare one if it is large enough.
-
-        New memory has the largest size that will ever be needed, so that it is never outgrown and leaves a hole. On a
-        CPU, the part of it that is not touched takes no memory.
-        """
-        sizes = [states.shape[1] * states.shape[3] for states in like]
-        if spare and all(len(states) >= tokens * size for states, size in zip(spare, sizes, strict=True)):
-            return spare
-        capacity = max(tokens, self._reserved_tokens)
-        return tuple(states.new_empty(capacity * size) for states, size in zip(like, sizes, strict=True))
+    def _most_rows(rows: Sequence[Row]) -> int:
+        """Return how many of `rows` share a lane at most."""
+        return max(Counter(row.lane for row in rows).values())
 
 
-def _view(memory: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return the beginning of flat `memory` in `shape`."""
-    return memory[: math.prod(shape)].view(shape)
-
-
-def _fill(
-    targets: tuple[torch.Tensor, ...],
-    ends: Sequence[int],
-    length: int,
-    origins: Sequence[tuple[torch.Tensor, tuple[torch.Tensor, ...]]],
-) -> None:
-    """Copy keys and values into lanes (`targets`) of `length` places, from the places of each of the `origins`."""
-    for k, target in enumerate(targets):
-        for lane, end in enumerate(ends):
-            target[lane, :, end:length] = 0  # invisible values are multiplied by a weight of 0, too
-        for places, origin in origins:
-            for to_lane, to, from_lane, place in torch.split(places, MOVED_AT_ONCE, 1):
-                if len(to):
-                    target[to_lane, :, to] = origin[k][from_lane, :, place]
-
-
-class _Moves:
-    """Which places of the previous lanes and of the context go where in the new lanes."""
-
-    def __init__(self) -> None:
-        # (to lane, to place, from lane, from place): moves out of lanes, and moves out of the context.
-        self._moves: tuple[list[tree.Ints], list[tree.Ints]] = [], []
-
-    def fill_lane(self, lane: int, group: Sequence[Row], trunk: int) -> int:
-        """Put the `trunk` places that `group` shares at the front of `lane`, then all others; return the lane's end."""
-        end = trunk
-        self._move(group[0], lane, np.arange(trunk), group[0].places[:trunk])
-        for slot, row in enumerate(group):
-            rest = row.places[trunk:]
-            target = np.arange(end, end + len(rest))
-            self._move(row, lane, target, rest)
-            row.places, row.lane, row.slot = np.concatenate([np.arange(trunk), target]), lane, slot
-            end += len(rest)
-        return end
-
-    def index(self, device: torch.device) -> list[torch.Tensor]:
-        """Return the moves (4, places) out of lanes, and those out of the context."""
-        nothing = np.zeros((4, 0), np.int64)
-        return [torch.from_numpy(np.concatenate([nothing, *moves], 1)).to(device) for moves in self._moves]
-
-    def _move(self, row: Row, lane: int, target: tree.Ints, source: tree.Ints) -> None:
-        to_lane = np.full(len(target), lane)
-        if row.lane is None:
-            self._moves[1].append(np.stack([to_lane, target, np.zeros_like(source), source]))
-        else:
-            self._moves[0].append(np.stack([to_lane, target, np.full(len(source), row.lane), source]))
+def _fill_lane(moves: Moves, lane: int, group: Sequence[Row], trunk: int) -> int:
+    """Put the `trunk` places that `group` shares at the front of `lane`, then all others; return the lane's end."""
+    end = trunk
+    moves.add(lane, np.arange(trunk), group[0].lane, group[0].places[:trunk])
+    for slot, row in enumerate(group):
+        rest = row.places[trunk:]
+        target = np.arange(end, end + len(rest))
+        moves.add(lane, target, row.lane, rest)
+        row.places, row.lane, row.slot = np.concatenate([np.arange(trunk), target]), lane, slot
+        end += len(rest)
+    return end

@@ -34,6 +34,7 @@ def grouped() -> Iterator[None]:
         yield
     finally:
         ALL_ATTENTION_FUNCTIONS[REPLACED] = previous
+        _LAST.clear()
 
 
 def attend(
@@ -63,7 +64,7 @@ def attend(
     if has_few:
         assert attention_mask is not None
         shape = (len(query), key.shape[1], group * queries, query.shape[3])
-        mask = attention_mask.repeat(1, 1, group, 1)
+        mask = _repeated(attention_mask, group)
         states = functional.scaled_dot_product_attention(query.reshape(shape), key, value, mask, scale=scaling)
         states = states.reshape(*query.shape[:3], value.shape[3])
     else:
@@ -71,3 +72,17 @@ def attend(
             query, key, value, attention_mask, scale=scaling, enable_gqa=True
         )
     return states.transpose(1, 2).contiguous(), None
+
+
+_LAST: list[tuple[torch.Tensor, torch.Tensor]] = []
+"""The last mask and its repetition: all layers of a forward pass get the same mask."""
+
+
+def _repeated(mask: torch.Tensor, group: int) -> torch.Tensor:
+    """Return `mask` (B, 1, T, K) for each of the `group` heads that share keys: (B, 1, group × T, K)."""
+    shape = (len(mask), 1, group * mask.shape[2], mask.shape[3])
+    for previous, repeated in _LAST:
+        if previous is mask and repeated.shape == shape:
+            return repeated
+    _LAST[:] = [(mask, mask.repeat(1, 1, group, 1))]
+    return _LAST[0][1]

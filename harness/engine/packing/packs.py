@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin
 
@@ -31,6 +32,9 @@ from harness.engine.packing.tree import Ints, Pack
 from harness.errors import HarnessError
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+ALIGNED = 64
+"""Keys that a pack attends to are a multiple of this: with any other number, attention in bfloat16 takes up to twice as
+long on a CPU."""
 
 
 class Layout(NamedTuple):
@@ -63,7 +67,10 @@ class Walker(Protocol):
 
 
 class Layer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number."""
+    """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number.
+
+    Storage behind the tokens that it holds is finite.
+    """
 
     is_sliding = False
     is_croppable = True
@@ -77,7 +84,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         """Allocate storage for tensors of the shape of these, the first to be appended."""
         first = (key_states, value_states)
         self.keys, self.values = (
-            states.new_empty(*states.shape[:2], self._capacity, states.shape[3]) for states in first
+            states.new_zeros(*states.shape[:2], aligned(self._capacity), states.shape[3]) for states in first
         )
         self.is_initialized = True
 
@@ -89,20 +96,20 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (B, heads, T, size) and return everything the layer holds."""
+        """Append (B, heads, T, size) and return everything the layer holds, and what is behind it up to `aligned`."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
         if end > self.keys.shape[2]:
-            self.reserve(max(end, self.keys.shape[2] * 3 // 2))
+            self.reserve(aligned(max(end, self.keys.shape[2] * 3 // 2)))
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        return self.keys[:, :, : aligned(end)], self.values[:, :, : aligned(end)]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Return the length of a mask for `query_length` more tokens, and its offset."""
-        return self.length + query_length, 0
+        return aligned(self.length + query_length), 0
 
     def get_seq_length(self) -> int:
         """Return the number of tokens held."""
@@ -113,9 +120,14 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
     def _enlarged(self, states: torch.Tensor, tokens: int) -> torch.Tensor:
-        larger = states.new_empty(*states.shape[:2], tokens, states.shape[3])
+        larger = states.new_zeros(*states.shape[:2], tokens, states.shape[3])
         larger[:, :, : self.length] = states[:, :, : self.length]
         return larger
+
+
+def aligned(tokens: int) -> int:
+    """Return the smallest multiple of `ALIGNED` that is not below `tokens`."""
+    return -(-tokens // ALIGNED) * ALIGNED
 
 
 def filled_layers(cache: Cache) -> list[Layer]:
@@ -174,9 +186,12 @@ class Context:
         place = torch.arange(len(pack.tokens), device=self.device)
         visible_in_pack = (place[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
         before = self._root.length + pack.trunk
-        visible = torch.cat([visible_in_pack.new_ones(len(visible_in_pack), before), visible_in_pack], 1)
-        distances = torch.cat([torch.arange(before, device=self.device), self._root.length + depths])
-        mask = masks(self.layout, visible[None], distances[None], distances[None, before:], self.dtype)
+        padding = aligned(before + len(pack.tokens)) - before - len(pack.tokens)
+        visible = functional.pad(visible_in_pack, (before, 0), value=True)
+        visible = functional.pad(visible, (0, padding), value=False)
+        query_distances = self._root.length + depths
+        distances = torch.cat([torch.arange(before, device=self.device), query_distances, depths.new_zeros(padding)])
+        mask = masks(self.layout, visible[None], distances[None], query_distances[None], self.dtype)
         ids = torch.from_numpy(pack.tokens).to(self.device)[None]
         row_index = torch.from_numpy(rows).to(self.device)
         positions = self._root.next_position + depths[None]

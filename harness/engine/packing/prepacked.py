@@ -1,14 +1,16 @@
 """A second copy of bfloat16 weights, in the blocked form in which oneDNN multiplies by them on a CPU.
 
 torch brings weights into that form in every call, which takes longer than the product if there are few rows. Whether
-the copy gives the same products is probed for each size of layer before it is used.
+the copy gives the same products is probed for each size of layer before it is used. With the copies, oneDNN can also
+add to a product and multiply it in one pass over memory, which decoder layers of the usual shape make use of
+(`harness.engine.packing.fused`).
 
 Not here: float32, where nothing is gained; quantised layers; models without room for the copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
@@ -18,6 +20,7 @@ from torch.nn import functional
 
 from harness.checkpoints.types import Model
 from harness.engine.device_limits import free_bytes
+from harness.engine.packing import fused
 
 ROWS = 448
 """Number of rows that oneDNN is told to expect: the form depends on it, fewer rows are multiplied as well."""
@@ -26,9 +29,29 @@ MEMORY_SHARE = 1 / 4
 PROBE_TOLERANCE = 2e-2
 """By what share of the largest product the products of the copy may differ, as all bfloat16 results may."""
 
-Product = Callable[[torch.Tensor], torch.Tensor]
-_PRODUCTS: WeakKeyDictionary[nn.Module, dict[nn.Linear, Product]] = WeakKeyDictionary()
-"""By model: what replaces the forward of each of its linear layers."""
+
+class Product:
+    """Multiplies by the copy of one linear layer's weights."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
+        self._bias = None if layer.bias is None else layer.bias.detach()
+
+    def __call__(self, states: torch.Tensor, activation: str = "none") -> torch.Tensor:
+        """Return the layer's output (…, O) for `states` (…, I), after oneDNN's `activation`."""
+        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self._weight, self._bias, activation, [], "")
+        return result
+
+    def combined(self, states: torch.Tensor, other: torch.Tensor, operation: str) -> torch.Tensor:
+        """Return the layer's output for `states`, with `other` added ("add") or multiplied ("mul")."""
+        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            states, other, self._weight, self._bias, operation
+        )
+        return result
+
+
+_FORWARDS: WeakKeyDictionary[nn.Module, dict[nn.Module, Callable[..., torch.Tensor]]] = WeakKeyDictionary()
+"""By model: what replaces the forward of its modules."""
 
 
 def prepare(model: Model) -> None:
@@ -36,26 +59,29 @@ def prepare(model: Model) -> None:
 
     What was prepared for this model before is dropped, since its weights may have changed.
     """
-    _PRODUCTS.pop(model, None)
+    _FORWARDS.pop(model, None)
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and _is_suitable(layer)]
     size = sum(layer.weight.nbytes for layer in layers)
     if layers and _is_supported() and size <= MEMORY_SHARE * free_bytes(torch.device("cpu")):
-        products = {layer: _product(layer) for layer in layers}
+        products = {layer: Product(layer) for layer in layers}
         if _are_equal(products):
-            _PRODUCTS[model] = products
+            forwards: dict[nn.Module, Callable[..., torch.Tensor]] = dict(products.items())
+            _FORWARDS[model] = forwards | fused.layers(model, products)
 
 
 @contextmanager
 def used(model: Model) -> Iterator[None]:
-    """Let the linear layers of `model` multiply by their copies while this is open, if it was prepared."""
-    products = _PRODUCTS.get(model, {})
-    for layer, product in products.items():
-        layer.__dict__["forward"] = product
+    """Let the layers of `model` multiply by copies of their weights while this is open, if it was prepared."""
+    replaced = []
+    for module, forward in _FORWARDS.get(model, {}).items():
+        if "forward" not in module.__dict__:  # nothing else has replaced it in the meantime
+            module.__dict__["forward"] = forward
+            replaced.append(module)
     try:
         yield
     finally:
-        for layer in products:
-            layer.__dict__.pop("forward", None)
+        for module in replaced:
+            module.__dict__.pop("forward", None)
 
 
 def _is_suitable(layer: nn.Linear) -> bool:
@@ -75,18 +101,7 @@ def _is_supported() -> bool:
     return bool(torch.backends.mkldnn.enabled) and has_operators and bool(operators._is_mkldnn_bf16_supported())
 
 
-def _product(layer: nn.Linear) -> Product:
-    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
-    bias = None if layer.bias is None else layer.bias.detach()
-
-    def product(states: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
-        return result
-
-    return product
-
-
-def _are_equal(products: dict[nn.Linear, Product]) -> bool:
+def _are_equal(products: Mapping[nn.Linear, Product]) -> bool:
     """Return whether the first layer of each size gives the same products by its copy."""
     samples = {tuple(layer.weight.shape): (layer, product) for layer, product in products.items()}
     for layer, product in samples.values():

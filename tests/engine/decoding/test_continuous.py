@@ -1,4 +1,7 @@
-"""How full the steps of continuous batching are, and that answers come while prompts are still being read."""
+"""How full the steps of continuous batching are, and that answers come while prompts are still being read.
+
+Steps are counted without drafts, which save steps depending on the texts.
+"""
 
 from __future__ import annotations
 
@@ -58,16 +61,17 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     entries = Log()
     step, read = Lanes.step, continuous._Decoder._read
 
-    def logged_step(lanes: Lanes, rows: Sequence[Row]) -> torch.Tensor:
+    def logged_step(lanes: Lanes, rows: Sequence[Row], drafts: Sequence[Sequence[int]]) -> torch.Tensor:
         entries.steps.append(len(rows))
         entries.arrivals += [row.request for row in rows if row.request not in entries.arrivals]
         entries.events.append("step")
-        return step(lanes, rows)
+        return step(lanes, rows, drafts)
 
     def logged_read(decoder: continuous._Decoder, ended: list[tuple[int, continuous.Continuation]]) -> int:
         entries.events.append("read")
         return read(decoder, ended)
 
+    monkeypatch.setattr(Lanes, "longest_draft", lambda *_: 0)
     monkeypatch.setattr(Lanes, "step", logged_step)
     monkeypatch.setattr(continuous._Decoder, "_read", logged_read)
     return entries

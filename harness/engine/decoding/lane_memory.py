@@ -1,0 +1,188 @@
+"""Keys and values of rows in lanes: memory for every layer, moved when rows are arranged, written lane by lane.
+
+Keys and values are moved layer by layer, so that at most one layer exists twice. Each lane is written at places of its
+own, so that a lane has no gap where another one holds more.
+
+Not here: which row is in which lane, and what it sees (`harness.engine.decoding.lanes`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from transformers import Cache
+
+from harness.engine.packing import tree
+from harness.engine.packing.packs import Context, Layer
+
+MOVED_AT_ONCE = 1024
+"""Tokens whose keys and values are moved at once, through memory of their own."""
+CLEARED_AT_ONCE = 32
+"""Places that are cleared at once when lanes grow."""
+
+FlatStates = tuple[torch.Tensor, ...]
+"""One layer's memory for keys and for values, without a shape."""
+
+
+class Moves:
+    """Which places of the previous lanes and of the context go where in the new lanes."""
+
+    def __init__(self) -> None:
+        # (to lane, to place, from lane, from place): moves out of lanes, and moves out of the context.
+        self._moves: tuple[list[tree.Ints], list[tree.Ints]] = [], []
+
+    def add(self, to_lane: int, to: tree.Ints, from_lane: int | None, places: tree.Ints) -> None:
+        """Let `places` of a previous lane, or of the context (None), go to the places `to` of a new lane."""
+        target = np.full(len(to), to_lane)
+        self._moves[from_lane is None].append(np.stack([target, to, np.full(len(to), from_lane or 0), places]))
+
+    def index(self, device: torch.device) -> list[torch.Tensor]:
+        """Return the moves (4, places) out of lanes, and those out of the context."""
+        nothing = np.zeros((4, 0), np.int64)
+        return [torch.from_numpy(np.concatenate([nothing, *moves], 1)).to(device) for moves in self._moves]
+
+
+class _Target:
+    """Where the next forward pass writes."""
+
+    lanes: torch.Tensor
+    """Index (lanes, 1) of every lane."""
+    places: torch.Tensor
+    """Places (lanes, T) of the tokens that are fed."""
+    end: int
+    """Number of places that are attended to."""
+
+
+class _LaneLayer(Layer):
+    """Keys and values of one layer (lanes, heads, capacity, size), written at the places of a target."""
+
+    def __init__(self, target: _Target) -> None:
+        super().__init__()
+        self._target = target
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write (lanes, heads, T, size) at the places of the target and return everything up to its end."""
+        lanes, places, end = self._target.lanes, self._target.places, self._target.end
+        self.keys[lanes, :, places] = key_states.transpose(1, 2)
+        self.values[lanes, :, places] = value_states.transpose(1, 2)
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class LaneMemory:
+    """The cache that holds all lanes, next to the `context` in which prompts are read."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._target = context, _Target()
+        self.cache = Cache(layer_class_to_replicate=Layer)
+        self._memory: dict[int, FlatStates] = {}  # by layer
+        self._spare: dict[tuple[int, ...], FlatStates] = {}  # by size of a token, which may differ between layers
+        self._lanes = self._capacity = self._cleared = 0
+
+    def arrange(self, moves: Moves, ends: Sequence[int], capacity: int, reserved: int) -> None:
+        """Move keys and values into lanes of `capacity` places, of which each holds as many as `ends` says.
+
+        The memory that one layer leaves is where the next one goes: memory that was touched before is several times
+        faster than new memory. New memory has room for `reserved` tokens.
+        """
+        self._lanes, self._capacity, self._cleared = len(ends), capacity, max(ends)
+        index = moves.index(self._context.device)
+        for number, source in enumerate(self._context.cache.layers):
+            if number == len(self.cache.layers):
+                self.cache.layers.append(_LaneLayer(self._target))
+            if not source.is_initialized:
+                continue
+            layer, in_context = self.cache.layers[number], (source.keys, source.values)
+            sizes = tuple(states.shape[1] * states.shape[3] for states in in_context)
+            previous = self._memory.get(number, ())
+            spare = self._spare.get(sizes, ())
+            self._memory[number] = _allocate(spare, in_context, len(ends) * capacity, reserved)
+            self._spare[sizes] = previous
+            in_lanes = (layer.keys, layer.values)
+            self._shape(number, in_context)
+            _fill((layer.keys, layer.values), ends, self._cleared, [(index[0], in_lanes), (index[1], in_context)])
+
+    def add(self, moves: Moves, ends: dict[int, int], lanes: int) -> None:
+        """Fill those of `lanes` lanes that `ends` names from the context, and leave the others as they are."""
+        cleared = max(self._cleared, *ends.values())
+        starts = [ends.get(lane, self._cleared if lane < self._lanes else 0) for lane in range(lanes)]
+        self._lanes, self._cleared = lanes, cleared
+        _, places = moves.index(self._context.device)
+        for number, layer in enumerate(self.cache.layers):
+            if layer.is_initialized:
+                source = self._context.cache.layers[number]
+                self._shape(number, (layer.keys, layer.values))
+                _fill((layer.keys, layer.values), starts, cleared, [(places, (source.keys, source.values))])
+
+    def move_lanes(self, moves: Mapping[int, tuple[int, int]], lanes: int) -> None:
+        """Move lanes to others, as lane: (to, places that it holds) in `moves` says, and keep the first `lanes`."""
+        self._lanes = lanes
+        for number, layer in enumerate(self.cache.layers):
+            if layer.is_initialized:
+                for lane, (to, end) in moves.items():
+                    for states in (layer.keys, layer.values):
+                        states[to, :, :end] = states[lane, :, :end]
+                self._shape(number, (layer.keys, layer.values))
+
+    def aim(self, places: torch.Tensor, end: int) -> None:
+        """Let the next forward pass write its tokens (lanes, T) at `places` and attend to `end` places."""
+        target = self._target
+        target.lanes = torch.arange(self._lanes, device=places.device)[:, None]
+        target.places, target.end = places, end
+        cleared = self._cleared if end <= self._cleared else min(self._capacity, end + CLEARED_AT_ONCE)
+        for layer in self.cache.layers:
+            if layer.is_initialized:
+                if cleared > self._cleared:
+                    _fill((layer.keys, layer.values), [self._cleared] * self._lanes, cleared, [])
+                layer.length = end - places.shape[1]
+        self._cleared = cleared
+
+    def _shape(self, number: int, like: FlatStates) -> None:
+        """Let layer `number` hold its memory as lanes of keys and values of the shape of `like`."""
+        layer = self.cache.layers[number]
+        layer.keys, layer.values = (
+            _view(memory, (self._lanes, states.shape[1], self._capacity, states.shape[3]))
+            for memory, states in zip(self._memory[number], like, strict=True)
+        )
+        layer.is_initialized = True
+
+
+def _allocate(spare: FlatStates, like: FlatStates, tokens: int, reserved: int) -> FlatStates:
+    """Return flat memory for `tokens` keys and values of the shape of `like`: the spare one if it is large enough.
+
+    New memory has the largest size that will ever be needed, so that it is never outgrown and leaves a hole. On a CPU,
+    the part of it that is not touched takes no memory.
+    """
+    sizes = [states.shape[1] * states.shape[3] for states in like]
+    if spare and all(len(states) >= tokens * size for states, size in zip(spare, sizes, strict=True)):
+        return spare
+    return tuple(states.new_empty(max(tokens, reserved) * size) for states, size in zip(like, sizes, strict=True))
+
+
+def _view(memory: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return the beginning of flat `memory` in `shape`."""
+    return memory[: math.prod(shape)].view(shape)
+
+
+def _fill(
+    targets: FlatStates,
+    ends: Sequence[int],
+    cleared: int,
+    origins: Sequence[tuple[torch.Tensor, FlatStates]],
+) -> None:
+    """Copy keys and values into lanes (`targets`) from the places of each of the `origins`.
+
+    Places from a lane's end up to `cleared` become 0: invisible values are multiplied by a weight of 0, too.
+    """
+    for k, target in enumerate(targets):
+        for lane, end in enumerate(ends):
+            target[lane, :, end:cleared] = 0
+        for places, origin in origins:
+            for to_lane, to, from_lane, place in torch.split(places, MOVED_AT_ONCE, 1):
+                if len(to):
+                    target[to_lane, :, to] = origin[k][from_lane, :, place]

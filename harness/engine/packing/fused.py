@@ -1,0 +1,169 @@
+"""Decoder layers of the usual shape in fewer operations, for bfloat16 on a CPU.
+
+A layer as in LLaMA, Qwen and Mistral (attention with rotated queries and keys, a gated feed-forward part, each behind a
+norm and added to what came in; Qwen3's heads have norms of their own) is computed with its activation, its product of
+gates and its sums inside oneDNN's products, and with queries and keys rotated together. Whether the result is the
+layer's is probed for each layer.
+
+Not here: layers of any other shape, or with adapters or quantised weights in them; they stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from transformers import Cache
+from transformers.activations import SiLUActivation
+from transformers.cache_utils import DynamicLayer
+
+from harness.checkpoints.types import Model
+from harness.engine.packing import attention
+
+PROBE_TOKENS = 5
+PROBE_SCALES = (2**-6, 8.0)
+"""Sizes of the probe's states: beside small ones a layer's changes show, beside large ones what it adds them to."""
+PROBE_TOLERANCE = 3e-2
+"""By what share of the largest output the outputs may differ, as all bfloat16 results may."""
+_PARTS = {
+    "": {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"},
+    "self_attn": {"q_proj", "k_proj", "v_proj", "o_proj"},
+    "mlp": {"gate_proj", "up_proj", "down_proj", "act_fn"},
+}
+"""Names of the modules in a layer and in its parts."""
+_HEAD_NORMS = {"q_norm", "k_norm"}
+"""Names of norms for each head's queries and keys, which an attention may have besides."""
+
+
+class Product(Protocol):
+    """Multiplies by the weights of one linear layer (`harness.engine.packing.prepacked.Product`)."""
+
+    def __call__(self, states: torch.Tensor, activation: str = "none") -> torch.Tensor:
+        """Return the layer's output after `activation`."""
+
+    def combined(self, states: torch.Tensor, other: torch.Tensor, operation: str) -> torch.Tensor:
+        """Return the layer's output, with `other` added or multiplied."""
+
+
+def layers(model: Model, products: Mapping[nn.Linear, Product]) -> dict[nn.Module, FusedLayer]:
+    """Return what can replace the forwards of those layers of `model` that have the usual shape.
+
+    `products` multiply by the weights of its linear layers.
+    """
+    found = {}
+    for stack in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
+        for layer in stack:
+            if _has_usual_shape(layer, products):
+                fused = FusedLayer(layer, products)
+                if _is_equal(layer, fused):
+                    found[layer] = fused
+    return found
+
+
+class FusedLayer:
+    """The forward of one decoder layer."""
+
+    def __init__(self, layer: nn.Module, products: Mapping[nn.Linear, Product]) -> None:
+        self._attention: Any = layer.self_attn
+        self._mlp: Any = layer.mlp
+        self._has_head_norms = hasattr(self._attention, "q_norm")
+        self._norms: tuple[Any, Any] = (layer.input_layernorm, layer.post_attention_layernorm)
+        self._q, self._k, self._v, self._o = (
+            products[getattr(self._attention, name)] for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+        )
+        self._gate, self._up, self._down = (
+            products[getattr(self._mlp, name)] for name in ("gate_proj", "up_proj", "down_proj")
+        )
+
+    def __call__(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        past_key_values: Cache | None = None,
+        **kwargs: object,
+    ) -> torch.Tensor:
+        """Return the layer's output (B, T, H) for `hidden_states` (B, T, H), as the layer's own forward does."""
+        assert position_embeddings is not None
+        assert past_key_values is not None, "layers are only fused while a walk feeds a cache"
+        shape, size = (*hidden_states.shape[:2], -1, self._attention.head_dim), self._attention.head_dim
+        normed = self._norms[0](hidden_states)
+        queries, keys = self._q(normed).view(shape), self._k(normed).view(shape)
+        if self._has_head_norms:
+            queries, keys = self._attention.q_norm(queries), self._attention.k_norm(keys)
+        heads = queries.shape[2]
+        rotated = _rotated(torch.cat([queries, keys], 2), *position_embeddings).transpose(1, 2)
+        values = self._v(normed).view(shape).transpose(1, 2)
+        all_keys, all_values = past_key_values.update(rotated[:, heads:], values, self._attention.layer_idx)
+        attended, _ = attention.attend(
+            self._attention, rotated[:, :heads], all_keys, all_values, attention_mask, scaling=self._attention.scaling
+        )
+        flat = attended.reshape(*hidden_states.shape[:2], heads * size)
+        hidden_states = self._o.combined(flat, hidden_states, "add")
+        normed = self._norms[1](hidden_states)
+        if "forward" in self._mlp.__dict__:  # only computed where it is needed (`last_layer`)
+            added: torch.Tensor = hidden_states + self._mlp(normed)
+            return added
+        gated = self._up.combined(normed, self._gate(normed, "swish"), "mul")
+        return self._down.combined(gated, hidden_states, "add")
+
+
+def _rotated(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Rotate `states` (B, T, heads, size) by position (Su et al. 2021, RoFormer), in halves as transformers does."""
+    half = states.shape[-1] // 2
+    turned = torch.cat((-states[..., half:], states[..., :half]), -1)
+    return (states * cosine[:, :, None]).add_(turned.mul_(sine[:, :, None]))
+
+
+def _has_usual_shape(layer: nn.Module, products: Mapping[nn.Linear, Product]) -> bool:
+    """Return whether `layer` consists of the usual parts, and all its linear layers are in `products`."""
+    for name, parts in _PARTS.items():
+        module = getattr(layer, name, None) if name else layer
+        children = {child for child, _ in module.named_children()} if isinstance(module, nn.Module) else set[str]()
+        if children != parts and not (name == "self_attn" and children == parts | _HEAD_NORMS):
+            return False
+    act_fn = getattr(layer.mlp, "act_fn", None)
+    is_silu = isinstance(act_fn, nn.SiLU | SiLUActivation)
+    return is_silu and all(module in products for module in layer.modules() if isinstance(module, nn.Linear))
+
+
+def _is_equal(layer: nn.Module, fused: FusedLayer) -> bool:
+    """Return whether `fused` turns random states into what `layer` does, and stores the same keys and values."""
+    try:
+        return all(
+            _are_close(states, others)
+            for scale in PROBE_SCALES
+            for states, others in zip(_probe(layer, layer, scale), _probe(layer, fused, scale), strict=True)
+        )
+    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
+        return False  # the layer is called in another way, and so is none of the usual ones
+
+
+def _probe(layer: nn.Module, forward: Callable[..., torch.Tensor], scale: float) -> list[torch.Tensor]:
+    """Return the output of `forward` for random states of this `scale`, and the keys and values that it stores."""
+    part: Any = layer.self_attn
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(1, PROBE_TOKENS, part.q_proj.in_features, generator=generator) * scale
+    angles = torch.rand(1, PROBE_TOKENS, part.head_dim // 2, generator=generator).repeat(1, 1, 2)
+    mask = torch.full((1, 1, PROBE_TOKENS, PROBE_TOKENS), torch.finfo(torch.bfloat16).min).triu(1)
+    cache = Cache(layer_class_to_replicate=DynamicLayer)
+    with torch.inference_mode():
+        output = forward(
+            states.bfloat16(),
+            attention_mask=mask.bfloat16(),
+            position_ids=torch.arange(PROBE_TOKENS)[None],
+            past_key_values=cache,
+            use_cache=True,
+            position_embeddings=(angles.cos().bfloat16(), angles.sin().bfloat16()),
+        )
+    stored = cache.layers[part.layer_idx]
+    return [output, stored.keys, stored.values]
+
+
+def _are_close(states: torch.Tensor, others: torch.Tensor) -> bool:
+    if states.shape != others.shape:
+        return False
+    difference = (states.float() - others.float()).abs().max()
+    return bool(difference <= PROBE_TOLERANCE * states.float().abs().max())

@@ -1,0 +1,194 @@
+"""Drafts: what is looked up, and that texts are the same whatever is drafted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.checkpoints import loading
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.reference import CheckpointReference
+from harness.engine.decoding import continuous, drafts, lanes
+from harness.engine.decoding.arrangement import Arrangement
+from harness.engine.decoding.drafts import Drafter
+from harness.engine.decoding.lanes import Lanes, Row
+from harness.engine.decoding.settings import Settings
+from harness.engine.engine import Engine
+from harness.engine.requests import Prompt
+from harness.engine.walks import Walk
+from support import architectures, tiny
+
+CONTEXT = 96
+FIRST_NUMBER = 3
+"""Id of the last token of the first prompt, where prompts are numbered by it."""
+ids = st.lists(st.integers(1, 4), min_size=1, max_size=25)
+
+
+# -- what is looked up
+
+
+def looked_up(text: Sequence[int], limit: int) -> list[int]:
+    """Return the draft for `text` by trying every earlier place."""
+    for matched in range(drafts.MATCHED, 0, -1):
+        for end in range(len(text) - 1, matched - 1, -1):
+            if list(text[end - matched : end]) == list(text[len(text) - matched :]):
+                following = list(text[end:])
+                while len(following) < limit:
+                    following += text[end:]
+                return following[: min(limit, drafts.PER_MATCHED * matched)]
+    return []
+
+
+@given(prompt=ids, answer=ids, limit=st.integers(0, 9))
+def test_what_followed_the_longest_and_latest_match_is_drafted(
+    prompt: list[int], answer: list[int], limit: int
+) -> None:
+    drafter = Drafter(prompt, len(answer))
+    for length in range(1, len(answer) + 1, 2):  # answers grow by more than one token, too
+        assert drafter.draft(answer[:length], limit) == looked_up([*prompt, *answer[:length]], limit)
+
+
+def test_a_text_in_circles_is_drafted_in_circles() -> None:
+    assert Drafter([1, 2, 7, 8], 8).draft([9, 7, 8, 9], 6) == [7, 8, 9, 7, 8, 9]
+    assert Drafter([1, 2], 8).draft([5, 5], 4) == [5, 5]
+
+
+def test_nothing_is_drafted_for_a_new_token() -> None:
+    assert Drafter([1, 2, 3], 8).draft([4], 4) == []
+
+
+# -- texts
+
+
+@pytest.fixture(scope="module", params=["llama", "windows", "latent"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A model whose greedy texts never end before their limit."""
+    folder: Path = tmp_path_factory.mktemp("models") / "base"
+    names = {"windows": "gemma3", "latent": "deepseek_v3"}
+    kind = request.param
+    path = architectures.base(folder, names[kind]) if kind in names else tiny.llama(folder, context=CONTEXT)
+    loaded = loading.load(loading.locate(CheckpointReference(str(path), max_length=CONTEXT)))
+    with torch.no_grad():
+        loaded.model.get_output_embeddings().weight[loaded.eos_ids] = 0
+    return loaded
+
+
+SHARED = [50, 60, 70, 80, 90, 100, 110]
+prompts_of = st.lists(
+    st.tuples(st.integers(0, len(SHARED)), st.lists(st.integers(3, 383), min_size=1, max_size=12), st.integers(1, 14)),
+    min_size=1,
+    max_size=7,
+)
+
+
+def answers(checkpoint: Checkpoint, prompts: Sequence[Prompt], rows: int = 100, seed: int = 0) -> dict[int, str]:
+    """Return the texts of `prompts` with at most `rows` answers side by side."""
+    engine = Engine(checkpoint, batch_tokens=32, walk=Walk.PACK, seed=seed)
+    engine.rows = rows
+    batches = engine.decode(prompts, [True] * len(prompts))
+    return {i: generation.text for batch in batches for i, generation in batch.answers}
+
+
+def greedy_ids(checkpoint: Checkpoint, prompt: Prompt) -> list[int]:
+    """Return the ids of the greedy answer from the whole sequence for every token, without a cache."""
+    new: list[int] = []
+    for _ in range(prompt.settings.max_tokens):
+        with torch.inference_mode():
+            new.append(int(checkpoint.model(input_ids=torch.tensor([[*prompt.ids, *new]])).logits[0, -1].argmax()))
+    return new
+
+
+def draft_from(
+    monkeypatch: pytest.MonkeyPatch, texts: Sequence[list[int]], lengths: range, error_rate: float = 0.0
+) -> None:
+    """Let rows draft what their answer will be, with lengths of `lengths`, and wrong tokens in between."""
+    generator = random.Random(len(texts))
+
+    class Knowing(Drafter):
+        def __init__(self, prompt: Sequence[int], max_tokens: int) -> None:
+            self.text = texts[prompt[-1] - FIRST_NUMBER]
+
+        def draft(self, answer: Sequence[int], limit: int) -> list[int]:
+            assert self.text[: len(answer)] == list(answer), (self.text, answer)
+            following = self.text[len(answer) :][: min(limit, generator.choice(lengths))]
+            return [token ^ (generator.random() < error_rate) for token in following]
+
+    monkeypatch.setattr(continuous, "Drafter", Knowing)
+
+
+def numbered(requests: Sequence[tuple[int, list[int], int]]) -> list[Prompt]:
+    """Return prompts whose last token says their number."""
+    return [
+        Prompt([*SHARED[:shared], *tail, FIRST_NUMBER + number], Settings(max_tokens=length))
+        for number, (shared, tail, length) in enumerate(requests)
+    ]
+
+
+@given(
+    requests=prompts_of,
+    rows=st.sampled_from([1, 3, 100]),
+    error_rate=st.sampled_from([0.0, 0.3, 1.0]),
+    width=st.sampled_from([None, 1, 2, 100]),
+    steps=st.sampled_from([2, 32]),
+)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_texts_do_not_depend_on_drafts(
+    checkpoint: Checkpoint,
+    requests: list[tuple[int, list[int], int]],
+    rows: int,
+    error_rate: float,
+    width: int | None,
+    steps: int,
+) -> None:
+    prompts = numbered(requests)
+    texts = [greedy_ids(checkpoint, prompt) for prompt in prompts]
+    expected = [checkpoint.tokenizer.decode(text, skip_special_tokens=True) for text in texts]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        draft_from(monkeypatch, texts, range(6), error_rate)
+        monkeypatch.setattr(lanes, "STEPS", steps)
+        if width is not None:
+            monkeypatch.setattr(lanes, "arrange", lambda *_: Arrangement(width, 0, 0))
+        assert answers(checkpoint, prompts, rows) == dict(enumerate(expected))
+
+
+def test_sampled_texts_do_not_depend_on_drafts(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few likely tokens some are guessed: the generator of a row is asked for as many as without drafts."""
+    sampled = Settings(max_tokens=30, temperature=1.0, top_k=2, repetition_penalty=1.05)
+    prompts = [Prompt([*SHARED, 7 + i], sampled, sample) for i in range(3) for sample in range(3)]
+    accepted: list[int] = []
+    keep = Lanes.keep
+
+    def logged(self: Lanes, rows: Sequence[Row], counts: Sequence[int]) -> None:
+        accepted.extend(count - 1 for count in counts)
+        keep(self, rows, counts)
+
+    monkeypatch.setattr(Lanes, "keep", logged)
+    texts = answers(checkpoint, prompts)
+    assert sum(accepted) > 0
+    monkeypatch.setattr(Lanes, "longest_draft", lambda *_: 0)
+    assert answers(checkpoint, prompts) == texts
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 6])
+def test_a_right_draft_saves_a_step_a_token(
+    checkpoint: Checkpoint, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = numbered([(3, [5 * i + 9], 25) for i in range(4)])
+    texts = [greedy_ids(checkpoint, prompt) for prompt in prompts]
+    steps: list[int] = []
+    step = Lanes.step
+
+    def counted(self: Lanes, rows: Sequence[Row], drafted: Sequence[Sequence[int]]) -> torch.Tensor:
+        steps.append(len(rows))
+        return step(self, rows, drafted)
+
+    draft_from(monkeypatch, texts, range(length, length + 1))
+    monkeypatch.setattr(Lanes, "step", counted)
+    answers(checkpoint, prompts)
+    assert len(steps) == -(-24 // (1 + length))  # the first of 25 tokens comes with the prompt
