@@ -27,26 +27,44 @@ SETTINGS = {
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """Return what vLLM spends on the job's prompts."""
+    """Return what vLLM spends on the job's prompts, eager or by default, which compiles the model first."""
+    import psutil
     from vllm import LLM, SamplingParams
 
     requests = json.loads(Path(job["requests"]).read_text(encoding="utf-8"))
-    llm = LLM(job["model"], dtype=job["dtype"], enforce_eager=True, max_model_len=job["context"], max_num_seqs=64)
-    settings = [
-        SamplingParams(temperature=0, max_tokens=request["answer"], stop=request["arguments"][1]["until"])
-        for request in requests
-    ]
+    llm = LLM(
+        job["model"], dtype=job["dtype"], max_model_len=job["context"], max_num_seqs=64, enforce_eager=job["eager"]
+    )
+    tokenizer = llm.get_tokenizer()
+    prompts = [_prompt(request, tokenizer) for request in requests]
+    settings = [SamplingParams(**_settings(request)) for request in requests]
     llm.generate(["Hello."], SamplingParams(temperature=0, max_tokens=2), use_tqdm=False)
     Path("/proc/self/clear_refs").write_text("5")
+    start = time.time() - psutil.Process().create_time()
     loaded, started = _resident("VmRSS"), time.perf_counter()
-    outputs = llm.generate([request["arguments"][0] for request in requests], settings, use_tqdm=False)
+    outputs = llm.generate(prompts, settings, use_tqdm=False)
     return {
         "seconds": time.perf_counter() - started,
+        "start": start,
         "peak": _resident("VmHWM"),
         "loaded": loaded,
         "prompt_tokens": sum(len(output.prompt_token_ids) for output in outputs),
         "generated": sum(len(output.outputs[0].token_ids) for output in outputs),
     }
+
+
+def _prompt(request: dict[str, Any], tokenizer: Any) -> dict[str, list[int]]:
+    """Return the ids that a request feeds; a continuation whose log-likelihood is needed is part of them."""
+    text, rest = request["arguments"]
+    continuation = rest if request["kind"] == "loglikelihood" else ""
+    return {"prompt_token_ids": tokenizer.encode(text + continuation)}
+
+
+def _settings(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the sampling settings of a request; log-likelihoods are read as lm-eval's adapter for vLLM reads them."""
+    if request["kind"] == "loglikelihood":
+        return {"temperature": 0, "max_tokens": 1, "prompt_logprobs": 1}
+    return {"temperature": 0, "max_tokens": request["answer"], "stop": request["arguments"][1]["until"]}
 
 
 def _resident(name: str) -> int:

@@ -1,7 +1,7 @@
 """`make bench`: generation beside lm-eval's HF model and vLLM, and the dated report of it.
 
-Asserted is what needs no clock: each token of an answer but its first takes one row of one step, and long prompts that
-share nothing fill the steps as well as short ones. Times are only shown.
+Asserted is what needs no clock: a token of an answer, except its first, takes at most one row of one step, and long
+prompts that share nothing are decoded in hardly more steps than one answer alone. Times are only shown.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def test_steps_are_full(bench: Bench, results: dict[str, dict[str, Result]], nam
     results[name] = bench.line(name)
     ours = results[name]["ours"]
     answers = line.documents * len(line.tasks)
-    assert ours.rows == ours.generated - answers
+    assert ours.rows <= ours.generated - answers if line.limit else not ours.rows
     if line.model == "llama":  # all answers have one length, so that rows leave together
-        assert ours.rows / ours.steps >= 0.9 * answers * (line.limit - 1) / (line.limit - 1 + answers)
+        assert ours.steps <= 1.1 * (line.limit - 1 + answers)

@@ -75,14 +75,16 @@ def attend(
 
 
 _LAST: list[tuple[torch.Tensor, torch.Tensor]] = []
-"""The last mask and its repetition: all layers of a forward pass get the same mask."""
+"""The last masks and their repetitions: all layers of one kind get the same mask in a forward pass."""
+KINDS = 2
+"""Kinds of layers with masks of their own: full attention and a sliding window."""
 
 
 def _repeated(mask: torch.Tensor, group: int) -> torch.Tensor:
     """Return `mask` (B, 1, T, K) for each of the `group` heads that share keys: (B, 1, group × T, K)."""
-    shape = (len(mask), 1, group * mask.shape[2], mask.shape[3])
+    rows = group * mask.shape[2]
     for previous, repeated in _LAST:
-        if previous is mask and repeated.shape == shape:
+        if previous is mask and repeated.shape[2] == rows:
             return repeated
-    _LAST[:] = [(mask, mask.repeat(1, 1, group, 1))]
+    _LAST[:] = [(mask, mask.repeat(1, 1, group, 1)), *_LAST[: KINDS - 1]]
     return _LAST[0][1]

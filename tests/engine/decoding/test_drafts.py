@@ -22,7 +22,7 @@ from harness.engine.decoding.settings import Settings
 from harness.engine.engine import Engine
 from harness.engine.requests import Prompt
 from harness.engine.walks import Walk
-from support import architectures, tiny
+from support import architectures, steps, tiny
 
 CONTEXT = 96
 FIRST_NUMBER = 3
@@ -135,7 +135,7 @@ def numbered(requests: Sequence[tuple[int, list[int], int]]) -> list[Prompt]:
     rows=st.sampled_from([1, 3, 100]),
     error_rate=st.sampled_from([0.0, 0.3, 1.0]),
     width=st.sampled_from([None, 1, 2, 100]),
-    steps=st.sampled_from([2, 32]),
+    moves=st.sampled_from([2, 32]),
 )
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_texts_do_not_depend_on_drafts(
@@ -144,14 +144,14 @@ def test_texts_do_not_depend_on_drafts(
     rows: int,
     error_rate: float,
     width: int | None,
-    steps: int,
+    moves: int,
 ) -> None:
     prompts = numbered(requests)
     texts = [greedy_ids(checkpoint, prompt) for prompt in prompts]
     expected = [checkpoint.tokenizer.decode(text, skip_special_tokens=True) for text in texts]
     with pytest.MonkeyPatch.context() as monkeypatch:
         draft_from(monkeypatch, texts, range(6), error_rate)
-        monkeypatch.setattr(lanes, "STEPS", steps)
+        monkeypatch.setattr(lanes, "STEPS", moves)
         if width is not None:
             monkeypatch.setattr(lanes, "arrange", lambda *_: Arrangement(width, 0, 0))
         assert answers(checkpoint, prompts, rows) == dict(enumerate(expected))
@@ -181,14 +181,7 @@ def test_a_right_draft_saves_a_step_a_token(
 ) -> None:
     prompts = numbered([(3, [5 * i + 9], 25) for i in range(4)])
     texts = [greedy_ids(checkpoint, prompt) for prompt in prompts]
-    steps: list[int] = []
-    step = Lanes.step
-
-    def counted(self: Lanes, rows: Sequence[Row], drafted: Sequence[Sequence[int]]) -> torch.Tensor:
-        steps.append(len(rows))
-        return step(self, rows, drafted)
-
     draft_from(monkeypatch, texts, range(length, length + 1))
-    monkeypatch.setattr(Lanes, "step", counted)
-    answers(checkpoint, prompts)
-    assert len(steps) == -(-24 // (1 + length))  # the first of 25 tokens comes with the prompt
+    with steps.counted() as rows:
+        answers(checkpoint, prompts)
+    assert len(rows) == -(-24 // (1 + length))  # the first of 25 tokens comes with the prompt

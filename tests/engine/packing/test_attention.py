@@ -83,3 +83,18 @@ def test_the_registry_is_restored_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), attention.grouped():
         assert 1 / 0
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
+
+
+def test_a_mask_is_repeated_once_for_all_layers_of_a_kind() -> None:
+    query, key, value, mask = inputs(3, 3, 5, 16)
+    other = mask.flip(-1).clone()
+    with attention.grouped():
+        first = [attention.attend(Grouped(3), query, key, value, used, scaling=0.3)[0] for used in (mask, other) * 3]
+        repetitions = [repeated for _, repeated in attention._LAST]
+        assert len(repetitions) == 2
+        again = attention._repeated(mask, 3)
+        assert any(again is repeated for repeated in repetitions)
+    assert attention._LAST == []
+    for output, used in zip(first, (mask, other) * 3, strict=True):
+        expected, _ = sdpa_attention_forward(Grouped(3), query, key, value, used, scaling=0.3)
+        assert torch.allclose(output, expected, atol=FP32_LOGLIKELIHOOD, rtol=0)
