@@ -220,7 +220,8 @@ class _Decoder:
         checked = list(range(len(rows)))
         while checked:
             nth = counts[checked[0]]
-            running = self._append([rows[i] for i in checked], logits[checked, nth], ended)
+            following = logits[:, nth] if len(checked) == len(rows) else logits[checked, nth]
+            running = self._append([rows[i] for i in checked], following, ended)
             for i, runs in zip(checked, running, strict=True):
                 counts[i], is_running[i] = nth + 1, runs
             checked = [i for i in checked if is_running[i] and drafts[i][nth : nth + 1] == rows[i].answer[-1:]]

@@ -43,9 +43,10 @@ def test_what_is_behind_the_keys_is_not_seen(
     monkeypatch.setattr(attention, "attend", logged)
     logits = []
     for pack in planned:
-        for layer in packs.filled_layers(context.cache):
-            layer.keys[:, :, layer.length :] = 1e4
-            layer.values[:, :, layer.length :] = 1e4
+        with torch.inference_mode():
+            for layer in packs.filled_layers(context.cache):
+                layer.keys[:, :, layer.length :] = 1e4
+                layer.values[:, :, layer.length :] = 1e4
         logits.append(context.run(pack, packs.distinct_reads(pack)[0]))
     assert keys
     assert all(count % packs.ALIGNED == 0 for count in keys)
