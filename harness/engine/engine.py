@@ -93,7 +93,8 @@ class Engine:
         self.pack_tokens = batch_tokens or pack_tokens(int(getattr(text, "hidden_size", 1024)), device)
         self.batch_tokens = batch_tokens or limits.batch_tokens
         self.pack_rows = max(1, limits.logits_bytes // (4 * int(getattr(text, "vocab_size", 1))))
-        self.rows, self.step_tokens = limits.rows, limits.step_tokens
+        self.rows = limits.rows
+        self.step_tokens = min(limits.step_tokens, self.batch_tokens)
         self._walk = walk
         self.trunks: Trunks | None = None
         self._is_beyond_reach = self._is_shrunk = False
@@ -184,7 +185,7 @@ class Engine:
 
     def scale(self, factor: float) -> None:
         """Send `factor` times as much through the model at once, with `factor` times as many rows side by side."""
-        for name in ("pack_tokens", "batch_tokens", "rows"):
+        for name in ("pack_tokens", "batch_tokens", "step_tokens", "rows"):
             setattr(self, name, max(1, round(getattr(self, name) * factor)))
 
     def score(self, pairs: Sequence[Pair], missing: Sequence[bool]) -> Iterator[AnswerBatch]:

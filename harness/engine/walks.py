@@ -21,7 +21,7 @@ from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.root_cache import RootCache
 from harness.checkpoints.types import Model
-from harness.engine.packing import last_layer, packs, padding, tree
+from harness.engine.packing import last_layer, packs, padding, prepacked, tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Snapshots, Walker
 
@@ -114,7 +114,7 @@ def failure(walk: Walk, model: Model, root: RootCache, skippable: SkippablePart 
     share = padding.tolerance(next(model.parameters()).dtype)
     read_counts = [1 if skippable else len(sequence) for sequence in sequences]
     grown = tree.grow(sequences, read_counts)
-    with torch.inference_mode():
+    with torch.inference_mode(), prepacked.used(model):  # copies and fused layers have probes of their own
         whole = [
             root.forward(model, torch.tensor([sequence], device=device)).logits[0].float() for sequence in sequences
         ]

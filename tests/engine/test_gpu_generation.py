@@ -69,6 +69,7 @@ class Result(NamedTuple):
     """What both sides spent on a line."""
 
     seconds: float
+    seconds_without_drafts: float
     steps: int
     rows: int
     tokens: int
@@ -81,12 +82,19 @@ def measure(checkpoint: Checkpoint, prompts: Sequence[Prompt], batches: Sequence
     engine = Engine(checkpoint)
     list(engine.decode([_shortened(prompts[0])], [True]))  # probes and compiles
     with steps.counted() as rows:
-        started = time.perf_counter()
-        tokens = sum(batch.tokens_generated for batch in engine.decode(prompts, [True] * len(prompts)))
-        seconds = time.perf_counter() - started
+        seconds, tokens = _decode(engine, prompts)
+    engine.step_tokens = 1
+    without_drafts, _ = _decode(engine, prompts)
     theirs = {batch: _generate(checkpoint, prompts, batch) for batch in batches}
     best = min(theirs, key=lambda batch: theirs[batch])
-    return Result(seconds, len(rows), sum(rows), tokens, theirs[best], best)
+    return Result(seconds, without_drafts, len(rows), sum(rows), tokens, theirs[best], best)
+
+
+def _decode(engine: Engine, prompts: Sequence[Prompt]) -> tuple[float, int]:
+    """Return the seconds that `engine` takes for all answers, and their tokens."""
+    started = time.perf_counter()
+    tokens = sum(batch.tokens_generated for batch in engine.decode(prompts, [True] * len(prompts)))
+    return time.perf_counter() - started, tokens
 
 
 def _shortened(prompt: Prompt) -> Prompt:
@@ -142,10 +150,11 @@ HEADER = """# Generation on a GPU, {today}
 
 `make gpu` on {device}, torch {torch}: greedy answers of a random LLaMA (24 layers, 1,024 wide, 151,936
 tokens) in bfloat16 to random prompts, by this project's engine and by transformers' `generate` at the best of the batch
-sizes 4, 16 and 64. Answers never end before their limit.
+sizes 4, 16 and 64. Answers never end before their limit. Random texts run in circles, which flatters drafts: the time
+without them stands beside.
 
-| line | prompts × tokens | answer | ours, s | transformers, s | steps | rows a step | tokens a row and step |
-|---|---|---|---|---|---|---|---|"""
+| line | prompts × ids | answer | ours, s | without drafts, s | transformers, s | steps | rows a step | tokens a row |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 @pytest.mark.gpu
@@ -158,12 +167,12 @@ def test_generation_is_not_slower_than_transformers(line: Line, table: list[str]
     result = measure(checkpoint, line.build(sizes["vocab_size"]), BATCHES)
     table.append(
         f"| {line.title} | {line.prompts} × {line.shared + line.own:,} | {line.answer} | {result.seconds:.1f} "
-        f"| {result.their_seconds:.1f} (batch {result.their_batch}) | {result.steps:,} "
-        f"| {result.rows / result.steps:.1f} | {(result.tokens - line.prompts) / result.rows:.2f} |"
+        f"| {result.seconds_without_drafts:.1f} | {result.their_seconds:.1f} (batch {result.their_batch}) "
+        f"| {result.steps:,} | {result.rows / result.steps:.1f} | {(result.tokens - line.prompts) / result.rows:.2f} |"
     )
     print(table[-1])
     assert result.tokens == line.prompts * line.answer
-    assert result.seconds <= 1.2 * result.their_seconds
+    assert result.seconds_without_drafts <= 1.2 * result.their_seconds
 
 
 def test_the_measurement_counts_what_is_decoded(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ class _Decoder:
         """Yield steps in which answers ended or prompts were read, until no row is left."""
         fitting: int | None = None  # how many fresh rows fit beside the others; None if that may have changed
         while self._waiting or self._fresh or self._rows:
+            if self._rows:
+                self._lanes.close_gaps(self._rows)
             ended: list[tuple[int, Continuation]] = []
             tokens = 0
             if not self._fresh and (not self._rows or fitting is None):
@@ -166,10 +168,10 @@ class _Decoder:
         ]
 
     def _expected_growth(self, max_tokens: int, length: int) -> int:
-        """Return for how many more tokens an answer of `length` tokens, at most `max_tokens`, is expected to need room.
+        """Return how many more tokens to reserve for an answer of `length` tokens, at most `max_tokens`.
 
-        Answers that end first are short, so their mean length counts once as many have ended as are running. Every row
-        has room for the next steps of the row that needs most.
+        Answers that end first are short, so their mean length counts once as many have ended as are running. To the
+        tokens that are expected comes room for the next steps, as every row has when lanes are arranged.
         """
         is_known = self._is_optimistic and self._ended >= max(1, len(self._rows))
         expected = self._ended_tokens // self._ended if is_known else max_tokens
@@ -212,7 +214,6 @@ class _Decoder:
         Rows that end are added to `ended`.
         """
         rows = self._rows
-        self._lanes.close_gaps(rows)
         limit = self._lanes.longest_draft(rows)
         drafts = [row.drafter.draft(row.answer, min(limit, row.max_tokens - len(row.answer) - 1)) for row in rows]
         logits = self._lanes.step(rows, drafts)
@@ -226,6 +227,8 @@ class _Decoder:
                 counts[i], is_running[i] = nth + 1, runs
             checked = [i for i in checked if is_running[i] and drafts[i][nth : nth + 1] == rows[i].answer[-1:]]
         self._lanes.keep(rows, counts)
+        for row, draft, count in zip(rows, drafts, counts, strict=True):
+            row.drafter.learn(len(draft), count - 1)
         return list(compress(rows, is_running))
 
     def _append(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[bool]:

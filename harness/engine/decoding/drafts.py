@@ -19,6 +19,10 @@ MATCHED = 3
 """Last tokens of a text that are looked up in it at most; a longer match makes a longer draft."""
 PER_MATCHED = 2
 """Tokens of a draft for each token that matched."""
+TRIED, RIGHT = 24, 2
+"""Of so many drafted tokens at least so many must be right; otherwise they cost more than they save."""
+PAUSE = 16
+"""Tokens of an answer without drafts after too few were right."""
 
 
 class Drafter:
@@ -29,6 +33,8 @@ class Drafter:
         self._ids = np.empty(len(prompt) + max_tokens, np.int64)
         self._ids[: len(prompt)] = prompt
         self._prompt, self._known = len(prompt), len(prompt)
+        self._tried = self._right = 0  # drafted tokens since the last pause
+        self._resumes = 0  # length of the answer from which on there are drafts
 
     def draft(self, answer: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` tokens that may follow `answer`, which continues the one of the last call."""
@@ -36,7 +42,7 @@ class Drafter:
         self._ids[self._known : end] = answer[self._known - self._prompt :]
         self._known = end
         ids = self._ids[:end]
-        if limit < 1:
+        if limit < 1 or len(answer) < self._resumes:
             return []
         places = np.flatnonzero(ids[:-1] == ids[-1])
         matched = 0
@@ -50,3 +56,11 @@ class Drafter:
             return []
         # A text that goes in circles goes on in them: what is too short is repeated.
         return list(map(int, np.resize(ids[last + 1 :], min(limit, PER_MATCHED * matched))))
+
+    def learn(self, drafted: int, right: int) -> None:
+        """Take note that of the last draft's tokens so many were right; drafts pause where few are."""
+        self._tried, self._right = self._tried + drafted, self._right + right
+        if self._tried >= TRIED:
+            if self._right < RIGHT:
+                self._resumes = self._known - self._prompt + PAUSE
+            self._tried = self._right = 0

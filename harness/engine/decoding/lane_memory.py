@@ -73,6 +73,10 @@ class _LaneLayer(Layer):
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return the length of a mask for `query_length` more tokens, and its offset."""
+        return self.length + query_length, 0
+
 
 class LaneMemory:
     """The cache that holds all lanes, next to the `context` in which prompts are read."""
@@ -107,11 +111,11 @@ class LaneMemory:
             self._shape(number, in_context)
             _fill((layer.keys, layer.values), ends, self._cleared, [(index[0], in_lanes), (index[1], in_context)])
 
-    def add(self, moves: Moves, ends: dict[int, int], lanes: int) -> None:
-        """Fill those of `lanes` lanes that `ends` names from the context, and leave the others as they are."""
-        cleared = max(self._cleared, *ends.values())
-        starts = [ends.get(lane, self._cleared if lane < self._lanes else 0) for lane in range(lanes)]
-        self._lanes, self._cleared = lanes, cleared
+    def add(self, moves: Moves, ends: Sequence[int]) -> None:
+        """Fill further lanes from the context, of which each holds as many places as `ends` says; move no others."""
+        cleared = max(self._cleared, *ends)
+        starts = [self._cleared] * self._lanes + list(ends)
+        self._lanes, self._cleared = self._lanes + len(ends), cleared
         _, places = moves.index(self._context.device)
         for number, layer in enumerate(self.cache.layers):
             if layer.is_initialized:
@@ -138,7 +142,8 @@ class LaneMemory:
         for layer in self.cache.layers:
             if layer.is_initialized:
                 if cleared > self._cleared:
-                    _fill((layer.keys, layer.values), [self._cleared] * self._lanes, cleared, [])
+                    layer.keys[:, :, self._cleared : cleared] = 0
+                    layer.values[:, :, self._cleared : cleared] = 0
                 layer.length = end - places.shape[1]
         self._cleared = cleared
 

@@ -32,9 +32,9 @@ from harness.engine.packing import packs, tree
 from harness.engine.packing.packs import Context
 
 STEPS = 32
-"""Steps after which lanes are arranged again at the latest, which frees the memory of rows that have ended."""
+"""Tokens that each row of newly arranged lanes has room for at least, if memory allows."""
 MIN_STEPS = 8
-"""Steps that there is always room for, because rows that continue grow in any case."""
+"""Tokens that each row always has room for, because rows that continue grow in any case."""
 SLACK = 1.25
 """What a row may cost beside new ones, by its cost at best: lanes are padded, so that one row may cost a whole lane."""
 
@@ -97,7 +97,7 @@ class _Lane:
     end: int
     """Places from here on were never taken."""
     holes: list[int] = field(default_factory=list)
-    """Places before it that hold nothing: of drafts that were not what the model chose."""
+    """Places before it that may be written again: of drafts that were not what the model chose."""
 
     def free(self, count: int) -> list[int]:
         """Return the first `count` free places."""
@@ -131,7 +131,7 @@ class Lanes:
 
     @property
     def slots(self) -> int:
-        """Number of rows that the lanes have room for: those in them, and those that have ended since."""
+        """Number of rows that the lanes have slots for."""
         return len(self._lanes) * self._visible.shape[1]
 
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
@@ -192,7 +192,8 @@ class Lanes:
         Rows whose keys and values are still in the context are copied into lanes.
         """
         if self._can_add(rows):
-            self._add([row for row in rows if row.lane is None], {row.lane for row in rows})
+            self.close_gaps([row for row in rows if row.lane is not None])
+            self._add([row for row in rows if row.lane is None])
         else:
             self._arrange_anew(sorted(rows, key=lambda row: row.rank))  # so that neighbours share most
 
@@ -204,7 +205,7 @@ class Lanes:
         new = [row for row in rows if row.lane is None]
         if len(new) in (0, len(rows)) or self._visible.shape[1] > 1:
             return False
-        lanes = max(len(self._lanes), len(rows))
+        lanes = len(rows)
         length = max([lane.end for lane in self._lanes] + [len(row.places) for row in new])
         if length + MIN_STEPS > self._capacity or lanes * self._capacity > self._reserved_tokens:
             return False
@@ -212,20 +213,14 @@ class Lanes:
         best = self._arrange([Reservation(row.rank, len(row.places) - root) for row in rows])
         return lanes * length * (self._read_cost + 1) <= SLACK * best.cost
 
-    def _add(self, new: Sequence[Row], taken: set[int | None]) -> None:
-        """Copy the `new` rows into lanes of their own that are not `taken`."""
-        before = len(self._lanes)
-        lanes = max(before, len(new) + len(taken - {None}))
-        free = [lane for lane in range(lanes) if lane not in taken]
-        moves, ends = Moves(), {}
-        for row, lane in zip(new, free, strict=False):
-            ends[lane] = _fill_lane(moves, lane, [row], len(row.places))
-        self._memory.add(moves, ends, lanes)
-        self._lanes += [_Lane(0) for _ in range(lanes - before)]
-        for lane, end in ends.items():
-            self._lanes[lane] = _Lane(end)
-        self._visible = functional.pad(self._visible, (0, 0, 0, 0, 0, lanes - before))
-        self._distances = functional.pad(self._distances, (0, 0, 0, lanes - before))
+    def _add(self, new: Sequence[Row]) -> None:
+        """Copy the `new` rows into further lanes of their own."""
+        moves, before = Moves(), len(self._lanes)
+        ends = [_fill_lane(moves, before + index, [row], len(row.places)) for index, row in enumerate(new)]
+        self._memory.add(moves, ends)
+        self._lanes += map(_Lane, ends)
+        self._visible = functional.pad(self._visible, (0, 0, 0, 0, 0, len(new)))
+        self._distances = functional.pad(self._distances, (0, 0, 0, len(new)))
         self._show(new)
 
     def _arrange_anew(self, rows: list[Row]) -> None:

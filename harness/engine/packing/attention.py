@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 REPLACED = "sdpa"
-FEW_QUERIES = 64
+FEW_QUERIES = 512
 """Queries of a head up to which repeating the mask for each head of a group costs little."""
 
 

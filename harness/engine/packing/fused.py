@@ -1,11 +1,12 @@
 """Decoder layers of the usual shape in fewer operations, for bfloat16 on a CPU.
 
-A layer as in LLaMA, Qwen and Mistral (attention with rotated queries and keys, a gated feed-forward part, each behind a
-norm and added to what came in; Qwen3's heads have norms of their own) is computed with its activation, its product of
-gates and its sums inside oneDNN's products, and with queries and keys rotated together. Whether the result is the
-layer's is probed for each layer.
+A layer of LLaMA, Mistral, Qwen2 or Qwen3 (attention with rotated queries and keys, a gated feed-forward part, each
+behind a norm and added to what came in; Qwen3's heads have norms of their own) is computed with its activation, its
+product of gates and its sums inside oneDNN's products, and with queries and keys rotated together. Only transformers'
+own classes are fused, since a probe cannot show rules that apply to long texts only; that the result is the layer's is
+probed for each layer besides.
 
-Not here: layers of any other shape, or with adapters or quantised weights in them; they stay as they are.
+Not here: other layers, and layers with adapters, hooks or quantised weights in them; they stay as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from torch import nn
 from transformers import Cache
 from transformers.activations import SiLUActivation
 from transformers.cache_utils import DynamicLayer
+from transformers.models.llama import modeling_llama
+from transformers.models.mistral import modeling_mistral
+from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen3 import modeling_qwen3
 
 from harness.checkpoints.types import Model
 from harness.engine.packing import attention
@@ -27,14 +32,17 @@ PROBE_SCALES = (2**-6, 8.0)
 """Sizes of the probe's states: beside small ones a layer's changes show, beside large ones what it adds them to."""
 PROBE_TOLERANCE = 3e-2
 """By what share of the largest output the outputs may differ, as all bfloat16 results may."""
-_PARTS = {
-    "": {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"},
-    "self_attn": {"q_proj", "k_proj", "v_proj", "o_proj"},
-    "mlp": {"gate_proj", "up_proj", "down_proj", "act_fn"},
+_FAMILIES = (
+    (modeling_llama, "Llama"),
+    (modeling_mistral, "Mistral"),
+    (modeling_qwen2, "Qwen2"),
+    (modeling_qwen3, "Qwen3"),
+)
+_CLASSES = {
+    tuple(getattr(module, name + part) for part in ("DecoderLayer", "Attention", "MLP", "RMSNorm"))
+    for module, name in _FAMILIES
 }
-"""Names of the modules in a layer and in its parts."""
-_HEAD_NORMS = {"q_norm", "k_norm"}
-"""Names of norms for each head's queries and keys, which an attention may have besides."""
+"""Classes of a layer, its attention, its feed-forward part and its norms."""
 
 
 class Product(Protocol):
@@ -55,7 +63,7 @@ def layers(model: Model, products: Mapping[nn.Linear, Product]) -> dict[nn.Modul
     found = {}
     for stack in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
         for layer in stack:
-            if _has_usual_shape(layer, products):
+            if _is_usual(layer, products):
                 fused = FusedLayer(layer, products)
                 if _is_equal(layer, fused):
                     found[layer] = fused
@@ -70,11 +78,8 @@ class FusedLayer:
         self._mlp: Any = layer.mlp
         self._has_head_norms = hasattr(self._attention, "q_norm")
         self._norms: tuple[Any, Any] = (layer.input_layernorm, layer.post_attention_layernorm)
-        self._q, self._k, self._v, self._o = (
-            products[getattr(self._attention, name)] for name in ("q_proj", "k_proj", "v_proj", "o_proj")
-        )
-        self._gate, self._up, self._down = (
-            products[getattr(self._mlp, name)] for name in ("gate_proj", "up_proj", "down_proj")
+        self._q, self._k, self._v, self._o, self._gate, self._up, self._down = (
+            products[projection] for projection in _projections(layer)
         )
 
     def __call__(
@@ -87,7 +92,6 @@ class FusedLayer:
     ) -> torch.Tensor:
         """Return the layer's output (B, T, H) for `hidden_states` (B, T, H), as the layer's own forward does."""
         assert position_embeddings is not None
-        assert past_key_values is not None, "layers are only fused while a walk feeds a cache"
         shape, size = (*hidden_states.shape[:2], -1, self._attention.head_dim), self._attention.head_dim
         normed = self._norms[0](hidden_states)
         queries, keys = self._q(normed).view(shape), self._k(normed).view(shape)
@@ -96,9 +100,11 @@ class FusedLayer:
         heads = queries.shape[2]
         rotated = _rotated(torch.cat([queries, keys], 2), *position_embeddings).transpose(1, 2)
         values = self._v(normed).view(shape).transpose(1, 2)
-        all_keys, all_values = past_key_values.update(rotated[:, heads:], values, self._attention.layer_idx)
+        keys = rotated[:, heads:]
+        if past_key_values is not None:
+            keys, values = past_key_values.update(keys, values, self._attention.layer_idx)
         attended, _ = attention.attend(
-            self._attention, rotated[:, :heads], all_keys, all_values, attention_mask, scaling=self._attention.scaling
+            self._attention, rotated[:, :heads], keys, values, attention_mask, scaling=self._attention.scaling
         )
         flat = attended.reshape(*hidden_states.shape[:2], heads * size)
         hidden_states = self._o.combined(flat, hidden_states, "add")
@@ -110,6 +116,12 @@ class FusedLayer:
         return self._down.combined(gated, hidden_states, "add")
 
 
+def _projections(layer: Any) -> list[nn.Linear]:
+    """Return the layer's projections: to queries, keys, values and output; to gates, up and down."""
+    part, mlp = layer.self_attn, layer.mlp
+    return [part.q_proj, part.k_proj, part.v_proj, part.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+
+
 def _rotated(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
     """Rotate `states` (B, T, heads, size) by position (Su et al. 2021, RoFormer), in halves as transformers does."""
     half = states.shape[-1] // 2
@@ -117,16 +129,18 @@ def _rotated(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> 
     return (states * cosine[:, :, None]).add_(turned.mul_(sine[:, :, None]))
 
 
-def _has_usual_shape(layer: nn.Module, products: Mapping[nn.Linear, Product]) -> bool:
-    """Return whether `layer` consists of the usual parts, and all its linear layers are in `products`."""
-    for name, parts in _PARTS.items():
-        module = getattr(layer, name, None) if name else layer
-        children = {child for child, _ in module.named_children()} if isinstance(module, nn.Module) else set[str]()
-        if children != parts and not (name == "self_attn" and children == parts | _HEAD_NORMS):
-            return False
-    act_fn = getattr(layer.mlp, "act_fn", None)
-    is_silu = isinstance(act_fn, nn.SiLU | SiLUActivation)
-    return is_silu and all(module in products for module in layer.modules() if isinstance(module, nn.Linear))
+def _is_usual(layer: nn.Module, products: Mapping[nn.Linear, Product]) -> bool:
+    """Return whether `layer` and its parts are of one family's classes, with nothing in them replaced or hooked."""
+    names = ("self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
+    attention_part, feed_forward, first, second = (getattr(layer, name, None) for name in names)
+    classes = tuple(map(type, (layer, attention_part, feed_forward, first)))
+    if classes not in _CLASSES or type(second) is not classes[-1]:
+        return False
+    is_plain = not any(
+        module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__ for module in layer.modules()
+    )
+    is_silu = isinstance(layer.mlp.act_fn, nn.SiLU | SiLUActivation)  # type: ignore[union-attr]
+    return is_plain and is_silu and all(projection in products for projection in _projections(layer))
 
 
 def _is_equal(layer: nn.Module, fused: FusedLayer) -> bool:
@@ -137,8 +151,8 @@ def _is_equal(layer: nn.Module, fused: FusedLayer) -> bool:
             for scale in PROBE_SCALES
             for states, others in zip(_probe(layer, layer, scale), _probe(layer, fused, scale), strict=True)
         )
-    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
-        return False  # the layer is called in another way, and so is none of the usual ones
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
+        return False  # something in it is not as in the class
 
 
 def _probe(layer: nn.Module, forward: Callable[..., torch.Tensor], scale: float) -> list[torch.Tensor]:
@@ -149,7 +163,7 @@ def _probe(layer: nn.Module, forward: Callable[..., torch.Tensor], scale: float)
     angles = torch.rand(1, PROBE_TOKENS, part.head_dim // 2, generator=generator).repeat(1, 1, 2)
     mask = torch.full((1, 1, PROBE_TOKENS, PROBE_TOKENS), torch.finfo(torch.bfloat16).min).triu(1)
     cache = Cache(layer_class_to_replicate=DynamicLayer)
-    with torch.inference_mode():
+    with torch.inference_mode(), attention.grouped():
         output = forward(
             states.bfloat16(),
             attention_mask=mask.bfloat16(),

@@ -69,7 +69,7 @@ class Walker(Protocol):
 class Layer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number.
 
-    Storage behind the tokens that it holds is finite.
+    Storage behind the tokens that it holds consists of finite numbers, since what is not seen is multiplied by 0, too.
     """
 
     is_sliding = False
@@ -91,7 +91,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
     def reserve(self, tokens: int) -> None:
         """Make the storage large enough for `tokens` tokens in total."""
         if tokens > self.keys.shape[2]:
-            self.keys, self.values = (self._enlarged(states, tokens) for states in (self.keys, self.values))
+            self.keys, self.values = (self._enlarged(states, aligned(tokens)) for states in (self.keys, self.values))
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
@@ -101,7 +101,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
         if end > self.keys.shape[2]:
-            self.reserve(aligned(max(end, self.keys.shape[2] * 3 // 2)))
+            self.reserve(max(end, self.keys.shape[2] * 3 // 2))
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
         self.length = end

@@ -17,7 +17,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding import continuous, drafts, lanes
 from harness.engine.decoding.arrangement import Arrangement
 from harness.engine.decoding.drafts import Drafter
-from harness.engine.decoding.lanes import Lanes, Row
+from harness.engine.decoding.lanes import Lanes
 from harness.engine.decoding.settings import Settings
 from harness.engine.engine import Engine
 from harness.engine.requests import Prompt
@@ -63,17 +63,39 @@ def test_nothing_is_drafted_for_a_new_token() -> None:
     assert Drafter([1, 2, 3], 8).draft([4], 4) == []
 
 
+def test_drafts_pause_where_hardly_any_token_was_right() -> None:
+    text = [1, 2] * 60
+    drafter = Drafter([1, 2], len(text))
+    tried = 0
+    while tried < drafts.TRIED:
+        assert drafter.draft(text[:10], 6)
+        drafter.learn(6, 0)
+        tried += 6
+    assert drafter.draft(text[: 9 + drafts.PAUSE], 6) == []
+    assert drafter.draft(text[: 10 + drafts.PAUSE], 6)
+
+
+def test_drafts_that_are_sometimes_right_go_on() -> None:
+    text = [1, 2] * 60
+    drafter = Drafter([1, 2], len(text))
+    for length in range(10, 100):
+        assert drafter.draft(text[:length], 6)
+        drafter.learn(6, 1)
+
+
 # -- texts
 
 
-@pytest.fixture(scope="module", params=["llama", "windows", "latent"])
+@pytest.fixture(scope="module", params=["llama", "windows", "latent", "prefix"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A model whose greedy texts never end before their limit."""
     folder: Path = tmp_path_factory.mktemp("models") / "base"
     names = {"windows": "gemma3", "latent": "deepseek_v3"}
     kind = request.param
     path = architectures.base(folder, names[kind]) if kind in names else tiny.llama(folder, context=CONTEXT)
-    loaded = loading.load(loading.locate(CheckpointReference(str(path), max_length=CONTEXT)))
+    if kind == "prefix":
+        path = architectures.adapter(folder.parent / kind, path, "llama", kind)
+    loaded = loading.load(loading.locate(CheckpointReference(str(path), max_length=CONTEXT - 8)))
     with torch.no_grad():
         loaded.model.get_output_embeddings().weight[loaded.eos_ids] = 0
     return loaded
@@ -87,10 +109,14 @@ prompts_of = st.lists(
 )
 
 
-def answers(checkpoint: Checkpoint, prompts: Sequence[Prompt], rows: int = 100, seed: int = 0) -> dict[int, str]:
-    """Return the texts of `prompts` with at most `rows` answers side by side."""
-    engine = Engine(checkpoint, batch_tokens=32, walk=Walk.PACK, seed=seed)
+def answers(
+    checkpoint: Checkpoint, prompts: Sequence[Prompt], rows: int = 100, cache_bytes: int | None = None
+) -> dict[int, str]:
+    """Return the texts of `prompts` with at most `rows` answers side by side, in so much memory if it is limited."""
+    engine = Engine(checkpoint, batch_tokens=32, walk=Walk.PACK)
     engine.rows = rows
+    if cache_bytes is not None:
+        engine.__dict__["cache_bytes"] = cache_bytes
     batches = engine.decode(prompts, [True] * len(prompts))
     return {i: generation.text for batch in batches for i, generation in batch.answers}
 
@@ -100,7 +126,8 @@ def greedy_ids(checkpoint: Checkpoint, prompt: Prompt) -> list[int]:
     new: list[int] = []
     for _ in range(prompt.settings.max_tokens):
         with torch.inference_mode():
-            new.append(int(checkpoint.model(input_ids=torch.tensor([[*prompt.ids, *new]])).logits[0, -1].argmax()))
+            row = torch.tensor([[*prompt.ids, *new]])
+            new.append(int(checkpoint.root.forward(checkpoint.model, row).logits[0, -1].argmax()))
     return new
 
 
@@ -113,6 +140,9 @@ def draft_from(
     class Knowing(Drafter):
         def __init__(self, prompt: Sequence[int], max_tokens: int) -> None:
             self.text = texts[prompt[-1] - FIRST_NUMBER]
+
+        def learn(self, drafted: int, right: int) -> None:
+            assert right <= drafted
 
         def draft(self, answer: Sequence[int], limit: int) -> list[int]:
             assert self.text[: len(answer)] == list(answer), (self.text, answer)
@@ -136,6 +166,7 @@ def numbered(requests: Sequence[tuple[int, list[int], int]]) -> list[Prompt]:
     error_rate=st.sampled_from([0.0, 0.3, 1.0]),
     width=st.sampled_from([None, 1, 2, 100]),
     moves=st.sampled_from([2, 32]),
+    cache_bytes=st.sampled_from([None, 1, 20_000, 60_000]),
 )
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_texts_do_not_depend_on_drafts(
@@ -145,6 +176,7 @@ def test_texts_do_not_depend_on_drafts(
     error_rate: float,
     width: int | None,
     moves: int,
+    cache_bytes: int | None,
 ) -> None:
     prompts = numbered(requests)
     texts = [greedy_ids(checkpoint, prompt) for prompt in prompts]
@@ -154,25 +186,44 @@ def test_texts_do_not_depend_on_drafts(
         monkeypatch.setattr(lanes, "STEPS", moves)
         if width is not None:
             monkeypatch.setattr(lanes, "arrange", lambda *_: Arrangement(width, 0, 0))
-        assert answers(checkpoint, prompts, rows) == dict(enumerate(expected))
+        assert answers(checkpoint, prompts, rows, cache_bytes) == dict(enumerate(expected))
+
+
+def test_a_stop_string_inside_a_draft_ends_the_answer(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = numbered([(3, [5 * i + 9], 25) for i in range(4)])
+    texts = [greedy_ids(checkpoint, prompt) for prompt in prompts]
+    whole = [checkpoint.tokenizer.decode(text, skip_special_tokens=True) for text in texts]
+    stops = tuple(checkpoint.tokenizer.decode(text[9:11]) for text in texts)
+    stopped = [prompt._replace(settings=Settings(max_tokens=25, until=stops)) for prompt in prompts]
+    draft_from(monkeypatch, texts, range(6, 7))
+    found = answers(checkpoint, stopped)
+    for number, text in enumerate(whole):
+        assert found[number] == text[: min(text.index(stop) for stop in stops if stop in text)]
 
 
 def test_sampled_texts_do_not_depend_on_drafts(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of few likely tokens some are guessed: the generator of a row is asked for as many as without drafts."""
-    sampled = Settings(max_tokens=30, temperature=1.0, top_k=2, repetition_penalty=1.05)
-    prompts = [Prompt([*SHARED, 7 + i], sampled, sample) for i in range(3) for sample in range(3)]
+    """The generator of a row is asked for as many tokens as without drafts, which are the greedy ones here."""
+    sampled = Settings(max_tokens=20, temperature=0.5, top_k=5, repetition_penalty=1.05)
+    prompts = [Prompt([*SHARED, FIRST_NUMBER + i], sampled, sample) for i in range(3) for sample in range(3)]
+    texts = [greedy_ids(checkpoint, prompt) for prompt in prompts[::3]]
     accepted: list[int] = []
-    keep = Lanes.keep
 
-    def logged(self: Lanes, rows: Sequence[Row], counts: Sequence[int]) -> None:
-        accepted.extend(count - 1 for count in counts)
-        keep(self, rows, counts)
+    class Greedy(Drafter):
+        def __init__(self, prompt: Sequence[int], max_tokens: int) -> None:
+            self.text = texts[prompt[-1] - FIRST_NUMBER]
 
-    monkeypatch.setattr(Lanes, "keep", logged)
-    texts = answers(checkpoint, prompts)
+        def learn(self, drafted: int, right: int) -> None:
+            accepted.append(right)
+
+        def draft(self, answer: Sequence[int], limit: int) -> list[int]:
+            return self.text[len(answer) :][: min(limit, 3)]
+
+    monkeypatch.setattr(continuous, "Drafter", Greedy)
+    found = answers(checkpoint, prompts)
     assert sum(accepted) > 0
+    assert len(set(found.values())) > len(texts)
     monkeypatch.setattr(Lanes, "longest_draft", lambda *_: 0)
-    assert answers(checkpoint, prompts) == texts
+    assert answers(checkpoint, prompts) == found
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 6])

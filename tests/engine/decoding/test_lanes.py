@@ -149,7 +149,7 @@ def test_sampled_texts_equal_those_of_the_plain_walk_in_any_lanes(checkpoint: Ch
 
 
 def test_rows_join_others_without_moving_them(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prompts of about one length that share nothing: a row takes the lane of one that has ended, or a further lane."""
+    """Prompts of about one length that share nothing: each gets a further lane, and lanes of ended rows are closed."""
     prompts = [
         Prompt([3 + (31 * i + 17 * k) % 380 for k in range(20 + i % 3)], Settings(max_tokens=3 + 11 * (i % 3)))
         for i in range(12)
@@ -158,16 +158,16 @@ def test_rows_join_others_without_moving_them(checkpoint: Checkpoint, monkeypatc
     added: list[int] = []
     original = lanes.Lanes._add
 
-    def add(self: lanes.Lanes, new: Sequence[lanes.Row], taken: set[int | None]) -> None:
-        before = len(self._distances)
-        original(self, new, taken)
-        added.append(len(self._distances) - before)
+    def add(self: lanes.Lanes, new: Sequence[lanes.Row]) -> None:
+        original(self, new)
+        added.append(len(self._distances))
 
     monkeypatch.setattr(lanes.Lanes, "_add", add)
     roomy = engine(checkpoint, pack=16, rows=4)
     roomy.weight_bytes = 2**40
     assert decode(roomy, prompts) == expected
-    assert {0, 1} <= set(added)
+    assert len(added) >= 4
+    assert max(added) >= 3
 
 
 def test_several_samples_read_their_prompt_once(checkpoint: Checkpoint) -> None:

@@ -6,21 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
 from harness.engine import walks
+from harness.engine.engine import Engine
 from harness.engine.packing import fused, last_layer, packs, prepacked, tree
+from harness.engine.walks import Walk
 from support import architectures
 from tolerances import BF16_LOGLIKELIHOOD
 
 needs_support = pytest.mark.skipif(not prepacked._is_supported(), reason="this CPU does not multiply bfloat16")
 FUSED = ["llama", "qwen2", "qwen3", "mistral"]
 OTHERS = ["gemma3", "gpt2", "gpt_neox", "glm", "gemma2", "qwen3_moe", "deepseek_v3", "qwen3_next"]
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,
+}
+ALIKE = {  # built like LLaMA, with a rule of their own: clipping, a factor, scales for long texts, partial rotation
+    "OlmoConfig": {"clip_qkv": 8.0},
+    "GraniteConfig": {"residual_multiplier": 1.01},
+    "Ministral3Config": {},
+    "Glm4MoeConfig": {"first_k_dense_replace": 2, "n_routed_experts": 4},
+    "SmolLM3Config": {},
+}
 
 
 def load(folder: Path, name: str) -> Checkpoint:
@@ -53,6 +74,49 @@ def test_other_layers_stay_as_they_are(name: str, tmp_path: Path) -> None:
 
 
 @needs_support
+@pytest.mark.parametrize("name", ALIKE)
+def test_layers_built_alike_with_a_rule_of_their_own_stay_as_they_are(name: str) -> None:
+    config = getattr(transformers, name)(**SIZES, pad_token_id=0, **ALIKE[name])
+    model = transformers.AutoModelForCausalLM.from_config(config).bfloat16().requires_grad_(requires_grad=False)
+    assert replaced(model) == []
+
+
+@needs_support
+@pytest.mark.parametrize(
+    "config",
+    [
+        peft.LoraConfig(target_modules=["q_proj", "down_proj"]),
+        peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        peft.LoHaConfig(target_modules=["q_proj"]),
+        peft.VeraConfig(target_modules=["o_proj"]),
+        peft.LNTuningConfig(target_modules=["input_layernorm"]),
+    ],
+    ids=lambda config: type(config).__name__,
+)
+@pytest.mark.parametrize("casts", [False, True])
+def test_layers_with_an_adapter_stay_as_they_are(config: Any, casts: bool, tmp_path: Path) -> None:
+    model = peft.get_peft_model(load(tmp_path, "llama").model, config, autocast_adapter_dtype=casts)
+    assert replaced(model) == []
+
+
+@needs_support
+@pytest.mark.parametrize("method", architectures.ADAPTERS)
+def test_walks_of_adapters_are_right_in_bfloat16(method: str, tmp_path: Path) -> None:
+    folder = architectures.adapter(tmp_path / method, architectures.base(tmp_path / "base", "llama"), "llama", method)
+    checkpoint = loading.load(loading.locate(parse(f"{folder},dtype=bfloat16")))
+    assert Engine(checkpoint).walk_choice == (Walk.PACK, "")
+
+
+@needs_support
+def test_an_exception_leaves_nothing_replaced(tmp_path: Path) -> None:
+    model = load(tmp_path, "llama").model
+    prepacked.prepare(model)
+    with pytest.raises(KeyError), prepacked.used(model):
+        raise KeyError
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+@needs_support
 @pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("skips", [False, True])
 def test_walks_answer_with_fused_layers_as_with_the_models_own(name: str, skips: bool, tmp_path: Path) -> None:
@@ -75,7 +139,7 @@ def test_walks_answer_with_fused_layers_as_with_the_models_own(name: str, skips:
 
 
 @needs_support
-@pytest.mark.parametrize("change", ["residual", "rotation", "activation", "scaling", "hook"])
+@pytest.mark.parametrize("change", ["residual", "rotation", "activation", "scaling", "replaced", "hook"])
 def test_a_layer_that_computes_something_else_is_not_fused(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,5 +167,7 @@ def test_a_layer_that_computes_something_else_is_not_fused(
 
         monkeypatch.setattr(type(layer.self_attn), "forward", scaled)
     if change == "hook":
+        layer.self_attn.register_forward_hook(lambda *_: None)
+    if change == "replaced":
         layer.mlp.up_proj.__dict__["forward"] = lambda states: states
     assert replaced(model) == expected
