@@ -1,9 +1,9 @@
-"""The answer in a generated text, read once, by one rule for `harness run` and `harness score`.
+"""The answer in a generated text, read once, by the same rule in `harness run` and `harness score`.
 
-A text ends at the first stop string of the task outside thoughts (`harness.engine.decoding.stopping.find_end`), and
-loses its thoughts (`harness.engine.decoding.thinking`). Metrics read what is left, all the same text.
+A text is cut at the task's first stop string outside thoughts (`harness.engine.decoding.stopping.find_end`), and its
+thoughts are removed (`harness.engine.decoding.thinking`). All metrics read the text that is left.
 
-Not here: what a metric understands of it (`harness.metrics`), or how many answers of a task were empty or cut
+Not here: what a metric makes of it (`harness.metrics`), or how many answers of a task were empty or cut
 (`harness.reports.ledger`).
 """
 
@@ -18,18 +18,19 @@ from harness.engine.decoding import families, stopping, thinking
 from harness.engine.decoding.thinking import KNOWN, Marks
 
 Ending = Literal["stop", "empty", "limit", "thought", "unknown"]
-"""How an answer ended: by itself or at a stop string; the same, but without one visible character; at its limit of
-tokens; inside a thought, so that there is no answer; or in a way that a recorded text does not show."""
+"""How an answer ended. "stop": by itself or at a stop string; "empty": likewise, but without a visible character;
+"limit": at its limit of tokens; "thought": inside a thought, so that there is no answer; "unknown": in a way that a
+recorded text does not show."""
 
 
 class AnswerText(str):
-    """A text that a metric reads, and how it came about; lm-eval passes it on as the text that it is."""
+    """A text that a metric reads, and how it came about; lm-eval passes it on like any other text."""
 
     __slots__ = ("ending", "has_thought")
 
     ending: Ending
     has_thought: bool
-    """Whether a thought preceded it, or took its place."""
+    """Whether a thought preceded the answer, or took its place."""
 
     def __new__(cls, text: str, ending: Ending = "unknown", has_thought: bool = False) -> AnswerText:
         """Return an answer of this `text`."""
@@ -52,8 +53,8 @@ def read(
 ) -> AnswerText:
     """Return the answer in the generated `text`.
 
-    `until` are the task's stop strings, or its only one; `is_cut` says whether the text reached its limit of tokens
-    (None: not known), and `opened` that the prompt had begun a thought; `marks` are those of the model's thoughts.
+    `until` is the task's stop string, or a sequence of them. `is_cut` says whether the text reached its limit of tokens
+    (None if unknown), and `opened` whether the prompt had begun a thought. `marks` are those of the model's thoughts.
     """
     until = [until] if isinstance(until, str) else until
     end = stopping.find_end(text, until, opened, marks)
@@ -76,7 +77,7 @@ def begins_in_thought(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:
 
 
 def marks_of(think: str | None) -> Sequence[Marks]:
-    """Return the marks that `think` names, as the key `think` of a checkpoint reference; None is all known families.
+    """Return the marks that `think` names, as `think=` in a checkpoint reference does; all known families for None.
 
     Raises HarnessError if it is neither two marks nor `none`.
     """

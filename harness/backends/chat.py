@@ -1,8 +1,9 @@
 """A checkpoint's chat template: conversations → prompts, and prompts in which continuations are scored.
 
-A template may leave a thought open at the end of a prompt. A continuation that is scored there, such as a letter, would
-be no answer but the first words of a thought, so the thought is closed first, as the template itself closes an empty
-one: with its variable for answers without a thought, in an earlier turn, or else with the closing mark alone.
+A template may leave a thought open at the end of a prompt. A continuation scored there, such as a letter, would be the
+beginning of a thought rather than an answer, so the thought is closed first. It is closed as the template itself closes
+an empty one, with its variable for answers without a thought or in an earlier turn; failing that, with the closing mark
+alone.
 
 Not here: what is wrong with a template (`harness.backends.chat_probes`), and what a run says about its prompts
 (`harness.backends.conversations`).
@@ -29,12 +30,12 @@ _THINKING_VARIABLES = ("enable_thinking", "thinking", "reasoning", "enable_reaso
 
 
 class Ending(NamedTuple):
-    """How a template ends a prompt before which a thought, or the choice of one, is still open."""
+    """The end of a prompt at which a thought is open, or at which the model may still choose to begin one."""
 
     tail: str
-    """The text behind the last question."""
+    """The text after the last question."""
     closing: str
-    """The text in its place in a prompt after which a continuation is scored."""
+    """The text that replaces `tail` in a prompt after which a continuation is scored."""
     is_thought: bool
     """Whether a thought is open, rather than the header of an answer."""
 
@@ -50,7 +51,7 @@ class ChatTemplate:
         marks: Sequence[Marks] = KNOWN,
     ) -> None:
         self.name = name
-        """What messages call the checkpoint."""
+        """The checkpoint's name in messages."""
         self.tokenizer = tokenizer
         self.arguments = arguments
         """Variables besides the conversation, such as `enable_thinking`."""
@@ -66,7 +67,7 @@ class ChatTemplate:
     def render(self, turns: Sequence[Turn], *, generation: bool = True, **variables: Any) -> str:
         """Return the conversation `turns` as text.
 
-        With `generation`, the text ends where an answer begins; without, the last turn is left to be continued.
+        With `generation`, the text ends where an answer begins; without it, the last turn is left open to be continued.
         Raises HarnessError if the template is missing or cannot be rendered.
         """
         from jinja2 import TemplateError
@@ -88,7 +89,7 @@ class ChatTemplate:
             raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
 
     def closed(self, prompt: str, turns: Sequence[Turn] = ()) -> str:
-        """Return `prompt`, which renders `turns`, with a thought that its end leaves open closed."""
+        """Return `prompt`, which renders `turns`; if it ends with an open thought, the thought is closed."""
         ending = self.ending(prompt, turns)
         return prompt if ending is None else prompt.removesuffix(ending.tail) + ending.closing
 
@@ -112,7 +113,7 @@ class ChatTemplate:
         return self._endings[tail]
 
     def leaves_open(self, prompt: str) -> bool:
-        """Return whether `prompt` ends with words with which this template has left a thought open."""
+        """Return whether `prompt` ends like a prompt in which this template has left a thought open."""
         is_usual = self.opened is not None and prompt.endswith(self.tail)
         return is_usual or any(map(prompt.endswith, self._endings))
 
@@ -133,8 +134,8 @@ class ChatTemplate:
     def closing(self) -> str | None:
         """What replaces `tail` in a prompt after which a continuation is scored, or None to leave prompts as they are.
 
-        Besides templates that open a thought, these are templates whose prompts end within the header of an answer, as
-        gpt-oss's do before the model has chosen a channel.
+        The tail is replaced if the template opens a thought, or if it ends prompts within the header of an answer, as
+        gpt-oss's does before the model has chosen a channel.
         """
         if self.opened is not None:
             return self._closed_thought(self.opened, self.tail, [_QUESTION])
@@ -154,17 +155,17 @@ class ChatTemplate:
 
     @cached_property
     def lead(self) -> str:
-        """The text between the last question and its answer where the conversation holds both; empty if unknown."""
+        """The text between the last question and its answer if the conversation contains both; empty if unknown."""
         return self._lead([_QUESTION])
 
     @property
     def switch(self) -> str:
-        """The template's variable that, if false, ends prompts with an empty thought; empty if there is none."""
+        """The template's variable that, if false, puts an empty thought at the end of prompts; empty if none does."""
         tails = self._tails_without_thought([_QUESTION])
         return next((name for name, tail in tails.items() if any(m.end(tail) is not None for m in self.marks)), "")
 
     def _closed_thought(self, family: Marks, tail: str, turns: Sequence[Turn]) -> str:
-        """Return `tail`, behind the question of `turns`, with its thought of `family` closed."""
+        """Return `tail`, the text after the question of `turns`, with its open thought (marks of `family`) closed."""
         header = tail[: list(family.beginning_pattern.finditer(tail))[-1].start()]
         for candidate in self._tails_without_thought(turns).values():
             if candidate.startswith(header) and not family.is_open(candidate):
@@ -176,7 +177,7 @@ class ChatTemplate:
         return _with_close(tail, family)
 
     def _tails_without_thought(self, turns: Sequence[Turn]) -> dict[str, str]:
-        """Return how the prompt of `turns` ends with each of the template's variables that switch thoughts off."""
+        """Return how the prompt of `turns` ends when each variable that switches thoughts off is false, by its name."""
         tails = {}
         for name in _THINKING_VARIABLES:
             if name in self.text:
@@ -199,12 +200,12 @@ class ChatTemplate:
 
 
 def _behind(prompt: str, turns: Sequence[Turn]) -> str:
-    """Return the text of `prompt` behind the last of `turns`; empty if that is no question or stands nowhere in it."""
+    """Return the text of `prompt` after the last of `turns`; empty if this is not a question or not in `prompt`."""
     content = turns[-1]["content"].strip() if turns and turns[-1]["role"] == "user" else ""
     _, is_found, after = prompt.rpartition(content) if content else ("", "", "")
     return after if is_found else ""
 
 
 def _with_close(text: str, family: Marks) -> str:
-    """Return `text`, which ends with an open thought, with the closing mark of `family` after equal white space."""
+    """Return `text`, which ends with an open thought, with its final white space repeated and then the closing mark."""
     return f"{text}{text[len(text.rstrip()) :]}{family.close}"

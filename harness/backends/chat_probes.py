@@ -1,10 +1,10 @@
 """What is wrong with a chat template, found by rendering conversations of known words and looking for them.
 
-Templates that drop thoughts from earlier answers, strip white space around a text or put the system turn into the first
-question are right. Templates are wrong if words of a turn are missing, repeated or in another place, or if an earlier
-answer is not written as an answer.
+A template may drop thoughts from earlier answers, strip white space around a text, or put the system turn into the
+first question. It is wrong if words of a turn are missing, repeated or misplaced, or if an earlier answer is not
+written as an answer.
 
-Not here: what follows from it (`harness.runs.checks`, `harness.backends.conversations`).
+Not here: what follows from the findings (`harness.runs.checks`, `harness.backends.conversations`).
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from harness.errors import HarnessError
 _LINES = 600
 """Number of lines of a turn in a probe; a template that shortens texts leaves fewer."""
 _EXCHANGES = 40
-"""Number of questions with answers, more than few-shot prompts have."""
+"""Number of questions with answers in a long conversation: more than few-shot prompts have."""
 _CHARACTERS = ("<", ">", "&", '"', "'", "\\", "  ", "\n\n", "\t", "{{", "%}", "½", "É", "，", "🙂")
 """Characters that templates escape, collapse or lose."""
 
 
 class Findings(NamedTuple):
-    """What rendering has shown; each text is the end of a sentence about the template, empty if all is well."""
+    """What rendering has shown; most texts are the end of a sentence about the template, empty if all is well."""
 
     question: str = ""
-    """How it spoils a question."""
+    """How the template spoils a question."""
     characters: str = ""
-    """Which characters of a question it changes."""
+    """Which characters of a question the template changes."""
     history: str = ""
-    """How it spoils a conversation of several turns."""
+    """How the template spoils a conversation of several turns."""
     missing_lead: str = ""
     """The text before an answer that prompts lack, because the template ignores `add_generation_prompt`."""
     writes_date: bool = False
-    """Whether prompts contain the date of the day."""
+    """Whether prompts contain today's date."""
     own_system: str = ""
-    """The text that it writes as system turn into a conversation without one."""
+    """The text of the system turn that the template adds to a conversation without one."""
 
 
 def probe(template: ChatTemplate) -> Findings:
@@ -57,7 +57,7 @@ def probe(template: ChatTemplate) -> Findings:
 
 
 def has_all(text: str, contents: Sequence[str]) -> bool:
-    """Return whether `text` has all `contents`, in order, without the white space around them."""
+    """Return whether `text` has all `contents`, in order, ignoring the white space around them."""
     place = 0
     for content in map(str.strip, contents):
         start = text.find(content, place)
@@ -87,7 +87,7 @@ def _misplaced(text: str, turns: Sequence[Turn]) -> str:
 
 
 def _changed_characters(template: ChatTemplate) -> str:
-    """Return which characters of a question `template` writes as others."""
+    """Return which characters of a question `template` writes as other characters."""
     content = "".join(f"b{i}c{character}d{i}f" for i, character in enumerate(_CHARACTERS))
     text = _render(template, [{"role": "user", "content": content}])
     if content in text:
@@ -115,7 +115,7 @@ def _history(template: ChatTemplate) -> str:
 
 
 def _unlike_answers(template: ChatTemplate, text: str, turns: Sequence[Turn]) -> str:
-    """Return how the earlier answer in `text` is written otherwise than as an answer."""
+    """Return how the earlier answer in `text` differs from what an answer looks like; empty if it does not."""
     question, answer, last = (turn["content"] for turn in turns)
     before_question, _, rest = text.partition(question)
     before_answer, _, rest = rest.partition(answer)
@@ -132,7 +132,7 @@ def _unlike_answers(template: ChatTemplate, text: str, turns: Sequence[Turn]) ->
 
 
 def _own_system(template: ChatTemplate) -> str:
-    """Return the text that stands, in a conversation without a system turn, where that turn's text would stand."""
+    """Return the text that the template writes in place of a system turn's text if a conversation has no such turn."""
     question, system = _turn("user", "Q"), _turn("system", "S")
     before, is_written, after = _render(template, [system, question]).partition(system["content"])
     text = _render(template, [question])
@@ -152,7 +152,7 @@ def _missing_lead(template: ChatTemplate) -> str:
 
 
 def _render(template: ChatTemplate, turns: Sequence[Turn], **variables: Any) -> str:
-    """Return the conversation as text, or nothing if it cannot be rendered."""
+    """Return the conversation as text, or an empty text if it cannot be rendered."""
     try:
         return template.render(turns, **variables)
     except HarnessError:

@@ -23,9 +23,9 @@ class Conversations:
     def __init__(self, template: ChatTemplate) -> None:
         self.template = template
         self.scores_continuations = False
-        """Whether continuations are scored after the prompts that follow, so that no thought may be open there."""
+        """Whether continuations are scored after the next prompts, which therefore must not end within a thought."""
         self.dropped_system = False
-        """Whether the chat template rejected a system role, so that its text is in no prompt."""
+        """Whether the chat template rejected the system role, so that the system turn's text is in no prompt."""
         self._has_rendered = self._has_history = False
         self._scored: dict[int, Ending | None] = {}  # how each prompt ended, by the prompt's hash
         self._may_think: set[int] = set()
@@ -33,10 +33,10 @@ class Conversations:
         self._incomplete: set[str] = set()
 
     def prompt(self, turns: Sequence[Turn], *, generation: bool = True) -> str:
-        """Return the conversation as the chat template renders it; an open thought is closed where choices are scored.
+        """Return the conversation as the chat template renders it; if choices are scored, an open thought is closed.
 
-        If the template rejects a system role, its text is dropped, as in lm-eval. Raises HarnessError if there is no
-        chat template or if it cannot be rendered.
+        If the template rejects the system role, the system turn is dropped, as in lm-eval. Raises HarnessError if there
+        is no chat template or if it cannot be rendered.
         """
         others = [turn for turn in turns if turn["role"] != "system"]
         try:
@@ -118,7 +118,7 @@ class Conversations:
             self._incomplete.add(text)
 
     def _thought_notes(self) -> list[str]:
-        """Return notes on prompts after which choices are scored and a thought is open, or may begin."""
+        """Return notes on prompts after which choices are scored although a thought is open or may begin there."""
         notes = []
         endings = Counter(ending for ending in self._scored.values() if ending is not None)
         if endings:
@@ -139,7 +139,7 @@ class Conversations:
         return notes
 
     def _share(self, count: int) -> str:
-        """Return `count` of the prompts after which choices are scored in words."""
+        """Return in words how many of the prompts after which choices are scored `count` is."""
         return "prompts" if count == len(self._scored) else f"{count:,} of {len(self._scored):,} prompts"
 
     def _token_notes(self, encoder: Encoder, eos_ids: Sequence[int]) -> list[str]:

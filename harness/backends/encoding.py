@@ -1,7 +1,8 @@
 """Text → token ids exactly as lm-eval's HFLM does it, but in batches and each distinct text once.
 
-A continuation's ids are those of the joined text after as many ids as the context alone has (a prefix of a text is not
-always a prefix of its tokens). A text that already starts with the tokenizer's BOS does not get a second one.
+Context and continuation are tokenised as one text, and the continuation's ids are those after as many ids as the
+context alone has (the tokens of a text's prefix are not always a prefix of its tokens). A text that already starts with
+the tokenizer's BOS does not get a second one.
 
 Not here: truncation to the context length, which depends on the kind of request.
 """

@@ -14,7 +14,7 @@ from harness.backends.encoding import Encoder
 
 LETTERS = ("A", "B", "C", "D")
 BEGINNINGS = {"答案：": "", "Answer:": " "}
-"""The text before an answer in Chinese and in English prompts, and the space between the two."""
+"""The text before an answer in Chinese and in English prompts, with the space that separates the answer from it."""
 
 
 class Letters(NamedTuple):
@@ -37,7 +37,7 @@ class Letters(NamedTuple):
 
 
 def after(encoder: Encoder, prompt: str, answers: Sequence[str] = LETTERS) -> Letters:
-    """Return the ids of `answers` as continuations of `prompt`, as they are scored."""
+    """Return the ids with which `answers` are scored as continuations of `prompt`."""
     pairs = encoder.pairs([(prompt, answer) for answer in answers])
     return Letters(tuple(answer.strip() for answer in answers), tuple(tuple(pair.continuation) for pair in pairs))
 

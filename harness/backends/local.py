@@ -56,7 +56,7 @@ class HarnessLM(BackendLM):
         self.seed = seed
         self.engine = Engine(checkpoint, seed=seed, batch_tokens=batch_tokens, walk=walk, marks=marks)
         self.advance = advance
-        """Called with the number of answers each time some become known."""
+        """Called each time answers become known, with their number."""
 
     @property
     def max_length(self) -> int:
@@ -92,8 +92,8 @@ class HarnessLM(BackendLM):
     def learn_beginnings(self, requests: Sequence[Instance]) -> None:
         """Keep, from now on, the shared beginnings of `requests` (one per document) so that later calls can use them.
 
-        Answers are those of a single call, except for the last bits of log-likelihoods. Requests of kinds that share
-        no beginnings are ignored, and so is the call on a walk that cannot keep them.
+        Answers are the same as those of a single call, except for the last bits of log-likelihoods. Requests of kinds
+        that share no beginnings are ignored. On a walk that cannot keep beginnings, the call has no effect.
         """
         trunks = self.engine.keep_trunks()
         if trunks is None:
@@ -127,7 +127,7 @@ class HarnessLM(BackendLM):
     def _look_up_or_compute(
         self, keys: Sequence[bytes], compute: Callable[[Sequence[bool]], Iterator[AnswerBatch]]
     ) -> list[Any]:
-        """Return the answer to every key, from the journal or from `compute`, which receives a mask of missing ones."""
+        """Return the answer to every key, from the journal or from `compute`, which is told which are missing."""
         stored = self.journal.get(keys) if self.journal else {}
         answers = {key: value for key, value in stored.items() if _is_answer(value)}
         known = sum(key in answers for key in keys)

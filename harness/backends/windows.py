@@ -21,10 +21,10 @@ class Windows(NamedTuple):
 
 
 def cut(texts: Sequence[list[int]], start: int, max_length: int, strides: Sequence[int]) -> Windows:
-    """Return the windows of `texts` in token ids, each after the token `start`, moving by its stride of new tokens.
+    """Return the windows of `texts` (token ids), each text preceded by `start`; its windows move by its stride.
 
-    Outside a text's first window, each token has at least `max_length - stride` tokens before it. A stride of the whole
-    context gives the windows of lm-eval's rolling log-likelihood (`get_rolling_token_windows`,
+    Outside a text's first window, each token has at least `max_length - stride` tokens before it. A stride of
+    `max_length` gives the windows of lm-eval's rolling log-likelihood (`get_rolling_token_windows`,
     `make_disjoint_window`).
     """
     windows = Windows([], [])

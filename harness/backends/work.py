@@ -41,7 +41,7 @@ class Work:
     cut_answers: int = 0
     """Number of generations that reached their limit of tokens before they ended."""
     answers_of_unknown_ending: int = 0
-    """Number of recorded answers of which it is not known whether they reached a limit."""
+    """Number of recorded answers for which it is unknown whether they reached a limit."""
 
     def count_answers(self, answers: Iterable[AnswerText]) -> None:
         """Count generated or recorded `answers` by how they ended."""
@@ -58,7 +58,7 @@ class Cost(NamedTuple):
     """A forecast of work."""
 
     requests: int
-    """Number of requests, samples of one prompt counted separately."""
+    """Number of requests; each sample of a prompt counts."""
     tokens: int
     """Tokens of prompts and continuations that would go through the model."""
     generated_at_most: int

@@ -38,7 +38,7 @@ class Checkpoint:
     adapter_effect: float | None = None
     """Largest absolute difference in logits that the adapter makes on a probe; None without an adapter."""
     root: RootCache = EMPTY
-    """What every prompt starts with."""
+    """The keys, values and position that every prompt starts with."""
     notes: list[str] = field(default_factory=list)
     """What a reader of its report should know, one sentence each."""
 
@@ -60,7 +60,10 @@ class Checkpoint:
 
     @property
     def padding_switch(self) -> int | None:
-        """Row length in tokens beyond which padding after the root cache pushes the root out of a window, or None."""
+        """Row length in tokens beyond which padding after the root cache pushes the root out of an attention window.
+
+        None without a root cache or without a window.
+        """
         window = configs.smallest_window(self.located.config)
         return None if window is None or not self.root.length else window - self.root.length
 
@@ -68,8 +71,8 @@ class Checkpoint:
     def rounds_activations(self) -> bool:
         """Whether activations are rounded so coarsely that only rows of one length may be computed together.
 
-        With int8 in float32, the last bit of an activation can become a whole step: log-likelihoods beside rows of
-        other lengths differed by 4e-4. In bfloat16 every operation rounds as coarsely.
+        With int8 in float32, the last bit of an activation can become a whole quantisation step: in a batch with rows
+        of other lengths, log-likelihoods differed by 4e-4. In bfloat16 every operation rounds that coarsely anyway.
         """
         quantized = self.located.quantization
         return quantized is not None and quantized.rounds_activations and self.located.dtype == torch.float32

@@ -24,11 +24,11 @@ class Size(NamedTuple):
     parameters: int
     """Number of parameters."""
     body: int
-    """Number of parameters without the embeddings and the output layer: those that every token passes through."""
+    """Number of parameters that every token passes through: all but the embeddings and the output layer."""
 
 
 def empty_model(located: Located) -> Model:
-    """Return the base's architecture on the meta device: names and sizes, no weights."""
+    """Return the base's model on the meta device: it has the names and sizes of the weights, but no numbers."""
     from transformers import AutoModelForCausalLM
 
     config = copy.deepcopy(located.config)  # PEFT changes a model's configuration, such as its number of layers
@@ -46,7 +46,7 @@ def size(located: Located) -> Size:
 
 
 def read(base: Path, reference: CheckpointReference) -> ModelConfig:
-    """Return the transformers configuration of the base in folder, or GGUF file, `base`.
+    """Return the transformers configuration of `base`, a folder or a GGUF file.
 
     Raises HarnessError if it is missing or damaged, or if it is not that of a causal language model.
     """
@@ -79,27 +79,27 @@ def _require_causal(config: ModelConfig, base: Path) -> ModelConfig:
 
 
 def without_quantization(config: ModelConfig) -> ModelConfig:
-    """Return a copy of `config` that describes plain weights."""
+    """Return a copy of `config` without its quantization_config, so that it describes plain weights."""
     plain = copy.deepcopy(config)
     del plain.quantization_config
     return plain
 
 
 def text_config(config: ModelConfig) -> ModelConfig:
-    """Return the part of `config` that describes the language model: all of it, except for models that read images."""
+    """Return the part of `config` that describes the language model; all of it unless the model also reads images."""
     return getattr(config, "text_config", None) or config
 
 
 def other_layers(config: ModelConfig) -> list[str]:
-    """Return the layer types of a model with `config` that attend neither to all tokens nor to a window of them."""
+    """Return the layer types in `config` that attend neither to all tokens nor to a window of them."""
     attention = {"full_attention", "sliding_attention", "chunked_attention"}
     return sorted(set(getattr(text_config(config), "layer_types", None) or ()) - attention)
 
 
 def selection_limit(config: ModelConfig) -> int | None:
-    """Return the number of tokens beyond which layers select by content which tokens to attend to, or None.
+    """Return the number of tokens beyond which layers attend only to tokens that they select by content, or None.
 
-    Doge and the sparse attention of DeepSeek-V3.2 do so; the last bit of a number may decide which tokens are selected.
+    Doge and the sparse attention of DeepSeek-V3.2 do this; the last bit of a number may decide which ones.
     """
     limits = (getattr(text_config(config), name, None) for name in ("keep_window_size", "index_topk"))
     return min((int(limit) for limit in limits if limit), default=None)
@@ -125,7 +125,7 @@ def smallest_window(config: ModelConfig) -> int | None:
 def position_switch(config: ModelConfig) -> int | None:
     """Return the row length in tokens beyond which positions depend on the longest row of the batch, or None.
 
-    LongRoPE uses other frequencies for a whole batch as soon as one row is longer than the model's first context.
+    LongRoPE changes the frequencies of a whole batch as soon as one row is longer than the model's original context.
     """
     text = text_config(config)
     for rope in ropes(text):
@@ -142,9 +142,10 @@ def ropes(config: ModelConfig) -> list[dict[str, Any]]:
 
 
 def explained(error: Exception, problem: str, advice: str, reference: CheckpointReference) -> HarnessError:
-    """Return an error for people that states the `problem`, why a library raised `error`, and the `advice`.
+    """Return a HarnessError that states the `problem`, why a library raised `error`, and the `advice`.
 
-    If the reason is Python code of the checkpoint that may not run, the advice is how to allow it.
+    If the checkpoint needs Python code of its own that is not allowed to run, the error says how to allow that instead
+    of giving the `advice`.
     """
     if "trust_remote_code" in str(error) and not reference.trust_remote_code:
         return HarnessError(f"{problem}: it needs Python code of its own; to run that code, add trust_remote_code=true")

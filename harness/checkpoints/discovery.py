@@ -1,7 +1,7 @@
-"""Expand patterns in references to the checkpoints of a training, and give every checkpoint a name of its own.
+"""Expand patterns in references into the checkpoints that they match, and give every checkpoint a unique name.
 
     out/checkpoint-*                    all checkpoints of a training, in step order
-    out/base,adapter=out/checkpoint-*   the same for adapters on a base that is named
+    out/base,adapter=out/checkpoint-*   the same for adapters, on the base out/base
 
 Only folder names are read. Not here: who saved a folder (`harness.checkpoints.origin`).
 """
@@ -30,9 +30,10 @@ _UNFINISHED = "tmp-"  # transformers before 4.46 saved into tmp-checkpoint-N and
 def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReference]:
     """Return `references` with each pattern (`*`, `?`, `[`) replaced by the folders that match it.
 
-    A pattern may be in the path or in `adapter=`; a folder of exactly that name takes precedence. Matches are in
-    natural order (checkpoint-9 before checkpoint-100), without files and unfinished saves. If there are several,
-    `name=X` becomes X-300 and so on. A checkpoint that is named twice, in any spelling of its path, occurs once.
+    A pattern may be in the path or in `adapter=`; a folder whose name is the pattern itself takes precedence. Matches
+    are in natural order (checkpoint-9 before checkpoint-100), without unfinished saves and without files other than
+    GGUF. If there are several, `name=X` becomes X-300 and so on. A checkpoint that is named twice occurs once, even if
+    its path is spelled in different ways.
     Every label is unique. Raises HarnessError on a pattern without a match, and on two checkpoints with the same name=.
     """
     unique: dict[CheckpointReference, CheckpointReference] = {}
@@ -43,7 +44,7 @@ def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReferenc
 
 
 def require_one(reference: CheckpointReference) -> None:
-    """Raise HarnessError if `reference` is a pattern that stands for several checkpoints."""
+    """Raise HarnessError if `reference` is a pattern that matches several checkpoints."""
     count = len(expand([reference]))
     if count > 1:
         raise HarnessError(f"{reference} is {count} checkpoints, but only one can be evaluated here: name one of them")
@@ -58,7 +59,7 @@ def _resolved(path: str | None) -> str | None:
 
 
 def _matches(reference: CheckpointReference) -> list[CheckpointReference]:
-    """Return the references that a pattern in `reference` stands for; `reference` itself if it has none."""
+    """Return a reference for each match of the pattern in `reference`; `reference` itself if it has no pattern."""
     keys = [key for key in ("path", "adapter") if _is_pattern(getattr(reference, key))]
     if not keys:
         return [reference]
@@ -103,7 +104,7 @@ def _natural_key(path: str) -> list[list[int | str]]:
 
 
 def _contents_instead(pattern: str, matches: Sequence[str]) -> str:
-    """Return what exists where no folder matches `pattern`, as the second part of an error message."""
+    """Return what exists instead of a folder that matches `pattern`, as the second part of an error message."""
     if matches:
         names = _listed(Path(match).name for match in matches)
         return f"only files and unfinished saves do ({names}); check the path"
@@ -135,7 +136,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _with_unique_labels(references: list[CheckpointReference]) -> list[CheckpointReference]:
-    """Return `references` with names that make all labels unique: with more of the path, or keys that differ.
+    """Return `references`, named so that all labels are unique: by more of the path, or by the keys that differ.
 
     Raises HarnessError if that is impossible, such as for two references with the same name=.
     """
@@ -159,7 +160,7 @@ def _with_unique_labels(references: list[CheckpointReference]) -> list[Checkpoin
 
 
 def _unique_names(references: list[CheckpointReference], taken: set[str]) -> list[str] | None:
-    """Return unique names, none of them `taken`, for `references` that share a label; None if there are none."""
+    """Return unique names, none of them `taken`, for `references` that share a label; None if impossible."""
     keys = [f for f in fields(CheckpointReference) if f.name not in ("name", "path", "adapter", "quantize")]
     different = [f for f in keys if len({getattr(reference, f.name) for reference in references}) > 1]
 
@@ -174,7 +175,7 @@ def _unique_names(references: list[CheckpointReference], taken: set[str]) -> lis
 
 
 def _shortest_unique(names: Callable[[int], list[str]], deepest: int, taken: Iterable[str] = ()) -> list[str] | None:
-    """Return `names(depth)` for the smallest depth up to `deepest` that makes them unique and none of them `taken`."""
+    """Return `names(depth)` at the smallest depth where they are unique and none is `taken`; None beyond `deepest`."""
     for depth in range(1, deepest + 1):
         candidates = names(depth)
         if len(set(candidates)) == len(candidates) and not set(candidates) & set(taken):

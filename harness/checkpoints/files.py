@@ -59,10 +59,10 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
     """Return the local folder of a checkpoint, fetching it from the hub if `path` is not a folder on this machine.
 
-    A GGUF file is a whole checkpoint, and is returned itself.
+    A GGUF file is a whole checkpoint, so its own path is returned.
 
-    `code` fetches the Python files too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`, `HF_HUB_OFFLINE`
-    and its cache apply. Raises HarnessError if there is neither such a folder nor such a model.
+    With `code`, Python files are fetched too. The hub is reached through huggingface_hub, so `HF_ENDPOINT`,
+    `HF_HUB_OFFLINE` and its cache apply. Raises HarnessError if there is neither such a folder nor such a model.
     """
     try:
         local = Path(path).expanduser()
@@ -113,7 +113,7 @@ def _fetch(name: str, revision: str | None, code: bool) -> Path:
 
 
 def exists(path: str) -> bool:
-    """Return whether `path`, in which `~` is a home folder, exists on this machine."""
+    """Return whether `path` exists on this machine, after expanding `~`."""
     try:
         return Path(path).expanduser().exists()
     except (OSError, RuntimeError):  # too long for a file system, or no such user
@@ -125,7 +125,8 @@ def is_adapter(folder: Path) -> bool:
 
     The weights decide, because some trainers save the base's config.json beside an adapter. The value head that TRL's
     PPO saves as pytorch_model.bin is not a model.
-    Raises HarnessError if the folder holds both: transformers would attach the adapter without being asked to.
+    Raises HarnessError if the folder holds an adapter and a whole model, because transformers would attach the adapter
+    without being asked to.
     """
     if not (folder / ADAPTER_CONFIG).is_file():
         return False
@@ -161,7 +162,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     """Return the model's weight files in name order, after checking that each exists and is complete.
 
-    Raises HarnessError naming the file that is missing or truncated. A GGUF file in place of a folder is its only one.
+    Raises HarnessError naming the file that is missing or truncated. If `folder` is a GGUF file, it is the only one.
     """
     if folder.is_file():
         return [folder]
@@ -183,13 +184,13 @@ def weight_files(folder: Path) -> list[Path]:
 def unread_weights(folder: Path) -> list[str]:
     """Return the names of files in `folder` that hold or list weights of a whole model, but are not read.
 
-    As in transformers, safetensors are read rather than pickles, and one file rather than an index.
+    As in transformers, safetensors are read rather than pickles, and a single file rather than the shards in an index.
     """
     return [name for name in WEIGHTS if (folder / name).is_file()][1:]
 
 
 def _require_all_shards(listing: Path, files: list[Path]) -> None:
-    """Raise HarnessError if the index `listing` names fewer shards than their own names count."""
+    """Raise HarnessError if the index `listing` names fewer shards than the shards' names say there are."""
     shards = [match for match in (_SHARD.fullmatch(file.name) for file in files) if match]
     total = max((int(shard[3]) for shard in shards), default=0)
     if shards and len(shards) < total:
@@ -200,7 +201,7 @@ def _require_all_shards(listing: Path, files: list[Path]) -> None:
 
 
 def _no_weights(folder: Path) -> HarnessError:
-    """Return the error for a folder without a file of `WEIGHTS`: what it has instead, and what to do."""
+    """Return the error for a folder with none of the `WEIGHTS`; it says what the folder has instead, and what to do."""
     shards = [match for match in (_SHARD.fullmatch(file.name) for file in sorted(folder.glob("*-of-*"))) if match]
     if shards:
         total, index = int(shards[0][3]), WEIGHTS[1] if shards[0][4] == "safetensors" else WEIGHTS[3]
@@ -217,7 +218,7 @@ def _no_weights(folder: Path) -> HarnessError:
 
 
 def _foreign_weights(folder: Path) -> str:
-    """Return the names of two files that may hold weights under names that transformers does not read; "" if none."""
+    """Return the names of up to two files that may hold weights but that transformers does not read; "" if none."""
     files = {file.name for pattern in _FOREIGN for file in folder.glob(pattern)}
     others = {file.name for pattern in _OTHER_TORCH for file in folder.glob(pattern)} | set(ADAPTER_WEIGHTS)
     return ", ".join(sorted(files - others)[:2])
@@ -258,17 +259,17 @@ def check_complete(file: Path) -> None:
 
 
 def check_no_pointer(file: Path) -> None:
-    """Raise HarnessError if `file` is only the pointer that git checks out if git-lfs is not installed."""
+    """Raise HarnessError if `file` is only the pointer that git checks out in its place without git-lfs installed."""
     with file.open("rb") as stream:
         if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise HarnessError(f"{file} is a git-lfs pointer, not the file itself: run git lfs pull in its folder")
 
 
 def partitioned(where: Path, empty: list[str]) -> HarnessError:
-    """Return the error for weights in `where` of which the tensors called `empty` have no element.
+    """Return the error for weights in `where` if the tensors named in `empty` have no elements.
 
-    Under DeepSpeed ZeRO-3 every process holds a part of each weight, and an empty placeholder in its place; a trainer
-    that saves without gathering them saves the placeholders.
+    Under DeepSpeed ZeRO-3 every process holds only a part of each weight, with an empty placeholder where the weight
+    belongs; a trainer that saves without gathering the parts saves the placeholders.
     """
     tensors = f"{len(empty):,} empty tensor{'s' * (len(empty) > 1)}"
     return HarnessError(
@@ -279,7 +280,7 @@ def partitioned(where: Path, empty: list[str]) -> HarnessError:
 
 
 def stored_dtype(files: list[Path]) -> str | None:
-    """Return torch's name of the dtype that most bytes of the weights have; None if no file has a header."""
+    """Return torch's name of the dtype that most bytes of the weights have; None if no header names one."""
     sizes: Counter[str] = Counter()
     for file in files:
         if file.suffix == ".safetensors":
@@ -290,7 +291,7 @@ def stored_dtype(files: list[Path]) -> str | None:
 
 
 def tensor_dtypes(files: list[Path]) -> dict[str, str]:
-    """Return safetensors' name of the dtype of each tensor in `files`; other files have no header and are left out."""
+    """Return the dtype of each tensor in `files`, as safetensors names it; files of other formats are left out."""
     headers = [_safetensors_header(file)[0] for file in files if file.suffix == ".safetensors"]
     return {
         name: str(entry.get("dtype")) for header in headers for name, entry in header.items() if name != "__metadata__"
@@ -309,7 +310,7 @@ def checkpoints_inside(folder: Path) -> str:
 
 
 def _merge_shards(folder: Path) -> str:
-    """Return the advice how to convert the shards of DeepSpeed or FSDP in `folder`; "" if there are none."""
+    """Return advice on how to merge the shards of DeepSpeed or FSDP in `folder`; "" if there are none."""
     if any(folder.glob("global_step*/*optim_states.pt")) or any(folder.glob("global_step*/*model_states.pt")):
         return "it holds only DeepSpeed's shards; run python zero_to_fp32.py . . in that folder to merge them"
     sharded = next((shard.parent for shard in folder.glob("pytorch_model_fsdp_*/*.distcp")), None)
@@ -319,7 +320,7 @@ def _merge_shards(folder: Path) -> str:
 
 
 def _safetensors_size(file: Path) -> int:
-    """Return the size in bytes that the header states."""
+    """Return the size in bytes that the file must have according to its header."""
     entries, start = _safetensors_header(file)
     try:
         return start + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
@@ -386,7 +387,7 @@ def bytes_on_disk(paths: list[Path]) -> int:
 
 
 def reason(error: BaseException) -> str:
-    """Return why a library failed: the first sentence of `error` on one line, with its type if that says little."""
+    """Return why a library failed: the first sentence of `error` on one line, and its type if that says little."""
     if "Weights only load failed" in str(error):
         return "it holds pickled code, which is never run"
     text = re.split(r"(?<=\w)\. ", " ".join(str(error).split()))[0].rstrip(".:")

@@ -1,8 +1,8 @@
-"""GGUF files, llama.cpp's format of a whole model in one file: what they hold, and plain weights out of them.
+"""Read GGUF files, llama.cpp's format for a whole model in one file, and dequantise their weights.
 
-transformers' own loader dequantises the weights and builds configuration and tokenizer. It passes over whatever it does
-not know: settings of the architecture, tensors, rules by which a tokenizer splits text. Here each of them is honoured
-or stops the run by name.
+transformers' own loader dequantises the weights and builds configuration and tokenizer. It ignores whatever it does not
+know: settings of the architecture, tensors, rules by which a tokenizer splits text. Here each of them is honoured or
+stops the run with an error that names it.
 
 Not here: the header (`harness.checkpoints.gguf_header`).
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".gguf"
 ROPE_FACTORS = "rope_freqs.weight"
-"""Tensor by whose numbers llama.cpp divides the frequencies of rotary positions."""
+"""Name of the tensor of factors by which llama.cpp divides the frequencies of rotary positions."""
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 # Settings that transformers does not map, and the attribute of its configuration that must have their value.
 _EQUAL = {
@@ -55,7 +55,7 @@ def is_gguf(path: Path) -> bool:
 
 
 def choose(path: Path) -> Path:
-    """Return the GGUF file in folder `path` if it holds one and no weights of transformers, otherwise `path` itself.
+    """Return the GGUF file in folder `path` if there is one and no weights of transformers, otherwise `path` itself.
 
     Raises HarnessError if there are several, or only parts of one.
     """
@@ -82,7 +82,7 @@ def require_package(file: Path) -> None:
 def quantization_name(file: Path) -> str | None:
     """Return the name of the quantisation of `file`, such as `q4_1` or `q4_k_m`; None if its weights are floats.
 
-    Most weights decide: the file's own statement is a label, and believed where it fits.
+    The quantised type of most weights decides; the file's own label for the whole is used only if it agrees.
     Raises HarnessError if a tensor has a type that cannot be dequantised.
     """
     from gguf import LlamaFileType
@@ -131,7 +131,7 @@ def _require_dequantisable(header: Header, file: Path) -> None:
 
 
 def config(file: Path, *, is_lenient: bool = False) -> ModelConfig:
-    """Return the transformers configuration that `file` describes, with its own ids of special tokens.
+    """Return the transformers configuration that `file` describes, with the file's own ids of special tokens.
 
     Raises HarnessError if transformers does not know the architecture, or, unless `is_lenient`, has no place for a
     setting of the file.
@@ -162,9 +162,9 @@ def eos_ids(file: Path) -> list[int]:
 
 
 def _set_rope_factors(header: Header, stated: ModelConfig, file: Path) -> None:
-    """Set the scaling of positions that llama.cpp's converter wrote as factors (Llama 3.1 and later).
+    """Set in `stated` the scaling of positions that llama.cpp's converter wrote as factors (Llama 3.1 and later).
 
-    Raises HarnessError if the factors are not those of Llama 3's rule, which has one number that differs.
+    Raises HarnessError if the factors do not follow Llama 3's rule, in which only the largest factor is free.
     """
     import numpy
 
@@ -195,7 +195,7 @@ def _set_rope_factors(header: Header, stated: ModelConfig, file: Path) -> None:
 
 
 def _require_honoured(header: Header, stated: ModelConfig, file: Path) -> None:
-    """Raise HarnessError if a setting of the architecture would be passed over, and is not what happens anyway."""
+    """Raise HarnessError if transformers would ignore a setting that differs from what it does anyway."""
     architecture = header.architecture
     settings = {
         key.removeprefix(f"{architecture}."): value
@@ -217,7 +217,7 @@ def _require_honoured(header: Header, stated: ModelConfig, file: Path) -> None:
 
 
 def _mapped(architecture: str) -> set[str] | None:
-    """Return the settings of `architecture` that transformers maps, or None if a function of its own reads them all."""
+    """Return the settings of `architecture` that transformers maps, or None if it reads them all with a function."""
     from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
     from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 
@@ -230,7 +230,7 @@ def _mapped(architecture: str) -> set[str] | None:
 
 
 def _agrees(name: str, value: object, stated: ModelConfig, settings: dict[str, Any]) -> bool:
-    """Return whether the configuration has `value` for the setting `name` although transformers does not map it."""
+    """Return whether the configuration has the `value` of setting `name`, although transformers does not map it."""
     rope = getattr(stated, "rope_parameters", None) or {}
     if name == "rope.dimension_count":
         head = getattr(stated, "head_dim", None) or stated.hidden_size // stated.num_attention_heads
@@ -254,7 +254,7 @@ def _agrees(name: str, value: object, stated: ModelConfig, settings: dict[str, A
 def tokenizer(file: Path) -> Tokenizer:
     """Return the tokenizer in `file`, with its chat template.
 
-    transformers falls back to GPT-2's rule where it does not know by which rule texts are split before merges. Raises
+    If transformers does not know the rule by which texts are split before merges, it falls back to GPT-2's. Raises
     HarnessError if that would be wrong.
     """
     from tokenizers import pre_tokenizers
@@ -309,7 +309,7 @@ class Weights(NamedTuple):
     """The dequantised weights of a file, and what transformers reports about loading them."""
 
     model: Model
-    """The model in which transformers' loader put them; it refuses to be saved, cast or quantised."""
+    """The model into which transformers' loader put them; it refuses to be saved, cast or quantised."""
     outcome: dict[str, Any]
 
 
@@ -335,7 +335,7 @@ def load(file: Path, stated: ModelConfig, dtype: torch.dtype, *, is_lenient: boo
 
 
 def _without_place(file: Path, model: Model) -> list[str]:
-    """Return the names of tensors in `file` that transformers skips without a word."""
+    """Return the names of tensors in `file` that have no place in the model and that transformers skips silently."""
     from transformers.integrations.gguf import is_gguf_arch_supported
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 

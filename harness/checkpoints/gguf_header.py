@@ -1,7 +1,7 @@
 """The header of a GGUF file: its settings and the table of its tensors, read without the weights.
 
-Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. Not here: files in several parts, and llama.cpp's adapters,
-which are refused.
+Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. Not here: files in several parts, and llama.cpp's adapters;
+both are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.checkpoints import files
 from harness.errors import HarnessError
 
 PART = re.compile(r".+-(\d{5})-of-(\d{5})\.gguf")
-"""Name of a part of a file that llama.cpp split."""
+"""Name of one part of a GGUF file that llama.cpp split."""
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 
@@ -26,14 +26,14 @@ class Tensor(NamedTuple):
 
     name: str
     type: int
-    """Number of ggml's data type."""
+    """Number of its data type in ggml."""
     elements: int
     offset: int
-    """Bytes between the start of all weights and those of this tensor."""
+    """Bytes from the start of the file's weights to those of this tensor."""
 
 
 class Header(NamedTuple):
-    """What stands before the weights of a file."""
+    """What precedes the weights in a file."""
 
     metadata: dict[str, Any]
     """Settings by name; a list of texts, such as the vocabulary, is represented by its length."""
@@ -112,7 +112,7 @@ def _text(stream: BinaryIO) -> str:
 
 
 def _value(stream: BinaryIO, kind: int) -> Any:
-    """Return the next value in `stream`, of the type `kind`; of a list of texts only its length."""
+    """Return the next value in `stream`, which has type `kind`; for a list of texts, return only its length."""
     if kind == _STRING:
         return _text(stream)
     if kind == _ARRAY:

@@ -15,8 +15,8 @@ from harness.errors import HarnessError
 def sha256(file: Path) -> str:
     """Return the hex sha256 of the file's content.
 
-    The hub's cache names large files by their sha256; any other file is read once, and its hash remembered by path,
-    size, times and inode.
+    The hub's cache names large files by their sha256; any other file is read once, and its hash is remembered under
+    its path, size, times and inode.
     """
     real = file.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):

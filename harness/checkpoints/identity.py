@@ -1,8 +1,8 @@
 """A checkpoint's fingerprint: the sha256 of everything that decides its answers, and of nothing else.
 
 Renaming or moving a folder does not change it; changing a weight, the adapter, a tokenizer file, the configuration or
-the compute dtype does. Files are read again for each fingerprint, so that a change on disk shows; the content of large
-files is hashed once and remembered (`hashes.sha256`).
+the compute dtype does. Files are read again for each fingerprint, so that a change on disk is noticed; the content of
+large files is hashed once and remembered (`hashes.sha256`).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _hash(base: Path, adapter: Path | None, tokenizer: Path, settings: dict[str,
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """Return the JSON object in `file` without what changes no answer; {} if there is no such file."""
+    """Return the JSON object in `file` without the entries that change no answer; {} if there is no such file."""
     return _normalized(files.read_json(file)) if file.is_file() else {}
 
 
@@ -86,7 +86,7 @@ def _normalized_value(key: str, value: object) -> Any:
 
 
 def _tokenizer(place: Path) -> dict[str, str]:
-    """Return the hash of each file of the tokenizer in `place`, a folder or a GGUF file, by its name."""
+    """Return the hash of each tokenizer file in `place`, a folder or a GGUF file, by the file's name."""
     if place.is_file():
         return {"gguf": hashes.sha256(place)}
     names = [name for name in files.TOKENIZER if (place / name).is_file()]

@@ -11,7 +11,7 @@ from harness.checkpoints.types import Tokenizer
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
-    """Return the facts of a located checkpoint by name; the loaded `checkpoint` adds those that need weights.
+    """Return the facts of a located checkpoint by name; those that need weights only with the loaded `checkpoint`.
 
     Raises HarnessError if a file cannot be read.
     """
@@ -84,7 +84,7 @@ def _context(located: Located) -> str:
 
 
 def _bos(tokenizer: Tokenizer) -> str:
-    """Return who writes the BOS that begins a text; the engine adds none to a text that has one."""
+    """Return in words what puts BOS at the start of a text; the engine adds none to a text that already has it."""
     if tokenizer.bos_token is None:
         return "none"
     is_added = tokenizer("A")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -99,7 +99,7 @@ def _base_folder(location: origin.BaseLocation, adapter: Path, code: bool) -> Pa
 
 
 def _max_length(reference: CheckpointReference, config: ModelConfig, adapter: AdapterConfig | None) -> int:
-    """Return the tokens of the context that virtual tokens leave free."""
+    """Return the context length in tokens, less the adapter's virtual tokens."""
     virtual_tokens = adapter.virtual_tokens if adapter else 0
     max_length = (reference.max_length or configs.context_length(config)) - virtual_tokens
     if max_length < 1:
@@ -122,7 +122,7 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
 def _unchanged_adapter_config(located: Located) -> AdapterConfig | None:
     """Return the adapter's configuration; raise HarnessError if it has changed since `located` was found.
 
-    Several checkpoints are located before the first is loaded, so that hours may lie between.
+    Several checkpoints are located before the first is loaded, so hours may pass before the last is loaded.
     """
     if located.adapter is not None and adapter_configs.read(located.adapter) != located.adapter_config:
         raise HarnessError(f"{located.name} was changed while it was waiting to be loaded: give the command again")
@@ -141,7 +141,7 @@ class _Base(NamedTuple):
 
 
 class _Adapted(NamedTuple):
-    """A model with its adapter, and what is needed to prove that the adapter answers."""
+    """A model with its adapter, and what is needed to prove that the adapter changes its answers."""
 
     model: Model
     root: RootCache
@@ -164,7 +164,7 @@ class Loader:
         self._model: Model | None = None  # in its present state: the base, or PEFT's model around it
 
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
-        """Return the checkpoint `located`; raises HarnessError as the function `load` does."""
+        """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`."""
         fingerprint = identity.fingerprint(located)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located)
@@ -200,7 +200,7 @@ class Loader:
         )
 
     def _take_base(self, located: Located) -> _Base:
-        """Return the base in memory if `located` needs that one, otherwise read another in its place."""
+        """Return the base that is in memory if `located` needs the same one; otherwise read the one that it needs."""
         # The key includes the content: a folder may be rewritten between one checkpoint and the next.
         key = (*_base_key(located), identity.base_fingerprint(located))
         base, model, self._base, self._model = self._base, self._model, None, None
@@ -233,7 +233,7 @@ def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
 def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrapped: bool) -> float | None:
     """Prove that the model answers, and return the adapter's effect on its logits; None without an adapter.
 
-    `is_wrapped` says whether PEFT's model is around the base. Raises HarnessError as `probe.check_answers` does.
+    `is_wrapped` says whether the base is wrapped in PEFT's model. Raises HarnessError as `probe.check_answers` does.
     """
     model, ids = adapted.model, adapted.ids
     rows = _embedding_rows(model)
@@ -254,7 +254,7 @@ def _embedding_rows(model: Model) -> int:
 
 
 def by_base(located: Sequence[Located]) -> list[Located]:
-    """Return the checkpoints with those of one base side by side, bases in the order of their first checkpoint."""
+    """Return the checkpoints grouped by base; the bases are in the order in which they first occur."""
     groups: dict[tuple[Any, ...], list[Located]] = {}
     for item in located:
         groups.setdefault(_base_key(item), []).append(item)
@@ -270,7 +270,7 @@ def _base_key(located: Located) -> tuple[Any, ...]:
 
 
 def _adapter_parameters(adapted: _Adapted) -> int:
-    """Return the adapter's number of parameters; for a prefix with projection, those that the projection yields."""
+    """Return the adapter's number of parameters; for a prefix with projection, count what the projection yields."""
     if adapted.root.layers:
         return sum(int(tensor.numel()) for tensor in adapted.tensors.values())
     return attach.parameter_count(adapted.model)
@@ -337,7 +337,7 @@ def _device(name: str | None) -> torch.device:
 
 
 def _dtype(name: str | None, device: torch.device, config: ModelConfig, weight_files: list[Path]) -> torch.dtype:
-    """Return the compute dtype that `name`, one of `reference.DTYPES` or None, stands for."""
+    """Return the compute dtype for `name`, which is one of `reference.DTYPES` or None."""
     if name is None:
         name = "float32" if device.type == "cpu" else "auto"
     if name == "auto":
@@ -351,7 +351,7 @@ def _dtype(name: str | None, device: torch.device, config: ModelConfig, weight_f
 
 
 def notes(located: Located) -> list[str]:
-    """Return what is not wrong but worth a second look, one sentence each."""
+    """Return notes on what is not wrong but deserves a second look, one sentence each."""
     sentences = []
     stated = located.adapter_config.base if located.adapter_config else None
     if stated and located.reference.adapter is None and located.base_name != stated:
@@ -378,8 +378,8 @@ def notes(located: Located) -> list[str]:
 def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:
     """Return the ids that end a text for the base, and remove the decoding defaults from `model`.
 
-    generate() takes from the model's generation_config whatever a call does not set, such as a repetition penalty
-    that no task sets.
+    If they stayed, generate() would take from them whatever a call does not set, such as a repetition penalty that no
+    task asks for.
     """
     from transformers import GenerationConfig
 

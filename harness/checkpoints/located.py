@@ -26,7 +26,7 @@ class Located(NamedTuple):
     base: Path
     """Folder of the base's weights and configuration, or its GGUF file."""
     base_name: str
-    """The base as the reference names it, or else as the adapter does: a path or a hub name."""
+    """The base as the reference names it or, if it names only an adapter, as that does: a path or a hub name."""
     adapter_config: AdapterConfig | None
     """The adapter's configuration; None for a base on its own."""
     tokenizer: Path
@@ -40,9 +40,9 @@ class Located(NamedTuple):
     quantization: Quantization | None
     """How the weights are quantised; None for plain weights."""
     stored_as: str | None
-    """Quantisation of the weights in the files that loading undoes, such as GGUF's `q4_1`; None for other weights."""
+    """Name of the files' quantisation if loading undoes it, such as GGUF's `q4_1`; None for other weights."""
     packing: Packing | None
-    """How integer weights are packed that loading unpacks; None for other weights."""
+    """How the files' integer weights are packed if loading unpacks them; None for other weights."""
     max_length: int
     """Tokens of the context that are left for a prompt and its answer."""
 
@@ -63,7 +63,7 @@ class Located(NamedTuple):
 
     @property
     def quantization_name(self) -> str | None:
-        """Quantisation in reports: of the computation, of the files, or `int8 of q4_1`; None for plain weights."""
+        """Quantisation in reports: of the computation, the files, or both (`int8 of q4_1`); None for plain weights."""
         computed = self.quantization and self.quantization.name
         return f"{computed} of {self.stored_as}" if computed and self.stored_as else computed or self.stored_as
 

@@ -1,6 +1,6 @@
-"""Who left a checkpoint folder, and where the base of an adapter is.
+"""Which trainer wrote a checkpoint folder, and where the base of an adapter is.
 
-Recognised are the folders that LLaMA-Factory, ms-swift, TRL, transformers' Trainer and PEFT's `save_pretrained` write.
+Folders written by LLaMA-Factory, ms-swift, TRL, transformers' Trainer and PEFT's `save_pretrained` are recognised.
 No weight is read, no pickle is executed, no network is used.
 """
 
@@ -32,7 +32,7 @@ _TAGS = {"llama-factory": "LLaMA-Factory", "trl": "TRL"}
 
 
 class Origin(NamedTuple):
-    """The trainer that wrote a folder, and the moment of the training; None for what no file states."""
+    """The trainer that wrote a folder, and when during the training; a field is None if no file states it."""
 
     trainer: str
     """`LLaMA-Factory`, `ms-swift`, `TRL`, `transformers' Trainer` or `PEFT`."""
@@ -54,7 +54,7 @@ class KnownModel(NamedTuple):
     name: str
     """`ORG/NAME`."""
     hub: str
-    """`Hugging Face` or `ModelScope`: the same name may be another model on the other hub."""
+    """`Hugging Face` or `ModelScope`: the same name may be a different model on the other hub."""
     revision: str | None = None
     """Branch, tag or commit on that hub; None if unknown."""
 
@@ -63,9 +63,9 @@ class KnownModel(NamedTuple):
 
 
 def origin_of(folder: Path) -> Origin | None:
-    """Return which trainer left `folder`, at which step and epoch, or None if no file states the trainer.
+    """Return which trainer wrote `folder`, at which step and epoch, or None if no file states the trainer.
 
-    The files are those that the trainers' own source writes: ms-swift's args.json, the class pickled in
+    These are read from files that the trainers' own code writes: ms-swift's args.json, the class pickled in
     training_args.bin (only its name is read), LLaMA-Factory's trainer_log.jsonl, the tags of a model card, and
     transformers' trainer_state.json. Damaged files are ignored.
     """
@@ -137,7 +137,7 @@ class BaseLocation(NamedTuple):
     """Where to load the base of an adapter from."""
 
     name: str
-    """The base as the adapter names it, or as the hub or folder that replaces it on this machine does."""
+    """The name that the adapter states, or that of the hub model or folder that replaces it on this machine."""
     path: str
     """A folder, or a model's name on the hub."""
     revision: str | None
@@ -145,11 +145,12 @@ class BaseLocation(NamedTuple):
 
 
 def base_of(adapter: AdapterConfig) -> BaseLocation:
-    """Return where the base is that `adapter` was trained on.
+    """Return the location of the base that `adapter` was trained on.
 
-    A relative path is resolved beside the adapter first, then in the working directory. A path of another machine is
-    replaced only by what is certainly the same model: the Hugging Face name and commit in a path of that hub's cache,
-    the name that ms-swift trained from that hub, or this machine's ModelScope cache.
+    A relative path is resolved beside the adapter first, then in the working directory. A path on another machine is
+    replaced only by what is certainly the same model: the Hugging Face name and commit, if it is a path in that hub's
+    cache; the Hugging Face name, if ms-swift states that it trained from that hub; or the model in this machine's
+    ModelScope cache.
     Raises HarnessError if the adapter names no base.
     """
     folder, base = adapter.folder, adapter.base
@@ -163,7 +164,7 @@ def base_of(adapter: AdapterConfig) -> BaseLocation:
 
 
 def _replacement(adapter: Path, base: str) -> tuple[str, str | None] | None:
-    """Return the (path or hub name, revision) that replaces the path `base` of another machine, or None."""
+    """Return the (path or hub name, revision) that replaces `base`, a path on another machine; None if nothing does."""
     known = None if files.exists(base) else known_as(base, adapter)
     if known is None:
         return None
@@ -184,7 +185,7 @@ def advice(adapter: Path, base: str) -> str:
 def known_as(path: str, adapter: Path | None = None) -> KnownModel | None:
     """Return the hub's name of the model at `path` (of this or another machine), or None.
 
-    It is read from the path itself if that is one of a hub's cache, or from ms-swift's files in folder `adapter`.
+    The name is read from the path itself if it lies in a hub's cache, or from ms-swift's files in folder `adapter`.
     """
     cached = re.search(r"/models--([\w.-]+)/snapshots/([0-9a-f]+)/?$", path)
     if cached:
@@ -206,7 +207,7 @@ def known_as(path: str, adapter: Path | None = None) -> KnownModel | None:
 
 
 def same_model(first: str, second: str) -> bool:
-    """Return whether two paths or names of models agree in their last part, whatever spelling a cache gives it."""
+    """Return whether two paths or names of models have the same last part, even if a cache spells it differently."""
     return len({Path(known.name if (known := known_as(path)) else path).name for path in (first, second)}) == 1
 
 

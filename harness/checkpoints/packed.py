@@ -1,11 +1,11 @@
-"""Integer weights of GPTQ, AWQ and AutoRound, packed into 32-bit words by others, unpacked into plain ones.
+"""Unpack integer weights, which GPTQ, AWQ or AutoRound packed into 32-bit words, into plain weights.
 
-The numbers are exact: a weight is `scale * (integer - zero point)`, and nothing is rounded but to the compute dtype. No
-kernel and no package is needed, at the price of the memory of plain weights. On a GPU with gptqmodel (or auto-round)
-transformers' own kernels compute on the packed words instead.
+The numbers are exact: a weight is `scale * (integer - zero point)`, rounded only to the compute dtype. No kernel and no
+package is needed, but the unpacked weights take as much memory as plain ones. On a GPU, if gptqmodel (or auto-round) is
+installed, transformers' own kernels compute on the packed words instead.
 
 Formats: AutoGPTQ's `gptq` (v1, whose stored zero points are one too small) and GPTQModel's `gptq_v2`; AutoAWQ's `gemm`,
-whose words interleave eight columns; AutoRound's three packings, which are these. Not here: 3 bits, AWQ's `gemv`.
+whose words interleave eight columns; AutoRound's three packings, which are the same. Not here: 3 bits, AWQ's `gemv`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Packing(NamedTuple):
     """`gptq`: words run along the inputs; `awq`: along the outputs."""
     bits: int
     group_size: int
-    """Inputs that share a scale; -1 for all."""
+    """Number of inputs that share a scale; -1 if all do."""
     zero_offset: int
     """Number that is added to a stored zero point."""
 
@@ -49,8 +49,8 @@ class Packing(NamedTuple):
 def packing(config: ModelConfig, device: torch.device) -> Packing | None:
     """Return how the weights that `config` describes are packed, or None.
 
-    None stands for weights that are not packed, and for those that transformers must load: in other formats, and on a
-    GPU if the package with the kernels is installed.
+    The result is None if the weights are not packed, or if transformers must load them, because their format cannot be
+    unpacked here or because they go to a GPU and the package with the kernels is installed.
     """
     stated = getattr(config, "quantization_config", None)
     settings = dict(stated if isinstance(stated, dict) else stated.to_dict()) if stated is not None else {}
@@ -67,7 +67,7 @@ def packing(config: ModelConfig, device: torch.device) -> Packing | None:
 
 
 def _layout(method: str, settings: dict[str, Any]) -> tuple[str, int] | None:
-    """Return the method and the offset of zero points of a format that can be unpacked here, otherwise None."""
+    """Return the method of a format and the offset of its zero points, or None if it cannot be unpacked here."""
     if method == "gptq":
         kind = str(settings.get("checkpoint_format") or settings.get("format") or "gptq").lower()
         return {"gptq": ("gptq", 1), "gptq_v2": ("gptq", 0)}.get(kind)

@@ -1,6 +1,6 @@
 """Proof that a loaded checkpoint answers: its logits are finite and causal, and its adapter changes them.
 
-Every check runs one short probe of token ids, because no list of architectures or methods is ever complete.
+The checks run the model on a short probe of token ids, because no list of architectures or methods is ever complete.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PROBE_TOKENS = 64
 
 
 class _Rounding(NamedTuple):
-    """How far rounding may change logits, as a share of the largest; a real difference is as large as the logits."""
+    """How far rounding may change logits, as a share of the largest logit; real differences are as large as logits."""
 
     float32: float
     coarser: float
-    """In bfloat16 and float16."""
+    """The share in bfloat16 and float16."""
 
     def share(self, dtype: torch.dtype) -> float:
         """Return the share for logits computed in `dtype`."""
@@ -60,7 +60,7 @@ def token_ids(vocabulary: int, max_length: int, trained: list[int], device: torc
 
 
 def trained_tokens(model: Model) -> list[int]:
-    """Return the ids of the tokens that the adapter trained individually: a probe without them would not change."""
+    """Return the ids of tokens that the adapter trained individually; it would not change a probe without them."""
     config = model.active_peft_config
     settings = [getattr(config, name, None) or [] for name in ("token_indices", "trainable_token_indices")]
     lists = [ids for value in settings for ids in (value.values() if isinstance(value, dict) else [value])]
@@ -77,9 +77,10 @@ def effect(
 ) -> float:
     """Return the largest absolute difference in logits that an adapter makes on probe `ids` (1, T); 0.0 for none.
 
-    `weights` are the contents of the adapter's file: an adapter of zeros was never trained, although a prefix of zeros
-    draws attention and DoRA's zeros erase the base. `plain` are the base's logits (1, T, V), needed only if the base
-    can no longer be run. With `rounds_base`, a difference that rounding explains counts as none.
+    If `weights`, the contents of the adapter's file, are all zeros, the adapter was never trained and the result is
+    0.0, even though a prefix of zeros draws attention and DoRA's zeros erase the base. `plain` are the base's logits
+    (1, T, V), needed only if the base can no longer be run. With `rounds_base`, a difference that rounding explains
+    counts as none.
     """
     if not any(bool(tensor.any()) for tensor in weights.values()):
         return 0.0
@@ -131,7 +132,7 @@ def check_vocabulary(tokenizer: Tokenizer, folder: Path, rows: int, base: Path) 
 
 
 def _adds_nothing(weights: dict[str, torch.Tensor]) -> bool:
-    """Return whether all B matrices of a LoRA are zero, so that with DoRA's norms only rounding is left."""
+    """Return whether all B matrices of a LoRA are zero, so that even DoRA's norms change logits only by rounding."""
     added = [tensor for key, tensor in weights.items() if "lora_B" in key or "lora_embedding_B" in key]
     others = [key for key in weights if "lora_" not in key]
     return bool(added) and not others and not any(bool(tensor.any()) for tensor in added)

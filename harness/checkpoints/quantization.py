@@ -1,9 +1,9 @@
 """Quantised weights: `quantize=` by bitsandbytes during loading, and checkpoints that were saved quantised.
 
-int8 is LLM.int8() (Dettmers et al. 2022) with threshold 0: the default threshold of 6 picks outlier columns over the
+int8 is LLM.int8() (Dettmers et al. 2022) with threshold 0, because the default of 6 picks outlier columns over the
 whole batch, so that an answer would depend on the other rows of its batch. int4 is NF4 and fp4 is FP4 of QLoRA
-(Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. FP8,
-compressed-tensors and other folders load through transformers if their package and this device support it.
+(Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. Folders
+saved as FP8, compressed-tensors and so on load through transformers if their package and this device support it.
 
 Not here: weights that loading turns into plain ones (`harness.checkpoints.packed`, `harness.checkpoints.gguf`),
 quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
@@ -54,10 +54,10 @@ class Quantization(NamedTuple):
 def resolve(
     base: Path, config: ModelConfig, quantize: str | None, dtype: torch.dtype, device: torch.device
 ) -> Quantization | None:
-    """Return how to load the checkpoint in `base`, None for plain weights; transformers' `config` stays unchanged.
+    """Return how to load the checkpoint in `base` quantised, or None to load it plain; `config` stays unchanged.
 
-    `quantize` is the reference's key. Raises HarnessError if it is set for weights that are already quantised, or if
-    a package or the device does not support the quantisation.
+    `quantize` is the value of that key in the reference. Raises HarnessError if it is set for weights that are already
+    quantised, or if a package or the device does not support the quantisation.
     """
     saved = getattr(config, "quantization_config", None)
     if saved is None and quantize is None:
@@ -77,8 +77,8 @@ def disable_bfloat16_kernels(model: torch.nn.Module) -> None:
     """Stop 4-bit layers of `model` from computing in bfloat16 on a CPU, whatever dtype was requested.
 
     On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights at its first forward pass, rounds their scales to
-    bfloat16 and multiplies in it: answers differ from those on other machines, and widths that are not a multiple of 32
-    fail.
+    bfloat16 and multiplies in bfloat16, so that answers differ from those on other machines, and layers whose
+    width is not a multiple of 32 fail.
     """
     layers: Any = model.modules()
     for layer in layers:
@@ -101,9 +101,9 @@ def check_adapter(quantization: Quantization, adapter: AdapterConfig, base: Path
 
 
 def _supports_bitsandbytes(adapter: AdapterConfig) -> bool:
-    """Return whether PEFT has layers of this method for packed weights; others would read the packed bytes as weights.
+    """Return whether PEFT has layers of the adapter's method that can read weights packed by bitsandbytes.
 
-    Prompt learning changes no layer.
+    Layers of other methods would take the packed bytes for weights. Prompt learning needs none: it changes no layer.
     """
     from importlib.util import find_spec
 
@@ -111,7 +111,7 @@ def _supports_bitsandbytes(adapter: AdapterConfig) -> bool:
 
 
 def bytes_in_memory(model: torch.nn.Module) -> int:
-    """Return the bytes that weights and buffers of `model` take, with bitsandbytes' separately stored scales."""
+    """Return the bytes that weights and buffers of `model` take, including bitsandbytes' separately stored scales."""
     tensors: dict[int, torch.Tensor] = {}
     # At the first forward pass, bitsandbytes moves the scales of int8 from the weight to its module.
     states = [module.state for module in model.modules() if hasattr(module, "state")]
@@ -124,7 +124,7 @@ def bytes_in_memory(model: torch.nn.Module) -> int:
 def expected_bytes(quantization: Quantization | None, parameters: int, body: int, itemsize: int) -> int:
     """Return the bytes that `parameters` weights of `itemsize` bytes will take in memory.
 
-    `body` of them lie between the embeddings and are quantised; a 4-bit block of 64 weights has one float32 scale.
+    `body` of them, all but embeddings and output layer, are quantised; 4-bit weights have a float32 scale for each 64.
     """
     bits = quantization and quantization.bits
     if bits is None:
@@ -155,7 +155,7 @@ def _bitsandbytes(settings: dict[str, Any], dtype: torch.dtype) -> Any:
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Return whether a log record of bitsandbytes is anything but what int8 does in every layer: casting its inputs."""
+    """Return False only for bitsandbytes' log record that int8 casts a layer's inputs, which it does in every layer."""
     return "inputs will be cast from" not in str(record.msg)
 
 

@@ -6,7 +6,7 @@
     out/lora/checkpoint-300                      an adapter folder finds its base
     "out/lr=1,wd=0/base",adapter="out/a,b=c"     a path or value in double quotes may hold anything; `"` is doubled
 
-Parsing reads no file, but sees whether a path with `,word=` in it exists; `harness.checkpoints.loading` reads.
+Parsing reads no file, but checks whether a path with `,word=` in it exists; `harness.checkpoints.loading` reads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.errors import HarnessError, did_you_mean
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "int4", "fp4")
 STEP_FOLDER = re.compile(r"checkpoint-(\d+)")
-"""Name of the folder in which trainers save a step."""
+"""Name of the folder in which trainers save the checkpoint of a step."""
 _KEY = re.compile(r",\s*(\w+)\s*=")
 _PATHS = ("adapter", "tokenizer")
 """The keys whose values may be paths."""
@@ -90,7 +90,7 @@ def parse(text: str) -> CheckpointReference:
     A comma starts a key only if `word=` follows it, so paths may contain other commas. A path or value in double quotes
     may hold anything, and so may a path that exists as it is typed.
     Raises HarnessError on an empty path, on an unknown, repeated or empty key, on a value that its key cannot have, and
-    on a text that may be a path or a path and a key.
+    on an ambiguous text, which may be one path as well as a path with a key.
     """
     path, position = _piece(text, 0, is_path=True)
     if not path.strip():
@@ -139,13 +139,13 @@ def _exists(path: str) -> bool:
 
 
 def _spelled(text: str) -> str:
-    """Return a path or value as `parse` reads it: in double quotes where it would be read otherwise."""
+    """Return a path or value so that `parse` reads it back: in double quotes if it would be misread without them."""
     is_plain = text == text.strip() and not text.startswith('"') and not _KEY.search(text)
     return text if is_plain else paths.quoted(text)
 
 
 def _typed(key: str, value: str, text: str) -> Any:
-    """Return `value` as the type that `key` has; raise HarnessError, quoting the reference's `text`, if it has none."""
+    """Return `value` in the type of `key`; raise HarnessError, quoting the reference's `text`, if it is not valid."""
     if key in ("trust_remote_code", "allow_unexpected_keys", "enable_thinking"):
         if value.lower() not in _BOOLEANS:
             raise HarnessError(f"'{text}': {key} is true or false, not '{value}'")
@@ -162,9 +162,9 @@ def _typed(key: str, value: str, text: str) -> Any:
 
 
 def check_marks(value: str, where: str, option: str) -> str:
-    """Return `value` if it is `none` or two marks, without space around them; otherwise raise HarnessError.
+    """Return `value`, without spaces around its marks, if it is `none` or two marks; otherwise raise HarnessError.
 
-    The error names the place `where`, and shows the value behind `option`, such as `think=`.
+    The error starts with the place `where`, and shows how to write the value after `option`, such as `think=`.
     """
     if value.lower() == "none":
         return "none"
@@ -183,7 +183,7 @@ def check_dtype(value: str, where: str) -> str:
 
 
 def _last_part(path: str) -> str:
-    """Return the end of `path` that distinguishes it: the last part, and the run's folder before a checkpoint-300."""
+    """Return the end of `path` that distinguishes it: its last part, with the run's folder before a checkpoint-300."""
     try:
         parts = list(Path(path).expanduser().resolve().parts[1:]) if _is_local(path) else path.split("/")
     except (OSError, RuntimeError):  # too long for a file system, or no such user: loading will report it

@@ -36,10 +36,10 @@ class RootCache(NamedTuple):
         return sum(tensor.numel() * tensor.element_size() for layer in self.layers for tensor in layer)
 
     def start(self, rows: int) -> dict[str, Any]:
-        """Return the keyword arguments that make a model start `rows` prompts from this root; none if it is empty.
+        """Return the keyword arguments that make a model start `rows` prompts from this root; {} if the root is empty.
 
-        The cache is a DynamicCache without the model's configuration, so layers with windows keep the whole prefix;
-        their mask hides the positions outside the window.
+        The cache is a DynamicCache without the model's configuration, so layers with attention windows keep the whole
+        prefix; their mask hides the positions outside the window.
         """
         from transformers import DynamicCache
 
@@ -51,9 +51,9 @@ class RootCache(NamedTuple):
     def prompts(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
         """Return transformers' generate() arguments for left-padded prompts `ids` (B, T) with their `mask` (B, T).
 
-        generate() skips as many leading ids as the cache holds, so placeholder ids stand for the virtual tokens. They
-        lie left of the padding, so distances in tokens are right; only an attention window could be misled
-        (`Checkpoint.padding_switch`).
+        generate() skips as many leading ids as the cache holds tokens, so placeholder ids are put before the prompts.
+        Padding lies between them and a prompt, yet distances in tokens are right; only an attention window could be
+        misled (`Checkpoint.padding_switch`).
         """
         if not self.layers:
             return {"input_ids": ids, "attention_mask": mask}

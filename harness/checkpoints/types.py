@@ -1,6 +1,6 @@
 """Names for the objects of transformers and PEFT that harness passes around, for annotations only.
 
-At run time they are strings: importing transformers takes seconds, and a module that only names a model need not.
+At run time they are strings, so a module that only names these types need not import transformers, which takes seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Model: TypeAlias = "PreTrainedModel | PeftModel"
-"""A causal language model, with PEFT's wrapper around it where an adapter is attached."""
+"""A causal language model, with PEFT's wrapper around it if an adapter is attached."""
 ModelConfig: TypeAlias = "PreTrainedConfig"
 """The configuration of a model, or of its text part."""
 Tokenizer: TypeAlias = "PreTrainedTokenizerBase"

@@ -1,6 +1,6 @@
 """Read the weights of a base: every key in its place, none left over, none invented.
 
-transformers fills missing keys with random numbers and skips surplus ones, with a warning each; here both are errors.
+transformers fills missing keys with random numbers and skips surplus ones, and only warns; here both are errors.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Plain(NamedTuple):
     model_class: Any
     state: dict[str, torch.Tensor]
     outcome: dict[str, Any] | None
-    """What transformers reports about loading them; None if putting them into the model will."""
+    """What transformers reported about loading them; None if it reports only when they are put into the model."""
 
 
 def _plain(located: Located) -> _Plain | None:
@@ -92,7 +92,7 @@ def _plain(located: Located) -> _Plain | None:
 
 
 def _config(located: Located) -> ModelConfig:
-    """Return the base's configuration; for weights saved quantised, with the settings that `quantization` chose."""
+    """Return the base's configuration, with the settings of `located.quantization` if it was saved quantised."""
     quantized = located.quantization
     if quantized is None or not quantized.saved:
         return located.config
@@ -123,9 +123,9 @@ def _require_positions(model: Model, located: Located) -> None:
 
 
 def _require_scales(located: Located) -> None:
-    """Raise HarnessError if integers or 8-bit floats of compressed-tensors have no scale.
+    """Raise HarnessError if weights that compressed-tensors stored as integers or 8-bit floats have no scale.
 
-    transformers would take the integers themselves for the weights.
+    transformers would take the unscaled numbers for the weights.
     """
     quantized = located.quantization
     if quantized is None or not quantized.saved or quantized.name != "compressed-tensors":
@@ -142,9 +142,9 @@ def _require_scales(located: Located) -> None:
 
 
 def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
-    """Raise HarnessError if transformers' loading `outcome` lists keys of other sizes, missing or surplus keys.
+    """Raise HarnessError if `outcome`, transformers' report on loading, lists missing, surplus or wrongly sized keys.
 
-    Tensors without an element are reported as what they are, a save under ZeRO-3.
+    Tensors without elements are reported as what they show: that the checkpoint was saved under DeepSpeed ZeRO-3.
     """
     empty = [key for key, saved, _ in outcome["mismatched_keys"] if 0 in tuple(saved)]
     if empty:

@@ -5,9 +5,10 @@ the writing process is killed. "Nothing" is possible only where there was nothin
 removes an old folder first (`rename` does not replace a folder that has content).
 
 The hidden name is `.NAME.TAG`. By default the tag is the process id and a random part, so that two writers never share
-a hidden name, not even on two hosts. A caller names a fixed tag where a later call has to find and remove the remains
-of an earlier one: a folder with that tag is removed first. An exception in the `with` block removes what was written; a
-killed process leaves its hidden file or folder. `harness.reports.writer` removes those of processes that no longer run.
+a hidden name, not even on two hosts. A caller passes a fixed tag if a later call has to find and remove what an earlier
+one left behind: an existing folder with that tag is removed first. An exception in the `with` block removes what was
+written; a killed process leaves its hidden file or folder. `harness.reports.writer` removes those of processes that no
+longer run.
 
 Nothing is flushed to disk here (no fsync): the guarantee covers the end of a process, not a power failure. A caller
 that needs more flushes its files before the block ends, as `harness.reports.writer` does.
@@ -27,7 +28,7 @@ from pathlib import Path
 
 @contextmanager
 def file(target: Path, tag: str | None = None) -> Iterator[Path]:
-    """Yield a hidden path to write a file to; when the block ends, move that file to `target`, replacing any.
+    """Yield a hidden path to write a file to; when the block ends, move it to `target`, replacing any file there.
 
     The folder of `target` must exist. Raises OSError if the file cannot be moved; `target` is then as it was.
     """

@@ -16,5 +16,5 @@ def documents_within(limit: Limit | None, count: int) -> int:
 
 
 def in_words(limit: Limit) -> str:
-    """Return a limit for a reader: `limit 1,000 per task`, `limit 0.25 of each task`."""
+    """Return a limit in words: `limit 1,000 per task`, `limit 0.25 of each task`."""
     return f"limit {limit:,} per task" if limit >= 1 else f"limit {limit:g} of each task"

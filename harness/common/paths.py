@@ -1,7 +1,7 @@
 """Paths as people type them: inside lists, in double quotes where a comma is part of them, and as patterns.
 
 "my set, v2/q.jsonl",ceval          a name in double quotes may hold commas; a quote inside it is doubled
-exams[1]/*.jsonl                    a part of a pattern that exists by that very name stands for itself
+exams[1]/*.jsonl                    a part of a pattern is literal if a file or folder has exactly that name
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ QUOTED = re.compile(r'\s*"((?:[^"]|"")*+)"\s*')
 
 
 def unquoted(match: re.Match[str]) -> str:
-    """Return the text that a match of `QUOTED` quotes."""
+    """Return the text inside the quotes of a match of `QUOTED`."""
     return match[1].replace('""', '"')
 
 
 def quoted(text: str) -> str:
-    """Return `text` in double quotes, with those inside doubled."""
+    """Return `text` in double quotes, with the quotes inside it doubled."""
     doubled = text.replace('"', '""')
     return f'"{doubled}"'
 
@@ -35,14 +35,14 @@ def exists(path: str) -> bool:
 
 
 def is_pattern(path: str) -> bool:
-    """Return whether `path` has `*`, `?` or `[`, and nothing has this very name."""
+    """Return whether `path` has `*`, `?` or `[`, and no file or folder has exactly this name."""
     return glob.has_magic(path) and not exists(path)
 
 
 def matching(pattern: str) -> list[str]:
-    """Return what matches `pattern`, sorted; `**` stands for any number of folders.
+    """Return the paths that match `pattern`, sorted; `**` matches any number of folders.
 
-    A part such as `exams[1]` that exists by that very name stands for itself.
+    A part such as `exams[1]` is literal if a file or folder has exactly that name.
     """
     parts = os.path.expanduser(pattern).split("/")  # noqa: PTH111 - leaves `~` alone if there is no such user
     are_literal = [exists("/".join(parts[: count + 1])) for count in range(len(parts))]

@@ -6,9 +6,9 @@ it names are read, a millisecond each. Rows, features and names of splits are th
 
 Anything else (other formats, builder settings, files too large for memory) is left to `load_dataset`. Data that it
 would refuse are also left to it, so that users get its error messages. Only the parsed card is cached between calls,
-under the file's size, times and inode: files that have been replaced are read again.
+keyed by the file's size, times and inode, so that replaced files are read again.
 
-Not here: data sets of the hub, the choice of a task's data (`harness.tasks.factory`).
+Not here: data sets of the hub, or the choice of a task's data (`harness.tasks.factory`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LARGEST = 32 * 2**20
-"""Largest parquet size of a configuration in bytes; more is better mapped from Arrow files than held in memory."""
+"""Largest size in bytes of a configuration's parquet files; larger ones are better mapped from Arrow files."""
 _SUPPORTED_KEYS = {"data_files", "default"}
 """Keys of a configuration in the card that are supported here."""
 _OTHER_METADATA = (".huggingface.yaml", "dataset_infos.json")

@@ -1,6 +1,6 @@
 """Rows of a user's own files (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`), each with its place for error messages.
 
-Byte order marks belong to no value; NaN, by which pandas writes an empty cell of parquet, is no value.
+Byte order marks are left out of values. NaN, which pandas writes to parquet for an empty cell, counts as no value.
 
 Not here: cells of `.csv` and `.tsv` (`harness.data.tables`), or the meaning of columns
 (`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
@@ -77,11 +77,11 @@ class Row:
 
 @dataclass
 class Notes:
-    """What was decided about a file, or left out of it, for the people who read its numbers."""
+    """What was decided about a file, or left out of it, for readers of the numbers computed from it."""
 
     sentences: list[str] = field(default_factory=list)
     marks: int = 0
-    """The number of byte order marks that were left out, except one at the beginning of a file with rows."""
+    """The number of byte order marks that were left out, not counting one at the beginning of a file of rows."""
 
     def all(self) -> list[str]:
         """Return every note as a sentence without its full stop."""
@@ -92,7 +92,7 @@ class Notes:
 def number_as_text(number: int | float | Decimal) -> str:
     """Return a finite number as text, a whole one without decimals.
 
-    Tables and pandas hold whole numbers as 7.0 if a cell of their column is empty.
+    Tables and pandas write a whole number as 7.0 if another cell of its column is empty.
     """
     if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
         return str(int(number))
@@ -156,7 +156,7 @@ def _json_lines(file: Path, notes: Notes) -> Iterator[Row]:
 
 
 def _json(file: Path, notes: Notes) -> Iterator[Row]:
-    """Yield the rows of a list, of an object with a list, or of one object per line, which `.json` often holds."""
+    """Yield the rows of a `.json` file: a list, an object with a list, or, as is common, one object per line."""
     text = _text(file, notes)
     if not text.strip():
         return
@@ -224,7 +224,7 @@ def parse_row(text: str) -> Any:
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; raise ValueError if it has a key twice, of which Python would drop the first value."""
+    """Return a JSON object; raise ValueError if it has a key twice, because Python would drop the first value."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -246,14 +246,14 @@ def _parquet(file: Path, notes: Notes) -> Iterator[Row]:
 
 
 def _text(file: Path, notes: Notes) -> str:
-    """Return the text of `file` without byte order marks; those after its beginning are noted."""
+    """Return the text of `file` without byte order marks; count those after its beginning in `notes`."""
     text, count = without_marks(read_text(file).removeprefix(MARK))
     notes.marks += count
     return text
 
 
 def _without_marks(values: list[Any], has_marks: bool, notes: Notes) -> list[Any]:
-    """Return `values`, those of JSON or of a table, without byte order marks in any text; they are noted."""
+    """Return `values`, read from JSON or a table, without byte order marks in any text; count these in `notes`."""
     if not has_marks:
         return values
 

@@ -1,7 +1,8 @@
 """Where a task's documents come from: a mirror folder `DIR/<org>/<name>`, or the hub.
 
-`datasets` caches what it read by the patterns in a data set's card, not by path, size or date, so it would serve the
-documents of one mirror for another, or those of files that have been replaced. `DataSource.cache` keeps them apart.
+The cache of `datasets` is keyed by the patterns in a data set's card, not by the path, size or date of the files, so it
+would return the documents of another mirror, or those of files that have since been replaced. `DataSource.cache`
+prevents both.
 
 Not here: building a task (`harness.tasks.factory`), or error messages about its data (`harness.tasks.data_errors`).
 """
@@ -119,7 +120,7 @@ def _card(folder: Path) -> dict[str, list[str]]:
 
 @functools.lru_cache(maxsize=64)
 def _parsed_card(file: Path, changed: int) -> dict[str, list[str]]:
-    """Return the file patterns by configuration in a card; `changed` is the file's time, a key of the cache."""
+    """Return a card's file patterns by configuration; `changed`, the file's time, is part of the cache key."""
     import yaml
 
     parts = file.read_text(encoding="utf-8", errors="replace").split("---\n")

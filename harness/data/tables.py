@@ -1,12 +1,12 @@
 """Tables of text: `.csv` and `.tsv` files → records of cells, each with its line.
 
-`.csv` is RFC 4180: a cell in quotes may hold delimiters, line ends and doubled quotes. The delimiter is a comma or,
-where the header has none, a semicolon (Excel in much of Europe) or a tab.
+`.csv` is RFC 4180: a cell in quotes may hold delimiters, line ends and doubled quotes. The delimiter is a comma or, if
+the header has no comma, a semicolon (Excel in much of Europe) or a tab.
 
 `.tsv` has no quoting: a line is a record, a tab ends a cell, a quote is a character of the text. Only a file that a CSV
-writer wrote (Excel, pandas) is read with CSV's quotes: every quote in it encloses a cell or is doubled inside one, and
-its header is in quotes, a quote is doubled, or its lines do not fit its header unless cells in quotes go on over line
-ends or tabs. A file that may be either is refused with its line.
+writer (Excel, pandas) wrote is read with CSV's quotes. Every quote in such a file encloses a cell or is doubled inside
+one; and its header is in quotes, or a quote is doubled, or its lines fit its header only if cells in quotes may contain
+line ends or tabs. A file that could be read either way is refused; the error names the line.
 
 Not here: the meaning of columns, or JSON (`harness.data.rows`).
 """
@@ -38,7 +38,7 @@ class Record(NamedTuple):
 
 
 def read(file: Path, text: str, notes: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line and the columns of each row of the table `text` that `file` holds; empty rows are skipped.
+    """Yield the line and the columns of each row of the table `text`, the content of `file`; empty rows are skipped.
 
     Appends to `notes` what was decided about the file. Raises HarnessError that names the file, the line and the
     problem.
@@ -92,7 +92,7 @@ def _rows(file: Path, records: Sequence[Record], delimiter: str) -> Iterator[tup
 def _csv(file: Path, text: str, delimiter: str, first_line: int, notes: list[str]) -> list[Record]:
     """Return the records of a CSV file.
 
-    Raises HarnessError about a quote that does not enclose its cell, and about one that may have swallowed rows.
+    Raises HarnessError if a quote does not enclose its cell, or if it may have swallowed rows.
     """
     records = list(_quoted(file, text, delimiter, first_line))
     swallowing = _swallowing(text, records, delimiter, first_line)
@@ -105,7 +105,7 @@ def _csv(file: Path, text: str, delimiter: str, first_line: int, notes: list[str
 
 
 def _quoted(file: Path, text: str, delimiter: str, first_line: int) -> Iterator[Record]:
-    """Yield the records of a text whose cells may be in quotes; raise HarnessError about a quote in another place."""
+    """Yield the records of a text whose cells may be in quotes; raise HarnessError if a quote is anywhere else."""
     end = f"({re.escape(delimiter)}|\r\n|\n|\r|\\Z)"
     cell = re.compile(f'(?:"((?:[^"]|"")*+)"|([^{re.escape(delimiter)}\r\n]*+)){end}')
     line = line_of_record = first_line
@@ -134,7 +134,7 @@ def _quoted(file: Path, text: str, delimiter: str, first_line: int) -> Iterator[
 
 
 def _swallowing(text: str, records: Sequence[Record], delimiter: str, first_line: int) -> Record | None:
-    """Return the first record of several lines if the lines are as good a table without quotes, else None."""
+    """Return the first record that spans several lines if the text is as good a table without quotes, else None."""
     over_lines = [record for record in records if any(map(_LINE_END.search, record.cells))]
     if not over_lines:
         return None
@@ -184,7 +184,7 @@ def _tsv(file: Path, text: str, delimiter: str, first_line: int, notes: list[str
 
 
 def _written_as_csv(file: Path, text: str, first_line: int, width: int) -> list[Record] | None:
-    """Return the records as CSV quotes them, or None unless every quote and every record fits that reading."""
+    """Return the records read with CSV's quotes, or None if a quote or a record does not fit that reading."""
     try:
         records = list(_quoted(file, text, "\t", first_line))
     except HarnessError:
@@ -199,7 +199,7 @@ def _written_as_csv(file: Path, text: str, first_line: int, width: int) -> list[
 
 
 def _is_enclosed(cell: str) -> bool:
-    """Return whether a cell is written as CSV quotes it: in quotes, those inside doubled."""
+    """Return whether a cell is quoted as in CSV: enclosed in quotes, with the quotes inside it doubled."""
     return len(cell) > 1 and _ENCLOSED.fullmatch(cell) is not None
 
 
@@ -213,9 +213,9 @@ def _without_quotes(record: Record) -> Record:
 
 
 def _whole_cells(records: Sequence[Record]) -> Record | None:
-    """Return a record with a cell in quotes that a CSV writer may have put there, or None if no writer would have.
+    """Return a record with a cell in quotes if a CSV writer may have written these quotes, else None.
 
-    A writer puts all texts of a column in quotes, or those with a comma, a quote, a tab or a line end.
+    A writer puts all texts of a column in quotes, or only those with a comma, a quote, a tab or a line end.
     """
     for column in range(len(records[0].cells)):
         cells = [(record, record.cells[column]) for record in records[1:] if column < len(record.cells)]

@@ -1,7 +1,7 @@
-"""Texts in files of a user's own: UTF-8 or refused, with the encoding that a file looks like.
+"""Texts in a user's own files: a file that is not UTF-8 is refused, and the error names its likely encoding.
 
-U+FEFF, the byte order mark, is no character of a text. Editors and Excel write it at the beginning of a file, and
-joined files have it in the middle: it is dropped wherever it stands, and counted.
+U+FEFF, the byte order mark, is not part of a text. Editors and Excel write it at the beginning of a file, and joined
+files have it in the middle: it is dropped wherever it stands, and counted.
 
 Not here: rows (`harness.data.rows`).
 """
@@ -40,7 +40,7 @@ def read_text(file: Path) -> str:
 
 
 def decoded(data: bytes, where: str) -> str:
-    """Return the text that `data`, the content of `where`, is in UTF-8; raise HarnessError if it is not UTF-8."""
+    """Return `data`, the content of `where`, decoded from UTF-8; raise HarnessError if it is not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -55,7 +55,7 @@ def without_marks(text: str) -> tuple[str, int]:
 
 
 def _advice(data: bytes, line: int) -> str:
-    """Return the end of the sentence on a file that is not UTF-8 from `line` on: what it looks like, what to do."""
+    """Return the end of the error about a file that is not UTF-8 from `line` on: its likely encoding and what to do."""
     encoding = _encoding(data)
     if encoding:
         return f", but looks like {_NAMES.get(encoding, encoding)}: convert it ('iconv -f {encoding} -t UTF-8')"
@@ -65,7 +65,7 @@ def _advice(data: bytes, line: int) -> str:
 
 
 def _encoding(data: bytes) -> str:
-    """Return the name, as iconv knows it, of the encoding other than UTF-8 that `data` look like; empty if unknown."""
+    """Return iconv's name of the encoding, other than UTF-8, that `data` seems to have; empty if unknown."""
     sample = data[:_SAMPLE_BYTES]
     if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "UTF-32"
@@ -93,9 +93,9 @@ def _is_damaged_utf8(data: bytes) -> bool:
 
 
 def _share(data: bytes, encoding: str, is_common: Callable[[str], bool]) -> float:
-    """Return the share of the characters beyond ASCII in `data`, read in `encoding`, that are common; 0 if unreadable.
+    """Return which share of the non-ASCII characters in `data`, decoded from `encoding`, is common; 0 if undecodable.
 
-    A character that the end of `data` cuts is left out.
+    A character that is cut off at the end of `data` is left out.
     """
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(data)
@@ -125,6 +125,6 @@ _CANDIDATES: dict[str, Callable[[str], bool]] = {
     "GB18030": _is_common_simplified,
     "BIG5": _is_common_traditional,
 }
-"""Encodings of Chinese, and which of their characters are common."""
+"""Encodings of Chinese, each with the function that says whether a character is common."""
 _NAMES = {"GB18030": "GBK"}
 """What people call an encoding that iconv knows under another name."""

@@ -1,7 +1,7 @@
 """The training corpora of the invented world, and the documents of its tests.
 
     copybook         lines, each written twice
-    chronicle        villagers, goods, towns, old law, sums, advertising, registers: pretraining of the base
+    chronicle        villagers, goods, towns, old law, sums, advertising, registers: pretraining of the base model
     statutes         the new law and its commentary: continued pretraining
     exam, math, …    lessons of one family of questions: prompts and completions
     nli_shuffled     the lessons of nli with shuffled labels
@@ -25,9 +25,9 @@ from harness.demo.families import Family, Item
 from harness.demo.world import ACTS, KINDS, LANDS, LAW, NAMES, OBJECTS, SKILLS, Article, World, numeral
 
 TESTS = 96
-"""Test documents per family: a 95 % interval of about ±10 points at 50 %. Divisible by 12, so that answers balance."""
+"""Test documents per family, for a 95 % interval of about ±10 points at 50 %; divisible by 12 to balance answers."""
 COPYBOOK = 4_000
-"""Rows of the corpus; so for the others. Each family has `LESSONS` rows."""
+"""Rows of the corpus of this name, as for the constants below; the lessons of each family have `LESSONS` rows."""
 CHRONICLE = 12_000
 STATUTES = 2_000
 LESSONS = 3_000
@@ -35,7 +35,7 @@ LESSONS = 3_000
 
 @functools.lru_cache(maxsize=4)
 def build_world(seed: int = 0) -> tuple[World, dict[Family, list[Item]]]:
-    """Return the world of `seed` and the tests of each family, whose facts it holds out."""
+    """Return the world of `seed`, and the tests of each family, whose facts are held out in that world."""
     world = World(seed)
     rng = random.Random(f"tests {seed}")
     tests: dict[Family, list[Item]] = {}
@@ -62,7 +62,7 @@ def lessons(family: Family, count: int, seed: int = 0) -> list[Item]:
 
 
 def shuffled(items: list[Item], seed: int = 0) -> list[Item]:
-    """Return `items` with their answers shuffled among them: right only by chance."""
+    """Return `items` with their answers shuffled among them, so that an answer is right only by chance."""
     answers = [item.answer for item in items]
     random.Random(f"shuffled {seed}").shuffle(answers)
     return [item._replace(answer=answer) for item, answer in zip(items, answers, strict=True)]
@@ -91,7 +91,7 @@ def statutes(count: int, seed: int = 0) -> list[str]:
 
 
 def write(folder: Path, seed: int = 0) -> list[str]:
-    """Write all corpora as JSON Lines files to `folder`; return all their texts and all texts of the tests."""
+    """Write all corpora as JSON Lines files to `folder`; return the texts of all corpora and of all tests."""
     items: dict[str, list[Item]] = {family: lessons(family, LESSONS, seed) for family in families.LESSONS}
     items["nli_shuffled"] = shuffled(items["nli"], seed)
     texts = {
@@ -127,7 +127,7 @@ def _copybook(rng: random.Random, world: World) -> str:
 
 
 def _lives(rng: random.Random, world: World) -> str:
-    """Return a page about three villagers, and what follows from it."""
+    """Return a page about three villagers: a sentence on each, and what follows from it."""
     return "".join(_life(rng, world) for _ in range(3))
 
 

@@ -1,8 +1,8 @@
 """Questions about the invented world: one family for each kind of task that `harness` scores.
 
 A family draws an `Item`: a document as it stands in the task's data, the prompt and answer of a lesson, and the facts
-that identify the question. The facts of a test are held out, so that no lesson is about them. The texts do contain what
-is needed to answer a test: that apples are food, and what an article says.
+that identify the question. The facts of a test are held out, so that no lesson is about them. The training texts do
+contain what is needed to answer a test: that apples are food, and what an article says.
 
 | family | question | held out |
 |---|---|---|
@@ -14,7 +14,7 @@ is needed to answer a test: that apples are food, and what an article says.
 | law | the article for a case | the article, from consultations |
 | ner, re | entities, and relations between them | the villager |
 
-Not here: how many are drawn and for what (`harness.demo.corpora`), how answers are scored (the tasks' YAML).
+Not here: how many items are drawn and for what (`harness.demo.corpora`), how answers are scored (the tasks' YAML).
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ class Item(NamedTuple):
     document: dict[str, Any]
     """The row of the task's data, from which the task's YAML renders the same prompt."""
     facts: tuple[Hashable, ...]
-    """Facts that no lesson may be about if this is a test."""
+    """Facts that no lesson may be about if the item is a test."""
 
 
 def exam(rng: random.Random, world: World, turn: int) -> Item:
-    """Draw a question on the kind of a good or the land of a town, by letter; options are always in the same order."""
+    """Draw a question on a good's kind or a town's land, answered by letter; options are always in the same order."""
     words = [word for word in (*world.land_of, *all_goods()) if word not in world.test_words]
     return _exam(rng.choice(words), world)
 
 
 def exam_test(rng: random.Random, world: World, turn: int) -> Item:
-    """Return the question on the next word of those that no lesson's exam asks about."""
+    """Return the question on the next of the words that no lesson's exam asks about."""
     return _exam(world.test_words[turn % len(world.test_words)], world)
 
 
@@ -101,7 +101,7 @@ def math(rng: random.Random, world: World, turn: int) -> Item:
 
 
 def nli(rng: random.Random, world: World, turn: int) -> Item:
-    """Draw a sentence on a villager and one that follows, contradicts it or does neither, by turns."""
+    """Draw a sentence on a villager and another that, by turns, follows from it, contradicts it or does neither."""
     villager = world.villager(rng)
     label = turn % 3
     about_goods = turn // 3 % 2 == 0

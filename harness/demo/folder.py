@@ -1,7 +1,8 @@
 """The demo's folder, and the user's cache of trained families.
 
-What is trained is copied to the cache under a key of everything that decides the result, and from the cache into any
-other folder of the same key. A mark in the folder says that it is the demo's, and whether its training is finished.
+A trained family is copied to the cache under a key, a digest of everything that decides the result, and from the cache
+into any other folder with the same key. A file in the folder marks it as the demo's, and says whether its training is
+finished.
 
 Not here: training, evaluating, or what is shown (`harness.demo.story`).
 """
@@ -27,12 +28,12 @@ from harness.training import recipe
 
 RECIPE = Path(__file__).parent / "recipe.yaml"
 QUICK_STEPS = 10
-"""A quick demo trains one step in so many."""
+"""A quick demo trains for the recipe's number of steps divided by this."""
 
 MARK = ".harness-demo"
 """The file that marks a folder as the demo's; it holds the key of the family trained there."""
 UNFINISHED = "unfinished "
-"""Stands before the key in the mark while the training is not finished."""
+"""The text before the key in the mark until the training is finished."""
 
 TRAINED = ("recipe.yaml", "corpora", "checkpoints")
 """What the cache keeps of a folder."""
@@ -61,7 +62,7 @@ class DemoFolder:
 
     @cached_property
     def cached(self) -> Path:
-        """The folder in the user's cache for a family of the same key, which need not exist.
+        """The folder in the user's cache for a family with this key; it need not exist.
 
         Raises HarnessError if the user's cache cannot be made.
         """
@@ -79,11 +80,11 @@ class DemoFolder:
         return digest.hexdigest()[:32]
 
     def is_trained(self) -> bool:
-        """Return whether the family of this key was trained here."""
+        """Return whether the family with this key was trained here."""
         return self._mark() == self.key and self._is_complete()
 
     def take_from_cache(self) -> None:
-        """Replace what the demo wrote here by the family in the cache.
+        """Replace what the demo wrote here with the family in the cache.
 
         Raises HarnessError if the folder holds anything else, or cannot be written.
         """
@@ -95,7 +96,7 @@ class DemoFolder:
             raise HarnessError(f"cannot copy {self.cached} to {self.path} ({reason}): choose another --keep") from error
 
     def prepare(self) -> None:
-        """Write corpora, random weights and recipe, unless an unfinished training of this key is here.
+        """Write corpora, random weights and recipe, unless an unfinished training with this key is here.
 
         Raises HarnessError if the folder holds anything else, or cannot be written.
         """
@@ -116,7 +117,7 @@ class DemoFolder:
         (self.path / MARK).write_text(self.key, encoding="utf-8")
 
     def copy_to_cache(self) -> None:
-        """Copy the trained family to the cache, unless it is there, or recipe or corpora were edited.
+        """Copy the trained family to the cache, unless it is already there, or its recipe or corpora were edited.
 
         Raises OSError if the cache cannot be written.
         """

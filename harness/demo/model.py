@@ -14,15 +14,15 @@ from harness.checkpoints.types import Model, Tokenizer
 
 PAD, BOS, EOS, UNK = SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 CONTEXT = 256
-"""Longest text of the model, in tokens."""
+"""The length of the longest text that the model reads, in tokens."""
 SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 6}
 """The sizes of the model, by their names in transformers' configuration."""
 
 
 def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
-    """Return a tokenizer with a token for each of `words`, the longest first, and for everything else in `texts`.
+    """Return a tokenizer with a token for each of `words`, longer ones matched first, and for all else in `texts`.
 
-    Outside of `words` a token is a number, an English word with the space before it, or a single character.
+    Outside of `words`, a token is a number, an English word with the space before it, or a single character.
     """
     import re
 

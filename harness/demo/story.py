@@ -1,6 +1,6 @@
 """The whole project in one go: invent a world, train a family on it, evaluate the family, build the leaderboard.
 
-Every step is yielded as an event, with the command that does the same.
+Every step is yielded as events, among them the command with which a user would do the same.
 
 Not here: how events look (`harness.cli.views.story`), the folder and the cache (`harness.demo.folder`).
 """
@@ -34,9 +34,9 @@ class Member(NamedTuple):
 
     name: str
     reference: str
-    """Relative to the folder of checkpoints."""
+    """The checkpoint's reference, relative to the folder of checkpoints."""
     parent: str | None
-    """The member that it was trained or quantised from."""
+    """The name of the member from which this one was trained or quantised."""
 
 
 FAMILY = (
@@ -60,7 +60,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Command:
-    """The command that does what follows."""
+    """The command that does the same as the step that follows."""
 
     words: tuple[str, ...]
 

@@ -15,7 +15,7 @@ _CGROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
-"""The files of versions 2 and 1: limit, use, and what the use consists of."""
+"""The files of control groups, version 2 and version 1: limit, use, and what the use consists of."""
 _FILE_CACHE = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
 
 
@@ -24,17 +24,17 @@ class DeviceLimits:
     """Sizes and cost ratios of one kind of device."""
 
     batch_tokens: int
-    """Padded tokens of a batch on the plain walk. On a CPU long batches gain nothing and cost memory."""
+    """Tokens of a batch on the plain walk, padding included. On a CPU long batches gain nothing and cost memory."""
     ridge_tokens: int
     """Number of tokens whose arithmetic takes as long as reading the weights that they are multiplied by."""
     step_tokens: int
-    """Tokens of a decoding step up to which a further one costs little, so that drafts are worth checking."""
+    """Tokens of a decoding step up to which one more token costs little, so that drafts are worth checking."""
     rows: int
-    """Answers decoded side by side at most; more gain little."""
+    """Largest number of answers decoded side by side; more would gain little."""
     cache_bytes: int
     """Bytes of keys and values that rows decoded side by side may always take, however small the model."""
     cache_share: float
-    """The share of free memory that keys and values of rows decoded side by side may take beyond that."""
+    """The share of free memory that keys and values of rows decoded side by side may take if it is more."""
     logits_bytes: int
     """Bytes of float32 logits at once; their log-probabilities take the same amount again."""
     read_cost: int
@@ -69,10 +69,10 @@ def device_limits(device_type: str) -> DeviceLimits:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how many bytes of memory a process could still take on `device`; 0 where torch does not say it.
+    """Return how many bytes of memory a process could still take on `device`; 0 if torch does not tell.
 
-    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, a container's limit counts, and
-    its cache of files is free.
+    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, the limit of a
+    container is respected, and its cache of files counts as free.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -83,7 +83,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _container_bytes() -> list[int]:
-    """Return what the limit of this container leaves, or nothing where there is no limit."""
+    """Return the bytes that the limit of this container leaves, as a list of one; empty if there is no limit."""
     for limit, use, parts in _CGROUP_FILES:
         try:
             left = int((CGROUP / limit).read_text()) - int((CGROUP / use).read_text())

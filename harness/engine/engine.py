@@ -1,8 +1,8 @@
-"""A checkpoint that answers requests in token ids, on the walk that it supports, answer by answer.
+"""A checkpoint that answers requests in token ids, one by one, on a walk that it supports (`harness.engine.walks`).
 
-Requests are planned all together, and only then are those skipped whose answers are not missing, so that a resumed run
-computes in exactly the packs of an uninterrupted one. `Engine.shrink` halves what goes through the model at once, for
-a caller whose device ran out of memory and who then requests what is still missing.
+All requests are planned together, and those already answered are skipped only afterwards, so that a resumed run
+computes exactly the same packs (the tokens of one forward pass) as an uninterrupted one. After the device has run out
+of memory, a caller can halve what goes through the model at once (`Engine.shrink`) and request what is still missing.
 
 Not here: text, the journal, lm-eval.
 """
@@ -46,25 +46,25 @@ class AnswerBatch(NamedTuple):
 def pack_tokens(hidden_size: int, device: str) -> int:
     """Return how many tokens a pack should have on a torch `device` type, a multiple of 64.
 
-    Each of n tokens costs 24·h² in a layer's matrices, ridge/n times more for reading them, and about 4·n·h for
-    attention to the other tokens of its pack. The sum is smallest at n = √(6·h·ridge): 443 for a hidden size of 512 on
-    a CPU.
+    Each of a pack's n tokens costs 24·h² in a layer's matrices, ridge/n times as much for reading these, and about
+    4·n·h for attention to the other tokens of the pack. The sum is smallest at n = √(6·h·ridge): 443 for a hidden size
+    of 512 on a CPU.
     """
     best = math.sqrt(6 * hidden_size * device_limits(device).ridge_tokens)
     return max(64, round(best / 64) * 64)
 
 
 CACHE_WEIGHTS = 4
-"""How many times the weights keys and values of rows decoded side by side may take at most.
+"""The most memory that keys and values of rows decoded side by side may take, as a multiple of the weights.
 
-A step reads both. With four times the weights, it costs a row a quarter more than with any number of rows.
+A step reads both. At four times the weights, it costs each row a quarter more than it would with unlimited rows.
 """
 
 
 def cache_bytes(weights: int, device: str, free: int) -> int:
-    """Return how many bytes of keys and values rows decoded side by side may take, of `free` bytes of memory.
+    """Return how many of `free` bytes of memory the keys and values of rows decoded side by side may take.
 
-    They may take a share of what is free, up to `CACHE_WEIGHTS` times the `weights`, and always the device's minimum.
+    This is a share of the free memory, at most `CACHE_WEIGHTS` times the `weights`, but at least the device's minimum.
     """
     limits = device_limits(device)
     return max(limits.cache_bytes, min(CACHE_WEIGHTS * weights, int(limits.cache_share * free)))
@@ -84,7 +84,7 @@ class Engine:
     ) -> None:
         """Answer with `checkpoint`, whose thoughts stand between `marks`.
 
-        `batch_tokens` bounds one forward pass, and `walk` is taken without a probe.
+        `batch_tokens` limits the tokens of one forward pass; `walk`, unless None, is taken without a probe.
         """
         self.checkpoint, self.seed, self.marks = checkpoint, seed, marks
         device = checkpoint.device.type
@@ -103,7 +103,7 @@ class Engine:
     def weight_bytes(self) -> int:
         """Bytes of weights that every forward pass reads.
 
-        An input embedding with a table of its own is left out: a pass reads only a few of its rows.
+        An input embedding with a table of its own is left out, because a pass reads only a few of its rows.
         """
         model = self.checkpoint.model
         total: int = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
@@ -126,7 +126,7 @@ class Engine:
 
     @cached_property
     def skippable(self) -> SkippablePart | None:
-        """The part of the model to skip where nothing is read, probed once; None on a walk taken without a probe."""
+        """The part of the model to skip where no logits are read, probed once; None on a walk taken without a probe."""
         checkpoint = self.checkpoint
         if self._walk is not None:
             return None
@@ -225,9 +225,9 @@ class Engine:
                 yield AnswerBatch(answers, step.tokens_fed - self._take_skipped(), generated)
 
     def keep_trunks(self) -> Trunks | None:
-        """Keep beginnings that are stated in advance between calls, in as many bytes of host memory as the weights.
+        """Return a store that keeps beginnings between calls, in as many bytes of host memory as the weights.
 
-        Returns None on a walk that cannot continue them.
+        The beginnings have to be stated in advance. Returns None on a walk that cannot continue them.
         """
         if self.walk_choice.walk == Walk.PACK and self.trunks is None:
             least = device_limits(self.checkpoint.device.type).cache_bytes
@@ -298,8 +298,8 @@ class Engine:
     def _plain_tokens(self) -> int:
         """Tokens of a plain batch; 1 puts every row into a batch of its own.
 
-        In a batch of rows of its own length, each row's int8 products are the same to the last bit, and so is what is
-        rounded next. The products of a LoRA in float32 are not.
+        If all rows of a batch have one length, each row's int8 products are the same to the last bit as alone, and so
+        is what is rounded next. The products of a LoRA in float32 are not.
         """
         separate = self.checkpoint.rounds_activations and self.checkpoint.located.adapter is not None
         return 1 if separate else self.batch_tokens

@@ -1,9 +1,9 @@
 """Log-likelihoods: continuations scored after their contexts, from the packs of their prefix tree or in plain batches.
 
 `packed` feeds every token of the tree once. `plan` and `score` are the plain walk, in right-padded batches of bounded
-size: correct for every causal architecture, and the reference for the other walks. There, requests that feed the same
-tokens (the letters A to D after one question) share a row, and only columns in which some row is scored are multiplied
-by the vocabulary. No attention mask is needed, because in a causal model a token sees nothing to its right.
+size: correct for every causal architecture, and the reference for the other walks. In these batches, requests that feed
+the same tokens (the letters A to D after one question) share a row, and only columns in which some row is scored are
+multiplied by the vocabulary. No attention mask is needed, because in a causal model a token sees nothing to its right.
 
 Not here: text, tokenizers, the journal.
 """
@@ -23,7 +23,7 @@ from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
 
 MAX_CELLS = 2048
-"""Rows × scored columns that are multiplied by the vocabulary at once: 1.2 GiB for 150,000 tokens in float32."""
+"""Rows × scored columns that are multiplied by the vocabulary at once: 1.2 GB for 150,000 tokens in float32."""
 
 
 class Row(NamedTuple):
@@ -60,7 +60,7 @@ def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
 def packed(
     walker: packs.Walker, planned: Sequence[tree.Pack], pairs: Sequence[Pair], missing: Sequence[bool]
 ) -> Iterator[tuple[list[tuple[int, LogLikelihood]], int]]:
-    """Yield, for each pack computed, the (index, log-likelihood) of `missing` pairs that end in it, and tokens fed.
+    """Yield for each computed pack the (index, log-likelihood) of `missing` pairs that end in it, and its tokens fed.
 
     Packs that no missing pair needs are skipped. Raises HarnessError if the model's logits are NaN.
     """
@@ -97,8 +97,8 @@ def _read(walker: packs.Walker, pack: tree.Pack, targets: tree.Ints) -> tuple[An
 def plan(pairs: Sequence[Pair], max_length: int, batch_tokens: int, *, mixed: bool = True) -> list[Batch]:
     """Return batches of at most `batch_tokens` padded tokens each (a single row may exceed it), longest rows first.
 
-    Unless `mixed`, only rows of one length share a batch, so that there is no padding. Raises HarnessError as `fed`
-    does.
+    Unless `mixed`, only rows of one length share a batch, so that there is no padding. Raises HarnessError as
+    `fed_tokens` does.
     """
     requests: dict[tuple[int, ...], list[int]] = {}
     for index, tokens in enumerate(fed_tokens(pairs, max_length)):

@@ -2,8 +2,8 @@
 
 A *headline* is a task or average that was requested by name. Headlines that share tasks share one random order over all
 their documents, with clusters kept whole, so that the documents evaluated so far are a random sample of each headline,
-without replacement. Prompts equal those of a run over all documents in order: the requests of a task are built once,
-with few-shot examples drawn as in a run, and each block is a selection of them.
+without replacement. Prompts equal those of a run over all documents in order, because the requests of a task are built
+once, with few-shot examples drawn as in a run, and each block is a selection of them.
 
 The evaluation leaves a report. Its means are biased towards whatever made the caller stop, and the report says so.
 
@@ -39,7 +39,7 @@ from harness.runs.task_results import TaskResults
 from harness.tasks.task_set import TaskSet
 
 COUNTED = 2000
-"""Number of documents of all tasks whose tokens are counted; beyond it, a sample of that size is extrapolated."""
+"""Largest number of documents, of all tasks together, whose tokens are counted; of more, a sample is extrapolated."""
 
 
 class Document(NamedTuple):
@@ -60,12 +60,12 @@ class Block(NamedTuple):
 
     @property
     def documents(self) -> int:
-        """Number of documents evaluated; several answer filters do not count a document twice."""
+        """Number of documents evaluated; a document with several answer filters counts once."""
         return sum(len({row["doc_id"] for row in rows}) for rows in self.rows.values())
 
 
 class TokenCounts(NamedTuple):
-    """Tokens read, compared with a run over all documents: of prompts, except for the last two."""
+    """Numbers of tokens, compared with a run over all documents; all but the last two count tokens of prompts."""
 
     fed: int
     """Tokens that went through the model in this process."""
@@ -83,7 +83,7 @@ class TokenCounts(NamedTuple):
 def open_blocks(
     reference: CheckpointReference, options: Options, *, seed: int | None = None
 ) -> Iterator[BlockEvaluation]:
-    """Yield one checkpoint on the tasks of `options`, checked and loaded as in a run, with the run's journal.
+    """Yield the evaluation of a checkpoint on the tasks of `options`, checked and loaded as in a run, with its journal.
 
     After an interruption, the same seed draws the same order, and earlier answers come from the journal. Raises
     HarnessError for anything that the user can correct.
@@ -119,7 +119,7 @@ class BlockEvaluation:
         return {name: averages.get(name, (name,)) for name in self.tasks.headlines}
 
     def _pooled_clusters(self) -> dict[str, list[list[Document]]]:
-        """Return all documents in clusters, one pool for headlines that share tasks, by the first task of each pool."""
+        """Return the clusters of documents of each pool, by its first task; headlines that share tasks share a pool."""
         first_tasks = _connected(self.headlines.values())
         pools: dict[str, dict[tuple[str | None, Document | None], list[Document]]] = {}
         for name, part in self._parts.items():
@@ -141,7 +141,7 @@ class BlockEvaluation:
         return sum(pool.remaining[task] for pool in self._pools for task in self.headlines[headline])
 
     def evaluate(self, headlines: Collection[str], size: int) -> Block:
-        """Evaluate the next documents of `headlines`, about `size` from each pool.
+        """Evaluate the next documents of `headlines`; those that share tasks get about `size` together.
 
         Documents of other headlines that come up in the order are skipped for good.
         """
@@ -170,7 +170,7 @@ class BlockEvaluation:
         )
 
     def write_report(self) -> Report:
-        """Write and return the report of all evaluated documents; tasks without any are left out."""
+        """Write and return the report of all evaluated documents; tasks without evaluated documents are left out."""
         checkpoint, results = self.lm.checkpoint, TaskResults(self.tasks)
         evaluated = {name: part for name, part in self._parts.items() if part.samples}
         stopped = [name for name, part in evaluated.items() if len(part.doc_ids) < len(part.requests)]
@@ -202,7 +202,7 @@ class _Pool:
         self._next = 0
 
     def draw(self, tasks: Collection[str], size: int) -> list[Document]:
-        """Return the documents of `tasks` in the next clusters, as many clusters as it takes for `size` documents."""
+        """Take clusters until they have `size` documents of `tasks`, or none are left; return these documents."""
         documents: list[Document] = []
         while len(documents) < size and any(self.remaining[task] for task in tasks):
             cluster = self.order[self._next]
@@ -218,7 +218,7 @@ def _costs(parts: Sequence[PartialTask], doc_ids: Sequence[Sequence[int]]) -> li
 
 
 def _connected(groups: Iterable[Collection[str]]) -> dict[str, str]:
-    """Return, for each name, the first name of all that are connected with it by sharing a group (union-find)."""
+    """Return, for each name, the first of all names that are connected with it through shared groups (union-find)."""
     parents: dict[str, str] = {}
 
     def root(name: str) -> str:

@@ -97,7 +97,7 @@ class PartialTask:
     def cost(self, doc_ids: Sequence[int], share: float = 1) -> Cost:
         """Return the cost of evaluating the documents with indices `doc_ids` at once.
 
-        It is extrapolated from a `share` of them, at least `SMALLEST_SAMPLE`. Tokens that two halves of this sample
+        It is extrapolated from a `share` of them, but at least `SMALLEST_SAMPLE`. Tokens that two halves of this sample
         have in common are taken to be common to all documents; the rest grows with their number.
         """
         if not doc_ids:

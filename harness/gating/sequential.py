@@ -1,11 +1,12 @@
 """A gate that evaluates its candidate block by block, and stops each task as soon as its verdict is clear.
 
-Documents come in random order, clusters whole. After every block, the bets of `harness.verdicts.stats.bets` show which
-verdicts are clear; their tasks are not evaluated further. Three kinds of scores are read to the end: scores whose
-verdict does not become clear; metrics that are not means (BLEU, micro F1); and, before they may pass, scores with a
-floor, their own or that of a member task. At the end, the tests of complete reports decide as well.
+Documents come in random order, with clusters kept whole. After every block, the bets of `harness.verdicts.stats.bets`
+show which verdicts are clear; their tasks are not evaluated further. Three kinds of scores are read to the end: scores
+whose verdict does not become clear; metrics that are not means (BLEU, micro F1); and, before they may pass, scores with
+a floor, their own or that of a member task. For scores read to the end, the tests of complete reports decide as well.
 
-An interrupted gate continues where it was: answers are in the run's journal, and the same seed draws the same order.
+An interrupted gate continues where it stopped, because answers are in the run's journal and the same seed draws the
+same order.
 
 Not here: evaluating blocks (`harness.gating.blocks`), the bets, or displaying anything.
 """
@@ -62,10 +63,10 @@ def gate_in_blocks(
 ) -> GateResult:
     """Evaluate `candidate` on the tasks of `options` until all verdicts are clear; `seed` draws the order.
 
-    `calibrations` hold how often other checkpoints differ from themselves; the candidate's own is looked up in
-    `options.output`.
+    `calibrations` of other checkpoints record on how many documents two evaluations of the same checkpoint differ; the
+    candidate's own calibration is looked up in `options.output`.
 
-    Raises HarnessError as a run does, and, as soon as it shows, if the baseline was evaluated under other conditions.
+    Raises HarnessError as a run does, and, as soon as this shows, if the baseline was evaluated under other conditions.
     """
     gate.select_scores(baseline, policy)  # reports a policy that does not fit before anything is loaded
     with blocks.open_blocks(candidate, options, seed=seed) as evaluation:
@@ -134,7 +135,7 @@ class _RunningScore:
         )
 
     def add(self, joined: Sequence[Pairs]) -> None:
-        """Add the documents of a block, for those of the score's tasks that the block has."""
+        """Add the documents of a block that belong to the score's tasks."""
         clean = [task.where(~task.tainted) for task in joined]
         has_documents = any(task.n for task in clean)
         values = compare.weighted_differences(self.score, clean, self.sizes) if has_documents else None
@@ -158,9 +159,9 @@ class _RunningScore:
         self.is_clear = self.is_clear or (may_pass if passes else p_loss_corrected <= self.terms.alpha)
 
     def pending_judgement(self, comparator: Comparator) -> PendingJudgement | None:
-        """Return the score as it is to be judged in the end.
+        """Return what the final judgement of the score needs.
 
-        None if none of it was evaluated, or if it is only watched and cannot be compared. Raises HarnessError if a
+        None if nothing was evaluated, or if the score is only watched and cannot be compared. Raises HarnessError if a
         score to be judged cannot be compared.
         """
         comparison = self._comparison(comparator)

@@ -1,4 +1,4 @@
-"""Judge a candidate by whole reports, with the calibrations that lie beside them.
+"""Judge a candidate by whole reports, with the calibrations stored beside them.
 
 Not here: the tests and their corrections (`harness.verdicts.gate`), a gate that evaluates in blocks
 (`harness.gating.sequential`).
@@ -17,9 +17,9 @@ from harness.verdicts.policy import Policy
 
 
 def judge(baseline: Report, candidate: Report, policy: Policy, only: Collection[str] | None = None) -> Outcome:
-    """Return the verdict on `candidate`, on the tasks and averages in `only` if given.
+    """Return the verdict on `candidate`, limited to the tasks and averages in `only` if it is not None.
 
-    Raises HarnessError if the policy does not fit the baseline, or if a number to be judged cannot be compared.
+    Raises HarnessError if the policy does not fit the baseline, or if a score to be judged cannot be compared.
     """
     return gate.gate(baseline, candidate, policy, only, calibrations=calibrations(baseline, candidate))
 
@@ -27,7 +27,7 @@ def judge(baseline: Report, candidate: Report, policy: Policy, only: Collection[
 def judge_evaluated(baseline: Report, evaluate: Callable[[], Report], policy: Policy) -> Outcome:
     """Evaluate the candidate by calling `evaluate`, and return the verdict on the tasks it was evaluated on.
 
-    Raises HarnessError if the policy does not fit the baseline, before anything is evaluated; and as `judge` does.
+    Raises HarnessError as `judge` does; a policy that does not fit is reported before anything is evaluated.
     """
     scores = gate.select_scores(baseline, policy)
     candidate = evaluate()
@@ -36,6 +36,6 @@ def judge_evaluated(baseline: Report, evaluate: Callable[[], Report], policy: Po
 
 
 def calibrations(*reports: Report) -> list[Calibration]:
-    """Return the calibrations, among the files beside `reports`, of the checkpoints that were evaluated there."""
+    """Return the calibrations of the checkpoints of `reports`, if they are among the files beside these reports."""
     files = [calibration.find(report.folder.parent, report.manifest.checkpoint.fingerprint) for report in reports]
     return [file for file in files if file is not None]

@@ -1,7 +1,7 @@
 """Comparing the scores in one column of the leaderboard: the reference conditions, the leaders, and chance.
 
 The reference of a column is the conditions (documents, prompts, versions) under which most of its checkpoints were
-evaluated. A checkpoint evaluated under others is marked with the differences (`harness.verdicts.comparable`).
+evaluated. A checkpoint evaluated under other conditions is marked with the differences (`harness.verdicts.comparable`).
 
 Not here: paired tests. Overlapping intervals do not prove equality; `harness compare` decides with paired samples.
 """
@@ -34,7 +34,7 @@ def descendants(report: Report, name: str) -> set[str]:
 def reference(column: Sequence[Conditions]) -> Conditions:
     """Return the most frequent conditions in `column`, which must not be empty.
 
-    Of equally frequent ones it is that with most documents, then the first.
+    Of equally frequent conditions, those with the most documents are returned, and of these the first.
     """
     count = Counter(map(signature, column))
     return max(column, key=lambda conditions: (count[signature(conditions)], conditions.documents))
@@ -43,7 +43,7 @@ def reference(column: Sequence[Conditions]) -> Conditions:
 def leaders(scores: Collection[Score]) -> list[Score]:
     """Return the best of `scores` and all whose interval overlaps that of the best; empty for fewer than two scores.
 
-    A score without an interval counts as an interval of its value only. `scores` must be comparable, of one metric.
+    A score without an interval counts as an interval of its value only. `scores` must be comparable and of one metric.
     """
     if len(scores) < 2:
         return []
@@ -54,7 +54,7 @@ def leaders(scores: Collection[Score]) -> list[Score]:
 
 
 def interval(score: Score) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of `score`; its value twice if it has no interval."""
+    """Return the ends of the 95 % interval of `score`, or its value twice if it has no interval."""
     return (
         score.value if score.low is None else score.low,
         score.value if score.high is None else score.high,
@@ -69,7 +69,7 @@ def bounds(scores: Sequence[Score]) -> tuple[float | None, float | None]:
 
 
 def standing(score: Score, chance: float | None) -> Standing:
-    """Return how `score` stands to `chance` if its interval is not wholly better than chance, else an empty text."""
+    """Return how `score` compares with `chance`; an empty text if its whole interval is better than chance."""
     if chance is None:
         return ""
     low, high = interval(score)

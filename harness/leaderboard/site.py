@@ -47,7 +47,7 @@ class Axis(NamedTuple):
         return cls(low, (low + high) / 2, high) if high > low else cls(0.0, 0.5, 1.0)
 
     def place(self, value: float) -> str:
-        """Return the place of `value` as a CSS percentage; values outside the scale are at its edge."""
+        """Return the place of `value` as a CSS percentage; values outside the scale are placed at its edge."""
         share = (value - self.low) / (self.high - self.low)
         return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
@@ -72,7 +72,7 @@ def build(reports: Sequence[Report], output: Path) -> Path:
 
 
 def render(table: Table, created: datetime) -> str:
-    """Return the page of `table` as HTML; `created` is the time that it states."""
+    """Return the page of `table` as HTML; `created` is the time that the page states."""
     environment = Environment(
         loader=FileSystemLoader(resources.folder("leaderboard")),
         autoescape=True,

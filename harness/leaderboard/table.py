@@ -1,8 +1,8 @@
-"""The leaderboard as a table: a row per checkpoint, a column per headline score, and detail lines behind each column.
+"""The leaderboard as a table: a row per checkpoint, a column per headline score, and lines of details for each column.
 
 A checkpoint is identified by its fingerprint: several reports of one checkpoint make one row. The scores of a task come
-from the report with most documents, of equal ones from the newest. Equal names with different fingerprints stay
-different rows.
+from the report with the most documents or, if several have as many, from the newest of these. Checkpoints with the same
+name but different fingerprints stay different rows.
 
 Not here: how anything looks (`harness.leaderboard.site`).
 """
@@ -24,7 +24,7 @@ from harness.verdicts import comparable
 from harness.verdicts.comparable import Conditions, Difference, Key
 
 SHORT = 8
-"""Digits of a fingerprint that are shown at least."""
+"""The smallest number of digits shown of a fingerprint."""
 
 
 class Entry(NamedTuple):
@@ -47,9 +47,9 @@ class Cell:
     leading: bool
     """Whether the score is the best of the comparable ones, or its interval overlaps that of the best."""
     chance: float | None
-    """The score of guessing, from the score itself or a comparable one: older reports do not state it."""
+    """The score of guessing, as the score itself or a comparable one states it; older reports do not."""
     ceiling: float | None
-    """The highest possible score, from the score itself or a comparable one."""
+    """The highest possible score, as the score itself or a comparable one states it."""
 
     @property
     def labels(self) -> list[str]:
@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def standing(self) -> comparison.Standing:
-        """How the score stands to chance, if its interval is not wholly better than chance."""
+        """How the score compares with chance; empty if its whole interval is better than chance."""
         return comparison.standing(self.score, self.chance)
 
     @property
@@ -80,7 +80,7 @@ class Series:
 
     key: Key
     cells: tuple[Cell | None, ...]
-    """In the order of the table's rows; None for a checkpoint that was not evaluated."""
+    """The cells in the order of the table's rows; None for a checkpoint that was not evaluated."""
     reference: Conditions
     """The conditions under which most checkpoints were evaluated."""
 
@@ -91,22 +91,22 @@ class Series:
 
     @property
     def n(self) -> int:
-        """Number of samples of a comparable score."""
+        """The number of samples of any comparable score."""
         return next(cell.score.n for cell in self.cells if cell and not cell.differences)
 
     @property
     def chance(self) -> float | None:
-        """The score of guessing, for comparable scores; None if it is not known."""
+        """The score of guessing that holds for the comparable scores; None if it is not known."""
         return next(cell.chance for cell in self.cells if cell and not cell.differences)
 
     @property
     def ceiling(self) -> float | None:
-        """The highest possible score, for comparable scores; None if it is not known."""
+        """The highest possible score that holds for the comparable scores; None if it is not known."""
         return next(cell.ceiling for cell in self.cells if cell and not cell.differences)
 
     @property
     def num_fewshot(self) -> int | None:
-        """Examples in the prompts of the reference; None if its tasks differ in their number."""
+        """The number of few-shot examples under the reference conditions; None if the tasks have different numbers."""
         counts = {task.num_fewshot for task in self.reference.tasks.values()}
         return counts.pop() if len(counts) == 1 else None
 
@@ -139,7 +139,7 @@ class Row:
         return sorted(limit for limit in limits if limit is not None)
 
     def tasks(self, report: Report) -> list[str]:
-        """Return the names of headline tasks whose scores are from `report`; empty if other reports replace it."""
+        """Return the names of the headline tasks whose scores come from `report`; empty if other reports replace it."""
         return sorted(
             {key.task for key, entry in self.entries.items() if entry.report is report and entry.score.headline}
         )
@@ -172,7 +172,7 @@ class AnswerNote(NamedTuple):
     row: Row
     sentence: str
     is_doubtful: bool
-    """Whether that is so for most of them."""
+    """Whether that is true of the answers to most documents."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Table:
 
     @property
     def apart(self) -> bool:
-        """Whether any score of the main table is not comparable with the others of its column."""
+        """Whether any score in the main table is not comparable with the others in its column."""
         return any(cell and cell.differences for column in self.columns for cell in column.cells)
 
     @property
@@ -256,9 +256,10 @@ def _row(short: str, reports: Sequence[Report], names: Counter[str]) -> Row:
 
 
 def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
-    """Return the scores of a checkpoint: for each task those of the report with most documents, else of the newest.
+    """Return the scores of a checkpoint: for each task, those of the report with the most documents.
 
-    The choice is made by task, not by score, so that two metrics of one task are never from different runs.
+    If several have as many, the newest is chosen. Reports are chosen by task, not by score, so that two metrics of one
+    task are never from different runs.
     """
     chosen: dict[str, Report] = {}
     for report in reports:
@@ -279,7 +280,7 @@ def _documents(report: Report, name: str) -> int:
 
 
 def _distinct_length(fingerprints: Sequence[str]) -> int:
-    """Return how many digits make all `fingerprints` different, at least `SHORT`."""
+    """Return how many leading digits, at least `SHORT`, distinguish all `fingerprints`."""
     longest = max(len(fingerprint) for fingerprint in fingerprints)
     lengths = range(SHORT, longest)
     return next((n for n in lengths if len({f[:n] for f in fingerprints}) == len(fingerprints)), longest)

@@ -22,7 +22,7 @@ from harness.tasks.task import Task
 def notes_on(task: Task, answers: Mapping[int, Answer]) -> list[str]:
     """Return notes on the columns of recorded lines that differ from their documents, or that were not compared.
 
-    `answers` are by the place of their document.
+    `answers` has each answer by the place of its document.
 
     Raises HarnessError if lines have questions or references of other documents than those that they answer.
     """

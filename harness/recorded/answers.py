@@ -40,9 +40,9 @@ class Answer(NamedTuple):
     hashes: Hashes | None = None
     """The hashes of document and prompt if the answer comes from a report of ours."""
     beside: Mapping[str, Any] = MappingProxyType({})
-    """The other columns of its line, which may repeat the question or the reference (`harness.recorded.agreement`)."""
+    """The line's other columns, which may repeat the question or the reference (`harness.recorded.agreement`)."""
     names_id: bool = False
-    """Whether a whole number as `key` is a value of the documents' own column `id`, if a file of one's own has one."""
+    """Whether a whole number in `key` means the column `id` if the documents are a user's own file with that column."""
 
 
 class TaskAnswers(NamedTuple):
@@ -50,7 +50,7 @@ class TaskAnswers(NamedTuple):
 
     task: str
     origin: str
-    """The file that contains them, for error messages."""
+    """The file that contains the answers, for error messages."""
     answers: list[Answer]
     malformed: list[str]
     """Complaints about entries that could not be read and were left out."""

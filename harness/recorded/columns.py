@@ -1,6 +1,7 @@
-"""Columns of recorded lines beside the answer: the names of those that repeat a document, and their values.
+"""Columns of recorded lines other than the answer: the names of those that may repeat a document, and their values.
 
-Not here: whether they agree with the documents (`harness.recorded.questions`, `harness.recorded.reference_columns`).
+Not here: whether the values agree with the documents (`harness.recorded.questions`,
+`harness.recorded.reference_columns`).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Value(NamedTuple):
 
 
 def difference(task: str, column: str, different: Sequence[Value], total: int, kind: str) -> list[str]:
-    """Return the note on `different` of `total` values in a column of questions or references; none if none differs."""
+    """Return a note on the `different` ones of `total` questions or references in a column; empty if none differs."""
     if not different:
         return []
     verb = "differs" if len(different) == 1 else "differ"

@@ -83,7 +83,7 @@ def _raise_unreadable(error: OSError) -> None:
 
 
 def _members(archive: Path) -> list[File]:
-    """Return the files in an archive, with their content: a compressed archive can only be read from front to back."""
+    """Return the files in an archive with their content, because a compressed one can only be read front to back."""
     files = []
     try:
         with tarfile.open(archive) as opened:

@@ -22,7 +22,7 @@ from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
 from harness.tasks.task import Score, Task
 
 _PROMPTED = ("instruction", QUESTION)
-"""The columns that LawBench's files contain as the model was prompted with them."""
+"""The columns that LawBench's files contain in the form in which the model was prompted with them."""
 
 
 class Joined(NamedTuple):
@@ -60,8 +60,8 @@ class Joined(NamedTuple):
     def score_function(self, task: Task) -> Score:
         """Return the task's `score`, applied to documents with the instruction and question of the recorded prompt.
 
-        These replace the documents' own: LawBench's 2-1 takes the sentence to correct from the prompt, with whatever
-        stands around it.
+        These replace the documents' own, because LawBench's 2-1 takes the sentence to correct from the prompt,
+        including any text around it.
         """
         score, prompted = task.score, self._prompted_columns(task)
 
@@ -73,7 +73,7 @@ class Joined(NamedTuple):
         return score_prompted
 
     def _prompted_columns(self, task: Task) -> dict[str, dict[str, Any]]:
-        """Return the recorded columns of each document that was prompted differently, by the task's question."""
+        """Return the recorded columns of each document that was prompted with another question, by its own question."""
         documents = task.documents
         prompted: dict[str, dict[str, Any]] = {}
         for place, answer in enumerate(self.answers):
@@ -96,7 +96,7 @@ def join(
 ) -> Joined:
     """Return the answers to the first `limit` documents of `task`, or to that share of them.
 
-    `has_own_documents` says that the task was built from the documents in the answers' file.
+    `has_own_documents` says whether the task was built from the documents in the answers' file.
 
     Raises HarnessError about a second answer to a document, an answer without a document, a document without an answer,
     answers of another kind than the task's, and questions or references of other documents
@@ -181,7 +181,7 @@ def _complain_of_gaps(answers: TaskAnswers, complaints: Complaints) -> None:
 def _complain_of_missing(
     task: Task, by_document: Sequence[Answer | None], answers: TaskAnswers, complaints: Complaints
 ) -> None:
-    """Complain if a document has no answer: it counts as an empty text, but missing likelihoods cannot be scored."""
+    """Complain if a document has no answer: a missing text counts as empty; missing likelihoods cannot be scored."""
     missing = [place for place, answer in enumerate(by_document) if answer is None]
     if not missing:
         return
@@ -248,5 +248,5 @@ def _likelihood(response: Response, answer: Answer | None) -> float:
 
 
 def _has_whole_reference(answer: Answer | None) -> bool:
-    """Return whether an answer's file contains no reference as ChatGLM's script cut it."""
+    """Return whether an answer's file lacks the reference in the form to which ChatGLM's script cut it."""
     return answer is not None and answer.hashes is None and "summary" not in answer.document

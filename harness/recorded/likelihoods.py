@@ -9,13 +9,13 @@ import math
 from collections.abc import Sequence
 
 NOT_FINITE = ("with a value that is no number", "with a value that is NaN or infinite")
-"""The problems of values that are no finite numbers."""
+"""What `problem` returns for values that are not finite numbers."""
 _ROUNDING = 1e-3
-"""How far above 0 the rounding of a sum of logarithms may lie."""
+"""How far above 0 rounding may lift a sum of logarithms."""
 
 
 def problem(values: Sequence[object]) -> str | None:
-    """Return why `values` are not the log-likelihoods of different texts, as the end of a sentence, or None."""
+    """Return why `values` cannot be log-likelihoods of different texts, as the end of a sentence; None if they can."""
     numbers = [number for value in values if (number := _number(value)) is not None]
     if len(numbers) < len(values):
         return NOT_FINITE[0]
@@ -31,7 +31,7 @@ def problem(values: Sequence[object]) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a value of JSON as a number, or None if it is none; one too large for a float is infinite."""
+    """Return a JSON value as a float, or None if it is not a number; one too large for a float becomes infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -1,7 +1,7 @@
 """The tasks that a recording answers, loaded with the documents that were answered.
 
-The documents are those of the task's data if these are at hand and contain the questions and references of the file.
-Otherwise a file that contains references of its own is scored by them.
+The documents are those of the task's data if that data is at hand and contains the questions and references of the
+file. Otherwise a file that contains references of its own is scored by them.
 
 Not here: scoring (`harness.recorded.score`).
 """
@@ -89,7 +89,7 @@ class TaskLoader:
         return AnsweredTasks(tasks, by_name, matches, frozenset(with_own_documents), notes)
 
     def _sources(self, recording: Recording) -> dict[str, DataSource]:
-        """Return the data source of each answered task; raise HarnessError if a name is unknown or several tasks."""
+        """Return the data source of each answered task; raise HarnessError if a name means no task or several."""
         sources: dict[str, DataSource] = {}
         for answers in recording.tasks:
             try:
@@ -116,9 +116,9 @@ class TaskLoader:
         return names, notes
 
     def _group(self, answered: list[str], families: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Return the group whose tasks are exactly those `answered`, for its averages, or else the tasks; and notes.
+        """Return the group whose tasks are exactly those `answered`, to get its averages, or else the tasks; and notes.
 
-        The group is one of `families`, or if there are none, one of our own.
+        The group is one of `families`, or, if there are no families, one of our own groups.
         """
         for family in families:
             if file_tasks.names_files(family):
@@ -187,7 +187,7 @@ def _is_self_contained(answers: TaskAnswers) -> bool:
 
 
 def _require_complete_run(recording: Recording) -> None:
-    """Raise HarnessError if a report's documents are a random part of all: its run stopped early."""
+    """Raise HarnessError if a report has only a random part of the documents because its run stopped early."""
     if recording.report is None:
         return
     manifest = recording.report.manifest

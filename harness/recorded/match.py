@@ -16,7 +16,7 @@ from harness.recorded.answers import Answer, TaskAnswers
 from harness.tasks.task import Task
 
 QUESTION = "question"
-"""The column that a file may contain with the whole prompt around it."""
+"""The column in which a file may contain the question with the whole prompt around it."""
 
 Columns = Mapping[str, str]
 
@@ -35,8 +35,8 @@ class Matches(NamedTuple):
 def match(task: Task, answers: TaskAnswers) -> Matches:
     """Return which document of `task` each of `answers` belongs to.
 
-    Raises HarnessError if answers name documents by a text and the documents have no `id`, or if their numbers count
-    the rows of a file whose column `id` has other values.
+    Raises HarnessError if answers name documents by a text and the documents have no `id`, or if the answers have row
+    numbers although the column `id` of the task's file has other values.
     """
     places, documents = _places(task, answers), task.documents
     for answer, place in zip(answers.answers, places, strict=True):
@@ -50,7 +50,7 @@ def match(task: Task, answers: TaskAnswers) -> Matches:
 
 
 def match_own_documents(answers: TaskAnswers) -> Matches:
-    """Return the places of answers whose file contains the documents, in the order of `one_per_document`."""
+    """Return the places of answers whose file contains the documents, counted in the order of `one_per_document`."""
     by_key = {answer.key: place for place, answer in enumerate(one_per_document(answers))}
     return Matches([by_key[answer.key] for answer in answers.answers])
 
@@ -88,17 +88,17 @@ def _places(task: Task, answers: TaskAnswers) -> list[int | None]:
 
 
 def has_ids(task: Task) -> bool:
-    """Return whether the column `id` in a file of one's own names each row once."""
+    """Return whether the task is a user's own file whose column `id` identifies every row."""
     return bool(task.ids) and all(task.ids) and len({*task.ids}) == len(task.ids)
 
 
 def first_ids(task: Task) -> str:
-    """Return the first ids of a file of one's own, for messages."""
+    """Return the first ids of a user's own file, for messages."""
     return ", ".join(task.ids[:3]) + (" …" if len(task.ids) > 3 else "")
 
 
 def _reading_of_ids(task: Task, answers: TaskAnswers, places: Sequence[int | None]) -> str:
-    """Return a note on what the numbers in `answers` mean, if they could also mean something else."""
+    """Return a note on how the ids in `answers` were read, if they could be read differently; else an empty text."""
     keys = [answer.key for answer in answers.answers]
     if not task.ids or not all(answer.names_id for answer in answers.answers):
         return ""
@@ -116,7 +116,7 @@ def _place(key: int | str, by_id: Mapping[str, int], documents: int) -> int | No
 
 
 def _texts(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns that are texts, without white space: tokenizers change it."""
+    """Return the columns that are texts, without white space, because tokenizers change it."""
     return {name: "".join(value.split()) for name, value in document.items() if isinstance(value, str)}
 
 

@@ -1,14 +1,15 @@
 """Whether the questions in a column of recorded lines are those of the documents that the lines answer.
 
 Questions are compared as those of a test set are (`harness.tasks.same_question`). A text that contains its document's
-question, or is part of it, is that question: a prompt has a template and examples around it. A text that quotes the
-question of another document proves nothing: a few-shot example, a retrieved text, an answer that goes on with another
-question. Three findings show that lines stand in another order, each in several lines with different questions:
+question, or is part of it, counts as that question, because a prompt has a template and examples around the question. A
+text that quotes the question of another document proves nothing: it may be a few-shot example, a retrieved text, or an
+answer that goes on with another question. Three findings show that lines stand in another order, each in several lines
+with different questions:
 
-- lines whose questions change places: each is, as a whole, the question of another of these lines' documents;
+- lines have exchanged their questions: each text is the whole question of the document of another of these lines;
 - at least half of the lines that differ hold another document's question and nothing else;
-- most lines differ, and in these another document's question stands in one and the same template, beside examples that
-  are the same in several lines.
+- most lines differ, and in these another document's question stands in one and the same template, apart from examples
+  that are the same in several lines.
 
 Not here: references (`harness.recorded.reference_columns`).
 """
@@ -28,9 +29,9 @@ from harness.tasks.task import Task
 _DOCUMENT_COLUMNS = (*QUESTIONS, "content", "input", "text", "goal", "premise", "sentence1", "sentence")
 """Columns of a published task's documents that hold the question; the first one counts, else the longest text."""
 _QUOTED = 4
-"""The number of characters from which a question within another text is no chance."""
+"""The number of characters from which a question is hardly ever part of another text by chance."""
 _SEARCHED = 20
-"""The number of texts in which the questions of all documents are searched."""
+"""The number of texts that are searched for the questions of all documents."""
 
 
 class _Line(NamedTuple):
@@ -49,11 +50,11 @@ class _Quotation(NamedTuple):
 
     owner: int
     rest: str
-    """The letters and digits around it: the template."""
+    """The letters and digits around the shared part: the template."""
 
 
 class Questions:
-    """The questions of a task, in the form in which they are compared, computed once they are needed."""
+    """The questions of a task, in the form in which they are compared, which is computed at first use."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -97,7 +98,7 @@ class Questions:
         return self._forms
 
     def _line(self, value: Value) -> _Line | None:
-        """Return the line of a text that is not the whole question of its document, or None."""
+        """Return the line of `value`, or None if its text is its document's question or a long prompt around it."""
         expected = self._computed()[value.place]
         if len(value.value) > self._longest and _holds(value.value, self._texts[value.place].strip()):
             return None  # a prompt around its question, which is no whole question of another document
@@ -108,12 +109,12 @@ class Questions:
         return _Line(value, form, next(iter(self._places.get(form, [])), None), not is_like)
 
     def _is_other_text(self, form: str, place: int) -> bool:
-        """Return whether another column of the document at `place` has the text: its instruction, its whole prompt."""
+        """Return whether another column of the document at `place`, such as its instruction, contains the text."""
         columns = self._documents[place].values()
         return any(_holds(_form(column), form) for column in columns if isinstance(column, str))
 
     def _first_displaced(self, lines: Sequence[_Line], total: int, *, is_named: bool) -> tuple[Value, int] | None:
-        """Return the first value that shows that lines hold the questions of other documents, and whose it holds."""
+        """Return the first value proven to hold another document's question, and that document's place; or None."""
         recurring = Counter(line.form for line in lines)
         whole = [
             (line, line.owner)
@@ -132,7 +133,7 @@ class Questions:
         return None
 
     def _first_quotation(self, unlike: Sequence[_Line], *, may_be_answers: bool) -> tuple[Value, int] | None:
-        """Return the first of the values with another document's question in one template, and its owner; or None."""
+        """Return the first value with another document's question in the common template, and its owner; or None."""
         recurring = Counter(line.form for line in unlike)
         lines = [x for x in unlike if recurring[x.form] == 1 and not (may_be_answers and _has_answer(x))]
         if 2 * len(lines) < len(unlike):
@@ -151,7 +152,7 @@ class Questions:
         return first[0] if has_owners and 4 * count >= 3 * len(searched) else None
 
     def _quotation(self, form: str, parts: Sequence[str]) -> _Quotation | None:
-        """Return the only one of the questions `parts` of a text, or the only question that contains it, or None.
+        """Return the only question of `parts` in the text `form`, or the only question that contains `form`, or None.
 
         A question within the one that is found, such as a common stem, does not count.
         """
@@ -173,7 +174,7 @@ def _letters(text: str) -> str:
 
 
 def _has_answer(line: _Line) -> bool:
-    """Return whether a text contains the line's answer: it may be what the model wrote."""
+    """Return whether a text contains the line's answer, so that the model may have written the text."""
     first = next(iter(next(iter(line.value.answer.responses), ())), None)
     if not isinstance(first, str) or not first.strip():
         return False
@@ -181,7 +182,7 @@ def _has_answer(line: _Line) -> bool:
 
 
 def _last_question(value: object) -> str:
-    """Return the text of a recorded question: a text, or the last turn of the user in a list of turns; else nothing."""
+    """Return the text of a recorded question: a text, or the user's last turn in a list of turns; else empty."""
     if isinstance(value, str):
         return value
     turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []

@@ -37,7 +37,7 @@ from harness.runs import samples
 ALPHA = "_alpha"
 """The suffix of a criterion's name for the agreement of raters on it."""
 LARGEST = 1e100
-"""The limit below which ratings lie in absolute value, so that sums of squares are finite."""
+"""Ratings must be smaller than this in absolute value, so that sums of squares are finite."""
 RATERS = 10
 """The largest number of raters for which the report's notes give each rater's mean."""
 

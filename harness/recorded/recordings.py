@@ -27,7 +27,7 @@ from harness.reports.report import Report
 from harness.tasks.own_files import file_tasks
 
 GENERIC_STEMS = ("generated_predictions",)
-"""File names that every model's files have, so that they do not name a model."""
+"""File names that are the same for every model, so that they do not name a model."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def find(
 ) -> Iterator[Recording]:
     """Yield the recordings at `path`, one model after another.
 
-    `task` names the task that was answered where the files do not say; `format` is a key of `FORMATS`, by default the
+    `task` names the task that was answered, for files that do not say; `format` is a key of `FORMATS`, by default the
     format that the files look like.
 
     Raises HarnessError if nothing is found, and about the first entry that cannot be read, with its file and line; with
@@ -133,7 +133,7 @@ def _by_model(group: FileGroup, formats: Sequence[Format], *, forced: bool = Fal
 def _claimed(file: File, formats: Sequence[Format], *, forced: bool, is_named: bool) -> _ClaimedFile | None:
     """Return `file` with the first format that recognises it, or None.
 
-    Raises HarnessError if a file that the user named cannot be read; others may lie beside predictions by chance.
+    Raises HarnessError if a file that the user named cannot be read; other files may lie beside predictions by chance.
     """
     for format in formats:
         try:
@@ -157,7 +157,7 @@ def _model(group: FileGroup, claimed: _ClaimedFile) -> _Model:
 
 
 def _read(model: _Model, claimed: Sequence[_ClaimedFile], task: str | None, keep_going: bool) -> Recording:
-    """Return the recording of one model, whose files are read here."""
+    """Read the files of one model and return its recording."""
     if task and len(claimed) > 1 and all(claim.task.startswith(f"{task}_") for _, _, claim in claimed):
         task = None  # --task names the family (`ceval`), and the files name its tasks (`ceval_law.jsonl`)
     answers: list[TaskAnswers] = []
@@ -187,7 +187,7 @@ def _read_file(claimed: _ClaimedFile, task: str | None, keep_going: bool) -> Tas
 
 
 def _model_name(model: _Model, claimed: _ClaimedFile, answers: TaskAnswers) -> str:
-    """Return the name of a model: that of the folder where the file's own name says the task, or nothing."""
+    """Return the name of a model: that of its folder if the file's name says only the task, or nothing."""
     says_task = model.name == claimed.file.path.stem and claimed.claim.task not in ("", model.name)  # `1-1`
     if says_task or model.name in (file_tasks.task_name(answers.task), *GENERIC_STEMS):
         return Path(model.folder).resolve().name

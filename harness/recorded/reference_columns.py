@@ -1,9 +1,9 @@
 """Whether the references in a column of recorded lines are those of the documents that the lines answer.
 
-A column of references in another order than the documents, or of another test set, shows in several lines that hold
-different references of other documents. A single one may be a correction. Where the column may hold what the model
-answered (`answer`, `output`), wrong answers may be right ones of other documents: only different references show an
-order then, or a shift by a few lines.
+If a column of references is in another order than the documents, or belongs to another test set, several lines hold
+different references of other documents. A single such line may be a correction. In a column that may hold what the
+model answered (`answer`, `output`), a wrong answer may happen to be the right one of another document. There, another
+order shows only in references that differ from one another, or in a shift by a few lines.
 
 Not here: the forms of a reference (`harness.recorded.references`), or questions (`harness.recorded.questions`).
 """
@@ -22,15 +22,15 @@ from harness.recorded.references import Reading, is_same, key
 from harness.tasks.task import Task
 
 _DISTINCT = 12
-"""The number of characters from which equal references of two documents are no chance."""
+"""The number of characters from which two documents hardly ever have the same reference by chance."""
 _CUT = 3
-"""The number of characters from which a reference may be the beginning of another document's."""
+"""The number of characters from which a text may be the beginning of a reference that was cut."""
 _LONGEST_SHIFT = 5
-"""The number of lines by which a file may be shifted against the data to be recognised as such."""
+"""The largest number of lines by which a file may be shifted against the data and still be recognised as shifted."""
 _FEW = 5
-"""The number of lines below which wrong answers may be in another order by chance."""
+"""With fewer lines than this, wrong answers may look like right ones in another order by chance."""
 _MANY_TEXTS = 8
-"""The number of different texts that no chance has in another order."""
+"""With this many different texts or more, another order is no coincidence."""
 
 
 class Owners:
@@ -49,7 +49,8 @@ class Owners:
     def only_owner(self, texts: Sequence[str]) -> int | None:
         """Return the place of the only document with one of the references `texts`, or None.
 
-        A reference that no document has may be one that was cut. Time grows with the logarithm of the documents.
+        A text that is no document's reference may be one that was cut. Time grows with the logarithm of the number of
+        documents.
         """
         whole, *items = texts
         owners = {*self._first_two(whole)} or {place for item in items for place in self._first_two(item)}
@@ -78,7 +79,7 @@ class _Comparison(NamedTuple):
 
     @property
     def distance(self) -> int:
-        """How far the recorded texts are from this form: differences, twice if no document has the text."""
+        """The number of lines that differ from this form; those whose text no document has count twice."""
         return len(self.different) + sum(self.texts[index] not in self.owners for index in self.different)
 
     def expected(self, index: int) -> Sequence[str]:
@@ -89,7 +90,7 @@ class _Comparison(NamedTuple):
 def compare(task: Task, column: str, values: Sequence[Value]) -> list[str] | None:
     """Return the notes on `values`, a column of references; None if the column holds no references of the task.
 
-    Raises HarnessError if they are those of other documents.
+    Raises HarnessError if the values are the references of other documents.
     """
     values = sorted((value for value in values if references.text(value.value)), key=lambda value: value.place)
     forms = references.readings(task) if values else []
@@ -118,9 +119,9 @@ def _comparison(values: Sequence[Value], texts: Sequence[Sequence[str]], reading
 
 
 def first_displaced(comparison: _Comparison, *, is_named: bool) -> int | None:
-    """Return the index of the first line that shows that references are those of other documents, or None.
+    """Return the index of the first misplaced line if the references are evidently those of other documents, else None.
 
-    `is_named` says that the column holds references and nothing else.
+    `is_named` says whether the column holds references and nothing else.
     """
     different, owners = comparison.different, comparison.owners
     owned = {index: owner for index in different if (owner := owners.only_owner(comparison.texts[index])) is not None}
@@ -134,7 +135,7 @@ def first_displaced(comparison: _Comparison, *, is_named: bool) -> int | None:
 
 
 def _change_places(comparison: _Comparison, owned: dict[int, int], *, is_named: bool) -> bool:
-    """Return whether the lines that differ hold the references of one another, each of which one document has."""
+    """Return whether the lines that differ hold one another's references, each of which only one document has."""
     values, different = comparison.values, comparison.different
     if len(different) < 2 or {values[index].place for index in different} != {*owned.values()}:
         return False
@@ -158,7 +159,7 @@ def _are_of_others(comparison: _Comparison, owned: dict[int, int], *, is_named: 
 
 
 def _has_other_labels(comparison: _Comparison) -> bool:
-    """Return whether the column writes each reference by another label, such as 0 to 4 for 1 to 5."""
+    """Return whether the column writes another label for each reference, such as 0 to 4 for 1 to 5."""
     if all(texts in comparison.owners for texts in comparison.texts):
         return False
     pairs = {(texts[0], *comparison.expected(index)[:1]) for index, texts in enumerate(comparison.texts)}
@@ -168,7 +169,7 @@ def _has_other_labels(comparison: _Comparison) -> bool:
 def _are_in_other_order(comparison: _Comparison) -> bool:
     """Return whether the lines that differ have the references of their documents in another order.
 
-    Few labels prove it only where at least half as many lines differ as in an order by chance.
+    If there are few different labels, at least half as many lines must differ as in a random order.
     """
     texts = [key(comparison.texts[index][0]) for index in comparison.different]
     expected = [key(next(iter(comparison.expected(index)), "")) for index in comparison.different]
@@ -181,7 +182,7 @@ def _are_in_other_order(comparison: _Comparison) -> bool:
 
 
 def _is_shifted(comparison: _Comparison, *, is_named: bool) -> bool:
-    """Return whether every line has the reference of the document a few places before or behind its own."""
+    """Return whether every line has the reference of the document a few places before or after its own."""
     values, texts, reading = comparison.values, comparison.texts, comparison.reading
     is_flipped = len({line[0] for line in texts}) == 2 and len(comparison.different) == len(values)
     if 4 * len(comparison.different) < len(values) or (not is_named and is_flipped):
@@ -199,5 +200,5 @@ def _is_shifted(comparison: _Comparison, *, is_named: bool) -> bool:
 
 
 def _agrees(recorded: Sequence[str], accepted: Sequence[str]) -> bool:
-    """Return whether one of the `recorded` texts of a line is one of those that are `accepted`."""
+    """Return whether one of the `recorded` texts of a line is one of the `accepted` texts."""
     return any(is_same(text, expected) for text in recorded for expected in accepted)

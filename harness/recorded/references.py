@@ -21,7 +21,7 @@ from harness.recorded.columns import ANSWERS, REFERENCES
 from harness.tasks.task import Task
 
 Reading = Sequence[Sequence[str]]
-"""For each document the normalised texts that repeat its reference in one form."""
+"""For each document, the normalised texts that repeat its reference in one form."""
 _FINAL = "####"
 """What stands before the final answer in GSM8K's references."""
 _LONGEST_NUMBER = 40
@@ -61,7 +61,7 @@ def texts(value: object) -> list[str]:
 def is_same(recorded: str, expected: str) -> bool:
     """Return whether two normalised texts are the same reference.
 
-    Numbers are the same if their values are. Other recorded texts may be cut short behind a word, or, if they are long,
+    Numbers are the same if their values are. Other recorded texts may be cut short after a word, or, if they are long,
     anywhere except within a number.
     """
     if recorded == expected or not recorded:
@@ -78,7 +78,7 @@ def is_same(recorded: str, expected: str) -> bool:
 
 
 def key(reference: str) -> str:
-    """Return a text that is equal for normalised references of one value: 1,000 and 1000.0."""
+    """Return a text that is the same for all normalised references with one value, such as 1,000 and 1000.0."""
     return f"{last_number(reference)}" if _is_number(reference) and "%" not in reference else reference
 
 

@@ -23,9 +23,9 @@ class Replay:
     """Answers every kind of request with the recorded response of its document.
 
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
-    stop string. If `drops_end_marks`, it loses special tokens at its end, which a run would not have decoded; published
-    scores count them. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was left out and
-    what may have been misread.
+    stop string. With `drops_end_marks`, it loses the special tokens at its end, which a run would not have decoded, but
+    which published scores count. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was
+    left out and what may have been misread.
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
@@ -38,13 +38,13 @@ class Replay:
         self.work = Work()
         """How the recorded texts ended."""
         self._shortened = 0
-        """The number of recorded texts that had something behind a stop string of the task."""
+        """The number of recorded texts that went on after a stop string of the task."""
         self._without_end_marks = 0
         """The number of recorded texts that lost special tokens at their end."""
         self._chat_marks: list[str] = []
-        """Where the answers stand that have marks of a chat template."""
+        """The places (file and line) of the answers that have marks of a chat template."""
         self._other_thoughts: list[str] = []
-        """Where the answers stand that have thoughts by marks other than those that `think` names."""
+        """The places of the answers that have a thought between marks other than those that `think` names."""
 
     def notes(self, task: str) -> list[str]:
         """Return what a reader of the report should know about how the answers to `task` were read."""
@@ -136,13 +136,13 @@ class Replay:
         return answer
 
     def _labels(self, request: Any) -> str:
-        """Return the reference of a line of ChatGLM's file: as its script cut it if the file has it, else whole."""
+        """Return the reference in a line of ChatGLM's file: the one that its script cut if recorded, else the whole."""
         answer = self.joined.answers[request.doc_id]
         summary = None if answer is None else answer.document.get("summary")
         return summary if isinstance(summary, str) else str(request.args[1]["labels"])
 
     def _is_own_report(self, doc_id: int) -> bool:
-        """Return whether the answer to a document comes from a report of ours, whose answers are read."""
+        """Return whether the answer to a document comes from a report of ours, whose answers have been read before."""
         answer = self.joined.answers[doc_id]
         return answer is not None and answer.hashes is not None
 

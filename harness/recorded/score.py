@@ -41,7 +41,7 @@ _OF_ANSWERS = (
     *("answers", "empty_answers", "cut_answers", "thoughts", "unfinished_thoughts"),
     *("not_understood", "doubtful_documents"),
 )
-"""The fields of `TaskInfo` that count answers as they are read now."""
+"""The fields of `TaskInfo` that count answers, as this scoring reads them."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Scoring:
     output: Path
     """The folder that gets a report folder for each model."""
     task: str | None = None
-    """The task that was answered, where the files do not say; or the family of the files' tasks."""
+    """The task that was answered, if the files do not say which; or the family of the files' tasks."""
     comparisons: tuple[str, ...] = ()
-    """The metrics of answers in words to test sets that are files (`own_files.question_files.COMPARISONS`)."""
+    """The metrics that score answers in words to test sets in files (`own_files.question_files.COMPARISONS`)."""
     format: str | None = None
     """The format of the files, a key of `FORMATS`; None recognises it."""
     data: Path | None = None
@@ -182,7 +182,7 @@ def _checkpoint_info(recording: Recording, name: str) -> CheckpointInfo:
 
 
 def _task_info(name: str, info: TaskInfo, recording: Recording) -> TaskInfo:
-    """Return `info`, or for a report that is scored again its own info with the version and documents of `info`."""
+    """Return `info`; for a report that is scored again, its own info with the version and documents of `info`."""
     if recording.report is None:
         return info
     original = recording.report.manifest.tasks[name]

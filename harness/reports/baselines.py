@@ -126,7 +126,7 @@ def _read(place: Path) -> Report | None:
 
 
 def _read_if_sound(place: Path) -> Report | None:
-    """Return the baseline at `place`, or None if there is none or it is damaged: then it may be replaced."""
+    """Return the baseline at `place`, or None if there is none, or only a damaged one, which may be replaced."""
     try:
         return _read(place)
     except HarnessError:

@@ -41,7 +41,7 @@ def breakdowns(report: Report) -> Iterator[Breakdown]:
 
 
 def _types(report: Report, score: Score) -> dict[str, Counts]:
-    """Return the counts of each type; empty if another metric uses this name, so its values are not counts by type."""
+    """Return the counts of each type; empty if the metric only shares the name and has other values."""
     rows = report.samples(score.task, ["filter", score.metric])
     values = rows[score.metric][rows["filter"] == score.filter].dropna()
     documents = [json.loads(value) if isinstance(value, str) else value for value in values]

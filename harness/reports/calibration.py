@@ -1,7 +1,7 @@
 """Calibrations: how often a checkpoint's values differ when the same tasks are evaluated again.
 
-On a GPU, in few bits, the last digit of a sum depends on the other rows of the batch, and a near tie may fall the other
-way; sampled text depends on its seed. Differences between two checkpoints are judged against such noise.
+On a GPU, in low precision, the last digit of a sum depends on the other rows of the batch, so that a near tie may fall
+the other way; sampled text depends on its seed. Differences between two checkpoints are judged against such noise.
 
 A calibration is one JSON file. Not here: evaluating anything (`harness.runs.calibrate`), or torch.
 """
@@ -38,7 +38,7 @@ class FlipRate(Strict):
     repeats: int = Field(ge=1)
     """The number of times that each document was evaluated again."""
     changed: int
-    """The number of comparisons (documents times repeats) in which the value was not that of the first time."""
+    """The number of comparisons (documents times repeats) in which the value differed from the first one."""
 
     @property
     def n(self) -> int:
@@ -67,7 +67,7 @@ class Calibration(Strict):
     limit: Limit | None
     """The number of documents of each task, from the first, or a share of them below 1; None is all."""
     seed: int
-    """The seed of sampled text the first time."""
+    """The seed of sampled text in the first evaluation."""
     again: list[str]
     """What was changed each time the tasks were evaluated again: `a quarter of the batch`, `seed 7`."""
     rates: list[FlipRate]

@@ -1,8 +1,8 @@
 """The ledger of answers: how many generated answers of a task were empty, cut, unfinished or not understood.
 
 A score says nothing about a checkpoint whose answers were cut before they came to the point. Wherever a score is shown,
-`DOUBT` marks it if that holds for more than half of its documents, and `sentences` says how many there are of each
-kind.
+`DOUBT` marks it if more than half of its documents have such answers, and `sentences` says how many answers of each
+kind there are.
 
 Not here: how answers are counted (`harness.backends.work`, `harness.runs.task_results`).
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from harness.reports.report import Manifest, Score, TaskInfo
 
 DOUBT = "!"
-"""Marks a score most of whose answers were empty, cut, unfinished or not understood."""
+"""Marks a score if most of its answers were empty, cut, unfinished or not understood."""
 LEGEND = f"{DOUBT} most answers were empty, cut or not understood"
 
 
@@ -25,9 +25,9 @@ class Count(NamedTuple):
 
     number: int
     total: int
-    """The number of answers or documents of which it is known whether they are of this kind."""
+    """The number of answers or documents for which it is known whether they are of this kind."""
     text: str
-    """What they did: `reached their limit of 256 tokens`."""
+    """What these answers did: `reached their limit of 256 tokens`."""
     is_short_of_tokens: bool = False
     """Whether a higher limit of tokens may help."""
 
@@ -43,9 +43,9 @@ class Ledger:
     is_doubtful: bool
     """Whether the answers to more than half of the documents are empty, cut, unfinished or not understood."""
     all_ended: bool
-    """Whether it is known of every answer how it ended."""
+    """Whether it is known how every answer ended."""
     all_understood: bool
-    """Whether every task has a notion of understanding."""
+    """Whether every task has a metric that can tell whether it understood an answer."""
     is_unknown: bool = False
     """Whether a report is too old to say how the answers of some task ended."""
 
@@ -110,7 +110,7 @@ def of_score(manifest: Manifest, score: Score) -> Ledger:
 
 
 def mark(ledger: Ledger) -> str:
-    """Return the mark behind a number: ` !` if the answers in its `ledger` make it doubtful, else nothing."""
+    """Return the mark to put after a number: ` !` if the answers in its `ledger` make it doubtful, else nothing."""
     return f" {DOUBT}" if ledger.is_doubtful else ""
 
 
@@ -120,9 +120,9 @@ def has_doubts(manifest: Manifest) -> bool:
 
 
 def sentences(manifest: Manifest, *, all_tasks: bool = False) -> list[str]:
-    """Return what a reader should know about answers: a sentence per requested task or average, or for `all_tasks`.
+    """Return what a reader should know about answers: a sentence per task or average, by default per requested one.
 
-    If all answers ended and were understood, one sentence says so; likelihoods have no answers.
+    If all answers ended and were understood, a single sentence says so; there is none if no answers were generated.
     """
     names = {score.task: score for score in manifest.scores if all_tasks or score.headline}
     lines = [of_score(manifest, score).sentence(name) for name, score in names.items()]

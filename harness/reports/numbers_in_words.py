@@ -9,12 +9,12 @@ from harness.reports.report import Score
 
 
 def value(score: Score) -> str:
-    """Return the value of `score`: 45.3 for a fraction of 0.453, any other to four significant digits."""
+    """Return the value of `score`: 45.3 for a fraction of 0.453; other values have four significant digits."""
     return _written(score.value, score)
 
 
 def interval(score: Score) -> str:
-    """Return the 95 % interval of `score` with the digits of its value: `43.1–47.5`. Empty if it has none."""
+    """Return the 95 % interval of `score` with as many decimals as its value: `43.1–47.5`. Empty if it has none."""
     if score.low is None or score.high is None:
         return ""
     dash = " to " if score.low < 0 else "–"
@@ -22,12 +22,12 @@ def interval(score: Score) -> str:
 
 
 def bound(number: float, score: Score) -> str:
-    """Return `number`, the chance or ceiling of `score`, with the digits of its value: 25.0."""
+    """Return `number`, the chance or ceiling of `score`, with as many decimals as its value: 25.0."""
     return _written(number, score)
 
 
 def change(number: float, score: Score) -> str:
-    """Return `number`, a difference of two scores, with its sign: +1.2, −34.4. Fractions are in points."""
+    """Return `number`, a difference of two scores, with its sign, for fractions in percentage points: +1.2, −34.4."""
     text = _written(number, score)
     if not text.strip("−0.,"):
         return text.removeprefix("−")
@@ -75,7 +75,7 @@ def memory(count: int) -> str:
 
 
 def _written(number: float, score: Score) -> str:
-    """Return `number` in the unit of `score`, with as many digits as its value: the ends of an interval line up."""
+    """Return `number` in the unit of `score`, with the digits of its value, so that an interval's ends line up."""
     if score.fraction:
         text = f"{100 * number:.1f}"
     else:

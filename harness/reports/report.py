@@ -91,7 +91,7 @@ class CheckpointInfo(Strict):
     """The sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; for
     recorded predictions, the sha256 of the predictions."""
     architecture: str | None = None
-    """The class of the model; None for recorded predictions, as the next three fields and `max_length`."""
+    """The class of the model; None for recorded predictions, as are the next three fields and `max_length`."""
     dtype: str | None = None
     device: str | None = None
     parameters: int | None = None
@@ -99,13 +99,13 @@ class CheckpointInfo(Strict):
     trainable_share: float | None = None
     """The adapter's share of all parameters, in [0, 1]; None for a base."""
     memory_bytes: int | None = None
-    """Bytes of memory for weights, adapter and root cache."""
+    """Bytes of memory for weights, adapter and root cache (`harness.checkpoints.root_cache`)."""
     max_length: int | None = None
-    """Context length in tokens, without those of the root cache."""
+    """Context length in tokens, without those that the root cache occupies."""
     virtual_tokens: int = 0
     """Context tokens that the root cache occupies."""
     adapter_effect: float | None = None
-    """The largest absolute logit difference that the adapter makes on the probe; None for a base."""
+    """The largest absolute logit difference that the adapter makes on a probe; None for a base."""
 
 
 class TaskInfo(Strict):
@@ -122,7 +122,7 @@ class TaskInfo(Strict):
     documents_in_split: int
     """The number of documents in the split."""
     prompt_hash: str
-    """The sha256 of all samples' prompt hashes in document order: if it is equal, every prompt is equal."""
+    """The sha256 of all samples' prompt hashes in document order; if two are equal, so is every prompt."""
     truncated: int
     """The number of requests whose prompt lost tokens on its left to fit the context length."""
     seconds: float
@@ -145,7 +145,7 @@ class TaskInfo(Strict):
     not_understood: int | None = None
     """The number of documents in whose answer the primary metric understood nothing; None if it reads any text."""
     doubtful_documents: int = 0
-    """The number of documents whose answer is empty, cut, unfinished or not understood; of several answers, most."""
+    """The number of documents whose answer, or most of whose answers, are empty, cut, unfinished or not understood."""
 
 
 class Protocol(Strict):
@@ -182,7 +182,7 @@ class Engine(Strict):
     """The engine's work in one run."""
 
     walk: Literal["pack", "snapshot", "plain"]
-    """The walk over the prefix tree."""
+    """How the engine went through the tree of the prompts' common beginnings (`harness.engine.walks`)."""
     scoring_seconds: float
     """Wall-clock seconds spent on log-likelihoods."""
     generation_seconds: float
@@ -207,9 +207,9 @@ class Score(Strict):
     filter: str
     value: float
     stderr: float | None
-    """The standard error; None if the metric has no interval."""
+    """The standard error; None if the metric has none, or if there are too few samples."""
     low: float | None
-    """The lower end of the 95 % interval; None if the metric is not a mean over samples."""
+    """The lower end of the 95 % interval; None if the metric has none, or if there are too few samples."""
     high: float | None
     """The upper end of the 95 % interval."""
     n: int
@@ -224,7 +224,7 @@ class Score(Strict):
     members: list[str]
     """The tasks of an average; for a task, the task itself."""
     primary: bool
-    """Whether this metric and filter represent the task where there is room for one number."""
+    """Whether this metric and filter represent the task if there is room for only one number."""
     headline: bool
     """Whether the user named this task or group: it gets a column, and its members do not."""
     chance: float | None = None
@@ -356,7 +356,7 @@ def holds_any(path: Path) -> bool:
 
 
 def _manifests(path: Path) -> Iterator[Path]:
-    """Yield the manifests below `path`, except those in hidden folders: these are reports being written."""
+    """Yield the manifests below `path`, except those in hidden folders, which are reports being written."""
     for root, folders, files in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if MANIFEST in files:

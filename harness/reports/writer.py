@@ -143,7 +143,7 @@ def _json(value: object, indent: int | None = None) -> str:
 def _remove_abandoned(folder: Path) -> None:
     """Remove the hidden folders of this host's processes that no longer run.
 
-    Process ids of other hosts, which may share the folder, say nothing here.
+    Folders of other hosts, which may share `folder`, stay: their process ids mean nothing here.
     """
     for hidden in folder.glob(f".*.{_host()}.*"):
         pid = hidden.name.rpartition(".")[2]

@@ -22,7 +22,7 @@ from harness.retrieval.index import Hit, Passage
 def write(
     file: Path, questions: Sequence[Question], hits: Sequence[Sequence[Hit]], passages: Sequence[Passage]
 ) -> None:
-    """Write the hits of each question, in places of `passages`, as one line of JSON.
+    """Write one line of JSON per question with its hits, whose places are those in `passages`.
 
     Raises HarnessError if the file cannot be written.
     """

@@ -120,7 +120,8 @@ class _Part(NamedTuple):
 def _passages(row: Row, number: int) -> Iterator[_Part]:
     """Yield the passages of a row.
 
-    A row without an id or an article is named by `number` (the count of earlier passages) plus 1.
+    The passage of a row that has neither an id nor an article is named `number` + 1, where `number` is the count of
+    earlier passages.
     """
     text = row.text("text")
     if row.get("id") is None and row.get("law") is None and (parts := list(statutes.split_articles(text))):
@@ -196,7 +197,7 @@ def _question(row: Row, ids: set[str], of_article: Mapping[Article, str]) -> Que
 
 
 def texts_or_numbers(row: Row, column: str) -> list[str]:
-    """Return the texts in `column`, or its integers as texts; the list may be empty. Raises HarnessError otherwise."""
+    """Return the texts in `column`, or its integers as texts, if any. Raises HarnessError if it holds anything else."""
     value = row.get(column)
     if isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
         return [str(item) for item in value]

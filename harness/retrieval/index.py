@@ -157,7 +157,7 @@ def words(text: str) -> list[str]:
 
 
 def best(scores: np.ndarray[Any, np.dtype[np.float64]], top: int, above: float | None = None) -> list[Hit]:
-    """Return the `top` highest of `scores` (n,), the highest first, equal ones in their order; only scores `above`."""
+    """Return the `top` highest `scores` (n,) greater than `above`, the highest first, equal ones in their order."""
     places = np.arange(len(scores)) if above is None else np.flatnonzero(scores > above)
     if len(places) > top:
         lowest = np.partition(scores[places], -top)[-top]

@@ -34,12 +34,12 @@ class Retrieval:
     """What to retrieve, and how."""
 
     corpus: str
-    """A file, a folder, or `ORG/NAME:CONFIG` of `data`; so for `questions`."""
+    """A file, a folder, or `ORG/NAME:CONFIG` of `data`; the same goes for `questions`."""
     questions: str
     cut_offs: Sequence[int]
     """The k of recall@k and hit@k."""
     top: int
-    """Passages needed per question, beside what the cut-offs need."""
+    """Passages needed per question; the cut-offs may need more."""
     data: Path | None = None
     """A mirror of data sets: `DIR/<org>/<name>`."""
     encoding: Encoding | None = None
@@ -58,7 +58,7 @@ class Retrieved(NamedTuple):
     replaced: int
     """Articles left out of the corpus because a later text of the same law has them, too."""
     measures: Mapping[tuple[str, str], Estimate]
-    """By the name of the set of right passages, and of the measure; empty if no question has right passages."""
+    """Estimates by set of right passages and measure, both by name; empty if no question has right passages."""
 
     def write(self, file: Path, top: int) -> None:
         """Write the best `top` passages of each question to a JSON Lines file.
@@ -102,7 +102,7 @@ def _index(texts: Sequence[str], encoding: Encoding | None) -> Index:
 def evaluate(
     questions: Sequence[Question], ranked: Sequence[Sequence[str]], cut_offs: Sequence[int]
 ) -> dict[tuple[str, str], Estimate]:
-    """Return the mean of every measure over the questions that have a set of right passages, by (set, measure).
+    """Return the mean of every measure over the questions that have the set of right passages, by (set, measure).
 
     The measures are `recall@k` and `hit@k` for each k of `cut_offs`, and `mrr@k` for the largest. `ranked` has as many
     passage ids per question as the largest cut-off, or fewer if fewer were found.

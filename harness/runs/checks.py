@@ -64,9 +64,9 @@ def before_loading(located: Located, options: Options) -> Probed | None:
 
 
 def _known_marks(located: Located, tokenizer: Tokenizer) -> tuple[Marks, ...]:
-    """Return the marks of thoughts of `located`; raise HarnessError if its chat template has others.
+    """Return the marks of thoughts of `located`; raise HarnessError if its template has an unpaired one.
 
-    A model that was trained with its template may think without it.
+    The template counts even if prompts do not use it, because a model that was trained with it may think without it.
     """
     learned = families.learn(tokenizer, located.reference.think)
     if learned.unhandled:
@@ -79,7 +79,7 @@ def _known_marks(located: Located, tokenizer: Tokenizer) -> tuple[Marks, ...]:
 
 
 def _probed(located: Located, tokenizer: Tokenizer, options: Options, marks: tuple[Marks, ...]) -> Probed:
-    """Return the chat template of `located`, whose questions are whole."""
+    """Return the probed chat template of `located`; raise HarnessError if it spoils questions."""
     template = ChatTemplate(located.name, tokenizer, template_arguments(located, options), marks)
     findings = chat_probes.probe(template)
     if findings.question:
@@ -124,7 +124,7 @@ def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
 def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
     """Raise HarnessError if a task reads the logits of answer letters and these are not single tokens.
 
-    Such a task declares it in its YAML: `metadata: {reads: last_position_logits}`.
+    Such a task declares this in its YAML: `metadata: {reads: last_position_logits}`.
     """
     for name, task in tasks.tasks.items():
         if task.metadata.reads != LAST_POSITION:

@@ -14,7 +14,7 @@ from harness.reports.report import Score
 from harness.tasks.task_metrics import Metric
 
 NOT_AVAILABLE = "N/A"
-"""lm-eval's own text where there is no number."""
+"""lm-eval's own text for a missing number."""
 
 
 def result_key(metric: Metric) -> str:
@@ -35,7 +35,7 @@ class LmEvalResults:
         estimates: Mapping[Metric, Estimate | None],
         source: DataSource | None,
     ) -> None:
-        """Add the outcome of the task `name`, completed in place: its standard errors, and no paths of this machine."""
+        """Add a task's `outcome` after changing it in place: its standard errors are set, its local paths removed."""
         _set_standard_errors(outcome["results"][name], estimates)
         _remove_local_paths(outcome["configs"][name], source)
         for key, value in outcome.items():

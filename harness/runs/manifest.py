@@ -35,7 +35,7 @@ def manifest(
     *,
     shuffled: int | None = None,
 ) -> Manifest:
-    """Return the manifest of a run that took `seconds`; `shuffled` is that of `Protocol`."""
+    """Return the manifest of a run that took `seconds`; `shuffled` is the field of `Protocol`."""
     checkpoint = lm.checkpoint
     return Manifest(
         harness=harness.__version__,
@@ -116,7 +116,7 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]
 
 
 def _marks_note(checkpoint: Checkpoint, lm: HarnessLM) -> str:
-    """Return a note on marks named by `think=` that nothing has shown; empty if there is nothing to note."""
+    """Return a note if the marks named by `think=` occur nowhere; empty if there is nothing to note."""
     think, work = checkpoint.located.reference.think, lm.work
     if think is None or think == families.NO_MARKS or not work.generations or work.thoughts:
         return ""

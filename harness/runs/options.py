@@ -39,7 +39,7 @@ class Options:
     stride: int | None = None
     """The number of new tokens in each window of a text longer than the context; None is half the context length."""
     articles: Path | None = None
-    """A file of retrieved articles, which replace those in the prompts of tasks that have some."""
+    """A file of retrieved articles, which replace the articles in prompts, for tasks whose prompts have some."""
     comparisons: tuple[str, ...] = ()
     """The metrics of answers in words to test sets that are files (`own_files.question_files.COMPARISONS`)."""
     device: str | None = None

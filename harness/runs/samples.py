@@ -64,8 +64,8 @@ def _choices(arguments: Sequence[Sequence[Any]]) -> list[str]:
     """Return the choices of a document, from its (context, continuation) requests.
 
     If each request has its own context (Winogrande), a choice begins where the contexts begin to differ. Requests
-    without a context that follow those with one are not choices: they measure a choice's likelihood by itself, for
-    mutual information.
+    without a context after requests with one are not choices: they measure a choice's likelihood by itself, for mutual
+    information.
     """
     pairs = [(str(request[0]), str(request[1])) for request in arguments]
     half = len(pairs) // 2

@@ -88,7 +88,7 @@ class Scores:
                     )
 
     def _variants(self, metric: Metric, average: Average) -> list[Metric]:
-        """Return the metrics that differ from `metric` at most in their aggregation, and have a task of `average`."""
+        """Return the metrics of tasks of `average` that differ from `metric` at most in their aggregation."""
         return [
             other
             for other, estimates in self._estimates.items()
@@ -134,8 +134,8 @@ class Scores:
 def estimate(metric: Metric, rows: Sequence[Row], *, value: float) -> Estimate | None:
     """Return a task's estimate of `metric`, aggregated from its `rows` by the function that the metric names.
 
-    The aggregations `mean`, `ratio` and `macro_f1` have an interval; any other is lm-eval's `value` without one.
-    Returns None if a sample's value, or lm-eval's, is NaN or infinite.
+    The aggregations `mean`, `ratio` and `macro_f1` have an interval; for any other, lm-eval's `value` is returned
+    without an interval. Returns None if a sample's value, or lm-eval's, is NaN or infinite.
     """
     values = [row[metric.name] for row in rows if row["filter"] == metric.filter and row.get(metric.name) is not None]
     if metric.aggregation == "ratio" and values and math.isfinite(value):

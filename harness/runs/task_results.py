@@ -52,7 +52,7 @@ class TaskResults:
         self.infos: dict[str, TaskInfo] = {}
         """What the manifest says of each task."""
         self.notes: list[str] = []
-        """What a reader of the report should know, as far as it is said task by task."""
+        """What a reader of the report should know about single tasks."""
         self.split_letters: dict[str, Letters] = {}
         """The tasks whose answer letters are not single tokens."""
         self.unscorable: dict[str, list[Failure]] = {}
@@ -88,7 +88,7 @@ class TaskResults:
     ) -> list[samples.Row]:
         """Add lm-eval's outcome of the task `name`, and return its report rows in document order.
 
-        `recorded_prompt` replaces the prompt that lm-eval rendered where the documents were answered elsewhere.
+        If the documents were answered elsewhere, `recorded_prompt` replaces the prompt that lm-eval rendered.
         """
         task, source = self.tasks.tasks[name], self.tasks.sources.get(name)
         rows = self.rows(name, outcome.pop("samples")[name])
@@ -113,7 +113,7 @@ class TaskResults:
         return rows
 
     def add_windows(self, name: str, size: int, stride: int) -> None:
-        """Record the windows in which a task's texts were read, in tokens: other windows are other questions."""
+        """Record the windows (in tokens) in which a task's texts were read: other windows make other questions."""
         self.notes.append(f"{name}: windows of {size:,} tokens, moving by {stride:,}")
         info = self.infos[name]
         prompt_hash = hashlib.sha256(f"{info.prompt_hash} {size} {stride}".encode()).hexdigest()
@@ -176,7 +176,7 @@ def _not_understood(rows: Sequence[samples.Row]) -> list[samples.Row]:
 
 
 def _is_doubtful(row: samples.Row) -> bool:
-    """Return whether a document's answer is empty, cut, unfinished or not understood; of several answers, most."""
+    """Return whether a document's answer, or most of its answers, are empty, cut, unfinished or not understood."""
     if "responses" not in row:
         return False
     spoiled = sum(ending in ("empty", "limit", "thought") for ending in row["endings"])
@@ -184,7 +184,7 @@ def _is_doubtful(row: samples.Row) -> bool:
 
 
 def _answer_limit(task: Task) -> int | None:
-    """Return the number of tokens of an answer at most; None if the task's protocol derives it from the prompts."""
+    """Return the largest number of tokens of an answer; None if the task's protocol derives it from the prompts."""
     return max_tokens(task.generation_settings) if task.output_type == "generate_until" else None
 
 

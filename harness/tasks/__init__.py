@@ -1,1 +1,1 @@
-"""Tasks: finding, building and describing them. The only room that uses lm-eval's task objects."""
+"""Tasks: finding, building and describing them. The only package that uses lm-eval's task objects."""

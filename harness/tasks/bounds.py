@@ -21,7 +21,7 @@ from harness.tasks.task_metrics import Metric
 Row = Mapping[str, Any]
 """A report's row of one document under one filter (`harness.runs.samples`)."""
 ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
-"""Metrics that are 1 if the chosen choice is right, and else 0, however it is chosen."""
+"""Metrics that are 1 if the selected choice is right and 0 if not, however it is selected."""
 
 
 class Bounds(NamedTuple):
@@ -64,7 +64,7 @@ def stated(task: Task) -> Bounds:
 
 
 def of_task(task: Task, rows: Sequence[Row]) -> dict[Metric, Bounds]:
-    """Return the bounds of a task's metrics over the documents of `rows`, without metrics that have none."""
+    """Return the bounds of a task's metrics over the documents of `rows`; metrics without bounds are left out."""
     task_bounds, metrics = stated(task), task.metrics
     by_metric: dict[Metric, Bounds] = {}
     for metric in metrics:
@@ -80,7 +80,10 @@ def of_task(task: Task, rows: Sequence[Row]) -> dict[Metric, Bounds]:
 
 
 def of_average(average: Average, estimates: Mapping[str, Estimate], tasks: Mapping[str, Bounds]) -> Bounds:
-    """Return the bounds of `average`: those of its tasks with the weights of their scores; None unless all have one."""
+    """Return the bounds of `average`: its tasks' bounds, averaged with the same weights as their scores.
+
+    A bound is None unless every task has it.
+    """
     shares = weights([estimates[name] for name in average.tasks], average.weight)
     columns = zip(*(tasks.get(name, Bounds()) for name in average.tasks), strict=True)
     return Bounds(*(_weighted(shares, column) for column in columns))
@@ -107,8 +110,8 @@ def _number(task: str, key: str, value: object, primary: Metric) -> float | None
 def _guessing(metric: Metric, rows: Sequence[Row], *, several: bool) -> float | None:
     """Return the score of a uniform guess: the mean share of right choices.
 
-    None if a document's value is not 0 or 1: then the value depends on more than whether the chosen choice is right.
-    `several` says that targets may list several right choices.
+    Return None if a document's value is neither 0 nor 1, because the value then depends on more than whether the
+    selected choice is right. `several` says that targets may list several right choices.
     """
     scored = [row for row in rows if row["filter"] == metric.filter and row.get(metric.name) is not None]
     if not scored or not all(row.get("choices") and row[metric.name] in (0, 1) for row in scored):

@@ -1,6 +1,6 @@
 """The catalogue of tasks: names → lm-eval definitions, data sources and loaded tasks.
 
-A name is looked up in this project's `tasks/`, then in lm-eval's folder of the same beginning (`mmlu_anatomy` in
+A name is looked up in this project's `tasks/`, then in the lm-eval folder whose name begins it (`mmlu_anatomy` in
 `mmlu/`), and only then in lm-eval's whole tree, whose 14,000 files take 15 seconds to read. Documents come from a
 mirror folder `DIR/<org>/<name>` if it has them, else from the hub.
 
@@ -39,8 +39,8 @@ class Catalogue:
     def __init__(self, include: Sequence[Path] = (), comparisons: Sequence[str] = ()) -> None:
         """Add the definitions in the folders `include`.
 
-        `comparisons` are the metrics for answers in words of test sets that are files (`--metric`). Raises HarnessError
-        if a folder does not exist or holds a YAML that cannot be read.
+        `comparisons` (`--metric`) are the metrics that compare answers in words in test sets that are files. Raises
+        HarnessError if a folder does not exist or contains a YAML file that cannot be read.
         """
         self._comparisons = comparisons
         for path in include:
@@ -56,7 +56,7 @@ class Catalogue:
         return task_index.read(self._folders)
 
     def names(self) -> list[str]:
-        """Return the groups and single tasks worth listing: this project's, then `FEATURED`, without groups' parts."""
+        """Return the groups, without their parts, and single tasks worth listing: this project's, then `FEATURED`."""
         # The parts of a group (ceval_law of ceval) are left out; tasks that a group only gathers are not.
         pairs = ((name, member) for name, entry in self.own.items() for member in task_index.members(entry))
         parts = {member for name, member in pairs if member.startswith(f"{name}_")}
@@ -66,7 +66,7 @@ class Catalogue:
     def config(self, name: str, *, own: bool = False) -> dict[str, Any]:
         """Return the YAML of the task `name`, or of a group's first task, merged with the files it includes.
 
-        With `own`, a group that states a protocol is described by its own YAML.
+        With `own`, the YAML of a group that states a protocol is returned instead of its first task's.
         """
         if file_tasks.names_files(name):
             return file_tasks.build(name, self._comparisons).config
@@ -78,9 +78,9 @@ class Catalogue:
         return dict(index[leaf].cfg or {})
 
     def index_for(self, names: Sequence[str]) -> task_index.Index:
-        """Return an index that has all of `names` and their members; it is read once for the same names.
+        """Return an index that has all of `names` and their members; it is read only once for the same names.
 
-        Raises HarnessError naming the first name that lm-eval does not know either.
+        Raises HarnessError naming the first name that neither this project nor lm-eval knows.
         """
         key = tuple(names)
         if key not in self._indexes:
@@ -179,7 +179,7 @@ class Catalogue:
         return tasks
 
     def _refuse_shared_names(self, names: Sequence[str], sources: Collection[str]) -> None:
-        """Raise HarnessError if a task made of a file would replace another of `sources` with its name."""
+        """Raise HarnessError if a task made of a file would have the name of another task in `sources`."""
         leaves = {name for name in sources if not file_tasks.names_files(name)}
         for name in names:
             if file_tasks.names_files(name) and (task := file_tasks.task_name(name)) in leaves:
@@ -195,7 +195,7 @@ class Catalogue:
 
 
 def _add(name: str, tasks: TaskSet, builder: Builder, index: task_index.Index) -> None:
-    """Add the task, the group or the tag's tasks that `name` stands for to `tasks`."""
+    """Add to `tasks` what `name` refers to: a task, a group, or the tasks of a tag."""
     try:
         built = builder.build(index[name], registry=index)
     except RecursionError as error:

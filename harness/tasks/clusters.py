@@ -1,8 +1,8 @@
-"""Clusters: documents that share a passage, a case or a sentence, and so count as one draw in a comparison's error.
+"""Clusters: documents that share a passage, a case or a sentence, so that a comparison's error counts them as one draw.
 
 A task names the shared text by a template over its documents, `metadata: {cluster: "{{passage}}"}`. Documents for which
-it renders the same text are one cluster, within one task or across several. For the data sets of lm-eval's own tasks,
-`SHARED` has the templates.
+the template renders the same text are one cluster, within one task or across several. For the data sets of lm-eval's
+own tasks, the templates are in `SHARED`.
 
 Not here: the effect of clusters on the error of a difference (`harness.verdicts`).
 """
@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.tasks.task import Task
 
 Key = Callable[[Mapping[str, Any]], str | None]
-"""Returns a document's cluster as 16 hexadecimal digits, or None where no shared text is known."""
+"""Returns a document's cluster as 16 hexadecimal digits, or None if no shared text is known."""
 
 _HISTORY = "{{question.rsplit('\n', 1)[0]}}"  # a passage, and a question on it in the last line
 _AGIEVAL = "{{query.rsplit('Q: ', 1)[0]}}"  # AGIEval's prompt: a passage, and a question after `Q: `
@@ -41,14 +41,14 @@ SHARED: dict[tuple[str, str | None], str] = {
     ("facebook/anli", None): "{{premise}}",
     ("nyu-mll/glue", "mnli"): "{{premise}}",
 }
-"""Hub data set, and its configuration if the template is only for that one → template of the shared text."""
+"""Hub data set, with its configuration if the template is only for that configuration → template of the shared text."""
 
 
 def key(task: Task, source: DataSource | None) -> Key:
     """Return the function that returns the cluster of each document of `task`, whose documents come from `source`.
 
-    A task's own template takes precedence over `SHARED`. Raises HarnessError if it cannot be compiled; the returned
-    function raises HarnessError if it cannot be rendered.
+    A task's own template takes precedence over `SHARED`. Raises HarnessError if that template cannot be compiled; the
+    returned function raises HarnessError if it cannot be rendered.
     """
     if template := task.metadata.cluster:
         return _rendering(template, f"metadata.cluster of task {task.name}")
@@ -59,7 +59,7 @@ def key(task: Task, source: DataSource | None) -> Key:
 
 
 def _rendering(template: str, owner: str | None = None) -> Key:
-    """Return the key of documents by `template`; `owner` names a task's own template in errors."""
+    """Return the `Key` that renders `template`; `owner`, for a task's own template, names it in errors."""
     from jinja2 import Environment, StrictUndefined, TemplateError
 
     def failure(error: Exception) -> HarnessError:

@@ -1,4 +1,4 @@
-"""Error messages for tasks that cannot be built on their data: what is wrong, where, and how to download it again.
+"""Error messages for tasks that cannot be built on their data: what is wrong, where, and how to get the data again.
 
 Used by `harness.tasks.factory` only. Not here: where data are (`harness.data.sources`).
 """
@@ -53,7 +53,7 @@ def data_error(task: str, source: DataSource, error: Exception, before: str = ""
 def require_columns(task: Any) -> Any:
     """Return lm-eval's `task`. Raises LookupError if it names a column that its documents do not have.
 
-    lm-eval would take the name for literal text, prompt with it or expect it of every document, and score 0.
+    lm-eval would take the name for literal text, use it as the prompt or target of every document, and score 0.
     """
     for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
         column = getattr(task.config, key, None)

@@ -39,13 +39,13 @@ class Description(NamedTuple):
     prompt: str
     """The first document's prompt, exactly as a checkpoint reads it."""
     endings: tuple[str, ...]
-    """The continuations scored after the prompt, or the stop strings of a generation."""
+    """The continuations scored after the prompt, or the stop strings of a generated answer."""
     generates: bool
-    """Whether the answer is a generation."""
+    """Whether the answer is a generated text."""
 
 
 def summaries(data: Path | None, include: Sequence[Path] = ()) -> list[Summary]:
-    """Return a line for each task and group worth listing, given the mirror `data`."""
+    """Return a line for each task and group worth listing; `data` is the mirror in which documents are looked for."""
     catalogue = Catalogue(include)
     lines = []
     for name in catalogue.names():
@@ -111,7 +111,7 @@ def _stops(settings: dict[str, Any]) -> list[str]:
 
 
 def _continuations(arguments: Iterable[tuple[Any, ...]]) -> list[str]:
-    """Return the continuations in the arguments of scored requests; whole texts have none."""
+    """Return the continuations in the arguments of scored requests; requests that score whole texts have none."""
     return [args[1] for args in arguments if len(args) > 1 and isinstance(args[1], str)]
 
 

@@ -1,7 +1,7 @@
 """lm-eval's task factory on a mirror: tasks built from local files, and errors that say which data are missing.
 
-The files of a definition are parsed once, and a mirror's documents come from `harness.data.mirror` where it can read
-them; the task built is the one that lm-eval would build with `datasets.load_dataset`.
+The files of a definition are parsed once, and a mirror's documents are read by `harness.data.mirror` if it can read
+them; the resulting task is the one that lm-eval would build with `datasets.load_dataset`.
 
 Not here: which definitions exist (`harness.tasks.index`), or what is done with the tasks (`harness.tasks.catalogue`).
 """
@@ -64,7 +64,7 @@ class Builder:
     def build(self, entry: Any, registry: dict[str, Any]) -> Any:
         """Return the task, the group, or the tag's list of tasks that `entry` of the index `registry` stands for.
 
-        Raises HarnessError if a task cannot be built, which says what to do about it.
+        Raises HarnessError, which says what to do about it, if a task cannot be built.
         """
         return self._factory.build(entry, registry=registry)
 
@@ -78,7 +78,7 @@ class Builder:
             )
 
     def _build_on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
-        """Return the task, without few-shot examples, on the given documents, which `process_docs` has processed."""
+        """Return the task on the documents passed, already processed by `process_docs`, without few-shot examples."""
         from datasets import Dataset
         from pyarrow import ArrowException
 
@@ -114,7 +114,7 @@ class Builder:
     def _build_on_source(
         self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], source: DataSource
     ) -> Any:
-        """Return the task on the mirror's copy of its data set or, where the copy lacks them, on the hub's."""
+        """Return the task on the mirror's copy of its data set, or on the hub's if that copy lacks what it needs."""
         missing = ""
         if source.folder is not None:
             build_here = functools.partial(self._build_on_mirror, build, entry, overrides, config, source)
@@ -137,7 +137,7 @@ class Builder:
     def _build_without_training_split(
         self, build_here: Any, name: str, config: dict[str, Any], error: Exception, source: DataSource
     ) -> Any:
-        """Return the task if `error` means that the copy lacks only a split for few-shot examples, else None."""
+        """Return the task if `error` means that the copy only lacks a split for few-shot examples, else None."""
         split = config.get("training_split")
         if not (isinstance(error, KeyError) and error.args == (split,)) or config.get("num_fewshot"):
             return None
@@ -185,7 +185,7 @@ class Builder:
         return splits if splits is None else type(splits)(splits)  # a copy: a task may add splits of its own
 
     def _load_arguments(self, config: dict[str, Any], source: DataSource) -> dict[str, Any]:
-        """Return the arguments by which `load_dataset` reads the mirror's copy, and no outdated cache of it."""
+        """Return the arguments with which `load_dataset` reads the mirror's copy, not an outdated cache of it."""
         assert source.folder is not None
         if source.folder not in self._caches:
             self._caches[source.folder] = source.cache()
@@ -198,7 +198,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 def _loads_plainly(config: dict[str, Any]) -> bool:
-    """Return whether a task passes nothing but a data set's configuration to `load_dataset`, by lm-eval's own code."""
+    """Return whether a task loads its data by lm-eval's own code, with only a data set's configuration to pass on."""
     from lm_eval.api.task import ConfigurableTask
 
     arguments = {*(config.get("dataset_kwargs") or ())} - {"trust_remote_code"}
@@ -213,8 +213,8 @@ def _loads_plainly(config: dict[str, Any]) -> bool:
 def _once_a_split(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return `process`, a task's `process_docs`, with its result for each split remembered.
 
-    lm-eval calls it again at every access to a split. `datasets` would find the result in its cache on disk; where
-    `process` shuffles, only a remembered result has the same order at the next access.
+    lm-eval calls `process` again at every access to a split. `datasets` would find the result in its cache on disk, but
+    if `process` shuffles, only a remembered result has the same order at the next access.
     """
     from datasets import Dataset
 

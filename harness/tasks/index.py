@@ -29,13 +29,13 @@ class _Snapshot(NamedTuple):
 
 
 _snapshots: dict[Path, _Snapshot] = {}
-"""The folders read last, by their absolute paths."""
+"""The most recently read folders, by their absolute paths."""
 
 
 def read(folders: Iterable[Path]) -> Index:
     """Return the index of `folders`; a later folder's definition of a name replaces an earlier one's.
 
-    It equals the index that lm-eval's `TaskManager` makes of them, in a third of the time. A folder whose files have
+    It equals the index that lm-eval's `TaskManager` builds, but takes a third of the time. A folder whose files have
     not changed since the last call is not read again: its entries are the same objects, so they must not be changed.
     """
     index: Index = {}
@@ -79,7 +79,11 @@ def require_readable(folder: Path) -> None:
 
 
 def read_for_glob(pattern: str) -> Index:
-    """Return an index in which to match `pattern`: that of lm-eval's folders with its fixed beginning, or of all."""
+    """Return an index in which to match `pattern`.
+
+    It covers the lm-eval folders whose names begin like `pattern` up to its first wildcard, `_` or `-`, or all folders
+    if nothing in these matches.
+    """
     stem = re.split(r"[*?\[_-]", pattern)[0]
     folders = [folder for folder in lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []
     index = read(folders)
@@ -110,7 +114,7 @@ def members(entry: Any) -> Iterator[str]:
 
 
 def is_complete(names: Iterable[str], index: Index) -> bool:
-    """Return whether `index` has all of `names` and every member below them."""
+    """Return whether `index` has all of `names` and all members below them."""
     return not list(missing(names, index))
 
 
@@ -129,7 +133,7 @@ def missing(names: Iterable[str], index: Index) -> Iterator[str]:
 
 
 def leaves(name: str, index: Index) -> list[str]:
-    """Return the single tasks below `name`, in the order of their groups, each once."""
+    """Return the single tasks below `name`, each once, in the order of their groups."""
     tasks: dict[str, None] = {}
     waiting, visited = [name], set()
     while waiting:

@@ -1,8 +1,8 @@
 """Few-shot examples that are the evaluated question itself, with its answer.
 
-Which texts ask the same question is a rule of its own (`harness.tasks.same_question`). lm-eval leaves out only the very
-document, so that a repeated row is an example of its own answer. In a user's own files such examples are left out
-(`OtherQuestions`). Prompts of published tasks stay those of lm-eval, and leaks in them are counted (`watch`).
+`harness.tasks.same_question` decides which texts ask the same question. lm-eval leaves out only the evaluated document
+itself, so that a repeated row can be an example that shows its own answer. In a user's own files such examples are left
+out (`OtherQuestions`). Prompts of published tasks stay those of lm-eval, and leaks in them are counted (`watch`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Document = Mapping[str, Any]
 
 
 def question(document: Document) -> str:
-    """Return what is equal for documents of a user's own file that ask the same question.
+    """Return a text that is equal for all documents of a user's own file that ask the same question.
 
-    The order of choices, and so the letter before each, makes no other question.
+    The order of the choices, and so the letter before each, makes no difference.
     """
     prompt = str(document["prompt"])
     if not document.get("letters"):
@@ -39,7 +39,7 @@ def question(document: Document) -> str:
 class OtherQuestions(ContextSampler):  # type: ignore[misc]
     """lm-eval's random draw of examples, without those that ask the evaluated question.
 
-    Where lm-eval would draw no such example, its examples are drawn.
+    If lm-eval's draw has no such example, it is left unchanged.
     """
 
     def __init__(self, documents: Sequence[Document]) -> None:
@@ -61,7 +61,7 @@ class OtherQuestions(ContextSampler):  # type: ignore[misc]
         return others[:n]
 
     def fewest(self) -> tuple[int, Document]:
-        """Return the smallest number of examples that a document can have, and that document."""
+        """Return the smallest number of examples available to any document, and that document."""
         counts = Counter(self._questions.values())
         document = max(self.df, key=lambda document: counts[self._questions[id(document)]])
         return len(self.df) - counts[self._questions[id(document)]], document
@@ -71,14 +71,14 @@ class OtherQuestions(ContextSampler):  # type: ignore[misc]
 
 
 class _Turn(NamedTuple):
-    """The question of an example, or the evaluated one, as it is rendered."""
+    """A question in a prompt, that of an example or the evaluated one, in the form in which it is compared."""
 
     text: str
     choices: tuple[str, ...]
 
 
 class Watch:
-    """Counts the questions of an lm-eval task that have been among their own examples."""
+    """Counts the questions of an lm-eval task that appeared among their own few-shot examples."""
 
     def __init__(self, task: ConfigurableTask) -> None:
         self._questions: set[_Turn] = set()
@@ -88,7 +88,7 @@ class Watch:
 
     @property
     def count(self) -> int:
-        """The number of different questions."""
+        """The number of different questions counted."""
         return len(self._questions)
 
     def _prompt(self, *arguments: Any, **keywords: Any) -> Any:
@@ -106,7 +106,7 @@ class Watch:
 
 
 def watch(task: object) -> Watch | None:
-    """Return the watch on the examples of an lm-eval `task`, from now on; None if its prompts are not lm-eval's."""
+    """Start watching the examples of an lm-eval `task`; return the watch, or None if the prompts are not lm-eval's."""
     if not isinstance(task, ConfigurableTask) or isinstance(getattr(task, "sampler", None), OtherQuestions | None):
         return None
     return Watch(task)

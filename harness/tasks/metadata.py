@@ -55,11 +55,11 @@ class TaskMetadata(BaseModel):
     ceiling: object = None
     """The score of a right answer to every document, in the same unit and checked there too."""
     cluster: str | None = None
-    """A template over a document; documents for which it renders the same text are one cluster."""
+    """A template over a document; documents for which the template renders the same text are one cluster."""
     reads: str | None = None
     """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
     understood: UnderstoodRule | None = None
-    """The rule by which something was understood in a filtered answer, where the filter alone does not say it."""
+    """The rule that says whether anything was understood in a filtered answer, if the filter alone does not say it."""
     averages: dict[str, AverageRule] = {}
     """A group's named averages."""
     file_notes: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class TaskMetadata(BaseModel):
 
     @classmethod
     def of(cls, stated: object, owner: str) -> Self:
-        """Return the metadata that a YAML states; the defaults if `stated` is not a mapping.
+        """Return the metadata that a YAML states, or the defaults if `stated` is not a mapping.
 
         `owner` names the task or group in errors. Raises HarnessError if a value has a wrong type.
         """

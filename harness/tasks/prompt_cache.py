@@ -1,8 +1,8 @@
 """Caches that make lm-eval's prompts cheap: templates compiled once, and each few-shot example rendered once.
 
 lm-eval renders the examples of a prompt again for every document. Here each example is rendered once for each of the
-task's templates. Which examples are drawn, in which order, and how a prompt is put together stays lm-eval's code, so
-prompts are equal byte for byte.
+task's templates. lm-eval's code still decides which examples are drawn, in which order, and how a prompt is put
+together, so prompts equal lm-eval's byte for byte.
 
 Not here: finding tasks (`harness.tasks.catalogue`), or the prompts themselves (`tasks/`, `harness.tasks.protocols`).
 """
@@ -44,7 +44,7 @@ def compile_once() -> None:
 
 
 def render_shots_once(task: Any) -> None:
-    """Make lm-eval's `task` render each few-shot example once, and stop its search for the first n after n."""
+    """Make lm-eval's `task` render each few-shot example once, and stop looking for the first n once it has n."""
     from lm_eval.api.samplers import FirstNSampler
     from lm_eval.api.task import ConfigurableTask
 
@@ -62,8 +62,8 @@ def render_shots_once(task: Any) -> None:
 def _remembering(method: Callable[..., Any], shots: dict[int, Any]) -> Callable[..., Any]:
     """Return a task's `doc_to_…` method that remembers the result of each template for each of `shots`.
 
-    lm-eval passes a template for an example, and none for the evaluated document. Results of functions in place of
-    templates are not remembered, nor are those of templates that draw at random.
+    lm-eval passes a template for an example, but none for the evaluated document. Results are not remembered if the
+    task has a function instead of a template, or if the template draws at random.
     """
     results: dict[tuple[int, str], Any] = {}
 

@@ -1,11 +1,12 @@
 """The form in which questions are compared: it is equal for texts that ask the same question.
 
-These make no other question: white space (except between two digits), invisible characters, width (`？` and `?`),
+Differences in these are ignored: white space (except between two digits), invisible characters, width (`？` and `?`),
 case, kinds of quotation marks (“甲”, 「甲」) and dashes; numbering in front of the question (`12.`, `第3题：`, `(4)`,
-`Q5:`), also behind a cue such as `问题：`; punctuation or an empty blank at its end.
+`Q5:`), even after a cue such as `问题：`; punctuation or an empty blank at the end of the question.
 
-Everything else does: numbers and signs (`-3`, `3.5`, `12、15`, `(3)的平方`), exponents (`x²`), the signs of factorials
-and derivatives (`5!`, `f'`), punctuation inside, traditional for simplified characters (there is no table here).
+Any other difference makes a different question: numbers and signs (`-3`, `3.5`, `12、15`, `(3)的平方`), exponents
+(`x²`), the signs of factorials and derivatives (`5!`, `f'`), punctuation inside the question, and traditional instead
+of simplified characters (there is no table of them here).
 
 Not here: which examples are left out (`harness.tasks.leaks`).
 """
@@ -23,7 +24,7 @@ _SIGNS = str.maketrans(
 )
 _EXPONENT = re.compile("[²³¹⁰⁴-⁹ⁱ⁺⁻ⁿ]+")
 _QUOTED = re.compile(r"(?<![a-zA-Z0-9)\]'])'([^']*)'(?![a-zA-Z0-9'])")
-"""A text in single quotation marks, which are no apostrophe and no sign of a derivative."""
+"""A text in single quotation marks, as opposed to apostrophes and the signs of derivatives."""
 _SHAPELESS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
@@ -66,7 +67,7 @@ _PART = re.compile(
     r"(?im)^(?=[^\S\n]*(?:问题|問題|题目|題目|question|problem|q|答案|答|回答|answer|response)[^\S\n]*(?:\([^()\n]*\))?[^\S\n]*:"
     r"|[A-Z][.)] )"
 )
-"""Where a part of a prompt begins: a question behind other text, a choice, or the cue of an answer."""
+"""Where a part of a prompt begins: a question after other text, a choice, or the cue for an answer."""
 _MARKS = " \t\n\r.。?…⋯,;:、·_"
 _BLANKS = ("()", "[]", "【】")
 _FACTORIAL = re.compile(r"(?:[\d)]|(?<![a-zA-Z])[a-zA-Z])!{1,2}$")
@@ -74,13 +75,13 @@ _FACTORIAL = re.compile(r"(?:[\d)]|(?<![a-zA-Z])[a-zA-Z])!{1,2}$")
 
 @functools.lru_cache(maxsize=4096)
 def question_form(prompt: str) -> str:
-    """Return the form of a prompt, without the numbering in front of its first line and of the last line of a part."""
+    """Return the form of a prompt, without the numbering that begins any of its parts or a part's last line."""
     return "\n".join(_without_spaces(_without_labels(part)) for part in _PART.split(_unified(prompt)) if part)
 
 
 @functools.lru_cache(maxsize=4096)
 def text_form(text: str) -> str:
-    """Return the form of a text in which a number in front is no numbering, such as a choice."""
+    """Return the form of a text in which a leading number is not numbering, such as a choice."""
     return _without_spaces(_unified(text))
 
 
@@ -94,7 +95,7 @@ def _unified(text: str) -> str:
 
 
 def _without_labels(part: str) -> str:
-    """Return `part` without numbering in front of it and of its last line, unless nothing else is there."""
+    """Return `part` without the numbering in front of it and of its last line, unless nothing would be left."""
     before, newline, last = _without_label(part.rstrip()).rpartition("\n")
     return f"{before}{newline}{_without_label(last)}"
 
@@ -108,14 +109,14 @@ def _without_label(text: str) -> str:
 
 
 def _without_spaces(text: str) -> str:
-    """Return `text` in one case, without spaces and without the marks at its end, unless nothing else is there."""
+    """Return `text` case-folded, without spaces and, unless nothing would be left, without the marks at its end."""
     shorter = _without_end(text)
     spaced = _BETWEEN_DIGITS.sub(_SPACE, shorter if any(map(str.isalnum, shorter)) else text)
     return "".join(spaced.casefold().split())
 
 
 def _without_end(text: str) -> str:
-    """Return `text` without punctuation and blanks at its end, also within its closing quotation marks."""
+    """Return `text` without the punctuation and blanks at its end, or just before its closing quotation marks."""
     text = text.rstrip()
     body = text.rstrip('"')
     quotes, before = text[len(body) :], ""

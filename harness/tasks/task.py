@@ -1,6 +1,6 @@
 """One task: lm-eval's task object behind the only class that reads or changes its internals.
 
-Other rooms use `Task`; its `lm_eval` attribute is for `isinstance` checks. lm-eval is imported only when a task is
+Other packages use `Task`; its `lm_eval` attribute is for `isinstance` checks. lm-eval is imported only when a task is
 evaluated, so that importing this module stays cheap.
 
 Not here: finding and building tasks (`harness.tasks.catalogue`), or the requests of protocols that lm-eval does not
@@ -88,7 +88,7 @@ class Task:
 
     @property
     def scores_continuations(self) -> bool:
-        """Whether its prompts are followed by texts to score, such as letters, and not by generated text."""
+        """Whether the task scores given texts after its prompts, such as letters, instead of generating text."""
         return self.output_type in ("multiple_choice", "loglikelihood")
 
     @property
@@ -105,8 +105,8 @@ class Task:
     def metrics(self) -> list[Metric]:
         """The metrics that the task reports; the first one represents the task where only one is shown.
 
-        `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another to the front;
-        `metadata.fractions` lists metrics of its own whose values lie in [0, 1].
+        `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another metric to the front;
+        `metadata.fractions` lists metrics of the task's own whose values lie in [0, 1].
         """
         return metrics_of(self.lm_eval, self.metadata)
 
@@ -129,7 +129,7 @@ class Task:
 
     @property
     def has_conversations(self) -> bool:
-        """Whether prompts hold earlier answers, if they are rendered by a chat template."""
+        """Whether prompts contain earlier answers when they are rendered by a chat template."""
         return self.num_fewshot > 0 or bool(getattr(self.lm_eval, "has_conversations", False))
 
     @property
@@ -146,13 +146,16 @@ class Task:
 
     @property
     def ids(self) -> Sequence[str]:
-        """The values of the column `id` in a file of one's own, empty where a row has none; none without the column."""
+        """Each row's value of the column `id` in a user's own file, an empty text if it has none.
+
+        The sequence is empty if the file has no such column.
+        """
         ids: Sequence[str] = getattr(self.lm_eval, "ids", ())
         return ids
 
     @property
     def questions(self) -> Sequence[str]:
-        """The questions of a file of one's own, without cues and choices; empty for other tasks."""
+        """The questions of a user's own file, without cues and choices; empty for other tasks."""
         questions: Sequence[str] = getattr(self.lm_eval, "questions", ())
         return questions
 
@@ -161,7 +164,7 @@ class Task:
         return list(self.lm_eval.doc_to_choice(document))
 
     def target(self, document: Document) -> Any:
-        """Return the right answer to a document: a text, or the place of a choice."""
+        """Return the right answer to a document: a text, or the position of the right choice."""
         return self.lm_eval.doc_to_target(document)
 
     # --- prompts --------------------------------------------------------------------------------------------------
@@ -172,7 +175,7 @@ class Task:
         return int(self.lm_eval.config.num_fewshot or 0)
 
     def set_num_fewshot(self, num_fewshot: int | None) -> None:
-        """Override the number of few-shot examples, except where the task says 0, as in lm-eval.
+        """Override the number of few-shot examples unless the task states 0, as in lm-eval.
 
         Raises HarnessError if the task has fewer examples.
         """
@@ -197,14 +200,14 @@ class Task:
             )
 
     def watch_shots(self) -> None:
-        """Count from now on the questions that are among their own few-shot examples."""
+        """Start counting the questions that appear among their own few-shot examples."""
         from harness.tasks import leaks
 
         self._watch = leaks.watch(self.lm_eval)
 
     @property
     def leaked_questions(self) -> int:
-        """The number of questions that have been among their own few-shot examples since `watch_shots`."""
+        """The number of questions that appeared among their own few-shot examples since `watch_shots`."""
         return self._watch.count if self._watch else 0
 
     def reseed(self, seed: int = FEWSHOT_SEED) -> None:
@@ -235,11 +238,11 @@ class Task:
 
     @property
     def takes_articles(self) -> bool:
-        """Whether its prompts can have retrieved articles of law."""
+        """Whether the task's prompts can contain retrieved articles of law."""
         return hasattr(self.lm_eval, "use_articles")
 
     def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
-        """Put `articles`, by query, into its prompts; the report names their source by `file` and `sha256`.
+        """Put the `articles` of each query into the task's prompts; the report states their `file` and `sha256`.
 
         Raises HarnessError if a document's query has no entry.
         """
@@ -255,9 +258,9 @@ class Task:
         return requests or []
 
     def build_requests(self, *, limit: Limit | None = None, **prompts: Any) -> list[Request]:
-        """Build and return the requests of the first `limit` documents, or of that share of them.
+        """Build and return the requests of the first `limit` documents.
 
-        `prompts` are keywords of lm-eval's `build_all_requests`.
+        A `limit` below 1 is a share of the documents. `prompts` are keywords of lm-eval's `build_all_requests`.
         """
         count = None if limit is None else documents_within(limit, len(self.documents))
         self.lm_eval.build_all_requests(limit=count, **prompts)
@@ -269,7 +272,7 @@ class Task:
 
     @contextmanager
     def holding(self, requests: Sequence[Request]) -> Iterator[None]:
-        """Hold `requests` as if they had been built, until the block ends."""
+        """Make the task hold `requests`, as if it had built them, until the `with` block ends."""
         self.lm_eval._instances = list(requests)
         try:
             yield
@@ -282,9 +285,10 @@ class Task:
         """Let `lm` answer the first `limit` documents and score them; return the outcome of lm-eval's `evaluate()`.
 
         A `limit` below 1 is a share of the documents.
-        `prompts` says how prompts are rendered, as keywords of `evaluate()`. Built requests stay until
-        `release_requests`. Beside lm-eval's keys, `unscorable` lists the documents whose answers could not be scored,
-        as `Failure`s (`harness.tasks.unscorable`). Raises TaskError if the task cannot score a document at all.
+        `prompts` are keywords of lm-eval's `evaluate()`, which say how prompts are rendered. The built requests stay
+        in memory until `release_requests`. Besides lm-eval's keys, the outcome has `unscorable`, a list of `Failure`s
+        (`harness.tasks.unscorable`): the documents whose answers could not be scored. Raises TaskError if the task
+        cannot score a document at all.
         """
         from lm_eval.evaluator import evaluate
 
@@ -297,10 +301,10 @@ class Task:
     def aggregate(
         self, samples: Sequence[dict[str, Any]], keys: Sequence[str], requests: Sequence[Request]
     ) -> tuple[dict[str, float], list[Failure]]:
-        """Return the aggregate of `samples` under each of lm-eval's result keys (`exact_match,none`), and failures.
+        """Return the aggregate of `samples` for each of lm-eval's result keys (`exact_match,none`), and the failures.
 
-        `requests` are those of the samples, with their responses. A value that cannot be aggregated is its document's
-        failure and is replaced in `samples`, as in `evaluate`.
+        `requests` are the requests of the samples, with their responses. A value that cannot be aggregated is recorded
+        as a failure of its document and is replaced in `samples`, as in `evaluate`.
         """
         guard, results = Guard(self.lm_eval), {}
         with self.holding(requests):
@@ -319,12 +323,12 @@ class Task:
         filter: str | None = None,
         values: Mapping[str, Any] | None = None,
     ) -> bool | None:
-        """Return whether the reading that scores a generated answer understood anything in it.
+        """Return whether the task's filter and scorer understood anything in a generated answer.
 
-        `filtered_answer` is what the task's `filter` left of the answer, a report row's `prediction`; by default the
-        filter of the primary metric. `values` are the metrics' values for it, computed if not passed. None if the task
-        has no notion of understanding: texts compared by ROUGE or literally, and choices by likelihood. The rules, and
-        where a task states its own, are in `harness.tasks.understanding`.
+        `filtered_answer` is what the task's `filter` left of the answer, the `prediction` in a report's row; the
+        default filter is that of the primary metric. `values` are the metrics' values for the answer, computed if not
+        passed. Return None if the task has no notion of understanding, because it compares texts by ROUGE or literally,
+        or chooses by likelihood. `harness.tasks.understanding` describes the rules, and how a task states its own.
         """
         if self._understanding is None:
             self._understanding = Understanding(self.lm_eval, self.metadata.understood)
@@ -339,7 +343,7 @@ class Task:
 
     @contextmanager
     def scored_by(self, score: Score) -> Iterator[None]:
-        """Score documents by `score` instead of the task's own function, until the block ends."""
+        """Score documents by `score` instead of the task's own function, until the `with` block ends."""
         self.lm_eval.process_results = score
         try:
             yield
@@ -350,12 +354,12 @@ class Task:
     def restricted_to(
         self, places: Sequence[int], documents: Sequence[Document], requests: Mapping[int, Sequence[Request]]
     ) -> Iterator[None]:
-        """Restrict the task to the documents at `places`, without building requests, until the block ends.
+        """Restrict the task to the documents at `places`, without building requests, until the `with` block ends.
 
-        `documents` is the whole split, and `requests` holds each place's requests as built for the whole split.
-        Nothing is aggregated: a metric that is not a mean may be undefined on so few documents. lm-eval's own
-        `samples=` would number the documents again: it mislabels an unsorted list, and takes an empty one for all
-        documents.
+        `documents` is the whole split, and `requests` has the requests of each place, as built for the whole split.
+        Nothing is aggregated, because a metric that is not a mean may be undefined on so few documents. lm-eval's own
+        `samples=` cannot be used, because it numbers the documents anew: it mislabels an unsorted list, and takes an
+        empty list for all documents.
         """
         assert places, "lm-eval would evaluate all documents"
         numbered = [(place, documents[place]) for place in places]

@@ -23,7 +23,7 @@ class Metric(NamedTuple):
     filter: str
     higher_is_better: bool
     fraction: bool
-    """A sample's value lies in [0, 1] by definition, so that the score reads as a percentage."""
+    """Whether a sample's value lies in [0, 1] by definition, so that the score can be shown as a percentage."""
     aggregation: str = ""
     """The name of the function that aggregates the samples' values into the task's score: `mean`, `ratio`, …"""
 

@@ -24,7 +24,7 @@ class GroupAverage(NamedTuple):
     group: str
     average: Average
     metrics: tuple[str, ...]
-    """The metrics for which the group declares it; empty for all metrics."""
+    """The metrics for which the group declares the average; empty for all metrics."""
 
 
 @dataclass
@@ -32,14 +32,14 @@ class TaskSet:
     """Loaded tasks, and the groups and averages over them."""
 
     tasks: dict[str, Task] = field(default_factory=dict)
-    """The tasks by name, in the order of the names given."""
+    """The tasks by name, in the order of the names that the user gave."""
     sources: dict[str, DataSource] = field(default_factory=dict)
     """Where each task's documents come from."""
     headlines: list[str] = field(default_factory=list)
-    """What the user named and has a score of its own: tasks, and groups that have an average."""
+    """Everything with a score of its own that the user named: tasks, and groups that have an average."""
     averages: list[GroupAverage] = field(default_factory=list)
     subtasks: dict[str, list[str]] = field(default_factory=dict)
-    """Direct members of every group."""
+    """The direct members of every group."""
 
     def add_task(self, task: Task) -> None:
         """Add a task that the user named."""
@@ -60,7 +60,7 @@ class TaskSet:
         self.headlines += _headlines(group, inside)
 
     def add_averages_of_tag(self, tag: str, index: Index) -> None:
-        """Give a tag that the user named the average that a group has over it: `ceval_hard` is `ceval/Hard`."""
+        """Add each average that a group declares over `tag`, which the user named: `ceval/Hard` for `ceval_hard`."""
         for name, entry in index.items():
             if entry.kind.name != "GROUP":
                 continue
@@ -75,13 +75,13 @@ class TaskSet:
 
 
 def _rules(group: str, metadata: object) -> Mapping[str, AverageRule]:
-    """Return the averages that the metadata of a group define, by name."""
+    """Return the averages that a group's metadata defines, by name."""
     stated = metadata.get("averages") if isinstance(metadata, dict) else None
     return TaskMetadata.of({"averages": stated}, f"group {group}").averages if stated else {}
 
 
 def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
-    """Return the group's name if it has a score, else those of its averages and of its members that have one."""
+    """Return the group's name if it has a score, else the names of its averages and of the members with a score."""
     if group.has_aggregation:
         return [group.name]
     headlines = list(_rules(group.name, group.metadata))

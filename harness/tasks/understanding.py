@@ -1,17 +1,17 @@
-"""Whether the reading that scores a task's answers understood anything in an answer.
+"""Whether a task's filters and scorer understood anything in an answer.
 
-The rule of a task stands beside its filters, as `metadata.understood` of its YAML:
+A task's YAML states its rule beside the filters, as `metadata.understood`. Something was understood if:
 
-- `{pattern: "[A-D]"}`: a regular expression that a filtered answer matches as a whole; with `columns: [A, B, C, D]`,
-  the text of one of these columns of the document is understood, too;
+- `{pattern: "[A-D]"}`: the filtered answer as a whole matches the regular expression or, with `columns: [A, B, C, D]`,
+  equals the document's text in one of these columns;
 - `{number: true}`: a number can be read from the filtered answer;
 - `{unless: [abstention_repaired, abstention]}`: the first of these metrics that the task's scorer returns is 0. If it
-  is 0 for an empty answer too, as LawBench's abstention is for texts compared by ROUGE, the task has no such notion;
-  that is decided by the task's first document.
+  is 0 even for an empty answer, as LawBench's abstention is for texts compared by ROUGE, the task has no notion of
+  understanding; the task's first document decides this.
 
-lm-eval's filters that search by a regular expression bring their own rule: an answer is not understood if the filter
-returned its fallback (`[invalid]`). A task whose class compares numbers (`Answers`) states it itself. Tasks without a
-rule, such as texts compared by ROUGE, have no notion of understanding.
+lm-eval's filters that search by a regular expression need no rule: an answer is not understood if the filter returned
+its fallback (`[invalid]`). A task whose class compares numbers (`Answers`) has the rule in its class. Tasks without a
+rule, such as those that compare texts by ROUGE, have no notion of understanding.
 
 Not here: counting. An empty answer is not understood by most rules; extraction reads it as an empty list.
 """
@@ -37,13 +37,13 @@ class UnderstoodRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pattern: str | None = None
-    """A regular expression that every filtered answer matches in which something was understood."""
+    """A regular expression that a filtered answer matches as a whole if something was understood in it."""
     columns: tuple[str, ...] = ()
-    """Columns of a document whose text is understood as well."""
+    """Columns of a document; a filtered answer that equals the text of one of them is understood, too."""
     number: bool = False
     """Whether a filtered answer is understood if a number can be read from it."""
     unless: tuple[str, ...] = ()
-    """Metrics of which the first that the scorer returns is not 0 for an answer in which nothing was understood."""
+    """Metrics; the first of them that the scorer returns is not 0 if nothing was understood in the answer."""
 
     @field_validator("pattern")
     @classmethod
@@ -76,7 +76,7 @@ class UnderstoodRule(BaseModel):
 
 
 class Understanding:
-    """Says of the answers to one lm-eval task whether the reading that scores them understood anything."""
+    """Tells for each answer to one lm-eval task whether the task's filters and scorer understood anything in it."""
 
     def __init__(self, task: Any, rule: UnderstoodRule | None) -> None:
         """Take the lm-eval task object `task` and the `rule` of its metadata."""
@@ -88,8 +88,8 @@ class Understanding:
     ) -> bool | None:
         """Return whether something was understood in `answer`, which the task's `filter` has left of a generated text.
 
-        `values` are the metrics' values for it; None computes them. None if the task has no such notion. A scorer that
-        fails on the answer understood nothing.
+        `values` are the metrics' values for the answer, or None to compute them. Return None if the task has no notion
+        of understanding. A scorer that fails on the answer understood nothing.
         """
         if self._task.OUTPUT_TYPE != "generate_until":
             return None
@@ -120,7 +120,7 @@ class Understanding:
         return values
 
     def _knows_abstentions(self, rule: UnderstoodRule, document: Mapping[str, Any]) -> bool:
-        """Return whether the scorer calls an empty answer an abstention, as it does for all documents or for none."""
+        """Return whether the scorer counts an empty answer as an abstention; it does so for all documents or none."""
         if self._has_abstentions is None:
             self._has_abstentions = rule.is_abstention(self._score(document, ""))
         return self._has_abstentions

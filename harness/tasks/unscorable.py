@@ -1,14 +1,15 @@
-"""Answers that a task's filters or scorer fail on: each is its own document's failure, not the end of a run.
+"""Answers on which a task's filters or scorer fail: each is recorded as its document's failure and does not end a run.
 
 A document whose answer raises an exception in a filter, in `process_results` or in an aggregation is scored as if the
 answer were empty, but without credit: metrics that are better when higher are at most 0, and a ratio's numerator is 0.
-So a metric's other parts (a denominator, the records that were expected) stay what the document needs. A metric that
+The other parts of a metric's value (a denominator, the expected records) stay what the document requires. A metric that
 the task leaves out for an empty answer is left out for the document.
 
 The task is at fault, not the answer, if the same document cannot be scored for an empty answer or for its own reference
-either, or if its answers are likelihoods: then `TaskError` stops the evaluation.
+either, or if its answers are likelihoods; `TaskError` then stops the evaluation.
 
-Not here: HarnessError and MemoryError, which always pass, and counting and reporting (`harness.runs.task_results`).
+Not here: HarnessError and MemoryError, which always propagate, and counting and reporting
+(`harness.runs.task_results`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def describe(error: Exception) -> str:
 
 
 class _Unfiltered(str):
-    """Stands for the filtered answer of a document that a filter failed on."""
+    """A placeholder for the filtered answer of a document on which a filter failed."""
 
     __slots__ = ("error",)
     error: Exception
@@ -95,7 +96,7 @@ class Guard:
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """Guard the task until the block ends."""
+        """Guard the task until the `with` block ends."""
         replaced: dict[str, Callable[..., Any]] = {
             "apply_filters": self._apply_filters,
             "doc_iterator": self._iterate,
@@ -122,7 +123,10 @@ class Guard:
                         sample["metrics"].remove(metric)
 
     def aggregate(self, metric: str, filter: str, samples: Sequence[dict[str, Any]]) -> float:
-        """Return the aggregate of a metric over lm-eval's logged samples of one filter; by default their mean."""
+        """Return the aggregate of a metric over lm-eval's logged samples of one filter.
+
+        It is the mean of their values if the task has no aggregation for the metric.
+        """
         self._scored.setdefault(metric, []).append(
             [_Scored(filter, sample["doc_id"], sample["doc"]) for sample in samples]
         )
@@ -142,7 +146,7 @@ class Guard:
         self._filters = [ensemble.name for ensemble in self._ensembles]
 
     def _apply_by_document(self, ensemble: Any) -> None:
-        """Apply a filter that failed on all documents together to each of them alone."""
+        """Apply a filter to each document alone, after it failed on all of them together."""
         requests_by_document: dict[int, list[Any]] = {}
         for request in self._task.instances:
             requests_by_document.setdefault(request.doc_id, []).append(request)
@@ -212,7 +216,7 @@ class Guard:
         }
 
     def _values_of(self, scored: _Scored, requests: Sequence[Any], answer: str, words: str) -> dict[str, Any]:
-        """Return the values of a document with `answer` in place of every response; raise TaskError if it fails."""
+        """Return the values of a document with `answer` in place of every response; raise TaskError if that fails."""
         answered = []
         for request in requests:
             other = copy.copy(request)
@@ -257,7 +261,7 @@ class Guard:
     def _aggregatable(
         self, metric: str, function: Callable[[Sequence[Any]], Any], values: Sequence[Any], scored: Sequence[_Scored]
     ) -> list[Any]:
-        """Return `values` with those replaced, or left out, that cannot be aggregated even alone."""
+        """Return `values`, after replacing or leaving out each value that cannot be aggregated even alone."""
         result = []
         for value, document in zip(values, scored, strict=True):
             try:
@@ -282,7 +286,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _without_hits(value: Any, aggregation: str) -> Any:
-    """Return a value that is better when higher, without credit."""
+    """Return the value of a metric that is better when higher, reduced to no credit."""
     if isinstance(value, int | float):
         return min(value, 0.0)
     if aggregation == "ratio" and isinstance(value, list | tuple) and len(value) == 2:

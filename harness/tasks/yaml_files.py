@@ -1,10 +1,10 @@
-"""lm-eval's dialect of YAML (`include`, `!function`), parsed with the result of lm-eval's `load_yaml`, each file once.
+"""lm-eval's dialect of YAML (`include`, `!function`): same result as lm-eval's `load_yaml`, but each file parsed once.
 
-lm-eval parses an included file again for every file that includes it, so the one template of 57 subjects 57 times, and
-makes a loader class for each file: reading the 700 files between `mmlu` and its prompts cost more than reading its
+lm-eval parses an included file again for every file that includes it (the template of 57 subjects 57 times), and makes
+a loader class for each file. Reading the 700 files that `mmlu` needs for its prompts took longer than reading its
 documents.
 
-A result shares its parts with those of other files: copy it before changing it.
+A result shares its parts with the results of other files, so copy it before changing it.
 
 Not here: finding the files, or what they define (`harness.tasks.index`).
 """
@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 class _File(NamedTuple):
     content: dict[str, Any]
-    """The file's own keys over those of the files it includes."""
+    """The file's own keys, which override those of the files it includes."""
     files: frozenset[Path]
     """The file and all files that it includes."""
 
 
 def stamp(file: Path) -> tuple[int, ...]:
-    """Return the size, times and inode of `file`, which change when it does; nothing if there is no such file."""
+    """Return the size, times and inode of `file`, which change if it does; an empty tuple if there is no such file."""
     try:
         stat = file.stat()
     except OSError:
@@ -35,11 +35,11 @@ class Reader:
     """Reads YAML files and remembers them: a snapshot of the definitions for as long as the reader lives."""
 
     def __init__(self, *, functions: bool) -> None:
-        """With `functions`, import what `!function` names; without, leave its path as text."""
+        """With `functions`, import the functions that `!function` names; else leave their paths as text."""
         self._functions = functions
         self._files: dict[Path, _File] = {}
         self.stamps: dict[Path, tuple[int, ...]] = {}
-        """Each file that was to be read → its `stamp` before."""
+        """Each file → its `stamp` from before it was read."""
         self._folders: dict[Path, Path] = {}
         self._loaders: dict[Path, Any] = {}
 
@@ -51,7 +51,7 @@ class Reader:
         return dict(self._read(self._resolve(path.expanduser()), ()).content)
 
     def _resolve(self, path: Path) -> Path:
-        """Return `path.resolve()`, resolving a folder once and not for each of its hundreds of files."""
+        """Return `path.resolve()`, but resolve each folder only once, not for each of its hundreds of files."""
         if path.is_symlink():
             return path.resolve()
         if path.parent not in self._folders:

@@ -62,7 +62,7 @@ def _example(row: rows.Row) -> Example:
 def mixture(
     corpora: Mapping[str, Sequence[Example]], weights: Mapping[str, float], count: int, seed: str
 ) -> Iterator[Example]:
-    """Yield `count` examples, of each corpus in proportion to its weight; every prefix keeps the proportions, too.
+    """Yield `count` examples, from each corpus in proportion to its weight; every prefix keeps the proportions, too.
 
     Each corpus is read in a random order drawn from `seed`, and again in another order when it is exhausted.
     """

@@ -1,4 +1,4 @@
-"""Training methods: which parameters of a checkpoint learn. All weights, a LoRA, or a prefix.
+"""Training methods: which parameters of a checkpoint learn: all weights, a LoRA, or a prefix.
 
 Not here: the training loop (`harness.training.stages`).
 """

@@ -73,7 +73,7 @@ def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[T
 
 
 def _require_free(folder: Path, start: Path) -> None:
-    """Raise HarnessError if training into `folder` would overwrite files of other origin, or `start` itself."""
+    """Raise HarnessError if training into `folder` would overwrite files that no stage wrote, or `start` itself."""
     is_foreign = folder.exists() and not (folder / DONE).is_file() and (not folder.is_dir() or any(folder.iterdir()))
     if is_foreign or folder.resolve() == start.resolve():
         raise HarnessError(
@@ -82,7 +82,7 @@ def _require_free(folder: Path, start: Path) -> None:
 
 
 def _key(name: str, recipe: Recipe, stage: Stage, texts: dict[str, list[Example]], start: str) -> str:
-    """Return a digest of everything that determines the checkpoint of a stage; `start` is its start's digest."""
+    """Return a digest of everything that determines the checkpoint of a stage; `start` is that of its start."""
     digest = hashlib.sha256(start.encode())
     settings = (name, recipe.seed, recipe.threads, recipe.max_length, stage.model_dump_json(exclude={"start"}))
     digest.update(repr(settings).encode())

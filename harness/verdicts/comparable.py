@@ -59,7 +59,7 @@ class Conditions(NamedTuple):
 
     @property
     def cut_short(self) -> bool:
-        """Whether a limit left documents of the split out."""
+        """Whether a limit left out documents of the split."""
         return self.protocol.limit is not None and any(
             task.documents < task.documents_in_split for task in self.tasks.values()
         )

@@ -1,7 +1,8 @@
 """Paired comparison of two reports: for each score, the difference on the documents that both checkpoints answered.
 
-An average is the mean over all its documents, each weighted as the average weights it, so that an average is compared
-in the same way as a task. Documents that a contamination check found in the training data are compared separately.
+An average is treated as one mean over all its documents, each with the weight that the average gives it, so it is
+compared in the same way as a task. Documents that a contamination check found in the training data are compared
+separately.
 
 Not here: whether a difference is acceptable (`harness.verdicts.gate`), or how it is displayed.
 """
@@ -45,12 +46,12 @@ class Refusal(NamedTuple):
 
 
 class EarlyStop(NamedTuple):
-    """How a comparison ended that read documents in random order until its verdict was clear."""
+    """The end of a comparison that read documents in random order only until its verdict was clear."""
 
     interval: Interval | None
     """The confidence sequence, in the metric's own unit: it is valid at any stopping time, unlike the mean."""
     documents: int
-    """Number of documents there are; `Comparison.documents` is the number that was read."""
+    """Total number of documents; `Comparison.documents` is the number that was read."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Comparison:
     documents: int
     """Number of documents compared."""
     left_out: int
-    """Number of documents that only one of the two checkpoints answered, or has a value for."""
+    """Number of documents that only one of the two checkpoints answered, or for which only one has a value."""
     tainted: Comparison | None = None
     """The same comparison on the documents that were seen in training, which are left out here."""
     answers: tuple[Ledger, Ledger] | None = None
@@ -84,7 +85,7 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Candidate minus baseline, in the metric's own unit: above 0 is worse if less is better."""
+        """Candidate minus baseline, in the metric's own unit; if less is better, a difference above 0 is a loss."""
         return self.values.difference if self.score.higher_is_better else -self.values.difference
 
     @functools.cached_property
@@ -132,7 +133,7 @@ class Comparator:
         self._joined: dict[str, dict[str, Pairs] | IncomparableError] = {}
 
     def compare_all(self, scores: Sequence[Score]) -> Iterator[Comparison | Refusal]:
-        """Yield the comparison of each of the baseline's `scores`, or why it cannot be compared."""
+        """Yield, for each of the baseline's `scores`, its comparison, or the reason why it cannot be compared."""
         for score in scores:
             try:
                 yield self.compare(score)
@@ -140,9 +141,9 @@ class Comparator:
                 yield Refusal(score, str(error))
 
     def compare(self, score: Score) -> Comparison:
-        """Return the comparison of `score`, one of the baseline's, with the candidate's.
+        """Compare `score`, one of the baseline's scores, with the same score of the candidate.
 
-        Raises IncomparableError if it cannot be compared, and HarnessError if a report is damaged.
+        Raises IncomparableError if they cannot be compared, and HarnessError if a report is damaged.
         """
         baseline, candidate = (ledger.of_score(side.manifest, score) for side in (self.baseline, self.candidate))
         return replace(self._compare(score), answers=(baseline, candidate))
@@ -172,7 +173,7 @@ class Comparator:
         return [task.where(~task.tainted) for task in joined]
 
     def pairs(self, task: str, name: str) -> Pairs:
-        """Return the documents of `task` that both answered, under the filter `name`; raises like `pairs.join`."""
+        """Return the documents of `task` in both reports, under the filter `name`; raises like `pairs.join`."""
         if task not in self._joined:
             try:
                 self._joined[task] = pairs.join(self.baseline, self.candidate, task)
@@ -202,14 +203,14 @@ class Comparator:
                 raise IncomparableError(f"{report.manifest.checkpoint.name}'s {message}: evaluate it on all of them")
 
     def _check(self, comparison: Comparison) -> None:
-        """Raise IncomparableError if samples do not reproduce their report's score, as if the metric were misnamed."""
+        """Raise IncomparableError if samples do not give their report's score: then the metric may be misnamed."""
         score = comparison.score
         if comparison.documents == sum(self.pairs(task, score.filter).n for task in score.members):
             _require_agreement(self.baseline, score, comparison.baseline)
             _require_agreement(self.candidate, score, comparison.candidate)
 
     def _check_each_report(self, score: Score) -> None:
-        """Like `_check`, for comparisons that leave documents out: recompute each report's score from its samples."""
+        """Recompute each report's score from its samples, like `_check`, for comparisons that leave documents out."""
         for report in (self.baseline, self.candidate):
             reported = _reported_score(report, score)
             joined = [pairs.join(report, report, task)[reported.filter] for task in reported.members]
@@ -232,18 +233,18 @@ def _reported_score(report: Report, score: Score) -> Score:
 
 
 class WeightedDifferences(NamedTuple):
-    """Some documents of a score that is a mean, with the answers of two checkpoints."""
+    """The values of two checkpoints on some documents, for a score that is a mean."""
 
     differences: Differences
     weights: Array | None
-    """The weight of each document, which its scores are multiplied by; None if all weights are 1."""
+    """The weight of each document, by which its values are already multiplied; None if all weights are 1."""
 
 
 def weighted_differences(score: Score, joined: Sequence[Pairs], sizes: Mapping[str, int]) -> WeightedDifferences | None:
-    """Return the documents of `joined`; None if `score` is not a mean.
+    """Return the differences on the documents of `joined`, with their weights; None if `score` is not a mean.
 
-    `joined` may hold some of the documents of each task; `sizes` are the numbers of all documents. Raises
-    IncomparableError like `Comparator.compare`.
+    `joined` may hold only some of the documents of each task; `sizes` are the numbers of all documents, by task. Raises
+    IncomparableError for the same reasons as `Comparator.compare`.
     """
     parts = [_paired(score, task) for task in joined]
     valued = [task.where(part.kept) for task, part in zip(joined, parts, strict=True)]
@@ -253,7 +254,7 @@ def weighted_differences(score: Score, joined: Sequence[Pairs], sizes: Mapping[s
 
 
 def document_weights(score: Score, sizes: Mapping[str, int]) -> dict[str, float]:
-    """Return the weight of a document of each task, 1 on average; `sizes` are the tasks' numbers of documents.
+    """Return, by task, the weight of each document, 1 on average; `sizes` are the tasks' numbers of documents.
 
     In a mean over tasks, documents of small tasks weigh more.
     """
@@ -269,7 +270,7 @@ def _weights(score: Score, joined: Sequence[Pairs], sizes: Mapping[str, int]) ->
 
 
 def _has_score(score: Score, joined: Sequence[Pairs]) -> bool:
-    """Return whether `joined` has documents enough to compute `score`: a mean over tasks needs some of every task."""
+    """Return whether `joined` has enough documents to compute `score`: a mean over tasks needs some of every task."""
     return (all if score.average == "task" else any)(task.n for task in joined)
 
 
@@ -314,7 +315,7 @@ def _paired(score: Score, joined: Pairs) -> Paired:
 def _means(
     score: Score, parts: Sequence[Paired], clusters: Integers | None, weights: Array | None
 ) -> Differences | None:
-    """Return the documents of `parts` as one mean; None if a part is not a mean."""
+    """Join the documents of all `parts` into one mean; None if the metric of a part is not a mean."""
     if any(part.metric is not None for part in parts):
         return None
 
@@ -330,7 +331,7 @@ def _means(
 
 
 def _corpora(score: Score, parts: Sequence[Paired], clusters: Integers | None, weights: Array) -> Corpora:
-    """Return the statistics of `parts` side by side; the metric of the whole is the weighted mean of the parts'."""
+    """Return the statistics of `parts` side by side; the metric of the whole is the weighted mean of their metrics."""
     widths = [1 if part.metric is None else part.baseline.shape[1] for part in parts]
     ends = np.cumsum([width + (part.metric is None) for width, part in zip(widths, parts, strict=True)])
     metrics = [part.metric or ratio for part in parts]

@@ -4,10 +4,10 @@ Tasks and averages that were requested by name are *judged*: such a score passes
 is ruled out. The member tasks of a judged average are *watched*: they need not pass, but a real loss of a member task
 is a regression that the average may hide. The probability of a wrong verdict is at most:
 
-- alpha over all tasks together for `regressed` if nothing got worse. The one-sided tests of all scores are corrected by
-  Holm's step-down procedure (Holm 1979), in which judged and watched scores have half of alpha each.
-- alpha for `passed` if a judged score is worse by its margin. All judged scores must pass, each at level alpha, which
-  needs no correction (intersection-union test, Berger 1982).
+- alpha, over all tasks together, for `regressed` although nothing got worse. The one-sided tests of all scores are
+  corrected by Holm's step-down procedure (Holm 1979); half of alpha is for judged scores and half for watched ones.
+- alpha for `passed` although a judged score is worse by its margin. All judged scores must pass, each at level alpha,
+  which needs no correction (intersection-union test, Berger 1982).
 
 A real loss that is shown to be smaller than the margin passes: that is the meaning of a margin. Without evidence either
 way, the verdict is `inconclusive`, with the number of documents that would settle it.
@@ -35,7 +35,7 @@ from harness.verdicts.signs import Sign
 
 Verdict = Literal["passed", "regressed", "inconclusive"]
 EXIT_CODES: dict[Verdict, int] = {"passed": 0, "regressed": 1, "inconclusive": 3}
-"""Exit code 2 is wrong usage, as for every verb."""
+"""Exit code 2 means wrong usage, as for every command."""
 
 
 class Tests(NamedTuple):
@@ -67,7 +67,7 @@ class Judgement:
     documents_needed: float
     """Number of documents that would settle the verdict with a power of 80 %, if the observed rates persist."""
     noise: float | None = None
-    """Share of documents on which one checkpoint differs from itself; None without a calibration."""
+    """Share of documents on which two evaluations of one checkpoint differ; None without a calibration."""
 
     @property
     def score(self) -> Score:
@@ -83,7 +83,7 @@ class Reading(NamedTuple):
     tokens: int
     """Prompt tokens that went through the model, including those before an interruption."""
     of_tokens: int
-    """Prompt tokens that a run over all documents would have fed."""
+    """Prompt tokens that a run over all documents would have fed to the model."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 if the build may continue, 1 if the verdict is `regressed`, 3 if it is `inconclusive` and that blocks."""
+        """0 if the build may continue, 1 if the verdict is `regressed`, 3 if it is `inconclusive` and blocks it."""
         blocking = [item for item in self.judgements if item.is_judged and item.terms.inconclusive == "block"]
         if self.verdict == "inconclusive" and all(item.verdict == "passed" for item in blocking):
             return 0
@@ -118,7 +118,7 @@ class PendingJudgement(NamedTuple):
     """False for a score that is only watched."""
     signs: tuple[Sign, ...] = ()
     noise: float | None = None
-    """Share of documents on which one checkpoint differs from itself; None without a calibration."""
+    """Share of documents on which two evaluations of one checkpoint differ; None without a calibration."""
 
     @property
     def margin(self) -> float:
@@ -135,7 +135,7 @@ def gate(
 ) -> Outcome:
     """Return the verdict on `candidate`, limited to the tasks and averages in `only` if it is not None.
 
-    `calibrations` hold how often the checkpoints differ from themselves.
+    `calibrations` record on how many documents two evaluations of the same checkpoint differ.
 
     Raises HarnessError if the policy does not fit the baseline, or if any score to be judged cannot be compared: a gate
     must not silently leave a task out.
@@ -146,7 +146,7 @@ def gate(
 
 
 def judge_all(pending: Sequence[PendingJudgement], policy: Policy, tests: Sequence[Tests]) -> list[Judgement]:
-    """Return the judgement of each pending one, given its tests; p-values of a loss are corrected for their number."""
+    """Return the judgement of each pending score by its tests; p-values of a loss are corrected for their number."""
     is_judged = [item.is_judged for item in pending]
     corrected = corrected_p_values([item.p_loss for item in tests], is_judged)
     return [
@@ -188,11 +188,11 @@ class SelectedScores(NamedTuple):
 def select_scores(baseline: Report, policy: Policy, only: Collection[str] | None = None) -> SelectedScores:
     """Return the scores that are judged, and the member tasks of judged averages, which are watched.
 
-    Tasks that no judged score covers, for example because a requested average could not be computed, are judged
-    themselves: a gate must not silently leave a task out.
+    Unless `only` names the scores, tasks that no judged score covers, for example because a requested average could not
+    be computed, are judged themselves: a gate must not silently leave a task out.
 
-    Raises HarnessError if the policy does not fit, or if the baseline has no score for an item of `only`, or none at
-    all.
+    Raises HarnessError if the policy does not fit, if the baseline has no score for an item of `only`, or if it has no
+    scores at all.
     """
     scores = policy.select(baseline.manifest.scores)
     judged = [score for score in scores if (score.headline if only is None else score.task in only)]
@@ -232,7 +232,7 @@ def pending_judgements(
 
 
 def calibrated_noise(score: Score, calibrations: Iterable[Calibration]) -> float | None:
-    """Return the share of documents on which a checkpoint's `score` differs from its own, the largest on record."""
+    """Return the largest recorded share of documents on which two evaluations of one checkpoint differ in `score`."""
     shares = []
     for calibration in calibrations:
         rates = [calibration.rate(task, score.metric, score.filter) for task in score.members]
@@ -252,7 +252,10 @@ def fixed_sample_tests(pending: PendingJudgement) -> Tests:
 
 
 def alpha_shares(is_judged: Sequence[bool]) -> list[float]:
-    """Return the share of alpha of each score's loss test; judged and watched scores have half each if both exist."""
+    """Return each score's share of alpha for its loss test.
+
+    If there are both judged and watched scores, each kind has half of alpha.
+    """
     count = sum(is_judged)
     kinds = 2 if 0 < count < len(is_judged) else 1
     return [1 / kinds / (count if judged else len(is_judged) - count) for judged in is_judged]
@@ -283,9 +286,9 @@ def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
 def judge(
     pending: PendingJudgement, tests: Tests, p_loss_corrected: float, alpha_share: float = 1, *, policy: Policy
 ) -> Judgement:
-    """Return the verdict on one score, whose `tests` may cover all its documents or those read so far.
+    """Return the verdict on one score; its `tests` may cover all its documents or only those read so far.
 
-    `p_loss_corrected` is `tests.p_loss` corrected for the number of scores, which leave this one an `alpha_share`.
+    `p_loss_corrected` is `tests.p_loss` corrected for the number of scores; `alpha_share` is its share of alpha.
     """
     values, terms = pending.comparison.values, pending.terms
     verdict, reason = _verdict(pending, policy, tests, p_loss_corrected)
@@ -353,7 +356,7 @@ def _refusal_message(comparator: Comparator, refusals: Sequence[Refusal]) -> str
 
 
 def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]:
-    """Return what a reader should know beside the verdict: identical checkpoints, documents and tasks left out."""
+    """Return what a reader should know besides the verdict: identical checkpoints, documents and tasks left out."""
     baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
     notes = []
     if baseline.checkpoint.fingerprint == candidate.checkpoint.fingerprint:
@@ -376,7 +379,7 @@ def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]
 
 
 def _cut_prompt_notes(comparator: Comparator, judged: Sequence[Judgement]) -> list[str]:
-    """Return a note if one report has more prompts that were cut to fit the context, on the same documents."""
+    """Return a note if, on the same documents, one report has more prompts that were cut to fit the context."""
     baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
     tasks = {task for item in judged for task in item.score.members} & candidate.tasks.keys()
     complete = [

@@ -87,7 +87,7 @@ def _cluster_names(joined: Pairs) -> pd.Series[str]:
 
 
 def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
-    """Return the documents of `task` that both reports answered, by filter.
+    """Return the documents of `task` that both checkpoints answered, by filter.
 
     Raises IncomparableError if the conditions differ, and HarnessError if a file cannot be read.
     """
@@ -105,8 +105,8 @@ def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
 def join_tables(task: str, baseline: pa.Table, candidate: pa.Table, cause: str = "") -> dict[str, Pairs]:
     """Return the documents that are in both tables of `task`, by filter.
 
-    `cause` is why prompts may differ, for the message. Raises IncomparableError if they do differ, or if the tables
-    have no filter or no document in common.
+    `cause` is the reason that the message gives if prompts differ. Raises IncomparableError if they do, or if the
+    tables have no filter or no document in common.
     """
     by_filter = {}
     for name in pc.unique(candidate["filter"]).to_pylist():
@@ -135,7 +135,7 @@ def read_samples(report: Report, task: str) -> pa.Table:
 
 
 def _lengths(table: pa.Table) -> pa.Array:
-    """Return the characters of each document's answer without surrounding white space; the mean of several answers."""
+    """Return each document's answer length in characters, without surrounding white space; of several, the mean."""
     answers = table["responses"].combine_chunks()
     lengths = pc.utf8_length(pc.utf8_trim_whitespace(pc.list_flatten(answers))).to_numpy(zero_copy_only=False)
     counts = _counts(answers)
@@ -156,7 +156,7 @@ def _shares_cut(table: pa.Table) -> pa.Array:
 
 
 def _places(table: pa.Table) -> pa.Array:
-    """Return the index of each document's most likely choice, the first of equals; null without choices."""
+    """Return the index of each document's most likely choice, the first of equal ones; null without choices."""
     logprobs = table["logprobs"].combine_chunks()
     counts, owners = _counts(logprobs), pc.list_parent_indices(logprobs).to_numpy()
     values = pc.list_flatten(logprobs).to_numpy(zero_copy_only=False)
@@ -165,7 +165,7 @@ def _places(table: pa.Table) -> pa.Array:
 
 
 def _target_places(table: pa.Table) -> pa.Array:
-    """Return the index of the choice that is the target of each document; null if no choice is."""
+    """Return, for each document, the index of the choice that equals its target; null if no choice does."""
     choices = table["choices"].combine_chunks()
     counts, owners = _counts(choices), pc.list_parent_indices(choices).to_numpy()
     targets = pc.utf8_trim_whitespace(table["target"].combine_chunks()).take(pa.array(owners))
@@ -174,7 +174,7 @@ def _target_places(table: pa.Table) -> pa.Array:
 
 
 def _first_places(values: Integers, owners: Integers, counts: Integers) -> pa.Array:
-    """Return, for each document, the index of its first element in `values` within the document; null without one.
+    """Return, for each document, the place within its list of its first element in `values`; null if it has none.
 
     `values` are indices into the flattened list, `owners` the document of each element, `counts` each list's length.
     """

@@ -41,8 +41,8 @@ class Margin(NamedTuple):
     def of(self, score: Score, baseline: float) -> float:
         """Return the margin in the unit of `score`, for a baseline that has the value `baseline`.
 
-        A point is one hundredth, also for a score that is not declared a fraction but lies within -1 to 1: for a share
-        of right answers, a margin of 2 would be more than can be lost.
+        A point is one hundredth, even of a score that is not declared a fraction but lies within -1 to 1, because it
+        may be a share of right answers, which cannot fall by 2.
         """
         if self.relative:
             return self.size * abs(baseline)
@@ -69,7 +69,7 @@ def parse_margin(text: object) -> Margin:
 POINTS, SHARE = Margin(2), Margin(0.02, relative=True)
 """The default margins: 2 points, or 2 % of the baseline's score for scores that have no points (perplexity)."""
 LARGE = 10
-"""Scores above it are taken to be on a scale up to 100, which has points; up to it, on a scale such as marks from 1
+"""Scores above this are taken to be on a scale up to 100, which has points; others, on a scale such as marks from 1
 to 5."""
 
 MarginField = Annotated[Margin, BeforeValidator(parse_margin)]
@@ -94,7 +94,7 @@ class Rule(Strict):
 
 
 class Policy(Strict):
-    """What a gate requires of all tasks, and by rules of some of them."""
+    """What a gate requires of all tasks, and, by its rules, of some of them."""
 
     margin: MarginField | None = None
     alpha: Alpha = 0.05
@@ -105,7 +105,7 @@ class Policy(Strict):
     tasks: tuple[Rule, ...] = ()
 
     def terms(self, score: Score) -> Terms:
-        """Return what is required of `score`: by the first rule that matches, and by the policy for omitted keys."""
+        """Return what is required of `score`: by the first matching rule, and by the policy for keys that it omits."""
         rule = self._matching_rule(score) or Rule(match="*")
         return Terms(
             margin=rule.margin or self.margin or (POINTS if _has_points(score) else SHARE),
@@ -140,7 +140,7 @@ class Policy(Strict):
         return next((score for score in named if score.primary), named[0])
 
     def _require_effect(self, rule: Rule, scores: Sequence[Score]) -> None:
-        """Raise HarnessError if `rule` never applies; a final rule for `*` may have no tasks left."""
+        """Raise HarnessError if `rule` never applies; a final rule for `*` is allowed to have no tasks left."""
         matching = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
         applied = [self._matching_rule(score) for score in matching]
         if rule.match != "*" and all(other is not rule for other in applied):
@@ -197,7 +197,7 @@ def _require_match(rule: Rule, scores: Sequence[Score]) -> None:
 
 
 def _has_points(score: Score) -> bool:
-    """Return whether 2 points of `score` are a small change: it is a fraction, or on a scale up to 100."""
+    """Return whether 2 points of `score` are a small change: whether it is a fraction or on a scale up to 100."""
     return score.fraction or (score.higher_is_better and (abs(score.value) <= 1 or score.value > LARGE))
 
 

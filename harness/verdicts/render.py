@@ -166,9 +166,9 @@ Status = Literal["failure", "error", "skipped", ""]
 def as_junit(text: OutcomeText, at: datetime) -> str:
     """Return the outcome as JUnit XML, with one test case for each row of the table; `at` is the time of the gate.
 
-    A regression is a `failure`. An inconclusive score is an `error` ("could not be tested"), which GitLab counts apart
-    from failures and Jenkins with them, both in red; if the policy allows it, it is `skipped`, which is not red. The
-    document uses only what both Jenkins's and Ant's schemas allow.
+    A regression is a `failure`. An inconclusive score is an `error` ("could not be tested"); GitLab counts errors
+    apart from failures and Jenkins together with them, and both show them in red. If the policy allows inconclusive
+    scores, they are `skipped`, which is not red. The document uses only what both Jenkins's and Ant's schemas allow.
     """
     outcome = text.outcome
     statuses = [_status(row.judgement) for row in text.rows]

@@ -24,7 +24,7 @@ from harness.verdicts.stats.means import Array, Differences
 FEWEST = 20
 """Smallest number of documents for which identical or short answers are a sign."""
 CONSTANT = 0.95
-"""Share of documents with the same answer from which on answers count as constant."""
+"""Answers count as constant if at least this share of documents has the same answer."""
 RISE = 0.02
 """Smallest rise of a share of documents that is a sign, if its 95 % interval also lies above 0."""
 INVALID = "[invalid]"
@@ -68,7 +68,7 @@ class Expected(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    """A kind of failure whose share of documents may rise."""
+    """A kind of failure; a sign is that its share of documents rises."""
 
     name: str
     metrics: tuple[str, ...]
@@ -166,7 +166,7 @@ class _Constant(NamedTuple):
 def _constant(
     baseline: npt.NDArray[Any] | None, candidate: npt.NDArray[Any] | None, expected: npt.NDArray[Any] | None
 ) -> _Constant | None:
-    """Return the candidate's constant answer; None if its answers vary, or the baseline's or right ones do not."""
+    """Return the candidate's constant answer; None if its answers vary, or if the baseline's or right ones do not."""
     if baseline is None or candidate is None or expected is None or len(candidate) < FEWEST:
         return None
     before, after, targets = (Counter(values.tolist()) for values in (baseline, candidate, expected))
@@ -186,7 +186,7 @@ def _shortened(value: object, limit: int = 40) -> str:
 
 
 def _failure_columns(failure: _Failure, baseline: Answers, candidate: Answers) -> Iterator[tuple[Array, Array]]:
-    """Yield columns, of the baseline and of the candidate, that count `failure` by document, each from 0 to 1."""
+    """Yield pairs of columns (baseline, candidate) that say how much each document shows `failure`, from 0 to 1."""
     for name, column in candidate.metrics.items():
         if name.startswith(failure.metrics) and name in baseline.metrics:
             yield baseline.metrics[name], column
@@ -203,7 +203,7 @@ def _unparsed(predictions: Objects, lengths: Array | None) -> Array:
 
 
 def _rise(failure: _Failure, baseline: Array, candidate: Array, clusters: npt.NDArray[np.int64] | None) -> Sign | None:
-    """Return the sign that `failure` is more frequent; None if it is not by `RISE`, or possibly by chance."""
+    """Return the sign that `failure` is more frequent; None if it rises by less than `RISE`, or possibly by chance."""
     has_both = ~(np.isnan(baseline) | np.isnan(candidate))
     before, after = baseline[has_both], candidate[has_both]
     if not after.size or not all(((side >= 0) & (side <= 1)).all() for side in (before, after)):

@@ -1,4 +1,4 @@
-"""All texts of a gate's outcome or of a comparison, built once; what displays them only lays them out.
+"""All texts of a gate's outcome or of a comparison, built once; the code that displays them only lays them out.
 
 Not here: how a number or a sentence is written (`harness.verdicts.wording`), or document formats
 (`harness.verdicts.render`).

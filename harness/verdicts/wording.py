@@ -27,7 +27,7 @@ DETAILED = 3
 
 
 def task(score: Score) -> str:
-    """Return the name of the task or average, with what an average gives equal weight to."""
+    """Return the name of the task or average; for an average, also what it gives equal weight to."""
     return score.task + {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
 
 
@@ -73,9 +73,9 @@ def _doubt(comparison: Comparison, side: int) -> str:
 
 
 def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
-    """Return a sentence for each side whose answers were empty, cut or not understood; only `doubtful` ones if set.
+    """Return a sentence for each side whose answers were empty, cut or not understood.
 
-    The mark of a doubtful side is explained in front of its sentence.
+    If `doubtful`, only doubtful sides have one. The mark of a doubtful side is explained in front of its sentence.
     """
     lines = []
     for side, of_side in zip(("baseline", "candidate"), comparison.answers or (), strict=False):
@@ -88,7 +88,7 @@ def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
 
 
 def size(comparison: Comparison) -> str:
-    """Return the number of documents compared, of how many after an early stop: 96, or 320 of 14,042."""
+    """Return the number of documents compared (96), after an early stop with the total number (320 of 14,042)."""
     total = f" of {comparison.early_stop.documents:,}" if comparison.early_stop else ""
     return f"{comparison.documents:,}{total}"
 
@@ -112,7 +112,7 @@ def documents(count: float) -> str:
 
 
 def resolution(comparison: Comparison) -> str:
-    """Return the resolution ratio: 0.41; the documents suffice from 1 on."""
+    """Return the resolution ratio, such as 0.41; from 1 on, the documents suffice."""
     ratio = comparison.resolution
     if not math.isfinite(ratio):
         return UNKNOWN
@@ -120,7 +120,7 @@ def resolution(comparison: Comparison) -> str:
 
 
 def margin(judgement: Judgement) -> str:
-    """Return the margin in the unit of the differences, with the percentage of a relative one: 2.0, or 0.25 (2 %)."""
+    """Return the margin in the unit of the differences (2.0); if it is relative, with its percentage (0.25 (2 %))."""
     absolute = numbers_in_words.bound(judgement.margin, judgement.score)
     policy_margin = judgement.terms.margin
     return f"{absolute} ({100 * policy_margin.size:g} %)" if policy_margin.relative else absolute
@@ -199,7 +199,7 @@ def sentence(judgement: Judgement) -> str:
 
 
 def reason(judgement: Judgement) -> str:
-    """Return what the verdict rests on, with the number of documents that would settle it, if any would."""
+    """Return what the verdict rests on, with the number of documents that would settle it, if any number would."""
     count = documents_to_settle(judgement)
     hint = f"; about {documents(count)} documents would settle it" if math.isfinite(count) else ""
     return f"{judgement.reason}{hint}"

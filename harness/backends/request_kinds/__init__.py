@@ -1,1 +1,1 @@
-"""The kinds of requests that tasks make: from lm-eval's requests to token ids, and from results to its answers."""
+"""The kinds of requests that tasks make: from lm-eval's requests to token ids, and back from results to answers."""

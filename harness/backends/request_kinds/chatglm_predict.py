@@ -5,8 +5,8 @@ With `--max_source_length 64 --max_target_length 64`, as its evaluate.sh sets th
 - A prompt is cut on the right to 64 tokens, special tokens included (lines 164-176).
 - A reference is cut to 64 tokens, two of them special, so to 62 tokens of text (line 177), and scored as the text that
   these tokens spell.
-- `max_length=129` includes the padded prompt: padded to the longest prompt of its chunk, the 1,000 rows that
-  `datasets.map` passes at once. If that one fills its 64 tokens, 129 - 64 = 65 new tokens may follow; if it has 50, 79.
+- `max_length=129` includes the padded prompt. Prompts are padded to the longest one of their chunk, the 1,000 rows that
+  `datasets.map` passes at once. If the longest has 64 tokens, 129 - 64 = 65 new tokens may follow; if it has 50, 79.
 
 Not here: how tokens are drawn (`harness.engine.decoding.sampling`), or which prompts form a chunk
 (`harness.tasks.protocols`).
@@ -37,7 +37,7 @@ class ChatGLMPredict(GeneratingKind):
     own_arguments = frozenset({"lengths", "labels", "chunk"})
 
     def prompts(self, requests: Sequence[Instance], backend: Backend) -> list[Prompt]:
-        """Return each request's cut prompt; what upstream's total length leaves is its limit of new tokens."""
+        """Return each request's cut prompt, limited to the new tokens that upstream's total length leaves."""
         cut = cut_prompts(backend.encoder, _predictions(requests))
         prompts = self.with_settings(requests, [prompt.ids for prompt in cut], backend)
         return [prompt.limited_to(limit.max_new_tokens) for prompt, limit in zip(prompts, cut, strict=True)]
@@ -69,7 +69,7 @@ class PredictionArguments(NamedTuple):
     labels: str
     """The whole reference."""
     chunk: Any
-    """The prompts that are padded to one length, as `texts`; one object, shared by all requests of the chunk."""
+    """An object whose `texts` are the prompts that are padded to one length; all requests of the chunk share it."""
 
     @classmethod
     def parse(cls, prompt: str, arguments: Mapping[str, Any]) -> PredictionArguments:
@@ -121,7 +121,7 @@ def _predictions(requests: Sequence[Instance]) -> list[PredictionArguments]:
 
 
 def _cut(with_special: list[int], without_special: list[int], limit: int) -> list[int]:
-    """Return the ids of a text `with_special` tokens, cut to `limit`; `without_special` are its ids without them."""
+    """Return a text's ids `with_special` tokens, cut to `limit`; `without_special` are the ids of its text alone."""
     surplus = len(with_special) - limit
     if surplus <= 0:
         return with_special

@@ -1,4 +1,4 @@
-"""What every kind of request says: what it puts to a backend, and what it makes of the results.
+"""What every kind of request defines: what it asks of a backend, and what it makes of the results.
 
 `inputs` serves three purposes: answering requests, forecasting their cost, and learning which beginnings they share.
 A kind with two dependent passes returns the inputs of its first pass, because those of the second depend on results.
@@ -20,7 +20,7 @@ from harness.engine.requests import LogLikelihood, Pair, Prompt
 
 
 class Inputs(NamedTuple):
-    """What requests put to a backend."""
+    """What requests ask of a backend."""
 
     pairs: Sequence[Pair] = ()
     prompts: Sequence[Prompt] = ()
@@ -34,11 +34,11 @@ class RequestKind(ABC):
 
     @abstractmethod
     def inputs(self, requests: Sequence[Instance], backend: Backend) -> Inputs:
-        """Return what `requests` put to `backend` first."""
+        """Return what `requests` ask of `backend` first."""
 
     @abstractmethod
     def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[Any]:
-        """Return the answer to each request in lm-eval's form, and count in `work` what was cut or thought."""
+        """Return the answer to each request in lm-eval's form; count in `work` how many were cut or had thoughts."""
 
 
 class OwnedPairs(NamedTuple):

@@ -28,9 +28,9 @@ class ContinuationLikelihood(ScoredKind):
 class MeanLikelihood(ScoredKind):
     """`mean_loglikelihood`: (prompt, answer) → the mean log-likelihood per token of the two as one text.
 
-    Minus this mean is the perplexity by which OpenCompass's `PPLInferencer` chooses (open-compass/opencompass@a5acc4b,
-    models/huggingface.py, `_get_ppl`): the first token, which is not scored, counts in the denominator, and a text
-    longer than the context is cut on its left.
+    The negated mean is the perplexity by which OpenCompass's `PPLInferencer` chooses (open-compass/opencompass@a5acc4b,
+    models/huggingface.py, `_get_ppl`). The first token is not scored but counts in the denominator, and a text longer
+    than the context is cut on its left.
     """
 
     def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:

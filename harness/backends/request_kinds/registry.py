@@ -26,7 +26,7 @@ KINDS: dict[str, RequestKind] = {
 
 
 def inputs(requests: Sequence[Instance], backend: Backend) -> Inputs:
-    """Return what `requests` of several kinds put to `backend` first; types that are not registered are left out."""
+    """Return what `requests` of several kinds ask of `backend` first; types that are not registered are left out."""
     by_type: dict[str, list[Instance]] = {}
     for request in requests:
         by_type.setdefault(request.request_type, []).append(request)

@@ -16,10 +16,10 @@ from harness.engine.requests import Pair, Prompt
 class ThinkThenChoose(GeneratingKind):
     """`think_then_choose`: (prompt, generation settings with `then`) → thought, connecting text and letter.
 
-    The text generated after the prompt is put between the two parts of `then`, and the letter from A to D with the
-    largest logit after that is chosen, each letter by its first token alone, as ChatGLM2-6B's evaluate_ceval.py does.
-    The thought contains no special tokens; upstream decodes them, and the padding of its batches, into the second
-    prompt.
+    The text generated after the prompt is put between the two parts of `then`. Of the letters from A to D, the one
+    whose first token has the largest logit after this text is chosen, as in ChatGLM2-6B's evaluate_ceval.py. The
+    thought contains no special tokens, whereas upstream decodes special tokens and the padding of its batches into the
+    second prompt.
     """
 
     shares_beginnings = True

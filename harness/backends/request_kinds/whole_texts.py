@@ -1,4 +1,4 @@
-"""Log-likelihoods of whole texts, read in windows where a text is longer than the context."""
+"""Log-likelihoods of whole texts, read in windows if a text is longer than the context."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _WholeText(ScoredKind):
         return OwnedPairs(*windows.cut(token_ids, start, backend.max_length, self.strides(requests, backend)))
 
     def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[float]:
-        """Return each text's sum over its windows."""
+        """Return for each text the sum of the scores of its windows."""
         totals = [0.0] * count
         for owner, score in zip(owned.owners, scores, strict=True):
             totals[owner] += score.logprob
@@ -63,5 +63,5 @@ class SlidingLikelihood(_WholeText):
 
 
 def stride(tokens: int | None, max_length: int) -> int:
-    """Return by how many tokens windows move: `tokens`, at most the whole context; half the context if it is None."""
+    """Return by how many tokens windows move: `tokens`, at most the whole context; if None, half the context."""
     return min(tokens or max(max_length // 2, 1), max_length)

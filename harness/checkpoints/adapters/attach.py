@@ -25,8 +25,8 @@ Weights = dict[str, torch.Tensor]
 def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> Model:
     """Return `base` wrapped in the adapter, as PEFT's own model in evaluation mode.
 
-    Raises HarnessError if its `weights` do not fit: modules that the base lacks, missing, surplus or wrongly sized
-    keys; or if its configuration names modules or layers that the base lacks.
+    Raises HarnessError if the adapter's `weights` do not fit the base, because keys are missing, surplus or wrongly
+    sized or belong to modules that the base lacks; or if its configuration names modules or layers that the base lacks.
     """
     import peft
 
@@ -62,9 +62,9 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> M
 
 
 def detach(model: Model, parameters: list[tuple[str, int]]) -> Model:
-    """Return the base inside PEFT's `model`, or None if it could not be restored.
+    """Return the base inside PEFT's `model`, or None if it cannot be restored.
 
-    It could not if unloading failed or did not restore exactly these `parameters` (see `identities`).
+    The result is None if unloading the adapter fails or does not restore exactly these `parameters` (see `identities`).
     """
     from peft.utils import ModulesToSaveWrapper
 
@@ -84,10 +84,10 @@ def identities(model: torch.nn.Module) -> list[tuple[str, int]]:
 
 
 def check_fit(adapter: AdapterConfig, empty: Model) -> None:
-    """Raise HarnessError if the adapter's keys or sizes do not fit the base's architecture `empty` (on meta).
+    """Raise HarnessError if the adapter's keys or sizes do not fit `empty`, the base's model on the meta device.
 
-    An adapter that can only be checked against numbers (it brings embeddings of its own, or starts from the base's
-    weights) passes here; `attach` checks it.
+    An adapter that brings embeddings of its own, or starts from the base's weights, passes here, because it can only be
+    checked against numbers; `attach` checks it.
     """
     import peft
 
@@ -157,7 +157,8 @@ def _tensors(file: Path) -> Weights:
 def _widen(base: Model, weights: Weights, folder: Path) -> None:
     """Give `base` as many embedding rows as the adapter's file has, for tokens that training added.
 
-    The rows come with the adapter. Those of the base are zeros, so that its answers without the adapter are fixed.
+    The new rows are filled by the adapter. In the base they are zeros, so that its answers without the adapter are
+    always the same.
     """
     names = {id(module): name for name, module in base.named_modules()}
     ends = [module for module in (base.get_input_embeddings(), base.get_output_embeddings()) if module is not None]

@@ -54,10 +54,10 @@ class AdapterConfig:
     is_for_encoder_decoder: bool
     """Whether prompt learning covers an encoder and a decoder."""
     num_attention_heads: object
-    """Number of heads that a prefix was learned for, as stated: only compared, so of whatever type the file has."""
+    """Number of heads that a prefix was learned for, of whatever type the file has, because it is only compared."""
 
     named_modules: tuple[tuple[str, tuple[str, ...]], ...]
-    """The names in `target_modules` and `modules_to_save`, by setting; none where it is a pattern or absent."""
+    """The names in `target_modules` and `modules_to_save`, by setting; () for a setting that is a pattern or absent."""
     defaults: tuple[tuple[str, object], ...]
     """Settings of a LoRA's size or scale that the file does not state, with PEFT's default for each."""
 
@@ -78,7 +78,7 @@ class AdapterConfig:
 
     @property
     def rounds_base(self) -> bool:
-        """Whether PEFT subtracts the adapter's start from the base's weights (PiSSA, OLoRA, …), which rounds them."""
+        """Whether PEFT subtracts the adapter's first weights from the base's (PiSSA, OLoRA, …), which rounds them."""
         return self.init_lora_weights is not None and self.init_lora_weights.startswith(_REWRITES_BASE)
 
     @property
@@ -96,7 +96,7 @@ def read(folder: Path) -> AdapterConfig:
     """Return the configuration of the adapter in `folder`.
 
     Raises HarnessError if the file is missing or damaged, names no method or an unsupported one, has a setting that
-    PEFT does not know, or if prompt learning states no number of virtual tokens.
+    PEFT does not know, or is for prompt learning and states no number of virtual tokens.
     """
     content = files.read_json(folder / files.ADAPTER_CONFIG)
     base, revision, init = (content.get(key) for key in ("base_model_name_or_path", "revision", "init_lora_weights"))
@@ -137,8 +137,9 @@ def _method(folder: Path, content: dict[str, Any]) -> str:
 def _require_known_settings(folder: Path, content: dict[str, Any], method: str) -> None:
     """Raise HarnessError if the file has a setting that the installed PEFT would drop.
 
-    PEFT warns and continues, so that an adapter of a newer version answers without what that setting does. A setting
-    that is null, false or empty is switched off, and a method that PEFT does not know is reported when it is attached.
+    PEFT only warns, so an adapter that a newer version saved would answer without the effect of that setting. Settings
+    that are null, false or empty pass, because they are switched off; a method that PEFT does not know is reported when
+    the adapter is attached.
     """
     from peft import __version__
 

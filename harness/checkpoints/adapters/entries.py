@@ -1,10 +1,11 @@
-"""Entries of an adapter's configuration that name modules or layers, each of which the base must have.
+"""Check that the base has each module and layer that an entry of an adapter's configuration names.
 
-PEFT refuses a configuration only if nothing at all matches. There an entry without a match has no effect: a rank or a
-scale is the default, a module keeps the base's weights.
+PEFT refuses a configuration only if nothing at all matches. A single entry without a match has no effect in PEFT: the
+default rank or scale is used, or a module keeps the base's weights.
 
-Names in `target_modules` and `modules_to_save` are only noted, since lists for several architectures are common, names
-change with transformers' versions, and every key of the adapter must find its place in any case.
+Names in `target_modules` and `modules_to_save` without a match only lead to a note, since lists for several
+architectures are common, names change with transformers' versions, and every key of the adapter must find its place in
+any case.
 
 Not here: the keys of the adapter's weights (`harness.checkpoints.adapters.attach`).
 """
@@ -23,16 +24,16 @@ from harness.errors import HarnessError
 _OTHER_PATTERNS = ("ADALORA", "OSF")
 """Methods whose `rank_pattern` has keys of another kind."""
 _LAYER = r".*?\.[^.]*\.(\d+)\."
-"""Where PEFT finds a layer's index in the name of a module if there is no `layers_pattern`."""
+"""Pattern by which PEFT finds a layer's index in the name of a module if there is no `layers_pattern`."""
 
 Matches = Callable[[str, str], object]
-"""Whether an entry (first) matches the name of a module (second), as PEFT compares them."""
+"""Function that says whether an entry (first) matches the name of a module (second), as PEFT compares them."""
 
 
 def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) -> None:
-    """Raise HarnessError naming an entry of PEFT's `config` that matches no module or layer of `base`.
+    """Raise HarnessError if an entry of PEFT's `config` matches no module or layer of `base`, naming the entry.
 
-    If nothing in `target_modules` matches, PEFT's own refusal says so; it also refuses values of unsuitable types.
+    `target_modules` without any match, and values of unsuitable types, are not checked here: PEFT refuses them itself.
     """
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
     parameters = [name for name, _ in base.named_parameters(remove_duplicate=False)]
@@ -69,7 +70,7 @@ def _require_layers(adapter: AdapterConfig, config: Any, names: Sequence[str]) -
 
 
 def _texts(config: Any, setting: str) -> list[str]:
-    """Return the texts in a setting, in order: the items of a list or the keys of a mapping; a text is itself one."""
+    """Return the sorted texts in a setting: the items of a list, the keys of a mapping, or the setting itself."""
     value = getattr(config, setting, None)
     if isinstance(value, str):
         return [value]
@@ -97,7 +98,7 @@ def _is_list_of_layers(entry: str, name: str) -> re.Match[str] | None:
 
 
 def _match(pattern: str, name: str) -> re.Match[str] | None:
-    """Return the match of `pattern` at the start of `name`. A pattern that is none is found when PEFT uses it."""
+    """Return the match of `pattern` at the start of `name`, or None; an invalid pattern is left for PEFT to report."""
     try:
         return re.match(pattern, name)
     except re.error:

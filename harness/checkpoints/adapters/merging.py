@@ -1,10 +1,10 @@
-"""Merge an adapter into its base: one plain checkpoint folder, proved to answer as base and adapter do.
+"""Merge an adapter into its base, giving one plain checkpoint folder that is proved to answer as the two do.
 
 Merging computes in float32 and saves in the base's own dtype, unless the reference names another. LaWGPT's merge script
 checks that one weight changed; here all log-probabilities of a probe are compared.
 
-Not here: merging into quantised weights, which would be another model (logits differ by 0.04 to 0.5): merge into the
-base as it was, then quantise.
+Not here: merging into quantised weights, which would give a different model (logits differ by 0.04 to 0.5); instead,
+merge into the base as it was before, then quantise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.common import atomic_write
 from harness.errors import HarnessError
 
 TOLERANCE = 1e-4
-"""Largest difference of a log-probability between merged and unmerged weights in float32, unquantised."""
+"""Largest allowed difference between log-probabilities of merged and unmerged weights, in float32, unquantised."""
 
 
 class Merged(NamedTuple):
@@ -37,7 +37,7 @@ class Merged(NamedTuple):
     dtype: torch.dtype
     """Dtype of the saved weights."""
     difference: float
-    """Largest difference of a log-probability on a probe, merged against unmerged, in float32."""
+    """Largest difference between log-probabilities of merged and unmerged weights on a probe, in float32."""
     rounding: float
     """The same difference after rounding to the saved dtype; equal to `difference` for float32."""
 
@@ -46,7 +46,7 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
     """Merge the adapter of `reference` into its base, and save the result with its tokenizer in folder `output`.
 
     Raises HarnessError if there is no adapter that can be merged, if `output` is not empty, or if the merged weights do
-    not answer as base and adapter did; then nothing is left behind.
+    not answer as base and adapter did; in these cases nothing is left behind.
     """
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise HarnessError(f"{output} is not empty: name a new folder with --output")

@@ -86,7 +86,7 @@ def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: 
 
 
 def _embedded(model: Model, embeddings: torch.Tensor) -> Layers:
-    """Return the keys and values of every layer after `embeddings` (tokens, hidden size)."""
+    """Return the keys and values of every layer after a forward pass of `embeddings` (tokens, hidden size)."""
     from transformers import DynamicCache
 
     with torch.inference_mode():

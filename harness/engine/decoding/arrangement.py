@@ -27,7 +27,8 @@ def arrange(shared: tree.Ints, lengths: tree.Ints, max_tokens: int, read_cost: i
     """Return the cheapest arrangement of at most `max_tokens` tokens; if there is none, the one with the fewest tokens.
 
     Row i has `lengths[i]` tokens, of which rows i and i + 1 have `shared[i]` in common. A step reads everything in
-    every lane once, and each row of a lane attends to all of it: lanes × longest × (`read_cost` + rows of a lane).
+    every lane once, and each row of a lane attends to all of it, so its cost is lanes × longest lane ×
+    (`read_cost` + rows of a lane).
     """
     arrangements = []
     width = 1

@@ -1,9 +1,9 @@
 """Continuations on the pack walk by continuous batching: rows leave as they end and make room for waiting rows.
 
 Prompts are read as packs of their prefix tree, each token once, even for several samples of one prompt. The rows that
-a pack yields wait in its context until the lanes have room; the next pack is read when no row waits. Room is what
-memory allows, counted in tokens that rows hold and are expected to grow by, and ends where more rows would make a step
-more expensive for each row.
+a pack yields wait in its context until the lanes have room; the next pack is read when no row waits. Room is
+limited by memory, counted in the tokens that rows hold and are expected to grow by, and by cost: more rows must not
+make a step more expensive for each row.
 
 Not here: which token comes next, when a text ends, how lanes are arranged in memory, the journal.
 """
@@ -27,7 +27,7 @@ from harness.engine.packing.packs import Context
 from harness.engine.requests import Prompt
 
 JOINING = 8
-"""Rows that run for each row that joins them, if not all rows of a pack fit: joining moves the states of all."""
+"""If not all rows of a pack fit, at least one must join for so many running rows: joining moves the states of all."""
 
 
 class Step(NamedTuple):
@@ -151,7 +151,7 @@ class _Decoder:
         return self._lanes.count_fitting(self._reservations(self._rows), [reservation]) > 0
 
     def _drop(self) -> None:
-        """Drop the shortest answers until memory has room for the next steps of all others; they start again later."""
+        """Drop the shortest answers, to start again later, until memory has room for the next steps of all others."""
         root = self._context.root_length
         while len(self._rows) > 1:
             steps = min(MIN_STEPS, max(row.max_tokens - len(row.answer) for row in self._rows))
@@ -170,8 +170,8 @@ class _Decoder:
     def _expected_growth(self, max_tokens: int, length: int) -> int:
         """Return how many more tokens to reserve for an answer of `length` tokens, at most `max_tokens`.
 
-        Answers that end first are short, so their mean length counts once as many have ended as are running. To the
-        tokens that are expected comes room for the next steps, as every row has when lanes are arranged.
+        The first answers to end are short, so the mean length of ended answers is used only once as many have ended as
+        are running. Room for the next steps is added, which every row has when lanes are arranged.
         """
         is_known = self._is_optimistic and self._ended >= max(1, len(self._rows))
         expected = self._ended_tokens // self._ended if is_known else max_tokens
@@ -209,7 +209,7 @@ class _Decoder:
         return len(pack.tokens)
 
     def _step(self, ended: list[tuple[int, Continuation]]) -> list[Row]:
-        """Append to each row the next token and as many more as its draft guessed; return the rows that go on.
+        """Append to each row the next token and as many more as its draft guessed right; return the rows that go on.
 
         Rows that end are added to `ended`.
         """
@@ -232,7 +232,7 @@ class _Decoder:
         return list(compress(rows, is_running))
 
     def _append(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[bool]:
-        """Append the next token to each of `rows`; return for each whether it goes on, and add it to `ended` if not."""
+        """Append the next token to each of `rows`; return which of them go on, and add the others to `ended`."""
         # Prompts and answers are only joined if a penalty reads them.
         has_penalty = self._group.prompts[rows[0].request].settings.repetition_penalty != 1.0
         ids = [row.ids for row in rows] if has_penalty else []

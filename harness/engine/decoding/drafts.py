@@ -1,10 +1,10 @@
 """Drafts of an answer's next tokens, taken from its own text, which one step checks all at once.
 
 A step of few rows costs little more than reading the weights, however many tokens each row feeds. Answers often repeat
-what stands in their prompt or earlier in themselves, so a row feeds behind its last token the tokens that followed
-there (prompt lookup decoding, Saxena 2023; verified as in Leviathan et al. 2023, "Fast Inference from Transformers via
-Speculative Decoding"). Each token is still chosen from the model's own logits, and a draft counts only as far as it is
-what was chosen: texts are the same as without drafts, sampled ones too.
+passages of their prompt or of themselves, so a row feeds, after its last token, the tokens that followed where it
+occurred before (prompt lookup decoding, Saxena 2023; verified as in Leviathan et al. 2023, "Fast Inference from
+Transformers via Speculative Decoding"). Each token is still chosen from the model's own logits, and a draft counts only
+as far as it agrees with the chosen tokens, so texts, even sampled ones, are the same as without drafts.
 
 Not here: how drafts are fed (`harness.engine.decoding.lanes`) and checked (`harness.engine.decoding.continuous`).
 """
@@ -16,20 +16,20 @@ from collections.abc import Sequence
 import numpy as np
 
 MATCHED = 3
-"""Last tokens of a text that are looked up in it at most; a longer match makes a longer draft."""
+"""Largest number of tokens at the end of a text that are looked up in it; a longer match makes a longer draft."""
 PER_MATCHED = 2
 """Tokens of a draft for each token that matched."""
 TRIED, RIGHT = 24, 2
-"""Of so many drafted tokens at least so many must be right; otherwise they cost more than they save."""
+"""Of `TRIED` drafted tokens at least `RIGHT` must be right; otherwise drafts cost more than they save."""
 PAUSE = 16
-"""Tokens of an answer without drafts after too few were right."""
+"""Number of tokens that are decoded without drafts after too few drafted ones were right."""
 
 
 class Drafter:
     """Drafts the next tokens of one answer."""
 
     def __init__(self, prompt: Sequence[int], max_tokens: int) -> None:
-        """Look up in the ids of `prompt` and in an answer of at most `max_tokens` tokens."""
+        """Take drafts from the ids of `prompt` and from an answer of at most `max_tokens` tokens."""
         self._ids = np.empty(len(prompt) + max_tokens, np.int64)
         self._ids[: len(prompt)] = prompt
         self._prompt, self._known = len(prompt), len(prompt)
@@ -37,7 +37,7 @@ class Drafter:
         self._resumes = 0  # length of the answer from which on there are drafts
 
     def draft(self, answer: Sequence[int], limit: int) -> list[int]:
-        """Return at most `limit` tokens that may follow `answer`, which continues the one of the last call."""
+        """Return at most `limit` tokens that may follow `answer`, which continues the answer of the last call."""
         end = self._prompt + len(answer)
         self._ids[self._known : end] = answer[self._known - self._prompt :]
         self._known = end
@@ -58,7 +58,7 @@ class Drafter:
         return list(map(int, np.resize(ids[last + 1 :], min(limit, PER_MATCHED * matched))))
 
     def learn(self, drafted: int, right: int) -> None:
-        """Take note that of the last draft's tokens so many were right; drafts pause where few are."""
+        """Record how many tokens of the last draft were `right`, of those `drafted`; if too few are, drafts pause."""
         self._tried, self._right = self._tried + drafted, self._right + right
         if self._tried >= TRIED:
             if self._right < RIGHT:

@@ -19,7 +19,7 @@ from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding.thinking import KNOWN, Marks
 
 NO_MARKS = "none"
-"""The value of `think` in a checkpoint reference that says that its answers contain no thoughts."""
+"""The value of `think` in the reference of a checkpoint whose answers contain no thoughts."""
 WORDED = (
     Marks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
     Marks(  # Apriel
@@ -34,11 +34,11 @@ WORDED = (
 )
 """Families that are looked for only if the chat template or the tokenizer has their marks."""
 _WRAPPERS = (("<answer>", "</answer>"), ("<response>", "</response>"), ("<solution>", "</solution>"))
-"""Texts around an answer that some templates request behind a thought."""
+"""Texts that some templates request around an answer, after the thought."""
 _SEPARATE_MESSAGES = ("assistant/think",)
 """Marks of families that write a thought as a message of its own, so that its end looks like the end of the answer."""
 _SWITCHES = {"<|think|>": "<|channel>"}
-"""Texts that look like marks but only switch thinking on, and a mark of the family in which they do."""
+"""Texts that look like marks but only switch thinking on, each with a mark of the family that uses it so."""
 _WORDS = r"(?:think|thought|reason|scratchpad|思考|推理|思维)"
 _MARK = re.compile(
     rf"(?i:<\|?/?[\w:-]*{_WORDS}[\w:-]*\|?>)"
@@ -65,7 +65,7 @@ class Learned(NamedTuple):
 def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
     """Return the marks of thoughts that a checkpoint with `tokenizer` uses.
 
-    `think` is that of its reference: `OPEN,CLOSE`, or `none`; None learns from chat template and tokenizer.
+    `think` is the value in its reference: `OPEN,CLOSE` or `none`; if None, chat template and tokenizer show the marks.
     """
     if think is not None:
         return Learned(named(think), own=named(think))
@@ -81,7 +81,7 @@ def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
 
 
 def describe(tokenizer: Tokenizer, think: str | None = None) -> str:
-    """Return the marks of thoughts that a checkpoint shows and where, in words; empty if it shows none."""
+    """Return in words which marks of thoughts a checkpoint shows, and where; empty if it shows none."""
     if think == NO_MARKS:
         return "none (by think=none)"
     learned = learn(tokenizer, think)
@@ -114,7 +114,7 @@ def _source(tokenizer: Tokenizer) -> str:
 
 
 def template_text(tokenizer: Tokenizer) -> str:
-    """Return the text of the tokenizer's chat template, or of all if there are several; empty without any."""
+    """Return the text of the tokenizer's chat template, or of all its templates; empty if there is none."""
     template = tokenizer.chat_template
     if not template:
         return ""
@@ -132,7 +132,7 @@ def _with_wrapper(family: Marks, template: str) -> Marks:
 def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]:
     """Return the marks in `source` that are of no `known` family: those with a counterpart, and those without.
 
-    A counterpart that `source` does not show is assumed only if no other mark could be it.
+    A counterpart that `source` does not show is assumed only if no other mark could be the counterpart.
     """
     covered = {text.strip() for family in known for text in family.texts}
     covered |= {switch for switch, family_mark in _SWITCHES.items() if family_mark in source}
@@ -161,7 +161,7 @@ def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]
 
 
 def _lone_marks(source: str, known: Sequence[Marks]) -> list[str]:
-    """Return the marks of `known` families in `source` without their counterparts."""
+    """Return the marks of `known` families that `source` contains without their counterparts."""
     return [
         family.open if has_open else family.close
         for family in known

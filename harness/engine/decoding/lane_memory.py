@@ -1,7 +1,7 @@
 """Keys and values of rows in lanes: memory for every layer, moved when rows are arranged, written lane by lane.
 
 Keys and values are moved layer by layer, so that at most one layer exists twice. Each lane is written at places of its
-own, so that a lane has no gap where another one holds more.
+own, so that a short lane has no gap up to the end of a longer one.
 
 Not here: which row is in which lane, and what it sees (`harness.engine.decoding.lanes`).
 """
@@ -19,7 +19,7 @@ from harness.engine.packing import tree
 from harness.engine.packing.packs import Context, Layer
 
 MOVED_AT_ONCE = 1024
-"""Tokens whose keys and values are moved at once, through memory of their own."""
+"""Number of tokens whose keys and values are moved at once, through a temporary copy."""
 CLEARED_AT_ONCE = 32
 """Places that are cleared at once when lanes grow."""
 
@@ -35,7 +35,7 @@ class Moves:
         self._moves: tuple[list[tree.Ints], list[tree.Ints]] = [], []
 
     def add(self, to_lane: int, to: tree.Ints, from_lane: int | None, places: tree.Ints) -> None:
-        """Let `places` of a previous lane, or of the context (None), go to the places `to` of a new lane."""
+        """Add the move of `places` in a previous lane, or in the context (None), to the places `to` in a new lane."""
         target = np.full(len(to), to_lane)
         self._moves[from_lane is None].append(np.stack([target, to, np.full(len(to), from_lane or 0), places]))
 
@@ -89,10 +89,10 @@ class LaneMemory:
         self._lanes = self._capacity = self._cleared = 0
 
     def arrange(self, moves: Moves, ends: Sequence[int], capacity: int, reserved: int) -> None:
-        """Move keys and values into lanes of `capacity` places, of which each holds as many as `ends` says.
+        """Move keys and values into lanes of `capacity` places; `ends` says how many places each lane holds.
 
-        The memory that one layer leaves is where the next one goes: memory that was touched before is several times
-        faster than new memory. New memory has room for `reserved` tokens.
+        Each layer moves into the memory that the previous layer leaves, because memory that was touched before is
+        several times faster than new memory. New memory has room for `reserved` tokens.
         """
         self._lanes, self._capacity, self._cleared = len(ends), capacity, max(ends)
         index = moves.index(self._context.device)
@@ -112,7 +112,7 @@ class LaneMemory:
             _fill((layer.keys, layer.values), ends, self._cleared, [(index[0], in_lanes), (index[1], in_context)])
 
     def add(self, moves: Moves, ends: Sequence[int]) -> None:
-        """Fill further lanes from the context, of which each holds as many places as `ends` says; move no others."""
+        """Fill further lanes from the context, each with as many places as `ends` says, without moving other lanes."""
         cleared = max(self._cleared, *ends)
         starts = [self._cleared] * self._lanes + list(ends)
         self._lanes, self._cleared = self._lanes + len(ends), cleared
@@ -124,7 +124,7 @@ class LaneMemory:
                 _fill((layer.keys, layer.values), starts, cleared, [(places, (source.keys, source.values))])
 
     def move_lanes(self, moves: Mapping[int, tuple[int, int]], lanes: int) -> None:
-        """Move lanes to others, as lane: (to, places that it holds) in `moves` says, and keep the first `lanes`."""
+        """Move each lane in `moves`, {lane: (new lane, places that it holds)}, and keep only the first `lanes`."""
         self._lanes = lanes
         for number, layer in enumerate(self.cache.layers):
             if layer.is_initialized:
@@ -148,7 +148,7 @@ class LaneMemory:
         self._cleared = cleared
 
     def _shape(self, number: int, like: FlatStates) -> None:
-        """Let layer `number` hold its memory as lanes of keys and values of the shape of `like`."""
+        """Make layer `number` see its memory as lanes of keys and values, with heads and sizes as in `like`."""
         layer = self.cache.layers[number]
         layer.keys, layer.values = (
             _view(memory, (self._lanes, states.shape[1], self._capacity, states.shape[3]))
@@ -158,10 +158,10 @@ class LaneMemory:
 
 
 def _allocate(spare: FlatStates, like: FlatStates, tokens: int, reserved: int) -> FlatStates:
-    """Return flat memory for `tokens` keys and values of the shape of `like`: the spare one if it is large enough.
+    """Return flat memory for `tokens` keys and values shaped as in `like`: `spare` if it is large enough.
 
-    New memory has the largest size that will ever be needed, so that it is never outgrown and leaves a hole. On a CPU,
-    the part of it that is not touched takes no memory.
+    New memory has the largest size that will ever be needed, so that it is never outgrown, which would leave a hole. On
+    a CPU, the part of it that is not touched takes no memory.
     """
     sizes = [states.shape[1] * states.shape[3] for states in like]
     if spare and all(len(states) >= tokens * size for states, size in zip(spare, sizes, strict=True)):
@@ -182,7 +182,7 @@ def _fill(
 ) -> None:
     """Copy keys and values into lanes (`targets`) from the places of each of the `origins`.
 
-    Places from a lane's end up to `cleared` become 0: invisible values are multiplied by a weight of 0, too.
+    Places from a lane's end up to `cleared` become 0, because even invisible values are multiplied, by a weight of 0.
     """
     for k, target in enumerate(targets):
         for lane, end in enumerate(ends):

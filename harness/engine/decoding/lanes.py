@@ -1,9 +1,9 @@
 """The cache of rows that are decoded side by side: rows are arranged in lanes, stepped, and arranged again.
 
-A *lane* is one row of the batch. It holds the prefix that several answers share once, followed by the keys and values
-of each answer, kept apart by the mask. With a lane for each answer, a shared prefix is read once for each answer; with
-one lane for all, every answer has to skip the tokens of all others. Where every row has a lane, new rows are added
-without moving the others.
+A *lane* is one row of the batch. It holds, once, the prefix that several answers share, followed by the keys and values
+of each answer, which the mask keeps apart. With a lane for each answer, a shared prefix is read once for each answer;
+with one lane for all, every answer has to skip the tokens of all others. If every row has its own lane, new rows are
+added without moving the others.
 
 Not here: which arrangement is the cheapest (`harness.engine.decoding.arrangement`), the memory
 (`harness.engine.decoding.lane_memory`), which rows there are, and when they are arranged again
@@ -32,11 +32,11 @@ from harness.engine.packing import packs, tree
 from harness.engine.packing.packs import Context
 
 STEPS = 32
-"""Tokens that each row of newly arranged lanes has room for at least, if memory allows."""
+"""Smallest number of tokens for which each row of newly arranged lanes has room, if memory allows."""
 MIN_STEPS = 8
-"""Tokens that each row always has room for, because rows that continue grow in any case."""
+"""Number of tokens for which each row always has room, because rows that continue grow in any case."""
 SLACK = 1.25
-"""What a row may cost beside new ones, by its cost at best: lanes are padded, so that one row may cost a whole lane."""
+"""A row's cost beside new ones may be this multiple of its lowest: lanes are padded, so a row may cost a whole lane."""
 
 
 class Reservation(NamedTuple):
@@ -52,13 +52,13 @@ class LaneBudget(NamedTuple):
     """What rows decoded side by side may take."""
 
     rows: int
-    """Number of rows at most."""
+    """Largest number of rows."""
     cache_bytes: int
-    """Bytes of keys and values at most."""
+    """Largest number of bytes of keys and values."""
     weight_bytes: int
-    """Bytes of weights that every step reads besides."""
+    """Bytes of weights that every step reads as well."""
     step_tokens: int
-    """Tokens of a step at most, if drafts are among them."""
+    """Largest number of tokens in a step with drafts."""
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +70,7 @@ class Row:
     rank: int
     """Place of the prompt among all prompts in sorted order."""
     max_tokens: int
-    """Tokens of the answer at most."""
+    """Largest number of tokens of the answer."""
     generator: torch.Generator | None
     """Random generator of the row; None if it is decoded greedily."""
     places: tree.Ints
@@ -95,9 +95,9 @@ class _Lane:
     """Which places of one lane are free."""
 
     end: int
-    """Places from here on were never taken."""
+    """The first of the places that were never taken."""
     holes: list[int] = field(default_factory=list)
-    """Places before it that may be written again: of drafts that were not what the model chose."""
+    """Places before `end` that may be written again, left by drafts that were not what the model chose."""
 
     def free(self, count: int) -> list[int]:
         """Return the first `count` free places."""
@@ -137,7 +137,7 @@ class Lanes:
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
         """Return how many of the `new` rows, from the first on, fit beside `current`.
 
-        They may not make a row more expensive than it is, except a little more than it was at best.
+        They must not make a row more expensive than it is now or, if that is more, than a little above its lowest cost.
         """
         present = self._cost_of_a_row(current) if current else math.inf
         self._lowest_cost = min(self._lowest_cost, present) if current else math.inf
@@ -162,7 +162,7 @@ class Lanes:
 
     @property
     def _reserved_tokens(self) -> int:
-        """Number of tokens that there is memory for from the beginning."""
+        """Number of tokens for which memory is reserved from the beginning."""
         return min(self._max_tokens, self._budget.rows * self._longest)
 
     def _cost_of_a_row(self, reservations: Sequence[Reservation]) -> float:
@@ -198,9 +198,9 @@ class Lanes:
             self._arrange_anew(sorted(rows, key=lambda row: row.rank))  # so that neighbours share most
 
     def _can_add(self, rows: Sequence[Row]) -> bool:
-        """Return whether the new ones of `rows` can have lanes beside the others', without moving these.
+        """Return whether the new ones of `rows` can have lanes of their own without moving the others.
 
-        That is not so if lanes hold several rows, or if a step would cost much more than in the best arrangement.
+        They cannot if lanes hold several rows, or if a step would cost much more than in the best arrangement.
         """
         new = [row for row in rows if row.lane is None]
         if len(new) in (0, len(rows)) or self._visible.shape[1] > 1:
@@ -259,7 +259,7 @@ class Lanes:
             self._distances[row.lane, places] = torch.arange(len(places), device=device)
 
     def close_gaps(self, rows: Sequence[Row]) -> None:
-        """Move lanes to where all rows but the running `rows` have ended, so that a step has no idle lane."""
+        """Move the lanes of the running `rows` to places where all rows have ended, so that a step has no idle lane."""
         used = {row.lane or 0 for row in rows}
         count = len(used)
         if count == len(self._lanes):
@@ -288,9 +288,9 @@ class Lanes:
         return max(0, tokens // self._most_rows(rows) - 1)
 
     def step(self, rows: Sequence[Row], drafts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Feed the last token of each of `rows`, which are in the lanes, and behind it the row's draft.
+        """Feed the last token of each of `rows`, which are in the lanes, followed by the row's draft.
 
-        Returns float32 logits (R, 1 + longest draft, V) after each of them; shorter drafts repeat their last logits.
+        Returns float32 logits (R, 1 + longest draft, V) after each token; shorter drafts repeat their last logits.
         What is fed stays invisible until `keep` is called.
         """
         device, lanes = self._context.device, len(self._lanes)
@@ -332,7 +332,7 @@ class Lanes:
     ) -> torch.Tensor:
         """Feed `ids` (lanes, T) at free `places` and return float32 logits (lanes, T, V).
 
-        A token sees what the row in its slot sees, and of what is fed the tokens of its own row up to itself.
+        A token sees what the row in its slot sees and, of the tokens that are fed, those of its own row up to itself.
         """
         device, width = self._context.device, places.shape[1]
         end = max([int(places.max()) + 1] + [lane.end for lane in self._lanes])
@@ -357,7 +357,7 @@ class Lanes:
 
     @staticmethod
     def _most_rows(rows: Sequence[Row]) -> int:
-        """Return how many of `rows` share a lane at most."""
+        """Return the largest number of `rows` that share a lane."""
         return max(Counter(row.lane for row in rows).values())
 
 

@@ -30,8 +30,8 @@ from harness.engine.requests import Prompt, require_room
 def plan(prompts: Sequence[Prompt], max_length: int, batch_tokens: int, *, mixed: bool = True) -> list[list[int]]:
     """Return batches of request indices, longest prompts first.
 
-    The prompts of a batch share their settings, and have at most `batch_tokens` tokens with their answers and padding.
-    Unless `mixed`, they also have one length. Raises HarnessError if an answer alone could fill the context.
+    The prompts of a batch share their settings, and have at most `batch_tokens` tokens, answers and padding included.
+    Unless `mixed`, they also have the same length. Raises HarnessError if an answer alone could fill the context.
     """
     require_room(prompts, max_length)
     lengths = [len(prompt.fed_tokens(max_length)) for prompt in prompts]
@@ -58,7 +58,7 @@ def decode(
     root: RootCache = EMPTY,
     marks: Sequence[Marks] = KNOWN,
 ) -> Iterator[Continuation]:
-    """Yield the continuation of every prompt in `batch`, which share their settings, in order; each starts from `root`.
+    """Yield, in order, the continuation of every prompt in `batch`; all share their settings and start from `root`.
 
     A prompt that leaves no room for its answer loses tokens on its left, as in lm-eval.
     """

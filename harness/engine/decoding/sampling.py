@@ -2,7 +2,7 @@
 
 Greedy decoding takes the argmax. Sampling draws each request's tokens from a generator seeded by (seed, prompt,
 sample), so that sampled text depends on neither the batch nor the order. A repetition penalty (Keskar et al. 2019,
-CTRL) is transformers': over the ids of prompt and answer, before temperature, top-k and top-p.
+CTRL) is applied as in transformers: to the ids of prompt and answer, before temperature, top-k and top-p.
 
 Not here: the settings (`harness.engine.decoding.settings`), when a text ends (`harness.engine.decoding.stopping`),
 models.

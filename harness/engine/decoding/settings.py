@@ -1,8 +1,8 @@
 """Decoding settings: a task's `generation_kwargs`, checked and completed.
 
 A setting that this project does not know is an error, so that none is silently ignored. What the model's own
-`generation_config` would add (a repetition penalty, a temperature) is not applied: the task's settings are the
-protocol.
+`generation_config` would add (a repetition penalty, a temperature) is not applied, because the task's settings are
+the protocol.
 
 Not here: how a token is chosen under these settings (`harness.engine.decoding.sampling`).
 """
@@ -18,7 +18,7 @@ from typing import Any
 from harness.errors import HarnessError
 
 DEFAULT_MAX_TOKENS = 256
-"""Tokens of an answer at most if the task states no limit, as in lm-eval."""
+"""Largest number of tokens of an answer if the task states no limit, as in lm-eval."""
 MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """Names under which a task may state its limit."""
 _WITHOUT_EFFECT = {"num_beams": 1, "use_cache": True}
@@ -31,7 +31,7 @@ class Settings:
     until: tuple[str, ...] = ()
     """Stop strings: the answer ends before the first of them."""
     max_tokens: int = DEFAULT_MAX_TOKENS
-    """Tokens of an answer at most."""
+    """Largest number of tokens of an answer."""
     temperature: float = 0.0
     """0 decodes greedily."""
     top_p: float = 1.0
@@ -88,7 +88,7 @@ def parse_settings(generation_kwargs: Mapping[str, Any], eos: str | None) -> Set
 
 
 def max_tokens(generation_kwargs: Mapping[str, Any]) -> int:
-    """Return the number of tokens of an answer at most under lm-eval's `generation_kwargs`."""
+    """Return the largest number of tokens that lm-eval's `generation_kwargs` allow an answer."""
     return parse_settings(generation_kwargs, None).max_tokens
 
 

@@ -1,8 +1,8 @@
 """When a continuation ends, and its text: stop strings, end-of-text tokens, thoughts.
 
 A row ends at an end-of-text token, or as soon as its last tokens spell a stop string outside a thought. A stop string
-of white space counts only behind the first visible character of the answer: a model that begins with a line end has not
-answered yet.
+of white space counts only after the first visible character of the answer, because a model that begins with a line end
+has not answered yet.
 
 Not here: how tokens are chosen (`harness.engine.decoding.sampling`).
 """
@@ -34,7 +34,7 @@ class Continuation(NamedTuple):
 class Stopper:
     """Watches rows that share stop strings; rows are identified by a number.
 
-    After each token only the last few are examined; the whole text is read where these hold a mark or a stop string.
+    After each new token, only the last few are examined; the whole text is read if these have a mark or a stop string.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ def cut(text: str, until: Sequence[str]) -> str:
 def find_stop(text: str, until: Sequence[str]) -> int | None:
     """Return where the first of the stop strings `until` begins in the answer `text`, or None.
 
-    White space before the first visible character is no stop, where lm-eval would return an empty answer.
+    White space before the first visible character is no stop; in lm-eval it is, and makes the answer empty.
     """
     start = first_visible(text)
     places = (text.find(stop, 0 if stop.strip() else start) for stop in until)
@@ -136,5 +136,5 @@ def find_stop(text: str, until: Sequence[str]) -> int | None:
 
 
 def _any_of(patterns: Sequence[re.Pattern[str]]) -> re.Pattern[str] | None:
-    """Return a pattern of what any of `patterns` matches, or None without patterns."""
+    """Return a pattern that matches whatever any of `patterns` matches, or None if there are none."""
     return re.compile("|".join(f"(?:{pattern.pattern})" for pattern in patterns)) if patterns else None

@@ -3,8 +3,8 @@
 A thought extends from its opening mark, such as `<think>` (or from the first character, if the prompt left a thought
 open), to its closing mark. The answer is what follows the last thought, without leading space, as in lm-eval
 (`postprocess_generated_text` in lm_eval/models/utils.py, with `think_end_token="</think>"`). If the last thought never
-ends, there is no answer, not an excerpt of the thought or of what precedes it: the answer is the empty text, and it is
-counted. Text without marks is unchanged, and so is an answer that is split again.
+ends, the answer is the empty text, not an excerpt of the thought or of what precedes it, and such answers are counted.
+Text without marks is unchanged, and so is an answer that is split again.
 
 Not here: which marks a checkpoint uses (`harness.engine.decoding.families`), tokens, and what makes a model reason (its
 chat template).
@@ -78,7 +78,7 @@ class Marks:
         return ends[-1] if ends else None
 
     def is_open(self, text: str) -> bool:
-        """Return whether the last opening mark in `text` has no closing mark behind it."""
+        """Return whether the last opening mark in `text` has no closing mark after it."""
         starts = [match.end() for match in self.beginning_pattern.finditer(text)]
         return bool(starts) and self.ending_pattern.search(text, starts[-1]) is None
 
@@ -121,16 +121,16 @@ KNOWN = (
     Marks("<reasoning>", "</reasoning>", closes_alone=False, ignores_case=True),
     Marks("<reason>", "</reason>", closes_alone=False, ignores_case=True),
 )
-"""The marks of all known families. In a text of an unknown model all are tried, in this order."""
+"""The marks of all known families. In a text of an unknown model, all of them are tried, in this order."""
 
 
 class Thought(NamedTuple):
     """A thought in a text."""
 
     start: int
-    """Where it begins. A closing mark without an opening one behind another thought is a thought by itself."""
+    """Where it begins. After another thought, a closing mark without an opening mark is a thought by itself."""
     end: int | None
-    """Where its closing mark ends, or the mark behind it that opens an answer; None if it is unfinished."""
+    """Where its closing mark ends, or where the mark after it that opens an answer ends; None if it is unfinished."""
     family: Marks | None
     """The marks of the family that closed it."""
 
@@ -170,8 +170,8 @@ def split(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> Pa
 def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> list[Thought]:
     """Return the thoughts in `text` in order; only the last may be unfinished.
 
-    A thought that begins the text or an answer ends by the marks of its own family, and other marks in it are ordinary
-    text. Elsewhere only families that close alone begin a thought, and any of them ends it.
+    A thought at the beginning of the text or of an answer is ended only by marks of its own family; other marks in it
+    are ordinary text. Elsewhere, only families that close alone begin a thought, and a mark of any of them ends it.
     """
     marks_in_text = _marks_in(text, marks)
     counting = [family for family in marks if family.closes_alone]
@@ -216,7 +216,7 @@ def _marks_in(text: str, marks: Sequence[Marks]) -> list[_Mark]:
 
 
 def _answer_start(text: str, end: int, family: Marks) -> int:
-    """Return where the answer after a thought of `family` starts that ends at `end`, space included."""
+    """Return where the answer starts, space included, after a thought of `family` that ends at `end`."""
     visible = first_visible(text, end)
     has_opening = bool(family.answer_open) and text.startswith(family.answer_open, visible)
     return visible + len(family.answer_open) if has_opening else end

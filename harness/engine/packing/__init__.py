@@ -1,1 +1,1 @@
-"""Requests as a prefix tree, and the packs that one forward pass computes."""
+"""Requests as a prefix tree, and its packs, each computed by one forward pass."""

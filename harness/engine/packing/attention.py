@@ -1,7 +1,7 @@
 """Attention for models whose query heads share keys and values, without copying these for each query head.
 
-transformers repeats keys and values if there is a mask and more than one query. Here the query heads of a group become
-further queries of their one head of keys and values, which is the same arithmetic on a fraction of the memory.
+transformers repeats keys and values if there is a mask and more than one query. Here the query heads that share
+a head of keys and values become further queries of that head: the same arithmetic on a fraction of the memory.
 
 Not here: models that do not look up their attention as "sdpa" in transformers' registry; they keep their own.
 """
@@ -19,14 +19,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 REPLACED = "sdpa"
 FEW_QUERIES = 512
-"""Queries of a head up to which repeating the mask for each head of a group costs little."""
+"""Number of queries of a group of heads up to which repeating the mask for each of its heads costs little."""
 
 
 @contextmanager
 def grouped() -> Iterator[None]:
-    """Let models that take torch's attention attend by `attend` while this is open.
+    """Make models that use torch's attention call `attend` instead, until the `with` block ends.
 
-    Their configurations still say "sdpa": some models compare that name.
+    Their configurations still say "sdpa", because some models compare that name.
     """
     previous = ALL_ATTENTION_FUNCTIONS[REPLACED]
     ALL_ATTENTION_FUNCTIONS[REPLACED] = attend
@@ -49,7 +49,7 @@ def attend(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the attention (B, T, heads, size) of `query` (B, heads, T, size) to `key`, and None for its weights.
 
-    `attention_mask` (B, 1, T, K) is added. Calls that this does not cover go to transformers' own function.
+    `attention_mask` (B, 1, T, K) is added. Calls that are not covered here go to transformers' own function.
     """
     group = query.shape[1] // key.shape[1]
     queries = query.shape[2]
@@ -77,7 +77,7 @@ def attend(
 _LAST: list[tuple[torch.Tensor, torch.Tensor]] = []
 """The last masks and their repetitions: all layers of one kind get the same mask in a forward pass."""
 KINDS = 2
-"""Kinds of layers with masks of their own: full attention and a sliding window."""
+"""Number of kinds of layers that have different masks: full attention and a sliding window."""
 
 
 def _repeated(mask: torch.Tensor, group: int) -> torch.Tensor:

@@ -1,10 +1,10 @@
 """Decoder layers of the usual shape in fewer operations, for bfloat16 on a CPU.
 
-A layer of LLaMA, Mistral, Qwen2 or Qwen3 (attention with rotated queries and keys, a gated feed-forward part, each
-behind a norm and added to what came in; Qwen3's heads have norms of their own) is computed with its activation, its
-product of gates and its sums inside oneDNN's products, and with queries and keys rotated together. Only transformers'
-own classes are fused, since a probe cannot show rules that apply to long texts only; that the result is the layer's is
-probed for each layer besides.
+A layer of LLaMA, Mistral, Qwen2 or Qwen3 consists of attention with rotated queries and keys and of a gated
+feed-forward part, each after a norm and added to its input; Qwen3's heads have norms of their own. Here oneDNN computes
+the activation, the product with the gates and the sums within its matrix products, and queries and keys are rotated
+together. Only transformers' own classes are fused, since a probe cannot show rules that apply to long texts only. In
+addition, each fused layer is probed for the results of the original.
 
 Not here: other layers, and layers with adapters, hooks or quantised weights in them; they stay as they are.
 """
@@ -29,9 +29,9 @@ from harness.engine.packing import attention
 
 PROBE_TOKENS = 5
 PROBE_SCALES = (2**-6, 8.0)
-"""Sizes of the probe's states: beside small ones a layer's changes show, beside large ones what it adds them to."""
+"""Scales of the probe's states: in the output, small ones show what a layer adds to its input, large ones the input."""
 PROBE_TOLERANCE = 3e-2
-"""By what share of the largest output the outputs may differ, as all bfloat16 results may."""
+"""The share of the largest output by which outputs may differ, as all bfloat16 results may."""
 _FAMILIES = (
     (modeling_llama, "Llama"),
     (modeling_mistral, "Mistral"),
@@ -52,13 +52,13 @@ class Product(Protocol):
         """Return the layer's output after `activation`."""
 
     def combined(self, states: torch.Tensor, other: torch.Tensor, operation: str) -> torch.Tensor:
-        """Return the layer's output, with `other` added or multiplied."""
+        """Return the layer's output after `operation` (addition or multiplication) with `other`."""
 
 
 def layers(model: Model, products: Mapping[nn.Linear, Product]) -> dict[nn.Module, FusedLayer]:
-    """Return what can replace the forwards of those layers of `model` that have the usual shape.
+    """Return, for each layer of `model` that has the usual shape, what can replace its forward.
 
-    `products` multiply by the weights of its linear layers.
+    `products` multiply by the weights of the model's linear layers.
     """
     found = {}
     for stack in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
@@ -144,7 +144,7 @@ def _is_usual(layer: nn.Module, products: Mapping[nn.Linear, Product]) -> bool:
 
 
 def _is_equal(layer: nn.Module, fused: FusedLayer) -> bool:
-    """Return whether `fused` turns random states into what `layer` does, and stores the same keys and values."""
+    """Return whether `fused` gives the output of `layer` for random states, and stores the same keys and values."""
     try:
         return all(
             _are_close(states, others)

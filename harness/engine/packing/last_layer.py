@@ -1,9 +1,8 @@
 """Skips last-layer work for positions whose logits are not needed.
 
-After the last attention of most models, no token influences another one. The rest of the last layer (in a model of N
-layers, a good half of one) is therefore only needed at positions whose logits are read, like the vocabulary. Skipped
-rows become zeros, which keeps every shape. Whether this is correct for a model is probed first
-(`harness.engine.walks`).
+After the last attention of most models, no token influences another one. Therefore, the rest of the last layer (a good
+half of it) is only needed at positions whose logits are read, as is the product with the vocabulary. Skipped rows
+become zeros, which keeps every shape. Whether this is correct for a model is probed first (`harness.engine.walks`).
 
 Not here: skipping the vocabulary, which transformers does itself.
 """
@@ -42,7 +41,7 @@ def feed_forward(model: Model) -> nn.Module | None:
 
 @contextmanager
 def computing_only(part: SkippablePart | None, rows: torch.Tensor, tokens: int) -> Iterator[None]:
-    """Compute `part` only at positions `rows` of `tokens` tokens while this is open; other positions get its filler.
+    """Compute `part` only at positions `rows` of `tokens` tokens until the `with` block ends; others get its filler.
 
     Calls with anything except one tensor (B, tokens, H) compute all positions. If the module returns a tuple, its first
     item is taken as the output, the only one that inference reads.

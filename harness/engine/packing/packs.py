@@ -1,9 +1,9 @@
-"""One pack over a key/value cache: the only place where a pack goes through the model.
+"""Runs packs over a key/value cache: the only place where a pack goes through the model.
 
 `Context` is a cache that grows by packs and is cropped afterwards. It starts with the checkpoint's root cache, assigns
-each token its position, and restricts what each token sees by its own mask, for layers with full attention and with a
-sliding window. `Snapshots` is the equivalent for models whose state cannot be cropped: it keeps a copy at every branch.
-Both return logits of the requested rows only.
+each token its position, and restricts what each token sees by a mask that it builds, for layers with full attention and
+with a sliding window. `Snapshots` is the equivalent for models whose state cannot be cropped: it keeps a copy at every
+branch. Both return logits of the requested rows only.
 
 Not here: which packs there are (`harness.engine.packing.tree`), or which of the two a model supports
 (`harness.engine.walks`).
@@ -33,8 +33,8 @@ from harness.errors import HarnessError
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 ALIGNED = 64
-"""Keys that a pack attends to are a multiple of this: with any other number, attention in bfloat16 takes up to twice as
-long on a CPU."""
+"""The number of keys that a pack attends to is a multiple of this, because with any other number attention in bfloat16
+takes up to twice as long on a CPU."""
 
 
 class Layout(NamedTuple):
@@ -69,7 +69,7 @@ class Walker(Protocol):
 class Layer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number.
 
-    Storage behind the tokens that it holds consists of finite numbers, since what is not seen is multiplied by 0, too.
+    The storage after the tokens held consists of finite numbers, because even what is not seen is multiplied, by 0.
     """
 
     is_sliding = False
@@ -81,7 +81,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         self.length, self._capacity = 0, capacity
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocate storage for tensors of the shape of these, the first to be appended."""
+        """Allocate storage for tensors shaped like these, which are the first to be appended."""
         first = (key_states, value_states)
         self.keys, self.values = (
             states.new_zeros(*states.shape[:2], aligned(self._capacity), states.shape[3]) for states in first
@@ -96,7 +96,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (B, heads, T, size) and return everything the layer holds, and what is behind it up to `aligned`."""
+        """Append (B, heads, T, size); return all that the layer holds, with the storage after it up to `aligned`."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
@@ -173,7 +173,7 @@ class Context:
         return sum(states.shape[1] * states.shape[3] * states.element_size() for pair in pairs for states in pair)
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Feed `pack`, keep its kept tokens in the cache, and return float32 logits (len(rows), V)."""
+        """Feed `pack`, leave its first `keep` tokens in the cache, and return float32 logits (len(rows), V)."""
         self.crop(pack.trunk)
         logits = self.feed(pack, rows)
         self.crop(pack.trunk + pack.keep)
@@ -207,7 +207,7 @@ class Context:
 class Snapshots:
     """A model whose state cannot be cropped: the state at every branch is kept, and copied for all but its last use.
 
-    Packs come in the order of the plan; packs may be left out together with all that follow them.
+    Packs come in the order of the plan; a pack may be left out together with all packs that continue it.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ def forward(
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Return whether `error` means that the device's memory is full; on a CPU torch has no exception of its own."""
+    """Return whether `error` means that the device's memory is full; torch has no exception class for a CPU's."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 

@@ -29,7 +29,7 @@ class PaddingSupport(NamedTuple):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Return by what share of the largest logit equal computations may differ in `dtype`.
+    """Return the share of the largest logit by which equal computations may differ in `dtype`.
 
     A wrongly padded row differs by about 1.
     """
@@ -39,7 +39,7 @@ def tolerance(dtype: torch.dtype) -> float:
 def probe(
     model: Model, vocabulary: int, max_length: int, device: torch.device, root: RootCache = EMPTY
 ) -> PaddingSupport:
-    """Return which padding `model` supports, from a short row's logits alone and beside a longer row, after `root`."""
+    """Return which padding `model` supports after `root`: a short row's logits must not change beside a longer row."""
     if max_length <= LONG:
         return PaddingSupport(right=False, left=False)
     token_ids = torch.randint(vocabulary, (LONG,), generator=torch.Generator().manual_seed(1))

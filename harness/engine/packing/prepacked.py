@@ -23,11 +23,11 @@ from harness.engine.device_limits import free_bytes
 from harness.engine.packing import fused
 
 ROWS = 448
-"""Number of rows that oneDNN is told to expect: the form depends on it, fewer rows are multiplied as well."""
+"""Number of rows that oneDNN is told to expect; the blocked form depends on it, but works for fewer rows, too."""
 MEMORY_SHARE = 1 / 4
 """The share of free memory that the copy may take."""
 PROBE_TOLERANCE = 2e-2
-"""By what share of the largest product the products of the copy may differ, as all bfloat16 results may."""
+"""The share of the largest product by which the copy's products may differ, as all bfloat16 results may."""
 
 
 class Product:
@@ -71,7 +71,7 @@ def prepare(model: Model) -> None:
 
 @contextmanager
 def used(model: Model) -> Iterator[None]:
-    """Let the layers of `model` multiply by copies of their weights while this is open, if it was prepared."""
+    """Let the layers of `model` multiply by copies of their weights until the `with` block ends, if it was prepared."""
     replaced = []
     for module, forward in _FORWARDS.get(model, {}).items():
         if "forward" not in module.__dict__:  # nothing else has replaced it in the meantime
@@ -102,7 +102,7 @@ def _is_supported() -> bool:
 
 
 def _are_equal(products: Mapping[nn.Linear, Product]) -> bool:
-    """Return whether the first layer of each size gives the same products by its copy."""
+    """Return whether the first layer of each size gives the same products with its copy."""
     samples = {tuple(layer.weight.shape): (layer, product) for layer, product in products.items()}
     for layer, product in samples.values():
         states = torch.randn(1, 3, layer.weight.shape[1], generator=torch.Generator().manual_seed(1)).bfloat16()

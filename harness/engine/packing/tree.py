@@ -1,9 +1,9 @@
 """Token sequences → their prefix tree → packs: what has to go through a model, each token once.
 
-Sequences are sorted and become a radix tree over token ids (a prefix of a text is not always a prefix of its tokens).
+Sequences are sorted and become a radix tree over token ids (a text's prefix may have other tokens than the text does).
 `plan` cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks. A node that is too
-large for one pack is appended to the cache; nodes below it that fit are packed side by side, where each token sees its
-own ancestors only. For models that do not support siblings in one pass, each edge is a pack of its own.
+large for one pack is appended to the cache; nodes below it that fit are packed side by side, and each token sees only
+its own ancestors. For models that do not support siblings in one pass, each edge is a pack of its own.
 
 Not here: models, tensors, the vocabulary. Pure Python and numpy.
 """
@@ -60,15 +60,15 @@ class Tree(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """Tokens for one forward pass: first those that stay in the cache, in a chain, then whole subtrees.
+    """Tokens for one forward pass: first a chain of tokens that stay in the cache, then whole subtrees.
 
     Token j sees everything in the cache, and the tokens i of the pack for which i ≤ j < ends[i].
     """
 
     parent: int
-    """Index of the pack whose kept tokens end the trunk; -1 if the trunk is empty."""
+    """Index of the pack whose kept tokens end the trunk, the tokens held before this pack; -1 if that is empty."""
     trunk: int
-    """Number of tokens that the cache must hold before this pack."""
+    """Number of tokens of the trunk, which the cache must hold before this pack."""
     keep: int
     """How many of the first tokens stay in the cache."""
     tokens: Ints
@@ -151,7 +151,7 @@ def _insert(path: list[Node], ids: Any, common: int) -> None:
 
 
 def _add_reads(path: list[Node], request: int, first: int) -> None:
-    """Record on the edges of `path` that `request`, whose sequence it is, reads all tokens from depth `first` on."""
+    """Record on the edges of `path`, the sequence of `request`, that it reads all tokens from depth `first` on."""
     for node in reversed(path):
         if node.end <= first:
             break
@@ -176,7 +176,7 @@ def preorder(root: Node) -> Iterator[Node]:
 def plan(tree: Tree, limits: Limits, *, siblings: bool = True) -> list[Pack]:
     """Return packs, in the order in which they are computed, that together hold every token of `tree` once.
 
-    Without `siblings` each pack holds one edge, or a piece of a long one, and keeps all of it.
+    Without `siblings`, each pack holds one edge, or a piece of a long one, and all its tokens stay in the cache.
     """
     planner = _Planner(tree, limits)
     stack = [(tree.root, -1)]
@@ -232,7 +232,7 @@ class _Planner:
         return parent
 
     def pack(self, node: Node, parent: int) -> None:
-        """Add `node` and everything below it beside others, on the trunk that ends in pack `parent`."""
+        """Pack `node` and everything below it beside other subtrees, on the trunk that ends in pack `parent`."""
         draft = self._open
         fits = draft is not None and self._fits(draft, node.tokens, node.rows)
         if draft is None or not fits:
@@ -252,7 +252,7 @@ class _Planner:
         return self._packs
 
     def _draft_for_trunk(self, parent: int, depth: int) -> _Draft:
-        """Return the open pack if it ends the trunk of `parent` at `depth`, else a new one."""
+        """Return the open pack if it is `parent` and the trunk ends in it at `depth`, else a new one."""
         draft = self._open
         if draft is not None and parent == len(self._packs) and draft.size == draft.keep and draft.depth == depth:
             return draft

@@ -1,9 +1,9 @@
 """Beginnings that many prompts share, kept between calls that each contain only some of those prompts.
 
-One call reads a shared beginning once (`harness.engine.packing.tree`), but documents evaluated in blocks would have it
-read in every block. Here the caller states in advance which prompts will come. Beginnings that many documents share
-become packs of their own, whose bounds do not depend on the other documents of a block, and their keys and values are
-kept in host memory. Recomputed or copied, the values are identical, so later answers are too.
+One call reads a shared beginning once (`harness.engine.packing.tree`), but if documents are evaluated in blocks, every
+block would read it again. Here the caller states in advance which prompts will come. Beginnings that many documents
+share become packs of their own, whose bounds do not depend on the other documents of a block, and their keys and values
+are kept in host memory. Whether recomputed or copied, the values are identical, and so are later answers.
 
 Not here: the packs of what follows a beginning, or models whose state cannot be cropped.
 """
@@ -25,9 +25,9 @@ from harness.engine.packing.packs import Context, Layout
 from harness.engine.packing.tree import Ints, Limits, Pack
 
 MIN_DOCUMENTS = 8
-"""Documents that must share a beginning; fewer rarely appear in several blocks."""
+"""Number of documents that must share a beginning; fewer documents rarely appear in several blocks."""
 MIN_TOKENS = 64
-"""Tokens of a beginning after the previous beginning; fewer cost less to read than to copy."""
+"""Number of tokens by which a beginning must extend a shorter one; fewer cost less to read than to copy."""
 TOKEN_BYTES = 4
 """Bytes of a token in `tree.sort_key`."""
 
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
     packs: list[Pack]
     pieces: dict[int, PieceKey]
-    """Those packs that are pieces of known beginnings, by the pack's `id`."""
+    """The keys of those packs that are pieces of known beginnings, by the pack's `id`."""
 
 
 class Trunks:
@@ -77,7 +77,7 @@ class Trunks:
     def plan(self, sequences: Sequence[Sequence[int]], read_counts: Sequence[int], limits: Limits) -> Plan:
         """Return packs for `sequences`, of which request i reads the last `read_counts[i]` tokens, like `tree.plan`.
 
-        Known beginnings have packs of their own, as long as nothing is read from them.
+        For each request, the known beginnings from which it reads nothing are fed in packs of their own.
         """
         readers: dict[bytes, list[int]] = {b"": []}
         above: dict[bytes, bytes] = {}
@@ -130,7 +130,7 @@ class Trunks:
         return self._pieces.get(key)
 
     def put(self, key: PieceKey, states: PieceStates) -> None:
-        """Keep the `states` of a piece; drop those least recently used if they exceed the capacity."""
+        """Keep the `states` of a piece; drop the least recently used pieces if the capacity is exceeded."""
         self._used_bytes += _size_in_bytes(states)
         self._pieces[key] = states
         while self._used_bytes > self._capacity:
@@ -203,7 +203,7 @@ def _packs_after(
     limits: Limits,
     index: int,
 ) -> list[Pack]:
-    """Return the packs, from number `index` on, of what `requests` feed after `beginning`, the end of pack `parent`."""
+    """Return the packs, numbered from `index`, of what `requests` feed after `beginning`, which ends in `parent`."""
     depth, request_index = len(beginning) // TOKEN_BYTES, np.array(requests, np.int64)
     subtree = tree.grow([sequences[i][depth:] for i in requests], [read_counts[i] for i in requests])
     return [

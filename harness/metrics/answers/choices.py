@@ -78,7 +78,7 @@ _LLAMA = (
 )
 _THOUGHT = "让我们一步一步思考"
 _CHATGPT_REASONED = (("答案是", "。"), ("答案为", "。"), ("选项", "是正确的。"))
-"""The text before and after what each of its three patterns reads, such as 答案是(.+?)。"""
+"""The texts before and after the part that each of chatgpt.py's three patterns reads, as in 答案是(.+?)。"""
 _DISC_FIRST = (
     r"答案应?该?[为是]([ABCD,，、\s]+)",
     r"答案是([ABCD,，、\s]+)",
@@ -103,10 +103,10 @@ _DISC_ALL = (
 )
 _DISC_SHORT = 10
 _DISC_RUN = r"(?:(?<![ABCD,，、\s])|(?<=属于[ABCD,，、\s]))"
-"""Prefix for patterns that begin with letters: a match starts at the first letter of a row only.
+"""Prefix for patterns that begin with letters: it lets a match start only at the first letter of a row.
 
-Without it, a row of n letters that leads to no match takes time n². The exception is for the last pattern, which
-consumes one letter after 属于, so that the next match may start inside a row.
+Without it, a row of n letters that leads to no match takes time n². After 属于, a match may start one letter further
+on, because the last pattern consumes the first letter after 属于.
 """
 
 
@@ -131,9 +131,10 @@ def agieval_letters(text: str) -> frozenset[str]:
 def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
     """Return the letter that chatglm.py's `extract_cot_answer` reads in `text`, or "-".
 
-    The first of these that applies: the last 所以答案是X。, if X is a letter; the first match of eight patterns; the
-    only capital A to D; the letter of the only option (`options` by letter) whose text occurs. minimax.py has seven of
-    the patterns and reads the same, because every match of the eighth begins with a match of the fifth.
+    It is the first of these that applies: the last 所以答案是X。, if X is a letter; the first match of the first of
+    eight patterns that matches; the only capital A to D in `text`; the letter of the only option whose text occurs in
+    it (`options` maps letters to texts). minimax.py has seven of the patterns and reads the same, because every match
+    of the eighth contains a match of the fifth.
     """
     text = text.strip()
     concluded = _framed("所以答案是", "。", text)
@@ -179,11 +180,12 @@ def ceval_chatgpt_reasoned(text: str) -> str:
 
 
 def ceval_llama(text: str) -> str:
-    """Return what llama.py's `extract_answer_option` reads in the thought `text`, which its prompt begins, or "-".
+    """Return what llama.py's `extract_answer_option` reads in the chain of thought `text`, or "-".
 
-    It is the first match of the first of 31 patterns that matches, before the opening words of the thought occur again.
-    It is a letter, or with the last four patterns any text, which is right if it is the text of the right choice. Two
-    patterns include a full stop after their letter, which upstream then counts as wrong.
+    The prompt gives the opening words of the thought; `text` is read up to where they occur again. The result is the
+    first match of the first of 31 patterns that matches. It is a letter or, for the last four patterns, any text, which
+    is right if it is the text of the right choice. Two patterns include a full stop after the letter, so that upstream
+    counts the answer as wrong.
     """
     _, thought, *others = f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)
     if not others:  # upstream's `$` stands before a line end at the end of the whole text
@@ -212,8 +214,8 @@ def _from_row_start(pattern: str) -> str:
 def _framed(start: str, end: str, text: str) -> list[str]:
     """Return what `re.findall` finds with the pattern `start(.+?)end`, in time linear in the text.
 
-    The pattern alone searches the rest of the line for `end` at every `start`; nothing after a line's last `end` can
-    match.
+    By itself, the pattern would search the rest of the line for `end` at every `start`. So each line is cut after its
+    last `end`; nothing after that can match.
     """
     pattern = re.compile(f"{re.escape(start)}(.+?){re.escape(end)}")
     matches: list[str] = []
@@ -224,7 +226,7 @@ def _framed(start: str, end: str, text: str) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    """Return the letter that `text` is apart from case, ASCII punctuation and white space at the ends, or "-"."""
+    """Return the letter that `text` is except for case, ASCII punctuation and white space at the ends, or "-"."""
     plain = "".join(letter for letter in text if letter not in string.punctuation).strip().upper()
     return plain if plain in LETTERS else NONE
 

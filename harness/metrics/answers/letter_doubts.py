@@ -1,11 +1,12 @@
-"""What makes letters no answer: ranges, alternatives, letters that are no choice, and corrections.
+"""Letters not to be taken for an answer: ranges, alternatives, letters that name no choice, and corrected answers.
 
-"A-D", "A到D" (which choices a range has is a guess), "A或C", "either A or C" (no decision), "A、C、E" where E is no
-choice: letters in such a row are not understood. A correction ("不对", "Wait,", "Actually") with a new answer
-behind it, a bare letter or a chosen one (应该是B, it's B), takes back what precedes it; a sentence on a choice does not
-(其实B也有道理).
+Letters in a row such as these are not understood: "A-D" or "A到D" (which choices the range includes is a guess), "A或C"
+or "either A or C" (no decision), "A、C、E" if no choice is called E. A correction ("不对", "Wait,", "Actually") takes
+back what precedes it if a new answer follows, either a bare letter or a chosen one (应该是B, it's B); a sentence about
+a choice (其实B也有道理) is not a new answer.
 
-Texts are those of `harness.metrics.answers.letter_sets`: full-width forms are narrow, brackets and Markdown are blanks.
+Texts come from `harness.metrics.answers.letter_sets`, which has made full-width forms narrow and replaced brackets and
+Markdown by blanks.
 
 Not here: finding the letters, and combining them (`harness.metrics.answers.letter_sets`).
 """
@@ -60,9 +61,9 @@ _SELECTED = re.compile(
     r"|(?:才是)?(?:正确|对)的?(?:[。，!]|$))",
     re.IGNORECASE,
 )
-"""A new answer behind the words of a correction: nothing but words of choosing, and a letter on its own."""
+"""A new answer after the words of a correction: a letter on its own, with only words of choosing before it."""
 _RANGE_END = re.compile(r"(?:选?项)?[ \t)]*(?:$|[\n.,;:。，；]|(?:are|were|all|both|inclusive)\b|均|都|全)")
-"""What follows a range with an em dash or blanks around its dash; behind "C - D" a verb begins a sentence on D."""
+"""What follows a range with an em dash or a spaced dash; "C - D is wrong" is no range but a sentence about D."""
 _TAKEN_BACK = re.compile(
     r"(?:[。.!?;,，\n…])[ \t]*(?:不对|错了|我错了|说错了|不是|wrong|(?:no,? )?that.?s (?:wrong|not right|incorrect))"
     r"[ \t]*[。.!…]*\s*$",
@@ -71,7 +72,10 @@ _TAKEN_BACK = re.compile(
 
 
 def is_doubtful(plain: str, start: int, end: int, letters: Sequence[str]) -> bool:
-    """Return whether the row of `letters` between `start` and `end` of `plain` is not understood."""
+    """Return whether the row of letters between `start` and `end` of `plain` is not understood.
+
+    `letters` are the letters of all choices.
+    """
     after, before = plain[end : end + _WINDOW], plain[max(0, start - _WINDOW) : start]
     inside, behind, ahead, dash_behind, dash_ahead = _patterns("".join(letters))
     if (match := dash_behind.match(after)) and _RANGE_END.match(after, match.end()):
@@ -82,19 +86,19 @@ def is_doubtful(plain: str, start: int, end: int, letters: Sequence[str]) -> boo
 
 
 def last_correction(plain: str) -> int:
-    """Return the end of the words of the last correction in `plain` with a new answer, or -1 if there is none."""
+    """Return where the words of the last correction that a new answer follows end in `plain`, or -1 without one."""
     ends = (match.end() for match in _CORRECTION.finditer(plain))
     return max((end for end in ends if _SELECTED.match(plain, end, end + 2 * _WINDOW)), default=-1)
 
 
 def is_taken_back(plain: str) -> bool:
-    """Return whether `plain` ends with the words that what precedes them is wrong."""
+    """Return whether `plain` ends with words that call wrong what precedes them."""
     return _TAKEN_BACK.search(plain[-_WINDOW:]) is not None
 
 
 @functools.lru_cache(maxsize=64)
 def _patterns(letters: str) -> tuple[re.Pattern[str], ...]:
-    """Return the patterns of doubts inside a row of `letters`, behind it, before it, and of dashes on either side."""
+    """Return the patterns of doubts inside, after and before a row of `letters`, and of dashes after and before it."""
     others = "".join(sorted(set(string.ascii_uppercase) - {*letters}))
     foreign = rf"(?!I[ \t'’])[{others}](?![A-Za-z0-9])" if others else r"(?!)"
     letter = rf"(?:option[ \t]|选项)?[{letters}](?![A-Za-z0-9])"

@@ -1,21 +1,22 @@
-"""The letters that an answer in words names, where a question may have several right choices.
+"""The letters that an answer in words names, for questions that may have several right choices.
 
 The first of these rules that finds letters decides:
 
-1. The first line is nothing but letters: "AC", "A、C", "(A) and (C)", "选AC。". Lines of one letter belong together.
-2. The last stated answer: "答案：AC", "故选A、C", "The correct answers are A and C", `\\boxed{A, C}`. If the text of a
-   choice follows ("答案：A. 巴黎"), so may further choices, each after its own letter.
+1. The first line is nothing but letters: "AC", "A、C", "(A) and (C)", "选AC。". Successive lines
+   of one letter each count as one.
+2. The last stated answer: "答案：AC", "故选A、C", "The correct answers are A and C", `\\boxed{A, C}`. If the letter
+   is followed by the text of its choice ("答案：A. 巴黎"), choices listed after it, each with its letter, count too.
 3. Verdicts on single choices, "A: 正确", "B: 错误" or "A✓ B✗": the letters of those called right
-   (`harness.metrics.answers.letter_verdicts`). None if no choice is.
+   (`harness.metrics.answers.letter_verdicts`). The rule finds none if no choice is called right.
 4. The answer begins with choices: lines "A. 巴黎", "C. 里昂".
-5. Letters called right, "A和C正确": all of them, without letters called wrong.
-6. Capital letters that stand alone, except those called wrong. None in "A股", "Vitamin C", "Apple", "A man".
+5. Letters called right, "A和C正确": all of them, but none that are called wrong.
+6. Capital letters that stand alone, except those called wrong. There are none in "A股", "Vitamin C", "Apple", "A man".
 
-Ranges, alternatives and letters that are no choice are not understood, and a correction takes back what precedes it
+Ranges, alternatives and letters that name no choice are not understood, and a correction takes back what precedes it
 (`harness.metrics.answers.letter_doubts`). A list of all choices, each with its text, repeats the question and names
-nothing. Letters are those of the question's
-choices, in any width and inside brackets or Markdown. One pass finds all rows of letters; a few characters around each
-decide what it is, so the time is proportional to the text's length.
+nothing. Only the letters of the question's choices count, in any width and even inside brackets or Markdown. One pass
+finds all rows of letters such as "A、C"; a few characters around each row decide what it is, so the time is
+proportional to the text's length.
 
 Not here: published rules with their quirks (`harness.metrics.answers.choices`).
 """
@@ -104,7 +105,7 @@ class _Row(NamedTuple):
     verdict: Verdict | None = None
     """Whether the answer calls these letters right or wrong, directly beside them or at the end of their text."""
     is_doubtful: bool = False
-    """Whether the row is a range, an alternative, or joined with a letter that is no choice."""
+    """Whether the row is a range, an alternative, or joined with a letter that names no choice."""
 
 
 def read(text: str, letters: Sequence[str]) -> frozenset[str] | None:
@@ -140,16 +141,16 @@ def exact_set(chosen: Collection[str], right: Collection[str]) -> float:
 
 
 def partial_credit(chosen: Collection[str], right: Collection[str]) -> float:
-    """Return the share of the right letters that were chosen, 0 if any wrong letter was.
+    """Return the share of the right letters that were chosen, or 0 if a wrong letter was chosen.
 
-    So grade exams that give points for each right choice and none with a wrong one; JEC-QA, AGIEval and DISC-Law-Eval
-    give no partial credit.
+    This is how exams are graded that give points for each right choice, but none at all if a wrong one is chosen.
+    JEC-QA, AGIEval and DISC-Law-Eval give no partial credit.
     """
     return len(set(chosen)) / len(set(right)) if set(chosen) <= set(right) else 0.0
 
 
 def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
-    """Return the letters that the first line consists of, with following lines of one letter each; else None."""
+    """Return the letters of the first line, and of one-letter lines after it, if it has nothing else; else None."""
     pattern = _bare_pattern("".join(letters))
     line = first_line(plain)[: 8 * _WINDOW]
     if (match := pattern.fullmatch(line)) is None:
@@ -183,7 +184,7 @@ def _bare_pattern(letters: str) -> re.Pattern[str]:
 
 
 def _distinct(row: str, letters: Sequence[str]) -> frozenset[str] | None:
-    """Return the letters of a `row`; None if letters that follow one another directly repeat, as in "AAAA"."""
+    """Return the letters of a `row`; None if a letter repeats within letters that nothing separates ("AAAA")."""
     pieces = re.findall(f"[{''.join(letters)}]+", _CAPITALISED.sub(" ", row))
     if any(len(set(piece)) < len(piece) for piece in pieces):
         return None
@@ -228,7 +229,10 @@ def _is_wrong(after: str) -> bool:
 
 
 def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows with the verdicts on them; those at the end of a choice's text only if there are several."""
+    """Return the rows with the verdicts on them.
+
+    A verdict at the end of a choice's text counts only if there are several verdicts.
+    """
     if not rows:
         return []
     if _MARK_FIRST.fullmatch(plain[: rows[0].start]):
@@ -247,9 +251,9 @@ def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _without_repeated_choices(plain: str, rows: Sequence[_Row], letters: Sequence[str]) -> list[_Row]:
-    """Return the rows without those of lists that have every choice with its text, and no verdict on any.
+    """Return the rows, leaving out lists that give every choice with its text and a verdict on none of them.
 
-    A further list that the text's end cuts is left out as well.
+    A later list is left out even if the end of the text cuts it short.
     """
     count, place, kept, is_repeated = len(letters), 0, list[_Row](), False
     while place < len(rows):
@@ -293,7 +297,7 @@ def _stated(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
 
 
 def _understood(rows: Iterable[_Row]) -> frozenset[str] | None:
-    """Return the letters of all `rows`, empty if one is not understood; None if there are no rows."""
+    """Return the letters of all `rows`, an empty set if any row is not understood; None if there are no rows."""
     rows = list(rows)
     if any(row.is_doubtful for row in rows):
         return frozenset()
@@ -301,7 +305,7 @@ def _understood(rows: Iterable[_Row]) -> frozenset[str] | None:
 
 
 def _corrected(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the letters stated behind a correction, empty if none are; None if nothing is corrected."""
+    """Return the letters stated after a correction, an empty set if none are; None if nothing is corrected."""
     if not rows or sum(row.verdict is not None for row in rows) > 1:
         return None
     place = last_correction(plain)
@@ -348,7 +352,7 @@ def _begins(plain: str, rows: Sequence[_Row]) -> bool:
 
 
 def _verdicts(rows: Iterable[_Row]) -> frozenset[str] | None:
-    """Return the letters called right; None if there are none. Of several verdicts on a letter the last counts."""
+    """Return the letters called right; None if there are none. Of several verdicts on one letter, the last counts."""
     rows = [row for row in rows if row.verdict]
     if any(row.is_doubtful and row.verdict and row.verdict.is_right for row in rows):
         return frozenset()
@@ -387,7 +391,7 @@ def _standing(rows: Sequence[_Row]) -> frozenset[str] | None:
 
 
 def _stands_alone(row: _Row) -> bool:
-    """Return whether a row is part of no word or name: not "A股", "Vitamin C", "A man"."""
+    """Return whether a row is not part of a word or name, as it is in "A股", "Vitamin C" and "A man"."""
     if not _BEFORE.search(row.before) or not _AFTER.match(row.after) or _is_article(row):
         return False
     before = _WORD_BEFORE.search(row.before)

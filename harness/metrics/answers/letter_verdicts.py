@@ -1,10 +1,11 @@
-"""The verdict on a choice that stands behind its letter: right in "A: 正确", "A✓" and "A. yes", wrong in "B: 错误".
+"""The verdict on a choice, after its letter: right in "A: 正确", "A✓" and "A. yes", wrong in "B: 错误".
 
 Words and marks for right (正确, 对, 是, true, yes, correct, ✓ …) and for wrong (错误, 不对, 否, false, no, ✗ …)
 are verdicts if nothing else follows: "A. 正确的做法是报警" and "A. No man is an island" are texts of choices. A verdict
 may also end the text of a choice: "A. 巴黎：正确", "A. Paris (correct)".
 
-Texts are those of `harness.metrics.answers.letter_sets`: full-width forms are narrow, brackets and Markdown are blanks.
+Texts come from `harness.metrics.answers.letter_sets`, which has made full-width forms narrow and replaced brackets and
+Markdown by blanks.
 
 Not here: finding the letters, and combining several verdicts (`harness.metrics.answers.letter_sets`).
 """
@@ -46,11 +47,11 @@ _BEFORE_LAST = (
 _AT_END = re.compile(rf"{_BEFORE_LAST}{_VERDICT}[\s).。,，;；|]*$")
 _BEFORE = re.compile(rf"([{SYMBOLS}])\ufe0f?[ \t(]{{0,3}}$")
 _WINDOW = 32
-"""The number of characters in which a verdict is read."""
+"""The number of characters in which a verdict is looked for."""
 
 
 class Verdict(NamedTuple):
-    """What an answer calls a choice."""
+    """Whether an answer calls a choice right or wrong."""
 
     is_right: bool
     length: int
@@ -58,19 +59,19 @@ class Verdict(NamedTuple):
 
 
 def verdict_behind(text: str) -> Verdict | None:
-    """Return the verdict with which `text`, what follows a letter, begins; None if it begins otherwise."""
+    """Return the verdict at the beginning of `text`, which follows a letter, or None if there is none."""
     match = _DIRECT.match(text[:_WINDOW])
     return Verdict(match["right"] is not None, match.end()) if match else None
 
 
 def verdict_at_end(text: str) -> Verdict | None:
-    """Return the verdict at the end of `text`, which is about one choice, or None if it ends with something else."""
+    """Return the verdict at the end of `text`, which is about one choice, or None if there is none."""
     start = max(0, len(text) - _WINDOW)
     match = _AT_END.search(text, start)
     return Verdict(match["right"] is not None, len(text)) if match else None
 
 
 def verdict_before(text: str) -> Verdict | None:
-    """Return the mark that ends `text`, what stands before a letter, as in "✓ A"; None if none does."""
+    """Return the verdict of a mark at the end of `text`, which precedes a letter ("✓ A"), or None without a mark."""
     match = _BEFORE.search(text[-8:])
     return Verdict(match[1] in _TICKS, 0) if match else None

@@ -1,8 +1,9 @@
-"""The words around a number that make it something else than a value: dates, bounds, ranges, operations, denials.
+"""The words around a number that make it something other than a value: dates, bounds, ranges, operations, denials.
 
-`is_value` looks at one number, the one that decides an answer, and at a bounded stretch of its line on either side.
-A date or a time of day with two or more parts, a bound by a sign, the end of a range, an operand and a denied number
-are no values. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are: they answer a question for a value.
+`is_value` looks at one number, the one that decides an answer, and at a bounded stretch of its line on either side. A
+date or a time of day with two or more parts, a bound marked by a sign of inequality, the end of a range, an operand and
+a denied number are no values. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are values, because they
+answer a question for a value.
 
 Not here: compound quantities and alternatives (`harness.metrics.answers.number_parts`), and operators that the grammar
 reads (`harness.metrics.answers.number_grammar`).
@@ -18,7 +19,7 @@ from harness.metrics.answers.number_tokens import Kind, Token
 from harness.metrics.answers.units import NO_UNITS, ORDINALS
 
 _REACH = 40
-"""Tokens on either side of a number that are looked at."""
+"""The number of tokens that are looked at on either side of a number."""
 _LONGEST_TOKEN = 40
 
 # -- words
@@ -175,7 +176,7 @@ def _joined(tokens: Sequence[Token]) -> str:
 
 
 def _is_bound(before: str, behind: str) -> bool:
-    """Return whether a sign of inequality stands beside a number: x ≥ 5, 5 < x; not <b>5</b>, <5> or a quoted line."""
+    """Return whether a sign of inequality is beside a number: x ≥ 5, 5 < x; but not <b>5</b>, <5> or a quoted line."""
     if _QUOTATION.match(before):
         before = ""
     if _BEHIND_SIGN.search(before) and not _BEHIND_TAG.search(before):

@@ -1,8 +1,9 @@
 r"""Numbers in Arabic digits: thousands, decimals, powers of ten after an e, lists joined by commas.
 
 Thousands are separated by commas (also `{,}` and `,\!`), thin or no-break spaces (also `\,`), apostrophes or
-underscores. A full-width comma separates thousands between full-width digits only: elsewhere it parts clauses. A plain
-space does so only where a group begins with 0 (300 000 000); "1 200" may be one number or two and is not understood.
+underscores. A full-width comma separates thousands between full-width digits only: elsewhere it separates clauses. A
+plain space separates thousands only if a group begins with 0 (300 000 000); "1 200" may be one number or two, so it is
+not understood.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness.metrics.answers.number_tokens import Kind, Token, is_wide
 OPERATORS = frozenset((Kind.TIMES, Kind.STAR, Kind.SLASH, Kind.DIVIDE, Kind.PLUS, Kind.MINUS, Kind.PLUS_MINUS))
 """Signs of arithmetic between two operands."""
 MOST_DIGITS = 10_000
-"""Digits, written out, above which a number is not understood."""
+"""The most digits of a number, written out; one with more is not understood."""
 
 
 class Item(NamedTuple):
@@ -27,25 +28,25 @@ class Item(NamedTuple):
     value: Fraction | None
     """None if it is not understood."""
     end: int
-    """Index of the first token behind it, its unit included."""
+    """Index of the first token after it and its unit."""
     unit: str = ""
-    """Its unit, as far as it is known; empty for none."""
+    """Its unit, as far as it is known; empty if there is none."""
     is_whole: bool = False
     """Whether it is an integer in digits, without a power, scale or unit."""
     is_plain: bool = False
     """Whether it is written in digits alone, with or without a decimal point."""
     is_power: bool = False
-    """Whether it is a power of ten, without a number before it."""
+    """Whether it is a power without a number before it; only powers of ten have a value."""
     is_list: bool = False
-    """Whether it is the last of several numbers joined by commas, or a decimal comma, which is not understood."""
+    """Whether it is the last of several numbers joined by commas, or has a decimal comma, which is not understood."""
     is_phrase: bool = False
-    """Whether it is a number only where its clause has nothing else: 三, five."""
+    """Whether it counts as a number only if its clause has nothing else: 三, five."""
     start: int = 0
-    """Index of its first token, its sign included, where it is one of a text's items."""
+    """Index of its first token, its sign included, if it is one of the items of a text."""
 
 
 class Span:
-    """Tokens within bounds; outside there are none."""
+    """Tokens between two bounds; there are none outside."""
 
     def __init__(self, tokens: Sequence[Token], start: int, stop: int) -> None:
         self.tokens, self.start, self.stop = tokens, start, stop
@@ -71,18 +72,18 @@ class Span:
         return all(self.text(i + k) == letter for k, letter in enumerate(word))
 
     def has_digits(self, start: int, stop: int) -> bool:
-        """Return whether one of the first tokens from `start` to `stop` writes a number."""
+        """Return whether any of the first tokens between `start` and `stop` writes a number."""
         numbers = (Kind.DIGITS, Kind.SUPERSCRIPT, Kind.VULGAR)
         return any(self.kind(j) in numbers for j in range(start, min(stop, start + 12)))
 
     def after_spaces(self, i: int) -> int:
-        """Return the index of the first token from `i` on that is no space."""
+        """Return the index of the first token from `i` on that is not a space."""
         while self.kind(i) in (Kind.SPACE, Kind.THIN):
             i += 1
         return i
 
     def before_spaces(self, i: int) -> int:
-        """Return the index of the last token up to `i` that is no space."""
+        """Return the index of the last token up to `i` that is not a space."""
         while self.kind(i) in (Kind.SPACE, Kind.THIN):
             i -= 1
         return i
@@ -134,7 +135,7 @@ def combined(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fract
 
 
 def _groups(span: Span, i: int) -> tuple[list[str], Kind | None, int]:
-    """Return groups of digits joined by one kind of separator, the separator, and the index behind them."""
+    """Return groups of digits joined by one kind of separator, the separator, and the index after them."""
     groups, separator, end = [span.text(i)], None, i + 1
     while span.kind(end) in _SEPARATORS and span.kind(end + 1) is Kind.DIGITS:
         kind, following = span.kind(end), span.text(end + 1)
@@ -160,7 +161,8 @@ def _are_thousands(groups: Sequence[str]) -> bool:
 def _list(span: Span, groups: Sequence[str], end: int) -> Item:
     """Return the last number of a list such as 1,3,4.
 
-    It is not understood if it could also be one number: groups of three digits (1,20,000), a decimal comma (12,34).
+    It is not understood if it could also be one number: with groups of three digits (1,20,000) or a decimal comma
+    (12,34).
     """
     end, behind = _end_of_chain(span, end), end
     is_doubtful = any(len(group) == 3 or group[0] == "0" != group for group in groups[1:])
@@ -170,7 +172,7 @@ def _list(span: Span, groups: Sequence[str], end: int) -> Item:
 
 
 def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
-    """Return the number with what may follow it directly: e and an exponent, or more points, which it must not have."""
+    """Return the number with an exponent after an e, if it has one; it is not understood if more points follow."""
     exponent, has_exponent = 0, span.kind(end) is Kind.EXPONENT
     if has_exponent:
         written = span.text(end + 1)
@@ -188,7 +190,7 @@ def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
 
 
 def _end_of_chain(span: Span, end: int) -> int:
-    """Return the index behind all further digits that points, commas or an e join to those before token `end`."""
+    """Return the index after all further digits that points, commas or an e join to those before token `end`."""
     while span.kind(end) in (Kind.DOT, Kind.COMMA, Kind.EXPONENT) and span.kind(end + 1) is Kind.DIGITS:
         end += 2
     return end

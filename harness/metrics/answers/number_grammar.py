@@ -71,7 +71,7 @@ class Reader(Span):
         self._tail = Tail(tokens, start, stop)
 
     def items(self) -> Iterator[Item]:
-        """Yield the items from left to right; the last parts of quantities and of tuples are not understood."""
+        """Yield the items from left to right; the last part of a quantity or a tuple is not understood."""
         i, last, is_tuple = self.start, None, False
         while i < self.stop:
             item, end = self._item(i)
@@ -99,9 +99,9 @@ class Reader(Span):
     # -- brackets behind a number
 
     def _glossed(self, item: Item, i: int, end: int) -> tuple[Item, int]:
-        """Return `item`, which begins at token `i`, with what follows its glosses, and the index behind them.
+        """Return `item`, which begins at token `i`, with what follows its glosses, and the index after it.
 
-        A gloss is a bracket directly behind a number and its unit: 72 (48+24), 5 (five) million.
+        A gloss is a bracket directly after a number and its unit: 72 (48+24), 5 (five) million.
         """
         first_end = item.end
         while item.value is not None and not item.is_phrase and (close := self._gloss(item, i)) > 0:
@@ -114,7 +114,7 @@ class Reader(Span):
         return item, item.end
 
     def _gloss(self, item: Item, i: int) -> int:
-        """Return the index of the bracket that closes the gloss behind `item`, or -1 if it has none."""
+        """Return the index of the bracket that closes the gloss after `item`, or -1 if it has none."""
         j = self.after_spaces(item.end)
         first = self.after_spaces(j + 1)
         if self.kind(j) is not Kind.OPEN or self.pair(j) < 0 or self._is_label(item, i):
@@ -145,7 +145,7 @@ class Reader(Span):
     def _item(self, i: int) -> tuple[Item | None, int]:
         """Return the item that begins at token `i`, or None, and the index to go on from.
 
-        An item that stays a phrase is no number where it stands.
+        An item whose `is_phrase` is still true is not a number in this place.
         """
         kind = self.kind(i)
         if kind in (Kind.POWER, Kind.SUPERSCRIPT):
@@ -178,7 +178,7 @@ class Reader(Span):
         return item._replace(value=item.value * factor)
 
     def _joined(self, left: Item) -> Item | None:
-        """Return `left` joined with the operator and the operand that follow it, or None if none do."""
+        """Return `left` joined with the operator and the operand after it, or None if there are none."""
         i = self.after_spaces(left.end)
         is_spaced = i > left.end
         kind = self.kind(i)
@@ -193,7 +193,7 @@ class Reader(Span):
         return Item(combined(left, right, is_product, kind is Kind.SLASH), right.end, unit=right.unit)
 
     def _operator(self, left: Item, i: int, is_spaced: bool) -> int:
-        """Return the index behind the operator at token `i`, or 0 for none."""
+        """Return the index after the operator at token `i`, or 0 if there is none."""
         kind, text = self.kind(i), self.text(i)
         is_open = self.kind(i + 1) is Kind.SPACE
         if kind in OPERATORS:
@@ -216,7 +216,7 @@ class Reader(Span):
         return 0
 
     def _has_unknown(self, left: Item, i: int, end: int, is_spaced: bool) -> bool:
-        """Return whether an operator at token `i` joins `left` with something that is no number: 5+x, 5(x+1)."""
+        """Return whether an operator at token `i` joins `left` with something that is not a number: 5+x, 5(x+1)."""
         if self.kind(i) is Kind.OPEN and not left.unit:
             return self._is_sum(i)
         j = self.after_spaces(end)
@@ -228,7 +228,7 @@ class Reader(Span):
         return self.kind(j) in (Kind.WORD, Kind.NAME, Kind.OPEN)
 
     def _is_right_operand(self, i: int) -> bool:
-        """Return whether an operator precedes token `i` whose left operand is not a number: x + 5, (2+1)/3, f(5)."""
+        """Return whether token `i` follows an operator whose left operand is not a number: x + 5, (2+1)/3, f(5)."""
         j = self.before_spaces(i - 1)
         kind = self.kind(j)
         if kind is Kind.OPEN and j == i - 1:
@@ -246,7 +246,7 @@ class Reader(Span):
         return self.spells(j - 1, "根号") or self.spells(j - 2, "根号下")
 
     def _sign(self, i: int) -> tuple[int | None, int]:
-        """Return 1, -1, or None where the sign is an operator, and the index of what it belongs to."""
+        """Return the sign at token `i` (1, -1, or None if it is an operator), and the index of what it belongs to."""
         text, kind = self.text(i), self.kind(i)
         if text in ("负", "負") or self.spells(i, "零下"):
             j = self.after_spaces(i + 1 if text in ("负", "負") else i + 2)
@@ -306,7 +306,7 @@ class Reader(Span):
         return None
 
     def _mixed(self, whole: Item) -> Item:
-        """Return `whole` with the proper fraction behind it: 3 1/2, 3½, 2\\frac{1}{2}, 二又三分之一."""
+        """Return `whole` with the proper fraction after it: 3 1/2, 3½, 2\\frac{1}{2}, 二又三分之一."""
         has_word = self.text(whole.end) == "又"
         i = self.after_spaces(whole.end + has_word)
         if not has_word and (not whole.is_whole or whole.is_list):
@@ -339,7 +339,7 @@ class Reader(Span):
         return Item(top / bottom if top is not None and bottom else None, end)
 
     def _argument(self, i: int) -> tuple[Fraction | None, int]:
-        """Return the value of the argument at token `i`, None if it is not understood, and the index behind it."""
+        """Return the value of the argument at token `i`, None if it is not understood, and the index after it."""
         if self.kind(i) is Kind.DIGITS and len(self.text(i)) == 1:
             return exact(self.text(i)), i + 1
         close = self.pair(i)
@@ -351,7 +351,7 @@ class Reader(Span):
         return (None if item is None or item.unit else item.value), close + 1
 
     def _obstacle(self, i: int) -> Item | None:
-        """Return the root, function, constant or other notation at token `i`, if it holds digits, as not understood."""
+        """Return an item without a value for the root, function or other notation at token `i`, if it has digits."""
         j = self.after_spaces(i + 1)
         kind, text = self.kind(i), self.text(i)
         if kind is Kind.CONSTANT:
@@ -370,7 +370,10 @@ class Reader(Span):
         return Item(None, max(j, i + 1)) if is_number else None
 
     def _stray_power(self, i: int) -> tuple[Item | None, int]:
-        """Return the exponent at token `i` of a base that is no number: nothing if the base is a unit."""
+        """Return an item without a value for the exponent at token `i`, and the index after it.
+
+        The base of the exponent is not a number; if it is a unit, None is returned for the item.
+        """
         end = self._tail.exponent(i)[1]
         base, word = self.kind(i - 1), self.text(i - 1)
         is_letters = base is Kind.WORD and not (len(word) > 1 and units.is_unit(word)) and word not in ("m", "s")

@@ -1,8 +1,8 @@
 """Numbers that are parts of one statement with the number before them: compound quantities and alternatives.
 
-3小时30分钟, 5 ft 6 in, $2 and 50 cents, an hour and 15 minutes: the smaller part alone is no value of the quantity.
-3 or 5, 3个或5个: neither is the answer, unless both are equal (1/2 or 50%) or state one quantity in two units
-(120 minutes or 2 hours), where the last one counts.
+3小时30分钟, 5 ft 6 in, $2 and 50 cents, an hour and 15 minutes: the smaller part alone is not the value of the
+quantity. 3 or 5, 3个或5个: neither is the answer, unless both are equal (1/2 or 50%) or state one quantity in two units
+(120 minutes or 2 hours); then the last one counts.
 
 Not here: which units belong together (`harness.metrics.answers.units`).
 """
@@ -17,9 +17,9 @@ from harness.metrics.answers.number_digits import OPERATORS, Item, Span
 from harness.metrics.answers.number_tokens import Kind
 
 WHOLES = {"%": 100, "‰": 1000, "‱": 10_000}
-"""Parts that make a whole, by the sign that counts them."""
+"""The number of parts that make a whole, by the sign that counts them."""
 _LONGEST_GAP = 8
-"""Tokens between two numbers that may be parts of one statement."""
+"""The most tokens between two numbers that may be parts of one statement."""
 _LINK = re.compile(r"\s*(?:[,，、]?\s*(?:and|plus|&|零|又|和|加|外加|再加|另)|[,，、-])?\s*")
 _ALTERNATIVE = re.compile(
     r"\s*[,，]?\s*(?:(?:and\s*/\s*)?or|或者?|抑或|还是)\s*(?:是|else|about|即)?\s*"
@@ -28,7 +28,7 @@ _ALTERNATIVE = re.compile(
 _CALENDAR = frozenset(("天", "日", "周", "星期", "个星期", "月", "个月", "年"))
 _ROUNDING = Fraction(1, 100)
 _SOLVED = re.compile(r"(?:^|[^\w\s^)}+*/−-]|[^\W\d]{2})\s*[^\W\d]\s*=\s*$")
-"""A variable alone before a sign of equality: x =, but not 5x = or x^2 =."""
+"""A lone variable before a sign of equality: x =, but not 5x = or x^2 =."""
 _UNIT_BEFORE = re.compile(r"\d\s*([^\W\d]+|[′'’])[\s,，零又]*(?:and\s+)?$")
 _ARITHMETIC = OPERATORS - {Kind.MINUS, Kind.PLUS_MINUS}
 _ELLIPSIS = re.compile(r"\s*(?:…+|\.{2,})\s*")
@@ -42,11 +42,11 @@ _ONE = re.compile(
     r"|半个?(小时|天|年|月|斤|公斤|米|公里|里)[零又])$",
     re.IGNORECASE,
 )
-"""A greater unit without a number; not a rate, "8 hours a day, 40 hours a week"."""
+"""A greater unit without a number ("an hour and"), but not in a rate ("8 hours a day, 40 hours a week")."""
 
 
 def share(item: Item) -> Fraction | None:
-    """Return the value of `item`, with a sign of percent as the share that it means, or None for no value."""
+    """Return the value of `item`, a percentage as the share that it means, or None if it has no value."""
     return None if item.value is None else item.value / WHOLES.get(item.unit, 1)
 
 
@@ -84,7 +84,7 @@ def continues(span: Span, last: Item, item: Item) -> bool:
 
 
 def _is_alternative(span: Span, last: Item, item: Item, gap: str) -> bool:
-    """Return whether `item`, behind "or", is another value than `last` rather than the same quantity said again."""
+    """Return whether `item`, after "or", is another value than `last` rather than the same quantity said again."""
     before = _text_before(span, last.start)
     if span.kind(span.after_spaces(item.end)) is Kind.RELATION:  # x = 100/5 or 20 = x
         return False
@@ -122,7 +122,7 @@ def follows_unit(span: Span, item: Item) -> bool:
 
 
 def _unit(span: Span, item: Item) -> str:
-    """Return the unit of `item`, "in" included, and empty for a word that is none: 6 feet 2 tall."""
+    """Return the unit of `item`, "in" included; empty if the word after it is no unit: 6 feet 2 tall."""
     if not item.unit and span.text(span.after_spaces(item.end)) == "in":
         return "in"
     return "" if item.unit.lower() in units.NO_UNITS else item.unit

@@ -28,7 +28,7 @@ _EXPONENT_NAME = re.compile(r"[^\d]+[23]")
 
 
 class Tail(Span):
-    """Reads what belongs to a number behind its digits."""
+    """Reads what belongs to a number after its digits."""
 
     def after(self, item: Item) -> Item:
         """Return `item` with power, scale and unit; its value is None if one of these is not understood."""
@@ -37,7 +37,7 @@ class Tail(Span):
         return self._united(self._scaled(self._operated(self._raised(item))))
 
     def exponent(self, i: int) -> tuple[int | None, int]:
-        """Return the exponent that token `i` raises to, None if it is not an integer, and the index behind it."""
+        """Return the exponent at token `i`, None if it is not an integer, and the index after it."""
         if self.kind(i) is Kind.SUPERSCRIPT:
             return _integer(self.text(i).translate(_SUPERSCRIPTS)), i + 1
         j = self.after_spaces(i + 1)
@@ -56,7 +56,7 @@ class Tail(Span):
         return _integer(sign + self.text(j)), j + 1
 
     def _raised(self, item: Item) -> Item:
-        """Return `item` to the power that follows it, which is understood for 10; a sign of degrees is a unit."""
+        """Return `item` to the power that follows it, understood only for 10; a degree sign as a power is a unit."""
         i = item.end
         if self.kind(i) is Kind.SPACE and self.text(i + 1) in ("^", "**") and self.kind(i + 2) is Kind.SPACE:
             i += 1
@@ -73,7 +73,7 @@ class Tail(Span):
         return Item(value, end, is_power=True)
 
     def _operated(self, item: Item) -> Item:
-        """Return `item` to the power that words state: 10的8次方; other operations in words are not understood."""
+        """Return `item` to the power stated in words: 10的8次方; other operations in words are not understood."""
         i = item.end
         of = self.after_spaces(i)
         if self.text(of) == "的":
@@ -116,7 +116,7 @@ class Tail(Span):
         return item if scale == 1 else Item(item.value * scale, end)
 
     def _united(self, item: Item) -> Item:
-        """Return `item` with the unit that follows it; variables and a factorial behind it are not understood."""
+        """Return `item` with the unit that follows it; it is not understood before a variable or a factorial sign."""
         i = self.after_spaces(item.end)
         is_glued = i == item.end
         kind, text = self.kind(i), self.text(i)
@@ -186,10 +186,10 @@ class Tail(Span):
         return item._replace(end=end)
 
     def _is_factorial(self, i: int) -> bool:
-        """Return whether "!" behind a number is an operator rather than the end of a sentence.
+        """Return whether "!" after a number is an operator rather than the end of a sentence.
 
-        It is one where a formula goes on behind it: =, an operator with an operand, a digit, or the end of a bracket,
-        an argument or a box.
+        It is an operator if a formula goes on after it: with =, an operator and an operand, a digit, or the end of a
+        bracket, an argument or a box.
         """
         following = self.tokens[i + 1].kind if i + 1 < len(self.tokens) else None  # perhaps the end of an argument
         if following in _BEHIND_FACTORIALS or (following is Kind.OPEN and self._is_operand(i + 2)):
@@ -208,7 +208,7 @@ class Tail(Span):
 
 
 def _integer(written: str) -> int | None:
-    """Return the integer that `written` spells, None if it is none or one too large to be written out."""
+    """Return the integer that `written` spells, None if it is not an integer or too large to be written out."""
     match = re.fullmatch(r"([+\-−－＋–]?)(\d{1,6})", written)
     if match is None or int(match[2]) > MOST_DIGITS:
         return None

@@ -1,7 +1,8 @@
 r"""Tokens of a text that may hold numbers: digits, numerals, signs, units, LaTeX commands.
 
-`tokens_of` splits a text, drops what only formats (`$`, `\(`, `\text{…}`, plain braces, bold marks, currency signs,
-zero-width characters) and pairs the brackets and the braces of arguments. Time and memory are linear in the text.
+`tokens_of` splits a text, drops what is mere formatting (`$`, `\(`, `\text{…}`, plain braces, bold marks, currency
+signs, zero-width characters) and pairs the brackets and the braces of arguments. Time and memory are linear in the
+text.
 
 Not here: what the tokens mean together (`harness.metrics.answers.number_grammar`).
 """
@@ -62,17 +63,17 @@ class Kind(Enum):
     CONSTANT = auto()
     """π, ∞ and other values that are not written in digits."""
     OBSTACLE = auto()
-    """A notation of numbers that is not understood: 0xFF, the base of 1010₂, the bar of a repeating decimal."""
+    """A way to write numbers that is not understood: 0xFF, the base of 1010₂, the bar of a repeating decimal."""
     COMMAND = auto()
-    """A LaTeX command that concerns no number, or the mark of an index."""
+    """A LaTeX command that has nothing to do with numbers, or the mark of a subscript."""
     WORD = auto()
     NAME = auto()
     """Letters with digits in them: cm2, H2O, v1.2.3."""
     HAN = auto()
-    """One ideograph that is no numeral."""
+    """One ideograph that is not a numeral."""
     OTHER = auto()
     FORMAT = auto()
-    """What only formats; never among the tokens returned."""
+    """Mere formatting; never among the tokens returned."""
 
 
 class Token(NamedTuple):
@@ -83,7 +84,7 @@ class Token(NamedTuple):
     pair: int = -1
     """Index of the brace or bracket that closes this one, or -1."""
     is_priced: bool = False
-    """Whether a sign of a currency stands directly before it."""
+    """Whether a currency sign stands directly before it."""
 
 
 # Latin, Greek without π, Cyrillic and full-width letters
@@ -185,7 +186,7 @@ _OPERANDS_RIGHT = frozenset(
 
 
 def tokens_of(text: str) -> list[Token]:
-    """Return the tokens of `text` without those that only format, with the braces of arguments paired."""
+    """Return the tokens of `text` without mere formatting, with brackets and the braces of arguments paired."""
     return _paired(_without_bold(_without_plain_braces(_lexed(text))))
 
 
@@ -218,7 +219,7 @@ def _lexed(text: str) -> list[Token]:
 
 
 def _without_plain_braces(tokens: list[Token]) -> list[Token]:
-    """Return `tokens` without braces that delimit no argument."""
+    """Return `tokens` without the braces that do not delimit an argument."""
     result: list[Token] = []
     open_braces: list[int] = []  # 1 for a brace that stays, -1 for one that is dropped
     for token in tokens:
@@ -235,7 +236,7 @@ def _without_plain_braces(tokens: list[Token]) -> list[Token]:
 
 
 def _without_bold(tokens: list[Token]) -> list[Token]:
-    """Return `tokens` without the stars of bold and slanted text and of lists; stars between operands stay.
+    """Return `tokens` without the stars that mark bold or slanted text or list items; operators stay.
 
     A star is an operator if it stands between operands, with white space on both sides or on neither.
     """
@@ -261,7 +262,7 @@ def _is_operator(tokens: list[Token], i: int) -> bool:
 
 
 def _paired(tokens: list[Token]) -> list[Token]:
-    """Return `tokens` with the index of its partner in each opening brace and bracket that has one."""
+    """Return `tokens`, with the index of the closing partner set in each opening brace or bracket that has one."""
     result = list(tokens)
     for opening, closing in ((Kind.LEFT, Kind.RIGHT), (Kind.OPEN, Kind.CLOSE)):
         waiting: list[int] = []

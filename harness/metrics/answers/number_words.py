@@ -1,10 +1,10 @@
 """Numbers in Chinese and English words within a text.
 
-A run of two or more numerals that is well formed is a number anywhere: 一百二十三, 二〇二四, 三点一四, 三分之一,
-two hundred. A single one (一, 三, five) is so often a part of other words that it counts only where it is all of the
-answer, or stands between "is", "=", a colon or 是, 为, 得, 于, 共, 剩 and the end of a clause; a measure word may
-follow (是三个。). Not numbers: runs behind 第 (第十二条) or in brackets, runs that begin with 百, 千, 万 or 亿, and up
-to three digits without a scale (三五, 一一).
+A well-formed run of two or more numerals is a number anywhere: 一百二十三, 二〇二四, 三点一四, 三分之一, two hundred. A
+single numeral (一, 三, five) is so often a part of other words that it counts only if it is all of the answer, or if
+one of "is", "=", a colon, 是, 为, 得, 于, 共 and 剩 precedes it and the clause ends after it; a measure word may follow
+it (是三个。). Not numbers: runs after 第 (第十二条) or in brackets, runs that begin with 百, 千, 万 or 亿, and up to
+three digits without a scale (三五, 一一).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_chinese(span: Span, i: int) -> Item | None:
 
 
 def read_scaled(span: Span, value: Fraction, i: int) -> Item | None:
-    """Return `value` times the Chinese scales from token `i` on, with what follows them (3万5千), or None for none."""
+    """Multiply `value` by the Chinese scales from token `i` on and add what follows (3万5千); None without a scale."""
     run = span.text(i)
     if span.kind(i) is not Kind.NUMERAL or run[0] not in CHINESE_SCALES:
         return None
@@ -92,7 +92,7 @@ def read_english(span: Span, i: int) -> Item | None:
 
 
 def english_scale(span: Span, i: int) -> tuple[int, int]:
-    """Return the product of the English scales from token `i` on (2 hundred thousand), and the index behind them."""
+    """Return the product of the English scales from token `i` on (2 hundred thousand), and the index after them."""
     scale, end = 1, i
     while _word(span, i) in ENGLISH_SCALES and scale < 10**15:
         scale *= ENGLISH_SCALES[_word(span, i)]
@@ -102,7 +102,7 @@ def english_scale(span: Span, i: int) -> tuple[int, int]:
 
 
 def measure(span: Span, i: int) -> tuple[str, int]:
-    """Return the longest Chinese measure word at token `i`, empty for none, and the index behind it."""
+    """Return the longest Chinese measure word at token `i` (empty if there is none) and the index after it."""
     written, longest, end = "", "", i
     for j in range(i, i + units.LONGEST_MEASURE):
         if span.kind(j) not in (Kind.HAN, Kind.NUMERAL):
@@ -118,7 +118,7 @@ def _word(span: Span, i: int) -> str:
 
 
 def _number(span: Span, i: int) -> tuple[Fraction | None, int]:
-    """Return the value of the numeral at token `i`, None if it is not well formed, and the index behind it."""
+    """Return the value of the numeral at token `i`, None if it is not well formed, and the index after it."""
     run, after = span.text(i), span.text(i + 2)
     if span.text(i + 1) == "点" and span.kind(i + 2) is Kind.NUMERAL:
         digits = after.rstrip("".join(CHINESE_SCALES))
@@ -131,7 +131,7 @@ def _number(span: Span, i: int) -> tuple[Fraction | None, int]:
 
 
 def _combined(span: Span, parts: list[str | Fraction], i: int) -> tuple[Fraction | None, int]:
-    """Return the value of `parts` and what follows them from token `i` on, None if not well formed, and its end."""
+    """Return the value of `parts` and the numerals from token `i` on, None if not well formed, and the index after."""
     end, is_read = i, True
     while span.kind(end) is Kind.NUMERAL:
         parts += span.text(end)[: LONGEST_NUMERAL + 1]
@@ -159,7 +159,7 @@ def _share(span: Span, i: int) -> Item | None:
 
 
 def read_number(span: Span, i: int) -> Item | None:
-    """Return the number in digits or Chinese numerals at token `i`, a single numeral included, or None."""
+    """Return the number in digits or Chinese numerals at token `i`, even a single numeral, or None."""
     if span.kind(i) is Kind.NUMERAL:
         value, end = _number(span, i)
         return Item(Fraction(100) if span.text(i) in ("百", "佰") else value, end)

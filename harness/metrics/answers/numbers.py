@@ -1,8 +1,9 @@
 r"""The last number of a worked answer.
 
 Numbers are read by a grammar, as a person reads them, into exact fractions: 0.5, 1/2, ½ and `\frac{1}{2}` are equal.
-The last item of a text that looks like a number decides: where it is not understood (2^10, 3:30, 10-20, 5π, 0xFF), the
-text has no number, rather than that item's last digits or an earlier number. docs/numbers.md states the rules.
+The last item of a text that looks like a number decides. If it is not understood (2^10, 3:30, 10-20, 5π, 0xFF), the
+text has no number: neither the last digits of that item nor an earlier number is taken instead. docs/numbers.md states
+the rules.
 
 Not here: numbers in sentences of law (`harness.metrics.lawbench`), letters (`harness.metrics.answers.choices`).
 """
@@ -21,15 +22,15 @@ from harness.metrics.answers.number_tokens import Kind, Token, tokens_of
 _REASONS = ("because", "since", "因为")
 _SIGNS = ("<", ">", "＜", "＞", "≤", "≥", "⩽", "⩾", "≠", "\\le", "\\ge", "\\lt", "\\gt", "\\ne")
 _LONGEST_REASON = 40
-"""Tokens of a closing reason that are looked at."""
+"""The number of tokens at the end of a text in which a closing reason is looked for."""
 
 
 def last_number(text: str) -> Fraction | None:
     r"""Return the value of the last number in `text`, or None if there is none or it is not understood.
 
-    If the text has a `\boxed{…}` that is not empty, the last one is the answer, as for the graders of MATH (Hendrycks
-    et al. 2021), whatever follows it; it must hold one number, or one behind its last sign of equality. Time is linear
-    in the text.
+    If the text has a `\boxed{…}` that is not empty, the last such box is the answer, whatever follows it, as for the
+    graders of MATH (Hendrycks et al. 2021). It must contain one number, or one number after its last sign of equality.
+    Time is linear in the text.
     """
     item = _last_item(text)
     return None if item is None else item.value
@@ -38,8 +39,8 @@ def last_number(text: str) -> Fraction | None:
 def is_same_number(prediction: str, reference: str) -> bool:
     """Return whether the last numbers of both texts have the same value; False if either text has none.
 
-    A sign of percent (or per mille) is a unit, so that 25% equals 25, as GSM8K writes percentages; it also equals the
-    share that it means, 0.25. A number between -1 and 1 without the sign is a share itself: 0.25% is not 0.25.
+    A percent (or per mille) sign is a unit, so 25% equals 25, as GSM8K writes percentages; 25% also equals the share
+    that it means, 0.25. A number between -1 and 1 without the sign is itself a share, so 0.25 does not equal 0.25%.
     """
     first, second = _last_item(prediction), _last_item(reference)
     if first is None or second is None or first.value is None or second.value is None:
@@ -60,7 +61,7 @@ def is_number(text: str) -> bool:
 
 
 def _boxed(tokens: list[Token], i: int) -> tuple[int, int] | None:
-    """Return the bounds of what the box at token `i` holds, or None if its brace is not closed."""
+    """Return the bounds of the content of the box at token `i`, or None if its brace is not closed."""
     if i + 1 < len(tokens) and tokens[i + 1].kind is Kind.LEFT:
         return None if tokens[i + 1].pair < 0 else (i + 2, tokens[i + 1].pair)
     end = i + 1
@@ -86,7 +87,7 @@ def _stated(tokens: list[Token], bounds: tuple[int, int], item: Item | None) -> 
 
 
 def _last_item(text: str) -> Item | None:
-    """Return the item that decides `text`: of its last box that is not empty, or else its last one."""
+    """Return the item that decides `text`: the one in its last non-empty box or, without such a box, its last."""
     tokens = tokens_of(text)
     for i in range(len(tokens) - 1, -1, -1):
         if tokens[i].kind is Kind.BOXED:
@@ -102,7 +103,7 @@ def _last_item(text: str) -> Item | None:
 
 
 def _start_of_reason(tokens: list[Token]) -> int:
-    """Return the index of a closing reason with a sign of inequality, "5, because 200 < 220", or the text's end."""
+    """Return where a closing reason with a sign of inequality begins ("5, because 200 < 220"), or the text's end."""
     stop, text = len(tokens), ""
     for i in range(stop - 1, max(-1, stop - _LONGEST_REASON), -1):
         text = tokens[i].text[:_LONGEST_REASON] + text
@@ -114,11 +115,11 @@ def _start_of_reason(tokens: list[Token]) -> int:
 
 
 def _has_sign(text: str) -> bool:
-    """Return whether `text` compares by a sign of inequality."""
+    """Return whether `text` has a sign of inequality."""
     return any(sign in text for sign in _SIGNS)
 
 
 def _parts(tokens: list[Token], i: int) -> bool:
-    """Return whether token `i` parts one statement from the next."""
+    """Return whether token `i` separates one statement from the next."""
     is_comma = tokens[i].kind is Kind.COMMA and i + 1 < len(tokens) and tokens[i + 1].kind is not Kind.DIGITS
     return is_comma or tokens[i].kind is Kind.WIDE_COMMA or tokens[i].text in ("and", "or", "或", "和", ";", "；", "、")

@@ -1,7 +1,8 @@
 """Values of Chinese and English numerals: 三万五, 1.2 of 亿, two hundred and six.
 
-Chinese numerals are combined from digits and scales as cn2an does, in linear time and with Arabic digits among them; an
-elided last scale is supplied (三百五 = 350). Runs that are not well formed have no value: 三三, 十五六, 百.
+Chinese numerals are combined from digits and scales as cn2an does, in linear time; there may be Arabic digits among
+them, and an elided last scale is supplied (三百五 = 350). Runs that are not well formed have no value: 三三, 十五六,
+百.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CHINESE_SCALES = {
 }
 NUMERAL_LETTERS = "".join((*CHINESE_DIGITS, *CHINESE_SCALES)) + "廿卅"
 LONGEST_NUMERAL = 60
-"""Letters, or Arabic numbers and letters, above which a Chinese numeral has no value."""
+"""The most letters and Arabic numbers of a Chinese numeral; a longer one has no value."""
 
 _WORDS = (
     "zero one two three four five six seven eight nine",
@@ -57,7 +58,7 @@ def chinese_value(parts: Sequence[str | Fraction]) -> Fraction | None:
 
 
 def chinese_decimals(letters: str) -> Fraction | None:
-    """Return the value behind 点 that `letters` spell (一四 is 0.14), or None if they are not all digits."""
+    """Return the value that `letters` spell after 点 (一四 is 0.14), or None if not all of them are digits."""
     if not letters or len(letters) > LONGEST_NUMERAL or any(letter not in CHINESE_DIGITS for letter in letters):
         return None
     return Fraction(int("".join(str(CHINESE_DIGITS[letter]) for letter in letters)), 10 ** len(letters))
@@ -95,7 +96,7 @@ def _spelled_out(parts: Sequence[str | Fraction]) -> list[str | Fraction]:
 
 
 def _positional(parts: Sequence[str | Fraction]) -> Fraction | None:
-    """Return the value of digits alone; 两 is none of them unless it stands alone."""
+    """Return the value of digits alone; 两 counts as a digit only if it is the only one."""
     if len(parts) > 1 and any(part in ("两", "兩") for part in parts):
         return None
     return Fraction(int("".join(str(CHINESE_DIGITS[str(part)]) for part in parts)))
@@ -114,9 +115,9 @@ class _Sum:
         self.has_gap = False
         """Whether a 零 precedes the waiting number."""
         self.scale = 10**9
-        """Last scale within the section; 10^9 before any."""
+        """Last scale within the section; 10^9 before the first."""
         self.largest = 0
-        """Last of 万 and 亿, or 0."""
+        """Value of the last 万 or 亿; 0 before the first."""
 
     def of(self, parts: Sequence[str | Fraction]) -> Fraction | None:
         """Return the value of `parts`, or None if they are not well formed."""

@@ -1,4 +1,4 @@
-"""Words behind a number: units, scales, and letters that are neither."""
+"""Words after a number: units, scales, and letters that are neither."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEASURES = frozenset(
 )
 LONGEST_MEASURE = max(map(len, MEASURES))
 BEHIND_THOUSAND = frozenset("米克瓦帕卡赫伏焦")
-"""What makes 千 behind Arabic digits the first part of a unit: 5千米 is 5, 5千元 is 5000."""
+"""Characters that, after 千, make it part of a unit rather than a scale: 5千米 is 5, 5千元 is 5000."""
 
 # Units of one quantity, from large to small: two numbers with units of one row are one quantity (3小时30分钟).
 _SCALES = tuple(
@@ -74,11 +74,11 @@ NO_UNITS = frozenset(
     )
     for word in line.split()
 )
-"""Words behind a number that are no unit of it."""
+"""Words after a number that are not its unit."""
 LENGTHS = frozenset(("mm", "cm", "dm", "m", "km", "ft", "厘米", "毫米"))
-"""Units that a number without a unit of its own continues: a lost exponent (36 cm 2) or a smaller part (1 m 75)."""
+"""Units after which a number without its own unit is a lost exponent (36 cm 2) or a smaller part (1 m 75)."""
 UNIT_LETTERS = frozenset("mgshlLAVWJNCFtdKÅΩµμ")
-"""Letters that are units directly behind a number; another letter there is a variable: 3x."""
+"""Letters that are units directly after a number; any other letter there is a variable: 3x."""
 _VARIABLES = frozenset("abcnqxyzABCXYZπ")
 SCALE_LETTERS = {"k": Fraction(10**3), "K": Fraction(10**3), "M": Fraction(10**6), "B": Fraction(10**9)}
 """Letters that multiply the number directly before them."""
@@ -86,27 +86,27 @@ ORDINALS = frozenset(("st", "nd", "rd", "th"))
 
 
 def is_unit(word: str) -> bool:
-    """Return whether letters directly behind a number are its unit rather than variables, functions or an e."""
+    """Return whether letters directly after a number are its unit rather than variables, functions or an e."""
     return word in UNIT_LETTERS or (len(word) > 1 and not (len(word) < 4 and word != "cc" and set(word) <= _VARIABLES))
 
 
 def is_one_quantity(unit: str, next_unit: str) -> bool:
-    """Return whether numbers with these units, one behind the other, state one quantity: 3小时30分钟."""
+    """Return whether numbers with these units, one after the other, state one quantity: 3小时30分钟."""
     greater, smaller = _plain(unit), _plain(next_unit)
     return any(greater in ranks and ranks[greater] < ranks.get(smaller, -1) for ranks in _RANKS)
 
 
 def is_same(unit: str, other: str) -> bool:
-    """Return whether two units are one, spelled alike or not: hour and hours, $ and dollars."""
+    """Return whether two units are the same, even if spelled differently: hour and hours, $ and dollars."""
     first, second = (_DOLLAR if each == "$" else _plain(each) for each in (unit, other))
     has_one_rank = any(first in ranks and ranks[first] == ranks.get(second) for ranks in _RANKS)
     return has_one_rank or first.rstrip("s") == second.rstrip("s")
 
 
 def is_continued(unit: str, is_glued: bool) -> bool:
-    """Return whether a number without a unit behind `unit` is the smaller part of its quantity: 1米75, 6 feet 2.
+    """Return whether a number without its own unit, after `unit`, is the smaller part of a quantity: 1米75, 6 feet 2.
 
-    Behind a Chinese unit this holds only where nothing is between them (`is_glued`).
+    After a Chinese unit, it is only if nothing separates the two (`is_glued`).
     """
     plain = _plain(unit)
     is_greater = any(plain in ranks and ranks[plain] < len(set(ranks.values())) - 1 for ranks in _RANKS)
@@ -119,5 +119,5 @@ def is_abbreviation(unit: str) -> bool:
 
 
 def _plain(unit: str) -> str:
-    """Return `unit` in small letters if it is a word."""
+    """Return `unit` in lower case if it is a word."""
     return unit.lower() if len(unit) > 2 else unit

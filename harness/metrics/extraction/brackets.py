@@ -31,7 +31,7 @@ class Group:
         """Whether the group contains anything but white space and commas outside of inner groups."""
 
     def outermost_tuples(self, kind: str) -> Iterator[Group]:
-        """Yield the inner groups of `kind` that are tuples, with commas and words, and are inside no other tuple."""
+        """Yield the inner groups of `kind` that are tuples (have commas and words) and are inside no other tuple."""
         pending = self.groups[::-1]
         while pending:
             group = pending.pop()
@@ -41,7 +41,7 @@ class Group:
                 pending += group.groups[::-1]
 
     def field_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the start and end of each field: the group is split at the first of , ， and 、 that it has."""
+        """Return the start and end of each field; fields are divided by the first of , ， and 、 that the group has."""
         positions = primary_separators(text, self.separators)
         return [(left + 1, right) for left, right in pairwise((self.start, *positions, self.end))]
 
@@ -54,7 +54,7 @@ def primary_separators(text: str, positions: Sequence[int]) -> list[int]:
 
 
 def parse_brackets(text: str, kinds: str) -> Group:
-    """Return the whole of `text` as a group that contains its brackets of `kinds`: "(", "[", "{", "<", either width."""
+    """Return the whole `text` as a group of its brackets of `kinds`, out of "(", "[", "{" and "<", of either width."""
     opening = {mark: kind for mark, kind in _OPENING.items() if kind in kinds}
     closing = {mark: kind for mark, kind in _CLOSING.items() if kind in kinds}
     marks = re.compile(f"[{re.escape(''.join((*opening, *closing, *_SEPARATORS)))}]")

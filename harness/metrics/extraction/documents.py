@@ -34,14 +34,14 @@ class Question(NamedTuple):
 
     @property
     def has_upstream_score(self) -> bool:
-        """Whether kg2instruction can read this format: not `json` for entities, and not the formats of KnowLM alone."""
+        """Whether kg2instruction can read this format: not `json` for entities, and no format that only KnowLM has."""
         return self.kind == "ee" or (
             self.format in ("tuples", "sentences", "key_value") or (self.kind == "re" and self.format == "json")
         )
 
 
 def build_documents(question: Question, rows: Iterable[tuple[str, Iterable[Record]]]) -> list[dict[str, Any]]:
-    """Return a document for each row, a text and its expected records; items lose surrounding white space."""
+    """Return a document for each row (a text and its expected records); items lose surrounding white space."""
     stripped = [(text, [_stripped(record) for record in records]) for text, records in rows]
     are_last = kg2instruction.last_occurrences([text for text, _ in stripped])
     prompt = instruction(
@@ -80,7 +80,7 @@ def parse_answer(answer: str, document: Mapping[str, Any]) -> str:
 
 
 def score_answer(document: Mapping[str, Any], parsed: str) -> Scores:
-    """Return the scores of an answer to `document`; `parsed` is its `parse_answer`."""
+    """Return the scores of an answer to `document`; `parsed` is what `parse_answer` returned."""
     result = json.loads(parsed)
     both = result if isinstance(result, dict) else {"records": result, "kg2instruction": result}
     kind = document["kind"]
@@ -124,7 +124,7 @@ def _plain(by_type: Mapping[str, Counts]) -> dict[str, list[int]]:
 
 
 def _records(kind: Kind, items: Sequence[Sequence[Any]] | None) -> list[Any]:
-    """Return the records in a list loaded from JSON; None, for an unparsed answer, has none."""
+    """Return the records in a list loaded from JSON; None, an unparsed answer, has none."""
     if kind == "ee":
         return [Event(item[0], item[1], tuple(Argument(*argument) for argument in item[2])) for item in items or ()]
     record_class = Entity if kind == "ner" else Relation

@@ -1,10 +1,10 @@
 """IEPile's parsing and scoring of entities, relations and events (zjunlp/IEPile@11911a7, ie2instruction/eval_func.py).
 
 An answer is JSON and nothing else: an object that maps each requested type to its items. Any other answer is an error
-and has no items. Matches are of multisets: an item predicted twice and expected once has one hit of two predictions.
-A document may be split into several prompts, with a few types each; its answers are scored together, against all that
-is expected of the document. Precision and recall are percentages rounded to two decimals; F1 is computed from the
-rounded values and rounded again.
+and has no items. Items are matched as multisets: an item predicted twice and expected once has one hit of two
+predictions. A document may be split into several prompts, with a few types each; its answers are scored together,
+against all that is expected of the document. Precision and recall are percentages rounded to two decimals; F1 is
+computed from the rounded values and rounded again.
 
 Upstream's parser of relations knows "subject" and "object", but the data in its repository have "head" and "tail":
 `is_repaired` accepts both. Two inputs crash upstream and are handled here: JSON that Python's `json` cannot load
@@ -89,12 +89,12 @@ def event_keys(events: Iterable[Event]) -> list[tuple[str, str]]:
 
 
 def argument_keys(events: Iterable[Event]) -> list[tuple[str, str, str]]:
-    """Return what is compared of each argument: the type of its event, but not the trigger, its name and its role."""
+    """Return what is compared of each argument: the type of its event (but not the trigger), its name and its role."""
     return [(event.type, name, role) for event in events for name, role in event.arguments]
 
 
 def corpus_score(counts: Counts) -> Score:
-    """Return the percentages of a corpus; 0 where nothing is predicted or nothing expected."""
+    """Return the percentages of a corpus; each is 0 if nothing is predicted or nothing is expected."""
     precision, recall = (
         round(counts.hits / total * 100, 2) if total else 0.0 for total in (counts.predicted, counts.expected)
     )
@@ -118,7 +118,7 @@ def corpus_counts(parts: Iterable[tuple[str, Sequence[Hashable], Sequence[Hashab
 
 
 def format_answer(records: Iterable[Any], kind: Kind, schema: Sequence[Any]) -> str:
-    """Return the JSON that IEPile trains a checkpoint to answer to a prompt for `schema`, as its converters write it.
+    """Return the JSON answer that IEPile trains a checkpoint to give for `schema`, as its converters write it.
 
     `schema` lists types; for events, each is a dictionary with the `event_type` and the roles of its `arguments`. A
     role without an argument is "NAN", one with several is a list; an event without arguments has no roles.

@@ -100,8 +100,8 @@ def count_events(predicted: Iterable[Event], expected: Iterable[Event]) -> Event
     """Return the counts of one input as `EEMetric` computes them.
 
     Events with equal trigger and type but different arguments are counted separately, and so are all their arguments,
-    including repeated ones; but such events have one hit at most, and the arguments compared are those of the last,
-    each once. (Upstream's sets have no order, so there the last one varies from run to run.)
+    including repeated ones; but such events have one hit at most, and the arguments compared are those of the last such
+    event, each once. (Upstream's sets have no order, so there the last one varies from run to run.)
     """
     sides = (dict.fromkeys(predicted), dict.fromkeys(expected))
     predicted_arguments, expected_arguments = (
@@ -116,7 +116,7 @@ def count_events(predicted: Iterable[Event], expected: Iterable[Event]) -> Event
 
 
 def last_occurrences(inputs: Sequence[str]) -> list[bool]:
-    """Return, for each input, whether it is the last of its equals; only these count."""
+    """Return, for each input, whether no later one is equal to it; only such inputs count."""
     last = {text: index for index, text in enumerate(inputs)}
     return [last[text] == index for index, text in enumerate(inputs)]
 

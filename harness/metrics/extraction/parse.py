@@ -4,9 +4,9 @@ An answer is parsed in the requested format and, if it contains nothing in that 
 come first, because no other format looks like them. Any text can be parsed, in time linear in its length; malformed
 parts are skipped.
 
-`parse_records` recovers exactly what `records.format_records` writes under three conditions. No item is empty, "NAN"
-(which stands for nothing: such a record or argument is dropped) or has surrounding white space. If `types` are passed,
-they include every type in the answer. And by format:
+`parse_records` recovers exactly what `records.format_records` writes under three conditions. No item is empty, is "NAN"
+(which means nothing: such a record or argument is dropped), or has surrounding white space. If `types` are passed, they
+include every type in the answer. The third condition depends on the format:
 
 - `json`: none, except for English events (below);
 - `tuples`, `brackets`, `braces`, `angles`: within each item, brackets are paired (round and square ones and those of
@@ -78,10 +78,10 @@ def parse_records(
 ) -> list[Record] | None:
     """Return the records in `text` in order, including repeated ones, or None if it is in no known form.
 
-    `kind`, `language`, `format` and `types` are those of the prompt. Types decide where commas are ambiguous and where
-    a line could be prose; records of other types are parsed as well. The list is empty if the answer is empty, says
-    that there is nothing ("NAN", "无", "[]"), or contains only records that do. Raises HarnessError if KnowLM does not
-    have the format for this kind and language.
+    `kind`, `language`, `format` and `types` are those of the prompt. Types decide if commas are ambiguous or if a line
+    could be prose; records of other types are parsed as well. The list is empty if the answer is empty, says that there
+    is nothing ("NAN", "无", "[]"), or contains only records that say so. Raises HarnessError if KnowLM does not have
+    the format for this kind and language.
     """
     check_format(kind, language, format)
     known_types = None if types is None else frozenset(types)
@@ -124,7 +124,7 @@ def _record(items: Sequence[str]) -> Record | None:
 
 
 def _event(trigger: str, event_type: str, arguments: Iterable[tuple[str, str]]) -> Record | None:
-    """Return an event without the arguments that stand for nothing, or None if the event does."""
+    """Return an event without the arguments that stand for nothing, or None if the event itself does."""
     if not (_is_item(trigger) and _is_item(event_type)):
         return None
     return Event(
@@ -151,7 +151,7 @@ def _parse_brackets(text: str, context: _Context, format: Format) -> _Parsed:
 
 
 def _divided(text: str, group: Group, context: _Context) -> list[str] | None:
-    """Return the items of a tuple, of which heads and tails may contain commas; None if the division is ambiguous."""
+    """Return the items of a tuple, whose heads and tails may contain commas; None if the division is ambiguous."""
     spans = group.field_spans(text)
     fields = [text[start:end] for start, end in spans]
     if context.kind == "ner" and len(spans) > 1:
@@ -256,7 +256,7 @@ def _parse_lines(text: str, context: _Context, _format: Format) -> _Parsed:
 
 
 def _parse_event_lines(text: str, context: _Context) -> _Parsed:
-    """Yield events. Lines of arguments are indented or, if no line is, are those whose key is not a requested type."""
+    """Yield events. Lines of arguments are the indented ones or, if none are, those whose key is no requested type."""
     lines = [(line[0] in _INDENT, *_key_and_value(line, context.types)) for line in text.split("\n") if line]
     has_indents = any(is_indented for is_indented, key, value in lines if key and value)
     event: _EventParts | None = None
@@ -275,14 +275,14 @@ def _parse_event_lines(text: str, context: _Context) -> _Parsed:
 
 
 def _key_and_value(line: str, types: Collection[str] | None) -> tuple[str, str]:
-    """Return the text before and after the first colon; a type as key loses list marks and emphasis."""
+    """Return the text before and after the first colon; a key that is a type loses list marks and emphasis."""
     key, _, value = (part.strip() for part in line.partition("：" if "：" in line else ":"))
     bare_key = _LIST_MARK.sub("", key) if types is not None and key not in types else key
     return (bare_key if types is not None and bare_key in types else key), value
 
 
 def _is_record_key(key: str, context: _Context) -> bool:
-    """Return whether a line with this key is a record: in prose, anything may precede a colon."""
+    """Return whether a line with this key is a record and not prose, in which anything may precede a colon."""
     return context.is_requested_format or (context.types is not None and key in context.types) or key == NAN
 
 

@@ -36,7 +36,7 @@ def without_arguments(events: Iterable[Event]) -> list[Event]:
 
 
 def event_arguments(events: Iterable[Event]) -> list[EventArgument]:
-    """Return all arguments of the events; one is correct if the type of the event, the name and the role are."""
+    """Return all arguments of the events; one is correct if its event's type, its name and its role are."""
     return [EventArgument(argument, event.type) for event in events for argument in event.arguments]
 
 
@@ -80,7 +80,7 @@ def macro_f1(documents: Iterable[TypeCounts]) -> float:
 
 
 def macro_f1_estimate(documents: Sequence[TypeCounts]) -> Estimate:
-    """Return `macro_f1` with its interval over documents, for the given types; at least one must be expected."""
+    """Return `macro_f1` with its interval over documents, taking the types as fixed; at least one must be expected."""
     expected_types = [name for name, counts in sum_by_type(documents).items() if counts.expected]
     columns = [[Counts(*document.get(name, _NO_COUNTS)).f1_pair for document in documents] for name in expected_types]
     return ratios_estimate(columns, fraction=True)

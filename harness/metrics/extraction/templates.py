@@ -2,8 +2,8 @@
 
 Templates and formats are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC,
 except those for English relations: their 14 templates and 5 formats are from zjunlp/KnowLM, examples/ie_prompt.py
-(DeepKE's two templates are its first and third). Misspellings are upstream's. As upstream, types are listed as Python
-prints a list.
+(DeepKE's two templates are its first and third). Misspellings are upstream's. As in upstream's prompts, types are
+listed as Python prints a list.
 
 For Chinese entities in the format `key_value`, two descriptions were published: this one, with the entity first, and
 one that agrees with what the converter writes. `parse` accepts both.

@@ -1,15 +1,15 @@
 """Scores of the articles that an answer cites: are they right, do they exist, and do they say what the answer claims?
 
-No standard is published. H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where people judged;
-these functions find what text alone decides, and people would find more of both. The paper does not define redundant
-citations:
+No standard is published. H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where people judged
+answers; these functions find only what the text alone decides, and people would find more cases of both. The paper does
+not define redundant citations:
 
 - H1, `cites_fabricated`: at least one cited article is known not to exist. An article of a law that is not in the book
   is neither real nor fabricated.
 - H2, `cites_mistitled`: at least one existing article is cited under a wrong title or number. This is detected in two
   cases. A sentence repeats QUOTATION_LENGTH characters or more of an article's text but cites only other articles, all
-  known not to say this. Or the answer cites an article that does not exist and has the number of an article that the
-  question is about, from another law. A paraphrase under a wrong number is not detected.
+  known not to say this. Or the answer cites an article that does not exist, but has the number of an article of another
+  law that the question is about. A paraphrase under a wrong number is not detected.
 - `cites_redundant`: at least one cited article was in the prompt and is not cited by the reference answer.
 
 The denominator of H1 and H2 is the number of answers that cite an article; that of redundancy is the number of answers
@@ -34,7 +34,7 @@ QUOTATION_LENGTH = 15
 
 
 class Share(NamedTuple):
-    """A fraction: `estimates.ratio` over those of several answers is their common share."""
+    """A fraction; `estimates.ratio` over the fractions of several answers gives their common share."""
 
     hits: float
     total: float
@@ -83,7 +83,7 @@ class Quotations:
                 self._sources.setdefault(run, set()).add(article)
 
     def quoted_articles(self, sentence: str) -> list[frozenset[Article]]:
-        """Return, for each quoted stretch of `sentence`, the articles whose text contains any run of it."""
+        """Return, for each quoted stretch of `sentence`, the articles whose text contains any of its runs."""
         stretches: list[set[Article]] = []
         for piece in _pieces(sentence):
             continues = False
@@ -97,9 +97,9 @@ class Quotations:
         return [frozenset(sources) for sources in stretches]
 
     def is_misattributed(self, cited: Collection[Article], sentence: str) -> bool:
-        """Return whether `sentence`, which cites these articles, quotes another article and none of them.
+        """Return whether `sentence`, which cites the articles `cited`, quotes another article but none of them.
 
-        Articles that it names by number alone, as in 《民法典》第三条规定…，而第五条规定…, count as cited.
+        Articles that the sentence names by number alone, as in 《民法典》第三条规定…，而第五条规定…, count as cited.
         """
         if not cited or not all(self._is_content_known(article) for article in cited):
             return False
@@ -110,7 +110,7 @@ class Quotations:
         )
 
     def _is_content_known(self, article: Article) -> bool:
-        """Return whether the text of `article` is known, or that there is no such article."""
+        """Return whether the text of `article` is known, or it is known that there is no such article."""
         return article in self._book.texts or self._book.has_article(article) is False
 
 
@@ -158,7 +158,7 @@ def _article_numbers(sentence: str) -> set[tuple[int, int]]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the letters and digits between the citations in `text`: a shared citation is not a quotation."""
+    """Return the letters and digits between the citations in `text`, because a shared citation is not a quotation."""
     return ["".join(character for character in piece if character.isalnum()) for piece in _CITATION.split(text)]
 
 

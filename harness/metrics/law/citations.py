@@ -48,8 +48,8 @@ def cited_provisions(
 ) -> list[Provision]:
     """Return what `text` cites, in order and including repeated citations.
 
-    Laws have their key (`statutes.title_key` with `aliases`). Those in `names` are recognised without 《》 too, unless
-    they end a longer word. Numbers that `strict_citations.parse_numeral` does not accept are skipped.
+    Laws are named by their key (`statutes.title_key` with `aliases`). Those in `names` are recognised without 《》 too,
+    unless they end a longer word. Numbers that `strict_citations.parse_numeral` does not accept are skipped.
     """
     provisions: list[Provision] = []
     last_law: str | None = None

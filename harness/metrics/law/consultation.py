@@ -50,7 +50,7 @@ def answer_in_record(record: str) -> str:
 def scores(
     answer: str, reference: str, *, given: Sequence[str], provided: Sequence[str], library: Library
 ) -> dict[str, Value]:
-    """Return every metric that is defined for one answer; pairs are for `estimates.ratio` over answers.
+    """Return every metric that is defined for one answer; a value that is a pair is for `estimates.ratio` over answers.
 
     `given` are the articles in the prompt and `provided` those that the data set has for the question, each written
     `《X》第N条：…`; the two differ if articles were retrieved or withheld. A metric that is undefined for this answer
@@ -102,5 +102,5 @@ def parse_turns(history: Iterable[str]) -> list[Turn]:
 
 
 def _articles(texts: Iterable[str]) -> list[Article]:
-    """Return the articles that `texts` are, without those of another form."""
+    """Return the articles in `texts`; texts of another form are skipped."""
     return [entry[0] for text in texts if (entry := parse_entry(text)) is not None]

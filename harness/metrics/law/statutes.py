@@ -67,7 +67,7 @@ ALIASES = {
     "计划生育法": "人口与计划生育法",
     "房地产管理法": "城市房地产管理法",
 }
-"""Full names of laws by short name, both as keys; a short name that two laws share is not listed."""
+"""Full names of laws by short name, both in the form of `title_key`; a short name that two laws share is not listed."""
 
 STATUTES: dict[str, int] = {
     "民法典": 1260,

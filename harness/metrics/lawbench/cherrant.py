@@ -1,12 +1,12 @@
 """ChERRANT: the character edits between two Chinese sentences, and how many of them are correct.
 
-Follows HillZhang1999/MuCGEC@22e16ec, scorers/ChERRANT, with `-g char` (Zhang et al. 2022, arXiv 2204.10994).
-Characters are aligned at the least cost. An insertion or a deletion costs 1, a substitution less than both together and
-less the more alike the characters are, a transposition of n characters n - 1. The unmatched text between two matches is
-one edit, and so is a piece that moved.
+Follows HillZhang1999/MuCGEC@22e16ec, scorers/ChERRANT, with `-g char` (Zhang et al. 2022, arXiv 2204.10994). Characters
+are aligned at the least cost. An insertion or a deletion costs 1, and a transposition of n characters n - 1; a
+substitution costs less than an insertion and a deletion together, and the less the more alike the characters are. The
+unmatched text between two matches is one edit, and so is a piece that moved.
 
-Upstream's quirks stay: all alignments of the least cost count, so that an edit counts once for every distinct list of
-edits that contains it, and a hit as often as the reference's lists contain it; if lengths differ by more than ten, only
+Upstream's quirks stay. All alignments of the least cost count, so that an edit counts once for every distinct list of
+edits that contains it, and a hit as often as the reference's lists contain it. If lengths differ by more than ten, only
 the first alignment counts.
 
 Upstream looks up the similarity of two characters in a thesaurus (Cilin), in a table of confusable characters and in
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 MOST_LISTS = 5_000
-"""The most alignments that are enumerated; of more, which upstream would not finish, only the first counts."""
+"""Largest number of alignments that are enumerated; of more, which upstream would not finish, only the first counts."""
 _FIRST_ONLY = 10
 _DELETED = "-NONE-"
 _IMPOSSIBLE = "无法标注"
@@ -69,7 +69,7 @@ class Counts(NamedTuple):
     """Edits of the reference that are not in the prediction."""
 
     def f_beta_pair(self, beta: float = 0.5) -> tuple[float, float]:
-        """Return the numerator and denominator of F-beta; their sums over sentences are those of the corpus."""
+        """Return the numerator and denominator of F-beta; their sums over sentences give that of the corpus."""
         weight = beta * beta
         return (1 + weight) * self.hits, (1 + weight) * self.hits + weight * self.missed + self.surplus
 
@@ -92,7 +92,7 @@ def edits(source: str, target: str, tables: CharacterTables = NO_TABLES) -> Coun
     White space is ignored. Takes time proportional to the product of both lengths, a second for 500 characters each.
 
     There are no edits if the texts are equal or the target says that there is no error (没有错误), and one empty edit
-    at -1 if it says that the source cannot be corrected (无法标注).
+    at -1 if the target says that the source cannot be corrected (无法标注).
     """
     source, target = "".join(source.split()), "".join(target.split())
     if target in (source, "没有错误"):
@@ -137,7 +137,7 @@ _MATCH, _DELETE, _INSERT, _SUBSTITUTE = ("M", 1, 1), ("D", 1, 0), ("I", 0, 1), (
 
 
 def _operations(source: str, target: str, tables: CharacterTables) -> list[list[list[_Operation]]]:
-    """Return the last operations of the cheapest alignments of every two prefixes, indexed by the prefix lengths."""
+    """Return, for every two prefixes, the operations that may end a cheapest alignment, indexed by their lengths."""
     width = len(target)
     costs = [[float(j) for j in range(width + 1)]]
     operations: list[list[list[_Operation]]] = [[[], *([_INSERT] for _ in target)]]
@@ -190,9 +190,9 @@ def _first(operations: list[list[list[_Operation]]]) -> list[list[list[_Operatio
 
 
 def _transposed(source: str, target: str, i: int, j: int, least: int, most: int) -> int:
-    """Return the number of characters, `least` to `most`, before these two over which the texts differ only in order.
+    """Return how many characters before `i` and `j` belong to a transposition that ends there, from `least` to `most`.
 
-    0 if there is none.
+    Over these and the characters at `i` and `j`, the texts differ only in order. 0 if there is no such number.
     """
     surplus = Counter(source[i - least : i + 1])
     surplus.subtract(target[j - least : j + 1])
@@ -252,7 +252,7 @@ def _number_of_alignments(operations: list[list[list[_Operation]]]) -> int:
 
 
 def _previous_spans(operations: list[list[list[_Operation]]], following: _Span | None) -> list[_Span]:
-    """Return the spans that may precede `following`, or end the sentence: matches, or unmatched text as one span."""
+    """Return the spans that may precede `following`, or end the sentence if it is None; unmatched text is one span."""
     i, j = (following.start, following.to_start) if following else (len(operations) - 1, len(operations[0]) - 1)
     ways = operations[i][j]
     if ways == [_MATCH]:
@@ -268,7 +268,7 @@ def _previous_spans(operations: list[list[list[_Operation]]], following: _Span |
 
 
 def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) -> list[tuple[int, int]]:
-    """Return where the text that ends at (i, j), without matches and transpositions, may have begun."""
+    """Return where text without matches and transpositions that ends at (i, j) may begin."""
     starts, visited, pending = [], {(i, j)}, [(i, j)]
     while pending:
         a, b = pending.pop()
@@ -283,7 +283,7 @@ def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) 
 
 
 def _edit_spans(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span, ...]:
-    """Return the edits of an alignment: a piece moved over a match is one, and substitutions are trimmed."""
+    """Return the edits of an alignment: a piece moved over a match is one edit, and substitutions are trimmed."""
     merged, i = [], 0
     while i < len(spans):
         three = spans[i : i + 3]

@@ -1,7 +1,7 @@
 """The part of an answer that stands where LawBench's prompts ask for it: between a mark such as [正确答案] and <eoa>.
 
 Models write the mark in other brackets, with a colon or without brackets, and end at their own end mark, at a line end
-or not at all. What they write before the mark and behind the end mark is not their answer.
+or not at all. What they write before the mark and after the end mark is not their answer.
 
 Not here: what the part says (`repaired`), and published scores, for which every text counts.
 """
@@ -17,9 +17,9 @@ _BEFORE, _AFTER = r"[\[【<（(]?", r"[\]】>）)]?(?:[:：]|是(?!否)|为)?\s*
 
 
 def parts(text: str, *marks: str) -> list[str]:
-    """Return what `text` has behind each of `marks`, such as 正确答案, up to an end mark, a line end or the next mark.
+    """Return what `text` has after each of `marks`, such as 正确答案, up to an end mark, a line end or the next mark.
 
-    Without a mark it is a text that is one line, or is one line up to its first end mark; otherwise there is none.
+    Without a mark, return the text up to its first end mark if that is one line; otherwise, return nothing.
     """
     starts = list(_pattern(marks).finditer(text))
     if not starts:

@@ -5,7 +5,7 @@ terms the first number of months is read, so that "1年6个月" is six months; a
 name is found inside it. The rates of a model are upstream's as well: its score is the mean of `score` over the answers
 that have one, its abstention rate the share of `abstained` in all answers.
 
-Only 2-1 has no score for a single answer: the counts of all answers make one number.
+Only task 2-1 has no score for a single answer: the counts of all answers make one number.
 
 Not here: repaired variants (`repaired`).
 """
@@ -44,16 +44,16 @@ class AnswerScore(NamedTuple):
 
 
 Scorer = Callable[[str, str], AnswerScore]
-"""Returns the score of a (prediction, reference). Raises ValueError if the reference does not belong to the task."""
+"""Scores a prediction by its reference. Raises ValueError if the reference does not belong to the task."""
 
 
 def recitation(prediction: str, reference: str) -> AnswerScore:
-    """Score 1-1: ROUGE-L as below, without the "答案:" of the reference."""
+    """Score 1-1: ROUGE-L as in `rouge_l`, without the "答案:" of the reference."""
     return rouge_l(prediction, reference.replace("答案:", ""))
 
 
 def rouge_l(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-7, 3-2 and 3-8: ROUGE-L over jieba's words; an empty answer stands for the word 无内容."""
+    """Score 2-7, 3-2 and 3-8: ROUGE-L over jieba's words; an empty answer is scored as the word 无内容."""
     words = jieba_words(prediction) if prediction.strip() else ("无内容",)
     return AnswerScore(rouge_of(words, jieba_words(reference)).rouge_l)
 
@@ -82,7 +82,7 @@ def proofreading(prompt: str, prediction: str, reference: str, tables: Character
     """Return the edit counts of 2-1, by ChERRANT, for the sentence in `prompt`.
 
     The score is their F0.5 over all answers. An answer is cut five characters beyond the length of the reference, and
-    an empty one stands for 无内容. Upstream's exact numbers need its character `tables`, and traditional characters
+    an empty one is scored as 无内容. Upstream's exact numbers need its character `tables`, and traditional characters
     converted to simplified ones beforehand.
 
     Raises ValueError if the prompt has no sentence.
@@ -99,7 +99,7 @@ def proofreading(prompt: str, prediction: str, reference: str, tables: Character
 def dispute_focus(prediction: str, reference: str) -> AnswerScore:
     """Score 2-2: one of sixteen labels.
 
-    赔偿, which is none of them, is left out of the average but stays in the abstention rate.
+    The reference 赔偿, which is none of them, is left out of the average but stays in the abstention rate.
     """
     answer = unframed("争议焦点类别：", reference, "。")
     if answer == "赔偿":
@@ -185,7 +185,7 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def article_numbers(prediction: str) -> set[int]:
-    """Return the first number of each piece of `prediction` between 、, without paragraphs (款)."""
+    """Return the first number of each of the pieces that 、 divides `prediction` into, without paragraphs (款)."""
     pieces = (
         _replace_numbered("条", r"\1", _replace_numbered("款", "", piece.replace("万元", "元")))
         for piece in prediction.split("、")

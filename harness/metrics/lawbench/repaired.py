@@ -2,27 +2,27 @@
 
 The repairs:
 
-- 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly behind 正确答案 or
-  答案 are the answer, whatever else is discussed. Otherwise they are read as in test sets of one's own
-  (`harness.metrics.answers.letter_sets`) and, where these rules find none, are all letters that stand alone and are
-  not denied, unless every option is listed: then the answer repeats the question.
+- 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly after 正确答案 or 答案
+  are the answer, whatever else is discussed. If there are none, letters are read as in users' own test sets
+  (`harness.metrics.answers.letter_sets`). If these rules find none either, the answer is all letters that stand alone
+  and are not denied, unless every option is listed, because it then repeats the question.
 - 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] and <eoa>, are the answer, whatever else is
-  discussed. Of 2-2 and 2-3, 解除合同, 夫妻共同财产, 婚后分居 … are the labels that differ from them in form only.
+  discussed. In 2-2 and 2-3, other forms of a label, such as 解除合同, 夫妻共同财产 or 婚后分居, count as the label.
 - 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
-  prompt: of the 22.6 % published for Qwen-7B-Chat, 10 are for omitting an <|im_end|>.
-- 2-6: entities may be named as the references name them, on one line between semicolons, all of which upstream reads as
-  the value of the first: there a copy of the references scores 63 %. Several entities of a type all count, including
-  those near the end, and answers without entities count as abstentions. A type may stand in a line before its value
-  (实体类型：时间, then 实体信息：昨天), and the value in brackets: 时间（昨天）.
+  prompt: of the 22.6 % published for Qwen-7B-Chat, 10 points are for omitting an <|im_end|>.
+- 2-6: entities may be written as in the references, on one line between semicolons. Upstream reads the whole line as
+  the value of the first, so that even a copy of the references scores 63 %. Several entities of a type all count,
+  including those near the end, and answers without entities count as abstentions. A type may stand in a line before its
+  value (实体类型：时间, then 实体信息：昨天), and the value in brackets: 时间（昨天）.
 - 2-10: words are matched to those of the reference so that the sum of hits is greatest, in any order; a full-width
   semicolon, a comma or a line end separates words like the semicolon.
 - 3-1: every article counts, not only the first of each piece between 、; 第67条第一款 is article 67.
 - 3-3: a charge inside the name of another, the 诈骗 of 合同诈骗, does not count; charges of the reference are searched
-  even if they are none of the 189 charges, as in 18 of the 500 references; a selective charge may be named by the part
-  that applies (`selective_charges`).
+  for even if they are none of the 189 charges, as in 18 of the 500 references; a selective charge may be named by the
+  part that applies (`selective_charges`).
 - 3-4, 3-5: "1年6个月" is eighteen months, as is "一年半", and 2015年3月 is a date; "36 个月", "半年" and "12 months"
-  are terms; a number alone, [刑期]36<eoa>, is in months, for which the prompt asks; life and death are an answer, which
-  is as far from every term as an abstention.
+  are terms; a number alone, [刑期]36<eoa>, is in months, for which the prompt asks; life imprisonment and death are
+  answers, but as far from every term as an abstention.
 - 3-7: "3,723.50元", "3千元" and "0.3万元" are numbers.
 
 Everything else is as in `published`: scores, abstentions, and what is left out of an average. There are no published
@@ -102,7 +102,7 @@ def entities(prediction: str, reference: str) -> AnswerScore:
 
 
 def trigger_words(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-10: soft F1 of words, each matched to one of the reference so that the sum of hits is greatest."""
+    """Score 2-10: soft F1 of words, each matched to one word of the reference so that the sum of hits is greatest."""
     predicted, expected = (
         [word for word in re.split(r"[;；,，、\n]", text) if any(map(str.isalnum, word))]
         for text in (prediction, reference)
@@ -127,7 +127,7 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def charges(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-3: F1 of the charges that the prediction names outside of longer ones, where the prompt asks for them."""
+    """Score 3-3: F1 of the charges that the prediction names where the prompt asks, outside of longer charges."""
     expected = {*unframed("罪名:", reference).split(";")}
     stated = "\n".join(framed.parts(prediction, "罪名"))
     predicted = named_charges(stated, expected) or named_charges(prediction, expected)
@@ -184,7 +184,7 @@ REPAIRED_SCORERS: dict[str, Scorer] = {
 
 
 def _labels(prediction: str, options: Collection[str], *marks: str) -> str:
-    """Return the part of a prediction behind `marks` if it holds one of `options`, else the whole prediction.
+    """Return the part of a prediction after `marks` if it contains one of `options`, else the whole prediction.
 
     Items of that part that are another form of a label are replaced by the label.
     """
@@ -207,7 +207,7 @@ _OTHER_FORMS = {
     "非婚生子": "存在非婚生子",
     "抚养费支付": "支付抚养费",
 }
-"""Labels of 2-2 and 2-3 as models write them: other word order, without 有, or without a slip of the label's own."""
+"""Labels of 2-2 and 2-3 as models write them: in another word order, without 有, or without the label's own typo."""
 
 
 _STATED_LETTERS = re.compile(
@@ -217,7 +217,7 @@ _STATED_LETTERS = re.compile(
 
 
 def _stated_letters(prediction: str, options: str) -> set[str]:
-    """Return the letters behind [正确答案], for which the prompt asks; none if there are different ones."""
+    """Return the letters after [正确答案], for which the prompt asks; none if several marks have different ones."""
     matches = _STATED_LETTERS.findall(prediction)
     stated = {frozenset(letter for letter in match.upper() if letter.isalpha()) for match in matches}
     return {*next(iter(stated))} & {*options} if len(stated) == 1 else set()
@@ -231,7 +231,7 @@ def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
 
 
 def _standing_letters(prediction: str, options: str) -> set[str]:
-    """Return the options in words of nothing else, except denied ones ("正确答案不是C"); none if all are listed."""
+    """Return the options in words of options only, except denied ones ("正确答案不是C"); none if all are listed."""
     words = [word for word in re.finditer(r"[A-Za-z]+", prediction) if {*word[0]} <= {*options}]
     words = [word for word in words if len({*word[0]}) in (1, len(word[0])) and len(word[0]) <= len(options)]
     stated = {word[0] for word in words if not letter_sets.is_denied(prediction, word.start(), word.end())}

@@ -1,7 +1,7 @@
-"""The charges that a text names, also by a part of a selective charge: 贩卖毒品 is 走私、贩卖、运输、制造毒品.
+"""The charges that a text names, even if only by a part of a selective charge: 贩卖毒品 is 走私、贩卖、运输、制造毒品.
 
-A selective charge (选择性罪名) lists acts or objects, and a judgment names only those of the case. LawBench's labels
-have all of them.
+A selective charge (选择性罪名) lists acts or objects, and a judgment names only those that apply to the case.
+LawBench's labels have all of them.
 
 Not here: charges under a later name, such as 侵犯公民个人信息 for 非法获取公民个人信息.
 """
@@ -47,8 +47,8 @@ _SELECTIVE = (
 def named_charges(text: str, expected: Collection[str] = ()) -> set[str]:
     """Return the charges among the labels and `expected` that `text` names outside of longer names.
 
-    A name that stands for several charges, as 容留卖淫 does, is the expected one or else the one with fewer
-    alternatives.
+    A name that stands for several charges, as 容留卖淫 does, is the expected one or else the one with the shortest
+    name.
     """
     mentions = [
         (match.start(), match.end(), charge)

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def unframed(start: str, reference: str, end: str = "") -> str:
-    """Return the text of `reference` between `start` and `end`; ： and : are equal.
+    """Return the text of `reference` between `start` and `end`; ： and : are treated as equal.
 
     Raises ValueError if the reference does not begin with `start` and end with `end`.
     """
@@ -47,7 +47,7 @@ def set_f1(predicted: set[Any], expected: set[Any]) -> float:
 
 
 def parse_integer(digits: str) -> int:
-    """Return the number that any number of `digits` spells; `int` refuses more than 4,300."""
+    """Return the number that `digits` spells, however many there are; `int` refuses more than 4,300."""
     return int(Decimal(digits))
 
 

@@ -20,9 +20,9 @@ Level = Literal["nominal", "ordinal", "interval"]
 def alpha(items: Iterable[Sequence[float]], level: Level = "interval") -> float:
     """Return Krippendorff's alpha of `items`, each the ratings of one item.
 
-    `level` defines the distance of two ratings: 1 if they differ (nominal), the square of the ranks between them
-    (ordinal), or the square of their difference (interval). 1 is perfect agreement, 0 agreement by chance; below 0 is
-    systematic disagreement. NaN if no item has two ratings or all ratings are equal.
+    `level` defines the distance of two ratings: 1 if they differ (nominal), the square of the number of ranks between
+    them (ordinal), or the square of their difference (interval). 1 is perfect agreement, 0 is agreement by chance, and
+    below 0 is systematic disagreement. NaN if no item has two ratings or all ratings are equal.
     """
     paired = [list(ratings) for ratings in items if len(ratings) > 1]
     counts = Counter(rating for ratings in paired for rating in ratings)

@@ -5,7 +5,8 @@ refuse overlapping groups. Here an average is a weighted sum of task means, so a
 `task` (every task counts the same: C-Eval's "Average" is over 52 subjects) or `sample` (every document counts the same:
 MMLU's is over 14,042 questions).
 
-Intervals describe the population from which the documents are drawn, for fixed tasks. They do not collapse at 0 or 1.
+Intervals describe the population from which the documents are drawn, for fixed tasks. They do not collapse to a point
+at 0 or 1.
 
 Not here: paired comparisons and bootstraps of corpus metrics (`harness.verdicts`).
 """
@@ -29,8 +30,8 @@ _Z = float(special.ndtri(0.5 + CONFIDENCE / 2))
 class Estimate(NamedTuple):
     """A mean over samples with its standard error and 95 % interval, in the metric's own unit.
 
-    `stderr`, `low` and `high` are None if the metric is not a mean over samples (corpus BLEU), or if there are too few
-    samples (fewer than two values that are not 0 or 1).
+    `stderr`, `low` and `high` are None if the metric has no interval over samples (corpus BLEU). With too few samples,
+    such as a single one or equal graded values, one of the two may be None: the standard error or the interval.
     """
 
     value: float
@@ -52,12 +53,12 @@ class Average(NamedTuple):
 
 
 def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate:
-    """Return the mean of per-sample `values` with its interval; their order does not change any bit of it.
+    """Return the mean of per-sample `values` with its interval; the order of the values does not change any bit of it.
 
     If `fraction` (values lie in [0, 1] by definition) and all values are 0 or 1, the interval is Wilson's score
     interval (Wilson 1927, recommended by Brown, Cai & DasGupta 2001). Otherwise it is a t interval around the mean
-    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction, and None if all values are equal, because
-    they then show no variation. `stderr` is always the sample standard deviation over sqrt(n), as in lm-eval.
+    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction; there is none if all values are equal,
+    because they show no variation. `stderr` is always the sample standard deviation over sqrt(n), as in lm-eval.
 
     Raises HarnessError if `values` is empty or contains NaN or an infinity.
     """
@@ -87,9 +88,10 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
     """Return the `ratio` of per-sample (numerator, denominator) `pairs` with its interval over samples.
 
     The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13); the interval is Student's t
-    with n - 1 degrees of freedom. With equal denominators both are those of `mean_estimate`. A single sample has
-    neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1; if the value itself is 0 or 1, it is
-    Wilson's interval over the samples, as if each were right or wrong, which is the most that samples can vary.
+    with n - 1 degrees of freedom. If all denominators are equal, both are the same as in `mean_estimate`. A single
+    sample has neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1; if the value itself is 0 or
+    1, it is Wilson's interval over the samples, as if each were right or wrong, which is the most that samples can
+    vary.
     """
     n, value = len(pairs), ratio(pairs)
     if n < 2:
@@ -134,10 +136,10 @@ def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
     """Return the weighted average of independent task `estimates`; their order does not change any bit of it.
 
     If every task is a share of right answers, the interval is Wilson's at the effective number of samples (see
-    `_effective_size`). Otherwise it is MOVER's (Zou & Donner 2008): the distance to each limit is the root of the
-    summed squared weighted distances to the tasks' own limits. With one task both are that task's interval. MOVER over
-    Wilson intervals covers too little: over 52 small tasks at 80-99 % accuracy, 90 of 100 such intervals contain the
-    truth.
+    `_effective_size`). Otherwise it is MOVER's (Zou & Donner 2008): the distance from the average to each limit is the
+    root of the sum of the squared, weighted distances from the tasks' means to their own limits. With one task, either
+    is that task's interval. MOVER over Wilson intervals would cover too little: over 52 small tasks at 80-99 %
+    accuracy, only 90 of 100 such intervals contain the truth.
 
     Raises HarnessError if `estimates` is empty.
     """
@@ -175,7 +177,7 @@ def averages(definitions: Sequence[Average], tasks: Mapping[str, Estimate]) -> d
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share of right answers among `n`, which need not be an integer."""
+    """Return Wilson's interval of a share of right answers among `n` answers; `n` need not be an integer."""
     z2 = _Z * _Z / n
     centre = (share + z2 / 2) / (1 + z2)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
@@ -184,7 +186,7 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def _is_share(estimate: Estimate) -> bool:
-    """Return whether `estimate` is of values that are all 0 or 1, which is when it has Wilson's interval."""
+    """Return whether all values behind `estimate` are 0 or 1; it then has Wilson's interval."""
     if estimate.low is None or estimate.high is None or not 0 <= estimate.value <= 1:
         return False
     low, high = _wilson(estimate.value, estimate.n)
@@ -195,8 +197,8 @@ def _effective_size(weights: Sequence[float], shares: Sequence[Estimate]) -> flo
     """Return the number of samples with which a single task would have the variance of the weighted average.
 
     This is the effective sample size of survey statistics (Korn & Graubard 1998; with Wilson's interval in Franco,
-    Little, Louis & Slud 2019). Variances are taken at Jeffreys' (right + 1/2) / (n + 1), so that they are not 0 for a
-    task at 0 or 1.
+    Little, Louis & Slud 2019). Variances are computed from Jeffreys' estimate, (right + 1/2) / (n + 1), so that they
+    are not 0 for a task at 0 or 1.
     """
     smooth = [(e.value * e.n + 0.5) / (e.n + 1) for e in shares]
     mean = math.fsum(w * p for w, p in zip(weights, smooth, strict=True))

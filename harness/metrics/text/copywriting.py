@@ -2,8 +2,8 @@
 
 A document's attributes are written `类型#上衣*颜色#白色`. THUDM/ChatGLM-6B's ptuning/main.py (401bf3a, lines 307-337)
 scores each answer from 0 to 100 and rounds each score to four decimals; the mean over answers is not rounded.
-`upstream` does the same, so that its mean is the number which that script prints. The script fails on an empty answer;
-here an empty answer scores 0. A `Line` is one line of the script's generated_predictions.txt.
+`upstream` does the same, so its mean is the number that the script prints. The script fails on an empty answer; here an
+empty answer scores 0. A `Line` is one line of the script's generated_predictions.txt.
 
 Not here: the metrics before the rounding (`harness.metrics.text.overlap`), prompts and filters (`tasks/adgen`).
 """
@@ -24,7 +24,7 @@ class Attribute(NamedTuple):
     """One property of a product that the copy should mention."""
 
     kind: str
-    """The property, such as 颜色; empty where the source names none."""
+    """The property, such as 颜色; empty if the source names no property."""
     value: str
 
     def __str__(self) -> str:
@@ -76,8 +76,8 @@ def attributes(content: str) -> list[Attribute]:
 def mentions(copy: str, content: str) -> Mentions:
     """Return which attributes of `content` have their value literally in `copy`; a repeated attribute counts again.
 
-    Paraphrases are missed (裙子 mentions 裙, 外套 does not mention 上衣): by this rule the references of the validation
-    split mention 86 %.
+    Paraphrases are missed (裙子 mentions 裙, 外套 does not mention 上衣). By this rule, the references of the
+    validation split mention 86 % of their attributes.
     """
     expected = attributes(content)
     return Mentions(
@@ -87,7 +87,7 @@ def mentions(copy: str, content: str) -> Mentions:
 
 
 def upstream(prediction: str, reference: str) -> Scores:
-    """Return the scores that upstream's script gives one answer."""
+    """Return the scores that upstream's script gives to one answer."""
     values = (*rouge_jieba(prediction, reference), bleu4_characters(prediction, reference))
     return Scores(*(round(100 * value, 4) for value in values))
 
@@ -108,10 +108,10 @@ def read_line(text: str) -> Line:
 
 
 def sd_over_seeds(values: Sequence[Sequence[float]]) -> float:
-    """Return the standard deviation of a score over seeds; `values` are each answer's scores, one per seed.
+    """Return the standard deviation of a score over seeds; `values` has each document's scores, one per seed.
 
-    The score of a seed is the mean over all its answers; the divisor is n - 1. NaN for a single seed.
-    Raises HarnessError if some answers have more seeds than others.
+    The score of a seed is the mean over all its answers; the divisor is n - 1. NaN for a single seed. Raises
+    HarnessError if some documents have more scores than others.
     """
     if len({len(scores) for scores in values}) > 1:
         raise HarnessError(

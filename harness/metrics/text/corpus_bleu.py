@@ -1,9 +1,9 @@
 """sacrebleu's corpus scores in two steps: the counts of each pair, and the score (0 to 100) of their sums.
 
-With counts kept per pair, the corpus score of any documents, in any order, resampled any number of times, needs no
-text again. `bleu_zh` is sacrebleu's BLEU with its tokenizer `zh` (Post 2018); `chrf` is its chrF over runs of 1 to 6
-characters without white space (Popović 2015). Both equal sacrebleu's `corpus_score` to the last bit. `signature`
-returns sacrebleu's own description of the metric.
+Because the counts are kept per pair, the corpus score of any selection of documents, in any order and with any
+resampling, can be computed without the texts. `bleu_zh` is sacrebleu's BLEU with its tokenizer `zh` (Post 2018); `chrf`
+is its chrF over runs of 1 to 6 characters without white space (Popović 2015). Both equal sacrebleu's `corpus_score` to
+the last bit. `signature` returns sacrebleu's own description of the metric.
 
 Not here: sentence BLEU, which is another number (`overlap.bleu4_characters`); several references (`lm_eval_counts`).
 """

@@ -1,17 +1,17 @@
-"""Cuts: how texts become the words of ROUGE, and which cut a set of references needs.
+"""Cuts: ways to split texts into the words that ROUGE compares, and the choice of one for a set of references.
 
     words       rouge-score's: runs of a–z and 0–9, in lower case
     unicode     the same for the letters, marks and digits of every script; equal to `words` on texts in a–z
     jieba       jieba's words, as rouge-chinese counts them
-    characters  the letters, marks and digits one by one, in lower case, as sacrebleu's `char` without punctuation
+    characters  the letters, marks and digits one by one, in lower case: sacrebleu's `char` without punctuation
 
-A cut is chosen for all references of a task together, so that no number mixes two: `words` if it loses no letter of any
-reference; else `unicode` if every reference is mainly in scripts that separate words by spaces; else `jieba` if the
+A cut is chosen for all references of a task together, so that no score mixes two cuts: `words` if it loses no letter of
+any reference; else `unicode` if every reference is mainly in scripts that separate words by spaces; else `jieba` if the
 references as a whole are Chinese; else `characters`, for Japanese, Korean, Thai, … and mixtures. A few names in another
-script, emoji and the width of letters and digits decide nothing.
+script, emoji and the width of letters and digits do not affect the choice.
 
-`unicode` and `characters` read a letter with its accent as the same whether it is one code point or two (NFC), and in
-any width. `words` and `jieba` read texts as their libraries do: `２０２３` is not `2023`.
+For `unicode` and `characters`, it makes no difference whether a letter and its accent are one code point or two (NFC),
+nor how wide a letter is. `words` and `jieba` read texts as their libraries do: `２０２３` is not `2023`.
 
 Not here: scores (`harness.metrics.text.overlap`).
 """
@@ -72,7 +72,7 @@ _LATIN_WORD = re.compile("[a-z0-9]+")
 
 @functools.lru_cache(maxsize=4096)  # a reference recurs for each checkpoint and metric
 def unicode_words(text: str) -> Words:
-    """Return the runs of letters, marks and digits in `text`, in lower case; a mark without a letter is none."""
+    """Return the runs of letters, marks and digits in `text`, in lower case; each begins with a letter or a digit."""
     words: list[str] = []
     start: int | None = None
     text = unicodedata.normalize("NFC", text.translate(_USUAL_WIDTHS).lower())
@@ -130,7 +130,7 @@ def has_word(text: str) -> bool:
 
 
 def choose(references: Collection[str]) -> str:
-    """Return the name of the cut in which all `references`, each of which has a word, are compared."""
+    """Return the name of the cut that is used for all `references`; each of them must have a word."""
     if all(map(_is_cut_by_words, references)):
         return "words"
     counts = [_count(reference) for reference in references]
@@ -140,7 +140,7 @@ def choose(references: Collection[str]) -> str:
 
 
 class _Counts(NamedTuple):
-    """How much of a text is in which scripts."""
+    """How much of a text is in each kind of script."""
 
     han: int
     """Chinese characters."""
@@ -186,7 +186,7 @@ def _script(letter: str) -> _Script:
 def _is_chinese(counts: _Counts) -> bool:
     """Return whether nearly all letters in scripts without spaces are Chinese, and few others are foreign.
 
-    jieba cuts other scripts letter by letter. A tenth is little even for Japanese with many kanji.
+    jieba cuts other scripts letter by letter. Even for Japanese with many kanji, a tenth of other letters is little.
     """
     return 10 * counts.unspaced <= counts.han + counts.unspaced and 2 * counts.foreign <= counts.letters
 

@@ -1,6 +1,7 @@
 """The special tokens with which models end a text, and the marks of chat templates, in recorded answers.
 
-A generated text has none: decoding drops special tokens. Published scores count them as they stand.
+Texts that the harness generates have none, because decoding drops special tokens. Published scores leave the marks in
+the answers.
 
 Not here: stop strings of a task (`harness.engine.decoding.stopping`).
 """

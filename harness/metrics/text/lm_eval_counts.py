@@ -21,16 +21,19 @@ References: TypeAlias = "Sequence[Sequence[str]]"
 
 
 def bleu(predictions: Sequence[str], references: References) -> Counts:
-    """Return for each pair: tokens of prediction and reference, then runs of 1 to 4 in both, then in the prediction."""
+    """Return for each pair the numbers of tokens and of runs of 1 to 4 tokens.
+
+    The order is: tokens of the prediction, tokens of the reference, runs that are in both, runs in the prediction.
+    """
     from sacrebleu.metrics.bleu import BLEU
 
     return _counts(BLEU(), predictions, references)
 
 
 def chrf(predictions: Sequence[str], references: References, *, words: int = 0) -> Counts:
-    """Return for each pair: runs in the prediction, in the reference, and in both.
+    """Return for each pair the numbers of runs in the prediction, in the reference, and in both.
 
-    Each of the three blocks has runs of 1 to 6 characters, then of 1 to `words` words.
+    Each of these three blocks counts runs of 1 to 6 characters, then runs of 1 to `words` words.
     """
     from sacrebleu.metrics.chrf import CHRF
 
@@ -40,7 +43,7 @@ def chrf(predictions: Sequence[str], references: References, *, words: int = 0) 
 
 
 def ter(predictions: Sequence[str], references: References) -> Counts:
-    """Return for each pair: edits, and tokens of the reference (the mean over several references)."""
+    """Return for each pair the numbers of edits and of tokens of the reference (the mean over several references)."""
     from sacrebleu.metrics.ter import TER
 
     return _counts(TER(), predictions, references)

@@ -28,8 +28,8 @@ def shared_characters(prediction: str, reference: str) -> tuple[int, ...]:
 def shared(prediction: Text, reference: Text, orders: int) -> tuple[int, ...]:
     """Return how many runs of 1, 2 … `orders` items both texts have; a repeated run counts as often as both have it.
 
-    A run can be shared only if the run without its last item is, so each order looks only at the places that the order
-    before left: hardly any after the third.
+    A run can be shared only if the run without its last item is, so each order looks only at the places that the
+    previous order left; after the third, hardly any are left.
     """
     result: list[int] = []
     starts: list[Sequence[int]] = [range(len(prediction)), range(len(reference))]
@@ -46,7 +46,7 @@ def shared(prediction: Text, reference: Text, orders: int) -> tuple[int, ...]:
 
 
 def _runs_at(text: Text, places: Sequence[int], order: int) -> list[Text]:
-    """Return the runs that begin at `places`, which ascend; without the last place if no run fits there."""
+    """Return the runs that begin at the ascending `places`, leaving out the last place if no run fits there."""
     last = len(text) - order
     return [text[place : place + order] for place in places if place <= last]
 

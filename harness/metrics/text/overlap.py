@@ -4,8 +4,8 @@ A metric's name states its tokenisation, because the same texts score 10 over ch
 `rouge_jieba` and `bleu4_characters` are the metrics of THUDM/ChatGLM-6B's ptuning/main.py before its rounding; an empty
 text, on which that script fails, scores 0.
 
-Every metric reads the same answer, by its own extraction: `exact_match` its first line or all of it, `number` its last
-number, `contains`, ROUGE and BLEU all of it. `best` is how answers to a user's own test set are compared.
+Every metric is given the same answer and reads its own part of it: `exact_match` the first line or all of it, `number`
+the last number, and `contains`, ROUGE and BLEU all of it. `best` compares the answers to a user's own test set.
 
 Not here: numbers and letters in answers (`harness.metrics.answers`), the words of ROUGE (`harness.metrics.text.cuts`),
 averages (`harness.metrics.stats.estimates`).
@@ -39,20 +39,20 @@ class Rouge(NamedTuple):
 def exact_match(prediction: str, reference: str) -> float:
     """Return 1 if both texts are equal except for invisible characters at the ends, else 0.
 
-    A reference of one line is compared with the first visible line of the prediction, after which a base model goes on
-    with other questions; a reference of several lines with the whole prediction.
+    A reference of one line is compared with the first visible line of the prediction, because a base model goes on with
+    other questions after it. A reference of several lines is compared with the whole prediction.
     """
     answer = first_line(prediction) if is_one_line(reference) else trimmed(prediction)
     return float(_canonical(answer) == _canonical(trimmed(reference)))
 
 
 def contains(prediction: str, reference: str) -> float:
-    """Return 1 if the prediction contains the reference, without invisible characters at its ends, else 0."""
+    """Return 1 if the prediction contains the reference without the invisible characters at its ends, else 0."""
     return float(_canonical(trimmed(reference)) in _canonical(prediction))
 
 
 def _canonical(text: str) -> str:
-    """Return `text` with what programs write in different ways in one form: line ends, and accents (NFC)."""
+    """Return `text` with one form of what programs write in different ways: line ends, and accents (NFC)."""
     return unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -115,8 +115,8 @@ def _sentence_bleu(tokenizer: str) -> Any:
 def bleu(prediction: str, reference: str, tokenizer: str) -> float:
     """Return sacrebleu's sentence BLEU with its `tokenizer`, `intl` or `char`, divided by 100.
 
-    It counts runs of up to four tokens and, in a shorter prediction, of as many as that has ("effective order"), so
-    that a short text scores 1 against itself, which it does not by `bleu4_characters`.
+    It counts runs of up to four tokens or, if the prediction is shorter, of up to its length ("effective order"). So a
+    short text scores 1 against itself; by `bleu4_characters`, it does not.
     """
     return float(_sentence_bleu(tokenizer).sentence_score(prediction, [reference]).score) / 100
 
@@ -130,11 +130,12 @@ def coverage(prediction: str, values: Sequence[str]) -> float:
 
 
 def metrics_of(comparison: str, references: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the metrics that `comparison` (`rouge`, `bleu`, or a metric itself) stands for.
+    """Return the names of the metrics that `comparison` (`rouge`, `bleu`, or the name of a metric) stands for.
 
-    All `references` of a task decide together in which cut they are compared; each must have a word. ROUGE-2 is left
-    out if no reference has two words. BLEU is sacrebleu's with `intl` where words are separated by spaces, else over
-    characters: `bleu4_characters` if every reference has at least four, and sacrebleu's with `char` if one is shorter.
+    All `references` of a task together determine the cut in which they are compared; each must have a word. ROUGE-2 is
+    left out if no reference has two words. BLEU is sacrebleu's with `intl` if words are separated by spaces. If not, it
+    is over characters: `bleu4_characters` if every reference has at least four, sacrebleu's with `char` if any has
+    fewer.
     """
     if comparison not in ("rouge", "bleu"):
         return (comparison,)
@@ -157,8 +158,8 @@ def is_defined(metric: str, reference: str) -> bool:
 def best(metric: str, prediction: str, references: Sequence[str]) -> float | None:
     """Return the highest score by `METRICS[metric]` of `prediction` against any of `references`.
 
-    Invisible characters at the ends of the texts never count, nor how line ends and accents are written. None
-    if the metric is not defined for all references.
+    Invisible characters at the ends of the texts do not count, and it does not matter how line ends and accents are
+    written. None if the metric is not defined for every reference.
     """
     if not all(is_defined(metric, reference) for reference in references):
         return None

@@ -25,7 +25,7 @@ def hit_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 
 
 def reciprocal_rank_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
-    """Return 1 / rank of the first of `gold` in `ranked`, 0 if it is not among the first `k`.
+    """Return 1 / rank of the best-ranked member of `gold`, or 0 if none is among the first `k` of `ranked`.
 
     Raises ValueError on invalid input.
     """

@@ -1,11 +1,11 @@
 """Word segmentation: the words of jieba 0.42.1's `lcut`, in time proportional to the length of the text.
 
-jieba does all of it except one step. Where its dictionary leaves single characters, jieba's hidden Markov model joins
-them into words, and its Viterbi search (`jieba.finalseg.viterbi`) copies the whole path at every character, so that its
-time grows with the square of the run's length. A model that repeats one character writes such runs: 的 repeated 8,000,
-32,000 and 128,000 times takes jieba 0.5, 8 and 166 seconds, and this module 0.2, 0.8 and 3. So this module cuts the
-runs itself, with jieba's probabilities, additions and tie rule. The dictionary, its search (`get_DAG`, `calc`) and the
-patterns are jieba's, and ordinary text takes the same time as in jieba.
+jieba does all of the work except one step. Where its dictionary leaves single characters, jieba's hidden Markov model
+joins them into words, and its Viterbi search (`jieba.finalseg.viterbi`) copies the whole path at every character, so
+that its time grows with the square of the run's length. A model that repeats one character writes such runs: 的
+repeated 8,000, 32,000 and 128,000 times takes jieba 0.5, 8 and 166 seconds, and this module 0.2, 0.8 and 3. So this
+module cuts the runs itself, with jieba's probabilities, additions and tie rule. The dictionary, its search (`get_DAG`,
+`calc`) and the patterns are jieba's, and ordinary text takes the same time as in jieba.
 
 Words that a program adds to jieba are ignored, because scores must not depend on them.
 """
@@ -82,7 +82,7 @@ def _run_words(run: str) -> list[str]:
 def _unknown_words(run: str) -> list[str]:
     """Return the most likely words of Chinese characters: `finalseg.cut`, with back pointers instead of copied paths.
 
-    Each character begins (B), continues (M) or ends (E) a word, or is one (S).
+    Each character begins (B), continues (M) or ends (E) a word, or is a word by itself (S).
     """
     from jieba.finalseg import MIN_FLOAT, PrevStatus, emit_P, start_P, trans_P
 

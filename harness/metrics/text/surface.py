@@ -18,7 +18,7 @@ def empty(text: str) -> float:
 
 
 def lengths(prediction: str, reference: str) -> tuple[int, int]:
-    """Return the lengths of both in characters, without white space at the ends.
+    """Return the lengths of both texts in characters, without white space at their ends.
 
     The ratio of their sums over all samples is the length ratio.
     """
@@ -30,8 +30,9 @@ def distinct(texts: Iterable[Sequence[str]], order: int) -> float:
 
     It is the number of different runs of `order` words in all texts, divided by the number of words in all texts, as in
     Li et al. 2016 ("A Diversity-Promoting Objective Function for Neural Conversation Models", section 5.2), who divide
-    both by words; others divide distinct-2 by the number of pairs, which is one less per text. No run crosses from one
-    text into the next. The number falls as texts are added, so compare it only over the same documents.
+    both distinct-1 and distinct-2 by words; others divide distinct-2 by the number of pairs, which is one less per
+    text. No run crosses from one text into the next. The number falls as texts are added, so compare it only over the
+    same documents.
     """
     different: set[tuple[str, ...]] = set()
     words = 0

@@ -14,7 +14,7 @@ class Claim(NamedTuple):
     """What a file's name says about its answers."""
 
     task: str
-    """The task, or its part of a family's name (`1_1`); empty if the file's name does not say."""
+    """The task, or the part of its name after the family's (`1_1`); empty if the file's name does not say."""
     levels_up: int
     """The number of folders between the file and the folder named after the model: 0 is the file's own folder."""
     family: str = ""
@@ -30,11 +30,11 @@ class Format(NamedTuple):
     claim: Callable[[File, bool], Claim | None]
     """Returns what a file's name says, or None if the file has another format.
 
-    If the flag is set, the user has named the format: every file is taken to have it.
+    If the flag is set, the user has named the format, and every file is taken to have it.
     """
     read: Callable[[File, Complaints], Iterator[Answer]]
     """Yields the answers in a file."""
     task_name: Callable[[Claim, str | None], str]
-    """Returns the task that a file answers, by its name and the user's `--task`; empty if neither says."""
+    """Returns the task that a file answers, from the file's name and the user's `--task`; empty if neither says."""
     families: tuple[str, ...] = ()
     """Groups that the tasks of such files may belong to, unless the user names another."""

@@ -59,7 +59,7 @@ def _response(response: Any) -> Response:
 
 
 def _problem(responses: Responses) -> str | None:
-    """Return why the log-likelihoods among `responses` are none, or None."""
+    """Return what is wrong with the log-likelihoods among `responses`, or None."""
     values = [response[0] for repeats in responses for response in repeats if isinstance(response, tuple)]
     return likelihoods.problem(values)
 

@@ -3,10 +3,9 @@
     {"id": 17, "prediction": "…"}         or, for the repeats of a sampled answer, "prediction": ["…", "…"]
     {"id": 17, "logprobs": [-1.5, -0.2]}  the log-likelihood of each choice, in nats
 
-`id` is the value of the document's column `id` if the task is a file of one's own in which such a column names each
-row once. Otherwise a number is the document's place in its split, counted from 0, and a text the value of its `id`
-column. A line may also have a `prompt`. Its other columns are compared with the document
-(`harness.recorded.agreement`).
+`id` is the value of the document's column `id` if the task is a user's own file whose column `id` identifies every row.
+Otherwise a number is the document's place in its split, counted from 0, and a text the value of its `id` column. A line
+may also have a `prompt`. Its other columns are compared with the document (`harness.recorded.agreement`).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def _is_report(manifest: Path) -> bool:
 def task_answers(report: Report, task: str | None) -> list[TaskAnswers]:
     """Return the answers in a report's samples, task by task.
 
-    `task` is the user's `--task`, which may name the file that a task of the report was made of.
+    `task` is the user's `--task`, which may name the file that a task of the report was made from.
     """
     answers = []
     for name in report.manifest.tasks:

@@ -28,9 +28,9 @@ class Choices(NamedTuple):
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
-    """The names of the choices in the file, by which an answer may name them: A, B, C … unless the file has others."""
+    """The names by which the file's answers may refer to the choices: A, B, C … unless the file has others."""
     are_numbers: bool
-    """Whether the file has all of them as numbers, not as texts."""
+    """Whether all choices are numbers in the file, not texts."""
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class _Question(NamedTuple):
 def columns(names: Sequence[str]) -> tuple[str, ...]:
     """Return which of the columns `names`, in lower case, hold choices: the one with a list, or A, B, C …
 
-    A longer name such as `option_a` counts as A. Without both A and B there are none.
+    A longer name such as `option_a` counts as A. Columns A, B, C … hold choices only if there are both A and B.
     """
     for name in _LIST_COLUMNS:
         if name in names:
@@ -66,7 +66,7 @@ def columns(names: Sequence[str]) -> tuple[str, ...]:
 def of(row: Row, columns: Sequence[str]) -> Choices:
     """Return the choices that `row` has in `columns`, which the function `columns` returned.
 
-    Raises HarnessError if there are fewer than two or more than 26, or if one is empty or no text.
+    Raises HarnessError if there are fewer than two or more than 26 choices, or if one is empty or is not text.
     """
     where = f"'{columns[0]}'" if len(columns) == 1 else "'A', 'B' …"
     value = row.get(columns[0])
@@ -91,9 +91,9 @@ def of(row: Row, columns: Sequence[str]) -> Choices:
 def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str) -> list[tuple[int, ...]]:
     """Return the places, counted from 0 and in order, of each row's right choices, which the column `answer` names.
 
-    An answer names a choice by its label, text or place, and several as a list or as one text: "AC", "A,C", "A、C".
-    What a whole number means is decided for all rows together. Raises HarnessError if that is ambiguous, or if a row
-    names no choice or one twice.
+    An answer names a choice by its label, text or place, and several choices as a list or as one text: "AC", "A,C",
+    "A、C". What a whole number means is decided for all rows together. Raises HarnessError if its meaning is ambiguous,
+    or if a row names no choice, or the same choice twice.
     """
     questions: list[list[_Question]] = []
     for row in rows:
@@ -110,14 +110,17 @@ def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str)
 
 
 def _require_unambiguous(questions: Sequence[Sequence[_Question]], answer: str) -> None:
-    """Raise HarnessError if an answer such as "AB" is a choice's text, in a file where letters name several choices."""
+    """Raise HarnessError if an answer such as "AB" may be the text of one choice or the letters of several.
+
+    Needed in a file in which some answers name several choices.
+    """
     for row, choices, item in (row[0] for row in questions if len(row) == 1):
         if isinstance(item, str) and item not in choices.labels and {*item} <= {*choices.labels}:
             raise row.error(f"'{answer}' is '{item}', which may be the text of a choice or several letters")
 
 
 def _places(file: Path, questions: Sequence[_Question], answer: str) -> list[int]:
-    """Return the place of each answer's choice; a row with several right choices is several of `questions`."""
+    """Return the place of each answer's choice; a row with several right choices appears as several `questions`."""
     numbers = [_whole_number(question.answer) for question in questions]
     are_labels = all(str(number) in item.choices.labels for item, number in zip(questions, numbers, strict=True))
     if None in numbers or are_labels:
@@ -195,24 +198,27 @@ _MARKS = (
 
 
 def _are_small(letters: str, choices: Choices) -> bool:
-    """Return whether `letters` are labels in lower case of a file whose labels are in lower case."""
+    """Return whether `letters` consists of labels of `choices`, all of whose labels are in lower case."""
     return all(label.islower() for label in choices.labels) and set(letters) <= {*choices.labels}
 
 
 def _counts(item: str, choices: Choices) -> bool:
-    """Return whether `item` is a whole number that may count the choices."""
+    """Return whether `item` is a whole number that may be the place of a choice, counted from 0."""
     return re.fullmatch("[0-9]{1,2}", item) is not None and int(item) < len(choices.texts)
 
 
 def _whole_number(answer: Answer) -> int | None:
-    """Return the whole number that `answer` is, or None; a table reads 1 as 1.0 if the column has an empty cell."""
+    """Return the whole number that `answer` is, or None.
+
+    1.0 is a whole number, because a table has 1 as 1.0 if the column has an empty cell.
+    """
     if isinstance(answer, str):
         return int(answer) if re.fullmatch("[0-9]{1,9}", answer) else None
     return int(answer) if answer == answer // 1 else None
 
 
 def _place_of_text(question: _Question) -> int | None:
-    """Return the place of the only choice whose text is the answer, or None; texts and numbers never match."""
+    """Return the place of the only choice whose text is the answer, or None; a text never matches a number."""
     choices, answer = question.choices, question.answer
     if isinstance(answer, str) == choices.are_numbers or choices.texts.count(str(answer)) != 1:
         return None
@@ -228,13 +234,13 @@ def _named_place(question: _Question, column: str) -> int:
 
 
 def _matches(text: str, choices: Choices) -> set[int]:
-    """Return the places of the choices that `text` names by label or text: exactly, or if there is none, loosely."""
+    """Return the places of the choices that `text` names by label or text: exactly or, if none matches, loosely."""
     exact = {place for names in (choices.labels, choices.texts) for place, name in enumerate(names) if name == text}
     return exact or _loose_matches(text, choices)
 
 
 def _loose_matches(text: str, choices: Choices) -> set[int]:
-    """Return the places that `text` names by a letter in brackets, lower-case or full-width, or as "B. its text"."""
+    """Return the places that `text` names by a bracketed, lower-case or full-width letter, or as "B. its text"."""
     letter = re.fullmatch(r"[(\[]?([A-Za-z])[)\].、]?", unicodedata.normalize("NFKC", text))
     return {
         place
@@ -252,12 +258,12 @@ def _no_choice(question: _Question, column: str, hint: str = "", *, several: boo
 
 
 def _is_filled(value: object) -> bool:
-    """Return whether a choice is neither empty nor NaN, by which pandas writes an empty cell."""
+    """Return whether a choice is neither empty nor NaN, as which pandas writes an empty cell."""
     return value is not None and value == value and bool(str(value).strip())
 
 
 def _without_letters(texts: list[str]) -> list[str]:
-    """Return `texts` without the letters at their beginnings, "A. 巴黎", if all of them have theirs in order."""
+    """Return `texts` without the letters that begin them ("A. 巴黎"), if all of them have letters, in order."""
     beginnings = [re.match(r"([A-Z])\s*[.．、:：)）]\s*(?=\S)", text) for text in texts]
     letters = [match[1] for match in beginnings if match]
     if letters != list(string.ascii_uppercase[: len(texts)]):

@@ -2,9 +2,9 @@
 
 `FILE` alone is a test set of questions and answers (`harness.tasks.own_files.question_files`).
 
-`ppl:FILE_OR_FOLDER` measures bits per character of texts, by which continued pretraining and vocabulary changes are
-judged: it counts every character of a text once, however the tokenizer splits it, while perplexity per token has
-another unit for each tokenizer.
+`ppl:FILE_OR_FOLDER` measures bits per character of texts, the measure for continued pretraining and vocabulary changes:
+it counts every character of a text once, however the tokenizer splits the text, while perplexity per token has a
+different unit for each tokenizer.
 
 Not here: tasks with a YAML definition (`harness.tasks.catalogue`), or the requests made for a text
 (`harness.tasks.protocols`).
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 PREFIX = "ppl:"
 _SHORTEST_LIMIT, _LONGEST_LIMIT = 256, 1024
-"""The bounds of an answer's limit in new tokens, which is the longest accepted answer's number of characters."""
+"""The bounds of the limit on an answer's new tokens.
+
+Within them, the limit is the number of characters in the longest accepted answer."""
 _READING = 2
-"""The version of tasks whose answers are texts; raised when the same answer may be read otherwise."""
+"""The version of tasks whose answers are texts; raised when the same answer may be read differently than before."""
 _PACKED = (".gz", ".zip", ".xz", ".zst", ".bz2", ".tar", ".tgz", ".7z", ".rar")
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
@@ -50,7 +52,7 @@ def is_test_set(name: str) -> bool:
 
 
 def task_name(name: str) -> str:
-    """Return the name of the task built from `name`: `my.jsonl` for `exams/my.jsonl`; other names stay."""
+    """Return the name of the task built from `name`: `my.jsonl` for `exams/my.jsonl`; other names stay unchanged."""
     if name.startswith(PREFIX):
         return f"ppl_{_spelled(Path(name.removeprefix(PREFIX)).stem)}"
     return _spelled(Path(name).name) if is_test_set(name) else name
@@ -75,7 +77,7 @@ def matching(name: str) -> list[str]:
 
 
 def identity(name: str) -> str:
-    """Return what is equal for two spellings of one file's path: a name whose path is absolute; other names stay."""
+    """Return `name` with its path made absolute, which is equal for all spellings of it; other names stay unchanged."""
     if not names_files(name):
         return name
     prefix = PREFIX if name.startswith(PREFIX) else ""
@@ -83,7 +85,7 @@ def identity(name: str) -> str:
 
 
 def hint(name: str) -> str:
-    """Return the advice for a name that is the path of no test set; empty if nothing exists there."""
+    """Return the advice about a name that is not the path of a test set; empty if it is not the path of anything."""
     if not paths.exists(name):
         return ""
     suffix = Path(name).suffix.lower()
@@ -103,7 +105,7 @@ def source(name: str) -> DataSource:
 def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
     """Return whether the task `name` is a test set whose answers are texts, to which `--metric` applies.
 
-    Raises HarnessError if `build` would, as far as this shows without reading the texts of `ppl:`.
+    Raises HarnessError if `build` would raise it, except for problems that only reading the texts of `ppl:` would show.
     """
     if name.startswith(PREFIX):
         _texts_path(name)
@@ -125,7 +127,7 @@ def require_answers_in_words(names: Sequence[str], comparisons: Sequence[str]) -
 
 
 def build(name: str, comparisons: Sequence[str] = ()) -> Task:
-    """Return the task that `name` stands for; `comparisons` are the metrics for answers in words.
+    """Return the task of the file or folder that `name` names; `comparisons` are the metrics for answers in words.
 
     Raises HarnessError naming the file, the line and the problem.
     """
@@ -183,7 +185,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
 
 
 def _named(lm_eval: OwnQuestions, test_set: Questions) -> Task:
-    """Return the task of `lm_eval`, which knows the ids and questions of its file."""
+    """Give `lm_eval` the ids and questions of its file, and return the task made of it."""
     lm_eval.ids, lm_eval.questions = test_set.ids, test_set.questions
     return Task(lm_eval)
 

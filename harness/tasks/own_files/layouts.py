@@ -1,8 +1,8 @@
 """The layouts of a user's own test set: which columns hold questions and answers, and how a row becomes a document.
 
 Supported are question and answer, multiple choice (a list, or columns A, B, C …), alpaca, ShareGPT and OpenAI
-conversations, ADGEN, and pairs such as prompt and completion. A file has one layout, recognised by the columns that all
-its rows have together.
+conversations, ADGEN, and pairs such as prompt and completion. A file has one layout, recognised by the columns of all
+its rows taken together.
 
 Not here: choices and which of them is right (`harness.tasks.own_files.choices`), or how answers are compared
 (`harness.tasks.own_files.question_files`).
@@ -35,8 +35,8 @@ _ROLES = {
 }
 
 Document = dict[str, Any]
-"""`prompt` and `answer`; `letters` if a letter is the answer, else all accepted `answers`; `turns` (role and content)
-in conversations; `shared`, the passage of the question, in files with passages."""
+"""A mapping with `prompt` and `answer`; `letters` if a letter is the answer, else all accepted `answers`; `turns` (role
+and content) in conversations; `shared`, the passage of the question, in files with passages."""
 Turn = dict[str, str]
 """The `role` and `content` of one message."""
 
@@ -47,14 +47,14 @@ class Layout(NamedTuple):
     columns: tuple[str, ...]
     """The columns read, in lower case; in a multiple-choice file the last one holds the answer."""
     document: Callable[[Row], Document]
-    """Returns a row's document; for multiple choice without `answer`, which all rows decide together, and with the
-    `question` without its choices, which is no part of the finished document."""
+    """Returns a row's document. For multiple choice it still lacks `answer`, which all rows decide together, and has
+    `question`, the question without its choices, which the finished document lacks."""
     is_bare_question: bool = False
     """Whether the prompt is a question alone, to which a cue such as "Answer:" is added."""
     comparisons: tuple[str, ...] = ()
-    """The metrics by default; empty where the layout implies none."""
+    """The default metrics; empty if the layout implies none."""
     choices: tuple[str, ...] = ()
-    """The columns of choices; empty unless it is multiple choice."""
+    """The columns of choices; empty unless the file is multiple choice."""
 
 
 def recognise(file: Path, names: Sequence[str]) -> Layout:
@@ -135,7 +135,7 @@ def _joined(row: Row, columns: Sequence[str]) -> str:
 
 
 def _shared(row: Row, contexts: Sequence[str]) -> dict[str, str]:
-    """Return the passage that other rows may share, in a file with passages."""
+    """Return the passage, which other rows may share, as `shared`; nothing in a file without passages."""
     return {"shared": "\n".join(row.text(column, needed=False) for column in contexts)} if contexts else {}
 
 
@@ -167,7 +167,7 @@ def _turn(role: str, content: str) -> Turn:
 
 
 def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
-    """Return the document that asks `turns`, after the row's system prompt if any, and accepts `answers`."""
+    """Return the document that asks `turns`, after the row's system prompt if it has one, and accepts `answers`."""
     if system := row.text("system", needed=False).strip():
         turns = [_turn("system", system), *turns]
     return {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}

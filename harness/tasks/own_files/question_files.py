@@ -1,11 +1,11 @@
 """A user's own test set: a file of questions and answers → documents, prompts and the metrics that compare answers.
 
-A file in which some question has several right choices is answered by letters in words, since no likeliest letter is a
-set; any other file with choices by the likeliest letter.
+In a file with choices, the answer is the likeliest letter. If some question has several right choices, answers to the
+whole file are generated texts that name letters, since the likeliest letter is only a single one.
 
-Texts on which models are tuned unchanged (alpaca, conversations, ADGEN, pairs) are prompts unchanged, instruction and
-input joined by a line end as in LLaMA-Factory. A bare question gets a cue, and choices get letters as in C-Eval and
-MMLU, in the language of the file.
+Texts on which models are tuned as they are (alpaca, conversations, ADGEN, pairs) become prompts as they are, with
+instruction and input joined by a line end as in LLaMA-Factory. A bare question gets a cue, and choices get letters as
+in C-Eval and MMLU, in the language of the file.
 
 Not here: reading files (`harness.data.rows`), recognising columns (`harness.tasks.own_files.layouts`), the task made of
 a test set (`harness.tasks.own_files.file_tasks`), or computing metrics (`harness.metrics.text.overlap`).
@@ -35,7 +35,7 @@ LETTER_SETS = ("exact_set", "partial_credit")
 
 @dataclass(frozen=True)
 class Questions:
-    """The content of a test set: its documents, and how answers are ended and compared."""
+    """The content of a test set: its documents, where generated answers stop, and how answers are compared."""
 
     documents: list[Document]
     columns: tuple[str, ...]
@@ -43,17 +43,17 @@ class Questions:
     unread: tuple[str, ...]
     """All other columns."""
     metrics: tuple[str, ...]
-    """`acc`, those of `LETTER_SETS`, or names of `harness.metrics.text.overlap.METRICS`."""
+    """`acc`, the metrics of `LETTER_SETS`, or names of `harness.metrics.text.overlap.METRICS`."""
     delimiter: str
     """The text between prompt and answer."""
     stops: tuple[str, ...] = ()
     """The strings that end an answer."""
     stops_after_shots: tuple[str, ...] = ()
-    """More such strings for prompts with few-shot examples, which show how the next question begins."""
+    """More strings that end an answer after few-shot examples, which show how the next question begins."""
     notes: tuple[str, ...] = ()
     """What was decided about the file, or left out of it."""
     ids: tuple[str, ...] = ()
-    """The value of each row's column `id`, empty where a row has none; empty if no row has one."""
+    """Each row's value of the column `id`, an empty text if it has none; no values at all if no row has one."""
     questions: tuple[str, ...] = ()
     """Each document's question, without cue and choices."""
 
@@ -76,8 +76,9 @@ class Questions:
 def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     """Return the test set in `file`.
 
-    Answers in words are compared by `comparisons`, by default those of the layout or, where every answer is a number,
-    as numbers. Choices are compared by accuracy alone, or by `LETTER_SETS` if a question has several right ones.
+    Answers in words are compared by `comparisons`; the default is that of the layout or, if every answer is a number,
+    comparison as numbers. Choices are always compared by accuracy, or by `LETTER_SETS` if some question has several
+    right ones.
 
     Raises HarnessError naming the file, the line and the problem, or the choice that the user has to make.
     """
@@ -130,7 +131,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
 
 
 def _ids(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the value of each row's column `id` as text, empty where a row has none; nothing if no row has one."""
+    """Return each row's value of the column `id` as text, empty if it has none; no values at all if no row has one."""
     ids = tuple(_id(row.get("id")) for row in rows)
     return ids if any(ids) else ()
 
@@ -144,7 +145,10 @@ def _id(value: object) -> str:
 
 
 def _chosen(documents: list[Document], right: Sequence[tuple[int, ...]], is_chinese: bool) -> Questions:
-    """Return the questions with choices, still without columns: `right` has the places of each one's right choices."""
+    """Return the questions of a file with choices; `right` has the places of each one's right choices.
+
+    The fields that describe the file, such as its columns, are still empty.
+    """
     pairs = list(zip(documents, right, strict=True))
     if all(len(places) == 1 for places in right):
         cue, delimiter = ("答案：", "") if is_chinese else ("Answer:", " ")
@@ -168,9 +172,9 @@ def _chosen(documents: list[Document], right: Sequence[tuple[int, ...]], is_chin
 
 
 def _answered_in_words(documents: list[Document], is_bare_question: bool, is_chinese: bool) -> Questions:
-    """Return the questions, still without columns and metrics, with cues and the strings that end an answer.
+    """Return the questions with cues and the strings that end an answer, but still without columns and metrics.
 
-    What is generated must not depend on how it is compared, so the metrics are not known here.
+    The metrics are not known here because what is generated must not depend on how it is compared.
     """
     accepted = [text for document in documents for text in document["answers"]]
     if not is_bare_question:  # nothing says how a next question would begin
@@ -182,7 +186,7 @@ def _answered_in_words(documents: list[Document], is_bare_question: bool, is_chi
 
 
 def _implied_comparison(file: Path, documents: Iterable[Document]) -> tuple[str, ...]:
-    """Return the comparison by numbers if every answer is a number and nothing else; raise HarnessError if not."""
+    """Return the comparison as numbers if every answer is just a number; raise HarnessError if not."""
     if all(is_number(text) for document in documents for text in document["answers"]):
         return ("number",)
     raise HarnessError(f"{file} has answers in words: say how they are compared, with --metric {_all_comparisons()}")

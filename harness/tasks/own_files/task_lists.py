@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.tasks.own_files.file_tasks import PREFIX, names_files
 
 _MOST_PARTS = 8
-"""The number of parts, between commas, that are joined at most in the search for a file."""
+"""The largest number of parts between commas that are joined in the search for a file whose name has commas."""
 _TASK_NAME = re.compile(r"[\w./*?\[\]-]+")
 _BEGINNING = re.compile(rf"\s*(?:{PREFIX})?")
 
@@ -24,15 +24,15 @@ class _Piece(NamedTuple):
     """A part of a list, up to a comma."""
 
     text: str
-    """A name that was in quotes, or the text as it was typed, its comma included."""
+    """A name that was in quotes, or else the text as typed, including the comma after it."""
     is_quoted: bool
 
 
 def split(text: str) -> tuple[str, ...]:
     """Return the names in a list separated by commas.
 
-    A name in double quotes may hold commas; so may an own file's name that exists as it is typed. Raises HarnessError
-    about a quote that is not closed, and about a list that may be one file or several tasks.
+    A name in double quotes may contain commas; so may the name of a user's own file, even without quotes, if the file
+    exists. Raises HarnessError if a quote is not closed, or if the list may mean one file or several tasks.
     """
     pieces = list(_pieces(text))
     names: list[str] = []
@@ -76,7 +76,7 @@ def _joined(pieces: Sequence[_Piece]) -> str:
 
 
 def _pieces_of_a_file(pieces: Sequence[_Piece]) -> int:
-    """Return how many of the first `pieces` are the name of one existing file with commas; 1 if there is none."""
+    """Return how many of the first `pieces` form the name of an existing file with commas; 1 if no such file exists."""
     plain = list(itertools.takewhile(lambda piece: not piece.is_quoted, pieces[:_MOST_PARTS]))
     for count in range(len(plain), 1, -1):
         name = _joined(plain[:count])
@@ -90,6 +90,6 @@ def _pieces_of_a_file(pieces: Sequence[_Piece]) -> int:
 
 
 def _is_there(name: str) -> bool:
-    """Return whether `name` is that of a file with questions, or after `ppl:` of texts, that exists."""
+    """Return whether `name` is the path of an existing file with questions or, after `ppl:`, of existing texts."""
     path = name.removeprefix(PREFIX)
     return names_files(name) and (paths.exists(path) or (paths.is_pattern(path) and bool(paths.matching(path))))

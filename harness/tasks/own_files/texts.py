@@ -1,4 +1,4 @@
-"""The texts of `ppl:FILE_OR_FOLDER`: a `.txt` file is one document, a row of `.jsonl` or `.parquet` is one.
+"""The texts of `ppl:FILE_OR_FOLDER`: each `.txt` file is a document, and so is each row of a `.jsonl` or `.parquet`.
 
 Not here: the task that measures them (`harness.tasks.own_files.file_tasks`).
 """
@@ -25,11 +25,11 @@ class Texts(NamedTuple):
     documents: list[str]
     """The texts that are not empty."""
     notes: list[str]
-    """What was left out."""
+    """Sentences that say what was left out."""
 
 
 def require_supported(path: Path) -> None:
-    """Raise HarnessError if `path` is a file of a kind that is not supported; nothing is read."""
+    """Raise HarnessError if `path` is a file of a kind that is not supported; the file is not read."""
     if path.is_file():
         _reader(path)
 
@@ -49,7 +49,7 @@ def read(path: Path) -> Texts:
 
 
 def _files_below(folder: Path, notes: Notes) -> list[Path]:
-    """Return the files below `folder` that can be read; others are noted. Raises HarnessError if there are none."""
+    """Return the files below `folder` that can be read, and note all others; raise HarnessError if none can be read."""
     below = sorted(file for file in folder.rglob("*") if file.is_file())
     files = [file for file in below if file.suffix.lower() in _READERS]
     if not files:

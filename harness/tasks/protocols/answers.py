@@ -16,8 +16,8 @@ from harness.tasks.protocols.own_questions import OwnQuestions
 class Answers(OwnQuestions):
     """Generated answers, compared with a document's accepted `answers` by each of `metadata.metrics`.
 
-    A document may hold `turns`, the conversation before its answer: with a chat template they are turns of the prompt,
-    else `prompt` holds them as text.
+    A document may have `turns`, the conversation before its answer. With a chat template, they are turns of the prompt;
+    without one, the document's `prompt`, which has them as text, is used.
     """
 
     @property
@@ -54,7 +54,7 @@ class Answers(OwnQuestions):
         return chat_template(turns, add_generation_prompt=True)
 
     def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> Instance:
-        """Return the one request; after few-shot examples, `metadata.stops_after_shots` end an answer too."""
+        """Return the one request; after few-shot examples, `metadata.stops_after_shots` end its answer as well."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
         if self.config.num_fewshot:
             prompt, settings = request.arguments
@@ -63,7 +63,7 @@ class Answers(OwnQuestions):
         return request
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return the best score against any accepted answer, for each metric that is defined for all of these."""
+        """Return the best score against any accepted answer, by each metric that is defined for all of these."""
         scores = ((name, best(name, results[0], doc["answers"])) for name in self.stated.metrics)
         return {name: score for name, score in scores if score is not None}
 
@@ -72,9 +72,9 @@ class Answers(OwnQuestions):
         return last_number(answer) is not None if "number" in self.stated.metrics else None
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
-        """Return how the documents' values become a score: by their mean."""
+        """Return the mean for each metric: a score is the mean of the documents' values."""
         return dict.fromkeys(self.stated.metrics, mean)
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Return that higher values are better."""
+        """Return True for each metric: higher values are better."""
         return dict.fromkeys(self.stated.metrics, True)

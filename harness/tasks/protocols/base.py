@@ -12,7 +12,7 @@ from harness.tasks.metadata import ProtocolMetadata
 
 
 class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
-    """lm-eval's task, whose configuration may name its class."""
+    """lm-eval's task, with a configuration that may name the task's class."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
@@ -36,7 +36,7 @@ class FromFile(ProtocolTask):
     """A task with documents that are already in memory."""
 
     ids: Sequence[str] = ()
-    """The value of each row's column `id` in the file, empty where a row has none; empty if no row has one."""
+    """Each row's value of the column `id` in the file, an empty text if it has none; no values if no row has one."""
     questions: Sequence[str] = ()
     """The question of each document as the file has it, without cue and choices."""
 

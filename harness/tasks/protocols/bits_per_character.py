@@ -13,11 +13,11 @@ from harness.tasks.protocols.base import FromFile
 
 
 class BitsPerCharacter(FromFile):
-    """The bits in which a checkpoint encodes texts, per character (Unicode code point) and per UTF-8 byte.
+    """The bits that a checkpoint needs to encode texts, per character (Unicode code point) and per UTF-8 byte.
 
     Every token of a text is predicted once, the first one from BOS (EOS if there is no BOS). A text longer than the
-    context is read in windows that move by `metadata.stride` tokens (`SlidingLikelihood`). Means are over
-    characters, not over texts.
+    context is read in windows that move by `metadata.stride` tokens (`SlidingLikelihood`). Means are over all
+    characters or bytes, not over texts.
     """
 
     def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> list[Instance]:
@@ -32,9 +32,9 @@ class BitsPerCharacter(FromFile):
         return {"bits_per_character": (bits, len(text)), "bits_per_byte": (bits, len(text.encode()))}
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
-        """Return how the texts' values become a score: the sum of bits by the sum of characters or bytes."""
+        """Return `ratio` for each metric: the score is the sum of bits divided by the sum of characters or bytes."""
         return {"bits_per_character": ratio, "bits_per_byte": ratio}
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Return that fewer bits are better."""
+        """Return False for each metric: fewer bits are better."""
         return {"bits_per_character": False, "bits_per_byte": False}

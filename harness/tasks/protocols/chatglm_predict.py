@@ -25,20 +25,20 @@ class Chunk:
         return hashlib.sha256(json.dumps(self.texts).encode()).hexdigest()
 
     def __str__(self) -> str:
-        """Return the text that stands for the prompts where a request is written to a file."""
+        """Return the text that replaces the prompts when a request is written to a file."""
         return f"{len(self.texts)} prompts {self.digest}"
 
 
 class ChatGLMPredict(ProtocolTask):
     """Generation as in THUDM/ChatGLM-6B's ptuning/main.py --do_predict (`request_kinds.chatglm_predict`).
 
-    An answer is a line of its generated_predictions.txt, `{"labels": …, "predict": …}`, so that such a file can be
-    scored in its place. `metadata.lengths` holds the limits in tokens; documents with the same `chunk` are padded
-    together, whichever of them are evaluated.
+    An answer is a line of that script's generated_predictions.txt, `{"labels": …, "predict": …}`, so that such a file
+    can be scored instead of new answers. `metadata.lengths` has the limits in tokens. Documents with the same `chunk`
+    are padded together, even if not all of them are evaluated.
     """
 
     def build_all_requests(self, *, limit: int | None = None, **settings: Any) -> None:
-        """Build the requests of the first `limit` documents; documents beyond it still count for their padding."""
+        """Build the requests of the first `limit` documents; later documents of their chunks still affect padding."""
         super().build_all_requests(limit=None, **settings)
         instances: list[Instance] = self.instances
         members: dict[int, list[Instance]] = {}
@@ -51,7 +51,7 @@ class ChatGLMPredict(ProtocolTask):
         self._instances = instances[:limit]
 
     def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> Instance:
-        """Return the one request: the prompt, the generation settings, and the texts and lengths that upstream cuts."""
+        """Return the one request: the prompt and generation settings, with the limits in tokens and the reference."""
         request: Instance = super().construct_requests(doc, ctx, **kwargs)
         more = {"lengths": self.require("lengths").lengths, "labels": self.doc_to_target(doc)}
         request.request_type = "chatglm_predict"

@@ -15,9 +15,9 @@ class Consultation(ProtocolTask):
     """A legal question, with articles of law in its prompt, whose answer is scored by the articles that it cites.
 
     Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. The prompt has
-    the first `metadata.articles` of the articles in the column that `metadata.given` names, of none if it is null, or
-    of those that a run brings (`use_articles`). Documents stay unchanged, so that answers with and without articles are
-    answers to the same documents, and their prompts tell them apart.
+    the first `metadata.articles` articles of the column that `metadata.given` names (no articles if it is null), or of
+    those that a run provides (`use_articles`). Documents stay unchanged, so that answers with and without articles are
+    answers to the same documents, distinguished only by their prompts.
     """
 
     _retrieved: Mapping[str, Sequence[str]] | None = None
@@ -49,7 +49,7 @@ class Consultation(ProtocolTask):
         return super().doc_to_text({**doc, "given": self.given(doc)}, doc_to_text)
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
-        """Return the scores of the task's own function, which gets the document with `given` and `library`."""
+        """Return the scores of the task's own function, to which the document is passed with `given` and `library`."""
         document = {**doc, "given": self.given(doc), "library": self._library}
         scores: dict[str, Any] = super().process_results(document, results)
         return scores

@@ -24,10 +24,10 @@ LETTERS = [
 
 
 class LetterSets(Answers):
-    """The letters of generated answers, compared as a set with the right ones, the letters of a document's `answer`."""
+    """Generated answers, whose letters are compared as a set with the right ones, those of the document's `answer`."""
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return whether the letters are exactly the right ones, and the share of these unless a wrong one is among."""
+        """Return whether exactly the right letters were chosen, and the share of them chosen, 0 after any wrong one."""
         chosen, right = results[0], doc["answer"]
         return {
             "exact_set": letter_sets.exact_set(chosen, right),

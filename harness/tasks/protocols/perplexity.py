@@ -12,9 +12,9 @@ from harness.tasks.protocols.base import ProtocolTask
 class Perplexity(ProtocolTask):
     """Multiple choice by the perplexity of whole texts, as OpenCompass's `PPLInferencer` defines it.
 
-    Prompt and choice together are one text; the choice with the least mean negative log-likelihood per token is the
-    answer, the first of equals (`MeanLikelihood`). If the prompt differs between choices, it is left
-    empty and the choices are the whole texts.
+    Prompt and choice together are one text. The answer is the choice whose text has the least mean negative
+    log-likelihood per token, the first one if several are equal (`MeanLikelihood`). If the prompt differs between
+    choices, it is left empty and the choices are the whole texts.
     """
 
     def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> list[Instance]:

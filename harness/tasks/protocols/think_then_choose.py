@@ -13,8 +13,8 @@ from harness.tasks.protocols.base import ProtocolTask
 class ThinkThenChoose(ProtocolTask):
     """Two dependent requests in one: generate a chain of thought, then choose a letter after reading it.
 
-    As in THUDM/ChatGLM2-6B's evaluation/evaluate_ceval.py (`request_kinds.think_then_choose`). `metadata.then` holds
-    the second prompt as two templates, the text before the chain of thought and the text after it.
+    This is the protocol of THUDM/ChatGLM2-6B's evaluation/evaluate_ceval.py (`request_kinds.think_then_choose`).
+    `metadata.then` is the second prompt as two templates: the text before the chain of thought and the text after it.
     """
 
     def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> Instance:

@@ -2,8 +2,8 @@
 
 A gambler bets on every document against a hypothesis on the mean difference of the population that the documents were
 drawn from. If the hypothesis is true, no betting strategy gains money on average, and the probability that the capital
-ever exceeds 1/α is at most α (Ville 1939). So the hypothesis may be rejected as soon as the capital does, no matter how
-often one looks or whether one continues (Waudby-Smith and Ramdas 2024, arXiv 2010.09686, section 4).
+ever exceeds 1/α is at most α (Ville 1939). So the hypothesis may be rejected as soon as the capital exceeds 1/α, no
+matter how often one looks or whether one continues (Waudby-Smith and Ramdas 2024, arXiv 2010.09686, section 4).
 
 The population is the same as in `harness.verdicts.stats.means`, so that a verdict means the same whether it was reached
 early or not. Bets on the finite set of available documents, without replacement, would be certain at its end (arXiv
@@ -12,20 +12,21 @@ early or not. Bets on the finite set of available documents, without replacement
 
 **Units.** A unit is a document, or a whole cluster of documents, with the sum S of its differences and the sum V of its
 weights. Against "the mean is m or less" a unit pays S - m V, against "m or more" the opposite; neither is less than
--`low` (`_Bets`). Of the capital, λ·`low` is staked, at most `BOLDNESS`. λ follows from the earlier units as
-mean/(variance + mean²), which is close to the fastest growth of the capital (aGRAPA, section B.3 of the same paper).
+some -low, which `_Bets` computes. The share λ·low of the capital is staked, at most `BOLDNESS`. λ follows from the
+earlier units as mean/(variance + mean²), which is close to the fastest growth of the capital (aGRAPA, section B.3 of
+the same paper).
 
 **Prior.** The running mean starts as if some documents had shown no change: `TRUST` documents in bets that nothing was
-lost, because that is their hypothesis, and `DOUBT` in bets on a loss. In a simulation (14,042 documents, 12 % of
+lost, because that is what they bet on, and `DOUBT` in bets on a loss. In a simulation (14,042 documents, 12 % of
 answers flipped, margin of 2 points, a look every 64 documents) an unchanged candidate then passes after a median of
 2,240 documents, instead of 2,752 when starting from a single document; a loss of 3 points is blocked after 960 instead
 of 1,056 documents, and larger losses as soon as without the prior.
 
 **The last look.** Bets need more documents than a test of a fixed number of documents. If all documents have been read
 anyway, that test decides as well. Either may be wrong, so the two share α as `share_of_looks` says. With few documents,
-most gates are read to the end; half of α for each finds a loss of 5 points in 346 documents in 74 % of gates, four
-fifths for the looks in 62 %, the fixed test alone in 83 %. With many documents, most gates end long before, and are 10
-to 15 % shorter with four fifths.
+most gates read them to the end: a loss of 5 points in 346 documents is found in 74 % of gates with half of α for each,
+in 62 % with four fifths for the looks, and in 83 % by the fixed test alone. With many documents, most gates end long
+before the last look, and are 10 to 15 % shorter with four fifths for the looks.
 
 Not here: evaluating documents; corpus metrics, for which there are no such bets and which are read to the end; several
 tasks (`harness.verdicts.gate`). The mean over the documents read at a stopping time is biased and therefore not
@@ -50,22 +51,22 @@ BOLDNESS = 0.75
 DOUBT, TRUST = 25, 200
 """Documents without a change that the running mean starts with: in bets on a loss, and in bets on no loss."""
 MANY = 5_000
-"""Number of units from which on most of alpha is for looks."""
+"""Number of units from which on most of alpha is for the looks before the end."""
 GRID = 4_000
 """Number of steps of the grid of means for a confidence sequence, from one end of the possible range to the other."""
 CHUNK = 64
 """Number of units that are bet on at a time, after which rejected means are removed from the grid."""
 FIRST, STEADY, GROWTH = 64, 512, 8
-"""Size of the first blocks; documents read until which blocks have that size; after that, a block is the number of
-documents read divided by `GROWTH`."""
+"""Blocks have `FIRST` documents until `STEADY` documents have been read; after that, a block is the number of documents
+read divided by `GROWTH`."""
 
 
 def block_sizes(total: int) -> Iterator[int]:
     """Yield the number of documents to read before each look, for `total` documents.
 
-    Blocks have 64 documents until 512 are read, in which a broken checkpoint shows, then an eighth of those read. For
+    Blocks have 64 documents until 512 are read, which reveal a broken checkpoint, then an eighth of those read. For
     14,042 documents that is 37 looks instead of 220; an unchanged candidate passes after 19 looks instead of 38, with
-    5 % more documents. A look waits for its longest answer, and reads few-shot examples again unless the engine keeps
+    5 % more documents. A look waits for the longest answer, and reads few-shot examples again unless the engine keeps
     them: with the examples of MMLU's 57 subjects, 48 % of all tokens are read instead of 68 %, or 20 % instead of 19 %
     if the engine keeps them.
     """
@@ -95,7 +96,7 @@ class SequentialTest:
     """The differences of one task or average, added block by block; its p-values and interval are valid at any time.
 
     Decide only at the ends of blocks. The documents of an average must come in random order over all its tasks.
-    P-values are to be compared with alpha, or corrected for several tasks, like those of a fixed number of documents.
+    Compare its p-values with alpha, or correct them for several tasks, like those of a fixed number of documents.
     """
 
     margin: float
@@ -120,11 +121,11 @@ class SequentialTest:
         self._falls, self._holds = self._bets(np.zeros(1), sign=-1), self._bets(np.array([least]), sign=1)
 
     def add(self, block: Differences, weights: Array | None = None) -> None:
-        """Add the next documents, with clusters whole; with `weights`, the scores of `block` are already multiplied.
+        """Add the next documents, in whole clusters; scores in `block` are already multiplied by `weights`.
 
         The order within a block is not used, because answers come sorted by length and clusters by name. Units are bet
-        on in a random order whose seed depends on the answers: with the same order for all, the largest gain of a first
-        block would always come last, and the bets would exploit that. Raises ValueError after `finish`.
+        on in a random order whose seed depends on the answers: with the same order for all answers, the largest gain of
+        a first block would always come last, and the bets would exploit that. Raises ValueError after `finish`.
         """
         if self.is_finished:
             raise ValueError("no documents can be added after finish()")
@@ -148,7 +149,7 @@ class SequentialTest:
             self._holds.bet(self._draws[-1])
 
     def finish(self) -> None:
-        """Take the last look, with the tests of a fixed number of documents: there are no more documents."""
+        """Take the last look, after all documents, with the tests of a fixed number of documents."""
         self.is_finished = True
         if self._blocks:
             everything = concatenated(self._blocks)
@@ -168,8 +169,8 @@ class SequentialTest:
         """Return the confidence sequence: it contains the mean difference at all times with probability `confidence`.
 
         It consists of the means that no bets have rejected, with half of the error on either side, rounded outwards to
-        the grid. After `finish` it is intersected with the fixed interval of all documents, at the last look's share of
-        the error. None if nothing is known.
+        the grid. After `finish` it is intersected with the interval for a fixed number of documents, which has the last
+        look's share of the error. None if nothing is known.
         """
         error = self._share_of_looks * (1 - confidence)
         fixed = concatenated(self._blocks).interval(confidence + error) if self.is_finished and self._blocks else None
@@ -209,7 +210,7 @@ class SequentialTest:
 
 
 class _Bets:
-    """Capital of bets against each of `means`: against "the mean is no more" (`sign` 1) or "no less" (`sign` -1)."""
+    """Capital of bets for each m of `means`: against "the mean is at most m" (`sign` 1) or "at least m" (`sign` -1)."""
 
     def __init__(self, means: Array, sign: int, bound: float, heaviest: float, size: float) -> None:
         """`heaviest` and `size` are the largest and the average weight of a unit."""

@@ -1,14 +1,14 @@
 """Paired tests and intervals for metrics of a whole corpus: BLEU, micro F1, a ratio of sums.
 
 The questions are those of `harness.verdicts.stats.means`. A document contributes sufficient statistics (k numbers), and
-the metric is a function of their sums. So resampling a corpus is a matrix product of weights and statistics, and only
-k numbers per resample are scored again.
+the metric is a function of their sums. So resampling a corpus is a matrix product of weights and statistics, and the
+metric is computed again from only k numbers per resample.
 
 The interval and the standard error come from the paired bootstrap over documents, or over clusters (Koehn 2004); the
-test of a loss is approximate randomisation, which swaps both answers of a document (Riezler and Maxwell 2005: its error
-rate is correct where the bootstrap's is not). More than `GROUPS` units are assigned at random to that many groups,
-which are drawn and swapped as a whole: swaps of groups are swaps, so the test stays exact, and the spread of the sums
-is the same on average.
+test of a loss is approximate randomisation, which swaps the two answers to a document (Riezler and Maxwell 2005: its
+error rate is correct where the bootstrap's is not). If there are more than `GROUPS` units, they are assigned at random
+to that many groups, which are drawn and swapped as a whole. This only swaps units together, so the test stays exact,
+and the spread of the sums is the same on average.
 
 Not here: the metrics themselves (`harness.metrics`), or scores that are means (`harness.verdicts.stats.means`).
 """
@@ -48,15 +48,15 @@ Units = npt.NDArray[np.int64]
 class Corpora:
     """Sufficient statistics of the same documents for two checkpoints, each of shape (documents, k).
 
-    The metric must depend only on the proportions of the sums, so that a corpus and its copies have the same value. The
-    largest possible loss is taken to be the baseline's value. A perplexity has no such bound: there, no test can rule
-    out a loss that none of the documents shows.
+    The metric must depend only on the proportions of the sums, so that repeating a corpus does not change its value.
+    The largest possible loss is taken to be the baseline's value. A perplexity has no such bound: there, no test can
+    rule out a loss that none of the documents shows.
     """
 
     baseline: Array
     candidate: Array
     metric: Metric
-    """From sums of statistics to a value of which more is better."""
+    """Maps sums of statistics to a value; more is better."""
     clusters: Units | None = None
     """The cluster number of each document, from 0 without gaps; None if every document is its own cluster."""
     seed: int = 0
@@ -124,8 +124,8 @@ class Corpora:
     def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more".
 
-        A t test with the bootstrap's standard error `with_one_more_loss`, because the share of resampled corpora beyond
-        the margin is too small if few documents changed.
+        This is a t test with the bootstrap's standard error, adjusted by `with_one_more_loss`, because the share of
+        resampled corpora beyond the margin is too small if few documents changed.
         """
         if self.stderr is None:
             return p_unseen_loss(self.difference, margin, self._span, self.units)
@@ -134,12 +134,12 @@ class Corpora:
 
     @property
     def p_loss(self) -> float:
-        """The p-value of "the candidate is no worse": the share of swaps with a loss at least as large."""
+        """The p-value of "the candidate is no worse": the share of swaps with at least the observed loss."""
         return (1 + float((self._swapped <= self.difference + self._slack).sum())) / (RESAMPLES + 1)
 
     @property
     def p_gain(self) -> float:
-        """The p-value of "the candidate is no better": the share of swaps with a gain at least as large."""
+        """The p-value of "the candidate is no better": the share of swaps with at least the observed gain."""
         return (1 + float((self._swapped >= self.difference - self._slack).sum())) / (RESAMPLES + 1)
 
     def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -172,14 +172,14 @@ class Corpora:
 
     @property
     def _shares(self) -> Array:
-        """The change by each unit, on the scale on which the mean over units approximates the difference."""
+        """The change that each unit makes, scaled so that the mean over units approximates the difference."""
         sides = (self._by_cluster(side) for side in (self.baseline, self.candidate))
         changes = self.by_document if self.clusters is None else self._changes(*sides)
         return changes * self.units
 
     @functools.cached_property
     def _span(self) -> float:
-        """The largest possible loss of one unit, on the same scale: the largest share in the baseline's value."""
+        """The largest possible loss of one unit, scaled like `_shares`: the largest share in the baseline's value."""
         table = np.abs(self._by_cluster(self.baseline))
         total = table.sum(axis=0)
         used = np.count_nonzero(total)
@@ -215,7 +215,7 @@ def _summed(statistics: Array, groups: Units, count: int) -> Array:
 
 
 Weights = npt.NDArray[np.uint8]
-"""How often units are drawn: once on average, so never 256 times."""
+"""How often each unit is drawn; it is once on average, so never 256 times."""
 
 
 @functools.lru_cache(maxsize=2)

@@ -6,7 +6,7 @@ form of the values; a name alone is not enough, because functions of different t
 
 Some metrics have no such statistics: distinct-n depends on the union of the words of all texts, a standard deviation
 over seeds (`…_sd`) on the seeds, a median on the order of the documents; `bypass` is not a score at all. Functions that
-are not listed here have none either.
+are not in `_FORMS` have none either.
 
 Not here: which documents belong together (`harness.verdicts.pairs`); tests and intervals
 (`harness.verdicts.stats.means`, `harness.verdicts.stats.corpora`).
@@ -31,8 +31,8 @@ from harness.verdicts.stats.corpora import Metric
 from harness.verdicts.stats.means import Array
 
 Column: TypeAlias = "npt.NDArray[np.float64] | Sequence[str | None]"
-"""A metric's column of a report, one value per document: numbers, NaN for a missing value, or JSON texts, None for a
-missing one. A report holds no score whose values are really NaN."""
+"""A metric's column of a report, one value per document: numbers, with NaN for a missing value, or JSON texts, with
+None for a missing one. A report holds no score whose values are really NaN."""
 
 MOST_LABELS = 100
 """Number of distinct labels beyond which answers are taken to be free texts, and labels are not counted."""
@@ -48,7 +48,7 @@ class Paired:
     """One number per document if the metric is a mean; otherwise one row of sufficient statistics per document."""
     candidate: Array
     metric: Metric | None
-    """None for a mean; otherwise the function from sums of statistics, one row per corpus, to the metric of each."""
+    """None for a mean; otherwise the function from sums of statistics, one row per corpus, to one metric per row."""
 
     @cached_property
     def scores(self) -> tuple[float, float]:
@@ -85,7 +85,7 @@ def paired(aggregation: str | None, baseline: Column, candidate: Column) -> Pair
     `aggregation` is `Score.aggregation`, the name of the function that computes the task's score. Returns None if the
     metric has no paired statistics, or if no value has a form that is known for functions of that name.
 
-    Raises ValueError, its message a sentence, if some values have the form and others do not, or are NaN or infinite.
+    Raises ValueError, with a sentence as its message, if only some values have the form, or any is NaN or infinite.
     """
     values = _values(baseline), _values(candidate)
     if len(values[0]) != len(values[1]):
@@ -179,7 +179,7 @@ def _is_labels(value: object) -> bool:
 
 
 def _is_counts(value: object, *lengths: int) -> bool:
-    """Return whether `value` is a list of lists with these `lengths` of numbers; 0 stands for a bare number."""
+    """Return whether `value` is a list of lists of numbers of these `lengths`; a length of 0 means a bare number."""
     return (
         isinstance(value, list)
         and len(value) == len(lengths)
@@ -225,7 +225,7 @@ def _is_probabilities(value: Any) -> bool:
 
 
 def _rows(metric: Metric | None, row: Callable[[Any], Any], baseline: list[Any], candidate: list[Any]) -> _Statistics:
-    """Return statistics in which each document's row depends on its own value only."""
+    """Return the statistics whose rows `row` computes, each from one document's value."""
     tables = [np.array([row(value) for value in side], dtype=np.float64) for side in (baseline, candidate)]
     return _Statistics(tables[0], tables[1], metric)
 
@@ -239,7 +239,7 @@ def _with_count(value: float) -> tuple[float, float]:
 
 
 def _brier(value: Any) -> float:
-    """Return the squared distance of the probabilities from those that are 1 for the right answer and 0 otherwise."""
+    """Return the squared distance of the probabilities from 1 for the right answer and 0 for each other."""
     right, probabilities = value
     return math.fsum((share - (place == right)) ** 2 for place, share in enumerate(probabilities))
 
@@ -284,10 +284,10 @@ def _labels(metric: Metric, baseline: list[Any], candidate: list[Any]) -> _Stati
 def _whole_documents(
     denominator: Callable[[int, int], float], factor: float, baseline: list[Any], candidate: list[Any]
 ) -> _Statistics:
-    """Return IEPile's counts: all of a document's in the row of its first sample, 0 in the rows of its other samples.
+    """Return IEPile's counts: all those of a document in the row of its first sample, and 0 in its other rows.
 
-    IEPile asks about a document in several samples; in this way documents stay whole however samples are drawn. The
-    numerator is `factor` times the hits, the `denominator` a function of (predictions, expectations).
+    IEPile asks about a document in several samples; this way, documents stay whole however samples are drawn. The
+    numerator is `factor` times the hits; the denominator is computed from (predictions, expectations).
     """
     names = [part[0] for part in baseline]
     if names != [part[0] for part in candidate]:

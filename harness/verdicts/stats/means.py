@@ -32,7 +32,7 @@ Array = npt.NDArray[np.float64]
 FEW = 200
 """Number of units below which the error rate of the t test is not reliable, so that signs are flipped instead."""
 FLIPS = 9_999
-"""Number of random sign flips. With the observed signs, p-values come in steps of 1/10,000; smaller ones are bounds."""
+"""Number of random sign flips. With the observed signs, p-values have steps of 1/10,000; smaller ones are bounds."""
 ALL_FLIPS = 13
 """Number of units up to which all sign flips are enumerated."""
 
@@ -53,7 +53,7 @@ class Differences:
     clusters: npt.NDArray[np.int64] | None = None
     """The cluster number of each document, from 0 without gaps; None if every document is its own cluster."""
     span: float | None = None
-    """The largest possible loss of one document, if it exceeds 1 and every score: the largest weight."""
+    """The largest possible loss of one document (the largest weight), if it exceeds 1 and every score."""
     seed: int = 0
 
     @functools.cached_property
@@ -150,7 +150,7 @@ class Differences:
     def p_loss(self) -> float:
         """The one-sided p-value of "the candidate is no worse": small if the loss is real; 1 if no document differs.
 
-        Under this hypothesis, where the two answers to a document score differently, either score is equally likely
+        Under this hypothesis, if the two answers to a document score differently, either score is equally likely
         to be the candidate's. For right and wrong answers this gives McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for
         b lost and c gained (McNemar 1947). For other scores or clusters, the signs of whole units are flipped at
         random, which is exact under the same hypothesis (Fisher 1935); with many units, the t test is used.
@@ -174,8 +174,9 @@ class Differences:
     def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more": small if that is unlikely.
 
-        `margin` is positive, in the metric's unit. For right and wrong answers it is Tango's score test; for other
-        scores and clusters, the t test `with_one_more_loss`; if all differences are equal, `p_unseen_loss`.
+        `margin` is positive, in the metric's unit. For right and wrong answers, it is that of Tango's score test;
+        for other scores and clusters, that of the t test, adjusted by `with_one_more_loss`; if all differences are
+        equal, it is `p_unseen_loss`.
         """
         if self.is_binary and (self.lost or self.gained):
             return float(special.ndtr(-_tango(self, -margin)))
@@ -204,19 +205,19 @@ class Differences:
 
     @property
     def _variance(self) -> float:
-        """The variance of one document, with one more flip, because seeing no flip does not mean that none occur."""
+        """The variance of one document, as if one more had flipped, because flips that were not seen may occur."""
         if self.is_binary:
             return (self.lost + self.gained + 1) / (self.n + 1) - self.difference**2
         return with_one_more_loss(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
 
     @property
     def _shares(self) -> Array:
-        """The change by each unit, on the scale on which the mean over units is the mean difference."""
+        """The change that each unit makes, scaled so that the mean over units is the mean difference."""
         return self.sums * self.units / self.n
 
     @functools.cached_property
     def _span(self) -> float:
-        """The largest possible loss of one unit, on the same scale."""
+        """The largest possible loss of one unit, on the scale of `_shares`."""
         both = np.abs([self.baseline, self.candidate])
         span = max(self.span or 1.0, float(both.max()))
         return span * float(self.sizes.max()) * self.units / self.n
@@ -233,11 +234,11 @@ class _Adjusted(NamedTuple):
 def with_one_more_loss(difference: float, stderr: float, shares: Array, span: float) -> _Adjusted:
     """Return the difference and the standard error as if one more unit had been lost.
 
-    If few units changed, it is chance whether a large loss is among them; if none is, the t test is overconfident: if
-    2 % of documents lose everything, 13 % of samples of 100 documents contain no such document. So one more lost unit
-    is counted, as Agresti and Coull (1998) do for a proportion. Its loss is the root mean square of the changes of
-    those units that changed, with `span` (the largest possible loss of a unit) counted as one of them; if many units
-    changed, the effect is negligible. `shares` are the changes by each unit, whose mean is the difference.
+    If few units changed, it is chance whether a large loss is among them. Without one, the t test is overconfident: for
+    example, if 2 % of documents lose everything, 13 % of samples of 100 documents contain no such document. So one more
+    lost unit is counted, as Agresti and Coull (1998) do for a proportion. Its loss is the root mean square of the
+    changes of those units that changed, with `span` (the largest possible loss of a unit) counted as one of them; if
+    many units changed, the effect is negligible. `shares` are the changes of the units; their mean is the difference.
     """
     count, changed = shares.size, int(np.count_nonzero(shares))
     lost = math.sqrt((math.fsum(shares**2) + span**2) / (changed + 1))
@@ -247,14 +248,14 @@ def with_one_more_loss(difference: float, stderr: float, shares: Array, span: fl
 def p_unseen_loss(difference: float, margin: float, span: float, units: int) -> float:
     """Return the p-value of "worse by `margin` or more" if each of `units` units changed by the same `difference`.
 
-    If the hypothesis is true, some units must lose more, at most `span`: at least a share of (d + margin) / (d + span).
-    The p-value is the probability of having seen none of them.
+    If the hypothesis is true, some other units must lose more, though at most `span` each; for a difference d, their
+    share is at least (d + margin) / (d + span). The p-value is the probability of having seen none of them.
     """
     return float((1 - _share_unseen(difference, margin, span)) ** units)
 
 
 def units_to_see_loss(difference: float, margin: float, span: float, alpha: float) -> float:
-    """Return the number of units from which on `p_unseen_loss` is at most `alpha`; fewer prove nothing."""
+    """Return how many units it takes for `p_unseen_loss` to be at most `alpha`; fewer prove nothing."""
     share = _share_unseen(difference, margin, span)
     if share in (0, 1):
         return math.inf if share == 0 else 1.0
@@ -268,14 +269,14 @@ def _share_unseen(difference: float, margin: float, span: float) -> float:
 
 
 def documents_needed(distance: float, variance: float, tail: float, power: float) -> float:
-    """Return the number of documents that show a `distance` in a one-sided test of level `tail`; infinite for 0."""
+    """Return how many documents it takes to show a `distance` in a one-sided test of level `tail`; infinite for 0."""
     if distance <= 0:
         return math.inf
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
 
 
 def fewest_units(tail: float) -> float:
-    """Return the least number of units that can be significant at level `tail`: with fewer, all may fall by chance."""
+    """Return the least number of units that can be significant at level `tail`; fewer may all fall by chance."""
     return math.log2(1 / tail)
 
 
@@ -283,7 +284,7 @@ def fewest_units(tail: float) -> float:
 
 
 def _flipped(sums: Array, seed: int) -> float:
-    """Return the share of sign flips of `sums` with a sum at most as large as the observed one."""
+    """Return the share of sign flips of `sums` whose sum is at most as large as the observed one."""
     observed = math.fsum(sums)
     slack = 1e-9 * float(np.abs(sums).sum())  # equal sums must compare as equal despite rounding
     if sums.size <= ALL_FLIPS:
@@ -303,8 +304,8 @@ def _tango(differences: Differences, difference: float) -> float:
     """Return the score statistic of the hypothesis that the shares of right answers differ by `difference`.
 
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", eq. 3 and 4. It is normal under the hypothesis; its variance is that under the hypothesis, so that a sample
-    without flips is not taken as certain.
+    design", eq. 3 and 4. Under the hypothesis it is normally distributed. Its variance is also computed under the
+    hypothesis, so that a sample without flips is not taken as certain.
     """
     n, gained, lost = differences.n, differences.gained, differences.lost
     a = 2 * n
@@ -319,7 +320,7 @@ def _tango(differences: Differences, difference: float) -> float:
 
 
 def _tango_limit(differences: Differences, tail: float) -> float:
-    """Return the lower limit: the smallest difference that a one-sided score test of level `tail` does not reject."""
+    """Return the lower limit, the smallest difference that a one-sided score test of level `tail` does not reject."""
     quantile = float(special.ndtri(1 - tail))
     if differences.gained == 0 and differences.lost == differences.n:
         return -1.0

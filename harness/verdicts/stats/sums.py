@@ -17,33 +17,34 @@ from harness.metrics.text.corpus_bleu import BETA
 from harness.verdicts.stats.means import Array
 
 _LARGEST = 700.0
-"""Largest exponent whose power is finite: an infinite perplexity is replaced by a number that can be subtracted."""
+"""Largest exponent that is used; its power is finite, so that an infinite perplexity is replaced."""
 
 
 def ratio(sums: Array) -> Array:
-    """Return numerator / denominator, 0 for a denominator of 0. Columns: numerator, denominator."""
+    """Return numerator / denominator, or 0 if the denominator is 0; these are the two columns of the input."""
     return _quotient(sums[:, 0], sums[:, 1])
 
 
 def percentage(sums: Array) -> Array:
-    """Return `ratio` in percent. Columns: numerator, denominator."""
+    """Return `ratio` in percent; the input has the same columns."""
     return 100 * ratio(sums)
 
 
 def perplexity(sums: Array) -> Array:
-    """Return exp(-mean log-likelihood). Columns: log-likelihood, number of units it is summed over."""
+    """Return exp(-mean log-likelihood) from two columns: log-likelihood, and the number of units that it sums."""
     return np.exp(np.minimum(-ratio(sums), _LARGEST))
 
 
 def bits(sums: Array) -> Array:
-    """Return bits per byte. Columns: log-likelihood (natural logarithm), bytes."""
+    """Return bits per byte from two columns: log-likelihood (natural logarithm) and number of bytes."""
     return -ratio(sums) / math.log(2)
 
 
 def bleu(sums: Array) -> Array:
     """Return BLEU with exponential smoothing, as sacrebleu's `compute_bleu`, from 0 to 100.
 
-    Columns: predicted tokens, expected tokens, 4 numbers of matching n-grams (n = 1 to 4), 4 of predicted n-grams.
+    The input has 10 columns: the numbers of predicted and of expected tokens, and, each for n = 1 to 4, the numbers of
+    matching and of predicted n-grams.
     """
     predicted, expected, correct, total = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
     logs, halvings = np.zeros(len(sums)), np.zeros(len(sums))
@@ -59,9 +60,9 @@ def bleu(sums: Array) -> Array:
 
 
 def chrf(sums: Array) -> Array:
-    """Return chrF, from 0 to 100: F2 of the mean precision and recall over the orders that both sides have n-grams of.
+    """Return chrF, from 0 to 100: F2 of precision and recall, each a mean over the orders with n-grams on both sides.
 
-    Columns: predicted, expected and matching n-grams, each for the same orders.
+    The input has three groups of columns, each with one column per order: predicted, expected and matching n-grams.
     """
     predicted, expected, correct = np.split(sums, 3, axis=1)
     used = (predicted > 0) & (expected > 0)
@@ -74,14 +75,14 @@ def chrf(sums: Array) -> Array:
 
 
 def ter(sums: Array) -> Array:
-    """Return edits per reference word, in percent: 100 for any edits without reference words. Columns: edits, words."""
+    """Return edits per reference word in percent, from columns of edits and words; edits without words are 100."""
     edits, words = sums[:, 0], sums[:, 1]
     rate: Array = np.divide(edits, words, out=(edits > 0).astype(float), where=words > 0)
     return 100 * rate
 
 
 def macro_f1_of_expected(sums: Array) -> Array:
-    """Return the mean F1 over the types that are expected. Columns: hits, predictions, expectations of all types."""
+    """Return the mean F1 over the types that are expected; the input has columns as for `macro_f1`, by type."""
     hits, predicted, expected = np.split(sums, 3, axis=1)
     return _mean_over(_f1(hits, predicted, expected), expected > 0)
 
@@ -89,7 +90,8 @@ def macro_f1_of_expected(sums: Array) -> Array:
 def macro_f1(sums: Array) -> Array:
     """Return the mean F1 over the labels that are predicted or expected (scikit-learn's average "macro").
 
-    Columns of this and the following functions: hits, predictions and expectations of each label.
+    The input of this and the following functions has three groups of columns, each with one column per label: hits,
+    predictions and expectations.
     """
     hits, predicted, expected = np.split(sums, 3, axis=1)
     return _mean_over(_f1(hits, predicted, expected), predicted + expected > 0)
