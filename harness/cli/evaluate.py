@@ -1,4 +1,4 @@
-"""Evaluation as `harness run` does it, also for the verbs that evaluate first: print each report as it is complete."""
+"""Evaluates checkpoints for `harness run` and other verbs, and prints each report as soon as it is complete."""
 
 from __future__ import annotations
 

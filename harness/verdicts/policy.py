@@ -105,7 +105,7 @@ class Policy(Strict):
     tasks: tuple[Rule, ...] = ()
 
     def terms(self, score: Score) -> Terms:
-        """Return what is required of `score`: by the first matching rule, and by the policy for keys that it omits."""
+        """Return the requirements on `score`: those of the first matching rule, and the policy's own for the rest."""
         rule = self._matching_rule(score) or Rule(match="*")
         return Terms(
             margin=rule.margin or self.margin or (POINTS if _has_points(score) else SHARE),

@@ -114,8 +114,8 @@ def _score_text(cell: object) -> str:
 def value(cell: Any) -> float:
     """Return a sample's score as a number.
 
-    Of a ratio's [numerator, denominator], the share, or 1 if the denominator is 0. NaN if the sample has no score: the
-    metric leaves it out, or is one of all samples together.
+    A ratio, stored as [numerator, denominator], is divided; it is 1 if the denominator is 0. The result is NaN if the
+    sample has no score: the metric leaves it out, or is defined only over all samples together.
     """
     if isinstance(cell, str):  # sufficient statistics are stored as JSON
         parts = json.loads(cell)

@@ -23,7 +23,7 @@ class Speller:
         self._marks = _mark_ids(tokenizer, self._special, marks)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return `ids` as text without special tokens, except for those that are marks."""
+        """Return `ids` as text without special tokens, except for those that mark thoughts."""
         if self._marks.isdisjoint(ids):
             return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
         return str(self._tokenizer.decode([i for i in ids if i in self._marks or i not in self._special]))

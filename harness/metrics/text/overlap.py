@@ -47,7 +47,7 @@ def exact_match(prediction: str, reference: str) -> float:
 
 
 def contains(prediction: str, reference: str) -> float:
-    """Return 1 if the prediction contains the reference without the invisible characters at its ends, else 0."""
+    """Return 1 if the prediction contains the reference, whose ends lose invisible characters first, else 0."""
     return float(_canonical(trimmed(reference)) in _canonical(prediction))
 
 
