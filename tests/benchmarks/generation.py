@@ -57,7 +57,7 @@ class Line(NamedTuple):
 
 LINES = {
     "gsm8k": Line("GSM8K, lm-eval's 5 drawn shots", ["gsm8k"], 12, 128),
-    "gsm8k-float32": Line("the same in float32", ["gsm8k"], 12, 128, dtype="float32"),
+    "gsm8k-float32": Line("GSM8K, 5 drawn shots, in float32", ["gsm8k"], 12, 128, dtype="float32"),
     "gsm8k-fixed": Line("GSM8K, 8 fixed shots", ["gsm8k_fixed"], 24, 128),
     "gsm8k-llama": Line("GSM8K, 5 drawn shots, answers of 128 tokens", ["gsm8k"], 12, 128, "llama", "float32"),
     "lawbench": Line(
@@ -129,15 +129,15 @@ class Bench:
         job = {"model": str(model), "requests": str(requests), "dtype": line.dtype, "context": CONTEXT}
         sides: dict[str, tuple[str, str, dict[str, Any]]] = {"ours": (sys.executable, "generation_sides.py", {})}
         if python := os.environ.get("HARNESS_VLLM"):
-            sides |= {name: (python, "generation_vllm.py", {"eager": name == EAGER}) for name in (EAGER, COMPILED)}
+            sides |= {side: (python, "generation_vllm.py", {"eager": side == EAGER}) for side in (EAGER, COMPILED)}
         rounds = [
             {
-                name: self._run(python, script, {**job, "side": name, **more})
-                for name, (python, script, more) in sides.items()
+                side: self._run(python, script, {**job, "side": side, **more})
+                for side, (python, script, more) in sides.items()
             }
             for _ in range(ROUNDS if len(sides) > 1 else 1)
         ]
-        results = {name: _faster(*(one[name] for one in rounds)) for name in sides}
+        results = {side: _faster(*(one[side] for one in rounds)) for side in sides}
         tried: list[Result] = []
         for batch in BATCHES:
             tried.append(self._run(sys.executable, "generation_sides.py", {**job, "side": "theirs", "batch": batch}))
@@ -152,13 +152,13 @@ class Bench:
 
     def kept(self) -> dict[str, dict[str, Result]]:
         """Return the results that the folder has kept, by line; those of another day or other packages are left out."""
-        kept = {}
+        results = {}
         for name in LINES:
             file = self._folder / f"{name}.result.json"
             entry = json.loads(file.read_text()) if file.exists() else {}
             if entry.get("made") == _made():
-                kept[name] = {side: Result(**values) for side, values in entry["sides"].items()}
-        return kept
+                results[name] = {side: Result(**values) for side, values in entry["sides"].items()}
+        return results
 
     def _model(self, name: str) -> Path:
         folder = self._folder / name
@@ -220,6 +220,8 @@ def report(results: dict[str, dict[str, Result]]) -> str:
     counts = "\n".join(_counts(name, sides) for name, sides in results.items())
     has_vllm = any(COMPILED in sides for sides in results.values())
     absent = "" if has_vllm else "\n\nvLLM was not measured: HARNESS_VLLM named no environment that has it."
+    unmeasured = [f"{line.title} ({name})" for name, line in LINES.items() if name not in results]
+    absent += f"\n\nLines that were not measured: {'; '.join(unmeasured)}." if unmeasured else ""
     return (
         HEADER.format(date=_today(), packages=_made().partition(": ")[2], cores=os.cpu_count())
         + TABLE
@@ -276,9 +278,9 @@ def _today() -> str:
 
 HEADER = """# Generation beside lm-eval's HF model and vLLM, {date}
 
-`python tests/benchmarks/generation.py` on {cores} CPU cores, 2 threads a process; {packages}. smollm2 is
-SmolLM2-135M-Instruct, the weights of its Q4_1 GGUF saved in bfloat16; llama has random weights, is 512 wide and 8
-layers deep, and never ends an answer; its texts run in circles, which flatters drafts. All sides answer the same
+`python tests/benchmarks/generation.py --report` on {cores} CPU cores, 2 threads a process; {packages}.
+smollm2 is SmolLM2-135M-Instruct, the weights of its Q4_1 GGUF saved in bfloat16; llama has random weights, is 512 wide
+and 8 layers deep, and never ends an answer; its texts run in circles, which flatters drafts. All sides answer the same
 prompts; texts differ in bfloat16, and with them the number of tokens generated. A ratio above 1 means that ours is
 faster.
 
@@ -306,7 +308,9 @@ memory while answering."""
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time generation against lm-eval's HF model and vLLM.")
-    parser.add_argument("lines", nargs="*", metavar="LINE", help=f"of {', '.join(LINES)}; default: all lines")
+    parser.add_argument(
+        "lines", nargs="*", metavar="LINE", help=f"of {', '.join(LINES)}; default: all lines, or none with --report"
+    )
     parser.add_argument("--folder", type=Path, help="keep models, prompts and results here, for the next time")
     parser.add_argument("--report", action="store_true", help="write the report of all results in the folder")
     arguments = parser.parse_args()
@@ -314,7 +318,7 @@ def main() -> None:
         parser.error(f"there is no line {unknown[0]}")
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(arguments.folder or Path(temporary))
-        for name in arguments.lines or LINES:
+        for name in arguments.lines or ([] if arguments.report else LINES):
             results = bench.line(name)
             print(_row(name, results), _counts(name, results), sep="\n", flush=True)
         if arguments.report:

@@ -83,10 +83,10 @@ class LaneMemory:
 
     def __init__(self, context: Context) -> None:
         self._context, self._target = context, _Target()
-        self.cache = Cache(layer_class_to_replicate=Layer)
+        self.cache = Cache(layers=[])
         self._memory: dict[int, FlatStates] = {}  # by layer
         self._spare: dict[tuple[int, ...], FlatStates] = {}  # by size of a token, which may differ between layers
-        self._lanes = self._capacity = self._cleared = 0
+        self._count = self._capacity = self._cleared = 0
 
     def arrange(self, moves: Moves, ends: Sequence[int], capacity: int, reserved: int) -> None:
         """Move keys and values into lanes of `capacity` places; `ends` says how many places each lane holds.
@@ -94,7 +94,7 @@ class LaneMemory:
         Each layer moves into the memory that the previous layer leaves, because memory that was touched before is
         several times faster than new memory. New memory has room for `reserved` tokens.
         """
-        self._lanes, self._capacity, self._cleared = len(ends), capacity, max(ends)
+        self._count, self._capacity, self._cleared = len(ends), capacity, max(ends)
         index = moves.index(self._context.device)
         for number, source in enumerate(self._context.cache.layers):
             if number == len(self.cache.layers):
@@ -114,8 +114,8 @@ class LaneMemory:
     def add(self, moves: Moves, ends: Sequence[int]) -> None:
         """Fill further lanes from the context, each with as many places as `ends` says, without moving other lanes."""
         cleared = max(self._cleared, *ends)
-        starts = [self._cleared] * self._lanes + list(ends)
-        self._lanes, self._cleared = self._lanes + len(ends), cleared
+        starts = [self._cleared] * self._count + list(ends)
+        self._count, self._cleared = self._count + len(ends), cleared
         _, places = moves.index(self._context.device)
         for number, layer in enumerate(self.cache.layers):
             if layer.is_initialized:
@@ -125,7 +125,7 @@ class LaneMemory:
 
     def move_lanes(self, moves: Mapping[int, tuple[int, int]], lanes: int) -> None:
         """Move each lane in `moves`, {lane: (new lane, places that it holds)}, and keep only the first `lanes`."""
-        self._lanes = lanes
+        self._count = lanes
         for number, layer in enumerate(self.cache.layers):
             if layer.is_initialized:
                 for lane, (to, end) in moves.items():
@@ -136,7 +136,7 @@ class LaneMemory:
     def aim(self, places: torch.Tensor, end: int) -> None:
         """Let the next forward pass write its tokens (lanes, T) at `places` and attend to `end` places."""
         target = self._target
-        target.lanes = torch.arange(self._lanes, device=places.device)[:, None]
+        target.lanes = torch.arange(self._count, device=places.device)[:, None]
         target.places, target.end = places, end
         cleared = self._cleared if end <= self._cleared else min(self._capacity, end + CLEARED_AT_ONCE)
         for layer in self.cache.layers:
@@ -151,7 +151,7 @@ class LaneMemory:
         """Make layer `number` see its memory as lanes of keys and values, with heads and sizes as in `like`."""
         layer = self.cache.layers[number]
         layer.keys, layer.values = (
-            _view(memory, (self._lanes, states.shape[1], self._capacity, states.shape[3]))
+            _view(memory, (self._count, states.shape[1], self._capacity, states.shape[3]))
             for memory, states in zip(self._memory[number], like, strict=True)
         )
         layer.is_initialized = True

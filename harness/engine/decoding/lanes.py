@@ -319,12 +319,12 @@ class Lanes:
 
     def keep(self, rows: Sequence[Row], counts: Sequence[int]) -> None:
         """Keep the first `counts[i]` of the tokens that the last step fed for row i, and forget the others."""
-        kept = []
+        visible = []
         for row, count in zip(rows, counts, strict=True):
             self._lanes[row.lane or 0].holes += row.fed[count:].tolist()
             row.places = np.concatenate([row.places, row.fed[:count]])
-            kept.append(np.stack([np.full(count, row.lane), np.full(count, row.slot), row.fed[:count]]))
-        lanes, slots, places = torch.from_numpy(np.concatenate(kept, 1)).to(self._context.device)
+            visible.append(np.stack([np.full(count, row.lane), np.full(count, row.slot), row.fed[:count]]))
+        lanes, slots, places = torch.from_numpy(np.concatenate(visible, 1)).to(self._context.device)
         self._visible[lanes, slots, places] = True
 
     def _forward(

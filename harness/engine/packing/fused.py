@@ -19,10 +19,6 @@ from torch import nn
 from transformers import Cache
 from transformers.activations import SiLUActivation
 from transformers.cache_utils import DynamicLayer
-from transformers.models.llama import modeling_llama
-from transformers.models.mistral import modeling_mistral
-from transformers.models.qwen2 import modeling_qwen2
-from transformers.models.qwen3 import modeling_qwen3
 
 from harness.checkpoints.types import Model
 from harness.engine.packing import attention
@@ -32,17 +28,15 @@ PROBE_SCALES = (2**-6, 8.0)
 """Scales of the probe's states: in the output, small ones show what a layer adds to its input, large ones the input."""
 PROBE_TOLERANCE = 3e-2
 """The share of the largest output by which outputs may differ, as all bfloat16 results may."""
-_FAMILIES = (
-    (modeling_llama, "Llama"),
-    (modeling_mistral, "Mistral"),
-    (modeling_qwen2, "Qwen2"),
-    (modeling_qwen3, "Qwen3"),
-)
+_FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
 _CLASSES = {
-    tuple(getattr(module, name + part) for part in ("DecoderLayer", "Attention", "MLP", "RMSNorm"))
-    for module, name in _FAMILIES
+    tuple(
+        f"transformers.models.{family.lower()}.modeling_{family.lower()}.{family}{part}"
+        for part in ("DecoderLayer", "Attention", "MLP", "RMSNorm", "RMSNorm")
+    )
+    for family in _FAMILIES
 }
-"""Classes of a layer, its attention, its feed-forward part and its norms."""
+"""Full names of the classes of a layer, its attention, its feed-forward part and its two norms."""
 
 
 class Product(Protocol):
@@ -60,14 +54,14 @@ def layers(model: Model, products: Mapping[nn.Linear, Product]) -> dict[nn.Modul
 
     `products` multiply by the weights of the model's linear layers.
     """
-    found = {}
+    fused_layers = {}
     for stack in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
         for layer in stack:
             if _is_usual(layer, products):
                 fused = FusedLayer(layer, products)
                 if _is_equal(layer, fused):
-                    found[layer] = fused
-    return found
+                    fused_layers[layer] = fused
+    return fused_layers
 
 
 class FusedLayer:
@@ -132,9 +126,8 @@ def _rotated(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> 
 def _is_usual(layer: nn.Module, products: Mapping[nn.Linear, Product]) -> bool:
     """Return whether `layer` and its parts are of one family's classes, with nothing in them replaced or hooked."""
     names = ("self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
-    attention_part, feed_forward, first, second = (getattr(layer, name, None) for name in names)
-    classes = tuple(map(type, (layer, attention_part, feed_forward, first)))
-    if classes not in _CLASSES or type(second) is not classes[-1]:
+    classes = (type(part) for part in (layer, *(getattr(layer, name, None) for name in names)))
+    if tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in classes) not in _CLASSES:
         return False
     is_plain = not any(
         module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__ for module in layer.modules()

@@ -2,8 +2,7 @@
 
 The first of these rules that finds letters decides:
 
-1. The first line is nothing but letters: "AC", "A、C", "(A) and (C)", "选AC。". Successive lines
-   of one letter each count as one.
+1. The first line is nothing but letters: "AC", "A、C", "(A) and (C)", "选AC。", or several lines of one letter each.
 2. The last stated answer: "答案：AC", "故选A、C", "The correct answers are A and C", `\\boxed{A, C}`. If the letter
    is followed by the text of its choice ("答案：A. 巴黎"), choices listed after it, each with its letter, count too.
 3. Verdicts on single choices, "A: 正确", "B: 错误" or "A✓ B✗": the letters of those called right
@@ -229,10 +228,7 @@ def _is_wrong(after: str) -> bool:
 
 
 def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows with the verdicts on them.
-
-    A verdict at the end of a choice's text counts only if there are several verdicts.
-    """
+    """Return the rows with the verdicts on them; a single one at the end of a choice's text does not count."""
     if not rows:
         return []
     if _MARK_FIRST.fullmatch(plain[: rows[0].start]):

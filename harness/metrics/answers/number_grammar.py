@@ -370,10 +370,7 @@ class Reader(Span):
         return Item(None, max(j, i + 1)) if is_number else None
 
     def _stray_power(self, i: int) -> tuple[Item | None, int]:
-        """Return an item without a value for the exponent at token `i`, and the index after it.
-
-        The base of the exponent is not a number; if it is a unit, None is returned for the item.
-        """
+        """Return an item without a value for the exponent at token `i` (None after a unit), and the index after it."""
         end = self._tail.exponent(i)[1]
         base, word = self.kind(i - 1), self.text(i - 1)
         is_letters = base is Kind.WORD and not (len(word) > 1 and units.is_unit(word)) and word not in ("m", "s")

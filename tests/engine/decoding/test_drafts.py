@@ -196,9 +196,9 @@ def test_a_stop_string_inside_a_draft_ends_the_answer(checkpoint: Checkpoint, mo
     stops = tuple(checkpoint.tokenizer.decode(text[9:11]) for text in texts)
     stopped = [prompt._replace(settings=Settings(max_tokens=25, until=stops)) for prompt in prompts]
     draft_from(monkeypatch, texts, range(6, 7))
-    found = answers(checkpoint, stopped)
+    stopped_texts = answers(checkpoint, stopped)
     for number, text in enumerate(whole):
-        assert found[number] == text[: min(text.index(stop) for stop in stops if stop in text)]
+        assert stopped_texts[number] == text[: min(text.index(stop) for stop in stops if stop in text)]
 
 
 def test_sampled_texts_do_not_depend_on_drafts(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,11 +219,11 @@ def test_sampled_texts_do_not_depend_on_drafts(checkpoint: Checkpoint, monkeypat
             return self.text[len(answer) :][: min(limit, 3)]
 
     monkeypatch.setattr(continuous, "Drafter", Greedy)
-    found = answers(checkpoint, prompts)
+    sampled_texts = answers(checkpoint, prompts)
     assert sum(accepted) > 0
-    assert len(set(found.values())) > len(texts)
+    assert len(set(sampled_texts.values())) > len(texts)
     monkeypatch.setattr(Lanes, "longest_draft", lambda *_: 0)
-    assert answers(checkpoint, prompts) == found
+    assert answers(checkpoint, prompts) == sampled_texts
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 6])
