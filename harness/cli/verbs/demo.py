@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Train, evaluate and compare a small family of checkpoints.
 
-    The world that they are trained on is invented. Takes about five minutes on two CPU cores, without downloads.
+    The world that they are trained on is invented. Takes five to ten minutes on two CPU cores, without downloads.
     Trained checkpoints are kept in the user's cache, so that the next demo takes less.
     """
     from harness.cli.views.story import show_event
