@@ -12,7 +12,10 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
+from typing import Any
+
+from harness.common import terminal
 
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a dash gets a question mark, no traceback
             stream.reconfigure(errors="replace")
-    from harness.cli.app import app
+    from harness.cli.app import WRONG_USAGE, app
     from harness.cli.outputs import discard_output
     from harness.common import slow_imports
     from harness.errors import HarnessError
@@ -34,18 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         slow_imports.declare_own_process()
     try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="harness")
-    except SystemExit as stop:  # typer has explained wrong usage; it turns Ctrl-C into 130
+        # typer itself prints a wrong argument unfiltered, and takes the EOFError of a damaged file for missing input.
+        code = app(args=list(arguments) if arguments is not None else None, prog_name="harness", standalone_mode=False)
+        return code if isinstance(code, int) else 0  # typer turns Ctrl-C into 130
+    except SystemExit as stop:
         return int(stop.code or 0)
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.echo(f"error: {error}", error=True)
         return 2
     except BrokenPipeError:  # `harness show … | head`: nobody reads on
         discard_output()
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            print(f"error: no space is left for {error.filename or 'the output'}: free some space", file=sys.stderr)
+            place = error.filename or "the output"
+            terminal.echo(f"error: no space is left for {place}: free some space", error=True)
             return 2
-        traceback.print_exc()
+        if isinstance(error, WRONG_USAGE):
+            return _explain(error)
+        terminal.write(traceback.format_exc(), sys.stderr)
         return BUG
     return 0
+
+
+def _explain(error: Any) -> int:
+    """Print what typer says about wrong usage, and return the exit code."""
+    text = StringIO()
+    error.show(text)
+    terminal.write(text.getvalue(), sys.stderr)
+    return int(error.exit_code)

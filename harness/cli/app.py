@@ -22,6 +22,10 @@ from harness.cli.verbs.score import score
 from harness.cli.verbs.show import show
 from harness.cli.verbs.tasks import tasks
 from harness.cli.verbs.train import train
+from harness.common.terminal import echo
+
+WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]
+"""The base of typer's errors about arguments: click's `ClickException`, or its copy in later versions of typer."""
 
 app = typer.Typer(
     help="Evaluate, compare and gate families of language-model checkpoints.",
@@ -41,12 +45,12 @@ for verb in (calibrate, leaderboard, export, tasks, retrieve, inspect, merge, tr
 def _print_version(context: typer.Context, is_set: bool) -> None:
     if not is_set:
         return
-    typer.echo(f"harness {harness.__version__}")
+    echo(f"harness {harness.__version__}")
     if context.params.get("verbose"):
         from harness.cli.environment import environment
 
         for name, value in environment().items():
-            typer.echo(f"{name}: {value}")
+            echo(f"{name}: {value}")
     raise typer.Exit
 
 

@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.options import Evaluation, require_tasks
 from harness.cli.outputs import discard_output
+from harness.common.terminal import echo
 
 if TYPE_CHECKING:
     from harness.checkpoints.reference import CheckpointReference
@@ -34,10 +35,10 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
             reports.append(report)
             print_report(report, error=error)
     except KeyboardInterrupt:
-        folders = "".join(f"\n  {report.folder}" for report in reports) or " none"
-        typer.echo(f"\ninterrupted. Complete reports:{folders}", err=True)
+        none = "" if reports else " none"
+        echo("", f"interrupted. Complete reports:{none}", *(f"  {report.folder}" for report in reports), error=True)
         if journal.exists():
-            typer.echo(f"Answers so far are in {journal}: run the same command again to continue.", err=True)
+            echo(f"Answers so far are in {journal}: run the same command again to continue.", error=True)
         raise typer.Exit(130) from None
     return reports
 
@@ -58,7 +59,7 @@ def print_report(report: Report, *, error: bool = False) -> None:
 
     try:
         tables.show_report(report, error=error)
-        typer.echo(f"report: {report.folder}\n", err=error)
+        echo(f"report: {report.folder}", "", error=error)
     except OSError:  # the remaining checkpoints are still evaluated
         discard_output()
 
@@ -73,8 +74,8 @@ def journal_on_interrupt(options: Options) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if journal.exists():
-            typer.echo(
-                f"\ninterrupted. Answers so far are in {journal}: run the same command again to continue.", err=True
+            echo(
+                "", f"interrupted. Answers so far are in {journal}: run the same command again to continue.", error=True
             )
         raise typer.Exit(130) from None
 
@@ -85,7 +86,5 @@ def stages_on_interrupt(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(
-            f"\ninterrupted. Finished stages stay in {folder}: run the same command again to continue.", err=True
-        )
+        echo("", f"interrupted. Finished stages stay in {folder}: run the same command again to continue.", error=True)
         raise typer.Exit(130) from None

@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import terminal
 from harness.errors import HarnessError
 
 STANDARD = "-"
@@ -46,7 +47,7 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
                 raise OSError("it is closed")
             if isinstance(sys.stdout, TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8")  # as the documents declare, whatever the locale
-            sys.stdout.write(text)
+            sys.stdout.write(terminal.lines(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
             return
         path = Path(file)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from harness.common import terminal
+
 Advance = Callable[[int], None]
 
 
@@ -24,29 +26,31 @@ SILENT = Bar(lambda _: None, lambda _: None)
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` and a spinner on standard error while the block runs, for work without countable units."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    from harness.common import console
+
+    out = console.create(error=True)
+    if not out.is_terminal:
         yield
         return
-    with console.status(text):
+    with out.status(Text(terminal.line(text))):
         yield
 
 
 @contextmanager
 def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
     """Show `title` and how many of `total` units are done, on standard error, while the block runs."""
-    from rich.console import Console
+    from harness.common import console
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    out = console.create(error=True)
+    if not out.is_terminal:
         yield SILENT
         return
     from rich import progress
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=30),
         progress.MofNCompleteColumn(),
         progress.TextColumn(unit),
@@ -54,6 +58,9 @@ def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
         progress.TextColumn("ETA"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task(title, total=total)
-        yield Bar(lambda count: display.advance(task, count), lambda text: display.update(task, description=text))
+    with progress.Progress(*columns, console=out, transient=True) as display:
+        task = display.add_task(terminal.line(title), total=total)
+        yield Bar(
+            lambda count: display.advance(task, count),
+            lambda text: display.update(task, description=terminal.line(text)),
+        )

@@ -28,7 +28,7 @@ import typer
 
 import harness.cli
 from harness.cli.app import app
-from harness.cli.views import tables
+from harness.common import console
 from harness.tasks.catalogue import FEATURED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,7 +253,7 @@ def call(command: str) -> Done:
     arguments = [name for word in words for name in expanded(word)]
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "PIPE_WIDTH", 100)
+        patch.setattr(console, "PIPE_WIDTH", 100)
         patch.setenv("COLUMNS", "80")
         patch.setenv("TERM", "dumb")
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

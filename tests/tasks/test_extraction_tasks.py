@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from harness.backends.local import HarnessLM
 from harness.checkpoints.reference import parse
 from harness.cli.views import samples, tables
+from harness.common import console
 from harness.errors import HarnessError
 from harness.metrics.extraction.documents import parse_answer
 from harness.metrics.extraction.schemas import DUEE, DUIE
@@ -296,8 +296,8 @@ def test_a_report_has_prompts_responses_parsed_answers_and_scores(knowing):
 
 @pytest.mark.parametrize(("width", "costs"), [(80, False), (120, True)])
 def test_metric_names_are_complete_in_a_narrow_terminal(knowing, monkeypatch, width, costs):
-    out = Console(width=width, record=True, file=io.StringIO())
-    monkeypatch.setattr(tables, "console", lambda **_: out)
+    out = console.Console(width=width, record=True, file=io.StringIO())
+    monkeypatch.setattr(console, "create", lambda **_: out)
     tables.show_report(knowing)
     output = out.export_text()
     for score in knowing.manifest.scores:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.common.terminal import echo
+
 if TYPE_CHECKING:
     from harness.reports.report import Manifest
 
@@ -32,7 +34,7 @@ def keep(
 
     saved = baselines.save(baselines.only_report(report), name or baselines.NAME, folder or baselines.FOLDER)
     replaced = "" if saved.replaced is None else f", in place of {_describe(saved.replaced.manifest)}"
-    typer.echo(f"{saved.baseline.folder}: {_describe(saved.baseline.manifest)}{replaced}")
+    echo(f"{saved.baseline.folder}: {_describe(saved.baseline.manifest)}{replaced}")
 
 
 @baseline.command()
@@ -45,13 +47,11 @@ def show(folder: Folder = None) -> None:
     from harness.reports import baselines
 
     for name, report in baselines.load_all(folder or baselines.FOLDER).items():
-        typer.echo(f"{name}: {_describe(report.manifest)}")
+        echo(f"{name}: {_describe(report.manifest)}")
         tables.show_report(report)
 
 
 def _describe(manifest: Manifest) -> str:
     """Return a report's checkpoint, fingerprint and date on one line."""
-    from harness.cli.views.text import one_line
-
     checkpoint, day = manifest.checkpoint, manifest.created.partition("T")[0]
-    return f"{one_line(checkpoint.name)} ({checkpoint.fingerprint[:12]}), evaluated on {day}"
+    return f"{checkpoint.name} ({checkpoint.fingerprint[:12]}), evaluated on {day}"

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
+from harness.common.terminal import echo
 from harness.errors import HarnessError
 
 
@@ -32,8 +33,7 @@ def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation)
     """Calibrate a checkpoint on `tasks`, write the calibration beside the reports, and print it."""
     from harness.checkpoints.reference import parse
     from harness.cli.views import verdicts
-    from harness.cli.views.tables import console
-    from harness.common import progress, slow_imports
+    from harness.common import console, progress, slow_imports
     from harness.reports import calibration
 
     reference, options = parse(model), evaluation.options(require_tasks(tasks))
@@ -42,5 +42,5 @@ def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation)
     result = calibrate(reference, options)
     file = calibration.file_in(options.output, result.fingerprint)
     result.write(file)
-    verdicts.show_calibration(console(), result)
-    typer.echo(f"calibration: {file}")
+    verdicts.show_calibration(console.create(), result)
+    echo(f"calibration: {file}")

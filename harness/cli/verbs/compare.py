@@ -48,13 +48,14 @@ def compare(
     difference has its 95 % interval, its p-value, and its resolution: the documents there are, divided by those needed
     to detect it.
     """
-    from harness.cli.views import flips, tables, verdicts
+    from harness.cli.views import flips, verdicts
+    from harness.common import console
     from harness.verdicts import render
     from harness.verdicts.compare import Comparator, Comparison
 
     to_stderr = json == outputs.STANDARD
     baseline, *candidates = _reports(reports or [], model or [], tasks or [], evaluation, error=to_stderr)
-    out = tables.console(error=to_stderr)
+    out = console.create(error=to_stderr)
     results: list[tuple[Report, list[Comparison | Refusal]]] = []
     for candidate in candidates:
         comparator = Comparator(baseline, candidate)

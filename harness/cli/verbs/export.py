@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harness.common.terminal import echo
+
 
 class Format(StrEnum):
     """A format that reports can be written in."""
@@ -29,4 +31,4 @@ def export(
     submission = export.ceval_submission(read(report))
     export.write(submission, output)
     answers = sum(map(len, submission.values()))
-    typer.echo(f"{output}: {answers:,} answers in {len(submission)} subjects, for C-Eval's server")
+    echo(f"{output}: {answers:,} answers in {len(submission)} subjects, for C-Eval's server")

@@ -13,6 +13,7 @@ from harness.cli.evaluate import evaluate_models, journal_on_interrupt
 from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
 from harness.cli.policy import load_policy
 from harness.cli.verbs.calibrate import calibrate_model
+from harness.common.terminal import echo
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def gate(
     if calibrate:
         judging = {"--baseline": baseline, "--policy": policy, "--margin": margin, "--alpha": alpha, **files}
         _refuse_beside_calibrate({**judging, "--sequential": sequential or None})
-        typer.echo("harness gate --calibrate is now 'harness calibrate'", err=True)
+        echo("harness gate --calibrate is now 'harness calibrate'", error=True)
         return calibrate_model(model or "", tasks, evaluation)
     to_stderr = outputs.STANDARD in files.values()
     gate_policy = load_policy(policy, margin, alpha)
@@ -148,5 +149,5 @@ def _judge_in_blocks(
     with journal_on_interrupt(options):
         calibrations = whole_reports.calibrations(baseline)
         result = gate_in_blocks(reference, baseline, options, policy, calibrations=calibrations)
-    typer.echo(f"report: {result.report.folder}", err=True)
+    echo(f"report: {result.report.folder}", error=True)
     return result.outcome

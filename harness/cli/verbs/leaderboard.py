@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.common.terminal import echo
+
 
 def leaderboard(
     reports: Annotated[
@@ -26,4 +28,4 @@ def leaderboard(
     from harness.leaderboard import site
     from harness.reports import report
 
-    typer.echo(site.build(report.find(reports), output))
+    echo(str(site.build(report.find(reports), output)))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.common.terminal import echo
+
 
 def merge(
     model: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="BASE,adapter=LORA, or the adapter's folder.")],
@@ -27,7 +29,7 @@ def merge(
 
         merged = merge(reference, output)
     dtype = str(merged.dtype).removeprefix("torch.")
-    typer.echo(f"{merged.folder}: {merged.bytes:,} bytes in {dtype}")
-    typer.echo(f"log-probabilities on a probe differ from those of base and adapter by at most {merged.difference:.1e}")
+    echo(f"{merged.folder}: {merged.bytes:,} bytes in {dtype}")
+    echo(f"log-probabilities on a probe differ from those of base and adapter by at most {merged.difference:.1e}")
     if merged.rounding != merged.difference:
-        typer.echo(f"and by {merged.rounding:.1e} once rounded to {dtype}")
+        echo(f"and by {merged.rounding:.1e} once rounded to {dtype}")

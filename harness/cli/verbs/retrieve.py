@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Data, split_names
+from harness.common.terminal import echo
 from harness.errors import HarnessError
 
 
@@ -73,7 +74,7 @@ def retrieve(
     show_retrieval(result)
     if output is not None:
         result.write(output, top)
-        typer.echo(f"{output}: up to {top} passages for each question")
+        echo(f"{output}: up to {top} passages for each question")
 
 
 def _cut_offs(text: str) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Data, IncludePath, Metric, split_names
+from harness.common.terminal import echo
 
 
 def tasks(
@@ -52,6 +53,6 @@ def _write(name: str) -> None:
 
     files = scaffold.write(name)
     include = files.definition.parent
-    typer.echo(f"{files.definition}, and {files.data} with two documents. See the prompt, then run it:")
-    typer.echo(f"  harness tasks {name} --include-path {include}")
-    typer.echo(f"  harness run --model CHECKPOINT --tasks {name} --include-path {include}")
+    echo(f"{files.definition}, and {files.data} with two documents. See the prompt, then run it:")
+    echo(f"  harness tasks {name} --include-path {include}")
+    echo(f"  harness run --model CHECKPOINT --tasks {name} --include-path {include}")

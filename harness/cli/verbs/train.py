@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.evaluate import stages_on_interrupt
+from harness.common.terminal import echo
 
 
 def train(
@@ -32,4 +33,4 @@ def train(
         from harness.training import stages
     with stages_on_interrupt(output):
         for trained in stages.train(recipes.load(recipe), output, stage or []):
-            typer.echo(stage_line(trained))
+            echo(stage_line(trained))

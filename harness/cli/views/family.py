@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
+from harness.common.console import escape
 from harness.leaderboard.comparison import interval
 from harness.reports import ledger
 from harness.reports.report import Report, Score
@@ -34,12 +35,12 @@ def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -
     table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for score in first:
         task, metric = score.task.removeprefix("demo_"), _SHORT.get(score.metric, score.metric)
-        table.add_column(f"{task}\n[dim]{metric}[/]", justify="right")
+        table.add_column(f"{escape(task)}\n[dim]{escape(metric)}[/]", justify="right")
     table.add_row("[dim]chance[/]", *(_bound(score.chance) for score in first), end_section=True)
     for name, row in scores.items():
         parent = scores.get(parents[name] or "", row)
         cells = (cell(*pair, is_doubtful=(name, pair[0].task) in doubtful) for pair in zip(row, parent, strict=True))
-        table.add_row(name, *cells)
+        table.add_row(escape(name), *cells)
     table.add_section()
     table.add_row("[dim]ceiling[/]", *(_bound(score.ceiling) for score in first))
     return table

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 
 from harness.cli.views import samples as sample_view
 from harness.cli.views.samples import Sample
-from harness.cli.views.text import one_line
+from harness.common.console import Console, escape
 from harness.reports.report import Report, Score
 from harness.verdicts.compare import Comparator
 from harness.verdicts.pairs import IncomparableError
@@ -39,10 +37,10 @@ def show_flips(out: Console, comparator: Comparator, task: str | None, limit: in
         try:
             items = list(flips(comparator, score))
         except IncomparableError as error:
-            out.print(escape(one_line(f"{score.task}: not comparable: {error}")), highlight=False, soft_wrap=True)
+            out.print(escape(f"{score.task}: not comparable: {error}"), highlight=False, soft_wrap=True)
             continue
         lost = sum(flip.lost for flip in items)
-        out.rule(escape(one_line(f"{score.task}, {score.metric}: {lost:,} lost, {len(items) - lost:,} gained")))
+        out.rule(escape(f"{score.task}, {score.metric}: {lost:,} lost, {len(items) - lost:,} gained"))
         for flip in items[:limit]:
             _show(out, comparator, score, flip)
         if len(items) > limit:
@@ -79,6 +77,6 @@ def _samples(report: Report, score: Score, documents: list[int]) -> list[Sample]
 def _show(out: Console, comparator: Comparator, score: Score, flip: Flip) -> None:
     sample_view.show_question(out, flip.baseline, ": [red]lost[/]" if flip.lost else ": [green]gained[/]")
     for report, sample in ((comparator.baseline, flip.baseline), (comparator.candidate, flip.candidate)):
-        name, number = one_line(report.manifest.checkpoint.name), sample_view.value(sample[score.metric])
+        name, number = report.manifest.checkpoint.name, sample_view.value(sample[score.metric])
         sample_view.show_answer(out, f"{name} ({number:.4g})", sample)
     out.print()

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 
 from harness.cli import outputs
 from harness.cli.outputs import Document
-from harness.cli.views import tables, verdicts
+from harness.cli.views import verdicts
+from harness.common import console
 from harness.verdicts import render
 from harness.verdicts.texts import OutcomeText
 
 
 def show(text: OutcomeText, *, error: bool) -> None:
     """Print the outcome, and annotations in a build of GitHub's; to standard error if `error`."""
-    out = tables.console(error=error)
+    out = console.create(error=error)
     try:
         verdicts.show_outcome(out, text)
         if os.environ.get("GITHUB_ACTIONS") == "true":

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import typer
 from rich.table import Table
 
-from harness.cli.views import tables
+from harness.common import console
+from harness.common.terminal import echo
 from harness.retrieval.retrieve import Retrieved
 
 
 def show_retrieval(result: Retrieved) -> None:
     """Print how passages were ranked, and each measure with its 95 % interval."""
-    typer.echo(f"{result.description}: {len(result.passages):,} passages, {len(result.questions):,} questions")
+    echo(f"{result.description}: {len(result.passages):,} passages, {len(result.questions):,} questions")
     if result.replaced:
-        typer.echo(f"{result.replaced:,} articles are left out, since a later text of their law has them, too")
+        echo(f"{result.replaced:,} articles are left out, since a later text of their law has them, too")
     if not result.measures:
-        typer.echo("no question says which passages are right, so nothing is measured")
+        echo("no question says which passages are right, so nothing is measured")
         return
     table = Table("right", "measure")
     for heading in ("score", "95 % interval", "n"):
@@ -24,4 +24,4 @@ def show_retrieval(result: Retrieved) -> None:
         low, high = estimate.low, estimate.high
         interval = "" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
         table.add_row(kind, measure, f"{100 * estimate.value:.1f} %", interval, f"{estimate.n:,}")
-    tables.console().print(table)
+    console.create().print(table)

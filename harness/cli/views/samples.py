@@ -7,11 +7,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 
-from harness.cli.views.tables import console
-from harness.cli.views.text import printable
+from harness.common import console
+from harness.common.console import Console, escape, escape_lines
 from harness.reports.report import SAMPLE_COLUMNS, Report, Score
 
 PROMPT_LINES = 12
@@ -23,7 +21,7 @@ Sample = Mapping[Hashable, Any]
 
 def show_samples(report: Report, which: str, task: str | None, limit: int) -> None:
     """Print at most `limit` samples per task that are `wrong`, `right` or `all`, by each task's primary metric."""
-    out = console()
+    out = console.create()
     for name in [task] if task else report.manifest.tasks:
         rows = report.samples(name)
         score = next((score for score in report.manifest.scores if score.task == name and score.primary), None)
@@ -79,7 +77,7 @@ def show_question(out: Console, sample: Sample, remark: str = "") -> None:
     hidden = len(lines) - PROMPT_LINES
     if hidden > 0:
         out.print(f"[dim]… {hidden} lines before[/]", highlight=False)
-    out.print(printable("\n".join(lines[-PROMPT_LINES:])), markup=False, highlight=False, soft_wrap=True)
+    out.print("\n".join(lines[-PROMPT_LINES:]), markup=False, highlight=False, soft_wrap=True)
     _line(out, "expected", str(sample["target"]))
 
 
@@ -93,7 +91,7 @@ def show_answer(out: Console, title: str, sample: Sample) -> None:
 
 
 def _line(out: Console, title: str, text: str) -> None:
-    out.print(f"[bold]{escape(title)}[/] {escape(printable(text))}", highlight=False, soft_wrap=True)
+    out.print(f"[bold]{escape(title)}[/] {escape_lines(text)}", highlight=False, soft_wrap=True)
 
 
 def _cut(text: str) -> str:

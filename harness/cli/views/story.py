@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.cli.views import tables
 from harness.cli.views.family import family_table
 from harness.cli.views.stages import stage_line
+from harness.common import console
 from harness.demo import story
 from harness.demo.story import Event
 from harness.reports import ledger, numbers_in_words
@@ -21,7 +21,7 @@ score of the right answer; in advertising, of another text by the same writer.""
 
 def show_event(event: Event) -> None:
     """Print one event of the demo."""
-    out = tables.console()
+    out = console.create()
     plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     match event:
         case story.Message(text):

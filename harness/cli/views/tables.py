@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.views import types
-from harness.common import limits
+from harness.common import console, limits
+from harness.common.console import escape
 from harness.reports import ledger, numbers_in_words
 from harness.reports.report import RATINGS, Manifest, Report, Score
 
@@ -18,27 +17,8 @@ if TYPE_CHECKING:
     from harness.runs.estimate import Forecast
     from harness.tasks.describe import Description, Summary
 
-PIPE_WIDTH = 160
-"""Columns of output that is not a terminal."""
-
 ROOMY = 100
 """In terminals with fewer columns, less important columns of a table are dropped."""
-
-
-class _Console(Console):
-    """A console that leaves a closed pipe to `main`; rich would end the process, and the run with it."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-def console(*, error: bool = False) -> Console:
-    """Return a console for standard output, or for standard error if `error`.
-
-    A pipe gets plain text, wide enough that no number is cut.
-    """
-    terminal = _Console(stderr=error, emoji=False)  # names and answers are printed as they are: `:smile:` stays
-    return terminal if terminal.is_terminal else _Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
 def show_report(report: Report, *, all_tasks: bool = False, error: bool = False) -> None:
@@ -46,7 +26,7 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
 
     Scores are those of tasks asked for by name and of averages, or of `all_tasks`.
     """
-    out, manifest = console(error=error), report.manifest
+    out, manifest = console.create(error=error), report.manifest
     out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_origin(manifest))}", highlight=False)
     scores = [score for score in manifest.scores if all_tasks or score.headline or score.average]
     bounds = [name for name in ("chance", "ceiling") if any(getattr(score, name) is not None for score in scores)]
@@ -104,7 +84,7 @@ def _cost(manifest: Manifest) -> str:
 
 def show_forecast(forecast: Forecast) -> None:
     """Print the expected cost of a run."""
-    out, total = console(), forecast.total
+    out, total = console.create(), forecast.total
     table = Table("task")
     for heading in ("requests", "tokens", "to generate, at most"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -122,7 +102,7 @@ def show_forecast(forecast: Forecast) -> None:
 
 def show_summaries(summaries: Sequence[Summary]) -> None:
     """Print the list of tasks, one line per task."""
-    out = console()
+    out = console.create()
     columns = {
         "name": [summary.name for summary in summaries],
         "tasks": [str(summary.members) for summary in summaries],
@@ -149,7 +129,7 @@ def show_summaries(summaries: Sequence[Summary]) -> None:
 def show_description(description: Description) -> None:
     """Print one task with the prompt of its first document."""
     show_facts(description.name, description.facts)
-    out = console()
+    out = console.create()
     out.rule("prompt of the first document")
     out.print(description.prompt, markup=False, highlight=False, soft_wrap=True)
     out.rule("generation stops at" if description.generates else "continuations scored")
@@ -160,8 +140,8 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
     """Print named facts, one per line."""
     table = Table(title=escape(title), title_justify="left", show_header=False)
     for name, value in facts.items():
-        table.add_row(name, escape(value))
-    console().print(table)
+        table.add_row(escape(name), escape(value))
+    console.create().print(table)
 
 
 def _cells(score: Score, report: Report, bounds: Sequence[str]) -> list[str]:

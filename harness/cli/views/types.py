@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from harness.common.console import Console, escape
 from harness.metrics.extraction.tuples import Counts
 from harness.reports.breakdown import breakdowns
 from harness.reports.report import Report
@@ -24,7 +23,7 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
     """
     scores = list(breakdowns(report))
     if not everything and len({score.task for score in scores}) > 1:
-        out.print(f"{len(scores)} scores by type: harness show {report.folder} --all", markup=False, highlight=False)
+        out.print(escape(f"{len(scores)} scores by type: harness show {report.folder} --all"), highlight=False)
         return
     for score in scores:
         table = Table()
@@ -33,16 +32,11 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         rows = list(score.types.items())[: None if everything else SHOWN]
         for name, counts in rows:
-            table.add_row(escape(_one_line(name)), *_shares(counts), *(f"{count:,}" for count in counts))
-        out.print(f"{score.task}, {score.metric} by type", markup=False, highlight=False)
+            table.add_row(escape(name), *_shares(counts), *(f"{count:,}" for count in counts))
+        out.print(escape(f"{score.task}, {score.metric} by type"), highlight=False)
         out.print(table)
         if hidden := len(score.types) - len(rows):
-            out.print(f"… {hidden:,} more types: harness show {report.folder} --all", markup=False, highlight=False)
-
-
-def _one_line(name: str) -> str:
-    """Return a type on one line without control characters: a checkpoint may have invented it."""
-    return "".join(mark if mark.isprintable() else " " for mark in name)
+            out.print(escape(f"… {hidden:,} more types: harness show {report.folder} --all"), highlight=False)
 
 
 def _shares(counts: Counts) -> list[str]:

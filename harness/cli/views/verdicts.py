@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.views.tables import ROOMY
-from harness.cli.views.text import one_line
+from harness.common.console import Console, escape
 from harness.reports.calibration import Calibration
 from harness.reports.report import CheckpointInfo
 from harness.verdicts.compare import Comparison, Refusal
@@ -29,13 +27,13 @@ def show_outcome(out: Console, text: OutcomeText) -> None:
     _title(out, outcome.candidate, outcome.baseline)
     out.print(_table(out, [_judgement_row(out, row) for row in text.rows]))
     _print_remarks(out, text.direction, text.remarks)
-    rest = one_line(text.sentence).removeprefix(outcome.verdict)
+    rest = text.sentence.removeprefix(outcome.verdict)
     out.print(f"[{STYLES[outcome.verdict]}]{outcome.verdict}[/]{escape(rest)}", highlight=False, soft_wrap=True)
 
 
 def show_calibration(out: Console, calibration: Calibration) -> None:
     """Print how often each score of a checkpoint differs from itself."""
-    name, ways = escape(one_line(calibration.checkpoint)), ", ".join(calibration.again)
+    name, ways = escape(calibration.checkpoint), ", ".join(calibration.again)
     out.print(f"[bold]{name}[/] against itself: {ways}", highlight=False)
     table = Table("task", "metric")
     for heading in ("documents", "repeated", "flips", "flip rate"):
@@ -43,7 +41,7 @@ def show_calibration(out: Console, calibration: Calibration) -> None:
     for rate in calibration.rates:
         metric = rate.metric + ("" if rate.filter == "none" else f" ({rate.filter})")
         counts = (f"{rate.documents:,}", f"{rate.repeats} times", f"{rate.changed:,}", f"{rate.rate:.2%}")
-        table.add_row(escape(one_line(rate.task)), escape(one_line(metric)), *counts)
+        table.add_row(escape(rate.task), escape(metric), *counts)
     out.print(table)
 
 
@@ -109,7 +107,7 @@ def _comparison_row(out: Console, row: ComparisonText) -> list[Cell]:
 def _numbers(out: Console, score: ScoreText, needed: str) -> list[Cell]:
     """Return the cells that comparisons and judgements share."""
     cells = [
-        Cell("task", escape(one_line(score.task)), "metric", escape(one_line(score.metric)), left=True),
+        Cell("task", escape(score.task), "metric", escape(score.metric), left=True),
         Cell("baseline", score.baseline),
         Cell("candidate", score.candidate),
         Cell("difference", score.difference, "95 % interval", score.interval),
@@ -121,8 +119,7 @@ def _numbers(out: Console, score: ScoreText, needed: str) -> list[Cell]:
 
 def _title(out: Console, candidate: CheckpointInfo, baseline: CheckpointInfo) -> None:
     names = [
-        f"[bold]{escape(one_line(checkpoint.name))}[/] ({checkpoint.fingerprint[:12]})"
-        for checkpoint in (candidate, baseline)
+        f"[bold]{escape(checkpoint.name)}[/] ({checkpoint.fingerprint[:12]})" for checkpoint in (candidate, baseline)
     ]
     out.print(" against ".join(names), highlight=False)
 
@@ -131,4 +128,4 @@ def _print_remarks(out: Console, direction: str | None, remarks: Iterable[str]) 
     """Print which direction is better, if the table needs it, and one line per remark."""
     for line in (direction, *remarks):
         if line:
-            out.print(escape(one_line(line)), highlight=False, soft_wrap=True)
+            out.print(escape(line), highlight=False, soft_wrap=True)

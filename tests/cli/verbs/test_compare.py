@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from harness.cli.views import tables
+from harness.common import console
 from harness.reports.report import Report
 from support.answered import Answers, report
 
@@ -136,7 +136,7 @@ def test_several_candidates_each_get_a_table_and_json_holds_them_all(
 def test_in_a_narrow_terminal_no_number_is_cut(
     two: tuple[Report, Report], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "PIPE_WIDTH", 80)
+    monkeypatch.setattr(console, "PIPE_WIDTH", 80)
     assert call(two[0].folder, two[1].folder) == 0
     out = capsys.readouterr().out
     assert max(len(line) for line in out.splitlines() if line[:1] in "┃│") <= 80

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from harness.cli.views import types
+from harness.common.console import Console
 from harness.metrics.extraction.tuples import Counts
 from harness.reports.breakdown import Breakdown
 
@@ -60,7 +60,7 @@ def test_a_type_that_a_checkpoint_invented_stays_on_one_line(shown):
         Breakdown("cluener", "macro_f1", {"地址": Counts(1, 1, 1), "地\n\x1b[31m址" + "长" * 400: Counts(0, 1, 0)})
     )
     [row] = [line for line in text.splitlines() if "31m" in line]
-    assert row.startswith("│ 地  [31m址长长")
+    assert row.startswith("│ 地 �[31m址长长")
     assert row.replace("│", " ").split()[-8:] == ["0.0", "%", "0.0", "%", "–", "0", "1", "0"]
     assert "…" in row
     assert len(text.splitlines()) == 7
