@@ -16,6 +16,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from harness.checkpoints import templates
 from harness.checkpoints.types import Tokenizer
 from harness.engine.decoding import families
 from harness.engine.decoding.thinking import KNOWN, Marks
@@ -68,23 +69,19 @@ class ChatTemplate:
         """Return the conversation `turns` as text.
 
         With `generation`, the text ends where an answer begins; without it, the last turn is left open to be continued.
-        Raises HarnessError if the template is missing or cannot be rendered.
+        Raises HarnessError if the template is missing or cannot be rendered within bounds of time and size.
         """
-        from jinja2 import TemplateError
-
         if not self.tokenizer.chat_template:
             raise HarnessError(f"{self.name} has no chat template: leave --apply-chat-template out")
         settings = {
-            "tokenize": False,
             "add_generation_prompt": generation,
             "continue_final_message": not generation,
             **self.arguments,
             **variables,
         }
         try:
-            return str(self.tokenizer.apply_chat_template(list(turns), **settings))
-        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-            # a template may use its arguments in any way
+            return templates.render(self.tokenizer, turns, **settings)
+        except templates.TemplateRenderingError as error:
             message = f"the chat template of {self.name} cannot be rendered ({error})"
             raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
 

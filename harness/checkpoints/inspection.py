@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.checkpoints import configs, files, identity, loading, origin, quantization
+from harness.checkpoints import configs, files, identity, loading, origin, quantization, templates
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
@@ -91,8 +91,8 @@ def _bos(tokenizer: Tokenizer) -> str:
     line = "the tokenizer adds it" if is_added else "the tokenizer adds none"
     if tokenizer.chat_template:
         try:
-            text = tokenizer.apply_chat_template([{"role": "user", "content": "A"}], tokenize=False)
-        except Exception:  # a template may refuse a conversation with any error
+            text = templates.render(tokenizer, [{"role": "user", "content": "A"}])
+        except templates.TemplateRenderingError:  # a template may refuse a conversation
             return line
         if text.startswith(tokenizer.bos_token):
             line += ", the chat template writes it" + ("; it is never there twice" if is_added else "")

@@ -1,0 +1,98 @@
+"""The child process in which chat templates run, started by `harness.checkpoints.templates`.
+
+A template is a program that came with a checkpoint. transformers' own function renders it, in a process whose computing
+time and memory the operating system bounds, because neither a sandbox nor a count of steps stops one long call in C.
+
+The process reads requests from its standard input and writes a reply to each to its standard output: 8 bytes of length,
+then JSON. It imports nothing of this package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("r+b") as nothing:  # what a library prints must not come between replies
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing.fileno(), descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which closes the input
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the timer of _answer ends the process, even within one call
+    from transformers.utils import chat_template_utils
+
+    is_bounded = False
+    while request := receive(source):
+        if not is_bounded:
+            _bound_memory(request["memory"])
+            is_bounded = True
+        send(target, _answer(request, chat_template_utils))
+
+
+def _answer(request: dict[str, Any], library: Any) -> dict[str, Any]:
+    """Return the reply to `request`: the `text`, or the `error`; with both, the `seconds` of computing."""
+    before = time.process_time()
+    reply = _rendered(request, library)
+    return {**reply, "seconds": time.process_time() - before}
+
+
+def _rendered(request: dict[str, Any], library: Any) -> dict[str, Any]:
+    signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+    try:
+        texts, _ = library.render_jinja_template(
+            conversations=[request["turns"]], chat_template=request["template"], **request["settings"]
+        )
+        text = str(texts[0])
+        if len(text) > request["characters"]:
+            return {"excess": True, "error": f"its text is longer than {request['characters']:,} characters"}
+        json.dumps(text)
+        return {"text": text}
+    except MemoryError:
+        return {"excess": True, "error": f"it needs more than {request['memory'] >> 20:,} MiB of memory"}
+    except RecursionError:
+        return {"error": "it calls itself, or is nested, without end"}
+    except BaseException as error:  # a template may cause any exception, and each is a fault of the template
+        name = type(error).__name__
+        with suppress(Exception):
+            return {"error": str(error)[:2000] or name}
+        return {"error": name}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _bound_memory(extra: int) -> None:
+    """Limit this process to its present memory and `extra` bytes, on systems that can."""
+    import resource
+
+    with suppress(OSError, ValueError):
+        present = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (present + extra, present + extra))
+
+
+def send(stream: BinaryIO, content: dict[str, Any]) -> None:
+    """Write `content` to `stream`."""
+    data = json.dumps(content, default=lambda value: f"<{type(value).__name__}>").encode()
+    stream.write(struct.pack("<Q", len(data)) + data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> dict[str, Any]:
+    """Return the next content in `stream`; {} at its end."""
+    header = stream.read(8)
+    if len(header) < 8:
+        return {}
+    (length,) = struct.unpack("<Q", header)
+    data = stream.read(length)
+    return dict(json.loads(data)) if len(data) == length else {}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Chat templates rendered within bounds of time, memory and size.
+
+A template is a program that came with a checkpoint: it may loop for ever, or ask for a text of a terabyte. It is
+rendered in a child process (`harness.checkpoints.template_worker`), which all templates of this process share. A
+template that exceeds a bound ends that process, and the next one starts another.
+
+Not here: what a template does to conversations (`harness.backends.chat`).
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.checkpoints import template_worker
+from harness.checkpoints.types import Tokenizer
+
+
+class TemplateRenderingError(Exception):
+    """A template that cannot be rendered; the message says why, on one line."""
+
+
+class Bounds(NamedTuple):
+    """What rendering may take."""
+
+    seconds: float = 10.0
+    """Seconds of computing for one conversation."""
+    average: float = 0.1
+    """Seconds of computing for each of many conversations."""
+    memory: int = 1 << 30
+    """Bytes of memory."""
+    characters: int = 1 << 24
+    """Characters of one text."""
+    growth: int = 16
+    """Characters of all texts for each character of the conversations, beyond `characters` and 1,000 for each text."""
+    waiting: float = 300.0
+    """Seconds of waiting for a machine that is busy with something else."""
+
+
+BOUNDS = Bounds()
+
+
+@dataclass
+class _Use:
+    """What one template has taken so far."""
+
+    texts: int = 0
+    """Number of texts."""
+    seconds: float = 0.0
+    """Seconds of computing."""
+    received: int = 0
+    """Characters of the conversations."""
+    written: int = 0
+    """Characters of the texts."""
+    fault: str = ""
+    """The bound that the template exceeded; it is not rendered again."""
+
+    def excess(self, bounds: Bounds) -> str:
+        """Return how the template exceeds `bounds` over all its texts; empty if it does not."""
+        if self.seconds > bounds.seconds * 3 + bounds.average * self.texts:
+            return f"it took {self.seconds:.0f} seconds of computing for {self.texts:,} conversations"
+        if self.written > bounds.characters + 1000 * self.texts + bounds.growth * self.received:
+            return f"it wrote {self.written:,} characters for {self.texts:,} conversations of {self.received:,}"
+        return ""
+
+
+_uses: dict[str, _Use] = {}
+"""What each template has taken, by its text."""
+
+
+def render(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bounds = BOUNDS, **settings: Any) -> str:
+    """Return the conversation `turns` as the tokenizer's chat template writes it.
+
+    `settings` are those of transformers' `apply_chat_template`, and variables of the template.
+    Raises TemplateRenderingError if the template raises any exception or exceeds `bounds`; a template that exceeded
+    them is not rendered again.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    if getattr(type(tokenizer), "apply_chat_template", None) is not PreTrainedTokenizerBase.apply_chat_template:
+        try:  # a tokenizer that renders conversations by code of its own rather than by a template
+            return str(tokenizer.apply_chat_template(list(turns), tokenize=False, **settings))
+        except Exception as error:
+            raise TemplateRenderingError(_line(str(error) or type(error).__name__)) from error
+    try:
+        template = tokenizer.get_chat_template()
+    except Exception as error:  # several templates, none of them named default
+        raise TemplateRenderingError(_line(str(error))) from error
+    use = _uses.setdefault(template, _Use())
+    if use.fault:
+        raise TemplateRenderingError(use.fault)
+    request = {
+        "template": template,
+        "turns": [{key: value for key, value in turn.items() if value is not None} for turn in turns],
+        "settings": {**tokenizer.special_tokens_map, **settings},
+        "seconds": bounds.seconds,
+        "memory": bounds.memory,
+        "characters": bounds.characters,
+    }
+    reply = _WORKER.request(request, bounds)
+    text = str(reply.get("text", ""))
+    use.texts += 1
+    use.seconds += float(reply.get("seconds", 0.0))
+    use.received += sum(len(str(value)) for turn in turns for value in turn.values())
+    use.written += len(text)
+    use.fault = reply["error"] if reply.get("excess") else use.excess(bounds)
+    if not use.fault and not _is_text(text) and all(_is_text(str(v)) for turn in turns for v in turn.values()):
+        use.fault = "it writes half of a surrogate pair, which is no character"
+    if use.fault or "error" in reply:
+        raise TemplateRenderingError(_line(use.fault or reply["error"]))
+    return text
+
+
+class _Worker:
+    """The child process, started at the first request and again after it was ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0  # a forked copy of this process must not talk to its parent's child
+
+    def request(self, content: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
+        """Return the child's reply to `content`; if there is none, a reply that says why the child was ended."""
+        with self._lock:
+            process = self._started()
+            is_ready = True
+            try:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                template_worker.send(process.stdin, content)
+                with selectors.DefaultSelector() as selector:
+                    selector.register(process.stdout, selectors.EVENT_READ)
+                    is_ready = bool(selector.select(bounds.waiting))
+                reply = template_worker.receive(process.stdout) if is_ready else {}
+            except ConnectionError:
+                reply = {}
+            except BaseException:  # such as Ctrl-C: the reply that is still to come belongs to no later request
+                self._end()
+                raise
+            if reply:
+                return reply
+            code = self._end()
+            if not is_ready:
+                fault = f"it takes more than {bounds.waiting:g} seconds"
+            elif code == -signal.SIGPROF:
+                fault = f"it takes more than {bounds.seconds:g} seconds of computing"
+            else:
+                cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+                fault = f"it ended the process that rendered it, with {cause}"
+            return {"error": fault, "excess": True}
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
+            return self._process
+        # -P: a folder of this package or of the user on the path would hide modules of the standard library.
+        command = [sys.executable, "-P", str(Path(template_worker.__file__))]
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=True)
+        except OSError as error:
+            raise TemplateRenderingError(f"no process can be started for it: {error.strerror}") from error
+        self._owner = os.getpid()
+        return self._process
+
+    def _end(self) -> int:
+        """End the child and return its exit code, negative for a signal."""
+        process, self._process = self._process, None
+        assert process is not None
+        if process.stdin is not None:
+            with suppress(OSError):  # what was not sent cannot be flushed
+                process.stdin.close()
+        if process.stdout is not None:
+            process.stdout.close()
+        try:
+            return process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _is_text(text: str) -> bool:
+    """Return whether `text` can be written in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _line(message: str) -> str:
+    """Return `message` on one line, shortened to what a person reads."""
+    line = " ".join(message.encode("utf-8", "replace").decode().split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+_WORKER = _Worker()
