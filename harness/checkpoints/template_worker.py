@@ -16,7 +16,7 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 
 def main() -> None:
@@ -77,14 +77,14 @@ def _bound_memory(extra: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (present + extra, present + extra))
 
 
-def send(stream: BinaryIO, content: dict[str, Any]) -> None:
+def send(stream: IO[bytes], content: dict[str, Any]) -> None:
     """Write `content` to `stream`."""
     data = json.dumps(content, default=lambda value: f"<{type(value).__name__}>").encode()
     stream.write(struct.pack("<Q", len(data)) + data)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> dict[str, Any]:
+def receive(stream: IO[bytes]) -> dict[str, Any]:
     """Return the next content in `stream`; {} at its end."""
     header = stream.read(8)
     if len(header) < 8:
