@@ -105,7 +105,10 @@ def _config(located: Located) -> ModelConfig:
 
 
 def _require_positions(model: Model, located: Located) -> None:
-    """Raise HarnessError if max_length= is more than the model's learned positions; rotary ones have no end."""
+    """Raise HarnessError if max_length= exceeds the learned positions, or the stated context if RoPE is dynamic.
+
+    Other rotary positions have no end.
+    """
     stated, requested = configs.context_length(located.config), located.reference.max_length or 0
     if requested > stated:
         if any(rope.get("rope_type") == "dynamic" for rope in configs.ropes(located.config)):

@@ -1,7 +1,7 @@
-"""The command line: one short file per verb that parses, calls the library and prints.
+"""The command line: for each verb, one short file that parses options, calls the library and prints.
 
 Exit codes: 0 done; 1 and 3 verdicts of `gate`; 2 wrong usage or input, with one sentence on standard error;
-70 a bug, with its traceback (Python's own code, 1, would be a verdict); 130 Ctrl-C.
+70 a bug, with its traceback (not Python's usual 1, which is a verdict of `gate`); 130 Ctrl-C.
 
 `harness --help` imports no torch: each verb imports what it needs when it runs.
 """

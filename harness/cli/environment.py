@@ -10,9 +10,9 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "lm-e
 
 
 def environment() -> dict[str, str]:
-    """Return versions of Python, platform, libraries and journal, and the devices, by name.
+    """Return facts by name: the versions of Python, platform, libraries and journal, and the devices.
 
-    A fact that cannot be determined says so: bug reports often come from broken installations.
+    If a fact cannot be determined, its value says so, because bug reports often come from broken installations.
     """
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -45,7 +45,7 @@ def _devices() -> str:
 
 
 def _journal() -> str:
-    """Return the version of the journal's answers: answers of another version are not reused."""
+    """Return the version of the answers that the journal keeps; answers of another version are not reused."""
     try:
         from harness.backends.local import ANSWERS
     except (ImportError, OSError, RuntimeError) as error:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(references: list[CheckpointReference], options: Options, *, error: bool = False) -> list[Report]:
-    """Evaluate checkpoints, print each report as it is complete, and return all reports, the first checkpoint's first.
+    """Evaluate checkpoints, print each report once it is complete, and return all reports in the checkpoints' order.
 
-    Reports are printed to standard error if `error`: for verbs that write a document to standard output.
+    If `error`, reports are printed to standard error; this is for verbs that write a document to standard output.
     """
     from harness.common import progress, slow_imports
 
@@ -44,7 +44,7 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
 
 
 def evaluate_models(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
-    """Evaluate the checkpoints that `models` name on `tasks`; return their reports, the first one's first.
+    """Evaluate the checkpoints that `models` names on `tasks`, and return their reports in that order.
 
     Reports are printed to standard error if `error`. Raises HarnessError if there are no `tasks`.
     """
@@ -54,7 +54,7 @@ def evaluate_models(models: list[str], tasks: list[str] | None, evaluation: Eval
 
 
 def print_report(report: Report, *, error: bool = False) -> None:
-    """Print a report and its folder. If nobody reads on (| head) or the disk is full, further output is discarded."""
+    """Print a report and its folder; if that fails (closed pipe, full disk), discard all further output."""
     from harness.cli.views import tables
 
     try:

@@ -129,9 +129,9 @@ class Evaluation:
         )
 
     def refuse_without_model(self, tasks: list[str] | None) -> None:
-        """Raise HarnessError if any option of an evaluation is set.
+        """Raise HarnessError if there are `tasks`, or if any option of an evaluation except `data` is set.
 
-        Except the data folder: the environment may set it for every verb.
+        The environment may set `data`, for every verb.
         """
         names = [
             field.name for field in fields(self) if field.name != "data" and getattr(self, field.name) != field.default
@@ -173,7 +173,7 @@ def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def split_names(texts: list[str] | None) -> tuple[str, ...]:
-    """Return the different names in lists separated by commas, in order; none for None."""
+    """Return the names in `texts`, which are lists separated by commas: each name once, in order; none for None."""
     names = (name.strip() for text in texts or () for name in text.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 

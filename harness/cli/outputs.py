@@ -1,4 +1,4 @@
-"""Files that a verb writes beside what it prints, and output that nobody reads any more."""
+"""Writes the files that a verb produces besides what it prints, and discards output that nobody reads any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.common import terminal
 from harness.errors import HarnessError
 
 STANDARD = "-"
-"""The file name that stands for standard output."""
+"""The file name that means standard output."""
 
 
 class Document(NamedTuple):

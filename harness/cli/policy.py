@@ -1,4 +1,4 @@
-"""The policy of a gate: a file, or the default, under the options of the command line."""
+"""The policy of a gate: read from a file, or the default; options of the command line override it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load_policy(file: Path | None, margin: str | None, alpha: float | None) -> Policy:
-    """Return the policy in `file`, or the default policy; `margin` and `alpha` replace its own where they are set.
+    """Return the policy in `file`, or the default policy; `margin` and `alpha`, unless None, replace its own.
 
     Raises HarnessError if the file cannot be used, or if `margin` or `alpha` is out of range.
     """

@@ -1,4 +1,4 @@
-"""Silence for the libraries below, so that nothing but results and errors is printed."""
+"""Silences other libraries, so that nothing but results and errors is printed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENVIRONMENT = {
     "DATASETS_VERBOSITY": "critical",
     "TOKENIZERS_PARALLELISM": "true",
 }
-"""Settings that the libraries read as they are imported; what a person has set stays."""
+"""Environment variables that the libraries read when they are imported; those already set keep their values."""
 
 _LOGGERS = ("lm_eval", "lm-eval", "huggingface_hub", "datasets", "transformers", "bitsandbytes", "httpx")
 

@@ -25,7 +25,10 @@ from harness.demo.families import Family, Item
 from harness.demo.world import ACTS, KINDS, LANDS, LAW, NAMES, OBJECTS, SKILLS, Article, World, numeral
 
 TESTS = 96
-"""Test documents per family, for a 95 % interval of about ±10 points at 50 %; divisible by 12 to balance answers."""
+"""Test documents per family, except `exam` (one per test word) and `law` (one per article of the new law).
+
+This many give a 95 % interval of about ±10 points at 50 %, and are divisible by 12 to balance answers.
+"""
 COPYBOOK = 4_000
 """Rows of the corpus of this name, as for the constants below; the lessons of each family have `LESSONS` rows."""
 CHRONICLE = 12_000

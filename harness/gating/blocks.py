@@ -39,7 +39,7 @@ from harness.runs.task_results import TaskResults
 from harness.tasks.task_set import TaskSet
 
 COUNTED = 2000
-"""Largest number of documents, of all tasks together, whose tokens are counted; of more, a sample is extrapolated."""
+"""Largest number of documents, of all tasks together, whose tokens are counted; beyond it, counts are extrapolated."""
 
 
 class Document(NamedTuple):

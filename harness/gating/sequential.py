@@ -2,8 +2,8 @@
 
 Documents come in random order, with clusters kept whole. After every block, the bets of `harness.verdicts.stats.bets`
 show which verdicts are clear; their tasks are not evaluated further. Three kinds of scores are read to the end: scores
-whose verdict does not become clear; metrics that are not means (BLEU, micro F1); and, before they may pass, scores with
-a floor, their own or that of a member task. For scores read to the end, the tests of complete reports decide as well.
+whose verdict does not become clear; metrics that are not means (BLEU, micro F1); and scores with a floor, their own or
+that of a member task, which may pass only then. For scores read to the end, the tests of complete reports decide too.
 
 An interrupted gate continues where it stopped, because answers are in the run's journal and the same seed draws the
 same order.
@@ -66,7 +66,7 @@ def gate_in_blocks(
     `calibrations` of other checkpoints record on how many documents two evaluations of the same checkpoint differ; the
     candidate's own calibration is looked up in `options.output`.
 
-    Raises HarnessError as a run does, and, as soon as this shows, if the baseline was evaluated under other conditions.
+    Raises HarnessError as a run does, and, once noticed, if the baseline was evaluated under other conditions.
     """
     gate.select_scores(baseline, policy)  # reports a policy that does not fit before anything is loaded
     with blocks.open_blocks(candidate, options, seed=seed) as evaluation:
@@ -100,7 +100,7 @@ class _RunningScore:
     """The baseline's score."""
     terms: Terms
     is_judged: bool
-    """False for a score that is only watched."""
+    """False for a score that is only watched (`harness.verdicts.gate`)."""
     clusters: Mapping[str, Sequence[str | None]]
     """The cluster of every document, by task."""
     has_floor: bool = False

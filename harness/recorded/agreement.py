@@ -1,9 +1,10 @@
 """Whether recorded lines repeat the questions and references of the documents that they answer.
 
-A line's id or place says which document it answers. Where it repeats that document's question or reference, too, the
-two must agree: a file whose lines stand in another order than the data, or whose ids are those of other data, would be
-scored against the wrong references. Such files are refused, if the evidence is plain: several lines that hold what
-belongs to other documents. All other differences, as in a corrected or translated data set, are counted in a note.
+A line's id or place says which document it answers. If it also repeats that document's question or reference, the
+two must agree, because a file whose lines are in another order than the data, or whose ids are those of other data,
+would be scored against the wrong references. Such a file is refused if the evidence is plain: several lines with the
+questions or references of other documents. All other differences, as in a corrected or translated data set, are counted
+in a note.
 
 Not here: the columns that a published format has in common with its data (`harness.recorded.match`).
 """

@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     document: dict[str, Any]
     """The columns of the document that the file contains."""
     complete: bool = False
-    """Whether these columns are enough to score the answer."""
+    """Whether the columns in `document` are enough to score the answer."""
     prompt: str | None = None
     """The text that the model was prompted with, or None if the file does not contain it."""
     arguments: list[list[Any]] | None = None

@@ -39,7 +39,7 @@ class Value(NamedTuple):
 
 
 def difference(task: str, column: str, different: Sequence[Value], total: int, kind: str) -> list[str]:
-    """Return a note on the `different` ones of `total` questions or references in a column; empty if none differs."""
+    """Return a note that `different` of a column's `total` questions or references differ; empty if none does."""
     if not different:
         return []
     verb = "differs" if len(different) == 1 else "differ"

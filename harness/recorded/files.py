@@ -103,7 +103,7 @@ def _file(name: str, label: str, root: Path, content: Callable[[], bytes]) -> Fi
 
 
 def _readable(name: str) -> str:
-    """Return a file's name with a question mark for each byte that is not UTF-8: reports hold UTF-8 only."""
+    """Return a file's name with a question mark for each byte that is not UTF-8, because reports contain only UTF-8."""
     return name.encode(errors="replace").decode()
 
 

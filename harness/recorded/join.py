@@ -22,7 +22,7 @@ from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
 from harness.tasks.task import Score, Task
 
 _PROMPTED = ("instruction", QUESTION)
-"""The columns that LawBench's files contain in the form in which the model was prompted with them."""
+"""The columns that LawBench's files contain as they were in the model's prompt."""
 
 
 class Joined(NamedTuple):
@@ -73,7 +73,7 @@ class Joined(NamedTuple):
         return score_prompted
 
     def _prompted_columns(self, task: Task) -> dict[str, dict[str, Any]]:
-        """Return the recorded columns of each document that was prompted with another question, by its own question."""
+        """Return the recorded columns of each document prompted with another question, by its own question."""
         documents = task.documents
         prompted: dict[str, dict[str, Any]] = {}
         for place, answer in enumerate(self.answers):
@@ -236,7 +236,7 @@ def _responses(task: Task, by_document: Sequence[Answer | None], repeats: int) -
 
 
 def _likelihood(response: Response, answer: Answer | None) -> float:
-    """Return the log-likelihood of a whole text, which lm-eval and our reports write as a text."""
+    """Return the log-likelihood of a whole text, which lm-eval and our reports write as a string."""
     where = answer.where if answer else ""
     try:
         likelihood = float(response[0] if isinstance(response, tuple) else response)
@@ -248,5 +248,5 @@ def _likelihood(response: Response, answer: Answer | None) -> float:
 
 
 def _has_whole_reference(answer: Answer | None) -> bool:
-    """Return whether an answer's file lacks the reference in the form to which ChatGLM's script cut it."""
+    """Return whether there is an answer whose file has no reference cut by ChatGLM's script."""
     return answer is not None and answer.hashes is None and "summary" not in answer.document

@@ -1,7 +1,7 @@
 """Which document each recorded answer belongs to: by its id or its place, if question and reference agree.
 
-Where a file contains the question or the reference, these must be the document's: LawBench's published answers to 2-2
-belong to other documents, in another order, than its published data.
+If a file contains the question or the reference, these must be the document's, because a file may belong to other data:
+LawBench's published answers to 2-2 are to other documents, in another order, than its published data.
 
 Not here: answers without a document, or documents without an answer (`harness.recorded.join`).
 """

@@ -6,7 +6,7 @@ text that quotes the question of another document proves nothing: it may be a fe
 answer that goes on with another question. Three findings show that lines stand in another order, each in several lines
 with different questions:
 
-- lines have exchanged their questions: each text is the whole question of the document of another of these lines;
+- lines have exchanged their questions: the text of each is the whole question that another of them should have;
 - at least half of the lines that differ hold another document's question and nothing else;
 - most lines differ, and in these another document's question stands in one and the same template, apart from examples
   that are the same in several lines.
@@ -27,9 +27,9 @@ from harness.tasks.same_question import question_form
 from harness.tasks.task import Task
 
 _DOCUMENT_COLUMNS = (*QUESTIONS, "content", "input", "text", "goal", "premise", "sentence1", "sentence")
-"""Columns of a published task's documents that hold the question; the first one counts, else the longest text."""
+"""Columns of a published task's documents that hold the question; the first counts, or else the longest text."""
 _QUOTED = 4
-"""The number of characters from which a question is hardly ever part of another text by chance."""
+"""With this many characters or more, a question is hardly ever part of another text by chance."""
 _SEARCHED = 20
 """The number of texts that are searched for the questions of all documents."""
 

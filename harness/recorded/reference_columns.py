@@ -22,9 +22,9 @@ from harness.recorded.references import Reading, is_same, key
 from harness.tasks.task import Task
 
 _DISTINCT = 12
-"""The number of characters from which two documents hardly ever have the same reference by chance."""
+"""With this many characters or more, two documents hardly ever have the same reference by chance."""
 _CUT = 3
-"""The number of characters from which a text may be the beginning of a reference that was cut."""
+"""With this many characters or more, a text may be the beginning of a reference that was cut."""
 _LONGEST_SHIFT = 5
 """The largest number of lines by which a file may be shifted against the data and still be recognised as shifted."""
 _FEW = 5
@@ -79,7 +79,7 @@ class _Comparison(NamedTuple):
 
     @property
     def distance(self) -> int:
-        """The number of lines that differ from this form; those whose text no document has count twice."""
+        """The number of lines that differ from this form; those whose text is no document's reference count twice."""
         return len(self.different) + sum(self.texts[index] not in self.owners for index in self.different)
 
     def expected(self, index: int) -> Sequence[str]:

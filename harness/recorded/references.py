@@ -25,9 +25,9 @@ Reading = Sequence[Sequence[str]]
 _FINAL = "####"
 """What stands before the final answer in GSM8K's references."""
 _LONGEST_NUMBER = 40
-"""The number of characters up to which a reference may be a number."""
+"""With this many characters or fewer, a reference may be a number."""
 _LONG = 20
-"""The number of characters from which a reference may be cut within a word."""
+"""With this many characters or more, a reference may be cut within a word."""
 _MARKED_LETTER = re.compile(r"[(\[]?([a-z])[)\].、:]?")
 
 

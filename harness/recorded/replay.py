@@ -23,8 +23,8 @@ class Replay:
     """Answers every kind of request with the recorded response of its document.
 
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
-    stop string. With `drops_end_marks`, it loses the special tokens at its end, which a run would not have decoded, but
-    which published scores count. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was
+    stop string. With `drops_end_marks`, it loses the special tokens at its end, which published scores count, but which
+    a run would not have decoded. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was
     left out and what may have been misread.
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.

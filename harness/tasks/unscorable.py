@@ -8,8 +8,11 @@ the task leaves out for an empty answer is left out for the document.
 The task is at fault, not the answer, if the same document cannot be scored for an empty answer or for its own reference
 either, or if its answers are likelihoods; `TaskError` then stops the evaluation.
 
-Not here: HarnessError and MemoryError, which always propagate, and counting and reporting
-(`harness.runs.task_results`).
+HarnessError and MemoryError from a filter, the scorer or an aggregation of all values are not recorded but propagate.
+If aggregating one value alone raises them, they are recorded like any other exception. A HarnessError about an empty
+answer or about the reference becomes a `TaskError`.
+
+Not here: counting and reporting (`harness.runs.task_results`).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The verbs, one short file each: parse, call the library, print."""
+"""The verbs, one short file each, which parses options, calls the library and prints."""

@@ -1,4 +1,4 @@
-"""`harness calibrate`: how often a checkpoint's scores differ from its own."""
+"""`harness calibrate`: how often a checkpoint's scores change when it is evaluated again."""
 
 from __future__ import annotations
 

@@ -86,9 +86,10 @@ def _reports(
 
 
 def _scores(baseline: Report, task: str | None, *, everything: bool) -> list[Score]:
-    """Return the scores to compare, of `task` or of all tasks.
+    """Return the scores to compare: those of `task`, or of all tasks if it is None.
 
-    Without `everything` only primary ones, and without `task` only those of tasks that were asked for by name.
+    Unless `everything`, only primary scores and, if `task` is None, only of tasks that were asked for by name.
+    Raises HarnessError if `task` has no scores.
     """
     scores = [score for score in baseline.manifest.scores if task in (None, score.task)]
     if not scores and task is not None:

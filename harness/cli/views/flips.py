@@ -27,7 +27,8 @@ class Flip(NamedTuple):
 def show_flips(out: Console, comparator: Comparator, task: str | None, limit: int) -> None:
     """Print the documents that the candidate lost, then those it gained, by each task's primary metric.
 
-    At most `limit` documents per task: of all tasks, of `task`, or of the tasks that the average `task` is over.
+    At most `limit` documents are printed per task. `task` may be an average, which stands for all tasks that it
+    averages; None means all tasks of the report.
     """
     scores = comparator.baseline.manifest.scores
     tasks = {member for score in scores if task in (None, score.task) for member in score.members}
@@ -48,9 +49,9 @@ def show_flips(out: Console, comparator: Comparator, task: str | None, limit: in
 
 
 def flips(comparator: Comparator, score: Score) -> Iterator[Flip]:
-    """Yield the documents of a task on which both scores differ: lost ones first, each in the task's order.
+    """Yield a task's documents with different scores: those lost, then those gained, each in the task's order.
 
-    Raises IncomparableError if the two did not answer the same questions.
+    Raises IncomparableError if the two checkpoints did not answer the same questions.
     """
     joined = comparator.pairs(score.task, score.filter)
     before, after = (

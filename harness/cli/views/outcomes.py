@@ -1,4 +1,4 @@
-"""A gate's outcome in every place it goes to: the terminal, the files of its options, and a build of GitHub's."""
+"""Shows a gate's outcome wherever it goes: to the terminal, to the files that options name, and to GitHub Actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.verdicts.texts import OutcomeText
 
 
 def show(text: OutcomeText, *, error: bool) -> None:
-    """Print the outcome, and annotations in a build of GitHub's; to standard error if `error`."""
+    """Print the outcome and, in GitHub Actions, annotations; to standard error if `error`."""
     out = console.create(error=error)
     try:
         verdicts.show_outcome(out, text)
@@ -27,7 +27,7 @@ def show(text: OutcomeText, *, error: bool) -> None:
 
 
 def documents(text: OutcomeText, files: Mapping[str, str | None]) -> Iterator[Document]:
-    """Yield the documents that `files` (option → file) names, and GitHub's step summary in its builds."""
+    """Yield the documents that `files` (option → file) names and, in GitHub Actions, the step summary."""
     renderers = {
         "--json": lambda: render.as_json(text),
         "--junit": lambda: render.as_junit(text, datetime.now(UTC)),

@@ -20,7 +20,7 @@ Sample = Mapping[Hashable, Any]
 
 
 def show_samples(report: Report, which: str, task: str | None, limit: int) -> None:
-    """Print at most `limit` samples per task that are `wrong`, `right` or `all`, by each task's primary metric."""
+    """Print at most `limit` samples per task: those `wrong` or `right` by the primary metric, or `all`."""
     out = console.create()
     for name in [task] if task else report.manifest.tasks:
         rows = report.samples(name)
@@ -71,7 +71,7 @@ def _show(out: Console, sample: Sample, metrics: Sequence[str]) -> None:
 
 
 def show_question(out: Console, sample: Sample, remark: str = "") -> None:
-    """Print a sample's document number with a `remark` in markup, the end of its prompt, and the expected answer."""
+    """Print a sample's document number, a `remark` (rich markup), the end of its prompt, and the expected answer."""
     out.print(f"[bold]document {sample['doc_id']}[/]{remark}", highlight=False)
     lines = str(sample["prompt"]).splitlines()
     hidden = len(lines) - PROMPT_LINES
@@ -82,7 +82,7 @@ def show_question(out: Console, sample: Sample, remark: str = "") -> None:
 
 
 def show_answer(out: Console, title: str, sample: Sample) -> None:
-    """Print a sample's response under `title`, and the prediction read from it if that is not the same."""
+    """Print a sample's response under `title`, and the prediction read from it if that differs."""
     prediction, responses = str(sample["prediction"]), sample["responses"]
     response = prediction if responses is None or not len(responses) else str(responses[0])
     _line(out, title, _cut(response))
@@ -113,7 +113,7 @@ def value(cell: Any) -> float:
     """Return a sample's score as a number.
 
     A ratio, stored as [numerator, denominator], is divided; it is 1 if the denominator is 0. The result is NaN if the
-    sample has no score: the metric leaves it out, or is defined only over all samples together.
+    sample has no score, because the metric leaves it out or is defined only over all samples together.
     """
     if isinstance(cell, str):  # sufficient statistics are stored as JSON
         parts = json.loads(cell)

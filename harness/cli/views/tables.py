@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from harness.tasks.describe import Description, Summary
 
 ROOMY = 100
-"""In terminals with fewer columns, less important columns of a table are dropped."""
+"""In terminals narrower than this many characters, tables lack their less important columns."""
 
 
 def show_report(report: Report, *, all_tasks: bool = False, error: bool = False) -> None:
     """Print a report: checkpoint, scores, cost and notes; to standard error if `error`.
 
-    Scores are those of tasks asked for by name and of averages, or of `all_tasks`.
+    The scores are those of averages and of tasks that were asked for by name; with `all_tasks`, of every task.
     """
     out, manifest = console.create(error=error), report.manifest
     out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_origin(manifest))}", highlight=False)
@@ -51,7 +51,7 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
 
 
 def _answers(manifest: Manifest, scores: Sequence[Score], *, all_tasks: bool) -> list[str]:
-    """Return the lines on a report's answers, with the explanation of the mark if one of `scores` bears it."""
+    """Return the lines on a report's answers, and what the mark of doubt means if one of `scores` bears it."""
     lines = [f"answers: {sentence}" for sentence in ledger.sentences(manifest, all_tasks=all_tasks)]
     is_marked = any(ledger.of_score(manifest, score).is_doubtful for score in scores)
     return [*lines, ledger.LEGEND] if is_marked else lines

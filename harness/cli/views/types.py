@@ -1,4 +1,4 @@
-"""How scores by type look in a terminal: one table per score, long tables cut."""
+"""How scores by type look in a terminal: one table per score; long tables are cut."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from harness.reports.breakdown import breakdowns
 from harness.reports.report import Report
 
 SHOWN = 10
-"""Number of types shown per score, the most frequent ones; CLUENER has as many."""
+"""How many types are shown per score, the most frequent first; CLUENER has this many types."""
 
 NUMBERS = 64
-"""Columns of a terminal that the numbers of a row take; the type gets the rest."""
+"""Width, in characters, of the numbers in a row; the name of the type gets the rest of the terminal."""
 
 
 def show(out: Console, report: Report, *, everything: bool) -> None:
     """Print scores by type.
 
-    Unless `everything`, at most `SHOWN` types of a score, and only a pointer if several tasks have such scores.
+    Unless `everything`, print at most `SHOWN` types per score; if several tasks have such scores, print only which
+    command shows them.
     """
     scores = list(breakdowns(report))
     if not everything and len({score.task for score in scores}) > 1:
@@ -40,7 +41,7 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
 
 
 def _shares(counts: Counts) -> list[str]:
-    """Return F1, precision and recall; a dash where the denominator is 0."""
+    """Return F1, precision and recall; a dash if the denominator is 0."""
     shares = (
         (counts.f1, counts.predicted + counts.expected),
         (counts.precision, counts.predicted),

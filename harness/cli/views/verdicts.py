@@ -1,4 +1,4 @@
-"""How comparisons and verdicts look in a terminal, from 80 columns on."""
+"""How comparisons and verdicts look in a terminal of 80 or more columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STYLES: dict[Verdict, str] = {"passed": "green", "regressed": "bold red", "incon
 
 
 def show_outcome(out: Console, text: OutcomeText) -> None:
-    """Print a gate's table, the remarks on it, and last its verdict in one sentence."""
+    """Print a gate's table, the remarks on it, and finally its verdict in one sentence."""
     outcome = text.outcome
     _title(out, outcome.candidate, outcome.baseline)
     out.print(_table(out, [_judgement_row(out, row) for row in text.rows]))
@@ -57,7 +57,7 @@ def show_compared(
 
 
 class Cell(NamedTuple):
-    """A cell of a row; in a narrow terminal `second` stands below `first`, else beside it."""
+    """A cell of a row; `second` is shown beside `first` or, in a narrow terminal, below it."""
 
     heading: str
     first: str

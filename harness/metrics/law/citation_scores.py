@@ -97,9 +97,10 @@ class Quotations:
         return [frozenset(sources) for sources in stretches]
 
     def is_misattributed(self, cited: Collection[Article], sentence: str) -> bool:
-        """Return whether `sentence`, which cites the articles `cited`, quotes another article but none of them.
+        """Return whether `sentence`, which cites the articles `cited`, has a quotation that is from none of them.
 
         Articles that the sentence names by number alone, as in 《民法典》第三条规定…，而第五条规定…, count as cited.
+        Return False if there are no `cited` articles, or if it is not known what one of them says.
         """
         if not cited or not all(self._is_content_known(article) for article in cited):
             return False

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 MOST_LISTS = 5_000
-"""Largest number of alignments that are enumerated; of more, which upstream would not finish, only the first counts."""
+"""Largest number of alignments that are enumerated; of more (upstream would not finish), only the first counts."""
 _FIRST_ONLY = 10
 _DELETED = "-NONE-"
 _IMPOSSIBLE = "无法标注"
@@ -33,7 +33,7 @@ _PUNCTUATION = (
     + "！？｡＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》"
     + "「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟–—‘'‛“”„‟…‧."
 )
-"""Characters that are never treated as moved."""
+"""Characters whose deletion in one place and insertion in another never counts as a move."""
 _MARKS = frozenset(_PUNCTUATION.removesuffix(".") + "〰〾〿﹏")
 """Characters that are expensive to substitute for other characters."""
 
@@ -190,9 +190,10 @@ def _first(operations: list[list[list[_Operation]]]) -> list[list[list[_Operatio
 
 
 def _transposed(source: str, target: str, i: int, j: int, least: int, most: int) -> int:
-    """Return how many characters before `i` and `j` belong to a transposition that ends there, from `least` to `most`.
+    """Return how many characters before `i` and `j` belong to the shortest transposition that ends there.
 
-    Over these and the characters at `i` and `j`, the texts differ only in order. 0 if there is no such number.
+    Over these and the characters at `i` and `j`, the texts differ only in order. The number is from `least` to `most`,
+    or 0 if there is none.
     """
     surplus = Counter(source[i - least : i + 1])
     surplus.subtract(target[j - least : j + 1])
@@ -283,7 +284,7 @@ def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) 
 
 
 def _edit_spans(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span, ...]:
-    """Return the edits of an alignment: a piece moved over a match is one edit, and substitutions are trimmed."""
+    """Return the edits of an alignment: a piece moved over others is one edit, and substitutions are trimmed."""
     merged, i = [], 0
     while i < len(spans):
         three = spans[i : i + 3]

@@ -39,12 +39,12 @@ class AnswerScore(NamedTuple):
     """The score of one answer."""
 
     score: float | None
-    """0 to 1, and less for an extremely long prison term; None if the reference is left out of the average."""
+    """0 to 1, or negative for an extremely wrong prison term; None if the reference is left out of the average."""
     abstained: bool = False
 
 
 Scorer = Callable[[str, str], AnswerScore]
-"""Scores a prediction by its reference. Raises ValueError if the reference does not belong to the task."""
+"""Scores a prediction by its reference. Raises ValueError if it cannot parse the reference."""
 
 
 def recitation(prediction: str, reference: str) -> AnswerScore:
@@ -212,8 +212,8 @@ def prison_term(prediction: str, reference: str) -> AnswerScore:
 def term_score(predicted: int | None, expected: int) -> float:
     """Return 1 minus the distance of two terms in months.
 
-    It is the distance between their logarithms, divided by the logarithm of 216. A missing term has the distance 1; a
-    very long term has a larger one.
+    It is the distance between the logarithms of the months plus one, divided by the logarithm of 216. A missing term
+    has the distance 1; a very long term has a larger one.
     """
     worst = math.log(LONGEST_TERM)
     distance = worst if predicted is None else abs(math.log(expected + 1) - math.log(predicted + 1))
@@ -268,7 +268,7 @@ SCORERS: dict[str, Scorer] = {
 
 
 def _entity(prediction: str, entity_type: str) -> str | None:
-    """Return the last value of this type, up to a space or the end of its line; None if it is 无, 未提及 or missing."""
+    """Return the last value of this type except 无 and 未提及, up to a space or a line end; None if there is none."""
     end = len(prediction)
     while (start := prediction.rfind(entity_type, 0, end)) >= 0:
         after = start + len(entity_type)

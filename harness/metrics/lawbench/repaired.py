@@ -5,17 +5,19 @@ The repairs:
 - 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly after 正确答案 or 答案
   are the answer, whatever else is discussed. If there are none, letters are read as in users' own test sets
   (`harness.metrics.answers.letter_sets`). If these rules find none either, the answer is all letters that stand alone
-  and are not denied, unless every option is listed, because it then repeats the question.
-- 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] and <eoa>, are the answer, whatever else is
-  discussed. In 2-2 and 2-3, other forms of a label, such as 解除合同, 夫妻共同财产 or 婚后分居, count as the label.
+  or with other options only (AC) and are not denied, unless every option is listed, because the answer then repeats the
+  question.
+- 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] (in 3-3, [罪名]) and <eoa>, are the answer,
+  whatever else is discussed; if there are none, the whole answer is searched. In that place, other forms of a label of
+  2-2 and 2-3, such as 解除合同, 夫妻共同财产 or 婚后分居, count as the label.
 - 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
   prompt: of the 22.6 % published for Qwen-7B-Chat, 10 points are for omitting an <|im_end|>.
 - 2-6: entities may be written as in the references, on one line between semicolons. Upstream reads the whole line as
   the value of the first, so that even a copy of the references scores 63 %. Several entities of a type all count,
-  including those near the end, and answers without entities count as abstentions. A type may stand in a line before its
-  value (实体类型：时间, then 实体信息：昨天), and the value in brackets: 时间（昨天）.
+  including those near the end. An answer without entities counts as an abstention if the reference has any. A type may
+  stand in a line before its value (实体类型：时间, then 实体信息：昨天), and the value in brackets: 时间（昨天）.
 - 2-10: words are matched to those of the reference so that the sum of hits is greatest, in any order; a full-width
-  semicolon, a comma or a line end separates words like the semicolon.
+  semicolon, a comma or a line end separates words like the semicolon; an answer without words is an abstention.
 - 3-1: every article counts, not only the first of each piece between 、; 第67条第一款 is article 67.
 - 3-3: a charge inside the name of another, the 诈骗 of 合同诈骗, does not count; charges of the reference are searched
   for even if they are none of the 189 charges, as in 18 of the 500 references; a selective charge may be named by the
@@ -127,7 +129,7 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def charges(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-3: F1 of the charges that the prediction names where the prompt asks, outside of longer charges."""
+    """Score 3-3: F1 of the charges named outside of longer charges: where the prompt asks or, if none is, anywhere."""
     expected = {*unframed("罪名:", reference).split(";")}
     stated = "\n".join(framed.parts(prediction, "罪名"))
     predicted = named_charges(stated, expected) or named_charges(prediction, expected)
@@ -145,7 +147,7 @@ _WITHOUT_TERM = re.compile(r"无期徒刑|死刑|life imprisonment|life in priso
 
 
 def prison_term(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-4 and 3-5: upstream's distance of the term in years and months."""
+    """Score 3-4 and 3-5: upstream's `term_score` of the term in years and months."""
     if "死刑" in reference or "无期" in reference:
         return AnswerScore(None)
     predicted = _months(with_arabic_numerals(prediction))
@@ -207,7 +209,7 @@ _OTHER_FORMS = {
     "非婚生子": "存在非婚生子",
     "抚养费支付": "支付抚养费",
 }
-"""Labels of 2-2 and 2-3 as models write them: in another word order, without 有, or without the label's own typo."""
+"""Labels of 2-2 and 2-3 as models write them: in other or fewer words or another order, or without the label's typo."""
 
 
 _STATED_LETTERS = re.compile(
@@ -217,7 +219,7 @@ _STATED_LETTERS = re.compile(
 
 
 def _stated_letters(prediction: str, options: str) -> set[str]:
-    """Return the letters after [正确答案], for which the prompt asks; none if several marks have different ones."""
+    """Return the letters after 答案 (the prompt asks for [正确答案]); none if different ones follow several marks."""
     matches = _STATED_LETTERS.findall(prediction)
     stated = {frozenset(letter for letter in match.upper() if letter.isalpha()) for match in matches}
     return {*next(iter(stated))} & {*options} if len(stated) == 1 else set()
@@ -265,7 +267,10 @@ _IN_BRACKETS = re.compile(rf"{_LINE}({'|'.join(ENTITY_TYPES)})[ \t]*[（(]([^（
 
 
 def _entities(prediction: str) -> dict[str, str]:
-    """Return the values of each type, each up to the next type, a semicolon, a bracket or the end of its line."""
+    """Return the values of each type, joined by 、.
+
+    A value ends at the next type, a semicolon, a bracket after a space, or the end of its line.
+    """
     prediction = _IN_BRACKETS.sub(r"\1:\2", _TYPE_LINE.sub(r"\1:", without_end_marks(prediction)))
     types = [*_ENTITY_TYPE.finditer(prediction)]
     ends = [*(match.start() for match in types[1:]), len(prediction)]
@@ -292,7 +297,7 @@ def _soft_f1(hits: float, predicted: int, expected: int) -> float:
 
 
 def _months(text: str) -> int | None:
-    """Return the months of the first term in `text`: in 个月, else in 月, in years, in English, or a number alone."""
+    """Return the months of the first term in 个月, else 月, 年, English, 半年 or a number alone; None without one."""
     for pattern in (*_MONTHS, _IN_ENGLISH[0]):
         for match in pattern.finditer(text):
             years = match[1] or "0"

@@ -67,7 +67,7 @@ def named_charges(text: str, expected: Collection[str] = ()) -> set[str]:
 
 @functools.cache
 def _patterns() -> dict[str, re.Pattern[str]]:
-    """Return a pattern of every label, which for a selective charge matches any of its alternatives."""
+    """Return a pattern of every label, which for a selective charge matches one or more of its alternatives."""
     selective = {re.sub(r"[\[\]]", "", charge).replace("|", "、"): _selective(charge) for charge in _SELECTIVE}
     return {charge: selective.get(charge) or _literal(charge) for charge in CHARGES}
 

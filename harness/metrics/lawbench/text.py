@@ -13,7 +13,7 @@ from typing import Any
 
 
 def unframed(start: str, reference: str, end: str = "") -> str:
-    """Return the text of `reference` between `start` and `end`; ： and : are treated as equal.
+    """Return the text of `reference` between `start` and `end`; in `start`, ： and : are treated as equal.
 
     Raises ValueError if the reference does not begin with `start` and end with `end`.
     """

@@ -184,9 +184,10 @@ def _script(letter: str) -> _Script:
 
 
 def _is_chinese(counts: _Counts) -> bool:
-    """Return whether nearly all letters in scripts without spaces are Chinese, and few others are foreign.
+    """Return whether at most a tenth of the letters in scripts without spaces, and half of all letters, are foreign.
 
-    jieba cuts other scripts letter by letter. Even for Japanese with many kanji, a tenth of other letters is little.
+    Foreign letters are neither Chinese nor a–z or 0–9. jieba cuts other scripts letter by letter. Even in Japanese with
+    many kanji, the other letters are usually more than a tenth.
     """
     return 10 * counts.unspaced <= counts.han + counts.unspaced and 2 * counts.foreign <= counts.letters
 

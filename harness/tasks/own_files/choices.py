@@ -167,10 +167,11 @@ def _answer(row: Row, value: object, column: str) -> Answer:
 
 
 def _listed(text: str, choices: Choices) -> list[Any]:
-    """Return the items that `text` lists, if it names no single choice and each item names one; else `text` alone.
+    """Return the items that `text` lists; `text` alone if it names a choice as a whole or is no list.
 
-    A list is JSON or Python's (`["A", "C"]`, which a table holds as text), letters written together ("AC"), or items
-    between marks ("A,C", "A、C", "A; C", "A and C", texts in lines).
+    A list is JSON or Python's (`["A", "C"]`, which a table holds as text), whose items are not checked. If each item
+    names one choice, so are letters written together ("AC") and items between marks ("A,C", "A、C", "A; C", "A and C",
+    texts in lines).
     """
     if _matches(text, choices):
         return [text]

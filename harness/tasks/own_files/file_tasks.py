@@ -77,7 +77,7 @@ def matching(name: str) -> list[str]:
 
 
 def identity(name: str) -> str:
-    """Return `name` with its path made absolute, which is equal for all spellings of it; other names stay unchanged."""
+    """Return `name` with its path made absolute, so that all spellings are equal; other names stay unchanged."""
     if not names_files(name):
         return name
     prefix = PREFIX if name.startswith(PREFIX) else ""

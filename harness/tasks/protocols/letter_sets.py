@@ -24,10 +24,10 @@ LETTERS = [
 
 
 class LetterSets(Answers):
-    """Generated answers, whose letters are compared as a set with the right ones, those of the document's `answer`."""
+    """Generated answers; the set of letters that one names is compared with those of the document's `answer`."""
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return whether exactly the right letters were chosen, and the share of them chosen, 0 after any wrong one."""
+        """Return whether exactly the right letters were chosen, and which share of them was (0 if a wrong one was)."""
         chosen, right = results[0], doc["answer"]
         return {
             "exact_set": letter_sets.exact_set(chosen, right),
