@@ -10,7 +10,7 @@ READY := .venv/installed
 WORKERS ?= 2
 PINS := constraints.txt constraints-dev.txt
 
-.PHONY: demo test lint oracle bench gpu lock clean
+.PHONY: demo test lint oracle bench soak gpu lock clean
 
 demo: $(READY)
 	@$(BIN)/harness demo --keep demo
@@ -19,7 +19,7 @@ demo: $(READY)
 # Commands that tests start would compile harness anew every time if the environment kept Python from writing bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not oracle and not bench and not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not oracle and not bench and not soak and not gpu"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,6 +32,10 @@ oracle: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest -m bench -s
+
+# Many random damages and interruptions: what `make test` tries a few of.
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak -s
 
 # On a CUDA machine; brings no Python of its own: `make gpu BIN=/usr/bin` uses that machine's packages.
 gpu:

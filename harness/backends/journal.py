@@ -3,20 +3,38 @@
 The key covers the checkpoint's fingerprint, the token ids and the settings, so an answer is only found for exactly the
 same question to exactly the same weights. lm-eval's cache, keyed by the prompt alone, returns adapter A's answers for
 adapter B.
+
+A row is an answer only if its checksum holds (`harness.backends.journal_rows`). A damaged file is replaced, also during
+a run: its sound rows go into a new file, the damaged one stays beside it, and `Journal.notes` says so. Several
+processes may use one journal at once.
+
+Not here: opening and replacing files (`harness.backends.journal_database`), or counting and dropping rows for people
+(`harness.backends.journal_upkeep`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from harness.backends import journal_database
+from harness.backends.journal_database import INSERT, Damaged, identity, open_sound, read_log, transaction
+from harness.backends.journal_errors import DamageError, explained, is_damage
+from harness.backends.journal_rows import Row, new_row
 from harness.errors import HarnessError
+
+NAME = "journal.sqlite"
+"""The journal's name in an output folder."""
+_SELECT = "SELECT answer, checkpoint, time, checksum FROM answers WHERE key=?"
+
+_Result = TypeVar("_Result")
 
 
 class Journal:
@@ -24,16 +42,13 @@ class Journal:
 
     def __init__(self, file: Path) -> None:
         """Open or create the journal in `file`. Raises HarnessError if that is not possible."""
+        self.notes: list[str] = []
+        """What happened to the file: damage, and what was read in spite of it."""
+        self.failed_rows = 0
+        """Number of rows that were read and are no answers: their checksum or their value is wrong."""
         self._file = file
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(file, timeout=60)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL)")
-        except (sqlite3.Error, OSError) as error:
-            raise HarnessError(
-                f"the journal {file} cannot be opened ({error}): remove it, or choose another --output"
-            ) from error
+        self._place = Path(os.path.realpath(file))  # a link stays a link when the file is replaced
+        self._open()
 
     @staticmethod
     def key(fingerprint: str, *question: object) -> bytes:
@@ -46,35 +61,88 @@ class Journal:
             digest.update(content)
         return digest.digest()
 
-    def get(self, keys: Iterable[bytes]) -> dict[bytes, Any]:
-        """Return the stored answers by key; missing and damaged ones are left out.
+    def get(self, keys: Iterable[bytes], is_valid: Callable[[Any], bool] = lambda value: True) -> dict[bytes, Any]:
+        """Return the stored answers by key, except nulls and those that are damaged or not `is_valid`.
 
-        Raises HarnessError if the journal cannot be read.
+        These are counted in `failed_rows`. Raises HarnessError if the journal cannot be read.
         """
         answers = {}
-        try:
-            for key in set(keys):
-                row = self._database.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
-                if row:
-                    with suppress(ValueError):  # a damaged answer is computed again
-                        answers[key] = json.loads(row[0])
-        except sqlite3.Error as error:
-            raise self._error("read", error) from error
+        for key, row in self._do("read", lambda database: _select(database, set(keys))).items():
+            value = _value(row)
+            if value is not None and is_valid(value):
+                answers[key] = value
+            else:
+                self.failed_rows += 1
         return answers
 
-    def put(self, answers: Mapping[bytes, Any]) -> None:
-        """Store `answers` (JSON values), all or none. Raises HarnessError if the journal cannot be written."""
-        rows = [(key, json.dumps(value)) for key, value in answers.items()]
-        try:
-            with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
-        except sqlite3.Error as error:
-            raise self._error("written", error) from error
+    def put(self, answers: Mapping[bytes, Any], fingerprint: str = "") -> None:
+        """Store `answers` (JSON values) of the checkpoint `fingerprint`, all or none.
 
-    def _error(self, action: str, error: Exception) -> HarnessError:
-        advice = "free some disk space, or remove it if it is damaged"
-        return HarnessError(f"the journal {self._file} cannot be {action} ({error}): {advice}")
+        Raises HarnessError if the journal cannot be written.
+        """
+        rows = [new_row(key, value, fingerprint).values for key, value in answers.items()]
+
+        def insert(database: sqlite3.Connection) -> None:
+            with transaction(database):
+                database.executemany(INSERT, rows)
+
+        self._do("written", insert)
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._close()
+
+    def _open(self, damaged: Damaged | None = None) -> None:
+        """Open the file; `damaged` is what this object had open before, if that is to be replaced."""
+        try:
+            opened = open_sound(self._place, damaged)
+        except (sqlite3.Error, OSError, DamageError) as error:
+            raise self._explained("opened", error) from error
+        self._database = opened.database
+        self._identity = identity(self._place)
+        self.notes += opened.notes
+
+    def _do(self, action: str, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Return the result of `work` on the open file; if that is damaged or no longer in place, on the new file."""
+        if identity(self._place) != self._identity:
+            self.notes.append(f"{self._file.name} was moved or removed while it was in use: a new one was begun")
+            self._close()
+            self._open()
+        try:
+            return work(self._database)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise self._explained(action, error) from error
+            damaged = Damaged(self._identity, read_log(self._place), str(error))
+        self._close()
+        self._open(damaged)
+        try:
+            return work(self._database)
+        except sqlite3.Error as error:
+            raise self._explained(action, error) from error
+
+    def _close(self) -> None:
+        with suppress(sqlite3.Error):  # closing writes the log into the file, which fails if the file is damaged
+            self._database.close()
+
+    def _explained(self, action: str, error: Exception) -> HarnessError:
+        return explained(self._file, action, error, journal_database.TIMEOUT)
+
+
+def _select(database: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, Row]:
+    rows = {}
+    for key in keys:
+        values = database.execute(_SELECT, (key,)).fetchone()
+        if values:
+            rows[key] = Row(key, *values)
+    return rows
+
+
+def _value(row: Row) -> Any:
+    """Return the JSON value in a row, or None if the row is damaged."""
+    if not row.is_sound:
+        return None
+    try:
+        return json.loads(row.answer)
+    except (ValueError, RecursionError):
+        return None

@@ -55,6 +55,7 @@ class HarnessLM(BackendLM):
         self.journal = journal
         self.seed = seed
         self.engine = Engine(checkpoint, seed=seed, batch_tokens=batch_tokens, walk=walk, marks=marks)
+        self._failed_rows_before = journal.failed_rows if journal else 0
         self.advance = advance
         """Called each time answers become known, with their number."""
 
@@ -73,7 +74,7 @@ class HarnessLM(BackendLM):
         keys = [self._key("loglikelihood", pair.context, pair.continuation) for pair in pairs]
         self.work.truncated += sum(len(pair.context) + len(pair.continuation) > self.max_length + 1 for pair in pairs)
         started = time.perf_counter()
-        answers = self._look_up_or_compute(keys, partial(self.engine.score, pairs))
+        answers = self._look_up_or_compute(keys, is_log_likelihood, partial(self.engine.score, pairs))
         self.work.scoring_seconds += time.perf_counter() - started
         return [LogLikelihood(*answer) for answer in answers]
 
@@ -85,7 +86,7 @@ class HarnessLM(BackendLM):
         ]
         self.work.truncated += sum(len(p.fed_tokens(self.max_length)) < len(p.ids) for p in prompts)
         started = time.perf_counter()
-        answers = self._look_up_or_compute(keys, partial(self.engine.decode, prompts))
+        answers = self._look_up_or_compute(keys, is_generation, partial(self.engine.decode, prompts))
         self.work.generation_seconds += time.perf_counter() - started
         return [Generation(*answer) for answer in answers]
 
@@ -124,30 +125,50 @@ class HarnessLM(BackendLM):
             generated_at_most=sum(prompt.settings.max_tokens for prompt in prompts),
         )
 
+    def journal_notes(self) -> list[str]:
+        """Return notes on damage to the journal since it was opened."""
+        if self.journal is None:
+            return []
+        notes = list(self.journal.notes)
+        if failed := self.journal.failed_rows - self._failed_rows_before:
+            rows = "1 row of the journal was" if failed == 1 else f"{failed:,} rows of the journal were"
+            notes.append(f"{rows} damaged or held no possible answer: computed again")
+        return notes
+
     def _look_up_or_compute(
-        self, keys: Sequence[bytes], compute: Callable[[Sequence[bool]], Iterator[AnswerBatch]]
+        self,
+        keys: Sequence[bytes],
+        is_answer: Callable[[Any], bool],
+        compute: Callable[[Sequence[bool]], Iterator[AnswerBatch]],
     ) -> list[Any]:
-        """Return the answer to every key, from the journal or from `compute`, which is told which are missing."""
-        stored = self.journal.get(keys) if self.journal else {}
-        answers = {key: value for key, value in stored.items() if _is_answer(value)}
+        """Return the answer to every key, from the journal or from `compute`, which receives which are missing."""
+        answers = self.journal.get(keys, is_answer) if self.journal else {}
         known = sum(key in answers for key in keys)
         self.work.requests += len(keys)
         self.work.answered_from_journal += known
         self.advance(known)
-        while any(missing := _to_compute(keys, answers)) and not self._compute(keys, answers, compute(missing)):
+        while any(missing := _to_compute(keys, answers)) and not self._compute(
+            keys, answers, is_answer, compute(missing)
+        ):
             if not self.engine.shrink():
                 raise out_of_memory_error(self.checkpoint)
         return [answers[key] for key in keys]
 
-    def _compute(self, keys: Sequence[bytes], answers: dict[bytes, Any], batches: Iterator[AnswerBatch]) -> bool:
+    def _compute(
+        self,
+        keys: Sequence[bytes],
+        answers: dict[bytes, Any],
+        is_answer: Callable[[Any], bool],
+        batches: Iterator[AnswerBatch],
+    ) -> bool:
         """Add the answers of all `batches` to `answers` and the journal; return whether memory was sufficient."""
         repeats = Counter(keys)
         try:
             for batch in batches:
                 new = {keys[i]: answer for i, answer in batch.answers}
                 answers.update(new)
-                if self.journal and new:
-                    self.journal.put(new)
+                if self.journal and (storable := {key: answer for key, answer in new.items() if is_answer(answer)}):
+                    self.journal.put(storable, self.checkpoint.fingerprint)
                 self.work.tokens_fed += batch.tokens_fed
                 self.work.tokens_generated += batch.tokens_generated
                 self.advance(sum(repeats[key] for key in new))
@@ -179,8 +200,15 @@ def _to_compute(keys: Sequence[bytes], answers: Mapping[bytes, Any]) -> list[boo
     return [key not in answers and first[key] == index for index, key in enumerate(keys)]
 
 
-def _is_answer(value: object) -> bool:
-    """Return whether a stored `value` has the form of an answer: a log-likelihood or a text, and a flag."""
-    return (
-        isinstance(value, list) and len(value) == 2 and isinstance(value[0], float | str) and isinstance(value[1], bool)
-    )
+def is_log_likelihood(value: Any) -> bool:
+    """Return whether a stored `value` can be a log-likelihood: a number up to 0, and a flag."""
+    return _is_pair(value, float) and value[0] <= 0  # false for NaN
+
+
+def is_generation(value: Any) -> bool:
+    """Return whether a stored `value` can be a generation: a text, and a flag."""
+    return _is_pair(value, str)
+
+
+def _is_pair(value: Any, kind: type) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and type(value[0]) is kind and type(value[1]) is bool

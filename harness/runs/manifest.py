@@ -108,6 +108,7 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]
         )
     if note := _marks_note(checkpoint, lm):
         notes.append(note)
+    notes += lm.journal_notes()
     notes += lm.engine.notes()
     notes += lm.conversations.notes(lm.encoder, checkpoint.eos_ids, options.system_instruction)
     if options.articles:

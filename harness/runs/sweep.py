@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from harness.backends import journal as journals
 from harness.backends.journal import Journal
 from harness.checkpoints import discovery, loading
 from harness.checkpoints.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ from harness.tasks.catalogue import Catalogue
 from harness.tasks.own_files import file_tasks
 from harness.tasks.task_set import TaskSet
 
-JOURNAL = "journal.sqlite"
+JOURNAL = journals.NAME
 
 
 def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:

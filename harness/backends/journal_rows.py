@@ -1,0 +1,60 @@
+"""The journal's table, and the checksum in each of its rows.
+
+The checksum covers everything else in a row, so that a row in which any bit changed is never taken for an answer. It
+detects damage; it is no signature, so that whoever may write the file may still write answers into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any, NamedTuple
+
+TABLE = (
+    "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL, checkpoint TEXT NOT NULL, "
+    "time INTEGER NOT NULL, checksum BLOB NOT NULL)"
+)
+TABLE_WITHOUT_CHECKSUMS = "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL)"
+"""The table of journals written before rows had checksums."""
+
+CHECKPOINT_DIGITS = 12
+"""Number of leading digits of a checkpoint's fingerprint in each row: those that tables of reports show."""
+CHECKSUM_BYTES = 8
+
+
+class Row(NamedTuple):
+    """One row as SQLite returns it; in a damaged row, every field may have any type."""
+
+    key: bytes
+    answer: bytes
+    """The answer as JSON."""
+    checkpoint: bytes
+    """The first digits of the checkpoint's fingerprint, by which rows are counted and pruned."""
+    time: int
+    """When the answer was stored, in seconds since 1970 (UTC)."""
+    checksum: bytes
+
+    @property
+    def is_sound(self) -> bool:
+        """Return whether the checksum is that of the other fields."""
+        try:
+            return self.checksum == _checksum(self.key, self.answer, self.checkpoint, self.time)
+        except TypeError:  # a damaged field of another type
+            return False
+
+    @property
+    def values(self) -> tuple[bytes, str, str, int, bytes]:
+        """The fields as they are written to the table. Only for sound rows."""
+        return self.key, self.answer.decode(), self.checkpoint.decode(), self.time, self.checksum
+
+
+def new_row(key: bytes, value: Any, fingerprint: str) -> Row:
+    """Return the row that stores the JSON `value` of the checkpoint `fingerprint` under `key`, as of now."""
+    answer, checkpoint, now = json.dumps(value).encode(), fingerprint[:CHECKPOINT_DIGITS].encode(), int(time.time())
+    return Row(key, answer, checkpoint, now, _checksum(key, answer, checkpoint, now))
+
+
+def _checksum(key: bytes, answer: bytes, checkpoint: bytes, seconds: int) -> bytes:
+    lengths = b"%d %d %d " % (len(key), len(checkpoint), seconds)
+    return hashlib.blake2b(lengths + key + checkpoint + answer, digest_size=CHECKSUM_BYTES).digest()
