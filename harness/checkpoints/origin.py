@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from harness.checkpoints import files
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.reference import STEP_FOLDER
+from harness.common import safe_load
 from harness.errors import HarnessError
 
 STATE = "trainer_state.json"
@@ -119,12 +120,10 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _tags(card: Path) -> list[str]:
     """Return the tags in the header of a model card, [] if there are none or it is damaged."""
-    import yaml
-
     try:
         header = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
-        content = yaml.safe_load(header[1]) if header else None
-    except (OSError, ValueError, yaml.YAMLError):
+        content = safe_load.yaml_text(header[1]) if header else None
+    except (OSError, ValueError):
         return []
     tags = content.get("tags") if isinstance(content, dict) else None
     return [str(tag) for tag in tags] if isinstance(tags, list) else []

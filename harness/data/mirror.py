@@ -19,6 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.common import safe_load, unpacking
+from harness.errors import HarnessError
+
 LARGEST = 32 * 2**20
 """Largest size in bytes of a configuration's parquet files; larger ones are better mapped from Arrow files."""
 _SUPPORTED_KEYS = {"data_files", "default"}
@@ -41,10 +44,15 @@ class _Card(NamedTuple):
 def read(folder: Path, config: str | None) -> Any | None:
     """Return the splits of configuration `config` (None: the default one) of the data set in `folder`.
 
-    The result is a `datasets.DatasetDict`, or None if `load_dataset` has to read the data set.
+    The result is a `datasets.DatasetDict`, or None if `load_dataset` has to read the data set. Raises HarnessError if
+    its card or a file exceeds a limit that `load_dataset` does not have.
     """
     try:
         return _read(folder.resolve(), config)
+    except safe_load.UnsafeContentError as error:
+        raise HarnessError(f"{folder / 'README.md'} cannot be read ({error}): fetch the data set again") from error
+    except unpacking.UnsafeArchiveError as error:
+        raise HarnessError(f"{folder} cannot be read ({error}): fetch the data set again") from error
     except Exception:  # `load_dataset` raises the error that the user gets
         return None
 
@@ -81,14 +89,12 @@ def _card(folder: Path) -> _Card:
 
 @functools.lru_cache(maxsize=16)
 def _parsed(file: Path, stamp: tuple[int, ...]) -> _Card:
-    import yaml
     from datasets.info import DatasetInfosDict
     from datasets.utils.metadata import MetadataConfigs
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     block = REGEX_YAML_BLOCK.search(file.read_bytes().decode("utf-8"))
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is seven times as fast
-    data = yaml.load(block.group(2), Loader=loader) if block else {}
+    data = safe_load.yaml_text(block.group(2)) if block else {}
     configs = MetadataConfigs.from_dataset_card_data(data)
     return _Card(dict(configs), configs.get_default_config_name(), dict(DatasetInfosDict.from_dataset_card_data(data)))
 
@@ -127,6 +133,8 @@ def _split(name: str, files: list[Path], features: Any, schema: Any) -> Any:
     import pyarrow.parquet as pq
     from datasets.table import table_cast
 
+    for file in files:
+        unpacking.check_parquet(file)
     # One thread: for such small files a pool takes more time than it saves.
     tables = [table_cast(pq.ParquetFile(file).read(use_threads=False), schema) for file in files]
     return datasets.Dataset(

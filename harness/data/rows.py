@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from harness.common import safe_load, unpacking
 from harness.data import tables
 from harness.data.text_files import MARK, read_text, without_marks
 from harness.errors import HarnessError
@@ -119,7 +120,10 @@ def read_parquet(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
+        unpacking.check_parquet(file)
         return pq.read_table(file, partitioning=None)  # a folder named a=1 is no column
+    except unpacking.UnsafeArchiveError as error:
+        raise HarnessError(f"{file} is not read ({error}): write it again with fewer or shorter rows") from error
     except (pa.ArrowException, OSError) as error:
         raise HarnessError(f"{file} cannot be read as parquet ({error}): fetch or write it again") from error
 
@@ -127,10 +131,10 @@ def read_parquet(file: Path) -> Any:
 def parse_json(text: str, **options: Any) -> Any:
     """Return the value of a JSON `text`; `options` are those of `json.loads`.
 
-    Raises ValueError if `text` is not JSON, or if a string in it has half of a surrogate pair, which no UTF-8 file can
-    hold.
+    Raises ValueError if `text` is not JSON, exceeds a limit of `harness.common.safe_load`, or has a string with half
+    of a surrogate pair, which no UTF-8 file can hold.
     """
-    value = json.loads(text, **options)
+    value = safe_load.json_text(text, **options)
     if _SURROGATE.search(text):  # half of a pair, or a complete pair
         try:
             json.dumps(value, ensure_ascii=False).encode()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import resources
+from harness.common import resources, safe_load
 from harness.errors import HarnessError
 
 _ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
@@ -121,12 +121,10 @@ def _card(folder: Path) -> dict[str, list[str]]:
 @functools.lru_cache(maxsize=64)
 def _parsed_card(file: Path, changed: int) -> dict[str, list[str]]:
     """Return a card's file patterns by configuration; `changed`, the file's time, is part of the cache key."""
-    import yaml
-
     parts = file.read_text(encoding="utf-8", errors="replace").split("---\n")
     try:
-        head = yaml.safe_load(parts[1]) if len(parts) > 2 else None
-    except yaml.YAMLError:
+        head = safe_load.yaml_text(parts[1]) if len(parts) > 2 else None
+    except safe_load.ContentError:
         head = None
     patterns = {}
     for entry in (head.get("configs") or []) if isinstance(head, dict) else []:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import os
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
+from harness.common import unpacking
 from harness.data.text_files import MARK, decoded
 from harness.errors import HarnessError
 
@@ -86,14 +86,14 @@ def _members(archive: Path) -> list[File]:
     """Return the files in an archive with their content, because a compressed one can only be read front to back."""
     files = []
     try:
-        with tarfile.open(archive) as opened:
-            for member in opened:
-                stream = opened.extractfile(member) if member.isfile() else None
-                name = member.name.lstrip("/")
-                if stream is not None and name.lower().endswith(SUFFIXES) and not _is_hidden(PurePosixPath(name)):
-                    content = functools.partial(bytes, stream.read())
-                    files.append(_file(name, f"{archive}:{member.name}", archive, content))
-    except (tarfile.TarError, EOFError, OSError) as error:
+        for member in unpacking.tar_members(archive, SUFFIXES):
+            name = member.name.lstrip("/")
+            if not _is_hidden(PurePosixPath(name)):
+                content = functools.partial(bytes, member.content)
+                files.append(_file(name, f"{archive}:{member.name}", archive, content))
+    except unpacking.UnsafeArchiveError as error:
+        raise HarnessError(f"{archive} is not read ({error}): unpack it, and name the folder") from error
+    except unpacking.DAMAGE as error:
         raise HarnessError(f"{archive} cannot be read as an archive ({error}): fetch it again") from error
     return files
 

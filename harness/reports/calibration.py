@@ -8,7 +8,6 @@ A calibration is one JSON file. Not here: evaluating anything (`harness.runs.cal
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from harness.common import atomic_write, validation
+from harness.common import atomic_write, safe_load, validation
 from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.reports.report import Strict
@@ -103,7 +102,7 @@ def read(file: Path) -> Calibration:
     """
     advice = "calibrate again with 'harness calibrate'"
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = safe_load.json_file(file)
     except OSError as error:
         raise HarnessError(f"the calibration {file} cannot be read ({error.strerror}): {advice}") from error
     except ValueError as error:

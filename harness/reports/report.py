@@ -11,7 +11,6 @@ Not here: writing reports (`harness.reports.writer`), torch, lm-eval, or any jud
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.common import validation
+from harness.common import safe_load, unpacking, validation
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 
@@ -303,9 +302,10 @@ class Report:
         if not file.is_file():
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
+            unpacking.check_parquet(file)
             names = columns or [name for name in pq.read_schema(file).names if name not in without]
             table = pq.read_table(file, columns=list(names))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, unpacking.UnsafeArchiveError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
         for name in ADDED_COLUMNS:
             if name not in table.column_names and (name in columns if columns else name not in without):
@@ -366,7 +366,7 @@ def _manifests(path: Path) -> Iterator[Path]:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return safe_load.json_file(file)
     except OSError as error:
         raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
     except ValueError as error:

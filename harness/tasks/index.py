@@ -68,11 +68,10 @@ def _entries(folder: Path) -> Index:
 
 def require_readable(folder: Path) -> None:
     """Raise HarnessError naming the first YAML file below `folder` that lm-eval would silently skip as unreadable."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
+    reader = Reader(functions=False)
     for file in sorted(folder.rglob("*.yaml")):
         try:
-            load_yaml(file, resolve_func=False)
+            reader.read(file)
         except Exception as error:
             text = " ".join(str(error).split()) or type(error).__name__
             raise HarnessError(f"{file} cannot be read ({text[:300]}): correct it") from error

@@ -14,6 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.common import safe_load
+
 
 class _File(NamedTuple):
     content: dict[str, Any]
@@ -81,13 +83,11 @@ class Reader:
         return _File(merged | content, frozenset(visited))
 
     def _parse(self, path: Path) -> dict[str, Any]:
-        import yaml
         from lm_eval.tasks._yaml_loader import _make_loader
 
         if path.parent not in self._loaders:
             self._loaders[path.parent] = _make_loader(path.parent, resolve_funcs=self._functions)
-        with path.open("rb") as file:
-            content = yaml.load(file, Loader=self._loaders[path.parent])
+        content = safe_load.yaml_file(path, self._loaders[path.parent])
         if not isinstance(content, dict):
             raise ValueError(f"Expected YAML dict from {path}, got {type(content).__name__}")
         return content

@@ -20,10 +20,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.common import validation
+from harness.common import safe_load, validation
 from harness.errors import HarnessError, did_you_mean
 
 _MERGE = "merge that ('harness merge') and start from the result"
@@ -103,11 +102,11 @@ def load(file: Path) -> Recipe:
     checkpoint.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = safe_load.yaml_file(file)
+    except OSError as error:
         raise HarnessError(f"cannot read the recipe {file} ({error}): name a YAML file") from error
-    except yaml.YAMLError as error:
-        raise HarnessError(f"{file} is not valid YAML ({' '.join(str(error).split())[:200]}): correct it") from error
+    except safe_load.ContentError as error:
+        raise HarnessError(f"{file} is not valid YAML ({error}): correct it") from error
     try:
         return _checked(Recipe.model_validate(content), file)
     except ValidationError as error:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.checkpoints.types import Model, Tokenizer
-from harness.common import atomic_write, progress
+from harness.common import atomic_write, progress, safe_load
 from harness.errors import HarnessError
 from harness.training import corpora, methods
 from harness.training.corpora import IGNORED, Encoded, Example
@@ -103,7 +103,7 @@ def _content(folder: Path) -> str:
 def _finished(name: str, stage: Stage, output: Path, key: str) -> Trained | None:
     """Return the stage `name` if `output` has it with the digest `key`, else None."""
     try:
-        done = json.loads((output / name / DONE).read_text(encoding="utf-8"))
+        done = safe_load.json_file(output / name / DONE)
         if done["key"] != key:
             return None
         numbers = (int(done["learning"]), int(done["tokens"]), float(done["loss"]), float(done["seconds"]))

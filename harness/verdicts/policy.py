@@ -21,10 +21,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
-from harness.common import validation
+from harness.common import safe_load, validation
 from harness.errors import HarnessError
 from harness.reports.report import Score, Strict
 
@@ -172,11 +171,11 @@ def read(file: Path) -> Policy:
     Raises HarnessError if the file cannot be read, is not YAML, or has an unknown key or an invalid value.
     """
     try:
-        content: object = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content: object = safe_load.yaml_file(file)
+    except OSError as error:
         raise HarnessError(f"the policy {file} cannot be read ({error}): check --policy") from error
-    except yaml.YAMLError as error:
-        raise HarnessError(f"the policy {file} is not valid YAML: {' '.join(str(error).split())}") from error
+    except safe_load.ContentError as error:
+        raise HarnessError(f"the policy {file} is not valid YAML ({error}): correct it") from error
     if content is not None and not isinstance(content, dict):
         raise HarnessError(f"the policy {file} does not hold keys and values: write, for example, 'margin: 2'")
     try:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from harness.common import resources
+from harness.common import resources, safe_load
 from harness.tasks import index as task_index
 from harness.tasks.yaml_files import Reader
 
@@ -42,8 +41,8 @@ def test_a_folder_is_read_again_only_if_a_file_changed(tmp_path: Path, monkeypat
     write(shared, template="task_alias: one")
     write(folder, first=f"include: {shared}/template.yaml\ntask: first", later=f"include: {shared}/later.yaml\ntask: x")
     parsed: list[str] = []
-    real = yaml.load
-    monkeypatch.setattr(yaml, "load", lambda file, **how: real(parsed.append(file.name) or file, **how))
+    real = safe_load.yaml_file
+    monkeypatch.setattr(safe_load, "yaml_file", lambda file, loader: (real(file, loader), parsed.append(file.name))[0])
 
     def alias_and_names() -> tuple[str, set[str]]:
         parsed.clear()
@@ -110,8 +109,8 @@ def test_a_template_is_parsed_once_and_unaffected_by_changes_of_a_result(
 ) -> None:
     write(tmp_path, **{f"subject{i}": f"include: template.yaml\ntask: subject{i}" for i in range(5)}, template="a: 1")
     parsed: list[str] = []
-    real = yaml.load
-    monkeypatch.setattr(yaml, "load", lambda file, **how: real(parsed.append(file.name) or file, **how))
+    real = safe_load.yaml_file
+    monkeypatch.setattr(safe_load, "yaml_file", lambda file, loader: (real(file, loader), parsed.append(file.name))[0])
     reader = Reader(functions=False)
     for i in range(5):
         reader.read(tmp_path / f"subject{i}.yaml")["a"] = 2

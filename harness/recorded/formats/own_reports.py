@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from harness.backends.answer_text import AnswerText
+from harness.common import safe_load
 from harness.recorded.answers import Answer, Hashes, Responses, TaskAnswers
 from harness.recorded.formats.format import Format
 from harness.recorded.formats.own_lines import task_name
@@ -29,7 +29,7 @@ def find_reports(path: Path) -> list[Report]:
 def _is_report(manifest: Path) -> bool:
     """Return whether a file called manifest.json, a common name, is a report's."""
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content = safe_load.json_file(manifest)
     except (OSError, ValueError, RecursionError):
         return True  # whoever reads the report says that it is damaged
     return isinstance(content, dict) and "checkpoint" in content

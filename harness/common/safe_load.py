@@ -1,0 +1,172 @@
+r"""YAML and JSON of other people, read within limits.
+
+A few bytes can stand for a great deal: aliases that repeat one another (`&b [*a, *a, *a]`), ten thousand brackets that
+end the process in a parser's stack, an integer of a thousand digits that no calculation takes. Every YAML or JSON text
+that a person or another program has written is read here; a text beyond a limit raises `UnsafeContentError`, a
+ValueError whose message is the reason. What is read is plain values: no tag makes an object of another kind.
+
+The limits are those of documents that people write: the largest of lm-eval's 14,000 definitions has 7 KB and depth 7,
+the largest card of a data set on the hub 1.5 MB.
+
+Not here: sentences that name the file (each caller's), or archives and parquet (`harness.common.unpacking`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+YAML_BYTES = 4 * 2**20
+"""Largest size of a YAML text in bytes."""
+YAML_NODES = 300_000
+"""Largest number of values in a YAML text, those that aliases repeat counted as often as they occur."""
+DEPTH = 64
+"""Most lists and objects within one another."""
+DIGITS = 308
+"""Most digits of an integer: any longer one exceeds the largest float."""
+JSON_BYTES = 512 * 2**20
+"""Largest size of a JSON file that is read whole (`json_file`)."""
+
+
+class ContentError(ValueError):
+    """A text that cannot be read; the message says why, on one line, without naming the file."""
+
+
+class UnsafeContentError(ContentError):
+    """A text that exceeds a limit."""
+
+
+def yaml_file(file: Path, loader: type[Any] | None = None) -> Any:
+    """Return the value of the YAML in `file`. Raises OSError and ContentError."""
+    return yaml_text(_read(file, YAML_BYTES), loader)
+
+
+def yaml_text(text: str | bytes, loader: type[Any] | None = None) -> Any:
+    """Return the value of a YAML `text`, of which bytes are in UTF-8 (or UTF-16 with a byte order mark).
+
+    `loader` is a PyYAML loader class that knows more tags than the safe one. Raises ContentError if `text` is not YAML,
+    and UnsafeContentError if it exceeds a limit; other errors are those of `loader`'s own tags.
+    """
+    import yaml
+
+    if len(text) > YAML_BYTES:
+        raise UnsafeContentError(f"it has more than {YAML_BYTES:,} bytes")
+    safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is seven times as fast
+    try:
+        _check_yaml(yaml.parse(text, Loader=safe))
+        return yaml.load(text, Loader=loader or safe)
+    except UnsafeContentError:
+        raise
+    except yaml.YAMLError as error:
+        raise ContentError(" ".join(str(error).split())[:300]) from error
+    except (ValueError, OverflowError, RecursionError) as error:  # a date such as 2024-13-01
+        if loader is not None:
+            raise
+        raise ContentError(f"a value cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+class _Extent(NamedTuple):
+    """How large a YAML value is with its aliases expanded."""
+
+    nodes: int
+    height: int
+
+
+def _check_yaml(events: Any) -> None:
+    """Raise UnsafeContentError if the YAML document of `events` exceeds a limit. Nothing is expanded or nested here."""
+    import yaml
+
+    anchors: dict[str, _Extent | None] = {}
+    anchor: str | None
+    open_nodes: list[tuple[str | None, int, int]] = []  # anchor, and nodes and height so far
+    for event in events:
+        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            open_nodes.append((event.anchor, 1, 1))
+            if event.anchor is not None:
+                anchors[event.anchor] = None
+            if len(open_nodes) > DEPTH:
+                raise UnsafeContentError(f"it nests lists and objects more than {DEPTH} deep")
+            continue
+        if isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            anchor, nodes, height = open_nodes.pop()
+            extent = _Extent(nodes, height)
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, extent = event.anchor, _Extent(1, 0)
+            _check_scalar(event)
+        elif isinstance(event, yaml.AliasEvent):
+            target = anchors.get(str(event.anchor), _Extent(1, 0))  # the loader reports an unknown anchor
+            if target is None:
+                raise UnsafeContentError(f"the value '{event.anchor}' contains itself")
+            anchor, extent = None, target
+        else:
+            continue
+        if anchor is not None:
+            anchors[anchor] = extent
+        if open_nodes:
+            name, nodes, height = open_nodes[-1]
+            open_nodes[-1] = (name, nodes + extent.nodes, max(height, extent.height + 1))
+            if nodes + extent.nodes > YAML_NODES:
+                raise UnsafeContentError(f"it has more than {YAML_NODES:,} values once its aliases are expanded")
+            if len(open_nodes) + extent.height > DEPTH:
+                raise UnsafeContentError(f"it nests lists and objects more than {DEPTH} deep")
+
+
+_YAML_INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-9_]+)*)")
+
+
+def _check_scalar(event: Any) -> None:
+    is_number = len(event.value) > DIGITS and event.implicit[0] and _YAML_INTEGER.fullmatch(event.value)
+    if is_number or (event.tag and event.tag.endswith((":int", ":float")) and len(event.value) > DIGITS):
+        raise UnsafeContentError(f"a number has more than {DIGITS} digits")
+
+
+def json_file(file: Path) -> Any:
+    """Return the value of the JSON in `file`, which is read whole.
+
+    Raises OSError, and the ValueError of `json_text`; UnicodeDecodeError is one.
+    """
+    return json_text(_read(file, JSON_BYTES).decode("utf-8"))
+
+
+def json_text(text: str, **options: Any) -> Any:
+    """Return the value of a JSON `text`; `options` are those of `json.loads`.
+
+    Raises ValueError if `text` is not JSON, nests values more than `DEPTH` deep, or has an integer of more than
+    `DIGITS` digits.
+    """
+    if text.count("[") + text.count("{") > DEPTH and _json_depth(text) > DEPTH:
+        raise UnsafeContentError(f"it nests lists and objects more than {DEPTH} deep")
+    if _LONG_NUMBER.search(text):
+        options.setdefault("parse_int", _integer)
+    return json.loads(text, **options)
+
+
+_LONG_NUMBER = re.compile(rf"\d{{{DIGITS + 1}}}")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*+"', re.DOTALL)
+_BRACKETS = re.compile(r"[\[{]+|[\]}]+")
+
+
+def _json_depth(text: str) -> int:
+    """Return how deep `text` nests lists and objects, even if it is not valid JSON."""
+    depth = deepest = 0
+    for brackets in _BRACKETS.findall(_STRING.sub("", text)):
+        depth += len(brackets) if brackets[0] in "[{" else -len(brackets)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > DIGITS + 1:  # and a sign
+        raise UnsafeContentError(f"a number has more than {DIGITS} digits")
+    return int(digits)
+
+
+def _read(file: Path, most: int) -> bytes:
+    """Return the bytes of `file`; raise UnsafeContentError if there are more than `most`, without reading them."""
+    with file.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise UnsafeContentError(f"it has more than {most:,} bytes")
+    return data

@@ -1,0 +1,183 @@
+"""Archives and parquet files of other people, unpacked within limits of size and ratio.
+
+A kilobyte of gzip can stand for a megabyte, one of xz or of parquet for a terabyte. Here the sizes that a file states
+are checked before anything is unpacked, and what really comes out is counted while it does.
+
+Raises `UnsafeArchiveError`, whose message is the reason without the file's name. Not here: YAML and JSON
+(`harness.common.safe_load`).
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+MEMBER_BYTES = 2**30
+"""Largest size of one file in an archive."""
+ARCHIVE_BYTES = 4 * 2**30
+"""Largest size of everything in an archive."""
+RATIO = 400
+"""How many times its own size an archive may unpack to, if that is more than `FREE_BYTES`."""
+FREE_BYTES = 256 * 2**20
+"""Up to this size the ratio does not matter."""
+MEMBERS = 200_000
+"""Most members of an archive."""
+COLUMN_CHUNKS = 1_000_000
+"""Most row groups of a parquet file, times its columns."""
+
+DAMAGE = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error)
+"""What Python raises for an archive that is damaged."""
+
+
+class UnsafeArchiveError(ValueError):
+    """An archive that unpacks to more than a limit; the message says to what."""
+
+
+class Member(NamedTuple):
+    """A file in an archive."""
+
+    name: str
+    content: bytes
+
+
+def tar_members(archive: Path, suffixes: tuple[str, ...]) -> Iterator[Member]:
+    """Yield the files of a tar archive, compressed or not, whose names end with one of `suffixes` in any case.
+
+    Raises UnsafeArchiveError, and for a damaged archive one of `DAMAGE`.
+    """
+    limit = min(ARCHIVE_BYTES, max(FREE_BYTES, RATIO * archive.stat().st_size))
+    with _decompressed(archive) as stream:
+        bounded = cast(BinaryIO, _Bounded(stream, limit))
+        with tarfile.open(fileobj=bounded, mode="r|") as opened:
+            for number, member in enumerate(opened, 1):
+                if number > MEMBERS:
+                    raise UnsafeArchiveError(f"it has more than {MEMBERS:,} members")
+                if not member.isfile() or not member.name.lower().endswith(suffixes):
+                    continue
+                if member.size > min(limit, MEMBER_BYTES):  # a sparse member's zeros are in no archive
+                    raise UnsafeArchiveError(f"its member {member.name} has {member.size:,} bytes")
+                if (content := opened.extractfile(member)) is not None:
+                    yield Member(member.name, content.read())
+
+
+class _Bounded:
+    """A stream of which at most `limit` bytes can be read."""
+
+    def __init__(self, stream: Any, limit: int) -> None:
+        self._stream, self._limit, self._left = stream, limit, limit
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer at the end."""
+        if size > self._left:
+            size = self._left + 1
+        data = bytes(self._stream.read(size))
+        self._left -= len(data)
+        if self._left < 0:
+            raise UnsafeArchiveError(f"it unpacks to more than {self._limit:,} bytes")
+        return data
+
+
+def _decompressed(archive: Path) -> Any:
+    """Return a binary stream of what `archive` holds, decompressed as its first bytes say."""
+    with archive.open("rb") as stream:
+        head = stream.read(6)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.open(archive)
+    if head.startswith(b"BZh"):
+        return bz2.open(archive)
+    if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
+        return lzma.open(archive)
+    return archive.open("rb")
+
+
+def check_parquet(file: Path) -> None:
+    """Raise UnsafeArchiveError if the values of a parquet file do not fit in this machine's free memory.
+
+    A text that is stored once may stand in every row, so the bytes that a file states say little: where as many rows as
+    there are of the longest possible text would not fit, texts are measured without expanding them. Raises pyarrow's
+    errors for a damaged file.
+    """
+    import psutil
+    import pyarrow.parquet as pq
+
+    opened = pq.ParquetFile(file)
+    metadata = opened.metadata
+    if metadata.num_row_groups * metadata.num_columns > COLUMN_CHUNKS:
+        raise UnsafeArchiveError(f"it has {metadata.num_row_groups:,} row groups of {metadata.num_columns:,} columns")
+    columns = [_ColumnExtent(opened.schema.column(place)) for place in range(metadata.num_columns)]
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for place, column in enumerate(columns):
+            column.add(group.column(place))
+    free = int(psutil.virtual_memory().available)
+    least = sum(column.least for column in columns)
+    if least > free:
+        raise UnsafeArchiveError(f"its values take {least:,} bytes, and {free:,} bytes of memory are free")
+    for column in columns:
+        if least + column.most > free:
+            least += column.measure(file, free - least)
+        if least > free:
+            raise UnsafeArchiveError(f"its texts take more than the {free:,} bytes of memory that are free")
+
+
+class _ColumnExtent:
+    """How many bytes a parquet column takes in memory: bounds from the metadata, and a measurement."""
+
+    def __init__(self, schema: Any) -> None:
+        self._path, self._is_list = schema.path, schema.max_repetition_level > 0
+        self._has_texts = schema.physical_type == "BYTE_ARRAY"
+        self._width = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "FIXED_LEN_BYTE_ARRAY": max(schema.length, 1)}.get(
+            schema.physical_type, 4 if self._has_texts else 8
+        )
+        self._largest = 1
+        self._has_prefixes = False
+        self.least = 0
+        """Bytes that the column takes at least."""
+        self.most = 0
+        """Bytes that it may take beyond `least`."""
+
+    def add(self, chunk: Any) -> None:
+        """Take a row group's part of the column into account."""
+        size = max(chunk.total_uncompressed_size, 1)
+        self.least += chunk.num_values * self._width
+        if self._has_texts:
+            self.most += chunk.num_values * size
+            self._largest = max(self._largest, size)
+            self._has_prefixes |= "DELTA_BYTE_ARRAY" in chunk.encodings
+
+    def measure(self, file: Path, free: int) -> int:
+        """Return the bytes of the column's texts; of a column that exceeds `free`, of a part that exceeds it."""
+        import pyarrow.parquet as pq
+
+        if not self._has_prefixes:  # each text is stored once per dictionary, and stays so
+            table = pq.ParquetFile(file, read_dictionary=[self._path]).read(columns=[self._path])
+            return sum(map(_bytes_of_texts, table.column(0).chunks))
+        if self._is_list:
+            raise UnsafeArchiveError(f"its column {self._path} may take {self.most:,} bytes of memory")
+        total = 0
+        rows = max(1, min(10_000, free // 4 // self._largest))
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=rows, columns=[self._path]):
+            total += batch.nbytes
+            if total > free:
+                break
+        return total
+
+
+def _bytes_of_texts(values: Any) -> int:
+    """Return how many bytes the texts in an Arrow array take once dictionaries are expanded."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        lengths = pc.take(pc.binary_length(values.dictionary), values.indices)
+        return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0)
+    if isinstance(values, pa.ListArray | pa.LargeListArray | pa.MapArray):
+        return _bytes_of_texts(values.values)
+    if pa.types.is_struct(values.type):
+        return sum(map(_bytes_of_texts, values.flatten()))
+    return int(values.nbytes)

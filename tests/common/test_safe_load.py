@@ -1,0 +1,160 @@
+"""YAML and JSON within limits: plain texts as PyYAML and json read them, hostile ones refused at once."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import harness
+from harness.cli import main
+from harness.common import safe_load
+from harness.common.safe_load import ContentError, UnsafeContentError, json_text, yaml_text
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+DEEP_ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 200))
+HOSTILE_YAML = {
+    "aliases": (ALIASES, "once its aliases are expanded"),
+    "merges": (MERGES, "once its aliases are expanded"),
+    "aliases of aliases": (DEEP_ALIASES, "more than 64 deep"),
+    "brackets": ("[" * 100_000, "more than 64 deep"),
+    "closed brackets": ("[" * 50_000 + "]" * 50_000, "more than 64 deep"),
+    "dashes": ("- " * 50_000 + "x", "more than 64 deep"),
+    "indents": ("\n".join(" " * n + "a:" for n in range(300)), "more than 64 deep"),
+    "question marks": ("? " * 5_000 + "x", "more than 64 deep"),
+    "itself": ("a: &a [1, *a]", "contains itself"),
+    "itself as a key": ("&a {*a : 1}", "contains itself"),
+    "a long number": ("a: " + "9" * 400, "more than 308 digits"),
+    "a number too long for Python": ("a: " + "9" * 5_000, "more than 308 digits"),
+    "a long hexadecimal number": ("a: 0x" + "f" * 400, "more than 308 digits"),
+    "a long sexagesimal number": ("a: 1" + ":59" * 400, "more than 308 digits"),
+    "a tagged number": ("a: !!int '" + "9" * 400 + "'", "more than 308 digits"),
+    "many values": ("[" + "1," * 400_000 + "]", "more than 300,000 values"),
+    "size": ("a: " + "x" * 5 * 2**20, "bytes"),
+}
+
+
+@given(values)
+@settings(max_examples=40, deadline=None)
+def test_plain_yaml_is_read_as_pyyaml_reads_it(value):
+    text = yaml.safe_dump(value, allow_unicode=True)
+    assert yaml_text(text) == yaml.safe_load(text)
+    assert yaml_text(text.encode()) == yaml.safe_load(text)
+
+
+@given(values)
+@settings(max_examples=40, deadline=None)
+def test_plain_json_is_read_as_json_reads_it(value):
+    assert json_text(json.dumps(value)) == json.loads(json.dumps(value))
+
+
+def test_aliases_that_people_write_are_read():
+    text = "base: &base {margin: 2, tags: &tags [a, b]}\ntasks: [{<<: *base, floor: 1}, *base, *tags]"
+    assert yaml_text(text)["tasks"][0] == {"margin": 2, "tags": ["a", "b"], "floor": 1}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_YAML)
+def test_hostile_yaml_is_refused(kind):
+    text, reason = HOSTILE_YAML[kind]
+    with pytest.raises(UnsafeContentError, match=reason):
+        yaml_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "a: *b",
+        "\x00",
+        "a: 2024-13-45",
+        "!!python/object/apply:os.system [ls]",
+        "a: !x 1",
+        "? [a]\n: 1",
+        b"\xff\xff",
+    ],
+)
+def test_what_is_not_plain_yaml_has_a_reason_on_one_line(text):
+    with pytest.raises(ContentError) as caught:
+        yaml_text(text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 350
+
+
+def test_dates_and_nothing_are_values():
+    assert yaml_text("a: 2024-02-29") == {"a": datetime.date(2024, 2, 29)}
+    assert yaml_text("") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "64 deep"),
+        ("[" * 100 + "]" * 100, "64 deep"),
+        ('{"a":' * 70 + "1" + "}" * 70, "64 deep"),
+        ('["[[[[\\"", ' + "[" * 70 + "]" * 71, "64 deep"),
+        ("9" * 400, "308 digits"),
+        ('{"a": -' + "9" * 5_000 + "}", "308 digits"),
+    ],
+)
+def test_hostile_json_is_refused(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        json_text(text)
+
+
+def test_brackets_and_digits_in_texts_are_text():
+    value = {"a": "[" * 500 + '"' + "9" * 500 + "\\", "b": [[1]] * 200, "c": 1.5e300, "d": -(10**307)}
+    assert json_text(json.dumps(value)) == value
+
+
+def test_files_are_read_up_to_their_limit(tmp_path, monkeypatch):
+    file = tmp_path / "a"
+    file.write_text('{"a": 1}')
+    assert safe_load.yaml_file(file) == safe_load.json_file(file) == {"a": 1}
+    for name in ("YAML_BYTES", "JSON_BYTES"):
+        monkeypatch.setattr(safe_load, name, 7)
+    for read in (safe_load.yaml_file, safe_load.json_file):
+        with pytest.raises(UnsafeContentError, match="more than 7 bytes"):
+            read(file)
+    with pytest.raises(UnsafeContentError):
+        safe_load.json_file(Path("/dev/zero"))
+
+
+def test_yaml_is_parsed_in_one_place():
+    calls = []
+    for file in Path(harness.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if "yaml" in names or (isinstance(node, ast.ImportFrom) and node.module == "yaml"):
+                calls.append(file.name)
+    assert set(calls) == {"safe_load.py"}
+
+
+@pytest.mark.parametrize("kind", ["aliases", "brackets", "dashes", "a number too long for Python", "size"])
+@pytest.mark.parametrize("reader", ["policy", "recipe", "task"])
+def test_a_person_gets_one_sentence_that_names_the_file(kind, reader, tmp_path, capsys):
+    file = tmp_path / "hostile.yaml"
+    file.write_text(HOSTILE_YAML[kind][0])
+    commands = {
+        "policy": ["gate", str(tmp_path), "--policy", str(file)],
+        "recipe": ["train", str(file)],
+        "task": ["tasks", "x", "--include-path", str(tmp_path)],
+    }
+    assert main(commands[reader]) == 2
+    output = capsys.readouterr()
+    assert not output.out
+    assert output.err.startswith("error: ")
+    assert "hostile.yaml" in output.err
+    assert output.err.count("\n") == 1
+    assert len(output.err) < 600
