@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import files, gguf
+from harness.checkpoints import capacity, files, foreign_code, gguf, limits
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, ModelConfig
@@ -28,12 +30,40 @@ class Size(NamedTuple):
 
 
 def empty_model(located: Located) -> Model:
-    """Return the base's model on the meta device: it has the names and sizes of the weights, but no numbers."""
+    """Return the base's model on the meta device: it has the names and sizes of the weights, but no numbers.
+
+    Raises HarnessError if the configuration describes no model, or one that its weights cannot fill.
+    """
     from transformers import AutoModelForCausalLM
 
     config = copy.deepcopy(located.config)  # PEFT changes a model's configuration, such as its number of layers
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=located.reference.trust_remote_code)
+    reference = located.reference
+    try:
+        with torch.device("meta"), building(located):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=reference.trust_remote_code)
+    except HarnessError:
+        raise
+    except Exception as error:  # a configuration class checks few values, and a model fails wherever one is unsuitable
+        advice = "fetch or save the checkpoint again"
+        raise explained(
+            error, f"no model can be built from the configuration of {located.base}", advice, reference
+        ) from error
+
+
+@contextmanager
+def building(located: Located) -> Iterator[None]:
+    """Keep a model of `located` that is built meanwhile from fetching code, and from outgrowing its weights.
+
+    Raises HarnessError if it outgrows them.
+    """
+    is_trusted = located.reference.trust_remote_code
+    is_packed = located.packing is not None or getattr(located.config, "quantization_config", None) is not None
+    with foreign_code.no_hub(is_trusted=is_trusted):
+        if is_trusted:  # code of its own may build anything
+            yield
+            return
+        with capacity.limited(capacity.capacity(located.base, is_packed=is_packed), located.base):
+            yield
 
 
 def size(located: Located) -> Size:
@@ -58,10 +88,14 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
     content = files.read_json(file)
     if not content.get("model_type") and "auto_map" not in content:
         raise HarnessError(f"{file} names no model_type: fetch or save the checkpoint again")
+    limits.check_config(file, content)
+    foreign_code.check(file, content, is_trusted=reference.trust_remote_code)
     if (base / "generation_config.json").is_file():
-        files.read_json(base / "generation_config.json")  # transformers ignores a damaged one
+        defaults = base / "generation_config.json"
+        limits.check_config(defaults, files.read_json(defaults))  # transformers ignores a damaged one
     try:
-        config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
+        with foreign_code.no_hub(is_trusted=reference.trust_remote_code):
+            config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
     except Exception as error:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
         raise explained(error, f"{file} cannot be used", advice, reference) from error

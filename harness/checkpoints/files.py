@@ -6,15 +6,14 @@ Not here: the hash of a file (`harness.checkpoints.hashes`).
 
 from __future__ import annotations
 
-import json
 import pickletools
 import re
-import struct
 import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from harness.checkpoints import index_files, limits, safetensors_header
 from harness.errors import HarnessError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -53,6 +52,8 @@ _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
 _FOREIGN = ("*.safetensors", "*.bin", "*.pth", "*.pt", "*.ckpt", "*.msgpack", "*.h5")
 # Torch files that are no model's weights.
 _OTHER_TORCH = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state*", "scaler.pt")
+# A pickle lists the tensors of its file; one of 150,000 tensors takes 30 MB.
+_PICKLE_BYTES = 64 << 20
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -143,15 +144,19 @@ def has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _TOKENIZER_CORE) or any(folder.glob("*.tiktoken"))
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in `file`; raise HarnessError if the file is missing or holds something else."""
+def read_json(file: Path, limit: int = limits.CONFIG_BYTES) -> dict[str, Any]:
+    """Return the JSON object in `file`.
+
+    Raises HarnessError if the file is missing, has more than `limit` bytes, or holds something else.
+    """
     if not file.is_file():
         raise HarnessError(f"{file.parent} has no {file.name}: it is not a complete checkpoint folder")
     try:
         if not file.stat().st_size:
             raise ValueError("it is empty")
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
+        limits.require_size(file, limit)
+        content = limits.parse(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         check_no_pointer(file)
         raise HarnessError(f"{file} is not valid JSON ({error}): fetch or save the checkpoint again") from error
     if not isinstance(content, dict):
@@ -171,11 +176,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise _no_weights(folder)
     files = [listing]
     if listing.suffix == ".json":
-        index = read_json(listing).get("weight_map")
-        if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
-            raise HarnessError(f"{listing} has no weight_map that names files: fetch or save the checkpoint again")
-        files = [folder / name for name in sorted(set(index.values()))]
-        _require_all_shards(listing, files)
+        files = index_files.named_files(listing, read_json(listing, limits.JSON_BYTES))
     for file in files:
         check_complete(file)
     return files
@@ -187,17 +188,6 @@ def unread_weights(folder: Path) -> list[str]:
     As in transformers, safetensors are read rather than pickles, and a single file rather than the shards in an index.
     """
     return [name for name in WEIGHTS if (folder / name).is_file()][1:]
-
-
-def _require_all_shards(listing: Path, files: list[Path]) -> None:
-    """Raise HarnessError if the index `listing` names fewer shards than the shards' names say there are."""
-    shards = [match for match in (_SHARD.fullmatch(file.name) for file in files) if match]
-    total = max((int(shard[3]) for shard in shards), default=0)
-    if shards and len(shards) < total:
-        raise HarnessError(
-            f"{listing} lists {len(shards)} of {total} shards ({shards[0][0]}{', …' if len(shards) > 1 else ''}): "
-            "fetch or save the checkpoint again"
-        )
 
 
 def _no_weights(folder: Path) -> HarnessError:
@@ -247,9 +237,10 @@ def check_complete(file: Path) -> None:
     if file.stat().st_size == 0:
         raise HarnessError(f"{file} is truncated to 0 bytes: fetch or save it again")
     if file.suffix == ".safetensors":
-        if not set(_safetensors_header(file)[0]) - {"__metadata__"}:
+        header = safetensors_header.read(file)
+        if not header.tensors:
             raise HarnessError(f"{file} lacks weights, it holds only a header: save the checkpoint again")
-        expected, size = _safetensors_size(file), file.stat().st_size
+        expected, size = header.size, file.stat().st_size
         if size > expected:
             raise HarnessError(f"{file} is damaged ({size:,} bytes, not {expected:,}): fetch or save it again")
         if size < expected:
@@ -284,18 +275,16 @@ def stored_dtype(files: list[Path]) -> str | None:
     sizes: Counter[str] = Counter()
     for file in files:
         if file.suffix == ".safetensors":
-            for name, entry in _safetensors_header(file)[0].items():
-                if name != "__metadata__" and entry.get("dtype") in _FLOATS:
-                    sizes[_FLOATS[entry["dtype"]]] += entry["data_offsets"][1] - entry["data_offsets"][0]
+            for tensor in safetensors_header.read(file).tensors.values():
+                if tensor.dtype in _FLOATS:
+                    sizes[_FLOATS[tensor.dtype]] += tensor.end - tensor.start
     return sizes.most_common(1)[0][0] if sizes else None
 
 
 def tensor_dtypes(files: list[Path]) -> dict[str, str]:
     """Return the dtype of each tensor in `files`, as safetensors names it; files of other formats are left out."""
-    headers = [_safetensors_header(file)[0] for file in files if file.suffix == ".safetensors"]
-    return {
-        name: str(entry.get("dtype")) for header in headers for name, entry in header.items() if name != "__metadata__"
-    }
+    headers = [safetensors_header.read(file) for file in files if file.suffix == ".safetensors"]
+    return {name: tensor.dtype for header in headers for name, tensor in header.tensors.items()}
 
 
 def checkpoints_inside(folder: Path) -> str:
@@ -317,34 +306,6 @@ def _merge_shards(folder: Path) -> str:
     if sharded is not None:
         return f"it holds only FSDP's shards; run accelerate merge-weights {sharded} {folder} to merge them"
     return ""
-
-
-def _safetensors_size(file: Path) -> int:
-    """Return the size in bytes that the file must have according to its header."""
-    entries, start = _safetensors_header(file)
-    try:
-        return start + max((e["data_offsets"][1] for k, e in entries.items() if k != "__metadata__"), default=0)
-    except (TypeError, LookupError) as error:
-        raise HarnessError(f"{file} has a malformed header: fetch or save it again") from error
-
-
-def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
-    """Return the header's entries and the offset of the data (format: github.com/huggingface/safetensors)."""
-    with file.open("rb") as stream:
-        raw = stream.read(8)
-        length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
-        if not 0 < length <= 100_000_000:
-            raise HarnessError(
-                f"{file} is not a safetensors file ({file.stat().st_size:,} bytes): fetch or save it again"
-            )
-        header = stream.read(length)
-    try:
-        entries = json.loads(header)
-    except ValueError as error:
-        raise HarnessError(f"{file} is truncated inside its header: fetch or save it again") from error
-    if not isinstance(entries, dict):
-        raise HarnessError(f"{file} has a malformed header: fetch or save it again")
-    return entries, 8 + length
 
 
 def pickled_classes(file: Path) -> list[str]:
@@ -369,6 +330,8 @@ def _pickle(file: Path) -> list[tuple[str, Any]]:
     try:
         with zipfile.ZipFile(file) as archive:
             inner = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+            if inner and archive.getinfo(inner).file_size > _PICKLE_BYTES:
+                return []
             operations = pickletools.genops(archive.read(inner)) if inner else ()
             return [(operation.name, argument) for operation, argument, _ in operations]
     except Exception:  # a damaged file: zipfile, zlib and genops each raise their own types

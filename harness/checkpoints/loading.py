@@ -13,7 +13,19 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, gguf, identity, origin, packed, probe, quantization, weights
+from harness.checkpoints import (
+    configs,
+    files,
+    gguf,
+    identity,
+    index_files,
+    origin,
+    packed,
+    probe,
+    quantization,
+    tokenizer_files,
+    weights,
+)
 from harness.checkpoints.adapters import attach, entries, prompt_learning
 from harness.checkpoints.adapters import config as adapter_configs
 from harness.checkpoints.adapters.config import AdapterConfig
@@ -35,6 +47,8 @@ def locate(reference: CheckpointReference) -> Located:
     if adapter is not None:
         files.adapter_weights(adapter.folder)
     weight_files = files.weight_files(base)
+    if any(file.name not in files.WEIGHTS for file in weight_files):
+        index_files.require_no_links_outside(base, weight_files)
     if base.is_file():
         gguf.require_package(base)
     config = configs.read(base, reference)
@@ -278,14 +292,10 @@ def _adapter_parameters(adapted: _Adapted) -> int:
 
 def load_tokenizer(located: Located) -> Tokenizer:
     """Return the checkpoint's transformers tokenizer; raise HarnessError if it cannot be loaded."""
-    from transformers import AutoTokenizer
-
     try:
         if located.tokenizer.is_file():
             return gguf.tokenizer(located.tokenizer)
-        return AutoTokenizer.from_pretrained(
-            str(located.tokenizer), trust_remote_code=located.reference.trust_remote_code
-        )
+        return tokenizer_files.load(located.tokenizer, is_trusted=located.reference.trust_remote_code)
     except HarnessError:
         raise
     except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own types
@@ -306,23 +316,15 @@ def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Adapt
             return folder
         if not files.has_tokenizer(folder):
             raise HarnessError(f"there is no tokenizer in {folder}: name the folder that has it with tokenizer=")
-        return _without_pointers(folder)
+        return tokenizer_files.checked(folder, is_trusted=reference.trust_remote_code)
     for folder in (*([adapter.folder] if adapter else []), base):
         if folder.is_file():
             return folder
         if files.has_tokenizer(folder) or (
             reference.trust_remote_code and (folder / "tokenizer_config.json").is_file()
         ):
-            return _without_pointers(folder)
+            return tokenizer_files.checked(folder, is_trusted=reference.trust_remote_code)
     raise HarnessError(f"there is no tokenizer in {base}: name the folder that has it with tokenizer=")
-
-
-def _without_pointers(folder: Path) -> Path:
-    """Return the tokenizer's `folder` after checking that none of its files is a git-lfs pointer."""
-    for name in files.TOKENIZER:
-        if (folder / name).is_file():
-            files.check_no_pointer(folder / name)
-    return folder
 
 
 def _device(name: str | None) -> torch.device:
@@ -388,7 +390,7 @@ def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:
         stated = gguf.eos_ids(located.base)
     model.generation_config = GenerationConfig()
     ids = stated if isinstance(stated, list) else [stated]
-    if not all(isinstance(i, int | None) for i in ids):
+    if not all(i is None or (type(i) is int and 0 <= i < 1 << 31) for i in ids):
         raise HarnessError(f"{located.base} has '{stated}' as eos_token_id: correct it in its generation_config.json")
     return tuple(i for i in ids if i is not None)
 

@@ -35,20 +35,21 @@ def load(located: Located) -> Model:
     logger = logging.getLogger("transformers.modeling_utils")
     previous, logger.level = logger.level, logging.CRITICAL
     try:
-        plain = _plain(located)
-        model_class = plain.model_class if plain else AutoModelForCausalLM
-        model, outcome = model_class.from_pretrained(
-            None if plain else str(located.base),
-            config=_config(located),
-            **({"state_dict": plain.state} if plain else {}),
-            dtype=located.dtype,
-            device_map={"": located.device} if located.device.type == "cuda" or quantized else None,
-            **on_the_fly,
-            trust_remote_code=located.reference.trust_remote_code,
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # listed in `outcome`, and raised below
-            output_loading_info=True,
-        )
+        with configs.building(located):
+            plain = _plain(located)
+            model_class = plain.model_class if plain else AutoModelForCausalLM
+            model, outcome = model_class.from_pretrained(
+                None if plain else str(located.base),
+                config=_config(located),
+                **({"state_dict": plain.state} if plain else {}),
+                dtype=located.dtype,
+                device_map={"": located.device} if located.device.type == "cuda" or quantized else None,
+                **on_the_fly,
+                trust_remote_code=located.reference.trust_remote_code,
+                weights_only=True,
+                ignore_mismatched_sizes=True,  # listed in `outcome`, and raised below
+                output_loading_info=True,
+            )
         outcome = plain.outcome if plain and plain.outcome else outcome
     except torch.OutOfMemoryError as error:
         raise HarnessError(

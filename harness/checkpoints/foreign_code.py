@@ -1,0 +1,78 @@
+"""Settings of a checkpoint that make a library fetch or run code, refused unless the reference trusts it.
+
+transformers fetches an attention kernel, which is code, from the hub if `attn_implementation` names one; other settings
+make it read another file than the one that was checked. A checkpoint on this machine is also loaded without the hub.
+
+Not here: `auto_map`, which transformers itself refuses without `trust_remote_code`, and the settings of adapters
+(`harness.checkpoints.adapters.limits`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints.limits import Setting, settings, shown
+from harness.errors import HarnessError
+
+_BUILT_IN = re.compile(r"(paged\|)?(eager|sdpa|flex_attention|flash_attention_[234]|grouped_mm|batched_mm)")
+"""Implementations of attention and of experts that are parts of transformers or of an installed package."""
+_LISTS_OF_FILES = ("configuration_files", "fast_tokenizer_files", "transformers_weights")
+"""Settings by which transformers chooses a file to read."""
+_FILE = re.compile(r"[\w+-][\w.+-]*")
+
+
+def check(file: Path, content: dict[str, Any], *, is_trusted: bool) -> None:
+    """Raise HarnessError if a setting in `content`, read from `file`, names code or a file that is not checked.
+
+    With `is_trusted`, settings may name code.
+    """
+    for setting in settings(content):
+        if setting.name in _LISTS_OF_FILES and "." not in setting.path:
+            _require_plain_names(file, setting)
+        if not is_trusted and (code := _code(setting)):
+            raise HarnessError(
+                f"{file} names code that is not part of transformers, {setting.path} = {shown(code)}: remove it from "
+                "the file or, if you trust the checkpoint, add trust_remote_code=true"
+            )
+
+
+@contextmanager
+def no_hub(*, is_trusted: bool) -> Iterator[None]:
+    """Keep libraries from reaching the hub, unless `is_trusted`: every file of a checkpoint is already here."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not is_trusted
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _code(setting: Setting) -> Any:
+    """Return the value of `setting` if it names code, else None."""
+    name, value = setting.name.lower(), setting.value
+    if "implementation" in name:
+        values = [value] if not isinstance(value, dict | list) else []  # what those hold is checked on its own
+        return next((v for v in values if v is not None and not _BUILT_IN.fullmatch(str(v))), None)
+    if "kernel" in setting.path.lower() and isinstance(value, str) and re.search("[/:@]", value):
+        return value
+    if name in ("use_kernels", "use_hub_kernels", "use_pretrained_backbone") and value:
+        return value
+    if "implementation" in setting.path.lower() and isinstance(value, str) and not _BUILT_IN.fullmatch(value):
+        return value
+    return None
+
+
+def _require_plain_names(file: Path, setting: Setting) -> None:
+    names = setting.value if isinstance(setting.value, list) else [setting.value]
+    for name in names:
+        if name is not None and not (isinstance(name, str) and _FILE.fullmatch(name)):
+            raise HarnessError(
+                f"{file} names the file {shown(name)} in {setting.name}, which is not the name of a file in its "
+                "folder: remove it"
+            )

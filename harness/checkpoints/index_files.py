@@ -1,0 +1,80 @@
+"""The index of a checkpoint's weights: the files that it names, which lie in its own folder.
+
+An index comes with a checkpoint from others, so a name in it may lead anywhere. The hub's cache keeps the files of a
+snapshot as links into its `blobs` folder; no other link may leave the folder.
+
+Not here: whether the files are complete (`harness.checkpoints.files`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from harness.checkpoints.limits import shown
+from harness.errors import HarnessError
+
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
+_FILES = 10_000
+"""Largest number of files that an index may name."""
+
+
+def named_files(listing: Path, content: dict[str, Any]) -> list[Path]:
+    """Return the weight files that the index `listing`, which holds `content`, names, in name order.
+
+    Raises HarnessError if it names none, a file outside its folder, something else than weights, or fewer files than
+    their names say there are.
+    """
+    index = content.get("weight_map")
+    if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
+        raise HarnessError(f"{listing} has no weight_map that names files: fetch or save the checkpoint again")
+    names = sorted(set(index.values()))
+    if len(names) > _FILES:
+        raise HarnessError(f"{listing} names {len(names):,} files, more than {_FILES:,}: fetch or save it again")
+    suffix = ".safetensors" if listing.name.endswith(".safetensors.index.json") else ".bin"
+    for name in names:
+        if not _is_inside(name):
+            raise HarnessError(
+                f"{listing} names {shown(name)}, which is not a file in its folder: fetch or save the checkpoint again"
+            )
+        if not name.endswith(suffix):
+            raise HarnessError(
+                f"{listing} names {shown(name)}, which is not a file of weights (*{suffix}): fetch or save the "
+                "checkpoint again"
+            )
+    files = [listing.parent / name for name in names]
+    _require_all_shards(listing, files)
+    return files
+
+
+def require_no_links_outside(folder: Path, files: list[Path]) -> None:
+    """Raise HarnessError if one of `files`, named by an index in `folder`, is a link that leaves the folder."""
+    root = Path(os.path.realpath(folder))
+    allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
+    for file in files:
+        target = Path(os.path.realpath(file))
+        if not any(target.is_relative_to(place) for place in allowed):
+            raise HarnessError(
+                f"{file} is a link that leaves its folder, to {target}: put the file itself there, or name the folder "
+                "that holds it"
+            )
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether `name` is that of a file in a folder or its subfolders, on any system."""
+    parts = PurePosixPath(name).parts
+    is_plain = name.isprintable() and "\\" not in name and ":" not in name and all(len(part) <= 255 for part in parts)
+    return is_plain and bool(parts) and not name.startswith(("/", "~")) and ".." not in parts and len(parts) <= 8
+
+
+def _require_all_shards(listing: Path, files: list[Path]) -> None:
+    """Raise HarnessError if the index `listing` names fewer shards than the shards' names say there are."""
+    shards = [match for match in (_SHARD.fullmatch(file.name) for file in files) if match]
+    total = max((int(shard[3]) for shard in shards), default=0)
+    if shards and len(shards) < total:
+        raise HarnessError(
+            f"{listing} lists {len(shards)} of {total} shards ({shards[0][0]}{', …' if len(shards) > 1 else ''}): "
+            "fetch or save the checkpoint again"
+        )

@@ -1,0 +1,76 @@
+"""The files of a tokenizer, checked before a library reads them: sizes, nesting, ids, and settings that name code.
+
+Not here: whether the tokenizer belongs to the base (`harness.checkpoints.probe.check_vocabulary`), and what its chat
+template does (`harness.checkpoints.templates`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import files, foreign_code, limits
+from harness.checkpoints.types import Tokenizer
+from harness.errors import HarnessError
+
+VOCABULARY_BYTES = 96 << 20
+"""Largest file of a vocabulary: that of 262,000 tokens with their merges takes 33 MB."""
+TEMPLATE_BYTES = 1 << 20
+"""Largest chat template."""
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_VOCABULARIES = ("*.model", "*.tiktoken", "tokenizer*.json", "vocab.json", "vocab.txt", "merges.txt")
+_IDS = 1 << 31
+"""Ids of tokens are smaller."""
+
+
+def checked(folder: Path, *, is_trusted: bool) -> Path:
+    """Return the tokenizer's `folder` after checking its files. With `is_trusted`, its settings may name code.
+
+    Raises HarnessError if a file is out of all bounds, names code, or is a git-lfs pointer.
+    """
+    for name in files.TOKENIZER:
+        if (folder / name).is_file():
+            files.check_no_pointer(folder / name)
+    for pattern in _VOCABULARIES:
+        for file in folder.glob(pattern):
+            if file.is_file():
+                limits.require_size(file, VOCABULARY_BYTES)
+    for file in (folder / "chat_template.jinja", *folder.glob("additional_chat_templates/*.jinja")):
+        if file.is_file():
+            limits.require_size(file, TEMPLATE_BYTES)
+    for name in _SETTINGS:
+        file = folder / name
+        if file.is_file():
+            content = files.read_json(file)
+            foreign_code.check(file, content, is_trusted=is_trusted)
+            _check_values(file, content)
+    return folder
+
+
+def load(folder: Path, *, is_trusted: bool) -> Tokenizer:
+    """Return the tokenizer in `folder`; with `is_trusted`, code of its own may run. Raises what a library raises."""
+    from transformers import AutoTokenizer
+
+    with foreign_code.no_hub(is_trusted=is_trusted):
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=is_trusted)
+
+
+def _check_values(file: Path, content: dict[str, Any]) -> None:
+    """Raise HarnessError if a value in a tokenizer's settings `content` is of a type that no tokenizer has."""
+    added = content if file.name == "added_tokens.json" else {}
+    decoder = content.get("added_tokens_decoder") or {}
+    ids = [*added.values(), *(decoder if isinstance(decoder, dict) else [decoder])]
+    for i in ids:
+        if not (str(i).isdecimal() and len(str(i)) <= 10 and int(i) < _IDS):
+            raise HarnessError(f"{file} gives an added token the id {limits.shown(i)}: correct it")
+    length = content.get("model_max_length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float) or not length > 0):
+        raise HarnessError(f"{file} states model_max_length as {limits.shown(length)}: correct it")
+    template = content.get("chat_template")
+    if not isinstance(template, str | list | dict | None):
+        raise HarnessError(f"{file} has a chat_template that is no text: correct it")
+    if len(str(template)) > TEMPLATE_BYTES:
+        raise HarnessError(f"{file} has a chat_template of more than {TEMPLATE_BYTES:,} characters: correct it")
+    for name, value in content.items():
+        if name.endswith("_token") and not isinstance(value, str | dict | None):
+            raise HarnessError(f"{file} states {name} as {limits.shown(value)}, which is no token: correct it")
