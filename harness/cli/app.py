@@ -22,6 +22,7 @@ from harness.cli.verbs.score import score
 from harness.cli.verbs.show import show
 from harness.cli.verbs.tasks import tasks
 from harness.cli.verbs.train import train
+from harness.cli.verbs.verify import verify
 from harness.common.terminal import echo
 
 WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, score, show, compare, gate):
+for verb in (run, score, show, verify, compare, gate):
     app.command()(verb)
 app.add_typer(baseline, name="baseline")
 for verb in (calibrate, leaderboard, export, tasks, retrieve, inspect, merge, train, demo):

@@ -18,6 +18,7 @@ from harness.backends.local import HarnessLM
 from harness.backends.work import Cost, Work
 from harness.data.sources import DataSource
 from harness.runs.options import Options, prompt_settings
+from harness.runs.parts import of_parts
 from harness.runs.run import begin, since
 from harness.tasks import clusters
 from harness.tasks.task import Document, Request, Task
@@ -118,27 +119,8 @@ class PartialTask:
 
     def outcome(self) -> dict[str, Any]:
         """Return what lm-eval would have returned if all evaluated documents had been evaluated at once."""
-        samples = sorted(self.samples, key=lambda sample: sample["doc_id"])
-        results = {**self._last["results"][self.name]}
-        keys = [key for key in results if "," in key and "_stderr," not in key]
         requests = [request for doc_id in self.doc_ids for request in self.requests[doc_id]]
-        aggregates, failures = self.task.aggregate(samples, keys, requests)
-        results |= aggregates
-        reported = {failure.doc_id for failure in self.unscorable}
-        self.unscorable += [failure for failure in failures if failure.doc_id not in reported]
-        metrics = [key.split(",", 1) for key in keys]
-        counts = [
-            sum(item["filter"] == name and metric in item["metrics"] for item in samples) for metric, name in metrics
-        ]
-        largest = max(counts, default=0)
-        results["sample_len"] = largest
-        return {
-            **self._last,
-            "results": {self.name: results},
-            "n-samples": {self.name: {"original": len(self.documents), "effective": largest}},
-            "samples": {self.name: samples},
-            "unscorable": sorted(self.unscorable),
-        }
+        return of_parts(self.task, self._last, self.samples, requests, self.unscorable)
 
 
 def _sum(first: Work, second: Work) -> Work:

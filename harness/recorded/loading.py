@@ -110,7 +110,7 @@ class TaskLoader:
         names, notes = self._group(answered, families)
         if recording.report is not None:
             by_called = {file_tasks.task_name(name): name for name in answered}
-            names = [by_called.get(name, name) for name in _requested(recording.report)]
+            names = [by_called.get(name, name) for name in requested_names(recording.report)]
             created = recording.report.manifest.created
             notes.append(f"answers of {created}, scored again from {recording.report.folder}")
         return names, notes
@@ -195,7 +195,7 @@ def _require_complete_run(recording: Recording) -> None:
         raise HarnessError(f"{recording.origin}: {stopped}: only a complete run can be scored again")
 
 
-def _requested(report: Report) -> list[str]:
+def requested_names(report: Report) -> list[str]:
     """Return the groups and tasks that the run was started with, in its order."""
     groups = report.results.get("group_subtasks") or {}
     members = {member for subtasks in groups.values() for member in subtasks}

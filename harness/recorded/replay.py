@@ -25,15 +25,17 @@ class Replay:
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
     stop string. With `drops_end_marks`, it loses the special tokens at its end, which published scores count, but which
     a run would not have decoded. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was
-    left out and what may have been misread.
+    left out and what may have been misread. With `is_read`, texts have been read before and are taken as they are.
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
 
     rank, world_size = 0, 1
 
-    def __init__(self, joined: Joined, *, drops_end_marks: bool = False, think: str | None = None) -> None:
-        self.joined, self._drops_end_marks = joined, drops_end_marks
+    def __init__(
+        self, joined: Joined, *, drops_end_marks: bool = False, think: str | None = None, is_read: bool = False
+    ) -> None:
+        self.joined, self._drops_end_marks, self._is_read = joined, drops_end_marks, is_read
         self._marks, self._think = answer_text.marks_of(think), think
         self.work = Work()
         """How the recorded texts ended."""
@@ -105,14 +107,20 @@ class Replay:
         if not isinstance(response, str) or not isinstance(KINDS[request.request_type], GeneratingKind):
             return response
         answer = response if isinstance(response, AnswerText) else AnswerText(response)
+        if not self._is_read:
+            answer = self._reread(answer, request)
+        self.work.count_answers([answer])
+        return answer
+
+    def _reread(self, answer: AnswerText, request: Any) -> AnswerText:
+        """Return the answer in a recorded text, unless a run has read it; count what may be misread."""
         if answer.ending == "unknown" and request.request_type == "generate_until":
-            answer = self._answer_in(response, request)
+            answer = self._answer_in(answer, request)
             self._count_misread(answer, request.doc_id)
         elif request.request_type == "chatglm_predict" and not self._is_own_report(request.doc_id):
-            text = self._answer_in(response, request)
+            text = self._answer_in(answer, request)
             self._count_misread(text, request.doc_id)
             answer = text.within(prediction_line(self._labels(request), text))
-        self.work.count_answers([answer])
         return answer
 
     def _count_misread(self, answer: AnswerText, doc_id: int) -> None:

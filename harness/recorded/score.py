@@ -127,7 +127,10 @@ def _report(recording: Recording, loader: TaskLoader, scoring: Scoring) -> Repor
             environment=environment.describe_scoring(),
             notes=[*notes, *([recording.note] if recording.note else []), *results.all_notes()],
         )
-        return writer.finish(manifest, results.results(manifest.scores))
+        content = results.results(manifest.scores)
+        if recording.report is not None:  # its answers followed the examples of the run, which are not drawn again
+            content["n-shot"] = {name: info.num_fewshot for name, info in manifest.tasks.items()}
+        return writer.finish(manifest, content)
 
 
 def _score_task(

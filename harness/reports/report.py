@@ -3,6 +3,7 @@
     manifest.json           identity, protocol, environment, timings: `Manifest`
     results.json            lm-eval's result schema, so that lm-eval's tools can read it
     samples/<task>.parquet  one row per document and filter: `SAMPLE_COLUMNS`, then one column per metric
+    SHA256SUMS              the hash of every other file (`harness.reports.sums`); older reports have none
 
 A folder with a manifest is a complete report, even if the process that wrote it was killed.
 

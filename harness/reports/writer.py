@@ -1,10 +1,11 @@
-"""Writing reports: into a hidden folder beside the final place, the manifest last, then one rename.
+"""Writing reports: into a hidden folder beside the final place, sums and manifest last, then one rename.
 
 Not here: the format of a report (`harness.reports.report`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from harness.common import atomic_write
 from harness.errors import HarnessError
+from harness.reports import sums
 from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
 
@@ -101,7 +103,10 @@ class ReportWriter:
         """
         try:
             _dump_json(self._hidden / "results.json", results)
-            _dump_json(self._hidden / MANIFEST, manifest.model_dump(mode="json"))
+            content = _document(manifest.model_dump(mode="json"))
+            hashes = sums.of_folder(self._hidden) | {MANIFEST: hashlib.sha256(content.encode()).hexdigest()}
+            _write(self._hidden / sums.SUMS, sums.rendered(hashes))
+            _write(self._hidden / MANIFEST, content)
         except OSError as error:
             raise self._failure(error) from error
         place, again = self.folder, 0
@@ -166,7 +171,16 @@ def _is_running(pid: int) -> bool:
 
 
 def _dump_json(file: Path, content: Mapping[str, Any]) -> None:
-    with file.open("w", encoding="utf-8") as stream:
-        stream.write(_json(content, indent=1) + "\n")
+    _write(file, _document(content))
+
+
+def _document(content: Mapping[str, Any]) -> str:
+    return _json(content, indent=1) + "\n"
+
+
+def _write(file: Path, text: str) -> None:
+    """Write `text` to the disk, with line ends as they are: a sum may have been computed of it."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

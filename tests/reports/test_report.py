@@ -128,7 +128,7 @@ def test_a_writer_that_does_not_finish_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-MOMENTS = ("samples", "results", "manifest", "rename")
+MOMENTS = ("samples", "results", "sums", "manifest", "rename")
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +143,11 @@ import test_report
 from harness.reports import writer
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 def write(moment):
-    real, calls = writer._dump_json, []
-    def dump(file, content):
-        calls.append(file)
-        if moment == "results" or (moment == "manifest" and len(calls) == 2): die()
-        real(file, content)
-    writer._dump_json = dump
+    real, files = writer._write, {{"results": "results.json", "sums": "SHA256SUMS", "manifest": "manifest.json"}}
+    def write_file(file, text):
+        if file.name == files.get(moment): die()
+        real(file, text)
+    writer._write = write_file
     if moment == "samples": writer.pq.write_table = die
     if moment == "rename": Path.rename = die
     test_report.write_report(Path({str(root)!r}) / moment / "r")

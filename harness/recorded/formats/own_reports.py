@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,15 @@ def _answer(where: str, row: dict[Any, Any]) -> Answer:
     return Answer(
         f"{where}, document {place}",
         place,
-        _responses(row),
+        responses(row),
         {},
         prompt=str(row["prompt"]),
         hashes=Hashes(str(row["doc_hash"]), str(row["prompt_hash"])),
     )
 
 
-def _responses(row: dict[Any, Any]) -> Responses:
+def responses(row: Mapping[Any, Any]) -> Responses:
+    """Return the responses in a row of a report's samples."""
     if row["logprobs"] is None:
         endings = ["unknown"] * len(row["responses"]) if row["endings"] is None else row["endings"]
         return (tuple(map(AnswerText, row["responses"], endings)),)

@@ -1,0 +1,95 @@
+"""`SHA256SUMS`: the hash of every other file of a report, in the format of `sha256sum`.
+
+It shows damage and careless edits: `sha256sum -c SHA256SUMS` and `harness verify` read it. It is no signature, because
+whoever edits a report can write its sums again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import HarnessError
+
+SUMS = "SHA256SUMS"
+
+
+class Differences(NamedTuple):
+    """The files of a report that are not as its sums say."""
+
+    changed: list[str]
+    missing: list[str]
+    unlisted: list[str]
+    """Files of samples without a sum, and a manifest or results without one."""
+
+    def __bool__(self) -> bool:
+        """Return whether any file differs."""
+        return bool(self.changed or self.missing or self.unlisted)
+
+    def __str__(self) -> str:
+        """Return the differences in words, the first file of each kind by its name."""
+        kinds = (("changed", self.changed), ("missing", self.missing), ("without a sum", self.unlisted))
+        return "; ".join(
+            f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} {kind}" for kind, names in kinds if names
+        )
+
+
+def of_file(file: Path) -> str:
+    """Return the hex sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def of_folder(folder: Path) -> dict[str, str]:
+    """Return the hex sha256 of every file below `folder` except its sums, by its path."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {name: of_file(file) for file in files if (name := file.relative_to(folder).as_posix()) != SUMS}
+
+
+def rendered(hashes: Mapping[str, str]) -> str:
+    """Return `hashes` (path → sha256) as the content of `SHA256SUMS`."""
+    return "".join(f"{_marked(path, digest)}\n" for path, digest in sorted(hashes.items()))
+
+
+def differences(folder: Path) -> Differences | None:
+    """Return how the report in `folder` differs from its sums, or None if it has none, as older reports.
+
+    Raises HarnessError if the sums cannot be read.
+    """
+    if not (folder / SUMS).is_file():
+        return None
+    listed, present = _read(folder / SUMS), of_folder(folder)
+    return Differences(
+        changed=[path for path, digest in listed.items() if present.get(path, digest) != digest],
+        missing=[path for path in listed if path not in present],
+        unlisted=[path for path in present if path not in listed and _belongs(path)],
+    )
+
+
+def _belongs(path: str) -> bool:
+    """Return whether a file is part of a report; notes that people lay beside it are not."""
+    return path in ("manifest.json", "results.json") or path.startswith("samples/")
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{file} cannot be read ({error}): the report is damaged") from error
+    sums = {}
+    for number, line in enumerate(lines, 1):
+        digest, space, path = line.removeprefix("\\").partition("  ")
+        if not space or len(digest) != 64 or not path:
+            raise HarnessError(f"{file}, line {number}, is no sum of a file: the report is damaged")
+        sums[path.replace("\\n", "\n").replace("\\\\", "\\") if line.startswith("\\") else path] = digest
+    return sums
+
+
+def _marked(path: str, digest: str) -> str:
+    """Return one line; as in `sha256sum`, a backslash in front says that the path has escapes."""
+    if "\\" not in path and "\n" not in path:
+        return f"{digest}  {path}"
+    escaped = path.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"\\{digest}  {escaped}"

@@ -1,0 +1,1 @@
+"""Verification: what a report claims, computed again from its own files, its tasks and its checkpoint."""

@@ -1,0 +1,134 @@
+"""The tasks of a report as they are now: loaded on the data at hand, with the recorded references where those count.
+
+Tasks are loaded together, as in the run, because some of lm-eval's tasks draw from one random stream while they load;
+if that fails, each task is loaded on its own, so that missing data of one task leave the others checked.
+
+Not here: prompts and scores (`harness.verification.rescoring`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import HarnessError
+from harness.recorded import join
+from harness.recorded.loading import AnsweredTasks, TaskLoader, requested_names
+from harness.recorded.recordings import Recording
+from harness.reports.report import Report
+from harness.retrieval import articles as article_files
+from harness.runs.sweep import load_tasks
+from harness.tasks.catalogue import Catalogue
+from harness.tasks.own_files import file_tasks
+from harness.tasks.task import Score, Task
+from harness.tasks.task_set import TaskSet
+from harness.verification.settings import Settings
+
+_OWN_DOCUMENTS = " as recorded"
+"""What follows the name of a data set if documents are those in the file of the predictions."""
+_PROMPTED = "lawbench"
+"""The format whose answers are scored by the questions that the file records."""
+
+
+class LoadedTask(NamedTuple):
+    """One task of a report, as it is now."""
+
+    tasks: TaskSet
+    """A set that has the task."""
+    task: Task
+    score: Score | None = None
+    """The function that scores documents, if it is not the task's own."""
+    without_articles: str = ""
+    """Why the articles that prompts contained are not in them now; empty if they are, or if there were none."""
+
+
+class TaskSource:
+    """Loads the tasks of one report."""
+
+    def __init__(self, report: Report, settings: Settings, recording: Recording | None) -> None:
+        """Take documents that only the recorded predictions hold from `recording`, if it is at hand."""
+        self._report, self._settings, self._recording = report, settings, recording
+        self._catalogue = Catalogue(settings.include)
+        self._together: TaskSet | None = None
+        self._answered: dict[bool, AnsweredTasks] = {}
+
+    def load(self, name: str) -> LoadedTask:
+        """Return the task `name`; raise HarnessError if it, its data or its references are not at hand."""
+        manifest = self._report.manifest
+        has_own_documents = _OWN_DOCUMENTS in manifest.tasks[name].dataset
+        if has_own_documents or manifest.protocol.recorded == _PROMPTED:
+            return self._recorded(name, has_own_documents=has_own_documents)
+        file = self._articles()
+        spelled = self._settings.task_name(name)
+        if file_tasks.names_files(spelled):
+            options = self._settings.options(self._report, (spelled,))
+            tasks = load_tasks(Catalogue(self._settings.include, options.comparisons), options)
+        else:
+            tasks = self._loaded(spelled, file)
+        if name not in tasks.tasks:
+            raise HarnessError(f"there is no task '{name}' now")
+        task = tasks.tasks[name]
+        expected = manifest.protocol.articles
+        lacks = expected is not None and file is None and task.takes_articles
+        reason = f"--articles does not name the file whose sha256 is {expected}" if lacks else ""
+        return LoadedTask(tasks, task, without_articles=reason)
+
+    def _loaded(self, name: str, articles: Path | None) -> TaskSet:
+        """Return the tasks of the report that are no files, or `name` alone if they cannot be loaded together."""
+        if self._together is None:
+            names = [item for item in self._requested() if not file_tasks.names_files(item)]
+            try:
+                self._together = self._load(tuple(names), articles)
+            except HarnessError:
+                self._together = TaskSet()
+        return self._together if name in self._together.tasks else self._load((name,), articles)
+
+    def _load(self, names: tuple[str, ...], articles: Path | None) -> TaskSet:
+        return load_tasks(self._catalogue, self._settings.options(self._report, names, articles=articles))
+
+    def _requested(self) -> list[str]:
+        """Return the names by which the run was started, or just its tasks if results.json is damaged."""
+        tasks = list(self._report.manifest.tasks)
+        try:
+            names = requested_names(self._report)
+        except (HarnessError, AttributeError, LookupError, RecursionError, TypeError):
+            names = tasks
+        return [self._settings.task_name(name) for name in names]
+
+    def _articles(self) -> Path | None:
+        """Return the file of articles if it is the one that the run used."""
+        file, expected = self._settings.articles, self._report.manifest.protocol.articles
+        has_them = file is not None and expected is not None and file.is_file()
+        return file if has_them and file is not None and article_files.digest(file) == expected else None
+
+    def _recorded(self, name: str, *, has_own_documents: bool) -> LoadedTask:
+        """Return a task that is scored by what the recorded predictions hold besides answers."""
+        if self._recording is None:
+            raise HarnessError("its references are in the file of the predictions: name that with --model")
+        if has_own_documents not in self._answered:
+            loader = TaskLoader(
+                task=None,
+                data=None if has_own_documents else self._settings.data,
+                articles=self._settings.articles,
+                include=self._settings.include,
+                comparisons=(),
+            )
+            self._answered[has_own_documents] = loader.load(self._recording)
+        answered = self._answered[has_own_documents]
+        if name not in answered.tasks.tasks:
+            raise HarnessError("the predictions do not answer it")
+        task = answered.tasks.tasks[name]
+        return LoadedTask(answered.tasks, task, self._score_function(name, answered))
+
+    def _score_function(self, name: str, answered: AnsweredTasks) -> Callable[..., dict[str, object]]:
+        task = answered.tasks.tasks[name]
+        joined = join.join(
+            task,
+            answered.answers[name],
+            answered.matches[name],
+            has_own_documents=name in answered.with_own_documents,
+            limit=self._report.manifest.protocol.limit,
+            keep_going=True,
+        )
+        return joined.score_function(task)

@@ -1,0 +1,171 @@
+"""What a report claims, checked: its files, its numbers, its tasks, its prompts, its checkpoint.
+
+Nothing is believed that was not computed again; what cannot be computed again is said to be unchecked. No model is
+loaded, nothing is fetched, and no answer is generated.
+
+Not here: how the result looks (`harness.cli.views.verification`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+import harness
+from harness.errors import HarnessError
+from harness.reports import report as reports
+from harness.reports import sums
+from harness.reports.report import MANIFEST, RATINGS, Report
+from harness.runs import environment
+from harness.verification import origin, rescoring, samples
+from harness.verification.averages import Numbers
+from harness.verification.checks import FAILS, HOLDS, UNKNOWN, Check, Verification, concluded
+from harness.verification.prompts import Renderer
+from harness.verification.rescoring import DamagedError, Rescored
+from harness.verification.samples import Samples
+from harness.verification.settings import Settings
+from harness.verification.tasks import TaskSource
+
+_HARDWARE = ("cpu", "gpu", "platform")
+"""Entries of the environment that are no versions."""
+_SCORING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a task may raise on documents or answers that are not those it was made for."""
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """Return the folders of all reports at or below `paths`, damaged ones included, each once.
+
+    Raises HarnessError if a path does not exist or holds no report.
+    """
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        below = [path] if _is_report(path) else sorted(file.parent for file in path.rglob(MANIFEST))
+        below = [folder for folder in below if not any(part.startswith(".") for part in folder.relative_to(path).parts)]
+        if not below:
+            reports.read(path)  # raises HarnessError: the folder is missing, or is no report
+        folders.update((folder.resolve(), folder) for folder in below)
+    return list(folders.values())
+
+
+def _is_report(folder: Path) -> bool:
+    """Return whether a folder is a report, or what is left of one."""
+    return any((folder / name).exists() for name in (MANIFEST, sums.SUMS, "samples"))
+
+
+def verify(folder: Path, settings: Settings) -> Verification:
+    """Return the checks of the report in `folder`.
+
+    Raises HarnessError if `settings` name what does not exist.
+    """
+    settings.require_existing()
+    files = _files(folder)
+    try:
+        report = reports.read(folder)
+    except HarnessError as error:
+        return Verification(folder, "", (*files, Check("manifest", None, FAILS, str(error))))
+    found = origin.find(report, settings)
+    stored, checks = _samples(report)
+    rescored, task_checks = _tasks(report, settings, found, stored)
+    numbers = Numbers(report, stored, {name: again.aggregates for name, again in rescored.items()})
+    return Verification(
+        folder,
+        report.manifest.checkpoint.name,
+        (
+            *files,
+            *checks,
+            *numbers.checks(),
+            *task_checks,
+            found.check,
+            _versions(report, rescored),
+            *_unchecked(report),
+        ),
+    )
+
+
+def _files(folder: Path) -> list[Check]:
+    try:
+        differences = sums.differences(folder)
+    except HarnessError as error:
+        return [Check("files", None, FAILS, str(error))]
+    if differences is None:
+        return [Check("files", None, UNKNOWN, f"there is no {sums.SUMS}: an older report, or it was removed")]
+    return [concluded("files", None, [str(differences)] if differences else [], f"as {sums.SUMS} says")]
+
+
+def _samples(report: Report) -> tuple[dict[str, Samples], list[Check]]:
+    """Return the samples of each task that can be read, and the checks of their shape."""
+    stored, checks = {}, []
+    for name in report.manifest.tasks:
+        of_task, check = samples.read(report, name)
+        checks.append(check)
+        if of_task is not None and of_task.rows:
+            stored[name] = of_task
+    folder = report.folder / "samples"
+    known = {f"{name}.parquet" for name in report.manifest.tasks}
+    for file in sorted(folder.rglob("*.parquet")):
+        if (name := file.relative_to(folder).as_posix()) not in known:
+            checks.append(Check("samples", None, FAILS, f"samples/{name} is of no task in the manifest"))
+    return stored, checks
+
+
+def _tasks(
+    report: Report, settings: Settings, found: origin.Origin, stored: dict[str, Samples]
+) -> tuple[dict[str, Rescored], list[Check]]:
+    """Return every task that could be scored again, and the checks of documents, prompts and scores."""
+    if report.manifest.protocol.recorded == RATINGS:
+        return {}, []
+    source = TaskSource(report, settings, found.recording)
+    renderer = Renderer(report, found.located)
+    rescored: dict[str, Rescored] = {}
+    checks: list[Check] = []
+    for name, of_task in stored.items():
+        task = rescoring.Task(report, name, of_task)
+        try:
+            loaded = source.load(name)
+            again = rescoring.rescore(task, loaded, renderer, settings)
+            checks += rescoring.checks(task, loaded, again, renderer)
+            rescored[name] = again
+        except DamagedError as error:
+            checks.append(Check("scores", name, FAILS, str(error)))
+        except HarnessError as error:
+            checks += _unknown(name, str(error))
+        except _SCORING_ERRORS as error:
+            checks += _unknown(
+                name, f"its answers cannot be scored on the data at hand ({error or type(error).__name__})"
+            )
+    return rescored, checks
+
+
+def _unknown(name: str, reason: str) -> Iterator[Check]:
+    for check in ("documents", "prompts", "scores"):
+        yield Check(check, name, UNKNOWN, reason)
+
+
+def _versions(report: Report, rescored: dict[str, Rescored]) -> Check:
+    """Return whether this program, its libraries and the tasks have the versions that the report states.
+
+    Other versions contradict no claim: they only explain what does not hold.
+    """
+    manifest = report.manifest
+    present = {**environment.describe(torch.device("cpu")), **environment.describe_scoring()}
+    stated = {name: value for name, value in manifest.environment.items() if name in present and name not in _HARDWARE}
+    other = [f"{name} {present[name]} here, {value} there" for name, value in stated.items() if present[name] != value]
+    if manifest.harness != harness.__version__:
+        other.append(f"harness {harness.__version__} here, {manifest.harness} there")
+    for name, again in rescored.items():
+        if again.info.version != manifest.tasks[name].version:
+            other.append(f"{name} in version {again.info.version} here, {manifest.tasks[name].version} there")
+    if other:
+        return Check("versions", None, UNKNOWN, f"the environment differs: {'; '.join(other)}")
+    return Check(
+        "versions", None, HOLDS, f"harness {manifest.harness}, {len(stated)} libraries and the tasks' versions"
+    )
+
+
+def _unchecked(report: Report) -> Iterator[Check]:
+    """Yield what no check here can show."""
+    if report.manifest.protocol.recorded is None:
+        reason = "whether the checkpoint gives these answers, at which cost, shows only another evaluation"
+        yield Check("answers", None, UNKNOWN, reason)
