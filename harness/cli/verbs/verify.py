@@ -39,9 +39,8 @@ def verify(
     where these are at hand. No model is loaded and nothing is fetched. Exit code 1: something does not hold.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries read it
-    from harness.cli.views import tables
     from harness.cli.views import verification as view
-    from harness.common import progress, slow_imports
+    from harness.common import console, progress, slow_imports
     from harness.errors import HarnessError
 
     with progress.status("loading libraries"), slow_imports.importing():
@@ -53,7 +52,7 @@ def verify(
             f"--model says where the checkpoint of one report is, and these are {len(folders)}: name one"
         )
     settings = Settings(model, data, tuple(task or ()), articles, tuple(include_path or ()))
-    out = tables.console(error=json == outputs.STANDARD)
+    out = console.create(error=json == outputs.STANDARD)
     verifications = []
     for folder in folders:
         with progress.status(f"verifying {folder.name}"):

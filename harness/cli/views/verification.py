@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.views.text import one_line
+from harness.common.console import Console, escape
 from harness.reports.numbers_in_words import counted
 from harness.verification.checks import FAILS, HOLDS, UNKNOWN, Check, Result, Verification
 
@@ -19,7 +17,7 @@ _COLORS: dict[Result, str] = {HOLDS: "green", FAILS: "bold red", UNKNOWN: "yello
 def show(out: Console, verification: Verification) -> None:
     """Print the checks of one report, those of several tasks with the same outcome in one line, and their sum."""
     title = verification.checkpoint or verification.folder.name
-    out.print(f"[bold]{escape(one_line(title))}[/]  {escape(str(verification.folder))}", highlight=False)
+    out.print(f"[bold]{escape(title)}[/]  {escape(str(verification.folder))}", highlight=False)
     rows = [(check, tasks, _detail(check, tasks)) for check, tasks in _grouped(verification.checks)]
     if out.is_terminal:
         table = Table()
@@ -27,13 +25,13 @@ def show(out: Console, verification: Verification) -> None:
             table.add_column(heading, overflow="fold")
         for check, tasks, detail in rows:
             result = f"[{_COLORS[check.result]}]{check.result}[/]"
-            table.add_row(check.name, escape(one_line(_named(tasks))), result, escape(one_line(detail)))
+            table.add_row(check.name, escape(_named(tasks)), result, escape(detail))
         out.print(table)
     else:
         for check, tasks, detail in rows:
             where = f"{check.name} of {_named(tasks)}" if tasks else check.name
             line = f"{check.result}: {where}: {detail}"
-            out.print(escape(one_line(line)), highlight=False, soft_wrap=True)
+            out.print(escape(line), highlight=False, soft_wrap=True)
     out.print(summary(verification), highlight=False)
 
 
