@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from harness.backends import journal_database
 from harness.backends.journal_database import INSERT, Damaged, identity, open_sound, read_log, transaction
 from harness.backends.journal_errors import DamageError, explained, is_damage
-from harness.backends.journal_rows import Row, new_row
+from harness.backends.journal_rows import Row, json_value, new_row
 from harness.errors import HarnessError
 
 NAME = "journal.sqlite"
@@ -68,7 +68,7 @@ class Journal:
         """
         answers = {}
         for key, row in self._do("read", lambda database: _select(database, set(keys))).items():
-            value = _value(row)
+            value = json_value(row)
             if value is not None and is_valid(value):
                 answers[key] = value
             else:
@@ -136,13 +136,3 @@ def _select(database: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, 
         if values:
             rows[key] = Row(key, *values)
     return rows
-
-
-def _value(row: Row) -> Any:
-    """Return the JSON value in a row, or None if the row is damaged."""
-    if not row.is_sound:
-        return None
-    try:
-        return json.loads(row.answer)
-    except (ValueError, RecursionError):
-        return None

@@ -97,9 +97,23 @@ def identity(file: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def require_sound(database: sqlite3.Connection) -> None:
+def open_to_write(file: Path) -> sqlite3.Connection:
+    """Return a connection to the journal `file`.
+
+    Raises DamageError or WithoutChecksumsError if its content is not sound, sqlite3.Error or OSError (TimeoutError:
+    locked) if it cannot be written.
+    """
+    with _locked(file.parent):
+        try:
+            return _connect_to_write(file)
+        except sqlite3.Error as error:
+            raise _as_damage(file, error) from error
+
+
+def require_sound(database: sqlite3.Connection, *, thoroughly: bool = False) -> None:
     """Raise DamageError if the file's settings, tables or pages are not as this version writes them.
 
+    If `thoroughly`, the index is compared with the table, which takes several times as long.
     Raises WithoutChecksumsError if the tables are those of the version without checksums. An empty database passes.
     """
     for name, expected in _SETTINGS.items():
@@ -111,18 +125,14 @@ def require_sound(database: sqlite3.Connection) -> None:
         raise WithoutChecksumsError
     if tables and tables != [TABLE.encode()]:
         raise DamageError("its tables are not those of a journal")
-    (report,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    (report,) = database.execute(f"PRAGMA {'integrity_check' if thoroughly else 'quick_check'}(1)").fetchone()
     if report != b"ok":
         raise DamageError(" ".join(report.decode(errors="replace").removeprefix("*** in database main ***").split()))
 
 
-def connect(file: Path, *, read_only: bool = False, immutable: bool = False) -> sqlite3.Connection:
-    """Return a connection that returns texts as bytes, and commits each statement unless a transaction has begun.
-
-    With `immutable`, SQLite trusts that nobody writes the file, needs no lock, and does not read the write-ahead log.
-    """
-    flags = "&immutable=1" if immutable else ""
-    address = f"{file.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}{flags}"
+def connect(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Return a connection that returns texts as bytes, and commits each statement unless a transaction has begun."""
+    address = f"{file.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     database = sqlite3.connect(address, uri=True, timeout=TIMEOUT, isolation_level=None)
     database.text_factory = bytes
     return database

@@ -1,4 +1,4 @@
-"""The journal's table, and the checksum in each of its rows.
+"""The journal's table, the checksum in each of its rows, and the values that can be answers.
 
 The checksum covers everything else in a row, so that a row in which any bit changed is never taken for an answer. It
 detects damage; it is no signature, so that whoever may write the file may still write answers into it.
@@ -53,6 +53,35 @@ def new_row(key: bytes, value: Any, fingerprint: str) -> Row:
     """Return the row that stores the JSON `value` of the checkpoint `fingerprint` under `key`, as of now."""
     answer, checkpoint, now = json.dumps(value).encode(), fingerprint[:CHECKPOINT_DIGITS].encode(), int(time.time())
     return Row(key, answer, checkpoint, now, _checksum(key, answer, checkpoint, now))
+
+
+def json_value(row: Row) -> Any:
+    """Return the JSON value in a row, or None if the row is damaged."""
+    if not row.is_sound:
+        return None
+    try:
+        return json.loads(row.answer)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_log_likelihood(value: Any) -> bool:
+    """Return whether `value` can be a log-likelihood: a number up to 0, and a flag."""
+    return _is_pair(value, float) and bool(value[0] <= 0)  # false for NaN
+
+
+def is_generation(value: Any) -> bool:
+    """Return whether `value` can be a generation: a text, and a flag."""
+    return _is_pair(value, str)
+
+
+def is_answer(value: Any) -> bool:
+    """Return whether `value` can be the answer to a request of any kind."""
+    return is_log_likelihood(value) or is_generation(value)
+
+
+def _is_pair(value: Any, kind: type) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and type(value[0]) is kind and type(value[1]) is bool
 
 
 def _checksum(key: bytes, answer: bytes, checkpoint: bytes, seconds: int) -> bytes:

@@ -11,6 +11,7 @@ Rows that were replaced or deleted may come up again: they are answers to their 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ PAGE = 4096
 """Bytes of a page, in every journal."""
 _FIRST_PAGE_HEADER = 100
 _LOG_HEADER, _FRAME_HEADER = 32, 24
+_LITTLE_ENDIAN, _BIG_ENDIAN = bytes.fromhex("377f0682"), bytes.fromhex("377f0683")
+"""First bytes of a log, by the order in which its checksums take the bytes of a word."""
 _LEAF_HEADER = 8
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _OTHER_TREE_PAGES = (2, 5, 10)
@@ -87,6 +90,38 @@ def frames(log: bytes) -> Iterator[LogFrame]:
 def frames_of_round(log: bytes) -> int:
     """Return how many frames belong to the present round of a write-ahead log; older ones follow them."""
     return sum(frame.salts == log[16:24] for frame in frames(log))
+
+
+def is_log_sound(log: bytes) -> bool:
+    """Return whether the checksums of a write-ahead log hold, as far as its present round goes.
+
+    A last transaction that was not committed is no damage.
+    """
+    if len(log) < _LOG_HEADER:
+        return not log
+    order = {_LITTLE_ENDIAN: "<", _BIG_ENDIAN: ">"}.get(log[:4])
+    if order is None:
+        return False
+    checksum = _log_checksum(log[:24], order, (0, 0))
+    if checksum != struct.unpack(">2I", log[24:32]):
+        return False
+    count, size = frames_of_round(log), _FRAME_HEADER + PAGE
+    for start in range(_LOG_HEADER, _LOG_HEADER + count * size, size):
+        frame = log[start : start + size]
+        checksum = _log_checksum(frame[:8] + frame[_FRAME_HEADER:], order, checksum)
+        if checksum != struct.unpack(">2I", frame[16:_FRAME_HEADER]):
+            return False
+    return True
+
+
+def _log_checksum(content: bytes, order: str, checksum: tuple[int, int]) -> tuple[int, int]:
+    """Return the checksum of a write-ahead log that continues `checksum` over `content`."""
+    first, second = checksum
+    words = struct.unpack(f"{order}{len(content) // 4}I", content)
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
 
 
 def _rows_of_page(page: bytes, number: int, readers: tuple[_ReadPage, ...]) -> Iterator[Row]:

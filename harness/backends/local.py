@@ -19,6 +19,7 @@ import torch
 from lm_eval.api.instance import Instance
 
 from harness.backends.journal import Journal
+from harness.backends.journal_rows import is_generation, is_log_likelihood
 from harness.backends.lm import BackendLM
 from harness.backends.request_kinds.registry import KINDS, inputs
 from harness.backends.work import Cost
@@ -198,17 +199,3 @@ def _to_compute(keys: Sequence[bytes], answers: Mapping[bytes, Any]) -> list[boo
     """Return for each key whether it has no answer yet and no equal key comes before it."""
     first = {key: index for index, key in reversed(list(enumerate(keys)))}
     return [key not in answers and first[key] == index for index, key in enumerate(keys)]
-
-
-def is_log_likelihood(value: Any) -> bool:
-    """Return whether a stored `value` can be a log-likelihood: a number up to 0, and a flag."""
-    return _is_pair(value, float) and value[0] <= 0  # false for NaN
-
-
-def is_generation(value: Any) -> bool:
-    """Return whether a stored `value` can be a generation: a text, and a flag."""
-    return _is_pair(value, str)
-
-
-def _is_pair(value: Any, kind: type) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and type(value[0]) is kind and type(value[1]) is bool

@@ -1,7 +1,8 @@
 """The command line: for each verb, one short file that parses options, calls the library and prints.
 
-Exit codes: 0 done; 1 and 3 verdicts of `gate`; 2 wrong usage or input, with one sentence on standard error;
-70 a bug, with its traceback (not Python's usual 1, which is a verdict of `gate`); 130 Ctrl-C.
+Exit codes: 0 done; 1 and 3 verdicts of `gate`, 1 also damage that `journal check` finds; 2 wrong usage or input, with
+one sentence on standard error; 70 a bug, with its traceback (not Python's usual 1, which is a verdict of `gate`);
+130 Ctrl-C.
 
 `harness --help` imports no torch: each verb imports what it needs when it runs.
 """

@@ -14,6 +14,7 @@ from harness.cli.verbs.demo import demo
 from harness.cli.verbs.export import export
 from harness.cli.verbs.gate import gate
 from harness.cli.verbs.inspect import inspect
+from harness.cli.verbs.journal import journal
 from harness.cli.verbs.leaderboard import leaderboard
 from harness.cli.verbs.merge import merge
 from harness.cli.verbs.retrieve import retrieve
@@ -41,6 +42,7 @@ for verb in (run, score, show, verify, compare, gate):
 app.add_typer(baseline, name="baseline")
 for verb in (calibrate, leaderboard, export, tasks, retrieve, inspect, merge, train, demo):
     app.command()(verb)
+app.add_typer(journal, name="journal")
 
 
 def _print_version(context: typer.Context, is_set: bool) -> None:

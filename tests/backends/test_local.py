@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding.settings import Settings
-from harness.engine.engine import Engine
+from harness.engine.engine import AnswerBatch, Engine
 from harness.engine.packing import packs
-from harness.engine.requests import Generation, Pair, Prompt
+from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 from harness.errors import HarnessError
 from support import tiny
 
@@ -53,9 +54,27 @@ def test_a_stored_answer_of_the_wrong_form_is_computed_again(lm: HarnessLM) -> N
     pair = Pair([5, 6], [7])
     (score,) = lm.score([pair])
     assert lm.journal is not None
-    for value in (None, [1.0], {"a": 1}, [None, True]):
+    values = (
+        *(None, [1.0], {"a": 1}, [None, True], ["-1.0", True]),
+        *([math.nan, True], [0.5, True], [math.inf, True], [-1.0, 1]),
+    )
+    for value in values:
         lm.journal.put({lm._key("loglikelihood", pair.context, pair.continuation): value})
         assert lm.score([pair]) == [score]
+    assert lm.journal_notes() == [
+        f"{len(values)} rows of the journal were damaged or held no possible answer: computed again"
+    ]
+    assert HarnessLM(lm.checkpoint, lm.journal).journal_notes() == []  # each report counts its own
+
+
+def test_an_answer_that_no_model_gives_is_not_stored(lm: HarnessLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = AnswerBatch([(0, LogLikelihood(math.nan, False))], 1)
+    monkeypatch.setattr(lm.engine, "score", lambda pairs, missing: iter([batch]))
+    (score,) = lm.score([Pair([5, 6], [7])])
+    assert math.isnan(score.logprob)
+    assert lm.journal is not None
+    assert lm.journal.get([lm._key("loglikelihood", [5, 6], [7])]) == {}
+    assert lm.journal.failed_rows == 0
 
 
 PAIRS = [Pair([*range(10, 40), i], [60, 61 + i]) for i in range(12)]

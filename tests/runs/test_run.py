@@ -158,6 +158,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
         assert resumed.samples(task).equals(whole.samples(task))
 
 
+def test_a_damaged_journal_changes_no_sample_and_is_noted(world: Path, tmp_path: Path) -> None:
+    limited = options(world, tmp_path, "ceval_law", "gsm8k", limit=2, max_gen_toks=16)
+    before = next(run([parse(str(world / "base"))], limited))
+    file = tmp_path / JOURNAL
+    content = file.read_bytes()
+    file.write_bytes(bytes(100) + content.replace(b"false", b"true ", 1)[100:])
+    after = next(run([parse(str(world / "base"))], limited))
+    for task in before.manifest.tasks:
+        assert after.samples(task).equals(before.samples(task))
+    engine, notes = after.manifest.engine, set(after.manifest.notes) - set(before.manifest.notes)
+    assert engine.requests - engine.answered_from_journal == 1
+    (note,) = notes
+    assert note.startswith("journal.sqlite was damaged (file is not a database): ")
+    assert not any(str(tmp_path) in note for note in notes)
+
+
 def test_a_limit_selects_the_first_documents_and_changes_no_prompt(world: Path, tmp_path: Path) -> None:
     reference = [parse(str(world / "base"))]
     everything = options(world, tmp_path, "gsm8k", max_gen_toks=4)
