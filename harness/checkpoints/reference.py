@@ -12,7 +12,8 @@ Parsing reads no file, but checks whether a path with `,word=` in it exists; `ha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ class CheckpointReference:
         if self.enable_thinking is not None:
             parts.append("thinking" if self.enable_thinking else "no-thinking")
         return "+".join(parts)
+
+    def with_paths(self, change: Callable[[str], str]) -> CheckpointReference:
+        """Return the reference with `change` applied to each of its paths."""
+        adapter = None if self.adapter is None else change(self.adapter)
+        tokenizer = None if self.tokenizer is None else change(self.tokenizer)
+        return replace(self, path=change(self.path), adapter=adapter, tokenizer=tokenizer)
 
     def __str__(self) -> str:
         """Return the reference as a person would type it: `parse(str(reference)) == reference`."""

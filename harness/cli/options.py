@@ -50,6 +50,7 @@ IncludePath = typer.Option(metavar="DIR", help="Add a folder of task definitions
 AllowInactiveAdapter = typer.Option(
     "--allow-inactive-adapter", help="Accept an adapter that does not change the model."
 )
+KeepPaths = typer.Option("--keep-paths", help="Keep absolute paths in reports; default: only their ends.")
 
 REPORTS = Path("reports/runs")
 """Where reports are written by default."""
@@ -98,6 +99,7 @@ class Evaluation:
     ] = None
     include_path: Annotated[list[Path] | None, IncludePath] = None
     allow_inactive_adapter: Annotated[bool, AllowInactiveAdapter] = False
+    keep_paths: Annotated[bool, KeepPaths] = False
 
     def options(self, tasks: list[str]) -> Options:
         """Return the run options for an evaluation on `tasks`, each of which may be a list separated by commas."""
@@ -126,6 +128,7 @@ class Evaluation:
             dtype=self.dtype and check_dtype(self.dtype, "--dtype"),
             include=tuple(self.include_path or ()),
             allow_inactive_adapter=self.allow_inactive_adapter,
+            keep_paths=self.keep_paths,
         )
 
     def refuse_without_model(self, tasks: list[str] | None) -> None:

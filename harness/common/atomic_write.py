@@ -35,6 +35,7 @@ def file(target: Path, tag: str | None = None) -> Iterator[Path]:
     hidden = _hidden_path(target, tag)
     try:
         yield hidden
+        set_modes(hidden)
         hidden.replace(target)
     except BaseException:
         with suppress(OSError):
@@ -51,6 +52,7 @@ def folder(target: Path, tag: str | None = None) -> Iterator[Path]:
     """
     with hidden_folder(target, tag) as hidden:
         yield hidden
+        set_modes(hidden)
         hidden.rename(target)
 
 
@@ -68,6 +70,29 @@ def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
         yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def set_modes(path: Path) -> None:
+    """Give a file, or a folder and everything in it, the modes of new files under the umask.
+
+    Some libraries write through a temporary file, which only its owner can read. A caller that moves a hidden folder
+    itself calls this first.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+    folders = ((root, names) for root, _, names in os.walk(path))
+    for root, names in folders:
+        _set_mode(Path(root), 0o777 & ~umask)
+        for name in names:
+            _set_mode(Path(root, name), 0o666 & ~umask)
+    if path.is_file():
+        _set_mode(path, 0o666 & ~umask)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    with suppress(OSError):  # a file system without modes
+        if not path.is_symlink():
+            path.chmod((path.stat().st_mode & 0o7000) | mode)
 
 
 def _hidden_path(target: Path, tag: str | None) -> Path:

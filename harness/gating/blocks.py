@@ -182,7 +182,8 @@ class BlockEvaluation:
                 f"{all_documents:,} documents; the scores of {len(stopped):,} tasks that stopped early are biased "
                 "towards their verdicts"
             )
-        with ReportWriter(new_folder(self.options.output, checkpoint.name, self._created)) as writer:
+        folder = new_folder(self.options.output, checkpoint.name, self._created)
+        with ReportWriter(folder, keep_paths=self.options.keep_paths) as writer:
             for name, part in evaluated.items():
                 with part.task.holding(part.requests[part.doc_ids[0]]):  # `conclude` reads answer letters from them
                     conclude(results, name, part.outcome(), part.work, part.seconds, writer, self.lm, self.options)

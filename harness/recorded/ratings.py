@@ -52,12 +52,14 @@ class Rating(NamedTuple):
     rater: str
 
 
-def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_going: bool) -> Iterator[Report]:
+def score(
+    file: Path, output: Path, *, task: str | None, name: str | None, keep_going: bool, keep_paths: bool = False
+) -> Iterator[Report]:
     """Write and yield a report for each model that `file` contains ratings of.
 
     `task` names what was rated and `name` the model; both default to the file's name. Raises HarnessError about the
     first line that is malformed or repeats a rating; with `keep_going` such lines are left out and counted in the
-    report.
+    report. Reports keep absolute paths only with `keep_paths`.
     """
     if not file.is_file():
         raise HarnessError(f"there is no file {file}: check the path")
@@ -73,7 +75,9 @@ def score(file: Path, output: Path, *, task: str | None, name: str | None, keep_
         raise HarnessError(f"{file} rates {', '.join(models)}: leave --name out")
     for model in models:
         of_model = [rating for rating in ratings if rating.model == model]
-        yield _report(file, output, task or file.stem, name or model or file.stem, of_model, complaints.messages)
+        rated, report_name = task or file.stem, name or model or file.stem
+        writer = ReportWriter(new_folder(output, report_name, datetime.now(UTC)), keep_paths=keep_paths)
+        yield _report(file, writer, rated, report_name, of_model, complaints.messages)
 
 
 def _read(file: Path, complaints: Complaints) -> Iterator[Rating]:
@@ -104,7 +108,7 @@ def _text(value: object) -> str | None:
 
 
 def _report(
-    file: Path, output: Path, task: str, name: str, ratings: Sequence[Rating], complaints: Sequence[str]
+    file: Path, new_report: ReportWriter, task: str, name: str, ratings: Sequence[Rating], complaints: Sequence[str]
 ) -> Report:
     started, created = time.perf_counter(), datetime.now(UTC)
     items = list(dict.fromkeys(rating.id for rating in ratings))
@@ -112,7 +116,7 @@ def _report(
     rated = {criterion: _by_item(ratings, criterion) for criterion in criteria}
     means = {criterion: {item: fmean(values) for item, values in rated[criterion].items()} for criterion in criteria}
     rows = [_row(place, item, means) for place, item in enumerate(items)]
-    with ReportWriter(new_folder(output, name, created)) as writer:
+    with new_report as writer:
         writer.write_samples(task, rows, criteria)
         scores = [
             score

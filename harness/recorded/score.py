@@ -70,6 +70,8 @@ class Scoring:
     """Additional folders with task definitions."""
     think: str | None = None
     """The marks around a thought, `START,END`, or `none` if answers contain none; None tries those of all families."""
+    keep_paths: bool = False
+    """Whether reports keep the absolute paths of this machine."""
     keep_going: bool = False
     """Leave out what is malformed, repeated or surplus, and count missing answers as empty."""
 
@@ -105,7 +107,7 @@ def _report(recording: Recording, loader: TaskLoader, scoring: Scoring) -> Repor
     tasks, results = answered.tasks, TaskResults(answered.tasks)
     notes = answered.notes
     with (
-        ReportWriter(new_folder(scoring.output, name, created)) as writer,
+        ReportWriter(new_folder(scoring.output, name, created), keep_paths=scoring.keep_paths) as writer,
         progress.bar(name, len(tasks.tasks), "tasks") as bar,
     ):
         for task_name, task in tasks.tasks.items():

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from harness.common import atomic_write
 from harness.errors import HarnessError
-from harness.reports import sums
+from harness.reports import public_paths, sums
 from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
 
@@ -60,8 +60,10 @@ class ReportWriter:
     `.<name>.<host>.<pid>`, which the next writer on the same host removes when that process no longer runs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep_paths: bool = False) -> None:
+        """Write to `folder`, with absolute paths in manifest and results only if `keep_paths`."""
         self.folder = folder
+        self._keep_paths = keep_paths
         self._hidden_folder = atomic_write.hidden_folder(folder, tag=f"{_host()}.{os.getpid()}")
 
     def __enter__(self) -> ReportWriter:
@@ -101,12 +103,15 @@ class ReportWriter:
         If another run has taken the place in the meantime, the next free name beside it is used. Raises HarnessError if
         a file cannot be written.
         """
+        if not self._keep_paths:
+            manifest, results = public_paths.of_manifest(manifest), public_paths.of_results(results, manifest)
         try:
             _dump_json(self._hidden / "results.json", results)
             content = _document(manifest.model_dump(mode="json"))
             hashes = sums.of_folder(self._hidden) | {MANIFEST: hashlib.sha256(content.encode()).hexdigest()}
             _write(self._hidden / sums.SUMS, sums.rendered(hashes))
             _write(self._hidden / MANIFEST, content)
+            atomic_write.set_modes(self._hidden)
         except OSError as error:
             raise self._failure(error) from error
         place, again = self.folder, 0

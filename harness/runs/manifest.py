@@ -12,6 +12,7 @@ import harness
 from harness.backends.local import HarnessLM
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.engine.decoding import families
+from harness.reports import public_paths
 from harness.reports.numbers_in_words import counted
 from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol
 from harness.retrieval import articles
@@ -41,7 +42,7 @@ def manifest(
         harness=harness.__version__,
         created=created.isoformat(timespec="seconds"),
         seconds=seconds,
-        checkpoint=_checkpoint_info(checkpoint),
+        checkpoint=_checkpoint_info(checkpoint, keep_paths=options.keep_paths),
         protocol=_protocol(checkpoint, options, shuffled),
         tasks=results.infos,
         scores=results.scores(),
@@ -51,11 +52,11 @@ def manifest(
     )
 
 
-def _checkpoint_info(checkpoint: Checkpoint) -> CheckpointInfo:
+def _checkpoint_info(checkpoint: Checkpoint, *, keep_paths: bool) -> CheckpointInfo:
     located, adapter_parameters = checkpoint.located, checkpoint.adapter_parameters
     return CheckpointInfo(
         name=checkpoint.name,
-        reference=str(located.reference),
+        reference=str(located.reference if keep_paths else located.reference.with_paths(public_paths.reduced)),
         kind=located.kind,
         quantization=located.quantization_name,
         base=located.base_name,

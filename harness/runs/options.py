@@ -50,6 +50,8 @@ class Options:
     """Additional folders with task definitions."""
     allow_inactive_adapter: bool = False
     """Whether an adapter that changes no logit is evaluated all the same."""
+    keep_paths: bool = False
+    """Whether reports keep the absolute paths of this machine."""
 
 
 def prompt_settings(options: Options) -> dict[str, Any]:

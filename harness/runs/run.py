@@ -39,7 +39,7 @@ def run_checkpoint(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, opt
     results = TaskResults(tasks)
     requests = sum(expected_requests(task, options.limit) for task in tasks.tasks.values())
     folder = new_folder(options.output, checkpoint.name, created)
-    with ReportWriter(folder) as writer, progress.bar(checkpoint.name, requests) as bar:
+    with ReportWriter(folder, keep_paths=options.keep_paths) as writer, progress.bar(checkpoint.name, requests) as bar:
         lm.advance = bar.advance
         for name, task in tasks.tasks.items():
             bar.title(f"{checkpoint.name} · {name}")

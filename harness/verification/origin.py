@@ -21,6 +21,7 @@ from harness.checkpoints.reference import CheckpointReference, parse
 from harness.errors import HarnessError
 from harness.recorded import recordings
 from harness.recorded.recordings import Recording
+from harness.reports import public_paths
 from harness.reports.report import RATINGS, CheckpointInfo, Report
 from harness.tasks.own_files import file_tasks
 from harness.verification.checks import FAILS, UNKNOWN, Check, concluded, different_fields
@@ -85,10 +86,13 @@ def _reference(info: CheckpointInfo, model: str | None) -> CheckpointReference:
     named = None if model is None else parse(model)
     if recorded.trust_remote_code and not (named and named.trust_remote_code):
         raise HarnessError(f"{recorded.path} runs code of its own: to allow that, name it with trust_remote_code=true")
-    if named is None:
-        return recorded
-    typed = {f.name: value for f in fields(named)[1:] if (value := getattr(named, f.name)) != f.default}
-    return replace(recorded, path=named.path, **typed)
+    if named is not None:
+        typed = {f.name: value for f in fields(named)[1:] if (value := getattr(named, f.name)) != f.default}
+        recorded = replace(recorded, path=named.path, **typed)
+    for path in (recorded.path, recorded.adapter, recorded.tokenizer):
+        if path is not None and public_paths.is_reduced(path):
+            raise HarnessError(f"the report has only the end of the path {path}")
+    return recorded
 
 
 def _dtype(name: str | None) -> torch.dtype | None:

@@ -117,3 +117,23 @@ with atomic_write.{kind}(Path(sys.argv[1])) as hidden:
     assert result.returncode == -9
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".target.")
+
+
+@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])
+def test_modes_are_those_of_the_umask(tmp_path, umask, file_mode, folder_mode):
+    """safetensors, for one, writes through a temporary file that only its owner can read."""
+    before = os.umask(umask)
+    try:
+        with atomic_write.folder(tmp_path / "folder") as hidden:
+            (hidden / "inner").mkdir(mode=0o700)
+            (hidden / "inner" / "a").touch(mode=0o600)
+            (hidden / "b").touch(mode=0o444)
+        with atomic_write.file(tmp_path / "file") as hidden:
+            hidden.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    files = [tmp_path / "folder" / "inner" / "a", tmp_path / "folder" / "b", tmp_path / "file"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {file_mode}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "folder", tmp_path / "folder" / "inner")} == {
+        folder_mode
+    }

@@ -63,6 +63,7 @@ class World(NamedTuple):
         return (*map(str, files), f"ppl:{self.folder / 'story.txt'}")
 
     def options(self, output: Path, *tasks: str, **changes: Any) -> Options:
+        changes = {"keep_paths": True} | changes
         return Options(tasks=tasks, output=output, data=self.data, include=(self.folder / "tasks",), **changes)
 
     def answered(self, output: Path, *tasks: str, model: str = "", **changes: Any) -> Report:

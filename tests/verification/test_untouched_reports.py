@@ -69,6 +69,14 @@ def test_chat_prompts_of_an_adapter_are_rendered_by_its_checkpoint(world: World,
     assert_holds(verified(world, report, model=f"{world.base},adapter={moved}"))
 
 
+def test_a_report_without_paths_holds_where_the_checkpoint_is_named(world: World, tmp_path: Path) -> None:
+    report = world.answered(tmp_path, "pick_red", limit=1, keep_paths=False)
+    verification = verified(world, report)
+    assert verification.holds
+    assert results(verification, "checkpoint") == {None: UNKNOWN}
+    assert_holds(verified(world, report, model=str(world.base)))
+
+
 def test_a_gate_that_stopped_early_holds(world: World, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(every_kind.Engine, "decode", every_kind.scripted)
@@ -84,7 +92,7 @@ def test_recorded_predictions_hold(world: World, tmp_path: Path) -> None:
     file = tmp_path / "gsm8k.jsonl"
     rows = [{"id": place, "prediction": f"<think>{place}</think>#### {place}"} for place in range(6)]
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    (report,) = score(Scoring(file, tmp_path / "scored", data=world.data, think="none"))
+    (report,) = score(Scoring(file, tmp_path / "scored", data=world.data, think="none", keep_paths=True))
     assert_holds(verified(world, report), unknown=("prompts",))
     rows[3]["prediction"] = "#### 4"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -98,7 +106,7 @@ def test_predictions_with_references_of_their_own_hold(world: World, tmp_path: P
     file.parent.mkdir()
     lines = ({"labels": row["summary"], "predict": "简约的上衣。"} for row in every_kind.COPY)
     file.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
-    (report,) = score(Scoring(file, tmp_path / "scored"))
+    (report,) = score(Scoring(file, tmp_path / "scored", keep_paths=True))
     assert_holds(verified(world, report), unknown=("prompts",))
     file.unlink()
     verification = verified(world, report)
@@ -109,7 +117,7 @@ def test_predictions_with_references_of_their_own_hold(world: World, tmp_path: P
 def test_a_report_that_was_scored_again_holds(world: World, tmp_path: Path) -> None:
     report = world.answered(tmp_path, "pick", "say", limit=3)
     include = (world.folder / "tasks",)
-    (again,) = score(Scoring(report.folder, tmp_path / "again", data=world.data, include=include))
+    (again,) = score(Scoring(report.folder, tmp_path / "again", data=world.data, include=include, keep_paths=True))
     assert_holds(verified(world, again))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.evaluate import print_report
-from harness.cli.options import REPORTS, Data, IncludePath, Metric, Output, parse_limit, split_names
+from harness.cli.options import REPORTS, Data, IncludePath, KeepPaths, Metric, Output, parse_limit, split_names
 
 
 def score(
@@ -46,6 +46,7 @@ def score(
         Path | None, typer.Option(metavar="FILE", help="Articles from 'harness retrieve' that the prompts contained.")
     ] = None,
     include_path: Annotated[list[Path] | None, IncludePath] = None,
+    keep_paths: Annotated[bool, KeepPaths] = False,
 ) -> None:
     """Score predictions that were recorded elsewhere.
 
@@ -64,7 +65,7 @@ def score(
             )
         from harness.recorded import ratings as rated
 
-        reports = rated.score(ratings, output, task=task, name=name, keep_going=keep_going)
+        reports = rated.score(ratings, output, task=task, name=name, keep_going=keep_going, keep_paths=keep_paths)
     else:
         with progress.status("loading libraries"), slow_imports.importing():
             from harness.recorded import score
@@ -82,6 +83,7 @@ def score(
                 articles=articles,
                 include=tuple(include_path or ()),
                 keep_going=keep_going,
+                keep_paths=keep_paths,
             )
         )
     for report in reports:

@@ -1,0 +1,142 @@
+"""Paths in reports: what identifies stays, what says whose machine it was goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.checkpoints.reference import parse
+from harness.reports import public_paths
+from harness.reports.public_paths import in_text, reduced
+from harness.reports.report import read
+from harness.reports.writer import ReportWriter
+from support.invented_reports import checkpoint, score, task_info
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    """A working directory in a home folder."""
+    home = tmp_path / "home" / "alice smith"
+    (home / "project").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "project")
+    return home / "project"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B"),
+        ("out/base", "out/base"),
+        ("./out/base", "./out/base"),
+        ("{here}/out/base", "out/base"),
+        ("{home}/models/base", "…/base"),
+        ("{home}", "…"),
+        ("~", "…"),
+        ("~/models/base", "…/base"),
+        ("~nobody-here/models/base", "…/base"),
+        ("../../bob/base", "…/base"),
+        ("/data/bob/out/checkpoint-300", "…/out/checkpoint-300"),
+        ("{home}/checkpoint-300", "…/checkpoint-300"),
+        ("/data/bob/my models/base/", "…/base"),
+        ("/", "…"),
+        ("/model", "…/model"),
+        ("file:///home/bob/x.jsonl", "…/x.jsonl"),
+        (r"C:\Users\bob\models\base", "…/base"),
+        ("{home}/.cache/huggingface/hub/models--Qwen--Qwen3-8B/snapshots/0a1b2c", "Qwen/Qwen3-8B"),
+        ("/home/bob/语料/模型", "…/模型"),
+    ],
+)
+def test_a_path_keeps_what_identifies(project, path, expected):
+    typed = path.format(here=project, home=project.parent)
+    assert reduced(typed) == expected
+    assert reduced(reduced(typed)) == expected
+
+
+@pytest.mark.parametrize("folder", ["/", "{home}/.."])
+def test_a_working_directory_above_the_home_folder_reveals_nothing(project, monkeypatch, folder):
+    monkeypatch.chdir(folder.format(home=project.parent))
+    assert reduced(f"{project}/base") == "…/base"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("the adapter says it was trained on /root/autodl-tmp/llama, not on x", "… trained on …/llama, not on x"),
+        ("'/home/bob/a.jsonl', line 3: wrong.", "'…/a.jsonl', line 3: wrong."),
+        ("read /home/bob/a.jsonl.", "read …/a.jsonl."),
+        ("in {home}/models/base and {here}/x", "in …/base and x"),
+        ("see https://example.org/home/bob and hf://datasets/a/b", None),
+        ("3 / 4 samples, and/or 50 km/h, 对/错, 1/2", None),
+        ("the marks <think>/</think> and a route /v1/completions", None),
+        (r"from D:\bob\x.jsonl", "from …/x.jsonl"),
+    ],
+)
+def test_paths_in_a_text(project, text, expected):
+    typed = text.format(here=project, home=project.parent)
+    result = in_text(typed, [f"{project.parent}/models/base"])
+    if expected is None:
+        assert result == text
+    else:
+        assert result.endswith(expected.removeprefix("…") if "trained" in expected else expected)
+        assert "bob" not in result
+        assert "alice" not in result
+
+
+def test_a_reference_is_still_a_reference(project):
+    typed = parse(f'"{project.parent}/a,name=b/base",adapter=/data/bob/lora,dtype=float16')
+    assert str(typed.with_paths(reduced)) == "…/base,adapter=…/lora,dtype=float16"
+
+
+def write(folder: Path, **options) -> Path:
+    home = Path.home()
+    model = checkpoint(
+        "tiny",
+        reference=f"{home}/my models/base,adapter={home}/my models/lora",
+        base=f"{home}/my models/base",
+        adapter=f"{home}/my models/lora",
+    )
+    with ReportWriter(folder, **options) as writer:
+        manifest = read(_plain(folder.parent)).manifest.model_copy(
+            update={"checkpoint": model, "notes": [f"the base {home}/my models/base replaces it"]}
+        )
+        arguments = {"data_files": {"test": f"{home}/my models/q.jsonl"}}
+        configs = {"copa": {"dataset_kwargs": arguments, "doc_to_text": "open /home/bob/x"}}
+        writer.finish(manifest, {"results": {}, "configs": configs})
+    return folder
+
+
+def _plain(root: Path) -> Path:
+    from support.invented_reports import write_report
+
+    return write_report(root / "plain", checkpoint(), {"copa": task_info("copa", 9)}, [score("copa", 0.5)]).folder
+
+
+def test_a_report_names_nobody(tmp_path):
+    folder = write(tmp_path / "report")
+    text = "".join((folder / name).read_text() for name in ("manifest.json", "results.json"))
+    assert "alice" not in text
+    assert str(tmp_path) not in text
+    info = read(folder).manifest.checkpoint
+    assert (info.reference, info.base, info.adapter) == ("…/base,adapter=…/lora", "…/base", "…/lora")
+    assert read(folder).manifest.notes == ["the base …/base replaces it"]
+    config = json.loads((folder / "results.json").read_text())["configs"]["copa"]
+    assert config == {"dataset_kwargs": {"data_files": {"test": "…/q.jsonl"}}, "doc_to_text": "open /home/bob/x"}
+
+
+def test_paths_are_kept_on_request(tmp_path):
+    folder = write(tmp_path / "report", keep_paths=True)
+    assert read(folder).manifest.checkpoint.adapter == f"{Path.home()}/my models/lora"
+    assert str(Path.home()) in (folder / "results.json").read_text()
+
+
+def test_neither_a_home_folder_nor_a_working_directory_is_needed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(public_paths.os.path, "expanduser", lambda path: path)
+    assert reduced("/data/bob/base") == "…/base"
+    assert reduced("~/base") == "…/base"
