@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import capacity, files, foreign_code, gguf, limits
+from harness.checkpoints import capacity, contents, files, foreign_code, gguf, limits
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, ModelConfig
@@ -94,8 +94,11 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
         defaults = base / "generation_config.json"
         limits.check_config(defaults, files.read_json(defaults))  # transformers ignores a damaged one
     try:
-        with foreign_code.no_hub(is_trusted=reference.trust_remote_code):
-            config = AutoConfig.from_pretrained(str(base), trust_remote_code=reference.trust_remote_code)
+        code = reference.trust_remote_code
+        names = contents.config_files(base)
+        with foreign_code.no_hub(is_trusted=code), contents.alone(base, names, code=code) as folder:
+            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=code)
+        config._name_or_path = str(base)
     except Exception as error:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
         raise explained(error, f"{file} cannot be used", advice, reference) from error
@@ -183,4 +186,4 @@ def explained(error: Exception, problem: str, advice: str, reference: Checkpoint
     """
     if "trust_remote_code" in str(error) and not reference.trust_remote_code:
         return HarnessError(f"{problem}: it needs Python code of its own; to run that code, add trust_remote_code=true")
-    return HarnessError(f"{problem} ({files.reason(error)}): {advice}")
+    return HarnessError(f"{problem} ({contents.reason(error)}): {advice}")

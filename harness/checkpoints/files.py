@@ -21,22 +21,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 """Files that hold the weights of an adapter, in the order of preference."""
-TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "ice_text.model",
-    "chat_template.jinja",
-)
-"""Files that decide how a tokenizer works."""
-# Of those, the files that hold a vocabulary; without any of them there are only settings.
+# Files of a tokenizer that hold a vocabulary; without any of them there are only settings.
 _TOKENIZER_CORE = (
     "tokenizer.json",
     "tokenizer.model",
@@ -171,9 +156,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if folder.is_file():
         return [folder]
-    listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if listing is None:
-        raise _no_weights(folder)
+    listing = weight_listing(folder)
     files = [listing]
     if listing.suffix == ".json":
         files = index_files.named_files(listing, read_json(listing, limits.JSON_BYTES))
@@ -182,12 +165,32 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def weight_listing(folder: Path) -> Path:
+    """Return the file that holds or lists the model's weights, as transformers chooses it; raise HarnessError if none.
+
+    It is the file that config.json names as `transformers_weights`, else the first of `WEIGHTS` in the folder.
+    """
+    config = folder / "config.json"
+    named = read_json(config).get("transformers_weights") if config.is_file() else None
+    if named is not None:
+        index_files.require_inside(config, str(named))
+        if not (folder / str(named)).is_file():
+            raise HarnessError(f"{folder} has no {named}, which its config.json names as its weights: fetch it again")
+        return folder / str(named)
+    listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if listing is None:
+        raise _no_weights(folder)
+    return listing
+
+
 def unread_weights(folder: Path) -> list[str]:
     """Return the names of files in `folder` that hold or list weights of a whole model, but are not read.
 
     As in transformers, safetensors are read rather than pickles, and a single file rather than the shards in an index.
     """
-    return [name for name in WEIGHTS if (folder / name).is_file()][1:]
+    if folder.is_file():
+        return []
+    return [name for name in WEIGHTS if (folder / name).is_file() and folder / name != weight_listing(folder)]
 
 
 def _no_weights(folder: Path) -> HarnessError:

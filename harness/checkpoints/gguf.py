@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.checkpoints import files
+from harness.checkpoints import contents, files
 from harness.checkpoints.gguf_header import PART, Header, read, type_of
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
 from harness.errors import HarnessError
@@ -140,10 +140,11 @@ def config(file: Path, *, is_lenient: bool = False) -> ModelConfig:
 
     header = read(file)
     try:
-        stated = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+        with contents.alone(file, [file.name]) as folder:
+            stated = AutoConfig.from_pretrained(str(folder), gguf_file=file.name)
     except Exception as error:  # readers and configuration classes raise their own types
         raise HarnessError(
-            f"{file} cannot be used ({files.reason(error)}): update transformers if its architecture "
+            f"{file} cannot be used ({contents.reason(error)}): update transformers if its architecture "
             f"'{header.architecture}' is new, or name the checkpoint it was converted from"
         ) from error
     for key in ("bos", "eos", "padding"):  # where the file has none, transformers sets those of another model
@@ -271,7 +272,8 @@ def tokenizer(file: Path) -> Tokenizer:
             f"{file} splits texts by llama.cpp's rule '{rule}' before it makes tokens, which transformers does not "
             "know: name the folder of its tokenizer with tokenizer="
         )
-    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    with contents.alone(file, [file.name]) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=file.name)
     if kind == "gpt2" and rule in _DIGIT_SPLITS:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -320,15 +322,16 @@ def load(file: Path, stated: ModelConfig, dtype: torch.dtype, *, is_lenient: boo
     """
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    model, outcome = AutoModelForCausalLM.from_pretrained(
-        str(file.parent),
-        gguf_file=file.name,
-        config=stated,
-        dtype=dtype,
-        quantization_config=GgufConfig(dequantize=True),  # never kernels that compute on packed blocks
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
+    with contents.alone(file, [file.name]) as folder:
+        model, outcome = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            gguf_file=file.name,
+            config=stated,
+            dtype=dtype,
+            quantization_config=GgufConfig(dequantize=True),  # never kernels that compute on packed blocks
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     if not is_lenient:
         outcome = {**outcome, "unexpected_keys": {*outcome["unexpected_keys"], *_without_place(file, model)}}
     return Weights(model, outcome)

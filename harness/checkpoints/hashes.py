@@ -1,52 +1,54 @@
-"""The hash of a file's content, computed once and remembered."""
+"""The hash of a file's content, computed once and remembered for as long as the file's stamp holds."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from harness.common import resources
+from harness.common import resources, stamps
 from harness.errors import HarnessError
 
 
 def sha256(file: Path) -> str:
     """Return the hex sha256 of the file's content.
 
-    The hub's cache names large files by their sha256; any other file is read once, and its hash is remembered under
-    its path, size, times and inode.
+    It is remembered under the file's path and stamp (`harness.common.stamps`), so that an unchanged file is read once.
+    A file without a stamp is read each time, and the names of the hub's blobs are not believed: writing through a
+    snapshot's link changes a blob and keeps its name.
     """
     real = file.resolve()
-    if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
-        return real.name
-    stat = real.stat()
-    # Change time and inode reveal another file that was put in place with the same size and date (cp -p, tar).
-    key = (str(real), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
-    cached = _cached_hash(key)
-    if cached:
-        return cached
-    with real.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    _cache_hash(key, digest)
+    stamp = stamps.stamp(real)
+    known = stamp and _remembered(real, stamp)
+    if known:
+        return known
+    digest = fresh_sha256(real)
+    if stamp is not None and stamps.stamp(real) == stamp:  # otherwise it was changed while it was read
+        _remember(real, stamp, digest)
     return digest
 
 
-# The cache only saves time: if it cannot be written, such as in a read-only home, files are read again.
-def _cached_hash(key: tuple[str, str]) -> str | None:
-    with suppress(sqlite3.Error, OSError, HarnessError), closing(_hash_cache()) as cache:
-        row = cache.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", key).fetchone()
+def fresh_sha256(file: Path) -> str:
+    """Return the hex sha256 of the file's content, which is read whatever is remembered of it."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# The memory only saves time: if it cannot be written, such as in a read-only home, files are read again.
+def _remembered(file: Path, stamp: str) -> str | None:
+    with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory:
+        row = memory.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", (str(file), stamp)).fetchone()
         return str(row[0]) if row else None
     return None
 
 
-def _cache_hash(key: tuple[str, str], digest: str) -> None:
-    with suppress(sqlite3.Error, OSError, HarnessError), closing(_hash_cache()) as cache, cache:
-        cache.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (*key, digest))
+def _remember(file: Path, stamp: str, digest: str) -> None:
+    with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory, memory:
+        memory.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (str(file), stamp, digest))
 
 
-def _hash_cache() -> sqlite3.Connection:
-    cache = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
-    cache.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
-    return cache
+def _memory() -> sqlite3.Connection:
+    memory = sqlite3.connect(resources.cache() / "hashes.sqlite", timeout=30)
+    memory.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
+    return memory

@@ -1,18 +1,22 @@
 """A checkpoint's fingerprint: the sha256 of everything that decides its answers, and of nothing else.
 
 Renaming or moving a folder does not change it; changing a weight, the adapter, a tokenizer file, the configuration or
-the compute dtype does. Files are read again for each fingerprint, so that a change on disk is noticed; the content of
-large files is hashed once and remembered (`hashes.sha256`).
+the compute dtype does. It covers the files of `harness.checkpoints.contents`, and libraries can open no others. Files
+are read again for each fingerprint, so that a change on disk is noticed; an unchanged file's hash is remembered
+(`hashes.sha256`).
+
+Not here: the versions of libraries, which are in the journal's keys and in the report.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoints import files, hashes
+from harness.checkpoints import contents, files, gguf_header, hashes
 
 if TYPE_CHECKING:
     from harness.checkpoints.located import Located
@@ -34,45 +38,85 @@ _UNORDERED_KEYS = ("target_modules", "modules_to_save", "exclude_modules", "laye
 _NESTED_KEYS = ("text_config", "vision_config", "audio_config")
 
 
-def fingerprint(located: Located) -> str:
+Sha256 = Callable[[Path], str]
+"""Returns the hex sha256 of a file's content."""
+
+
+def fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     """Return the hex sha256 that identifies the checkpoint `located` by its content.
 
-    Python files count only with `trust_remote_code`, because only then do they run.
+    With `trust_remote_code`, every file counts, because the checkpoint's code could read it.
     Raises HarnessError if a file is missing or damaged.
     """
     settings = {"dtype": str(located.dtype)}
     if located.quantization is not None and not located.quantization.saved:
         settings["quantize"] = located.quantization.name
-    if located.reference.trust_remote_code:
-        settings["trust_remote_code"] = "true"
-    return _hash(located.base, located.adapter, located.tokenizer, settings)
+    code = located.reference.trust_remote_code
+    parts = _base(located.base, code, sha256) | {"settings": settings}
+    parts["tokenizer"] = _tokenizer(located.tokenizer, code, sha256)
+    if located.adapter is not None:
+        parts["adapter"] = sha256(files.adapter_weights(located.adapter))
+        parts["adapter_config"] = _config(located.adapter / files.ADAPTER_CONFIG)
+    return _digest(parts)
 
 
-def base_fingerprint(located: Located) -> str:
+def base_fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     """Return the hex sha256 of the base's files alone, whatever adapter, tokenizer or dtype is used with them."""
-    return _hash(located.base, None, located.base, {})
+    return _digest(_base(located.base, located.reference.trust_remote_code, sha256))
 
 
-def _hash(base: Path, adapter: Path | None, tokenizer: Path, settings: dict[str, str]) -> str:
-    parts: dict[str, Any] = {
-        "weights": [hashes.sha256(file) for file in files.weight_files(base)],
-        "config": _config(base / "config.json"),
-        # Its end-of-text ids stop a generation.
-        "generation": _config(base / "generation_config.json"),
-        "tokenizer": _tokenizer(tokenizer),
-        "settings": settings,
-    }
-    if adapter is not None:
-        parts["adapter"] = hashes.sha256(files.adapter_weights(adapter))
-        parts["adapter_config"] = _config(adapter / files.ADAPTER_CONFIG)
-    if "trust_remote_code" in settings:
-        parts["code"] = [hashes.sha256(file) for folder in (base, tokenizer) for file in sorted(folder.glob("*.py"))]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def configuration(base: Path) -> str:
+    """Return the hex sha256 of what states the configuration of `base`: files of the folder, or a GGUF file's header.
+
+    Raises HarnessError if it is missing or damaged.
+    """
+    if base.is_file():
+        with base.open("rb") as stream:
+            return hashlib.sha256(stream.read(gguf_header.read(base).start)).hexdigest()
+    return _digest({name: _content(base / name) for name in contents.config_files(base)})
+
+
+def _base(base: Path, code: bool, sha256: Sha256) -> dict[str, Any]:
+    """Return what identifies the files of a base, as JSON."""
+    parts: dict[str, Any] = {"weights": [sha256(file) for file in files.weight_files(base)]}
+    if base.is_file():
+        return parts
+    if code:
+        return parts | {"files": {name: sha256(base / name) for name in contents.model_files(base, code=True)}}
+    listing = files.weight_listing(base)
+    parts["index"] = files.read_json(listing).get("weight_map") if listing.suffix == ".json" else None
+    parts["config"] = [_config(base / name) for name in contents.config_files(base)]
+    # Its end-of-text ids stop a generation.
+    generation = base / contents.GENERATION_CONFIG
+    parts["generation"] = _config(generation) if generation.is_file() else {}
+    return parts
+
+
+def _tokenizer(place: Path, code: bool, sha256: Sha256) -> dict[str, Any]:
+    """Return what identifies the tokenizer in `place`, a folder or a GGUF file, as JSON."""
+    if place.is_file():
+        return {"gguf": sha256(place)}
+    names = contents.tokenizer_files(place, code=code)
+    parts: dict[str, Any] = {name: sha256(place / name) for name in names if name != contents.CONFIG or code}
+    if contents.CONFIG in names and not code:
+        parts[contents.CONFIG] = _config(place / contents.CONFIG)
+        if _may_change_splits(place):
+            parts["saved with"] = files.read_json(place / contents.CONFIG).get("transformers_version")
+    return parts
+
+
+def _may_change_splits(place: Path) -> bool:
+    """Return whether transformers corrects how the tokenizer splits texts, unless a newer version saved it.
+
+    See `_patch_mistral_regex` in transformers 5.
+    """
+    file = place / contents.TOKENIZER_CONFIG
+    return file.is_file() and "fix_mistral_regex" in files.read_json(file)
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """Return the JSON object in `file` without the entries that change no answer; {} if there is no such file."""
-    return _normalized(files.read_json(file)) if file.is_file() else {}
+    """Return the JSON object in `file` without the entries that change no answer."""
+    return _normalized(files.read_json(file))
 
 
 def _normalized(config: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +129,9 @@ def _normalized_value(key: str, value: object) -> Any:
     return sorted(value, key=str) if key in _UNORDERED_KEYS and isinstance(value, list) else value
 
 
-def _tokenizer(place: Path) -> dict[str, str]:
-    """Return the hash of each tokenizer file in `place`, a folder or a GGUF file, by the file's name."""
-    if place.is_file():
-        return {"gguf": hashes.sha256(place)}
-    names = [name for name in files.TOKENIZER if (place / name).is_file()]
-    names += sorted(file.name for file in place.glob("*.tiktoken"))
-    return {name: hashes.sha256(place / name) for name in names}
+def _content(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -35,10 +35,7 @@ def named_files(listing: Path, content: dict[str, Any]) -> list[Path]:
         raise HarnessError(f"{listing} names {len(names):,} files, more than {_FILES:,}: fetch or save it again")
     suffix = ".safetensors" if listing.name.endswith(".safetensors.index.json") else ".bin"
     for name in names:
-        if not _is_inside(name):
-            raise HarnessError(
-                f"{listing} names {shown(name)}, which is not a file in its folder: fetch or save the checkpoint again"
-            )
+        require_inside(listing, name)
         if not name.endswith(suffix):
             raise HarnessError(
                 f"{listing} names {shown(name)}, which is not a file of weights (*{suffix}): fetch or save the "
@@ -60,6 +57,14 @@ def require_no_links_outside(folder: Path, files: list[Path]) -> None:
                 f"{file} is a link that leaves its folder, to {target}: put the file itself there, or name the folder "
                 "that holds it"
             )
+
+
+def require_inside(file: Path, name: str) -> None:
+    """Raise HarnessError if `name`, which `file` states, is not that of a file in the same folder or its subfolders."""
+    if not _is_inside(name):
+        raise HarnessError(
+            f"{file} names {shown(name)}, which is not a file in its folder: fetch or save the checkpoint again"
+        )
 
 
 def _is_inside(name: str) -> bool:

@@ -6,6 +6,7 @@ weights. Remote code runs only if the reference says `trust_remote_code=true`; p
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.checkpoints import (
     configs,
     files,
     gguf,
+    hashes,
     identity,
     index_files,
     origin,
@@ -51,7 +53,7 @@ def locate(reference: CheckpointReference) -> Located:
         index_files.require_no_links_outside(base, weight_files)
     if base.is_file():
         gguf.require_package(base)
-    config = configs.read(base, reference)
+    configuration, config = identity.configuration(base), configs.read(base, reference)
     device = _device(reference.device)
     dtype = _dtype(reference.dtype, device, config, weight_files)
     packing = packed.packing(config, device)
@@ -68,6 +70,7 @@ def locate(reference: CheckpointReference) -> Located:
         adapter_config=adapter,
         tokenizer=_tokenizer_folder(reference, base, adapter),
         config=config,
+        configuration=configuration,
         device=device,
         dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
@@ -133,14 +136,16 @@ def load(located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoin
     return Loader().load(located, allow_inactive_adapter=allow_inactive_adapter)
 
 
-def _unchanged_adapter_config(located: Located) -> AdapterConfig | None:
-    """Return the adapter's configuration; raise HarnessError if it has changed since `located` was found.
+def _require_unchanged(located: Located) -> None:
+    """Raise HarnessError if a configuration has changed since `located` was found.
 
     Several checkpoints are located before the first is loaded, so hours may pass before the last is loaded.
     """
-    if located.adapter is not None and adapter_configs.read(located.adapter) != located.adapter_config:
+    is_same = identity.configuration(located.base) == located.configuration
+    if located.adapter is not None:
+        is_same &= adapter_configs.read(located.adapter) == located.adapter_config
+    if not is_same:
         raise HarnessError(f"{located.name} was changed while it was waiting to be loaded: give the command again")
-    return located.adapter_config
 
 
 class _Base(NamedTuple):
@@ -179,10 +184,12 @@ class Loader:
 
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
         """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`."""
-        fingerprint = identity.fingerprint(located)
+        sha256 = functools.cache(hashes.sha256)  # a file without a stamp is read once for the base and the whole
+        fingerprint, base_key = identity.fingerprint(located, sha256), identity.base_fingerprint(located, sha256)
+        _require_unchanged(located)
         tokenizer = load_tokenizer(located)
-        base = self._take_base(located)
-        config, file_notes = _unchanged_adapter_config(located), notes(located)
+        base = self._take_base(located, base_key)
+        config, file_notes = located.adapter_config, notes(located)
         file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
         adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)
@@ -213,10 +220,12 @@ class Loader:
             notes=file_notes,
         )
 
-    def _take_base(self, located: Located) -> _Base:
-        """Return the base that is in memory if `located` needs the same one; otherwise read the one that it needs."""
-        # The key includes the content: a folder may be rewritten between one checkpoint and the next.
-        key = (*_base_key(located), identity.base_fingerprint(located))
+    def _take_base(self, located: Located, fingerprint: str) -> _Base:
+        """Return the base that is in memory if `located` needs the same one; otherwise read the one that it needs.
+
+        `fingerprint` is the base's: a folder may be rewritten between one checkpoint and the next.
+        """
+        key = (*_base_key(located), fingerprint)
         base, model, self._base, self._model = self._base, self._model, None, None
         if base is not None and base.key == key:
             bare = model if model is base.model else attach.detach(model, base.parameters)

@@ -33,6 +33,8 @@ class Located(NamedTuple):
     """Folder of the tokenizer, or the GGUF file that holds it."""
     config: ModelConfig
     """The base's transformers configuration."""
+    configuration: str
+    """Sha256 of the base's configuration when it was read (`identity.configuration`)."""
     device: torch.device
     """Device that the model will compute on."""
     dtype: torch.dtype

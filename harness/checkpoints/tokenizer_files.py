@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import files, foreign_code, limits
+from harness.checkpoints import contents, files, foreign_code, limits
 from harness.checkpoints.types import Tokenizer
 from harness.errors import HarnessError
 
@@ -28,9 +28,8 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
 
     Raises HarnessError if a file is out of all bounds, names code, or is a git-lfs pointer.
     """
-    for name in files.TOKENIZER:
-        if (folder / name).is_file():
-            files.check_no_pointer(folder / name)
+    for name in contents.tokenizer_files(folder):
+        files.check_no_pointer(folder / name)
     for pattern in _VOCABULARIES:
         for file in folder.glob(pattern):
             if file.is_file():
@@ -51,8 +50,11 @@ def load(folder: Path, *, is_trusted: bool) -> Tokenizer:
     """Return the tokenizer in `folder`; with `is_trusted`, code of its own may run. Raises what a library raises."""
     from transformers import AutoTokenizer
 
-    with foreign_code.no_hub(is_trusted=is_trusted):
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=is_trusted)
+    names = contents.tokenizer_files(folder, code=is_trusted)
+    with foreign_code.no_hub(is_trusted=is_trusted), contents.alone(folder, names, code=is_trusted) as alone:
+        tokenizer = AutoTokenizer.from_pretrained(str(alone), trust_remote_code=is_trusted)
+    tokenizer.name_or_path = str(folder)
+    return tokenizer
 
 
 def _check_values(file: Path, content: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, gguf, packed, quantization
+from harness.checkpoints import configs, contents, files, gguf, packed, quantization
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
@@ -35,21 +35,25 @@ def load(located: Located) -> Model:
     logger = logging.getLogger("transformers.modeling_utils")
     previous, logger.level = logger.level, logging.CRITICAL
     try:
-        with configs.building(located):
+        code = located.reference.trust_remote_code
+        names = contents.model_files(located.base, code=code)
+        with configs.building(located), contents.alone(located.base, names, code=code) as folder:
             plain = _plain(located)
             model_class = plain.model_class if plain else AutoModelForCausalLM
             model, outcome = model_class.from_pretrained(
-                None if plain else str(located.base),
+                None if plain else str(folder),
                 config=_config(located),
                 **({"state_dict": plain.state} if plain else {}),
                 dtype=located.dtype,
                 device_map={"": located.device} if located.device.type == "cuda" or quantized else None,
                 **on_the_fly,
-                trust_remote_code=located.reference.trust_remote_code,
+                trust_remote_code=code,
                 weights_only=True,
                 ignore_mismatched_sizes=True,  # listed in `outcome`, and raised below
                 output_loading_info=True,
             )
+            if plain and (folder / contents.GENERATION_CONFIG).is_file():
+                model.generation_config = GenerationConfig.from_pretrained(str(folder))
         outcome = plain.outcome if plain and plain.outcome else outcome
     except torch.OutOfMemoryError as error:
         raise HarnessError(
@@ -64,8 +68,6 @@ def load(located: Located) -> Model:
         logger.level = previous
     _require_fit(located, outcome)
     _require_positions(model, located)
-    if plain and (located.base / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(str(located.base))
     quantization.disable_bfloat16_kernels(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
     return (model if quantized else model.to(located.device)).eval()

@@ -1,0 +1,121 @@
+"""The files that a checkpoint consists of: all that its fingerprint covers, and all that libraries get to see.
+
+Libraries choose files by rules of their own, which change with their versions: a key of a configuration may name other
+weights, another tokenizer, another configuration. Therefore they never read a checkpoint's folder but `alone`, a
+temporary folder with links to the listed files. A file that is not listed cannot be opened, so that whatever decides
+an answer has been hashed. Code that a checkpoint brings could open any file: with `trust_remote_code`, the whole folder
+is listed and read in place.
+
+Not here: whether files are complete (`harness.checkpoints.files`), or their hashes (`harness.checkpoints.identity`).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import files, index_files
+
+CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+TOKENIZER = (
+    *("tokenizer.json", TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+    *("vocab.json", "vocab.txt", "merges.txt", "dict.txt", "bpe.codes", "emoji.json", "normalizer.json"),
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model"),
+    *("spm_char.model", "source.spm", "target.spm", "prophetnet.tokenizer", "ice_text.model", "tiktoken.model"),
+    *("entity_vocab.json", "vocab-src.json", "vocab-tgt.json", "target_vocab.json", "byte_maps.json"),
+    *("word_shape.json", "word_pronunciation.json"),
+)
+"""Files that decide how a tokenizer works: every name in transformers' `vocab_files_names`, and those it adds."""
+_TOKENIZER_PATTERNS = ("*.tiktoken", "tekken*.json", "tokenizer.model.*", "additional_chat_templates/*.jinja")
+_TEMPORARY = "harness-checkpoint-"
+
+
+def model_files(base: Path, *, code: bool = False) -> list[str]:
+    """Return the names of the files in `base` that decide which model is loaded, relative to the folder.
+
+    If `base` is a GGUF file, it is the only one. With `code`, every file counts. Raises HarnessError if weights are
+    missing or truncated.
+    """
+    if base.is_file():
+        return [base.name]
+    weights = files.weight_files(base)
+    if code:
+        return _all_files(base)
+    names = [*config_files(base), GENERATION_CONFIG, _relative(files.weight_listing(base), base)]
+    return _existing(base, [*names, *(_relative(file, base) for file in weights)])
+
+
+def config_files(base: Path) -> list[str]:
+    """Return the names of the files in the folder `base` that decide its configuration.
+
+    There are several if config.json lists `configuration_files` for other versions of transformers.
+    """
+    return _existing(base, [CONFIG, *_listed_names(base / CONFIG, "configuration_files")])
+
+
+def tokenizer_files(place: Path, *, code: bool = False) -> list[str]:
+    """Return the names of the files in `place`, a folder or a GGUF file, that decide how its tokenizer works.
+
+    They include config.json, by which transformers chooses the tokenizer's class. With `code`, every file counts.
+    """
+    if place.is_file():
+        return [place.name]
+    if code:
+        return _all_files(place)
+    matches = (path for pattern in _TOKENIZER_PATTERNS for path in sorted(place.glob(pattern)))
+    versions = _listed_names(place / TOKENIZER_CONFIG, "fast_tokenizer_files")
+    return _existing(place, [CONFIG, *TOKENIZER, *versions, *(_relative(path, place) for path in matches)])
+
+
+@contextmanager
+def alone(place: Path, names: Iterable[str], *, code: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that holds only the files `names` of `place`; with `code`, yield the folder itself.
+
+    `place` is a folder, or a file in it. The temporary folder always has the same name, so that no library can take
+    anything from that of the checkpoint. Raises HarnessError if a name leads out of the folder.
+    """
+    folder = place.parent if place.is_file() else place
+    if code:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as temporary:
+        copy = Path(temporary, "checkpoint")
+        copy.mkdir()
+        for name in names:
+            index_files.require_inside(folder, name)
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).symlink_to((folder / name).resolve())
+        yield copy
+
+
+def reason(error: BaseException) -> str:
+    """Return why a library failed on a folder of `alone`, as `files.reason` does, without the temporary path."""
+    return re.sub(rf"[^\s'\"`]*{_TEMPORARY}\w+/checkpoint", "the checkpoint", files.reason(error))
+
+
+def _existing(folder: Path, names: Iterable[str]) -> list[str]:
+    """Return those of `names` that are files in `folder`, each once, in order."""
+    return [name for name in dict.fromkeys(names) if (folder / name).is_file()]
+
+
+def _all_files(folder: Path) -> list[str]:
+    """Return the relative paths of all files in `folder` at any depth, without those in hidden folders."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts[:-1]))
+
+
+def _listed_names(file: Path, key: str) -> list[str]:
+    """Return the names of files that the JSON object in `file` lists under `key`; [] if it lists none."""
+    listed: Any = files.read_json(file).get(key) if file.is_file() else None
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    for name in names:
+        index_files.require_inside(file, name)
+    return names
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
