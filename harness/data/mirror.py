@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import safe_load, unpacking
+from harness.common import safe_load, stamps, unpacking
 from harness.errors import HarnessError
 
 LARGEST = 32 * 2**20
@@ -83,12 +83,11 @@ def _read(folder: Path, config: str | None) -> Any | None:
 
 def _card(folder: Path) -> _Card:
     file = folder / "README.md"
-    stat = file.stat()
-    return _parsed(file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+    return _parsed(file, stamps.version(file))
 
 
 @functools.lru_cache(maxsize=16)
-def _parsed(file: Path, stamp: tuple[int, ...]) -> _Card:
+def _parsed(file: Path, version: str) -> _Card:
     from datasets.info import DatasetInfosDict
     from datasets.utils.metadata import MetadataConfigs
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
@@ -148,6 +147,5 @@ def _split(name: str, files: list[Path], features: Any, schema: Any) -> Any:
 def _fingerprint(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        stat = file.stat()
-        digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}\n".encode())
+        digest.update(f"{file} {stamps.version(file)}\n".encode())
     return digest.hexdigest()[:16]

@@ -1,8 +1,8 @@
 """Where a task's documents come from: a mirror folder `DIR/<org>/<name>`, or the hub.
 
-The cache of `datasets` is keyed by the patterns in a data set's card, not by the path, size or date of the files, so it
-would return the documents of another mirror, or those of files that have since been replaced. `DataSource.cache`
-prevents both.
+The cache of `datasets` is keyed by the patterns in a data set's card or, for files that a task lists itself, by their
+paths and dates. It would return the documents of another mirror, or those of files that have since been replaced with
+their dates kept (`cp -p`, `rsync -a`). `DataSource.cache` prevents both.
 
 Not here: building a task (`harness.tasks.factory`), or error messages about its data (`harness.tasks.data_errors`).
 """
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import resources, safe_load
+from harness.common import resources, safe_load, stamps
 from harness.errors import HarnessError
 
 _ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
@@ -37,6 +37,8 @@ class DataSource(NamedTuple):
     """The command that fetches the data set into the mirror; a task may state another as `metadata.fetch`."""
     files: tuple[Path, ...] = ()
     """The local files that the task lists itself (`dataset_path: json`)."""
+    local: tuple[Path, ...] = ()
+    """The local files and folders that `datasets` reads where there is no mirror's copy, patterns resolved."""
     is_generated: bool = False
     """Whether the task's own code generates the documents (`custom_dataset:`), so that there is nothing to fetch."""
 
@@ -62,18 +64,17 @@ class DataSource(NamedTuple):
         missing = [str(file) for file in self.files if not file.exists()]
         return f"there is no file {missing[0]}" if missing else self.fetch
 
-    def cache(self) -> Path:
-        """Return the folder in which `datasets` may cache what it reads from exactly these files of the mirror."""
-        assert self.folder is not None
-        root = self.folder.resolve()
-        digest = hashlib.sha256(str(root).encode())
-        for place, folders, names in os.walk(root):
-            folders.sort()
-            for name in sorted(names):
-                file = Path(place, name)
-                stat = file.stat()
-                stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-                digest.update(f"{file.relative_to(root)} {stamp}\n".encode())
+    def cache(self) -> Path | None:
+        """Return the folder in which `datasets` may cache what it reads from exactly these local files.
+
+        None if there are no local files, because the documents come from the hub, whose commits name their content.
+        """
+        roots = [self.folder.resolve()] if self.folder is not None else [path.resolve() for path in self.local]
+        if not roots:
+            return None
+        digest = hashlib.sha256()
+        for file in (file for root in roots for file in _files_below(root)):
+            digest.update(f"{file} {stamps.version(file)}\n".encode())
         return resources.cache() / "datasets" / digest.hexdigest()[:32]
 
 
@@ -89,10 +90,11 @@ def locate(config: dict[str, Any], data: Path | None) -> DataSource:
     if config.get("custom_dataset"):
         return DataSource(dataset, name, None, "", is_generated=True)
     if dataset in _LOCAL_BUILDERS:
-        return DataSource(dataset, name, None, fetch, tuple(map(Path, _listed_files(config))))
+        listed = [text for text in _listed_files(config) if not any(letter in text for letter in "*?[")]
+        return DataSource(dataset, name, None, fetch, tuple(map(Path, listed)), _local_paths(config))
     folder = data / dataset if data is not None and dataset and not dataset.startswith(("/", ".")) else None
     if folder is None or not folder.is_dir():
-        return DataSource(dataset, name, None, fetch)
+        return DataSource(dataset, name, None, fetch, local=_local_paths(config, dataset))
     if not has_data_files(folder):
         raise HarnessError(f"{folder} holds no data: remove it, or fill it with '{fetch}'")
     return DataSource(dataset, name, folder, fetch)
@@ -104,23 +106,45 @@ def has_data_files(folder: Path) -> bool:
 
 
 def _listed_files(config: dict[str, Any]) -> Iterator[str]:
-    """Yield the local files in a task's `dataset_kwargs.data_files`: a file, a list, or either of them by split."""
+    """Yield local files and patterns in a task's `dataset_kwargs.data_files`: one, a list, or either by split."""
     listed = (config.get("dataset_kwargs") or {}).get("data_files")
     for value in listed.values() if isinstance(listed, dict) else [listed]:
         for file in value if isinstance(value, list) else [value]:
-            if isinstance(file, str) and "://" not in file and not any(letter in file for letter in "*?["):
+            if isinstance(file, str) and "://" not in file:
                 yield file
+
+
+def _local_paths(config: dict[str, Any], dataset: str = "") -> tuple[Path, ...]:
+    """Return the existing files and folders that a task names for `datasets` to read: the data set, files, a folder."""
+    folder = (config.get("dataset_kwargs") or {}).get("data_dir")
+    texts = [dataset, folder if isinstance(folder, str) and "://" not in folder else "", *_listed_files(config)]
+    return tuple(path for text in texts if text for path in _matches(Path(text)) if path.exists())
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Return the files and folders that match `pattern`, in order; `pattern` itself if there are none."""
+    start = Path(pattern.anchor)
+    return sorted(start.glob(str(pattern.relative_to(start)))) or [pattern]
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    """Yield the file at `path`, or all files below the folder at `path`, in order."""
+    if path.is_file():
+        yield path
+    for place, folders, names in os.walk(path):
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names))
 
 
 def _card(folder: Path) -> dict[str, list[str]]:
     """Return the file patterns of each configuration that the data set's card (README.md) lists."""
     file = folder / "README.md"
-    return _parsed_card(file, file.stat().st_mtime_ns) if file.is_file() else {}
+    return _parsed_card(file, stamps.version(file)) if file.is_file() else {}
 
 
 @functools.lru_cache(maxsize=64)
-def _parsed_card(file: Path, changed: int) -> dict[str, list[str]]:
-    """Return a card's file patterns by configuration; `changed`, the file's time, is part of the cache key."""
+def _parsed_card(file: Path, version: str) -> dict[str, list[str]]:
+    """Return a card's file patterns by configuration; `version`, the file's, is part of the cache key."""
     parts = file.read_text(encoding="utf-8", errors="replace").split("---\n")
     try:
         head = safe_load.yaml_text(parts[1]) if len(parts) > 2 else None

@@ -54,7 +54,7 @@ class Builder:
         self._factory = Factory()
         self._documents = documents or {}
         self._definitions = Reader(functions=True)
-        self._caches: dict[Path, Path] = {}
+        self._caches: dict[tuple[Path | None, tuple[Path, ...]], Path | None] = {}
         self._splits: dict[tuple[Path, str | None], Any] = {}
         self.sources: dict[str, DataSource] = {}
         """Where the documents of each task built came from."""
@@ -129,7 +129,7 @@ class Builder:
                     raise data_errors.data_error(entry.name, source, error) from error
                 missing, source = f"{source.folder} lacks {lacking}, and ", source._replace(folder=None)
         try:
-            task = data_errors.require_columns(build(entry, overrides))
+            task = self._build_uncached(build, entry, overrides, config, source)
         except Exception as error:
             raise data_errors.data_error(entry.name, source, error, missing) from error
         return self._built(task, source)
@@ -156,8 +156,7 @@ class Builder:
         changes = {**(overrides or {}), **changes, "dataset_path": str(source.folder)}
         splits = self._splits_of(config, source)
         if splits is None:
-            changes["dataset_kwargs"] = self._load_arguments(config, source)
-            return self._built(data_errors.require_columns(build(entry, changes)), source)
+            return self._built(self._build_uncached(build, entry, changes, config, source), source)
         changes |= {"custom_dataset": lambda **_: splits, "dataset_kwargs": None}
         if config.get("process_docs"):
             changes["process_docs"] = _once_a_split(config["process_docs"])
@@ -184,12 +183,18 @@ class Builder:
         splits = self._splits[key]
         return splits if splits is None else type(splits)(splits)  # a copy: a task may add splits of its own
 
-    def _load_arguments(self, config: dict[str, Any], source: DataSource) -> dict[str, Any]:
-        """Return the arguments with which `load_dataset` reads the mirror's copy, not an outdated cache of it."""
-        assert source.folder is not None
-        if source.folder not in self._caches:
-            self._caches[source.folder] = source.cache()
-        return {**(config.get("dataset_kwargs") or {}), "cache_dir": str(self._caches[source.folder])}
+    def _build_uncached(self, build: Any, entry: Any, changes: Any, config: dict[str, Any], source: DataSource) -> Any:
+        """Return the task, read from the files as they are now and not from an outdated cache of `datasets`."""
+        files = (source.folder, source.local)
+        if files not in self._caches:
+            self._caches[files] = source.cache()
+        if self._caches[files] is None:
+            return data_errors.require_columns(build(entry, changes))
+        arguments = config.get("dataset_kwargs") or {}
+        changed = {**arguments, "cache_dir": str(self._caches[files])}
+        task = data_errors.require_columns(build(entry, {**(changes or {}), "dataset_kwargs": changed}))
+        task.config.dataset_kwargs = arguments  # a report shows the task as its YAML has it
+        return task
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from harness.checkpoints import hashes
+from harness.common import stamps
 from support.hub_cache import fetched
 
 
 @pytest.fixture
 def readings(monkeypatch):
-    """The names of the files whose content is read for hashing, in order."""
+    """The names of the files whose content is read for hashing, in order; files are old enough for a stamp at once."""
+    monkeypatch.setattr(stamps, "MARGIN", -1)
+    monkeypatch.setattr(stamps, "keeps_change_times", lambda file: True)
     names: list[str] = []
     real_digest = hashlib.file_digest
 
@@ -49,18 +52,28 @@ def test_a_link_shares_the_hash_of_its_target(tmp_path, readings):
     assert readings == ["weights"]
 
 
-def test_the_hub_s_name_of_a_large_file_is_its_hash(hub, readings):
+def test_a_blob_of_the_hub_is_its_content_and_not_its_name(hub):
     snapshot = fetched(hub, "org/name", {"model.safetensors": b"abc"})
     assert hashes.sha256(snapshot / "model.safetensors") == hashlib.sha256(b"abc").hexdigest()
-    assert readings == []
+    with (snapshot / "model.safetensors").open("r+b") as stream:  # writes through the link; the blob keeps its name
+        stream.write(b"x")
+    assert hashes.sha256(snapshot / "model.safetensors") == hashlib.sha256(b"xbc").hexdigest()
 
 
-def test_a_small_file_of_the_hub_is_read_because_its_name_is_no_sha256(hub, readings):
-    snapshot = fetched(hub, "org/name", {})
-    blob = snapshot.parent.parent / "blobs" / ("a" * 40)
-    blob.write_bytes(b"{}")
-    (snapshot / "config.json").symlink_to(blob)
-    assert hashes.sha256(snapshot / "config.json") == hashlib.sha256(b"{}").hexdigest()
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(tmp_path, readings, monkeypatch):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    given = iter(["before", "after", "after", "after"])
+    monkeypatch.setattr(stamps, "stamp", lambda file: next(given))
+    assert hashes.sha256(file) == hashes.sha256(file)
+    assert readings == ["weights", "weights"]
+
+
+def test_a_file_without_a_stamp_is_read_each_time(tmp_path, readings, monkeypatch):
+    monkeypatch.setattr(stamps, "keeps_change_times", lambda file: False)
+    (tmp_path / "weights").write_bytes(b"abc")
+    assert hashes.sha256(tmp_path / "weights") == hashes.sha256(tmp_path / "weights")
+    assert readings == ["weights", "weights"]
 
 
 @pytest.mark.parametrize("broken", ["a file that is not a database", "a folder that cannot be created"])
