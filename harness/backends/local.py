@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from lm_eval.api.instance import Instance
 
+import harness
 from harness.backends.journal import Journal
 from harness.backends.journal_rows import is_generation, is_log_likelihood
 from harness.backends.lm import BackendLM
 from harness.backends.request_kinds.registry import KINDS, inputs
 from harness.backends.work import Cost
 from harness.checkpoints.checkpoint import Checkpoint
+from harness.common import versions
 from harness.common.progress import SILENT, Advance
 from harness.engine import scoring
 from harness.engine.decoding import families
@@ -57,6 +59,7 @@ class HarnessLM(BackendLM):
         self.seed = seed
         self.engine = Engine(checkpoint, seed=seed, batch_tokens=batch_tokens, walk=walk, marks=marks)
         self._failed_rows_before = journal.failed_rows if journal else 0
+        self._versions = str({"harness": harness.__version__, **versions.installed(versions.ANSWERING)})
         self.advance = advance
         """Called each time answers become known, with their number."""
 
@@ -183,7 +186,7 @@ class HarnessLM(BackendLM):
         return False
 
     def _key(self, *question: object) -> bytes:
-        place = [ANSWERS, self.checkpoint.device.type, self.max_length]
+        place = [ANSWERS, self._versions, self.checkpoint.device.type, self.max_length]
         return Journal.key(self.checkpoint.fingerprint, *place, *question)
 
     def _thoughts(self, prompt: Prompt) -> str:

@@ -50,7 +50,7 @@ def model_files(base: Path, *, code: bool = False) -> list[str]:
 
 
 def config_files(base: Path) -> list[str]:
-    """Return the names of the files in the folder `base` that decide its configuration.
+    """Return the names of the files in the folder `base` that decide its configuration; [] if it has none.
 
     There are several if config.json lists `configuration_files` for other versions of transformers.
     """
@@ -60,15 +60,15 @@ def config_files(base: Path) -> list[str]:
 def tokenizer_files(place: Path, *, code: bool = False) -> list[str]:
     """Return the names of the files in `place`, a folder or a GGUF file, that decide how its tokenizer works.
 
-    They include config.json, by which transformers chooses the tokenizer's class. With `code`, every file counts.
+    They include the configuration, by which transformers chooses the tokenizer's class. With `code`, every file counts.
     """
     if place.is_file():
         return [place.name]
     if code:
         return _all_files(place)
-    matches = (path for pattern in _TOKENIZER_PATTERNS for path in sorted(place.glob(pattern)))
+    matches = [_relative(path, place) for pattern in _TOKENIZER_PATTERNS for path in sorted(place.glob(pattern))]
     versions = _listed_names(place / TOKENIZER_CONFIG, "fast_tokenizer_files")
-    return _existing(place, [CONFIG, *TOKENIZER, *versions, *(_relative(path, place) for path in matches)])
+    return _existing(place, [*config_files(place), *TOKENIZER, *versions, *matches])
 
 
 @contextmanager

@@ -96,12 +96,12 @@ def _tokenizer(place: Path, code: bool, sha256: Sha256) -> dict[str, Any]:
     """Return what identifies the tokenizer in `place`, a folder or a GGUF file, as JSON."""
     if place.is_file():
         return {"gguf": sha256(place)}
+    configs = [] if code else contents.config_files(place)
     names = contents.tokenizer_files(place, code=code)
-    parts: dict[str, Any] = {name: sha256(place / name) for name in names if name != contents.CONFIG or code}
-    if contents.CONFIG in names and not code:
-        parts[contents.CONFIG] = _config(place / contents.CONFIG)
-        if _may_change_splits(place):
-            parts["saved with"] = files.read_json(place / contents.CONFIG).get("transformers_version")
+    parts: dict[str, Any] = {name: sha256(place / name) for name in names if name not in configs}
+    parts |= {name: _config(place / name) for name in configs}
+    if configs and _may_change_splits(place):
+        parts["saved with"] = files.read_json(place / contents.CONFIG).get("transformers_version")
     return parts
 
 

@@ -6,14 +6,14 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "lm_eval", "datasets", "numpy")
+from harness.common import versions
+
+_PACKAGES = (*versions.ANSWERING, "datasets", "numpy")
 _SCORING_PACKAGES = ("lm_eval", "datasets", "numpy", "jieba", "cn2an", "rouge_score", "sacrebleu")
 
 
@@ -23,21 +23,12 @@ def describe(device: torch.device) -> dict[str, str]:
     hardware["cpu"] = f"{_cpu_name()} × {os.cpu_count()}"
     if device.type == "cuda":
         hardware["gpu"] = torch.cuda.get_device_name(device)
-    return hardware | _versions(_PACKAGES)
+    return hardware | versions.installed(_PACKAGES)
 
 
 def describe_scoring() -> dict[str, str]:
     """Return the versions that decide scores where answers were given elsewhere and only scored here."""
-    return {"python": platform.python_version()} | _versions(_SCORING_PACKAGES)
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of those `packages` that are installed."""
-    versions = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
+    return {"python": platform.python_version()} | versions.installed(_SCORING_PACKAGES)
 
 
 def reset_peak_memory(device: torch.device) -> None:

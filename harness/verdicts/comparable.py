@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from harness.reports.report import Protocol, Report, Score, TaskInfo
+from harness.reports.report import Manifest, Protocol, Report, Score, TaskInfo
 
 DOCUMENTS = "different documents"
 PROMPTS = "different prompts"
@@ -65,6 +65,8 @@ class Conditions(NamedTuple):
         )
 
 
+_HARDWARE = {"platform", "cpu", "gpu"}
+"""Entries of a report's environment that are no versions."""
 Signature = frozenset[tuple[str, str, str, str, str, int, int]]
 
 
@@ -95,6 +97,17 @@ def differences(candidate: Conditions, reference: Conditions) -> tuple[Differenc
         )
         for difference in compare(candidate, reference)
     )
+
+
+def version_note(baseline: Manifest, candidate: Manifest) -> str:
+    """Return in which versions two reports differ, of this package and of libraries that both name; "" if in none.
+
+    Such reports may be compared: their scores rarely differ for that reason, but they may.
+    """
+    first, second = ({**item.environment, "harness": item.harness} for item in (baseline, candidate))
+    names = [name for name in sorted(first.keys() & second.keys() - _HARDWARE) if first[name] != second[name]]
+    changes = ", ".join(f"{name} {second[name]} instead of {first[name]}" for name in names)
+    return f"the candidate was evaluated with other versions than the baseline: {changes}" if changes else ""
 
 
 def signature(conditions: Conditions) -> Signature:

@@ -358,7 +358,7 @@ def _refusal_message(comparator: Comparator, refusals: Sequence[Refusal]) -> str
 def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]:
     """Return what a reader should know besides the verdict: identical checkpoints, documents and tasks left out."""
     baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
-    notes = []
+    notes = [note] if (note := comparable.version_note(baseline, candidate)) else []
     if baseline.checkpoint.fingerprint == candidate.checkpoint.fingerprint:
         notes.append("the candidate is identical to the baseline (same fingerprint)")
     judged = [item for item in judgements if item.is_judged]

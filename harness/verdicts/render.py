@@ -18,7 +18,8 @@ from xml.etree import ElementTree as Tree
 
 import harness
 from harness.reports.ledger import Ledger
-from harness.reports.report import CheckpointInfo, Score
+from harness.reports.report import CheckpointInfo, Manifest, Score
+from harness.verdicts import comparable
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome
 from harness.verdicts.policy import Margin
@@ -50,24 +51,23 @@ def as_json(text: OutcomeText) -> str:
     )
 
 
-def compared_as_json(
-    baseline: CheckpointInfo, compared: Iterable[tuple[CheckpointInfo, Sequence[Comparison | Refusal]]]
-) -> str:
+def compared_as_json(baseline: Manifest, compared: Iterable[tuple[Manifest, Sequence[Comparison | Refusal]]]) -> str:
     """Return the comparisons of candidates with `baseline` as a JSON document (docs/compare.md lists the keys)."""
     return _json(
         {
             "format": FORMAT,
             "harness": harness.__version__,
-            "baseline": _checkpoint(baseline),
+            "baseline": _checkpoint(baseline.checkpoint),
             "candidates": [
                 {
-                    **_checkpoint(candidate),
+                    **_checkpoint(candidate.checkpoint),
                     "comparisons": [_comparison(result) for result in results if isinstance(result, Comparison)],
                     "refusals": [
                         {**_score(result.score), "reason": result.reason}
                         for result in results
                         if isinstance(result, Refusal)
                     ],
+                    "notes": [note] if (note := comparable.version_note(baseline, candidate)) else [],
                 }
                 for candidate, results in compared
             ],

@@ -15,6 +15,7 @@ from harness.backends.journal import Journal
 from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.reference import CheckpointReference
+from harness.common import versions
 from harness.engine.decoding.settings import Settings
 from harness.engine.engine import AnswerBatch, Engine
 from harness.engine.packing import packs
@@ -222,3 +223,20 @@ def test_the_second_pass_reads_the_thought_and_chooses_the_letter_with_the_large
         with torch.inference_mode():
             last = lm.checkpoint.model(torch.tensor([ids])).logits[0, -1]
         assert answer == f"{thought}{then[1]}{'ABCD'[int(last[letters].argmax())]}"
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "peft", "bitsandbytes", "lm_eval"])
+def test_an_answer_of_another_version_of_a_library_is_not_used(
+    lm: HarnessLM, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    pair = Pair([5, 6], [7])
+    lm.score([pair])
+    real = versions.installed
+    monkeypatch.setattr(versions, "installed", lambda packages: real(packages) | {package: "0.0.1"})
+    other = HarnessLM(lm.checkpoint, lm.journal)
+    other.score([pair])
+    assert other.work.answered_from_journal == 0
+    monkeypatch.undo()
+    same = HarnessLM(lm.checkpoint, lm.journal)
+    same.score([pair])
+    assert same.work.answered_from_journal == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness.checkpoints import identity, loading
 from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
 from support.tampering import copied, set_json, set_weights
 
 
@@ -31,6 +33,18 @@ def change_one_token(folder: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace("<pad>", "<PAD>"), encoding="utf-8")
 
 
+def additional_template(folder: Path, template: str) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text(template)
+
+
+def indexed(folder: Path) -> None:
+    """Let an index list the weights, as for a model in shards."""
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"weight_map": {"model.norm.weight": "model-00001-of-00001.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 CHANGES = {
     "one weight": change_one_weight,
     "one token of the tokenizer": change_one_token,
@@ -39,11 +53,22 @@ CHANGES = {
     "a value of the configuration": lambda f: set_json(f / "config.json", rms_norm_eps=1e-3),
     "the end-of-text ids": lambda f: set_json(f / "generation_config.json", eos_token_id=[2, 5]),
 }
+CHANGES |= {
+    "a template for another use": lambda f: additional_template(f, "{{ messages[0].content }}"),
+    "the tensors that an index lists": lambda f: indexed(f),
+    "the class of the tokenizer": lambda f: set_json(f / "tokenizer_config.json", tokenizer_class="LlamaTokenizer"),
+    "a token added later": lambda f: (f / "added_tokens.json").write_text('{"<new>": 299}'),
+    "a special token": lambda f: (f / "special_tokens_map.json").write_text('{"pad_token": "<eos>"}'),
+    "the length of the context": lambda f: set_json(f / "config.json", max_position_embeddings=64),
+    "the scaling of positions": lambda f: set_json(f / "config.json", rope_theta=9e3),
+}
 NO_CHANGES = {
     "the path it was saved to": lambda f: set_json(f / "config.json", _name_or_path="/elsewhere"),
     "the library's version": lambda f: set_json(f / "config.json", transformers_version="4.0.0"),
     "the dtype it was saved for": lambda f: set_json(f / "config.json", dtype=None, torch_dtype="float16"),
     "a README": lambda f: (f / "README.md").write_text("# A model"),
+    "notes of a training": lambda f: (f / "trainer_state.json").write_text("{}"),
+    "a hidden folder": lambda f: copied(f, f / ".cache"),
     "code that may not run": lambda f: (f / "modeling.py").write_text("1 / 0"),
 }
 
@@ -157,3 +182,31 @@ def test_the_order_in_which_peft_writes_its_modules_keeps_the_fingerprint(lora, 
     forwards = fingerprint(f"{base},adapter={adapter}")
     set_json(adapter / "adapter_config.json", target_modules=modules[::-1])
     assert fingerprint(f"{base},adapter={adapter}") == forwards == fingerprint(lora)
+
+
+@pytest.fixture
+def mistral(copy: Path) -> Path:
+    """A tokenizer whose splits transformers corrects, unless version 5 or later saved it."""
+    set_json(copy / "tokenizer_config.json", fix_mistral_regex=True)
+    set_json(copy / "config.json", transformers_version="4.57.1")
+    return copy
+
+
+def test_the_version_that_saved_a_tokenizer_counts_where_it_decides_the_splits(mistral, original):
+    before = fingerprint(mistral)
+    assert after(lambda f: set_json(f / "config.json", transformers_version="5.1.0"), mistral) != before
+
+
+def test_the_configuration_beside_a_tokenizer_of_another_folder_counts(base, tmp_path):
+    other = copied(base, tmp_path / "other")
+    reference = f"{base},tokenizer={other}"
+    before = fingerprint(reference)
+    set_json(other / "config.json", model_type="qwen2")
+    assert fingerprint(reference) != before
+
+
+def test_a_configuration_that_changes_while_the_checkpoint_waits_is_refused(copy, original):
+    located = loading.locate(parse(str(copy)))
+    set_json(copy / "config.json", rms_norm_eps=0.5)
+    with pytest.raises(HarnessError, match="was changed while it was waiting"):
+        loading.load(located)

@@ -89,6 +89,37 @@ def test_documents_replaced_in_place_are_read_again(tmp_path: Path) -> None:
     assert "后来的问题" in first_prompt(data)
 
 
+@pytest.mark.parametrize("named", ["a file", "a pattern", "a folder"])
+def test_a_file_that_a_task_lists_itself_is_read_again_if_it_was_replaced(tmp_path: Path, named: str) -> None:
+    """`cp -p` and `rsync -a` keep path, size and date, by which `datasets` remembers what it read."""
+    rows, folder = tmp_path / "rows", tmp_path / "tasks"
+    rows.mkdir()
+    folder.mkdir()
+    arguments = {
+        "a file": f"{{data_files: {{test: {rows / 'one.jsonl'}}}}}",
+        "a pattern": f"{{data_files: {{test: '{rows}/*.jsonl'}}}}",
+        "a folder": f"{{data_dir: {rows}}}",
+    }
+    (folder / "listed.yaml").write_text(
+        f"task: listed\ndataset_path: json\ndataset_kwargs: {arguments[named]}\n"
+        f"test_split: {'train' if named == 'a folder' else 'test'}\noutput_type: generate_until\n"
+        "doc_to_text: '{{question}}'\ndoc_to_target: '{{answer}}'\nmetric_list: [{metric: exact_match}]\n"
+    )
+
+    def prompt() -> str:
+        (task,) = Catalogue([folder]).load(["listed"]).tasks.values()
+        assert not task.lm_eval.config.dataset_kwargs.get("cache_dir")  # a report shows the task as its YAML has it
+        return str(task.build_requests(limit=1)[0].args[0])
+
+    file, other = rows / "one.jsonl", tmp_path / "other.jsonl"
+    file.write_text('{"question": "old?", "answer": "1"}')
+    other.write_text('{"question": "new?", "answer": "1"}')
+    os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    assert prompt() == "old?"
+    shutil.copy2(other, file)
+    assert prompt() == "new?"
+
+
 def test_removed_documents_are_an_error(tmp_path: Path) -> None:
     data = invented.mirror(tmp_path)
     first_prompt(data)

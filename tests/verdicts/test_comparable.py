@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.verdicts.comparable import conditions, differences
+from harness.verdicts.comparable import conditions, differences, version_note
 from support.answered import Answers, report
 
 
@@ -30,3 +30,14 @@ def test_a_limit_leads_to_different_documents(tmp_path: Path) -> None:
     assert reasons(tmp_path, cut, Answers([0, 0, 1]), limit=2) == [
         ("different documents", "2 documents instead of 3, because of limit 2")
     ]
+
+
+def test_other_versions_are_noted_and_other_machines_are_not(tmp_path: Path) -> None:
+    manifest = report(tmp_path, "base", {"law": Answers([1, 0])}).manifest
+    known = manifest.model_copy(update={"environment": {"torch": "2.12.0", "peft": "0.20", "cpu": "A"}})
+    other = known.model_copy(update={"environment": {"torch": "2.13.0", "gpu": "H", "cpu": "B"}, "harness": "0.2.0"})
+    assert version_note(known, known) == ""
+    assert version_note(known, other) == (
+        "the candidate was evaluated with other versions than the baseline: harness 0.2.0 instead of 0.1.0, "
+        "torch 2.13.0 instead of 2.12.0"
+    )

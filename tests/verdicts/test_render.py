@@ -123,15 +123,19 @@ def test_numbers_biased_by_early_stopping_are_in_no_file() -> None:
     ]
 
 
-def test_comparisons_and_refusals_are_json_too() -> None:
+def test_comparisons_and_refusals_are_json_too(tmp_path: Path) -> None:
+    names = ("base", "cand")
+    manifests = {name: answered.report(tmp_path, name, {"law": answered.Answers([1, 0])}).manifest for name in names}
+    manifests["cand"] = manifests["cand"].model_copy(update={"harness": "0.2.0"})
     text = render.compared_as_json(
-        answered.checkpoint("base"),
-        [(answered.checkpoint("cand"), [comparison(score("law"), 40, 6), Refusal(score("math"), "other prompts")])],
+        manifests["base"],
+        [(manifests["cand"], [comparison(score("law"), 40, 6), Refusal(score("math"), "other prompts")])],
     )
     (candidate,) = json.loads(text)["candidates"]
     assert candidate["name"] == "cand"
     assert candidate["comparisons"][0]["difference"] == pytest.approx(-0.34)
     assert candidate["comparisons"][0]["p"] == pytest.approx(comparison(score("law"), 40, 6).p_value)
+    assert [note.partition(": ")[2] for note in candidate["notes"]] == ["harness 0.2.0 instead of 0.1.0"]
     assert (candidate["refusals"][0]["task"], candidate["refusals"][0]["reason"]) == ("math", "other prompts")
 
 

@@ -61,12 +61,12 @@ def compare(
         comparator = Comparator(baseline, candidate)
         compared = list(comparator.compare_all(_scores(baseline, task, everything=all_scores)))
         results.append((candidate, compared))
-        verdicts.show_compared(out, baseline.manifest.checkpoint, candidate.manifest.checkpoint, compared)
+        verdicts.show_compared(out, baseline.manifest, candidate.manifest, compared)
         if samples:
             flips.show_flips(out, comparator, task, shown)
     if json is not None:
-        by_checkpoint = [(report.manifest.checkpoint, compared) for report, compared in results]
-        outputs.write(render.compared_as_json(baseline.manifest.checkpoint, by_checkpoint), json, "--json")
+        compared_manifests = [(report.manifest, compared) for report, compared in results]
+        outputs.write(render.compared_as_json(baseline.manifest, compared_manifests), json, "--json")
     if not any(isinstance(result, Comparison) for _, compared in results for result in compared):
         raise HarnessError("nothing in these reports can be compared: evaluate both in the same way")
 

@@ -10,7 +10,8 @@ from rich.table import Table
 from harness.cli.views.tables import ROOMY
 from harness.common.console import Console, escape
 from harness.reports.calibration import Calibration
-from harness.reports.report import CheckpointInfo
+from harness.reports.report import CheckpointInfo, Manifest
+from harness.verdicts import comparable
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Verdict
 from harness.verdicts.texts import ComparisonsText, ComparisonText, JudgementText, OutcomeText, ScoreText
@@ -46,14 +47,15 @@ def show_calibration(out: Console, calibration: Calibration) -> None:
 
 
 def show_compared(
-    out: Console, baseline: CheckpointInfo, candidate: CheckpointInfo, results: Sequence[Comparison | Refusal]
+    out: Console, baseline: Manifest, candidate: Manifest, results: Sequence[Comparison | Refusal]
 ) -> None:
     """Print how a candidate compares with the baseline, and which scores cannot be compared."""
-    _title(out, candidate, baseline)
+    _title(out, candidate.checkpoint, baseline.checkpoint)
     text = ComparisonsText.of(results)
     if text.rows:
         out.print(_table(out, [_comparison_row(out, row) for row in text.rows]))
-    _print_remarks(out, text.direction, text.remarks)
+    note = comparable.version_note(baseline, candidate)
+    _print_remarks(out, text.direction, [*text.remarks, *([f"note: {note}"] if note else [])])
 
 
 class Cell(NamedTuple):
