@@ -8,9 +8,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := .venv/installed
 WORKERS ?= 2
+AUDIT := pip-audit==2.10.1
 PINS := constraints.txt constraints-dev.txt
 
-.PHONY: demo test lint oracle bench soak gpu lock clean
+.PHONY: demo test lint oracle bench soak gpu audit lock clean
 
 demo: $(READY)
 	@$(BIN)/harness demo --keep demo
@@ -40,6 +41,12 @@ soak: $(READY)
 # On a CUDA machine; brings no Python of its own: `make gpu BIN=/usr/bin` uses that machine's packages.
 gpu:
 	$(BIN)/python -m pytest -m gpu -s
+
+# Known vulnerabilities of what harness needs to run. pip-audit, in an environment of its own, asks pypi.org about each pin.
+audit:
+	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip --disable-pip-version-check --quiet install $(AUDIT); }
+	@sed -E '/^ /d; /^#/d; s/ \\$$//' constraints.txt > .venv/runtime.txt
+	@.venv/audit/bin/python .ci/audit.py .venv/runtime.txt
 
 # torch comes last and without a hash: its CPU and its CUDA wheel share a version, and which one is found is the
 # machine's choice. What the CUDA wheel asks for is pinned in constraints.txt, by version only, for the same reason.
