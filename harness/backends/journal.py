@@ -19,8 +19,9 @@ import json
 import os
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,8 @@ from harness.errors import HarnessError
 
 NAME = "journal.sqlite"
 """The journal's name in an output folder."""
-_SELECT = "SELECT answer, checkpoint, time, checksum FROM answers WHERE key=?"
+_SELECT = "SELECT key, answer, checkpoint, time, checksum FROM answers"
+_KEYS_AT_ONCE = 200
 
 _Result = TypeVar("_Result")
 
@@ -67,10 +69,10 @@ class Journal:
         These are counted in `failed_rows`. Raises HarnessError if the journal cannot be read.
         """
         answers = {}
-        for key, row in self._do("read", lambda database: _select(database, set(keys))).items():
+        for row in self._do("read", lambda database: _rows(database, set(keys))):
             value = json_value(row)
             if value is not None and is_valid(value):
-                answers[key] = value
+                answers[row.key] = value
             else:
                 self.failed_rows += 1
         return answers
@@ -105,7 +107,9 @@ class Journal:
     def _do(self, action: str, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Return the result of `work` on the open file; if that is damaged or no longer in place, on the new file."""
         if identity(self._place) != self._identity:
-            self.notes.append(f"{self._file.name} was moved or removed while it was in use: a new one was begun")
+            self.notes.append(
+                f"{self._file.name} was replaced or removed while it was in use: the run goes on in a new file"
+            )
             self._close()
             self._open()
         try:
@@ -129,10 +133,11 @@ class Journal:
         return explained(self._file, action, error, journal_database.TIMEOUT)
 
 
-def _select(database: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, Row]:
-    rows = {}
-    for key in keys:
-        values = database.execute(_SELECT, (key,)).fetchone()
-        if values:
-            rows[key] = Row(key, *values)
+def _rows(database: sqlite3.Connection, keys: Collection[bytes]) -> list[Row]:
+    """Return the rows of `keys`, those that are damaged included."""
+    rows: list[Row] = []
+    remaining = iter(keys)
+    while batch := list(islice(remaining, _KEYS_AT_ONCE)):
+        places = ",".join("?" * len(batch))
+        rows += map(Row._make, database.execute(f"{_SELECT} WHERE key IN ({places})", batch))
     return rows

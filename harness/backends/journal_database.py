@@ -232,7 +232,9 @@ def _replace(file: Path, log: bytes, problem: DamageError | WithoutChecksumsErro
     """
     is_damaged = isinstance(problem, DamageError)
     aside = _free_name(file, "damaged" if is_damaged else "without-checksums")
-    with atomic_write.file(file) as hidden:
+    with atomic_write.file(file, tag="new") as hidden:  # a fixed name, under the folder's lock
+        for rest in (hidden, _beside(hidden, "-journal")):  # of a process that was killed here
+            rest.unlink(missing_ok=True)
         with closing(connect(hidden)) as database:
             database.execute(f"PRAGMA page_size={journal_salvage.PAGE}")
             database.execute(TABLE)

@@ -81,6 +81,8 @@ def explained(file: Path, action: str, error: Exception, seconds: float) -> Harn
         reason, advice = "no space is left", "free some space and run the same command again; stored answers are kept"
     elif code in _NO_ACCESS or number in (errno.EROFS, errno.EACCES, errno.EPERM):
         reason = "it is read-only" if is_read_only(error) else _reason(error)
+        if code == sqlite3.SQLITE_CANTOPEN and not os.access(file.parent, os.W_OK):
+            reason = "its folder is read-only"
         advice = "make it and its folder writable, or choose another --output"
     elif isinstance(error, OSError):
         reason, advice = _reason(error), "choose another --output"

@@ -210,6 +210,25 @@ def test_a_journal_without_checksums_is_kept_aside_and_not_believed(file: Path) 
     database.close()
 
 
+def test_what_a_killed_replacement_left_behind_is_removed(file: Path) -> None:
+    file.write_text("no database")
+    for name in (".journal.sqlite.new", ".journal.sqlite.new-journal"):
+        file.with_name(name).write_bytes(b"half" * 2000)
+    Journal(file).close()
+    assert sorted(path.name for path in file.parent.iterdir()) == ["journal.sqlite", *asides(file)]
+
+
+def test_a_file_system_without_links_holds_a_damaged_journal(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    file.write_text("no database")
+    Journal(file).close()
+    (aside,) = asides(file)
+    assert file.with_name(aside).read_text() == "no database"
+
+
 def test_a_linked_journal_stays_a_link(file: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     target = tmp_path / "elsewhere" / "answers"
@@ -225,7 +244,9 @@ def test_a_removed_journal_is_begun_anew(file: Path) -> None:
     journal.put({b"old": 1})
     file.unlink()
     journal.put({b"new": 2})
-    assert journal.notes == ["journal.sqlite was moved or removed while it was in use: a new one was begun"]
+    assert journal.notes == [
+        "journal.sqlite was replaced or removed while it was in use: the run goes on in a new file"
+    ]
     assert Journal(file).get([b"old", b"new"]) == {b"new": 2}
 
 
