@@ -6,7 +6,7 @@ Not here: whether the values are right (`harness.verification.rescoring`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
@@ -16,6 +16,8 @@ from harness.reports.numbers_in_words import counted
 from harness.reports.report import RATINGS, Manifest, Report, Score, TaskInfo
 from harness.runs.lm_eval_results import NOT_AVAILABLE
 from harness.runs.scores import estimate
+from harness.tasks import bounds
+from harness.tasks.bounds import Bounds
 from harness.tasks.task_metrics import Metric
 from harness.verification.checks import UNKNOWN, Check, concluded, different_fields, equal, shown
 from harness.verification.samples import Samples
@@ -38,6 +40,9 @@ class Numbers:
         self._manifest, self._samples, self._aggregates = report.manifest, samples, aggregates
         self._report = report
         self._computed: dict[Key, Estimate] = {}
+        self._claimed = {
+            (score.task, score.metric, score.filter): score for score in report.manifest.scores if not score.average
+        }
         self._problems: dict[str, list[str]] = {}
         self._unknown: dict[str, list[str]] = {}
         for score in report.manifest.scores:
@@ -134,6 +139,16 @@ class Numbers:
             self._note(self._problems, score, f"{where} is an average over no task")
             return
         self._compare(score, numbers[score.task])
+        members = [self._claimed[task, score.metric, score.filter] for task in score.members]
+        limits = {member.task: Bounds(member.chance, member.ceiling) for member in members}
+        claims = {
+            **bounds.of_average(average, known, limits)._asdict(),
+            "primary": all(member.primary for member in members),
+        }
+        if len({(member.higher_is_better, member.fraction) for member in members}) == 1:
+            claims |= {"higher_is_better": members[0].higher_is_better, "fraction": members[0].fraction}
+        for difference in different_fields(score.model_dump(), claims):
+            self._note(self._problems, score, f"{where}: {difference}")
 
     def _compare(self, score: Score, computed: Estimate) -> None:
         if not score.average:
@@ -172,7 +187,7 @@ def _differences(results: Mapping[str, Any], manifest: Manifest) -> Iterator[str
         yield from _unclaimed(task, entry, claimed)
     if not is_rated:
         for task, info in manifest.tasks.items():
-            yield from _other_task(results, task, info)
+            yield from _other_task(results, task, info, [score for score in manifest.scores if score.task == task])
 
 
 def _unclaimed(task: str, entry: object, claimed: Mapping[tuple[str, str], Score]) -> Iterator[str]:
@@ -183,8 +198,8 @@ def _unclaimed(task: str, entry: object, claimed: Mapping[tuple[str, str], Score
             yield f"{task}, {key}: {shown(value)}, of which the manifest says nothing"
 
 
-def _other_task(results: Mapping[str, Any], task: str, info: TaskInfo) -> Iterator[str]:
-    """Yield what results.json says differently of a task: its version, its few-shot examples, its documents."""
+def _other_task(results: Mapping[str, Any], task: str, info: TaskInfo, scores: Sequence[Score]) -> Iterator[str]:
+    """Yield what results.json says differently of a task: its version, few-shot examples, documents and directions."""
 
     def entry(name: str) -> Any:
         part = results.get(name)
@@ -194,7 +209,13 @@ def _other_task(results: Mapping[str, Any], task: str, info: TaskInfo) -> Iterat
         yield f"{task}: version {shown(entry('versions'))}, the manifest says {info.version}"
     if info.num_fewshot is not None and entry("n-shot") != info.num_fewshot:
         yield f"{task}: {shown(entry('n-shot'))} few-shot examples, the manifest says {info.num_fewshot}"
+    better = entry("higher_is_better")
+    for score in scores:
+        if not isinstance(better, Mapping) or better.get(score.metric) is not score.higher_is_better:
+            yield f"{task}: higher_is_better of {score.metric} is not {score.higher_is_better} as in the manifest"
     samples = entry("n-samples")
     counts = samples if isinstance(samples, Mapping) else {}
+    if counts.get("effective") not in (info.documents, max((score.n for score in scores), default=0)):
+        yield f"{task}: {shown(counts.get('effective'))} samples, not {info.documents}"
     if counts.get("original") != info.documents_in_split:
         yield f"{task}: {shown(counts.get('original'))} documents in the split, not {info.documents_in_split}"

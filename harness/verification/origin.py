@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import torch
 
-from harness.checkpoints import files, identity, loading
+from harness.checkpoints import configs, files, identity, loading
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference, parse
+from harness.common import paths
 from harness.errors import HarnessError
 from harness.recorded import recordings
 from harness.recorded.recordings import Recording
@@ -64,6 +65,7 @@ def _checkpoint(report: Report, settings: Settings) -> Origin:
         # The fingerprint covers the dtype, which a CPU may choose differently than the device of the run.
         located = located._replace(dtype=_dtype(info.dtype) or located.dtype)
         fingerprint = identity.fingerprint(located)
+        facts = list(different_fields(info.model_dump(), _facts(located)))
     except HarnessError as error:
         advice = "" if settings.model else "; --model says where it is now"
         return Origin(Check(_NAME, None, UNKNOWN, f"{error}{advice}"))
@@ -72,7 +74,7 @@ def _checkpoint(report: Report, settings: Settings) -> Origin:
         if fingerprint == info.fingerprint
         else [f"{located.base} has the fingerprint {fingerprint[:12]}, the report says {info.fingerprint[:12]}"]
     )
-    problems += different_fields(info.model_dump(), _facts(located))
+    problems += facts
     detail = f"{located.base}: fingerprint {fingerprint[:12]}, computed from its files"
     return Origin(concluded(_NAME, None, problems, detail), located)
 
@@ -104,6 +106,8 @@ def _facts(located: Located) -> dict[str, object]:
     """Return what the manifest says of a checkpoint besides its fingerprint, as far as its files show it."""
     return {
         "kind": located.kind,
+        "dtype": str(located.dtype).removeprefix("torch."),
+        "parameters": configs.size(located).parameters,
         "quantization": located.quantization_name,
         "max_length": located.max_length,
         "virtual_tokens": located.virtual_tokens,
@@ -115,8 +119,8 @@ def _facts(located: Located) -> dict[str, object]:
 
 def _predictions(report: Report, settings: Settings) -> Origin:
     info = report.manifest.checkpoint
-    path = Path(settings.model or info.reference)
-    if not path.exists():
+    path = Path(settings.model) if settings.model is not None else _recorded_path(info.reference)
+    if not paths.exists(str(path)):
         if settings.model is not None:
             raise HarnessError(f"there are no predictions at {path}: check the path")
         reason = f"the predictions are not at {path} any more; --model says where they are now"
@@ -139,6 +143,12 @@ def _predictions(report: Report, settings: Settings) -> Origin:
         return Origin(Check(_NAME, None, FAILS, detail))
     missing = f"{path} does not hold the predictions any more; --model says where they are now"
     return Origin(Check(_NAME, None, UNKNOWN, reason or missing))
+
+
+def _recorded_path(reference: str) -> Path:
+    """Return the path of predictions: that of their archive if `reference` is a path inside it."""
+    path = Path(reference)
+    return next((parent for parent in path.parents if paths.exists(str(parent)) and parent.is_file()), path)
 
 
 def _answers(recording: Recording, report: Report) -> bool:

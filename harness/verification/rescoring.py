@@ -7,6 +7,7 @@ Not here: the numbers of a report (`harness.verification.averages`).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -37,6 +38,10 @@ _SCORE_FIELDS = ("higher_is_better", "fraction", "aggregation", "primary", "chan
 """What a task's definition says of a score, besides its value."""
 
 
+_MUTUAL_INFORMATION = "acc_mutual_info"
+"""The metric of lm-eval that compares the likelihood of a choice with and without its question."""
+
+
 class Rescored(NamedTuple):
     """A task of a report, made again."""
 
@@ -48,6 +53,8 @@ class Rescored(NamedTuple):
     """The task's number for each of lm-eval's result keys (`bleu,none`)."""
     prompt_problem: str
     """Why prompts are not those of the run; empty if they should be."""
+    unknown: tuple[str, ...] = ()
+    """The metrics for which reports lack a part of the answers."""
 
 
 class Task(NamedTuple):
@@ -76,7 +83,7 @@ def rescore(stored: Task, loaded: LoadedTask, renderer: Renderer, settings: Sett
     places = sorted(place for place in responses if place in built.requests)
     if not places:
         raise HarnessError(f"the data at hand have none of its documents, but {len(task.documents):,} others")
-    _require_fit(responses, built, places)
+    unknown = _complete(responses, built, places)
     replay = Replay(_joined(name, responses, len(task.documents), task.repeats), is_read=True)
     with task.scored_by(loaded.score or task.score):
         with task.restricted_to(places, task.documents, built.requests):
@@ -87,13 +94,16 @@ def rescore(stored: Task, loaded: LoadedTask, renderer: Renderer, settings: Sett
     aggregates = {
         key: float(value)
         for key, value in outcome["results"][name].items()
-        if "," in key and "_stderr," not in key and isinstance(value, int | float)
+        if key.partition(",")[0] not in unknown
+        and "," in key
+        and "_stderr," not in key
+        and isinstance(value, int | float)
     }
     results = TaskResults(loaded.tasks)
     rows = results.add(name, outcome, replay.work, 0.0)
     table = sample_table(rows, task.metric_names)
     problem = built.problem or loaded.without_articles
-    return Rescored(decoded(table), results.infos[name], results.scores(), aggregates, problem)
+    return Rescored(decoded(table), results.infos[name], results.scores(), aggregates, problem, unknown)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -130,22 +140,26 @@ class DamagedError(HarnessError):
     """Answers that no run can have left."""
 
 
-def _require_fit(responses: Mapping[int, Responses], built: Built, places: Sequence[int]) -> None:
-    """Raise HarnessError if documents have fewer or more answers than the task makes requests.
+def _complete(responses: dict[int, Responses], built: Built, places: Sequence[int]) -> tuple[str, ...]:
+    """Give every request of the documents at `places` an answer; return the metrics that are unknown because of that.
 
-    A task whose answers are recorded in part (the likelihoods of choices alone, for mutual information) has too few for
-    every document; a document that differs from the others was damaged.
+    For mutual information each choice makes two requests, and reports keep the likelihood of the first: the others
+    become NaN.
+
+    Raises HarnessError if documents have fewer or more answers than the task makes requests, and DamagedError if only
+    some have.
     """
-    lacking = [place for place in places if len(responses[place]) != len(built.requests[place])]
+    counts = {place: (len(responses[place]), len(built.requests[place])) for place in places}
+    lacking = [place for place, (answers, requests) in counts.items() if answers != requests]
     if not lacking:
-        return
-    place = lacking[0]
-    problem = (
-        f"document {place} has {len(responses[place])} answers, the task makes {len(built.requests[place])} requests"
-    )
-    if len(lacking) < len(places):
-        raise DamagedError(problem)
-    raise HarnessError(problem)
+        return ()
+    if all(requests == 2 * answers for answers, requests in counts.values()):
+        for place, (answers, _) in counts.items():
+            responses[place] = (*responses[place], *(((math.nan, False),) for _ in range(answers)))
+        return (_MUTUAL_INFORMATION,)
+    answers, requests = counts[lacking[0]]
+    problem = f"document {lacking[0]} has {answers} answers, the task makes {requests} requests"
+    raise DamagedError(problem) if len(lacking) < len(places) else HarnessError(problem)
 
 
 def _joined(name: str, responses: Mapping[int, Responses], documents: int, repeats: int) -> Joined:
@@ -169,9 +183,15 @@ def checks(stored: Task, loaded: LoadedTask, again: Rescored, renderer: Renderer
         return
     problems = list(_other_scores(stored, again, same))
     left_out = len(first) - len(same)
-    detail = f"{len(same):,} answers scored again" + (f"; {left_out:,} belong to other documents" if left_out else "")
+    detail = (
+        f"{len(same):,} answers scored again"
+        + "".join(f", without {metric}" for metric in again.unknown)
+        + (f"; {left_out:,} belong to other documents" if left_out else "")
+    )
     if not left_out:
         problems += _other_claims(stored, again)
+    if problems and again.info.version != stored.info.version:
+        problems[0] += f"; the task is in version {again.info.version} now, {stored.info.version} in the report"
     yield concluded("scores", name, problems, detail)
 
 
@@ -230,7 +250,7 @@ def _other_scores(stored: Task, again: Rescored, same: set[int]) -> Iterator[str
     for metric in stored.samples.metrics:
         if metric not in again.samples.metrics:
             yield f"the task as it is now does not compute '{metric}'"
-    columns = [*again.samples.metrics, "understood"]
+    columns = [*(metric for metric in again.samples.metrics if metric not in again.unknown), "understood"]
     has_prompts = not again.prompt_problem or any(row["responses"] is not None for row in again.samples.rows)
     columns += ["prediction"] if has_prompts else []
     if all(row["understood"] is None for row in stored.samples.rows):
@@ -261,8 +281,9 @@ def _other_claims(stored: Task, again: Rescored) -> Iterator[str]:
     by_key = {(score.metric, score.filter): score for score in again.scores if score.task == stored.name}
     of_task = {(score.metric, score.filter): score for score in manifest.scores if score.task == stored.name}
     for key, score in of_task.items():
-        if key not in by_key:
+        if key not in by_key and key[0] not in again.unknown:
             yield f"the task as it is now has no score {','.join(key)}"
+        if key not in by_key:
             continue
         expected = {field: getattr(by_key[key], field) for field in _SCORE_FIELDS}
         yield from (f"{','.join(key)}: {item}" for item in different_fields(score.model_dump(), expected))

@@ -6,7 +6,6 @@ Not here: scoring them (`harness.verification.rescoring`), or averages (`harness
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from harness.backends.request_kinds import whole_texts
+from harness.common import safe_load
 from harness.common.limits import documents_within
 from harness.errors import HarnessError
 from harness.recorded import likelihoods
@@ -21,7 +21,10 @@ from harness.reports.report import ADDED_COLUMNS, RATINGS, SAMPLE_COLUMNS, Manif
 from harness.runs.samples import Row
 from harness.verification.checks import FAILS, Check, concluded, shown
 
-OF_DOCUMENT = ("doc_hash", "prompt_hash", "target_hash", "prompt", "target", "choices", "logprobs", "responses")
+OF_DOCUMENT = (
+    *("doc_hash", "prompt_hash", "target_hash", "cluster", "tainted", "prompt", "target"),
+    *("choices", "logprobs", "greedy", "responses", "endings"),
+)
 """Columns that are the same in the rows of all filters of a document."""
 
 
@@ -70,8 +73,8 @@ def decoded(table: pa.Table) -> Samples:
 
 def _parsed(value: str | None, metric: str) -> Any:
     try:
-        return None if value is None else json.loads(value)
-    except (ValueError, RecursionError) as error:
+        return None if value is None else safe_load.json_text(value)
+    except ValueError as error:
         raise HarnessError(f"a value of the metric '{metric}' is no JSON ({error})") from error
 
 
@@ -108,8 +111,9 @@ def _problems(manifest: Manifest, info: TaskInfo, samples: Samples) -> Iterator[
         hashes = {row["doc_id"]: row["prompt_hash"] for row in rows}
         if info.prompt_hash not in _prompt_hashes(manifest, "".join(hashes.values())):
             yield "the prompt hashes are not those of which the manifest has the sha256 (prompt_hash)"
+        has_endings = any(row["endings"] is not None for row in rows)  # older reports have none
         for row in samples.by_document.values():
-            yield from _impossible_answers(row)
+            yield from _impossible_answers(row, has_endings=has_endings)
 
 
 def _wrong_places(manifest: Manifest, info: TaskInfo, documents: set[int]) -> Iterator[str]:
@@ -140,17 +144,21 @@ def _prompt_hashes(manifest: Manifest, joined: str) -> set[str]:
     return {digest, hashlib.sha256(f"{digest} {size} {stride}".encode()).hexdigest()}
 
 
-def _impossible_answers(row: Row) -> Iterator[str]:
+def _impossible_answers(row: Row, *, has_endings: bool) -> Iterator[str]:
     """Yield what no answer can be: a log-likelihood above 0 or without a value, lists of different lengths."""
     where = f"document {row['doc_id']}"
     if row["logprobs"] is not None:
         lengths = {len(row[column] or ()) for column in ("choices", "logprobs", "greedy")}
         if len(lengths) > 1:
             yield f"{where} has {' and '.join(map(str, sorted(lengths)))} choices, log-likelihoods and greedy flags"
+        if None in (row["greedy"] or ()):
+            yield f"{where} has a choice of which it is not known whether it is greedy"
         for value in row["logprobs"]:
             if value is None or likelihoods.problem([value]) is not None:
                 yield f"{where} has {shown(value)} as a log-likelihood"
     elif row["responses"] is None:
         yield f"{where} has no answer"
-    elif row["endings"] is not None and len(row["endings"]) != len(row["responses"]):
-        yield f"{where} has {len(row['responses'])} responses and {len(row['endings'])} endings"
+    elif None in row["responses"] or None in (row["endings"] or ()):
+        yield f"{where} has a response without a text, or without an ending"
+    elif has_endings and len(row["endings"] or ()) != len(row["responses"]):
+        yield f"{where} has {len(row['responses'])} responses and {len(row['endings'] or ())} endings"

@@ -19,6 +19,7 @@ from harness.recorded.recordings import Recording
 from harness.reports.report import Report
 from harness.retrieval import articles as article_files
 from harness.runs.sweep import load_tasks
+from harness.tasks import index as task_index
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.own_files import file_tasks
 from harness.tasks.task import Score, Task
@@ -60,7 +61,7 @@ class TaskSource:
         if has_own_documents or manifest.protocol.recorded == _PROMPTED:
             return self._recorded(name, has_own_documents=has_own_documents)
         file = self._articles()
-        spelled = self._settings.task_name(name)
+        spelled = self._spelled(name)
         if file_tasks.names_files(spelled):
             options = self._settings.options(self._report, (spelled,))
             tasks = load_tasks(Catalogue(self._settings.include, options.comparisons), options)
@@ -87,14 +88,27 @@ class TaskSource:
     def _load(self, names: tuple[str, ...], articles: Path | None) -> TaskSet:
         return load_tasks(self._catalogue, self._settings.options(self._report, names, articles=articles))
 
+    def _spelled(self, name: str) -> str:
+        """Return by which name to load a task: that of its file if the user named it, or if it is in this folder.
+
+        Raises HarnessError about a path or a pattern, which no task in a manifest is: a report decides on no file that
+        is read.
+        """
+        spelled = self._settings.task_name(name)
+        if spelled == name and any(letter in name for letter in "/\\:*?["):
+            raise HarnessError(f"'{name}' is not the name of a task")
+        return spelled
+
     def _requested(self) -> list[str]:
-        """Return the names by which the run was started, or just its tasks if results.json is damaged."""
+        """Return the names by which the run was started, or just its tasks if results.json says nothing sensible."""
         tasks = list(self._report.manifest.tasks)
         try:
             names = requested_names(self._report)
+            groups = [name for name in names if name not in tasks]
+            members = {leaf for name in groups for leaf in task_index.leaves(name, self._catalogue.index_for([name]))}
         except (HarnessError, AttributeError, LookupError, RecursionError, TypeError):
-            names = tasks
-        return [self._settings.task_name(name) for name in names]
+            return tasks
+        return names if members <= {*tasks} else tasks
 
     def _articles(self) -> Path | None:
         """Return the file of articles if it is the one that the run used."""

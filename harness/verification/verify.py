@@ -74,6 +74,7 @@ def verify(folder: Path, settings: Settings) -> Verification:
         report.manifest.checkpoint.name,
         (
             *files,
+            _manifest(report),
             *checks,
             *numbers.checks(),
             *task_checks,
@@ -92,6 +93,17 @@ def _files(folder: Path) -> list[Check]:
     if differences is None:
         return [Check("files", None, UNKNOWN, f"there is no {sums.SUMS}: an older report, or it was removed")]
     return [concluded("files", None, [str(differences)] if differences else [], f"as {sums.SUMS} says")]
+
+
+def _manifest(report: Report) -> Check:
+    """Return the check of what a manifest must be: that of a run, with parameters, or that of recorded answers."""
+    manifest, problems = report.manifest, []
+    is_recorded = manifest.protocol.recorded is not None
+    if is_recorded == (manifest.checkpoint.parameters is not None):
+        problems.append(f"recorded is {manifest.protocol.recorded}, and parameters {manifest.checkpoint.parameters}")
+    if is_recorded and (manifest.engine is not None or manifest.protocol.chat_template is not None):
+        problems.append("answers that were recorded elsewhere have an engine or a chat template")
+    return concluded("manifest", None, problems, f"report format {manifest.format}")
 
 
 def _samples(report: Report) -> tuple[dict[str, Samples], list[Check]]:

@@ -280,6 +280,16 @@ BATCHES = {
         ),
         Tampering(set_manifest("checkpoint", "kind", value="lora"), "checkpoint", None, "kind is lora in the report"),
     ],
+    "a run as recorded answers": [
+        Tampering(set_manifest("protocol", "recorded", value="jsonl"), "manifest", None, "recorded is jsonl"),
+        Tampering(set_score("pick", "acc", "chance", 0.1), "averages", "pick", "chance is 0.1 in the report"),
+        Tampering(
+            set_result("higher_is_better", "say", "exact_match", value=False),
+            "results.json",
+            None,
+            "higher_is_better of exact_match is not True",
+        ),
+    ],
     "the manifest cut short": [
         Tampering(lambda folder: (folder / "manifest.json").write_text("{"), "manifest", None, "is not valid JSON")
     ],
