@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.checkpoints import configs, files, identity, loading, origin, quantization, templates
+from harness.checkpoints import configs, files, identity, loading, origin, quantization, remarks, templates
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
@@ -37,7 +37,7 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
     }
     if located.adapter_config is not None:
         lines |= _adapter(located.adapter_config, checkpoint, size.parameters)
-    lines["note"] = "; ".join(checkpoint.notes if checkpoint else loading.notes(located))
+    lines["note"] = "; ".join(checkpoint.notes if checkpoint else remarks.on_files(located))
     return {name: line for name, line in lines.items() if line}
 
 

@@ -23,8 +23,10 @@ from harness.checkpoints import (
     index_files,
     origin,
     packed,
+    placement,
     probe,
     quantization,
+    remarks,
     tokenizer_files,
     weights,
 )
@@ -54,8 +56,8 @@ def locate(reference: CheckpointReference) -> Located:
     if base.is_file():
         gguf.require_package(base)
     configuration, config = identity.configuration(base), configs.read(base, reference)
-    device = _device(reference.device)
-    dtype = _dtype(reference.dtype, device, config, weight_files)
+    device = placement.device(reference.device)
+    dtype = placement.dtype(reference.dtype, device, config, weight_files)
     packing = packed.packing(config, device)
     if packing is not None:
         config = configs.without_quantization(config)
@@ -189,7 +191,7 @@ class Loader:
         _require_unchanged(located)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located, base_key)
-        config, file_notes = located.adapter_config, notes(located)
+        config, file_notes = located.adapter_config, remarks.on_files(located)
         file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
         adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)
@@ -334,56 +336,6 @@ def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Adapt
         ):
             return tokenizer_files.checked(folder, is_trusted=reference.trust_remote_code)
     raise HarnessError(f"there is no tokenizer in {base}: name the folder that has it with tokenizer=")
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # fails on meta devices, which hold no numbers
-    except (RuntimeError, AssertionError) as error:
-        raise HarnessError(f"device '{name}' cannot be used here ({files.reason(error)}): try device=cpu") from error
-    return device
-
-
-def _dtype(name: str | None, device: torch.device, config: ModelConfig, weight_files: list[Path]) -> torch.dtype:
-    """Return the compute dtype for `name`, which is one of `reference.DTYPES` or None."""
-    if name is None:
-        name = "float32" if device.type == "cpu" else "auto"
-    if name == "auto":
-        stated = getattr(config, "dtype", None)
-        if isinstance(stated, torch.dtype):
-            return stated
-        is_gguf = gguf.is_gguf(weight_files[0])
-        name = (gguf.stored_dtype(weight_files[0]) if is_gguf else files.stored_dtype(weight_files)) or "float32"
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
-def notes(located: Located) -> list[str]:
-    """Return notes on what is not wrong but deserves a second look, one sentence each."""
-    sentences = []
-    stated = located.adapter_config.base if located.adapter_config else None
-    if stated and located.reference.adapter is None and located.base_name != stated:
-        sentences.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, replaces it")
-    elif stated and not origin.same_model(stated, located.base_name):
-        sentences.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
-    if located.adapter_config and located.adapter_config.defaults:
-        names = " and ".join(name for name, _ in located.adapter_config.defaults)
-        values = " and ".join(f"{name} = {value}" for name, value in located.adapter_config.defaults)
-        sentences.append(f"the adapter's {files.ADAPTER_CONFIG} states no {names}: peft's default is used, {values}")
-    if unread := files.unread_weights(located.base):
-        read = ", ".join(file.name for file in files.weight_files(located.base)[:1])
-        sentences.append(f"{located.base} also has {', '.join(unread)}, which is not read: the weights are {read}")
-    file = located.base / "generation_config.json"
-    penalty = files.read_json(file).get("repetition_penalty") if file.is_file() else None
-    if penalty not in (None, 1, 1.0):
-        sentences.append(
-            f"the checkpoint's own repetition penalty of {penalty} is not applied, because no task sets it; lm-eval "
-            "applies it"
-        )
-    return sentences
 
 
 def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:

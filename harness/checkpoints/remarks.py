@@ -1,0 +1,31 @@
+"""What deserves a second look about the files of a checkpoint, although nothing in them is wrong."""
+
+from __future__ import annotations
+
+from harness.checkpoints import files, origin
+from harness.checkpoints.located import Located
+
+
+def on_files(located: Located) -> list[str]:
+    """Return one sentence for each remark on the files of `located`."""
+    sentences = []
+    stated = located.adapter_config.base if located.adapter_config else None
+    if stated and located.reference.adapter is None and located.base_name != stated:
+        sentences.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, replaces it")
+    elif stated and not origin.same_model(stated, located.base_name):
+        sentences.append(f"the adapter says it was trained on {stated}, not on {located.base_name}")
+    if located.adapter_config and located.adapter_config.defaults:
+        names = " and ".join(name for name, _ in located.adapter_config.defaults)
+        values = " and ".join(f"{name} = {value}" for name, value in located.adapter_config.defaults)
+        sentences.append(f"the adapter's {files.ADAPTER_CONFIG} states no {names}: peft's default is used, {values}")
+    if unread := files.unread_weights(located.base):
+        read = ", ".join(file.name for file in files.weight_files(located.base)[:1])
+        sentences.append(f"{located.base} also has {', '.join(unread)}, which is not read: the weights are {read}")
+    file = located.base / "generation_config.json"
+    penalty = files.read_json(file).get("repetition_penalty") if file.is_file() else None
+    if penalty not in (None, 1, 1.0):
+        sentences.append(
+            f"the checkpoint's own repetition penalty of {penalty} is not applied, because no task sets it; lm-eval "
+            "applies it"
+        )
+    return sentences
