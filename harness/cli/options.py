@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 Model = typer.Option(metavar="CHECKPOINT", help="Evaluate PATH_OR_HUB_ID[,key=value…]; repeat for several.")
 Tasks = typer.Option(metavar="NAMES", help="Tasks, groups, globs, FILE.jsonl or ppl:FILE, separated by commas.")
 Metric = typer.Option(
-    metavar="NAMES", help="Compare answers to FILE.jsonl by exact_match, contains, number, rouge or bleu."
+    metavar="NAMES",
+    help="For FILE.jsonl: compare answers by exact_match, contains, number, rouge or bleu.",
 )
 
 
@@ -42,7 +43,7 @@ def parse_limit(text: str) -> Limit:
 
 
 DocumentLimit = typer.Option(
-    parser=parse_limit, metavar="N", help="Evaluate only the first N documents of each task, or a share as 0.1."
+    parser=parse_limit, metavar="N", help="Evaluate only the first N documents of each task; 0.1 is a tenth of them."
 )
 Output = typer.Option("-o", "--output", metavar="DIR", help="Write reports to this folder.")
 Data = typer.Option(envvar="HARNESS_DATA", metavar="DIR", help="Read data sets from this mirror: DIR/<org>/<name>.")
@@ -62,12 +63,13 @@ class Evaluation:
 
     metric: Annotated[list[str] | None, Metric] = None
     num_fewshot: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Use N few-shot examples, except in tasks fixed at 0.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Use N few-shot examples, except in tasks whose number is fixed at 0."),
     ] = None
     limit: Annotated[float | None, DocumentLimit] = None
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed few-shot draws and sampled text; 1234 is lm-eval's.")] = (
-        1234
-    )
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed for few-shot draws and sampled text; 1234 is lm-eval's default.")
+    ] = 1234
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Put prompts into the checkpoint's chat template.")
     ] = False
@@ -79,11 +81,14 @@ class Evaluation:
         typer.Option(metavar="KEY=VALUE", help="Pass an argument to the chat template; repeat for several."),
     ] = None
     max_gen_toks: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Generate at most N tokens, not the task's limit.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Generate at most N tokens per answer, whatever the task says."),
     ] = None
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Score N new tokens per window of ppl:FILE; default: half the context."),
+        typer.Option(
+            min=1, metavar="N", help="For ppl:FILE: score N new tokens per window; default: half the context."
+        ),
     ] = None
     articles: Annotated[
         Path | None,

@@ -21,7 +21,7 @@ def calibrate(
 ) -> None:
     """Measure how often a checkpoint's scores flip by chance.
 
-    The checkpoint is evaluated again in other batches, or by other seeds where a task samples. The flip rates are
+    The checkpoint is evaluated again in other batches, or with other seeds if a task samples. The flip rates are
     written beside the reports, where 'harness gate' finds them.
     """
     if len(model) > 1:

@@ -45,8 +45,8 @@ def compare(
     """Compare checkpoints document by document.
 
     Name two or more reports, the baseline's first, or two or more --model to be evaluated on --tasks first. Each
-    difference has its 95 % interval, its p-value, and its resolution: the documents there are, divided by those needed
-    to detect it.
+    difference has its 95 % interval, its p-value, and its resolution: the number of documents, divided by the number
+    needed to detect it.
     """
     from harness.cli.views import flips, verdicts
     from harness.common import console

@@ -18,7 +18,7 @@ def merge(
 ) -> None:
     """Merge a LoRA into its base.
 
-    Writes a plain checkpoint, and checks on a probe that it answers as base and LoRA do together.
+    Writes a plain checkpoint, and checks on a probe that its answers equal those of base and LoRA together.
     """
     from harness.checkpoints.reference import parse
     from harness.common import progress

@@ -22,11 +22,15 @@ class Method(StrEnum):
 
 def retrieve(
     corpus: Annotated[
-        str, typer.Option(metavar="FILE", help="Rows with a text: a file, a folder, or ORG/NAME:CONFIG in --data.")
+        str,
+        typer.Option(metavar="FILE", help="Rows with a text: a file, a folder, or ORG/NAME:CONFIG in --data."),
     ],
     questions: Annotated[
         str,
-        typer.Option(metavar="FILE", help="Rows with a query, and gold (ids) or laws and response; as --corpus."),
+        typer.Option(
+            metavar="FILE",
+            help="Rows with a query and either gold (ids) or laws and response; named like --corpus.",
+        ),
     ],
     method: Annotated[
         Method, typer.Option(metavar="NAME", help="Rank by bm25 (words) or dense (an encoder's vectors).")
@@ -36,7 +40,9 @@ def retrieve(
     ] = None,
     query_prefix: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="For dense: put this text before each query, as the encoder was trained."),
+        typer.Option(
+            metavar="TEXT", help="For dense: put this text before each query, if the encoder was trained with it."
+        ),
     ] = "",
     at: Annotated[
         str, typer.Option("-k", "--at", metavar="NUMBERS", help="Measure recall and hits at these cut-offs.")
@@ -51,7 +57,7 @@ def retrieve(
 ) -> None:
     """Retrieve passages for questions, and measure recall.
 
-    Recall is the mean over questions of the share of a question's right passages that are found.
+    Recall is the share of a question's right passages that are found, averaged over questions.
     """
     from harness.cli.views.retrieval import show_retrieval
     from harness.retrieval.retrieve import Encoding, Retrieval, retrieve

@@ -32,12 +32,14 @@ def score(
     ] = None,
     limit: Annotated[
         float | None,
-        typer.Option(parser=parse_limit, metavar="N", help="Expect only the first N documents, or a share as 0.1."),
+        typer.Option(
+            parser=parse_limit, metavar="N", help="Expect only the first N documents; 0.1 is a tenth of them."
+        ),
     ] = None,
     keep_going: Annotated[
         bool,
         typer.Option(
-            "--keep-going", help="Skip malformed, duplicate and surplus predictions; count missing ones as empty."
+            "--keep-going", help="Skip malformed, duplicate and surplus predictions; take missing ones as empty."
         ),
     ] = False,
     output: Annotated[Path, Output] = REPORTS,

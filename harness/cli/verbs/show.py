@@ -22,7 +22,7 @@ def show(
         list[Path], typer.Argument(metavar="REPORT", help="Report folders, or folders that contain reports.")
     ],
     all_tasks: Annotated[
-        bool, typer.Option("--all", help="Show every task, not only those asked for by name.")
+        bool, typer.Option("--all", help="Show every task, not only those named for the run.")
     ] = False,
     samples: Annotated[Which | None, typer.Option(help="Show these samples too.")] = None,
     task: Annotated[str | None, typer.Option(metavar="NAME", help="Show only samples of this task.")] = None,
