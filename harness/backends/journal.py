@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from harness.backends import journal_database
 from harness.backends.journal_database import INSERT, Damaged, identity, open_sound, read_log, transaction
-from harness.backends.journal_errors import DamageError, explained, is_damage
+from harness.backends.journal_errors import DATABASE_ERRORS, DamageError, explained, is_damage
 from harness.backends.journal_rows import Row, json_value, new_row
 from harness.errors import HarnessError
 
@@ -98,7 +98,7 @@ class Journal:
         """Open the file; `damaged` is what this object had open before, if that is to be replaced."""
         try:
             opened = open_sound(self._place, damaged)
-        except (sqlite3.Error, OSError, DamageError) as error:
+        except (*DATABASE_ERRORS, OSError, DamageError) as error:
             raise self._explained("opened", error) from error
         self._database = opened.database
         self._identity = identity(self._place)
@@ -114,7 +114,7 @@ class Journal:
             self._open()
         try:
             return work(self._database)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             if not is_damage(error):
                 raise self._explained(action, error) from error
             damaged = Damaged(self._identity, read_log(self._place), str(error))
@@ -122,7 +122,7 @@ class Journal:
         self._open(damaged)
         try:
             return work(self._database)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise self._explained(action, error) from error
 
     def _close(self) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.backends import journal_salvage
-from harness.backends.journal_errors import DamageError, is_damage, is_read_only, lacks_shared_memory
+from harness.backends.journal_errors import DATABASE_ERRORS, DamageError, is_damage, is_read_only, lacks_shared_memory
 from harness.backends.journal_rows import TABLE, TABLE_WITHOUT_CHECKSUMS, Row
 from harness.common import atomic_write
 
@@ -106,16 +106,18 @@ def open_to_write(file: Path) -> sqlite3.Connection:
     with _locked(file.parent):
         try:
             return _connect_to_write(file)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise _as_damage(file, error) from error
 
 
-def require_sound(database: sqlite3.Connection, *, thoroughly: bool = False) -> None:
+def require_sound(file: Path, database: sqlite3.Connection, *, thoroughly: bool = False) -> None:
     """Raise DamageError if the file's settings, tables or pages are not as this version writes them.
 
     If `thoroughly`, the index is compared with the table, which takes several times as long.
     Raises WithoutChecksumsError if the tables are those of the version without checksums. An empty database passes.
     """
+    if 0 < file.stat().st_size < journal_salvage.PAGE:
+        raise DamageError("it is shorter than a page")
     for name, expected in _SETTINGS.items():
         (value,) = database.execute(f"PRAGMA {name}").fetchone()
         if value != expected:
@@ -123,7 +125,8 @@ def require_sound(database: sqlite3.Connection, *, thoroughly: bool = False) -> 
     tables = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
     if tables == [TABLE_WITHOUT_CHECKSUMS.encode()]:
         raise WithoutChecksumsError
-    if tables and tables != [TABLE.encode()]:
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    if tables != [TABLE.encode()] and (tables or pages > 1):
         raise DamageError("its tables are not those of a journal")
     (report,) = database.execute(f"PRAGMA {'integrity_check' if thoroughly else 'quick_check'}(1)").fetchone()
     if report != b"ok":
@@ -155,11 +158,11 @@ def _open(file: Path, log: bytes) -> Opened:
     """Open or create a journal. Raises DamageError, WithoutChecksumsError or sqlite3.Error."""
     try:
         database = _connect_to_write(file)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise _as_damage(file, error) from error
     try:
         return Opened(database, _salvage_log(file, database, log))
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         database.close()
         raise _as_damage(file, error) from error
 
@@ -168,13 +171,13 @@ def _connect_to_write(file: Path) -> sqlite3.Connection:
     """Return a connection with a write-ahead log, or with a rollback journal on file systems that support no log."""
     try:
         return _prepared(file, [], ["journal_mode=WAL"])
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         if not lacks_shared_memory(error) and not is_read_only(error):
             raise
         problem = error
     try:  # a log that exists is read without shared memory, by the only process that has the file open
         return _prepared(file, ["locking_mode=EXCLUSIVE"], ["journal_mode=DELETE", "locking_mode=NORMAL"])
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise error if is_damage(error) else problem from None
 
 
@@ -184,7 +187,7 @@ def _prepared(file: Path, before: Iterable[str], after: Iterable[str]) -> sqlite
     try:
         for setting in (*before, f"page_size={journal_salvage.PAGE}"):
             database.execute(f"PRAGMA {setting}")
-        require_sound(database)
+        require_sound(file, database)
         for setting in after:
             database.execute(f"PRAGMA {setting}")
         with transaction(database):
@@ -196,10 +199,10 @@ def _prepared(file: Path, before: Iterable[str], after: Iterable[str]) -> sqlite
     return database
 
 
-def _as_damage(file: Path, error: sqlite3.Error) -> Exception:
+def _as_damage(file: Path, error: Exception) -> Exception:
     """Return DamageError if `error` comes from the file's content, otherwise `error` itself."""
     if is_damage(error):
-        return DamageError(str(error))
+        return DamageError("a name in it is damaged" if isinstance(error, UnicodeDecodeError) else str(error))
     if is_read_only(error) and os.access(file, os.W_OK):
         with suppress(OSError), file.open("rb") as content:
             if not set(content.read(20)[18:20]) <= {1, 2}:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from harness.errors import HarnessError
 
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What Python's sqlite3 raises; the second if the message of an error quotes damaged text."""
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -52,13 +54,13 @@ class Holder(NamedTuple):
         return f"process {self.pid}" + (f" ({self.command})" if self.command else "")
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether `error` comes from the content of the file."""
+def is_damage(error: Exception) -> bool:
+    """Return whether `error`, one of `DATABASE_ERRORS`, comes from the content of the file."""
     code = _code(error)
-    return code & 0xFF in _DAMAGE or code in _UNREADABLE
+    return isinstance(error, UnicodeDecodeError) or code & 0xFF in _DAMAGE or code in _UNREADABLE
 
 
-def lacks_shared_memory(error: sqlite3.Error) -> bool:
+def lacks_shared_memory(error: Exception) -> bool:
     """Return whether `error` may mean that the file system does not support write-ahead logs."""
     return _code(error) in _NO_SHARED_MEMORY
 

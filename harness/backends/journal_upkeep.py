@@ -20,6 +20,7 @@ from harness.backends import journal_database, journal_salvage
 from harness.backends.journal import NAME
 from harness.backends.journal_database import WithoutChecksumsError
 from harness.backends.journal_errors import (
+    DATABASE_ERRORS,
     DamageError,
     explained,
     is_damage,
@@ -95,7 +96,7 @@ def stats(path: Path) -> Stats:
         "ORDER BY max(time) DESC, checkpoint"
     )
     with _reported(file, "read"), _reading(file) as database:
-        journal_database.require_sound(database)
+        journal_database.require_sound(file, database)
         checkpoints = [CheckpointRows(_text(row[0]), *row[1:]) for row in database.execute(query)]
     asides = [*file.parent.glob(f"{file.name}.damaged-*"), *file.parent.glob(f"{file.name}.without-checksums-*")]
     return Stats(file, _size(file), checkpoints, sorted(asides))
@@ -135,11 +136,11 @@ def check(path: Path) -> Check:
     with _reported(file, "read"):
         try:
             with _reading(file) as database:
-                journal_database.require_sound(database, thoroughly=True)
+                journal_database.require_sound(file, database, thoroughly=True)
                 sound, problems = _check_rows(database)
                 problems += _check_log(database, file, log)
                 return Check(file, sound, problems)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             if not is_damage(error):
                 raise
             problem: Exception = error
@@ -205,7 +206,7 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
     database = journal_database.connect(file, read_only=True)
     try:
         database.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         database.close()
         if not (lacks_shared_memory(error) or is_read_only(error)):
             raise
@@ -232,8 +233,8 @@ def _reported(file: Path, action: str) -> Iterator[None]:
         ) from None
     except DamageError as error:
         raise _damaged(file, error) from error
-    except (sqlite3.Error, OSError) as error:
-        if isinstance(error, sqlite3.Error) and is_damage(error):
+    except (*DATABASE_ERRORS, OSError) as error:
+        if is_damage(error):
             raise _damaged(file, error) from error
         raise explained(file, action, error, journal_database.TIMEOUT) from error
 

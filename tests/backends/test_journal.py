@@ -133,6 +133,8 @@ def test_twenty_random_damages_never_change_an_answer(tmp_path: Path) -> None:
 WRECKS = {
     "no database": b"not a database, " * 100,
     "zeros": bytes(8192),
+    "one byte": b"S",
+    "no tables": "CREATE TABLE answers (key BLOB); INSERT INTO answers VALUES (zeroblob(9000)); DROP TABLE answers",
     "other tables": "CREATE TABLE answers (key BLOB, text TEXT, more TEXT)",
     "a trigger": "CREATE TABLE t (x); CREATE TRIGGER surprise AFTER INSERT ON t BEGIN SELECT 1; END",
 }
@@ -161,6 +163,16 @@ damaged file is now {aside}"
     assert journal.get([b"key"]) == {b"key": 1}
     journal.close()
     assert Journal(file).notes == []
+
+
+def test_a_name_that_is_no_text_is_damage(file: Path) -> None:
+    journal = Journal(file)
+    journal.put({b"key": 1})
+    journal.close()
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE answers", b"CREATE TABLE \xff\xfeswe(s"))
+    journal = Journal(file)
+    assert journal.get([b"key"]) == {b"key": 1}
+    assert len(journal.notes) == len(asides(file)) == 1
 
 
 def test_rows_are_read_from_a_file_without_header_schema_and_index(file: Path) -> None:
