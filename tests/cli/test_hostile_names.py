@@ -40,6 +40,14 @@ def reports(tmp_path):
         ["gate", "{reports}/m_00", "--policy", HOSTILE],
         ["score", "--predictions", HOSTILE],
         ["train", HOSTILE],
+        ["verify", "{reports}"],
+        ["tasks", HOSTILE],
+        ["journal", "stats", HOSTILE],
+        ["export", "ceval-submission", HOSTILE, "-o", "x"],
+        ["merge", HOSTILE, "-o", "x"],
+        ["leaderboard", HOSTILE],
+        ["retrieve", "--corpus", HOSTILE, "--questions", HOSTILE],
+        ["run", "--model", HOSTILE, "--tasks", HOSTILE],
     ],
 )
 def test_no_verb_prints_what_a_terminal_obeys(reports, capsys, arguments):
