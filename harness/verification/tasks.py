@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import paths
 from harness.errors import HarnessError
 from harness.recorded import join
 from harness.recorded.loading import AnsweredTasks, TaskLoader, requested_names
@@ -78,7 +79,7 @@ class TaskSource:
     def _loaded(self, name: str, articles: Path | None) -> TaskSet:
         """Return the tasks of the report that are no files, or `name` alone if they cannot be loaded together."""
         if self._together is None:
-            names = [item for item in self._requested() if not file_tasks.names_files(item)]
+            names = [item for item in self._requested() if not self._is_file(item)]
             try:
                 self._together = self._load(tuple(names), articles)
             except HarnessError:
@@ -97,7 +98,16 @@ class TaskSource:
         spelled = self._settings.task_name(name)
         if spelled == name and any(letter in name for letter in "/\\:*?["):
             raise HarnessError(f"'{name}' is not the name of a task")
+        if spelled == name and self._is_file(name) and not paths.exists(name):
+            raise HarnessError("it was made of a file: name that with --task")
         return spelled
+
+    def _is_file(self, name: str) -> bool:
+        """Return whether a task of the report was made of a user's own file."""
+        if file_tasks.names_files(self._settings.task_name(name)):
+            return True
+        metrics = {score.metric for score in self._report.manifest.scores if score.task == name}
+        return name.startswith(file_tasks.task_name(file_tasks.PREFIX)) and "bits_per_character" in metrics
 
     def _requested(self) -> list[str]:
         """Return the names by which the run was started, or just its tasks if results.json says nothing sensible."""

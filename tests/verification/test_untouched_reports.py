@@ -137,6 +137,14 @@ def test_ratings_hold(tmp_path: Path, world: World) -> None:
     }
 
 
+def test_own_files_that_are_not_named_are_asked_for(world: World, tmp_path: Path) -> None:
+    verification = verified(world, world.answered(tmp_path, *world.own[1:], "pick_red"))
+    assert verification.holds
+    assert results(verification, "scores") == {"choices.jsonl": UNKNOWN, "ppl_story": UNKNOWN, "pick_red": HOLDS}
+    details = {check.detail for check in verification.checks if check.name == "scores" and check.result == UNKNOWN}
+    assert details == {"it was made of a file: name that with --task"}
+
+
 def test_without_data_numbers_still_hold(world: World, tmp_path: Path) -> None:
     report = world.answered(tmp_path, "pick_red", "adgen")
     verification = verified(world, report, data=None)
