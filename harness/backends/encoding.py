@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from harness.checkpoints import tokenizer_files
 from harness.checkpoints.types import Tokenizer
 from harness.engine.requests import Pair
 from harness.errors import HarnessError
@@ -101,7 +102,7 @@ class Encoder:
     def _tokenize(self, texts: list[str], *, special: bool) -> Iterator[tuple[str, list[int]]]:
         # A tokenizer keeps offsets, words and masks of all texts of a call: a hundred bytes for each token.
         for batch in _batches(texts, BATCH):
-            ids = self.tokenizer(batch, add_special_tokens=special, verbose=False)["input_ids"]
+            ids = tokenizer_files.ids(self.tokenizer, batch, add_special_tokens=special)
             yield from zip(batch, ids, strict=True)
 
 

@@ -23,7 +23,9 @@ from harness.errors import HarnessError
 
 _MODULES = 20
 """Modules of a model for each tensor that is stored; a layer of experts may store one tensor for all of them."""
-_SPARE_MODULES = 20_000
+_SPARE_MODULES = 4_000
+_PICKLED_MODULES = 20_000
+"""Modules of a model whose weights are pickled, so that their tensors are not counted."""
 _NUMBERS = 4
 """Parameters for each number that is stored."""
 _PACKED_NUMBERS = 32
@@ -59,7 +61,9 @@ def capacity(base: Path, *, is_packed: bool) -> Capacity:
         else:  # a pickle, whose numbers take two bytes or more; its tensors are not counted
             numbers += file.stat().st_size // 2
     factor = _PACKED_NUMBERS if is_packed else _NUMBERS
-    return Capacity(_MODULES * tensors + _SPARE_MODULES, factor * numbers + _SPARE_NUMBERS)
+    return Capacity(
+        _MODULES * tensors + (_SPARE_MODULES if tensors else _PICKLED_MODULES), factor * numbers + _SPARE_NUMBERS
+    )
 
 
 @contextmanager

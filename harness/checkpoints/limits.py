@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.common import patterns
 from harness.errors import HarnessError
 
 JSON_BYTES = 64 << 20
@@ -133,6 +134,8 @@ def _fault(setting: Setting) -> str:
     if isinstance(value, list):
         longest = FACTORS if name.endswith(("_factor", "eos_token_id")) else ITEMS
         return f"a list of more than {longest:,}" if len(value) > longest else ""
+    if isinstance(value, str) and setting.path.startswith("quantization_config.") and patterns.may_hang(value):
+        return "a pattern that takes for ever to match"
     if name in ("rope_scaling", "rope_parameters"):
         return _rope_fault(value)
     if name in ("dtype", "torch_dtype") and not isinstance(value, str | dict | None):
@@ -154,9 +157,12 @@ def _fault(setting: Setting) -> str:
 
 
 def _rope_fault(value: Any) -> str:
-    """Return what is wrong with how positions are scaled; settings of each layer type are checked one by one."""
+    """Return what is wrong with how positions are scaled, for all layers or for each type."""
     if not isinstance(value, dict | None):
         return "which does not describe how positions are scaled"
+    for part in (value or {}).values():
+        if isinstance(part, dict) and (fault := _rope_fault(part)):  # of one layer type
+            return fault
     for key in ("factor", "rope_theta", "original_max_position_embeddings"):
         number = (value or {}).get(key)
         is_number = isinstance(number, int | float) and not isinstance(number, bool)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.checkpoints import files
+from harness.checkpoints import files, tokenizer_files
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, Tokenizer
 from harness.errors import HarnessError
@@ -123,11 +123,20 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
 
 
 def check_vocabulary(tokenizer: Tokenizer, folder: Path, rows: int, base: Path) -> None:
-    """Raise HarnessError if the tokenizer in `folder` has more tokens than `base` has rows of embeddings."""
+    """Raise HarnessError if the tokenizer in `folder` has more tokens than `base` has rows of embeddings.
+
+    A short text must not become tokens without a row, or dozens of tokens.
+    """
     if len(tokenizer) > rows:
         raise HarnessError(
             f"tokenizer {folder} has {len(tokenizer):,} tokens but {base} embeds only {rows:,}: "
             "they do not belong together; name the right one with tokenizer="
+        )
+    (ids,) = tokenizer_files.ids(tokenizer, ["A 1"])
+    if len(ids) > PROBE_TOKENS or any(not 0 <= i < rows for i in ids):
+        raise HarnessError(
+            f"tokenizer {folder} turns 'A 1' into {len(ids):,} tokens (the largest id is {max(ids):,}) but {base} "
+            f"embeds only {rows:,}: fetch or save it again, or name another with tokenizer="
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import time
@@ -47,6 +48,12 @@ def _answer(request: dict[str, Any], library: Any) -> dict[str, Any]:
 def _rendered(request: dict[str, Any], library: Any) -> dict[str, Any]:
     signal.setitimer(signal.ITIMER_PROF, request["seconds"])
     try:
+        if "pattern" in request:
+            with suppress(re.error):  # which PEFT reports
+                for name in request["names"]:
+                    for form in (r"{}$", r"(.*\.)?({})$", r"(?:^|.*?\.){}\.(\d+)\."):
+                        re.match(form.replace("{}", request["pattern"]), name)
+            return {"text": ""}
         texts, _ = library.render_jinja_template(
             conversations=[request["turns"]], chat_template=request["template"], **request["settings"]
         )

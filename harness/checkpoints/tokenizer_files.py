@@ -6,11 +6,15 @@ template does (`harness.checkpoints.templates`).
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import contents, files, foreign_code, limits
 from harness.checkpoints.types import Tokenizer
+from harness.common import patterns
 from harness.errors import HarnessError
 
 VOCABULARY_BYTES = 96 << 20
@@ -19,6 +23,8 @@ TEMPLATE_BYTES = 1 << 20
 """Largest chat template."""
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _VOCABULARIES = ("*.model", "*.tiktoken", "tokenizer*.json", "vocab.json", "vocab.txt", "merges.txt")
+_ADDED, _TEXT, _PIECES = 100_000, 1_000, 64
+"""Largest numbers of added tokens, of characters of one or of a replacement, and of pieces that a text is put into."""
 _IDS = 1 << 31
 """Ids of tokens are smaller."""
 
@@ -34,6 +40,9 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
         for file in folder.glob(pattern):
             if file.is_file():
                 limits.require_size(file, VOCABULARY_BYTES)
+    for file in folder.glob("tokenizer*.json"):
+        if file.name != "tokenizer_config.json" and file.is_file():
+            _check_backend(file)
     for file in (folder / "chat_template.jinja", *folder.glob("additional_chat_templates/*.jinja")):
         if file.is_file():
             limits.require_size(file, TEMPLATE_BYTES)
@@ -43,6 +52,9 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
             content = files.read_json(file)
             foreign_code.check(file, content, is_trusted=is_trusted)
             _check_values(file, content)
+            kind = content.get("tokenizer_class")
+            if not is_trusted and kind is not None and not re.fullmatch(r"\w*(Tokeniz\w*|Backend)", str(kind)):
+                raise HarnessError(f"{file} names the tokenizer_class {limits.shown(kind)}, which is none: correct it")
     return folder
 
 
@@ -55,6 +67,54 @@ def load(folder: Path, *, is_trusted: bool) -> Tokenizer:
         tokenizer = AutoTokenizer.from_pretrained(str(alone), trust_remote_code=is_trusted)
     tokenizer.name_or_path = str(folder)
     return tokenizer
+
+
+def ids(tokenizer: Tokenizer, texts: Sequence[str], **settings: Any) -> list[list[int]]:
+    """Return the token ids of each of `texts`; `settings` are those of the tokenizer's call.
+
+    Raises HarnessError if the tokenizer fails, whatever it fails with: a library in Rust raises its panics past every
+    `except Exception`.
+    """
+    try:
+        result: list[list[int]] = tokenizer(list(texts), verbose=False, **settings)["input_ids"]
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise HarnessError(
+            f"the tokenizer {tokenizer.name_or_path} fails on a text ({files.reason(error)}): fetch or save it again, "
+            "or name another with tokenizer="
+        ) from error
+    return result
+
+
+def _check_backend(file: Path) -> None:
+    """Raise HarnessError if a step or an added token in `file`, which the tokenizers library reads, is out of bounds.
+
+    A file that is no JSON is left for the library to report.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(content, dict):
+        return
+    added = content.get("added_tokens")
+    if isinstance(added, list) and len(added) > _ADDED:
+        raise HarnessError(f"{file} has {len(added):,} added tokens, more than {_ADDED:,}: fetch or save it again")
+    steps = {key: content.get(key) for key in ("normalizer", "pre_tokenizer", "post_processor", "decoder")}
+    for setting in limits.settings({**steps, "added_tokens": added}):
+        name, value = setting.name, setting.value
+        fault = ""
+        if name in ("content", "prepend", "replacement") and isinstance(value, str) and len(value) > _TEXT:
+            fault = f"longer than {_TEXT:,} characters"
+        elif name == "Regex" and isinstance(value, str) and patterns.may_hang(value):
+            fault = "a pattern that takes for ever to match"
+        elif setting.path.endswith("pattern.String") and value == "":
+            fault = "and there is nothing to replace"
+        elif name in ("single", "pair") and isinstance(value, list) and len(value) > _PIECES:
+            fault = f"of more than {_PIECES} pieces"
+        if fault:
+            raise HarnessError(f"{file} states {setting.path} as {limits.shown(value)}, {fault}: correct it")
 
 
 def _check_values(file: Path, content: dict[str, Any]) -> None:

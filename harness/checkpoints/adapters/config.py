@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import files
+from harness.checkpoints.adapters import limits
 from harness.errors import HarnessError
 
 PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
@@ -99,6 +100,8 @@ def read(folder: Path) -> AdapterConfig:
     PEFT does not know, or is for prompt learning and states no number of virtual tokens.
     """
     content = files.read_json(folder / files.ADAPTER_CONFIG)
+    weights = next((folder / name for name in files.ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    limits.check(folder / files.ADAPTER_CONFIG, content, weights)
     base, revision, init = (content.get(key) for key in ("base_model_name_or_path", "revision", "init_lora_weights"))
     method = _method(folder, content)
     _require_known_settings(folder, content, method)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from harness.checkpoints.adapters import limits
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.errors import HarnessError
 
@@ -37,6 +38,7 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
     """
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
     parameters = [name for name, _ in base.named_parameters(remove_duplicate=False)]
+    limits.require_quick_patterns(adapter.file, config, [*names, *parameters])
     unmatched = _unmatched(_texts(config, "trainable_token_indices"), names, _is_end)
     _require_none(adapter, "trainable_token_indices", unmatched, "module")
     unmatched = _unmatched(_texts(config, "target_parameters"), parameters, _is_name_or_end)
