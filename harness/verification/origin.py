@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, identity, loading
+from harness.checkpoints import configs, files, hashes, identity, loading
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference, parse
 from harness.common import paths
@@ -64,7 +64,7 @@ def _checkpoint(report: Report, settings: Settings) -> Origin:
         located = loading.locate(replace(reference, device="cpu"))
         # The fingerprint covers the dtype, which a CPU may choose differently than the device of the run.
         located = located._replace(dtype=_dtype(info.dtype) or located.dtype)
-        fingerprint = identity.fingerprint(located)
+        fingerprint = identity.fingerprint(located, hashes.fresh_sha256)  # not believing what is remembered
         facts = list(different_fields(info.model_dump(), _facts(located)))
     except HarnessError as error:
         advice = "" if settings.model else "; --model says where it is now"
