@@ -26,7 +26,8 @@ def main() -> None:
     with Path(os.devnull).open("r+b") as nothing:  # what a library prints must not come between replies
         for descriptor in (0, 1, 2):
             os.dup2(nothing.fileno(), descriptor)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which closes the input
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they end the parent, which closes the input
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the timer of _answer ends the process, even within one call
     from transformers.utils import chat_template_utils
 

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 and 3 verdicts of `gate`, 1 also damage that `journal check` finds; 2 wrong usage or input, with
 one sentence on standard error; 70 a bug, with its traceback (not Python's usual 1, which is a verdict of `gate`);
-130 Ctrl-C.
+130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 
 `harness --help` imports no torch: each verb imports what it needs when it runs.
 """
@@ -24,7 +24,25 @@ BUG = 70
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on `arguments` (default: the process's own) and return its exit code."""
+    from harness.common import signals
+
+    if arguments is None:
+        signals.listen()
+    try:
+        code = _run(arguments)
+    except KeyboardInterrupt:
+        code = signals.exit_code()
+    if signals.received() is not None and code == signals.exit_code():
+        from harness.cli import stopping
+
+        stopping.say(stopping.ANEW)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line and return its exit code; Ctrl-C may also raise KeyboardInterrupt."""
     from harness.cli.quiet import quiet_libraries
+    from harness.common import signals
 
     quiet_libraries()
     for stream in (sys.stdout, sys.stderr):
@@ -40,15 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # typer itself prints a wrong argument unfiltered, and takes the EOFError of a damaged file for missing input.
         code = app(args=list(arguments) if arguments is not None else None, prog_name="harness", standalone_mode=False)
-        return code if isinstance(code, int) else 0  # typer turns Ctrl-C into 130
+        if code == 130:  # what typer makes of KeyboardInterrupt, whatever the signal
+            return signals.exit_code()
+        return code if isinstance(code, int) else 0
     except SystemExit as stop:
         return int(stop.code or 0)
     except HarnessError as error:
+        signals.check()  # a library turned the exception of a signal into one of its own
         terminal.echo(f"error: {error}", error=True)
         return 2
     except BrokenPipeError:  # `harness show … | head`: nobody reads on
         discard_output()
     except Exception as error:
+        signals.check()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             place = error.filename or "the output"
             terminal.echo(f"error: no space is left for {place}: free some space", error=True)

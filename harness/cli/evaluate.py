@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from harness.cli import stopping
 from harness.cli.options import Evaluation, require_tasks
 from harness.cli.outputs import discard_output
 from harness.common.terminal import echo
@@ -27,19 +23,12 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
     from harness.common import progress, slow_imports
 
     with progress.status("loading libraries"), slow_imports.importing():
-        from harness.runs.sweep import JOURNAL, run
-    journal = options.output / JOURNAL
+        from harness.runs.sweep import run
     reports: list[Report] = []
-    try:
+    with stopping.says(stopping.with_journal(options.output, lambda: [report.folder for report in reports])):
         for report in run(references, options):
             reports.append(report)
             print_report(report, error=error)
-    except KeyboardInterrupt:
-        none = "" if reports else " none"
-        echo("", f"interrupted. Complete reports:{none}", *(f"  {report.folder}" for report in reports), error=True)
-        if journal.exists():
-            echo(f"Answers so far are in {journal}: run the same command again to continue.", error=True)
-        raise typer.Exit(130) from None
     return reports
 
 
@@ -62,29 +51,3 @@ def print_report(report: Report, *, error: bool = False) -> None:
         echo(f"report: {report.folder}", "", error=error)
     except OSError:  # the remaining checkpoints are still evaluated
         discard_output()
-
-
-@contextmanager
-def journal_on_interrupt(options: Options) -> Iterator[None]:
-    """On Ctrl-C in the block, print where the answers so far are kept, and exit with code 130."""
-    from harness.runs.sweep import JOURNAL
-
-    journal = options.output / JOURNAL
-    try:
-        yield
-    except KeyboardInterrupt:
-        if journal.exists():
-            echo(
-                "", f"interrupted. Answers so far are in {journal}: run the same command again to continue.", error=True
-            )
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def stages_on_interrupt(folder: Path) -> Iterator[None]:
-    """On Ctrl-C in the block, print that finished stages stay in `folder`, and exit with code 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        echo("", f"interrupted. Finished stages stay in {folder}: run the same command again to continue.", error=True)
-        raise typer.Exit(130) from None

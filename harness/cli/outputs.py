@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.common import terminal
+from harness.common import atomic_write, terminal
 from harness.errors import HarnessError
 
 STANDARD = "-"
@@ -50,10 +50,14 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
             sys.stdout.write(terminal.lines(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
             return
-        path = Path(file)
+        path = Path(os.path.realpath(file))  # a link stays a link
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a" if append else "w", encoding="utf-8") as stream:
-            stream.write(text)
+        if append or (path.exists() and not path.is_file()):  # GitHub's step summary, a pipe, /dev/null
+            with path.open("a" if append else "w", encoding="utf-8") as stream:
+                stream.write(text)
+        else:
+            with atomic_write.file(path) as hidden:
+                hidden.write_text(text, encoding="utf-8")
     except BrokenPipeError:  # nobody reads on (| head)
         discard_output()
     except OSError as error:

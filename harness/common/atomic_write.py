@@ -4,11 +4,11 @@ Guarantee: a reader finds the complete old content, the complete new content, or
 the writing process is killed. "Nothing" is possible only where there was nothing before, or where the caller itself
 removes an old folder first (`rename` does not replace a folder that has content).
 
-The hidden name is `.NAME.TAG`. By default the tag is the process id and a random part, so that two writers never share
-a hidden name, not even on two hosts. A caller passes a fixed tag if a later call has to find and remove what an earlier
-one left behind: an existing folder with that tag is removed first. An exception in the `with` block removes what was
-written; a killed process leaves its hidden file or folder. `harness.reports.writer` removes those of processes that no
-longer run.
+The hidden name is `.NAME.TAG`. By default the tag is the host, the process id and a random part, so that two writers
+never share a hidden name, not even on two hosts. An exception in the `with` block removes what was written, and a
+signal that stops the process waits until that is done (`harness.common.signals`). A killed process leaves its hidden
+file or folder; the next call for the same target on the same host removes it if that process no longer runs. A caller
+may pass a fixed tag instead, if no two processes write the target at once: what has that tag is removed first.
 
 Nothing is flushed to disk here (no fsync): the guarantee covers the end of a process, not a power failure. A caller
 that needs more flushes its files before the block ends, as `harness.reports.writer` does.
@@ -18,12 +18,17 @@ Not here: error messages for people. An OSError passes through, and the caller s
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from harness.common import signals
 
 
 @contextmanager
@@ -38,22 +43,28 @@ def file(target: Path, tag: str | None = None) -> Iterator[Path]:
         set_modes(hidden)
         hidden.replace(target)
     except BaseException:
-        with suppress(OSError):
+        with signals.deferred(), suppress(OSError):
             hidden.unlink()
         raise
 
 
 @contextmanager
-def folder(target: Path, tag: str | None = None) -> Iterator[Path]:
+def folder(target: Path, tag: str | None = None, *, replace: bool = False) -> Iterator[Path]:
     """Yield a hidden, empty folder to write into; when the block ends, move it to `target`.
 
-    Raises OSError if `target` is a file or a folder with content: a caller that replaces one moves or removes it as the
-    last step of the block.
+    With `replace`, a folder there is moved aside first and then removed. Raises OSError if `target` is a file or,
+    unless `replace`, a folder with content.
     """
     with hidden_folder(target, tag) as hidden:
         yield hidden
         set_modes(hidden)
-        hidden.rename(target)
+        with signals.deferred():
+            aside = _aside(hidden)
+            if replace and target.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
+                target.rename(aside)
+            hidden.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
@@ -64,12 +75,51 @@ def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
     """
     hidden = _hidden_path(target, tag)
     if tag is not None:
-        shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir(parents=True)
+        remove_tagged(target, tag)
     try:
+        hidden.mkdir(parents=True)
         yield hidden
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        with signals.deferred():
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def remove_tagged(target: Path, tag: str) -> None:
+    """Remove what a killed process left of the folder `target` under the fixed `tag`."""
+    hidden = _hidden_path(target, tag)
+    for path in (hidden, _aside(hidden)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, name: str = "*") -> None:
+    """Remove from `folder` what killed processes of this host left under hidden names of `name`, a pattern.
+
+    What other hosts left stays: the folder may be shared, and their process ids mean nothing here.
+    """
+    for hidden in folder.glob(f".{name}.{host()}.*"):
+        tag = re.fullmatch(rf".*\.{re.escape(host())}\.(\d+)(\.[0-9a-f]{{8}})?(\.old)?", hidden.name)
+        if tag is not None and not _is_running(int(tag[1])):
+            with suppress(OSError):
+                (shutil.rmtree if hidden.is_dir() else Path.unlink)(hidden)
+
+
+def host() -> str:
+    """Return this host's name as a part of hidden names."""
+    return re.sub(r"\W", "-", platform.node()) or "host"
+
+
+def _aside(hidden: Path) -> Path:
+    return hidden.with_name(f"{hidden.name}.old")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's process
+        return True
+    return True
 
 
 def set_modes(path: Path) -> None:
@@ -96,5 +146,7 @@ def _set_mode(path: Path, mode: int) -> None:
 
 
 def _hidden_path(target: Path, tag: str | None) -> Path:
-    own = f"{os.getpid()}.{secrets.token_hex(4)}" if tag is None else tag
-    return target.parent / f".{target.name}.{own}"
+    if tag is None:
+        remove_abandoned(target.parent, glob.escape(target.name))
+        tag = f"{host()}.{os.getpid()}.{secrets.token_hex(4)}"
+    return target.parent / f".{target.name}.{tag}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from harness.common import terminal
+from harness.common import signals, terminal
 
 Advance = Callable[[int], None]
 
@@ -15,12 +15,12 @@ class Bar(NamedTuple):
     """The functions with which running work updates its progress bar."""
 
     advance: Advance
-    """Called with the number of units just finished."""
+    """Called with the number of units just finished; raises `signals.Stopped` if a signal asked the process to stop."""
     title: Callable[[str], None]
     """Called with a text that replaces the bar's title."""
 
 
-SILENT = Bar(lambda _: None, lambda _: None)
+SILENT = Bar(lambda _: signals.check(), lambda _: None)
 
 
 @contextmanager
@@ -31,11 +31,12 @@ def status(text: str) -> Iterator[None]:
     from harness.common import console
 
     out = console.create(error=True)
-    if not out.is_terminal:
+    if out.is_terminal:
+        with out.status(Text(terminal.line(text))):
+            yield
+    else:
         yield
-        return
-    with out.status(Text(terminal.line(text))):
-        yield
+    signals.check()
 
 
 @contextmanager
@@ -60,7 +61,12 @@ def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
     )
     with progress.Progress(*columns, console=out, transient=True) as display:
         task = display.add_task(terminal.line(title), total=total)
+
+        def advance(count: int) -> None:
+            signals.check()
+            display.advance(task, count)
+
         yield Bar(
-            lambda count: display.advance(task, count),
+            advance,
             lambda text: display.update(task, description=terminal.line(text)),
         )

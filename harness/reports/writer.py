@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -64,12 +62,12 @@ class ReportWriter:
         """Write to `folder`, with absolute paths in manifest and results only if `keep_paths`."""
         self.folder = folder
         self._keep_paths = keep_paths
-        self._hidden_folder = atomic_write.hidden_folder(folder, tag=f"{_host()}.{os.getpid()}")
+        self._hidden_folder = atomic_write.hidden_folder(folder, tag=f"{atomic_write.host()}.{os.getpid()}")
 
     def __enter__(self) -> ReportWriter:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(self.folder.parent)
+            atomic_write.remove_abandoned(self.folder.parent)
             self._hidden = self._hidden_folder.__enter__()
             (self._hidden / "samples").mkdir()
         except OSError as error:
@@ -148,31 +146,6 @@ def _json(value: object, indent: int | None = None) -> str:
         return item.tolist() if hasattr(item, "tolist") else str(item)
 
     return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the hidden folders of this host's processes that no longer run.
-
-    Folders of other hosts, which may share `folder`, stay: their process ids mean nothing here.
-    """
-    for hidden in folder.glob(f".*.{_host()}.*"):
-        pid = hidden.name.rpartition(".")[2]
-        if hidden.is_dir() and pid.isdigit() and (hidden / "samples").is_dir() and not _is_running(int(pid)):
-            shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _host() -> str:
-    return re.sub(r"\W", "-", platform.node()) or "host"
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's process
-        return True
-    return True
 
 
 def _dump_json(file: Path, content: Mapping[str, Any]) -> None:

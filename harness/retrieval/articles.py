@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from harness.common import atomic_write
 from harness.data import rows
 from harness.errors import HarnessError
 from harness.retrieval.corpus import Question, texts_or_numbers
@@ -37,7 +38,8 @@ def write(
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(lines), encoding="utf-8")
+        with atomic_write.file(file) as hidden:
+            hidden.write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise HarnessError(f"cannot write {file} ({error.strerror}): name another file with -o") from error
 

@@ -15,7 +15,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,8 @@ from harness.training.recipe import Recipe, Stage
 
 DONE = "training.json"
 """The file that marks a finished stage."""
+_NEW, _SCRATCH = "new", "scratch"
+"""Tags of a stage's hidden folders: the checkpoint that is being written, and what the Trainer writes meanwhile."""
 
 
 class Trained(NamedTuple):
@@ -68,6 +69,8 @@ def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[T
         stage = recipe.stages[name]
         start = output / stage.start if stage.start in recipe.stages else Path(stage.start)
         keys[name] = _key(name, recipe, stage, texts, keys.get(stage.start) or _content(start))
+        for tag in (_NEW, _SCRATCH):
+            atomic_write.remove_tagged(output / name, tag)
         _require_free(output / name, start)
         yield _finished(name, stage, output, keys[name]) or _train(name, recipe, start, output, texts, keys[name])
 
@@ -122,7 +125,7 @@ def _train(name: str, recipe: Recipe, start: Path, output: Path, texts: dict[str
     examples = corpora.encode(drawn, tokenizer, recipe.max_length)
     with _random(recipe.seed), _threads(recipe.threads):
         model = methods.prepare(base, stage)
-        loss = _fit(model, examples, stage, recipe.seed, name, _pad(tokenizer))
+        loss = _fit(model, examples, stage, recipe.seed, output / name, _pad(tokenizer))
     if not math.isfinite(loss):
         raise HarnessError(f"stage {name} diverged, its loss is {loss}: lower its learning_rate, or raise max_length")
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -148,10 +151,11 @@ def _load(folder: Path) -> tuple[Any, Any]:
         ) from error
 
 
-def _fit(model: Model, examples: Sequence[Encoded], stage: Stage, seed: int, title: str, pad: int) -> float:
-    """Train `model` on `examples` in their order; return the mean loss over the last tenth of the steps."""
-    import tempfile
+def _fit(model: Model, examples: Sequence[Encoded], stage: Stage, seed: int, folder: Path, pad: int) -> float:
+    """Train `model` on `examples` in their order; return the mean loss over the last tenth of the steps.
 
+    A hidden folder beside `folder` gets what the Trainer writes, and is removed.
+    """
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
@@ -175,9 +179,12 @@ def _fit(model: Model, examples: Sequence[Encoded], stage: Stage, seed: int, tit
 
         return {"input_ids": padded("input_ids", pad), "labels": padded("labels", IGNORED)}
 
-    with tempfile.TemporaryDirectory() as scratch, progress.bar(title, stage.steps, unit="steps") as bar:
+    with (
+        atomic_write.hidden_folder(folder, tag=_SCRATCH) as scratch,
+        progress.bar(folder.name, stage.steps, unit="steps") as bar,
+    ):
         arguments = TrainingArguments(
-            output_dir=scratch,
+            output_dir=str(scratch),
             max_steps=stage.steps,
             per_device_train_batch_size=stage.batch,
             learning_rate=stage.learning_rate,
@@ -212,9 +219,8 @@ def _write(trained: Trained, model: Model, tokenizer: Tokenizer, start: str, key
     """
     folder = trained.folder
     try:
-        with atomic_write.folder(folder, tag="new") as hidden:
+        with atomic_write.folder(folder, tag=_NEW, replace=True) as hidden:
             _save(trained, model, tokenizer, start, key, hidden)
-            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise HarnessError(f"cannot write {folder} ({error.strerror or error}): make room there") from error
 

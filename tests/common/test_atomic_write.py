@@ -19,7 +19,7 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
         hidden.write_text("new", encoding="utf-8")
         assert target.read_text(encoding="utf-8") == "old"
         assert hidden.parent == tmp_path
-        assert hidden.name.startswith(f".a.json.{os.getpid()}.")
+        assert hidden.name.startswith(f".a.json.{atomic_write.host()}.{os.getpid()}.")
     assert target.read_text(encoding="utf-8") == "new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
@@ -117,6 +117,26 @@ with atomic_write.{kind}(Path(sys.argv[1])) as hidden:
     assert result.returncode == -9
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".target.")
+    with getattr(atomic_write, kind)(tmp_path / "target") as hidden:
+        (hidden / "whole" if hidden.is_dir() else hidden).write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_what_another_host_or_another_target_left_stays(tmp_path: Path) -> None:
+    others = [".target.elsewhere.999999999.0123abcd", f".other.{atomic_write.host()}.999999999.0123abcd"]
+    for name in (*others, f".target.{atomic_write.host()}.999999999.0123abcd"):
+        (tmp_path / name).touch()
+    with atomic_write.file(tmp_path / "target") as hidden:
+        hidden.touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "target"])
+
+
+def test_a_folder_replaces_another_whole(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with atomic_write.folder(tmp_path / "stage", tag="new", replace=True) as hidden:
+            (hidden / content).touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+    assert [path.name for path in (tmp_path / "stage").iterdir()] == ["new"]
 
 
 @pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from harness.common import atomic_write
 from harness.errors import HarnessError
 from harness.reports import report as reports
-from harness.reports import writer
 from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, TaskInfo
 from harness.reports.writer import ReportWriter
 
@@ -180,7 +180,7 @@ def test_a_writer_killed_at_any_moment_leaves_no_report_and_the_next_one_tidies_
 
 
 def test_the_hidden_folder_of_a_running_process_is_left_alone(tmp_path: Path) -> None:
-    running = tmp_path / f".other.{writer._host()}.{os.getppid()}" / "samples"
+    running = tmp_path / f".other.{atomic_write.host()}.{os.getppid()}" / "samples"
     running.mkdir(parents=True)
     write_report(tmp_path / "r")
     assert running.is_dir()

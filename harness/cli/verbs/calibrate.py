@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import stopping
 from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
 from harness.common.terminal import echo
 from harness.errors import HarnessError
@@ -39,7 +40,8 @@ def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation)
     reference, options = parse(model), evaluation.options(require_tasks(tasks))
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.runs.calibrate import calibrate
-    result = calibrate(reference, options)
+    with stopping.says("No calibration was written: run the same command again to start anew."):
+        result = calibrate(reference, options)
     file = calibration.file_in(options.output, result.fingerprint)
     result.write(file)
     verdicts.show_calibration(console.create(), result)

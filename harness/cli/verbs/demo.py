@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.evaluate import stages_on_interrupt
+from harness.cli import stopping
 
 
 def demo(
@@ -31,6 +31,6 @@ def demo(
 
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.demo import story
-    with stages_on_interrupt(keep):
+    with stopping.says(stopping.with_stages(keep)):
         for event in story.tell(keep, quick=quick, seed=seed):
             show_event(event)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import outputs
-from harness.cli.evaluate import evaluate_models, journal_on_interrupt
+from harness.cli import outputs, stopping
+from harness.cli.evaluate import evaluate_models
 from harness.cli.options import Evaluation, Tasks, require_tasks, with_evaluation
 from harness.cli.policy import load_policy
 from harness.cli.verbs.calibrate import calibrate_model
@@ -146,7 +146,7 @@ def _judge_in_blocks(
     reference, options = parse(model), evaluation.options(require_tasks(tasks))
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.gating.sequential import gate_in_blocks
-    with journal_on_interrupt(options):
+    with stopping.says(stopping.with_journal(options.output)):
         calibrations = whole_reports.calibrations(baseline)
         result = gate_in_blocks(reference, baseline, options, policy, calibrations=calibrations)
     echo(f"report: {result.report.folder}", error=True)

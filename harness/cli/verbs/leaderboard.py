@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import stopping
 from harness.common.terminal import echo
 
 
@@ -28,4 +29,6 @@ def leaderboard(
     from harness.leaderboard import site
     from harness.reports import report
 
-    echo(str(site.build(report.find(reports), output)))
+    with stopping.says(f"The page in {output} is complete, old or new: run the same command again."):
+        page = site.build(report.find(reports), output)
+    echo(str(page))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import stopping
 from harness.common.terminal import echo
 
 
@@ -24,7 +25,12 @@ def merge(
     from harness.common import progress
 
     reference = parse(model)
-    with progress.status(f"merging {reference.label}"):
+
+    def kept() -> str:
+        is_written = output.is_dir() and any(output.iterdir())
+        return f"{output} is complete." if is_written else f"{output} was not written: run the same command again."
+
+    with stopping.says(kept), progress.status(f"merging {reference.label}"):
         from harness.checkpoints.adapters.merging import merge
 
         merged = merge(reference, output)

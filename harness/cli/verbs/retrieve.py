@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import stopping
 from harness.cli.options import Data, split_names
 from harness.common.terminal import echo
 from harness.errors import HarnessError
@@ -67,16 +68,17 @@ def retrieve(
         raise HarnessError("--method dense and --encoder NAME go together: give both, or neither for BM25")
     if output is not None and output.suffix != ".jsonl":
         raise HarnessError(f"-o {output} is not a .jsonl file: name one, one line of JSON is written per question")
-    result = retrieve(
-        Retrieval(
-            corpus=corpus,
-            questions=questions,
-            data=data,
-            encoding=None if encoder is None else Encoding(encoder, query_prefix, device),
-            cut_offs=cut_offs,
-            top=top,
+    with stopping.says("No passages were written: run the same command again to start anew."):
+        result = retrieve(
+            Retrieval(
+                corpus=corpus,
+                questions=questions,
+                data=data,
+                encoding=None if encoder is None else Encoding(encoder, query_prefix, device),
+                cut_offs=cut_offs,
+                top=top,
+            )
         )
-    )
     show_retrieval(result)
     if output is not None:
         result.write(output, top)

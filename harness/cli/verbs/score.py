@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import stopping
 from harness.cli.evaluate import print_report
 from harness.cli.options import REPORTS, Data, IncludePath, KeepPaths, Metric, Output, parse_limit, split_names
+
+if TYPE_CHECKING:
+    from harness.reports.report import Report
 
 
 def score(
@@ -88,5 +92,12 @@ def score(
                 keep_paths=keep_paths,
             )
         )
-    for report in reports:
-        print_report(report)
+    complete: list[Report] = []
+
+    def kept() -> str:
+        return f"Complete reports: {', '.join(str(report.folder) for report in complete) or 'none'}. {stopping.ANEW}"
+
+    with stopping.says(kept):
+        for report in reports:
+            complete.append(report)
+            print_report(report)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.evaluate import stages_on_interrupt
+from harness.cli import stopping
 from harness.common.terminal import echo
 
 
@@ -31,6 +31,6 @@ def train(
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.training import recipe as recipes
         from harness.training import stages
-    with stages_on_interrupt(output):
+    with stopping.says(stopping.with_stages(output)):
         for trained in stages.train(recipes.load(recipe), output, stage or []):
             echo(stage_line(trained))
