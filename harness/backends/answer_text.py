@@ -1,10 +1,10 @@
-"""The answer in a generated text, read once, by the same rule in `harness run` and `harness score`.
+"""The answer in a generated text, which `harness run` and `harness score` read by the same rule.
 
 A text is cut at the task's first stop string outside thoughts (`harness.engine.decoding.stopping.find_end`), and its
 thoughts are removed (`harness.engine.decoding.thinking`). All metrics read the text that is left.
 
-Not here: what a metric makes of it (`harness.metrics`), or how many answers of a task were empty or cut
-(`harness.reports.ledger`).
+Not here: what a metric makes of it (`harness.metrics`), or how many answers of a task were empty or cut (the ledger of
+a report, `harness.reports.ledger`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from harness.engine.decoding import families, stopping, thinking
 from harness.engine.decoding.thinking import KNOWN, Marks
 
 Ending = Literal["stop", "empty", "limit", "thought", "unknown"]
-"""How an answer ended. "stop": by itself or at a stop string; "empty": likewise, but without a visible character;
-"limit": at its limit of tokens; "thought": inside a thought, so that there is no answer; "unknown": in a way that a
-recorded text does not show."""
+"""How an answer ended. "stop": by itself or at a stop string; "empty": as for "stop", but without a visible character;
+"limit": at the limit of tokens; "thought": inside a thought, so that there is no answer; "unknown": a recorded text
+does not show how it ended."""
 
 
 class AnswerText(str):
-    """A text that a metric reads, and how it came about; lm-eval passes it on like any other text."""
+    """The text of an answer that metrics read, with how the answer ended; lm-eval treats it like any other text."""
 
     __slots__ = ("ending", "has_thought")
 
     ending: Ending
     has_thought: bool
-    """Whether a thought preceded the answer, or took its place."""
+    """Whether the generated text has a thought, before the answer or without an answer after it."""
 
     def __new__(cls, text: str, ending: Ending = "unknown", has_thought: bool = False) -> AnswerText:
         """Return an answer of this `text`."""
@@ -54,7 +54,8 @@ def read(
     """Return the answer in the generated `text`.
 
     `until` is the task's stop string, or a sequence of them. `is_cut` says whether the text reached its limit of tokens
-    (None if unknown), and `opened` whether the prompt had begun a thought. `marks` are those of the model's thoughts.
+    (None if unknown), and `opened` whether the prompt had begun a thought. `marks` are the texts around the model's
+    thoughts.
     """
     until = [until] if isinstance(until, str) else until
     end = stopping.find_end(text, until, opened, marks)
@@ -72,13 +73,13 @@ def read(
 
 
 def begins_in_thought(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:
-    """Return whether a text that follows `prompt` begins within a thought, by the `marks` of its model."""
+    """Return whether text generated after `prompt` begins within a thought; `marks` are those of the model."""
     return thinking.leaves_open(prompt, marks)
 
 
 def marks_of(think: str | None) -> Sequence[Marks]:
     """Return the marks that `think` names, as `think=` in a checkpoint reference does; all known families for None.
 
-    Raises HarnessError if it is neither two marks nor `none`.
+    Raises HarnessError if `think` is neither two marks nor `none`.
     """
     return KNOWN if think is None else families.named(check_marks(think, "", "--think "))

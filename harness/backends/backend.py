@@ -1,7 +1,7 @@
-"""The protocol of a backend: score continuations and generate text, in token ids.
+"""The protocol of a backend, which scores continuations and generates text, in token ids.
 
-Whatever implements it (the engine on this machine, a cluster, a server) answers every kind of request in
-`harness.backends.request_kinds`.
+Everything that implements the protocol (the engine on this machine, a cluster, a server) can answer every kind of
+request in `harness.backends.request_kinds`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 
 
 class Backend(Protocol):
-    """What a kind of request needs from the model that answers it."""
+    """What a kind of request needs from the model that answers the requests."""
 
     @property
     def encoder(self) -> Encoder:
@@ -23,7 +23,7 @@ class Backend(Protocol):
 
     @property
     def marks(self) -> Sequence[Marks]:
-        """The marks of the model's thoughts."""
+        """The marks between which the model writes its thoughts."""
 
     def leaves_open(self, prompt: str) -> bool:
         """Return whether `prompt` ends within a thought."""

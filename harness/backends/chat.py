@@ -1,9 +1,9 @@
 """A checkpoint's chat template: conversations → prompts, and prompts in which continuations are scored.
 
-A template may leave a thought open at the end of a prompt. A continuation scored there, such as a letter, would be the
-beginning of a thought rather than an answer, so the thought is closed first. It is closed as the template itself closes
-an empty one, with its variable for answers without a thought or in an earlier turn; failing that, with the closing mark
-alone.
+A template may leave a thought open at the end of a prompt. A continuation scored after such a prompt, for example a
+letter, would be the beginning of a thought rather than an answer, so the thought is closed first. It is closed as the
+template itself closes an empty thought, either when its variable switches thoughts off or in an earlier answer. If the
+template does neither, only the closing mark is added.
 
 Not here: what is wrong with a template (`harness.backends.chat_probes`), and what a run says about its prompts
 (`harness.backends.conversations`).
@@ -31,18 +31,18 @@ _THINKING_VARIABLES = ("enable_thinking", "thinking", "reasoning", "enable_reaso
 
 
 class Ending(NamedTuple):
-    """The end of a prompt at which a thought is open, or at which the model may still choose to begin one."""
+    """The end of a prompt at which a thought is open, or at which the model may still choose to begin a thought."""
 
     tail: str
     """The text after the last question."""
     closing: str
     """The text that replaces `tail` in a prompt after which a continuation is scored."""
     is_thought: bool
-    """Whether a thought is open, rather than the header of an answer."""
+    """Whether the prompt ends within a thought, rather than within the header of an answer."""
 
 
 class ChatTemplate:
-    """The chat template of one checkpoint, with the variables that it is rendered with."""
+    """The chat template of one checkpoint, with the variables with which it is rendered."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ChatTemplate:
         self.arguments = arguments
         """Variables besides the conversation, such as `enable_thinking`."""
         self.marks = marks
-        """The marks of thoughts."""
+        """The marks between which the model writes its thoughts."""
         self._endings: dict[str, Ending] = {}  # by the tail: thoughts that are opened for some questions only
 
     @property
@@ -91,7 +91,7 @@ class ChatTemplate:
         return prompt if ending is None else prompt.removesuffix(ending.tail) + ending.closing
 
     def ending(self, prompt: str, turns: Sequence[Turn] = ()) -> Ending | None:
-        """Return how `prompt`, which renders `turns`, ends with an open thought; None if it does not.
+        """Return how `prompt`, which renders `turns`, ends if it ends with an open thought (or header), else None.
 
         A template may open thoughts for some questions only, so the end of this very prompt decides.
         """
@@ -110,7 +110,7 @@ class ChatTemplate:
         return self._endings[tail]
 
     def leaves_open(self, prompt: str) -> bool:
-        """Return whether `prompt` ends like a prompt in which this template has left a thought open."""
+        """Return whether `prompt` ends like a prompt in which this template leaves a thought open."""
         is_usual = self.opened is not None and prompt.endswith(self.tail)
         return is_usual or any(map(prompt.endswith, self._endings))
 
@@ -129,10 +129,10 @@ class ChatTemplate:
 
     @cached_property
     def closing(self) -> str | None:
-        """What replaces `tail` in a prompt after which a continuation is scored, or None to leave prompts as they are.
+        """The text that replaces `tail` in prompts after which continuations are scored; None leaves prompts unchanged.
 
         The tail is replaced if the template opens a thought, or if it ends prompts within the header of an answer, as
-        gpt-oss's does before the model has chosen a channel.
+        gpt-oss's template does before the model has chosen a channel.
         """
         if self.opened is not None:
             return self._closed_thought(self.opened, self.tail, [_QUESTION])
@@ -145,19 +145,19 @@ class ChatTemplate:
 
     @property
     def may_think(self) -> bool:
-        """Whether the template writes an empty thought before an answer, but leaves it out of prompts."""
+        """Whether the template writes an empty thought before an earlier answer, but not at the end of prompts."""
         header = self.lead.removeprefix(self.tail)
         is_longer = bool(self.tail) and self.lead.startswith(self.tail)
         return is_longer and self.closing is None and any(family.end(header) is not None for family in self.marks)
 
     @cached_property
     def lead(self) -> str:
-        """The text between the last question and its answer if the conversation contains both; empty if unknown."""
+        """The text between the last question and its answer in a conversation that has the answer; empty if unknown."""
         return self._lead([_QUESTION])
 
     @property
     def switch(self) -> str:
-        """The template's variable that, if false, puts an empty thought at the end of prompts; empty if none does."""
+        """The variable that, if false, makes the template end prompts with an empty thought; empty if there is none."""
         tails = self._tails_without_thought([_QUESTION])
         return next((name for name, tail in tails.items() if any(m.end(tail) is not None for m in self.marks)), "")
 
@@ -174,7 +174,7 @@ class ChatTemplate:
         return _with_close(tail, family)
 
     def _tails_without_thought(self, turns: Sequence[Turn]) -> dict[str, str]:
-        """Return how the prompt of `turns` ends when each variable that switches thoughts off is false, by its name."""
+        """Return {variable: how the prompt of `turns` ends if it is false} for variables that switch thoughts off."""
         tails = {}
         for name in _THINKING_VARIABLES:
             if name in self.text:
@@ -188,7 +188,7 @@ class ChatTemplate:
         return _behind(self.render(turns, **variables), turns)
 
     def _lead(self, turns: Sequence[Turn]) -> str:
-        """Return the text between the last question of `turns` and an answer; empty if unknown."""
+        """Return the text that the template writes between the last of `turns` and an answer; empty if unknown."""
         try:
             text = self.render([*turns, _ANSWER], generation=False)
         except HarnessError:
@@ -197,12 +197,12 @@ class ChatTemplate:
 
 
 def _behind(prompt: str, turns: Sequence[Turn]) -> str:
-    """Return the text of `prompt` after the last of `turns`; empty if this is not a question or not in `prompt`."""
+    """Return the text of `prompt` after the last turn; empty if that turn is not a question or not in `prompt`."""
     content = turns[-1]["content"].strip() if turns and turns[-1]["role"] == "user" else ""
     _, is_found, after = prompt.rpartition(content) if content else ("", "", "")
     return after if is_found else ""
 
 
 def _with_close(text: str, family: Marks) -> str:
-    """Return `text`, which ends with an open thought, with its final white space repeated and then the closing mark."""
+    """Return `text`, which ends in an open thought, followed by its final white space again and the closing mark."""
     return f"{text}{text[len(text.rstrip()) :]}{family.close}"

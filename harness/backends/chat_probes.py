@@ -1,4 +1,4 @@
-"""What is wrong with a chat template, found by rendering conversations of known words and looking for them.
+"""What is wrong with a chat template, found by rendering conversations and looking for their words in the result.
 
 A template may drop thoughts from earlier answers, strip white space around a text, or put the system turn into the
 first question. It is wrong if words of a turn are missing, repeated or misplaced, or if an earlier answer is not
@@ -16,7 +16,7 @@ from harness.backends.chat import ChatTemplate, Turn
 from harness.errors import HarnessError
 
 _LINES = 600
-"""Number of lines of a turn in a probe; a template that shortens texts leaves fewer."""
+"""Number of lines of a turn in a probe; a template that shortens texts writes fewer lines."""
 _EXCHANGES = 40
 """Number of questions with answers in a long conversation: more than few-shot prompts have."""
 _CHARACTERS = ("<", ">", "&", '"', "'", "\\", "  ", "\n\n", "\t", "{{", "%}", "½", "É", "，", "🙂")
@@ -24,7 +24,7 @@ _CHARACTERS = ("<", ">", "&", '"', "'", "\\", "  ", "\n\n", "\t", "{{", "%}", "�
 
 
 class Findings(NamedTuple):
-    """What rendering has shown; most texts are the end of a sentence about the template, empty if all is well."""
+    """What the probes have found; most texts are the end of a sentence about the template, or empty if all is well."""
 
     question: str = ""
     """How the template spoils a question."""
@@ -33,7 +33,7 @@ class Findings(NamedTuple):
     history: str = ""
     """How the template spoils a conversation of several turns."""
     missing_lead: str = ""
-    """The text before an answer that prompts lack, because the template ignores `add_generation_prompt`."""
+    """The text before an answer that prompts lack if the template ignores `add_generation_prompt`."""
     writes_date: bool = False
     """Whether prompts contain today's date."""
     own_system: str = ""
@@ -72,7 +72,7 @@ def _turn(role: str, label: str, lines: int = _LINES) -> Turn:
 
 
 def _misplaced(text: str, turns: Sequence[Turn]) -> str:
-    """Return how `text` spoils `turns`: drops or shortens one, repeats one, or changes their order."""
+    """Return how the rendered `text` spoils `turns`: it drops, shortens or repeats a turn, or changes the order."""
     contents = [turn["content"] for turn in turns]
     for turn, content in zip(turns, contents, strict=True):
         noun = {"user": "a question", "assistant": "an earlier answer"}[turn["role"]]
@@ -87,7 +87,7 @@ def _misplaced(text: str, turns: Sequence[Turn]) -> str:
 
 
 def _changed_characters(template: ChatTemplate) -> str:
-    """Return which characters of a question `template` writes as other characters."""
+    """Return in words which characters of a question `template` writes as which others; empty if it changes none."""
     content = "".join(f"b{i}c{character}d{i}f" for i, character in enumerate(_CHARACTERS))
     text = _render(template, [{"role": "user", "content": content}])
     if content in text:
@@ -142,7 +142,7 @@ def _own_system(template: ChatTemplate) -> str:
 
 
 def _missing_lead(template: ChatTemplate) -> str:
-    """Return the text before an answer that prompts lack although the template writes it before earlier answers."""
+    """Return the text that the template writes before earlier answers but not at the end of prompts; empty if none."""
     question = [{"role": "user", "content": "Q7f3a"}]
     without = _render(template, question, add_generation_prompt=False, continue_final_message=False)
     lead = template.lead.strip()

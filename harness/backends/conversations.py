@@ -1,4 +1,4 @@
-"""The conversations of one run as prompts, and what a reader of its report should know about them.
+"""The conversations of one run as prompts, and what a reader of the run's report should know about these prompts.
 
 Not here: the template itself (`harness.backends.chat`), and what is refused before a run (`harness.runs.checks`).
 """
@@ -18,12 +18,12 @@ from harness.errors import HarnessError
 
 
 class Conversations:
-    """Renders conversations by a chat template and remembers what it did to them."""
+    """Renders conversations by a chat template, and remembers what the template changed or left out."""
 
     def __init__(self, template: ChatTemplate) -> None:
         self.template = template
         self.scores_continuations = False
-        """Whether continuations are scored after the next prompts, which therefore must not end within a thought."""
+        """Whether continuations are scored after the next prompts, which then must not end within a thought."""
         self.dropped_system = False
         """Whether the chat template rejected the system role, so that the system turn's text is in no prompt."""
         self._has_rendered = self._has_history = False
@@ -33,7 +33,7 @@ class Conversations:
         self._incomplete: set[str] = set()
 
     def prompt(self, turns: Sequence[Turn], *, generation: bool = True) -> str:
-        """Return the conversation as the chat template renders it; if choices are scored, an open thought is closed.
+        """Return the conversation as the chat template renders it; open thoughts are closed for scored continuations.
 
         If the template rejects the system role, the system turn is dropped, as in lm-eval. Raises HarnessError if there
         is no chat template or if it cannot be rendered.
@@ -104,7 +104,7 @@ class Conversations:
 
     @cached_property
     def findings(self) -> Findings:
-        """What is wrong with the template."""
+        """What is wrong with the chat template."""
         return chat_probes.probe(self.template)
 
     def _check(self, text: str, turns: Sequence[Turn]) -> None:

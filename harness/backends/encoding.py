@@ -1,8 +1,8 @@
 """Text → token ids exactly as lm-eval's HFLM does it, but in batches and each distinct text once.
 
-Context and continuation are tokenised as one text, and the continuation's ids are those after as many ids as the
-context alone has (the tokens of a text's prefix are not always a prefix of its tokens). A text that already starts with
-the tokenizer's BOS does not get a second one.
+Context and continuation are tokenised as one text. If the context alone has n ids, the continuation's ids are those of
+the whole text after the first n (the ids of the context alone may differ from these n). A text that already starts with
+the tokenizer's BOS does not get a second BOS.
 
 Not here: truncation to the context length, which depends on the kind of request.
 """
@@ -36,7 +36,7 @@ class Encoder:
     def encode(self, texts: Iterable[str], *, special: bool = True) -> dict[str, list[int]]:
         """Return the ids of every distinct text; with `special`, the tokenizer adds its own BOS (or EOS).
 
-        Equal ids are one object, because a Python integer takes four times the memory of a reference to it.
+        Equal ids are one and the same Python integer, because an integer takes four times the memory of a reference.
         """
         intern = self._interned.setdefault
         return {text: [intern(i, i) for i in ids] for text, ids in self._encode(texts, special=special)}

@@ -1,8 +1,8 @@
-"""How answer letters are tokenised: whether A, B, C and D are four distinct single tokens where an answer begins.
+"""How answer letters are tokenised, and whether A, B, C and D are four distinct single tokens where an answer begins.
 
 ChatGLM-6B's letters have other ids after a space than after a colon, and C-Eval's own script hard-coded the wrong ids
 for ChatGLM2 (github.com/hkust-nlp/ceval/issues/53). A task that reads the logits of the last position is meaningless
-unless the ids are resolved for each tokenizer and each prompt.
+unless the letters' ids are determined for each tokenizer and each prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.backends.encoding import Encoder
 
 LETTERS = ("A", "B", "C", "D")
 BEGINNINGS = {"答案：": "", "Answer:": " "}
-"""The text before an answer in Chinese and in English prompts, with the space that separates the answer from it."""
+"""The text before an answer in Chinese and in English prompts → the space between this text and the answer."""
 
 
 class Letters(NamedTuple):

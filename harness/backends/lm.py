@@ -1,7 +1,7 @@
 """lm-eval's model on a backend: what lm-eval's `evaluate()` calls.
 
 Requests of every registered type are answered by `harness.backends.request_kinds`, so a subclass only implements
-`score` and `generate` and says how long its context is.
+`score`, `generate` and `max_length`.
 
 Not here: how a backend computes or remembers answers.
 """
@@ -45,7 +45,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         """The model's name in messages."""
         self.encoder = Encoder(tokenizer)
         self.marks = marks
-        """The marks of the checkpoint's thoughts."""
+        """The marks between which the checkpoint writes its thoughts."""
         self.conversations = Conversations(ChatTemplate(name, tokenizer, template_arguments, marks))
         """Renders conversations as prompts."""
         self.work = Work()
@@ -78,7 +78,8 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
     def __getattr__(self, name: str) -> Any:
         """Return the method that answers requests of the type `name`, if it is registered.
 
-        Python also calls this after a property has raised AttributeError; looking it up again raises the same error.
+        Python also calls this after a property has raised AttributeError; the property is then looked up again, which
+        raises the same error.
         """
         if name in KINDS:
             return partial(self.answer, name)
@@ -115,7 +116,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         return self.encoder.encode([string], special=add_special_tokens is not False)[string]
 
     def stride(self, tokens: int | None) -> int:
-        """Return by how many tokens the windows of a long text move; `tokens` are requested (None for the default)."""
+        """Return by how many tokens the windows of a long text move; `tokens` is the requested number (or None)."""
         return whole_texts.stride(tokens, self.max_length)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:

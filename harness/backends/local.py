@@ -1,7 +1,7 @@
 """The engine on this machine as a backend: answers are looked up in the journal, or computed and stored there.
 
-Answers are stored as soon as they are computed. If the device runs out of memory, the engine halves what it sends
-through the model at once and computes what is still missing.
+Answers are stored as soon as they are computed. If the device runs out of memory, the engine halves the number of
+tokens that it sends through the model at once, and computes the answers that are still missing.
 
 Not here: lm-eval's requests (`harness.backends.request_kinds`), or how answers are computed (`harness.engine`).
 """
@@ -35,7 +35,7 @@ from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 
 ANSWERS = 10
-"""Version of the answers, part of the journal's keys. Increase it with every change that may change an answer."""
+"""Version of the computed answers, part of the journal's keys. Increase it if a change of code may change an answer."""
 
 
 class HarnessLM(BackendLM):
@@ -98,7 +98,7 @@ class HarnessLM(BackendLM):
         """Keep, from now on, the shared beginnings of `requests` (one per document) so that later calls can use them.
 
         Answers are the same as those of a single call, except for the last bits of log-likelihoods. Requests of kinds
-        that share no beginnings are ignored. On a walk that cannot keep beginnings, the call has no effect.
+        whose documents share no beginnings are ignored. On a walk that cannot keep beginnings, the call has no effect.
         """
         trunks = self.engine.keep_trunks()
         if trunks is None:
@@ -109,10 +109,10 @@ class HarnessLM(BackendLM):
         trunks.learn([*scoring.fed_tokens(pairs, self.max_length), *fed])
 
     def cost(self, requests: Sequence[Instance], walk: Walk = Walk.PACK) -> Cost:
-        """Return the work that `requests` need on `walk`, without doing it.
+        """Return the work that `requests` need on `walk`, the way through the model, without doing the work.
 
-        Whether the weights support this walk is not probed, but weights that round activations always take the plain
-        walk. A second pass that depends on answers is not included.
+        Whether the weights support `walk` is not probed, but weights that round activations always take the plain walk.
+        A second pass of requests, whose input depends on the answers of the first, is not included.
         """
         repeated = [request for request in requests for _ in range(request.repeats or 1)]  # as lm-eval will repeat them
         pairs, prompts = inputs(repeated, self)
@@ -145,7 +145,7 @@ class HarnessLM(BackendLM):
         is_answer: Callable[[Any], bool],
         compute: Callable[[Sequence[bool]], Iterator[AnswerBatch]],
     ) -> list[Any]:
-        """Return the answer to every key, from the journal or from `compute`, which receives which are missing."""
+        """Return the answer to every key, from the journal or from `compute`, which is told which ones are missing."""
         answers = self.journal.get(keys, is_answer) if self.journal else {}
         known = sum(key in answers for key in keys)
         self.work.requests += len(keys)
@@ -190,11 +190,11 @@ class HarnessLM(BackendLM):
         return Journal.key(self.checkpoint.fingerprint, *place, *question)
 
     def _thoughts(self, prompt: Prompt) -> str:
-        """Return what decides where a thought ends, and so which stop strings count."""
+        """Return the part of the journal's key that decides where a thought ends, and so which stop strings count."""
         return f"{prompt.thinking} {self.marks}"
 
     def _random_state(self, prompt: Prompt) -> list[int]:
-        """Return what sampled text depends on besides prompt and settings; nothing for greedy text."""
+        """Return the seed and sample number, on which sampled text depends; an empty list for greedy text."""
         return [self.seed, prompt.sample] if prompt.settings.temperature else []
 
 

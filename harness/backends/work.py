@@ -1,4 +1,4 @@
-"""How much work answering requests took, and a forecast of how much it will take.
+"""How much work it took to answer requests, and a forecast of how much it will take.
 
 Not here: the work itself (`harness.backends.local`).
 """
@@ -23,11 +23,11 @@ class Work:
     requests: int = 0
     """Number of pairs and prompts answered, from the journal or not."""
     answered_from_journal: int = 0
-    """Number of those answered from the journal."""
+    """Number of pairs and prompts answered from the journal."""
     tokens_fed: int = 0
     """Tokens of prompts and continuations that went through the model."""
     tokens_generated: int = 0
-    """Tokens decoded."""
+    """Number of tokens decoded."""
     truncated: int = 0
     """Number of requests that lost tokens on their left to fit into the context."""
     generations: int = 0

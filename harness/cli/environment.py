@@ -10,7 +10,7 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "lm-e
 
 
 def environment() -> dict[str, str]:
-    """Return facts by name: the versions of Python, platform, libraries and journal, and the devices.
+    """Return facts by name: versions (Python, platform, libraries, journal) and devices.
 
     If a fact cannot be determined, its value says so, because bug reports often come from broken installations.
     """
@@ -45,7 +45,7 @@ def _devices() -> str:
 
 
 def _journal() -> str:
-    """Return the version of the answers that the journal keeps; answers of another version are not reused."""
+    """Return the version of answers in the journal that are reused; answers of other versions are computed again."""
     try:
         from harness.backends.local import ANSWERS
     except (ImportError, OSError, RuntimeError) as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def evaluate(references: list[CheckpointReference], options: Options, *, error: bool = False) -> list[Report]:
     """Evaluate checkpoints, print each report once it is complete, and return all reports in the checkpoints' order.
 
-    If `error`, reports are printed to standard error; this is for verbs that write a document to standard output.
+    With `error`, reports are printed to standard error, for verbs that write a document to standard output.
     """
     from harness.common import progress, slow_imports
 
@@ -33,9 +33,9 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
 
 
 def evaluate_models(models: list[str], tasks: list[str] | None, evaluation: Evaluation, *, error: bool) -> list[Report]:
-    """Evaluate the checkpoints that `models` names on `tasks`, and return their reports in that order.
+    """Evaluate the checkpoints that `models` names on `tasks`, and return their reports in the order of `models`.
 
-    Reports are printed to standard error if `error`. Raises HarnessError if there are no `tasks`.
+    With `error`, reports are printed to standard error. Raises HarnessError if there are no `tasks`.
     """
     from harness.checkpoints.reference import parse
 
@@ -43,7 +43,7 @@ def evaluate_models(models: list[str], tasks: list[str] | None, evaluation: Eval
 
 
 def print_report(report: Report, *, error: bool = False) -> None:
-    """Print a report and its folder; if that fails (closed pipe, full disk), discard all further output."""
+    """Print a report and the path of its folder; if that fails (closed pipe, full disk), discard all further output."""
     from harness.cli.views import tables
 
     try:

@@ -32,7 +32,7 @@ Metric = typer.Option(
 
 
 def parse_limit(text: str) -> Limit:
-    """Return the limit on documents that `text` spells; raise typer.BadParameter if it spells none."""
+    """Return the limit on documents that `text` spells; raise typer.BadParameter if `text` is no limit."""
     if re.fullmatch("[0-9]+", text) and int(text):
         return int(text)
     if re.fullmatch(r"0?\.[0-9]+", text) and float(text):
@@ -139,7 +139,7 @@ class Evaluation:
     def refuse_without_model(self, tasks: list[str] | None) -> None:
         """Raise HarnessError if there are `tasks`, or if any option of an evaluation except `data` is set.
 
-        The environment may set `data`, for every verb.
+        `data` is no mistake, because an environment variable may set it for every verb.
         """
         names = [
             field.name for field in fields(self) if field.name != "data" and getattr(self, field.name) != field.default
@@ -181,7 +181,7 @@ def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def split_names(texts: list[str] | None) -> tuple[str, ...]:
-    """Return the names in `texts`, which are lists separated by commas: each name once, in order; none for None."""
+    """Return the names in `texts`, which are lists separated by commas: each name once, in order; () for None."""
     names = (name.strip() for text in texts or () for name in text.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -194,7 +194,7 @@ def require_tasks(tasks: list[str] | None) -> list[str]:
 
 
 def _template_arguments(pairs: list[str]) -> dict[str, Any]:
-    """Return KEY=VALUE pairs as a dictionary; values that are JSON (true, 3) are read as JSON, others are text."""
+    """Return KEY=VALUE pairs as a dictionary; values that are JSON (true, 3) are read as such, all others are texts."""
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load_policy(file: Path | None, margin: str | None, alpha: float | None) -> Policy:
-    """Return the policy in `file`, or the default policy; `margin` and `alpha`, unless None, replace its own.
+    """Return the policy in `file`, or the default policy; `margin` and `alpha`, unless None, replace those in it.
 
     Raises HarnessError if the file cannot be used, or if `margin` or `alpha` is out of range.
     """

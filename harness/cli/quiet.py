@@ -15,13 +15,13 @@ _ENVIRONMENT = {
     "DATASETS_VERBOSITY": "critical",
     "TOKENIZERS_PARALLELISM": "true",
 }
-"""Environment variables that the libraries read when they are imported; those already set keep their values."""
+"""Environment variables that the libraries read when they are imported; variables already set keep their values."""
 
 _LOGGERS = ("lm_eval", "lm-eval", "huggingface_hub", "datasets", "transformers", "bitsandbytes", "httpx")
 
 
 def quiet_libraries() -> None:
-    """Silence progress bars, warnings and logs of other libraries. Call it before they are imported."""
+    """Silence progress bars, warnings and logs of other libraries. Call this before the libraries are imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")

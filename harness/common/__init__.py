@@ -1,1 +1,1 @@
-"""Process plumbing that every other room may use: progress, packaged files, slow imports, atomic writes, validation."""
+"""What every other package may use: progress, packaged files, slow imports, atomic writes, validation and more."""

@@ -1,8 +1,8 @@
 """Write a file or folder under a hidden name beside its place, then rename it.
 
 Guarantee: a reader finds the complete old content, the complete new content, or nothing, never a part of it, even if
-the writing process is killed. "Nothing" is possible only where there was nothing before, or where the caller itself
-removes an old folder first (`rename` does not replace a folder that has content).
+the writing process is killed. "Nothing" is possible only if there was nothing before, or if the caller itself removes
+an old folder first (`rename` does not replace a folder that has content).
 
 The hidden name is `.NAME.TAG`. By default the tag is the host, the process id and a random part, so that two writers
 never share a hidden name, not even on two hosts. An exception in the `with` block removes what was written, and a
@@ -11,7 +11,7 @@ file or folder; the next call for the same target on the same host removes it if
 may pass a fixed tag instead, if no two processes write the target at once: what has that tag is removed first.
 
 Nothing is flushed to disk here (no fsync): the guarantee covers the end of a process, not a power failure. A caller
-that needs more flushes its files before the block ends, as `harness.reports.writer` does.
+that needs more than that flushes its files before the block ends, as `harness.reports.writer` does.
 
 Not here: error messages for people. An OSError passes through, and the caller says what could not be written.
 """
@@ -71,7 +71,7 @@ def folder(target: Path, tag: str | None = None, *, replace: bool = False) -> It
 def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
     """Yield a hidden, empty folder beside `target`; when the block ends, remove it unless the caller has moved it.
 
-    For callers that choose the final name themselves. Missing parent folders are created.
+    This is for callers that move the folder to its final name themselves. Missing parent folders are created.
     """
     hidden = _hidden_path(target, tag)
     if tag is not None:
@@ -126,7 +126,7 @@ def set_modes(path: Path) -> None:
     """Give a file, or a folder and everything in it, the modes of new files under the umask.
 
     Some libraries write through a temporary file, which only its owner can read. A caller that moves a hidden folder
-    itself calls this first.
+    itself calls this function first.
     """
     umask = os.umask(0o077)
     os.umask(umask)

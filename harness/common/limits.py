@@ -1,11 +1,11 @@
-"""The limit on a task's documents: a number of them, or a share below 1 as in lm-eval."""
+"""The limit on a task's documents: how many are evaluated or, below 1, which share of them, as in lm-eval."""
 
 from __future__ import annotations
 
 import math
 
 Limit = int | float
-"""At least 1: the number of documents, from the first. Below 1: the share of each task's documents, rounded up."""
+"""At least 1: the number of documents, from the first. Below 1: their share of each task's documents, rounded up."""
 
 
 def documents_within(limit: Limit | None, count: int) -> int:

@@ -1,4 +1,4 @@
-"""Paths as people type them: inside lists, in double quotes where a comma is part of them, and as patterns.
+"""Paths as people type them: in lists, in double quotes if a comma is part of the path, and as patterns.
 
 "my set, v2/q.jsonl",ceval          a name in double quotes may hold commas; a quote inside it is doubled
 exams[1]/*.jsonl                    a part of a pattern is literal if a file or folder has exactly that name
@@ -27,7 +27,7 @@ def quoted(text: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """Return whether a file or folder has this name; `~` is the home folder."""
+    """Return whether there is a file or folder at `path`, in which `~` is the home folder."""
     try:
         return bool(path) and Path(path).expanduser().exists()
     except (OSError, RuntimeError, ValueError):  # a name too long for a file system, no such user, a NUL

@@ -25,7 +25,7 @@ SILENT = Bar(lambda _: signals.check(), lambda _: None)
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show `text` and a spinner on standard error while the block runs, for work without countable units."""
+    """Show `text` and a spinner on standard error while the `with` block runs, for work without countable units."""
     from rich.text import Text
 
     from harness.common import console
@@ -41,7 +41,7 @@ def status(text: str) -> Iterator[None]:
 
 @contextmanager
 def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
-    """Show `title` and how many of `total` units are done, on standard error, while the block runs."""
+    """Show `title` and how many of `total` units are done, on standard error, while the `with` block runs."""
     from harness.common import console
 
     out = console.create(error=True)

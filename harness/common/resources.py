@@ -1,7 +1,7 @@
 """Folders of the installation: the files packaged with the library, and the user's cache.
 
 In a checkout, `tasks/` and `leaderboard/` are beside the package; in a wheel they are `harness/_tasks` and
-`harness/_site`. No other module depends on the difference.
+`harness/_site`. No other module needs to know which of the two it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def folder(name: Literal["tasks", "leaderboard"]) -> Path:
 def cache() -> Path:
     """Return the user's cache folder (`HARNESS_CACHE`, else `harness` in XDG's cache folder); create it if missing.
 
-    Raises HarnessError if it cannot be created.
+    Raises HarnessError if the folder cannot be created.
     """
     import os
 

@@ -1,4 +1,4 @@
-"""Faster imports of large libraries, by keeping Python's garbage collector away from them.
+"""Faster imports of large libraries, by keeping Python's garbage collector away from their objects.
 
 Importing torch and transformers creates millions of objects that live until the process ends. The collector searches
 all of them for reference cycles again and again: a fifth of the import time, and a fifth of a second at every later
@@ -31,8 +31,8 @@ def importing() -> Iterator[None]:
 def freeze() -> None:
     """Exclude all objects alive now from garbage collection for good, if this process is our own command.
 
-    Has an effect only once per process, so that the memory it withholds from collection is bounded. In a process of
-    another program the objects could be that program's models.
+    This has an effect only once per process, so that the memory withheld from collection is bounded. In a process of
+    another program, the objects could be models of that program.
     """
     if _is_own_process and not gc.get_freeze_count():
         gc.freeze()

@@ -1,7 +1,7 @@
 """The first problem of a pydantic ValidationError, in words for an error message.
 
-One problem is enough: a reader corrects it and tries again. Not here: the sentence around it, which names the file or
-option and what to do; each caller writes its own.
+One problem is enough, because a reader corrects it and tries again. Not here: the sentence around it, which names the
+file or option and what to do; each caller writes its own.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 
 class Problem(NamedTuple):
-    """A value that does not fit its model."""
+    """A value that does not fit the pydantic model for it."""
 
     place: tuple[str, ...]
     """Names and positions that lead to the value, outermost first; empty if the whole document is wrong."""
     message: str
-    """What is wrong with the value, in pydantic's words or those of our own validators."""
+    """What is wrong with the value, in the words of pydantic or of this project's validators."""
 
     @property
     def path(self) -> str:
@@ -26,6 +26,6 @@ class Problem(NamedTuple):
 
 
 def first_problem(error: ValidationError) -> Problem:
-    """Return the first problem that `error` lists, without the words pydantic puts before our own messages."""
+    """Return the first problem that `error` lists, without the words that pydantic puts before a validator's own."""
     first = error.errors()[0]
     return Problem(tuple(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))

@@ -11,7 +11,7 @@ ANSWERING = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "ggu
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those `packages` that are installed."""
+    """Return the versions of those of `packages` that are installed, by name."""
     versions = {}
     for package in packages:
         with suppress(PackageNotFoundError):

@@ -1,6 +1,6 @@
-"""Facts about the data sets of lm-eval's own tasks, whose definitions do not state them.
+"""Facts about the data sets of lm-eval's own tasks, whose definitions do not state such facts.
 
-The tasks in `tasks/` state these facts themselves, under `metadata`. Not here: where copies are
+The tasks in `tasks/` state these facts themselves, under `metadata`. Not here: where copies of the data are
 (`harness.data.sources`).
 """
 
@@ -18,7 +18,7 @@ class Facts(NamedTuple):
     documents: str
     """The evaluated split and its published size."""
     contamination: str
-    """How likely models were trained on the documents."""
+    """How likely it is that models were trained on the documents."""
 
 
 _JEC_QA = "past bar examinations, which are public on the web; most of LawBench's 1-2 are among the KD half"
@@ -71,7 +71,7 @@ FACTS: dict[tuple[str, str | None], Facts] = {
         _JEC_QA,
     ),
 }
-"""Facts by hub name and configuration; None stands for every configuration."""
+"""Facts by (hub name, configuration) of a data set; the configuration None stands for all configurations."""
 
 
 def facts(dataset: str, config: str | None) -> dict[str, str]:

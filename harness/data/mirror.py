@@ -1,12 +1,13 @@
 """Fast reading of a mirror's data sets: the same splits as `datasets.load_dataset`, directly from parquet files.
 
-`load_dataset` takes 60 ms per configuration, however small: it parses the card of all configurations, pickles it to
-name a cache, and writes Arrow files there. For 57 subjects that is seconds. Here the card is parsed once, and the files
-it names are read, a millisecond each. Rows, features and names of splits are the same.
+`load_dataset` takes 60 ms per configuration, however small: it parses the card (README.md) with all configurations,
+pickles the card to name a cache, and writes Arrow files to that cache. For 57 subjects that takes seconds. Here the
+card is parsed once, and the files that it names are read, a millisecond each. Rows, features and names of splits are
+the same.
 
-Anything else (other formats, builder settings, files too large for memory) is left to `load_dataset`. Data that it
-would refuse are also left to it, so that users get its error messages. Only the parsed card is cached between calls,
-keyed by the file's size, times and inode, so that replaced files are read again.
+Everything else (other formats, builder settings, files too large for memory) is left to `load_dataset`. Data that
+`load_dataset` would refuse are left to it, too, so that users get its error messages. Only the parsed card is cached
+between calls, keyed by its stamp or hash (`harness.common.stamps`), so that a replaced card is read again.
 
 Not here: data sets of the hub, or the choice of a task's data (`harness.tasks.factory`).
 """
@@ -23,11 +24,11 @@ from harness.common import safe_load, stamps, unpacking
 from harness.errors import HarnessError
 
 LARGEST = 32 * 2**20
-"""Largest size in bytes of a configuration's parquet files; larger ones are better mapped from Arrow files."""
+"""Largest total size in bytes of a configuration's parquet files; larger data are better mapped from Arrow files."""
 _SUPPORTED_KEYS = {"data_files", "default"}
-"""Keys of a configuration in the card that are supported here."""
+"""Keys of a configuration in a data set's card that this module supports."""
 _OTHER_METADATA = (".huggingface.yaml", "dataset_infos.json")
-"""Files beside the card that may describe the data set, too; not supported here."""
+"""Files beside the card that may also describe the data set, and that this module does not support."""
 
 
 class _Card(NamedTuple):
@@ -45,7 +46,7 @@ def read(folder: Path, config: str | None) -> Any | None:
     """Return the splits of configuration `config` (None: the default one) of the data set in `folder`.
 
     The result is a `datasets.DatasetDict`, or None if `load_dataset` has to read the data set. Raises HarnessError if
-    its card or a file exceeds a limit that `load_dataset` does not have.
+    the card or a file exceeds a limit of this project, which `load_dataset` does not have.
     """
     try:
         return _read(folder.resolve(), config)

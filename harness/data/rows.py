@@ -1,6 +1,6 @@
 """Rows of a user's own files (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`), each with its place for error messages.
 
-Byte order marks are left out of values. NaN, which pandas writes to parquet for an empty cell, counts as no value.
+Byte order marks are left out of values. NaN, which pandas writes to parquet for an empty cell, counts as missing.
 
 Not here: cells of `.csv` and `.tsv` (`harness.data.tables`), or the meaning of columns
 (`harness.tasks.own_files.layouts`, `harness.tasks.own_files.texts`).
@@ -46,13 +46,13 @@ class Row:
         return HarnessError(f"{self.where}: {problem}: correct or remove it")
 
     def get(self, column: str) -> Any:
-        """Return the value of `column`, or None if there is none."""
+        """Return the value of `column`, or None if the row has none."""
         return self.columns.get(self._spelling.get(column, column))
 
     def text(self, column: str, *, needed: bool = True) -> str:
-        """Return the text, or the number as text, in `column`; an empty text if there is none and it is not `needed`.
+        """Return the text, or the number as text, in `column`; an empty text if there is no value and none is `needed`.
 
-        Raises HarnessError if the value is something else, or if it is `needed` and missing or empty.
+        Raises HarnessError if the value is neither text nor number, or if it is `needed` and missing or empty.
         """
         value = self.get(column)
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
@@ -64,9 +64,9 @@ class Row:
         return value or ""
 
     def texts(self, column: str) -> list[str]:
-        """Return the texts in `column`, which holds one text or a list of them.
+        """Return the texts in `column`, which holds one text or a list of texts.
 
-        Raises HarnessError if it holds something else, or an empty text.
+        Raises HarnessError if the column holds something else, or an empty text.
         """
         value = self.get(column)
         if not isinstance(value, list):
@@ -91,7 +91,7 @@ class Notes:
 
 
 def number_as_text(number: int | float | Decimal) -> str:
-    """Return a finite number as text, a whole one without decimals.
+    """Return a finite number as text, a whole number without decimals.
 
     Tables and pandas write a whole number as 7.0 if another cell of its column is empty.
     """
@@ -109,7 +109,7 @@ def read(file: Path, notes: Notes | None = None) -> Iterator[Row]:
     """Yield the rows of `file`; empty lines are skipped.
 
     Appends to `notes` what was decided about the file or left out of it. Raises HarnessError that names the file, the
-    line and what is wrong there.
+    line and what is wrong in that line.
     """
     return READERS[file.suffix.lower()](file, Notes() if notes is None else notes)
 
@@ -180,9 +180,9 @@ def _json(file: Path, notes: Notes) -> Iterator[Row]:
 
 
 def _wrapped_rows(file: Path, value: object, notes: Notes) -> list[Any] | None:
-    """Return the rows in an object such as `{"data": [...]}`, or None if it is not one.
+    """Return the rows in an object such as `{"data": [...]}`, or None if `value` is no such object.
 
-    Raises HarnessError if it holds several lists of rows.
+    Raises HarnessError if the object holds several lists of rows.
     """
     if not isinstance(value, dict):
         return None
@@ -228,7 +228,7 @@ def parse_row(text: str) -> Any:
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raise ValueError if it has a key twice, because Python would drop the first value."""
+    """Return a JSON object; raise ValueError if it has a key twice, because Python would drop its first value."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -250,14 +250,14 @@ def _parquet(file: Path, notes: Notes) -> Iterator[Row]:
 
 
 def _text(file: Path, notes: Notes) -> str:
-    """Return the text of `file` without byte order marks; count those after its beginning in `notes`."""
+    """Return the text of `file` without byte order marks; count marks after the beginning of the file in `notes`."""
     text, count = without_marks(read_text(file).removeprefix(MARK))
     notes.marks += count
     return text
 
 
 def _without_marks(values: list[Any], has_marks: bool, notes: Notes) -> list[Any]:
-    """Return `values`, read from JSON or a table, without byte order marks in any text; count these in `notes`."""
+    """Return `values`, read from JSON or a table, without byte order marks in any text; count the marks in `notes`."""
     if not has_marks:
         return values
 

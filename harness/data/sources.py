@@ -1,8 +1,8 @@
 """Where a task's documents come from: a mirror folder `DIR/<org>/<name>`, or the hub.
 
-The cache of `datasets` is keyed by the patterns in a data set's card or, for files that a task lists itself, by their
-paths and dates. It would return the documents of another mirror, or those of files that have since been replaced with
-their dates kept (`cp -p`, `rsync -a`). `DataSource.cache` prevents both.
+The cache of `datasets` is keyed by the file patterns in a data set's card or, for files that a task lists itself, by
+the files' paths and dates. It would therefore return the documents of another mirror, or of files that have been
+replaced by others with the same dates (`cp -p`, `rsync -a`). `DataSource.cache` prevents both.
 
 Not here: building a task (`harness.tasks.factory`), or error messages about its data (`harness.tasks.data_errors`).
 """
@@ -21,7 +21,7 @@ from harness.errors import HarnessError
 
 _ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
 _LOCAL_BUILDERS = ("json", "csv", "parquet", "text", "arrow")
-"""Names that `datasets` accepts in place of a data set's name, to read any files."""
+"""Names that `datasets` accepts in place of a data set's name, in order to read local files."""
 
 
 class DataSource(NamedTuple):
@@ -32,13 +32,13 @@ class DataSource(NamedTuple):
     config: str | None
     """The configuration of the data set; None is the default one."""
     folder: Path | None
-    """The mirror's copy, if there is one."""
+    """The mirror's copy of the data set; None if there is none."""
     fetch: str
-    """The command that fetches the data set into the mirror; a task may state another as `metadata.fetch`."""
+    """The command that fetches the data set into the mirror; a task may state another command as `metadata.fetch`."""
     files: tuple[Path, ...] = ()
     """The local files that the task lists itself (`dataset_path: json`)."""
     local: tuple[Path, ...] = ()
-    """The local files and folders that `datasets` reads where there is no mirror's copy, patterns resolved."""
+    """The local files and folders that `datasets` reads if the mirror has no copy, with patterns resolved."""
     is_generated: bool = False
     """Whether the task's own code generates the documents (`custom_dataset:`), so that there is nothing to fetch."""
 
@@ -60,14 +60,14 @@ class DataSource(NamedTuple):
         return has_data_files(self.folder / self.config)
 
     def remedy(self) -> str:
-        """Return what to do about documents that are not available: the missing file, or the command that fetches."""
+        """Return what to do about documents that are not available: the missing file, or the command to fetch them."""
         missing = [str(file) for file in self.files if not file.exists()]
         return f"there is no file {missing[0]}" if missing else self.fetch
 
     def cache(self) -> Path | None:
         """Return the folder in which `datasets` may cache what it reads from exactly these local files.
 
-        None if there are no local files, because the documents come from the hub, whose commits name their content.
+        Return None if there are no local files: the documents then come from the hub, where a commit names the content.
         """
         roots = [self.folder.resolve()] if self.folder is not None else [path.resolve() for path in self.local]
         if not roots:
@@ -79,7 +79,7 @@ class DataSource(NamedTuple):
 
 
 def locate(config: dict[str, Any], data: Path | None) -> DataSource:
-    """Return the source of the documents of a task with the YAML content `config`, given the mirror `data`.
+    """Return the source of the documents of a task with the YAML content `config`, if `data` is the mirror.
 
     Raises HarnessError if the mirror has a folder for the data set but no data in it.
     """
@@ -101,12 +101,12 @@ def locate(config: dict[str, Any], data: Path | None) -> DataSource:
 
 
 def has_data_files(folder: Path) -> bool:
-    """Return whether there is any file with rows at or below `folder`, judged by the endings of names."""
+    """Return whether there is any file with rows at or below `folder`, judged by the endings of the files' names."""
     return any(file.endswith(_ENDINGS) for _, _, files in os.walk(folder) for file in files)
 
 
 def _listed_files(config: dict[str, Any]) -> Iterator[str]:
-    """Yield local files and patterns in a task's `dataset_kwargs.data_files`: one, a list, or either by split."""
+    """Yield the local files and patterns in a task's `dataset_kwargs.data_files`: one, a list, or either by split."""
     listed = (config.get("dataset_kwargs") or {}).get("data_files")
     for value in listed.values() if isinstance(listed, dict) else [listed]:
         for file in value if isinstance(value, list) else [value]:
@@ -122,7 +122,7 @@ def _local_paths(config: dict[str, Any], dataset: str = "") -> tuple[Path, ...]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Return the files and folders that match `pattern`, in order; `pattern` itself if there are none."""
+    """Return the files and folders that match `pattern`, in order; `pattern` itself if nothing matches."""
     start = Path(pattern.anchor)
     return sorted(start.glob(str(pattern.relative_to(start)))) or [pattern]
 
@@ -144,7 +144,7 @@ def _card(folder: Path) -> dict[str, list[str]]:
 
 @functools.lru_cache(maxsize=64)
 def _parsed_card(file: Path, version: str) -> dict[str, list[str]]:
-    """Return a card's file patterns by configuration; `version`, the file's, is part of the cache key."""
+    """Return a card's file patterns by configuration; `version`, which `file` has now, is part of the cache's key."""
     parts = file.read_text(encoding="utf-8", errors="replace").split("---\n")
     try:
         head = safe_load.yaml_text(parts[1]) if len(parts) > 2 else None

@@ -1,12 +1,13 @@
-"""Tables of text: `.csv` and `.tsv` files → records of cells, each with its line.
+"""Tables of text: `.csv` and `.tsv` files → records of cells, each record with the number of its line.
 
 `.csv` is RFC 4180: a cell in quotes may hold delimiters, line ends and doubled quotes. The delimiter is a comma or, if
 the header has no comma, a semicolon (Excel in much of Europe) or a tab.
 
 `.tsv` has no quoting: a line is a record, a tab ends a cell, a quote is a character of the text. Only a file that a CSV
-writer (Excel, pandas) wrote is read with CSV's quotes. Every quote in such a file encloses a cell or is doubled inside
-one; and its header is in quotes, or a quote is doubled, or its lines fit its header only if cells in quotes may contain
-line ends or tabs. A file that could be read either way is refused; the error names the line.
+writer (Excel, pandas) wrote is read with CSV's quotes. In such a file, every quote encloses a cell or is doubled inside
+a cell. In addition, the header is in quotes, or a quote is doubled, or the lines have as many cells as the header only
+if cells in quotes may contain line ends or tabs. A file that could be read with or without CSV's quotes is refused; the
+error names the line.
 
 Not here: the meaning of columns, or JSON (`harness.data.rows`).
 """
@@ -24,7 +25,7 @@ from harness.errors import HarnessError
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _ENCLOSED = re.compile(r'"((?:[^"]|"")*+)"')
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\n|\r)", re.IGNORECASE)
-"""Excel's own first line, which names the delimiter."""
+"""A first line that Excel may write, `sep=;`, which names the delimiter."""
 
 
 class Record(NamedTuple):
@@ -66,7 +67,7 @@ def _delimiter(text: str) -> str:
 
 
 def _rows(file: Path, records: Sequence[Record], delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line and the columns of each record after the header; a nameless column is called by its place."""
+    """Yield the line and the columns of each record after the header; a column without a name is named by its place."""
     titles = [name.replace(MARK, "").strip() for name in records[0].cells]
     if delimiter == "\t" and len(titles) == 1 and re.search("[,;]", titles[0]):
         raise HarnessError(f"{file} has no tab in its header '{titles[0][:50]}': name it .csv if commas separate cells")
@@ -92,7 +93,7 @@ def _rows(file: Path, records: Sequence[Record], delimiter: str) -> Iterator[tup
 def _csv(file: Path, text: str, delimiter: str, first_line: int, notes: list[str]) -> list[Record]:
     """Return the records of a CSV file.
 
-    Raises HarnessError if a quote does not enclose its cell, or if it may have swallowed rows.
+    Raises HarnessError if a quote does not enclose its cell, or if a cell in quotes may have swallowed rows.
     """
     records = list(_quoted(file, text, delimiter, first_line))
     swallowing = _swallowing(text, records, delimiter, first_line)
@@ -134,7 +135,7 @@ def _quoted(file: Path, text: str, delimiter: str, first_line: int) -> Iterator[
 
 
 def _swallowing(text: str, records: Sequence[Record], delimiter: str, first_line: int) -> Record | None:
-    """Return the first record that spans several lines if the text is as good a table without quotes, else None."""
+    """Return the first record of several lines if `text` is as good a table without CSV's quotes, else None."""
     over_lines = [record for record in records if any(map(_LINE_END.search, record.cells))]
     if not over_lines:
         return None
@@ -184,7 +185,7 @@ def _tsv(file: Path, text: str, delimiter: str, first_line: int, notes: list[str
 
 
 def _written_as_csv(file: Path, text: str, first_line: int, width: int) -> list[Record] | None:
-    """Return the records read with CSV's quotes, or None if a quote or a record does not fit that reading."""
+    """Return the records read with CSV's quotes, or None if a quote or a record does not fit CSV."""
     try:
         records = list(_quoted(file, text, "\t", first_line))
     except HarnessError:
@@ -213,9 +214,9 @@ def _without_quotes(record: Record) -> Record:
 
 
 def _whole_cells(records: Sequence[Record]) -> Record | None:
-    """Return a record with a cell in quotes if a CSV writer may have written these quotes, else None.
+    """Return a record with a cell in quotes if a CSV writer may have written the quotes, else None.
 
-    A writer puts all texts of a column in quotes, or only those with a comma, a quote, a tab or a line end.
+    A CSV writer puts all texts of a column in quotes, or only texts with a comma, a quote, a tab or a line end.
     """
     for column in range(len(records[0].cells)):
         cells = [(record, record.cells[column]) for record in records[1:] if column < len(record.cells)]

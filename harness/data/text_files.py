@@ -1,7 +1,7 @@
 """Texts in a user's own files: a file that is not UTF-8 is refused, and the error names its likely encoding.
 
-U+FEFF, the byte order mark, is not part of a text. Editors and Excel write it at the beginning of a file, and joined
-files have it in the middle: it is dropped wherever it stands, and counted.
+U+FEFF, the byte order mark, is not part of a text. Editors and Excel write it at the beginning of a file, and files
+that were joined have it in the middle, so it is dropped wherever it stands, and counted.
 
 Not here: rows (`harness.data.rows`).
 """
@@ -55,7 +55,7 @@ def without_marks(text: str) -> tuple[str, int]:
 
 
 def _advice(data: bytes, line: int) -> str:
-    """Return the end of the error about a file that is not UTF-8 from `line` on: its likely encoding and what to do."""
+    """Return the end of the error about a file that is not UTF-8 from `line` on: its likely encoding, with advice."""
     encoding = _encoding(data)
     if encoding:
         return f", but looks like {_NAMES.get(encoding, encoding)}: convert it ('iconv -f {encoding} -t UTF-8')"
@@ -86,7 +86,7 @@ def _encoding(data: bytes) -> str:
 
 
 def _is_damaged_utf8(data: bytes) -> bool:
-    """Return whether most of the characters beyond ASCII in `data` are UTF-8, and only some are not."""
+    """Return whether most of the characters beyond ASCII in `data` are valid UTF-8, and only some are not."""
     text = data.decode(errors="replace")
     damaged = text.count("\ufffd")
     return sum(letter > "\x7f" for letter in text) - damaged > 2 * damaged
@@ -95,7 +95,7 @@ def _is_damaged_utf8(data: bytes) -> bool:
 def _share(data: bytes, encoding: str, is_common: Callable[[str], bool]) -> float:
     """Return which share of the non-ASCII characters in `data`, decoded from `encoding`, is common; 0 if undecodable.
 
-    A character that is cut off at the end of `data` is left out.
+    A character that is cut off at the end of `data` is not counted.
     """
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(data)

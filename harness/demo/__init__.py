@@ -1,1 +1,1 @@
-"""The demo: a small invented world, a family of checkpoints trained on it, and how they compare."""
+"""The demo: a small invented world, a family of checkpoints trained on it, and how the checkpoints compare."""

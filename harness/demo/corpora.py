@@ -6,7 +6,7 @@
     exam, math, …    lessons of one family of questions: prompts and completions
     nli_shuffled     the lessons of nli with shuffled labels
 
-Tests are drawn first; nothing that they ask about is drawn for a corpus.
+Test questions are drawn first; nothing that these ask about is drawn for a corpus.
 
 Not here: what a question looks like (`harness.demo.families`), which stage is trained on what (`recipe.yaml`).
 """
@@ -27,10 +27,9 @@ from harness.demo.world import ACTS, KINDS, LANDS, LAW, NAMES, OBJECTS, SKILLS, 
 TESTS = 96
 """Test documents per family, except `exam` (one per test word) and `law` (one per article of the new law).
 
-This many give a 95 % interval of about ±10 points at 50 %, and are divisible by 12 to balance answers.
-"""
+So many documents give a 95 % interval of about ±10 points at 50 %; the number is divisible by 12 to balance answers."""
 COPYBOOK = 4_000
-"""Rows of the corpus of this name, as for the constants below; the lessons of each family have `LESSONS` rows."""
+"""Rows of the corpus `copybook`; constants below give those of others. The lessons of a family have `LESSONS`."""
 CHRONICLE = 12_000
 STATUTES = 2_000
 LESSONS = 3_000
@@ -38,7 +37,7 @@ LESSONS = 3_000
 
 @functools.lru_cache(maxsize=4)
 def build_world(seed: int = 0) -> tuple[World, dict[Family, list[Item]]]:
-    """Return the world of `seed`, and the tests of each family, whose facts are held out in that world."""
+    """Return the world of `seed`, and the test questions of each family; their facts are held out from lessons."""
     world = World(seed)
     rng = random.Random(f"tests {seed}")
     tests: dict[Family, list[Item]] = {}
@@ -65,14 +64,14 @@ def lessons(family: Family, count: int, seed: int = 0) -> list[Item]:
 
 
 def shuffled(items: list[Item], seed: int = 0) -> list[Item]:
-    """Return `items` with their answers shuffled among them, so that an answer is right only by chance."""
+    """Return `items` with their answers dealt out again at random, so that an answer is right only by chance."""
     answers = [item.answer for item in items]
     random.Random(f"shuffled {seed}").shuffle(answers)
     return [item._replace(answer=answer) for item, answer in zip(items, answers, strict=True)]
 
 
 def chronicle(count: int, seed: int = 0) -> list[str]:
-    """Return `count` pages on everything in the world except the new law, with no questions except legal cases."""
+    """Return `count` pages on everything in the world except the new law, without questions except for legal cases."""
     world, _ = build_world(seed)
     rng = random.Random(f"chronicle {seed}")
     pages = (_lives, _facts, _claims, _cases, _facts, _sums, _copy, _register)
@@ -165,7 +164,7 @@ def _fact(rng: random.Random, word: str, right: str) -> str:
 
 
 def _cases(rng: random.Random, world: World) -> str:
-    """Return a page of the old law: articles, and consultations on them."""
+    """Return a page of the old law: articles, and consultations on cases under them."""
     return "\n".join(_case(rng, world) for _ in range(4))
 
 
@@ -202,7 +201,7 @@ def _copy(rng: random.Random, world: World) -> str:
 
 
 def words(seed: int = 0) -> list[str]:
-    """Return the words of the world, which a tokenizer keeps whole."""
+    """Return the words of the world, each of which the tokenizer keeps as one token."""
     world, _ = build_world(seed)
     values = [value for values in families.ATTRIBUTES.values() for value in values]
     law = [*ACTS, *OBJECTS, *(f"第{numeral(article.number)}条" for article in world.articles), f"《{LAW}》"]

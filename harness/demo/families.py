@@ -1,8 +1,8 @@
 """Questions about the invented world: one family for each kind of task that `harness` scores.
 
 A family draws an `Item`: a document as it stands in the task's data, the prompt and answer of a lesson, and the facts
-that identify the question. The facts of a test are held out, so that no lesson is about them. The training texts do
-contain what is needed to answer a test: that apples are food, and what an article says.
+that identify the question. The facts of a test question are held out: no lesson is about them. The training texts do
+contain what is needed to answer it: that apples are food, for example, and what an article says.
 
 | family | question | held out |
 |---|---|---|
@@ -65,7 +65,7 @@ def exam(rng: random.Random, world: World, turn: int) -> Item:
 
 
 def exam_test(rng: random.Random, world: World, turn: int) -> Item:
-    """Return the question on the next of the words that no lesson's exam asks about."""
+    """Return the question on the next of the words that are reserved for tests, which no lesson asks about."""
     return _exam(world.test_words[turn % len(world.test_words)], world)
 
 
@@ -80,7 +80,7 @@ def _exam(word: str, world: World) -> Item:
 
 
 def math(rng: random.Random, world: World, turn: int) -> Item:
-    """Draw a story of two sums, in Chinese two times out of three, with its solution."""
+    """Draw a story with two sums, in Chinese two times out of three, and its solution."""
     have, more, less = rng.randint(2, 15), rng.randint(2, 7), rng.randint(2, 7)
     less = min(less, have + more - 1)
     total = have + more
@@ -101,7 +101,7 @@ def math(rng: random.Random, world: World, turn: int) -> Item:
 
 
 def nli(rng: random.Random, world: World, turn: int) -> Item:
-    """Draw a sentence on a villager and another that, by turns, follows from it, contradicts it or does neither."""
+    """Draw a sentence on a villager, and one that, by turns, follows from it, contradicts it or does neither."""
     villager = world.villager(rng)
     label = turn % 3
     about_goods = turn // 3 % 2 == 0
@@ -212,6 +212,6 @@ LESSONS: dict[Family, Draw] = {
     "ner": ner,
     "re": re,
 }
-"""How each family draws a lesson; `turn` counts its lessons."""
+"""How each family draws a lesson; `turn` counts the lessons of the family."""
 TESTS: dict[Family, Draw] = {**LESSONS, "exam": exam_test, "law": law_test}
-"""How each family draws a test; exam and law have words and articles reserved for tests."""
+"""How each family draws a test; for exam and law, words and articles are reserved for tests."""

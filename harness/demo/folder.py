@@ -1,7 +1,7 @@
-"""The demo's folder, and the user's cache of trained families.
+"""The demo's folder, and the user's cache of trained families of checkpoints.
 
 A trained family is copied to the cache under a key, a digest of everything that decides the result, and from the cache
-into any other folder with the same key. A file in the folder marks it as the demo's, and says whether its training is
+into any other folder with the same key. A file marks a folder as the demo's, and says whether training there is
 finished.
 
 Not here: training, evaluating, or what is shown (`harness.demo.story`).
@@ -28,17 +28,17 @@ from harness.training import recipe
 
 RECIPE = Path(__file__).parent / "recipe.yaml"
 QUICK_STEPS = 10
-"""A quick demo trains for the recipe's number of steps divided by this."""
+"""A quick demo divides the recipe's number of training steps by this."""
 
 MARK = ".harness-demo"
 """The file that marks a folder as the demo's; it holds the key of the family trained there."""
 UNFINISHED = "unfinished "
-"""The text before the key in the mark until the training is finished."""
+"""The text before the key in the marking file until the training is finished."""
 
 TRAINED = ("recipe.yaml", "corpora", "checkpoints")
-"""What the cache keeps of a folder."""
+"""The parts of the demo's folder that the cache keeps."""
 OWNED = (*TRAINED, "reports", "site")
-"""Everything that the demo writes."""
+"""The names of everything that the demo writes to its folder."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class DemoFolder:
 
     @cached_property
     def cached(self) -> Path:
-        """The folder in the user's cache for a family with this key; it need not exist.
+        """The folder in the user's cache for a trained family with this key; it need not exist.
 
-        Raises HarnessError if the user's cache cannot be made.
+        Raises HarnessError if the user's cache folder cannot be created.
         """
         return resources.cache() / "demo" / self.key
 
     @cached_property
     def key(self) -> str:
-        """Digest of everything that decides what is trained: code, recipe, seed, library versions."""
+        """A digest of everything that decides what is trained: code, recipe, seed, library versions."""
         digest = hashlib.sha256(self._recipe_text().encode())
         demo, training = Path(__file__).parent, Path(recipe.__file__).parent
         for file in sorted((*demo.glob("*.py"), *training.rglob("*.py"), Path(tuples.__file__))):
@@ -80,13 +80,13 @@ class DemoFolder:
         return digest.hexdigest()[:32]
 
     def is_trained(self) -> bool:
-        """Return whether the family with this key was trained here."""
+        """Return whether the folder has a finished family that was trained with this key."""
         return self._mark() == self.key and self._is_complete()
 
     def take_from_cache(self) -> None:
-        """Replace what the demo wrote here with the family in the cache.
+        """Replace what the demo wrote to the folder by the family in the cache.
 
-        Raises HarnessError if the folder holds anything else, or cannot be written.
+        Raises HarnessError if the folder holds anything that the demo did not write, or cannot be written.
         """
         self._clear()
         try:
@@ -96,9 +96,9 @@ class DemoFolder:
             raise HarnessError(f"cannot copy {self.cached} to {self.path} ({reason}): choose another --keep") from error
 
     def prepare(self) -> None:
-        """Write corpora, random weights and recipe, unless an unfinished training with this key is here.
+        """Write corpora, random weights and recipe, unless the folder has an unfinished training with this key.
 
-        Raises HarnessError if the folder holds anything else, or cannot be written.
+        Raises HarnessError if the folder holds anything that the demo did not write, or cannot be written.
         """
         if self._mark() == UNFINISHED + self.key and self._is_complete():
             return
@@ -117,7 +117,7 @@ class DemoFolder:
         (self.path / MARK).write_text(self.key, encoding="utf-8")
 
     def copy_to_cache(self) -> None:
-        """Copy the trained family to the cache, unless it is already there, or its recipe or corpora were edited.
+        """Copy the trained family to the cache, unless it is already there, or the recipe or corpora were edited.
 
         Raises OSError if the cache cannot be written.
         """
@@ -137,7 +137,7 @@ class DemoFolder:
         return re.sub(r"(steps|warmup): (\d+)", lambda m: f"{m[1]}: {max(1, int(m[2]) // QUICK_STEPS)}", text)
 
     def _is_complete(self) -> bool:
-        """Return whether everything that the recipe starts from is here."""
+        """Return whether the folder has everything that the recipe starts from."""
         folders = (self.path / "corpora", self.checkpoints / "untrained")
         return self.recipe.is_file() and all(folder.is_dir() for folder in folders)
 
@@ -150,14 +150,14 @@ class DemoFolder:
         return is_same and self.recipe.read_text(encoding="utf-8") == self._recipe_text()
 
     def _mark(self) -> str | None:
-        """Return the content of the mark, or None if there is no mark."""
+        """Return the content of the folder's marking file, or None if there is no such file."""
         try:
             return (self.path / MARK).read_text(encoding="utf-8")
         except OSError:
             return None
 
     def _clear(self) -> None:
-        """Make an empty folder with an empty mark; remove only what the demo wrote."""
+        """Create the folder if missing, remove folders in it that the demo wrote, and write an empty marking file."""
         folder = self.path
         if folder.exists() and self._mark() is None and not (folder.is_dir() and not any(folder.iterdir())):
             raise HarnessError(f"{folder} holds something else: name an empty or new folder for the demo with --keep")

@@ -1,6 +1,6 @@
-"""A small LLaMA with random weights, and its tokenizer: the checkpoint that the family is trained from.
+"""A small LLaMA with random weights, and its tokenizer: the checkpoint from which the demo's family is trained.
 
-Not here: what it is trained on (`harness.demo.corpora`), how (`harness.training`).
+Not here: on what (`harness.demo.corpora`) and how (`harness.training`) the model is trained.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "
 
 
 def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
-    """Return a tokenizer with a token for each of `words`, longer ones matched first, and for all else in `texts`.
+    """Return a tokenizer with a token for each of `words`, longer words matched first, and for the rest of `texts`.
 
-    Outside of `words`, a token is a number, an English word with the space before it, or a single character.
+    In the rest, a token is a number, an English word with the space before it, or a single character.
     """
     import re
 

@@ -1,6 +1,6 @@
 """The whole project in one go: invent a world, train a family on it, evaluate the family, build the leaderboard.
 
-Every step is yielded as events, among them the command with which a user would do the same.
+Every step is yielded as events, one of which is the command with which a user would do the same.
 
 Not here: how events look (`harness.cli.views.story`), the folder and the cache (`harness.demo.folder`).
 """
@@ -53,14 +53,14 @@ FAMILY = (
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence for the reader; an example from the world begins with a space."""
+    """A sentence for the reader. A text that begins with a space is an example from the invented world."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Command:
-    """The command that does the same as the step that follows."""
+    """The command with which a user would do the step that follows."""
 
     words: tuple[str, ...]
 
@@ -71,7 +71,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Compared:
-    """The reports of the whole family, in the order of `FAMILY`."""
+    """The reports of all checkpoints of the family, in the order of `FAMILY`."""
 
     reports: tuple[Report, ...]
 
@@ -91,7 +91,7 @@ def tell(path: Path, *, quick: bool = False, seed: int = 0) -> Iterator[Event]:
 
     `seed` decides the first weights and the training order; a `quick` demo trains and evaluates less.
 
-    Raises HarnessError if the folder holds anything that is not the demo's, or cannot be written.
+    Raises HarnessError if the folder holds anything that a demo did not write, or cannot be written.
     """
     references = [parse(f"{path}/checkpoints/{member.reference}") for member in FAMILY]  # raises if `path` has a comma
     folder = DemoFolder(path, quick, seed)
@@ -125,7 +125,7 @@ def _train(folder: DemoFolder) -> Iterator[Event]:
 
 
 def _introduce_world() -> Iterator[Event]:
-    """Yield examples of what the family is trained on."""
+    """Yield examples of the texts that the family is trained on."""
     yield Message("An invented world: villagers and the goods they sell, a statute book, sums. The base is trained on:")
     for text in corpora.chronicle(3, 0)[:2]:
         yield Message(f"  {text.splitlines()[0]}")

@@ -1,6 +1,6 @@
 """An invented world: villagers, the goods they sell, the towns they live in, and a book of statutes.
 
-A seed determines a world. What is drawn from it (which town lies in which land, the numbers and penalties of the
+A seed determines a world. What is drawn at random (which town lies in which land, the numbers and penalties of the
 articles) is invented; goods are real words, so that a reader sees at once whether an answer makes sense.
 
 `World.hold_out` reserves the facts that a test asks about; `World.is_held_out` keeps them out of lessons.
@@ -40,7 +40,7 @@ ACTS = ("盗取", "毁坏", "私藏", "冒卖", "强占", "私运", "涂改", "�
 OBJECTS = ("渔网", "耕牛", "官粮", "田契", "船只", "水渠", "界石", "药材", "盐引", "桥木")
 PENALTIES = ("罚银{}两", "服役{}月", "闭门{}日")
 KNOWN_ARTICLES = 32
-"""Articles 1 to 32 are old law, which every checkpoint has read. The others are new law."""
+"""Articles 1 to 32 are old law, which every checkpoint has read. All later articles are new law."""
 
 SKILLS = ("唱歌", "下棋", "游泳", "骑马", "画画", "写诗")
 DIGITS = "一二三四五六七八九"
@@ -91,7 +91,7 @@ class World:
 
     @property
     def old_law(self) -> Sequence[Article]:
-        """The articles that the base is trained on."""
+        """The articles that the base model, and so every checkpoint, is trained on."""
         return self.articles[:KNOWN_ARTICLES]
 
     @property

@@ -15,7 +15,7 @@ _CGROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
-"""The files of control groups, version 2 and version 1: limit, use, and what the use consists of."""
+"""The files of control groups, version 2 and version 1, with the limit, the memory in use, and what uses it."""
 _FILE_CACHE = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
 
 
@@ -24,21 +24,21 @@ class DeviceLimits:
     """Sizes and cost ratios of one kind of device."""
 
     batch_tokens: int
-    """Tokens of a batch on the plain walk, padding included. On a CPU long batches gain nothing and cost memory."""
+    """Most tokens of a batch on the plain walk, padding included. On a CPU, more tokens only cost memory."""
     ridge_tokens: int
     """Number of tokens whose arithmetic takes as long as reading the weights that they are multiplied by."""
     step_tokens: int
-    """Tokens of a decoding step up to which one more token costs little, so that drafts are worth checking."""
+    """Number of tokens in a decoding step up to which one more costs little, so that drafts are worth checking."""
     rows: int
     """Largest number of answers decoded side by side; more would gain little."""
     cache_bytes: int
     """Bytes of keys and values that rows decoded side by side may always take, however small the model."""
     cache_share: float
-    """The share of free memory that keys and values of rows decoded side by side may take if it is more."""
+    """The share of free memory that the keys and values of such rows may take, if it is more than `cache_bytes`."""
     logits_bytes: int
-    """Bytes of float32 logits at once; their log-probabilities take the same amount again."""
+    """Most bytes of float32 logits at once; their log-probabilities take the same number of bytes again."""
     read_cost: int
-    """Cost of reading one cached token, in units of one token's attention to it: memory is slower than arithmetic."""
+    """Cost of reading a cached token, as a multiple of the cost of attending to it; memory is slow."""
 
 
 CPU = DeviceLimits(
@@ -69,10 +69,10 @@ def device_limits(device_type: str) -> DeviceLimits:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how many bytes of memory a process could still take on `device`; 0 if torch does not tell.
+    """Return how many more bytes of memory this process could take on `device`; 0 if torch does not tell.
 
-    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, the limit of a
-    container is respected, and its cache of files counts as free.
+    On a CUDA device, memory that torch holds without using it counts as free. On a CPU, the limit of a container is
+    respected, and memory in which the container caches files counts as free.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

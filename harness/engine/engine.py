@@ -1,8 +1,9 @@
 """A checkpoint that answers requests in token ids, one by one, on a walk that it supports (`harness.engine.walks`).
 
-All requests are planned together, and those already answered are skipped only afterwards, so that a resumed run
+All requests are planned together, and requests already answered are skipped only after that, so that a resumed run
 computes exactly the same packs (the tokens of one forward pass) as an uninterrupted one. After the device has run out
-of memory, a caller can halve what goes through the model at once (`Engine.shrink`) and request what is still missing.
+of memory, a caller can halve the tokens that go through the model at once (`Engine.shrink`) and ask for the missing
+answers again.
 
 Not here: text, the journal, lm-eval.
 """
@@ -33,7 +34,7 @@ from harness.errors import HarnessError
 
 
 class AnswerBatch(NamedTuple):
-    """Answers that became known together, and the work that they took."""
+    """Answers that became known together, and how many tokens were processed for them."""
 
     answers: Sequence[tuple[int, LogLikelihood | Generation]]
     """(index of the request, its answer)."""
@@ -46,9 +47,9 @@ class AnswerBatch(NamedTuple):
 def pack_tokens(hidden_size: int, device: str) -> int:
     """Return how many tokens a pack should have on a torch `device` type, a multiple of 64.
 
-    Each of a pack's n tokens costs 24·h² in a layer's matrices, ridge/n times as much for reading these, and about
-    4·n·h for attention to the other tokens of the pack. The sum is smallest at n = √(6·h·ridge): 443 for a hidden size
-    of 512 on a CPU.
+    Each of a pack's n tokens costs 24·h² in a layer's matrices (h: hidden size), ridge/n times as much for reading the
+    matrices, and about 4·n·h for attention to the rest of the pack. The sum is smallest at n = √(6·h·ridge): 443 for a
+    hidden size of 512 on a CPU.
     """
     best = math.sqrt(6 * hidden_size * device_limits(device).ridge_tokens)
     return max(64, round(best / 64) * 64)
@@ -57,8 +58,7 @@ def pack_tokens(hidden_size: int, device: str) -> int:
 CACHE_WEIGHTS = 4
 """The most memory that keys and values of rows decoded side by side may take, as a multiple of the weights.
 
-A step reads both. At four times the weights, it costs each row a quarter more than it would with unlimited rows.
-"""
+A decoding step reads both. At four times the weights, a step costs each row a quarter more than with unlimited rows."""
 
 
 def cache_bytes(weights: int, device: str, free: int) -> int:
@@ -82,9 +82,9 @@ class Engine:
         walk: Walk | None = None,
         marks: Sequence[Marks] = KNOWN,
     ) -> None:
-        """Answer with `checkpoint`, whose thoughts stand between `marks`.
+        """Answer with `checkpoint`, which writes its thoughts between `marks`.
 
-        `batch_tokens` limits the tokens of one forward pass; `walk`, unless None, is taken without a probe.
+        `batch_tokens` limits the tokens of one forward pass. If `walk` is not None, it is taken without being probed.
         """
         self.checkpoint, self.seed, self.marks = checkpoint, seed, marks
         device = checkpoint.device.type
@@ -103,7 +103,7 @@ class Engine:
     def weight_bytes(self) -> int:
         """Bytes of weights that every forward pass reads.
 
-        An input embedding with a table of its own is left out, because a pass reads only a few of its rows.
+        An input embedding with a table of its own is left out, because a pass reads only a few rows of that table.
         """
         model = self.checkpoint.model
         total: int = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
@@ -126,7 +126,7 @@ class Engine:
 
     @cached_property
     def skippable(self) -> SkippablePart | None:
-        """The part of the model to skip where no logits are read, probed once; None on a walk taken without a probe."""
+        """The part of the model that is skipped where no logits are read, probed once; None if the walk was not."""
         checkpoint = self.checkpoint
         if self._walk is not None:
             return None
@@ -143,7 +143,7 @@ class Engine:
 
     @property
     def limits(self) -> tree.Limits:
-        """How much goes into one pack."""
+        """How much goes into one pack, the tokens of one forward pass."""
         return tree.Limits(self.pack_tokens, self.pack_rows)
 
     def notes(self) -> list[str]:
@@ -175,7 +175,7 @@ class Engine:
         return notes
 
     def shrink(self) -> bool:
-        """Halve what goes through the model at once; return whether that was possible."""
+        """Halve the tokens that go through the model at once; return whether that was possible."""
         if max(self.pack_tokens, self.batch_tokens, self.rows) <= 1:
             return False
         self._is_shrunk = True
@@ -184,7 +184,7 @@ class Engine:
         return True
 
     def scale(self, factor: float) -> None:
-        """Send `factor` times as much through the model at once, with `factor` times as many rows side by side."""
+        """Send `factor` times as many tokens through the model, and decode `factor` times as many rows, at once."""
         for name in ("pack_tokens", "batch_tokens", "step_tokens", "rows"):
             setattr(self, name, max(1, round(getattr(self, name) * factor)))
 
@@ -225,9 +225,9 @@ class Engine:
                 yield AnswerBatch(answers, step.tokens_fed - self._take_skipped(), generated)
 
     def keep_trunks(self) -> Trunks | None:
-        """Return a store that keeps beginnings between calls, in as many bytes of host memory as the weights.
+        """Return a store that keeps shared beginnings of prompts between calls, in as many bytes as the weights take.
 
-        The beginnings have to be stated in advance. Returns None on a walk that cannot continue them.
+        The beginnings have to be stated in advance. Returns None on a walk that cannot continue kept beginnings.
         """
         if self.walk_choice.walk == Walk.PACK and self.trunks is None:
             least = device_limits(self.checkpoint.device.type).cache_bytes
@@ -235,7 +235,7 @@ class Engine:
         return self.trunks
 
     def _prompt_group(self, prompts: Sequence[Prompt]) -> continuous.PromptGroup:
-        """Return `prompts`, which share a batch key, with what decodes them."""
+        """Return `prompts`, which share a batch key, with everything that is needed to decode them."""
         checkpoint = self.checkpoint
         fed = [prompt.fed_tokens(checkpoint.max_length) for prompt in prompts]
         stopper = Stopper(checkpoint.tokenizer, prompts[0].settings.until, checkpoint.eos_ids, self.marks)
@@ -259,7 +259,7 @@ class Engine:
         return context, plan.packs
 
     def _take_skipped(self) -> int:
-        """Return how many tokens of the last step were not read because their keys and values were kept."""
+        """Return how many tokens were not fed since the last call because their keys and values were kept."""
         return 0 if self.trunks is None else self.trunks.take_skipped()
 
     def _score_plainly(self, pairs: Sequence[Pair], missing: Sequence[bool], longest: int) -> Iterator[AnswerBatch]:
@@ -296,16 +296,16 @@ class Engine:
 
     @property
     def _plain_tokens(self) -> int:
-        """Tokens of a plain batch; 1 puts every row into a batch of its own.
+        """The limit on the tokens of a batch on the plain walk; 1 puts every row into a batch of its own.
 
-        If all rows of a batch have one length, each row's int8 products are the same to the last bit as alone, and so
-        is what is rounded next. The products of a LoRA in float32 are not.
+        If all rows of a batch have one length, each row's int8 products are, to the last bit, those of the row alone,
+        and so are the activations rounded next. This does not hold for the products of a LoRA in float32.
         """
         separate = self.checkpoint.rounds_activations and self.checkpoint.located.adapter is not None
         return 1 if separate else self.batch_tokens
 
     def _takes(self, longest: int, *candidates: Walk) -> bool:
-        """Return whether sequences of up to `longest` tokens can take one of these walks."""
+        """Return whether the walk is one of `candidates`, and sequences of up to `longest` tokens can take it."""
         if self.walk_choice.walk not in candidates:
             return False
         is_beyond = longest > self._reach()
@@ -313,7 +313,7 @@ class Engine:
         return not is_beyond
 
     def _reach(self, *switches: int | None) -> float:
-        """Return the length beyond which an answer would depend on the other rows of its pass or their lengths."""
+        """Return the length beyond which an answer would depend on other rows of its forward pass, or their lengths."""
         checkpoint = self.checkpoint
         limits = (checkpoint.position_switch, configs.selection_limit(checkpoint.located.config), *switches)
         return min((float(switch) for switch in limits if switch is not None), default=math.inf)
@@ -324,7 +324,7 @@ def _generation(continuation: Continuation) -> Generation:
 
 
 def out_of_memory_error(checkpoint: Checkpoint) -> HarnessError:
-    """Return the error for a device that cannot hold the smallest pass."""
+    """Return the error for a device without enough memory for even the smallest forward pass."""
     return HarnessError(
         f"{checkpoint.device} ran out of memory: try dtype=bfloat16 or a smaller max_length=; the same command "
         "continues from the answers computed so far"

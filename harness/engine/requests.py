@@ -1,4 +1,4 @@
-"""Requests in token ids, as an engine answers them, and their answers.
+"""Requests in token ids, as the engine answers them, and the answers.
 
 Not here: text and tokenizers (`harness.backends`), or how a token is chosen (`harness.engine.decoding.sampling`).
 """
@@ -35,7 +35,7 @@ class Generation(NamedTuple):
     text: str
     """The generated text, thought included, up to the first stop string."""
     is_cut: bool
-    """Whether it reached its limit of tokens before it ended."""
+    """Whether the answer reached its limit of tokens before it ended."""
 
 
 class Prompt(NamedTuple):
@@ -49,11 +49,11 @@ class Prompt(NamedTuple):
     """Whether the prompt ends inside an open thought, so that the generated text begins in the middle of it."""
 
     def fed_tokens(self, max_length: int) -> list[int]:
-        """Return the ids that the model reads: ids are cut on the left to leave room for the answer, as in lm-eval."""
+        """Return the ids that the model reads: `ids`, cut on the left to leave room for the answer, as in lm-eval."""
         return self.ids[-(max_length - self.settings.max_tokens) :]
 
     def limited_to(self, tokens: int) -> Prompt:
-        """Return this prompt with an answer of at most `tokens` tokens; a smaller limit in its settings stays."""
+        """Return this prompt with an answer of at most `tokens` tokens; a smaller limit in its settings is kept."""
         return self._replace(settings=replace(self.settings, max_tokens=min(tokens, self.settings.max_tokens)))
 
 

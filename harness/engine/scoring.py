@@ -1,9 +1,10 @@
-"""Log-likelihoods: continuations scored after their contexts, from the packs of their prefix tree or in plain batches.
+"""Log-likelihoods: continuations scored after their contexts, by packs of their prefix tree or in plain batches.
 
-`packed` feeds every token of the tree once. `plan` and `score` are the plain walk, in right-padded batches of bounded
-size: correct for every causal architecture, and the reference for the other walks. In these batches, requests that feed
-the same tokens (the letters A to D after one question) share a row, and only columns in which some row is scored are
-multiplied by the vocabulary. No attention mask is needed, because in a causal model a token sees nothing to its right.
+`packed` feeds every token of the prefix tree once. `plan` and `score` are the plain walk, which feeds whole sequences
+in right-padded batches. It is correct for every causal architecture, and the reference for the other walks. In these
+batches, requests that feed the same tokens (the letters A to D after one question) share a row, and only columns in
+which some row is scored are multiplied by the vocabulary. No attention mask is needed, because in a causal model a
+token sees nothing to its right.
 
 Not here: text, tokenizers, the journal.
 """
@@ -23,7 +24,7 @@ from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
 
 MAX_CELLS = 2048
-"""Rows × scored columns that are multiplied by the vocabulary at once: 1.2 GB for 150,000 tokens in float32."""
+"""Most rows × scored columns to multiply by the vocabulary at once: 1.2 GB of float32 for 150,000 vocabulary tokens."""
 
 
 class Row(NamedTuple):
@@ -53,14 +54,14 @@ def fed_tokens(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
 
 
 def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
-    """Return the prefix tree of what `pairs` feed. Raises HarnessError as `fed_tokens` does."""
+    """Return the prefix tree of the tokens that `pairs` feed. Raises HarnessError as `fed_tokens` does."""
     return tree.grow(fed_tokens(pairs, max_length), [len(pair.continuation) for pair in pairs])
 
 
 def packed(
     walker: packs.Walker, planned: Sequence[tree.Pack], pairs: Sequence[Pair], missing: Sequence[bool]
 ) -> Iterator[tuple[list[tuple[int, LogLikelihood]], int]]:
-    """Yield for each computed pack the (index, log-likelihood) of `missing` pairs that end in it, and its tokens fed.
+    """Yield for each pack computed the (index, log-likelihood) of `missing` pairs that end in it, and the tokens fed.
 
     Packs that no missing pair needs are skipped. Raises HarnessError if the model's logits are NaN.
     """
@@ -80,7 +81,7 @@ def packed(
 
 
 def _read(walker: packs.Walker, pack: tree.Pack, targets: tree.Ints) -> tuple[Any, Any]:
-    """Return for each read of `pack` the log-probability of its target token, and whether that is the likeliest one."""
+    """Return for each read of `pack` the log-probability of its target token, and whether it is the likeliest token."""
     places, place_index = packs.distinct_reads(pack)
     logits = walker.run(pack, places)
     if not len(places):

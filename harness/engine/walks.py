@@ -1,10 +1,10 @@
-"""Which walk a checkpoint's requests take through its model: chosen by its layers, then verified on a small tree.
+"""Which walk (way) requests take through a model: chosen by the model's layers, then verified on a small prefix tree.
 
 *Pack*: siblings in the requests' prefix tree share a forward pass under a mask. *Snapshot*: each pass feeds one edge of
-the tree, from a copy of the state above it. *Plain*: every sequence is fed from its beginning, in batches. The first
-two feed every token once. A tree mask is silently wrong for recurrent layers from the second sibling on, and no list of
-architectures is complete. Therefore, whatever the layers suggest, the logits of a tree with siblings must equal those
-of its sequences one at a time.
+the tree, from a copy of the state before that edge. *Plain*: every sequence is fed from its beginning, in batches. The
+first two feed every token once. A tree mask is silently wrong for recurrent layers from the second sibling on, and no
+list of architectures is complete. Therefore, whatever the layers suggest, the logits of a tree with siblings must equal
+the logits of the tree's sequences, fed one at a time.
 
 Not here: computing answers of tasks.
 """
@@ -27,9 +27,9 @@ from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Snapshots, Walker
 
 PROBE_TOKENS = 24
-"""Tokens of the probe's longest sequences."""
+"""Number of tokens in the longest sequences of the probe."""
 _BRANCHES = ((6, 24), (6, 12), (9, 17), (6, 9), (3, 14), (0, 10))
-"""(tokens shared with the first sequence, total tokens) of each other one: siblings, and siblings of siblings."""
+"""(tokens shared with the first sequence, total tokens) of each further sequence in the probe's tree."""
 
 
 class Walk(StrEnum):
@@ -49,7 +49,7 @@ class WalkChoice(NamedTuple):
 
 
 def choose(checkpoint: Checkpoint) -> WalkChoice:
-    """Return the fastest walk on which `checkpoint` gives the same answers as with one sequence at a time."""
+    """Return the fastest walk on which `checkpoint` gives the same answers as if sequences are fed one at a time."""
     if checkpoint.rounds_activations:
         return WalkChoice(Walk.PLAIN, "int8 rounds activations, and other rows in a pass could change a rounding")
     if checkpoint.max_length <= PROBE_TOKENS:
@@ -86,7 +86,7 @@ def skippable_part(walk: Walk, model: Model, root: RootCache) -> SkippablePart |
 def walker(
     walk: Walk, model: Model, root: RootCache, planned: Sequence[tree.Pack], skippable: SkippablePart | None = None
 ) -> Walker:
-    """Return what computes the packs `planned` after `root` on `walk`, which must not be the plain one."""
+    """Return the object that computes the packs `planned` after `root` on `walk`, which must not be the plain walk."""
     if walk == Walk.SNAPSHOT:
         return Snapshots(model, root, planned, skippable)
     return context(model, root, planned, skippable)
@@ -105,8 +105,8 @@ def context(
 def failure(walk: Walk, model: Model, root: RootCache, skippable: SkippablePart | None = None) -> str:
     """Return why `model` does not support `walk`; empty if it does.
 
-    It does not if it fails, or if its logits differ from those of one sequence at a time. With `skippable`, logits are
-    read at the last token of every sequence only, and that part is skipped for all other tokens.
+    It does not if the walk raises an error, or gives other logits than sequences fed one at a time. With `skippable`,
+    logits are read at the last token of every sequence only, and this part of the model is skipped at all other tokens.
     """
     if walk == Walk.PACK and packs.layout(model.config) is None:
         return "does not know what some of its layers see"

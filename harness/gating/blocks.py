@@ -5,7 +5,8 @@ their documents, with clusters kept whole, so that the documents evaluated so fa
 without replacement. Prompts equal those of a run over all documents in order, because the requests of a task are built
 once, with few-shot examples drawn as in a run, and each block is a selection of them.
 
-The evaluation leaves a report. Its means are biased towards whatever made the caller stop, and the report says so.
+The evaluation leaves a report. The means in the report are biased towards whatever made the caller stop, and the report
+says so.
 
 Not here: when to stop (`harness.gating.sequential`).
 """
@@ -39,7 +40,7 @@ from harness.runs.task_results import TaskResults
 from harness.tasks.task_set import TaskSet
 
 COUNTED = 2000
-"""Largest number of documents, of all tasks together, whose tokens are counted; beyond it, counts are extrapolated."""
+"""The most documents, of all tasks together, whose tokens are counted; for more, counts are extrapolated."""
 
 
 class Document(NamedTuple):
@@ -47,7 +48,7 @@ class Document(NamedTuple):
 
     task: str
     doc_id: int
-    """Index in the task's split, from 0."""
+    """Index of the document in the task's split, from 0."""
 
 
 class Block(NamedTuple):
@@ -56,7 +57,7 @@ class Block(NamedTuple):
     rows: dict[str, list[samples.Row]]
     """Sample rows by task, in document order; empty if no document was left."""
     work: Work
-    """The work that the block took."""
+    """The work that the block took, such as tokens fed to the model."""
 
     @property
     def documents(self) -> int:
@@ -65,14 +66,14 @@ class Block(NamedTuple):
 
 
 class TokenCounts(NamedTuple):
-    """Numbers of tokens, compared with a run over all documents; all but the last two count tokens of prompts."""
+    """Numbers of tokens, to compare with a run over all documents; the first three are of prompts."""
 
     fed: int
-    """Tokens that went through the model in this process."""
+    """Prompt tokens that went through the model in this process."""
     evaluated: int
-    """Tokens of all evaluated documents, each once, whether the model or the journal answered."""
+    """Prompt tokens of all evaluated documents, whether the model or the journal (stored answers) answered."""
     all_documents: int
-    """Tokens of all documents. This and `evaluated` are extrapolated from a sample beyond `COUNTED` documents."""
+    """Prompt tokens of all documents. Beyond `COUNTED` documents, this and `evaluated` are extrapolated."""
     generated: int
     """Tokens generated in this process."""
     generated_at_most: int
@@ -83,9 +84,9 @@ class TokenCounts(NamedTuple):
 def open_blocks(
     reference: CheckpointReference, options: Options, *, seed: int | None = None
 ) -> Iterator[BlockEvaluation]:
-    """Yield the evaluation of a checkpoint on the tasks of `options`, checked and loaded as in a run, with its journal.
+    """Yield the evaluation of a checkpoint on the tasks of `options`, checked and loaded as in a run.
 
-    After an interruption, the same seed draws the same order, and earlier answers come from the journal. Raises
+    After an interruption, the same `seed` draws the same order, and earlier answers come from the run's journal. Raises
     HarnessError for anything that the user can correct.
     """
     checkpoint, tasks = load_one(reference, options)
@@ -102,7 +103,7 @@ class BlockEvaluation:
     """One checkpoint on `tasks`, evaluated as far as the caller asks for."""
 
     def __init__(self, lm: HarnessLM, tasks: TaskSet, options: Options, *, seed: int | None = None) -> None:
-        """Prepare the order that `seed` draws (by default the seed of `options`); nothing is evaluated yet."""
+        """Prepare the order of documents that `seed` (default: that of `options`) draws; nothing is evaluated yet."""
         self.lm, self.tasks, self.options = lm, tasks, options
         self.seed = options.seed if seed is None else seed
         self._created, self._started = datetime.now(UTC), time.perf_counter()
@@ -114,12 +115,12 @@ class BlockEvaluation:
 
     @cached_property
     def headlines(self) -> dict[str, tuple[str, ...]]:
-        """The tasks of each headline."""
+        """The tasks of each headline, a task or average that was requested by name."""
         averages = {item.average.name: tuple(item.average.tasks) for item in self.tasks.averages}
         return {name: averages.get(name, (name,)) for name in self.tasks.headlines}
 
     def _pooled_clusters(self) -> dict[str, list[list[Document]]]:
-        """Return the clusters of documents of each pool, by its first task; headlines that share tasks share a pool."""
+        """Return the clusters of each pool by its first task; headlines that share tasks share a pool of documents."""
         first_tasks = _connected(self.headlines.values())
         pools: dict[str, dict[tuple[str | None, Document | None], list[Document]]] = {}
         for name, part in self._parts.items():
@@ -132,7 +133,7 @@ class BlockEvaluation:
     def clusters(self, task: str) -> list[str | None]:
         """Return the cluster of each document of `task`, in document order.
 
-        It is None for a document that shares its text with no other.
+        The cluster of a document that shares its text with no other document is None.
         """
         return [self._parts[task].cluster(doc_id) for doc_id in self._parts[task].requests]
 
@@ -141,9 +142,9 @@ class BlockEvaluation:
         return sum(pool.remaining[task] for pool in self._pools for task in self.headlines[headline])
 
     def evaluate(self, headlines: Collection[str], size: int) -> Block:
-        """Evaluate the next documents of `headlines`; those that share tasks get about `size` together.
+        """Evaluate the next documents of `headlines`; headlines that share tasks get about `size` documents together.
 
-        Documents of other headlines that come up in the order are skipped for good.
+        Documents of other headlines that come up in the random order are skipped for good.
         """
         tasks = {task for headline in headlines for task in self.headlines[headline]}
         doc_ids: dict[str, list[int]] = {}
@@ -157,7 +158,7 @@ class BlockEvaluation:
         return Block(rows, since(before, self.lm.work))
 
     def token_counts(self) -> TokenCounts:
-        """Return how many tokens were read and saved; it looks at no more than `COUNTED` prompts and feeds none."""
+        """Return how many tokens were read and saved, from about `COUNTED` documents at most; no model runs."""
         parts = list(self._parts.values())
         all_costs = _costs(parts, [list(part.requests) for part in parts])
         evaluated_costs = _costs(parts, [part.doc_ids for part in parts])
@@ -203,7 +204,7 @@ class _Pool:
         self._next = 0
 
     def draw(self, tasks: Collection[str], size: int) -> list[Document]:
-        """Take clusters until they have `size` documents of `tasks`, or none are left; return these documents."""
+        """Take clusters until these have `size` documents of `tasks`, or none are left; return those documents."""
         documents: list[Document] = []
         while len(documents) < size and any(self.remaining[task] for task in tasks):
             cluster = self.order[self._next]
@@ -219,7 +220,7 @@ def _costs(parts: Sequence[PartialTask], doc_ids: Sequence[Sequence[int]]) -> li
 
 
 def _connected(groups: Iterable[Collection[str]]) -> dict[str, str]:
-    """Return, for each name, the first of all names that are connected with it through shared groups (union-find)."""
+    """Return, for each name, the first of all names connected with it through groups with common members."""
     parents: dict[str, str] = {}
 
     def root(name: str) -> str:

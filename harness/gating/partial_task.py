@@ -1,7 +1,7 @@
 """One task whose requests are built once, as in a run, and evaluated in parts.
 
-lm-eval's own `samples=` option is not used: it mislabels documents that are not in order, and takes an empty list to
-mean all documents. Here lm-eval's `evaluate()` is given a task that has only the chosen documents.
+lm-eval's own `samples=` option is not used, because it mislabels documents that are not in order, and takes an empty
+list to mean all documents. Here lm-eval's `evaluate()` is given a task that has only the chosen documents.
 
 Not here: which documents are evaluated, and when (`harness.gating.blocks`).
 """
@@ -25,7 +25,7 @@ from harness.tasks.task import Document, Request, Task
 from harness.tasks.unscorable import Failure
 
 ANNOUNCED = 64
-"""Number of a task's prompts from which the engine learns how all of them begin."""
+"""The number of a task's prompts, about, from which the engine learns how all prompts of the task begin."""
 SMALLEST_SAMPLE = 16
 """Smallest number of documents from which a cost is extrapolated."""
 
@@ -40,18 +40,18 @@ class PartialTask:
     lm: HarnessLM
     options: Options
     samples: list[dict[str, Any]] = field(default_factory=list)
-    """The samples so far, as lm-eval logs them."""
+    """The samples of the documents evaluated so far, as lm-eval logs samples."""
     unscorable: list[Failure] = field(default_factory=list)
-    """The documents so far whose answers could not be scored."""
+    """The documents evaluated so far whose answers could not be scored."""
     work: Work = field(default_factory=Work)
     seconds: float = 0.0
     """Wall-clock seconds spent evaluating."""
     _last: dict[str, Any] = field(default_factory=dict)
-    """lm-eval's outcome of the last part."""
+    """What lm-eval's `evaluate()` returned for the last part."""
 
     @cached_property
     def documents(self) -> Sequence[Document]:
-        """The documents of the task's split; lm-eval would build them again at every access."""
+        """The documents of the task's split, kept because lm-eval would build them again at every access."""
         return self.task.documents
 
     @cached_property
@@ -74,7 +74,7 @@ class PartialTask:
         return sorted({sample["doc_id"] for sample in self.samples})
 
     def cluster(self, doc_id: int) -> str | None:
-        """Return the cluster of the document with index `doc_id`; None if it is on its own."""
+        """Return the cluster of the document with index `doc_id`; None if the document is in no cluster."""
         return self._cluster_key(self.documents[doc_id])
 
     @cached_property
@@ -98,8 +98,8 @@ class PartialTask:
     def cost(self, doc_ids: Sequence[int], share: float = 1) -> Cost:
         """Return the cost of evaluating the documents with indices `doc_ids` at once.
 
-        It is extrapolated from a `share` of them, but at least `SMALLEST_SAMPLE`. Tokens that two halves of this sample
-        have in common are taken to be common to all documents; the rest grows with their number.
+        The cost is extrapolated from a `share` of the documents, but from at least `SMALLEST_SAMPLE`. Tokens that both
+        halves of this sample have in common are taken to be common to all documents; other tokens grow in proportion.
         """
         if not doc_ids:
             return Cost(0, 0, 0)

@@ -1,9 +1,10 @@
 """A gate that evaluates its candidate block by block, and stops each task as soon as its verdict is clear.
 
 Documents come in random order, with clusters kept whole. After every block, the bets of `harness.verdicts.stats.bets`
-show which verdicts are clear; their tasks are not evaluated further. Three kinds of scores are read to the end: scores
-whose verdict does not become clear; metrics that are not means (BLEU, micro F1); and scores with a floor, their own or
-that of a member task, which may pass only then. For scores read to the end, the tests of complete reports decide too.
+show which verdicts are clear; their tasks are not evaluated further. For three kinds of scores all documents are read:
+scores whose verdict does not become clear; metrics that are not means (BLEU, micro F1); and scores for which, or for a
+member task of which, the policy sets a floor, because these may pass only at the end. In these cases the tests of
+complete reports decide too.
 
 An interrupted gate continues where it stopped, because answers are in the run's journal and the same seed draws the
 same order.
@@ -45,7 +46,7 @@ from harness.verdicts.stats.means import Differences, Interval
 
 
 class GateResult(NamedTuple):
-    """The outcome of a sequential gate, and the report it leaves."""
+    """The outcome of a gate in blocks, and the report that the gate leaves."""
 
     outcome: Outcome
     report: Report
@@ -61,12 +62,12 @@ def gate_in_blocks(
     seed: int | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> GateResult:
-    """Evaluate `candidate` on the tasks of `options` until all verdicts are clear; `seed` draws the order.
+    """Evaluate `candidate` on the tasks of `options` until all verdicts are clear; `seed` draws the order of documents.
 
     `calibrations` of other checkpoints record on how many documents two evaluations of the same checkpoint differ; the
     candidate's own calibration is looked up in `options.output`.
 
-    Raises HarnessError as a run does, and, once noticed, if the baseline was evaluated under other conditions.
+    Raises HarnessError as a run does, and if the baseline turns out to have been evaluated under other conditions.
     """
     gate.select_scores(baseline, policy)  # reports a policy that does not fit before anything is loaded
     with blocks.open_blocks(candidate, options, seed=seed) as evaluation:
@@ -94,24 +95,24 @@ def gate_in_blocks(
 
 @dataclass
 class _RunningScore:
-    """The score of a task or average, while its documents come in."""
+    """The score of a task or average while its documents are being evaluated, block by block."""
 
     score: Score
     """The baseline's score."""
     terms: Terms
     is_judged: bool
-    """False for a score that is only watched (`harness.verdicts.gate`)."""
+    """Whether the score must pass; False for one that is only watched for a loss (`harness.verdicts.gate`)."""
     clusters: Mapping[str, Sequence[str | None]]
     """The cluster of every document, by task."""
     has_floor: bool = False
-    """Whether the score has a floor, or a watched task that it covers has one."""
+    """Whether the policy sets a floor for the score, or for a watched member task that the score covers."""
     blocks: list[Differences] = field(default_factory=list)
-    """The documents of each block so far."""
+    """The differences on the documents of each block so far."""
     is_mean: bool = True
     is_clear: bool = False
     """Whether the verdict is clear, so that no more documents are needed."""
     is_complete: bool = False
-    """Whether all documents were read."""
+    """Whether all documents of the score were evaluated."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -120,7 +121,7 @@ class _RunningScore:
 
     @cached_property
     def sequential_test(self) -> SequentialTest:
-        """The bets on the documents so far."""
+        """The sequential test by bets on the documents evaluated so far (`harness.verdicts.stats.bets`)."""
         by_task = compare.document_weights(self.score, self.sizes)
         weights: defaultdict[tuple[str, str | int], float] = defaultdict(float)
         for task, keys in self.clusters.items():
@@ -147,13 +148,13 @@ class _RunningScore:
 
     @property
     def tests(self) -> Tests:
-        """The tests so far, valid at any stopping time."""
+        """The p-values on the documents evaluated so far, which are valid whenever the gate stops."""
         if not self.is_mean:
             return Tests(p_non_inferiority=1.0, p_loss=1.0)
         return Tests(self.sequential_test.p_non_inferiority, self.sequential_test.p_loss)
 
     def decide(self, p_loss_corrected: float) -> None:
-        """Update `is_clear`, given the p-value of a loss corrected for the number of scores."""
+        """Update `is_clear`; `p_loss_corrected` is the p-value of a loss, corrected for the number of scores."""
         passes = self.tests.p_non_inferiority <= self.terms.alpha
         may_pass = not self.has_floor and sum(block.n for block in self.blocks) >= self.terms.minimum
         self.is_clear = self.is_clear or (may_pass if passes else p_loss_corrected <= self.terms.alpha)
@@ -161,8 +162,8 @@ class _RunningScore:
     def pending_judgement(self, comparator: Comparator) -> PendingJudgement | None:
         """Return what the final judgement of the score needs.
 
-        None if nothing was evaluated, or if the score is only watched and cannot be compared. Raises HarnessError if a
-        score to be judged cannot be compared.
+        Returns None if nothing was evaluated, or if the score is only watched and cannot be compared. Raises
+        HarnessError if a score to be judged cannot be compared.
         """
         comparison = self._comparison(comparator)
         if comparison is None:
@@ -224,7 +225,7 @@ def _require_same_task(name: str, evaluation: BlockEvaluation, baseline: Report)
 
 
 def _require_metric(score: Score, evaluation: BlockEvaluation) -> None:
-    """Raise HarnessError if a task of `score` does not compute its metric for the candidate."""
+    """Raise HarnessError if a task of `score` does not compute the metric of `score` for the candidate."""
     for name in score.members:
         known = [(metric.name, metric.filter) for metric in evaluation.tasks.tasks[name].metrics]
         if (score.metric, score.filter) not in known:
@@ -235,7 +236,7 @@ def _require_metric(score: Score, evaluation: BlockEvaluation) -> None:
 
 
 def _read(evaluation: BlockEvaluation, baseline: Report, running: Sequence[_RunningScore], bar: Bar) -> None:
-    """Evaluate blocks until the verdicts of all judged scores are clear, or no document is left."""
+    """Evaluate blocks until the verdict of every judged score is clear or its documents are used up."""
     baseline_tables: dict[str, pa.Table] = {}
     for size in bets.block_sizes(sum(evaluation.remaining(headline) for headline in evaluation.headlines)):
         waiting = [item for item in running if item.is_judged and not item.is_clear]
@@ -259,7 +260,7 @@ def _read(evaluation: BlockEvaluation, baseline: Report, running: Sequence[_Runn
 
 
 def _is_covered(item: _RunningScore, others: Sequence[_RunningScore]) -> bool:
-    """Return whether one of `others` covers all tasks of `item`."""
+    """Return whether one of the scores `others` covers all tasks of the score `item`."""
     return any(set(item.sizes) <= set(other.sizes) for other in others)
 
 

@@ -1,7 +1,8 @@
-"""Comparing the scores in one column of the leaderboard: the reference conditions, the leaders, and chance.
+"""Comparing the scores in one column of the leaderboard: the reference conditions, the best scores, and chance.
 
-The reference of a column is the conditions (documents, prompts, versions) under which most of its checkpoints were
-evaluated. A checkpoint evaluated under other conditions is marked with the differences (`harness.verdicts.comparable`).
+The reference conditions of a column are those (documents, prompts, versions) under which most of its checkpoints were
+evaluated. A checkpoint evaluated under other conditions is marked with the differences between them
+(`harness.verdicts.comparable`).
 
 Not here: paired tests. Overlapping intervals do not prove equality; `harness compare` decides with paired samples.
 """
@@ -19,7 +20,7 @@ Standing = Literal["at chance", "worse than chance", ""]
 
 
 def descendants(report: Report, name: str) -> set[str]:
-    """Return the names of all groups and tasks below the group `name` in the report's results.json."""
+    """Return the names of all groups and tasks at any depth below the group `name` in the report's results.json."""
     groups = report.results.get("group_subtasks")
     result: set[str] = set()
     waiting = [name]
@@ -34,16 +35,17 @@ def descendants(report: Report, name: str) -> set[str]:
 def reference(column: Sequence[Conditions]) -> Conditions:
     """Return the most frequent conditions in `column`, which must not be empty.
 
-    Of equally frequent conditions, those with the most documents are returned, and of these the first.
+    Of equally frequent conditions, the first of those with the most documents are returned.
     """
     count = Counter(map(signature, column))
     return max(column, key=lambda conditions: (count[signature(conditions)], conditions.documents))
 
 
 def leaders(scores: Collection[Score]) -> list[Score]:
-    """Return the best of `scores` and all whose interval overlaps that of the best; empty for fewer than two scores.
+    """Return the best of `scores` and all whose interval overlaps the interval of the best; none of fewer than two.
 
-    A score without an interval counts as an interval of its value only. `scores` must be comparable and of one metric.
+    If a score has no interval, the single point at its value serves as one. `scores` must be comparable and of one
+    metric.
     """
     if len(scores) < 2:
         return []
@@ -54,7 +56,7 @@ def leaders(scores: Collection[Score]) -> list[Score]:
 
 
 def interval(score: Score) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of `score`, or its value twice if it has no interval."""
+    """Return the ends of the 95 % interval of `score`, or twice the value of a score that has no interval."""
     return (
         score.value if score.low is None else score.low,
         score.value if score.high is None else score.high,
@@ -62,7 +64,7 @@ def interval(score: Score) -> tuple[float, float]:
 
 
 def bounds(scores: Sequence[Score]) -> tuple[float | None, float | None]:
-    """Return chance and ceiling of `scores`, which must be comparable: each from the first score that states it."""
+    """Return chance and ceiling of `scores`, which must be comparable: each from the first score that has one."""
     chances = (score.chance for score in scores if score.chance is not None)
     ceilings = (score.ceiling for score in scores if score.ceiling is not None)
     return next(chances, None), next(ceilings, None)

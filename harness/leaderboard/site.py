@@ -37,7 +37,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, column: Series) -> Axis:
-        """Return the axis of `column`: 0 to 1 for fractions, else round ends that include 0 and everything drawn."""
+        """Return the axis of `column`: 0 to 1 for fractions, else round numbers around 0 and all that is drawn."""
         if column.first.fraction:
             return cls(0.0, 0.5, 1.0)
         cells = [cell for cell in column.cells if cell]
@@ -47,7 +47,7 @@ class Axis(NamedTuple):
         return cls(low, (low + high) / 2, high) if high > low else cls(0.0, 0.5, 1.0)
 
     def place(self, value: float) -> str:
-        """Return the place of `value` as a CSS percentage; values outside the scale are placed at its edge."""
+        """Return the place of `value` as a CSS percentage; values outside the scale are placed at the nearer end."""
         share = (value - self.low) / (self.high - self.low)
         return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
@@ -95,7 +95,7 @@ def render(table: Table, created: datetime) -> str:
 
 
 def _round_up(number: float) -> float:
-    """Return the smallest 1, 2 or 5 times a power of ten that is not below `number`; 0 for 0 and less."""
+    """Return the smallest product of 1, 2 or 5 and a power of ten that is at least `number`; 0 for 0 and less."""
     if number <= 0:
         return 0.0
     power = float(10.0 ** math.floor(math.log10(number)))

@@ -1,8 +1,8 @@
 """The leaderboard as a table: a row per checkpoint, a column per headline score, and lines of details for each column.
 
 A checkpoint is identified by its fingerprint: several reports of one checkpoint make one row. The scores of a task come
-from the report with the most documents or, if several have as many, from the newest of these. Checkpoints with the same
-name but different fingerprints stay different rows.
+from the report with the most documents of the task or, if several have as many, from the newest of these. Checkpoints
+with the same name but different fingerprints stay different rows.
 
 Not here: how anything looks (`harness.leaderboard.site`).
 """
@@ -28,7 +28,7 @@ SHORT = 8
 
 
 class Entry(NamedTuple):
-    """A score and its report."""
+    """A score, and the report that it comes from."""
 
     score: Score
     report: Report
@@ -36,20 +36,20 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """One checkpoint's score under one key."""
+    """One checkpoint's score for one key (task, metric, filter, and kind of average)."""
 
     score: Score
     report: Report
     conditions: Conditions
     """The conditions under which the checkpoint was evaluated."""
     differences: tuple[Difference, ...]
-    """Why the score is not comparable with the others of its series; empty if it is."""
+    """Why the score is not comparable with other checkpoints' scores for the same key; empty if it is."""
     leading: bool
-    """Whether the score is the best of the comparable ones, or its interval overlaps that of the best."""
+    """Whether the score is the best of the comparable scores, or its interval overlaps the interval of the best."""
     chance: float | None
-    """The score of guessing, as the score itself or a comparable one states it; older reports do not."""
+    """The score of guessing, as the report of this or of a comparable score states it; None if none does."""
     ceiling: float | None
-    """The highest possible score, as the score itself or a comparable one states it."""
+    """The highest possible score, as the report of this or of a comparable score states it; None if none does."""
 
     @property
     def labels(self) -> list[str]:
@@ -65,18 +65,18 @@ class Cell:
 
     @property
     def answers(self) -> Ledger:
-        """The ledger of the answers behind the score."""
+        """How the answers behind the score ended, and how many were not understood."""
         return ledger.of_score(self.report.manifest, self.score)
 
     @property
     def limited(self) -> bool:
-        """Whether a limit excluded documents."""
+        """Whether a limit on documents left some out of the score."""
         return self.conditions.cut_short
 
 
 @dataclass(frozen=True)
 class Series:
-    """All checkpoints' scores under one key: a column of the main table, or a line of a detail table."""
+    """All checkpoints' scores for one key (task, metric, …): a column of the main table or a line of a detail table."""
 
     key: Key
     cells: tuple[Cell | None, ...]
@@ -86,22 +86,22 @@ class Series:
 
     @property
     def first(self) -> Score:
-        """A score of the series; all have the same unit and direction."""
+        """The first score of the series; all its scores have the same unit and direction."""
         return next(cell.score for cell in self.cells if cell)
 
     @property
     def n(self) -> int:
-        """The number of samples of any comparable score."""
+        """The number of samples of the first comparable score; comparable scores have equal numbers."""
         return next(cell.score.n for cell in self.cells if cell and not cell.differences)
 
     @property
     def chance(self) -> float | None:
-        """The score of guessing that holds for the comparable scores; None if it is not known."""
+        """The score of guessing, for the comparable scores; None if not known."""
         return next(cell.chance for cell in self.cells if cell and not cell.differences)
 
     @property
     def ceiling(self) -> float | None:
-        """The highest possible score that holds for the comparable scores; None if it is not known."""
+        """The highest possible score, for the comparable scores; None if not known."""
         return next(cell.ceiling for cell in self.cells if cell and not cell.differences)
 
     @property
@@ -113,15 +113,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint and all its scores."""
+    """One checkpoint and all its scores: a row of the leaderboard."""
 
     checkpoint: CheckpointInfo
     short: str
-    """Start of the fingerprint, long enough to be unique in the table."""
+    """The first digits of the fingerprint, enough to be unique in the table."""
     namesake: bool
-    """Whether another row has the same name, so that only the fingerprint distinguishes them."""
+    """Whether another row has the same name, so that only the fingerprints distinguish the two."""
     other_names: tuple[str, ...]
-    """Other names of the checkpoint, in its older reports."""
+    """Other names that the checkpoint has in its older reports."""
     reports: tuple[Report, ...]
     """The checkpoint's reports, oldest first."""
     entries: dict[Key, Entry]
@@ -134,12 +134,12 @@ class Row:
 
     @property
     def limits(self) -> list[Limit]:
-        """The limits on documents in the reports of the row's scores, ascending; empty if there are none."""
+        """The limits on documents with which the row's scores were computed, ascending; empty without limits."""
         limits = {entry.report.manifest.protocol.limit for entry in self.entries.values()}
         return sorted(limit for limit in limits if limit is not None)
 
     def tasks(self, report: Report) -> list[str]:
-        """Return the names of the headline tasks whose scores come from `report`; empty if other reports replace it."""
+        """Return the headline tasks whose scores come from `report`; empty if other reports replace all its scores."""
         return sorted(
             {key.task for key, entry in self.entries.items() if entry.report is report and entry.score.headline}
         )
@@ -154,13 +154,13 @@ class Block:
 
     @property
     def uniform(self) -> bool:
-        """Whether all lines have the same metric and no filter, so that the heading can state it once."""
+        """Whether all lines have the same metric and no filter, so that the heading can state the metric once."""
         return {(line.key.metric, line.key.filter) for line in self.lines} == {(self.lines[0].key.metric, "none")}
 
 
 @dataclass(frozen=True)
 class Section:
-    """The detail tables of one task's headline score."""
+    """The detail tables of one headline task (a task or average that was requested by name)."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -172,7 +172,7 @@ class AnswerNote(NamedTuple):
     row: Row
     sentence: str
     is_doubtful: bool
-    """Whether that is true of the answers to most documents."""
+    """Whether the answers to most documents were empty, cut, unfinished or not understood."""
 
 
 @dataclass(frozen=True)
@@ -180,21 +180,21 @@ class Table:
     """The whole leaderboard."""
 
     rows: tuple[Row, ...]
-    """Sorted by the date of the checkpoint's first report."""
+    """The rows, sorted by the date of each checkpoint's first report."""
     columns: tuple[Series, ...]
-    """One per headline score."""
+    """The columns, one per headline score (of a task or average that was requested by name)."""
     sections: tuple[Section, ...]
     reports: int
     """Number of reports in the table."""
 
     @property
     def apart(self) -> bool:
-        """Whether any score in the main table is not comparable with the others in its column."""
+        """Whether any score in the main table is not comparable with the other scores in its column."""
         return any(cell and cell.differences for column in self.columns for cell in column.cells)
 
     @property
     def answers(self) -> list[AnswerNote]:
-        """What a reader should know of the answers behind the main table, row by row."""
+        """What a reader should know of the answers behind the scores of the main table, row by row."""
         notes = (
             AnswerNote(row, cell.answers.sentence(column.key.task), cell.answers.is_doubtful)
             for number, row in enumerate(self.rows)
@@ -217,7 +217,7 @@ class Table:
 def tabulate(reports: Sequence[Report]) -> Table:
     """Return the table of `reports`.
 
-    Raises HarnessError if there are no reports, or if none has a headline score.
+    Raises HarnessError if there are no reports, or if no report has a headline score.
     """
     if not reports:
         raise HarnessError("a leaderboard needs at least one report: give the folders that 'harness run' printed")
@@ -256,10 +256,10 @@ def _row(short: str, reports: Sequence[Report], names: Counter[str]) -> Row:
 
 
 def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
-    """Return the scores of a checkpoint: for each task, those of the report with the most documents.
+    """Return the scores of a checkpoint: for each task, the scores in the report with the most documents.
 
-    If several have as many, the newest is chosen. Reports are chosen by task, not by score, so that two metrics of one
-    task are never from different runs.
+    If several reports have as many, the newest is chosen. Reports are chosen by task, not by score, so that two metrics
+    of one task are never from different runs.
     """
     chosen: dict[str, Report] = {}
     for report in reports:
@@ -287,13 +287,13 @@ def _distinct_length(fingerprints: Sequence[str]) -> int:
 
 
 def _keys(rows: Iterable[Row], matches: Callable[[Score], bool]) -> list[Key]:
-    """Return the keys of all scores that match, in the order of `Key.order`."""
+    """Return the keys of all scores for which `matches` is true, in the order of `Key.order`."""
     keys = {key for row in rows for key, entry in row.entries.items() if matches(entry.score)}
     return sorted(keys, key=lambda key: key.order)
 
 
 def _series(rows: Sequence[Row], key: Key) -> Series:
-    """Return the scores of all rows under `key`."""
+    """Return the scores of all rows for `key`, with the marks of their comparison."""
     entries = [row.entries.get(key) for row in rows]
     conditions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
     reference = comparison.reference([condition for condition in conditions if condition])
@@ -314,7 +314,7 @@ def _series(rows: Sequence[Row], key: Key) -> Series:
 
 
 def _sections(rows: Sequence[Row], headline: Sequence[Key]) -> Iterator[Section]:
-    """Yield the detail tables of each headline task, and of all other scores."""
+    """Yield the detail tables of each headline task, then one of all other scores."""
     listed = set(headline)
     for task in dict.fromkeys(key.task for key in headline):
         inside = {name for row in rows for name in _inside(row, task)}
@@ -328,7 +328,7 @@ def _sections(rows: Sequence[Row], headline: Sequence[Key]) -> Iterator[Section]
 
 
 def _inside(row: Row, task: str) -> set[str]:
-    """Return the names of all tasks and averages below the headline `task` of which `row` has scores."""
+    """Return the names of all members of the headline `task` (tasks and averages) of which `row` has scores."""
     reports = {entry.report.folder: entry.report for key, entry in row.entries.items() if key.task == task}
     below: set[str] = set()
     for report in reports.values():

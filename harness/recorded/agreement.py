@@ -1,10 +1,9 @@
 """Whether recorded lines repeat the questions and references of the documents that they answer.
 
-A line's id or place says which document it answers. If it also repeats that document's question or reference, the
-two must agree, because a file whose lines are in another order than the data, or whose ids are those of other data,
-would be scored against the wrong references. Such a file is refused if the evidence is plain: several lines with the
-questions or references of other documents. All other differences, as in a corrected or translated data set, are counted
-in a note.
+A line's id or place says which document it answers. If the line also contains a question or a reference, it must agree
+with that document's, because a file whose lines are in another order than the data, or whose ids are those of other
+data, would be scored against the wrong references. Such a file is refused if several lines have the questions or
+references of other documents. All other differences, as in a corrected or translated data set, are counted in a note.
 
 Not here: the columns that a published format has in common with its data (`harness.recorded.match`).
 """
@@ -23,9 +22,9 @@ from harness.tasks.task import Task
 def notes_on(task: Task, answers: Mapping[int, Answer]) -> list[str]:
     """Return notes on the columns of recorded lines that differ from their documents, or that were not compared.
 
-    `answers` has each answer by the place of its document.
+    `answers` maps the place of each document in the split to the answer.
 
-    Raises HarnessError if lines have questions or references of other documents than those that they answer.
+    Raises HarnessError if lines have the questions or references of documents that they do not answer.
     """
     columns = {name: name.lower() for answer in answers.values() for name in answer.beside}
     notes: list[str] = []

@@ -7,15 +7,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Response = str | float | tuple[float, bool]
-"""A text; the log-likelihood of a whole text in nats; or the log-likelihood of a choice in nats, and whether the choice
-is what greedy decoding would have generated."""
+"""A generated text, the log-likelihood of a whole text in nats, or the log-likelihood of a choice in nats together with
+whether greedy decoding would have generated this choice."""
 
 Responses = tuple[tuple[Response, ...], ...]
-"""For each request of a document, the response of each repeat."""
+"""For each request of a document, the responses of its repeats (several when answers are sampled)."""
 
 
 class Hashes(NamedTuple):
-    """The hashes by which a report of ours identifies a document and its prompt."""
+    """The hashes by which a report of this project identifies a document and its prompt."""
 
     document: str
     prompt: str
@@ -32,17 +32,17 @@ class Answer(NamedTuple):
     document: dict[str, Any]
     """The columns of the document that the file contains."""
     complete: bool = False
-    """Whether the columns in `document` are enough to score the answer."""
+    """Whether `document` has all columns that are needed to score the answer."""
     prompt: str | None = None
     """The text that the model was prompted with, or None if the file does not contain it."""
     arguments: list[list[Any]] | None = None
     """The arguments of lm-eval's requests for the document, request by request."""
     hashes: Hashes | None = None
-    """The hashes of document and prompt if the answer comes from a report of ours."""
+    """The hashes of document and prompt if the answer comes from a report of this project."""
     beside: Mapping[str, Any] = MappingProxyType({})
     """The line's other columns, which may repeat the question or the reference (`harness.recorded.agreement`)."""
     names_id: bool = False
-    """Whether a whole number in `key` means the column `id` if the documents are a user's own file with that column."""
+    """Whether a number in `key` is a value of the column `id` if the task is a user's own file with that column."""
 
 
 class TaskAnswers(NamedTuple):

@@ -16,9 +16,9 @@ from harness.reports.numbers_in_words import counted
 QUESTIONS = ("question", "problem", "query", "问题", "题目", "题干")
 """Columns of a line that hold the question and nothing else."""
 SOURCES = ("context", "passage")
-"""Columns of a line that hold what the question is about, such as retrieved texts."""
+"""Columns of a line that hold the material that the question is about, such as retrieved texts."""
 TEXTS = ("prompt", "messages", "conversations", "instruction", "input", "content", *SOURCES)
-"""Columns of a line that may hold the question, what stands around it, or what the model wrote."""
+"""Columns of a line that may hold the question, text around the question, or text that the model wrote."""
 REFERENCES = (
     *("reference", "references", "target", "targets", "label", "labels", "gold", "golds", "gold_answer", "ref", "refr"),
     *("ground_truth", "groundtruth", "expected", "expected_answer", "correct_answer", "answerkey"),
@@ -26,7 +26,7 @@ REFERENCES = (
 )
 """Columns of a line that hold the reference and nothing else."""
 ANSWERS = ("answer", "answers", "答案", "output", "response", "completion", "summary")
-"""Columns of a line that may hold the reference, or what the model answered."""
+"""Columns of a line that may hold the reference or the model's answer."""
 
 
 class Value(NamedTuple):
@@ -39,7 +39,7 @@ class Value(NamedTuple):
 
 
 def difference(task: str, column: str, different: Sequence[Value], total: int, kind: str) -> list[str]:
-    """Return a note that `different` of a column's `total` questions or references differ; empty if none does."""
+    """Return the note that the `different` ones of a column's `total` values differ; an empty list if none does."""
     if not different:
         return []
     verb = "differs" if len(different) == 1 else "differ"

@@ -1,4 +1,4 @@
-"""Complaints about recorded answers: an error, or with `--keep-going` a note in the report."""
+"""Complaints about recorded answers: each is an error or, with `--keep-going`, a note in the report."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Complaints:
     def __init__(self, keep_going: bool) -> None:
         self._keep_going = keep_going
         self.messages: list[str] = []
-        """What was collected so far, as notes for readers of the report."""
+        """The complaints collected so far, as notes for readers of the report."""
 
     def add(self, where: str, problem: str, cause: Exception | None = None) -> None:
-        """Raise HarnessError about the `problem` at `where`, or collect it."""
+        """Raise HarnessError about the `problem` at `where`, or with `keep_going` collect it as a note."""
         complaint = f"{where}, {problem}"
         self.raise_or_note(f"{complaint}: correct or remove it, or pass --keep-going", complaint, cause)
 

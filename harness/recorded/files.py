@@ -43,12 +43,12 @@ class FileGroup(NamedTuple):
     """Files that belong together: a folder without its archives, one archive, or a single file."""
 
     model: str
-    """The model that the files belong to, unless their folders say otherwise."""
+    """The name of the model that the files belong to, unless their folders inside the group name another."""
     files: list[File]
 
 
 def file_groups(path: Path) -> Iterator[FileGroup]:
-    """Yield the plain files at or below `path`, then the files of each archive there.
+    """Yield a group of the files at or below `path` that are not archives, then a group for each archive.
 
     Raises HarnessError if a folder or an archive cannot be read.
     """
@@ -83,7 +83,7 @@ def _raise_unreadable(error: OSError) -> None:
 
 
 def _members(archive: Path) -> list[File]:
-    """Return the files in an archive with their content, because a compressed one can only be read front to back."""
+    """Return the files in `archive`, with content read already, since a compressed archive is read front to back."""
     files = []
     try:
         for member in unpacking.tar_members(archive, SUFFIXES):

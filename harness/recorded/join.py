@@ -1,4 +1,4 @@
-"""Recorded answers joined with the documents of a task: one for each document, or a complaint.
+"""Recorded answers joined with the documents of a task: one answer for each document, or a complaint.
 
 Not here: reading answers (`harness.recorded.formats`), finding their documents (`harness.recorded.match`), or scoring
 (`harness.recorded.score`).
@@ -22,7 +22,7 @@ from harness.tasks.protocols.chatglm_predict import ChatGLMPredict
 from harness.tasks.task import Score, Task
 
 _PROMPTED = ("instruction", QUESTION)
-"""The columns that LawBench's files contain as they were in the model's prompt."""
+"""The columns that LawBench's files contain in the form in which they were in the model's prompt."""
 
 
 class Joined(NamedTuple):
@@ -41,7 +41,7 @@ class Joined(NamedTuple):
     def prompt_columns(self, row: samples.Row) -> samples.Row:
         """Return the columns of `row` that say what the model was prompted with, as far as that is known.
 
-        Raises HarnessError if a report is scored again and the document differs from the one in the report.
+        Raises HarnessError if a report is scored again and the document differs from the one answered there.
         """
         answer = self.answers[row["doc_id"]]
         if answer is not None and answer.hashes is not None:
@@ -60,8 +60,8 @@ class Joined(NamedTuple):
     def score_function(self, task: Task) -> Score:
         """Return the task's `score`, applied to documents with the instruction and question of the recorded prompt.
 
-        These replace the documents' own, because LawBench's 2-1 takes the sentence to correct from the prompt,
-        including any text around it.
+        These replace the instruction and question of the documents, because the scorer of LawBench task 2-1 takes the
+        sentence to correct from the prompt, including any text around it.
         """
         score, prompted = task.score, self._prompted_columns(task)
 
@@ -73,7 +73,7 @@ class Joined(NamedTuple):
         return score_prompted
 
     def _prompted_columns(self, task: Task) -> dict[str, dict[str, Any]]:
-        """Return the recorded columns of each document prompted with another question, by its own question."""
+        """Return {question of a document: recorded prompt columns} for documents whose recorded question differs."""
         documents = task.documents
         prompted: dict[str, dict[str, Any]] = {}
         for place, answer in enumerate(self.answers):
@@ -94,13 +94,13 @@ def join(
     limit: Limit | None = None,
     keep_going: bool = False,
 ) -> Joined:
-    """Return the answers to the first `limit` documents of `task`, or to that share of them.
+    """Return the answers to the first `limit` documents of `task`, or, if `limit` is below 1, to that share.
 
     `has_own_documents` says whether the task was built from the documents in the answers' file.
 
     Raises HarnessError about a second answer to a document, an answer without a document, a document without an answer,
-    answers of another kind than the task's, and questions or references of other documents
-    (`harness.recorded.agreement`); with `keep_going` the result's notes report all but the last two.
+    answers of another kind than the task's (texts or likelihoods), and questions or references of other documents
+    (`harness.recorded.agreement`). With `keep_going`, the first three become notes in the result.
     """
     name, total = answers.task, len(task.documents)
     count = documents_within(limit, total)
@@ -133,7 +133,7 @@ def join(
 
 
 class _Placed(NamedTuple):
-    """A task's answers by the place of their document."""
+    """A task's answers, assigned to the places of documents."""
 
     by_place: dict[int, Answer]
     repeated: list[Answer]
@@ -165,7 +165,7 @@ def _leave_out(left_out: Sequence[Answer], problem: str, task: str, complaints: 
 
 
 def _complain_of_gaps(answers: TaskAnswers, complaints: Complaints) -> None:
-    """Complain if numbers below the highest are missing among the ids of documents that only the file contains."""
+    """Complain if a number below the highest is missing among the ids in a file whose answers bring their documents."""
     # Missing numbers are not listed: the highest one may have ten digits.
     numbers = {answer.key for answer in answers.answers if isinstance(answer.key, int)}
     missing = max(numbers, default=-1) + 1 - len(numbers)
@@ -181,7 +181,7 @@ def _complain_of_gaps(answers: TaskAnswers, complaints: Complaints) -> None:
 def _complain_of_missing(
     task: Task, by_document: Sequence[Answer | None], answers: TaskAnswers, complaints: Complaints
 ) -> None:
-    """Complain if a document has no answer: a missing text counts as empty; missing likelihoods cannot be scored."""
+    """Complain if a document has no answer. A missing text counts as empty, missing likelihoods cannot be scored."""
     missing = [place for place, answer in enumerate(by_document) if answer is None]
     if not missing:
         return
@@ -200,7 +200,8 @@ def _complain_of_missing(
 def _repeats(task: Task, answers: Sequence[Answer], recorded: TaskAnswers) -> int:
     """Return the number of responses to each request.
 
-    Raises HarnessError if it differs between documents, or if the answers are of another kind than the task's.
+    Raises HarnessError if the number differs between documents, or if answers are texts where the task scores
+    likelihoods, or the reverse.
     """
     for answer in answers:
         _require_kind(task, recorded.task, answer)
@@ -227,7 +228,7 @@ def _require_kind(task: Task, name: str, answer: Answer) -> None:
 
 
 def _responses(task: Task, by_document: Sequence[Answer | None], repeats: int) -> list[Responses]:
-    """Return the responses to each document in the shape in which `task` expects them; missing ones are empty texts."""
+    """Return the responses to each document in the shape that `task` expects; a missing response is an empty text."""
     empty: Responses = (("",) * repeats,)
     responses = [empty if answer is None else answer.responses for answer in by_document]
     if task.output_type == "loglikelihood_rolling":
@@ -248,5 +249,5 @@ def _likelihood(response: Response, answer: Answer | None) -> float:
 
 
 def _has_whole_reference(answer: Answer | None) -> bool:
-    """Return whether there is an answer whose file has no reference cut by ChatGLM's script."""
+    """Return whether `answer` comes from a file (not a report) without the reference that ChatGLM's script cut."""
     return answer is not None and answer.hashes is None and "summary" not in answer.document

@@ -1,6 +1,6 @@
 """Checks of recorded log-likelihoods: numbers that cannot be natural logarithms of probabilities are refused.
 
-Not here: reading them (`harness.recorded.formats`).
+Not here: reading log-likelihoods (`harness.recorded.formats`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 NOT_FINITE = ("with a value that is no number", "with a value that is NaN or infinite")
 """What `problem` returns for values that are not finite numbers."""
 _ROUNDING = 1e-3
-"""How far above 0 rounding may lift a sum of logarithms."""
+"""How far above 0 a sum of logarithms may be, as a result of rounding."""
 
 
 def problem(values: Sequence[object]) -> str | None:
-    """Return why `values` cannot be log-likelihoods of different texts, as the end of a sentence; None if they can."""
+    """Return why `values` cannot be log-likelihoods of different texts, as the end of a sentence, or None."""
     numbers = [number for value in values if (number := _number(value)) is not None]
     if len(numbers) < len(values):
         return NOT_FINITE[0]
@@ -31,7 +31,7 @@ def problem(values: Sequence[object]) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a JSON value as a float, or None if it is not a number; one too large for a float becomes infinity."""
+    """Return a JSON value as a float, or None if it is not a number; numbers too large for a float become infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -18,7 +18,7 @@ class Line(NamedTuple):
     where: str
     """File and number of the line, for messages."""
     place: int
-    """The line's place among those that are not empty, counted from 0."""
+    """The line's place among the lines that are not empty, counted from 0."""
     content: dict[str, Any]
 
 

@@ -1,7 +1,7 @@
 """The tasks that a recording answers, loaded with the documents that were answered.
 
-The documents are those of the task's data if that data is at hand and contains the questions and references of the
-file. Otherwise a file that contains references of its own is scored by them.
+The documents are those of the task's data if that data is on this machine and agrees with the questions and references
+in the recording's file. Otherwise, if the file contains everything needed for scoring, its own documents are used.
 
 Not here: scoring (`harness.recorded.score`).
 """
@@ -34,7 +34,7 @@ class AnsweredTasks(NamedTuple):
     answers: dict[str, TaskAnswers]
     """The answers to each task, by the task's name."""
     matches: dict[str, Matches]
-    """The document that each answer belongs to, by the task's name."""
+    """The places of the documents that the answers belong to, by the task's name."""
     with_own_documents: frozenset[str]
     """The tasks whose documents are those in the recording's file."""
     notes: list[str]
@@ -42,7 +42,7 @@ class AnsweredTasks(NamedTuple):
 
 
 class TaskLoader:
-    """Loads the tasks of one recording after another; tasks on the data at hand are kept for the next recording."""
+    """Loads the tasks of one recording after another; tasks built on local data are kept for the next recording."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class TaskLoader:
         return sources
 
     def _selected(self, recording: Recording) -> tuple[list[str], list[str]]:
-        """Return the tasks or the group to load, and notes for readers of the report."""
+        """Return the names of the tasks, or of the group, to load, and notes for readers of the report."""
         answered = [answers.task for answers in recording.tasks]
         families = (self._task,) if self._task else recording.format.families
         names, notes = self._group(answered, families)
@@ -116,9 +116,9 @@ class TaskLoader:
         return names, notes
 
     def _group(self, answered: list[str], families: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Return the group whose tasks are exactly those `answered`, to get its averages, or else the tasks; and notes.
+        """Return the group whose tasks are exactly those `answered`, for its averages, or else these tasks; and notes.
 
-        The group is one of `families`, or, if there are no families, one of our own groups.
+        The group is one of `families` or, if there are no families, one of this project's groups.
         """
         for family in families:
             if file_tasks.names_files(family):
@@ -157,7 +157,7 @@ class TaskLoader:
         return tasks
 
     def _require_articles(self, recording: Recording) -> None:
-        """Raise HarnessError if a report's prompts contain other retrieved articles than those of --articles."""
+        """Raise HarnessError if a report's prompts contain other retrieved articles than the file of --articles."""
         if recording.report is None or (expected := recording.report.manifest.protocol.articles) is None:
             return
         file = self._articles
@@ -171,7 +171,7 @@ class TaskLoader:
 def _match(
     tasks: TaskSet, answers: Mapping[str, TaskAnswers], with_own_documents: Collection[str]
 ) -> dict[str, Matches]:
-    """Return the document that each answer to each task belongs to."""
+    """Return, for each task, which document each answer belongs to."""
     return {
         name: match.match_own_documents(task_answers)
         if name in with_own_documents
@@ -196,7 +196,7 @@ def _require_complete_run(recording: Recording) -> None:
 
 
 def requested_names(report: Report) -> list[str]:
-    """Return the groups and tasks that the run was started with, in its order."""
+    """Return the groups and tasks that the run of `report` was started with, in the run's order."""
     groups = report.results.get("group_subtasks") or {}
     members = {member for subtasks in groups.values() for member in subtasks}
     order = list(report.manifest.tasks)

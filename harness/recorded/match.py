@@ -1,7 +1,7 @@
 """Which document each recorded answer belongs to: by its id or its place, if question and reference agree.
 
-If a file contains the question or the reference, these must be the document's, because a file may belong to other data:
-LawBench's published answers to 2-2 are to other documents, in another order, than its published data.
+If a file contains questions or references, these must be those of the documents, because a file may belong to other
+data: LawBench's published answers to its task 2-2 belong to other documents, in another order, than its published data.
 
 Not here: answers without a document, or documents without an answer (`harness.recorded.join`).
 """
@@ -25,18 +25,18 @@ class Matches(NamedTuple):
     """The documents that a task's answers belong to."""
 
     places: list[int | None]
-    """For each answer the place of its document in the split, or None if no document has its id."""
+    """For each answer: the place of its document in the split, or None if no document has the id in the answer."""
     mismatch: str = ""
-    """Why the answers belong to other documents than the task's; empty if they do not."""
+    """Why the answers must belong to other documents than the task's; empty if they need not."""
     note: str = ""
-    """What a reader of the report should know about the ids; empty if nothing."""
+    """What a reader of the report should know about how ids were read; empty if there is nothing to say."""
 
 
 def match(task: Task, answers: TaskAnswers) -> Matches:
     """Return which document of `task` each of `answers` belongs to.
 
-    Raises HarnessError if answers name documents by a text and the documents have no `id`, or if the answers have row
-    numbers although the column `id` of the task's file has other values.
+    Raises HarnessError if answers name documents by a text and the documents have no column `id`, or if answers have
+    row numbers although the column `id` of the task's file has other values.
     """
     places, documents = _places(task, answers), task.documents
     for answer, place in zip(answers.answers, places, strict=True):
@@ -50,7 +50,7 @@ def match(task: Task, answers: TaskAnswers) -> Matches:
 
 
 def match_own_documents(answers: TaskAnswers) -> Matches:
-    """Return the places of answers whose file contains the documents, counted in the order of `one_per_document`."""
+    """Return the places of answers whose documents come from the same file, in the order of `one_per_document`."""
     by_key = {answer.key: place for place, answer in enumerate(one_per_document(answers))}
     return Matches([by_key[answer.key] for answer in answers.answers])
 
@@ -98,7 +98,7 @@ def first_ids(task: Task) -> str:
 
 
 def _reading_of_ids(task: Task, answers: TaskAnswers, places: Sequence[int | None]) -> str:
-    """Return a note on how the ids in `answers` were read, if they could be read differently; else an empty text."""
+    """Return a note on how the ids in `answers` were read, if another reading is possible, else an empty text."""
     keys = [answer.key for answer in answers.answers]
     if not task.ids or not all(answer.names_id for answer in answers.answers):
         return ""
@@ -116,15 +116,15 @@ def _place(key: int | str, by_id: Mapping[str, int], documents: int) -> int | No
 
 
 def _texts(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns that are texts, without white space, because tokenizers change it."""
+    """Return the columns of `document` that are texts, without white space, which tokenizers change."""
     return {name: "".join(value.split()) for name, value in document.items() if isinstance(value, str)}
 
 
 def _contradicting_column(recorded: Columns, document: Columns) -> str | None:
-    """Return the first column where the recorded document contradicts the task's, or None.
+    """Return the first column in which the recorded document contradicts the task's document, or None.
 
-    A recorded reference may be cut short, as ChatGLM's are; a recorded question may be a whole prompt that contains
-    the task's question, as in LawBench's files.
+    A recorded reference may be cut short, as in ChatGLM's files; a recorded question may be a whole prompt that
+    contains the task's question, as in LawBench's files.
     """
     for name, value in recorded.items():
         expected = document.get(name)

@@ -1,15 +1,15 @@
 """Whether the questions in a column of recorded lines are those of the documents that the lines answer.
 
 Questions are compared as those of a test set are (`harness.tasks.same_question`). A text that contains its document's
-question, or is part of it, counts as that question, because a prompt has a template and examples around the question. A
+question, or is part of that question, counts as the question, because a prompt has a template and examples around it. A
 text that quotes the question of another document proves nothing: it may be a few-shot example, a retrieved text, or an
 answer that goes on with another question. Three findings show that lines stand in another order, each in several lines
 with different questions:
 
-- lines have exchanged their questions: the text of each is the whole question that another of them should have;
-- at least half of the lines that differ hold another document's question and nothing else;
-- most lines differ, and in these another document's question stands in one and the same template, apart from examples
-  that are the same in several lines.
+- lines have exchanged their questions, so that the text of each is the whole question that another one should have;
+- at least half of the lines whose text differs hold another document's question and nothing else;
+- most lines differ, and in these the question of another document stands within one and the same template, not counting
+  examples that are the same in several lines.
 
 Not here: references (`harness.recorded.reference_columns`).
 """
@@ -27,22 +27,22 @@ from harness.tasks.same_question import question_form
 from harness.tasks.task import Task
 
 _DOCUMENT_COLUMNS = (*QUESTIONS, "content", "input", "text", "goal", "premise", "sentence1", "sentence")
-"""Columns of a published task's documents that hold the question; the first counts, or else the longest text."""
+"""Columns of published documents that hold the question; the first present counts, or else the longest text."""
 _QUOTED = 4
-"""With this many characters or more, a question is hardly ever part of another text by chance."""
+"""A question with this many characters or more is hardly ever part of another text by chance."""
 _SEARCHED = 20
 """The number of texts that are searched for the questions of all documents."""
 
 
 class _Line(NamedTuple):
-    """The text of a recorded line that differs from the question of its document."""
+    """A recorded line whose text differs from the question of the document that the line answers."""
 
     value: Value
     form: str
     owner: int | None
-    """The place of the first document whose whole question the text is."""
+    """The place of the first document whose whole question is the line's text, or None."""
     is_unlike: bool
-    """Whether neither the question contains the text nor the text the question."""
+    """Whether the line's text neither contains its document's question nor is contained in it or another column."""
 
 
 class _Quotation(NamedTuple):
@@ -50,11 +50,11 @@ class _Quotation(NamedTuple):
 
     owner: int
     rest: str
-    """The letters and digits around the shared part: the template."""
+    """The letters and digits around the part that text and question share, which are the template."""
 
 
 class Questions:
-    """The questions of a task, in the form in which they are compared, which is computed at first use."""
+    """The questions of a task in the form in which questions are compared; the forms are computed at first use."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -98,7 +98,7 @@ class Questions:
         return self._forms
 
     def _line(self, value: Value) -> _Line | None:
-        """Return the line of `value`, or None if its text is its document's question or a long prompt around it."""
+        """Return the line of `value`; None if it is the question of its document, or a long prompt around that."""
         expected = self._computed()[value.place]
         if len(value.value) > self._longest and _holds(value.value, self._texts[value.place].strip()):
             return None  # a prompt around its question, which is no whole question of another document
@@ -109,12 +109,12 @@ class Questions:
         return _Line(value, form, next(iter(self._places.get(form, [])), None), not is_like)
 
     def _is_other_text(self, form: str, place: int) -> bool:
-        """Return whether another column of the document at `place`, such as its instruction, contains the text."""
+        """Return whether another column of the document at `place`, such as its instruction, contains `form`."""
         columns = self._documents[place].values()
         return any(_holds(_form(column), form) for column in columns if isinstance(column, str))
 
     def _first_displaced(self, lines: Sequence[_Line], total: int, *, is_named: bool) -> tuple[Value, int] | None:
-        """Return the first value proven to hold another document's question, and that document's place; or None."""
+        """Return the first value proven to hold another document's question, with that document's place; else None."""
         recurring = Counter(line.form for line in lines)
         whole = [
             (line, line.owner)
@@ -133,7 +133,7 @@ class Questions:
         return None
 
     def _first_quotation(self, unlike: Sequence[_Line], *, may_be_answers: bool) -> tuple[Value, int] | None:
-        """Return the first value with another document's question in the common template, and its owner; or None."""
+        """Return the first value with another document's question in the common template, and that place; or None."""
         recurring = Counter(line.form for line in unlike)
         lines = [x for x in unlike if recurring[x.form] == 1 and not (may_be_answers and _has_answer(x))]
         if 2 * len(lines) < len(unlike):
@@ -152,9 +152,9 @@ class Questions:
         return first[0] if has_owners and 4 * count >= 3 * len(searched) else None
 
     def _quotation(self, form: str, parts: Sequence[str]) -> _Quotation | None:
-        """Return the only question of `parts` in the text `form`, or the only question that contains `form`, or None.
+        """Return the only question in the text `form`, or the only question that contains `form`; None if not only one.
 
-        A question within the one that is found, such as a common stem, does not count.
+        `parts` are the questions in `form`; those within the longest one, such as a common stem, do not count.
         """
         if parts:
             part = max(parts, key=len)
@@ -174,7 +174,7 @@ def _letters(text: str) -> str:
 
 
 def _has_answer(line: _Line) -> bool:
-    """Return whether a text contains the line's answer, so that the model may have written the text."""
+    """Return whether the text of `line` contains the model's answer, so that the model may have written the text."""
     first = next(iter(next(iter(line.value.answer.responses), ())), None)
     if not isinstance(first, str) or not first.strip():
         return False
@@ -182,7 +182,7 @@ def _has_answer(line: _Line) -> bool:
 
 
 def _last_question(value: object) -> str:
-    """Return the text of a recorded question: a text, or the user's last turn in a list of turns; else empty."""
+    """Return the text of a recorded question, which is a text or the user's last turn in a list; else empty."""
     if isinstance(value, str):
         return value
     turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
@@ -204,7 +204,7 @@ def _holds(text: str, part: str) -> bool:
 
 
 def _question(document: Mapping[str, Any]) -> str:
-    """Return the question of a published task's document; empty if it has no text beside its reference."""
+    """Return the question of a published task's document; empty if the document has no text beside its reference."""
     texts = {name: value for name, value in document.items() if isinstance(value, str) and value}
     named = [texts[name] for name in _DOCUMENT_COLUMNS if name in texts]
     others = [text for name, text in texts.items() if name.lower() not in (*REFERENCES, *ANSWERS)]

@@ -1,12 +1,12 @@
-"""Ratings by people, or by a judge model that ran elsewhere → reports. No judge is called.
+"""Ratings, by people or by a judge model that ran elsewhere → reports. No judge model is called here.
 
 A line of the file is one rating:
 
     {"id": 17, "criterion": "accuracy", "rating": 4, "rater": "B", "model": "sft"}
 
 `model` may be left out; each model gets a report. An item's score is the mean of its ratings, and a criterion's score
-the mean over items with its interval. The agreement of raters is a score of its own: Krippendorff's alpha for intervals
-(`harness.metrics.stats.agreement`).
+is the mean over items, with its interval. The agreement of raters is a score of its own: Krippendorff's alpha for
+intervals (`harness.metrics.stats.agreement`).
 
 Not here: scoring answers (`harness.recorded.score`).
 """

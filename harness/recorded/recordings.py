@@ -27,7 +27,7 @@ from harness.reports.report import Report
 from harness.tasks.own_files import file_tasks
 
 GENERIC_STEMS = ("generated_predictions",)
-"""File names that are the same for every model, so that they do not name a model."""
+"""File names (without ending) that are the same for every model, and so do not name a model."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Recording:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of all answers, with the keys of their documents."""
+        """The sha256 of all answers together with the keys of the documents answered."""
         digest = hashlib.sha256(self.format.name.encode())
         for task in sorted(self.tasks):
             for answer in task.answers:
@@ -75,8 +75,8 @@ def find(
 ) -> Iterator[Recording]:
     """Yield the recordings at `path`, one model after another.
 
-    `task` names the task that was answered, for files that do not say; `format` is a key of `FORMATS`, by default the
-    format that the files look like.
+    `task` names the task that was answered, for files that do not say which; `format` is a key of `FORMATS`, by default
+    the format by which a file is recognised.
 
     Raises HarnessError if nothing is found, and about the first entry that cannot be read, with its file and line; with
     `keep_going` such entries are left out and listed in the recording's `malformed`.
@@ -133,7 +133,8 @@ def _by_model(group: FileGroup, formats: Sequence[Format], *, forced: bool = Fal
 def _claimed(file: File, formats: Sequence[Format], *, forced: bool, is_named: bool) -> _ClaimedFile | None:
     """Return `file` with the first format that recognises it, or None.
 
-    Raises HarnessError if a file that the user named cannot be read; other files may lie beside predictions by chance.
+    Raises HarnessError if a file that the user named cannot be read; files that the user did not name may lie beside
+    predictions by chance.
     """
     for format in formats:
         try:
@@ -187,7 +188,7 @@ def _read_file(claimed: _ClaimedFile, task: str | None, keep_going: bool) -> Tas
 
 
 def _model_name(model: _Model, claimed: _ClaimedFile, answers: TaskAnswers) -> str:
-    """Return the name of a model: that of its folder if the file's name says only the task, or nothing."""
+    """Return the name of a model: its folder's name if the name of the file says only the task, or nothing."""
     says_task = model.name == claimed.file.path.stem and claimed.claim.task not in ("", model.name)  # `1-1`
     if says_task or model.name in (file_tasks.task_name(answers.task), *GENERIC_STEMS):
         return Path(model.folder).resolve().name

@@ -1,9 +1,9 @@
 """Whether the references in a column of recorded lines are those of the documents that the lines answer.
 
 If a column of references is in another order than the documents, or belongs to another test set, several lines hold
-different references of other documents. A single such line may be a correction. In a column that may hold what the
-model answered (`answer`, `output`), a wrong answer may happen to be the right one of another document. There, another
-order shows only in references that differ from one another, or in a shift by a few lines.
+different references of other documents. A single such line may be a correction. In a column that may hold the model's
+answers (`answer`, `output`), a wrong answer may happen to be the right answer to another document. In such a column,
+another order shows only if references differ from one another, or are shifted by a few lines.
 
 Not here: the forms of a reference (`harness.recorded.references`), or questions (`harness.recorded.questions`).
 """
@@ -22,19 +22,19 @@ from harness.recorded.references import Reading, is_same, key
 from harness.tasks.task import Task
 
 _DISTINCT = 12
-"""With this many characters or more, two documents hardly ever have the same reference by chance."""
+"""References with this many characters or more are hardly ever the same for two documents by chance."""
 _CUT = 3
-"""With this many characters or more, a text may be the beginning of a reference that was cut."""
+"""A text with this many characters or more may be the beginning of a reference that was cut."""
 _LONGEST_SHIFT = 5
 """The largest number of lines by which a file may be shifted against the data and still be recognised as shifted."""
 _FEW = 5
-"""With fewer lines than this, wrong answers may look like right ones in another order by chance."""
+"""In a file with fewer lines than this, wrong answers may look by chance like right answers in another order."""
 _MANY_TEXTS = 8
-"""With this many different texts or more, another order is no coincidence."""
+"""If this many different texts or more appear in another order, that is no coincidence."""
 
 
 class Owners:
-    """The documents that have each reference, in one form."""
+    """For each reference, written in one form: the documents that have it."""
 
     def __init__(self, reading: Reading) -> None:
         self._places: dict[str, list[int]] = {}
@@ -47,10 +47,10 @@ class Owners:
         return any(key(text) in self._places for text in texts)
 
     def only_owner(self, texts: Sequence[str]) -> int | None:
-        """Return the place of the only document with one of the references `texts`, or None.
+        """Return the place of the only document with one of the references `texts`, or None if there is not just one.
 
-        A text that is no document's reference may be one that was cut. Time grows with the logarithm of the number of
-        documents.
+        A text that is no document's reference may be a reference that was cut. Time grows with the logarithm of the
+        number of documents.
         """
         whole, *items = texts
         owners = {*self._first_two(whole)} or {place for item in items for place in self._first_two(item)}
@@ -67,7 +67,7 @@ class Owners:
 
 
 class _Comparison(NamedTuple):
-    """A column of references, compared with those of a task in one form."""
+    """A column of recorded references, compared with the references of a task, written in one form."""
 
     values: Sequence[Value]
     texts: Sequence[Sequence[str]]
@@ -79,7 +79,7 @@ class _Comparison(NamedTuple):
 
     @property
     def distance(self) -> int:
-        """The number of lines that differ from this form; those whose text is no document's reference count twice."""
+        """The number of lines that differ; lines whose text is not the reference of any document count twice."""
         return len(self.different) + sum(self.texts[index] not in self.owners for index in self.different)
 
     def expected(self, index: int) -> Sequence[str]:
@@ -119,7 +119,7 @@ def _comparison(values: Sequence[Value], texts: Sequence[Sequence[str]], reading
 
 
 def first_displaced(comparison: _Comparison, *, is_named: bool) -> int | None:
-    """Return the index of the first misplaced line if the references are evidently those of other documents, else None.
+    """Return the index of the first misplaced line if references are evidently those of other documents, else None.
 
     `is_named` says whether the column holds references and nothing else.
     """
@@ -135,7 +135,7 @@ def first_displaced(comparison: _Comparison, *, is_named: bool) -> int | None:
 
 
 def _change_places(comparison: _Comparison, owned: dict[int, int], *, is_named: bool) -> bool:
-    """Return whether the lines that differ hold one another's references, each of which only one document has."""
+    """Return whether the lines that differ have exchanged their references, each of which only one document has."""
     values, different = comparison.values, comparison.different
     if len(different) < 2 or {values[index].place for index in different} != {*owned.values()}:
         return False
@@ -144,7 +144,7 @@ def _change_places(comparison: _Comparison, owned: dict[int, int], *, is_named: 
 
 
 def _are_of_others(comparison: _Comparison, owned: dict[int, int], *, is_named: bool) -> bool:
-    """Return whether the lines that differ hold, for the most part, references of other documents."""
+    """Return whether most of the lines that differ hold references of other documents."""
     values, texts, different = comparison.values, comparison.texts, comparison.different
     total, places = len(values), {*owned.values()}  # an answer that recurs has one owner in several lines
     long = {owner for index, owner in owned.items() if len(texts[index][0]) >= _DISTINCT}
@@ -159,7 +159,7 @@ def _are_of_others(comparison: _Comparison, owned: dict[int, int], *, is_named: 
 
 
 def _has_other_labels(comparison: _Comparison) -> bool:
-    """Return whether the column writes another label for each reference, such as 0 to 4 for 1 to 5."""
+    """Return whether the column has other labels than the task, one for each reference, such as 0 to 4 for 1 to 5."""
     if all(texts in comparison.owners for texts in comparison.texts):
         return False
     pairs = {(texts[0], *comparison.expected(index)[:1]) for index, texts in enumerate(comparison.texts)}
@@ -167,9 +167,9 @@ def _has_other_labels(comparison: _Comparison) -> bool:
 
 
 def _are_in_other_order(comparison: _Comparison) -> bool:
-    """Return whether the lines that differ have the references of their documents in another order.
+    """Return whether the lines that differ have, together, the references of their documents, but in another order.
 
-    If there are few different labels, at least half as many lines must differ as in a random order.
+    If there are few different references, at least half as many lines must differ as would in a random order.
     """
     texts = [key(comparison.texts[index][0]) for index in comparison.different]
     expected = [key(next(iter(comparison.expected(index)), "")) for index in comparison.different]

@@ -21,20 +21,20 @@ from harness.recorded.columns import ANSWERS, REFERENCES
 from harness.tasks.task import Task
 
 Reading = Sequence[Sequence[str]]
-"""For each document, the normalised texts that repeat its reference in one form."""
+"""For each document, the normalised texts by which a line may repeat its reference; all have the same form."""
 _FINAL = "####"
-"""What stands before the final answer in GSM8K's references."""
+"""The text before the final answer in GSM8K's references."""
 _LONGEST_NUMBER = 40
-"""With this many characters or fewer, a reference may be a number."""
+"""A reference with this many characters or fewer may be a number."""
 _LONG = 20
-"""With this many characters or more, a reference may be cut within a word."""
+"""A reference with this many characters or more may be cut within a word."""
 _MARKED_LETTER = re.compile(r"[(\[]?([a-z])[)\].、:]?")
 
 
 def normalised(text: str) -> str:
-    """Return `text` in one width and case, without invisible characters, and with white space between words only.
+    """Return `text` in one width and case, without invisible characters, and with white space only between words.
 
-    Tokenizers change white space elsewhere; words are those of ASCII letters and digits.
+    Words are of ASCII letters and digits; white space elsewhere is dropped, because tokenizers change it.
     """
     words = "".join(c for c in unicodedata.normalize("NFKC", text) if c.isspace() or is_visible(c)).split()
     return re.sub(r"(?<![a-z0-9]) | (?![a-z0-9])", "", " ".join(words).casefold())
@@ -54,15 +54,15 @@ def text(value: object) -> str:
 
 
 def texts(value: object) -> list[str]:
-    """Return the texts of a recorded reference: the whole one, and its items if it is a list of several."""
+    """Return the normalised texts of a recorded reference: the whole reference, then its items if it is a list."""
     return list(dict.fromkeys([text(value), *(_texts(value) if isinstance(value, list) else [])]))
 
 
 def is_same(recorded: str, expected: str) -> bool:
     """Return whether two normalised texts are the same reference.
 
-    Numbers are the same if their values are. Other recorded texts may be cut short after a word, or, if they are long,
-    anywhere except within a number.
+    Two numbers are the same if their values are. Other recorded texts may be cut short after a word, or, if they are
+    long, anywhere except within a number.
     """
     if recorded == expected or not recorded:
         return recorded == expected
@@ -78,7 +78,7 @@ def is_same(recorded: str, expected: str) -> bool:
 
 
 def key(reference: str) -> str:
-    """Return a text that is the same for all normalised references with one value, such as 1,000 and 1000.0."""
+    """Return a text that is the same for all normalised references with equal values, such as 1,000 and 1000.0."""
     return f"{last_number(reference)}" if _is_number(reference) and "%" not in reference else reference
 
 

@@ -23,9 +23,10 @@ class Replay:
     """Answers every kind of request with the recorded response of its document.
 
     A generated text is read as in a run (`harness.backends.answer_text`): without its thought, up to the task's first
-    stop string. With `drops_end_marks`, it loses the special tokens at its end, which published scores count, but which
-    a run would not have decoded. `think` names the marks of thoughts (`answer_text.marks_of`). `notes` names what was
-    left out and what may have been misread. With `is_read`, texts have been read before and are taken as they are.
+    stop string. With `drops_end_marks`, it loses the special tokens at its end: published scores were computed with
+    them, but a run would not have decoded them. `think` names the marks of thoughts (`answer_text.marks_of`). `notes`
+    names what was left out and what may have been misread. With `is_read`, texts are taken as they are, because a run
+    has read them before.
 
     Raises HarnessError if a document has more or fewer responses than the task makes requests.
     """
@@ -38,15 +39,15 @@ class Replay:
         self.joined, self._drops_end_marks, self._is_read = joined, drops_end_marks, is_read
         self._marks, self._think = answer_text.marks_of(think), think
         self.work = Work()
-        """How the recorded texts ended."""
+        """Counts of how the recorded texts ended."""
         self._shortened = 0
-        """The number of recorded texts that went on after a stop string of the task."""
+        """The number of recorded texts that went on after a stop string of the task, and were cut there."""
         self._without_end_marks = 0
         """The number of recorded texts that lost special tokens at their end."""
         self._chat_marks: list[str] = []
         """The places (file and line) of the answers that have marks of a chat template."""
         self._other_thoughts: list[str] = []
-        """The places of the answers that have a thought between marks other than those that `think` names."""
+        """The places of the answers with a thought between other marks than those that `think` names."""
 
     def notes(self, task: str) -> list[str]:
         """Return what a reader of the report should know about how the answers to `task` were read."""
@@ -144,13 +145,13 @@ class Replay:
         return answer
 
     def _labels(self, request: Any) -> str:
-        """Return the reference in a line of ChatGLM's file: the one that its script cut if recorded, else the whole."""
+        """Return the reference for a line of ChatGLM's file: as the script cut it, if recorded, else in full."""
         answer = self.joined.answers[request.doc_id]
         summary = None if answer is None else answer.document.get("summary")
         return summary if isinstance(summary, str) else str(request.args[1]["labels"])
 
     def _is_own_report(self, doc_id: int) -> bool:
-        """Return whether the answer to a document comes from a report of ours, whose answers have been read before."""
+        """Return whether the answer to a document comes from a report of this project, whose run has read it before."""
         answer = self.joined.answers[doc_id]
         return answer is not None and answer.hashes is not None
 

@@ -1,8 +1,8 @@
-"""Recorded predictions → reports, without a model: the tasks of `harness run` read and score recorded answers.
+"""Recorded predictions → reports, without a model; the same tasks as in `harness run` read and score the answers.
 
 Two answers to one document, an answer without a document, and a document without an answer stop the scoring. With
 `keep_going` the first answer counts, answers without a document are left out, a document without an answer counts as
-answered by an empty text, and the report says how many.
+answered by an empty text, and the report says how many of each there were.
 
 Not here: reading files (`harness.recorded.recordings`), which documents were answered (`harness.recorded.loading`),
 joining them with answers (`harness.recorded.join`), or people's ratings (`harness.recorded.ratings`).
@@ -41,7 +41,7 @@ _OF_ANSWERS = (
     *("answers", "empty_answers", "cut_answers", "thoughts", "unfinished_thoughts"),
     *("not_understood", "doubtful_documents"),
 )
-"""The fields of `TaskInfo` that count answers, as this scoring reads them."""
+"""The fields of `TaskInfo` that count answers; if a report is scored again, the new counts replace the report's."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,16 @@ class Scoring:
     output: Path
     """The folder that gets a report folder for each model."""
     task: str | None = None
-    """The task that was answered, if the files do not say which; or the family of the files' tasks."""
+    """The task that was answered, if the files do not say which, or the group (family) of the files' tasks."""
     comparisons: tuple[str, ...] = ()
-    """The metrics that score answers in words to test sets in files (`own_files.question_files.COMPARISONS`)."""
+    """The metrics that compare answers in words in test sets that are files
+    (`own_files.question_files.COMPARISONS`)."""
     format: str | None = None
-    """The format of the files, a key of `FORMATS`; None recognises it."""
+    """The format of the files, a key of `FORMATS`; if None, each file's format is recognised."""
     data: Path | None = None
     """A mirror of data sets: `DIR/<org>/<name>`."""
     limit: Limit | None = None
-    """The number of documents of each task that were answered, from the first, or their share below 1; None is all."""
+    """How many documents of each task were answered, from the first, or, below 1, which share; None is all."""
     name: str | None = None
     """The model's name in the report, if the predictions are those of one model."""
     articles: Path | None = None
@@ -69,11 +70,11 @@ class Scoring:
     include: tuple[Path, ...] = ()
     """Additional folders with task definitions."""
     think: str | None = None
-    """The marks around a thought, `START,END`, or `none` if answers contain none; None tries those of all families."""
+    """The marks around a thought, `START,END`, or `none` if answers have no thoughts; None tries all known families."""
     keep_paths: bool = False
     """Whether reports keep the absolute paths of this machine."""
     keep_going: bool = False
-    """Leave out what is malformed, repeated or surplus, and count missing answers as empty."""
+    """Whether to leave out malformed, repeated and surplus answers, and to count missing answers as empty."""
 
 
 def score(scoring: Scoring) -> Iterator[Report]:
@@ -138,7 +139,7 @@ def _report(recording: Recording, loader: TaskLoader, scoring: Scoring) -> Repor
 def _score_task(
     name: str, answered: AnsweredTasks, recording: Recording, results: TaskResults, scoring: Scoring
 ) -> tuple[Joined, list[Row]]:
-    """Score one task and add it to `results`; return its joined answers and its report rows."""
+    """Score one task and add it to `results`; return the task's joined answers and its report rows."""
     started = time.perf_counter()
     task, answers = answered.tasks.tasks[name], answered.answers[name]
     has_own_documents = name in answered.with_own_documents
@@ -187,7 +188,7 @@ def _checkpoint_info(recording: Recording, name: str) -> CheckpointInfo:
 
 
 def _task_info(name: str, info: TaskInfo, recording: Recording) -> TaskInfo:
-    """Return `info`; for a report that is scored again, its own info with the version and documents of `info`."""
+    """Return `info`, or for a report scored again, the report's own info with version and documents from `info`."""
     if recording.report is None:
         return info
     original = recording.report.manifest.tasks[name]

@@ -3,7 +3,8 @@
     FOLDER/NAME                            a complete copy of the report
     FOLDER/calibration-<fingerprint>.json  the calibration of its checkpoint, if there was one beside the report
 
-A baseline is replaced by renames: at any time, even after a crash, the old or the new one is there, complete.
+A baseline is replaced by renames: at any time, even after a crash, either the old or the new baseline is there,
+complete.
 
 Not here: judging anything against a baseline (`harness.verdicts.gate`).
 """
@@ -27,7 +28,7 @@ NAME = "main"
 
 
 class Saved(NamedTuple):
-    """A baseline that was saved, and the one that had its name before."""
+    """A baseline that was saved, and the baseline that had the same name before."""
 
     baseline: Report
     replaced: Report | None
@@ -63,7 +64,7 @@ def save(source: Report, name: str = NAME, folder: Path = FOLDER) -> Saved:
 def load_all(folder: Path = FOLDER) -> dict[str, Report]:
     """Return all baselines in `folder` by name, in alphabetical order.
 
-    Raises HarnessError if there are none.
+    Raises HarnessError if there are no baselines.
     """
     baselines = {name: baseline for name in _names(folder) if (baseline := _read(folder / name)) is not None}
     if not baselines:
@@ -74,7 +75,7 @@ def load_all(folder: Path = FOLDER) -> dict[str, Report]:
 def find(path_or_name: str, folder: Path = FOLDER) -> Report:
     """Return the report in the folder `path_or_name`, or else the baseline of that name in `folder`.
 
-    Raises HarnessError if there is neither, or if the folder contains several reports.
+    Raises HarnessError if there is neither, or if the folder `path_or_name` contains several reports.
     """
     path, names = Path(path_or_name), _names(folder)
     is_baseline = _is_name(path_or_name) and path_or_name in names
@@ -90,9 +91,9 @@ def find(path_or_name: str, folder: Path = FOLDER) -> Report:
 
 
 def only_report(path: Path) -> Report:
-    """Return the report in the folder `path`, or the only one inside it.
+    """Return the report in the folder `path`, or the only report below that folder.
 
-    Raises HarnessError if there is none, or if there are several.
+    Raises HarnessError if there is no report, or if there are several.
     """
     reports = report.find([path])
     if len(reports) > 1:
@@ -118,7 +119,7 @@ def _aside(place: Path) -> Path:
 
 
 def _read(place: Path) -> Report | None:
-    """Return the baseline at `place`, or None; one whose replacement was interrupted halfway is found, too."""
+    """Return the baseline at `place`, or None; a baseline whose replacement was interrupted is found, too."""
     for folder in (place, _aside(place)):
         if (folder / MANIFEST).is_file():
             return report.read(folder)
@@ -142,6 +143,6 @@ def _names(folder: Path) -> list[str]:
 
 
 def _name(path: Path) -> str:
-    """Return the name of the baseline in the folder `path`, which may be the one moved aside."""
+    """Return the name of the baseline in `path`, which may be the hidden folder to which it was moved aside."""
     aside = re.fullmatch(r"\.?(.*)\.replaced", path.name)
     return aside[1] if aside else path.name

@@ -1,7 +1,7 @@
 """Scores by type, from a finished report: which kinds of names, relations or events a checkpoint extracts.
 
-The samples of a metric called `macro_f1`, or `…_macro_f1`, hold each document's counts for each type: hits,
-predicted and expected. Their sums give the score of each type.
+The samples of a metric called `macro_f1`, or `…_macro_f1`, hold each document's counts for each type: hits, predicted
+and expected items. The sums of the counts over documents give the score of each type.
 
 Not here: the metric itself (`harness.metrics.extraction.scores`), or how a table looks (`harness.cli.views.tables`).
 """
@@ -20,7 +20,7 @@ _METRIC = "macro_f1"
 
 
 class Breakdown(NamedTuple):
-    """One metric of a task, by type."""
+    """One metric of an extraction task, by type of name, relation or event."""
 
     task: str
     metric: str
@@ -29,9 +29,9 @@ class Breakdown(NamedTuple):
 
 
 def breakdowns(report: Report) -> Iterator[Breakdown]:
-    """Yield the breakdown of every score by type, in the order of the report's scores.
+    """Yield the breakdown by type of every score that has one, in the order of the report's scores.
 
-    Raises HarnessError if the samples of such a task are damaged.
+    Raises HarnessError if the samples of a task with such a score are damaged.
     """
     for score in report.manifest.scores:
         if not score.average and (score.metric == _METRIC or score.metric.endswith(f"_{_METRIC}")):
@@ -41,7 +41,7 @@ def breakdowns(report: Report) -> Iterator[Breakdown]:
 
 
 def _types(report: Report, score: Score) -> dict[str, Counts]:
-    """Return the counts of each type; empty if the metric only shares the name and has other values."""
+    """Return the counts of each type; empty if the metric is called `…macro_f1` but has other values than counts."""
     rows = report.samples(score.task, ["filter", score.metric])
     values = rows[score.metric][rows["filter"] == score.filter].dropna()
     documents = [json.loads(value) if isinstance(value, str) else value for value in values]

@@ -1,4 +1,4 @@
-"""Calibrations: how often a checkpoint's values differ when the same tasks are evaluated again.
+"""Calibrations: how often a checkpoint's values on documents differ when the same tasks are evaluated again.
 
 On a GPU, in low precision, the last digit of a sum depends on the other rows of the batch, so that a near tie may fall
 the other way; sampled text depends on its seed. Differences between two checkpoints are judged against such noise.
@@ -22,7 +22,7 @@ from harness.reports.report import Strict
 
 FORMAT = 1
 SAME = 1e-6
-"""The relative difference up to which two values of a document are equal: the precision of a float32 sum of
+"""The relative difference up to which two values of a document count as equal: the precision of a float32 sum of
 log-likelihoods."""
 
 
@@ -41,7 +41,7 @@ class FlipRate(Strict):
 
     @property
     def n(self) -> int:
-        """The number of comparisons."""
+        """The number of comparisons with the first value: documents times repeats."""
         return self.documents * self.repeats
 
     @property
@@ -64,7 +64,7 @@ class Calibration(Strict):
     device: str
     dtype: str
     limit: Limit | None
-    """The number of documents of each task, from the first, or a share of them below 1; None is all."""
+    """How many documents of each task were evaluated, from the first: a number, or a share below 1; None for all."""
     seed: int
     """The seed of sampled text in the first evaluation."""
     again: list[str]
@@ -91,14 +91,14 @@ class Calibration(Strict):
 
 
 def file_in(folder: Path, fingerprint: str) -> Path:
-    """Return the file in `folder`, beside reports, that holds the calibration of a checkpoint."""
+    """Return the path, beside the reports in `folder`, for the calibration of the checkpoint with `fingerprint`."""
     return folder / f"calibration-{fingerprint[:16]}.json"
 
 
 def read(file: Path) -> Calibration:
     """Return the calibration in `file`.
 
-    Raises HarnessError if there is none, or if it is malformed or of a newer format.
+    Raises HarnessError if the file does not exist, or if it is malformed or of a newer format.
     """
     advice = "calibrate again with 'harness calibrate'"
     try:
@@ -119,9 +119,9 @@ def read(file: Path) -> Calibration:
 
 
 def find(folder: Path, fingerprint: str) -> Calibration | None:
-    """Return the calibration of a checkpoint beside the reports in `folder`, or None if there is none.
+    """Return a checkpoint's calibration, which lies beside the reports in `folder`, or None if there is none.
 
-    Raises HarnessError if there is one that cannot be read, or that belongs to another checkpoint.
+    Raises HarnessError if the calibration cannot be read, or belongs to another checkpoint.
     """
     file = file_in(folder, fingerprint)
     if not file.is_file():

@@ -17,7 +17,7 @@ CEVAL_SUBJECTS = 52
 _LETTERS = ("A", "B", "C", "D")
 
 Submission = dict[str, dict[str, str]]
-"""Subject → question id → letter."""
+"""The answered letter by subject and question id: subject → question id → letter."""
 
 
 def ceval_submission(report: Report) -> Submission:

@@ -1,8 +1,8 @@
 """The ledger of answers: how many generated answers of a task were empty, cut, unfinished or not understood.
 
 A score says nothing about a checkpoint whose answers were cut before they came to the point. Wherever a score is shown,
-`DOUBT` marks it if more than half of its documents have such answers, and `sentences` says how many answers of each
-kind there are.
+`DOUBT` marks it if the answers to more than half of its documents are such, and `sentences` says how many answers of
+each kind there are.
 
 Not here: how answers are counted (`harness.backends.work`, `harness.runs.task_results`).
 """
@@ -21,25 +21,25 @@ LEGEND = f"{DOUBT} most answers were empty, cut or not understood"
 
 
 class Count(NamedTuple):
-    """The number of answers or documents of one kind."""
+    """The number of answers, or documents, of one kind: empty, cut, unfinished or not understood."""
 
     number: int
     total: int
-    """The number of answers or documents for which it is known whether they are of this kind."""
+    """The number of answers, or documents, of which it is known whether they are of this kind."""
     text: str
-    """What these answers did: `reached their limit of 256 tokens`."""
+    """What the answers of this kind did: `reached their limit of 256 tokens`."""
     is_short_of_tokens: bool = False
-    """Whether a higher limit of tokens may help."""
+    """Whether a higher limit of tokens may reduce the number."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The answers of one task, or of all tasks of an average."""
+    """How the answers of one task, or of all tasks of an average, ended, and how many were not understood."""
 
     answers: int
     """The number of generated answers; 0 if choices were scored by their likelihoods."""
     counts: tuple[Count, ...]
-    """The kinds of answers that say little about the task, each with its number, which is never 0."""
+    """The numbers of answers that say little about the task (empty, cut, …), one for each kind that occurs."""
     is_doubtful: bool
     """Whether the answers to more than half of the documents are empty, cut, unfinished or not understood."""
     all_ended: bool
@@ -50,9 +50,9 @@ class Ledger:
     """Whether a report is too old to say how the answers of some task ended."""
 
     def sentence(self, name: str) -> str:
-        """Return a sentence with every count and its share; empty if all answers ended and were understood.
+        """Return a sentence with every count and share; empty if all answers ended and were understood.
 
-        `name` is that of the task or average.
+        `name` is the name of the task or average.
         """
         if self.is_unknown:
             return f"{name}: this report is too old to say how answers ended: evaluate or score them again"
@@ -66,7 +66,7 @@ class Ledger:
 
 
 def of_tasks(infos: Iterable[TaskInfo]) -> Ledger:
-    """Return the ledger of all answers of several tasks."""
+    """Return the ledger (how answers ended) of all answers of several tasks."""
     infos = list(infos)
     tasks = [info for info in infos if info.answers]
     limits = {info.answer_limit for info in tasks if info.answer_limit is not None}
@@ -105,12 +105,12 @@ def of_tasks(infos: Iterable[TaskInfo]) -> Ledger:
 
 
 def of_score(manifest: Manifest, score: Score) -> Ledger:
-    """Return the ledger of the answers behind `score`."""
+    """Return the ledger of the answers from which `score` was computed."""
     return of_tasks(manifest.tasks[name] for name in score.members if name in manifest.tasks)
 
 
 def mark(ledger: Ledger) -> str:
-    """Return the mark to put after a number: ` !` if the answers in its `ledger` make it doubtful, else nothing."""
+    """Return the mark to put after a number: ` !` if the answers in `ledger` make the number doubtful, else nothing."""
     return f" {DOUBT}" if ledger.is_doubtful else ""
 
 
@@ -120,9 +120,9 @@ def has_doubts(manifest: Manifest) -> bool:
 
 
 def sentences(manifest: Manifest, *, all_tasks: bool = False) -> list[str]:
-    """Return what a reader should know about answers: a sentence per task or average, by default per requested one.
+    """Return what a reader should know about answers: by default, a sentence per requested task or average.
 
-    If all answers ended and were understood, a single sentence says so; there is none if no answers were generated.
+    If all answers ended and were understood, a single sentence says so. If no answers were generated, there is none.
     """
     names = {score.task: score for score in manifest.scores if all_tasks or score.headline}
     lines = [of_score(manifest, score).sentence(name) for name, score in names.items()]

@@ -14,7 +14,7 @@ def value(score: Score) -> str:
 
 
 def interval(score: Score) -> str:
-    """Return the 95 % interval of `score` with as many decimals as its value: `43.1–47.5`. Empty if it has none."""
+    """Return the 95 % interval of `score` with as many decimals as the score: `43.1–47.5`. Empty without interval."""
     if score.low is None or score.high is None:
         return ""
     dash = " to " if score.low < 0 else "–"
@@ -22,7 +22,7 @@ def interval(score: Score) -> str:
 
 
 def bound(number: float, score: Score) -> str:
-    """Return `number`, the chance or ceiling of `score`, with as many decimals as its value: 25.0."""
+    """Return `number`, the chance or ceiling of `score`, with as many decimals as the score: 25.0."""
     return _written(number, score)
 
 
@@ -41,7 +41,7 @@ def short_bound(number: float, score: Score) -> str:
 
 
 def parameters(count: int | None) -> str:
-    """Return a number of parameters: 7.6 B, or a dash if it is not known."""
+    """Return a model's number of parameters: 7.6 B, or a dash if the number is not known."""
     if count is None:
         return "–"
     for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
@@ -75,7 +75,7 @@ def memory(count: int) -> str:
 
 
 def _written(number: float, score: Score) -> str:
-    """Return `number` in the unit of `score`, with the digits of its value, so that an interval's ends line up."""
+    """Return `number` in the unit of `score`, with as many digits as the score, so that an interval's ends line up."""
     if score.fraction:
         text = f"{100 * number:.1f}"
     else:

@@ -1,8 +1,9 @@
 """Paths in reports without the folders of one machine: no home folder, no name of a user, no mount.
 
-A report travels; a fingerprint identifies. A path under the working directory becomes relative to it, one in the hub's
-cache becomes the hub's name, and of any other only the end is kept: `…/base`, `…/lora/checkpoint-300`. Relative paths
-stay as typed. `--keep-paths` turns all of this off.
+Reports are passed on, and a checkpoint is identified by its fingerprint, not its path. A path under the working
+directory becomes relative to it, a path in the hub's cache becomes the name on the hub, and of any other absolute path
+only the end is kept: `…/base`, `…/lora/checkpoint-300`. Relative paths stay as typed. With `--keep-paths`, all paths
+stay.
 
 Not here: prompts, answers and the system prompt, which are data.
 """
@@ -62,15 +63,15 @@ def _folders() -> tuple[Path, Path]:
 
 
 def is_reduced(path: str) -> bool:
-    """Return whether `path` is one of which `reduced` has kept only the end, so that nothing can be found at it."""
+    """Return whether `path` is a path of which `reduced` has kept only the end, so that no file is found at it."""
     return path.startswith("…")
 
 
 def in_text(text: str, known: Sequence[str] = ()) -> str:
-    """Return `text` with the paths of this machine in it reduced.
+    """Return `text` with this machine's paths in it as `reduced` returns them.
 
-    `known` are paths that may occur in it. These, the working directory and the home folder are found even if they have
-    spaces; other paths end at the first space.
+    `known` are paths that may occur in `text`. These, the working directory and the home folder are found even if they
+    contain spaces; other paths end at the first space.
     """
     if "/" not in text and "\\" not in text:
         return text
@@ -94,7 +95,7 @@ def _is_absolute(text: str) -> bool:
 
 
 def _is_local(path: str) -> bool:
-    """Return whether an absolute path looks like one of a machine, and not like a share (`/10`) or a route."""
+    """Return whether an absolute path looks like one on a machine, and not like a fraction (`/10`) or a URL's path."""
     if path.startswith(("~", "file://")) or _WINDOWS.match(path):
         return True
     top, _, rest = path.lstrip("/").partition("/")
@@ -102,7 +103,7 @@ def _is_local(path: str) -> bool:
 
 
 def of_manifest(manifest: Manifest) -> Manifest:
-    """Return `manifest` with reduced paths: of its checkpoint, data sets and notes."""
+    """Return `manifest` with the paths of checkpoint and data sets, and in notes, reduced."""
     info = manifest.checkpoint
     known = _known(manifest)
     update = {name: reduced(value) for name in ("base", "adapter") if (value := getattr(info, name)) is not None}
@@ -115,7 +116,7 @@ def of_manifest(manifest: Manifest) -> Manifest:
 
 
 def of_results(results: Any, manifest: Manifest) -> Any:
-    """Return the content of results.json with reduced paths, except in what a checkpoint is shown."""
+    """Return `results`, the content of results.json, with reduced paths, except in what a checkpoint is shown."""
     known = _known(manifest)
 
     def change(text: str) -> str:
@@ -132,7 +133,7 @@ def _known(manifest: Manifest) -> list[str]:
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return `value`, made of dictionaries and lists, with `change` applied to every text outside of prompts."""
+    """Return `value`, made of dictionaries and lists, with `change` applied to every text except those of prompts."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list | tuple):

@@ -31,7 +31,7 @@ from harness.errors import HarnessError
 FORMAT = 1
 MANIFEST = "manifest.json"
 RATINGS = "ratings"
-"""The value of `Protocol.recorded` for ratings: they judge answers, but contain none."""
+"""The value of `Protocol.recorded` for ratings, which judge answers but contain no answers."""
 
 # The columns of samples/<task>.parquet before the metrics. `prompt` is the whole prompt, before any cut to the context
 # length; zstd makes the repeated few-shot prefix cheap. For a multiple-choice document, `choices`, `logprobs` (natural
@@ -63,7 +63,7 @@ SAMPLE_COLUMNS = pa.schema(
 )
 
 ADDED_COLUMNS = ("cluster", "tainted", "endings", "understood")
-"""Columns that older reports lack; they are read as null."""
+"""Columns of samples that older reports lack; in these, the columns are read as null."""
 
 
 class Strict(BaseModel):
@@ -76,11 +76,11 @@ class CheckpointInfo(Strict):
     """The checkpoint that was evaluated."""
 
     name: str
-    """The name in tables."""
+    """The checkpoint's name in tables."""
     reference: str
     """The checkpoint reference; for recorded predictions, the file or folder that contains them."""
     kind: str
-    """`base`, `lora`, `prefix_tuning`, …; `recorded` for predictions of unknown origin, `rated` for ratings."""
+    """The kind of checkpoint: `base`, `lora`, …; `recorded` for predictions of unknown origin, `rated` for ratings."""
     quantization: str | None = None
     """`int8`, `nf4`, `gptq`, …; None for plain weights."""
     base: str
@@ -91,7 +91,7 @@ class CheckpointInfo(Strict):
     """The sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; for
     recorded predictions, the sha256 of the predictions."""
     architecture: str | None = None
-    """The class of the model; None for recorded predictions, as are the next three fields and `max_length`."""
+    """The class of the model; None for recorded predictions, as are `parameters`, `memory_bytes` and `max_length`."""
     dtype: str | None = None
     device: str | None = None
     parameters: int | None = None
@@ -99,11 +99,11 @@ class CheckpointInfo(Strict):
     trainable_share: float | None = None
     """The adapter's share of all parameters, in [0, 1]; None for a base."""
     memory_bytes: int | None = None
-    """Bytes of memory for weights, adapter and root cache (`harness.checkpoints.root_cache`)."""
+    """Bytes of memory for weights, adapter and root cache (the keys and values of virtual tokens)."""
     max_length: int | None = None
-    """Context length in tokens, without those that the root cache occupies."""
+    """Context length in tokens, without the virtual tokens of an adapter (in the root cache)."""
     virtual_tokens: int = 0
-    """Context tokens that the root cache occupies."""
+    """Number of context tokens that an adapter's virtual tokens (in the root cache) occupy."""
     adapter_effect: float | None = None
     """The largest absolute logit difference that the adapter makes on a probe; None for a base."""
 
@@ -122,7 +122,7 @@ class TaskInfo(Strict):
     documents_in_split: int
     """The number of documents in the split."""
     prompt_hash: str
-    """The sha256 of all samples' prompt hashes in document order; if two are equal, so is every prompt."""
+    """The sha256 of all samples' prompt hashes in document order; two tasks with equal values have equal prompts."""
     truncated: int
     """The number of requests whose prompt lost tokens on its left to fit the context length."""
     seconds: float
@@ -131,19 +131,19 @@ class TaskInfo(Strict):
     """The number of tokens that went through the model, without padding."""
     tokens_generated: int
     thoughts: int = 0
-    """The number of generations with a thought before the answer, or instead of one."""
+    """The number of generations with a thought before the answer, or with a thought but no answer."""
     unfinished_thoughts: int = 0
-    """The number of generations whose thought never ended; their answer is the empty text."""
+    """The number of generations whose thought never ended; the answer of such a generation is the empty text."""
     answers: int | None = None
-    """The number of generated answers, one for each document and repeat; 0 for likelihoods, None in older reports."""
+    """The number of generated answers, one per document and repeat; 0 if choices are scored, None in old reports."""
     empty_answers: int = 0
     """The number of answers that ended without a visible character."""
     cut_answers: int | None = None
-    """The number of answers that reached their limit of tokens; None if it is not known, as for recorded answers."""
+    """The number of answers that reached their limit of tokens; None if not known, as for recorded answers."""
     answer_limit: int | None = None
     """The limit of an answer in new tokens; None if it is not known."""
     not_understood: int | None = None
-    """The number of documents in whose answer the primary metric understood nothing; None if it reads any text."""
+    """The number of documents in whose answer the primary metric understood nothing; None if it accepts any text."""
     doubtful_documents: int = 0
     """The number of documents whose answer, or most of whose answers, are empty, cut, unfinished or not understood."""
 
@@ -152,15 +152,15 @@ class Protocol(Strict):
     """The settings that decide the prompts, together with the tasks."""
 
     limit: Limit | None = None
-    """The number of documents of each task, from the first, or a share of them below 1; None is all."""
+    """How many documents of each task were evaluated, from the first: a number, or a share below 1; None for all."""
     seed: int
     """The seed of few-shot examples and of sampled text."""
     num_fewshot: int | None = None
     """The number of few-shot examples, if the run overrides the tasks' own."""
     chat_template: str | None = None
-    """The sha256 of the chat template that was applied; None if none was."""
+    """The sha256 of the chat template that was applied; None if no template was."""
     chat_template_arguments: dict[str, Any] = {}
-    """The variables that the template received besides the conversation, such as `enable_thinking`."""
+    """The variables that the chat template received besides the conversation, such as `enable_thinking`."""
     fewshot_as_multiturn: bool = False
     """Whether few-shot examples were turns of a conversation."""
     system_instruction: str | None = None
@@ -169,17 +169,17 @@ class Protocol(Strict):
     stride: int | None = None
     """The number of new tokens in each window of a text longer than the context length; None is half that length."""
     articles: str | None = None
-    """The sha256 of the file of retrieved articles that replaced the data's own in prompts; None if there was none."""
+    """The sha256 of the file of retrieved articles that replaced the data's own in prompts; None if none did."""
     shuffled: int | None = None
     """The seed of the random order in which documents were evaluated, block by block, until each task's verdict was
-    clear; None if all were evaluated in their own order."""
+    clear; None if all documents were evaluated, in the order of the data set."""
     recorded: str | None = None
-    """The format of the recorded predictions that were scored; None for a run. Nothing else is known of their
-    protocol."""
+    """The format of the recorded predictions that were scored; None for a run. Nothing else is known of the
+    protocol under which recorded predictions arose."""
 
 
 class Engine(Strict):
-    """The engine's work in one run."""
+    """The work of the engine, which feeds prompts to the model, in one run."""
 
     walk: Literal["pack", "snapshot", "plain"]
     """How the engine went through the tree of the prompts' common beginnings (`harness.engine.walks`)."""
@@ -190,7 +190,7 @@ class Engine(Strict):
     requests: int
     """The number of requests."""
     answered_from_journal: int
-    """The number of requests that the journal answered."""
+    """The number of requests whose answer was already in the journal (the store of computed answers)."""
     tokens_fed: int
     """The number of tokens of prompts and continuations that went through the model, without padding."""
     tokens_generated: int
@@ -202,7 +202,7 @@ class Score(Strict):
     """One number of a report, in the metric's own unit."""
 
     task: str
-    """A task, or the name of an average."""
+    """The name of a task or of an average."""
     metric: str
     filter: str
     value: float
@@ -220,7 +220,7 @@ class Score(Strict):
     aggregation: str | None = None
     """The function from samples' values to the task's number: `mean`, `ratio` of [numerator, denominator], …"""
     average: Literal["task", "sample"] | None
-    """For an average, what has equal weight in it; None for a task."""
+    """For an average, what has equal weight in it (tasks, or samples); None for a task."""
     members: list[str]
     """The tasks of an average; for a task, the task itself."""
     primary: bool
@@ -248,16 +248,16 @@ class Manifest(Strict):
     tasks: dict[str, TaskInfo]
     scores: list[Score]
     engine: Engine | None
-    """None if recorded predictions were scored."""
+    """The engine's work; None if recorded predictions were scored."""
     environment: dict[str, str]
-    """Versions and hardware, by name."""
+    """Versions of libraries, and hardware, by name."""
     notes: list[str]
-    """What a reader should know: an adapter trained on a base of another name, prompts cut to the context length, …"""
+    """Sentences that a reader should know: an adapter trained on a base of another name, prompts that were cut, …"""
 
     def early_stop(self, task: str) -> str:
         """Return a sentence on how early `task` stopped, or an empty text if all its documents were evaluated.
 
-        A task that stopped when its verdict was clear has numbers that lean towards that verdict.
+        If a gate stopped the task when the verdict was clear, the task's numbers lean towards that verdict.
         """
         info = self.tasks[task]
         planned = documents_within(self.protocol.limit, info.documents_in_split)
@@ -317,7 +317,7 @@ class Report:
 def read(folder: Path) -> Report:
     """Return the report in `folder`.
 
-    Raises HarnessError if there is none, or if its manifest is malformed or of a newer format.
+    Raises HarnessError if there is no report, or if its manifest is malformed or of a newer format.
     """
     file = folder / MANIFEST
     if not file.is_file():

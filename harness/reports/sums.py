@@ -1,7 +1,7 @@
 """`SHA256SUMS`: the hash of every other file of a report, in the format of `sha256sum`.
 
-It shows damage and careless edits: `sha256sum -c SHA256SUMS` and `harness verify` read it. It is no signature, because
-whoever edits a report can write its sums again.
+The file reveals damage and careless edits: `sha256sum -c SHA256SUMS` and `harness verify` read it. It is no signature,
+because whoever edits a report can write its sums again.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ SUMS = "SHA256SUMS"
 
 
 class Differences(NamedTuple):
-    """The files of a report that are not as its sums say."""
+    """The files of a report that are not as its `SHA256SUMS` says."""
 
     changed: list[str]
     missing: list[str]
     unlisted: list[str]
-    """Files of samples without a sum, and a manifest or results without one."""
+    """Files of samples, manifest.json and results.json, if `SHA256SUMS` does not list them."""
 
     def __bool__(self) -> bool:
         """Return whether any file differs."""
         return bool(self.changed or self.missing or self.unlisted)
 
     def __str__(self) -> str:
-        """Return the differences in words, the first file of each kind by its name."""
+        """Return the differences in words, with the name of the first file of each kind."""
         kinds = (("changed", self.changed), ("missing", self.missing), ("without a sum", self.unlisted))
         return "; ".join(
             f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} {kind}" for kind, names in kinds if names
@@ -43,7 +43,7 @@ def of_file(file: Path) -> str:
 
 
 def of_folder(folder: Path) -> dict[str, str]:
-    """Return the hex sha256 of every file below `folder` except its sums, by its path."""
+    """Return the hex sha256 of every file below `folder` except `SHA256SUMS`, by path within `folder`."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {name: of_file(file) for file in files if (name := file.relative_to(folder).as_posix()) != SUMS}
 
@@ -54,9 +54,9 @@ def rendered(hashes: Mapping[str, str]) -> str:
 
 
 def differences(folder: Path) -> Differences | None:
-    """Return how the report in `folder` differs from its sums, or None if it has none, as older reports.
+    """Return how the report in `folder` differs from its `SHA256SUMS`, or None if it has no such file (older reports).
 
-    Raises HarnessError if the sums cannot be read.
+    Raises HarnessError if `SHA256SUMS` cannot be read.
     """
     if not (folder / SUMS).is_file():
         return None
@@ -69,7 +69,7 @@ def differences(folder: Path) -> Differences | None:
 
 
 def _belongs(path: str) -> bool:
-    """Return whether a file is part of a report; notes that people lay beside it are not."""
+    """Return whether the file at `path` is part of a report; notes that people lay beside its files are not."""
     return path in ("manifest.json", "results.json") or path.startswith("samples/")
 
 
@@ -88,7 +88,7 @@ def _read(file: Path) -> dict[str, str]:
 
 
 def _marked(path: str, digest: str) -> str:
-    """Return one line; as in `sha256sum`, a backslash in front says that the path has escapes."""
+    """Return the line of a file in `SHA256SUMS`; a leading backslash, as in `sha256sum`, marks a path with escapes."""
     if "\\" not in path and "\n" not in path:
         return f"{digest}  {path}"
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""Writing reports: into a hidden folder beside the final place, sums and manifest last, then one rename.
+"""Writing reports: into a hidden folder beside the final one, `SHA256SUMS` and manifest last, then one rename.
 
 Not here: the format of a report (`harness.reports.report`).
 """
@@ -25,7 +25,7 @@ from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
 
 def new_folder(output: Path, name: str, created: datetime) -> Path:
-    """Return a folder in `output` for the report of the checkpoint `name`; it does not exist yet.
+    """Return a folder in `output` for the report of the checkpoint `name`; the folder does not exist yet.
 
     `created` is the time when the run started.
     """
@@ -38,7 +38,7 @@ def new_folder(output: Path, name: str, created: datetime) -> Path:
 
 
 def sample_table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> pa.Table:
-    """Return `rows` as the table that a report stores; their keys are those of `SAMPLE_COLUMNS`, and `metrics`.
+    """Return `rows`, with the keys `SAMPLE_COLUMNS` and `metrics`, as the table that a report stores.
 
     A metric whose values are not all numbers (the sufficient statistics of a corpus metric) is stored as JSON.
     """
@@ -55,7 +55,7 @@ class ReportWriter:
     """Collects a run's files in a hidden folder; `finish` turns it into a report by one rename.
 
     Leaving the `with` block without `finish` removes everything. A process that is killed leaves a hidden folder
-    `.<name>.<host>.<pid>`, which the next writer on the same host removes when that process no longer runs.
+    `.<name>.<host>.<pid>`, which the next writer on the same host removes if the process no longer runs.
     """
 
     def __init__(self, folder: Path, *, keep_paths: bool = False) -> None:
@@ -98,8 +98,8 @@ class ReportWriter:
     def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
         """Write results and manifest, move the folder to its place, and return the report.
 
-        If another run has taken the place in the meantime, the next free name beside it is used. Raises HarnessError if
-        a file cannot be written.
+        If another run has taken the place in the meantime, the next free name is used. Raises HarnessError if a file
+        cannot be written.
         """
         if not self._keep_paths:
             manifest, results = public_paths.of_manifest(manifest), public_paths.of_results(results, manifest)
@@ -130,9 +130,9 @@ def _number(value: Any) -> float | None:
 
 
 def _escaped(value: object) -> Any:
-    """Return a text, or a list of texts, with lone surrogates escaped as in JSON: UTF-8 files cannot hold them.
+    """Return a text, or a list of texts, with lone surrogates escaped as in JSON, because UTF-8 has no form for them.
 
-    Any answer may contain one, for instance as an escape sequence in a recorded file.
+    Any answer may contain a lone surrogate, for instance as an escape sequence in a file of recorded predictions.
     """
     if isinstance(value, list):
         return [_escaped(item) for item in value]
@@ -157,7 +157,7 @@ def _document(content: Mapping[str, Any]) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write `text` to the disk, with line ends as they are: a sum may have been computed of it."""
+    """Write `text` to the disk with unchanged line ends, because its sha256 may have been computed already."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         stream.write(text)
         stream.flush()

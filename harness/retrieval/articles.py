@@ -1,6 +1,6 @@
-"""Files of retrieved passages: one line of JSON per question, which tasks can put into their prompts (`--articles`).
+"""Files of retrieved passages: one line of JSON per question, which tasks can put into prompts (`--articles`).
 
-A line has `query`, `laws` (the passages' texts, the best first), `ids` and `scores`.
+A line has `query`, `laws` (the texts of the passages, the best first), and the `ids` and `scores` of the passages.
 
 Not here: searching (`harness.retrieval.index`).
 """
@@ -23,7 +23,7 @@ from harness.retrieval.index import Hit, Passage
 def write(
     file: Path, questions: Sequence[Question], hits: Sequence[Sequence[Hit]], passages: Sequence[Passage]
 ) -> None:
-    """Write one line of JSON per question with its hits, whose places are those in `passages`.
+    """Write one line of JSON per question with its hits, whose `place` is an index of `passages`.
 
     Raises HarnessError if the file cannot be written.
     """
@@ -47,7 +47,7 @@ def write(
 def read(file: Path) -> dict[str, list[str]]:
     """Return the passages of each query in a file written by `write`, the best first.
 
-    Raises HarnessError if it is not such a file, or if it has two different lists for one query.
+    Raises HarnessError if `file` is not such a file, or if it has two different lists of passages for one query.
     """
     if not file.is_file() or not rows.is_supported(file):
         raise HarnessError(f"there is no file {file} of articles: write one with 'harness retrieve … -o {file.name}'")
@@ -74,13 +74,13 @@ class SupportsArticles(Protocol):
         """Whether the task puts articles into its prompts."""
 
     def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
-        """Put `articles`, by query, into the task's prompts, and record the name and sha256 of their file."""
+        """Put `articles`, by query, into the task's prompts, and record the name and sha256 of the file of articles."""
 
 
 def add_to_tasks(tasks: Iterable[SupportsArticles], file: Path) -> None:
     """Pass the articles in `file` to those of `tasks` that put articles into their prompts.
 
-    Raises HarnessError if there is no such task, or if `file` lacks a question of one.
+    Raises HarnessError if no task puts articles into its prompts, or if `file` lacks a question of a task that does.
     """
     by_query, sha256 = read(file), digest(file)
     supporting = [task for task in tasks if task.takes_articles]

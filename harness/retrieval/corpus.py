@@ -1,10 +1,11 @@
 """The input of retrieval, read from files: a corpus of passages, and questions with their right passages.
 
 A row of a corpus has a `text`, and may have an `id`, or a `law` and a `number`. A text that begins `《X》第N条：` is
-that article. A whole statute (a `# title`, then articles on lines of their own) becomes one passage per article.
+the article of this name. A whole statute (a `# title`, then articles on lines of their own) becomes one passage per
+article.
 
-A row of questions has a `query`, and its right passages: ids in `gold`, or, as in Lawyer LLaMA's consultations,
-articles in `laws` and an answer in `response`.
+A row of questions has a `query`. Its right passages are ids in `gold` or, as in Lawyer LLaMA's consultations, articles
+in `laws`, of which the answer in `response` cites some.
 
 Not here: searching (`harness.retrieval.index`), files of results (`harness.retrieval.articles`).
 """
@@ -29,23 +30,23 @@ class Corpus(NamedTuple):
 
     passages: list[Passage]
     of_article: Mapping[Article, str]
-    """The passage id of each article that is a passage."""
+    """The passage id of each article of law that is a passage."""
     replaced: int
-    """Articles of whole statutes that were left out because a later text of the same law has them, too."""
+    """The number of articles of statutes left out because a later text of the same law in the files has them, too."""
 
 
 class Question(NamedTuple):
-    """A query, and its sets of right passages."""
+    """A query, and the sets of passages that are right for it."""
 
     query: str
     gold: Mapping[str, frozenset[str]]
-    """Passage ids by the name of the set (`gold`, `provided`, `cited`); no set is empty."""
+    """The ids of right passages by the name of their set (`gold`, `provided`, `cited`); no set is empty."""
 
 
 def find_files(name: str, data: Path | None) -> list[Path]:
     """Return the files that `name` stands for: a file, a folder of files, or `ORG/NAME:CONFIG` of the mirror `data`.
 
-    Raises HarnessError if there are none.
+    Raises HarnessError if there are no files.
     """
     path = Path(name)
     if path.is_file():
@@ -65,7 +66,7 @@ def find_files(name: str, data: Path | None) -> list[Path]:
 
 
 def _mirror_folder(name: str, data: Path | None) -> Path:
-    """Return the folder of `ORG/NAME:CONFIG` in the mirror. Raises HarnessError if there is none."""
+    """Return the folder of `name`, ORG/NAME:CONFIG, in the mirror `data`. Raises HarnessError if there is none."""
     dataset, _, config = name.partition(":")
     if data is None or not (data / dataset).is_dir():
         beside = f", and {data} has no data set '{dataset}'" if data is not None else ""
@@ -108,20 +109,20 @@ def read_corpus(files: Iterable[Path]) -> Corpus:
 
 
 class _Part(NamedTuple):
-    """A passage of a row."""
+    """A passage that a row of a corpus contains."""
 
     passage: Passage
     article: Article | None
-    """The article that the passage is, if any."""
+    """The article of law that the passage is, if it is one."""
     is_part: bool
     """Whether the passage is one article of a whole statute."""
 
 
 def _passages(row: Row, number: int) -> Iterator[_Part]:
-    """Yield the passages of a row.
+    """Yield the passages that a row of a corpus contains.
 
-    The passage of a row that has neither an id nor an article is named `number` + 1, where `number` is the count of
-    earlier passages.
+    If a row has neither an id nor an article, the id of its passage is `number` + 1; `number` is the count of earlier
+    passages.
     """
     text = row.text("text")
     if row.get("id") is None and row.get("law") is None and (parts := list(statutes.split_articles(text))):
@@ -161,9 +162,9 @@ def full_name(article: Article) -> str:
 def read_questions(files: Iterable[Path], corpus: Corpus) -> list[Question]:
     """Return the questions in the rows of `files`, with their right passages in `corpus`.
 
-    The set `gold` is what a row's `gold` lists. Without that column, `provided` are all articles in its `laws`, and
-    `cited` those of them that its `response` cites. Empty sets are left out. Articles may be named in any form that
-    `harness.metrics.law.citations` reads.
+    The set `gold` is what a row's column `gold` lists. If a row has no such column, the set `provided` has all articles
+    in its `laws`, and the set `cited` those of them that its `response` cites. Empty sets are left out. Articles may be
+    named in any form that `harness.metrics.law.citations` reads.
 
     Raises HarnessError on a row without a query, on a right passage that the corpus lacks, or on files without rows.
     """
@@ -197,7 +198,7 @@ def _question(row: Row, ids: set[str], of_article: Mapping[Article, str]) -> Que
 
 
 def texts_or_numbers(row: Row, column: str) -> list[str]:
-    """Return the texts in `column`, or its integers as texts, if any. Raises HarnessError if it holds anything else."""
+    """Return the texts in `column`, or the integers in it as texts. Raises HarnessError if it has anything else."""
     value = row.get(column)
     if isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
         return [str(item) for item in value]

@@ -1,9 +1,9 @@
 """Indexes that rank passages for a query: by words (BM25) or by meaning (dense vectors).
 
 BM25 is Lucene's variant (Kamphuis et al. 2020, the accurate one) as `bm25s` computes it, with k1 1.5 and b 0.75 in
-float64, over jieba's words in lower case without punctuation; no stop words, no stemming. Dense similarity is the
-cosine of an encoder's vectors. Equal scores rank by the order of the corpus, so a ranking does not depend on the
-machine.
+float64, over jieba's words in lower case without punctuation. No stop words are removed, and words are not stemmed.
+Dense similarity is the cosine of an encoder's vectors. Equal scores rank by the order of the corpus, so a ranking does
+not depend on the machine.
 
 Not here: reading files (`harness.retrieval.corpus`), measures (`harness.metrics.text.ranking`).
 """
@@ -21,9 +21,9 @@ from harness.metrics.text.cuts import jieba_words
 
 K1, B = 1.5, 0.75
 Encode = Callable[[Sequence[str]], Any]
-"""Returns an array (n, d) for n texts; the lengths of its rows do not matter, only their directions."""
+"""A function from n texts to their vectors, an array (n, d), of which only the directions matter."""
 _BATCH = 64
-"""Texts that are encoded at a time."""
+"""The number of texts that are encoded at a time."""
 
 
 class Passage(NamedTuple):
@@ -47,21 +47,21 @@ class Index(Protocol):
 
     @property
     def description(self) -> str:
-        """How the index ranks, in a few words."""
+        """How the index ranks passages, in a few words."""
 
     def search(self, queries: Sequence[str], top: int, advance: Advance = SILENT.advance) -> list[list[Hit]]:
         """Return for each query at most `top` passages that match, the best first; call `advance` after each query."""
 
 
 class WordIndex:
-    """An index by BM25 over words."""
+    """An index that ranks passages by BM25 over words."""
 
     description = f"BM25 (Lucene's, k1 {K1}, b {B}) over jieba's words"
 
     def __init__(self, texts: Sequence[str], advance: Advance = SILENT.advance) -> None:
         """Index `texts`; call `advance` after each text.
 
-        Raises HarnessError if there is no word in them.
+        Raises HarnessError if there is no word in `texts`.
         """
         import bm25s
 
@@ -77,7 +77,7 @@ class WordIndex:
             self._index.index(words_of_texts, show_progress=False)
 
     def search(self, queries: Sequence[str], top: int, advance: Advance = SILENT.advance) -> list[list[Hit]]:
-        """Return for each query the best `top` passages that share a word with it."""
+        """Return for each query the best `top` passages that share a word with the query."""
         result = []
         for query in queries:
             query_words = words(query)
@@ -88,7 +88,7 @@ class WordIndex:
 
 
 class DenseIndex:
-    """An index by the cosine similarity of vectors."""
+    """An index that ranks passages by the cosine similarity of vectors."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ def words(text: str) -> list[str]:
 
 
 def best(scores: np.ndarray[Any, np.dtype[np.float64]], top: int, above: float | None = None) -> list[Hit]:
-    """Return the `top` highest `scores` (n,) greater than `above`, the highest first, equal ones in their order."""
+    """Return the `top` highest `scores` (n,) greater than `above`, the highest first, equal scores in their order."""
     places = np.arange(len(scores)) if above is None else np.flatnonzero(scores > above)
     if len(places) > top:
         lowest = np.partition(scores[places], -top)[-top]

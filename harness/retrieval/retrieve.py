@@ -1,4 +1,4 @@
-"""Retrieval from files to measures: read corpus and questions, index, search, evaluate.
+"""Retrieval, from files to measures: read a corpus and questions, index the corpus, search it, evaluate the results.
 
 Not here: file formats (`harness.retrieval.corpus`, `harness.retrieval.articles`), ranking (`harness.retrieval.index`).
 """
@@ -23,7 +23,7 @@ class Encoding(NamedTuple):
     """The encoder of dense retrieval."""
 
     name: str
-    """A folder, or a name on the hub."""
+    """The encoder: a folder, or a name on the hub."""
     query_prefix: str = ""
     """Text put before every query."""
     device: str | None = None
@@ -31,37 +31,37 @@ class Encoding(NamedTuple):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What to retrieve, and how."""
+    """What passages to retrieve, for which questions, and how."""
 
     corpus: str
-    """A file, a folder, or `ORG/NAME:CONFIG` of `data`; the same goes for `questions`."""
+    """The passages: a file, a folder, or `ORG/NAME:CONFIG` in `data`; `questions` is given in the same way."""
     questions: str
     cut_offs: Sequence[int]
-    """The k of recall@k and hit@k."""
+    """The numbers k of recall@k and hit@k."""
     top: int
-    """Passages needed per question; the cut-offs may need more."""
+    """The number of passages needed per question; more are retrieved if `cut_offs` need more."""
     data: Path | None = None
-    """A mirror of data sets: `DIR/<org>/<name>`."""
+    """The folder of a mirror of data sets, with a folder `<org>/<name>` for each data set."""
     encoding: Encoding | None = None
-    """The encoder; None is BM25."""
+    """The encoder of dense retrieval; None for retrieval by words (BM25)."""
 
 
 class Retrieved(NamedTuple):
     """The passages found for each question, and how good they are."""
 
     description: str
-    """How the index ranks, in a few words."""
+    """How the index ranks passages, in a few words."""
     passages: list[Passage]
     questions: list[Question]
     hits: list[list[Hit]]
-    """For each question, the best passages first."""
+    """The passages found for each question, the best first."""
     replaced: int
-    """Articles left out of the corpus because a later text of the same law has them, too."""
+    """The number of articles left out because a text of the same law later in the corpus has them, too."""
     measures: Mapping[tuple[str, str], Estimate]
-    """Estimates by set of right passages and measure, both by name; empty if no question has right passages."""
+    """Estimates by names (set of right passages, measure); empty if no question has right passages."""
 
     def write(self, file: Path, top: int) -> None:
-        """Write the best `top` passages of each question to a JSON Lines file.
+        """Write the best `top` passages of each question to the JSON Lines file `file`.
 
         Raises HarnessError if the file cannot be written.
         """
@@ -102,10 +102,10 @@ def _index(texts: Sequence[str], encoding: Encoding | None) -> Index:
 def evaluate(
     questions: Sequence[Question], ranked: Sequence[Sequence[str]], cut_offs: Sequence[int]
 ) -> dict[tuple[str, str], Estimate]:
-    """Return the mean of every measure over the questions that have the set of right passages, by (set, measure).
+    """Return the mean of every measure by (set of right passages, measure), over the questions that have such a set.
 
-    The measures are `recall@k` and `hit@k` for each k of `cut_offs`, and `mrr@k` for the largest. `ranked` has as many
-    passage ids per question as the largest cut-off, or fewer if fewer were found.
+    The measures are `recall@k` and `hit@k` for each k of `cut_offs`, and `mrr@k` for the largest k. `ranked` has, per
+    question, as many passage ids as the largest k, or fewer if fewer were found.
     """
     measures: dict[tuple[str, str], Estimate] = {}
     for name in dict.fromkeys(name for question in questions for name in question.gold):

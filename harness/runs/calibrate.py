@@ -1,8 +1,8 @@
 """Calibration of a checkpoint: the same tasks evaluated again, to count how many values change.
 
-Tasks that sample text are evaluated again with other seeds, which change values far more than batches do; all others
-with other batches. Prompts stay the same, few-shot examples included. The journal is neither read nor written: a
-remembered answer would always be the same.
+Tasks that sample text are evaluated again with other seeds, which change values far more than batches do. All other
+tasks are evaluated again with other batches. Prompts stay the same, few-shot examples included. The journal of answers
+is neither read nor written, because a remembered answer would always be the same.
 
 Not here: what a calibration means for a verdict (`harness.reports.calibration`, `harness.verdicts`).
 """
@@ -28,12 +28,12 @@ from harness.tasks.task import Task
 from harness.tasks.task_set import TaskSet
 
 SEEDS = 2
-"""The number of other seeds with which sampled text is drawn again."""
+"""The number of other seeds with which text is sampled again."""
 
 MetricKey = tuple[str, str, str]
 """A task, a metric and a filter."""
 Values = dict[MetricKey, dict[int, Any]]
-"""The value of each document, by the document's place in its split."""
+"""Metric → the value of each document, by the document's place in its split."""
 
 
 class _Variation(NamedTuple):
@@ -41,7 +41,7 @@ class _Variation(NamedTuple):
 
     name: str
     batch_scale: float = 1
-    """The number of tokens that go through the model at once, relative to the usual number."""
+    """The number of tokens that go through the model at once, divided by the usual number."""
     seed: int | None = None
     """The seed of sampled text; None is the run's own."""
 
@@ -93,7 +93,7 @@ def calibrate(reference: CheckpointReference, options: Options) -> Calibration:
 
 
 def _variations(tasks: TaskSet, seed: int) -> list[tuple[_Variation, list[str]]]:
-    """Return the variations, each with the names of its tasks: seeds for tasks that sample, batches for the others."""
+    """Return each variation with the names of its tasks: seeds for tasks that sample, batches for the rest."""
     sampled = [name for name, task in tasks.tasks.items() if _samples_text(task)]
     greedy = [name for name in tasks.tasks if name not in sampled]
     seeds = [_Variation(f"seed {seed + k}", seed=seed + k) for k in range(1, SEEDS + 1)]
@@ -113,7 +113,7 @@ def _samples_text(task: Task) -> bool:
 def _values(
     checkpoint: Checkpoint, tasks: TaskSet, options: Options, variation: _Variation, names: Collection[str]
 ) -> Values:
-    """Return the values of the documents of the tasks `names`, evaluated with `variation`."""
+    """Return the value of every document of the tasks `names` under every metric, evaluated with `variation`."""
     lm = answerer(checkpoint, tasks, None, options, variation.seed)
     lm.engine.scale(variation.batch_scale)
     values: Values = {}
@@ -136,5 +136,5 @@ def _add_sample(values: Values, task: str, sample: Mapping[str, Any]) -> None:
 
 
 def _count_changed(first: Mapping[int, Any], again: Mapping[int, Any]) -> int:
-    """Return the number of documents of `first` whose value in `again` differs or is missing."""
+    """Return the number of documents whose value in `first` differs from that in `again`, or is missing there."""
     return sum(place not in again or differ(value, again[place]) for place, value in first.items())

@@ -42,7 +42,7 @@ def before_loading(located: Located, options: Options) -> Probed | None:
     """Check a checkpoint without reading its weights; return its chat template if prompts are rendered by it.
 
     Raises HarnessError if the adapter does not fit the base, if the options for its chat template cannot be used, if
-    the marks of its thoughts are not known, or if the template spoils questions.
+    one of its marks of thoughts has no known counterpart, or if the template spoils questions.
     """
     tokenizer = loading.load_tokenizer(located)
     if options.apply_chat_template and not tokenizer.chat_template:
@@ -64,9 +64,9 @@ def before_loading(located: Located, options: Options) -> Probed | None:
 
 
 def _known_marks(located: Located, tokenizer: Tokenizer) -> tuple[Marks, ...]:
-    """Return the marks of thoughts of `located`; raise HarnessError if its template has an unpaired one.
+    """Return the marks of thoughts of `located`; raise HarnessError if its template has a mark without counterpart.
 
-    The template counts even if prompts do not use it, because a model that was trained with it may think without it.
+    The template counts even if prompts do not use it, because a model trained with a template may think without one.
     """
     learned = families.learn(tokenizer, located.reference.think)
     if learned.unhandled:
@@ -88,7 +88,7 @@ def _probed(located: Located, tokenizer: Tokenizer, options: Options, marks: tup
 
 
 def require_history(probed: Probed, tasks: TaskSet) -> None:
-    """Raise HarnessError if a task's prompts hold earlier answers and the chat template spoils them."""
+    """Raise HarnessError if a task's prompts contain earlier answers that the chat template spoils."""
     needing = [name for name, task in tasks.tasks.items() if task.has_conversations]
     if probed.findings.history and needing:
         advice = f", or evaluate {first_and_count(needing, 'task')} with --num-fewshot 0 and without conversations"
@@ -102,7 +102,7 @@ def _spoiled(template: ChatTemplate, problem: str, advice: str) -> HarnessError:
 
 
 def _reserved_names() -> set[str]:
-    """Return the names of transformers' own arguments, which would not reach the template and could change a prompt."""
+    """Return the names of transformers' own arguments, which a template's variables must not have."""
     from transformers import PreTrainedTokenizerBase
 
     parameters = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters.values()

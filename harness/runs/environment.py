@@ -18,7 +18,7 @@ _SCORING_PACKAGES = ("lm_eval", "datasets", "numpy", "jieba", "cn2an", "rouge_sc
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """Return platform, processors and versions of a run on `device`, by name; no host name and no path."""
+    """Return platform, processors and library versions of a run on `device`, by name, but no host name and no path."""
     hardware = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     hardware["cpu"] = f"{_cpu_name()} × {os.cpu_count()}"
     if device.type == "cuda":
@@ -27,12 +27,12 @@ def describe(device: torch.device) -> dict[str, str]:
 
 
 def describe_scoring() -> dict[str, str]:
-    """Return the versions that decide scores where answers were given elsewhere and only scored here."""
+    """Return the library versions that can change the scores of answers that were given elsewhere."""
     return {"python": platform.python_version()} | versions.installed(_SCORING_PACKAGES)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Reset the peak that `peak_memory` returns; outside Linux, a CPU process keeps the peak of its whole life."""
+    """Reset what `peak_memory` returns; outside Linux, it remains the peak since a CPU process started."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -41,7 +41,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: of the allocator on a GPU, of the process's resident memory on a CPU."""
+    """Return the peak memory in bytes: that of torch's allocator on a GPU, the process's resident memory on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     with suppress(OSError, StopIteration):

@@ -1,7 +1,7 @@
 """The forecast of a run's cost: requests and tokens exactly, time and memory roughly.
 
 Tokens are counted with the checkpoint's own tokenizer. Seconds come from timing one matrix product and one sweep
-through memory on the device: they distinguish minutes from hours, no more.
+through memory on the device: these estimates distinguish minutes from hours, no more.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.runs.sweep import load_tasks, locate
 from harness.tasks.catalogue import Catalogue
 
 EFFICIENCY = 0.5
-"""The share of a matrix product's speed that a whole forward pass reaches."""
+"""The speed of a whole forward pass, as a share of the speed of a single matrix product."""
 
 
 class Forecast(NamedTuple):
@@ -114,7 +114,8 @@ def _forecast(located: Located, costs: dict[str, Cost], lm: HarnessLM) -> Foreca
 def _activation_bytes(located: Located, lm: HarnessLM) -> int:
     """Return the bytes of a batch's activations.
 
-    They are a few copies of the hidden size, the widest layer, and the float logits of the scored rows.
+    These are, for each token, a few vectors as wide as the hidden and the widest layer, and the float logits of the
+    rows that are scored.
     """
     text = configs.text_config(located.config)
     width = 8 * int(text.hidden_size) + 3 * int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
@@ -134,7 +135,7 @@ def _without_weights(located: Located) -> Checkpoint:
 
 
 def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    """Return the seconds that one call of `work` takes: the best of three, after a first call that is not counted."""
+    """Return the seconds that one call of `work` takes: the fastest of three after one that is not counted."""
 
     def once() -> float:
         started = time.perf_counter()

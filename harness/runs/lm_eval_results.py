@@ -1,6 +1,7 @@
 """`results.json`: lm-eval's outcomes, task by task → one document in lm-eval's result schema.
 
-Standard errors and averages are the report's own: lm-eval's groups are not used (`harness.metrics.stats.estimates`).
+Standard errors and averages are those of the report; lm-eval's own groups are not used
+(`harness.metrics.stats.estimates`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class LmEvalResults:
         estimates: Mapping[Metric, Estimate | None],
         source: DataSource | None,
     ) -> None:
-        """Add a task's `outcome` after changing it in place: its standard errors are set, its local paths removed."""
+        """Add the `outcome` of task `name`, in which standard errors are set and local paths are removed (in place)."""
         _set_standard_errors(outcome["results"][name], estimates)
         _remove_local_paths(outcome["configs"][name], source)
         for key, value in outcome.items():
@@ -43,7 +44,7 @@ class LmEvalResults:
                 self._merged.setdefault(key, {}).update(value)
 
     def merged(self, scores: Sequence[Score], subtasks: Mapping[str, list[str]]) -> dict[str, Any]:
-        """Return all outcomes as one document, with the averages among `scores` as lm-eval's groups."""
+        """Return all outcomes as one document, with the averages among `scores` in place of lm-eval's groups."""
         merged = {**self._merged, "group_subtasks": subtasks}
         groups: dict[str, Any] = {}
         for score in scores:

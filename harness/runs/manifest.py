@@ -24,7 +24,7 @@ _PER_TASK = (
     *("truncated", "generations", "thoughts", "unfinished_thoughts"),
     *("empty_answers", "cut_answers", "answers_of_unknown_ending"),
 )
-"""Counts that the manifest states for each task and not for the whole run."""
+"""Fields of `Work` that the manifest states for each task, but not for the whole run."""
 
 
 def manifest(
@@ -36,7 +36,7 @@ def manifest(
     *,
     shuffled: int | None = None,
 ) -> Manifest:
-    """Return the manifest of a run that took `seconds`; `shuffled` is the field of `Protocol`."""
+    """Return the manifest of a run that took `seconds`; `shuffled` is the field of that name in `Protocol`."""
     checkpoint = lm.checkpoint
     return Manifest(
         harness=harness.__version__,
@@ -118,7 +118,7 @@ def _notes(checkpoint: Checkpoint, lm: HarnessLM, options: Options) -> list[str]
 
 
 def _marks_note(checkpoint: Checkpoint, lm: HarnessLM) -> str:
-    """Return a note if the marks named by `think=` occur nowhere; empty if there is nothing to note."""
+    """Return a note if the marks of thoughts that `think=` names were found nowhere, else an empty text."""
     think, work = checkpoint.located.reference.think, lm.work
     if think is None or think == families.NO_MARKS or not work.generations or work.thoughts:
         return ""

@@ -27,7 +27,7 @@ class Options:
     num_fewshot: int | None = None
     """The number of few-shot examples; None is each task's own."""
     limit: Limit | None = None
-    """The number of documents of each task, from the first, or a share of them below 1; None is all."""
+    """The number of documents of each task, from the first, or, below 1, their share; None is all."""
     seed: int = FEWSHOT_SEED
     """The seed of few-shot examples and of sampled text."""
     apply_chat_template: bool = False
@@ -37,11 +37,12 @@ class Options:
     max_gen_toks: int | None = None
     """The largest number of new tokens of a generation; None is each task's own."""
     stride: int | None = None
-    """The number of new tokens in each window of a text longer than the context; None is half the context length."""
+    """By how many tokens the windows move in which a text longer than the context is read; None is half the context."""
     articles: Path | None = None
-    """A file of retrieved articles, which replace the articles in prompts, for tasks whose prompts have some."""
+    """A file of retrieved articles of law, which replace the articles in the prompts of tasks that show articles."""
     comparisons: tuple[str, ...] = ()
-    """The metrics of answers in words to test sets that are files (`own_files.question_files.COMPARISONS`)."""
+    """The metrics that compare answers in words in test sets that are files
+    (`own_files.question_files.COMPARISONS`)."""
     device: str | None = None
     """The device of checkpoints whose reference names none."""
     dtype: str | None = None
@@ -49,7 +50,7 @@ class Options:
     include: tuple[Path, ...] = ()
     """Additional folders with task definitions."""
     allow_inactive_adapter: bool = False
-    """Whether an adapter that changes no logit is evaluated all the same."""
+    """Whether an adapter that changes no logit is evaluated rather than refused."""
     keep_paths: bool = False
     """Whether reports keep the absolute paths of this machine."""
 

@@ -18,8 +18,8 @@ def of_parts(
 ) -> dict[str, Any]:
     """Return what lm-eval would have returned if all documents of `samples` had been evaluated at once.
 
-    `last` is the outcome of the last part, with the result keys of all parts; `requests` are those of the samples, with
-    their responses; `unscorable` are the failures of all parts.
+    `last` is the outcome of the last part, with the result keys of all parts; `requests` are the requests of `samples`,
+    with their responses. `unscorable` are the failures of all parts.
     """
     samples = sorted(samples, key=lambda sample: sample["doc_id"])
     results = {**last["results"][task.name]}

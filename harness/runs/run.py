@@ -1,7 +1,7 @@
 """One run: a checkpoint on a set of tasks → a report.
 
-Each task is one lm-eval `evaluate()`, with the task object passed in: lm-eval builds the prompts, applies filters and
-scores each document; the engine answers; averages, intervals and files are ours.
+Each task is one call of lm-eval's `evaluate()`, which gets the task object. lm-eval builds the prompts, applies filters
+and scores each document; the engine answers; averages, intervals and files come from this project.
 
 Not here: several checkpoints (`harness.runs.sweep`), parsing a command line, or printing anything.
 """
@@ -68,7 +68,7 @@ def answerer(
 
 
 def begin(task: Task, lm: HarnessLM, options: Options) -> None:
-    """Prepare `task` for its requests: from here on, its few-shot examples are the same in every run."""
+    """Prepare `task` for its requests: its few-shot examples are then the same in every run."""
     lm.conversations.scores_continuations = task.scores_continuations
     if isinstance(task.lm_eval, BitsPerCharacter):
         task.set_stride(lm.stride(options.stride))
@@ -100,5 +100,5 @@ def conclude(
 
 
 def since(before: Work, now: Work) -> Work:
-    """Return the work done between two moments."""
+    """Return the work done between two moments, given the work done until each."""
     return Work(**{key: getattr(now, key) - value for key, value in asdict(before).items()})

@@ -1,7 +1,7 @@
 """lm-eval's logged samples → rows of a report.
 
-lm-eval's own `prompt_hash` covers only the first request of a document. Ours covers every argument and the generation
-settings: equal hashes mean equal questions.
+lm-eval's own `prompt_hash` covers only the first request of a document. The hash here covers every argument of every
+request and the generation settings, so that equal hashes mean equal questions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 def row(sample: Mapping[str, Any], cluster: str | None = None) -> Row:
     """Return the report row of one document and filter, from lm-eval's logged sample.
 
-    `cluster` identifies what the document shares with others (`harness.tasks.clusters`).
+    `cluster` identifies the text that the document shares with others (`harness.tasks.clusters`).
     """
     arguments = [list(args) for args in sample["arguments"]]
     responses = list(sample["resps"])
@@ -64,8 +64,8 @@ def _choices(arguments: Sequence[Sequence[Any]]) -> list[str]:
     """Return the choices of a document, from its (context, continuation) requests.
 
     If each request has its own context (Winogrande), a choice begins where the contexts begin to differ. Requests
-    without a context after requests with one are not choices: they measure a choice's likelihood by itself, for mutual
-    information.
+    without a context that follow requests with one are not choices; they measure the likelihood of a choice by itself,
+    for mutual information.
     """
     pairs = [(str(request[0]), str(request[1])) for request in arguments]
     half = len(pairs) // 2

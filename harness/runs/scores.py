@@ -30,7 +30,7 @@ class Scores:
         self._bounds: dict[Metric, dict[str, Bounds]] = {}
 
     def add(self, name: str, rows: Sequence[Row], results: Mapping[str, Any]) -> dict[Metric, Estimate | None]:
-        """Add the task `name` and return its estimate of every metric in `results`, lm-eval's numbers for the task.
+        """Add the task `name`; return its estimate of each metric that `results`, lm-eval's numbers for the task, has.
 
         An estimate is None if the metric is NaN or infinite; such a metric gets no score.
         """
@@ -50,7 +50,7 @@ class Scores:
     def ordered(self) -> list[Score]:
         """Return every score: tasks and groups in the order of the command line, then the members of groups.
 
-        The averages that a group names follow the group itself.
+        The averages that a group defines under names of their own follow the group.
         """
         groups = {declared.average.name: declared.group for declared in self._tasks.averages}
         order = {name: place for place, name in enumerate(self._tasks.headlines)}
@@ -67,7 +67,7 @@ class Scores:
                 yield self._score(name, metric, number, limits, members=(name,), primary=metric == scored[0])
 
     def _averages(self) -> Iterator[Score]:
-        """Yield the averages; their tasks may aggregate one metric in different ways (LawBench's `score`)."""
+        """Yield the scores of averages, whose tasks may aggregate one metric in different ways (LawBench's `score`)."""
         for metric in self._estimates:
             for average in self._declared(metric):
                 variants = self._variants(metric, average)

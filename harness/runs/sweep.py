@@ -1,7 +1,7 @@
 """Several runs: checkpoints × tasks → one report per checkpoint.
 
-Everything that can be checked without reading weights is checked first, for all checkpoints; then each base model is
-read once, whatever the number of its adapters.
+Everything that can be checked without reading weights is checked first, for all checkpoints. After that, each base
+model is read once, no matter how many adapters on it are evaluated.
 
 Not here: evaluating one checkpoint (`harness.runs.run`), parsing a command line, or printing anything.
 """
@@ -37,9 +37,9 @@ JOURNAL = journals.NAME
 def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:
     """Evaluate every checkpoint on every task; yield each checkpoint's report as soon as it is complete.
 
-    Checkpoints of one base follow one another; otherwise the order is that of `references`. If the run is interrupted,
-    the reports yielded so far stay, and the journal in `options.output` keeps the answers of the checkpoint in
-    progress. Raises HarnessError for every mistake that the user can correct.
+    Checkpoints with the same base follow one another; apart from that, the order is that of `references`. If the run is
+    interrupted, the reports yielded so far stay, and the journal in `options.output` keeps the answers of the
+    checkpoint in progress. Raises HarnessError for every mistake that the user can correct.
     """
     located_checkpoints, tasks = _prepare(references, options)
     journal = Journal(options.output / JOURNAL)
@@ -98,7 +98,7 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
 
 
 def _prepare(references: Sequence[CheckpointReference], options: Options) -> tuple[list[Located], TaskSet]:
-    """Return checkpoints and tasks after every check that needs no weights."""
+    """Return the files of all checkpoints, and the tasks, after every check that needs no weights."""
     catalogue = Catalogue(options.include, options.comparisons)
     # Reading a checkpoint's configuration imports the code of its architecture.
     with progress.status("looking at checkpoints and tasks"), slow_imports.importing():

@@ -1,4 +1,4 @@
-"""The results of a run's tasks: lm-eval's outcome of each task → rows, scores and notes.
+"""The results of a run's tasks: lm-eval's outcome of each task → report rows, scores and notes.
 
 Not here: who answers (`harness.runs.run` asks a checkpoint, `harness.recorded.score` reads a file), or writing
 reports.
@@ -27,7 +27,7 @@ from harness.tasks.task_set import TaskSet
 from harness.tasks.unscorable import Failure
 
 RecordedPrompt = Callable[[samples.Row], samples.Row]
-"""Returns the prompt columns of a row whose document was answered elsewhere."""
+"""Returns, for a report row of a document answered elsewhere, the columns that state the prompt used there."""
 
 
 def expected_requests(task: Task, limit: Limit | None) -> int:
@@ -50,13 +50,13 @@ class TaskResults:
     def __init__(self, tasks: TaskSet) -> None:
         self.tasks = tasks
         self.infos: dict[str, TaskInfo] = {}
-        """What the manifest says of each task."""
+        """What the report's manifest says about each task."""
         self.notes: list[str] = []
         """What a reader of the report should know about single tasks."""
         self.split_letters: dict[str, Letters] = {}
-        """The tasks whose answer letters are not single tokens."""
+        """For tasks whose answer letters are not single tokens: the tokens of these letters."""
         self.unscorable: dict[str, list[Failure]] = {}
-        """The documents whose answers could not be scored, by task."""
+        """The failures of documents whose answers could not be scored, by task."""
         self._scores = Scores(tasks)
         self._lm_eval = LmEvalResults()
         self._undefined: dict[str, list[str]] = {}
@@ -113,7 +113,7 @@ class TaskResults:
         return rows
 
     def add_windows(self, name: str, size: int, stride: int) -> None:
-        """Record the windows (in tokens) in which a task's texts were read: other windows make other questions."""
+        """Record the windows (in tokens) in which a task's texts were read; other windows make other questions."""
         self.notes.append(f"{name}: windows of {size:,} tokens, moving by {stride:,}")
         info = self.infos[name]
         prompt_hash = hashlib.sha256(f"{info.prompt_hash} {size} {stride}".encode()).hexdigest()

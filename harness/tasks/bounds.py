@@ -1,6 +1,6 @@
 """The bounds of a score: chance, the score of uniform guessing, and the ceiling, the score of right answers.
 
-A task's YAML states them as `metadata.chance` and `metadata.ceiling`, in the unit of its primary metric. A
+A task's YAML states the bounds as `metadata.chance` and `metadata.ceiling`, in the unit of its primary metric. A
 multiple-choice task that states no chance gets the score of a uniform guess among its choices.
 
 Not here: whether a score differs from chance, which `harness.leaderboard` marks.
@@ -21,11 +21,11 @@ from harness.tasks.task_metrics import Metric
 Row = Mapping[str, Any]
 """A report's row of one document under one filter (`harness.runs.samples`)."""
 ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
-"""Metrics that are 1 if the selected choice is right and 0 if not, however it is selected."""
+"""Metrics that are 1 if the selected choice is right and 0 if not, however the choice is selected."""
 
 
 class Bounds(NamedTuple):
-    """Chance and ceiling of one score, in its metric's unit; None where unknown."""
+    """Chance and ceiling of one score, in the unit of the score's metric; a bound that is unknown is None."""
 
     chance: float | None = None
     ceiling: float | None = None
@@ -40,8 +40,8 @@ def check(tasks: Iterable[Task]) -> None:
 def stated(task: Task) -> Bounds:
     """Return the bounds that `task` states for its primary metric.
 
-    Raises HarnessError if one is not a number or, for a fraction, lies outside 0 to 1, or if chance is no worse than
-    the ceiling.
+    Raises HarnessError if a bound is not a number or, for a metric that is a fraction, lies outside 0 to 1, or if
+    chance is no worse than the ceiling.
     """
     metadata = task.metadata
     primary = next(iter(task.metrics), None)
@@ -82,7 +82,7 @@ def of_task(task: Task, rows: Sequence[Row]) -> dict[Metric, Bounds]:
 def of_average(average: Average, estimates: Mapping[str, Estimate], tasks: Mapping[str, Bounds]) -> Bounds:
     """Return the bounds of `average`: its tasks' bounds, averaged with the same weights as their scores.
 
-    A bound is None unless every task has it.
+    A bound of the average is None unless every task has this bound.
     """
     shares = weights([estimates[name] for name in average.tasks], average.weight)
     columns = zip(*(tasks.get(name, Bounds()) for name in average.tasks), strict=True)
@@ -90,7 +90,7 @@ def of_average(average: Average, estimates: Mapping[str, Estimate], tasks: Mappi
 
 
 def _number(task: str, key: str, value: object, primary: Metric) -> float | None:
-    """Return the number that `task` states as `metadata.key`; raise HarnessError if it cannot be a bound."""
+    """Return the number that `task` states as `metadata.key`; raise HarnessError if that cannot be a bound."""
     if value is None:
         return None
     example = "0.25" if primary.fraction else "12.5"
@@ -108,10 +108,10 @@ def _number(task: str, key: str, value: object, primary: Metric) -> float | None
 
 
 def _guessing(metric: Metric, rows: Sequence[Row], *, several: bool) -> float | None:
-    """Return the score of a uniform guess: the mean share of right choices.
+    """Return the score of a uniform guess, the mean share of right choices among a document's choices.
 
-    Return None if a document's value is neither 0 nor 1, because the value then depends on more than whether the
-    selected choice is right. `several` says that targets may list several right choices.
+    Return None if a document's value is neither 0 nor 1, because such a value depends on more than whether the selected
+    choice is right. `several` says that targets may list several right choices.
     """
     scored = [row for row in rows if row["filter"] == metric.filter and row.get(metric.name) is not None]
     if not scored or not all(row.get("choices") and row[metric.name] in (0, 1) for row in scored):
@@ -120,7 +120,7 @@ def _guessing(metric: Metric, rows: Sequence[Row], *, several: bool) -> float | 
 
 
 def _right_choices(row: Row) -> int:
-    """Return the number of right choices of a row whose target may be a list of places, `[0, 2]`."""
+    """Return the number of right choices of a row whose target may be a list of the choices' places, `[0, 2]`."""
     try:
         places = json.loads(row["target"])
     except ValueError:  # the text of the single right choice

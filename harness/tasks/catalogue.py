@@ -1,8 +1,8 @@
 """The catalogue of tasks: names → lm-eval definitions, data sources and loaded tasks.
 
-A name is looked up in this project's `tasks/`, then in the lm-eval folder whose name begins it (`mmlu_anatomy` in
-`mmlu/`), and only then in lm-eval's whole tree, whose 14,000 files take 15 seconds to read. Documents come from a
-mirror folder `DIR/<org>/<name>` if it has them, else from the hub.
+A name is looked up in this project's `tasks/`, then in the lm-eval folder with whose name it begins (`mmlu_anatomy` in
+`mmlu/`), and only then in lm-eval's whole tree, whose 14,000 files take 15 seconds to read. Documents come from a local
+mirror of data sets, its folder `DIR/<org>/<name>`, if that has them, else from the hub.
 
 Not here: building one task (`harness.tasks.factory`), evaluating tasks (`harness.runs.run`), or computing averages
 (`harness.metrics.stats.estimates`).
@@ -30,7 +30,7 @@ from harness.tasks.task import FEWSHOT_SEED, Task
 from harness.tasks.task_set import TaskSet
 
 FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
-"""lm-eval's own tasks that `harness tasks` lists beside this project's."""
+"""Tasks of lm-eval that `harness tasks` lists beside this project's tasks."""
 
 
 class Catalogue:
@@ -56,7 +56,7 @@ class Catalogue:
         return task_index.read(self._folders)
 
     def names(self) -> list[str]:
-        """Return the groups, without their parts, and single tasks worth listing: this project's, then `FEATURED`."""
+        """Return the groups (not their members) and the single tasks to list: this project's, then `FEATURED`."""
         # The parts of a group (ceval_law of ceval) are left out; tasks that a group only gathers are not.
         pairs = ((name, member) for name, entry in self.own.items() for member in task_index.members(entry))
         parts = {member for name, member in pairs if member.startswith(f"{name}_")}
@@ -78,7 +78,7 @@ class Catalogue:
         return dict(index[leaf].cfg or {})
 
     def index_for(self, names: Sequence[str]) -> task_index.Index:
-        """Return an index that has all of `names` and their members; it is read only once for the same names.
+        """Return an index that has all of `names` and their members; the index for the same names is read only once.
 
         Raises HarnessError naming the first name that neither this project nor lm-eval knows.
         """
@@ -125,9 +125,9 @@ class Catalogue:
         return list({file_tasks.identity(name): name for name in reversed(expanded)}.values())[::-1]
 
     def sources(self, names: Sequence[str], data: Path | None) -> dict[str, DataSource]:
-        """Return where each single task under `names` would take its documents from, without loading any.
+        """Return for each single task under `names` where its documents would come from, without loading any documents.
 
-        Raises HarnessError if a task is unknown, if the folder `data` does not exist, or if its copy of a data set is
+        Raises HarnessError if a task is unknown, if the mirror `data` does not exist, or if its copy of a data set is
         empty.
         """
         if data is not None and not data.is_dir():
@@ -149,8 +149,9 @@ class Catalogue:
     ) -> TaskSet:
         """Build the tasks of `names` (tasks, groups, tags, globs, files) on data from the mirror `data` or the hub.
 
-        Tasks in `documents` get those documents instead, and no few-shot examples. `num_fewshot` overrides the number
-        that a task states, except 0, as in lm-eval. Raises HarnessError if a task is unknown or cannot be built.
+        Tasks named in `documents` get the documents there instead, and no few-shot examples. `num_fewshot` overrides
+        the number that a task states, except 0, as in lm-eval. Raises HarnessError if a task is unknown or cannot be
+        built.
         """
         names = self.expand(names)
         self._refuse_shared_names(names, self.sources(names, data))
@@ -179,7 +180,7 @@ class Catalogue:
         return tasks
 
     def _refuse_shared_names(self, names: Sequence[str], sources: Collection[str]) -> None:
-        """Raise HarnessError if a task made of a file would have the name of another task in `sources`."""
+        """Raise HarnessError if a task made of a file in `names` would have the name of another task in `sources`."""
         leaves = {name for name in sources if not file_tasks.names_files(name)}
         for name in names:
             if file_tasks.names_files(name) and (task := file_tasks.task_name(name)) in leaves:

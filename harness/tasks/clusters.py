@@ -41,14 +41,14 @@ SHARED: dict[tuple[str, str | None], str] = {
     ("facebook/anli", None): "{{premise}}",
     ("nyu-mll/glue", "mnli"): "{{premise}}",
 }
-"""Hub data set, with its configuration if the template is only for that configuration → template of the shared text."""
+"""(hub data set, configuration, or None if the template is for all configurations) → template of the shared text."""
 
 
 def key(task: Task, source: DataSource | None) -> Key:
     """Return the function that returns the cluster of each document of `task`, whose documents come from `source`.
 
     A task's own template takes precedence over `SHARED`. Raises HarnessError if that template cannot be compiled; the
-    returned function raises HarnessError if it cannot be rendered.
+    returned function raises HarnessError if the template cannot be rendered.
     """
     if template := task.metadata.cluster:
         return _rendering(template, f"metadata.cluster of task {task.name}")
@@ -59,7 +59,7 @@ def key(task: Task, source: DataSource | None) -> Key:
 
 
 def _rendering(template: str, owner: str | None = None) -> Key:
-    """Return the `Key` that renders `template`; `owner`, for a task's own template, names it in errors."""
+    """Return the `Key` that renders `template`; `owner`, for a task's own template, names the task in errors."""
     from jinja2 import Environment, StrictUndefined, TemplateError
 
     def failure(error: Exception) -> HarnessError:

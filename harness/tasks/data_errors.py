@@ -1,6 +1,6 @@
 """Error messages for tasks that cannot be built on their data: what is wrong, where, and how to get the data again.
 
-Used by `harness.tasks.factory` only. Not here: where data are (`harness.data.sources`).
+Only `harness.tasks.factory` uses them. Not here: where data are (`harness.data.sources`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 def data_error(task: str, source: DataSource, error: Exception, before: str = "") -> HarnessError:
     """Return the error that tells a user why `task` could not be built on data from `source`; `error` is the cause.
 
-    `before` is put before the statement that the data set is not available.
+    The text `before` precedes the statement that the data set is not available.
     """
     if isinstance(error, HarnessError):
         return error
@@ -63,7 +63,7 @@ def require_columns(task: Any) -> Any:
 
 
 def missing_part(source: DataSource, error: Exception) -> str:
-    """Return the file or configuration that a mirror's copy lacks; empty if `error` has another cause."""
+    """Return the file or configuration that a mirror's copy of a data set lacks; empty if `error` has another cause."""
     if isinstance(error, FileNotFoundError):
         unfound = re.search("Unable to find '(.+?)'", str(error))
         return f"the file {unfound[1]}" if unfound else f"'{source.config}'"
@@ -76,7 +76,7 @@ def missing_part(source: DataSource, error: Exception) -> str:
 
 
 def _damaged_file(folder: Path | None) -> Path | None:
-    """Return the first parquet file of a copy that cannot be opened, or None."""
+    """Return the first parquet file in the `folder` of a mirror's copy that cannot be opened, or None."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Descriptions of tasks for people: one line for each task, or everything about one."""
+"""Descriptions of tasks for people: one line for each task, or everything about one task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Summary(NamedTuple):
     """The number of tasks that the name stands for; 1 for a single task."""
     dataset: str
     at_hand: str
-    """Whether the mirror has the documents: `yes`, `3 of 52`, or `no:` and the command that fetches them."""
+    """Whether the documents are on this machine: `yes`, `3 of 52` tasks, or `no:` and the command that fetches them."""
     protocol: str
 
 
@@ -105,7 +105,7 @@ def describe(
 
 
 def _stops(settings: dict[str, Any]) -> list[str]:
-    """Return the stop strings in the settings of a generation."""
+    """Return the stop strings in the generation `settings` of a request."""
     until = settings.get("until") or []
     return [until] if isinstance(until, str) else list(until)
 
@@ -131,7 +131,7 @@ def _dataset(sources: Iterable[DataSource]) -> str:
 
 
 def _at_hand(sources: Sequence[DataSource]) -> str:
-    """Return whether the mirror has the documents, as in `Summary.at_hand`."""
+    """Return in words, as in `Summary.at_hand`, whether the documents of `sources` are on this machine."""
     count = sum(source.is_available() for source in sources)
     if not count:
         return f"no: {sources[0].remedy()}"

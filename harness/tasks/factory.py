@@ -1,7 +1,7 @@
 """lm-eval's task factory on a mirror: tasks built from local files, and errors that say which data are missing.
 
 The files of a definition are parsed once, and a mirror's documents are read by `harness.data.mirror` if it can read
-them; the resulting task is the one that lm-eval would build with `datasets.load_dataset`.
+them. The resulting task equals the one that lm-eval would build with `datasets.load_dataset`.
 
 Not here: which definitions exist (`harness.tasks.index`), or what is done with the tasks (`harness.tasks.catalogue`).
 """
@@ -26,7 +26,7 @@ class Builder:
     """Builds lm-eval's task objects, and remembers where their documents came from."""
 
     def __init__(self, data: Path | None, documents: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> None:
-        """Take a task's documents from `documents` by its name, else from the mirror `data`, else from the hub."""
+        """Take the documents of a task from `documents` by its name, else from the mirror `data`, else from the hub."""
         from lm_eval.tasks._factory import TaskFactory
 
         builder = self
@@ -57,7 +57,7 @@ class Builder:
         self._caches: dict[tuple[Path | None, tuple[Path, ...]], Path | None] = {}
         self._splits: dict[tuple[Path, str | None], Any] = {}
         self.sources: dict[str, DataSource] = {}
-        """Where the documents of each task built came from."""
+        """For each task that was built: where its documents came from."""
         self._without_shots: dict[str, str] = {}
         """Tasks whose data lack the split that few-shot examples are drawn from, and the name of that split."""
 
@@ -78,7 +78,7 @@ class Builder:
             )
 
     def _build_on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
-        """Return the task on the documents passed, already processed by `process_docs`, without few-shot examples."""
+        """Return the task, without few-shot examples, on the documents passed, which `process_docs` has processed."""
         from datasets import Dataset
         from pyarrow import ArrowException
 
@@ -114,7 +114,7 @@ class Builder:
     def _build_on_source(
         self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], source: DataSource
     ) -> Any:
-        """Return the task on the mirror's copy of its data set, or on the hub's if that copy lacks what it needs."""
+        """Return the task on the mirror's copy of its data set, or on the hub's if the mirror's is incomplete."""
         missing = ""
         if source.folder is not None:
             build_here = functools.partial(self._build_on_mirror, build, entry, overrides, config, source)
@@ -137,7 +137,7 @@ class Builder:
     def _build_without_training_split(
         self, build_here: Any, name: str, config: dict[str, Any], error: Exception, source: DataSource
     ) -> Any:
-        """Return the task if `error` means that the copy only lacks a split for few-shot examples, else None."""
+        """Return the task if `error` means that the mirror's data lack only the few-shot split, else None."""
         split = config.get("training_split")
         if not (isinstance(error, KeyError) and error.args == (split,)) or config.get("num_fewshot"):
             return None
@@ -152,7 +152,7 @@ class Builder:
     def _build_on_mirror(
         self, build: Any, entry: Any, overrides: Any, config: dict[str, Any], source: DataSource, **changes: Any
     ) -> Any:
-        """Return the task on the mirror's copy, with `changes` to the keys of its YAML."""
+        """Return the task on the mirror's copy of its data set, with `changes` to the keys of the task's YAML."""
         changes = {**(overrides or {}), **changes, "dataset_path": str(source.folder)}
         splits = self._splits_of(config, source)
         if splits is None:
@@ -165,7 +165,8 @@ class Builder:
     def _built(self, task: Any, source: DataSource, *, custom_dataset: bool = False) -> Any:
         """Record the source of `task` and return `task`.
 
-        With `custom_dataset`, its config's `custom_dataset` and `dataset_kwargs` are reset first.
+        With `custom_dataset`, the keys `custom_dataset` and `dataset_kwargs` of the task's configuration are reset
+        first.
         """
         if custom_dataset:  # a report shows the task as its YAML has it
             task.config.custom_dataset, task.config.dataset_kwargs = None, {}
@@ -173,7 +174,7 @@ class Builder:
         return task
 
     def _splits_of(self, config: dict[str, Any], source: DataSource) -> Any | None:
-        """Return the documents of the mirror's copy by split, or None if only `datasets` can read them."""
+        """Return the documents in the mirror's copy of the data set by split; None if only `datasets` can read them."""
         assert source.folder is not None
         if not _loads_plainly(config):
             return None
@@ -184,7 +185,7 @@ class Builder:
         return splits if splits is None else type(splits)(splits)  # a copy: a task may add splits of its own
 
     def _build_uncached(self, build: Any, entry: Any, changes: Any, config: dict[str, Any], source: DataSource) -> Any:
-        """Return the task, read from the files as they are now and not from an outdated cache of `datasets`."""
+        """Return the task on data as the files have it now, rather than on what `datasets` cached of earlier files."""
         files = (source.folder, source.local)
         if files not in self._caches:
             self._caches[files] = source.cache()
@@ -203,7 +204,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 def _loads_plainly(config: dict[str, Any]) -> bool:
-    """Return whether a task loads its data by lm-eval's own code, with only a data set's configuration to pass on."""
+    """Return whether lm-eval's own code loads a task's data, with no argument except the data set's configuration."""
     from lm_eval.api.task import ConfigurableTask
 
     arguments = {*(config.get("dataset_kwargs") or ())} - {"trust_remote_code"}

@@ -20,23 +20,24 @@ _KEPT_FOLDERS = 32
 
 
 class _Snapshot(NamedTuple):
-    """What a folder defines, for as long as no file that was read for it changes."""
+    """What a folder of YAML defines; valid as long as no file that was read for it changes."""
 
     files: list[Path]
     stamps: dict[Path, tuple[int, ...]]
-    """Each of `files`, and each file they include → its size, times and inode before it was read."""
+    """Each of `files`, and each file that these include → its size, times and inode before it was read."""
     entries: Index
 
 
 _snapshots: dict[Path, _Snapshot] = {}
-"""The most recently read folders, by their absolute paths."""
+"""The snapshots of the most recently read folders, by the folders' absolute paths."""
 
 
 def read(folders: Iterable[Path]) -> Index:
     """Return the index of `folders`; a later folder's definition of a name replaces an earlier one's.
 
-    It equals the index that lm-eval's `TaskManager` builds, but takes a third of the time. A folder whose files have
-    not changed since the last call is not read again: its entries are the same objects, so they must not be changed.
+    The index equals the one that lm-eval's `TaskManager` builds, but takes a third of the time. A folder whose files
+    have not changed since the last call is not read again. Its entries are then the same objects as before, so they
+    must not be changed.
     """
     index: Index = {}
     for folder in folders:
@@ -78,10 +79,10 @@ def require_readable(folder: Path) -> None:
 
 
 def read_for_glob(pattern: str) -> Index:
-    """Return an index in which to match `pattern`.
+    """Return an index of the tasks that `pattern` may match.
 
     It covers the lm-eval folders whose names begin like `pattern` up to its first wildcard, `_` or `-`, or all folders
-    if nothing in these matches.
+    if nothing in those folders matches.
     """
     stem = re.split(r"[*?\[_-]", pattern)[0]
     folders = [folder for folder in lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []
@@ -113,12 +114,12 @@ def members(entry: Any) -> Iterator[str]:
 
 
 def is_complete(names: Iterable[str], index: Index) -> bool:
-    """Return whether `index` has all of `names` and all members below them."""
+    """Return whether `index` has all of `names` and all tasks and groups below them."""
     return not list(missing(names, index))
 
 
 def missing(names: Iterable[str], index: Index) -> Iterator[str]:
-    """Yield each of `names`, and of the members below them, that `index` lacks."""
+    """Yield each name that `index` lacks, among `names` and the tasks and groups below them."""
     waiting, visited = list(names), set()
     while waiting:
         name = waiting.pop()

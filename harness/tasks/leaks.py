@@ -1,8 +1,9 @@
 """Few-shot examples that are the evaluated question itself, with its answer.
 
 `harness.tasks.same_question` decides which texts ask the same question. lm-eval leaves out only the evaluated document
-itself, so that a repeated row can be an example that shows its own answer. In a user's own files such examples are left
-out (`OtherQuestions`). Prompts of published tasks stay those of lm-eval, and leaks in them are counted (`watch`).
+itself, so that a copy of the same row can be an example that shows the answer. In a user's own files such examples are
+left out (`OtherQuestions`). Prompts of published tasks remain those of lm-eval, and such examples in them are counted
+(`watch`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lm_eval.api.task import ConfigurableTask
 from harness.tasks.same_question import question_form, text_form
 
 _LETTER = re.compile(r"[A-Z]\. ")
-"""The beginning of a choice in the prompt of a user's own test set."""
+"""What begins a choice in the prompt of a user's own test set, such as `A. `."""
 
 Document = Mapping[str, Any]
 
@@ -26,7 +27,7 @@ Document = Mapping[str, Any]
 def question(document: Document) -> str:
     """Return a text that is equal for all documents of a user's own file that ask the same question.
 
-    The order of the choices, and so the letter before each, makes no difference.
+    The order of the choices, and so the letter before each choice, makes no difference.
     """
     prompt = str(document["prompt"])
     if not document.get("letters"):
@@ -49,7 +50,7 @@ class OtherQuestions(ContextSampler):  # type: ignore[misc]
     def sample(
         self, n: int, eval_doc: Document | None = None, df: Sequence[Document] | None = None, **_: object
     ) -> list[Document]:
-        """Return `n` examples for `eval_doc`; raises ValueError if there are fewer."""
+        """Return `n` examples for `eval_doc`. Raises ValueError if there are fewer."""
         if not n or eval_doc is None:
             return list(super().sample(n, eval_doc, df))
         evaluated = question(eval_doc)
@@ -71,7 +72,7 @@ class OtherQuestions(ContextSampler):  # type: ignore[misc]
 
 
 class _Turn(NamedTuple):
-    """A question in a prompt, that of an example or the evaluated one, in the form in which it is compared."""
+    """A question in a prompt, of an example or the evaluated document, in the form in which questions are compared."""
 
     text: str
     choices: tuple[str, ...]
@@ -106,7 +107,7 @@ class Watch:
 
 
 def watch(task: object) -> Watch | None:
-    """Start watching the examples of an lm-eval `task`; return the watch, or None if the prompts are not lm-eval's."""
+    """Start watching the examples of an lm-eval `task`; return the `Watch`, or None if there can be no such leaks."""
     if not isinstance(task, ConfigurableTask) or isinstance(getattr(task, "sampler", None), OtherQuestions | None):
         return None
     return Watch(task)

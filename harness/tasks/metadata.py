@@ -23,11 +23,11 @@ class AverageRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
 
     weight: Weight
-    """What has equal weight: each `task`, or each `sample`."""
+    """What has equal weight in the average: each `task`, or each `sample`."""
     tag: str = ""
-    """The tag of the average's tasks."""
+    """The tag of the tasks to average."""
     tasks: tuple[str, ...] = ()
-    """The average's tasks, if the rule lists them instead of naming a tag."""
+    """The tasks to average, if the rule lists them instead of naming a tag."""
 
     @field_validator("tag", "tasks", mode="before")
     @classmethod
@@ -47,21 +47,21 @@ class TaskMetadata(BaseModel):
     protocol: str | None = None
     """One sentence that says how the task prompts and scores."""
     primary: str | None = None
-    """The metric that represents the task where only one is shown, as `metric,filter`."""
+    """The metric that represents the task where only one metric is shown, as `metric,filter`."""
     fractions: tuple[str, ...] = ()
     """Metrics of the task's own whose values lie in [0, 1]."""
     chance: object = None
-    """The score of uniform guessing, in the primary metric's unit, which `harness.tasks.bounds` checks."""
+    """The score of uniform guessing, in the primary metric's unit; `harness.tasks.bounds` checks the value."""
     ceiling: object = None
-    """The score of a right answer to every document, in the same unit and checked there too."""
+    """The score if every answer is right, in the primary metric's unit; `harness.tasks.bounds` checks the value."""
     cluster: str | None = None
     """A template over a document; documents for which the template renders the same text are one cluster."""
     reads: str | None = None
     """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
     understood: UnderstoodRule | None = None
-    """The rule that says whether anything was understood in a filtered answer, if the filter alone does not say it."""
+    """The rule for whether filter and scorer understood anything in an answer, if the filter alone does not show it."""
     averages: dict[str, AverageRule] = {}
-    """A group's named averages."""
+    """The averages that a group defines, by name."""
     file_notes: tuple[str, ...] = ()
     """What a reader of the scores should know about the documents, such as what was left out of a file."""
 
@@ -95,18 +95,18 @@ class ProtocolMetadata(TaskMetadata):
     """The metadata of a task whose class is in `harness.tasks.protocols`, with the keys that these classes read."""
 
     metrics: tuple[str, ...] = ()
-    """The metrics of `Answers`."""
+    """The metrics by which tasks of the class `Answers` compare answers."""
     stops_after_shots: tuple[str, ...] = ()
-    """More strings that end an answer of `Answers` when its prompt has few-shot examples."""
+    """For the class `Answers`: further strings that end an answer if the prompt has few-shot examples."""
     then: tuple[str, str] | None = None
-    """The second prompt of `ThinkThenChoose`: the templates before and after the chain of thought."""
+    """For the class `ThinkThenChoose`: the templates of the second prompt, before and after the chain of thought."""
     lengths: dict[str, int] | None = None
-    """The limits of `ChatGLMPredict`, in tokens."""
+    """For the class `ChatGLMPredict`: the limits on prompt, reference and total length, in tokens."""
     articles: int | None = None
-    """The number of articles of law in a prompt of `Consultation`."""
+    """For the class `Consultation`: the number of articles of law in a prompt."""
     given: str | None = None
-    """The column that holds the articles of `Consultation`; None for prompts without the data's articles."""
+    """For the class `Consultation`: the column with the articles for the prompt; None for prompts without them."""
     stride: int | None = None
-    """The number of tokens by which the windows of `BitsPerCharacter` move, which a run sets."""
+    """For the class `BitsPerCharacter`: by how many tokens the windows of a text move. A run sets it."""
     retrieved: dict[str, str] | None = None
-    """The name and sha256 of the file with retrieved articles, which a run sets."""
+    """The name and sha256 of the file with retrieved articles, if prompts contain such articles. A run sets it."""

@@ -2,7 +2,7 @@
 
 lm-eval renders the examples of a prompt again for every document. Here each example is rendered once for each of the
 task's templates. lm-eval's code still decides which examples are drawn, in which order, and how a prompt is put
-together, so prompts equal lm-eval's byte for byte.
+together, so prompts equal those of lm-eval byte for byte.
 
 Not here: finding tasks (`harness.tasks.catalogue`), or the prompts themselves (`tasks/`, `harness.tasks.protocols`).
 """
@@ -28,7 +28,7 @@ class _Constant:
 
 
 def compile_once() -> None:
-    """Make lm-eval compile each prompt template once instead of for every document: 30 times faster, same text."""
+    """Make lm-eval compile each prompt template once, not for every document: the same text, 30 times faster."""
     from lm_eval.utils import env
 
     if hasattr(env.from_string, "cache_info"):
@@ -44,7 +44,7 @@ def compile_once() -> None:
 
 
 def render_shots_once(task: Any) -> None:
-    """Make lm-eval's `task` render each few-shot example once, and stop looking for the first n once it has n."""
+    """Make lm-eval's `task` render each few-shot example once, and stop looking for n examples once it has n."""
     from lm_eval.api.samplers import FirstNSampler
     from lm_eval.api.task import ConfigurableTask
 
@@ -62,8 +62,8 @@ def render_shots_once(task: Any) -> None:
 def _remembering(method: Callable[..., Any], shots: dict[int, Any]) -> Callable[..., Any]:
     """Return a task's `doc_to_…` method that remembers the result of each template for each of `shots`.
 
-    lm-eval passes a template for an example, but none for the evaluated document. Results are not remembered if the
-    task has a function instead of a template, or if the template draws at random.
+    lm-eval passes a template to the method for an example, but not for the evaluated document. Results are not
+    remembered if the task has a function instead of a template, or if the template draws at random.
     """
     results: dict[tuple[int, str], Any] = {}
 
@@ -80,7 +80,7 @@ def _remembering(method: Callable[..., Any], shots: dict[int, Any]) -> Callable[
 
 
 def _first(sampler: Any, n: int, eval_doc: Any = None, df: Any = None, **_: object) -> Any:
-    """Return the examples that `FirstNSampler.sample` returns, without comparing the document with all examples."""
+    """Return the examples of lm-eval's `FirstNSampler.sample`, without comparing `eval_doc` with every example."""
     if eval_doc is None:
         shots = sampler.df[:n]
     else:

@@ -1,12 +1,12 @@
-"""The form in which questions are compared: it is equal for texts that ask the same question.
+"""The form in which questions are compared, which is equal for texts that ask the same question.
 
-Differences in these are ignored: white space (except between two digits), invisible characters, width (`？` and `?`),
-case, kinds of quotation marks (“甲”, 「甲」) and dashes; numbering in front of the question (`12.`, `第3题：`, `(4)`,
-`Q5:`), even after a cue such as `问题：`; punctuation or an empty blank at the end of the question.
+Differences of the following kinds are ignored: white space (except between two digits), invisible characters, width
+(`？` and `?`), case, kinds of quotation marks (“甲”, 「甲」) and dashes; numbering in front of the question (`12.`,
+`第3题：`, `(4)`, `Q5:`), even after a cue such as `问题：`; punctuation or an empty blank at the end of the question.
 
 Any other difference makes a different question: numbers and signs (`-3`, `3.5`, `12、15`, `(3)的平方`), exponents
 (`x²`), the signs of factorials and derivatives (`5!`, `f'`), punctuation inside the question, and traditional instead
-of simplified characters (there is no table of them here).
+of simplified characters (this project has no table of them).
 
 Not here: which examples are left out (`harness.tasks.leaks`).
 """
@@ -81,7 +81,7 @@ def question_form(prompt: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def text_form(text: str) -> str:
-    """Return the form of a text in which a leading number is not numbering, such as a choice."""
+    """Return the form of a text, such as a choice, in which a leading number is not numbering."""
     return _without_spaces(_unified(text))
 
 
@@ -95,7 +95,7 @@ def _unified(text: str) -> str:
 
 
 def _without_labels(part: str) -> str:
-    """Return `part` without the numbering in front of it and of its last line, unless nothing would be left."""
+    """Return `part` without the numbering before it and before its last line, unless nothing would be left."""
     before, newline, last = _without_label(part.rstrip()).rpartition("\n")
     return f"{before}{newline}{_without_label(last)}"
 
@@ -109,14 +109,14 @@ def _without_label(text: str) -> str:
 
 
 def _without_spaces(text: str) -> str:
-    """Return `text` case-folded, without spaces and, unless nothing would be left, without the marks at its end."""
+    """Return `text` case-folded, without spaces and, unless nothing would be left, without punctuation at its end."""
     shorter = _without_end(text)
     spaced = _BETWEEN_DIGITS.sub(_SPACE, shorter if any(map(str.isalnum, shorter)) else text)
     return "".join(spaced.casefold().split())
 
 
 def _without_end(text: str) -> str:
-    """Return `text` without the punctuation and blanks at its end, or just before its closing quotation marks."""
+    """Return `text` without punctuation and blanks (to fill in) at its end, or before closing quotation marks there."""
     text = text.rstrip()
     body = text.rstrip('"')
     quotes, before = text[len(body) :], ""

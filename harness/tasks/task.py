@@ -1,4 +1,4 @@
-"""One task: lm-eval's task object behind the only class that reads or changes its internals.
+"""One task: lm-eval's task object behind `Task`, the only class that reads or changes the object's internals.
 
 Other packages use `Task`; its `lm_eval` attribute is for `isinstance` checks. lm-eval is imported only when a task is
 evaluated, so that importing this module stays cheap.
@@ -55,7 +55,7 @@ class Task:
 
     def __init__(self, lm_eval: Any) -> None:
         self.lm_eval = lm_eval
-        """The lm-eval task object, an instance of its class in `harness.tasks.protocols` if the YAML names one."""
+        """The lm-eval task object; an instance of a class in `harness.tasks.protocols` if the YAML names that class."""
         self._watch: Watch | None = None
         self._understanding: Understanding | None = None
 
@@ -103,7 +103,7 @@ class Task:
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics that the task reports; the first one represents the task where only one is shown.
+        """The metrics that the task reports; the first one represents the task where only one metric is shown.
 
         `metadata.primary` in a task's YAML (`exact_match,flexible-extract`) moves another metric to the front;
         `metadata.fractions` lists metrics of the task's own whose values lie in [0, 1].
@@ -117,7 +117,7 @@ class Task:
 
     @property
     def aggregations(self) -> dict[str, Callable[[Sequence[Any]], float]]:
-        """The function that aggregates the samples' values, by metric name."""
+        """For each metric, by name: the function that aggregates the samples' values."""
         return dict(self.lm_eval.aggregation())
 
     # --- documents ------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Task:
         return self._watch.count if self._watch else 0
 
     def reseed(self, seed: int = FEWSHOT_SEED) -> None:
-        """Restart the random stream that draws few-shot examples; needed before prompts are built again."""
+        """Restart the random stream that draws few-shot examples, as is needed before prompts are built again."""
         self.lm_eval.set_fewshot_seed(seed=seed)
 
     @property
@@ -242,7 +242,7 @@ class Task:
         return hasattr(self.lm_eval, "use_articles")
 
     def use_articles(self, articles: Mapping[str, Sequence[str]], *, file: str, sha256: str) -> None:
-        """Put the `articles` of each query into the task's prompts; the report states their `file` and `sha256`.
+        """Put the `articles` of each query into the task's prompts; the report states their `file` and its `sha256`.
 
         Raises HarnessError if a document's query has no entry.
         """
@@ -327,7 +327,7 @@ class Task:
 
         `filtered_answer` is what the task's `filter` left of the answer, the `prediction` in a report's row; the
         default filter is that of the primary metric. `values` are the metrics' values for the answer, computed if not
-        passed. Return None if the task has no notion of understanding, because it compares texts by ROUGE or literally,
+        passed. Return None if the task has no notion of understanding, because it compares texts by ROUGE or literally
         or chooses by likelihood. `harness.tasks.understanding` describes the rules, and how a task states its own.
         """
         if self._understanding is None:

@@ -1,4 +1,4 @@
-"""The metrics that a task reports, in the order in which they represent it.
+"""The metrics that a task reports; the first one represents the task where only one metric is shown.
 
 Not here: computing them (`harness.metrics`), or what their values mean (`harness.tasks.bounds`).
 """

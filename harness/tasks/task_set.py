@@ -24,7 +24,7 @@ class GroupAverage(NamedTuple):
     group: str
     average: Average
     metrics: tuple[str, ...]
-    """The metrics for which the group declares the average; empty for all metrics."""
+    """The metrics for which the group declares the average; empty if it does for all metrics."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class TaskSet:
     tasks: dict[str, Task] = field(default_factory=dict)
     """The tasks by name, in the order of the names that the user gave."""
     sources: dict[str, DataSource] = field(default_factory=dict)
-    """Where each task's documents come from."""
+    """Where each task's documents come from, by the task's name."""
     headlines: list[str] = field(default_factory=list)
     """Everything with a score of its own that the user named: tasks, and groups that have an average."""
     averages: list[GroupAverage] = field(default_factory=list)
@@ -91,7 +91,7 @@ def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
 
 
 def _averages(group: Any, index: Index) -> Iterator[GroupAverage]:
-    """Yield the average that a group declares for itself, then those that its `metadata.averages` names."""
+    """Yield the average that a group declares under its own name, then those in its `metadata.averages`."""
     members = tuple(dict.fromkeys(task.config.task for task in group.get_all_tasks()))
     listed = group.aggregate_metric_list or []
     declared = tuple(dict.fromkeys(item.metric for item in listed))

@@ -13,7 +13,8 @@ lm-eval's filters that search by a regular expression need no rule: an answer is
 its fallback (`[invalid]`). A task whose class compares numbers (`Answers`) has the rule in its class. Tasks without a
 rule, such as those that compare texts by ROUGE, have no notion of understanding.
 
-Not here: counting. An empty answer is not understood by most rules; extraction reads it as an empty list.
+Not here: counting. By most rules nothing is understood in an empty answer; tasks that extract lists read it as an empty
+list.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from harness.errors import HarnessError
 from harness.metrics.answers.numbers import last_number
 
 Values = Callable[[], Mapping[str, Any]]
-"""Returns the value of a document under each metric, for its filtered answer; called only by rules that need them."""
+"""Returns the value of a document under each metric, for its filtered answer; only some rules call it."""
 
 
 class UnderstoodRule(BaseModel):
@@ -39,11 +40,11 @@ class UnderstoodRule(BaseModel):
     pattern: str | None = None
     """A regular expression that a filtered answer matches as a whole if something was understood in it."""
     columns: tuple[str, ...] = ()
-    """Columns of a document; a filtered answer that equals the text of one of them is understood, too."""
+    """Columns of a document; a filtered answer that equals the text in one of these columns is understood, too."""
     number: bool = False
     """Whether a filtered answer is understood if a number can be read from it."""
     unless: tuple[str, ...] = ()
-    """Metrics; the first of them that the scorer returns is not 0 if nothing was understood in the answer."""
+    """Metrics of abstention: the first one that the scorer returns is not 0 if nothing was understood in the answer."""
 
     @field_validator("pattern")
     @classmethod
@@ -76,7 +77,7 @@ class UnderstoodRule(BaseModel):
 
 
 class Understanding:
-    """Tells for each answer to one lm-eval task whether the task's filters and scorer understood anything in it."""
+    """Tells, for answers to one lm-eval task, whether the task's filters and scorer understood anything in them."""
 
     def __init__(self, task: Any, rule: UnderstoodRule | None) -> None:
         """Take the lm-eval task object `task` and the `rule` of its metadata."""
@@ -126,7 +127,7 @@ class Understanding:
         return self._has_abstentions
 
     def fallbacks(self, filter: str) -> list[str]:
-        """Return what the searches in the task's `filter` return if they find nothing."""
+        """Return the texts that the regular expressions in the task's `filter` return if they find nothing."""
         ensembles = [ensemble for ensemble in getattr(self._task, "_filters", []) if ensemble.name == filter]
         steps = [build() for ensemble in ensembles for build in ensemble.filters]
         return [step.fallback for step in steps if isinstance(getattr(step, "fallback", None), str)]

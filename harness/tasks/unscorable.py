@@ -1,9 +1,9 @@
 """Answers on which a task's filters or scorer fail: each is recorded as its document's failure and does not end a run.
 
 A document whose answer raises an exception in a filter, in `process_results` or in an aggregation is scored as if the
-answer were empty, but without credit: metrics that are better when higher are at most 0, and a ratio's numerator is 0.
-The other parts of a metric's value (a denominator, the expected records) stay what the document requires. A metric that
-the task leaves out for an empty answer is left out for the document.
+answer were empty, but without credit: values of metrics that are better when higher are at most 0, and a ratio's
+numerator is 0. The other parts of a metric's value (a denominator, the expected records) stay as the document requires.
+A metric that the task does not return for an empty answer is left out for the document.
 
 The task is at fault, not the answer, if the same document cannot be scored for an empty answer or for its own reference
 either, or if its answers are likelihoods; `TaskError` then stops the evaluation.
@@ -41,7 +41,7 @@ class TaskError(HarnessError):
     """A task that cannot score a document, whatever the answer."""
 
     def __init__(self, task: str, doc_id: int, answer: str, error: Exception) -> None:
-        """State that document `doc_id` cannot be scored for `answer`, described in words, because of `error`."""
+        """State that document `doc_id` cannot be scored because of `error`; `answer` says with which answer."""
         self.reason = f"document {doc_id}, {answer}: {describe(error)}"
         super().__init__(f"task {task} cannot be scored ({self.reason}): correct its data or its definition")
 
@@ -83,14 +83,14 @@ class Guard:
         """lm-eval's filters, each with its name and steps."""
         self._failures: dict[int, Failure] = {}
         self._filters: list[str] = []
-        """The filters whose documents have not been scored yet."""
+        """The names of the filters for which the documents have not been scored yet."""
         self._current: _Scored | None = None
         self._scored: dict[str, list[list[_Scored]]] = {}
         """The scored documents that have a value, by metric and filter."""
         self._aggregated: Counter[str] = Counter()
-        """How many filters have been aggregated, by metric."""
+        """For each metric: for how many filters it has been aggregated."""
         self._replaced: dict[tuple[str, int, str], Any] = {}
-        """The values that replace those that cannot be aggregated, by filter, document and metric."""
+        """The values that replace values that cannot be aggregated, by filter, document and metric."""
 
     @property
     def failures(self) -> list[Failure]:
@@ -128,7 +128,7 @@ class Guard:
     def aggregate(self, metric: str, filter: str, samples: Sequence[dict[str, Any]]) -> float:
         """Return the aggregate of a metric over lm-eval's logged samples of one filter.
 
-        It is the mean of their values if the task has no aggregation for the metric.
+        If the task has no aggregation for the metric, this is the mean of the samples' values.
         """
         self._scored.setdefault(metric, []).append(
             [_Scored(filter, sample["doc_id"], sample["doc"]) for sample in samples]
@@ -149,7 +149,7 @@ class Guard:
         self._filters = [ensemble.name for ensemble in self._ensembles]
 
     def _apply_by_document(self, ensemble: Any) -> None:
-        """Apply a filter to each document alone, after it failed on all of them together."""
+        """Apply a filter to each document alone, after the filter failed on all documents together."""
         requests_by_document: dict[int, list[Any]] = {}
         for request in self._task.instances:
             requests_by_document.setdefault(request.doc_id, []).append(request)
@@ -264,7 +264,7 @@ class Guard:
     def _aggregatable(
         self, metric: str, function: Callable[[Sequence[Any]], Any], values: Sequence[Any], scored: Sequence[_Scored]
     ) -> list[Any]:
-        """Return `values`, after replacing or leaving out each value that cannot be aggregated even alone."""
+        """Return `values`; a value that cannot be aggregated even alone is replaced or left out."""
         result = []
         for value, document in zip(values, scored, strict=True):
             try:
@@ -289,7 +289,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _without_hits(value: Any, aggregation: str) -> Any:
-    """Return the value of a metric that is better when higher, reduced to no credit."""
+    """Return `value`, of a metric that is better when higher, without credit: at most 0, or with a numerator of 0."""
     if isinstance(value, int | float):
         return min(value, 0.0)
     if aggregation == "ratio" and isinstance(value, list | tuple) and len(value) == 2:

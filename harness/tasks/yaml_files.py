@@ -1,10 +1,10 @@
 """lm-eval's dialect of YAML (`include`, `!function`): same result as lm-eval's `load_yaml`, but each file parsed once.
 
-lm-eval parses an included file again for every file that includes it (the template of 57 subjects 57 times), and makes
-a loader class for each file. Reading the 700 files that `mmlu` needs for its prompts took longer than reading its
-documents.
+lm-eval parses an included file again for every file that includes it (a template that 57 subjects include, 57 times),
+and makes a loader class for each file. Reading the 700 files that `mmlu` needs for its prompts took longer than reading
+its documents.
 
-A result shares its parts with the results of other files, so copy it before changing it.
+Results of several files share parts (lists, dictionaries), so copy a result before changing it.
 
 Not here: finding the files, or what they define (`harness.tasks.index`).
 """
@@ -25,7 +25,7 @@ class _File(NamedTuple):
 
 
 def stamp(file: Path) -> tuple[int, ...]:
-    """Return the size, times and inode of `file`, which change if it does; an empty tuple if there is no such file."""
+    """Return the size, times and inode of `file`, which change with its content; an empty tuple if there is no file."""
     try:
         stat = file.stat()
     except OSError:
@@ -37,7 +37,7 @@ class Reader:
     """Reads YAML files and remembers them: a snapshot of the definitions for as long as the reader lives."""
 
     def __init__(self, *, functions: bool) -> None:
-        """With `functions`, import the functions that `!function` names; else leave their paths as text."""
+        """With `functions`, import the functions that `!function` names; without, leave their paths as text."""
         self._functions = functions
         self._files: dict[Path, _File] = {}
         self.stamps: dict[Path, tuple[int, ...]] = {}

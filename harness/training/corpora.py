@@ -18,7 +18,7 @@ from harness.data import rows
 from harness.errors import HarnessError
 
 IGNORED = -100
-"""The label that the loss of transformers ignores."""
+"""The label of tokens that are not learned; the loss in transformers ignores it."""
 
 
 class Example(NamedTuple):
@@ -62,9 +62,9 @@ def _example(row: rows.Row) -> Example:
 def mixture(
     corpora: Mapping[str, Sequence[Example]], weights: Mapping[str, float], count: int, seed: str
 ) -> Iterator[Example]:
-    """Yield `count` examples, from each corpus in proportion to its weight; every prefix keeps the proportions, too.
+    """Yield `count` examples, from each corpus in proportion to its weight; every prefix has these proportions.
 
-    Each corpus is read in a random order drawn from `seed`, and again in another order when it is exhausted.
+    Each corpus is read in a random order drawn from `seed`, and read again in another order when it is exhausted.
     """
     streams = {name: _endless(corpora[name], f"{seed} {name}") for name in weights}
     total = sum(weights.values())

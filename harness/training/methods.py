@@ -1,4 +1,4 @@
-"""Training methods: which parameters of a checkpoint learn: all weights, a LoRA, or a prefix.
+"""Training methods, which decide which parameters of a checkpoint learn: all weights, a LoRA, or a prefix.
 
 Not here: the training loop (`harness.training.stages`).
 """
@@ -13,7 +13,7 @@ from harness.training.recipe import Stage
 
 
 def prepare(model: Model, stage: Stage) -> Model:
-    """Return `model` with exactly those parameters trainable that `stage` trains.
+    """Return `model` prepared so that only the parameters that `stage` trains can change.
 
     LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers. Prefix: P-tuning v2, Liu et al. 2021, arXiv
     2110.07602, keys and values before every layer, as in PEFT's prefix tuning.
@@ -34,8 +34,8 @@ def prepare(model: Model, stage: Stage) -> Model:
 def _linear(model: Model) -> str:
     """Return a pattern that matches the names of all linear layers except the output layer.
 
-    It is a pattern because PEFT saves a list of names (or "all-linear") in another order each time, which would change
-    the fingerprint of the same adapter.
+    A pattern is needed because PEFT saves a list of names (or "all-linear") in another order each time, which would
+    change the fingerprint of the same adapter.
     """
     output = model.get_output_embeddings()
     classes = [(name, type(layer).__name__) for name, layer in model.named_modules() if layer is not output]

@@ -61,16 +61,16 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the initial weights of adapters and of the order of examples."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads for computing. If stated, all machines of one kind compute the same sums; None is torch's default."""
+    """CPU threads; with a number, all machines of one kind compute the same sums. None is torch's default."""
     max_length: int = Field(default=1024, ge=2)
     """Maximum length of an example in tokens; longer ones are cut."""
     corpora: dict[Name, Path]
-    """Files of rows by the name of the corpus."""
+    """Files of rows, by the names of the corpora."""
     stages: dict[Name, Stage] = Field(min_length=1)
     """Stages by name."""
 
     def order(self, names: Sequence[str] = ()) -> list[str]:
-        """Return the stages called `names` (default: all) and those that they start from, in the order of training.
+        """Return the stages called `names` (default: all) and those that these start from, in the order of training.
 
         Raises HarnessError if a name is not a stage.
         """
@@ -96,7 +96,7 @@ class Recipe(BaseModel):
 
 
 def load(file: Path) -> Recipe:
-    """Return the recipe in `file`, with the paths in it resolved against the file's folder.
+    """Return the recipe in `file`, with its paths resolved against the folder of `file`.
 
     Raises HarnessError if the file cannot be read or is not a recipe, or if a stage names a missing corpus or
     checkpoint.
@@ -115,7 +115,7 @@ def load(file: Path) -> Recipe:
 
 
 def _checked(recipe: Recipe, file: Path) -> Recipe:
-    """Return `recipe` with resolved paths. Raises HarnessError that names what a stage lacks."""
+    """Return `recipe` with resolved paths. Raises HarnessError if a stage names a missing corpus or checkpoint."""
     stages: dict[str, Any] = {}
     for name, stage in recipe.stages.items():
         for corpus in stage.corpora:

@@ -35,7 +35,7 @@ _NEW, _SCRATCH = "new", "scratch"
 
 
 class Trained(NamedTuple):
-    """A finished stage. `training.json` has these fields under these names, except `folder` and `reused`."""
+    """A finished stage. Its `training.json` has these fields under these names, except `folder` and `reused`."""
 
     name: str
     folder: Path
@@ -53,7 +53,7 @@ class Trained(NamedTuple):
 
 
 def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[Trained]:
-    """Train the stages called `names` (default: all), and those they start from, into `output`; yield each when done.
+    """Train into `output` the stages called `names` (default: all), after those they start from; yield each when done.
 
     Raises HarnessError on errors that the user can correct: unknown stages, unreadable corpora or checkpoints.
     """
@@ -85,7 +85,7 @@ def _require_free(folder: Path, start: Path) -> None:
 
 
 def _key(name: str, recipe: Recipe, stage: Stage, texts: dict[str, list[Example]], start: str) -> str:
-    """Return a digest of everything that determines the checkpoint of a stage; `start` is that of its start."""
+    """Return a digest of all that determines a stage's checkpoint; `start` is the digest of the one it starts from."""
     digest = hashlib.sha256(start.encode())
     settings = (name, recipe.seed, recipe.threads, recipe.max_length, stage.model_dump_json(exclude={"start"}))
     digest.update(repr(settings).encode())
@@ -104,7 +104,7 @@ def _content(folder: Path) -> str:
 
 
 def _finished(name: str, stage: Stage, output: Path, key: str) -> Trained | None:
-    """Return the stage `name` if `output` has it with the digest `key`, else None."""
+    """Return the stage `name` if `output` has it finished, with the digest `key`, else None."""
     try:
         done = safe_load.json_file(output / name / DONE)
         if done["key"] != key:
@@ -152,7 +152,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 
 def _fit(model: Model, examples: Sequence[Encoded], stage: Stage, seed: int, folder: Path, pad: int) -> float:
-    """Train `model` on `examples` in their order; return the mean loss over the last tenth of the steps.
+    """Train `model` on `examples` in their order; return the mean loss over about the last tenth of the steps.
 
     A hidden folder beside `folder` gets what the Trainer writes, and is removed.
     """
@@ -262,7 +262,7 @@ def _random(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` CPU threads (None: as many as before), and restore the number afterwards."""
+    """Compute with `count` CPU threads (None: as many as before), and restore the previous number afterwards."""
     import torch
 
     before = torch.get_num_threads()

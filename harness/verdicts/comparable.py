@@ -19,7 +19,7 @@ CUT = "prompts cut"
 
 
 class Key(NamedTuple):
-    """What identifies a score across checkpoints: one column, or one row, of a table."""
+    """What identifies a score across checkpoints, and so one column, or one row, of a table."""
 
     task: str
     metric: str
@@ -33,7 +33,7 @@ class Key(NamedTuple):
 
     @property
     def order(self) -> tuple[str, str, str, str]:
-        """A sort key: by task, then by metric."""
+        """A key for sorting scores by task, then by metric."""
         return (self.task, self.metric, self.filter, self.average or "")
 
 
@@ -59,14 +59,14 @@ class Conditions(NamedTuple):
 
     @property
     def cut_short(self) -> bool:
-        """Whether a limit left out documents of the split."""
+        """Whether a limit on documents left some of the split out."""
         return self.protocol.limit is not None and any(
             task.documents < task.documents_in_split for task in self.tasks.values()
         )
 
 
 _HARDWARE = {"platform", "cpu", "gpu"}
-"""Entries of a report's environment that are no versions."""
+"""Entries of a report's environment that name hardware instead of a version."""
 Signature = frozenset[tuple[str, str, str, str, str, int, int]]
 
 
@@ -76,7 +76,7 @@ def conditions(report: Report, name: str) -> Conditions:
 
 
 def members(report: Report, name: str) -> list[str]:
-    """Return the tasks of `report` that `name`, a task or an average, covers."""
+    """Return the tasks of `report` that `name` covers: the tasks of an average, or a task itself."""
     score = next((score for score in report.manifest.scores if score.task == name), None)
     return list(score.members) if score else []
 
@@ -100,9 +100,9 @@ def differences(candidate: Conditions, reference: Conditions) -> tuple[Differenc
 
 
 def version_note(baseline: Manifest, candidate: Manifest) -> str:
-    """Return in which versions two reports differ, of this package and of libraries that both name; "" if in none.
+    """Return a sentence on versions that differ, of this package or of libraries in both reports; "" if none differ.
 
-    Such reports may be compared: their scores rarely differ for that reason, but they may.
+    Reports of different versions may be compared, because scores rarely (though possibly) depend on versions.
     """
     first, second = ({**item.environment, "harness": item.harness} for item in (baseline, candidate))
     names = [name for name in sorted(first.keys() & second.keys() - _HARDWARE) if first[name] != second[name]]
@@ -111,7 +111,7 @@ def version_note(baseline: Manifest, candidate: Manifest) -> str:
 
 
 def signature(conditions: Conditions) -> Signature:
-    """Return the part of `conditions` that decides comparability: equal if and only if scores may be compared."""
+    """Return the part of `conditions` that decides comparability: scores may be compared if these parts are equal."""
     return frozenset(
         (name, task.prompt_hash, task.version, task.dataset, task.split, task.documents, task.truncated)
         for name, task in conditions.tasks.items()

@@ -1,8 +1,8 @@
 """Paired comparison of two reports: for each score, the difference on the documents that both checkpoints answered.
 
-An average is treated as one mean over all its documents, each with the weight that the average gives it, so it is
-compared in the same way as a task. Documents that a contamination check found in the training data are compared
-separately.
+An average is treated as one mean over the documents of all its tasks, each with the weight that the average gives it,
+so an average is compared in the same way as a task. Documents that a contamination check found in the training data are
+compared separately.
 
 Not here: whether a difference is acceptable (`harness.verdicts.gate`), or how it is displayed.
 """
@@ -35,23 +35,23 @@ TOLERANCE = 1e-6
 """Largest relative difference between a report's score and the same score recomputed from the report's samples."""
 
 DEFAULT_AGGREGATIONS = ("mean", "ratio")
-"""Aggregations to try for reports that are too old to name one; the result is checked against the report's score."""
+"""Aggregations to try if a report is too old to name one; the result is checked against the report's score."""
 
 
 class Refusal(NamedTuple):
-    """A score that cannot be compared, and why."""
+    """A score that cannot be compared, and the reason."""
 
     score: Score
     reason: str
 
 
 class EarlyStop(NamedTuple):
-    """The end of a comparison that read documents in random order only until its verdict was clear."""
+    """How a comparison ended that read documents in random order only until the verdict was clear."""
 
     interval: Interval | None
-    """The confidence sequence, in the metric's own unit: it is valid at any stopping time, unlike the mean."""
+    """The confidence sequence of the difference, in the metric's own unit; unlike the mean, it is valid at any stop."""
     documents: int
-    """Total number of documents; `Comparison.documents` is the number that was read."""
+    """Number of documents that there are; `Comparison.documents` is the number of those that were read."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ class Comparison:
     score: Score
     """The baseline's score, which identifies the task, the metric and the filter."""
     values: Differences | Corpora = field(repr=False)
-    """The values of the documents, oriented so that more is better."""
+    """Both checkpoints' values on the documents, converted so that more is better."""
     documents: int
     """Number of documents compared."""
     left_out: int
-    """Number of documents that only one of the two checkpoints answered, or for which only one has a value."""
+    """Number of documents that only one checkpoint answered, or for which only one report has a value."""
     tainted: Comparison | None = None
-    """The same comparison on the documents that were seen in training, which are left out here."""
+    """A comparison of the same score on the documents seen in training, which are left out of the comparison itself."""
     answers: tuple[Ledger, Ledger] | None = None
-    """The ledgers of the baseline's and the candidate's answers; None if nobody looked them up."""
+    """How the baseline's and the candidate's answers ended (`harness.reports.ledger`); None if nobody looked it up."""
     early_stop: EarlyStop | None = None
-    """None if all documents were read. Otherwise `difference` is biased towards the verdict, and is not displayed."""
+    """The early stop; None if all documents were read. After one, `difference` is biased and not displayed."""
 
     @functools.cached_property
     def baseline(self) -> float:
@@ -90,7 +90,7 @@ class Comparison:
 
     @functools.cached_property
     def interval(self) -> Interval | None:
-        """The 95 % interval of the difference; None if its variance cannot be estimated."""
+        """The 95 % interval of the difference; None if the variance of the difference cannot be estimated."""
         if self.early_stop:
             return self.early_stop.interval
         interval = self.values.interval(0.95)
@@ -105,12 +105,12 @@ class Comparison:
 
     @functools.cached_property
     def documents_needed(self) -> float:
-        """Number of documents needed to detect this difference, in a two-sided 5 % test with a power of 80 %."""
+        """Number of documents needed to detect the difference, in a two-sided 5 % test with a power of 80 %."""
         return self.values.needed_to_tell()
 
     @property
     def resolution(self) -> float:
-        """The resolution ratio: documents compared / documents needed (arXiv 2605.30315); sufficient from 1 on."""
+        """The resolution ratio: documents compared / documents needed (arXiv 2605.30315); from 1 on, they suffice."""
         return self.documents / self.documents_needed if self.documents_needed else math.inf
 
     @property
@@ -143,7 +143,7 @@ class Comparator:
     def compare(self, score: Score) -> Comparison:
         """Compare `score`, one of the baseline's scores, with the same score of the candidate.
 
-        Raises IncomparableError if they cannot be compared, and HarnessError if a report is damaged.
+        Raises IncomparableError if the scores cannot be compared, and HarnessError if a report is damaged.
         """
         baseline, candidate = (ledger.of_score(side.manifest, score) for side in (self.baseline, self.candidate))
         return replace(self._compare(score), answers=(baseline, candidate))
@@ -168,12 +168,12 @@ class Comparator:
         return _compare(score, clean, tainted=_compare(score, tainted) if _has_score(score, tainted) else None)
 
     def untainted_pairs(self, score: Score) -> list[Pairs]:
-        """Return the documents of `score` that were not seen in training, by task; raises like `pairs`."""
+        """Return the documents of `score` that were not seen in training, by task; raises the errors of `pairs`."""
         joined = [self.pairs(task, score.filter) for task in score.members]
         return [task.where(~task.tainted) for task in joined]
 
     def pairs(self, task: str, name: str) -> Pairs:
-        """Return the documents of `task` in both reports, under the filter `name`; raises like `pairs.join`."""
+        """Return the documents of `task` in both reports, under the answer filter `name`; raises as `pairs.join`."""
         if task not in self._joined:
             try:
                 self._joined[task] = pairs.join(self.baseline, self.candidate, task)
@@ -203,7 +203,7 @@ class Comparator:
                 raise IncomparableError(f"{report.manifest.checkpoint.name}'s {message}: evaluate it on all of them")
 
     def _check(self, comparison: Comparison) -> None:
-        """Raise IncomparableError if samples do not give their report's score: then the metric may be misnamed."""
+        """Raise IncomparableError if a report's samples do not give its score, because the metric may be misnamed."""
         score = comparison.score
         if comparison.documents == sum(self.pairs(task, score.filter).n for task in score.members):
             _require_agreement(self.baseline, score, comparison.baseline)
@@ -233,11 +233,11 @@ def _reported_score(report: Report, score: Score) -> Score:
 
 
 class WeightedDifferences(NamedTuple):
-    """The values of two checkpoints on some documents, for a score that is a mean."""
+    """The values of two checkpoints on some documents, and the documents' weights, for a score that is a mean."""
 
     differences: Differences
     weights: Array | None
-    """The weight of each document, by which its values are already multiplied; None if all weights are 1."""
+    """The weight of each document; `differences` are already multiplied by it. None if all weights are 1."""
 
 
 def weighted_differences(score: Score, joined: Sequence[Pairs], sizes: Mapping[str, int]) -> WeightedDifferences | None:
@@ -254,7 +254,7 @@ def weighted_differences(score: Score, joined: Sequence[Pairs], sizes: Mapping[s
 
 
 def document_weights(score: Score, sizes: Mapping[str, int]) -> dict[str, float]:
-    """Return, by task, the weight of each document, 1 on average; `sizes` are the tasks' numbers of documents.
+    """Return, by task, the weight of each of its documents, 1 on average; `sizes` are numbers of documents by task.
 
     In a mean over tasks, documents of small tasks weigh more.
     """
@@ -331,7 +331,7 @@ def _means(
 
 
 def _corpora(score: Score, parts: Sequence[Paired], clusters: Integers | None, weights: Array) -> Corpora:
-    """Return the statistics of `parts` side by side; the metric of the whole is the weighted mean of their metrics."""
+    """Return the statistics of `parts` side by side; their joint metric is the weighted mean of the parts' metrics."""
     widths = [1 if part.metric is None else part.baseline.shape[1] for part in parts]
     ends = np.cumsum([width + (part.metric is None) for width, part in zip(widths, parts, strict=True)])
     metrics = [part.metric or ratio for part in parts]

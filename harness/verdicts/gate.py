@@ -5,9 +5,9 @@ is ruled out. The member tasks of a judged average are *watched*: they need not 
 is a regression that the average may hide. The probability of a wrong verdict is at most:
 
 - alpha, over all tasks together, for `regressed` although nothing got worse. The one-sided tests of all scores are
-  corrected by Holm's step-down procedure (Holm 1979); half of alpha is for judged scores and half for watched ones.
-- alpha for `passed` although a judged score is worse by its margin. All judged scores must pass, each at level alpha,
-  which needs no correction (intersection-union test, Berger 1982).
+  corrected by Holm's step-down procedure (Holm 1979); half of alpha is for judged scores, half for watched scores.
+- alpha for `passed` although a judged score is worse by its margin. All judged scores must pass, each at level alpha.
+  This needs no correction (intersection-union test, Berger 1982).
 
 A real loss that is shown to be smaller than the margin passes: that is the meaning of a margin. Without evidence either
 way, the verdict is `inconclusive`, with the number of documents that would settle it.
@@ -35,16 +35,16 @@ from harness.verdicts.signs import Sign
 
 Verdict = Literal["passed", "regressed", "inconclusive"]
 EXIT_CODES: dict[Verdict, int] = {"passed": 0, "regressed": 1, "inconclusive": 3}
-"""Exit code 2 means wrong usage, as for every command."""
+"""The exit code of `harness gate` for each verdict; 2 means wrong usage, as for every command."""
 
 
 class Tests(NamedTuple):
     """One-sided p-values of one score."""
 
     p_non_inferiority: float
-    """p-value of "worse by the margin or more"."""
+    """The p-value of the hypothesis "worse by the margin or more"."""
     p_loss: float
-    """p-value of "no worse"."""
+    """The p-value of the hypothesis "no worse"."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Judgement:
     comparison: Comparison
     terms: Terms
     margin: float
-    """In the metric's own unit."""
+    """The margin in the metric's own unit."""
     is_judged: bool
-    """False for a score that is only watched."""
+    """Whether the score must pass; False for a member task of an average that is only watched for a loss."""
     tests: Tests
     p_loss_corrected: float
-    """`tests.p_loss`, corrected for the number of scores."""
+    """The p-value `tests.p_loss`, corrected for the number of scores."""
     signs: tuple[Sign, ...]
     verdict: Verdict
     reason: str
@@ -76,12 +76,12 @@ class Judgement:
 
 
 class Reading(NamedTuple):
-    """How much of the tasks a sequential gate read."""
+    """How much of the tasks a gate in blocks read."""
 
     documents: int
     of_documents: int
     tokens: int
-    """Prompt tokens that went through the model, including those before an interruption."""
+    """Prompt tokens that went through the model, including tokens before an interruption of the gate."""
     of_tokens: int
     """Prompt tokens that a run over all documents would have fed to the model."""
 
@@ -95,14 +95,14 @@ class Outcome:
     policy: Policy
     verdict: Verdict
     judgements: tuple[Judgement, ...]
-    """Judged scores first, then watched ones."""
+    """All judgements: those of judged scores first, then those of watched scores."""
     notes: tuple[str, ...]
     reading: Reading | None = None
-    """How much a sequential gate read; None for two complete reports."""
+    """How much of the tasks a gate in blocks read; None for a gate on two complete reports."""
 
     @property
     def exit_code(self) -> int:
-        """0 if the build may continue, 1 if the verdict is `regressed`, 3 if it is `inconclusive` and blocks it."""
+        """0 if the build may continue, 1 for the verdict `regressed`, 3 if the policy blocks an `inconclusive` one."""
         blocking = [item for item in self.judgements if item.is_judged and item.terms.inconclusive == "block"]
         if self.verdict == "inconclusive" and all(item.verdict == "passed" for item in blocking):
             return 0
@@ -115,7 +115,7 @@ class PendingJudgement(NamedTuple):
     comparison: Comparison
     terms: Terms
     is_judged: bool
-    """False for a score that is only watched."""
+    """Whether the score must pass; False for a member task of an average that is only watched for a loss."""
     signs: tuple[Sign, ...] = ()
     noise: float | None = None
     """Share of documents on which two evaluations of one checkpoint differ; None without a calibration."""
@@ -137,8 +137,8 @@ def gate(
 
     `calibrations` record on how many documents two evaluations of the same checkpoint differ.
 
-    Raises HarnessError if the policy does not fit the baseline, or if any score to be judged cannot be compared: a gate
-    must not silently leave a task out.
+    Raises HarnessError if the policy does not fit the baseline, or if any score to be judged cannot be compared,
+    because a gate must not silently leave a task out.
     """
     comparator = Comparator(baseline, candidate)
     pending = list(pending_judgements(comparator, policy, select_scores(baseline, policy, only), calibrations))
@@ -146,7 +146,7 @@ def gate(
 
 
 def judge_all(pending: Sequence[PendingJudgement], policy: Policy, tests: Sequence[Tests]) -> list[Judgement]:
-    """Return the judgement of each pending score by its tests; p-values of a loss are corrected for their number."""
+    """Return the judgement of each pending score by its tests; p-values of losses are corrected for their number."""
     is_judged = [item.is_judged for item in pending]
     corrected = corrected_p_values([item.p_loss for item in tests], is_judged)
     return [
@@ -156,7 +156,7 @@ def judge_all(pending: Sequence[PendingJudgement], policy: Policy, tests: Sequen
 
 
 def combine(comparator: Comparator, policy: Policy, judgements: Sequence[Judgement]) -> Outcome:
-    """Return the outcome of a gate with these `judgements`."""
+    """Return the outcome of a gate with the given `judgements`."""
     return Outcome(
         baseline=comparator.baseline.manifest.checkpoint,
         candidate=comparator.candidate.manifest.checkpoint,
@@ -188,11 +188,11 @@ class SelectedScores(NamedTuple):
 def select_scores(baseline: Report, policy: Policy, only: Collection[str] | None = None) -> SelectedScores:
     """Return the scores that are judged, and the member tasks of judged averages, which are watched.
 
-    Unless `only` names the scores, tasks that no judged score covers, for example because a requested average could not
-    be computed, are judged themselves: a gate must not silently leave a task out.
+    If `only` is None, tasks that no judged score covers (perhaps because a requested average could not be computed) are
+    judged, too, because a gate must not silently leave a task out.
 
-    Raises HarnessError if the policy does not fit, if the baseline has no score for an item of `only`, or if it has no
-    scores at all.
+    Raises HarnessError if the policy does not fit, or if the baseline has no score for an item of `only`, or none at
+    all.
     """
     scores = policy.select(baseline.manifest.scores)
     judged = [score for score in scores if (score.headline if only is None else score.task in only)]
@@ -213,7 +213,7 @@ def pending_judgements(
 ) -> Iterator[PendingJudgement]:
     """Yield the scores to judge, then those watched scores that can be compared.
 
-    Raises HarnessError if a score to judge cannot be compared, naming all such scores.
+    Raises HarnessError, which names all such scores, if scores to judge cannot be compared.
     """
     judged = list(comparator.compare_all(scores.judged))
     refusals = [item for item in judged if isinstance(item, Refusal)]
@@ -246,15 +246,15 @@ def calibrated_noise(score: Score, calibrations: Iterable[Calibration]) -> float
 
 
 def fixed_sample_tests(pending: PendingJudgement) -> Tests:
-    """Return the tests of a score of which all documents were read."""
+    """Return the tests of a pending score of which all documents were read."""
     values = pending.comparison.values
     return Tests(values.p_non_inferiority(pending.margin), values.p_loss)
 
 
 def alpha_shares(is_judged: Sequence[bool]) -> list[float]:
-    """Return each score's share of alpha for its loss test.
+    """Return the share of alpha that each score's test of a loss gets.
 
-    If there are both judged and watched scores, each kind has half of alpha.
+    If there are both judged and watched scores, each of the two kinds has half of alpha.
     """
     count = sum(is_judged)
     kinds = 2 if 0 < count < len(is_judged) else 1
@@ -286,9 +286,10 @@ def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
 def judge(
     pending: PendingJudgement, tests: Tests, p_loss_corrected: float, alpha_share: float = 1, *, policy: Policy
 ) -> Judgement:
-    """Return the verdict on one score; its `tests` may cover all its documents or only those read so far.
+    """Return the verdict on one score; `tests` may cover all of its documents or only those read so far.
 
-    `p_loss_corrected` is `tests.p_loss` corrected for the number of scores; `alpha_share` is its share of alpha.
+    `p_loss_corrected` is `tests.p_loss` corrected for the number of scores; `alpha_share` is the score's share of
+    alpha.
     """
     values, terms = pending.comparison.values, pending.terms
     verdict, reason = _verdict(pending, policy, tests, p_loss_corrected)
@@ -339,7 +340,7 @@ def _verdict(pending: PendingJudgement, policy: Policy, tests: Tests, p_loss_cor
 
 
 def is_beyond_floor(comparison: Comparison, terms: Terms) -> bool:
-    """Return whether the candidate's score is below its floor (above, if less is better); False after an early stop."""
+    """Return whether the candidate's score is below its floor (above, where less is better); False if stopped early."""
     if terms.floor is None or comparison.early_stop is not None:
         return False
     candidate = comparison.candidate

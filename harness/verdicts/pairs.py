@@ -1,9 +1,9 @@
 """The samples of one task in two reports, joined document by document.
 
-Two samples belong to the same document if their document and their whole prompt are the same (`doc_hash`,
-`prompt_hash`); if a document occurs several times in a task, the nth occurrence is paired with the nth. Documents that
-only one of the two checkpoints answered, for example because of a different limit, are left out and counted. If both
-checkpoints answered a document with different prompts, the task cannot be compared at all.
+Two samples are of the same document if document and whole prompt are the same in both (`doc_hash`, `prompt_hash`). If a
+document occurs several times in a task, its nth occurrences in both reports are paired. Documents that only one of the
+two checkpoints answered, for example because of a different limit, are left out and counted. If both checkpoints
+answered a document with different prompts, the task cannot be compared at all.
 
 Not here: what a metric computes from the documents (`harness.verdicts.stats.forms`).
 """
@@ -42,9 +42,10 @@ class Pairs:
     task: str
     filter: str
     baseline: pa.Table
-    """Columns as in the report, except that lists and texts are replaced by `length` (characters of a generated
-    answer), `place` (index of the chosen choice), `target_place` (index of the right choice), `cut_at_limit` (share of
-    answers that reached their limit of tokens) and `not_understood` (1 if nothing was understood)."""
+    """The baseline's samples. Columns are as in the report, except that lists and texts are replaced by `length`
+    (characters of a generated answer), `place` (index of the chosen choice), `target_place` (index of the right
+    choice), `cut_at_limit` (share of answers that reached their limit of tokens) and `not_understood` (1 if nothing was
+    understood)."""
     candidate: pa.Table
     left_out: int
     """Number of documents that only one of the two checkpoints answered."""
@@ -61,18 +62,21 @@ class Pairs:
 
     @property
     def tainted(self) -> Flags:
-        """Whether either report marks the document as seen in training."""
+        """For each document, whether either report marks it as seen in training."""
         sides = [pc.fill_null(side["tainted"], False).to_numpy() for side in (self.baseline, self.candidate)]
         return np.asarray(sides[0] | sides[1], dtype=np.bool_)
 
     def where(self, mask: Flags) -> Pairs:
-        """Return only the documents for which `mask` is true."""
+        """Return the pairs of the documents for which `mask` is true."""
         flags = pa.array(mask)
         return replace(self, baseline=self.baseline.filter(flags), candidate=self.candidate.filter(flags))
 
 
 def cluster_numbers(tasks: Sequence[Pairs]) -> Integers | None:
-    """Return `Pairs.clusters` of all documents of `tasks`, one task after the other; tasks may share clusters."""
+    """Return the cluster number of every document of `tasks`, one task after the other; tasks may share clusters.
+
+    Numbers are from 0 without gaps; None if every document is its own cluster.
+    """
     names = pd.concat([_cluster_names(joined) for joined in tasks], ignore_index=True)
     alone = names.isna().to_numpy()
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
@@ -81,13 +85,13 @@ def cluster_numbers(tasks: Sequence[Pairs]) -> Integers | None:
 
 
 def _cluster_names(joined: Pairs) -> pd.Series[str]:
-    """Return the cluster names: the baseline's, or the candidate's if the baseline's report is too old to have any."""
+    """Return the baseline's cluster names, or the candidate's if the baseline's report is too old to have names."""
     side = joined.candidate if joined.baseline["cluster"].null_count == joined.n else joined.baseline
     return pd.Series(side["cluster"].to_pandas(), dtype=object)
 
 
 def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
-    """Return the documents of `task` that both checkpoints answered, by filter.
+    """Return the documents of `task` that both checkpoints answered, by answer filter.
 
     Raises IncomparableError if the conditions differ, and HarnessError if a file cannot be read.
     """
@@ -103,10 +107,10 @@ def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
 
 
 def join_tables(task: str, baseline: pa.Table, candidate: pa.Table, cause: str = "") -> dict[str, Pairs]:
-    """Return the documents that are in both tables of `task`, by filter.
+    """Return the documents that are in both tables of `task`, by answer filter.
 
-    `cause` is the reason that the message gives if prompts differ. Raises IncomparableError if they do, or if the
-    tables have no filter or no document in common.
+    Raises IncomparableError if prompts differ, with `cause` as the reason in the message, or if the tables have no
+    filter or no document in common.
     """
     by_filter = {}
     for name in pc.unique(candidate["filter"]).to_pylist():
@@ -135,7 +139,7 @@ def read_samples(report: Report, task: str) -> pa.Table:
 
 
 def _lengths(table: pa.Table) -> pa.Array:
-    """Return each document's answer length in characters, without surrounding white space; of several, the mean."""
+    """Return each document's answer length in characters without outer white space (the mean of several answers)."""
     answers = table["responses"].combine_chunks()
     lengths = pc.utf8_length(pc.utf8_trim_whitespace(pc.list_flatten(answers))).to_numpy(zero_copy_only=False)
     counts = _counts(answers)
@@ -144,7 +148,7 @@ def _lengths(table: pa.Table) -> pa.Array:
 
 
 def _shares_cut(table: pa.Table) -> pa.Array:
-    """Return the share of each document's answers that reached their limit of tokens; null if that is not known."""
+    """Return, for each document, the share of its answers that reached their limit of tokens; null if not known."""
     endings = table["endings"].combine_chunks()
     values, owners = pc.list_flatten(endings), pc.list_parent_indices(endings).to_numpy()
     counts = _counts(endings)
@@ -156,7 +160,7 @@ def _shares_cut(table: pa.Table) -> pa.Array:
 
 
 def _places(table: pa.Table) -> pa.Array:
-    """Return the index of each document's most likely choice, the first of equal ones; null without choices."""
+    """Return the index of each document's most likely choice, or the first of equals; null without choices."""
     logprobs = table["logprobs"].combine_chunks()
     counts, owners = _counts(logprobs), pc.list_parent_indices(logprobs).to_numpy()
     values = pc.list_flatten(logprobs).to_numpy(zero_copy_only=False)
@@ -174,9 +178,9 @@ def _target_places(table: pa.Table) -> pa.Array:
 
 
 def _first_places(values: Integers, owners: Integers, counts: Integers) -> pa.Array:
-    """Return, for each document, the place within its list of its first element in `values`; null if it has none.
+    """Return, for each document, the place in its list of the first of its elements in `values`; null if none is.
 
-    `values` are indices into the flattened list, `owners` the document of each element, `counts` each list's length.
+    `values` are indices into all lists joined, `owners` the document of each element, `counts` each list's length.
     """
     documents, first = np.unique(owners[values], return_index=True)
     starts = np.concatenate([[0], counts.cumsum()[:-1]])
@@ -197,7 +201,7 @@ def _require_same_task(baseline: Report, candidate: Report, task: str) -> None:
 
 
 def _cause(baseline: Report, candidate: Report, task: str) -> str:
-    """Return why the prompts of `task` differ."""
+    """Return why the prompts of `task` differ between the reports, as far as the manifests show."""
     conditions = [
         Conditions({task: report.manifest.tasks[task]}, report.manifest.protocol) for report in (candidate, baseline)
     ]
@@ -226,7 +230,7 @@ def _join(task: str, name: str, first: pa.Table, second: pa.Table, cause: str) -
 
 
 def _unmatched(keys: pd.DataFrame, rows: pd.Series[int]) -> list[str]:
-    """Return the prompts of the documents in `keys` that are not among the joined `rows`."""
+    """Return the prompt hashes of the documents in `keys` that are not among the joined `rows`."""
     return list(keys.loc[~keys["row"].isin(rows), "prompt_hash"])
 
 

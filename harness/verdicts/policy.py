@@ -35,13 +35,13 @@ class Margin(NamedTuple):
 
     size: float
     relative: bool = False
-    """Whether `size` is a fraction of the baseline's score instead of points."""
+    """Whether `size` is a fraction of the baseline's score instead of a number of points."""
 
     def of(self, score: Score, baseline: float) -> float:
-        """Return the margin in the unit of `score`, for a baseline that has the value `baseline`.
+        """Return the margin in the unit of `score`; `baseline` is the value of the score in the baseline's report.
 
-        A point is one hundredth, even of a score that is not declared a fraction but lies within -1 to 1, because it
-        may be a share of right answers, which cannot fall by 2.
+        A point is one hundredth, even for a score that is not declared a fraction but lies within -1 to 1, because the
+        score may be a share of right answers, which cannot fall by 2.
         """
         if self.relative:
             return self.size * abs(baseline)
@@ -68,8 +68,8 @@ def parse_margin(text: object) -> Margin:
 POINTS, SHARE = Margin(2), Margin(0.02, relative=True)
 """The default margins: 2 points, or 2 % of the baseline's score for scores that have no points (perplexity)."""
 LARGE = 10
-"""Scores above this are taken to be on a scale up to 100, which has points; others, on a scale such as marks from 1
-to 5."""
+"""A score above this is taken to be on a scale up to 100, which has points; a lower one may be, for example, a mark
+from 1 to 5."""
 
 MarginField = Annotated[Margin, BeforeValidator(parse_margin)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
@@ -80,7 +80,7 @@ class Rule(Strict):
 
     match: str
     metric: str | None = None
-    """The metric to judge instead of the primary one, for tasks that have it."""
+    """The metric to judge instead of the primary metric, for tasks that have this metric."""
     filter: str | None = None
     """The answer filter to judge, for metrics with several filters."""
     margin: MarginField | None = None
@@ -93,7 +93,7 @@ class Rule(Strict):
 
 
 class Policy(Strict):
-    """What a gate requires of all tasks, and, by its rules, of some of them."""
+    """What a gate requires of all tasks and, by rules, of particular tasks."""
 
     margin: MarginField | None = None
     alpha: Alpha = 0.05
@@ -104,7 +104,7 @@ class Policy(Strict):
     tasks: tuple[Rule, ...] = ()
 
     def terms(self, score: Score) -> Terms:
-        """Return the requirements on `score`: those of the first matching rule, and the policy's own for the rest."""
+        """Return the requirements on `score`: those of the first matching rule; what it omits is the policy's own."""
         rule = self._matching_rule(score) or Rule(match="*")
         return Terms(
             margin=rule.margin or self.margin or (POINTS if _has_points(score) else SHARE),
@@ -115,13 +115,13 @@ class Policy(Strict):
         )
 
     def select(self, scores: Iterable[Score]) -> list[Score]:
-        """Return the score that represents each task and average: the one a rule names, or the primary one.
+        """Return the score that represents each task and average: the score that a rule names, or the primary one.
 
-        If a rule names a metric that one of its tasks lacks, that task keeps its primary metric. An average over tasks
-        with different primary metrics has no primary score; its first score represents it.
+        If a rule names a metric that a matching task lacks, this task keeps its primary metric. An average over tasks
+        with different primary metrics has no primary score, so its first score represents it.
 
         Raises HarnessError if a rule matches no task, never applies because of earlier rules, or names a metric or
-        filter that none of its tasks has.
+        filter that none of the matching tasks has.
         """
         by_task: dict[tuple[str, str | None], list[Score]] = {}
         for score in scores:
@@ -133,13 +133,13 @@ class Policy(Strict):
         return [self._representative(group) for group in by_task.values()]
 
     def _representative(self, scores: Sequence[Score]) -> Score:
-        """Return which of one task's `scores` represents it."""
+        """Return which of the `scores` of a task or average represents the task or average."""
         rule = self._matching_rule(scores[0])
         named = [score for score in scores if rule is None or _names(rule, score)] or scores
         return next((score for score in named if score.primary), named[0])
 
     def _require_effect(self, rule: Rule, scores: Sequence[Score]) -> None:
-        """Raise HarnessError if `rule` never applies; a final rule for `*` is allowed to have no tasks left."""
+        """Raise HarnessError if `rule` never applies, unless it is a rule for `*`, to which no task need be left."""
         matching = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
         applied = [self._matching_rule(score) for score in matching]
         if rule.match != "*" and all(other is not rule for other in applied):
@@ -159,7 +159,7 @@ class Terms(NamedTuple):
     margin: Margin
     alpha: float
     floor: float | None
-    """Lowest allowed score (highest where less is better), in the metric's own unit."""
+    """Lowest allowed score (highest if less is better), in the metric's own unit; None for no limit."""
     minimum: int
     """Number of documents below which the task cannot pass."""
     inconclusive: Inconclusive
@@ -196,7 +196,7 @@ def _require_match(rule: Rule, scores: Sequence[Score]) -> None:
 
 
 def _has_points(score: Score) -> bool:
-    """Return whether 2 points of `score` are a small change: whether it is a fraction or on a scale up to 100."""
+    """Return whether 2 points of `score` are a small change, because it is a fraction or on a scale up to 100."""
     return score.fraction or (score.higher_is_better and (abs(score.value) <= 1 or score.value > LARGE))
 
 

@@ -1,7 +1,7 @@
 """A gate's outcome in formats for machines and other pages: JSON, JUnit XML, Markdown, GitHub annotations.
 
-Every document can be encoded as UTF-8 and holds only what its format allows, whatever tasks are called or answers
-contain.
+Every document that is returned can be encoded as UTF-8 and contains only what its format allows, whatever the names of
+tasks and the answers contain.
 
 Not here: the texts (`harness.verdicts.texts`), the terminal's tables, or writing files.
 """
@@ -26,13 +26,13 @@ from harness.verdicts.policy import Margin
 from harness.verdicts.texts import JudgementText, OutcomeText
 
 FORMAT = 1
-"""Version of both JSON documents; rises when a key changes its meaning or is removed."""
+"""Version of the JSON documents of gates and comparisons; rises when a key changes its meaning or is removed."""
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def as_json(text: OutcomeText) -> str:
-    """Return the outcome as a JSON document, each number in its metric's own unit (docs/gate.md lists the keys)."""
+    """Return a gate's outcome as JSON, each number in its metric's own unit (docs/gate.md lists the keys)."""
     outcome = text.outcome
     return _json(
         {
@@ -81,7 +81,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _finite(value: object) -> Any:
-    """Return `value` with None for numbers that JSON lacks: NaN, and an infinite number of documents needed."""
+    """Return `value` with None for numbers that JSON cannot express: NaN and infinities (of documents needed)."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -131,7 +131,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _answers(ledger: Ledger) -> dict[str, Any]:
-    """Return the ledger of one side's answers."""
+    """Return, for JSON, how many of one checkpoint's answers were empty, cut, unfinished or not understood."""
     counts = [{"number": count.number, "of": count.total, "text": count.text} for count in ledger.counts]
     return {"answers": ledger.answers, "doubtful": ledger.is_doubtful, "counts": counts}
 
@@ -160,11 +160,11 @@ def _judgement(judgement: Judgement, sentence: str) -> dict[str, Any]:
 # --- JUnit ------------------------------------------------------------------------------------------------------------
 
 Status = Literal["failure", "error", "skipped", ""]
-"""The element that marks a test case; empty if the case passed."""
+"""The XML element that marks a JUnit test case that did not pass; empty if the test case passed."""
 
 
 def as_junit(text: OutcomeText, at: datetime) -> str:
-    """Return the outcome as JUnit XML, with one test case for each row of the table; `at` is the time of the gate.
+    """Return the outcome as JUnit XML, with a test case for each row of the gate's table; `at` is the gate's time.
 
     A regression is a `failure`. An inconclusive score is an `error` ("could not be tested"); GitLab counts errors
     apart from failures and Jenkins together with them, and both show them in red. If the policy allows inconclusive
@@ -234,7 +234,7 @@ def _xml(text: str) -> str:
 
 
 def as_markdown(text: OutcomeText) -> str:
-    """Return the outcome as Markdown for a merge request or a build's summary: the verdict, then what it rests on."""
+    """Return the outcome as Markdown for a merge request or a build's summary: the verdict, then its reasons."""
     outcome = text.outcome
     parts = [
         f"**{outcome.verdict}**{_text(text.sentence).removeprefix(outcome.verdict)}",

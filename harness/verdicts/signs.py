@@ -1,8 +1,8 @@
 """Signs of broken answers, which a gate reports beside scores.
 
 An average hides a checkpoint that says "Yes" to everything, that has stopped answering, or whose answers can no longer
-be parsed. Each sign is a sentence with figures. A sign is reported only if the baseline does not show it as well.
-Signs do not test whether a score fell; they say where to look.
+be parsed. Each sign is a sentence with figures, and is reported only if the baseline does not show it as well. Signs do
+not test whether a score fell; they say where to look.
 
 Not here: the effect of a sign on a verdict (`harness.verdicts.gate`).
 """
@@ -22,16 +22,16 @@ from harness.verdicts.pairs import Integers, Pairs, cluster_numbers
 from harness.verdicts.stats.means import Array, Differences
 
 FEWEST = 20
-"""Smallest number of documents for which identical or short answers are a sign."""
+"""Smallest number of documents for which identical or short answers are a sign of broken answers."""
 CONSTANT = 0.95
 """Answers count as constant if at least this share of documents has the same answer."""
 RISE = 0.02
-"""Smallest rise of a share of documents that is a sign, if its 95 % interval also lies above 0."""
+"""Smallest rise of a share of documents that is a sign, if the rise's 95 % interval also lies above 0."""
 INVALID = "[invalid]"
-"""The prediction of lm-eval's filters for an answer in which they find nothing."""
+"""The prediction that lm-eval's filters return for an answer in which they find nothing."""
 
 CERTAIN = ("constant answers", "length collapse")
-"""Signs that do not arise by chance."""
+"""The names of signs that do not arise by chance."""
 
 Objects = npt.NDArray[np.object_]
 
@@ -40,7 +40,7 @@ class Sign(NamedTuple):
     """One sign of broken answers."""
 
     name: str
-    """Two words, for a table: `constant answers`."""
+    """The name of the sign in two words, for a table: `constant answers`."""
     text: str
     """A sentence with figures: `answers 'Yes' to 408 of 408 documents (baseline: 261)`."""
 
@@ -54,9 +54,9 @@ class Answers:
     places: Integers | None = None
     """Index of the chosen choice of each document, from 0; None for tasks without choices."""
     lengths: Array | None = None
-    """Characters of each response; None if answers were not generated."""
+    """The number of characters of each response; None if answers were not generated."""
     metrics: Mapping[str, Array] = field(default_factory=dict)
-    """Numeric columns by metric name, NaN for documents without a value."""
+    """The values of numeric metrics by name, one per document, with NaN for documents without a value."""
 
 
 class Expected(NamedTuple):
@@ -68,11 +68,11 @@ class Expected(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    """A kind of failure; a sign is that its share of documents rises."""
+    """A kind of failure, such as empty answers; it is a sign if the share of documents with it rises."""
 
     name: str
     metrics: tuple[str, ...]
-    """Prefixes of the names of metrics that count such documents."""
+    """Prefixes of the names of metrics that count documents with this failure."""
     text: str
 
 
@@ -92,8 +92,8 @@ def find(
 
     - `constant answers`: one answer, or the same place among the choices every time, while the right answers vary.
     - `abstentions`, `parse failures`, `empty answers`, `cut answers`: more frequent by `RISE` or more, and not by
-      chance. They are counted by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions,
-      responses and their endings.
+      chance. These are counted by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions,
+      responses, and how responses ended.
     - `length collapse`: responses less than half as long as the baseline's, and as the right answers.
     """
     signs = [*_constant_answers(baseline, candidate, expected)]
@@ -106,8 +106,8 @@ def find(
 def find_in_pairs(joined: Sequence[Pairs], *, judged: bool = True) -> list[Sign]:
     """Return the signs in all documents of `joined`, which belong to one task or to the tasks of one average.
 
-    For a task that is only watched (not `judged`), signs that may arise by chance are left out, because among many
-    watched tasks some would.
+    For a task that is only watched (not `judged`), signs that may arise by chance are left out, because some would
+    arise among many watched tasks.
     """
     if not any(pairs.n for pairs in joined):
         return []
@@ -139,7 +139,7 @@ def _objects(tables: Sequence[pa.Table], name: str) -> Objects:
 
 
 def _integers(tables: Sequence[pa.Table], name: str) -> Integers | None:
-    """Return a column of integers; None if a document has no value."""
+    """Return the column `name` of all `tables` as integers; None if any document has no value."""
     if any(table[name].null_count for table in tables):
         return None
     return _column(tables, name).astype(np.int64)
@@ -166,7 +166,7 @@ class _Constant(NamedTuple):
 def _constant(
     baseline: npt.NDArray[Any] | None, candidate: npt.NDArray[Any] | None, expected: npt.NDArray[Any] | None
 ) -> _Constant | None:
-    """Return the candidate's constant answer; None if its answers vary, or if the baseline's or right ones do not."""
+    """Return the candidate's constant answer; None if its answers vary, or the baseline's or right answers do not."""
     if baseline is None or candidate is None or expected is None or len(candidate) < FEWEST:
         return None
     before, after, targets = (Counter(values.tolist()) for values in (baseline, candidate, expected))
@@ -203,7 +203,7 @@ def _unparsed(predictions: Objects, lengths: Array | None) -> Array:
 
 
 def _rise(failure: _Failure, baseline: Array, candidate: Array, clusters: npt.NDArray[np.int64] | None) -> Sign | None:
-    """Return the sign that `failure` is more frequent; None if it rises by less than `RISE`, or possibly by chance."""
+    """Return the sign that `failure` is more frequent; None if the rise is below `RISE` or may be chance."""
     has_both = ~(np.isnan(baseline) | np.isnan(candidate))
     before, after = baseline[has_both], candidate[has_both]
     if not after.size or not all(((side >= 0) & (side <= 1)).all() for side in (before, after)):

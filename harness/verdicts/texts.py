@@ -1,4 +1,4 @@
-"""All texts of a gate's outcome or of a comparison, built once; the code that displays them only lays them out.
+"""All texts of a gate's outcome or of a comparison, built once; code that displays these texts only lays them out.
 
 Not here: how a number or a sentence is written (`harness.verdicts.wording`), or document formats
 (`harness.verdicts.render`).
@@ -16,7 +16,7 @@ from harness.verdicts.gate import Judgement, Outcome
 
 @dataclass(frozen=True)
 class ScoreText:
-    """The numbers of one score in both reports, for a row of a table."""
+    """The numbers of one score in the baseline's and the candidate's report, as texts for a row of a table."""
 
     task: str
     metric: str
@@ -55,12 +55,12 @@ class JudgementText:
     score: ScoreText
     margin: str
     documents_needed: str
-    """Number of documents that would settle the verdict."""
+    """The number of documents that would settle an inconclusive verdict, as text."""
     sentence: str
     reason: str
-    """What the verdict rests on, with what would settle it."""
+    """What the verdict rests on, and how many documents would settle an inconclusive one."""
     signs: tuple[str, ...]
-    """Signs that `sentence` does not already contain."""
+    """Signs of broken answers that `sentence` does not already contain."""
     answers: tuple[str, ...]
     """Sentences on answers that were empty, cut, unfinished or not understood."""
     doubts: tuple[str, ...]
@@ -68,7 +68,7 @@ class JudgementText:
     tainted: str
     """A sentence on the documents seen in training; may be empty."""
     noise: str
-    """A sentence if the difference is no larger than noise; may be empty."""
+    """A sentence that the difference may be noise between evaluations of one checkpoint; empty if it is larger."""
 
     @classmethod
     def of(cls, judgement: Judgement) -> JudgementText:
@@ -101,11 +101,11 @@ class OutcomeText:
     sentence: str
     """The verdict in one sentence."""
     judgements: tuple[JudgementText, ...]
-    """In the order of `outcome.judgements`."""
+    """The texts of all judgements, in the order of `outcome.judgements`."""
     watched: str
-    """A sentence on watched tasks that are not in tables; may be empty."""
+    """A sentence on member tasks that were only watched and are not in tables; may be empty."""
     reading: str
-    """How much a sequential gate read; may be empty."""
+    """How much of the tasks a gate in blocks read; empty for a gate on complete reports."""
 
     @classmethod
     def of(cls, outcome: Outcome) -> OutcomeText:
@@ -125,7 +125,7 @@ class OutcomeText:
 
     @property
     def direction(self) -> str:
-        """The explanation of the arrow, if less is better for a score in the table; otherwise empty."""
+        """The explanation of the arrow that marks scores of which less is better; empty if the table has none."""
         return _direction([text.judgement.comparison for text in self.rows])
 
     @property
@@ -147,7 +147,7 @@ class ComparisonText:
 
     score: ScoreText
     documents_needed: str
-    """Number of documents needed to detect the difference."""
+    """The number of documents needed to detect the difference, as text."""
     p_value: str
     resolution: str
     tainted: str
@@ -177,7 +177,7 @@ class ComparisonsText:
 
     rows: tuple[ComparisonText, ...]
     direction: str
-    """The explanation of the arrow, if less is better for a score in the table; may be empty."""
+    """The explanation of the arrow that marks scores of which less is better; empty if the table has none."""
     refusals: tuple[str, ...]
     """A sentence on each score that cannot be compared."""
 

@@ -20,14 +20,14 @@ UNKNOWN = "–"
 LESS = "↓"
 LESS_IS_BETTER = f"{LESS}: less is better, so a plus is a loss."
 DETAILED = 3
-"""Number of tasks that a verdict's sentence describes in full; further tasks are only named."""
+"""The most tasks that a verdict's sentence describes in full; further tasks are only named."""
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 def task(score: Score) -> str:
-    """Return the name of the task or average; for an average, also what it gives equal weight to."""
+    """Return the name of the task or average; for an average, also whether tasks or samples have equal weight."""
     return score.task + {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
 
 
@@ -49,14 +49,14 @@ def baseline(comparison: Comparison) -> str:
 
 
 def candidate(comparison: Comparison) -> str:
-    """Return the candidate's score, or a dash after an early stop, because the mean would be biased."""
+    """Return the candidate's score; after an early stop, a dash, because the mean so far would be biased."""
     if comparison.early_stop:
         return UNKNOWN
     return number(comparison.candidate, comparison.score) + _doubt(comparison, 1)
 
 
 def difference(comparison: Comparison) -> str:
-    """Return the difference with its sign, −34.4, or a dash after an early stop, because it would be biased."""
+    """Return the difference with its sign, −34.4; after an early stop, a dash, because it would be biased."""
     return UNKNOWN if comparison.early_stop else numbers_in_words.change(comparison.difference, comparison.score)
 
 
@@ -73,9 +73,10 @@ def _doubt(comparison: Comparison, side: int) -> str:
 
 
 def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
-    """Return a sentence for each side whose answers were empty, cut or not understood.
+    """Return a sentence for each checkpoint that gave answers that were empty, cut or not understood.
 
-    If `doubtful`, only doubtful sides have one. The mark of a doubtful side is explained in front of its sentence.
+    If `doubtful`, only checkpoints with a doubtful score (most answers are such) get one. In front of the sentence on a
+    doubtful score, the mark of doubtful scores is explained.
     """
     lines = []
     for side, of_side in zip(("baseline", "candidate"), comparison.answers or (), strict=False):
@@ -88,7 +89,7 @@ def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
 
 
 def size(comparison: Comparison) -> str:
-    """Return the number of documents compared (96), after an early stop with the total number (320 of 14,042)."""
+    """Return the number of documents compared: 96, or 320 of 14,042 after an early stop."""
     total = f" of {comparison.early_stop.documents:,}" if comparison.early_stop else ""
     return f"{comparison.documents:,}{total}"
 
@@ -112,7 +113,7 @@ def documents(count: float) -> str:
 
 
 def resolution(comparison: Comparison) -> str:
-    """Return the resolution ratio, such as 0.41; from 1 on, the documents suffice."""
+    """Return the resolution ratio (documents compared / documents needed), such as 0.41; from 1 on, they suffice."""
     ratio = comparison.resolution
     if not math.isfinite(ratio):
         return UNKNOWN
@@ -120,7 +121,7 @@ def resolution(comparison: Comparison) -> str:
 
 
 def margin(judgement: Judgement) -> str:
-    """Return the margin in the unit of the differences (2.0); if it is relative, with its percentage (0.25 (2 %))."""
+    """Return the margin in the unit of the differences: 2.0, or 0.25 (2 %) if the policy states a percentage."""
     absolute = numbers_in_words.bound(judgement.margin, judgement.score)
     policy_margin = judgement.terms.margin
     return f"{absolute} ({100 * policy_margin.size:g} %)" if policy_margin.relative else absolute
@@ -154,7 +155,7 @@ def _magnitude(text: str) -> float:
 
 
 def evidence(comparison: Comparison) -> str:
-    """Return what a difference rests on: its interval, and the number of documents and clusters."""
+    """Return what a difference rests on: the interval, and the numbers of documents and clusters."""
     if comparison.early_stop:
         uncertainty = "95 % confidence sequence"
     else:
@@ -165,7 +166,7 @@ def evidence(comparison: Comparison) -> str:
 
 
 def tainted(comparison: Comparison) -> str:
-    """Return a sentence on the documents that were seen in training; empty without any."""
+    """Return a sentence on the documents that were seen in training; empty without such documents."""
     separate = comparison.tainted
     if separate is None:
         return ""
@@ -177,7 +178,7 @@ def tainted(comparison: Comparison) -> str:
 
 
 def left_out(comparison: Comparison) -> str:
-    """Return a sentence on the documents that only one checkpoint answered; empty without any."""
+    """Return a sentence on the documents that only one checkpoint answered; empty without such documents."""
     if not comparison.left_out:
         return ""
     count = numbers_in_words.counted(comparison.left_out, "document")
@@ -199,28 +200,28 @@ def sentence(judgement: Judgement) -> str:
 
 
 def reason(judgement: Judgement) -> str:
-    """Return what the verdict rests on, with the number of documents that would settle it, if any number would."""
+    """Return what the verdict rests on, and how many documents would settle an inconclusive one (if any would)."""
     count = documents_to_settle(judgement)
     hint = f"; about {documents(count)} documents would settle it" if math.isfinite(count) else ""
     return f"{judgement.reason}{hint}"
 
 
 def documents_to_settle(judgement: Judgement) -> float:
-    """Return how many documents would settle an inconclusive verdict; NaN if it is settled, or if no number would."""
+    """Return how many documents would settle an inconclusive verdict; NaN for others, or if no number would."""
     is_open = judgement.verdict == "inconclusive" and judgement.tests.p_non_inferiority > judgement.terms.alpha
     count = judgement.documents_needed
     return count if is_open and count > judgement.comparison.documents else math.nan
 
 
 def signs(judgement: Judgement) -> list[str]:
-    """Return the signs that the judgement's sentence does not already contain."""
+    """Return the signs of broken answers that the judgement's sentence does not already contain."""
     return [sign.text for sign in judgement.signs if sign.text != judgement.reason]
 
 
 def noise(judgement: Judgement) -> str:
     """Return a sentence if the difference between the checkpoints may be noise; otherwise empty.
 
-    It may be noise if they differ on no larger a share of documents than two evaluations of one checkpoint.
+    It may be noise if the checkpoints differ on no larger a share of documents than two evaluations of one checkpoint.
     """
     comparison, rate = judgement.comparison, judgement.noise
     flips = comparison.values.lost + comparison.values.gained
@@ -237,7 +238,7 @@ def noise(judgement: Judgement) -> str:
 
 
 def verdict(outcome: Outcome) -> str:
-    """Return the verdict in one sentence that names the tasks it depends on."""
+    """Return the verdict in one sentence that names the tasks on which the verdict depends."""
     decisive = _decisive_judgements(outcome)
     if outcome.verdict == "passed":
         return (
@@ -251,14 +252,14 @@ def verdict(outcome: Outcome) -> str:
 
 
 def _decisive_judgements(outcome: Outcome) -> list[Judgement]:
-    """Return the judgements that decided the verdict: all that regressed, or the judged ones with that verdict."""
+    """Return the judgements that decided the verdict: the regressed ones, or all judged ones with its verdict."""
     if outcome.verdict == "regressed":
         return [item for item in outcome.judgements if item.verdict == "regressed"]
     return [item for item in outcome.judgements if item.is_judged and item.verdict == outcome.verdict]
 
 
 def watched(outcome: Outcome) -> str:
-    """Return a sentence on the watched tasks that did not regress; empty without any."""
+    """Return a sentence on the watched tasks that did not regress; empty without such tasks."""
     count = sum(not item.is_judged and item.verdict != "regressed" for item in outcome.judgements)
     if not count:
         return ""
@@ -267,7 +268,7 @@ def watched(outcome: Outcome) -> str:
 
 
 def reading(outcome: Outcome) -> str:
-    """Return how much a sequential gate read; empty for two complete reports."""
+    """Return how much of the tasks a gate in blocks read; empty for a gate on two complete reports."""
     amount = outcome.reading
     if amount is None:
         return ""

@@ -1,12 +1,13 @@
 """Generation under the length rules of ChatGLM-6B's ptuning/main.py, and the line that this script writes.
 
-With `--max_source_length 64 --max_target_length 64`, as its evaluate.sh sets them:
+With `--max_source_length 64 --max_target_length 64`, as the script evaluate.sh beside it sets them:
 
 - A prompt is cut on the right to 64 tokens, special tokens included (lines 164-176).
 - A reference is cut to 64 tokens, two of them special, so to 62 tokens of text (line 177), and scored as the text that
   these tokens spell.
-- `max_length=129` includes the padded prompt. Prompts are padded to the longest one of their chunk, the 1,000 rows that
-  `datasets.map` passes at once. If the longest has 64 tokens, 129 - 64 = 65 new tokens may follow; if it has 50, 79.
+- `max_length=129` includes the padded prompt. Prompts are padded to the longest prompt of their chunk, the 1,000 rows
+  that `datasets.map` passes at once. If that prompt has 64 tokens, 129 - 64 = 65 new tokens may follow; if it has 50
+  tokens, 79 may.
 
 Not here: how tokens are drawn (`harness.engine.decoding.sampling`), or which prompts form a chunk
 (`harness.tasks.protocols`).
@@ -37,13 +38,13 @@ class ChatGLMPredict(GeneratingKind):
     own_arguments = frozenset({"lengths", "labels", "chunk"})
 
     def prompts(self, requests: Sequence[Instance], backend: Backend) -> list[Prompt]:
-        """Return each request's cut prompt, limited to the new tokens that upstream's total length leaves."""
+        """Return each request's cut prompt, with a limit on new tokens that follows from upstream's total length."""
         cut = cut_prompts(backend.encoder, _predictions(requests))
         prompts = self.with_settings(requests, [prompt.ids for prompt in cut], backend)
         return [prompt.limited_to(limit.max_new_tokens) for prompt, limit in zip(prompts, cut, strict=True)]
 
     def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[str]:
-        """Return each request's line."""
+        """Return each request's line of JSON, with the cut reference and the generated text."""
         labels = cut_references(backend.encoder, _predictions(requests))
         predictions = generate(self.prompts(requests, backend), backend, work)
         pairs = zip(labels, predictions, strict=True)
@@ -69,7 +70,7 @@ class PredictionArguments(NamedTuple):
     labels: str
     """The whole reference."""
     chunk: Any
-    """An object whose `texts` are the prompts that are padded to one length; all requests of the chunk share it."""
+    """An object whose `texts` are the prompts padded to one length; the requests with these prompts share it."""
 
     @classmethod
     def parse(cls, prompt: str, arguments: Mapping[str, Any]) -> PredictionArguments:
@@ -82,7 +83,7 @@ class CutPrompt(NamedTuple):
 
     ids: list[int]
     max_new_tokens: int
-    """Tokens that the limit on the total leaves for the answer."""
+    """Number of tokens that the limit on prompt and answer together leaves for the answer."""
 
 
 def cut_prompts(encoder: Encoder, requests: Sequence[PredictionArguments]) -> list[CutPrompt]:
@@ -98,7 +99,7 @@ def cut_prompts(encoder: Encoder, requests: Sequence[PredictionArguments]) -> li
 
 
 def cut_references(encoder: Encoder, requests: Sequence[PredictionArguments]) -> list[str]:
-    """Return each request's reference as the text that its first tokens spell."""
+    """Return each request's reference, cut to its limit, as the text that the remaining tokens spell."""
     ids = encoder.encode((request.labels for request in requests), special=False)
     cut = (ids[request.labels][: request.lengths.target] for request in requests)
     return [str(encoder.tokenizer.decode(reference_ids, skip_special_tokens=True)) for reference_ids in cut]
@@ -112,7 +113,7 @@ def cut_texts(encoder: Encoder, texts: Iterable[str], limit: int) -> dict[str, l
 
 
 def prediction_line(labels: str, predict: str) -> str:
-    """Return upstream's line of a generated_predictions.txt."""
+    """Return the line that upstream would write to generated_predictions.txt."""
     return json.dumps({"labels": labels.strip(), "predict": predict.strip()}, ensure_ascii=False)
 
 
@@ -121,7 +122,7 @@ def _predictions(requests: Sequence[Instance]) -> list[PredictionArguments]:
 
 
 def _cut(with_special: list[int], without_special: list[int], limit: int) -> list[int]:
-    """Return a text's ids `with_special` tokens, cut to `limit`; `without_special` are the ids of its text alone."""
+    """Return a text's ids `with_special` tokens, cut to `limit`; `without_special` are its ids without such tokens."""
     surplus = len(with_special) - limit
     if surplus <= 0:
         return with_special

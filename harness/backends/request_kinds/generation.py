@@ -1,4 +1,4 @@
-"""Generated text after a prompt: lm-eval's `generate_until`, and what other generating kinds share with it."""
+"""Generated text after a prompt: lm-eval's `generate_until`, and what all generating kinds of requests share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GeneratingKind(RequestKind):
     """A kind whose arguments are a prompt and a mapping of generation settings."""
 
     own_arguments: ClassVar[frozenset[str]] = frozenset()
-    """Keys of the mapping that only this kind reads; all others are decoding settings."""
+    """Keys of the generation settings that only this kind of request reads; all other keys are decoding settings."""
 
     def prompts(self, requests: Sequence[Instance], backend: Backend) -> list[Prompt]:
         """Return each request's prompt."""
@@ -42,7 +42,7 @@ class GeneratingKind(RequestKind):
         return prompts
 
     def decoding_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `arguments` without those that only this kind reads."""
+        """Return the generation settings `arguments` without the keys that only this kind of request reads."""
         return {key: value for key, value in arguments.items() if key not in self.own_arguments}
 
     def inputs(self, requests: Sequence[Instance], backend: Backend) -> Inputs:

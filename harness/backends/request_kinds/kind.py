@@ -1,7 +1,8 @@
 """What every kind of request defines: what it asks of a backend, and what it makes of the results.
 
-`inputs` serves three purposes: answering requests, forecasting their cost, and learning which beginnings they share.
-A kind with two dependent passes returns the inputs of its first pass, because those of the second depend on results.
+`inputs` serves three purposes: answering requests, forecasting their cost, and learning which beginnings they share. A
+kind with two dependent passes returns the inputs of its first pass only, because the inputs of the second depend on the
+results of the first.
 
 Not here: the kinds themselves, or how a backend computes results.
 """
@@ -38,17 +39,17 @@ class RequestKind(ABC):
 
     @abstractmethod
     def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[Any]:
-        """Return the answer to each request in lm-eval's form; count in `work` how many were cut or had thoughts."""
+        """Return the answer to each request in lm-eval's form; count in `work` those that were cut or had thoughts."""
 
 
 class OwnedPairs(NamedTuple):
-    """The pairs that requests consist of."""
+    """The pairs (context, continuation) to score that requests consist of."""
 
     pairs: list[Pair]
     owners: list[int]
     """The index of the request that each pair belongs to."""
     truncated: int = 0
-    """Number of requests that lost tokens on their left before they became pairs."""
+    """Number of requests whose text was cut on the left before it became a pair."""
 
 
 class ScoredKind(RequestKind):

@@ -43,7 +43,7 @@ class MeanLikelihood(ScoredKind):
         return OwnedPairs([Pair(ends[i][:1], ends[i][1:]) for i in owners], owners, truncated)
 
     def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[tuple[float, bool]]:
-        """Return each text's score divided by its tokens; (0, True) for a text with nothing to score."""
+        """Return each text's score divided by its tokens; (0, True) for a single token, which is not scored."""
         answers = [(0.0, True)] * count
         for owner, pair, score in zip(owned.owners, owned.pairs, scores, strict=True):
             answers[owner] = (score.logprob / (1 + len(pair.continuation)), score.greedy)

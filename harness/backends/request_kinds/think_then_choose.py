@@ -16,10 +16,9 @@ from harness.engine.requests import Pair, Prompt
 class ThinkThenChoose(GeneratingKind):
     """`think_then_choose`: (prompt, generation settings with `then`) → thought, connecting text and letter.
 
-    The text generated after the prompt is put between the two parts of `then`. Of the letters from A to D, the one
-    whose first token has the largest logit after this text is chosen, as in ChatGLM2-6B's evaluate_ceval.py. The
-    thought contains no special tokens, whereas upstream decodes special tokens and the padding of its batches into the
-    second prompt.
+    The text generated after the prompt is put between the two parts of `then`. The letter from A to D whose first token
+    has the largest logit after this text is chosen, as in ChatGLM2-6B's evaluate_ceval.py. The thought contains no
+    special tokens, whereas upstream decodes special tokens and the padding of its batches into the second prompt.
     """
 
     shares_beginnings = True

@@ -20,7 +20,7 @@ class _WholeText(ScoredKind):
 
     @abstractmethod
     def strides(self, requests: Sequence[Instance], backend: Backend) -> list[int]:
-        """Return by how many tokens the windows of each request move."""
+        """Return for each request by how many tokens its windows move."""
 
     def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
         """Return the windows of all texts; the first token of a text follows BOS, or EOS if there is no BOS."""

@@ -74,7 +74,7 @@ def compare(
 def _reports(
     folders: list[str], models: list[str], tasks: list[str], evaluation: Evaluation, *, error: bool
 ) -> list[Report]:
-    """Return two or more reports, the baseline's first; evaluate `models` if they are named instead of `folders`."""
+    """Return two or more reports, the baseline's first; evaluate `models` if these are named instead of `folders`."""
     from harness.reports import baselines
 
     if bool(folders) == bool(models) or len(folders or models) < 2:
@@ -88,7 +88,7 @@ def _reports(
 def _scores(baseline: Report, task: str | None, *, everything: bool) -> list[Score]:
     """Return the scores to compare: those of `task`, or of all tasks if it is None.
 
-    Unless `everything`, only primary scores and, if `task` is None, only of tasks that were asked for by name.
+    Unless `everything`, return only primary scores and, if `task` is None, only those of tasks asked for by name.
     Raises HarnessError if `task` has no scores.
     """
     scores = [score for score in baseline.manifest.scores if task in (None, score.task)]

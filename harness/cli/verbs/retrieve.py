@@ -86,7 +86,7 @@ def retrieve(
 
 
 def _cut_offs(text: str) -> list[int]:
-    """Return the cut-offs in `text`, separated by commas, sorted. Raises HarnessError if one is not above 0."""
+    """Return the cut-offs (numbers of passages) in `text`, sorted. Raises HarnessError if one is not above 0."""
     numbers = split_names([text])
     if not numbers or not all(number.isascii() and number.isdigit() and int(number) for number in numbers):
         raise HarnessError(f"--at {text} is not a list of numbers above 0: write, for example, 1,3,10")

@@ -19,7 +19,7 @@ _SHORT = {"exact_match": "exact", "rougeL_jieba": "rouge-L", "citation_f1": "F1"
 def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -> Table:
     """Return a table with rows for chance, each checkpoint and the ceiling, and one column per task.
 
-    `parents` maps the name of each checkpoint to that of the checkpoint it was made from, or to None.
+    `parents` maps the name of each checkpoint to the name of the checkpoint from which it was made, or to None.
     """
     doubtful = {
         (report.manifest.checkpoint.name, score.task)
@@ -47,7 +47,7 @@ def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -
 
 
 def cell(score: Score, before: Score, *, is_doubtful: bool = False) -> str:
-    """Return a score above its interval, marked if it is doubtful or its interval does not overlap that of `before`."""
+    """Return a score above its interval, marked if it is doubtful or its interval is apart from that of `before`."""
     low, high = interval(score)
     low_before, high_before = interval(before)
     mark, style = "", "not dim"

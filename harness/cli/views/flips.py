@@ -19,7 +19,7 @@ class Flip(NamedTuple):
     """A document on which two checkpoints' scores differ."""
 
     lost: bool
-    """Whether the candidate's score is the worse one."""
+    """Whether the candidate's score is worse than the baseline's."""
     baseline: Sample
     candidate: Sample
 
@@ -49,7 +49,7 @@ def show_flips(out: Console, comparator: Comparator, task: str | None, limit: in
 
 
 def flips(comparator: Comparator, score: Score) -> Iterator[Flip]:
-    """Yield a task's documents with different scores: those lost, then those gained, each in the task's order.
+    """Yield a task's documents with different scores: first those lost, then those gained, in the task's order.
 
     Raises IncomparableError if the two checkpoints did not answer the same questions.
     """

@@ -15,7 +15,7 @@ from harness.verdicts.texts import OutcomeText
 
 
 def show(text: OutcomeText, *, error: bool) -> None:
-    """Print the outcome and, in GitHub Actions, annotations; to standard error if `error`."""
+    """Print the outcome of a gate and, in GitHub Actions, annotations; to standard error if `error`."""
     out = console.create(error=error)
     try:
         verdicts.show_outcome(out, text)

@@ -54,7 +54,7 @@ def _metrics_per_sample(report: Report, task: str, rows: pd.DataFrame) -> list[s
 
 
 def _select(rows: pd.DataFrame, score: Score, which: str) -> pd.DataFrame | None:
-    """Return the samples that are `which`, or None if the metric calls no sample right or wrong."""
+    """Return the samples that are `which` (wrong or right), or None if the metric calls no sample right or wrong."""
     values = rows[score.metric].map(value)
     if values.isna().all() or not score.fraction:
         return None
@@ -82,7 +82,7 @@ def show_question(out: Console, sample: Sample, remark: str = "") -> None:
 
 
 def show_answer(out: Console, title: str, sample: Sample) -> None:
-    """Print a sample's response under `title`, and the prediction read from it if that differs."""
+    """Print a sample's response under `title`, and the prediction read from the response if the two differ."""
     prediction, responses = str(sample["prediction"]), sample["responses"]
     response = prediction if responses is None or not len(responses) else str(responses[0])
     _line(out, title, _cut(response))
@@ -95,7 +95,7 @@ def _line(out: Console, title: str, text: str) -> None:
 
 
 def _cut(text: str) -> str:
-    """Return the first `ANSWER_LINES` lines of `text`, and how many follow."""
+    """Return the first `ANSWER_LINES` lines of `text`, and a note on how many more there are."""
     lines = text.splitlines()
     more = len(lines) - ANSWER_LINES
     return "\n".join(lines[:ANSWER_LINES]) + f"\n… {more} more lines" if more > 0 else text
@@ -113,7 +113,7 @@ def value(cell: Any) -> float:
     """Return a sample's score as a number.
 
     A ratio, stored as [numerator, denominator], is divided; it is 1 if the denominator is 0. The result is NaN if the
-    sample has no score, because the metric leaves it out or is defined only over all samples together.
+    sample has no score, because the metric leaves this sample out or is defined only over all samples together.
     """
     if isinstance(cell, str):  # sufficient statistics are stored as JSON
         parts = json.loads(cell)

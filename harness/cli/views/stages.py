@@ -11,7 +11,7 @@ _METHODS = {"full": "", "lora": "LoRA, ", "prefix": "prefix, "}
 
 
 def stage_line(trained: Trained) -> str:
-    """Return one line on a stage: its name, origin, method, size, loss, and time ("kept" if not trained now)."""
+    """Return one line on a stage: its name, origin, method, size, loss, and time, or "kept" if not trained now."""
     stage = trained.stage
     line = f"{trained.name:10} from {Path(stage.start).name:10} {_METHODS[stage.method]}{stage.steps:,} steps, "
     line += f"{trained.tokens:,} tokens, {trained.learning:,} parameters, loss {trained.loss:.2f}"

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from harness.tasks.describe import Description, Summary
 
 ROOMY = 100
-"""In terminals narrower than this many characters, tables lack their less important columns."""
+"""In terminals with fewer columns of characters, tables leave out their less important columns."""
 
 
 def show_report(report: Report, *, all_tasks: bool = False, error: bool = False) -> None:
     """Print a report: checkpoint, scores, cost and notes; to standard error if `error`.
 
-    The scores are those of averages and of tasks that were asked for by name; with `all_tasks`, of every task.
+    Scores of averages and of tasks that were asked for by name are shown; with `all_tasks`, scores of every task.
     """
     out, manifest = console.create(error=error), report.manifest
     out.print(f"[bold]{escape(manifest.checkpoint.name)}[/]  {escape(_origin(manifest))}", highlight=False)
@@ -51,14 +51,14 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
 
 
 def _answers(manifest: Manifest, scores: Sequence[Score], *, all_tasks: bool) -> list[str]:
-    """Return the lines on a report's answers, and what the mark of doubt means if one of `scores` bears it."""
+    """Return the lines on a report's answers, and on the mark of doubt if one of `scores` is shown with it."""
     lines = [f"answers: {sentence}" for sentence in ledger.sentences(manifest, all_tasks=all_tasks)]
     is_marked = any(ledger.of_score(manifest, score).is_doubtful for score in scores)
     return [*lines, ledger.LEGEND] if is_marked else lines
 
 
 def _origin(manifest: Manifest) -> str:
-    """Return where a report's answers come from: a checkpoint of some kind, recorded predictions, or ratings."""
+    """Return in words where a report's answers come from: a kind of checkpoint, recorded predictions, or ratings."""
     checkpoint, fingerprint = manifest.checkpoint, f"fingerprint {manifest.checkpoint.fingerprint[:12]}"
     if manifest.protocol.recorded == RATINGS:
         return f"ratings, {fingerprint}"
@@ -83,7 +83,7 @@ def _cost(manifest: Manifest) -> str:
 
 
 def show_forecast(forecast: Forecast) -> None:
-    """Print the expected cost of a run."""
+    """Print the expected cost of running one checkpoint."""
     out, total = console.create(), forecast.total
     table = Table("task")
     for heading in ("requests", "tokens", "to generate, at most"):

@@ -1,4 +1,4 @@
-"""How scores by type look in a terminal: one table per score; long tables are cut."""
+"""How scores by type (of entities, for example) look in a terminal: one table per score; long tables are cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.reports.breakdown import breakdowns
 from harness.reports.report import Report
 
 SHOWN = 10
-"""How many types are shown per score, the most frequent first; CLUENER has this many types."""
+"""How many types are shown per score, the most frequent ones first; the data set CLUENER has this many types."""
 
 NUMBERS = 64
 """Width, in characters, of the numbers in a row; the name of the type gets the rest of the terminal."""
@@ -19,7 +19,7 @@ NUMBERS = 64
 def show(out: Console, report: Report, *, everything: bool) -> None:
     """Print scores by type.
 
-    Unless `everything`, print at most `SHOWN` types per score; if several tasks have such scores, print only which
+    Unless `everything`, print at most `SHOWN` types per score; if several tasks have scores by type, print only which
     command shows them.
     """
     scores = list(breakdowns(report))
@@ -41,7 +41,7 @@ def show(out: Console, report: Report, *, everything: bool) -> None:
 
 
 def _shares(counts: Counts) -> list[str]:
-    """Return F1, precision and recall; a dash if the denominator is 0."""
+    """Return F1, precision and recall as texts; a dash for a value with the denominator 0."""
     shares = (
         (counts.f1, counts.predicted + counts.expected),
         (counts.precision, counts.predicted),

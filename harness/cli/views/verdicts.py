@@ -17,13 +17,13 @@ from harness.verdicts.gate import Verdict
 from harness.verdicts.texts import ComparisonsText, ComparisonText, JudgementText, OutcomeText, ScoreText
 
 WIDE = 140
-"""In terminals with fewer columns, some cells take two lines."""
+"""In terminals with fewer columns of characters, some cells take two lines."""
 
 STYLES: dict[Verdict, str] = {"passed": "green", "regressed": "bold red", "inconclusive": "yellow"}
 
 
 def show_outcome(out: Console, text: OutcomeText) -> None:
-    """Print a gate's table, the remarks on it, and finally its verdict in one sentence."""
+    """Print the table of a gate's outcome, the remarks on the table, and finally the verdict in one sentence."""
     outcome = text.outcome
     _title(out, outcome.candidate, outcome.baseline)
     out.print(_table(out, [_judgement_row(out, row) for row in text.rows]))
@@ -33,7 +33,7 @@ def show_outcome(out: Console, text: OutcomeText) -> None:
 
 
 def show_calibration(out: Console, calibration: Calibration) -> None:
-    """Print how often each score of a checkpoint differs from itself."""
+    """Print for each score of a checkpoint how often it changes if the checkpoint is evaluated again."""
     name, ways = escape(calibration.checkpoint), ", ".join(calibration.again)
     out.print(f"[bold]{name}[/] against itself: {ways}", highlight=False)
     table = Table("task", "metric")
@@ -59,7 +59,7 @@ def show_compared(
 
 
 class Cell(NamedTuple):
-    """A cell of a row; `second` is shown beside `first` or, in a narrow terminal, below it."""
+    """A cell of a row; `second` is shown beside `first` or, in a narrow terminal, below `first`."""
 
     heading: str
     first: str
@@ -107,7 +107,7 @@ def _comparison_row(out: Console, row: ComparisonText) -> list[Cell]:
 
 
 def _numbers(out: Console, score: ScoreText, needed: str) -> list[Cell]:
-    """Return the cells that comparisons and judgements share."""
+    """Return the cells that rows of comparisons and rows of judgements have in common."""
     cells = [
         Cell("task", escape(score.task), "metric", escape(score.metric), left=True),
         Cell("baseline", score.baseline),

@@ -1,4 +1,4 @@
-"""How a verification looks: a table in a terminal, one line for each check elsewhere, and JSON."""
+"""How a verification looks: a table in a terminal, one line for each check in a pipe or file, and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLORS: dict[Result, str] = {HOLDS: "green", FAILS: "bold red", UNKNOWN: "yello
 
 
 def show(out: Console, verification: Verification) -> None:
-    """Print the checks of one report, those of several tasks with the same outcome in one line, and their sum."""
+    """Print the checks of one report, with equal outcomes of several tasks in one line, and then the summary."""
     title = verification.checkpoint or verification.folder.name
     out.print(f"[bold]{escape(title)}[/]  {escape(str(verification.folder))}", highlight=False)
     rows = [(check, tasks, _detail(check, tasks)) for check, tasks in _grouped(verification.checks)]
@@ -36,7 +36,7 @@ def show(out: Console, verification: Verification) -> None:
 
 
 def summary(verification: Verification) -> str:
-    """Return how many checks hold, do not hold, and could not be made."""
+    """Return in words how many checks hold, do not hold, and could not be made."""
     holds, fails, unknown = (verification.count(result) for result in (HOLDS, FAILS, UNKNOWN))
     verb = "holds" if fails == 0 else "does not hold"
     return (
@@ -45,7 +45,7 @@ def summary(verification: Verification) -> str:
 
 
 def _grouped(checks: Sequence[Check]) -> list[tuple[Check, list[str]]]:
-    """Return the checks, those that do not hold first; checks of one kind that differ only by task are one."""
+    """Return each check with its tasks, failed checks first; checks that differ only by their task become one."""
     groups: dict[tuple[str, str, str], tuple[Check, list[str]]] = {}
     for check in sorted(checks, key=lambda check: check.result != FAILS):
         detail = "" if check.result == HOLDS and check.task else check.detail
@@ -55,12 +55,12 @@ def _grouped(checks: Sequence[Check]) -> list[tuple[Check, list[str]]]:
 
 
 def _named(tasks: Sequence[str]) -> str:
-    """Return the tasks of a line: one by its name, several by their number."""
+    """Return in words the tasks of a line: the name of a single task, or how many there are."""
     return tasks[0] if len(tasks) == 1 else f"{len(tasks):,} tasks" if tasks else ""
 
 
 def _detail(check: Check, tasks: Sequence[str]) -> str:
-    """Return the detail of a line; of several tasks that hold, the first one's stands for all."""
+    """Return the detail shown for a check; if it holds for several tasks, that of the first task, for all of them."""
     is_example = check.result == HOLDS and len(tasks) > 1
     return f"{check.detail} ({tasks[0]}; the others likewise)" if is_example else check.detail
 

@@ -23,27 +23,27 @@ def documents(family: Family, **_: object) -> dict[str, Any]:
 
 
 def numbers(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Return whether the last numbers of answer and solution are equal."""
+    """Return whether the last number in the answer equals the last number in the document's solution."""
     return {"exact_match": float(is_same_number(results[0], doc["answer"]))}
 
 
 def copy(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Return the similarity of the text to the reference, and the share of attributes it mentions."""
+    """Return the similarity of the generated text to the reference, and the share of attributes that it mentions."""
     values = [attribute.partition("#")[2] for attribute in doc["content"].split("*")]
     similarity = {name: METRICS[name](results[0], doc["summary"]) for name in ("rougeL_jieba", "bleu4_characters")}
     return {**similarity, "coverage": coverage(results[0], values)}
 
 
 def law(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
-    """Return the counts for the F1 of cited articles."""
+    """Return the counts from which the F1 of cited articles is computed."""
     return {"citation_f1": count_citations(results[0], parse_citations(doc["answer"])).f1_pair}
 
 
 def entities(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
-    """Return the counts for the F1 of entities."""
+    """Return the counts from which the F1 of entities is computed."""
     return {"micro_f1": count_matches(parse_tuples(results[0]) or [], map(tuple, doc["entities"])).f1_pair}
 
 
 def relations(doc: dict[str, Any], results: list[str]) -> dict[str, tuple[float, float]]:
-    """Return the counts for the F1 of relations."""
+    """Return the counts from which the F1 of relations is computed."""
     return {"micro_f1": count_matches(parse_tuples(results[0]) or [], map(tuple, doc["triples"])).f1_pair}

@@ -1,6 +1,6 @@
-"""The cheapest arrangement of rows in lanes that memory has room for.
+"""The cheapest arrangement, among those that memory has room for, of rows (running answers) in lanes.
 
-Not here: what a lane is, and how keys and values get there (`harness.engine.decoding.lanes`).
+Not here: what a lane is, and how keys and values get into it (`harness.engine.decoding.lanes`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class Arrangement(NamedTuple):
     tokens: int
     """Number of tokens that all lanes hold together."""
     cost: int
-    """Cost of a step, in tokens attended to."""
+    """Cost of one decoding step of all rows, in tokens attended to."""
 
 
 def arrange(shared: tree.Ints, lengths: tree.Ints, max_tokens: int, read_cost: int) -> Arrangement:
-    """Return the cheapest arrangement of at most `max_tokens` tokens; if there is none, the one with the fewest tokens.
+    """Return the cheapest arrangement of at most `max_tokens` tokens; if all have more, the one with the fewest tokens.
 
-    Row i has `lengths[i]` tokens, of which rows i and i + 1 have `shared[i]` in common. A step reads everything in
-    every lane once, and each row of a lane attends to all of it, so its cost is lanes × longest lane ×
-    (`read_cost` + rows of a lane).
+    Row i has `lengths[i]` tokens, of which rows i and i + 1 have `shared[i]` in common. A decoding step reads
+    everything in every lane once, and each row of a lane attends to the whole lane. The cost of a step is therefore:
+    lanes × longest lane × (`read_cost` + rows of a lane).
     """
     arrangements = []
     width = 1

@@ -1,9 +1,10 @@
-"""Continuations on the pack walk by continuous batching: rows leave as they end and make room for waiting rows.
+"""Continuations on the pack walk by continuous batching: finished rows (answers) make room for waiting ones.
 
-Prompts are read as packs of their prefix tree, each token once, even for several samples of one prompt. The rows that
-a pack yields wait in its context until the lanes have room; the next pack is read when no row waits. Room is
-limited by memory, counted in the tokens that rows hold and are expected to grow by, and by cost: more rows must not
-make a step more expensive for each row.
+Prompts are read as packs (one forward pass each) of their prefix tree, each token once, even for several samples of one
+prompt. The rows that a pack starts wait in the context, the cache that read it, until the lanes in which rows are
+decoded have room. The next pack is read when no row waits. Room is limited by memory, counted in the tokens that rows
+hold and are expected to grow by. It is also limited by cost, because more rows must not make a step more expensive for
+each row.
 
 Not here: which token comes next, when a text ends, how lanes are arranged in memory, the journal.
 """
@@ -27,11 +28,11 @@ from harness.engine.packing.packs import Context
 from harness.engine.requests import Prompt
 
 JOINING = 8
-"""If not all rows of a pack fit, at least one must join for so many running rows: joining moves the states of all."""
+"""If only some rows of a pack fit, at least one must join for every so many running rows, whose states all move."""
 
 
 class Step(NamedTuple):
-    """Answers that ended in one step, and the work that it took."""
+    """Answers that ended in one decoding step, and the prompts read for it."""
 
     ended: list[tuple[int, Continuation]]
     """(index of the request, its continuation)."""
@@ -40,7 +41,7 @@ class Step(NamedTuple):
 
 
 class PromptGroup(NamedTuple):
-    """Prompts that share a `Settings.batch_key`, and what decodes them."""
+    """Prompts that share a `Settings.batch_key`, and everything that is needed to decode them."""
 
     model: Model
     context: Context
@@ -57,8 +58,8 @@ class PromptGroup(NamedTuple):
 def decode(group: PromptGroup, missing: Sequence[bool]) -> Iterator[Step]:
     """Yield the continuations of the `missing` prompts as they end.
 
-    How long answers become is only known when they end. If they outgrow memory, some are started again later, then
-    with room for the longest answer that they may have. Raises HarnessError if the model's logits are NaN.
+    How long answers become is only known when they end. If running answers outgrow memory, some are dropped and started
+    again later, with room for the longest answer that they may have. Raises HarnessError if the model's logits are NaN.
     """
     remaining, is_optimistic = list(missing), True
     while any(remaining):
@@ -70,10 +71,10 @@ def decode(group: PromptGroup, missing: Sequence[bool]) -> Iterator[Step]:
 
 
 class _Decoder:
-    """Decodes the missing prompts of a group, except for rows that memory has no room for."""
+    """Decodes the missing prompts of a group, except for answers that are dropped because they outgrow memory."""
 
     def __init__(self, group: PromptGroup, missing: Sequence[bool], *, is_optimistic: bool) -> None:
-        """Decode the `missing` prompts; an optimistic decoder expects answers to become as long as previous ones."""
+        """Decode the `missing` prompts; with `is_optimistic`, expect answers to become as long as earlier ones."""
         self._group, self._context = group, group.context
         self._missing, self._is_optimistic = list(missing), is_optimistic
         self._chooser = Chooser(group.prompts[0].settings)
@@ -124,9 +125,9 @@ class _Decoder:
                 yield Step(ended, tokens)
 
     def _read_on(self, ended: list[tuple[int, Continuation]]) -> int:
-        """Feed waiting packs until one starts rows, if there is room for them; return the number of tokens fed.
+        """Feed waiting packs until one starts rows, while there is room for a row; return the number of tokens fed.
 
-        A long prompt that shares nothing is several packs, and only the last of them starts a row.
+        A long prompt that shares nothing with others is several packs, and only the last of these starts a row.
         """
         tokens = 0
         while self._waiting and not self._fresh and not ended and (not self._rows or self._has_room()):
@@ -134,7 +135,7 @@ class _Decoder:
         return tokens
 
     def _must_lay_out(self, fitting: int) -> bool:
-        """Return whether the lanes have to be arranged again, together with `fitting` fresh rows."""
+        """Return whether the lanes have to be arranged anew, with as many fresh rows as are `fitting` added to them."""
         if not self._rows:
             return bool(self._fresh)
         joins = fitting > 0 and (fitting == len(self._fresh) or fitting * JOINING >= len(self._rows))
@@ -151,7 +152,7 @@ class _Decoder:
         return self._lanes.count_fitting(self._reservations(self._rows), [reservation]) > 0
 
     def _drop(self) -> None:
-        """Drop the shortest answers, to start again later, until memory has room for the next steps of all others."""
+        """Drop the shortest answers, which start again later, until memory has room for the next steps of the rest."""
         root = self._context.root_length
         while len(self._rows) > 1:
             steps = min(MIN_STEPS, max(row.max_tokens - len(row.answer) for row in self._rows))
@@ -171,7 +172,7 @@ class _Decoder:
         """Return how many more tokens to reserve for an answer of `length` tokens, at most `max_tokens`.
 
         The first answers to end are short, so the mean length of ended answers is used only once as many have ended as
-        are running. Room for the next steps is added, which every row has when lanes are arranged.
+        are running. Room for the next `MIN_STEPS` tokens is added, since every row gets it when lanes are arranged.
         """
         is_known = self._is_optimistic and self._ended >= max(1, len(self._rows))
         expected = self._ended_tokens // self._ended if is_known else max_tokens
@@ -209,9 +210,9 @@ class _Decoder:
         return len(pack.tokens)
 
     def _step(self, ended: list[tuple[int, Continuation]]) -> list[Row]:
-        """Append to each row the next token and as many more as its draft guessed right; return the rows that go on.
+        """Append to each row its next token and as many more as its draft guessed right; return the rows that go on.
 
-        Rows that end are added to `ended`.
+        The answers of rows that end are added to `ended`.
         """
         rows = self._rows
         limit = self._lanes.longest_draft(rows)
@@ -232,7 +233,7 @@ class _Decoder:
         return list(compress(rows, is_running))
 
     def _append(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[bool]:
-        """Append the next token to each of `rows`; return which of them go on, and add the others to `ended`."""
+        """Append the next token to each of `rows`; return which rows go on, and add the rest's answers to `ended`."""
         # Prompts and answers are only joined if a penalty reads them.
         has_penalty = self._group.prompts[rows[0].request].settings.repetition_penalty != 1.0
         ids = [row.ids for row in rows] if has_penalty else []

@@ -1,10 +1,11 @@
-"""Drafts of an answer's next tokens, taken from its own text, which one step checks all at once.
+"""Drafts of an answer's next tokens, taken from its prompt and its own text; one step checks a whole draft.
 
 A step of few rows costs little more than reading the weights, however many tokens each row feeds. Answers often repeat
-passages of their prompt or of themselves, so a row feeds, after its last token, the tokens that followed where it
-occurred before (prompt lookup decoding, Saxena 2023; verified as in Leviathan et al. 2023, "Fast Inference from
-Transformers via Speculative Decoding"). Each token is still chosen from the model's own logits, and a draft counts only
-as far as it agrees with the chosen tokens, so texts, even sampled ones, are the same as without drafts.
+passages of their prompt or of themselves, so an answer feeds, after its last token, the tokens that followed an earlier
+occurrence of its last tokens (prompt lookup decoding, Saxena 2023; verified as in Leviathan et al. 2023, "Fast
+Inference from Transformers via Speculative Decoding"). Each token is still chosen from the model's own logits, and a
+draft is kept only as far as it agrees with the chosen tokens, so texts, even sampled ones, are the same as without
+drafts.
 
 Not here: how drafts are fed (`harness.engine.decoding.lanes`) and checked (`harness.engine.decoding.continuous`).
 """
@@ -16,11 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 
 MATCHED = 3
-"""Largest number of tokens at the end of a text that are looked up in it; a longer match makes a longer draft."""
+"""Largest number of final tokens that are looked up earlier in the text; a longer match makes a longer draft."""
 PER_MATCHED = 2
-"""Tokens of a draft for each token that matched."""
+"""Number of drafted tokens for each token that matched."""
 TRIED, RIGHT = 24, 2
-"""Of `TRIED` drafted tokens at least `RIGHT` must be right; otherwise drafts cost more than they save."""
+"""Of `TRIED` drafted tokens, at least `RIGHT` must be right, because drafts cost more than they save otherwise."""
 PAUSE = 16
 """Number of tokens that are decoded without drafts after too few drafted ones were right."""
 
@@ -58,7 +59,7 @@ class Drafter:
         return list(map(int, np.resize(ids[last + 1 :], min(limit, PER_MATCHED * matched))))
 
     def learn(self, drafted: int, right: int) -> None:
-        """Record how many tokens of the last draft were `right`, of those `drafted`; if too few are, drafts pause."""
+        """Record that `right` of the `drafted` tokens of the last draft were right; if too few are, drafts pause."""
         self._tried, self._right = self._tried + drafted, self._right + right
         if self._tried >= TRIED:
             if self._right < RIGHT:

@@ -1,8 +1,8 @@
 """Which marks of thoughts a checkpoint uses: learned from its tokenizer and chat template, or named by its reference.
 
-Families that are known (`thinking.KNOWN`) are recognised by any of their marks. Other marks are recognised by their
-form and their name: `<deep_thinking>`, `[REASONING]`, `<|thought_start|>`. A mark without a counterpart is unhandled: a
-task that would read raw thoughts as answers is stopped.
+Known families of models (`thinking.KNOWN`) are recognised by any of their marks. Unknown marks are recognised by their
+form and by the word in them: `<deep_thinking>`, `[REASONING]`, `<|thought_start|>`. A mark whose counterpart, the other
+mark of the pair, cannot be found is unhandled: tasks that would read raw thoughts as answers are then refused.
 
 Not here: where a thought ends in a text (`harness.engine.decoding.thinking`).
 """
@@ -38,7 +38,7 @@ _WRAPPERS = (("<answer>", "</answer>"), ("<response>", "</response>"), ("<soluti
 _SEPARATE_MESSAGES = ("assistant/think",)
 """Marks of families that write a thought as a message of its own, so that its end looks like the end of the answer."""
 _SWITCHES = {"<|think|>": "<|channel>"}
-"""Texts that look like marks but only switch thinking on, each with a mark of the family that uses it so."""
+"""Texts that look like marks but only switch thinking on; the value is a mark of the family that uses the text so."""
 _WORDS = r"(?:think|thought|reason|scratchpad|思考|推理|思维)"
 _MARK = re.compile(
     rf"(?i:<\|?/?[\w:-]*{_WORDS}[\w:-]*\|?>)"
@@ -48,7 +48,7 @@ _MARK = re.compile(
 _BEGINNING_WORDS = {"begin", "start", "open", "of", "开始"}
 _ENDING_WORDS = {"end", "stop", "close", "done", "finished", "结束", "完毕", "完成"}
 _UNSPACED = re.compile("(开始|结束|完毕|完成)")
-"""Words of the two sets that are written without a space."""
+"""Chinese words for beginning and end, which are written without a space beside them."""
 
 
 class Learned(NamedTuple):
@@ -59,13 +59,14 @@ class Learned(NamedTuple):
     unhandled: tuple[str, ...] = ()
     """Marks in the chat template whose counterpart is unknown."""
     own: tuple[Marks, ...] = ()
-    """Those of `marks` that tokenizer, chat template or reference show."""
+    """Those of `marks` that appear in the tokenizer, the chat template or the checkpoint's reference."""
 
 
 def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
     """Return the marks of thoughts that a checkpoint with `tokenizer` uses.
 
-    `think` is the value in its reference: `OPEN,CLOSE` or `none`; if None, chat template and tokenizer show the marks.
+    `think` is the value of `think=` in the checkpoint's reference, `OPEN,CLOSE` or `none`; if it is None, the marks are
+    looked for in the chat template and the tokenizer.
     """
     if think is not None:
         return Learned(named(think), own=named(think))
@@ -81,7 +82,7 @@ def learn(tokenizer: Tokenizer, think: str | None = None) -> Learned:
 
 
 def describe(tokenizer: Tokenizer, think: str | None = None) -> str:
-    """Return in words which marks of thoughts a checkpoint shows, and where; empty if it shows none."""
+    """Return in words which marks of thoughts a checkpoint has, and where they were found; empty if it has none."""
     if think == NO_MARKS:
         return "none (by think=none)"
     learned = learn(tokenizer, think)
@@ -109,7 +110,7 @@ def shows(tokenizer: Tokenizer, think: str) -> bool:
 
 
 def _source(tokenizer: Tokenizer) -> str:
-    """Return the chat template and the added tokens of `tokenizer`, in which marks are looked for."""
+    """Return the chat template and the added tokens of `tokenizer` as one text, in which marks are looked for."""
     return "\n".join([template_text(tokenizer), *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())])
 
 
@@ -130,9 +131,9 @@ def _with_wrapper(family: Marks, template: str) -> Marks:
 
 
 def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]:
-    """Return the marks in `source` that are of no `known` family: those with a counterpart, and those without.
+    """Return the marks in `source` that are of no `known` family: complete pairs, and marks without a counterpart.
 
-    A counterpart that `source` does not show is assumed only if no other mark could be the counterpart.
+    If `source` does not contain the counterpart of a mark, it is assumed, unless another mark could be the counterpart.
     """
     covered = {text.strip() for family in known for text in family.texts}
     covered |= {switch for switch, family_mark in _SWITCHES.items() if family_mark in source}
@@ -170,7 +171,7 @@ def _lone_marks(source: str, known: Sequence[Marks]) -> list[str]:
 
 
 def _stem(text: str) -> str:
-    """Return the word for thinking in a mark; the mark itself if it has none of `_WORDS`."""
+    """Return the word for thinking in the mark `text`; the whole mark if it contains none of `_WORDS`."""
     match = re.search(_WORDS, text.lower())
     return match[0] if match else text
 
@@ -180,7 +181,7 @@ def _words(text: str) -> list[str]:
 
 
 def _subject(text: str) -> str:
-    """Return what a mark is about: `thought` for `<|begin_of_thought|>` and for `</thought>`."""
+    """Return the words of the mark `text` that do not say whether it begins or ends: `thought` for `</thought>`."""
     return "_".join(word for word in _words(text) if word not in _BEGINNING_WORDS | _ENDING_WORDS)
 
 
@@ -189,7 +190,7 @@ def _is_closing(text: str) -> bool:
 
 
 def _counterpart(text: str) -> str | None:
-    """Return the other mark of a pair that differs only by a slash; None for marks of another form."""
+    """Return the other mark of the pair that `text` belongs to, if only a slash tells the two apart, else None."""
     if text.startswith("<|") or (_is_closing(text) and "/" not in text[:2]):
         return None
     if not _BEGINNING_WORDS.isdisjoint(_words(text)):

@@ -1,7 +1,7 @@
-"""Keys and values of rows in lanes: memory for every layer, moved when rows are arranged, written lane by lane.
+"""Memory for the keys and values of rows (running answers) in lanes (rows of the batch), layer by layer.
 
-Keys and values are moved layer by layer, so that at most one layer exists twice. Each lane is written at places of its
-own, so that a short lane has no gap up to the end of a longer one.
+When rows are arranged anew, keys and values are moved layer by layer, so that at most one layer exists twice. In each
+lane, new tokens are written where this lane ends, so that a short lane has no gap up to the end of a longer one.
 
 Not here: which row is in which lane, and what it sees (`harness.engine.decoding.lanes`).
 """
@@ -21,10 +21,10 @@ from harness.engine.packing.packs import Context, Layer
 MOVED_AT_ONCE = 1024
 """Number of tokens whose keys and values are moved at once, through a temporary copy."""
 CLEARED_AT_ONCE = 32
-"""Places that are cleared at once when lanes grow."""
+"""Number of places in every lane that are set to 0 at once when lanes grow."""
 
 FlatStates = tuple[torch.Tensor, ...]
-"""One layer's memory for keys and for values, without a shape."""
+"""One layer's memory for keys and its memory for values, each a tensor of one dimension."""
 
 
 class Moves:
@@ -40,7 +40,7 @@ class Moves:
         self._moves[from_lane is None].append(np.stack([target, to, np.full(len(to), from_lane or 0), places]))
 
     def index(self, device: torch.device) -> list[torch.Tensor]:
-        """Return the moves (4, places) out of lanes, and those out of the context."""
+        """Return the moves out of lanes and the moves out of the context, both as (4, places)."""
         nothing = np.zeros((4, 0), np.int64)
         return [torch.from_numpy(np.concatenate([nothing, *moves], 1)).to(device) for moves in self._moves]
 
@@ -53,11 +53,11 @@ class _Target:
     places: torch.Tensor
     """Places (lanes, T) of the tokens that are fed."""
     end: int
-    """Number of places that are attended to."""
+    """Number of places, from the first on, that are attended to."""
 
 
 class _LaneLayer(Layer):
-    """Keys and values of one layer (lanes, heads, capacity, size), written at the places of a target."""
+    """Keys and values of one layer (lanes, heads, capacity, size), written at the places that a `_Target` names."""
 
     def __init__(self, target: _Target) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _LaneLayer(Layer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write (lanes, heads, T, size) at the places of the target and return everything up to its end."""
+        """Write keys and values (lanes, heads, T, size) at the target's places; return all of them up to its end."""
         lanes, places, end = self._target.lanes, self._target.places, self._target.end
         self.keys[lanes, :, places] = key_states.transpose(1, 2)
         self.values[lanes, :, places] = value_states.transpose(1, 2)
@@ -74,7 +74,7 @@ class _LaneLayer(Layer):
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return the length of a mask for `query_length` more tokens, and its offset."""
+        """Return the length of an attention mask for `query_length` more tokens, and the mask's offset."""
         return self.length + query_length, 0
 
 
@@ -112,7 +112,7 @@ class LaneMemory:
             _fill((layer.keys, layer.values), ends, self._cleared, [(index[0], in_lanes), (index[1], in_context)])
 
     def add(self, moves: Moves, ends: Sequence[int]) -> None:
-        """Fill further lanes from the context, each with as many places as `ends` says, without moving other lanes."""
+        """Fill new lanes from the context without moving present ones; `ends` says how many places each one holds."""
         cleared = max(self._cleared, *ends)
         starts = [self._cleared] * self._count + list(ends)
         self._count, self._cleared = self._count + len(ends), cleared
@@ -124,7 +124,7 @@ class LaneMemory:
                 _fill((layer.keys, layer.values), starts, cleared, [(places, (source.keys, source.values))])
 
     def move_lanes(self, moves: Mapping[int, tuple[int, int]], lanes: int) -> None:
-        """Move each lane in `moves`, {lane: (new lane, places that it holds)}, and keep only the first `lanes`."""
+        """Move each lane in `moves`, {lane: (new lane, places that it holds)}, and keep only `lanes` lanes."""
         self._count = lanes
         for number, layer in enumerate(self.cache.layers):
             if layer.is_initialized:
@@ -134,7 +134,7 @@ class LaneMemory:
                 self._shape(number, (layer.keys, layer.values))
 
     def aim(self, places: torch.Tensor, end: int) -> None:
-        """Let the next forward pass write its tokens (lanes, T) at `places` and attend to `end` places."""
+        """Let the next forward pass write its tokens (lanes, T) at `places` and attend to the first `end` places."""
         target = self._target
         target.lanes = torch.arange(self._count, device=places.device)[:, None]
         target.places, target.end = places, end
@@ -148,7 +148,7 @@ class LaneMemory:
         self._cleared = cleared
 
     def _shape(self, number: int, like: FlatStates) -> None:
-        """Make layer `number` see its memory as lanes of keys and values, with heads and sizes as in `like`."""
+        """Make keys and values of layer `number` views of its memory as lanes, with heads and sizes as in `like`."""
         layer = self.cache.layers[number]
         layer.keys, layer.values = (
             _view(memory, (self._count, states.shape[1], self._capacity, states.shape[3]))
@@ -158,10 +158,10 @@ class LaneMemory:
 
 
 def _allocate(spare: FlatStates, like: FlatStates, tokens: int, reserved: int) -> FlatStates:
-    """Return flat memory for `tokens` keys and values shaped as in `like`: `spare` if it is large enough.
+    """Return flat memory for keys and values of `tokens` tokens, shaped as in `like`: `spare` if that is large enough.
 
-    New memory has the largest size that will ever be needed, so that it is never outgrown, which would leave a hole. On
-    a CPU, the part of it that is not touched takes no memory.
+    New memory has room for `reserved` tokens, the most that will ever be needed, because outgrown memory would leave a
+    hole. On a CPU, the part of the reserved memory that is not touched takes no space.
     """
     sizes = [states.shape[1] * states.shape[3] for states in like]
     if spare and all(len(states) >= tokens * size for states, size in zip(spare, sizes, strict=True)):
@@ -170,7 +170,7 @@ def _allocate(spare: FlatStates, like: FlatStates, tokens: int, reserved: int) -
 
 
 def _view(memory: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return the beginning of flat `memory` in `shape`."""
+    """Return the beginning of flat `memory` as a view of this `shape`."""
     return memory[: math.prod(shape)].view(shape)
 
 
@@ -182,7 +182,8 @@ def _fill(
 ) -> None:
     """Copy keys and values into lanes (`targets`) from the places of each of the `origins`.
 
-    Places from a lane's end up to `cleared` become 0, because even invisible values are multiplied, by a weight of 0.
+    Places from a lane's end up to `cleared` become 0, because even invisible values are multiplied by a weight of 0 and
+    must be finite.
     """
     for k, target in enumerate(targets):
         for lane, end in enumerate(ends):

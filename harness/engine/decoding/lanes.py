@@ -1,12 +1,12 @@
-"""The cache of rows that are decoded side by side: rows are arranged in lanes, stepped, and arranged again.
+"""The cache of rows (running answers) that are decoded side by side, several of which can share a lane.
 
 A *lane* is one row of the batch. It holds, once, the prefix that several answers share, followed by the keys and values
-of each answer, which the mask keeps apart. With a lane for each answer, a shared prefix is read once for each answer;
-with one lane for all, every answer has to skip the tokens of all others. If every row has its own lane, new rows are
-added without moving the others.
+of each answer; the attention mask keeps the answers apart. With a lane for each answer, a shared prefix is read once
+for each answer; with one lane for all, every answer has to skip the tokens of all others. If every row has its own
+lane, new rows are added without moving present ones.
 
 Not here: which arrangement is the cheapest (`harness.engine.decoding.arrangement`), the memory
-(`harness.engine.decoding.lane_memory`), which rows there are, and when they are arranged again
+(`harness.engine.decoding.lane_memory`), which answers run, and when they are arranged anew
 (`harness.engine.decoding.continuous`).
 """
 
@@ -34,29 +34,29 @@ from harness.engine.packing.packs import Context
 STEPS = 32
 """Smallest number of tokens for which each row of newly arranged lanes has room, if memory allows."""
 MIN_STEPS = 8
-"""Number of tokens for which each row always has room, because rows that continue grow in any case."""
+"""Number of tokens for which each row of newly arranged lanes has room in any case."""
 SLACK = 1.25
-"""A row's cost beside new ones may be this multiple of its lowest: lanes are padded, so a row may cost a whole lane."""
+"""New rows may raise a row's cost to this multiple of its lowest; since lanes are padded, one may cost a whole lane."""
 
 
 class Reservation(NamedTuple):
-    """Room to reserve for one row."""
+    """Room to reserve for one row, a running answer."""
 
     rank: int
     """Place of the row's prompt among all prompts in sorted order."""
     tokens: int
-    """Tokens that the row holds and is expected to grow by, without the root cache."""
+    """Tokens that the row holds or is expected to add, without those that every prompt starts with (root cache)."""
 
 
 class LaneBudget(NamedTuple):
-    """What rows decoded side by side may take."""
+    """Limits on the answers (rows) that are decoded side by side."""
 
     rows: int
     """Largest number of rows."""
     cache_bytes: int
     """Largest number of bytes of keys and values."""
     weight_bytes: int
-    """Bytes of weights that every step reads as well."""
+    """Bytes of weights, which every step reads in addition to keys and values."""
     step_tokens: int
     """Largest number of tokens in a step with drafts."""
 
@@ -72,12 +72,12 @@ class Row:
     max_tokens: int
     """Largest number of tokens of the answer."""
     generator: torch.Generator | None
-    """Random generator of the row; None if it is decoded greedily."""
+    """Random generator of the answer's tokens; None for greedy decoding."""
     places: tree.Ints
-    """Places of its keys and values in its lane or context: root cache first, then prompt and answer."""
+    """Places of the row's keys and values in its lane or context: root cache first, then prompt and answer."""
     drafter: Drafter
     lane: int | None = None
-    """Index of its lane; None while it is still in the context that read its prompt."""
+    """Index of the row's lane; None while its states are still in the context that read its prompt."""
     slot: int = 0
     """Number of this row among the rows of its lane."""
     answer: list[int] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Lane:
     end: int
     """The first of the places that were never taken."""
     holes: list[int] = field(default_factory=list)
-    """Places before `end` that may be written again, left by drafts that were not what the model chose."""
+    """Places before `end` that may be written again, because they hold drafted tokens that the model did not choose."""
 
     def free(self, count: int) -> list[int]:
         """Return the first `count` free places."""
@@ -111,7 +111,7 @@ class _Lane:
 
 
 class Lanes:
-    """Rows arranged in lanes, next to the `context` that reads their prompts."""
+    """Rows (running answers) arranged in lanes (rows of the batch), next to the `context` that reads their prompts."""
 
     def __init__(self, model: Model, context: Context, budget: LaneBudget, shared: tree.Ints, longest: int) -> None:
         """Start without rows.
@@ -135,9 +135,9 @@ class Lanes:
         return len(self._lanes) * self._visible.shape[1]
 
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
-        """Return how many of the `new` rows, from the first on, fit beside `current`.
+        """Return how many of the `new` rows, from the first on, fit beside the `current` rows.
 
-        They must not make a row more expensive than it is now or, if that is more, than a little above its lowest cost.
+        A row must not become more expensive than it is now or, if that is more, than `SLACK` times its lowest cost.
         """
         present = self._cost_of_a_row(current) if current else math.inf
         self._lowest_cost = min(self._lowest_cost, present) if current else math.inf
@@ -152,7 +152,7 @@ class Lanes:
         return max(0, low)
 
     def has_memory_for(self, reservations: Sequence[Reservation]) -> bool:
-        """Return whether memory has room for these rows."""
+        """Return whether memory has room for rows with these `reservations`."""
         return self._arrange(reservations).tokens <= self._max_tokens
 
     @property
@@ -166,7 +166,7 @@ class Lanes:
         return min(self._max_tokens, self._budget.rows * self._longest)
 
     def _cost_of_a_row(self, reservations: Sequence[Reservation]) -> float:
-        """Return the cost of a step for each row; infinite if memory has no room for all."""
+        """Return the cost of a step divided by the number of rows; infinite if memory has no room for all of them."""
         arrangement = self._arrange(reservations)
         if arrangement.tokens > self._max_tokens:
             return math.inf
@@ -187,7 +187,7 @@ class Lanes:
         return np.minimum.reduceat(self._shared[: ranks[-1]], ranks[:-1])
 
     def lay_out(self, rows: Sequence[Row]) -> None:
-        """Arrange `rows` in lanes and drop all others.
+        """Arrange `rows` in lanes and drop all rows that are not listed.
 
         Rows whose keys and values are still in the context are copied into lanes.
         """
@@ -198,7 +198,7 @@ class Lanes:
             self._arrange_anew(sorted(rows, key=lambda row: row.rank))  # so that neighbours share most
 
     def _can_add(self, rows: Sequence[Row]) -> bool:
-        """Return whether the new ones of `rows` can have lanes of their own without moving the others.
+        """Return whether those of `rows` that are new can get lanes of their own without moving the rows in lanes.
 
         They cannot if lanes hold several rows, or if a step would cost much more than in the best arrangement.
         """
@@ -214,7 +214,7 @@ class Lanes:
         return lanes * length * (self._read_cost + 1) <= SLACK * best.cost
 
     def _add(self, new: Sequence[Row]) -> None:
-        """Copy the `new` rows into further lanes of their own."""
+        """Copy each of the `new` rows into an additional lane of its own."""
         moves, before = Moves(), len(self._lanes)
         ends = [_fill_lane(moves, before + index, [row], len(row.places)) for index, row in enumerate(new)]
         self._memory.add(moves, ends)
@@ -250,7 +250,7 @@ class Lanes:
         self._show(rows)
 
     def _show(self, rows: Sequence[Row]) -> None:
-        """Make the places of `rows` visible to them, and no others."""
+        """Make each of `rows` see its own places, and no others."""
         device = self._context.device
         for row in rows:
             places = torch.from_numpy(row.places).to(device)
@@ -259,7 +259,7 @@ class Lanes:
             self._distances[row.lane, places] = torch.arange(len(places), device=device)
 
     def close_gaps(self, rows: Sequence[Row]) -> None:
-        """Move the lanes of the running `rows` to places where all rows have ended, so that a step has no idle lane."""
+        """Move lanes of the running `rows` to where lanes have no running row, so that no lane of the batch is idle."""
         used = {row.lane or 0 for row in rows}
         count = len(used)
         if count == len(self._lanes):
@@ -280,9 +280,9 @@ class Lanes:
         return self._room() < self._most_rows(rows)
 
     def longest_draft(self, rows: Sequence[Row]) -> int:
-        """Return how long drafts of `rows` may be so that a step costs little more than without, and lanes have room.
+        """Return how long drafts of `rows` may be without making a step much more expensive or filling the lanes.
 
-        A lane with less to feed than another one is padded, so that all rows count as if they had the longest draft.
+        A lane with less to feed than another one is padded, so all rows count as if they had the longest draft.
         """
         tokens = min(self._budget.step_tokens // len(self._lanes), self._room())
         return max(0, tokens // self._most_rows(rows) - 1)
@@ -290,8 +290,8 @@ class Lanes:
     def step(self, rows: Sequence[Row], drafts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Feed the last token of each of `rows`, which are in the lanes, followed by the row's draft.
 
-        Returns float32 logits (R, 1 + longest draft, V) after each token; shorter drafts repeat their last logits.
-        What is fed stays invisible until `keep` is called.
+        Returns float32 logits (R, 1 + longest draft, V) after each token; shorter drafts repeat their last logits. The
+        tokens fed stay invisible until `keep` is called.
         """
         device, lanes = self._context.device, len(self._lanes)
         counts = [0] * lanes
@@ -318,7 +318,7 @@ class Lanes:
         return logits[lane_index, torch.from_numpy(reads).to(device)]
 
     def keep(self, rows: Sequence[Row], counts: Sequence[int]) -> None:
-        """Keep the first `counts[i]` of the tokens that the last step fed for row i, and forget the others."""
+        """Keep the first `counts[i]` of the tokens that the last step fed for row i, and forget the rest."""
         visible = []
         for row, count in zip(rows, counts, strict=True):
             self._lanes[row.lane or 0].holes += row.fed[count:].tolist()
@@ -332,7 +332,8 @@ class Lanes:
     ) -> torch.Tensor:
         """Feed `ids` (lanes, T) at free `places` and return float32 logits (lanes, T, V).
 
-        A token sees what the row in its slot sees and, of the tokens that are fed, those of its own row up to itself.
+        A token sees the places that the row in its slot (`slots`) sees and, among the tokens fed, those of its own row
+        (`owners`) up to itself.
         """
         device, width = self._context.device, places.shape[1]
         end = max([int(places.max()) + 1] + [lane.end for lane in self._lanes])
@@ -352,7 +353,7 @@ class Lanes:
         return packs.forward(self._model, fed, rows, mask, positions, self._memory.cache)
 
     def _room(self) -> int:
-        """Return how many tokens each lane has room for."""
+        """Return how many more tokens every lane has room for."""
         return min(self._capacity - lane.end + len(lane.holes) for lane in self._lanes)
 
     @staticmethod
@@ -362,7 +363,7 @@ class Lanes:
 
 
 def _fill_lane(moves: Moves, lane: int, group: Sequence[Row], trunk: int) -> int:
-    """Put the `trunk` places that `group` shares at the front of `lane`, then all others; return the lane's end."""
+    """Move to `lane` the first `trunk` places, which the rows of `group` share, and the rest; return the lane's end."""
     end = trunk
     moves.add(lane, np.arange(trunk), group[0].lane, group[0].places[:trunk])
     for slot, row in enumerate(group):

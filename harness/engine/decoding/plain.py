@@ -1,7 +1,7 @@
 """Continuations on the plain walk: prompts decoded by transformers' `generate()` in left-padded batches.
 
-For models whose cache cannot be rearranged as `harness.engine.decoding.lanes` does. Each row continues until its own
-stop, and the batch until its last row has stopped.
+This is for models whose cache cannot be rearranged in lanes (`harness.engine.decoding.lanes`). Each answer ends at its
+own stop, and the batch when its last answer has ended.
 
 Not here: text templates, the journal.
 """
@@ -58,7 +58,7 @@ def decode(
     root: RootCache = EMPTY,
     marks: Sequence[Marks] = KNOWN,
 ) -> Iterator[Continuation]:
-    """Yield, in order, the continuation of every prompt in `batch`; all share their settings and start from `root`.
+    """Yield, in order, the continuation of every prompt in `batch`; all share their settings and start after `root`.
 
     A prompt that leaves no room for its answer loses tokens on its left, as in lm-eval.
     """
@@ -89,7 +89,7 @@ def decode(
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Ends each row when its stopper says so; answers begin at column `width`."""
+    """Ends each row of a batch when the `stopper` says so; answers begin at column `width`."""
 
     def __init__(self, stopper: Stopper, width: int, batch: Sequence[Prompt]) -> None:
         self.stopper, self._width = stopper, width
@@ -109,7 +109,7 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
 
 
 class _OnlyChosen(LogitsProcessor):  # type: ignore[misc]
-    """Makes the token that the chooser chooses the only possible one."""
+    """Gives every token except the one that `chooser` chooses a probability of 0."""
 
     def __init__(
         self, chooser: Chooser, batch: Sequence[Prompt], prompts: list[list[int]], seed: int, width: int

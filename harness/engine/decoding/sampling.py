@@ -2,7 +2,7 @@
 
 Greedy decoding takes the argmax. Sampling draws each request's tokens from a generator seeded by (seed, prompt,
 sample), so that sampled text depends on neither the batch nor the order. A repetition penalty (Keskar et al. 2019,
-CTRL) is applied as in transformers: to the ids of prompt and answer, before temperature, top-k and top-p.
+CTRL) is applied as in transformers: to every token in prompt and answer, before temperature, top-k and top-p.
 
 Not here: the settings (`harness.engine.decoding.settings`), when a text ends (`harness.engine.decoding.stopping`),
 models.
@@ -71,7 +71,7 @@ class Chooser:
 
 
 def generator(seed: int, prompt: Prompt) -> torch.Generator | None:
-    """Return the random generator of `prompt`, or None if it is decoded greedily."""
+    """Return the random generator for the answer to `prompt`, or None if the prompt is decoded greedily."""
     if not prompt.settings.temperature:
         return None
     digest = hashlib.sha256(json.dumps([seed, prompt.sample, prompt.ids]).encode()).digest()

@@ -1,8 +1,7 @@
 """Decoding settings: a task's `generation_kwargs`, checked and completed.
 
-A setting that this project does not know is an error, so that none is silently ignored. What the model's own
-`generation_config` would add (a repetition penalty, a temperature) is not applied, because the task's settings are
-the protocol.
+An unknown setting is an error, so that no setting is silently ignored. What the model's own `generation_config` would
+add (a repetition penalty, a temperature) is not applied, because the task's settings are the protocol.
 
 Not here: how a token is chosen under these settings (`harness.engine.decoding.sampling`).
 """
@@ -20,7 +19,7 @@ from harness.errors import HarnessError
 DEFAULT_MAX_TOKENS = 256
 """Largest number of tokens of an answer if the task states no limit, as in lm-eval."""
 MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""Names under which a task may state its limit."""
+"""Names under which a task may state the limit on an answer's tokens."""
 _WITHOUT_EFFECT = {"num_beams": 1, "use_cache": True}
 
 
@@ -33,13 +32,13 @@ class Settings:
     max_tokens: int = DEFAULT_MAX_TOKENS
     """Largest number of tokens of an answer."""
     temperature: float = 0.0
-    """0 decodes greedily."""
+    """The sampling temperature; 0 decodes greedily."""
     top_p: float = 1.0
-    """1 keeps all tokens."""
+    """The probability mass of the tokens to sample from; 1 keeps all tokens."""
     top_k: int = 0
-    """0 keeps all tokens."""
+    """The number of tokens to sample from; 0 keeps all tokens."""
     repetition_penalty: float = 1.0
-    """1 penalises nothing."""
+    """The factor that penalises tokens already in prompt or answer; 1 penalises nothing."""
 
     @property
     def canonical_json(self) -> str:
@@ -97,7 +96,7 @@ def _pop_number(
 ) -> Any:
     """Remove the setting `name` and return it as a number of `kind`.
 
-    Raises HarnessError if it is not such a number or breaks the `rule`.
+    Raises HarnessError if its value is not such a number or is not valid; the message states the `rule`.
     """
     value = settings.pop(name, default)
     try:

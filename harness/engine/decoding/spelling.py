@@ -1,7 +1,7 @@
 """Token ids → text without special tokens, except for those that spell the marks of a thought.
 
 A tokenizer may hold a mark as a special token, as another added token, or as several ordinary tokens. Decoding without
-special tokens would drop the first kind, so that a thought and its answer would become one text.
+special tokens would drop a mark that is a special token, so that a thought and its answer would become one text.
 
 Not here: where a thought ends (`harness.engine.decoding.thinking`).
 """
@@ -39,7 +39,7 @@ def special_ids(tokenizer: Tokenizer) -> set[int]:
 
 
 def _mark_ids(tokenizer: Tokenizer, special: set[int], marks: Sequence[Marks]) -> set[int]:
-    """Return the ids of special tokens that spell a mark or a part of it."""
+    """Return the ids among `special` whose tokens spell one of `marks` or a part of one."""
     # BOS, EOS and padding are no marks, and a tokenizer may encode a mark that it lacks as its unknown token.
     named = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id)
     texts = {text for family in marks for text in family.texts}

@@ -1,8 +1,8 @@
-"""When a continuation ends, and its text: stop strings, end-of-text tokens, thoughts.
+"""When a continuation ends, and what its text is: stop strings, end-of-text tokens, thoughts.
 
-A row ends at an end-of-text token, or as soon as its last tokens spell a stop string outside a thought. A stop string
-of white space counts only after the first visible character of the answer, because a model that begins with a line end
-has not answered yet.
+A row (an answer) ends at an end-of-text token, or as soon as its last tokens spell a stop string outside a thought. A
+stop string of white space counts only after the first visible character of the answer, because a model that begins with
+a line end has not answered yet.
 
 Not here: how tokens are chosen (`harness.engine.decoding.sampling`).
 """
@@ -26,7 +26,7 @@ class Continuation(NamedTuple):
     text: str
     """The text up to the first stop string outside a thought."""
     tokens: int
-    """Number of tokens decoded for it."""
+    """Number of tokens decoded for the text, even if they do not appear in it."""
     is_cut: bool = False
     """Whether the answer reached its limit of tokens before it ended."""
 
@@ -34,7 +34,8 @@ class Continuation(NamedTuple):
 class Stopper:
     """Watches rows that share stop strings; rows are identified by a number.
 
-    After each new token, only the last few are examined; the whole text is read if these have a mark or a stop string.
+    After each new token, only the last few tokens are examined; if these contain a mark of a thought or a stop string,
+    the whole text is read.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Stopper:
         self._opened[row] = self._is_thinking[row] = thinking
 
     def ended(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[bool]:
-        """Return for each of `rows` whether it has ended; its `tokens` so far include exactly one new token."""
+        """Return for each of `rows` whether it has ended; `tokens` has all tokens of each row, one of them new."""
         tails = [list(row_tokens[-self._look_back :]) for row_tokens in tokens]
         texts = self._tokenizer.batch_decode(tails)
         return [
@@ -72,7 +73,7 @@ class Stopper:
         return finished(self._speller, tokens, self._until, self._marks, opened=thinking, ended=ended)
 
     def _has_stop(self, row: int, tokens: Sequence[int], text: str) -> bool:
-        """Return whether the answer of `row` has a stop string; `text` is the end of its `tokens`."""
+        """Return whether the answer of `row` has a stop string; `text` is what the last of its `tokens` spell."""
         opened = self._opened[row]
         marks = self._closing if self._is_thinking[row] else self._opening
         if marks is not None and marks.search(text):
@@ -98,7 +99,7 @@ def finished(
 ) -> Continuation:
     """Return the text of `tokens`: the whole thought, then the answer up to the first of the stop strings `until`.
 
-    `ended` says whether an end-of-text token or a stop string ended it, rather than its limit.
+    `ended` says whether an end-of-text token or a stop string ended the text, rather than its limit of tokens.
     """
     text = speller.text(tokens)
     end = find_end(text, until, opened, marks)
@@ -107,7 +108,7 @@ def finished(
 
 
 def find_end(text: str, until: Sequence[str], opened: bool = False, marks: Sequence[Marks] = KNOWN) -> int | None:
-    """Return where the first of the stop strings `until` begins in `text` outside its thoughts, or None."""
+    """Return where the first stop string of `until` outside of thoughts begins in `text`, or None."""
     place = 0
     for thought in thinking.thoughts(text, opened, marks):
         stop = find_stop(text[place : thought.start], until)
@@ -128,7 +129,7 @@ def cut(text: str, until: Sequence[str]) -> str:
 def find_stop(text: str, until: Sequence[str]) -> int | None:
     """Return where the first of the stop strings `until` begins in the answer `text`, or None.
 
-    White space before the first visible character is no stop; in lm-eval it is, and makes the answer empty.
+    White space before the first visible character does not count; in lm-eval it does, and makes the answer empty.
     """
     start = first_visible(text)
     places = (text.find(stop, 0 if stop.strip() else start) for stop in until)

@@ -40,9 +40,9 @@ class Marks:
     answer_close: str = ""
     """A text that ends an answer and does not belong to it."""
     closes_alone: bool = True
-    """Whether a text with a closing mark has a thought even if it does not begin with an opening mark."""
+    """Whether a text that contains a closing mark has a thought even if it does not begin with an opening mark."""
     ignores_case: bool = False
-    """Whether the marks are ordinary words, which models also write in capitals (<THINK>, <Think>)."""
+    """Whether capitals make no difference, because the marks are ordinary words (<THINK>, <Think>)."""
 
     @cached_property
     def beginning_pattern(self) -> re.Pattern[str]:
@@ -58,14 +58,14 @@ class Marks:
         return f"(?i:{re.escape(mark)})" if self.ignores_case else re.escape(mark)
 
     def is_spelled_in(self, source: str) -> bool:
-        """Return whether a chat template or the tokens of a tokenizer have a mark exactly as it is spelled here."""
+        """Return whether `source`, a chat template or a tokenizer's tokens, has a mark exactly as spelled here."""
         if self.ignores_case:
             return self.open.rstrip() in source or self.close in source
         return bool(self.beginning_pattern.search(source) or self.ending_pattern.search(source))
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All marks, as a model would write them."""
+        """All marks of the family, as a model would write them."""
         return tuple(text for text in (self.open, self.close, self.answer_open, self.answer_close) if text)
 
     def begins(self, text: str) -> bool:
@@ -128,18 +128,19 @@ class Thought(NamedTuple):
     """A thought in a text."""
 
     start: int
-    """Where it begins. After another thought, a closing mark without an opening mark is a thought by itself."""
+    """Where the thought begins. After another thought, a closing mark without an opening mark is a thought by
+    itself."""
     end: int | None
-    """Where its closing mark ends, or where the mark after it that opens an answer ends; None if it is unfinished."""
+    """Where the thought ends, including its closing mark and a mark after that which opens an answer, or None."""
     family: Marks | None
-    """The marks of the family that closed it."""
+    """The marks of the family whose closing mark ended the thought; None if it is unfinished."""
 
 
 class Parts(NamedTuple):
     """A generated text in two parts: `thought + answer` is the text, except for the mark that ends an answer."""
 
     thought: str
-    """Everything up to the answer: thoughts with their marks, text between them and space; empty without a thought."""
+    """Everything before the answer (thoughts, their marks, text and white space between them), or empty."""
     answer: str
     finished: bool
     """Whether no thought was left open."""
@@ -170,8 +171,9 @@ def split(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> Pa
 def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) -> list[Thought]:
     """Return the thoughts in `text` in order; only the last may be unfinished.
 
-    A thought at the beginning of the text or of an answer is ended only by marks of its own family; other marks in it
-    are ordinary text. Elsewhere, only families that close alone begin a thought, and a mark of any of them ends it.
+    A thought at the beginning of the text or of an answer is ended only by a mark of the family that began it; other
+    marks in it are ordinary text. Elsewhere, only a family with `closes_alone` begins a thought, and a closing mark of
+    any such family ends it.
     """
     marks_in_text = _marks_in(text, marks)
     counting = [family for family in marks if family.closes_alone]
@@ -205,7 +207,7 @@ def thoughts(text: str, opened: bool = False, marks: Sequence[Marks] = KNOWN) ->
 
 
 def _marks_in(text: str, marks: Sequence[Marks]) -> list[_Mark]:
-    """Return all marks in `text` by their place, the longer of two at one place first."""
+    """Return all occurrences of `marks` in `text` in order; of two at one place, the longer comes first."""
     unsorted = [
         _Mark(match.start(), match.end(), is_closing, family)
         for family in marks
@@ -216,7 +218,7 @@ def _marks_in(text: str, marks: Sequence[Marks]) -> list[_Mark]:
 
 
 def _answer_start(text: str, end: int, family: Marks) -> int:
-    """Return where the answer starts, space included, after a thought of `family` that ends at `end`."""
+    """Return where the answer starts, with its leading space, after a thought of `family` whose mark ends at `end`."""
     visible = first_visible(text, end)
     has_opening = bool(family.answer_open) and text.startswith(family.answer_open, visible)
     return visible + len(family.answer_open) if has_opening else end

@@ -3,7 +3,7 @@
 transformers repeats keys and values if there is a mask and more than one query. Here the query heads that share
 a head of keys and values become further queries of that head: the same arithmetic on a fraction of the memory.
 
-Not here: models that do not look up their attention as "sdpa" in transformers' registry; they keep their own.
+Not here: models that do not look up their attention as "sdpa" in transformers' registry; these keep their own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 REPLACED = "sdpa"
 FEW_QUERIES = 512
-"""Number of queries of a group of heads up to which repeating the mask for each of its heads costs little."""
+"""Up to so many queries of the heads that share keys, repeating the mask for each head costs little."""
 
 
 @contextmanager
@@ -47,9 +47,9 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the attention (B, T, heads, size) of `query` (B, heads, T, size) to `key`, and None for its weights.
+    """Return the attention (B, T, heads, size) of `query` (B, heads, T, size) to `key`, and None for the weights.
 
-    `attention_mask` (B, 1, T, K) is added. Calls that are not covered here go to transformers' own function.
+    `attention_mask` (B, 1, T, K) is added to the scores. Other calls go to transformers' own function.
     """
     group = query.shape[1] // key.shape[1]
     queries = query.shape[2]
@@ -75,13 +75,13 @@ def attend(
 
 
 _LAST: list[tuple[torch.Tensor, torch.Tensor]] = []
-"""The last masks and their repetitions: all layers of one kind get the same mask in a forward pass."""
+"""The last masks, each with its repetition, kept because all layers of one kind get the same mask in a forward pass."""
 KINDS = 2
-"""Number of kinds of layers that have different masks: full attention and a sliding window."""
+"""Number of kinds of layers with different masks: layers with full attention and with a sliding window."""
 
 
 def _repeated(mask: torch.Tensor, group: int) -> torch.Tensor:
-    """Return `mask` (B, 1, T, K) for each of the `group` heads that share keys: (B, 1, group × T, K)."""
+    """Return `mask` (B, 1, T, K) repeated for each of the `group` heads that share keys: (B, 1, group × T, K)."""
     rows = group * mask.shape[2]
     for previous, repeated in _LAST:
         if previous is mask and repeated.shape[2] == rows:

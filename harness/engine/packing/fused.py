@@ -3,10 +3,10 @@
 A layer of LLaMA, Mistral, Qwen2 or Qwen3 consists of attention with rotated queries and keys and of a gated
 feed-forward part, each after a norm and added to its input; Qwen3's heads have norms of their own. Here oneDNN computes
 the activation, the product with the gates and the sums within its matrix products, and queries and keys are rotated
-together. Only transformers' own classes are fused, since a probe cannot show rules that apply to long texts only. In
-addition, each fused layer is probed for the results of the original.
+together. Only transformers' own classes are fused, since a probe on short texts cannot show rules that apply to long
+ones only. In addition, each fused layer is probed: it must give the results of the original.
 
-Not here: other layers, and layers with adapters, hooks or quantised weights in them; they stay as they are.
+Not here: layers of another shape, or with adapters, hooks or quantised weights in them; these stay as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.engine.packing import attention
 
 PROBE_TOKENS = 5
 PROBE_SCALES = (2**-6, 8.0)
-"""Scales of the probe's states: in the output, small ones show what a layer adds to its input, large ones the input."""
+"""Scales of the probe's inputs: small inputs show what a layer adds to its input, large ones that the input is kept."""
 PROBE_TOLERANCE = 3e-2
 """The share of the largest output by which outputs may differ, as all bfloat16 results may."""
 _FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
@@ -50,7 +50,7 @@ class Product(Protocol):
 
 
 def layers(model: Model, products: Mapping[nn.Linear, Product]) -> dict[nn.Module, FusedLayer]:
-    """Return, for each layer of `model` that has the usual shape, what can replace its forward.
+    """Return, for each decoder layer of `model` that has the usual shape, the `FusedLayer` to replace its forward.
 
     `products` multiply by the weights of the model's linear layers.
     """
@@ -111,7 +111,7 @@ class FusedLayer:
 
 
 def _projections(layer: Any) -> list[nn.Linear]:
-    """Return the layer's projections: to queries, keys, values and output; to gates, up and down."""
+    """Return the layer's projections, in the order query, key, value, output, gate, up, down."""
     part, mlp = layer.self_attn, layer.mlp
     return [part.q_proj, part.k_proj, part.v_proj, part.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj]
 
@@ -124,7 +124,7 @@ def _rotated(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> 
 
 
 def _is_usual(layer: nn.Module, products: Mapping[nn.Linear, Product]) -> bool:
-    """Return whether `layer` and its parts are of one family's classes, with nothing in them replaced or hooked."""
+    """Return whether `layer` and its parts have one model family's own classes, with nothing replaced or hooked."""
     names = ("self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
     classes = (type(part) for part in (layer, *(getattr(layer, name, None) for name in names)))
     if tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in classes) not in _CLASSES:

@@ -1,8 +1,9 @@
-"""Skips last-layer work for positions whose logits are not needed.
+"""Skips work of the last layer at positions whose logits are not needed.
 
-After the last attention of most models, no token influences another one. Therefore, the rest of the last layer (a good
-half of it) is only needed at positions whose logits are read, as is the product with the vocabulary. Skipped rows
-become zeros, which keeps every shape. Whether this is correct for a model is probed first (`harness.engine.walks`).
+After the last attention of most models, no token influences another one. Therefore, the rest of the last layer (more
+than half of it) is needed only at positions whose logits are read, and so is the product with the vocabulary. Skipped
+rows become zeros, which keeps every shape. Whether this is correct for a model is probed first
+(`harness.engine.walks`).
 
 Not here: skipping the vocabulary, which transformers does itself.
 """
@@ -29,7 +30,7 @@ class SkippablePart(NamedTuple):
 
 
 def feed_forward(model: Model) -> nn.Module | None:
-    """Return the part of the last layer of `model` after its attention, or None if its name is not conclusive."""
+    """Return the module after the attention in the last layer of `model`, or None if names do not tell which it is."""
     count = getattr(configs.text_config(model.config), "num_hidden_layers", None)
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
     parts = [part for stack in stacks if isinstance(part := getattr(stack[-1], "mlp", None), nn.Module)]
@@ -41,10 +42,10 @@ def feed_forward(model: Model) -> nn.Module | None:
 
 @contextmanager
 def computing_only(part: SkippablePart | None, rows: torch.Tensor, tokens: int) -> Iterator[None]:
-    """Compute `part` only at positions `rows` of `tokens` tokens until the `with` block ends; others get its filler.
+    """Compute `part` only at positions `rows` of `tokens` tokens until the `with` block ends; the rest get its filler.
 
-    Calls with anything except one tensor (B, tokens, H) compute all positions. If the module returns a tuple, its first
-    item is taken as the output, the only one that inference reads.
+    Calls with anything except one tensor (B, tokens, H) compute all positions. If the module returns a tuple, only its
+    first item is taken as the output, because inference reads no other.
     """
     if part is None or len(rows) == tokens:
         yield

@@ -1,11 +1,11 @@
-"""Runs packs over a key/value cache: the only place where a pack goes through the model.
+"""Runs packs (the tokens of one forward pass) over a key/value cache; no other module sends a pack through the model.
 
 `Context` is a cache that grows by packs and is cropped afterwards. It starts with the checkpoint's root cache, assigns
 each token its position, and restricts what each token sees by a mask that it builds, for layers with full attention and
-with a sliding window. `Snapshots` is the equivalent for models whose state cannot be cropped: it keeps a copy at every
-branch. Both return logits of the requested rows only.
+with a sliding window. `Snapshots` is the equivalent for models whose state cannot be cropped: it keeps a copy of the
+state at every branch of the tree. Both return logits of the requested tokens only.
 
-Not here: which packs there are (`harness.engine.packing.tree`), or which of the two a model supports
+Not here: which packs there are (`harness.engine.packing.tree`), or whether a model supports `Context` or `Snapshots`
 (`harness.engine.walks`).
 """
 
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
     """Which tokens a model's layers see."""
 
     kinds: tuple[str, ...]
-    """The distinct kinds of its layers."""
+    """The distinct kinds of layers, such as `full_attention`."""
     window: int
     """Tokens seen by layers with a sliding window, the token itself included; 0 if there are no such layers."""
 
@@ -69,19 +69,19 @@ class Walker(Protocol):
 class Layer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number.
 
-    The storage after the tokens held consists of finite numbers, because even what is not seen is multiplied, by 0.
+    The storage after the tokens held contains finite numbers, because even unseen values are multiplied, by 0.
     """
 
     is_sliding = False
     is_croppable = True
 
     def __init__(self, capacity: int = 0) -> None:
-        """Reserve `capacity` tokens as soon as their shape is known."""
+        """Reserve storage for `capacity` tokens as soon as the shape of keys and values is known."""
         super().__init__()
         self.length, self._capacity = 0, capacity
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocate storage for tensors shaped like these, which are the first to be appended."""
+        """Allocate storage for tensors shaped like `key_states` and `value_states`, the first ones to be appended."""
         first = (key_states, value_states)
         self.keys, self.values = (
             states.new_zeros(*states.shape[:2], aligned(self._capacity), states.shape[3]) for states in first
@@ -96,7 +96,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (B, heads, T, size); return all that the layer holds, with the storage after it up to `aligned`."""
+        """Append keys and values (B, heads, T, size); return all held, and storage after it up to `aligned`."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
@@ -108,7 +108,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
         return self.keys[:, :, : aligned(end)], self.values[:, :, : aligned(end)]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return the length of a mask for `query_length` more tokens, and its offset."""
+        """Return the length of an attention mask for `query_length` more tokens, and the mask's offset."""
         return aligned(self.length + query_length), 0
 
     def get_seq_length(self) -> int:
@@ -131,7 +131,7 @@ def aligned(tokens: int) -> int:
 
 
 def filled_layers(cache: Cache) -> list[Layer]:
-    """Return the layers of `cache` that hold anything; some models share one layer's keys among several layers."""
+    """Return the layers of `cache` that hold anything; a layer that uses another layer's keys holds nothing."""
     return [layer for layer in cache.layers if layer.is_initialized]
 
 
@@ -146,9 +146,9 @@ class Context:
         capacity: int = 0,
         skippable: SkippablePart | None = None,
     ) -> None:
-        """Start with `root`; `capacity` is how many tokens will follow it, as far as that is known.
+        """Start with `root`; `capacity` is the number of tokens that will follow, as far as it is known.
 
-        `skippable` is only computed at positions whose logits are requested.
+        The part `skippable` of the model is computed only at positions whose logits are requested.
         """
         self._model, self._root, self.layout, self._skippable = model, root, layout, skippable
         self.device, self.dtype = next(model.parameters()).device, model.dtype
@@ -158,7 +158,7 @@ class Context:
 
     @property
     def root_length(self) -> int:
-        """Number of tokens in the root cache."""
+        """Number of tokens in the root cache, with which every prompt starts."""
         return self._root.length
 
     @property
@@ -168,19 +168,19 @@ class Context:
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of one token's keys and values, known once something was fed."""
+        """Bytes of one token's keys and values, known once tokens have been fed."""
         pairs = [(layer.keys, layer.values) for layer in filled_layers(self.cache)]
         return sum(states.shape[1] * states.shape[3] * states.element_size() for pair in pairs for states in pair)
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Feed `pack`, leave its first `keep` tokens in the cache, and return float32 logits (len(rows), V)."""
+        """Feed `pack`, leave its first `pack.keep` tokens in the cache, and return float32 logits (len(rows), V)."""
         self.crop(pack.trunk)
         logits = self.feed(pack, rows)
         self.crop(pack.trunk + pack.keep)
         return logits
 
     def feed(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Append all of `pack` to the cache, which holds its trunk, and return float32 logits (len(rows), V)."""
+        """Append all of `pack` to the cache, which holds the tokens before; return float32 logits (len(rows), V)."""
         depths = torch.from_numpy(pack.depths).to(self.device)
         ends = torch.from_numpy(pack.ends).to(self.device)
         place = torch.arange(len(pack.tokens), device=self.device)
@@ -199,15 +199,15 @@ class Context:
             return forward(self._model, ids, row_index, mask, positions, self.cache)[0]
 
     def crop(self, tokens: int) -> None:
-        """Keep the root cache and the first `tokens` after it."""
+        """Keep the root cache and the first `tokens` tokens after it."""
         for layer in filled_layers(self.cache):
             layer.length = min(layer.length, self._root.length + tokens)
 
 
 class Snapshots:
-    """A model whose state cannot be cropped: the state at every branch is kept, and copied for all but its last use.
+    """Runs packs on a model whose state cannot be cropped; every branch's state is kept, and copied if needed again.
 
-    Packs come in the order of the plan; a pack may be left out together with all packs that continue it.
+    Packs come in the order of the plan. A pack may be left out if all packs that continue it are left out, too.
     """
 
     def __init__(
@@ -219,10 +219,10 @@ class Snapshots:
         self._last_child = {pack.parent: number for number, pack in enumerate(planned)}
         start = root.start(1).get("past_key_values") or DynamicCache(config=model.config)
         self.states: list[tuple[int, Any]] = [(-1, start)]
-        """(number of a pack, the state after it), from the start of the path to its end."""
+        """(number of a pack, the state after it), in order, for the packs that further packs will continue."""
 
     def run(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Feed `pack`, which must not contain siblings, and return float32 logits (len(rows), V)."""
+        """Feed `pack`, which must be a single chain of tokens, and return float32 logits (len(rows), V)."""
         assert pack.keep == len(pack.tokens), "only chains can continue a snapshot"
         number = self._numbers[id(pack)]
         while self.states[-1][0] != pack.parent:
@@ -247,8 +247,8 @@ def masks(
 ) -> Any:
     """Return the attention mask for a model of this `layout`: one (B, 1, T, K) to be added, or one per kind of layer.
 
-    `visible` (B, T, K) says which keys a token may see. `key_distances` (B, K) and `query_distances` (B, T) count from
-    the beginning of the sequence, root cache included; a sliding window compares them.
+    `visible` (B, T, K) says which keys a token may see. `key_distances` (B, K) and `query_distances` (B, T) are the
+    tokens' distances from the beginning of their sequence, root cache included; a sliding window compares them.
     """
     by_kind = {}
     for kind in layout.kinds:
@@ -275,7 +275,7 @@ def forward(
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Return whether `error` means that the device's memory is full; torch has no exception class for a CPU's."""
+    """Return whether `error` means that the device's memory is full; torch has no exception class for this on a CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
@@ -293,6 +293,6 @@ def can_select_rows(model: Model) -> bool:
 
 
 def distinct_reads(pack: Pack) -> tuple[Ints, Ints]:
-    """Return the places of `pack` that are read, each once, and for every read the index of its place."""
+    """Return the places of `pack` whose logits are read, each once, and for every read the index of its place."""
     places, index = np.unique(pack.rows, return_inverse=True)
     return places, index

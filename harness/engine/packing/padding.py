@@ -1,8 +1,9 @@
 """Whether padding changes a model's answers, probed on the loaded model, because no list of architectures is complete.
 
-Scoring pads on the right without a mask, decoding pads on the left with one. Both are correct for causal attention, but
-not for every recurrent state or two-way attention. If a probe's logits change beside a longer row, only rows of one
-length are computed together: slower, but each row's answer is the same as alone.
+Scoring pads on the right without a mask, decoding pads on the left with a mask. Both are correct for causal attention,
+but not for every recurrent state or two-way attention. If the logits of a short row change when it is padded to the
+length of another row, only rows of one length are computed together. This is slower, but gives each row the answer that
+it has alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model
 
 SHORT, LONG = 9, 24
-"""Tokens of the probe's two rows."""
+"""Number of tokens in each of the probe's two rows."""
 
 
 class PaddingSupport(NamedTuple):
@@ -29,9 +30,9 @@ class PaddingSupport(NamedTuple):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Return the share of the largest logit by which equal computations may differ in `dtype`.
+    """Return by which share of the largest logit the results of equal computations may differ in `dtype`.
 
-    A wrongly padded row differs by about 1.
+    The logits of a wrongly padded row differ by a share of about 1.
     """
     return 1e-4 if dtype == torch.float32 else 5e-2
 
@@ -63,7 +64,7 @@ def probe(
 
 
 def _decoding_logits(model: Model, ids: torch.Tensor, mask: torch.Tensor, steps: int, root: RootCache) -> torch.Tensor:
-    """Return the logits (rows, steps, V) of the first `steps` of greedy decoding."""
+    """Return the logits (rows, steps, V) of the first `steps` steps of greedy decoding."""
     config = GenerationConfig(
         max_new_tokens=steps, min_new_tokens=steps, do_sample=False, pad_token_id=0, use_cache=True
     )

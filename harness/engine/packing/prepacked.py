@@ -1,9 +1,9 @@
 """A second copy of bfloat16 weights, in the blocked form in which oneDNN multiplies by them on a CPU.
 
-torch brings weights into that form in every call, which takes longer than the product if there are few rows. Whether
-the copy gives the same products is probed for each size of layer before it is used. With the copies, oneDNN can also
-add to a product and multiply it in one pass over memory, which decoder layers of the usual shape make use of
-(`harness.engine.packing.fused`).
+torch brings weights into that form in every call, which takes longer than the product if there are few rows (tokens).
+Whether the copy gives the same products is probed for each size of layer before the copy is used. With the copies,
+oneDNN can also add to a product, or multiply it, in the same pass over memory, which `harness.engine.packing.fused`
+uses for decoder layers of the usual shape.
 
 Not here: float32, where nothing is gained; quantised layers; models without room for the copy.
 """
@@ -23,7 +23,7 @@ from harness.engine.device_limits import free_bytes
 from harness.engine.packing import fused
 
 ROWS = 448
-"""Number of rows that oneDNN is told to expect; the blocked form depends on it, but works for fewer rows, too."""
+"""Number of rows that oneDNN is told to expect; it determines the blocked form, which works for fewer rows, too."""
 MEMORY_SHARE = 1 / 4
 """The share of free memory that the copy may take."""
 PROBE_TOLERANCE = 2e-2
@@ -51,13 +51,13 @@ class Product:
 
 
 _FORWARDS: WeakKeyDictionary[nn.Module, dict[nn.Module, Callable[..., torch.Tensor]]] = WeakKeyDictionary()
-"""By model: what replaces the forward of its modules."""
+"""For each model: its modules, each with the function that replaces the module's forward."""
 
 
 def prepare(model: Model) -> None:
-    """Copy the weights of the linear layers of `model` into the blocked form, if that is of use and there is room.
+    """Copy the weights of the linear layers of `model` into the blocked form, if that saves time and there is room.
 
-    What was prepared for this model before is dropped, since its weights may have changed.
+    Copies made for this model before are dropped, since its weights may have changed.
     """
     _FORWARDS.pop(model, None)
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and _is_suitable(layer)]
@@ -71,7 +71,7 @@ def prepare(model: Model) -> None:
 
 @contextmanager
 def used(model: Model) -> Iterator[None]:
-    """Let the layers of `model` multiply by copies of their weights until the `with` block ends, if it was prepared."""
+    """Until the `with` block ends, let the layers of `model` multiply by the copies that `prepare` made, if any."""
     replaced = []
     for module, forward in _FORWARDS.get(model, {}).items():
         if "forward" not in module.__dict__:  # nothing else has replaced it in the meantime
@@ -102,7 +102,7 @@ def _is_supported() -> bool:
 
 
 def _are_equal(products: Mapping[nn.Linear, Product]) -> bool:
-    """Return whether the first layer of each size gives the same products with its copy."""
+    """Return whether the first layer of each size gives the same products with the copy of its weights."""
     samples = {tuple(layer.weight.shape): (layer, product) for layer, product in products.items()}
     for layer, product in samples.values():
         states = torch.randn(1, 3, layer.weight.shape[1], generator=torch.Generator().manual_seed(1)).bfloat16()

@@ -1,9 +1,10 @@
 """Token sequences → their prefix tree → packs: what has to go through a model, each token once.
 
-Sequences are sorted and become a radix tree over token ids (a text's prefix may have other tokens than the text does).
-`plan` cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks. A node that is too
-large for one pack is appended to the cache; nodes below it that fit are packed side by side, and each token sees only
-its own ancestors. For models that do not support siblings in one pass, each edge is a pack of its own.
+Sequences are sorted and become a radix tree over token ids (not over text, because a prefix of a text may have
+different tokens). `plan` cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks.
+An edge of a subtree that is too large for one pack is appended to the cache; subtrees below it that fit are packed side
+by side, and each token sees only its own ancestors. For models that do not support siblings in one pass, each edge is a
+pack.
 
 Not here: models, tensors, the vocabulary. Pure Python and numpy.
 """
@@ -27,20 +28,20 @@ class Node:
     """An edge of the tree: the tokens at depths `start` to `end`, which all sequences below it share."""
 
     source: Any
-    """Token ids of one of these sequences."""
+    """Token ids of one of the sequences that share this edge."""
     start: int
     end: int
     children: list[Node] = field(default_factory=list)
     reads: list[tuple[int, int]] = field(default_factory=list)
-    """(request, depth): the request reads every token of this edge from that depth to the edge's end."""
+    """(request, depth): the request reads the logits of every token of this edge from that depth to the edge's end."""
     tokens: int = 0
     """Number of tokens of this edge and everything below it."""
     rows: int = 0
-    """Number of those tokens that some request reads."""
+    """Number of tokens of this edge and everything below it whose logits some request reads."""
 
     @property
     def first_read(self) -> int:
-        """Depth of the first token of this edge that is read; the edge's end if none is."""
+        """Depth of the first token of this edge whose logits a request reads; if there is none, the edge's end."""
         return min((depth for _, depth in self.reads), default=self.end)
 
 
@@ -66,23 +67,23 @@ class Pack(NamedTuple):
     """
 
     parent: int
-    """Index of the pack whose kept tokens end the trunk, the tokens held before this pack; -1 if that is empty."""
+    """Index of the pack that holds the last token of the trunk, the tokens cached before this pack, or -1."""
     trunk: int
     """Number of tokens of the trunk, which the cache must hold before this pack."""
     keep: int
-    """How many of the first tokens stay in the cache."""
+    """How many of the pack's first tokens stay in the cache."""
     tokens: Ints
     """Token ids."""
     depths: Ints
     """Depth of each token in the tree."""
     ends: Ints
-    """For each token, the place in this pack after the last token that sees it."""
+    """For each token, the place in this pack after the last token that may see this one."""
     rows: Ints
-    """For each read, the place in this pack of the token that is read."""
+    """For each read (a request that needs the logits of a token), the place of this token in the pack."""
     requests: Ints
-    """For each read, the request that reads."""
+    """For each read, the index of the request."""
     nth: Ints
-    """For each read, its number among the tokens that its request reads, from 0."""
+    """For each read, the number of its token among all tokens that its request reads, from 0."""
 
 
 class Limits(NamedTuple):
@@ -91,11 +92,11 @@ class Limits(NamedTuple):
     tokens: int
     """Number of tokens."""
     rows: int
-    """Number of tokens that are read."""
+    """Number of tokens whose logits are read."""
 
 
 def grow(sequences: Sequence[Sequence[int]], read_counts: Sequence[int]) -> Tree:
-    """Return the prefix tree of `sequences` of token ids, none empty; request i reads its last `read_counts[i]` tokens.
+    """Return the prefix tree of `sequences` (token ids, none empty); request i reads its last `read_counts[i]` tokens.
 
     Takes time linear in the number of tokens, except for sorting.
     """
@@ -133,7 +134,7 @@ def common_prefix(ids: Any, others: Any) -> int:
 
 
 def _insert(path: list[Node], ids: Any, common: int) -> None:
-    """Append the leaf of `ids`, which share `common` tokens with the previous leaf, and make `path` lead to it."""
+    """Append a leaf for `ids`, which share `common` tokens with the previous leaf, and let `path` lead to it."""
     last = None
     while path[-1].end > common:
         last = path.pop()
@@ -151,7 +152,7 @@ def _insert(path: list[Node], ids: Any, common: int) -> None:
 
 
 def _add_reads(path: list[Node], request: int, first: int) -> None:
-    """Record on the edges of `path`, the sequence of `request`, that it reads all tokens from depth `first` on."""
+    """Record on the edges of `path` that `request`, whose sequence they spell, reads all tokens from `first` on."""
     for node in reversed(path):
         if node.end <= first:
             break
@@ -196,7 +197,7 @@ def plan(tree: Tree, limits: Limits, *, siblings: bool = True) -> list[Pack]:
 
 
 def needed(packs: Sequence[Pack], missing: Sequence[bool]) -> list[bool]:
-    """Return for each pack whether a `missing` request reads from it or from a pack that continues it."""
+    """Return for each pack whether a `missing` request reads from the pack or from one that continues it."""
     is_missing = np.asarray(missing, dtype=bool)
     is_needed = [bool(is_missing[pack.requests].any()) for pack in packs]
     for index in range(len(packs) - 1, -1, -1):
@@ -218,7 +219,7 @@ class _Planner:
         return node.tokens <= self._limits.tokens and node.rows <= self._limits.rows
 
     def append(self, node: Node, parent: int) -> int:
-        """Append the edge of `node` to the trunk that ends in pack `parent`; return the pack in which it ends now."""
+        """Append the edge of `node` to the trunk (kept tokens) that ends in pack `parent`; return its new last pack."""
         depth = node.start
         while depth < node.end:
             draft = self._draft_for_trunk(parent, depth)
@@ -252,7 +253,7 @@ class _Planner:
         return self._packs
 
     def _draft_for_trunk(self, parent: int, depth: int) -> _Draft:
-        """Return the open pack if it is `parent` and the trunk ends in it at `depth`, else a new one."""
+        """Return the open pack if it is `parent` and the trunk ends in it at `depth`, else a new pack."""
         draft = self._open
         if draft is not None and parent == len(self._packs) and draft.size == draft.keep and draft.depth == depth:
             return draft
@@ -279,7 +280,7 @@ class _Draft:
         self._pieces: list[tuple[Node, int, int, int | None]] = []
 
     def append(self, node: Node, start: int, end: int) -> None:
-        """Add the tokens of `node` at depths `start` to `end` to the tokens that are kept."""
+        """Add the tokens of `node` at depths `start` to `end` to the pack's tokens that stay in the cache."""
         self._pieces.append((node, start, end, None))
         self.size += end - start
         self.keep += end - start
@@ -287,14 +288,14 @@ class _Draft:
         self.depth = end
 
     def add(self, node: Node) -> None:
-        """Add `node` and everything below it, invisible to all tokens outside of it."""
+        """Add `node` and everything below it; no token outside this subtree sees it."""
         for descendant in preorder(node):
             self._pieces.append((descendant, descendant.start, descendant.end, self.size + descendant.tokens))
             self.size += descendant.end - descendant.start
         self.rows += node.rows
 
     def finish(self, tree: Tree) -> Pack:
-        """Return the pack."""
+        """Return the finished pack."""
         rows: list[int] = []
         requests: list[int] = []
         nth: list[int] = []

@@ -25,28 +25,28 @@ from harness.engine.packing.packs import Context, Layout
 from harness.engine.packing.tree import Ints, Limits, Pack
 
 MIN_DOCUMENTS = 8
-"""Number of documents that must share a beginning; fewer documents rarely appear in several blocks."""
+"""Smallest number of documents that share a beginning worth keeping; fewer rarely appear in several calls."""
 MIN_TOKENS = 64
-"""Number of tokens by which a beginning must extend a shorter one; fewer cost less to read than to copy."""
+"""Smallest number of tokens by which a beginning extends a shorter one; fewer cost less to read than to copy."""
 TOKEN_BYTES = 4
 """Bytes of a token in `tree.sort_key`."""
 
 PieceKey = tuple[int, bytes]
-"""Depth at which a piece of a beginning starts, and the sort key of all tokens up to its end."""
+"""Depth at which a piece of a beginning starts, and the sort key of all tokens up to the piece's end."""
 PieceStates = list[tuple[int, torch.Tensor, torch.Tensor]]
 """Keys and values of a piece, for each layer: (index of the layer, keys, values)."""
 
 
 class Plan(NamedTuple):
-    """Packs in the order in which they are computed."""
+    """Packs, each the tokens of one forward pass, in the order in which they are computed."""
 
     packs: list[Pack]
     pieces: dict[int, PieceKey]
-    """The keys of those packs that are pieces of known beginnings, by the pack's `id`."""
+    """For packs that are pieces of known beginnings: the `id` of the pack → the key of the piece."""
 
 
 class Trunks:
-    """The known beginnings, and the keys and values of those used most recently."""
+    """The known beginnings of prompts, and the keys and values of the beginnings that were used most recently."""
 
     def __init__(self, capacity: int) -> None:
         """Keep at most `capacity` bytes of keys and values."""
@@ -57,7 +57,7 @@ class Trunks:
         self._skipped = 0
 
     def learn(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Add the beginnings that `sequences`, one of each document, share."""
+        """Make known the beginnings that many of `sequences` share; each document has one sequence."""
         if not sequences:
             return
         root = tree.grow(sequences, [1] * len(sequences)).root
@@ -75,9 +75,9 @@ class Trunks:
         self._depths = sorted({len(key) // TOKEN_BYTES for key in self._known})
 
     def plan(self, sequences: Sequence[Sequence[int]], read_counts: Sequence[int], limits: Limits) -> Plan:
-        """Return packs for `sequences`, of which request i reads the last `read_counts[i]` tokens, like `tree.plan`.
+        """Return packs for `sequences` as `tree.plan` does; request i reads logits of its last `read_counts[i]` tokens.
 
-        For each request, the known beginnings from which it reads nothing are fed in packs of their own.
+        The known beginnings of a request, except those with tokens whose logits it reads, are packs of their own.
         """
         readers: dict[bytes, list[int]] = {b"": []}
         above: dict[bytes, bytes] = {}
@@ -98,7 +98,7 @@ class Trunks:
         return Plan(packs, pieces)
 
     def _beginnings(self, key: bytes, max_tokens: int) -> list[bytes]:
-        """Return the known beginnings of `key` that have at most `max_tokens` tokens, the shortest first."""
+        """Return the known beginnings, at most `max_tokens` long, of the sequence with sort `key`, shortest first."""
         prefixes = (key[: depth * TOKEN_BYTES] for depth in self._depths if depth <= max_tokens)
         return [prefix for prefix in prefixes if prefix in self._known]
 
@@ -124,7 +124,7 @@ class Trunks:
         return parent
 
     def get(self, key: PieceKey) -> PieceStates | None:
-        """Return the keys and values of a piece, or None if they are not kept."""
+        """Return the keys and values of the piece `key`, or None if they are not kept."""
         if key in self._pieces:
             self._pieces.move_to_end(key)
         return self._pieces.get(key)
@@ -147,7 +147,7 @@ class Trunks:
 
 
 class KeepingContext(Context):
-    """A context that copies pieces of known beginnings from `trunks`, and stores there those that it had to read."""
+    """A context that copies pieces of known beginnings from `trunks`, and stores the pieces that it has to read."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class KeepingContext(Context):
         self._trunks = trunks
 
     def feed(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Append all of `pack` to the cache, which holds its trunk, and return float32 logits (len(rows), V)."""
+        """Append all of `pack` to the cache, which holds the tokens before; return float32 logits (len(rows), V)."""
         key = self._pieces.get(id(pack))
         if key is None:
             return super().feed(pack, rows)
@@ -203,7 +203,7 @@ def _packs_after(
     limits: Limits,
     index: int,
 ) -> list[Pack]:
-    """Return the packs, numbered from `index`, of what `requests` feed after `beginning`, which ends in `parent`."""
+    """Return the packs, numbered from `index`, of what `requests` feed after `beginning`, which pack `parent` ends."""
     depth, request_index = len(beginning) // TOKEN_BYTES, np.array(requests, np.int64)
     subtree = tree.grow([sequences[i][depth:] for i in requests], [read_counts[i] for i in requests])
     return [

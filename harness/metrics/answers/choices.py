@@ -103,19 +103,19 @@ _DISC_ALL = (
 )
 _DISC_SHORT = 10
 _DISC_RUN = r"(?:(?<![ABCD,，、\s])|(?<=属于[ABCD,，、\s]))"
-"""Prefix for patterns that begin with letters: it lets a match start only at the first letter of a row.
+"""Prefix for patterns that begin with letters: it lets a match start only at the first letter of a row of letters.
 
-Without it, a row of n letters that leads to no match takes time n². After 属于, a match may start one letter further
-on, because the last pattern consumes the first letter after 属于.
+Without the prefix, a row of n letters that leads to no match takes time n². After 属于, a match may start one letter
+further on, because the last pattern consumes the first letter after 属于.
 """
 
 
 def disc_law(text: str) -> frozenset[str]:
     """Return the letters A to D that DISC-Law-Eval's `McqRegexEvaluator` reads in `text`.
 
-    The letters are those in a part of the text: the whole text if it is shorter than ten characters; else the first
-    match of the first of eleven patterns that matches; else all matches of the first of seven patterns that matches;
-    else the whole text.
+    The letters are those in a part of `text`: all of `text` if it is shorter than ten characters; else the first match
+    of the first of eleven patterns that matches; else all matches of the first of seven patterns that matches; else all
+    of `text`.
     """
     return frozenset(re.findall(r"[ABCD]", _disc_answer(text)))
 
@@ -129,12 +129,12 @@ def agieval_letters(text: str) -> frozenset[str]:
 
 
 def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
-    """Return the letter that chatglm.py's `extract_cot_answer` reads in `text`, or "-".
+    """Return the letter that `extract_cot_answer` of C-Eval's chatglm.py reads in `text`, or "-" if it finds none.
 
     It is the first of these that applies: the last 所以答案是X。, if X is a letter; the first match of the first of
     eight patterns that matches; the only capital A to D in `text`; the letter of the only option whose text occurs in
-    it (`options` maps letters to texts). minimax.py has seven of the patterns and reads the same, because every match
-    of the eighth contains a match of the fifth.
+    `text` (`options` maps letters to texts). C-Eval's minimax.py has seven of the eight patterns and reads the same
+    letters, because every match of the eighth pattern contains a match of the fifth.
     """
     text = text.strip()
     concluded = _framed("所以答案是", "。", text)
@@ -151,17 +151,19 @@ def ceval_chatglm(text: str, options: Mapping[str, object]) -> str:
 
 
 def ceval_chatgpt(text: str) -> str:
-    """Return the letter that `text` consists of, or "-": chatgpt.py's rule after few-shot examples.
+    """Return the letter that `text` consists of, or "-" if it is no single letter.
 
-    This is its `exact_match`, which ignores case, ASCII punctuation, and white space at the ends.
+    This is the rule of C-Eval's chatgpt.py for answers to prompts with few-shot examples: its `exact_match`, which
+    ignores case, ASCII punctuation, and white space at the ends.
     """
     return _bare(text)
 
 
 def ceval_chatgpt_zero_shot(text: str) -> str:
-    """Return the letter that chatgpt.py's `extract_ans` reads in `text`, or "-": its rule without examples.
+    """Return the letter that `extract_ans` of C-Eval's chatgpt.py reads in `text`, or "-" if it finds none.
 
-    It is the first character if that is a letter, else the last match of the first of seventeen patterns that matches.
+    This is the rule for answers to prompts without few-shot examples. The letter is the first character of `text` if
+    that is a letter, else the last match of the first of seventeen patterns that matches.
     """
     text = text.strip()
     if text[:1] in LETTERS:
@@ -170,22 +172,22 @@ def ceval_chatgpt_zero_shot(text: str) -> str:
 
 
 def ceval_chatgpt_reasoned(text: str) -> str:
-    """Return the letter that chatgpt.py reads in the chain of thought `text`, or "-".
+    """Return the letter that C-Eval's chatgpt.py reads in the chain of thought `text`, or "-" if it finds none.
 
-    Three patterns are tried in order, and the first one found in the text decides: its last match is the answer if it
-    is a single letter. Case, white space at the ends and ASCII punctuation are ignored.
+    Three patterns are tried in order, and the first one found in `text` decides: its last match is the answer if that
+    match is a single letter. Case, white space at the ends and ASCII punctuation are ignored.
     """
     every = (_framed(start, end, text) for start, end in _CHATGPT_REASONED)
     return _bare(next((matches[-1] for matches in every if matches), ""))
 
 
 def ceval_llama(text: str) -> str:
-    """Return what llama.py's `extract_answer_option` reads in the chain of thought `text`, or "-".
+    """Return what `extract_answer_option` of C-Eval's llama.py reads in the chain of thought `text`, or "-".
 
-    The prompt gives the opening words of the thought; `text` is read up to where they occur again. The result is the
-    first match of the first of 31 patterns that matches. It is a letter or, for the last four patterns, any text, which
-    is right if it is the text of the right choice. Two patterns include a full stop after the letter, so that upstream
-    counts the answer as wrong.
+    The prompt gives the opening words of the thought; `text` is read up to where these words occur again. The result is
+    the first match of the first of 31 patterns that matches. It is a letter or, for the last four patterns, any text,
+    which is right if it is the text of the right choice. Two patterns include a full stop after the letter, so that
+    upstream counts such an answer as wrong.
     """
     _, thought, *others = f"{_THOUGHT}，\n1.{text}".split(_THOUGHT)
     if not others:  # upstream's `$` stands before a line end at the end of the whole text
@@ -226,7 +228,7 @@ def _framed(start: str, end: str, text: str) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    """Return the letter that `text` is except for case, ASCII punctuation and white space at the ends, or "-"."""
+    """Return `text` in upper case without ASCII punctuation and outer white space if that is a letter, else "-"."""
     plain = "".join(letter for letter in text if letter not in string.punctuation).strip().upper()
     return plain if plain in LETTERS else NONE
 

@@ -1,9 +1,9 @@
 """Letters not to be taken for an answer: ranges, alternatives, letters that name no choice, and corrected answers.
 
-Letters in a row such as these are not understood: "A-D" or "A到D" (which choices the range includes is a guess), "A或C"
+Rows of letters such as these are not understood: "A-D" or "A到D" (which choices the range includes is a guess), "A或C"
 or "either A or C" (no decision), "A、C、E" if no choice is called E. A correction ("不对", "Wait,", "Actually") takes
-back what precedes it if a new answer follows, either a bare letter or a chosen one (应该是B, it's B); a sentence about
-a choice (其实B也有道理) is not a new answer.
+back what precedes it if a new answer follows, either a bare letter or a letter with words of choosing (应该是B, it's
+B); a sentence about a choice (其实B也有道理) is not a new answer.
 
 Texts come from `harness.metrics.answers.letter_sets`, which has made full-width forms narrow and replaced brackets and
 Markdown by blanks.
@@ -61,9 +61,9 @@ _SELECTED = re.compile(
     r"|(?:才是)?(?:正确|对)的?(?:[。，!]|$))",
     re.IGNORECASE,
 )
-"""A new answer after the words of a correction: a letter on its own, with only words of choosing before it."""
+"""Pattern of a new answer after the words of a correction: one letter after only words of choosing."""
 _RANGE_END = re.compile(r"(?:选?项)?[ \t)]*(?:$|[\n.,;:。，；]|(?:are|were|all|both|inclusive)\b|均|都|全)")
-"""What follows a range with an em dash or a spaced dash; "C - D is wrong" is no range but a sentence about D."""
+"""What must follow letters joined by an em dash or a spaced dash if they are a range; "C - D is wrong" is none."""
 _TAKEN_BACK = re.compile(
     r"(?:[。.!?;,，\n…])[ \t]*(?:不对|错了|我错了|说错了|不是|wrong|(?:no,? )?that.?s (?:wrong|not right|incorrect))"
     r"[ \t]*[。.!…]*\s*$",
@@ -86,7 +86,7 @@ def is_doubtful(plain: str, start: int, end: int, letters: Sequence[str]) -> boo
 
 
 def last_correction(plain: str) -> int:
-    """Return where the words of the last correction that a new answer follows end in `plain`, or -1 without one."""
+    """Return where the words of the last correction with a new answer after it end in `plain`; -1 if there is none."""
     ends = (match.end() for match in _CORRECTION.finditer(plain))
     return max((end for end in ends if _SELECTED.match(plain, end, end + 2 * _WINDOW)), default=-1)
 
@@ -98,7 +98,7 @@ def is_taken_back(plain: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _patterns(letters: str) -> tuple[re.Pattern[str], ...]:
-    """Return the patterns of doubts inside, after and before a row of `letters`, and of dashes after and before it."""
+    """Return five patterns: doubts inside, after and before a row of `letters`, and dashes after and before it."""
     others = "".join(sorted(set(string.ascii_uppercase) - {*letters}))
     foreign = rf"(?!I[ \t'’])[{others}](?![A-Za-z0-9])" if others else r"(?!)"
     letter = rf"(?:option[ \t]|选项)?[{letters}](?![A-Za-z0-9])"

@@ -8,7 +8,7 @@ The first of these rules that finds letters decides:
 3. Verdicts on single choices, "A: 正确", "B: 错误" or "A✓ B✗": the letters of those called right
    (`harness.metrics.answers.letter_verdicts`). The rule finds none if no choice is called right.
 4. The answer begins with choices: lines "A. 巴黎", "C. 里昂".
-5. Letters called right, "A和C正确": all of them, but none that are called wrong.
+5. Letters called right, "A和C正确": all such letters, and none that are called wrong.
 6. Capital letters that stand alone, except those called wrong. There are none in "A股", "Vitamin C", "Apple", "A man".
 
 Ranges, alternatives and letters that name no choice are not understood, and a correction takes back what precedes it
@@ -102,7 +102,7 @@ class _Row(NamedTuple):
     before: str
     after: str
     verdict: Verdict | None = None
-    """Whether the answer calls these letters right or wrong, directly beside them or at the end of their text."""
+    """Whether the answer calls these letters right or wrong, directly beside them or after the text of the choice."""
     is_doubtful: bool = False
     """Whether the row is a range, an alternative, or joined with a letter that names no choice."""
 
@@ -149,7 +149,7 @@ def partial_credit(chosen: Collection[str], right: Collection[str]) -> float:
 
 
 def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
-    """Return the letters of the first line, and of one-letter lines after it, if it has nothing else; else None."""
+    """Return the letters of the first line and of one-letter lines after it; None if that line has anything else."""
     pattern = _bare_pattern("".join(letters))
     line = first_line(plain)[: 8 * _WINDOW]
     if (match := pattern.fullmatch(line)) is None:
@@ -170,7 +170,7 @@ def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
 
 @functools.lru_cache(maxsize=64)
 def _bare_pattern(letters: str) -> re.Pattern[str]:
-    """Return the pattern of a line of nothing but `letters`; lower-case ones must be single or separated."""
+    """Return the pattern of a line of nothing but `letters`; lower-case letters must be single or separated."""
     link, between = r"(?:and|和|与|以?及|还有|外加|加)", rf"(?:(?![{SYMBOLS}])[\W_])"
     capitals, small = f"[{letters}]", f"[{letters.lower()}]"
     cue = r"(?i:(?:the[ \t]|correct[ \t]|right[ \t]|final[ \t]|正确的?|最终)*(?:我?选择?|答案|选项|answers?|options?))"
@@ -183,7 +183,7 @@ def _bare_pattern(letters: str) -> re.Pattern[str]:
 
 
 def _distinct(row: str, letters: Sequence[str]) -> frozenset[str] | None:
-    """Return the letters of a `row`; None if a letter repeats within letters that nothing separates ("AAAA")."""
+    """Return the letters of a `row`; None if a letter repeats within letters without separators ("AAAA")."""
     pieces = re.findall(f"[{''.join(letters)}]+", _CAPITALISED.sub(" ", row))
     if any(len(set(piece)) < len(piece) for piece in pieces):
         return None
@@ -222,13 +222,13 @@ def _row(plain: str, chosen: frozenset[str], bounds: tuple[int, int], letters: S
 
 
 def _is_wrong(after: str) -> bool:
-    """Return whether the text `after` letters calls them wrong."""
+    """Return whether the text `after` some letters calls these letters wrong."""
     verdict = verdict_behind(after)
     return _WRONG.match(after) is not None or (verdict is not None and not verdict.is_right)
 
 
 def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows with the verdicts on them; a single one at the end of a choice's text does not count."""
+    """Return the rows of letters with their verdicts; a single verdict at the end of a choice's text does not count."""
     if not rows:
         return []
     if _MARK_FIRST.fullmatch(plain[: rows[0].start]):
@@ -247,9 +247,9 @@ def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _without_repeated_choices(plain: str, rows: Sequence[_Row], letters: Sequence[str]) -> list[_Row]:
-    """Return the rows, leaving out lists that give every choice with its text and a verdict on none of them.
+    """Return the rows of letters without those of lists that repeat every choice, each with its text and no verdict.
 
-    A later list is left out even if the end of the text cuts it short.
+    A second such list is left out even if the end of the answer cuts it short.
     """
     count, place, kept, is_repeated = len(letters), 0, list[_Row](), False
     while place < len(rows):
@@ -264,7 +264,7 @@ def _without_repeated_choices(plain: str, rows: Sequence[_Row], letters: Sequenc
 
 
 def _is_list(plain: str, run: Sequence[_Row], earlier: _Row | None, letters: Sequence[str]) -> bool:
-    """Return whether the rows of `run` are the first choices in order, each with a text, and not a stated answer."""
+    """Return whether the rows of `run` are the first choices in order, each with its text, and no stated answer."""
     if [_only(row) for row in run] != [*letters[: len(run)]] or any(row.verdict for row in run):
         return False
     line_end = plain.find("\n", run[-1].end)
@@ -275,12 +275,12 @@ def _is_list(plain: str, run: Sequence[_Row], earlier: _Row | None, letters: Seq
 
 
 def _only(row: _Row) -> str | None:
-    """Return the letter of a row that has only one, otherwise None."""
+    """Return the letter of a row that has only one letter, otherwise None."""
     return next(iter(row.letters)) if len(row.letters) == 1 else None
 
 
 def _stated(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the letters of the last stated answer."""
+    """Return the letters of the last stated answer ("答案：AC", "故选A、C"); None if no answer is stated."""
     for place in range(len(rows) - 1, -1, -1):
         later = rows[place + 1] if place + 1 < len(rows) else None
         if _is_stated(rows[place], rows[place - 1] if place else None, later):
@@ -293,7 +293,7 @@ def _stated(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
 
 
 def _understood(rows: Iterable[_Row]) -> frozenset[str] | None:
-    """Return the letters of all `rows`, an empty set if any row is not understood; None if there are no rows."""
+    """Return the letters of all `rows`; an empty set if any row is not understood, None if there are no rows."""
     rows = list(rows)
     if any(row.is_doubtful for row in rows):
         return frozenset()
@@ -301,7 +301,7 @@ def _understood(rows: Iterable[_Row]) -> frozenset[str] | None:
 
 
 def _corrected(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the letters stated after a correction, an empty set if none are; None if nothing is corrected."""
+    """Return the letters stated after a correction; an empty set if none are stated, None if nothing is corrected."""
     if not rows or sum(row.verdict is not None for row in rows) > 1:
         return None
     place = last_correction(plain)
@@ -315,7 +315,7 @@ def _corrected(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
 
 
 def _is_stated(row: _Row, earlier: _Row | None, later: _Row | None) -> bool:
-    """Return whether `row`, between two others, is stated as the answer and is not one of several with verdicts."""
+    """Return whether `row` is stated as the answer, and is not one of several rows in sequence that have verdicts."""
     match = _STATED.search(row.before) or _STATED_ABOVE.search(row.before)
     if not match or _DENIED.search(match[0]) or _is_article(row) or _WRONG.match(row.after):
         return False
@@ -329,14 +329,14 @@ def _is_stated(row: _Row, earlier: _Row | None, later: _Row | None) -> bool:
 
 
 def _concluding(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the letters of "A and C, because …" at the beginning."""
+    """Return the letters with which the answer begins as in "A and C, because …"; None if it does not."""
     if not _begins(plain, rows) or rows[0].verdict or _LISTED.match(rows[0].after):
         return None
     return _understood(rows[:1]) if _ENDED.match(rows[0].after) else None
 
 
 def _listed(plain: str, rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the letters of the choices with which the answer begins, "A. 巴黎"."""
+    """Return the letters of the choices with which the answer begins, as in "A. 巴黎"; None if it does not."""
     if not _begins(plain, rows) or not _LISTED.match(rows[0].after):
         return None
     return _understood([rows[0], *_further_choices(plain, rows)])
@@ -357,7 +357,7 @@ def _verdicts(rows: Iterable[_Row]) -> frozenset[str] | None:
 
 
 def _further_choices(plain: str, rows: Sequence[_Row]) -> Iterator[_Row]:
-    """Yield the listed choices that follow `rows[0]`, if it is one: "A. 巴黎；C. 里昂"."""
+    """Yield the listed choices that follow `rows[0]`, if that is a listed choice: "A. 巴黎；C. 里昂"."""
     for earlier, row in itertools.pairwise(rows):
         between = plain[earlier.end : row.start]
         are_listed = _LISTED.match(earlier.after) and _LISTED.match(row.after) and len(row.letters) == 1
@@ -380,14 +380,14 @@ def _called_right(rows: Iterable[_Row]) -> frozenset[str] | None:
 
 
 def _standing(rows: Sequence[_Row]) -> frozenset[str] | None:
-    """Return the capital letters that stand alone, unless they are called wrong; None if choices are excepted."""
+    """Return the capital letters that stand alone and are not called wrong; None if the answer excepts choices."""
     if any(_EXCEPTED.search(row.before) for row in rows):
         return None
     return _understood(row for row in rows if _stands_alone(row) and not _WRONG.match(row.after))
 
 
 def _stands_alone(row: _Row) -> bool:
-    """Return whether a row is not part of a word or name, as it is in "A股", "Vitamin C" and "A man"."""
+    """Return whether a row of letters is no part of a word, name or phrase such as "A股", "Vitamin C" and "A man"."""
     if not _BEFORE.search(row.before) or not _AFTER.match(row.after) or _is_article(row):
         return False
     before = _WORD_BEFORE.search(row.before)
@@ -395,5 +395,5 @@ def _stands_alone(row: _Row) -> bool:
 
 
 def _is_article(row: _Row) -> bool:
-    """Return whether a row is the word "A" or "I" before a word in lower case."""
+    """Return whether a row of letters is the word "A" or "I" before a word in lower case."""
     return len(row.letters) == 1 and row.letters <= {"A", "I"} and _ARTICLE.match(row.after) is not None

@@ -47,7 +47,7 @@ _BEFORE_LAST = (
 _AT_END = re.compile(rf"{_BEFORE_LAST}{_VERDICT}[\s).。,，;；|]*$")
 _BEFORE = re.compile(rf"([{SYMBOLS}])\ufe0f?[ \t(]{{0,3}}$")
 _WINDOW = 32
-"""The number of characters in which a verdict is looked for."""
+"""The number of characters, after a letter or at the end of a choice's text, in which a verdict is looked for."""
 
 
 class Verdict(NamedTuple):
@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
 
     is_right: bool
     length: int
-    """The number of characters from the letter's end to the verdict's."""
+    """The number of characters from the end of the letter to the end of the verdict."""
 
 
 def verdict_behind(text: str) -> Verdict | None:

@@ -1,9 +1,9 @@
 """The words around a number that make it something other than a value: dates, bounds, ranges, operations, denials.
 
-`is_value` looks at one number, the one that decides an answer, and at a bounded stretch of its line on either side. A
-date or a time of day with two or more parts, a bound marked by a sign of inequality, the end of a range, an operand and
-a denied number are no values. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are values, because they
-answer a question for a value.
+`is_value` looks at one number, the one that decides an answer, and at a bounded stretch of its line on either side. No
+value is stated by a part of a date or time of day with several parts, a bound marked by a sign of inequality, the end
+of a range, an operand or a denied number. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are values,
+because they answer a question for a value.
 
 Not here: compound quantities and alternatives (`harness.metrics.answers.number_parts`), and operators that the grammar
 reads (`harness.metrics.answers.number_grammar`).
@@ -142,9 +142,9 @@ _DENIED_GLOSS = re.compile(r"[(（]\s*(?:(?i:wrong|incorrect|false|no)|错误?|�
 
 
 def is_value(tokens: Sequence[Token], bounds: tuple[int, int], item: Item) -> bool:
-    """Return whether `item`, within `bounds` of `tokens`, states a value, as far as the words around it show.
+    """Return whether the number `item` states a value, as far as the words around it within `bounds` of `tokens` show.
 
-    Time does not depend on the length of the text.
+    The time this takes does not depend on the length of the text.
     """
     last = tokens[item.end - 1]
     is_word = bool(item.unit) and last.kind is Kind.WORD
@@ -165,7 +165,7 @@ def is_value(tokens: Sequence[Token], bounds: tuple[int, int], item: Item) -> bo
 
 
 def _joined(tokens: Sequence[Token]) -> str:
-    """Return the text of `tokens`, with plain spaces and line ends, and with long tokens cut."""
+    """Return the text of `tokens`, with every space and line end in its plain form, and with long tokens cut."""
     texts = []
     for token in tokens:
         if token.kind in (Kind.SPACE, Kind.THIN):

@@ -19,34 +19,34 @@ from harness.metrics.answers.number_tokens import Kind, Token, is_wide
 OPERATORS = frozenset((Kind.TIMES, Kind.STAR, Kind.SLASH, Kind.DIVIDE, Kind.PLUS, Kind.MINUS, Kind.PLUS_MINUS))
 """Signs of arithmetic between two operands."""
 MOST_DIGITS = 10_000
-"""The most digits of a number, written out; one with more is not understood."""
+"""The most digits of a number, written out; a number with more digits is not understood."""
 
 
 class Item(NamedTuple):
     """A number, or something like a number, in a text."""
 
     value: Fraction | None
-    """None if it is not understood."""
+    """The value of the number; None if it is not understood."""
     end: int
-    """Index of the first token after it and its unit."""
+    """Index of the first token after the number and its unit."""
     unit: str = ""
-    """Its unit, as far as it is known; empty if there is none."""
+    """The word or symbol that follows the number as its unit; empty if there is none."""
     is_whole: bool = False
-    """Whether it is an integer in digits, without a power, scale or unit."""
+    """Whether the number is an integer in digits, without a power, scale or unit."""
     is_plain: bool = False
-    """Whether it is written in digits alone, with or without a decimal point."""
+    """Whether the number is written in digits alone, with or without a decimal point."""
     is_power: bool = False
-    """Whether it is a power without a number before it; only powers of ten have a value."""
+    """Whether the item is a power such as 10^3 without a factor before it; only powers of ten have a value."""
     is_list: bool = False
-    """Whether it is the last of several numbers joined by commas, or has a decimal comma, which is not understood."""
+    """Whether the item is the last of several numbers joined by commas, or has a decimal comma (not understood)."""
     is_phrase: bool = False
-    """Whether it counts as a number only if its clause has nothing else: 三, five."""
+    """Whether the item counts as a number only if its clause has nothing else: 三, five."""
     start: int = 0
-    """Index of its first token, its sign included, if it is one of the items of a text."""
+    """Index of the item's first token, its sign included; set only for items that `Reader.items` yields."""
 
 
 class Span:
-    """Tokens between two bounds; there are none outside."""
+    """The tokens between two bounds of a text; an index outside of the bounds has no token."""
 
     def __init__(self, tokens: Sequence[Token], start: int, stop: int) -> None:
         self.tokens, self.start, self.stop = tokens, start, stop
@@ -60,19 +60,19 @@ class Span:
         return self.tokens[i].text if self.start <= i < self.stop else ""
 
     def pair(self, i: int) -> int:
-        """Return the index of the bracket that closes `i` within the bounds, or -1."""
+        """Return the index of the bracket that closes the one at token `i`, or -1 if none does within the bounds."""
         return self.tokens[i].pair if self.start <= i < self.stop and self.tokens[i].pair < self.stop else -1
 
     def is_priced(self, i: int) -> bool:
-        """Return whether a sign of a currency stands before token `i`."""
+        """Return whether a currency sign stands directly before token `i`."""
         return self.start <= i < self.stop and self.tokens[i].is_priced
 
     def spells(self, i: int, word: str) -> bool:
-        """Return whether the tokens from `i` on are the letters of `word`, one each."""
+        """Return whether the tokens from `i` on are the letters of `word`, one letter per token."""
         return all(self.text(i + k) == letter for k, letter in enumerate(word))
 
     def has_digits(self, start: int, stop: int) -> bool:
-        """Return whether any of the first tokens between `start` and `stop` writes a number."""
+        """Return whether any of the first twelve tokens between `start` and `stop` has digits (5, ² or ½)."""
         numbers = (Kind.DIGITS, Kind.SUPERSCRIPT, Kind.VULGAR)
         return any(self.kind(j) in numbers for j in range(start, min(stop, start + 12)))
 
@@ -124,7 +124,7 @@ def exact(digits: str, decimals: str = "", exponent: int = 0) -> Fraction | None
 
 
 def combined(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fraction | None:
-    """Return the value of a fraction a/b or of a×10^n; None for every other expression."""
+    """Return the value of a/b (`is_ratio`) or of a×10^n (`is_product`); None for every other expression."""
     if left.value is None or right.value is None or left.unit or not left.is_plain or left.is_list:
         return None
     if is_ratio and right.is_plain and right.value and not right.is_list:
@@ -135,7 +135,7 @@ def combined(left: Item, right: Item, is_product: bool, is_ratio: bool) -> Fract
 
 
 def _groups(span: Span, i: int) -> tuple[list[str], Kind | None, int]:
-    """Return groups of digits joined by one kind of separator, the separator, and the index after them."""
+    """Return the groups of digits from token `i` on, the kind of separator between them, and the index after them."""
     groups, separator, end = [span.text(i)], None, i + 1
     while span.kind(end) in _SEPARATORS and span.kind(end + 1) is Kind.DIGITS:
         kind, following = span.kind(end), span.text(end + 1)
@@ -161,8 +161,8 @@ def _are_thousands(groups: Sequence[str]) -> bool:
 def _list(span: Span, groups: Sequence[str], end: int) -> Item:
     """Return the last number of a list such as 1,3,4.
 
-    It is not understood if it could also be one number: with groups of three digits (1,20,000) or a decimal comma
-    (12,34).
+    The item is not understood if the list could also be one number: with groups of three digits (1,20,000) or a decimal
+    comma (12,34).
     """
     end, behind = _end_of_chain(span, end), end
     is_doubtful = any(len(group) == 3 or group[0] == "0" != group for group in groups[1:])
@@ -172,7 +172,7 @@ def _list(span: Span, groups: Sequence[str], end: int) -> Item:
 
 
 def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
-    """Return the number with an exponent after an e, if it has one; it is not understood if more points follow."""
+    """Return `digits`.`decimals` with the exponent after an e at token `end`, if any; no value if points follow."""
     exponent, has_exponent = 0, span.kind(end) is Kind.EXPONENT
     if has_exponent:
         written = span.text(end + 1)
@@ -190,7 +190,7 @@ def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
 
 
 def _end_of_chain(span: Span, end: int) -> int:
-    """Return the index after all further digits that points, commas or an e join to those before token `end`."""
+    """Return the index after all further digits that points, commas or an e join to the digits before token `end`."""
     while span.kind(end) in (Kind.DOT, Kind.COMMA, Kind.EXPONENT) and span.kind(end + 1) is Kind.DIGITS:
         end += 2
     return end

@@ -1,7 +1,8 @@
 """The grammar of numbers in a text: a recursive reader over tokens.
 
 An *item* is a run of tokens that writes a number, or something like a number that is not understood: an expression, a
-range, a date, a power of anything but ten. The reader consumes what it reads, so that its time is linear in the text.
+range, a date, a power of anything but ten. The reader consumes what it reads, so that its time is linear in the text's
+length.
 
     item     = operand { operator operand }          of several operands, only a/b and a×10^n are understood
     operand  = [sign] primary [power] [scale] [unit]
@@ -71,7 +72,7 @@ class Reader(Span):
         self._tail = Tail(tokens, start, stop)
 
     def items(self) -> Iterator[Item]:
-        """Yield the items from left to right; the last part of a quantity or a tuple is not understood."""
+        """Yield the items from left to right; an item that is the last part of a quantity or a tuple has no value."""
         i, last, is_tuple = self.start, None, False
         while i < self.stop:
             item, end = self._item(i)
@@ -91,7 +92,7 @@ class Reader(Span):
             i = max(end, i + 1)
 
     def only(self) -> Item | None:
-        """Return the item that fills the bounds except for spaces, or None if none does."""
+        """Return the item that is all there is within the bounds except spaces, or None if there is no such item."""
         item, end = self._item(self.after_spaces(self.start))
         is_only = item is not None and not item.is_phrase and self.after_spaces(end) == self.stop
         return item if is_only else None
@@ -101,7 +102,8 @@ class Reader(Span):
     def _glossed(self, item: Item, i: int, end: int) -> tuple[Item, int]:
         """Return `item`, which begins at token `i`, with what follows its glosses, and the index after it.
 
-        A gloss is a bracket directly after a number and its unit: 72 (48+24), 5 (five) million.
+        A gloss is a bracket directly after a number and its unit: 72 (48+24), 5 (five) million. It may be followed by
+        the unit, or by an operator and an operand.
         """
         first_end = item.end
         while item.value is not None and not item.is_phrase and (close := self._gloss(item, i)) > 0:
@@ -114,7 +116,7 @@ class Reader(Span):
         return item, item.end
 
     def _gloss(self, item: Item, i: int) -> int:
-        """Return the index of the bracket that closes the gloss after `item`, or -1 if it has none."""
+        """Return the index of the bracket that closes the gloss after `item`, 72 (48+24), or -1 without a gloss."""
         j = self.after_spaces(item.end)
         first = self.after_spaces(j + 1)
         if self.kind(j) is not Kind.OPEN or self.pair(j) < 0 or self._is_label(item, i):
@@ -143,9 +145,9 @@ class Reader(Span):
     # -- items and operators
 
     def _item(self, i: int) -> tuple[Item | None, int]:
-        """Return the item that begins at token `i`, or None, and the index to go on from.
+        """Return the item that begins at token `i`, or None, and the index from which to go on reading.
 
-        An item whose `is_phrase` is still true is not a number in this place.
+        A returned item whose `is_phrase` is true (a single numeral inside a sentence) is not a number in this place.
         """
         kind = self.kind(i)
         if kind in (Kind.POWER, Kind.SUPERSCRIPT):
@@ -178,7 +180,7 @@ class Reader(Span):
         return item._replace(value=item.value * factor)
 
     def _joined(self, left: Item) -> Item | None:
-        """Return `left` joined with the operator and the operand after it, or None if there are none."""
+        """Return `left` joined with the operator and the operand that follow it, or None if none follow."""
         i = self.after_spaces(left.end)
         is_spaced = i > left.end
         kind = self.kind(i)
@@ -193,7 +195,7 @@ class Reader(Span):
         return Item(combined(left, right, is_product, kind is Kind.SLASH), right.end, unit=right.unit)
 
     def _operator(self, left: Item, i: int, is_spaced: bool) -> int:
-        """Return the index after the operator at token `i`, or 0 if there is none."""
+        """Return the index after the operator that follows `left` at token `i`, or 0 if there is no operator."""
         kind, text = self.kind(i), self.text(i)
         is_open = self.kind(i + 1) is Kind.SPACE
         if kind in OPERATORS:
@@ -246,7 +248,7 @@ class Reader(Span):
         return self.spells(j - 1, "根号") or self.spells(j - 2, "根号下")
 
     def _sign(self, i: int) -> tuple[int | None, int]:
-        """Return the sign at token `i` (1, -1, or None if it is an operator), and the index of what it belongs to."""
+        """Return the sign at token `i` (-1, else 1; None for an operator), and the index of the number after it."""
         text, kind = self.text(i), self.kind(i)
         if text in ("负", "負") or self.spells(i, "零下"):
             j = self.after_spaces(i + 1 if text in ("负", "負") else i + 2)
@@ -339,7 +341,7 @@ class Reader(Span):
         return Item(top / bottom if top is not None and bottom else None, end)
 
     def _argument(self, i: int) -> tuple[Fraction | None, int]:
-        """Return the value of the argument at token `i`, None if it is not understood, and the index after it."""
+        """Return the value of the LaTeX argument at token `i` (None if not understood), and the index after it."""
         if self.kind(i) is Kind.DIGITS and len(self.text(i)) == 1:
             return exact(self.text(i)), i + 1
         close = self.pair(i)
@@ -370,7 +372,7 @@ class Reader(Span):
         return Item(None, max(j, i + 1)) if is_number else None
 
     def _stray_power(self, i: int) -> tuple[Item | None, int]:
-        """Return an item without a value for the exponent at token `i` (None after a unit), and the index after it."""
+        """Return an item without a value for the exponent at token `i`, None after a unit; and the index after it."""
         end = self._tail.exponent(i)[1]
         base, word = self.kind(i - 1), self.text(i - 1)
         is_letters = base is Kind.WORD and not (len(word) > 1 and units.is_unit(word)) and word not in ("m", "s")
@@ -393,6 +395,6 @@ class Reader(Span):
 
     @cached_property
     def _content(self) -> tuple[int, int]:
-        """Indexes of the first and of the last token that is not punctuation."""
+        """The index of the first and that of the last token within the bounds that is not punctuation."""
         places = [i for i in range(self.start, self.stop) if self.kind(i) not in _PUNCTUATION]
         return (places[0], places[-1]) if places else (self.stop, self.start - 1)

@@ -17,7 +17,7 @@ from harness.metrics.answers.number_digits import OPERATORS, Item, Span
 from harness.metrics.answers.number_tokens import Kind
 
 WHOLES = {"%": 100, "‰": 1000, "‱": 10_000}
-"""The number of parts that make a whole, by the sign that counts them."""
+"""The number of parts that make a whole, by sign: 100 for %."""
 _LONGEST_GAP = 8
 """The most tokens between two numbers that may be parts of one statement."""
 _LINK = re.compile(r"\s*(?:[,，、]?\s*(?:and|plus|&|零|又|和|加|外加|再加|另)|[,，、-])?\s*")
@@ -28,7 +28,7 @@ _ALTERNATIVE = re.compile(
 _CALENDAR = frozenset(("天", "日", "周", "星期", "个星期", "月", "个月", "年"))
 _ROUNDING = Fraction(1, 100)
 _SOLVED = re.compile(r"(?:^|[^\w\s^)}+*/−-]|[^\W\d]{2})\s*[^\W\d]\s*=\s*$")
-"""A lone variable before a sign of equality: x =, but not 5x = or x^2 =."""
+"""Pattern of a lone variable before a sign of equality: x =, but not 5x = or x^2 =."""
 _UNIT_BEFORE = re.compile(r"\d\s*([^\W\d]+|[′'’])[\s,，零又]*(?:and\s+)?$")
 _ARITHMETIC = OPERATORS - {Kind.MINUS, Kind.PLUS_MINUS}
 _ELLIPSIS = re.compile(r"\s*(?:…+|\.{2,})\s*")
@@ -42,16 +42,16 @@ _ONE = re.compile(
     r"|半个?(小时|天|年|月|斤|公斤|米|公里|里)[零又])$",
     re.IGNORECASE,
 )
-"""A greater unit without a number ("an hour and"), but not in a rate ("8 hours a day, 40 hours a week")."""
+"""Pattern of a unit with "a" instead of a number ("an hour and"), not in a rate ("8 hours a day, 40 hours a week")."""
 
 
 def share(item: Item) -> Fraction | None:
-    """Return the value of `item`, a percentage as the share that it means, or None if it has no value."""
+    """Return the value of `item`, or None if it has none; a percentage is returned as a share (25 % as 1/4)."""
     return None if item.value is None else item.value / WHOLES.get(item.unit, 1)
 
 
 def continues(span: Span, last: Item, item: Item) -> bool:
-    """Return whether `item` is a part of the quantity that `last` began, or an alternative to it."""
+    """Return whether `item` is a further part of the quantity that `last` began, or an alternative to `last`."""
     if not last.end <= item.start <= last.end + _LONGEST_GAP:
         return False
     gap = "".join(span.text(i) if span.kind(i) is not Kind.NEWLINE else "\n" for i in range(last.end, item.start))
@@ -84,7 +84,7 @@ def continues(span: Span, last: Item, item: Item) -> bool:
 
 
 def _is_alternative(span: Span, last: Item, item: Item, gap: str) -> bool:
-    """Return whether `item`, after "or", is another value than `last` rather than the same quantity said again."""
+    """Return whether `item`, after `last` and "or", is a different value rather than the same quantity said again."""
     before = _text_before(span, last.start)
     if span.kind(span.after_spaces(item.end)) is Kind.RELATION:  # x = 100/5 or 20 = x
         return False
@@ -105,7 +105,7 @@ def _is_alternative(span: Span, last: Item, item: Item, gap: str) -> bool:
 
 
 def _unit_before(before: str) -> str:
-    """Return the unit that stands directly before a number: "hour" in "1 hour and "."""
+    """Return the unit at the end of the text `before` a number: "hour" in "1 hour and "."""
     match = _UNIT_BEFORE.search(before)
     return match[1] if match else ""
 
@@ -116,13 +116,13 @@ def _text_before(span: Span, stop: int, count: int = _LONGEST_GAP + 4) -> str:
 
 
 def follows_unit(span: Span, item: Item) -> bool:
-    """Return whether a greater unit with "a" or 半 stands before `item`: an hour and 15 minutes."""
+    """Return whether a greater unit with "a" or 半 stands before the number `item`: an hour and 15 minutes."""
     match = _ONE.search(_text_before(span, item.start))
     return match is not None and units.is_one_quantity(match[1] or match[2], _unit(span, item))
 
 
 def _unit(span: Span, item: Item) -> str:
-    """Return the unit of `item`, "in" included; empty if the word after it is no unit: 6 feet 2 tall."""
+    """Return the unit of the number `item`, even "in"; empty if the word after it is no unit: 6 feet 2 tall."""
     if not item.unit and span.text(span.after_spaces(item.end)) == "in":
         return "in"
     return "" if item.unit.lower() in units.NO_UNITS else item.unit

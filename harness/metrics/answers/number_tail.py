@@ -1,4 +1,4 @@
-"""What follows a number directly: a power, a scale, a unit with exponents of its own."""
+"""What follows a number directly: a power, a scale, a unit (which may itself have exponents)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Tail(Span):
     """Reads what belongs to a number after its digits."""
 
     def after(self, item: Item) -> Item:
-        """Return `item` with power, scale and unit; its value is None if one of these is not understood."""
+        """Return `item` with the power, scale and unit after it; its value is None if one of them is not understood."""
         if item.value is None and item.is_list:  # 7,5 million: the scale and the unit are no items of their own
             return self.after(item._replace(value=Fraction(1)))._replace(value=None)
         return self._united(self._scaled(self._operated(self._raised(item))))
 
     def exponent(self, i: int) -> tuple[int | None, int]:
-        """Return the exponent at token `i`, None if it is not an integer, and the index after it."""
+        """Return the exponent at token `i` (None if it is not an integer), and the index after it."""
         if self.kind(i) is Kind.SUPERSCRIPT:
             return _integer(self.text(i).translate(_SUPERSCRIPTS)), i + 1
         j = self.after_spaces(i + 1)
@@ -56,7 +56,7 @@ class Tail(Span):
         return _integer(sign + self.text(j)), j + 1
 
     def _raised(self, item: Item) -> Item:
-        """Return `item` to the power that follows it, understood only for 10; a degree sign as a power is a unit."""
+        """Return `item` raised to the power after it, understood only for 10; a degree sign after ^ is a unit."""
         i = item.end
         if self.kind(i) is Kind.SPACE and self.text(i + 1) in ("^", "**") and self.kind(i + 2) is Kind.SPACE:
             i += 1
@@ -73,7 +73,7 @@ class Tail(Span):
         return Item(value, end, is_power=True)
 
     def _operated(self, item: Item) -> Item:
-        """Return `item` to the power stated in words: 10的8次方; other operations in words are not understood."""
+        """Return `item` with an operation in words applied: 10的8次方, 3分之1; others are not understood."""
         i = item.end
         of = self.after_spaces(i)
         if self.text(of) == "的":
@@ -116,7 +116,7 @@ class Tail(Span):
         return item if scale == 1 else Item(item.value * scale, end)
 
     def _united(self, item: Item) -> Item:
-        """Return `item` with the unit that follows it; it is not understood before a variable or a factorial sign."""
+        """Return `item` with the unit after it; a variable or a factorial sign after it leaves it without a value."""
         i = self.after_spaces(item.end)
         is_glued = i == item.end
         kind, text = self.kind(i), self.text(i)
@@ -171,7 +171,7 @@ class Tail(Span):
         return self._per(item._replace(unit=unit, end=end))
 
     def _per(self, item: Item) -> Item:
-        """Return `item` with the exponents of its unit and the units joined to it: m/s², N·m."""
+        """Return `item` extended to the end of its compound unit, with exponents and joined units: m/s², N·m."""
         end = item.end
         while True:
             if self.kind(end) in _POWERS:
@@ -186,10 +186,10 @@ class Tail(Span):
         return item._replace(end=end)
 
     def _is_factorial(self, i: int) -> bool:
-        """Return whether "!" after a number is an operator rather than the end of a sentence.
+        """Return whether "!" after a number is a factorial sign rather than the end of a sentence.
 
-        It is an operator if a formula goes on after it: with =, an operator and an operand, a digit, or the end of a
-        bracket, an argument or a box.
+        It is a factorial sign if a formula goes on after it: with =, an operator and an operand, a digit, or the end of
+        a bracket, an argument or a box.
         """
         following = self.tokens[i + 1].kind if i + 1 < len(self.tokens) else None  # perhaps the end of an argument
         if following in _BEHIND_FACTORIALS or (following is Kind.OPEN and self._is_operand(i + 2)):
@@ -208,7 +208,7 @@ class Tail(Span):
 
 
 def _integer(written: str) -> int | None:
-    """Return the integer that `written` spells, None if it is not an integer or too large to be written out."""
+    """Return the integer that `written` spells; None if it is not an integer, or above `MOST_DIGITS`."""
     match = re.fullmatch(r"([+\-−－＋–]?)(\d{1,6})", written)
     if match is None or int(match[2]) > MOST_DIGITS:
         return None

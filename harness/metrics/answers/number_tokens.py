@@ -2,7 +2,7 @@ r"""Tokens of a text that may hold numbers: digits, numerals, signs, units, LaTe
 
 `tokens_of` splits a text, drops what is mere formatting (`$`, `\(`, `\text{…}`, plain braces, bold marks, currency
 signs, zero-width characters) and pairs the brackets and the braces of arguments. Time and memory are linear in the
-text.
+length of the text.
 
 Not here: what the tokens mean together (`harness.metrics.answers.number_grammar`).
 """
@@ -54,7 +54,7 @@ class Kind(Enum):
     OPEN = auto()
     CLOSE = auto()
     LEFT = auto()
-    """The left brace of an argument."""
+    """The left brace of an argument of a LaTeX command or a power."""
     RIGHT = auto()
     FRACTION = auto()
     BOXED = auto()
@@ -73,7 +73,7 @@ class Kind(Enum):
     """One ideograph that is not a numeral."""
     OTHER = auto()
     FORMAT = auto()
-    """Mere formatting; never among the tokens returned."""
+    """Mere formatting, such as bold marks; `tokens_of` returns no such token."""
 
 
 class Token(NamedTuple):
@@ -82,9 +82,9 @@ class Token(NamedTuple):
     kind: Kind
     text: str
     pair: int = -1
-    """Index of the brace or bracket that closes this one, or -1."""
+    """Index of the token that closes this brace or bracket; -1 for any other token, or if none does."""
     is_priced: bool = False
-    """Whether a currency sign stands directly before it."""
+    """Whether a currency sign stands directly before the token."""
 
 
 # Latin, Greek without π, Cyrillic and full-width letters
@@ -236,7 +236,7 @@ def _without_plain_braces(tokens: list[Token]) -> list[Token]:
 
 
 def _without_bold(tokens: list[Token]) -> list[Token]:
-    """Return `tokens` without the stars that mark bold or slanted text or list items; operators stay.
+    """Return `tokens` without the stars that mark bold or slanted text or list items; stars that are operators stay.
 
     A star is an operator if it stands between operands, with white space on both sides or on neither.
     """
@@ -262,7 +262,7 @@ def _is_operator(tokens: list[Token], i: int) -> bool:
 
 
 def _paired(tokens: list[Token]) -> list[Token]:
-    """Return `tokens`, with the index of the closing partner set in each opening brace or bracket that has one."""
+    """Return `tokens`; in each opening brace or bracket, `pair` becomes the index of the one that closes it, if any."""
     result = list(tokens)
     for opening, closing in ((Kind.LEFT, Kind.RIGHT), (Kind.OPEN, Kind.CLOSE)):
         waiting: list[int] = []

@@ -2,9 +2,9 @@
 
 A well-formed run of two or more numerals is a number anywhere: 一百二十三, 二〇二四, 三点一四, 三分之一, two hundred. A
 single numeral (一, 三, five) is so often a part of other words that it counts only if it is all of the answer, or if
-one of "is", "=", a colon, 是, 为, 得, 于, 共 and 剩 precedes it and the clause ends after it; a measure word may follow
-it (是三个。). Not numbers: runs after 第 (第十二条) or in brackets, runs that begin with 百, 千, 万 or 亿, and up to
-three digits without a scale (三五, 一一).
+one of "is", "=", a colon, 是, 为, 得, 于, 共 and 剩 precedes it and the clause ends after it or after a measure word
+(是三个。). Not numbers: runs after 第 (第十二条) or in brackets, runs that begin with 百, 千, 万 or 亿, and up to three
+digits without a scale (三五, 一一).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _word(span: Span, i: int) -> str:
 
 
 def _number(span: Span, i: int) -> tuple[Fraction | None, int]:
-    """Return the value of the numeral at token `i`, None if it is not well formed, and the index after it."""
+    """Return the value of the numeral at token `i` (None if it is not well formed), and the index after it."""
     run, after = span.text(i), span.text(i + 2)
     if span.text(i + 1) == "点" and span.kind(i + 2) is Kind.NUMERAL:
         digits = after.rstrip("".join(CHINESE_SCALES))
@@ -131,7 +131,7 @@ def _number(span: Span, i: int) -> tuple[Fraction | None, int]:
 
 
 def _combined(span: Span, parts: list[str | Fraction], i: int) -> tuple[Fraction | None, int]:
-    """Return the value of `parts` and the numerals from token `i` on, None if not well formed, and the index after."""
+    """Return the value of `parts` and the numerals from token `i` on (None if malformed), and the index after them."""
     end, is_read = i, True
     while span.kind(end) is Kind.NUMERAL:
         parts += span.text(end)[: LONGEST_NUMERAL + 1]
@@ -148,7 +148,7 @@ def _combined(span: Span, parts: list[str | Fraction], i: int) -> tuple[Fraction
 
 
 def _share(span: Span, i: int) -> Item | None:
-    """Return the fraction 三分之一, or the percent 百分之三, whose denominator is at token `i`."""
+    """Return the fraction 三分之一, or the percentage 百分之三, whose denominator is at token `i`."""
     run, top = span.text(i), read_number(span, i + 3)
     if top is None:
         return None

@@ -22,7 +22,7 @@ from harness.metrics.answers.number_tokens import Kind, Token, tokens_of
 _REASONS = ("because", "since", "因为")
 _SIGNS = ("<", ">", "＜", "＞", "≤", "≥", "⩽", "⩾", "≠", "\\le", "\\ge", "\\lt", "\\gt", "\\ne")
 _LONGEST_REASON = 40
-"""The number of tokens at the end of a text in which a closing reason is looked for."""
+"""The number of tokens at the end of a text in which a closing reason ("because 200 < 220") is looked for."""
 
 
 def last_number(text: str) -> Fraction | None:
@@ -37,10 +37,11 @@ def last_number(text: str) -> Fraction | None:
 
 
 def is_same_number(prediction: str, reference: str) -> bool:
-    """Return whether the last numbers of both texts have the same value; False if either text has none.
+    """Return whether the last numbers of both texts have the same value; False if either text has no such number.
 
-    A percent (or per mille) sign is a unit, so 25% equals 25, as GSM8K writes percentages; 25% also equals the share
-    that it means, 0.25. A number between -1 and 1 without the sign is itself a share, so 0.25 does not equal 0.25%.
+    A percent (or per mille) sign is a unit, so 25% equals 25, because GSM8K writes percentages without the sign; 25%
+    also equals the share that it means, 0.25. A number between -1 and 1 without a percent sign is itself a share, so
+    0.25 does not equal 0.25%.
     """
     first, second = _last_item(prediction), _last_item(reference)
     if first is None or second is None or first.value is None or second.value is None:
@@ -81,13 +82,13 @@ def _item_of_box(tokens: list[Token], start: int, stop: int) -> Item | None:
 
 
 def _stated(tokens: list[Token], bounds: tuple[int, int], item: Item | None) -> Item | None:
-    """Return `item`, without a value if the words around it within `bounds` make it a date, a bound or an operand."""
+    """Return `item`; its value becomes None if the words around it in `bounds` make it a date, a bound, an operand…"""
     is_read = item is None or item.value is None or is_value(tokens, bounds, item)
     return item if is_read or item is None else item._replace(value=None)
 
 
 def _last_item(text: str) -> Item | None:
-    """Return the item that decides `text`: the one in its last non-empty box or, without such a box, its last."""
+    """Return the number that decides `text`: the one in its last non-empty box or, without a box, its last one."""
     tokens = tokens_of(text)
     for i in range(len(tokens) - 1, -1, -1):
         if tokens[i].kind is Kind.BOXED:
@@ -103,7 +104,7 @@ def _last_item(text: str) -> Item | None:
 
 
 def _start_of_reason(tokens: list[Token]) -> int:
-    """Return where a closing reason with a sign of inequality begins ("5, because 200 < 220"), or the text's end."""
+    """Return where a closing reason with a sign of inequality begins ("5, because 200 < 220"), or the end."""
     stop, text = len(tokens), ""
     for i in range(stop - 1, max(-1, stop - _LONGEST_REASON), -1):
         text = tokens[i].text[:_LONGEST_REASON] + text

@@ -24,7 +24,7 @@ CHINESE_SCALES = {
 }
 NUMERAL_LETTERS = "".join((*CHINESE_DIGITS, *CHINESE_SCALES)) + "廿卅"
 LONGEST_NUMERAL = 60
-"""The most letters and Arabic numbers of a Chinese numeral; a longer one has no value."""
+"""The most letters and Arabic numbers of a Chinese numeral; a longer numeral has no value."""
 
 _WORDS = (
     "zero one two three four five six seven eight nine",
@@ -96,28 +96,28 @@ def _spelled_out(parts: Sequence[str | Fraction]) -> list[str | Fraction]:
 
 
 def _positional(parts: Sequence[str | Fraction]) -> Fraction | None:
-    """Return the value of digits alone; 两 counts as a digit only if it is the only one."""
+    """Return the value of a numeral of digits alone (二〇二四); 两 counts as a digit only if it is the only digit."""
     if len(parts) > 1 and any(part in ("两", "兩") for part in parts):
         return None
     return Fraction(int("".join(str(CHINESE_DIGITS[str(part)]) for part in parts)))
 
 
 class _Sum:
-    """The sum of a numeral's parts while it is read from the left."""
+    """The sum of a numeral's parts while the numeral is read from the left."""
 
     def __init__(self) -> None:
         self.total = Fraction(0)
-        """Sum of what 万 and 亿 have multiplied."""
+        """Sum of the parts that 万 and 亿 have multiplied."""
         self.section = Fraction(0)
-        """Sum of what 十, 百 and 千 have multiplied since the last 万 or 亿."""
+        """Sum of the parts that 十, 百 and 千 have multiplied since the last 万 or 亿."""
         self.digit: Fraction | None = None
-        """Number that waits for its scale."""
+        """The number read last, which waits for its scale (十, 百, 万 …)."""
         self.has_gap = False
-        """Whether a 零 precedes the waiting number."""
+        """Whether a 零 precedes `digit`, the number that waits for its scale."""
         self.scale = 10**9
-        """Last scale within the section; 10^9 before the first."""
+        """The last scale (十, 百 or 千) since the last 万 or 亿; 10^9 before the first one."""
         self.largest = 0
-        """Value of the last 万 or 亿; 0 before the first."""
+        """The value of the last 万 or 亿; 0 before the first one."""
 
     def of(self, parts: Sequence[str | Fraction]) -> Fraction | None:
         """Return the value of `parts`, or None if they are not well formed."""

@@ -1,4 +1,4 @@
-"""Words after a number: units, scales, and letters that are neither."""
+"""Words after a number: units, scales, and letters that are neither units nor scales."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEASURES = frozenset(
 )
 LONGEST_MEASURE = max(map(len, MEASURES))
 BEHIND_THOUSAND = frozenset("米克瓦帕卡赫伏焦")
-"""Characters that, after 千, make it part of a unit rather than a scale: 5千米 is 5, 5千元 is 5000."""
+"""Characters that, after 千, make 千 part of a unit rather than a scale: 5千米 is 5, 5千元 is 5000."""
 
 # Units of one quantity, from large to small: two numbers with units of one row are one quantity (3小时30分钟).
 _SCALES = tuple(
@@ -74,7 +74,7 @@ NO_UNITS = frozenset(
     )
     for word in line.split()
 )
-"""Words after a number that are not its unit."""
+"""Words that may follow a number but are not a unit."""
 LENGTHS = frozenset(("mm", "cm", "dm", "m", "km", "ft", "厘米", "毫米"))
 """Units after which a number without its own unit is a lost exponent (36 cm 2) or a smaller part (1 m 75)."""
 UNIT_LETTERS = frozenset("mgshlLAVWJNCFtdKÅΩµμ")
@@ -91,13 +91,13 @@ def is_unit(word: str) -> bool:
 
 
 def is_one_quantity(unit: str, next_unit: str) -> bool:
-    """Return whether numbers with these units, one after the other, state one quantity: 3小时30分钟."""
+    """Return whether a number with `unit` and then one with `next_unit` state one quantity: 3小时30分钟."""
     greater, smaller = _plain(unit), _plain(next_unit)
     return any(greater in ranks and ranks[greater] < ranks.get(smaller, -1) for ranks in _RANKS)
 
 
 def is_same(unit: str, other: str) -> bool:
-    """Return whether two units are the same, even if spelled differently: hour and hours, $ and dollars."""
+    """Return whether `unit` and `other` are the same unit, maybe spelled differently: hour and hours, $ and dollars."""
     first, second = (_DOLLAR if each == "$" else _plain(each) for each in (unit, other))
     has_one_rank = any(first in ranks and ranks[first] == ranks.get(second) for ranks in _RANKS)
     return has_one_rank or first.rstrip("s") == second.rstrip("s")
@@ -106,7 +106,7 @@ def is_same(unit: str, other: str) -> bool:
 def is_continued(unit: str, is_glued: bool) -> bool:
     """Return whether a number without its own unit, after `unit`, is the smaller part of a quantity: 1米75, 6 feet 2.
 
-    After a Chinese unit, it is only if nothing separates the two (`is_glued`).
+    After a Chinese unit, that holds only if nothing stands between the unit and the number (`is_glued`).
     """
     plain = _plain(unit)
     is_greater = any(plain in ranks and ranks[plain] < len(set(ranks.values())) - 1 for ranks in _RANKS)
@@ -119,5 +119,5 @@ def is_abbreviation(unit: str) -> bool:
 
 
 def _plain(unit: str) -> str:
-    """Return `unit` in lower case if it is a word."""
+    """Return `unit` in lower case if it is longer than two letters, and so a word rather than a symbol."""
     return unit.lower() if len(unit) > 2 else unit

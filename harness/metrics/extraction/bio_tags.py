@@ -1,4 +1,4 @@
-"""Entities in a text whose words have BIO tags: beginning, inside or outside of a name."""
+"""Entities in a text whose words have BIO tags: a word begins a name (B), is inside (I) or outside (O)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def entities(
 ) -> list[Entity]:
     """Return the entities that BIO `tags` (B-PER, I-PER, O) mark, in order, as conlleval reads them.
 
-    An I- tag that follows no tag of the same type begins a new entity. `type_names` maps the types in tags to the types
-    of entities; `separator` joins the words of a name.
+    An I- tag that does not follow a tag of the same type begins a new entity. `type_names` maps the types in tags to
+    the types of the returned entities; `separator` joins the words of a name.
     """
     spans: list[tuple[str, list[str]]] = []
     previous = "O"

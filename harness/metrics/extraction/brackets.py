@@ -1,7 +1,8 @@
 """Brackets in a text: which pairs contain which, and where each pair is divided by commas.
 
 An opening bracket without a partner groups nothing: its content belongs to the enclosing pair. A closing bracket
-without a partner is ordinary text. Each mark is visited once, so that any text takes time linear in its length.
+without a partner is ordinary text. Each bracket and comma is visited once, so that any text takes time linear in its
+length.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Group:
         self.separators: list[int] = []
         """Positions of the commas that are in no inner group."""
         self.groups: list[Group] = []
-        """The pairs of brackets directly inside this one."""
+        """The pairs of brackets directly inside this pair, in text order."""
         self.has_words = False
         """Whether the group contains anything but white space and commas outside of inner groups."""
 
@@ -41,20 +42,20 @@ class Group:
                 pending += group.groups[::-1]
 
     def field_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the start and end of each field; fields are divided by the first of , ， and 、 that the group has."""
+        """Return the start and end of each field; the first of , ， and 、 that the group has divides fields."""
         positions = primary_separators(text, self.separators)
         return [(left + 1, right) for left, right in pairwise((self.start, *positions, self.end))]
 
 
 def primary_separators(text: str, positions: Sequence[int]) -> list[int]:
-    """Return those of `positions` whose comma is of one kind: the first of , ， and 、 that occurs at any of them."""
+    """Return the `positions` of one kind of comma: the first of , ， and 、 that occurs at any of them in `text`."""
     marks = {text[position] for position in positions}
     primary = next((mark for mark in _SEPARATORS if mark in marks), None)
     return [position for position in positions if text[position] == primary]
 
 
 def parse_brackets(text: str, kinds: str) -> Group:
-    """Return the whole `text` as a group of its brackets of `kinds`, out of "(", "[", "{" and "<", of either width."""
+    """Return `text` as the group of its brackets of `kinds`: some of "(", "[", "{" and "<", in either width."""
     opening = {mark: kind for mark, kind in _OPENING.items() if kind in kinds}
     closing = {mark: kind for mark, kind in _CLOSING.items() if kind in kinds}
     marks = re.compile(f"[{re.escape(''.join((*opening, *closing, *_SEPARATORS)))}]")
@@ -81,7 +82,7 @@ def parse_brackets(text: str, kinds: str) -> Group:
 
 
 def _close(stack: list[Group], open_counts: Counter[str], kind: str, position: int) -> None:
-    """Close the innermost open group of `kind` at `position`."""
+    """Close the innermost open group of `kind` at `position`, and take it and all groups inside it off `stack`."""
     index = next(index for index in range(len(stack) - 1, -1, -1) if stack[index].kind == kind)
     group, unclosed = stack[index], stack[index + 1 :]
     del stack[index:]
@@ -92,7 +93,7 @@ def _close(stack: list[Group], open_counts: Counter[str], kind: str, position: i
 
 
 def _absorb(group: Group, unclosed: list[Group]) -> None:
-    """Move the content of brackets that never close, in text order, into the `group` that encloses them."""
+    """Move the content of the `unclosed` brackets, in text order, into the `group` that encloses them."""
     for inner in unclosed:
         group.separators += inner.separators
         group.groups += inner.groups

@@ -1,7 +1,7 @@
 """Documents of extraction tasks: their prompts and expected answers, parsed answers, and scores.
 
-A parsed answer is JSON text, so that a report can show it beside the answer itself: a list of records, null if the
-answer could not be parsed, or, if kg2instruction's reader returns other records, an object with both results.
+A parsed answer is JSON text, so that a report can show it beside the answer itself. It is a list of records, null if
+the answer could not be parsed, or, if kg2instruction's reader returns other records, an object with both results.
 
 Not here: the rows of any data set (`tasks/extraction`).
 """
@@ -34,7 +34,7 @@ class Question(NamedTuple):
 
     @property
     def has_upstream_score(self) -> bool:
-        """Whether kg2instruction can read this format: not `json` for entities, and no format that only KnowLM has."""
+        """Whether kg2instruction scores this format: always for events, else not `json` of entities or KnowLM's own."""
         return self.kind == "ee" or (
             self.format in ("tuples", "sentences", "key_value") or (self.kind == "re" and self.format == "json")
         )
@@ -69,7 +69,7 @@ def build_documents(question: Question, rows: Iterable[tuple[str, Iterable[Recor
 
 
 def parse_answer(answer: str, document: Mapping[str, Any]) -> str:
-    """Return the records in an answer to `document`, as JSON text."""
+    """Return the records in an answer to `document` as JSON text (see the module)."""
     kind, language = document["kind"], document["language"]
     parsed = parse_records(answer, kind, language, document["format"], document["types"])
     records = None if parsed is None else json.loads(_to_json(parsed))
@@ -124,7 +124,7 @@ def _plain(by_type: Mapping[str, Counts]) -> dict[str, list[int]]:
 
 
 def _records(kind: Kind, items: Sequence[Sequence[Any]] | None) -> list[Any]:
-    """Return the records in a list loaded from JSON; None, an unparsed answer, has none."""
+    """Return the records in `items`, a list loaded from JSON, or none if `items` is None (an unparsed answer)."""
     if kind == "ee":
         return [Event(item[0], item[1], tuple(Argument(*argument) for argument in item[2])) for item in items or ()]
     record_class = Entity if kind == "ner" else Relation

@@ -2,13 +2,14 @@
 
 An answer is JSON and nothing else: an object that maps each requested type to its items. Any other answer is an error
 and has no items. Items are matched as multisets: an item predicted twice and expected once has one hit of two
-predictions. A document may be split into several prompts, with a few types each; its answers are scored together,
-against all that is expected of the document. Precision and recall are percentages rounded to two decimals; F1 is
-computed from the rounded values and rounded again.
+predictions. A document may be split into several prompts, with a few types each; the answers to these are scored
+together, against all items expected of the document. Precision and recall are percentages rounded to two decimals; F1
+is computed from the rounded values and rounded again.
 
-Upstream's parser of relations knows "subject" and "object", but the data in its repository have "head" and "tail":
-`is_repaired` accepts both. Two inputs crash upstream and are handled here: JSON that Python's `json` cannot load
-(endless nesting, integers of 5,000 digits) is an error, and arguments that are not an object are ignored.
+Upstream's parser of relations knows only "subject" and "object", but the data in its repository have "head" and "tail":
+with `is_repaired`, `parse_relations` accepts both. Two inputs crash upstream and are handled here: JSON that Python's
+`json` cannot load (endless nesting, integers of 5,000 digits) is an error, and arguments that are not an object are
+ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Score(NamedTuple):
 
 
 def parse_entities(text: str) -> list[Entity] | None:
-    """Return the entities, or the triggers of events, in `{type: [name, …], …}`, or None for an error."""
+    """Return the entities (or event triggers) in the JSON text `{type: [name, …], …}`, or None for an error."""
     by_type = _items_by_type(text)
     if by_type is None:
         return None
@@ -40,7 +41,7 @@ def parse_entities(text: str) -> list[Entity] | None:
 
 
 def parse_relations(text: str, *, is_repaired: bool = False) -> list[Relation] | None:
-    """Return the triples in `{relation: [{"subject": …, "object": …}, …], …}`, or None for an error.
+    """Return the triples in the JSON text `{relation: [{"subject": …, "object": …}, …], …}`, or None for an error.
 
     A missing subject or object is empty. `is_repaired` also accepts "head" for a missing subject and "tail" for a
     missing object.
@@ -63,7 +64,7 @@ def parse_events(text: str) -> list[Event] | None:
     """Return the events in a JSON answer, or None for an error.
 
     The form is `{type: [{"trigger": …, "arguments": {role: name or [name, …]}}, …], …}`. Arguments named "NAN" are
-    dropped. Names that are not strings are kept as JSON, because upstream counts them as predicted.
+    dropped. Names that are not strings are kept as JSON text, because upstream counts them as predicted.
     """
     by_type = _items_by_type(text)
     if by_type is None:
@@ -94,7 +95,7 @@ def argument_keys(events: Iterable[Event]) -> list[tuple[str, str, str]]:
 
 
 def corpus_score(counts: Counts) -> Score:
-    """Return the percentages of a corpus; each is 0 if nothing is predicted or nothing is expected."""
+    """Return precision, recall and F1 in percent; each is 0 if its denominator is 0."""
     precision, recall = (
         round(counts.hits / total * 100, 2) if total else 0.0 for total in (counts.predicted, counts.expected)
     )
@@ -118,10 +119,11 @@ def corpus_counts(parts: Iterable[tuple[str, Sequence[Hashable], Sequence[Hashab
 
 
 def format_answer(records: Iterable[Any], kind: Kind, schema: Sequence[Any]) -> str:
-    """Return the JSON answer that IEPile trains a checkpoint to give for `schema`, as its converters write it.
+    """Return the JSON answer that IEPile trains a checkpoint to give for `schema`, as IEPile's converters write it.
 
-    `schema` lists types; for events, each is a dictionary with the `event_type` and the roles of its `arguments`. A
-    role without an argument is "NAN", one with several is a list; an event without arguments has no roles.
+    `schema` lists types; for events, each entry is a dictionary with the `event_type` and its roles (`arguments`). In
+    the answer, a role without an argument is "NAN", a role with several is a list; an event without arguments has no
+    roles.
     """
     listed = list(records)
     items_by_type: dict[str, list[Any]] = {}
@@ -162,4 +164,4 @@ _ITEMS: Mapping[Kind, Callable[[Any, Any], Any]] = {
     "re": lambda relation, _: {"subject": relation.head, "object": relation.tail},
     "ee": _event_item,
 }
-"""How the converters write a record, by kind."""
+"""How IEPile's converters write a record, by kind of record."""

@@ -1,8 +1,8 @@
 """kg2instruction's parsing and scoring of entities, relations and events, including its faults.
 
 Readers are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re}_template.py in its InstructKGC. Counts are those of
-its eval/metrics.py @539475a with `match_mode` "set", the default of evaluate_v2.py beside it: precision and recall over
-all inputs, with the distinct tuples of each input. (The script of @97a191b used "normal", which is multisets.) Upstream
+eval/metrics.py @539475a with `match_mode` "set", the default of evaluate_v2.py beside it: precision and recall over all
+inputs, with the distinct tuples of each input. (The script of @97a191b used "normal", which is multisets.) Upstream
 multiplies F1 by 100.
 
 These faults stay, because they are part of the published definition:
@@ -13,9 +13,9 @@ These faults stay, because they are part of the published definition:
 - the format of an answer is recognised by words in it: a tuple about 'head', 'relation' and 'tail' is taken for a
   dictionary;
 - expected records are read from the expected answer by the same readers, so what these cannot read is never expected;
-- inputs are identified by their text: of equal ones only the last counts (`last_occurrences`);
+- inputs are identified by their text: of equal inputs only the last counts (`last_occurrences`);
 - nothing is normalised: case and punctuation count (evaluate_v2.py strips quotes from the items of relations, or lowers
-  their case).
+  the case of these items).
 
 Not reproduced: upstream's reader of Chinese events, which finds no arguments, exchanges trigger and type, and fails on
 sets; `count_events` counts what `parse` reads. Not here: readers without these faults (`parse`).
@@ -44,13 +44,13 @@ class EventCounts(NamedTuple):
     """Counts of events and of their arguments."""
 
     events: Counts
-    """Events are compared by trigger and type."""
+    """The counts of events, which are compared by trigger and type."""
     arguments: Counts
-    """Arguments are compared by name and role, within events that are both predicted and expected."""
+    """The counts of arguments, compared by name and role within events that are both predicted and expected."""
 
 
 def parse_entities(text: str, language: Language) -> list[Entity] | None:
-    """Return the entities that `ner_post_process_zh` or `_en` reads, or None if it gives up."""
+    """Return the entities that upstream's `ner_post_process_zh` or `_en` reads in `text`, or None if it gives up."""
     if text.strip() == NAN:
         return []
     if language == "en":
@@ -71,7 +71,7 @@ def parse_entities(text: str, language: Language) -> list[Entity] | None:
 
 
 def parse_relations(text: str, language: Language) -> list[Relation] | None:
-    """Return the triples that `re_post_process_zh` or `_en` reads, or None if it gives up."""
+    """Return the triples that upstream's `re_post_process_zh` or `_en` reads in `text`, or None if it gives up."""
     if text.strip() == NAN:
         return []
     if language == "en":
@@ -97,11 +97,11 @@ def parse_relations(text: str, language: Language) -> list[Relation] | None:
 
 
 def count_events(predicted: Iterable[Event], expected: Iterable[Event]) -> EventCounts:
-    """Return the counts of one input as `EEMetric` computes them.
+    """Return the counts of one input as upstream's `EEMetric` computes them.
 
     Events with equal trigger and type but different arguments are counted separately, and so are all their arguments,
-    including repeated ones; but such events have one hit at most, and the arguments compared are those of the last such
-    event, each once. (Upstream's sets have no order, so there the last one varies from run to run.)
+    including repeated ones. But such events have at most one hit together, and the arguments compared are those of the
+    last such event, each once. (Upstream's sets have no order, so there the last event varies from run to run.)
     """
     sides = (dict.fromkeys(predicted), dict.fromkeys(expected))
     predicted_arguments, expected_arguments = (
@@ -116,7 +116,7 @@ def count_events(predicted: Iterable[Event], expected: Iterable[Event]) -> Event
 
 
 def last_occurrences(inputs: Sequence[str]) -> list[bool]:
-    """Return, for each input, whether no later one is equal to it; only such inputs count."""
+    """Return, for each input, whether no later input is equal to it; upstream counts only such inputs."""
     last = {text: index for index, text in enumerate(inputs)}
     return [last[text] == index for index, text in enumerate(inputs)]
 

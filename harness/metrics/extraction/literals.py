@@ -44,15 +44,15 @@ def parse_dictionaries(text: str) -> Iterator[dict[str, Value]]:
 
 
 class _Parser:
-    """Parses one object after another; `position` is where it has arrived."""
+    """Parses one dictionary or list after another; `position` is where the parser has arrived in the text."""
 
     def __init__(self, text: str) -> None:
         self.text, self.position = text, 0
         self._unterminated_until = {"'": 0, '"': 0}
-        """For each quote, the position before which no string can begin, because none ends there."""
+        """For each kind of quote, the position before which no string can begin, because no closing quote follows."""
 
     def parse(self, position: int) -> Iterator[dict[str, Value]]:
-        """Yield the dictionaries of the object at `position`, up to its end or to the first syntax error."""
+        """Yield the dictionaries in the object (dictionary or list) at `position`, up to its end or a syntax error."""
         self.position = position
         stack: list[_Frame] = []
         while (next_token := self._token()) is not None:
@@ -115,7 +115,7 @@ class _Frame:
         return self._expected == "value"
 
     def add(self, value: Value) -> bool:
-        """Add a key or a value; return whether one is allowed here."""
+        """Add a key or a value to the dictionary or list; return whether one is allowed at this point."""
         if self._expected == "key" and isinstance(value, str):
             self._key, self._expected = value, "colon"
             return True
@@ -129,7 +129,7 @@ class _Frame:
         return True
 
     def punctuate(self, mark: str) -> bool:
-        """Accept a colon or a comma; return whether it is allowed here."""
+        """Accept `mark`, a colon or a comma; return whether it is allowed at this point."""
         if mark == ":" and self._expected == "colon":
             self._expected = "value"
             return True
@@ -139,7 +139,7 @@ class _Frame:
         return False
 
     def can_close(self, mark: str) -> bool:
-        """Return whether `mark` may close the object here."""
+        """Return whether the bracket `mark` may close the dictionary or list at this point."""
         is_unfinished = self._expected == "colon" or (self._expected == "value" and isinstance(self.value, dict))
         return mark == self._closing and not is_unfinished
 

@@ -9,10 +9,10 @@ parts are skipped.
 include every type in the answer. The third condition depends on the format:
 
 - `json`: none, except for English events (below);
-- `tuples`, `brackets`, `braces`, `angles`: within each item, brackets are paired (round and square ones and those of
-  the format); not all items of a record are in quotes, and not all consist of brackets and commas only; types and roles
-  have no commas outside of brackets, and neither have heads and tails, unless exactly one field between the first and
-  the last is in `types`;
+- `tuples`, `brackets`, `braces`, `angles`: within each item, brackets are paired (round, square, and the format's own);
+  not all items of a record are in quotes, and not all consist of brackets and commas only; types and roles have no
+  commas outside of brackets, and neither have heads and tails, unless exactly one field between the first and the last
+  is in `types`;
 - English events: roles contain no "#" or ";", and names no "#" after a ";"; as `tuples`, also the conditions on tuples,
   and types and triggers contain no "#";
 - `sentences`: no item contains a line break, or one of the format's own phrases after a comma or a semicolon;
@@ -59,29 +59,29 @@ _NEXT_ROLE = re.compile(r"[;；](?=[^;；#]*#)")
 
 
 class _Context(NamedTuple):
-    """What the prompt requested, for a parser of one format."""
+    """What the prompt requested, as far as a parser of one format needs to know it."""
 
     kind: Kind
     language: Language
     types: Collection[str] | None
     """The requested types, or None if they are not known."""
     is_requested_format: bool
-    """Whether the parser's format is the requested one."""
+    """Whether the parser's format is the one that the prompt requested."""
 
 
 _Parsed: TypeAlias = "Iterator[Record | None]"
-"""Records in order of appearance, with None for each one that says that there is nothing."""
+"""Records in order of appearance, with None for each record that says that there is nothing ("NAN")."""
 
 
 def parse_records(
     text: str, kind: Kind, language: Language = "zh", format: Format = "tuples", types: Iterable[str] | None = None
 ) -> list[Record] | None:
-    """Return the records in `text` in order, including repeated ones, or None if it is in no known form.
+    """Return the records in `text` in order, including repeated ones, or None if `text` is in no known form.
 
-    `kind`, `language`, `format` and `types` are those of the prompt. Types decide if commas are ambiguous or if a line
-    could be prose; records of other types are parsed as well. The list is empty if the answer is empty, says that there
-    is nothing ("NAN", "无", "[]"), or contains only records that say so. Raises HarnessError if KnowLM does not have
-    the format for this kind and language.
+    `kind`, `language`, `format` and `types` are those of the prompt. The types serve to read ambiguous commas, and
+    lines that could be prose; records of other types are parsed as well. The list is empty if `text` is empty, says
+    that there is nothing ("NAN", "无", "[]"), or contains only records that say so. Raises HarnessError if KnowLM does
+    not have the format for this kind and language.
     """
     check_format(kind, language, format)
     known_types = None if types is None else frozenset(types)
@@ -117,14 +117,14 @@ def _unquoted(items: Iterable[str]) -> list[str]:
 
 
 def _record(items: Sequence[str]) -> Record | None:
-    """Return an entity of two items or a relation of three, or None if an item stands for nothing."""
+    """Return an entity of two items or a relation of three, or None if an item is empty or "NAN"."""
     if not all(map(_is_item, items)):
         return None
     return Entity(*items) if len(items) == 2 else Relation(*items)
 
 
 def _event(trigger: str, event_type: str, arguments: Iterable[tuple[str, str]]) -> Record | None:
-    """Return an event without the arguments that stand for nothing, or None if the event itself does."""
+    """Return an event without arguments that have an empty or "NAN" item; None if the trigger or type is such."""
     if not (_is_item(trigger) and _is_item(event_type)):
         return None
     return Event(
@@ -168,11 +168,11 @@ def _divided(text: str, group: Group, context: _Context) -> list[str] | None:
 
 
 _EventParts: TypeAlias = "tuple[str, str, list[tuple[str, str]]]"
-"""Trigger, type, and the name and role of each argument."""
+"""An event's trigger, type, and the name and role of each argument."""
 
 
 def _chinese_event(text: str, group: Group) -> _EventParts | None:
-    """Return the parts of (trigger,type,[(name,role),…])."""
+    """Return the parts of an event written (trigger,type,[(name,role),…]), or None if `group` is not of this form."""
     lists = [inner for inner in group.groups if inner.kind == "["]
     before_list = [position for position in group.separators if lists and position < lists[-1].start]
     commas = primary_separators(text, before_list)
@@ -188,7 +188,7 @@ def _chinese_event(text: str, group: Group) -> _EventParts | None:
 
 
 def _english_event(text: str, group: Group) -> _EventParts | None:
-    """Return the parts of (Type, Trigger, Role1#Name; Role2#Name)."""
+    """Return the parts of an event written (Type, Trigger, Role1#Name; Role2#Name), or None for another form."""
     spans = group.field_spans(text)
     first_role = next((index for index, span in enumerate(spans) if "#" in text[slice(*span)]), 0)
     if first_role < 2:
@@ -226,7 +226,7 @@ def _parse_sentences(text: str, context: _Context, _: Format) -> _Parsed:
 
 
 def _marked_items(text: str, kind: Kind) -> Iterator[tuple[str, str]]:
-    """Yield each marker, such as 实体是, with the text after it, up to the next marker or the end of its line."""
+    """Yield each marker of a sentence, such as 实体是, and the text from it to the next marker or its line's end."""
     for match, following in pairwise([*_MARKER_PATTERNS[kind].finditer(text), None]):
         if match:
             end = following.start() if following else len(text)
@@ -256,7 +256,7 @@ def _parse_lines(text: str, context: _Context, _format: Format) -> _Parsed:
 
 
 def _parse_event_lines(text: str, context: _Context) -> _Parsed:
-    """Yield events. Lines of arguments are the indented ones or, if none are, those whose key is no requested type."""
+    """Yield events. Indented lines are arguments; if there are none, so are lines whose key is no requested type."""
     lines = [(line[0] in _INDENT, *_key_and_value(line, context.types)) for line in text.split("\n") if line]
     has_indents = any(is_indented for is_indented, key, value in lines if key and value)
     event: _EventParts | None = None
@@ -275,19 +275,19 @@ def _parse_event_lines(text: str, context: _Context) -> _Parsed:
 
 
 def _key_and_value(line: str, types: Collection[str] | None) -> tuple[str, str]:
-    """Return the text before and after the first colon; a key that is a type loses list marks and emphasis."""
+    """Return the text before and after the first colon of `line`; list marks and emphasis around a type are dropped."""
     key, _, value = (part.strip() for part in line.partition("：" if "：" in line else ":"))
     bare_key = _LIST_MARK.sub("", key) if types is not None and key not in types else key
     return (bare_key if types is not None and bare_key in types else key), value
 
 
 def _is_record_key(key: str, context: _Context) -> bool:
-    """Return whether a line with this key is a record and not prose, in which anything may precede a colon."""
+    """Return whether a line with `key` before its colon is a record and not prose, which may also have colons."""
     return context.is_requested_format or (context.types is not None and key in context.types) or key == NAN
 
 
 def _is_name_first(key: str, line: str, context: _Context) -> bool:
-    """Return whether the line has the entity before its type, as one of the published descriptions does."""
+    """Return whether `line` has the entity before its type, as one published description of the format has."""
     last = line.rpartition("：" if "：" in line else ":")[2].strip()
     return context.types is not None and key not in context.types and last in context.types
 
@@ -311,7 +311,7 @@ def _parse_json(text: str, context: _Context, _: Format) -> _Parsed:
 
 
 def _record_of_dictionary(dictionary: Mapping[str, Value], keys: Sequence[str], kind: Kind) -> _Parsed:
-    """Yield the record in a dictionary; nothing if an item is not a string."""
+    """Yield the record that `dictionary` holds under `keys`; nothing if one of its items is not a string."""
     values = [dictionary.get(key) for key in keys]
     items = [value.strip() for value in values if isinstance(value, str)]
     if kind != "ee":

@@ -2,7 +2,7 @@
 
 Follows zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC. Some English formats have a
 description there or in KnowLM but no converter: `json` for events, and `brackets`, `braces` and `angles` for relations.
-They are written as their descriptions and the neighbouring formats suggest.
+Answers in them are written as the descriptions and the neighbouring formats suggest.
 
 `parse` reads these answers and says which records each format preserves.
 """
@@ -24,7 +24,7 @@ class Entity(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A triple; `relation` is its type."""
+    """A triple of head, relation and tail; `relation` is the type of the triple."""
 
     head: str
     relation: str
@@ -60,8 +60,8 @@ BRACKETS: Mapping[Format, tuple[str, str]] = {
 def format_records(records: Iterable[Record], kind: Kind, language: Language, format: Format) -> str:
     """Return the answer that KnowLM trains a checkpoint to give: `records` in `format`, or "NAN" if there are none.
 
-    An empty item, or one of white space, is written as "NAN"; an event without arguments gets an argument "NAN" in the
-    role "NAN". Chinese answers begin with the prefix of their kind. Raises HarnessError if KnowLM does not have the
+    An empty item, or an item of white space, is written as "NAN"; an event without arguments gets an argument "NAN" in
+    the role "NAN". Chinese answers begin with the prefix of their kind. Raises HarnessError if KnowLM does not have the
     format for this kind and language.
     """
     listed = list(records)

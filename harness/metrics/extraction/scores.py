@@ -18,7 +18,7 @@ from harness.metrics.extraction.tuples import Counts, count_matches
 from harness.metrics.stats.estimates import Estimate, ratios_estimate
 
 TypeCounts: TypeAlias = "Mapping[str, Sequence[int]]"
-"""Hits, predicted and expected items of each type, in one document or in several."""
+"""By type: the numbers of hits, of predicted and of expected items, in one document or in several."""
 
 _NO_COUNTS = Counts(0, 0, 0)
 
@@ -31,19 +31,19 @@ class EventArgument(NamedTuple):
 
 
 def without_arguments(events: Iterable[Event]) -> list[Event]:
-    """Return the events with their trigger and type only."""
+    """Return `events` with their triggers and types only."""
     return [Event(event.trigger, event.type) for event in events]
 
 
 def event_arguments(events: Iterable[Event]) -> list[EventArgument]:
-    """Return all arguments of the events; one is correct if its event's type, its name and its role are."""
+    """Return all arguments of `events`; an argument is correct if its event's type, its name and its role are."""
     return [EventArgument(argument, event.type) for event in events for argument in event.arguments]
 
 
 def counts_by_type(
     predicted: Iterable[Record | EventArgument], expected: Iterable[Record | EventArgument]
 ) -> dict[str, Counts]:
-    """Return the counts of every predicted or expected type, in order of appearance, the expected types first."""
+    """Return the counts of hits, predictions and expectations by type, in order of appearance, expected types first."""
     predicted_by_type: dict[str, set[Record | EventArgument]] = {}
     expected_by_type: dict[str, set[Record | EventArgument]] = {}
     for by_type, items in ((expected_by_type, expected), (predicted_by_type, predicted)):
@@ -71,7 +71,7 @@ def sum_by_type(documents: Iterable[TypeCounts]) -> dict[str, Counts]:
 
 
 def macro_f1(documents: Iterable[TypeCounts]) -> float:
-    """Return the mean F1 over the types that any document expects; NaN if there is none.
+    """Return the mean F1 over the types that any document expects; NaN if no type is expected.
 
     A type that was only predicted lowers the micro F1 but does not count as a type of the data.
     """
@@ -80,7 +80,7 @@ def macro_f1(documents: Iterable[TypeCounts]) -> float:
 
 
 def macro_f1_estimate(documents: Sequence[TypeCounts]) -> Estimate:
-    """Return `macro_f1` with its interval over documents, taking the types as fixed; at least one must be expected."""
+    """Return `macro_f1` with its interval over documents, for fixed types; at least one type must be expected."""
     expected_types = [name for name, counts in sum_by_type(documents).items() if counts.expected]
     columns = [[Counts(*document.get(name, _NO_COUNTS)).f1_pair for document in documents] for name in expected_types]
     return ratios_estimate(columns, fraction=True)

@@ -5,8 +5,8 @@ except those for English relations: their 14 templates and 5 formats are from zj
 (DeepKE's two templates are its first and third). Misspellings are upstream's. As in upstream's prompts, types are
 listed as Python prints a list.
 
-For Chinese entities in the format `key_value`, two descriptions were published: this one, with the entity first, and
-one that agrees with what the converter writes. `parse` accepts both.
+For Chinese entities in the format `key_value`, two descriptions were published: the one used here, with the entity
+first, and one that agrees with what upstream's converter writes. `parse` accepts both.
 
 Not here: answers, which `records` writes.
 """

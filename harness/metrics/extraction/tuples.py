@@ -4,7 +4,7 @@ The format is the first of KnowLM's, `(头实体,关系,尾实体),(…)` or `(�
 zjunlp/DeepKE@4b27718 writes it. As there, an answer may begin with a prefix, "NAN" stands for nothing, and a tuple that
 contains "NAN" is dropped. kg2instruction's own pattern, `\([^()]*\)?`, ends a tuple at the first bracket inside it,
 accepts a tuple that is never closed, and splits only at ASCII commas; `parse_tuples` pairs up brackets and accepts
-full-width punctuation too. It parses any text, in time linear in its length.
+full-width punctuation too. `parse_tuples` parses any text, in time linear in its length.
 
 Not here: KnowLM's other formats and events (`parse`), IEPile's JSON (`iepile`), partial matches, and sums over
 documents (`harness.metrics.stats.estimates`).
@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 NAN = "NAN"
-"""What is written for an empty answer, and for an empty item."""
+"""The text that is written for an empty answer, and for an empty item of a tuple."""
 
 _SEPARATORS = (",", "，", "、")
 _MARK = re.compile("[(（)）,，、]")
@@ -32,7 +32,7 @@ class Counts(NamedTuple):
     """Numbers of correct, predicted and expected items, in one document or in several."""
 
     hits: int
-    """Predicted items that are expected."""
+    """The number of predicted items that are expected."""
     predicted: int
     expected: int
 
@@ -64,8 +64,8 @@ class Counts(NamedTuple):
 def count_matches(predicted: Iterable[Hashable], expected: Iterable[Hashable]) -> Counts:
     """Return the counts of two sets of items: repeated items count once, and only equal items match.
 
-    This is kg2instruction's eval/metrics.py with `match_mode` "set". It treats an answer that cannot be parsed as an
-    empty one: pass `parse_tuples(answer) or []`.
+    This is kg2instruction's eval/metrics.py with `match_mode` "set". There, an answer that cannot be parsed counts as
+    an empty answer: pass `parse_tuples(answer) or []`.
     """
     predicted_set, expected_set = set(predicted), set(expected)
     return Counts(len(predicted_set & expected_set), len(predicted_set), len(expected_set))
@@ -91,7 +91,7 @@ def parse_tuples(text: str) -> list[tuple[str, ...]] | None:
 
 
 def format_tuples(tuples: Iterable[tuple[str, ...]]) -> str:
-    """Return tuples in the format that kg2instruction uses in Chinese, without its prefix.
+    """Return tuples in the format that kg2instruction uses in Chinese, without the answer's prefix.
 
     `parse_tuples` returns the same tuples if each has two items or more, and no item is empty, "NAN" or in quotes, has
     surrounding white space, or contains a bracket or an ASCII comma.
@@ -109,7 +109,7 @@ class _Bracket:
 
 
 def _tuple_brackets(text: str) -> list[_Bracket]:
-    """Return the brackets that are tuples and not inside another tuple; each mark in `text` is visited once."""
+    """Return the brackets that are tuples and not inside another tuple, in one pass over `text`."""
     tuples: list[_Bracket] = []
     stack: list[_Bracket] = []
     previous_end = 0

@@ -1,19 +1,19 @@
 """Scores of the articles that an answer cites: are they right, do they exist, and do they say what the answer claims?
 
-No standard is published. H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where people judged
-answers; these functions find only what the text alone decides, and people would find more cases of both. The paper does
-not define redundant citations:
+No standard is published. The two faults H1 and H2 are those of Lawyer LLaMA (arXiv 2305.15062 v2, section 5), where
+people judged answers. The functions here find only what the text alone decides; people would find more cases of H1 and
+H2. The paper does not define redundant citations:
 
-- H1, `cites_fabricated`: at least one cited article is known not to exist. An article of a law that is not in the book
-  is neither real nor fabricated.
+- H1, `cites_fabricated`: at least one cited article is known not to exist. An article of a law that is not in the
+  `StatuteBook` is neither real nor fabricated.
 - H2, `cites_mistitled`: at least one existing article is cited under a wrong title or number. This is detected in two
-  cases. A sentence repeats QUOTATION_LENGTH characters or more of an article's text but cites only other articles, all
-  known not to say this. Or the answer cites an article that does not exist, but has the number of an article of another
-  law that the question is about. A paraphrase under a wrong number is not detected.
+  cases. A sentence repeats QUOTATION_LENGTH characters or more of an article's text but cites only other articles, of
+  which it is known that none says this. Or the answer cites an article that does not exist, and the question is about
+  an article of another law with the same number. A paraphrase under a wrong number is not detected.
 - `cites_redundant`: at least one cited article was in the prompt and is not cited by the reference answer.
 
-The denominator of H1 and H2 is the number of answers that cite an article; that of redundancy is the number of answers
-that cite one while their reference does, too. Articles count once per answer.
+The rates of H1 and H2 are shares of the answers that cite an article; the rate of redundancy is a share of the answers
+that cite an article and whose reference answer cites one, too. Articles count once per answer.
 
 Not here: parsing citations (`citations`), and averages over answers (`harness.metrics.stats.estimates`).
 """
@@ -30,21 +30,21 @@ from harness.metrics.law.statutes import ALIASES, Article, StatuteBook
 from harness.metrics.law.strict_citations import parse_numeral
 
 QUOTATION_LENGTH = 15
-"""The number of consecutive characters that make a quotation, without punctuation and white space."""
+"""The number of consecutive characters (not counting punctuation and white space) that make a quotation."""
 
 
 class Share(NamedTuple):
-    """A fraction; `estimates.ratio` over the fractions of several answers gives their common share."""
+    """A fraction, hits / total; `estimates.ratio` over the fractions of several answers gives their joint share."""
 
     hits: float
     total: float
 
 
 def agreement(cited: Iterable[Article | Provision], reference: Iterable[Article | Provision]) -> Counts:
-    """Return the counts of cited and expected articles, the latter from the `reference` answer.
+    """Return the counts of `cited` and expected articles; the `reference` answer cites the expected ones.
 
-    Articles count once each, whatever their paragraphs. Provisions count each paragraph and item, and a whole article
-    differs from its first paragraph.
+    Of `Article`s each counts once, whatever paragraphs are cited. Of `Provision`s each paragraph and item counts, and a
+    whole article differs from its first paragraph.
     """
     return count_matches(cited, reference)
 
@@ -72,18 +72,18 @@ def cites_redundant(cited: Iterable[Article], given: Iterable[Article], needed: 
 
 
 class Quotations:
-    """Finds texts of a book's articles in answers; its index has an entry for each character of these texts."""
+    """Finds texts of a book's articles in answers, by an index with an entry for each character of these texts."""
 
     def __init__(self, book: StatuteBook) -> None:
         self._book = book
         self._sources: dict[str, set[Article]] = {}
-        """The articles that contain each run of QUOTATION_LENGTH characters."""
+        """For each run of QUOTATION_LENGTH characters, the articles whose text contains the run."""
         for article, text in book.texts.items():
             for run in (run for piece in _pieces(text) for run in _runs(piece)):
                 self._sources.setdefault(run, set()).add(article)
 
     def quoted_articles(self, sentence: str) -> list[frozenset[Article]]:
-        """Return, for each quoted stretch of `sentence`, the articles whose text contains any of its runs."""
+        """Return, for each quoted stretch of `sentence`, the articles whose text contains a part of it."""
         stretches: list[set[Article]] = []
         for piece in _pieces(sentence):
             continues = False
@@ -97,7 +97,7 @@ class Quotations:
         return [frozenset(sources) for sources in stretches]
 
     def is_misattributed(self, cited: Collection[Article], sentence: str) -> bool:
-        """Return whether `sentence`, which cites the articles `cited`, has a quotation that is from none of them.
+        """Return whether `sentence`, which cites the articles `cited`, quotes a text that is in none of them.
 
         Articles that the sentence names by number alone, as in 《民法典》第三条规定…，而第五条规定…, count as cited.
         Return False if there are no `cited` articles, or if it is not known what one of them says.
@@ -111,7 +111,7 @@ class Quotations:
         )
 
     def _is_content_known(self, article: Article) -> bool:
-        """Return whether the text of `article` is known, or it is known that there is no such article."""
+        """Return whether the text of `article` is known, or it is known that the article does not exist."""
         return article in self._book.texts or self._book.has_article(article) is False
 
 
@@ -125,7 +125,7 @@ def cites_mistitled(
 ) -> bool:
     """Return whether `answer` cites an existing article under a wrong title or number (H2), as far as text decides.
 
-    `about` are the articles that the question is about, such as those that its data set provides.
+    `about` are the articles that the question is about, such as those that the data set provides for it.
     """
     names = frozenset(names)
     laws_by_number: dict[tuple[int, int], set[str]] = {}
@@ -152,14 +152,14 @@ _NUMBER = re.compile(rf"第({_DIGITS}{{1,9}})条(?:之({_DIGITS}{{1,3}}))?")
 
 
 def _article_numbers(sentence: str) -> set[tuple[int, int]]:
-    """Return the (number, inserted) of each article that `sentence` mentions, whatever its law."""
+    """Return the (number, number after 之 or 0) of each article that `sentence` mentions, of whatever law."""
     matches = _NUMBER.finditer(sentence)
     pairs = ((parse_numeral(match[1]), parse_numeral(match[2]) if match[2] else 0) for match in matches)
     return {(number, inserted) for number, inserted in pairs if number is not None and inserted is not None}
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the letters and digits between the citations in `text`, because a shared citation is not a quotation."""
+    """Return the letters and digits between citations in `text`, because equal citations are not a quotation."""
     return ["".join(character for character in piece if character.isalnum()) for piece in _CITATION.split(text)]
 
 

@@ -22,11 +22,11 @@ from harness.metrics.law.statutes import ALIASES, STATUTES, Article, title_key
 from harness.metrics.law.strict_citations import parse_numeral
 
 LONGEST_RANGE = 100
-"""A range with at least this difference between its two numbers stands for its two ends only."""
+"""A range whose two numbers differ by this or more stands for the articles at its two ends only."""
 
 
 class Provision(NamedTuple):
-    """What is cited: an article, or a paragraph or an item of it; 0 if none is named."""
+    """What is cited: an article, or a paragraph or an item of it (0 if no paragraph or item is named)."""
 
     article: Article
     paragraph: int = 0
@@ -48,8 +48,9 @@ def cited_provisions(
 ) -> list[Provision]:
     """Return what `text` cites, in order and including repeated citations.
 
-    Laws are named by their key (`statutes.title_key` with `aliases`). Those in `names` are recognised without 《》 too,
-    unless they end a longer word. Numbers that `strict_citations.parse_numeral` does not accept are skipped.
+    Laws are named by their key (`statutes.title_key` with `aliases`). The names in `names` are recognised without 《》
+    too, unless they are the end of a longer word. Numbers that `strict_citations.parse_numeral` does not accept are
+    skipped.
     """
     provisions: list[Provision] = []
     last_law: str | None = None
@@ -89,7 +90,7 @@ def _law_pattern(names: frozenset[str]) -> re.Pattern[str]:
 
 
 def _law_mentions(text: str, names: frozenset[str]) -> Iterator[tuple[int, int, str | None]]:
-    """Yield the start, end and name of each law that is named; the name is None for 该法, 本法 and 同法.
+    """Yield the start, end and name of each mention of a law in `text`; the name is None for 该法, 本法 and 同法.
 
     Of titles within titles, only the outermost is yielded.
     """
@@ -163,7 +164,7 @@ def _parse_articles(text: str, start: int, law: str, provisions: list[Provision]
 
 
 def _article_numbers(match: re.Match[str]) -> list[tuple[int, int]]:
-    """Return the (number, inserted) of each article; 之 belongs to the last one. Empty if a number is invalid."""
+    """Return (number, number after 之 or 0) of each article; 之 belongs to the last. Empty if a number is invalid."""
     numbers = _parse_numbers(match["numbers"])
     inserted = parse_numeral(match["inserted"]) if match["inserted"] else 0
     if not numbers or inserted is None:
@@ -172,14 +173,14 @@ def _article_numbers(match: re.Match[str]) -> list[tuple[int, int]]:
 
 
 def _articles_inside(first: Article, last: Article) -> list[Article]:
-    """Return the articles of a range without its two ends, as far as their numbers determine them."""
+    """Return the articles between `first` and `last`, as far as the two numbers determine which articles there are."""
     if first.number == last.number:
         return [first._replace(inserted=inserted) for inserted in range(first.inserted + 1, last.inserted)]
     return [Article(first.law, number) for number in _numbers_inside(first.number, last.number)]
 
 
 def _parse_parts(text: str, start: int, listed: list[Article], provisions: list[Provision]) -> int:
-    """Append the `listed` articles, the last with its paragraphs and items from `start` on; return where these end."""
+    """Append `listed` articles, the last with the paragraphs and items from `start` on; return where these end."""
     provisions += map(Provision, listed[:-1])
     parts: list[tuple[int, int]] = []
     paragraph, end, to = _PARAGRAPH.match(text, start), start, None
@@ -216,7 +217,7 @@ def _parse_items(text: str, start: int) -> tuple[list[int], int]:
 
 
 def _parse_numbers(text: str) -> list[int]:
-    """Return the numbers in `三`, `三、五` or `三至五`; invalid ones are skipped."""
+    """Return the numbers in `三`, `三、五` or `三至五` (3, 4 and 5); invalid numbers are skipped."""
     numbers: list[int] = []
     for match in _NUMBER.finditer(text):
         number = parse_numeral(match["number"])
@@ -229,5 +230,5 @@ def _parse_numbers(text: str) -> list[int]:
 
 
 def _numbers_inside(first: int, last: int) -> range:
-    """Return the numbers of a range without its two ends; none if the range reaches LONGEST_RANGE."""
+    """Return the numbers between `first` and `last`; none if these differ by LONGEST_RANGE or more."""
     return range(first + 1, last) if last - first < LONGEST_RANGE else range(0)

@@ -52,13 +52,13 @@ def scores(
 ) -> dict[str, Value]:
     """Return every metric that is defined for one answer; a value that is a pair is for `estimates.ratio` over answers.
 
-    `given` are the articles in the prompt and `provided` those that the data set has for the question, each written
-    `《X》第N条：…`; the two differ if articles were retrieved or withheld. A metric that is undefined for this answer
+    `given` are the articles in the prompt, `provided` the articles that the data set has for the question, each written
+    `《X》第N条：…`. The two differ if articles were retrieved or withheld. A metric that is undefined for this answer
     is omitted:
 
     - precision, recall, F1 and redundancy if the reference cites nothing, since it then does not say what is right;
-    - precision, existence and the rates of `citation_scores` if the answer cites nothing, and existence also if it
-      cites only laws that are not in the library;
+    - precision, existence and the rates of `citation_scores` if the answer cites nothing, and existence also if the
+      answer cites only laws that are not in the library;
     - the metrics about `given` if nothing was given.
     """
     cited, expected = cited_articles(answer), cited_articles(reference)
@@ -102,5 +102,5 @@ def parse_turns(history: Iterable[str]) -> list[Turn]:
 
 
 def _articles(texts: Iterable[str]) -> list[Article]:
-    """Return the articles in `texts`; texts of another form are skipped."""
+    """Return the articles in `texts` of the form `《X》第N条：…`; texts of another form are skipped."""
     return [entry[0] for text in texts if (entry := parse_entry(text)) is not None]

@@ -1,15 +1,16 @@
 """Statutes: the keys of their titles, the articles that exist, and the texts of articles.
 
-Titles are compared by a key (`title_key`): without the leading 中华人民共和国, without the trailing edition, and with
-the full name in place of a known short one. `STATUTES` lists the laws that consultations cite, with the number of each
-law's last article, so that most invented articles are recognised without any text. A `StatuteBook` is this list or
-another one, with the texts that are available.
+Titles are compared by a key (`title_key`): without the leading 中华人民共和国, without an edition in brackets at the
+end, and with the full name in place of a known short name. `STATUTES` lists the laws that consultations cite, with the
+number of each law's last article, so that most invented articles are recognised without any text. A `StatuteBook` is
+this list or another, with the texts of articles that are available.
 
 The list is based on the longest edition of each law in LawRefBook/Laws@2f4c5c2, including repealed laws, up to March
-2025. An article of these editions exists even if it was later repealed or renumbered; one that only another edition
-has, such as a later one or a longer earlier one (证券法 had 240 articles until 2019), does not.
+2025. An article in the listed edition counts as existing even if it was later repealed or renumbered. An article that
+only another edition has, such as a later edition, or an earlier edition with more articles (证券法 had 240 articles
+until 2019), counts as not existing.
 
-Not here: whether an article was in force, and what a law means.
+Not here: whether an article was in force, and the meaning of laws.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from harness.metrics.law.strict_citations import parse_numeral
 
 
 class Article(NamedTuple):
-    """An article of a law. 第三条之一 is inserted after article 3 and is a different article."""
+    """An article of a law. 第三条之一 is an article inserted after article 3, and so a different article."""
 
     law: str
-    """The law's `title_key`."""
+    """The `title_key` of the article's law."""
     number: int
     inserted: int = 0
     """The number after 之, or 0 for an article that was not inserted."""
 
     def __str__(self) -> str:
-        """Return `《law》第N条`, as people cite it."""
+        """Return `《law》第N条`, as people cite the article."""
         return f"《{self.law}》第{self.number}条" + (f"之{self.inserted}" if self.inserted else "")
 
 
@@ -67,7 +68,7 @@ ALIASES = {
     "计划生育法": "人口与计划生育法",
     "房地产管理法": "城市房地产管理法",
 }
-"""Full names of laws by short name, both in the form of `title_key`; a short name that two laws share is not listed."""
+"""Full names of laws by short name, both as `title_key` returns them; names that two laws share are not listed."""
 
 STATUTES: dict[str, int] = {
     "民法典": 1260,
@@ -177,9 +178,9 @@ INSERTED = frozenset(
 def title_key(text: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """Return the key by which titles are compared: the same for 中华人民共和国民法典, 《民法典》 and 民法典（2020年）.
 
-    The key has no white space, no outer 《》, no 中华人民共和国 in front of the title or of one inside it, no issuing
-    court in front of 关于 and no edition in brackets; brackets and inner 〈〉 have one width. A key in `aliases` is
-    replaced by the full name there.
+    The key has no white space, no outer 《》, no 中华人民共和国 in front of the title or of a title inside it, no
+    issuing court in front of 关于 and no edition in brackets; brackets and inner 〈〉 have one width. A key in
+    `aliases` is replaced by the full name that `aliases` has for it.
     """
     key = "".join(unicodedata.normalize("NFKC", text).split()).translate(_MARKS)
     if key.startswith("《") and _is_one_pair(key):
@@ -192,7 +193,7 @@ def title_key(text: str, aliases: Mapping[str, str] = ALIASES) -> str:
 
 
 def _is_one_pair(key: str) -> bool:
-    """Return whether the first 《 is closed by the last 》."""
+    """Return whether the first 《 of `key` is closed by the last 》, so that the pair encloses the whole title."""
     depth = 0
     for position, character in enumerate(key):
         depth += (character == "《") - (character == "》")
@@ -206,11 +207,11 @@ class StatuteBook:
     """Statutes: which articles exist, and the texts of some of them."""
 
     last_articles: Mapping[str, int] = field(default_factory=lambda: STATUTES)
-    """The number of the last article of each law; all articles up to it exist."""
+    """The number of the last article of each law; all articles up to this number exist."""
     extra_articles: frozenset[Article] = INSERTED
-    """Further articles that exist: inserted ones, and those of laws whose last article is not known."""
+    """Further articles that exist: inserted articles, and articles of laws whose last article is not known."""
     texts: Mapping[Article, str] = field(default_factory=dict)
-    """The texts of articles, without their titles; each of these articles exists."""
+    """The texts of articles, without `《X》第N条`; every article in this mapping exists."""
 
     def has_article(self, article: Article) -> bool | None:
         """Return whether `article` exists, or None if its law is not in this book."""
@@ -236,11 +237,11 @@ def parse_entry(text: str) -> tuple[Article, str] | None:
 
 
 def split_articles(text: str, law: str | None = None) -> Iterator[tuple[Article, str]]:
-    """Yield the articles in the full text of a law, each with its own text.
+    """Yield the articles in the full `text` of a law, each with the text of the article.
 
-    `law` is the title; by default it is the text's `# heading`, and a text without one has no articles. An article
-    begins on a new line with 第N条 and white space, and ends where the next article or a `## heading` begins. Articles
-    with equal numbers are all yielded.
+    `law` is the title; by default it is the text's `# heading`, and a text without a heading has no articles. An
+    article begins on a new line with 第N条 and white space, and ends where the next article or a `## heading` begins.
+    Articles with equal numbers are all yielded.
     """
     heading = _HEADING.match(text)
     key = title_key(law or (heading["law"] if heading else ""))

@@ -47,7 +47,7 @@ def parse_citations(text: str) -> list[Citation]:
     """Return the articles that `text` cites in order, including repeated ones.
 
     White space is allowed between the parts. Further articles of a law, each with its own 第 and 条, are joined by a
-    comma, 、 or a word for "and" or "or". An article whose number `parse_numeral` does not accept is skipped.
+    comma, 、 or a word for "and" or "or". Articles whose number `parse_numeral` does not accept are skipped.
     """
     citations = []
     for law in _LAW.finditer(text):
@@ -69,8 +69,8 @@ def parse_numeral(text: str) -> int | None:
     """Return the number from 1 to 9999 that `text` spells, or None if it is anything else.
 
     Accepted are Arabic digits of either width without leading zeros, Chinese digits one by one (一〇七六), and Chinese
-    number words (一千零七十六). In words, 零 or 〇 stands exactly where decimal places are skipped, 十 may omit its 一,
-    and 百 and 千 may have 两 for 二.
+    number words (一千零七十六). In number words, 零 or 〇 stands exactly where decimal places are skipped, 十 may omit
+    its 一, and 百 and 千 may have 两 for 二.
     """
     if _ARABIC.fullmatch(text):
         return int(text)

@@ -1,4 +1,4 @@
-"""ChERRANT: the character edits between two Chinese sentences, and how many of them are correct.
+"""ChERRANT, a scorer of grammar corrections: the character edits between two Chinese sentences, and which are correct.
 
 Follows HillZhang1999/MuCGEC@22e16ec, scorers/ChERRANT, with `-g char` (Zhang et al. 2022, arXiv 2204.10994). Characters
 are aligned at the least cost. An insertion or a deletion costs 1, and a transposition of n characters n - 1; a
@@ -6,11 +6,11 @@ substitution costs less than an insertion and a deletion together, and the less 
 unmatched text between two matches is one edit, and so is a piece that moved.
 
 Upstream's quirks stay. All alignments of the least cost count, so that an edit counts once for every distinct list of
-edits that contains it, and a hit as often as the reference's lists contain it. If lengths differ by more than ten, only
-the first alignment counts.
+edits that contains it, and a hit as often as the lists of the reference contain it. If the lengths of both sentences
+differ by more than ten, only the first alignment counts.
 
 Upstream looks up the similarity of two characters in a thesaurus (Cilin), in a table of confusable characters and in
-pypinyin's readings. None of these is part of this module: `CharacterTables` accepts whatever is available.
+pypinyin's readings. None of these is part of this module, but `CharacterTables` accepts those that are available.
 
 Not here: edits of words, types of edits, several references, and conversion of traditional characters.
 """
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 MOST_LISTS = 5_000
-"""Largest number of alignments that are enumerated; of more (upstream would not finish), only the first counts."""
+"""The most alignments that are enumerated; if there are more (upstream would not finish), only the first counts."""
 _FIRST_ONLY = 10
 _DELETED = "-NONE-"
 _IMPOSSIBLE = "无法标注"
@@ -39,7 +39,7 @@ _MARKS = frozenset(_PUNCTUATION.removesuffix(".") + "〰〾〿﹏")
 
 
 class Edit(NamedTuple):
-    """Characters `start` to `end` of the source, and their replacement in the target ("-NONE-" for a deletion)."""
+    """Characters `start` to `end` of a source text, and the target's text in their place ("-NONE-" for a deletion)."""
 
     start: int
     end: int
@@ -47,10 +47,10 @@ class Edit(NamedTuple):
 
 
 class CharacterTables(NamedTuple):
-    """Knowledge about characters; the default knows nothing."""
+    """Knowledge about characters for the cost of substituting them; by default, nothing is known."""
 
     thesaurus_code: Callable[[str], str | None] = lambda character: None
-    """Returns a character's code in the thesaurus, such as Aa01A01."""
+    """Returns a character's code in the thesaurus Cilin, such as Aa01A01, or None."""
     is_similar: Callable[[str, str], bool] = lambda character, other: False
     """Returns whether two Chinese characters sound or look alike."""
 
@@ -59,7 +59,7 @@ NO_TABLES = CharacterTables()
 
 
 class Counts(NamedTuple):
-    """Numbers of edits of one sentence or of several."""
+    """Numbers of correct, surplus and missed edits, in one sentence or in several."""
 
     hits: int
     """Edits of the prediction that are in the reference."""
@@ -69,13 +69,13 @@ class Counts(NamedTuple):
     """Edits of the reference that are not in the prediction."""
 
     def f_beta_pair(self, beta: float = 0.5) -> tuple[float, float]:
-        """Return the numerator and denominator of F-beta; their sums over sentences give that of the corpus."""
+        """Return the numerator and denominator of F-beta; the sums over sentences give the F-beta of the corpus."""
         weight = beta * beta
         return (1 + weight) * self.hits, (1 + weight) * self.hits + weight * self.missed + self.surplus
 
 
 def count_edits(source: str, prediction: str, reference: str, tables: CharacterTables = NO_TABLES) -> Counts:
-    """Return how many edits from `source` to `prediction` are among those from `source` to `reference`."""
+    """Return how many edits from `source` to `prediction` are among the edits from `source` to `reference`."""
     if reference == _IMPOSSIBLE:
         return Counts(0, 0, 0)
     predicted, expected = edits(source, prediction, tables), _reference_edits(source, reference, tables)
@@ -89,7 +89,8 @@ def count_edits(source: str, prediction: str, reference: str, tables: CharacterT
 def edits(source: str, target: str, tables: CharacterTables = NO_TABLES) -> Counter[Edit]:
     """Return the edits from `source` to `target`, each with the number of lists of edits that contain it.
 
-    White space is ignored. Takes time proportional to the product of both lengths, a second for 500 characters each.
+    White space is ignored. The function takes time proportional to the product of both lengths, a second for 500
+    characters each.
 
     There are no edits if the texts are equal or the target says that there is no error (没有错误), and one empty edit
     at -1 if the target says that the source cannot be corrected (无法标注).
@@ -132,12 +133,12 @@ class _Span(NamedTuple):
 
 
 _Operation = tuple[str, int, int]
-"""The kind of a step, and the number of source and target characters it consumes."""
+"""The kind of a step of an alignment, and the numbers of source and of target characters that the step consumes."""
 _MATCH, _DELETE, _INSERT, _SUBSTITUTE = ("M", 1, 1), ("D", 1, 0), ("I", 0, 1), ("S", 1, 1)
 
 
 def _operations(source: str, target: str, tables: CharacterTables) -> list[list[list[_Operation]]]:
-    """Return, for every two prefixes, the operations that may end a cheapest alignment, indexed by their lengths."""
+    """Return, by the lengths of two prefixes of the texts, the operations that may end their cheapest alignment."""
     width = len(target)
     costs = [[float(j) for j in range(width + 1)]]
     operations: list[list[list[_Operation]]] = [[[], *([_INSERT] for _ in target)]]
@@ -190,10 +191,10 @@ def _first(operations: list[list[list[_Operation]]]) -> list[list[list[_Operatio
 
 
 def _transposed(source: str, target: str, i: int, j: int, least: int, most: int) -> int:
-    """Return how many characters before `i` and `j` belong to the shortest transposition that ends there.
+    """Return how many characters before `i` and `j` belong to the shortest transposition that ends at `i` and `j`.
 
-    Over these and the characters at `i` and `j`, the texts differ only in order. The number is from `least` to `most`,
-    or 0 if there is none.
+    In the transposed pieces, which include the characters at `i` and `j`, the texts differ only in order. The number is
+    from `least` to `most`, or 0 if there is no transposition.
     """
     surplus = Counter(source[i - least : i + 1])
     surplus.subtract(target[j - least : j + 1])
@@ -253,7 +254,7 @@ def _number_of_alignments(operations: list[list[list[_Operation]]]) -> int:
 
 
 def _previous_spans(operations: list[list[list[_Operation]]], following: _Span | None) -> list[_Span]:
-    """Return the spans that may precede `following`, or end the sentence if it is None; unmatched text is one span."""
+    """Return the spans that may precede `following` (None: end the sentence); unmatched text is one span."""
     i, j = (following.start, following.to_start) if following else (len(operations) - 1, len(operations[0]) - 1)
     ways = operations[i][j]
     if ways == [_MATCH]:
@@ -269,7 +270,7 @@ def _previous_spans(operations: list[list[list[_Operation]]], following: _Span |
 
 
 def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) -> list[tuple[int, int]]:
-    """Return where text without matches and transpositions that ends at (i, j) may begin."""
+    """Return the pairs of places where a span without matches and transpositions that ends at (i, j) may begin."""
     starts, visited, pending = [], {(i, j)}, [(i, j)]
     while pending:
         a, b = pending.pop()
@@ -284,7 +285,7 @@ def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) 
 
 
 def _edit_spans(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span, ...]:
-    """Return the edits of an alignment: a piece moved over others is one edit, and substitutions are trimmed."""
+    """Return the edits of the alignment `spans`: a piece moved over another is one edit, substitutions are trimmed."""
     merged, i = [], 0
     while i < len(spans):
         three = spans[i : i + 3]
@@ -333,7 +334,7 @@ def _is_within_one_edit(text: str, other: str) -> bool:
 
 
 def _trimmed(span: _Span, source: str, target: str) -> _Span:
-    """Return a substitution without its common prefix and suffix."""
+    """Return the substitution `span` without the prefix and suffix that its source and target text share."""
     old, new = source[span.start : span.end], target[span.to_start : span.to_end]
     prefix = next((k for k, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     rest = old[prefix:]

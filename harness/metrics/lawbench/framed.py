@@ -3,7 +3,7 @@
 Models write the mark in other brackets, with a colon or without brackets, and end at their own end mark, at a line end
 or not at all. What they write before the mark and after the end mark is not their answer.
 
-Not here: what the part says (`repaired`), and published scores, for which every text counts.
+Not here: what the part says (`repaired`), and published scores, which read the whole answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BEFORE, _AFTER = r"[\[【<（(]?", r"[\]】>）)]?(?:[:：]|是(?!否)|为)?\s*
 def parts(text: str, *marks: str) -> list[str]:
     """Return what `text` has after each of `marks`, such as 正确答案, up to an end mark, a line end or the next mark.
 
-    Without a mark, return the text up to its first end mark if that is one line; otherwise, return nothing.
+    If `text` has no mark, return the text up to its first end mark if that is one line, else nothing.
     """
     starts = list(_pattern(marks).finditer(text))
     if not starts:

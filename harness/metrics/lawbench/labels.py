@@ -21,7 +21,7 @@ DISPUTES = (
     "合同解除",
     "肇事逃逸",
 )
-"""2-2: the subjects of disputes."""
+"""The labels of LawBench task 2-2: subjects of disputes."""
 
 MARRIAGE_FACTS = (
     "婚后有子女",
@@ -45,7 +45,7 @@ MARRIAGE_FACTS = (
     "子女随非抚养权人生活",
     "婚后个人财产",
 )
-"""2-3: facts of a divorce; a reference has one or several."""
+"""The labels of LawBench task 2-3: facts of a divorce; a reference has one label or several."""
 
 CONSULTATIONS = (
     "婚姻家庭",
@@ -69,7 +69,7 @@ CONSULTATIONS = (
     "消费权益",
     "抵押担保",
 )
-"""2-4: the topics of consultations."""
+"""The labels of LawBench task 2-4: topics of consultations."""
 
 CHARGES = (
     "侮辱",
@@ -262,7 +262,7 @@ CHARGES = (
     "聚众哄抢",
     "交通肇事",
 )
-"""3-3: charges of the Criminal Law, without the final character 罪."""
+"""The labels of LawBench task 3-3: charges of the Criminal Law, without the final character 罪."""
 
 EVENTS = (
     "支付/给付",
@@ -286,4 +286,4 @@ EVENTS = (
     "赔偿",
     "归还/偿还",
 )
-"""2-9: kinds of events."""
+"""The labels of LawBench task 2-9: kinds of events."""

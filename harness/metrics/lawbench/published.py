@@ -2,10 +2,11 @@
 
 Upstream's quirks stay: an option counts wherever its characters occur, in "ABS" as well as in "A"; of several prison
 terms the first number of months is read, so that "1年6个月" is six months; a charge that is part of another charge's
-name is found inside it. The rates of a model are upstream's as well: its score is the mean of `score` over the answers
-that have one, its abstention rate the share of `abstained` in all answers.
+name is found inside it. A model's rates are defined as upstream, too: its score is the mean of `score` over the answers
+that have one, its abstention rate the share of all answers with `abstained`.
 
-Only task 2-1 has no score for a single answer: the counts of all answers make one number.
+Tasks are numbered as in LawBench. Only task 2-1 has no score for a single answer, because one number is computed from
+the edit counts of all answers.
 
 Not here: repaired variants (`repaired`).
 """
@@ -32,28 +33,28 @@ from harness.metrics.text.cuts import jieba_words
 from harness.metrics.text.overlap import rouge_of
 
 LONGEST_TERM = 216
-"""Months of imprisonment: the distance of an answer without a term is the logarithm of this number."""
+"""A prison term in months; `term_score` divides by its logarithm, the distance of an answer without a term."""
 
 
 class AnswerScore(NamedTuple):
-    """The score of one answer."""
+    """The score of one answer, and whether the answer abstained."""
 
     score: float | None
-    """0 to 1, or negative for an extremely wrong prison term; None if the reference is left out of the average."""
+    """From 0 to 1, or negative for an extremely wrong prison term; None if the answer is left out of the average."""
     abstained: bool = False
 
 
 Scorer = Callable[[str, str], AnswerScore]
-"""Scores a prediction by its reference. Raises ValueError if it cannot parse the reference."""
+"""A function that scores a prediction by a reference; raises ValueError if it cannot parse the reference."""
 
 
 def recitation(prediction: str, reference: str) -> AnswerScore:
-    """Score 1-1: ROUGE-L as in `rouge_l`, without the "答案:" of the reference."""
+    """Score an answer to LawBench task 1-1: ROUGE-L as in `rouge_l`, without the "答案:" of the reference."""
     return rouge_l(prediction, reference.replace("答案:", ""))
 
 
 def rouge_l(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-7, 3-2 and 3-8: ROUGE-L over jieba's words; an empty answer is scored as the word 无内容."""
+    """Score LawBench tasks 2-7, 3-2 and 3-8: ROUGE-L over jieba's words; an empty answer counts as 无内容."""
     words = jieba_words(prediction) if prediction.strip() else ("无内容",)
     return AnswerScore(rouge_of(words, jieba_words(reference)).rouge_l)
 
@@ -65,25 +66,25 @@ def single_choice(prediction: str, answer: str, options: Collection[str]) -> Ans
 
 
 def letter_choice(prediction: str, reference: str) -> AnswerScore:
-    """Score 1-2 and 3-6: one of A to D, after "正确答案:"."""
+    """Score LawBench tasks 1-2 and 3-6: one of A to D, after "正确答案:" in the reference."""
     return single_choice(prediction, letter_after("正确答案:", reference, "ABCD"), "ABCD")
 
 
 def argument_mining(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-8: one of A to E, after "[正确答案]"."""
+    """Score LawBench task 2-8: one of A to E, after "[正确答案]" in the reference."""
     return single_choice(prediction, letter_after("[正确答案]", reference, "ABCDE"), "ABCDE")
 
 
 SENTENCE_MARK = "句子：\n"
-"""The text before the sentence to correct in a prompt of 2-1."""
+"""The text before the sentence to correct in a prompt of LawBench task 2-1."""
 
 
 def proofreading(prompt: str, prediction: str, reference: str, tables: CharacterTables = NO_TABLES) -> Counts:
-    """Return the edit counts of 2-1, by ChERRANT, for the sentence in `prompt`.
+    """Return the edit counts of LawBench task 2-1, by ChERRANT, for the sentence in `prompt`.
 
-    The score is their F0.5 over all answers. An answer is cut five characters beyond the length of the reference, and
-    an empty one is scored as 无内容. Upstream's exact numbers need its character `tables`, and traditional characters
-    converted to simplified ones beforehand.
+    The score of the task is the F0.5 of the counts of all answers. An answer is cut five characters beyond the length
+    of the reference, and an empty answer is scored as 无内容. Upstream's exact numbers need upstream's character
+    `tables`, and traditional characters converted to simplified ones beforehand.
 
     Raises ValueError if the prompt has no sentence.
     """
@@ -97,9 +98,9 @@ def proofreading(prompt: str, prediction: str, reference: str, tables: Character
 
 
 def dispute_focus(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-2: one of sixteen labels.
+    """Score LawBench task 2-2: one of sixteen labels.
 
-    The reference 赔偿, which is none of them, is left out of the average but stays in the abstention rate.
+    Answers whose reference is 赔偿, no label, are left out of the average but stay in the abstention rate.
     """
     answer = unframed("争议焦点类别：", reference, "。")
     if answer == "赔偿":
@@ -108,7 +109,7 @@ def dispute_focus(prediction: str, reference: str) -> AnswerScore:
 
 
 def consultation_topic(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-4: one of twenty labels."""
+    """Score LawBench task 2-4: one of twenty labels."""
     return single_choice(prediction, check_label(reference, CONSULTATIONS), CONSULTATIONS)
 
 
@@ -119,23 +120,23 @@ def multiple_choice(prediction: str, expected: Collection[str], options: Sequenc
 
 
 def marriage_facts(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-3: several of twenty labels."""
+    """Score LawBench task 2-3: several of twenty labels."""
     expected = [check_label(label, MARRIAGE_FACTS) for label in unframed("类别:", reference, "。").split("、")]
     return multiple_choice(prediction, expected, MARRIAGE_FACTS)
 
 
 def events(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-9: several of twenty kinds of events."""
+    """Score LawBench task 2-9: several of twenty kinds of events."""
     return multiple_choice(prediction, reference.split(";"), EVENTS)
 
 
 def charges(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-3: several of 189 charges."""
+    """Score LawBench task 3-3: several of 189 charges."""
     return multiple_choice(prediction, unframed("罪名:", reference).split(";"), CHARGES)
 
 
 def reading_comprehension(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-5: F1 over characters."""
+    """Score LawBench task 2-5: F1 over characters."""
     return AnswerScore(character_f1(prediction, reference.replace("回答:", "")))
 
 
@@ -143,14 +144,14 @@ ENTITY_TYPES = (
     *("犯罪嫌疑人", "受害人", "被盗货币", "物品价值", "盗窃获利", "被盗物品"),
     *("作案工具", "时间", "地点", "组织机构"),
 )
-"""The types of entities in 2-6."""
+"""The types of entities in LawBench task 2-6."""
 _VALUE = re.compile(r"\s*([^\n ]*)")
 
 
 def entities(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-6: soft F1, where a hit is the character F1 of a type's value, for each type the reference has.
+    """Score LawBench task 2-6: soft F1, where the hit for each type in the reference is the character F1 of its value.
 
-    Upstream counts abstentions but loses them in a misspelt key: its table has 0.
+    Upstream counts abstentions but loses the count in a misspelt key, so its table of results has 0.
     """
     expected = reference_entities(reference)
     predicted = {name: value for name in ENTITY_TYPES if (value := _entity(prediction, name)) is not None}
@@ -162,14 +163,14 @@ def entities(prediction: str, reference: str) -> AnswerScore:
 
 
 def reference_entities(reference: str) -> dict[str, str]:
-    """Return the values in a reference of 2-6, by type."""
+    """Return the entities in a reference of LawBench task 2-6, by type."""
     return dict(part.split(":")[:2] for part in reference.split(";")) if reference.strip() else {}
 
 
 def trigger_words(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-10: soft F1 of the words at equal positions of both lists, so that order counts.
+    """Score LawBench task 2-10: soft F1 of the words at equal positions of both lists, so that order counts.
 
-    No answers to 2-10 or 2-9 are published with which this could be compared.
+    No answers to tasks 2-10 or 2-9 are published with which these scores could be compared.
     """
     expected, predicted = reference.split(";"), prediction.split(";")
     hits = math.fsum(character_f1(word, other) for word, other in zip(predicted, expected, strict=False))
@@ -178,14 +179,14 @@ def trigger_words(prediction: str, reference: str) -> AnswerScore:
 
 
 def articles(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-1: F1 of article numbers, as `article_numbers` reads them."""
+    """Score LawBench task 3-1: F1 of the article numbers that `article_numbers` reads."""
     expected = {int(number) for number in unframed("法条:刑法第", reference, "条").replace("条", "").split("、")}
     predicted = article_numbers(prediction)
     return AnswerScore(set_f1(predicted, expected), not predicted)
 
 
 def article_numbers(prediction: str) -> set[int]:
-    """Return the first number of each of the pieces that 、 divides `prediction` into, without paragraphs (款)."""
+    """Return the first number of each of the pieces between 、 in `prediction`, ignoring paragraphs (第…款)."""
     pieces = (
         _replace_numbered("条", r"\1", _replace_numbered("款", "", piece.replace("万元", "元")))
         for piece in prediction.split("、")
@@ -195,9 +196,9 @@ def article_numbers(prediction: str) -> set[int]:
 
 
 def prison_term(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-4 and 3-5: `term_score` of the months.
+    """Score LawBench tasks 3-4 and 3-5: `term_score` of the prison term in months.
 
-    Death and life imprisonment are left out of the average but stay in the abstention rate.
+    References with death or life imprisonment are left out of the average but stay in the abstention rate.
     """
     if "死刑" in reference or "无期" in reference:
         return AnswerScore(None)
@@ -210,10 +211,10 @@ def prison_term(prediction: str, reference: str) -> AnswerScore:
 
 
 def term_score(predicted: int | None, expected: int) -> float:
-    """Return 1 minus the distance of two terms in months.
+    """Return 1 minus the distance of two prison terms in months.
 
-    It is the distance between the logarithms of the months plus one, divided by the logarithm of 216. A missing term
-    has the distance 1; a very long term has a larger one.
+    The distance is the difference of log(months + 1) of both terms, divided by log(216). A missing term has the
+    distance 1; a very long term has a larger distance.
     """
     worst = math.log(LONGEST_TERM)
     distance = worst if predicted is None else abs(math.log(expected + 1) - math.log(predicted + 1))
@@ -221,7 +222,7 @@ def term_score(predicted: int | None, expected: int) -> float:
 
 
 def amount_of_money(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-7: 1 if the expected amount is among the numbers of the prediction; no number is an abstention."""
+    """Score LawBench task 3-7: 1 if the expected amount is among the answer's numbers; no number is an abstention."""
     expected = float(unframed("上文涉及到的犯罪金额:", reference, "元。"))
     predicted = [float(number) for number in re.findall(r"\d+\.?\d*", prediction)]
     return AnswerScore(float(expected in predicted), not predicted)
@@ -230,7 +231,7 @@ def amount_of_money(prediction: str, reference: str) -> AnswerScore:
 def character_f1(prediction: str, reference: str) -> float:
     """Return the F1 over the letters and digits of both texts, in lower case and any order, as in CJRC's script.
 
-    If one text has none, it is 1 if the other has none either, else 0.
+    If one text has no letters or digits, the F1 is 1 if the other has none either, else 0.
     """
     predicted, expected = (
         Counter(character for character in text.lower() if character.isdigit() or character.isalpha())
@@ -264,11 +265,11 @@ SCORERS: dict[str, Scorer] = {
     "3-7": amount_of_money,
     "3-8": rouge_l,
 }
-"""The scorer of each task by its number, except 2-1, which has `proofreading`."""
+"""The scorer of each LawBench task by its number, except task 2-1, which `proofreading` scores."""
 
 
 def _entity(prediction: str, entity_type: str) -> str | None:
-    """Return the last value of this type except 无 and 未提及, up to a space or a line end; None if there is none."""
+    """Return the last value after `entity_type`, up to a space or line end; None if all values are 无 or 未提及."""
     end = len(prediction)
     while (start := prediction.rfind(entity_type, 0, end)) >= 0:
         after = start + len(entity_type)
@@ -282,6 +283,6 @@ def _entity(prediction: str, entity_type: str) -> str | None:
 
 
 def _replace_numbered(end: str, replacement: str, text: str) -> str:
-    """Return `text` with every 第(…) up to the next `end` in its line replaced, in time linear in the text."""
+    """Return `text` with every 第… up to the next `end` in the same line replaced, in time linear in its length."""
     lines = (line.rpartition(end) for line in text.split("\n"))
     return "\n".join(re.sub(f"第(.*?){end}", replacement, head + mark) + tail for head, mark, tail in lines)

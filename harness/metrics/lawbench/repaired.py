@@ -1,27 +1,28 @@
 """LawBench's metrics, repaired where the published ones misread answers.
 
-The repairs:
+The repairs, by number of the LawBench task:
 
 - 1-2, 3-6, 2-8: a letter inside a Latin word, the A of "ABS", is not an option. Letters directly after 正确答案 or 答案
   are the answer, whatever else is discussed. If there are none, letters are read as in users' own test sets
   (`harness.metrics.answers.letter_sets`). If these rules find none either, the answer is all letters that stand alone
-  or with other options only (AC) and are not denied, unless every option is listed, because the answer then repeats the
-  question.
+  or with other options only (AC) and are not denied. There is no answer if every option is listed, because then the
+  text repeats the question.
 - 2-2, 2-3, 2-4, 3-3: labels where the prompt asks for them, between [类别] (in 3-3, [罪名]) and <eoa>, are the answer,
-  whatever else is discussed; if there are none, the whole answer is searched. In that place, other forms of a label of
-  2-2 and 2-3, such as 解除合同, 夫妻共同财产 or 婚后分居, count as the label.
+  whatever else is discussed; if there are no labels, the whole answer is searched. Between the marks, other forms of a
+  label of 2-2 and 2-3, such as 解除合同, 夫妻共同财产 or 婚后分居, count as the label.
 - 2-1: what a chat template appends to the sentence is not part of it. Upstream reads the sentence from the rendered
   prompt: of the 22.6 % published for Qwen-7B-Chat, 10 points are for omitting an <|im_end|>.
 - 2-6: entities may be written as in the references, on one line between semicolons. Upstream reads the whole line as
-  the value of the first, so that even a copy of the references scores 63 %. Several entities of a type all count,
-  including those near the end. An answer without entities counts as an abstention if the reference has any. A type may
-  stand in a line before its value (实体类型：时间, then 实体信息：昨天), and the value in brackets: 时间（昨天）.
+  the value of the first entity, so that even a copy of the references scores 63 %. Several entities of a type all
+  count, including those near the end. An answer without entities counts as an abstention if the reference has any. A
+  type may stand in a line before its value (实体类型：时间, then 实体信息：昨天), and the value in brackets:
+  时间（昨天）.
 - 2-10: words are matched to those of the reference so that the sum of hits is greatest, in any order; a full-width
   semicolon, a comma or a line end separates words like the semicolon; an answer without words is an abstention.
 - 3-1: every article counts, not only the first of each piece between 、; 第67条第一款 is article 67.
-- 3-3: a charge inside the name of another, the 诈骗 of 合同诈骗, does not count; charges of the reference are searched
-  for even if they are none of the 189 charges, as in 18 of the 500 references; a selective charge may be named by the
-  part that applies (`selective_charges`).
+- 3-3: a charge inside the name of another charge, the 诈骗 of 合同诈骗, does not count; charges of the reference are
+  searched for even if they are none of the 189 charges, as in 18 of the 500 references; a selective charge may be named
+  by the part that applies (`selective_charges`).
 - 3-4, 3-5: "1年6个月" is eighteen months, as is "一年半", and 2015年3月 is a date; "36 个月", "半年" and "12 months"
   are terms; a number alone, [刑期]36<eoa>, is in months, for which the prompt asks; life imprisonment and death are
   answers, but as far from every term as an abstention.
@@ -55,27 +56,27 @@ from harness.metrics.text.end_marks import without_end_marks
 
 
 def dispute_focus(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-2: one of sixteen labels."""
+    """Score LawBench task 2-2: one of sixteen labels."""
     return published.dispute_focus(_labels(prediction, DISPUTES, "争议焦点类别", "争议焦点", "类别"), reference)
 
 
 def marriage_facts(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-3: several of twenty labels."""
+    """Score LawBench task 2-3: several of twenty labels."""
     return published.marriage_facts(_labels(prediction, MARRIAGE_FACTS, "类别", "标签"), reference)
 
 
 def consultation_topic(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-4: one of twenty labels."""
+    """Score LawBench task 2-4: one of twenty labels."""
     return published.consultation_topic(_labels(prediction, CONSULTATIONS, "类别"), reference)
 
 
 def letter_choice(prediction: str, reference: str) -> AnswerScore:
-    """Score 1-2 and 3-6: one of A to D."""
+    """Score LawBench tasks 1-2 and 3-6: one of A to D."""
     return _single_letter(prediction, letter_after("正确答案:", reference, "ABCD"), "ABCD")
 
 
 def argument_mining(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-8: one of A to E."""
+    """Score LawBench task 2-8: one of A to E."""
     return _single_letter(prediction, letter_after("[正确答案]", reference, "ABCDE"), "ABCDE")
 
 
@@ -83,19 +84,19 @@ _TEMPLATE = re.compile(r"(?:<[!-;=?-~]+>|###[^#\n]*)\Z")
 
 
 def without_template(prompt: str) -> str:
-    """Return a prompt of 2-1 without what a chat template appends to its sentence: <|im_end|>, <eoh>, ### 回答:."""
+    """Return a prompt of LawBench task 2-1 without a chat template's marks after its sentence: <|im_end|>, <eoh>."""
     before, mark, rest = prompt.partition(published.SENTENCE_MARK)
     sentence, end, after = rest.partition("\n")
     return f"{before}{mark}{_TEMPLATE.sub('', sentence)}{end}{after}"
 
 
 def proofreading(prompt: str, prediction: str, reference: str, tables: CharacterTables = NO_TABLES) -> Counts:
-    """Return the edit counts of 2-1, by ChERRANT, for the sentence alone."""
+    """Return the edit counts of LawBench task 2-1, by ChERRANT, for the sentence without marks of a chat template."""
     return published.proofreading(without_template(prompt), prediction, reference, tables)
 
 
 def entities(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-6: soft F1 over all entities of each type."""
+    """Score LawBench task 2-6: soft F1 over types of entities, of which all entities in the answer count."""
     expected, predicted = published.reference_entities(reference), _entities(prediction)
     if not expected:
         return AnswerScore(float(not predicted))
@@ -104,7 +105,7 @@ def entities(prediction: str, reference: str) -> AnswerScore:
 
 
 def trigger_words(prediction: str, reference: str) -> AnswerScore:
-    """Score 2-10: soft F1 of words, each matched to one word of the reference so that the sum of hits is greatest."""
+    """Score LawBench task 2-10: soft F1 of words, matched one to one so that the sum of hits is greatest."""
     predicted, expected = (
         [word for word in re.split(r"[;；,，、\n]", text) if any(map(str.isalnum, word))]
         for text in (prediction, reference)
@@ -119,9 +120,9 @@ _ARTICLE_END = re.compile(r"\s*条")
 
 
 def articles(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-1: F1 of article numbers.
+    """Score LawBench task 3-1: F1 of article numbers.
 
-    These are the numbers before a 条, several joined as in 第234、275条; if there are none, those that upstream reads.
+    These are the numbers before a 条, maybe joined as in 第234、275条, or else the numbers that upstream reads.
     """
     expected = {int(number) for number in unframed("法条:刑法第", reference, "条").replace("条", "").split("、")}
     predicted = _article_numbers(prediction) or published.article_numbers(prediction)
@@ -129,7 +130,10 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def charges(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-3: F1 of the charges named outside of longer charges: where the prompt asks or, if none is, anywhere."""
+    """Score LawBench task 3-3: F1 of the charges named where the prompt asks for them or, if none is, anywhere.
+
+    A charge inside the name of a longer charge does not count.
+    """
     expected = {*unframed("罪名:", reference).split(";")}
     stated = "\n".join(framed.parts(prediction, "罪名"))
     predicted = named_charges(stated, expected) or named_charges(prediction, expected)
@@ -147,7 +151,7 @@ _WITHOUT_TERM = re.compile(r"无期徒刑|死刑|life imprisonment|life in priso
 
 
 def prison_term(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-4 and 3-5: upstream's `term_score` of the term in years and months."""
+    """Score LawBench tasks 3-4 and 3-5: upstream's `term_score` of the prison term, read in years and months."""
     if "死刑" in reference or "无期" in reference:
         return AnswerScore(None)
     predicted = _months(with_arabic_numerals(prediction))
@@ -160,7 +164,7 @@ _SCALE = {"": 1, "千": 1_000, "万": 10_000, "亿": 100_000_000}
 
 
 def amount_of_money(prediction: str, reference: str) -> AnswerScore:
-    """Score 3-7: 1 if the expected amount is among the amounts of the prediction."""
+    """Score LawBench task 3-7: 1 if the expected amount is among the amounts of the prediction."""
     expected = Decimal(repr(float(unframed("上文涉及到的犯罪金额:", reference, "元。"))))
     amounts = [(digits.replace(",", ""), scale) for digits, scale in _AMOUNT.findall(with_arabic_numerals(prediction))]
     predicted = {Decimal(digits) * _SCALE[scale] for digits, scale in amounts}
@@ -182,7 +186,7 @@ REPAIRED_SCORERS: dict[str, Scorer] = {
     "3-6": letter_choice,
     "3-7": amount_of_money,
 }
-"""The scorer of each repaired task by its number, except 2-1, which has `proofreading`."""
+"""The scorer of each repaired LawBench task by its number, except task 2-1, which `proofreading` scores."""
 
 
 def _labels(prediction: str, options: Collection[str], *marks: str) -> str:
@@ -209,7 +213,7 @@ _OTHER_FORMS = {
     "非婚生子": "存在非婚生子",
     "抚养费支付": "支付抚养费",
 }
-"""Labels of 2-2 and 2-3 as models write them: in other or fewer words or another order, or without the label's typo."""
+"""Labels of tasks 2-2 and 2-3, by how models write them: in other words or order, or without the label's typo."""
 
 
 _STATED_LETTERS = re.compile(
@@ -219,7 +223,7 @@ _STATED_LETTERS = re.compile(
 
 
 def _stated_letters(prediction: str, options: str) -> set[str]:
-    """Return the letters after 答案 (the prompt asks for [正确答案]); none if different ones follow several marks."""
+    """Return the letters after 答案; none if 答案 occurs several times with different letters after it."""
     matches = _STATED_LETTERS.findall(prediction)
     stated = {frozenset(letter for letter in match.upper() if letter.isalpha()) for match in matches}
     return {*next(iter(stated))} & {*options} if len(stated) == 1 else set()
@@ -233,7 +237,7 @@ def _single_letter(prediction: str, answer: str, options: str) -> AnswerScore:
 
 
 def _standing_letters(prediction: str, options: str) -> set[str]:
-    """Return the options in words of options only, except denied ones ("正确答案不是C"); none if all are listed."""
+    """Return the options in words made of options only (AC), except denied ones ("不是C"); none if all are listed."""
     words = [word for word in re.finditer(r"[A-Za-z]+", prediction) if {*word[0]} <= {*options}]
     words = [word for word in words if len({*word[0]}) in (1, len(word[0])) and len(word[0]) <= len(options)]
     stated = {word[0] for word in words if not letter_sets.is_denied(prediction, word.start(), word.end())}
@@ -267,9 +271,9 @@ _IN_BRACKETS = re.compile(rf"{_LINE}({'|'.join(ENTITY_TYPES)})[ \t]*[（(]([^（
 
 
 def _entities(prediction: str) -> dict[str, str]:
-    """Return the values of each type, joined by 、.
+    """Return the entities in `prediction` by type, those of one type joined by 、.
 
-    A value ends at the next type, a semicolon, a bracket after a space, or the end of its line.
+    An entity ends at the next type, a semicolon, a bracket after a space, or the end of the line.
     """
     prediction = _IN_BRACKETS.sub(r"\1:\2", _TYPE_LINE.sub(r"\1:", without_end_marks(prediction)))
     types = [*_ENTITY_TYPE.finditer(prediction)]
@@ -284,7 +288,7 @@ def _entities(prediction: str) -> dict[str, str]:
 
 
 def _best_match(predicted: Collection[str], expected: Collection[str]) -> float:
-    """Return the greatest sum of character F1 over pairs of words, with each word in one pair at most."""
+    """Return the greatest sum of character F1 over pairs (predicted, expected), each word in one pair only."""
     from scipy.optimize import linear_sum_assignment
 
     f1 = np.array([[character_f1(word, other) for other in expected] for word in predicted])
@@ -297,7 +301,7 @@ def _soft_f1(hits: float, predicted: int, expected: int) -> float:
 
 
 def _months(text: str) -> int | None:
-    """Return the months of the first term in 个月, else 月, 年, English, 半年 or a number alone; None without one."""
+    """Return the months of the first prison term in 个月, else 月, 年, English, 半年, a bare number; else None."""
     for pattern in (*_MONTHS, _IN_ENGLISH[0]):
         for match in pattern.finditer(text):
             years = match[1] or "0"

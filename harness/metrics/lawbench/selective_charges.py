@@ -1,7 +1,7 @@
 """The charges that a text names, even if only by a part of a selective charge: 贩卖毒品 is 走私、贩卖、运输、制造毒品.
 
 A selective charge (选择性罪名) lists acts or objects, and a judgment names only those that apply to the case.
-LawBench's labels have all of them.
+LawBench's labels list all of these acts or objects.
 
 Not here: charges under a later name, such as 侵犯公民个人信息 for 非法获取公民个人信息.
 """
@@ -41,14 +41,14 @@ _SELECTIVE = (
     *("虚开[增值税专用发票|用于骗取出口退税、抵扣税款发票]", "[盗窃|侮辱]尸体", "走私[武器|弹药]"),
     "非法[收购|运输|加工|出售][国家重点保护植物|国家重点保护植物制品]",
 )
-"""The selective charges among the labels, with their alternatives in brackets."""
+"""The selective charges among LawBench's labels, with the acts or objects to choose from in brackets."""
 
 
 def named_charges(text: str, expected: Collection[str] = ()) -> set[str]:
-    """Return the charges among the labels and `expected` that `text` names outside of longer names.
+    """Return the charges among LawBench's labels and `expected` that `text` names outside of longer names.
 
-    A name that stands for several charges, as 容留卖淫 does, is the expected one or else the one with the shortest
-    name.
+    A name that may mean several charges, such as 容留卖淫, means an expected charge or else the charge with the
+    shortest name.
     """
     mentions = [
         (match.start(), match.end(), charge)
@@ -67,7 +67,7 @@ def named_charges(text: str, expected: Collection[str] = ()) -> set[str]:
 
 @functools.cache
 def _patterns() -> dict[str, re.Pattern[str]]:
-    """Return a pattern of every label, which for a selective charge matches one or more of its alternatives."""
+    """Return a pattern for every label; that of a selective charge matches one or more of the acts or objects in it."""
     selective = {re.sub(r"[\[\]]", "", charge).replace("|", "、"): _selective(charge) for charge in _SELECTIVE}
     return {charge: selective.get(charge) or _literal(charge) for charge in CHARGES}
 

@@ -25,7 +25,7 @@ def unframed(start: str, reference: str, end: str = "") -> str:
 def letter_after(start: str, reference: str, letters: str) -> str:
     """Return the one of `letters` that follows `start` in `reference`.
 
-    Raises ValueError if there is none.
+    Raises ValueError if none of them does.
     """
     letter = unframed(start, reference)[:1]
     if not letter or letter not in letters:
@@ -57,10 +57,10 @@ _LONG_NUMERAL = re.compile(
 
 
 def with_arabic_numerals(text: str) -> str:
-    """Return `text` with Chinese numerals as Arabic ones, as cn2an converts them; what it cannot convert stays.
+    """Return `text` with Chinese numerals as Arabic ones, as cn2an converts them; what cn2an cannot convert stays.
 
     Numerals of 200 characters or more stay too: cn2an takes time quadratic in their length. LawBench's published
-    answers have none.
+    answers have no such numerals.
     """
     import cn2an
 

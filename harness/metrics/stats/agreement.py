@@ -35,7 +35,7 @@ def alpha(items: Iterable[Sequence[float]], level: Level = "interval") -> float:
 
 
 def _disagreement(counts: Counter[float], distance: Callable[[float, float], float]) -> float:
-    """Return the sum of the distances between all ordered pairs of ratings."""
+    """Return the sum of the distances between all ordered pairs of the ratings in `counts` (rating → frequency)."""
     return math.fsum(m * n * distance(a, b) for a, m in counts.items() for b, n in counts.items())
 
 

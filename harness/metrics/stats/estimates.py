@@ -1,9 +1,9 @@
 """The numbers of a report from per-sample values: task means, named averages, and their 95 % intervals.
 
 lm-eval's groups are not used: they count a subgroup twice, let two aggregates of one metric overwrite each other, and
-refuse overlapping groups. Here an average is a weighted sum of task means, so averages may overlap. Its weight is
-`task` (every task counts the same: C-Eval's "Average" is over 52 subjects) or `sample` (every document counts the same:
-MMLU's is over 14,042 questions).
+refuse overlapping groups. Here an average is a weighted sum of task means, so averages may overlap. The weight of an
+average is `task` (every task counts the same: C-Eval's "Average" is over 52 subjects) or `sample` (every document
+counts the same: MMLU's average is over 14,042 questions).
 
 Intervals describe the population from which the documents are drawn, for fixed tasks. They do not collapse to a point
 at 0 or 1.
@@ -31,15 +31,15 @@ class Estimate(NamedTuple):
     """A mean over samples with its standard error and 95 % interval, in the metric's own unit.
 
     `stderr`, `low` and `high` are None if the metric has no interval over samples (corpus BLEU). With too few samples,
-    such as a single one or equal graded values, one of the two may be None: the standard error or the interval.
+    such as a single sample or equal graded values, only the standard error or only the interval may be None.
     """
 
     value: float
     stderr: float | None
     low: float | None
-    """Lower end of the interval."""
+    """Lower end of the 95 % interval."""
     high: float | None
-    """Upper end of the interval."""
+    """Upper end of the 95 % interval."""
     n: int
     """Number of samples."""
 
@@ -53,11 +53,11 @@ class Average(NamedTuple):
 
 
 def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate:
-    """Return the mean of per-sample `values` with its interval; the order of the values does not change any bit of it.
+    """Return the mean of per-sample `values` with its interval, to the last bit the same in any order of `values`.
 
     If `fraction` (values lie in [0, 1] by definition) and all values are 0 or 1, the interval is Wilson's score
     interval (Wilson 1927, recommended by Brown, Cai & DasGupta 2001). Otherwise it is a t interval around the mean
-    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction; there is none if all values are equal,
+    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction; there is no interval if all values are equal,
     because they show no variation. `stderr` is always the sample standard deviation over sqrt(n), as in lm-eval.
 
     Raises HarnessError if `values` is empty or contains NaN or an infinity.
@@ -79,7 +79,7 @@ def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """Return the sum of the numerators divided by the sum of the denominators; NaN if the latter is 0."""
+    """Return the sum of the numerators divided by the sum of the denominators; NaN if the latter sum is 0."""
     denominator = math.fsum(pair[1] for pair in pairs)
     return math.fsum(pair[0] for pair in pairs) / denominator if denominator else math.nan
 
@@ -88,10 +88,10 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
     """Return the `ratio` of per-sample (numerator, denominator) `pairs` with its interval over samples.
 
     The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13); the interval is Student's t
-    with n - 1 degrees of freedom. If all denominators are equal, both are the same as in `mean_estimate`. A single
-    sample has neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1; if the value itself is 0 or
-    1, it is Wilson's interval over the samples, as if each were right or wrong, which is the most that samples can
-    vary.
+    with n - 1 degrees of freedom. If all denominators are equal, standard error and interval are those of
+    `mean_estimate`. A single sample has neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1; if
+    the ratio itself is 0 or 1, the interval is Wilson's over the samples, as if each were right or wrong, which is the
+    most that samples can vary.
     """
     n, value = len(pairs), ratio(pairs)
     if n < 2:
@@ -105,10 +105,10 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
 
 
 def ratios_estimate(columns: Sequence[Sequence[tuple[float, float]]], *, fraction: bool = False) -> Estimate:
-    """Return the mean of several ratios over the same samples with its interval, such as macro F1 over types.
+    """Return the mean of several ratios over the same samples, such as macro F1 over types, with its interval.
 
     `columns[k][i]` is what sample i adds to numerator and denominator of ratio k. Standard error and interval are
-    computed as in `ratio_estimate`, which is the case of one column.
+    computed as in `ratio_estimate`, which is the case of a single ratio.
 
     Raises HarnessError if there are no columns.
     """
@@ -133,13 +133,13 @@ def _within(low: float, high: float, fraction: bool) -> tuple[float, float]:
 
 
 def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
-    """Return the weighted average of independent task `estimates`; their order does not change any bit of it.
+    """Return the weighted average of independent task `estimates`; their order does not change any bit of the result.
 
     If every task is a share of right answers, the interval is Wilson's at the effective number of samples (see
     `_effective_size`). Otherwise it is MOVER's (Zou & Donner 2008): the distance from the average to each limit is the
-    root of the sum of the squared, weighted distances from the tasks' means to their own limits. With one task, either
-    is that task's interval. MOVER over Wilson intervals would cover too little: over 52 small tasks at 80-99 %
-    accuracy, only 90 of 100 such intervals contain the truth.
+    root of the sum of the squared, weighted distances from the tasks' means to their own limits. With one task, the
+    result of either method is that task's interval. MOVER over Wilson intervals would cover too little: over 52 small
+    tasks at 80-99 % accuracy, only 90 of 100 such intervals contain the truth.
 
     Raises HarnessError if `estimates` is empty.
     """
@@ -186,7 +186,7 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def _is_share(estimate: Estimate) -> bool:
-    """Return whether all values behind `estimate` are 0 or 1; it then has Wilson's interval."""
+    """Return whether all values behind `estimate` are 0 or 1, so that its interval is Wilson's."""
     if estimate.low is None or estimate.high is None or not 0 <= estimate.value <= 1:
         return False
     low, high = _wilson(estimate.value, estimate.n)
@@ -197,8 +197,8 @@ def _effective_size(weights: Sequence[float], shares: Sequence[Estimate]) -> flo
     """Return the number of samples with which a single task would have the variance of the weighted average.
 
     This is the effective sample size of survey statistics (Korn & Graubard 1998; with Wilson's interval in Franco,
-    Little, Louis & Slud 2019). Variances are computed from Jeffreys' estimate, (right + 1/2) / (n + 1), so that they
-    are not 0 for a task at 0 or 1.
+    Little, Louis & Slud 2019). Variances are computed from Jeffreys' estimate of a share, (right + 1/2) / (n + 1), so
+    that the variance of a task with the share 0 or 1 is not 0.
     """
     smooth = [(e.value * e.n + 0.5) / (e.n + 1) for e in shares]
     mean = math.fsum(w * p for w, p in zip(weights, smooth, strict=True))

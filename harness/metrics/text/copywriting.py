@@ -1,9 +1,9 @@
 """Advertising copy written from attributes (ADGEN, Shao et al. 2019): attributes mentioned, and ChatGLM's scores.
 
 A document's attributes are written `类型#上衣*颜色#白色`. THUDM/ChatGLM-6B's ptuning/main.py (401bf3a, lines 307-337)
-scores each answer from 0 to 100 and rounds each score to four decimals; the mean over answers is not rounded.
-`upstream` does the same, so its mean is the number that the script prints. The script fails on an empty answer; here an
-empty answer scores 0. A `Line` is one line of the script's generated_predictions.txt.
+scores each answer from 0 to 100 and rounds each score to four decimals; the mean over answers is not rounded. The
+function `upstream` does the same, so the mean of its scores is the number that the script prints. The script fails on
+an empty answer; here an empty answer scores 0. A `Line` is one line of the script's generated_predictions.txt.
 
 Not here: the metrics before the rounding (`harness.metrics.text.overlap`), prompts and filters (`tasks/adgen`).
 """
@@ -24,7 +24,7 @@ class Attribute(NamedTuple):
     """One property of a product that the copy should mention."""
 
     kind: str
-    """The property, such as 颜色; empty if the source names no property."""
+    """The name of the property, such as 颜色; empty if the source names no property."""
     value: str
 
     def __str__(self) -> str:
@@ -32,7 +32,7 @@ class Attribute(NamedTuple):
 
 
 class Mentions(NamedTuple):
-    """The attributes that a copy mentions and misses, each in the order of the document."""
+    """The attributes that an advertising copy mentions, and those that it misses, in the order of the document."""
 
     mentioned: tuple[Attribute, ...]
     missed: tuple[Attribute, ...]
@@ -45,7 +45,7 @@ class Mentions(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """The four scores of upstream's script, 0 to 100, each rounded to four decimals."""
+    """The four scores that ChatGLM-6B's script gives to one answer, 0 to 100, each rounded to four decimals."""
 
     rouge_1: float
     rouge_2: float
@@ -54,12 +54,12 @@ class Scores(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of upstream's generated_predictions.txt."""
+    """A line of generated_predictions.txt, which ChatGLM-6B's script writes."""
 
     labels: str
-    """The reference, cut to the length that upstream keeps."""
+    """The reference text, cut to the length that ChatGLM-6B's script keeps."""
     predict: str
-    """The answer."""
+    """The answer of the model."""
 
 
 def attributes(content: str) -> list[Attribute]:
@@ -74,7 +74,7 @@ def attributes(content: str) -> list[Attribute]:
 
 
 def mentions(copy: str, content: str) -> Mentions:
-    """Return which attributes of `content` have their value literally in `copy`; a repeated attribute counts again.
+    """Return which attributes of `content` have their value literally in the text `copy`; repeated ones count again.
 
     Paraphrases are missed (裙子 mentions 裙, 外套 does not mention 上衣). By this rule, the references of the
     validation split mention 86 % of their attributes.
@@ -87,7 +87,7 @@ def mentions(copy: str, content: str) -> Mentions:
 
 
 def upstream(prediction: str, reference: str) -> Scores:
-    """Return the scores that upstream's script gives to one answer."""
+    """Return the scores that ChatGLM-6B's ptuning/main.py gives to one answer."""
     values = (*rouge_jieba(prediction, reference), bleu4_characters(prediction, reference))
     return Scores(*(round(100 * value, 4) for value in values))
 
@@ -108,7 +108,7 @@ def read_line(text: str) -> Line:
 
 
 def sd_over_seeds(values: Sequence[Sequence[float]]) -> float:
-    """Return the standard deviation of a score over seeds; `values` has each document's scores, one per seed.
+    """Return the standard deviation of a score over random seeds; `values` has each document's scores, one per seed.
 
     The score of a seed is the mean over all its answers; the divisor is n - 1. NaN for a single seed. Raises
     HarnessError if some documents have more scores than others.

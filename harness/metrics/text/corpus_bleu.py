@@ -1,9 +1,9 @@
-"""sacrebleu's corpus scores in two steps: the counts of each pair, and the score (0 to 100) of their sums.
+"""sacrebleu's corpus scores in two steps: the counts of each pair (prediction, reference), then the score of the sums.
 
-Because the counts are kept per pair, the corpus score of any selection of documents, in any order and with any
-resampling, can be computed without the texts. `bleu_zh` is sacrebleu's BLEU with its tokenizer `zh` (Post 2018); `chrf`
-is its chrF over runs of 1 to 6 characters without white space (Popović 2015). Both equal sacrebleu's `corpus_score` to
-the last bit. `signature` returns sacrebleu's own description of the metric.
+Scores are from 0 to 100. Because the counts are kept per pair, the corpus score of any selection of documents, in any
+order and with any resampling, can be computed without the texts. `bleu_zh` is sacrebleu's BLEU with its tokenizer `zh`
+(Post 2018); `chrf` is its chrF over runs of 1 to 6 characters without white space (Popović 2015). Both equal
+sacrebleu's `corpus_score` to the last bit. `signature` returns sacrebleu's own description of the metric.
 
 Not here: sentence BLEU, which is another number (`overlap.bleu4_characters`); several references (`lm_eval_counts`).
 """
@@ -22,27 +22,27 @@ BETA = 2
 
 
 class BleuCounts(NamedTuple):
-    """What one pair adds to a corpus BLEU, in the order of sacrebleu's own statistics."""
+    """What one pair (prediction, reference) adds to a corpus BLEU, in the order of sacrebleu's own statistics."""
 
     prediction_length: int
-    """Tokens of the prediction."""
+    """The number of tokens of the prediction."""
     reference_length: int
-    """Tokens of the reference."""
+    """The number of tokens of the reference."""
     correct: tuple[int, int, int, int]
-    """Runs of 1 to 4 tokens that are in both."""
+    """The numbers of runs of 1 to 4 tokens that are in both prediction and reference."""
     total: tuple[int, int, int, int]
-    """Runs of 1 to 4 tokens in the prediction."""
+    """The numbers of runs of 1 to 4 tokens in the prediction."""
 
 
 class ChrfCounts(NamedTuple):
-    """What one pair adds to a corpus chrF, for runs of 1 to 6 characters."""
+    """What one pair (prediction, reference) adds to a corpus chrF, for runs of 1 to 6 characters."""
 
     prediction: tuple[int, ...]
-    """Runs in the prediction; 0 for lengths of which the reference has no run."""
+    """The number of runs of each length in the prediction; 0 for lengths of which the reference has no run."""
     reference: tuple[int, ...]
-    """Runs in the reference."""
+    """The number of runs of each length in the reference."""
     correct: tuple[int, ...]
-    """Runs that are in both."""
+    """The number of runs of each length that are in both prediction and reference."""
 
 
 def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
@@ -63,7 +63,7 @@ def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
 
 
 def bleu(counts: Iterable[Sequence[Any]]) -> float:
-    """Return the corpus BLEU, 0 to 100, of `BleuCounts` or of the lists that a report stores for them.
+    """Return the corpus BLEU, 0 to 100, of `BleuCounts`, or of the lists as which a report stores them.
 
     Smoothing is exponential; the brevity penalty is computed from the total lengths of all pairs.
     """
@@ -89,9 +89,10 @@ def chrf_counts(prediction: str, reference: str) -> ChrfCounts:
 
 
 def chrf(counts: Iterable[Sequence[Any]]) -> float:
-    """Return the corpus chrF, 0 to 100, of `ChrfCounts` or of the lists that a report stores for them.
+    """Return the corpus chrF, 0 to 100, of `ChrfCounts`, or of the lists as which a report stores them.
 
-    It is F2 of the mean precision and the mean recall over those run lengths that both sides have.
+    It is the F2 of the mean precision and the mean recall over the run lengths that occur in both predictions and
+    references.
     """
     pairs = [ChrfCounts(*values) for values in counts]
     columns = (
@@ -115,7 +116,7 @@ def chrf(counts: Iterable[Sequence[Any]]) -> float:
 
 @functools.cache
 def signature(metric: str) -> str:
-    """Return sacrebleu's signature of `bleu_zh` or `chrf` with one reference; the version comes last."""
+    """Return sacrebleu's signature of `bleu_zh` or `chrf` with one reference; sacrebleu's version comes last."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 

@@ -1,7 +1,7 @@
 """Cuts: ways to split texts into the words that ROUGE compares, and the choice of one for a set of references.
 
     words       rouge-score's: runs of a–z and 0–9, in lower case
-    unicode     the same for the letters, marks and digits of every script; equal to `words` on texts in a–z
+    unicode     such runs of the letters, marks and digits of every script; equal to `words` on texts in a–z
     jieba       jieba's words, as rouge-chinese counts them
     characters  the letters, marks and digits one by one, in lower case: sacrebleu's `char` without punctuation
 
@@ -59,7 +59,7 @@ _USUAL_WIDTHS = {
     for code in range(0xFF01, 0xFFDD)
     if unicodedata.decomposition(chr(code))
 }
-"""Full-width ASCII and half-width kana and Hangul → the usual forms."""
+"""Maps full-width ASCII, and half-width kana and Hangul, to the usual forms (code point → code point)."""
 
 
 def latin_words(text: str) -> Words:
@@ -121,7 +121,7 @@ CUTS: dict[str, Callable[[str], Words]] = {
     "jieba": jieba_words,
     "characters": characters,
 }
-"""The function that cuts a text, by the cut's name."""
+"""The function that splits a text into words, by the name of the cut (the way to split)."""
 
 
 def has_word(text: str) -> bool:
@@ -130,7 +130,7 @@ def has_word(text: str) -> bool:
 
 
 def choose(references: Collection[str]) -> str:
-    """Return the name of the cut that is used for all `references`; each of them must have a word."""
+    """Return the name of the cut (way to split texts into words) for all `references`; each must have a word."""
     if all(map(_is_cut_by_words, references)):
         return "words"
     counts = [_count(reference) for reference in references]
@@ -143,15 +143,15 @@ class _Counts(NamedTuple):
     """How much of a text is in each kind of script."""
 
     han: int
-    """Chinese characters."""
+    """The number of Chinese characters."""
     unspaced: int
-    """Letters of other scripts without spaces between words."""
+    """The number of letters of other scripts without spaces between words, such as kana and Thai."""
     foreign: int
-    """Letters and digits of all scripts, in any width, except Chinese characters, a–z and 0–9."""
+    """The number of letters and digits of all scripts, in any width, except Chinese characters, a–z and 0–9."""
     letters: int
-    """Letters and digits."""
+    """The number of all letters and digits."""
     words: int
-    """Words in scripts with spaces between words."""
+    """The number of words in scripts with spaces between words."""
 
 
 def _count(text: str) -> _Counts:
@@ -186,8 +186,8 @@ def _script(letter: str) -> _Script:
 def _is_chinese(counts: _Counts) -> bool:
     """Return whether at most a tenth of the letters in scripts without spaces, and half of all letters, are foreign.
 
-    Foreign letters are neither Chinese nor a–z or 0–9. jieba cuts other scripts letter by letter. Even in Japanese with
-    many kanji, the other letters are usually more than a tenth.
+    Foreign letters are neither Chinese nor a–z or 0–9. jieba splits foreign scripts letter by letter. Even in Japanese
+    with many kanji, usually more than a tenth of the letters are foreign (kana).
     """
     return 10 * counts.unspaced <= counts.han + counts.unspaced and 2 * counts.foreign <= counts.letters
 

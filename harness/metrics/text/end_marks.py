@@ -1,7 +1,7 @@
 """The special tokens with which models end a text, and the marks of chat templates, in recorded answers.
 
-Texts that the harness generates have none, because decoding drops special tokens. Published scores leave the marks in
-the answers.
+Texts that the harness generates have no such tokens or marks, because decoding drops special tokens. Published scores
+were computed with the marks left in the answers.
 
 Not here: stop strings of a task (`harness.engine.decoding.stopping`).
 """
@@ -18,15 +18,15 @@ _ANYWHERE = re.compile(
     r"<\|[a-z][a-z0-9_]{1,40}\|>|<｜[^｜\n]{1,20}｜>|<eo[apdsmt]>|\[gMASK\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )
-"""Marks that no ordinary text has."""
+"""Pattern of marks that no ordinary text has; they count anywhere."""
 _AT_AN_END = re.compile(r"(?:<s>|<sop>|<bos>)|assistant[ \t]*\n|.*(?:</s>|\[(?:eo|EO)[apdsAPDS]\]|<sop>)\Z", re.DOTALL)
-"""Marks that only count where a text begins or ends: <s> is also a tag of HTML."""
+"""Pattern of marks that count only where a text begins or ends: <s>, for example, is also a tag of HTML."""
 _CHANNELS = re.compile(r"analysis[A-Z]|.*assistantfinal", re.DOTALL)
-"""What is left of gpt-oss's channels if decoding has dropped its special tokens: analysisWe add.assistantfinal7"""
+"""What is left of gpt-oss's channel marks after decoding dropped special tokens: analysisWe add.assistantfinal7"""
 
 
 def has_chat_marks(text: str) -> bool:
-    """Return whether `text` has marks of a chat template, or what is left of them: <|im_start|>assistant, </s>."""
+    """Return whether `text` has marks of a chat template (<|im_start|>assistant, </s>), or what is left of such."""
     text = text.strip()
     return bool(_ANYWHERE.search(text) or _AT_AN_END.match(text) or _CHANNELS.match(text))
 

@@ -1,6 +1,6 @@
 """The visible text of an answer, and its first line.
 
-Invisible characters (`harness.common.visible`) at the ends of a text never count in a comparison.
+Invisible characters (`harness.common.visible`) at the ends of a text never count if texts are compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a pair of texts adds to the sacrebleu scores that lm-eval aggregates: BLEU, chrF, chrF++ and TER.
 
-The counts are sacrebleu's own sufficient statistics, one row per pair, with the settings of lm-eval's aggregations;
-several references are supported. The sums of the rows determine the corpus score.
+The counts are sacrebleu's own sufficient statistics (numbers whose sums determine the score), one row per pair, with
+the settings of lm-eval's aggregations. Several references are supported.
 
 Not here: the scores of our own tasks (`harness.metrics.text.corpus_bleu`), scores from sums
 (`harness.verdicts.stats.sums`).
@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 Counts: TypeAlias = npt.NDArray[np.float64]
 References: TypeAlias = "Sequence[Sequence[str]]"
-"""The references of each prediction; every prediction has the same number."""
+"""The references of each prediction; all predictions have the same number of references."""
 
 
 def bleu(predictions: Sequence[str], references: References) -> Counts:
-    """Return for each pair the numbers of tokens and of runs of 1 to 4 tokens.
+    """Return for each pair (prediction, references) the numbers of tokens and of runs of 1 to 4 tokens.
 
-    The order is: tokens of the prediction, tokens of the reference, runs that are in both, runs in the prediction.
+    The order is: tokens of the prediction, tokens of the reference, runs in both texts, runs in the prediction.
     """
     from sacrebleu.metrics.bleu import BLEU
 
@@ -31,9 +31,9 @@ def bleu(predictions: Sequence[str], references: References) -> Counts:
 
 
 def chrf(predictions: Sequence[str], references: References, *, words: int = 0) -> Counts:
-    """Return for each pair the numbers of runs in the prediction, in the reference, and in both.
+    """Return for each pair (prediction, references) the numbers of runs in the prediction, the reference, and both.
 
-    Each of these three blocks counts runs of 1 to 6 characters, then runs of 1 to `words` words.
+    Each of these three groups counts runs of 1 to 6 characters, then runs of 1 to `words` words.
     """
     from sacrebleu.metrics.chrf import CHRF
 
@@ -43,7 +43,7 @@ def chrf(predictions: Sequence[str], references: References, *, words: int = 0) 
 
 
 def ter(predictions: Sequence[str], references: References) -> Counts:
-    """Return for each pair the numbers of edits and of tokens of the reference (the mean over several references)."""
+    """Return for each pair the number of edits, and that of the reference's tokens (a mean for several references)."""
     from sacrebleu.metrics.ter import TER
 
     return _counts(TER(), predictions, references)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 LONGEST = 6
-"""Length of the longest runs of characters that are counted, those of chrF."""
+"""Length of the longest runs of characters that are counted; chrF needs runs of 6."""
 
 Text = str | tuple[str, ...]
 """A text as characters or as tokens."""
@@ -21,15 +21,15 @@ Text = str | tuple[str, ...]
 
 @functools.lru_cache(maxsize=4)  # two texts, with and without white space
 def shared_characters(prediction: str, reference: str) -> tuple[int, ...]:
-    """Return `shared` for runs of 1 to 6 characters."""
+    """Return how many runs of 1 to 6 characters both texts have, as `shared` counts them."""
     return shared(prediction, reference, LONGEST)
 
 
 def shared(prediction: Text, reference: Text, orders: int) -> tuple[int, ...]:
     """Return how many runs of 1, 2 … `orders` items both texts have; a repeated run counts as often as both have it.
 
-    A run can be shared only if the run without its last item is, so each order looks only at the places that the
-    previous order left; after the third, hardly any are left.
+    A run can be shared only if the run without its last item is shared, so for each length only the places of shorter
+    shared runs are looked at; after length three, hardly any are left.
     """
     result: list[int] = []
     starts: list[Sequence[int]] = [range(len(prediction)), range(len(reference))]
@@ -46,7 +46,7 @@ def shared(prediction: Text, reference: Text, orders: int) -> tuple[int, ...]:
 
 
 def _runs_at(text: Text, places: Sequence[int], order: int) -> list[Text]:
-    """Return the runs that begin at the ascending `places`, leaving out the last place if no run fits there."""
+    """Return the runs of `order` items that begin at `places`, leaving out places too near the end of the text."""
     last = len(text) - order
     return [text[place : place + order] for place in places if place <= last]
 

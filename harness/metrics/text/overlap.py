@@ -1,11 +1,11 @@
 """Similarity of a prediction to a reference, from 0 to 1: exact match, ROUGE, sentence BLEU.
 
 A metric's name states its tokenisation, because the same texts score 10 over characters and 30 over words.
-`rouge_jieba` and `bleu4_characters` are the metrics of THUDM/ChatGLM-6B's ptuning/main.py before its rounding; an empty
-text, on which that script fails, scores 0.
+`rouge_jieba` and `bleu4_characters` are the metrics of THUDM/ChatGLM-6B's ptuning/main.py before that script rounds; an
+empty text, on which the script fails, scores 0.
 
-Every metric is given the same answer and reads its own part of it: `exact_match` the first line or all of it, `number`
-the last number, and `contains`, ROUGE and BLEU all of it. `best` compares the answers to a user's own test set.
+Every metric is given the whole answer and reads a part of it: `exact_match` the first line or the whole, `number` the
+last number, and `contains`, ROUGE and BLEU the whole. `best` is used for answers to a user's own test set.
 
 Not here: numbers and letters in answers (`harness.metrics.answers`), the words of ROUGE (`harness.metrics.text.cuts`),
 averages (`harness.metrics.stats.estimates`).
@@ -29,30 +29,30 @@ class Rouge(NamedTuple):
     """ROUGE F-measures, with equal weight for precision and recall."""
 
     rouge_1: float
-    """Over single words."""
+    """The F-measure over single words."""
     rouge_2: float
-    """Over pairs of words."""
+    """The F-measure over pairs of consecutive words."""
     rouge_l: float
-    """Over the longest common subsequence."""
+    """The F-measure over the longest common subsequence of words."""
 
 
 def exact_match(prediction: str, reference: str) -> float:
     """Return 1 if both texts are equal except for invisible characters at the ends, else 0.
 
     A reference of one line is compared with the first visible line of the prediction, because a base model goes on with
-    other questions after it. A reference of several lines is compared with the whole prediction.
+    other questions after that line. A reference of several lines is compared with the whole prediction.
     """
     answer = first_line(prediction) if is_one_line(reference) else trimmed(prediction)
     return float(_canonical(answer) == _canonical(trimmed(reference)))
 
 
 def contains(prediction: str, reference: str) -> float:
-    """Return 1 if the prediction contains the reference, whose ends lose invisible characters first, else 0."""
+    """Return 1 if the prediction contains the reference without invisible characters at its ends, else 0."""
     return float(_canonical(trimmed(reference)) in _canonical(prediction))
 
 
 def _canonical(text: str) -> str:
-    """Return `text` with one form of what programs write in different ways: line ends, and accents (NFC)."""
+    """Return `text` with line ends and accents (NFC) in one form, because programs write them in different ways."""
     return unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -72,7 +72,7 @@ def rouge_jieba(prediction: str, reference: str) -> Rouge:
 
 @functools.lru_cache(maxsize=64)
 def rouge(prediction: str, reference: str, cut: str = "words") -> Rouge:
-    """Return ROUGE as rouge-score defines it, without stemming, over the words of a cut in `cuts.CUTS`.
+    """Return ROUGE as rouge-score defines it, without stemming, over the words that `cuts.CUTS[cut]` splits texts into.
 
     A repeated n-gram counts as often as both texts have it. ROUGE-L treats each text as one sequence.
     """
@@ -115,8 +115,8 @@ def _sentence_bleu(tokenizer: str) -> Any:
 def bleu(prediction: str, reference: str, tokenizer: str) -> float:
     """Return sacrebleu's sentence BLEU with its `tokenizer`, `intl` or `char`, divided by 100.
 
-    It counts runs of up to four tokens or, if the prediction is shorter, of up to its length ("effective order"). So a
-    short text scores 1 against itself; by `bleu4_characters`, it does not.
+    It counts runs of up to four tokens or, if the prediction is shorter, of up to the prediction's length ("effective
+    order"). So a short text scores 1 against itself, unlike in `bleu4_characters`.
     """
     return float(_sentence_bleu(tokenizer).sentence_score(prediction, [reference]).score) / 100
 
@@ -132,10 +132,10 @@ def coverage(prediction: str, values: Sequence[str]) -> float:
 def metrics_of(comparison: str, references: Collection[str]) -> tuple[str, ...]:
     """Return the names of the metrics that `comparison` (`rouge`, `bleu`, or the name of a metric) stands for.
 
-    All `references` of a task together determine the cut in which they are compared; each must have a word. ROUGE-2 is
-    left out if no reference has two words. BLEU is sacrebleu's with `intl` if words are separated by spaces. If not, it
-    is over characters: `bleu4_characters` if every reference has at least four, sacrebleu's with `char` if any has
-    fewer.
+    All `references` of a task together determine the cut (how texts are split into words); each must have a word.
+    ROUGE-2 is left out if no reference has two words. BLEU is sacrebleu's with `intl` if words are separated by spaces.
+    If not, BLEU is over characters: `bleu4_characters` if every reference has at least four characters, sacrebleu's
+    with `char` if any has fewer.
     """
     if comparison not in ("rouge", "bleu"):
         return (comparison,)
@@ -150,7 +150,7 @@ def metrics_of(comparison: str, references: Collection[str]) -> tuple[str, ...]:
 
 
 def is_defined(metric: str, reference: str) -> bool:
-    """Return whether `metric` is defined for `reference`: ROUGE-2 needs two words, without which it is always 0."""
+    """Return whether `metric` is defined for `reference`: ROUGE-2 needs a reference of two words or more."""
     name, _, cut = metric.partition("_")
     return name != "rouge2" or len(CUTS[cut or "words"](trimmed(reference))) > 1
 
@@ -168,7 +168,7 @@ def best(metric: str, prediction: str, references: Sequence[str]) -> float | Non
 
 
 def _rouge(cut: str) -> dict[str, Callable[[str, str], float]]:
-    """Return the three metrics of ROUGE over the words of `cut`, by name."""
+    """Return the three metrics of ROUGE by name; `cut` is how texts are split into words."""
     score = rouge_jieba if cut == "jieba" else functools.partial(rouge, cut=cut)
     suffix = "" if cut == "words" else f"_{cut}"
     return {
@@ -208,7 +208,7 @@ def _f_measure(matches: int, predicted: int, expected: int) -> float:
 
 
 def _plain_f_measure(matches: int, predicted: int, expected: int) -> float:
-    """Return rouge-score's F-measure, which has no epsilon."""
+    """Return rouge-score's F-measure, whose denominator, unlike rouge-chinese's, has no epsilon."""
     precision, recall = matches / max(1, predicted), matches / max(1, expected)
     return 2 * precision * recall / (precision + recall) if matches else 0.0
 

@@ -2,7 +2,7 @@
 
 Input is a ranking of ids (the best first, each once) and the set of right ids; the result is from 0 to 1. Over
 questions the metrics are averaged with equal weight per question ("macro"), so recall@k equals hit@k only if every set
-has one member. Manning, Raghavan and Schütze 2008, sections 8.3 and 8.4; MRR is TREC-8's (Voorhees 1999).
+of right ids has one member. Manning, Raghavan and Schütze 2008, sections 8.3 and 8.4; MRR is TREC-8's (Voorhees 1999).
 
 A question without right ids has no score. Not here: means and intervals (`harness.metrics.stats.estimates`), retrieval
 (`harness.retrieval`).

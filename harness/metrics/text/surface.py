@@ -1,6 +1,6 @@
 """Properties of generated texts without a reference: empty answers, lengths, distinct-n.
 
-Each function that takes one text returns what that sample adds to the number over all texts.
+Each function that takes one answer returns what this answer adds to the number over all answers.
 
 Not here: similarity to a reference (`overlap`, `corpus_bleu`).
 """
@@ -20,7 +20,7 @@ def empty(text: str) -> float:
 def lengths(prediction: str, reference: str) -> tuple[int, int]:
     """Return the lengths of both texts in characters, without white space at their ends.
 
-    The ratio of their sums over all samples is the length ratio.
+    The ratio of the sums of both lengths over all samples is the length ratio.
     """
     return len(prediction.strip()), len(reference.strip())
 

@@ -16,7 +16,7 @@ from harness.recorded.formats.format import Claim, Format
 
 FAMILY = "disc_law"
 _KINDS = {"single": "single", "multi": "multiple"}
-"""The part of the task's name, by the name of the file's folder."""
+"""Name of the file's folder → the part of the task's name that it decides."""
 _STEM = re.compile(r"([a-z]+)_results")
 
 

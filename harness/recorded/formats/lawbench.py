@@ -57,7 +57,7 @@ def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
 
 
 def _problem(key: str, entry: object) -> str | None:
-    """Return what is wrong with an entry, or None."""
+    """Return what is wrong with the `entry` of a prediction file, or None."""
     if not _NUMBER.fullmatch(key):
         return "is not numbered"
     if not isinstance(entry, dict) or not isinstance(entry.get("prediction"), str):
@@ -68,7 +68,7 @@ def _problem(key: str, entry: object) -> str | None:
 
 
 def _prompt(turns: object) -> str:
-    """Return the text of a prompt, which is a text or a list of turns."""
+    """Return the text of a recorded prompt, which is a text or a list of turns of a conversation."""
     if isinstance(turns, list):
         return "\n".join(str(turn.get("prompt", "")) for turn in turns if isinstance(turn, dict))
     return turns if isinstance(turns, str) else ""

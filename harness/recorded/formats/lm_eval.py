@@ -51,7 +51,7 @@ def _responses(requests: Any) -> Responses | None:
 
 
 def _response(response: Any) -> Response:
-    """Return one response; lm-eval writes (log-likelihood, is greedy) as two texts."""
+    """Return one response; lm-eval writes the pair (log-likelihood, is greedy) as two texts, which are parsed."""
     if isinstance(response, str):
         return response
     likelihood, is_greedy = response
@@ -59,7 +59,7 @@ def _response(response: Any) -> Response:
 
 
 def _problem(responses: Responses) -> str | None:
-    """Return what is wrong with the log-likelihoods among `responses`, or None."""
+    """Return what is wrong with the log-likelihoods among `responses`, or None if nothing is."""
     values = [response[0] for repeats in responses for response in repeats if isinstance(response, tuple)]
     return likelihoods.problem(values)
 

@@ -1,4 +1,4 @@
-"""Our own format, JSON lines:
+"""The format of this project for recorded answers, JSON lines:
 
     {"id": 17, "prediction": "…"}         or, for the repeats of a sampled answer, "prediction": ["…", "…"]
     {"id": 17, "logprobs": [-1.5, -0.2]}  the log-likelihood of each choice, in nats

@@ -1,4 +1,4 @@
-"""Our own reports as recordings: the answers of a run, to be scored again."""
+"""Reports of this project as recordings: the answers of a run, to be scored again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.reports.report import MANIFEST, RATINGS, Report
 from harness.tasks.own_files import file_tasks
 
 REPORT = Format("report", "a folder with manifest.json", lambda *_: None, lambda *_: iter(()), task_name)
-"""A report is a folder, so no file is read by this format."""
+"""The format of reports; it reads no single file, because a report is a folder."""
 
 
 def find_reports(path: Path) -> list[Report]:
@@ -28,7 +28,7 @@ def find_reports(path: Path) -> list[Report]:
 
 
 def _is_report(manifest: Path) -> bool:
-    """Return whether a file called manifest.json, a common name, is a report's."""
+    """Return whether a file called manifest.json (a common name) belongs to a report of this project."""
     try:
         content = safe_load.json_file(manifest)
     except (OSError, ValueError, RecursionError):

@@ -28,7 +28,7 @@ class Choices(NamedTuple):
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
-    """The names by which the file's answers may refer to the choices: A, B, C … unless the file has others."""
+    """The names by which the file's answers may refer to the choices: A, B, C … unless the file has other labels."""
     are_numbers: bool
     """Whether all choices are numbers in the file, not texts."""
 
@@ -47,7 +47,7 @@ class _Question(NamedTuple):
 
 
 def columns(names: Sequence[str]) -> tuple[str, ...]:
-    """Return which of the columns `names`, in lower case, hold choices: the one with a list, or A, B, C …
+    """Return which of the columns `names`, in lower case, hold choices: one column of lists, or columns A, B, C …
 
     A longer name such as `option_a` counts as A. Columns A, B, C … hold choices only if there are both A and B.
     """
@@ -92,8 +92,8 @@ def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str)
     """Return the places, counted from 0 and in order, of each row's right choices, which the column `answer` names.
 
     An answer names a choice by its label, text or place, and several choices as a list or as one text: "AC", "A,C",
-    "A、C". What a whole number means is decided for all rows together. Raises HarnessError if its meaning is ambiguous,
-    or if a row names no choice, or the same choice twice.
+    "A、C". What a whole number means (label, text or place) is decided for all rows together. Raises HarnessError if
+    that is ambiguous, or if a row names no choice, or the same choice twice.
     """
     questions: list[list[_Question]] = []
     for row in rows:
@@ -112,7 +112,7 @@ def places(file: Path, rows: Sequence[Row], columns: Sequence[str], answer: str)
 def _require_unambiguous(questions: Sequence[Sequence[_Question]], answer: str) -> None:
     """Raise HarnessError if an answer such as "AB" may be the text of one choice or the letters of several.
 
-    Needed in a file in which some answers name several choices.
+    This is checked in files in which some answers name several choices.
     """
     for row, choices, item in (row[0] for row in questions if len(row) == 1):
         if isinstance(item, str) and item not in choices.labels and {*item} <= {*choices.labels}:
@@ -120,7 +120,7 @@ def _require_unambiguous(questions: Sequence[Sequence[_Question]], answer: str) 
 
 
 def _places(file: Path, questions: Sequence[_Question], answer: str) -> list[int]:
-    """Return the place of each answer's choice; a row with several right choices appears as several `questions`."""
+    """Return the place of the choice that each question's answer names; a row may be several `questions`."""
     numbers = [_whole_number(question.answer) for question in questions]
     are_labels = all(str(number) in item.choices.labels for item, number in zip(questions, numbers, strict=True))
     if None in numbers or are_labels:
@@ -167,7 +167,7 @@ def _answer(row: Row, value: object, column: str) -> Answer:
 
 
 def _listed(text: str, choices: Choices) -> list[Any]:
-    """Return the items that `text` lists; `text` alone if it names a choice as a whole or is no list.
+    """Return the items that the answer `text` lists; `text` alone if as a whole it names a choice or is no list.
 
     A list is JSON or Python's (`["A", "C"]`, which a table holds as text), whose items are not checked. If each item
     names one choice, so are letters written together ("AC") and items between marks ("A,C", "A、C", "A; C", "A and C",
@@ -195,7 +195,7 @@ _MARKS = (
     *(r"\n", r"[;；|]", r"[,，、/+&;；|\s]|和|与|及|\band\b", r"[,，]", "、"),
     *(r"[)）\].](?=[A-Za-z(（\[])", r"(?<=[)）\]])"),
 )
-"""Patterns between the items of a list that is written as one text, tried in this order."""
+"""Patterns of what separates the items of a list that is written as one text, tried in this order."""
 
 
 def _are_small(letters: str, choices: Choices) -> bool:
@@ -211,7 +211,7 @@ def _counts(item: str, choices: Choices) -> bool:
 def _whole_number(answer: Answer) -> int | None:
     """Return the whole number that `answer` is, or None.
 
-    1.0 is a whole number, because a table has 1 as 1.0 if the column has an empty cell.
+    1.0 is a whole number, because tables write 1 as 1.0 if another cell of the column is empty.
     """
     if isinstance(answer, str):
         return int(answer) if re.fullmatch("[0-9]{1,9}", answer) else None
@@ -219,7 +219,7 @@ def _whole_number(answer: Answer) -> int | None:
 
 
 def _place_of_text(question: _Question) -> int | None:
-    """Return the place of the only choice whose text is the answer, or None; a text never matches a number."""
+    """Return the place of the only choice whose text is the answer, or None; texts and numbers never match."""
     choices, answer = question.choices, question.answer
     if isinstance(answer, str) == choices.are_numbers or choices.texts.count(str(answer)) != 1:
         return None
@@ -241,7 +241,7 @@ def _matches(text: str, choices: Choices) -> set[int]:
 
 
 def _loose_matches(text: str, choices: Choices) -> set[int]:
-    """Return the places that `text` names by a bracketed, lower-case or full-width letter, or as "B. its text"."""
+    """Return the places of the choices that `text` names loosely: by (b), b, Ｂ, or letter and text ("B. Paris")."""
     letter = re.fullmatch(r"[(\[]?([A-Za-z])[)\].、]?", unicodedata.normalize("NFKC", text))
     return {
         place
@@ -259,7 +259,7 @@ def _no_choice(question: _Question, column: str, hint: str = "", *, several: boo
 
 
 def _is_filled(value: object) -> bool:
-    """Return whether a choice is neither empty nor NaN, as which pandas writes an empty cell."""
+    """Return whether the `value` of a choice is neither empty nor NaN, which pandas writes for an empty cell."""
     return value is not None and value == value and bool(str(value).strip())
 
 

@@ -3,8 +3,8 @@
 `FILE` alone is a test set of questions and answers (`harness.tasks.own_files.question_files`).
 
 `ppl:FILE_OR_FOLDER` measures bits per character of texts, the measure for continued pretraining and vocabulary changes:
-it counts every character of a text once, however the tokenizer splits the text, while perplexity per token has a
-different unit for each tokenizer.
+it counts every character of a text once, however the tokenizer splits the text, whereas perplexity per token has
+another unit with each tokenizer.
 
 Not here: tasks with a YAML definition (`harness.tasks.catalogue`), or the requests made for a text
 (`harness.tasks.protocols`).
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 PREFIX = "ppl:"
 _SHORTEST_LIMIT, _LONGEST_LIMIT = 256, 1024
-"""The bounds of the limit on an answer's new tokens.
+"""The smallest and the largest limit on the new tokens of an answer.
 
-Within them, the limit is the number of characters in the longest accepted answer."""
+Between these, the limit is the number of characters in the longest accepted answer."""
 _READING = 2
-"""The version of tasks whose answers are texts; raised when the same answer may be read differently than before."""
+"""The version of tasks whose answers are texts; raised when a change of code may read the same answer differently."""
 _PACKED = (".gz", ".zip", ".xz", ".zst", ".bz2", ".tar", ".tgz", ".7z", ".rar")
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
@@ -77,7 +77,7 @@ def matching(name: str) -> list[str]:
 
 
 def identity(name: str) -> str:
-    """Return `name` with its path made absolute, so that all spellings are equal; other names stay unchanged."""
+    """Return `name` with its path made absolute, so that all spellings of it are equal; other names stay unchanged."""
     if not names_files(name):
         return name
     prefix = PREFIX if name.startswith(PREFIX) else ""
@@ -85,7 +85,7 @@ def identity(name: str) -> str:
 
 
 def hint(name: str) -> str:
-    """Return the advice about a name that is not the path of a test set; empty if it is not the path of anything."""
+    """Return advice about a task name that is a path, but not of a test set; empty if nothing has that path."""
     if not paths.exists(name):
         return ""
     suffix = Path(name).suffix.lower()
@@ -105,7 +105,7 @@ def source(name: str) -> DataSource:
 def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
     """Return whether the task `name` is a test set whose answers are texts, to which `--metric` applies.
 
-    Raises HarnessError if `build` would raise it, except for problems that only reading the texts of `ppl:` would show.
+    Raises HarnessError if `build` would, except for problems that only reading the texts of `ppl:` would show.
     """
     if name.startswith(PREFIX):
         _texts_path(name)
@@ -127,7 +127,7 @@ def require_answers_in_words(names: Sequence[str], comparisons: Sequence[str]) -
 
 
 def build(name: str, comparisons: Sequence[str] = ()) -> Task:
-    """Return the task of the file or folder that `name` names; `comparisons` are the metrics for answers in words.
+    """Return the task made of the file or folder `name`; `comparisons` are the metrics for answers in words.
 
     Raises HarnessError naming the file, the line and the problem.
     """
@@ -185,7 +185,7 @@ def _test_set(path: Path, comparisons: Sequence[str]) -> Task:
 
 
 def _named(lm_eval: OwnQuestions, test_set: Questions) -> Task:
-    """Give `lm_eval` the ids and questions of its file, and return the task made of it."""
+    """Give the lm-eval task the ids and questions of `test_set`, and return it as a `Task`."""
     lm_eval.ids, lm_eval.questions = test_set.ids, test_set.questions
     return Task(lm_eval)
 

@@ -1,6 +1,6 @@
 """The layouts of a user's own test set: which columns hold questions and answers, and how a row becomes a document.
 
-Supported are question and answer, multiple choice (a list, or columns A, B, C …), alpaca, ShareGPT and OpenAI
+Supported layouts are question and answer, multiple choice (a list, or columns A, B, C …), alpaca, ShareGPT and OpenAI
 conversations, ADGEN, and pairs such as prompt and completion. A file has one layout, recognised by the columns of all
 its rows taken together.
 
@@ -47,12 +47,12 @@ class Layout(NamedTuple):
     columns: tuple[str, ...]
     """The columns read, in lower case; in a multiple-choice file the last one holds the answer."""
     document: Callable[[Row], Document]
-    """Returns a row's document. For multiple choice it still lacks `answer`, which all rows decide together, and has
-    `question`, the question without its choices, which the finished document lacks."""
+    """Returns a row's document. For multiple choice, this document still lacks `answer`, which is determined from all
+    rows together, and has `question`, the question without choices, which is removed later."""
     is_bare_question: bool = False
     """Whether the prompt is a question alone, to which a cue such as "Answer:" is added."""
     comparisons: tuple[str, ...] = ()
-    """The default metrics; empty if the layout implies none."""
+    """The metrics by default; empty if the layout implies no metric."""
     choices: tuple[str, ...] = ()
     """The columns of choices; empty unless the file is multiple choice."""
 
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
 def recognise(file: Path, names: Sequence[str]) -> Layout:
     """Return the layout of `file`, whose rows have values in the columns `names`, given in lower case.
 
-    Raises HarnessError if it has none of the supported layouts.
+    Raises HarnessError if the file has none of the supported layouts.
     """
 
     def first(*candidates: str) -> str:
@@ -129,13 +129,13 @@ def _multiple_choice(row: Row, prompt: Sequence[str], choice_columns: tuple[str,
 
 
 def _joined(row: Row, columns: Sequence[str]) -> str:
-    """Return the texts in `columns`, separated by line ends; only the last one is required."""
+    """Return the texts in `columns`, separated by line ends; only the last column must have a text."""
     texts = [*(row.text(column, needed=False) for column in columns[:-1]), row.text(columns[-1])]
     return "\n".join(text for text in texts if text)
 
 
 def _shared(row: Row, contexts: Sequence[str]) -> dict[str, str]:
-    """Return the passage, which other rows may share, as `shared`; nothing in a file without passages."""
+    """Return {"shared": the passage of the row, which other rows may have, too}; empty in a file without passages."""
     return {"shared": "\n".join(row.text(column, needed=False) for column in contexts)} if contexts else {}
 
 
@@ -167,14 +167,14 @@ def _turn(role: str, content: str) -> Turn:
 
 
 def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
-    """Return the document that asks `turns`, after the row's system prompt if it has one, and accepts `answers`."""
+    """Return the document whose prompt is `turns`, after the row's system prompt if any, and that accepts `answers`."""
     if system := row.text("system", needed=False).strip():
         turns = [_turn("system", system), *turns]
     return {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}
 
 
 def _conversation(row: Row, column: str) -> Document:
-    """Return the document of a conversation: its last answer after all earlier turns."""
+    """Return the document of a conversation: the last answer is to be given after all earlier turns."""
     listed = row.get(column)
     turns = [_read_turn(row, column, item) for item in (listed if isinstance(listed, list) else [])]
     if [turn["role"] for turn in turns[-2:]] != ["user", "assistant"]:

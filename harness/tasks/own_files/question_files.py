@@ -1,7 +1,7 @@
 """A user's own test set: a file of questions and answers → documents, prompts and the metrics that compare answers.
 
-In a file with choices, the answer is the likeliest letter. If some question has several right choices, answers to the
-whole file are generated texts that name letters, since the likeliest letter is only a single one.
+In a file with choices, the answer is the likeliest letter. If some question has several right choices, the answers to
+all questions are generated texts that name letters, because there is only one likeliest letter.
 
 Texts on which models are tuned as they are (alpaca, conversations, ADGEN, pairs) become prompts as they are, with
 instruction and input joined by a line end as in LLaMA-Factory. A bare question gets a cue, and choices get letters as
@@ -28,7 +28,7 @@ from harness.tasks.own_files import choices, layouts
 from harness.tasks.own_files.layouts import Document
 
 COMPARISONS = ("exact_match", "contains", "number", "rouge", "bleu")
-"""The values of --metric."""
+"""The values of the option --metric."""
 LETTER_SETS = ("exact_set", "partial_credit")
 """The metrics of a file in which some question has several right choices (`harness.metrics.answers.letter_sets`)."""
 
@@ -41,7 +41,7 @@ class Questions:
     columns: tuple[str, ...]
     """The columns that were read, as the file spells them."""
     unread: tuple[str, ...]
-    """All other columns."""
+    """The columns that were not read, as the file spells them."""
     metrics: tuple[str, ...]
     """`acc`, the metrics of `LETTER_SETS`, or names of `harness.metrics.text.overlap.METRICS`."""
     delimiter: str
@@ -69,16 +69,16 @@ class Questions:
 
     @property
     def has_conversations(self) -> bool:
-        """Whether some answer follows more than one turn."""
+        """Whether some answer is to be given after more than one turn."""
         return any(len(document.get("turns", ())) > 1 for document in self.documents)
 
 
 def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     """Return the test set in `file`.
 
-    Answers in words are compared by `comparisons`; the default is that of the layout or, if every answer is a number,
-    comparison as numbers. Choices are always compared by accuracy, or by `LETTER_SETS` if some question has several
-    right ones.
+    Answers in words are compared by `comparisons`; by default, by the metrics of the layout or, if every answer is a
+    number, as numbers. Choices are always compared by accuracy, or by `LETTER_SETS` if some question has several right
+    ones.
 
     Raises HarnessError naming the file, the line and the problem, or the choice that the user has to make.
     """
@@ -145,9 +145,9 @@ def _id(value: object) -> str:
 
 
 def _chosen(documents: list[Document], right: Sequence[tuple[int, ...]], is_chinese: bool) -> Questions:
-    """Return the questions of a file with choices; `right` has the places of each one's right choices.
+    """Return the questions of a file with choices; `right` has the places of each question's right choices.
 
-    The fields that describe the file, such as its columns, are still empty.
+    The fields that describe the file, such as `columns`, are still empty.
     """
     pairs = list(zip(documents, right, strict=True))
     if all(len(places) == 1 for places in right):
@@ -172,9 +172,9 @@ def _chosen(documents: list[Document], right: Sequence[tuple[int, ...]], is_chin
 
 
 def _answered_in_words(documents: list[Document], is_bare_question: bool, is_chinese: bool) -> Questions:
-    """Return the questions with cues and the strings that end an answer, but still without columns and metrics.
+    """Return the questions, with cues and the strings that end an answer, but still without columns and metrics.
 
-    The metrics are not known here because what is generated must not depend on how it is compared.
+    The metrics are not known here, because the generated answers must not depend on how they are compared.
     """
     accepted = [text for document in documents for text in document["answers"]]
     if not is_bare_question:  # nothing says how a next question would begin
@@ -186,7 +186,7 @@ def _answered_in_words(documents: list[Document], is_bare_question: bool, is_chi
 
 
 def _implied_comparison(file: Path, documents: Iterable[Document]) -> tuple[str, ...]:
-    """Return the comparison as numbers if every answer is just a number; raise HarnessError if not."""
+    """Return the metric that compares numbers if every answer is just a number; raise HarnessError if not."""
     if all(is_number(text) for document in documents for text in document["answers"]):
         return ("number",)
     raise HarnessError(f"{file} has answers in words: say how they are compared, with --metric {_all_comparisons()}")

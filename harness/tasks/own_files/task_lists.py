@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.tasks.own_files.file_tasks import PREFIX, names_files
 
 _MOST_PARTS = 8
-"""The largest number of parts between commas that are joined in the search for a file whose name has commas."""
+"""The largest number of parts, split at commas, that are joined to look for a file whose name has commas."""
 _TASK_NAME = re.compile(r"[\w./*?\[\]-]+")
 _BEGINNING = re.compile(rf"\s*(?:{PREFIX})?")
 
@@ -32,7 +32,7 @@ def split(text: str) -> tuple[str, ...]:
     """Return the names in a list separated by commas.
 
     A name in double quotes may contain commas; so may the name of a user's own file, even without quotes, if the file
-    exists. Raises HarnessError if a quote is not closed, or if the list may mean one file or several tasks.
+    exists. Raises HarnessError if a quote is not closed, or if `text` may mean one file as well as several tasks.
     """
     pieces = list(_pieces(text))
     names: list[str] = []

@@ -15,7 +15,7 @@ from harness.data.text_files import read_text, without_marks
 from harness.errors import HarnessError
 
 COLUMNS = ("text", "content")
-"""The columns that may hold a row's document; the first that exists is read."""
+"""The columns that may hold the text of a row; the first that exists is read."""
 _EITHER = " or ".join(COLUMNS)
 
 
@@ -49,7 +49,7 @@ def read(path: Path) -> Texts:
 
 
 def _files_below(folder: Path, notes: Notes) -> list[Path]:
-    """Return the files below `folder` that can be read, and note all others; raise HarnessError if none can be read."""
+    """Return the files below `folder` that can be read, and note the rest; raise HarnessError if none can be read."""
     below = sorted(file for file in folder.rglob("*") if file.is_file())
     files = [file for file in below if file.suffix.lower() in _READERS]
     if not files:

@@ -16,13 +16,13 @@ from harness.tasks.protocols.own_questions import OwnQuestions
 class Answers(OwnQuestions):
     """Generated answers, compared with a document's accepted `answers` by each of `metadata.metrics`.
 
-    A document may have `turns`, the conversation before its answer. With a chat template, they are turns of the prompt;
-    without one, the document's `prompt`, which has them as text, is used.
+    A document may have `turns`, the conversation before its answer. With a chat template, these become turns of the
+    prompt; without one, the document's `prompt` is used, which has them as text.
     """
 
     @property
     def has_conversations(self) -> bool:
-        """Whether a document holds earlier answers."""
+        """Whether some document has earlier answers in its `turns`."""
         return any(turn["role"] == "assistant" for doc in self._documents for turn in doc.get("turns") or ())
 
     def fewshot_context(
@@ -63,12 +63,12 @@ class Answers(OwnQuestions):
         return request
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return the best score against any accepted answer, by each metric that is defined for all of them."""
+        """Return the best score against any accepted answer, by each metric that is defined for all of these."""
         scores = ((name, best(name, results[0], doc["answers"])) for name in self.stated.metrics)
         return {name: score for name, score in scores if score is not None}
 
     def understood(self, doc: dict[str, Any], answer: str) -> bool | None:
-        """Return whether `answer` holds a number, if numbers are compared; None for metrics that compare texts."""
+        """Return whether `answer` contains a number if numbers are compared; None for metrics that compare texts."""
         return last_number(answer) is not None if "number" in self.stated.metrics else None
 
     def aggregation(self) -> dict[str, Callable[..., float]]:

@@ -19,7 +19,7 @@ class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
 
     @property
     def stated(self) -> ProtocolMetadata:
-        """The metadata of the task's configuration at this moment."""
+        """The metadata in the task's configuration as it is now."""
         return ProtocolMetadata.of(self.config.metadata, f"task {self.config.task}")
 
     def require(self, *keys: str) -> ProtocolMetadata:
@@ -33,7 +33,7 @@ class ProtocolTask(ConfigurableTask):  # type: ignore[misc]
 
 
 class FromFile(ProtocolTask):
-    """A task with documents that are already in memory."""
+    """A task made of a user's own file, whose documents are already in memory."""
 
     ids: Sequence[str] = ()
     """Each row's value of the column `id` in the file, an empty text if it has none; no values if no row has one."""

@@ -21,7 +21,7 @@ class BitsPerCharacter(FromFile):
     """
 
     def construct_requests(self, doc: dict[str, Any], ctx: object, **kwargs: object) -> list[Instance]:
-        """Return the one request: the text, and the number of tokens by which windows move."""
+        """Return the one request: the text, and by how many tokens windows move (`stride`)."""
         arguments = (doc["text"], {"stride": self.stated.stride})
         keywords = {key: value for key, value in kwargs.items() if key in ("metadata", "repeats")}
         return [Instance(request_type="loglikelihood_sliding", doc=doc, arguments=arguments, idx=0, **keywords)]

@@ -15,7 +15,7 @@ from harness.tasks.protocols.base import ProtocolTask
 
 @dataclass(frozen=True)
 class Chunk:
-    """Prompts that upstream pads to one length."""
+    """The prompts that ChatGLM's script processes together, and so pads to one length."""
 
     texts: tuple[str, ...]
 
@@ -33,12 +33,12 @@ class ChatGLMPredict(ProtocolTask):
     """Generation as in THUDM/ChatGLM-6B's ptuning/main.py --do_predict (`request_kinds.chatglm_predict`).
 
     An answer is a line of that script's generated_predictions.txt, `{"labels": …, "predict": …}`, so that such a file
-    can be scored instead of new answers. `metadata.lengths` has the limits in tokens. Documents with the same `chunk`
+    can be scored in place of new answers. `metadata.lengths` has the limits in tokens. Documents with the same `chunk`
     are padded together, even if not all of them are evaluated.
     """
 
     def build_all_requests(self, *, limit: int | None = None, **settings: Any) -> None:
-        """Build the requests of the first `limit` documents; later documents of their chunks still affect padding."""
+        """Build the requests of the first `limit` documents; prompts are still padded as in their whole `chunk`."""
         super().build_all_requests(limit=None, **settings)
         instances: list[Instance] = self.instances
         members: dict[int, list[Instance]] = {}

@@ -16,16 +16,16 @@ class Consultation(ProtocolTask):
 
     Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. The prompt has
     the first `metadata.articles` articles of the column that `metadata.given` names (no articles if it is null), or of
-    those that a run provides (`use_articles`). Documents stay unchanged, so that answers with and without articles are
-    answers to the same documents, distinguished only by their prompts.
+    the articles that a run provides (`use_articles`). Documents stay unchanged, so that answers with and without
+    articles are answers to the same documents, distinguished only by their prompts.
     """
 
     _retrieved: Mapping[str, Sequence[str]] | None = None
 
     def use_articles(self, retrieved: Mapping[str, Sequence[str]]) -> None:
-        """Use, from now on, the articles that `retrieved` has for a document's query, instead of the data's.
+        """Use, from now on, the articles that `retrieved` has for a document's query, instead of those in the data.
 
-        Raises HarnessError if a query has no entry, which is not the same as an empty list.
+        Raises HarnessError if a query has no entry; an entry may be an empty list.
         """
         missing = [doc["query"] for doc in self.eval_docs if doc["query"] not in retrieved]
         if missing:
@@ -45,7 +45,7 @@ class Consultation(ProtocolTask):
         return list(articles[: metadata.articles])
 
     def doc_to_text(self, doc: dict[str, Any], doc_to_text: Any = None) -> Any:
-        """Return the prompt, rendered with the articles as `given`."""
+        """Return the prompt; its template gets the articles as `given`."""
         return super().doc_to_text({**doc, "given": self.given(doc)}, doc_to_text)
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from harness.tasks.protocols.answers import Answers
 
 
 def letters(responses: list[list[str]], documents: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return the letters that each response names, in alphabetical order; empty if nothing was understood."""
+    """Return the letters that each response names, in alphabetical order; empty if no letter was read."""
     return [
         ["".join(sorted(letter_sets.read(text, document["letters"]) or ())) for text in texts]
         for texts, document in zip(responses, documents, strict=True)
@@ -24,10 +24,10 @@ LETTERS = [
 
 
 class LetterSets(Answers):
-    """Generated answers; the set of letters that one names is compared with those of the document's `answer`."""
+    """Generated answers; the letters that an answer names are compared, as a set, with the document's `answer`."""
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return whether exactly the right letters were chosen, and which share of them was (0 if a wrong one was)."""
+        """Return whether exactly the right letters were chosen, and which share of them (0 with a wrong letter)."""
         chosen, right = results[0], doc["answer"]
         return {
             "exact_set": letter_sets.exact_set(chosen, right),

@@ -18,18 +18,18 @@ the same paper).
 
 **Prior.** The running mean starts as if some documents had shown no change: `TRUST` documents in bets that nothing was
 lost, because that is what they bet on, and `DOUBT` in bets on a loss. In a simulation (14,042 documents, 12 % of
-answers flipped, margin of 2 points, a look every 64 documents) an unchanged candidate then passes after a median of
+answers flipped, margin of 2 points, a look every 64 documents), an unchanged candidate then passes after a median of
 2,240 documents, instead of 2,752 when starting from a single document; a loss of 3 points is blocked after 960 instead
 of 1,056 documents, and larger losses as soon as without the prior.
 
 **The last look.** Bets need more documents than a test of a fixed number of documents. If all documents have been read
-anyway, that test decides as well. Either may be wrong, so the two share α as `share_of_looks` says. With few documents,
-most gates read them to the end: a loss of 5 points in 346 documents is found in 74 % of gates with half of α for each,
-in 62 % with four fifths for the looks, and in 83 % by the fixed test alone. With many documents, most gates end long
-before the last look, and are 10 to 15 % shorter with four fifths for the looks.
+anyway, that test decides as well. Both the bets and that test may be wrong, so the two share α as `share_of_looks`
+says. With few documents, most gates read them to the end: a loss of 5 points in 346 documents is found in 74 % of gates
+with half of α for each, in 62 % with four fifths for the bets, and in 83 % by the fixed test alone. With many
+documents, most gates end long before the last look, and are 10 to 15 % shorter with four fifths for the bets.
 
-Not here: evaluating documents; corpus metrics, for which there are no such bets and which are read to the end; several
-tasks (`harness.verdicts.gate`). The mean over the documents read at a stopping time is biased and therefore not
+Not here: evaluating documents; corpus metrics, for which there are no such bets, so that all documents are read;
+several tasks (`harness.verdicts.gate`). The mean over the documents read at a stopping time is biased and therefore not
 offered; the confidence sequence is valid.
 """
 
@@ -49,26 +49,26 @@ from harness.verdicts.stats.means import Array, Differences, Interval
 BOLDNESS = 0.75
 """Largest share of the capital that is staked on one unit."""
 DOUBT, TRUST = 25, 200
-"""Documents without a change that the running mean starts with: in bets on a loss, and in bets on no loss."""
+"""Invented documents without a change with which the running mean starts, in bets on a loss and on no loss."""
 MANY = 5_000
-"""Number of units from which on most of alpha is for the looks before the end."""
+"""Number of units (clusters, or documents) from which on most of alpha is for the looks before the end."""
 GRID = 4_000
 """Number of steps of the grid of means for a confidence sequence, from one end of the possible range to the other."""
 CHUNK = 64
-"""Number of units that are bet on at a time, after which rejected means are removed from the grid."""
+"""Number of units (clusters, or documents) bet on at a time, before rejected means leave the grid."""
 FIRST, STEADY, GROWTH = 64, 512, 8
-"""Blocks have `FIRST` documents until `STEADY` documents have been read; after that, a block is the number of documents
-read divided by `GROWTH`."""
+"""A block has `FIRST` documents until `STEADY` documents have been read, then one `GROWTH`th of the number of documents
+read so far."""
 
 
 def block_sizes(total: int) -> Iterator[int]:
     """Yield the number of documents to read before each look, for `total` documents.
 
-    Blocks have 64 documents until 512 are read, which reveal a broken checkpoint, then an eighth of those read. For
-    14,042 documents that is 37 looks instead of 220; an unchanged candidate passes after 19 looks instead of 38, with
-    5 % more documents. A look waits for the longest answer, and reads few-shot examples again unless the engine keeps
-    them: with the examples of MMLU's 57 subjects, 48 % of all tokens are read instead of 68 %, or 20 % instead of 19 %
-    if the engine keeps them.
+    Blocks have 64 documents until 512 are read, which reveal a broken checkpoint, then an eighth of the documents read.
+    Compared with blocks of 64 throughout, 14,042 documents take 37 looks instead of 220, and an unchanged candidate
+    passes after 19 looks instead of 38, with 5 % more documents. A look waits for the longest answer, and reads
+    few-shot examples again unless the engine keeps them: with the examples of MMLU's 57 subjects, 48 % of all tokens
+    are read instead of 68 %, or 20 % instead of 19 % if the engine keeps them.
     """
     read = 0
     while read < total:
@@ -83,37 +83,37 @@ def share_of_looks(units: int) -> float:
 
 
 class _Draws(NamedTuple):
-    """Units in the order in which they are bet on."""
+    """Units (clusters, or documents) in the order in which they are bet on."""
 
     sums: Array
-    """Sum of the differences of each unit."""
+    """Sum of the differences of each unit (cluster, or document)."""
     sizes: Array
-    """Sum of the weights of each unit."""
+    """Sum of the weights of the documents of each unit (cluster, or document)."""
 
 
 @dataclass
 class SequentialTest:
-    """The differences of one task or average, added block by block; its p-values and interval are valid at any time.
+    """The differences of one task or average, added block by block; p-values and interval are valid at any time.
 
-    Decide only at the ends of blocks. The documents of an average must come in random order over all its tasks.
-    Compare its p-values with alpha, or correct them for several tasks, like those of a fixed number of documents.
+    Decide only at the ends of blocks. The documents of an average must come in random order over all its tasks. Compare
+    the p-values with alpha, or correct them for several tasks, as in tests of a fixed number of documents.
     """
 
     margin: float
     units: int
     """Total number of units: clusters if there are any, otherwise documents."""
     documents: int
-    """Total number of documents; if documents are weighted, their weights add up to it."""
+    """Total number of documents; if documents are weighted, their weights add up to this number."""
     heaviest: float = 1.0
-    """Largest weight of a unit: of a document, or the sum over a cluster."""
+    """Largest weight of a unit: of a document, or of a cluster (the sum over its documents)."""
     bound: float | None = 1.0
     """Largest possible difference of a document's two scores, before weighting. None if the metric is unbounded, which
-    leaves only the last look; it becomes None if larger differences occur."""
+    leaves only the last look; `bound` becomes None if larger differences occur."""
     is_finished: bool = field(default=False, init=False)
     _blocks: list[Differences] = field(default_factory=list, init=False, repr=False)
     _draws: list[_Draws] = field(default_factory=list, init=False, repr=False)
     _fixed: tuple[float, float] = field(default=(1.0, 1.0), init=False, repr=False)
-    """p-values of the last look: of a loss, and of non-inferiority."""
+    """The p-values of the last look: `p_loss`, then `p_non_inferiority`."""
 
     def __post_init__(self) -> None:
         # If the margin exceeds what can be lost, any document shows non-inferiority.
@@ -149,7 +149,7 @@ class SequentialTest:
             self._holds.bet(self._draws[-1])
 
     def finish(self) -> None:
-        """Take the last look, after all documents, with the tests of a fixed number of documents."""
+        """Take the last look, after all documents were added, with the tests of a fixed number of documents."""
         self.is_finished = True
         if self._blocks:
             everything = concatenated(self._blocks)
@@ -168,9 +168,9 @@ class SequentialTest:
     def interval(self, confidence: float = 0.95) -> Interval | None:
         """Return the confidence sequence: it contains the mean difference at all times with probability `confidence`.
 
-        It consists of the means that no bets have rejected, with half of the error on either side, rounded outwards to
-        the grid. After `finish` it is intersected with the interval for a fixed number of documents, which has the last
-        look's share of the error. None if nothing is known.
+        The sequence consists of the means that no bets have rejected, with half of the error on either side, rounded
+        outwards to the grid of means. After `finish` it is intersected with the interval for a fixed number of
+        documents, which has the last look's share of the error. None if nothing is known.
         """
         error = self._share_of_looks * (1 - confidence)
         fixed = concatenated(self._blocks).interval(confidence + error) if self.is_finished and self._blocks else None
@@ -210,13 +210,13 @@ class SequentialTest:
 
 
 class _Bets:
-    """Capital of bets for each m of `means`: against "the mean is at most m" (`sign` 1) or "at least m" (`sign` -1)."""
+    """The capital of bets for each m of `means`, against "the mean is at most m" (`sign` 1) or "at least m" (-1)."""
 
     def __init__(self, means: Array, sign: int, bound: float, heaviest: float, size: float) -> None:
-        """`heaviest` and `size` are the largest and the average weight of a unit."""
+        """`heaviest` and `size` are the largest and the average weight of a unit (cluster, or document)."""
         self.means, self.sign = means, sign
         self.best = np.zeros(means.size)
-        """Largest logarithm of the capital so far."""
+        """For each of the means, the largest logarithm of the capital so far."""
         self._log = np.zeros(means.size)
         self._most = BOLDNESS / (heaviest * (bound + sign * means))
         self._prior = (TRUST if sign > 0 else DOUBT) / size  # in units
@@ -225,7 +225,7 @@ class _Bets:
         self._count = 0
 
     def bet(self, draws: _Draws) -> None:
-        """Bet on the next units, in their order."""
+        """Bet on the units `draws`, in order."""
         paid = self.sign * (draws.sums[:, None] - draws.sizes[:, None] * self.means)
         count = self._count + np.arange(len(paid) + 1)[:, None]
         totals = np.vstack([self._sum, self._sum + paid.cumsum(axis=0)])
@@ -239,13 +239,13 @@ class _Bets:
         self._count += len(paid)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
-        """Remove the means for which `mask` is false."""
+        """Remove the means for which `mask` is false, and their bets."""
         for name in ("means", "best", "_log", "_most", "_sum", "_squares"):
             setattr(self, name, getattr(self, name)[mask])
 
 
 def concatenated(parts: list[Differences]) -> Differences:
-    """Return the differences of all `parts`, whose clusters are distinct."""
+    """Return the differences of all `parts`, no two of which share a cluster."""
     clusters, count = [], 0
     for part in parts:
         numbers = np.arange(part.n) if part.clusters is None else part.clusters

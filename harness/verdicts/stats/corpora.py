@@ -1,14 +1,14 @@
 """Paired tests and intervals for metrics of a whole corpus: BLEU, micro F1, a ratio of sums.
 
-The questions are those of `harness.verdicts.stats.means`. A document contributes sufficient statistics (k numbers), and
-the metric is a function of their sums. So resampling a corpus is a matrix product of weights and statistics, and the
-metric is computed again from only k numbers per resample.
+The questions asked are those of `harness.verdicts.stats.means`. A document contributes sufficient statistics (k
+numbers), and the metric is a function of the sums of these numbers over documents. So resampling a corpus is a matrix
+product of weights and statistics, and the metric is computed again from only k numbers per resample.
 
 The interval and the standard error come from the paired bootstrap over documents, or over clusters (Koehn 2004); the
 test of a loss is approximate randomisation, which swaps the two answers to a document (Riezler and Maxwell 2005: its
-error rate is correct where the bootstrap's is not). If there are more than `GROUPS` units, they are assigned at random
-to that many groups, which are drawn and swapped as a whole. This only swaps units together, so the test stays exact,
-and the spread of the sums is the same on average.
+error rate is correct where the bootstrap's is not). If there are more than `GROUPS` units (clusters, or documents),
+they are assigned at random to that many groups, which are drawn and swapped as a whole. Because this only swaps units
+together, the test stays exact, and the spread of the sums is the same on average.
 
 Not here: the metrics themselves (`harness.metrics`), or scores that are means (`harness.verdicts.stats.means`).
 """
@@ -35,12 +35,12 @@ from harness.verdicts.stats.means import (
 
 RESAMPLES = 10_000
 GROUPS = 2_000
-"""Largest number of units that are drawn or swapped separately."""
+"""Largest number of units (clusters, or documents) that are drawn or swapped separately."""
 CHUNK = 2**21
-"""Number of weights that are converted to floating point at a time."""
+"""Number of resampling weights that are converted to floating point at a time, to save memory."""
 
 Metric = Callable[[Array], Array]
-"""A function from sums of statistics, one row per corpus, to the metric of each."""
+"""A function from sums of statistics, one row per corpus, to the metric of each corpus."""
 Units = npt.NDArray[np.int64]
 
 
@@ -49,14 +49,14 @@ class Corpora:
     """Sufficient statistics of the same documents for two checkpoints, each of shape (documents, k).
 
     The metric must depend only on the proportions of the sums, so that repeating a corpus does not change its value.
-    The largest possible loss is taken to be the baseline's value. A perplexity has no such bound: there, no test can
-    rule out a loss that none of the documents shows.
+    The largest possible loss is taken to be the baseline's value. Perplexity has no largest loss, so no test can rule
+    out a loss of perplexity that none of the documents shows.
     """
 
     baseline: Array
     candidate: Array
     metric: Metric
-    """Maps sums of statistics to a value; more is better."""
+    """Maps sums of statistics to the metric, converted so that more is better."""
     clusters: Units | None = None
     """The cluster number of each document, from 0 without gaps; None if every document is its own cluster."""
     seed: int = 0
@@ -79,13 +79,13 @@ class Corpora:
 
     @property
     def difference(self) -> float:
-        """The candidate's metric minus the baseline's, over all documents."""
+        """The candidate's metric over all documents minus the baseline's."""
         baseline, candidate = self.scores
         return candidate - baseline
 
     @functools.cached_property
     def by_document(self) -> Array:
-        """For each document, the change of the baseline's metric if its answer is replaced by the candidate's."""
+        """For each document, the change of the baseline's metric if the candidate's answer replaces the baseline's."""
         return self._changes(self.baseline, self.candidate)
 
     @property
@@ -100,7 +100,7 @@ class Corpora:
 
     @functools.cached_property
     def resampled(self) -> Array:
-        """The difference in `RESAMPLES` resampled corpora."""
+        """The difference between candidate and baseline in each of `RESAMPLES` resampled corpora."""
         baseline, candidate = (self._grouped(side) for side in (self.baseline, self.candidate))
         draws = _draws(RESAMPLES, len(baseline), self.seed)
         sums = np.split(_product(draws, np.hstack([baseline, candidate])), 2, axis=1)
@@ -108,13 +108,13 @@ class Corpora:
 
     @functools.cached_property
     def stderr(self) -> float | None:
-        """Standard deviation of the resampled difference; None if it does not vary."""
+        """Standard deviation of the difference over resampled corpora; None if the difference does not vary."""
         count = min(self.units, GROUPS)
         spread = float(self.resampled.std())
         return spread * (count / (count - 1)) ** 0.5 if count > 1 and spread > 0 else None
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
-        """Return the percentile interval of the difference; None if it does not vary."""
+        """Return the percentile interval of the difference over resampled corpora; None if it does not vary."""
         if self.stderr is None:
             return None
         tail = (1 - confidence) / 2
@@ -124,8 +124,8 @@ class Corpora:
     def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more".
 
-        This is a t test with the bootstrap's standard error, adjusted by `with_one_more_loss`, because the share of
-        resampled corpora beyond the margin is too small if few documents changed.
+        This is a t test with the bootstrap's standard error, adjusted by `with_one_more_loss`. The share of resampled
+        corpora beyond the margin is not used as p-value, because it is too small if few documents changed.
         """
         if self.stderr is None:
             return p_unseen_loss(self.difference, margin, self._span, self.units)
@@ -134,18 +134,18 @@ class Corpora:
 
     @property
     def p_loss(self) -> float:
-        """The p-value of "the candidate is no worse": the share of swaps with at least the observed loss."""
+        """The p-value of "the candidate is no worse": the share of random swaps with at least the observed loss."""
         return (1 + float((self._swapped <= self.difference + self._slack).sum())) / (RESAMPLES + 1)
 
     @property
     def p_gain(self) -> float:
-        """The p-value of "the candidate is no better": the share of swaps with at least the observed gain."""
+        """The p-value of "the candidate is no better": the share of random swaps with at least the observed gain."""
         return (1 + float((self._swapped >= self.difference - self._slack).sum())) / (RESAMPLES + 1)
 
     def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return the number of documents that would detect this difference in a two-sided test with `power`.
 
-        Computed as in `Differences.needed_to_tell`, from the resampled variance.
+        The number is computed as in `Differences.needed_to_tell`, from the variance over resampled corpora.
         """
         least = fewest_units(alpha / 2) * self.n / self.units
         return max(documents_needed(abs(self.difference), self._variance, alpha / 2, power), least)
@@ -157,7 +157,7 @@ class Corpora:
 
     @functools.cached_property
     def _swapped(self) -> Array:
-        """The difference after `RESAMPLES` random swaps."""
+        """The difference after each of `RESAMPLES` random swaps of the two checkpoints' answers."""
         baseline, candidate = (self._grouped(side) for side in (self.baseline, self.candidate))
         moved = _product(_swaps(RESAMPLES, len(baseline), self.seed), candidate - baseline)
         return self.metric(candidate.sum(axis=0) - moved) - self.metric(baseline.sum(axis=0) + moved)
@@ -172,14 +172,14 @@ class Corpora:
 
     @property
     def _shares(self) -> Array:
-        """The change that each unit makes, scaled so that the mean over units approximates the difference."""
+        """The change that each unit makes, scaled so that the mean over all units approximates the difference."""
         sides = (self._by_cluster(side) for side in (self.baseline, self.candidate))
         changes = self.by_document if self.clusters is None else self._changes(*sides)
         return changes * self.units
 
     @functools.cached_property
     def _span(self) -> float:
-        """The largest possible loss of one unit, scaled like `_shares`: the largest share in the baseline's value."""
+        """The largest possible loss of a unit, scaled like `_shares`: its largest share of the baseline's value."""
         table = np.abs(self._by_cluster(self.baseline))
         total = table.sum(axis=0)
         used = np.count_nonzero(total)
@@ -188,7 +188,7 @@ class Corpora:
         return abs(self.scores[0]) * share * self.units
 
     def _changes(self, baseline: Array, candidate: Array) -> Array:
-        """Return, for each row, the change of the baseline's metric if that row is replaced by the candidate's."""
+        """Return, for each row, the change of the baseline's metric if the candidate's row replaces the baseline's."""
         total = baseline.sum(axis=0)
         before = self.metric(total[None])
         chunks = (slice(start, start + size) for start, size in _chunks(*baseline.shape))
@@ -202,7 +202,7 @@ class Corpora:
         return statistics if self.clusters is None else _summed(statistics, self.clusters, self.units)
 
     def _grouped(self, statistics: Array) -> Array:
-        """Return the sums of `statistics` over each unit, or over each group of units."""
+        """Return the sums of `statistics` over each unit (cluster, or document), or over each group of many units."""
         if self.units <= GROUPS:
             return self._by_cluster(statistics)
         groups = np.random.default_rng(self.seed).permutation(self.units) % GROUPS
@@ -215,12 +215,12 @@ def _summed(statistics: Array, groups: Units, count: int) -> Array:
 
 
 Weights = npt.NDArray[np.uint8]
-"""How often each unit is drawn; it is once on average, so never 256 times."""
+"""How often each unit (cluster, or document) is drawn; once on average, so never 256 times."""
 
 
 @functools.lru_cache(maxsize=2)
 def _draws(rows: int, count: int, seed: int) -> Weights:
-    """Return how often each of `count` units is drawn, one row per resample; cached for the next task."""
+    """Return how often each of `count` units is drawn, one row per resample; cached for tasks of equal size."""
     generator = np.random.default_rng(seed)
     draws = np.empty((rows, count), dtype=np.uint8)
     for start, size in _chunks(rows, count):
@@ -232,7 +232,7 @@ def _draws(rows: int, count: int, seed: int) -> Weights:
 
 @functools.lru_cache(maxsize=2)
 def _swaps(rows: int, count: int, seed: int) -> Weights:
-    """Return which of `count` units are swapped, one row per random swap; cached for the next task."""
+    """Return which of `count` units are swapped, one row per random swap; cached for tasks of equal size."""
     return np.random.default_rng(seed).integers(0, 2, size=(rows, count), dtype=np.uint8)
 
 

@@ -1,8 +1,9 @@
 """Paired statistics of a metric in two reports: the form of the values decides how documents are compared.
 
-If the metric is a mean, each document has one number. Otherwise it has sufficient statistics, whose sums over any set
-of documents give the metric of that set. Which statistics these are follows from the name of the aggregation and the
-form of the values; a name alone is not enough, because functions of different tasks share names.
+If the metric is a mean, each document has one number. Otherwise each document has sufficient statistics, whose sums
+over any set of documents give the metric of that set. Which statistics these are follows from the name of the
+aggregation and the form of the values; the name of the aggregation alone is not enough, because functions of different
+tasks share names.
 
 Some metrics have no such statistics: distinct-n depends on the union of the words of all texts, a standard deviation
 over seeds (`…_sd`) on the seeds, a median on the order of the documents; `bypass` is not a score at all. Functions that
@@ -32,10 +33,10 @@ from harness.verdicts.stats.means import Array
 
 Column: TypeAlias = "npt.NDArray[np.float64] | Sequence[str | None]"
 """A metric's column of a report, one value per document: numbers, with NaN for a missing value, or JSON texts, with
-None for a missing one. A report holds no score whose values are really NaN."""
+None for a missing value. No score of a report has values that are really NaN."""
 
 MOST_LABELS = 100
-"""Number of distinct labels beyond which answers are taken to be free texts, and labels are not counted."""
+"""The most distinct labels that are counted; answers with more are taken to be free texts."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class Paired:
     """One number per document if the metric is a mean; otherwise one row of sufficient statistics per document."""
     candidate: Array
     metric: Metric | None
-    """None for a mean; otherwise the function from sums of statistics, one row per corpus, to one metric per row."""
+    """The function from sums of statistics, one row per corpus, to one metric per row; None for a mean."""
 
     @cached_property
     def scores(self) -> tuple[float, float]:
         """The metric over all documents kept, of the baseline and of the candidate; NaN if none is kept.
 
-        If all documents are kept, these equal the reports' scores up to `rounding`; if they do not, the aggregation is
-        a different function of the same name.
+        If all documents are kept, both equal the reports' scores up to `rounding`. If not, the aggregation is a
+        different function of the same name.
         """
         if not len(self.baseline):
             return math.nan, math.nan
@@ -67,10 +68,10 @@ class Paired:
 
 
 IEPILE_ROUNDING = 0.015
-"""Largest distance of IEPile's scores from those computed from its sums.
+"""Largest distance of IEPile's scores, in percent, from unrounded scores of the same sums of counts.
 
-IEPile rounds precision and recall to two decimals, computes F1 from these, and rounds it again. Sums are scored
-unrounded, because rounding would hide the contribution of a single document.
+IEPile rounds precision and recall to two decimals, computes F1 from the rounded values, and rounds F1 again. Here
+scores are not rounded, because rounding would hide the contribution of a single document.
 """
 
 
@@ -85,7 +86,7 @@ def paired(aggregation: str | None, baseline: Column, candidate: Column) -> Pair
     `aggregation` is `Score.aggregation`, the name of the function that computes the task's score. Returns None if the
     metric has no paired statistics, or if no value has a form that is known for functions of that name.
 
-    Raises ValueError, with a sentence as its message, if only some values have the form, or any is NaN or infinite.
+    Raises ValueError, with a sentence as its message, if only some values have such a form, or any is NaN or infinite.
     """
     values = _values(baseline), _values(candidate)
     if len(values[0]) != len(values[1]):
@@ -106,7 +107,7 @@ def paired(aggregation: str | None, baseline: Column, candidate: Column) -> Pair
 
 
 def _values(column: Column) -> list[Any]:
-    """Return the value of each document, None for a missing one."""
+    """Return the value of each document in `column`, or None for a document without a value."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
         return [None if math.isnan(value) else value for value in column.astype(float).tolist()]
     texts = [text if isinstance(text, str) else "null" for text in column]
@@ -129,7 +130,7 @@ def _require_finite(values: Array) -> None:
 
 
 class _Statistics(NamedTuple):
-    """The values or statistics of both sides; see `Paired`."""
+    """The values or statistics of baseline and candidate, as `Paired` has them."""
 
     baseline: Array
     candidate: Array
@@ -137,20 +138,20 @@ class _Statistics(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """A form that the values of an aggregation may have."""
+    """A form that the values of an aggregation (a function from samples to a score) may have."""
 
     description: str
-    """What the values are, in a plural that fits into messages."""
+    """What values of this form are, as a plural noun for messages."""
     fits: Callable[[Any], bool]
-    """Whether a value has the form."""
+    """Returns whether a value has the form."""
     statistics: Callable[[list[Any], list[Any]], _Statistics | None]
-    """The statistics of the baseline's and the candidate's values; None if they cannot be counted."""
+    """Returns the statistics of the baseline's and the candidate's values; None if there are too many labels."""
 
 
 def _form(aggregation: str, sides: Sequence[list[Any]]) -> _Form | None:
-    """Return the form that all values have; None if no value has a form that is known for `aggregation`.
+    """Return the form that all values of both `sides` have; None if no value has a form known for `aggregation`.
 
-    Raises ValueError if some values have a form and others do not.
+    Raises ValueError if some values have such a form and others do not.
     """
     total = sum(map(len, sides))
     for form in _FORMS[aggregation]:
@@ -179,7 +180,7 @@ def _is_labels(value: object) -> bool:
 
 
 def _is_counts(value: object, *lengths: int) -> bool:
-    """Return whether `value` is a list of lists of numbers of these `lengths`; a length of 0 means a bare number."""
+    """Return whether `value` is a list of lists of numbers with these `lengths`; a length of 0 is a bare number."""
     return (
         isinstance(value, list)
         and len(value) == len(lengths)
@@ -225,7 +226,7 @@ def _is_probabilities(value: Any) -> bool:
 
 
 def _rows(metric: Metric | None, row: Callable[[Any], Any], baseline: list[Any], candidate: list[Any]) -> _Statistics:
-    """Return the statistics whose rows `row` computes, each from one document's value."""
+    """Return statistics with a row per document, which the function `row` computes from the document's value."""
     tables = [np.array([row(value) for value in side], dtype=np.float64) for side in (baseline, candidate)]
     return _Statistics(tables[0], tables[1], metric)
 
@@ -239,13 +240,13 @@ def _with_count(value: float) -> tuple[float, float]:
 
 
 def _brier(value: Any) -> float:
-    """Return the squared distance of the probabilities from 1 for the right answer and 0 for each other."""
+    """Return the squared distance of the choices' probabilities from 1 for the right choice and 0 for every other."""
     right, probabilities = value
     return math.fsum((share - (place == right)) ** 2 for place, share in enumerate(probabilities))
 
 
 def _by_type(baseline: list[Any], candidate: list[Any]) -> _Statistics:
-    """Return the hits, predictions and expectations of every type that is expected in any document."""
+    """Return the numbers of hits, predictions and expectations, by document, of each type that any document expects."""
     types = sorted({name for document in baseline + candidate for name, counts in document.items() if counts[2]})
     place = {name: i for i, name in enumerate(types)}
 
@@ -261,7 +262,7 @@ def _by_type(baseline: list[Any], candidate: list[Any]) -> _Statistics:
 
 
 def _labels(metric: Metric, baseline: list[Any], candidate: list[Any]) -> _Statistics | None:
-    """Return the hits, predictions and expectations of every label; values are pairs (expected, predicted).
+    """Return the numbers of hits, predictions and expectations of every label; values are (expected, predicted).
 
     None if there are more than `MOST_LABELS` labels.
     """
@@ -284,9 +285,9 @@ def _labels(metric: Metric, baseline: list[Any], candidate: list[Any]) -> _Stati
 def _whole_documents(
     denominator: Callable[[int, int], float], factor: float, baseline: list[Any], candidate: list[Any]
 ) -> _Statistics:
-    """Return IEPile's counts: all those of a document in the row of its first sample, and 0 in its other rows.
+    """Return IEPile's counts: all counts of a document in the row of its first sample, and 0 in its other rows.
 
-    IEPile asks about a document in several samples; this way, documents stay whole however samples are drawn. The
+    IEPile asks about a document in several samples; in this form, documents stay whole however samples are drawn. The
     numerator is `factor` times the hits; the denominator is computed from (predictions, expectations).
     """
     names = [part[0] for part in baseline]

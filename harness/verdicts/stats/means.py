@@ -1,12 +1,13 @@
 """Paired tests and intervals for scores that are means over documents.
 
-Each document has one number per checkpoint, oriented so that more is better; its difference is *candidate minus
-baseline*. This module gives the mean difference with its interval, and one-sided tests: `p_loss` of whether the
-candidate is really worse, `p_non_inferiority` of whether it is worse by less than a margin. A large p-value proves
-nothing.
+Each document has one number per checkpoint, converted so that more is better; the difference of a document is
+*candidate minus baseline*. This module gives the mean difference with its interval, and one-sided tests: `p_loss` of
+whether the candidate is really worse, `p_non_inferiority` of whether it is worse by less than a margin. A large p-value
+proves nothing.
 
 Documents that share a passage, a subject or a charge form clusters. Then clusters are the independent observations, and
-everything is computed from their sums. A *unit* is a cluster, or a document if every document is its own cluster.
+everything is computed from the sums over clusters. A *unit* is a cluster, or a document if every document is its own
+cluster.
 
 | documents | interval, non-inferiority | loss |
 |---|---|---|
@@ -30,15 +31,15 @@ from scipy import optimize, special
 Array = npt.NDArray[np.float64]
 
 FEW = 200
-"""Number of units below which the error rate of the t test is not reliable, so that signs are flipped instead."""
+"""Number of units (clusters, or documents) below which signs are flipped, because the t test is not reliable."""
 FLIPS = 9_999
-"""Number of random sign flips. With the observed signs, p-values have steps of 1/10,000; smaller ones are bounds."""
+"""Number of random sign flips. With the observed signs, p-values have steps of 1/10,000; smaller values are bounds."""
 ALL_FLIPS = 13
-"""Number of units up to which all sign flips are enumerated."""
+"""Number of units (clusters, or documents) up to which all sign flips are enumerated."""
 
 
 class Interval(NamedTuple):
-    """The ends of an interval, in the metric's unit."""
+    """The lower and upper end of an interval, in the metric's unit."""
 
     low: float
     high: float
@@ -99,7 +100,7 @@ class Differences:
 
     @functools.cached_property
     def sums(self) -> Array:
-        """Sum of the differences of each unit."""
+        """Sum of the differences of each unit (cluster, or document)."""
         return (
             self.by_document
             if self.clusters is None
@@ -108,14 +109,14 @@ class Differences:
 
     @functools.cached_property
     def sizes(self) -> Array:
-        """Number of documents of each unit."""
+        """Number of documents in each unit (cluster, or document)."""
         return np.ones(self.n) if self.clusters is None else np.bincount(self.clusters).astype(np.float64)
 
     @functools.cached_property
     def stderr(self) -> float | None:
-        """Standard error of the mean difference; None for a single unit, which shows no variation.
+        """Standard error of the mean difference; None for a single cluster or document, which shows no variation.
 
-        With clusters, it is the cluster-robust standard error with the factor C/(C-1) for C clusters (Cameron and
+        With clusters, this is the cluster-robust standard error with the factor C/(C-1) for C clusters (Cameron and
         Miller 2015; Miller 2024, arXiv 2411.00640, eq. 4).
         """
         if self.units < 2:
@@ -133,7 +134,7 @@ class Differences:
         return float(self.n**2 / (self.sizes**2).sum()) - 1
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
-        """Return the two-sided interval of the mean difference; None if its variance cannot be estimated."""
+        """Return the two-sided interval of the mean difference; None if the variance cannot be estimated."""
         tail = (1 - confidence) / 2
         if self.is_binary:
             return Interval(_tango_limit(self, tail), -_tango_limit(self.swapped(), tail))
@@ -148,7 +149,7 @@ class Differences:
 
     @functools.cached_property
     def p_loss(self) -> float:
-        """The one-sided p-value of "the candidate is no worse": small if the loss is real; 1 if no document differs.
+        """The one-sided p-value of "the candidate is no worse", small if a loss is real, and 1 if no document differs.
 
         Under this hypothesis, if the two answers to a document score differently, either score is equally likely
         to be the candidate's. For right and wrong answers this gives McNemar's exact test, P(Bin(b + c, 1/2) ≥ b) for
@@ -174,9 +175,9 @@ class Differences:
     def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more": small if that is unlikely.
 
-        `margin` is positive, in the metric's unit. For right and wrong answers, it is that of Tango's score test;
-        for other scores and clusters, that of the t test, adjusted by `with_one_more_loss`; if all differences are
-        equal, it is `p_unseen_loss`.
+        `margin` is positive, in the metric's unit. The p-value of right and wrong answers is that of Tango's score
+        test; with other scores or clusters, it is that of the t test, adjusted by `with_one_more_loss`, or
+        `p_unseen_loss` if all differences are equal.
         """
         if self.is_binary and (self.lost or self.gained):
             return float(special.ndtr(-_tango(self, -margin)))
@@ -188,9 +189,9 @@ class Differences:
     def needed_to_tell(self, *, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return the number of documents that would detect this difference in a two-sided test with `power`.
 
-        (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, with clusters as they
-        are (Miller 2024, eq. 9), and at least `fewest_units`; infinite if there is no difference. The number of
-        documents divided by it is the resolution ratio.
+        (z₁₋α/₂ + z_power)² σ²/d² for the mean difference d and the variance σ² of one document, with the same
+        clustering (Miller 2024, eq. 9), and at least `fewest_units`; infinite if there is no difference. The number of
+        documents divided by the number needed is the resolution ratio.
         """
         least = fewest_units(alpha / 2) * self.n / self.units
         return max(documents_needed(abs(self.difference), self._variance, alpha / 2, power), least)
@@ -205,19 +206,19 @@ class Differences:
 
     @property
     def _variance(self) -> float:
-        """The variance of one document, as if one more had flipped, because flips that were not seen may occur."""
+        """The variance of one document's difference, as if one more answer had flipped: unseen flips may occur."""
         if self.is_binary:
             return (self.lost + self.gained + 1) / (self.n + 1) - self.difference**2
         return with_one_more_loss(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
 
     @property
     def _shares(self) -> Array:
-        """The change that each unit makes, scaled so that the mean over units is the mean difference."""
+        """The change that each unit (cluster, or document) makes, scaled so that their mean is the mean difference."""
         return self.sums * self.units / self.n
 
     @functools.cached_property
     def _span(self) -> float:
-        """The largest possible loss of one unit, on the scale of `_shares`."""
+        """The largest possible loss of one unit (cluster, or document), on the scale of `_shares`."""
         both = np.abs([self.baseline, self.candidate])
         span = max(self.span or 1.0, float(both.max()))
         return span * float(self.sizes.max()) * self.units / self.n
@@ -232,13 +233,14 @@ class _Adjusted(NamedTuple):
 
 
 def with_one_more_loss(difference: float, stderr: float, shares: Array, span: float) -> _Adjusted:
-    """Return the difference and the standard error as if one more unit had been lost.
+    """Return the difference and the standard error as if one more unit (cluster, or document) had been lost.
 
-    If few units changed, it is chance whether a large loss is among them. Without one, the t test is overconfident: for
-    example, if 2 % of documents lose everything, 13 % of samples of 100 documents contain no such document. So one more
-    lost unit is counted, as Agresti and Coull (1998) do for a proportion. Its loss is the root mean square of the
-    changes of those units that changed, with `span` (the largest possible loss of a unit) counted as one of them; if
-    many units changed, the effect is negligible. `shares` are the changes of the units; their mean is the difference.
+    If few units changed, it is chance whether a large loss is among them. Without a large loss, the t test is
+    overconfident: for example, if 2 % of documents lose everything, 13 % of samples of 100 documents contain no such
+    document. So one more lost unit is counted, as Agresti and Coull (1998) do for a proportion. The loss of that unit
+    is the root mean square of the changes of the units that changed, with `span` (the largest possible loss of a unit)
+    counted as one of these changes. If many units changed, the effect is negligible. `shares` are the changes of the
+    units; their mean is the difference.
     """
     count, changed = shares.size, int(np.count_nonzero(shares))
     lost = math.sqrt((math.fsum(shares**2) + span**2) / (changed + 1))
@@ -248,14 +250,15 @@ def with_one_more_loss(difference: float, stderr: float, shares: Array, span: fl
 def p_unseen_loss(difference: float, margin: float, span: float, units: int) -> float:
     """Return the p-value of "worse by `margin` or more" if each of `units` units changed by the same `difference`.
 
-    If the hypothesis is true, some other units must lose more, though at most `span` each; for a difference d, their
-    share is at least (d + margin) / (d + span). The p-value is the probability of having seen none of them.
+    Units are clusters, or documents. If the hypothesis is true, some unseen units must lose more, though at most `span`
+    each; for a difference d, the share of such units is at least (d + margin) / (d + span). The p-value is the
+    probability of having seen none of them.
     """
     return float((1 - _share_unseen(difference, margin, span)) ** units)
 
 
 def units_to_see_loss(difference: float, margin: float, span: float, alpha: float) -> float:
-    """Return how many units it takes for `p_unseen_loss` to be at most `alpha`; fewer prove nothing."""
+    """Return how many units (clusters, or documents) `p_unseen_loss` needs to be at most `alpha`."""
     share = _share_unseen(difference, margin, span)
     if share in (0, 1):
         return math.inf if share == 0 else 1.0
@@ -269,14 +272,14 @@ def _share_unseen(difference: float, margin: float, span: float) -> float:
 
 
 def documents_needed(distance: float, variance: float, tail: float, power: float) -> float:
-    """Return how many documents it takes to show a `distance` in a one-sided test of level `tail`; infinite for 0."""
+    """Return how many documents show a `distance` of a mean in a one-sided test of level `tail`; infinite for 0."""
     if distance <= 0:
         return math.inf
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
 
 
 def fewest_units(tail: float) -> float:
-    """Return the least number of units that can be significant at level `tail`; fewer may all fall by chance."""
+    """Return the least number of units (clusters, or documents) that can be significant at level `tail`."""
     return math.log2(1 / tail)
 
 
@@ -284,7 +287,7 @@ def fewest_units(tail: float) -> float:
 
 
 def _flipped(sums: Array, seed: int) -> float:
-    """Return the share of sign flips of `sums` whose sum is at most as large as the observed one."""
+    """Return the share of sign flips of `sums` after which their total is no larger than the observed total."""
     observed = math.fsum(sums)
     slack = 1e-9 * float(np.abs(sums).sum())  # equal sums must compare as equal despite rounding
     if sums.size <= ALL_FLIPS:
@@ -304,8 +307,8 @@ def _tango(differences: Differences, difference: float) -> float:
     """Return the score statistic of the hypothesis that the shares of right answers differ by `difference`.
 
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", eq. 3 and 4. Under the hypothesis it is normally distributed. Its variance is also computed under the
-    hypothesis, so that a sample without flips is not taken as certain.
+    design", eq. 3 and 4. Under the hypothesis, the statistic is normally distributed. Its variance is also computed
+    under the hypothesis, so that a sample in which no answer flipped is not taken as certain.
     """
     n, gained, lost = differences.n, differences.gained, differences.lost
     a = 2 * n
@@ -320,7 +323,7 @@ def _tango(differences: Differences, difference: float) -> float:
 
 
 def _tango_limit(differences: Differences, tail: float) -> float:
-    """Return the lower limit, the smallest difference that a one-sided score test of level `tail` does not reject."""
+    """Return the smallest difference that Tango's one-sided score test of level `tail` does not reject."""
     quantile = float(special.ndtri(1 - tail))
     if differences.gained == 0 and differences.lost == differences.n:
         return -1.0

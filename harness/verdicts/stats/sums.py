@@ -17,21 +17,21 @@ from harness.metrics.text.corpus_bleu import BETA
 from harness.verdicts.stats.means import Array
 
 _LARGEST = 700.0
-"""Largest exponent that is used; its power is finite, so that an infinite perplexity is replaced."""
+"""Largest exponent that is used: exp of it is finite, so that a finite number replaces an infinite perplexity."""
 
 
 def ratio(sums: Array) -> Array:
-    """Return numerator / denominator, or 0 if the denominator is 0; these are the two columns of the input."""
+    """Return numerator / denominator, the two columns of `sums`, or 0 where the denominator is 0."""
     return _quotient(sums[:, 0], sums[:, 1])
 
 
 def percentage(sums: Array) -> Array:
-    """Return `ratio` in percent; the input has the same columns."""
+    """Return numerator / denominator in percent; `sums` has these two columns, as for `ratio`."""
     return 100 * ratio(sums)
 
 
 def perplexity(sums: Array) -> Array:
-    """Return exp(-mean log-likelihood) from two columns: log-likelihood, and the number of units that it sums."""
+    """Return exp(-mean log-likelihood) from two columns: log-likelihood, and the number of units for the mean."""
     return np.exp(np.minimum(-ratio(sums), _LARGEST))
 
 
@@ -75,14 +75,14 @@ def chrf(sums: Array) -> Array:
 
 
 def ter(sums: Array) -> Array:
-    """Return edits per reference word in percent, from columns of edits and words; edits without words are 100."""
+    """Return edits per reference word in percent, from columns of edits and words; 100 for edits without words."""
     edits, words = sums[:, 0], sums[:, 1]
     rate: Array = np.divide(edits, words, out=(edits > 0).astype(float), where=words > 0)
     return 100 * rate
 
 
 def macro_f1_of_expected(sums: Array) -> Array:
-    """Return the mean F1 over the types that are expected; the input has columns as for `macro_f1`, by type."""
+    """Return the mean F1 over the types that are expected; `sums` has columns as for `macro_f1`, by type."""
     hits, predicted, expected = np.split(sums, 3, axis=1)
     return _mean_over(_f1(hits, predicted, expected), expected > 0)
 
@@ -90,21 +90,21 @@ def macro_f1_of_expected(sums: Array) -> Array:
 def macro_f1(sums: Array) -> Array:
     """Return the mean F1 over the labels that are predicted or expected (scikit-learn's average "macro").
 
-    The input of this and the following functions has three groups of columns, each with one column per label: hits,
-    predictions and expectations.
+    `sums` has three groups of columns, each with one column per label: hits, predictions and expectations (how often
+    the label is the right one).
     """
     hits, predicted, expected = np.split(sums, 3, axis=1)
     return _mean_over(_f1(hits, predicted, expected), predicted + expected > 0)
 
 
 def weighted_f1(sums: Array) -> Array:
-    """Return the mean F1 over labels, weighted by their expectations (scikit-learn's average "weighted")."""
+    """Return the mean F1 over labels, weighted by how often each is expected (scikit-learn's average "weighted")."""
     hits, predicted, expected = np.split(sums, 3, axis=1)
     return _quotient((_f1(hits, predicted, expected) * expected).sum(axis=1), expected.sum(axis=1))
 
 
 def micro_f1(sums: Array) -> Array:
-    """Return the F1 of the pooled counts of all labels."""
+    """Return the F1 of the pooled counts of all labels; `sums` has columns as for `macro_f1`."""
     hits, predicted, expected = (part.sum(axis=1) for part in np.split(sums, 3, axis=1))
     return _quotient(2 * hits, predicted + expected)
 
