@@ -1,16 +1,19 @@
 """The files that a checkpoint consists of: all that its fingerprint covers, and all that libraries get to see.
 
 Libraries choose files by rules of their own, which change with their versions: a key of a configuration may name other
-weights, another tokenizer, another configuration. Therefore they never read a checkpoint's folder but `alone`, a
-temporary folder with links to the listed files. A file that is not listed cannot be opened, so that whatever decides
-an answer has been hashed. Code that a checkpoint brings could open any file: with `trust_remote_code`, the whole folder
-is listed and read in place.
+weights, another tokenizer, another configuration. Therefore they never read the folder of a base or of a tokenizer, but
+`alone`, a temporary folder with links to the listed files. A file that is not listed cannot be opened, so whatever
+decides an answer has been hashed. Of an adapter's folder, peft is asked only for the configuration and the weights.
+
+Code that a checkpoint brings could open any file. With `trust_remote_code`, the folder is read in place, and all of it
+is listed except weights in other formats and what a training leaves.
 
 Not here: whether files are complete (`harness.checkpoints.files`), or their hashes (`harness.checkpoints.identity`).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -31,14 +34,21 @@ TOKENIZER = (
 )
 """Files that decide how a tokenizer works: every name in transformers' `vocab_files_names`, and those it adds."""
 _TOKENIZER_PATTERNS = ("*.tiktoken", "tekken*.json", "tokenizer.model.*", "additional_chat_templates/*.jinja")
+_OTHER_WEIGHTS = re.compile(
+    r"(pytorch_model|consolidated|tf_model|flax_model).*|.*\.(safetensors|gguf|ggml|h5|msgpack|onnx|ot|tflite|distcp)"
+)
+_TRAINING = re.compile(
+    r"\..*|(checkpoint-|global_step)\d+|runs|wandb|__pycache__|events\.out\..*|trainer_state\.json|.*\.log"
+    r"|(optimizer|scheduler|scaler|rng_state|training_args).*\.(pt|pth|bin)"
+)
 _TEMPORARY = "harness-checkpoint-"
 
 
 def model_files(base: Path, *, code: bool = False) -> list[str]:
     """Return the names of the files in `base` that decide which model is loaded, relative to the folder.
 
-    If `base` is a GGUF file, it is the only one. With `code`, every file counts. Raises HarnessError if weights are
-    missing or truncated.
+    If `base` is a GGUF file, it is the only one. With `code`, they are nearly all files (see above). Raises
+    HarnessError if weights are missing or truncated.
     """
     if base.is_file():
         return [base.name]
@@ -60,7 +70,8 @@ def config_files(base: Path) -> list[str]:
 def tokenizer_files(place: Path, *, code: bool = False) -> list[str]:
     """Return the names of the files in `place`, a folder or a GGUF file, that decide how its tokenizer works.
 
-    They include the configuration, by which transformers chooses the tokenizer's class. With `code`, every file counts.
+    They include the configuration, by which transformers chooses the tokenizer's class. With `code`, they are
+    nearly all files (see above).
     """
     if place.is_file():
         return [place.name]
@@ -103,9 +114,21 @@ def _existing(folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def _all_files(folder: Path) -> list[str]:
-    """Return the relative paths of all files in `folder` at any depth, without those in hidden folders."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts[:-1]))
+    """Return the relative paths of all files in `folder` at any depth that code in it could be expected to read.
+
+    Left out are hidden files, other weights than those that are loaded, and what a training leaves.
+    """
+    weights = set(files.weight_files(folder)) if any((folder / name).is_file() for name in files.WEIGHTS) else set()
+    paths: list[Path] = []
+    visited: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in visited:  # a link to a folder above
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if not _TRAINING.fullmatch(name))
+        paths += [Path(place, name) for name in sorted(names) if not _TRAINING.fullmatch(name)]
+    return [_relative(path, folder) for path in paths if path in weights or not _OTHER_WEIGHTS.fullmatch(path.name)]
 
 
 def _listed_names(file: Path, key: str) -> list[str]:

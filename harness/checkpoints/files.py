@@ -69,18 +69,31 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
     return _fetch(path, revision, code)
 
 
-def _fetch(name: str, revision: str | None, code: bool) -> Path:
-    from huggingface_hub import errors, snapshot_download
+def code_of(name: str) -> Path:
+    """Return the local folder of the code of the model `name` on the hub, of which transformers takes the newest.
 
+    Raises HarnessError if it cannot be fetched.
+    """
+    return _snapshot(name, None, ["*.py"], [])
+
+
+def _fetch(name: str, revision: str | None, code: bool) -> Path:
     include = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja"] + (["*.py"] if code else [])
     # Subfolders hold other formats and a training's checkpoints; `consolidated` files are the same weights again.
     exclude = ["*/*", "consolidated*"]
+    folder = _snapshot(name, revision, include, exclude)
+    if any(folder.glob("*.safetensors")):
+        return folder
+    return _snapshot(name, revision, [*include, "*.bin"], exclude)
+
+
+def _snapshot(name: str, revision: str | None, include: list[str], exclude: list[str]) -> Path:
+    """Return the folder of the files of the model `name` that match `include` and not `exclude`, fetched if needed."""
+    from huggingface_hub import errors, snapshot_download
+
     fetch = f"hf download {name}" + (f" --revision {revision}" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=include, ignore_patterns=exclude))
-        if not any(folder.glob("*.safetensors")):
-            include.append("*.bin")
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=include, ignore_patterns=exclude))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=include, ignore_patterns=exclude))
     except errors.GatedRepoError as error:
         message = f"'{name}' is a gated model: accept its terms on its page on the hub, then log in with hf auth login"
         raise HarnessError(message) from error
@@ -95,7 +108,6 @@ def _fetch(name: str, revision: str | None, code: bool) -> Path:
         raise HarnessError(message) from error
     except Exception as error:  # the HTTP library raises its own types, and it is not always the same library
         raise HarnessError(f"'{name}' cannot be fetched from the hub ({reason(error)}): try again, {fetch}") from error
-    return folder
 
 
 def exists(path: str) -> bool:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.checkpoints import files
 from harness.checkpoints.limits import Setting, settings, shown
 from harness.errors import HarnessError
 
@@ -38,6 +39,20 @@ def check(file: Path, content: dict[str, Any], *, is_trusted: bool) -> None:
                 f"{file} names code that is not part of transformers, {setting.path} = {shown(code)}: remove it from "
                 "the file or, if you trust the checkpoint, add trust_remote_code=true"
             )
+
+
+def other_models(folder: Path) -> list[str]:
+    """Return the hub's names of the models from which the settings in `folder` take code (`org/name--module.Class`).
+
+    transformers writes such names when it saves a model whose code came from the hub.
+    """
+    names = set()
+    for file in (folder / "config.json", folder / "tokenizer_config.json"):
+        mapping = files.read_json(file).get("auto_map") if file.is_file() else None
+        values = mapping.values() if isinstance(mapping, dict) else [mapping]
+        texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+        names |= {text.partition("--")[0] for text in texts if isinstance(text, str) and "--" in text}
+    return sorted(names)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.checkpoints import contents, files
+from harness.checkpoints import contents, files, foreign_code
 from harness.checkpoints.gguf_header import PART, Header, read, type_of
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
 from harness.errors import HarnessError
@@ -140,7 +140,7 @@ def config(file: Path, *, is_lenient: bool = False) -> ModelConfig:
 
     header = read(file)
     try:
-        with contents.alone(file, [file.name]) as folder:
+        with foreign_code.no_hub(is_trusted=False), contents.alone(file, [file.name]) as folder:
             stated = AutoConfig.from_pretrained(str(folder), gguf_file=file.name)
     except Exception as error:  # readers and configuration classes raise their own types
         raise HarnessError(
@@ -272,7 +272,7 @@ def tokenizer(file: Path) -> Tokenizer:
             f"{file} splits texts by llama.cpp's rule '{rule}' before it makes tokens, which transformers does not "
             "know: name the folder of its tokenizer with tokenizer="
         )
-    with contents.alone(file, [file.name]) as folder:
+    with foreign_code.no_hub(is_trusted=False), contents.alone(file, [file.name]) as folder:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=file.name)
     if kind == "gpt2" and rule in _DIGIT_SPLITS:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -10,13 +10,15 @@ Not here: the versions of libraries, which are in the journal's keys and in the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoints import contents, files, gguf_header, hashes
+from harness.checkpoints import contents, files, foreign_code, gguf_header, limits
+from harness.common import hashes
 
 if TYPE_CHECKING:
     from harness.checkpoints.located import Located
@@ -34,6 +36,8 @@ _IGNORED_KEYS = (
 )
 # Sets that PEFT writes in a different order each time.
 _UNORDERED_KEYS = ("target_modules", "modules_to_save", "exclude_modules", "layers_to_transform")
+# Patterns of module names → values, of which PEFT takes the first that matches.
+_PATTERN_KEYS = ("rank_pattern", "alpha_pattern")
 # Keys under which a configuration holds the configurations of its parts.
 _NESTED_KEYS = ("text_config", "vision_config", "audio_config")
 
@@ -45,9 +49,10 @@ Sha256 = Callable[[Path], str]
 def fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     """Return the hex sha256 that identifies the checkpoint `located` by its content.
 
-    With `trust_remote_code`, every file counts, because the checkpoint's code could read it.
-    Raises HarnessError if a file is missing or damaged.
+    With `trust_remote_code`, code counts, too, and every other file that it could be expected to read
+    (`contents.model_files`). Raises HarnessError if a file is missing or damaged.
     """
+    sha256 = functools.cache(sha256)
     settings = {"dtype": str(located.dtype)}
     if located.quantization is not None and not located.quantization.saved:
         settings["quantize"] = located.quantization.name
@@ -82,9 +87,11 @@ def _base(base: Path, code: bool, sha256: Sha256) -> dict[str, Any]:
     if base.is_file():
         return parts
     if code:
-        return parts | {"files": {name: sha256(base / name) for name in contents.model_files(base, code=True)}}
+        parts["files"] = {name: sha256(base / name) for name in contents.model_files(base, code=True)}
+        return parts | {"code": _foreign_code(base, sha256)}
     listing = files.weight_listing(base)
-    parts["index"] = files.read_json(listing).get("weight_map") if listing.suffix == ".json" else None
+    if listing.suffix == ".json":
+        parts["index"] = files.read_json(listing, limits.JSON_BYTES).get("weight_map")
     parts["config"] = [_config(base / name) for name in contents.config_files(base)]
     # Its end-of-text ids stop a generation.
     generation = base / contents.GENERATION_CONFIG
@@ -100,9 +107,17 @@ def _tokenizer(place: Path, code: bool, sha256: Sha256) -> dict[str, Any]:
     names = contents.tokenizer_files(place, code=code)
     parts: dict[str, Any] = {name: sha256(place / name) for name in names if name not in configs}
     parts |= {name: _config(place / name) for name in configs}
+    if code:
+        parts["code"] = _foreign_code(place, sha256)
     if configs and _may_change_splits(place):
         parts["saved with"] = files.read_json(place / contents.CONFIG).get("transformers_version")
     return parts
+
+
+def _foreign_code(folder: Path, sha256: Sha256) -> dict[str, dict[str, str]]:
+    """Return the hash of each file of code from other models on the hub that `folder` names, by model and file."""
+    places = {name: files.code_of(name) for name in foreign_code.other_models(folder)}
+    return {name: {file.name: sha256(file) for file in sorted(place.rglob("*.py"))} for name, place in places.items()}
 
 
 def _may_change_splits(place: Path) -> bool:
@@ -116,7 +131,9 @@ def _may_change_splits(place: Path) -> bool:
 
 def _config(file: Path) -> dict[str, Any]:
     """Return the JSON object in `file` without the entries that change no answer."""
-    return _normalized(files.read_json(file))
+    content = files.read_json(file)
+    # Some classes read a file of a version that it does not state in another way (Inkling2Config of transformers 5).
+    return _normalized(content) | {"states its version": "transformers_version" in content}
 
 
 def _normalized(config: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +143,8 @@ def _normalized(config: dict[str, Any]) -> dict[str, Any]:
 def _normalized_value(key: str, value: object) -> Any:
     if key in _NESTED_KEYS and isinstance(value, dict):
         return _normalized(value)
+    if key in _PATTERN_KEYS and isinstance(value, dict):
+        return list(value.items())
     return sorted(value, key=str) if key in _UNORDERED_KEYS and isinstance(value, list) else value
 
 

@@ -6,7 +6,6 @@ weights. Remote code runs only if the reference says `trust_remote_code=true`; p
 
 from __future__ import annotations
 
-import functools
 import gc
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ from harness.checkpoints import (
     configs,
     files,
     gguf,
-    hashes,
     identity,
     index_files,
     origin,
@@ -38,6 +36,7 @@ from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
+from harness.common.hashes import BaseHashes
 from harness.errors import HarnessError
 
 
@@ -183,14 +182,16 @@ class Loader:
     def __init__(self) -> None:
         self._base: _Base | None = None
         self._model: Model | None = None  # in its present state: the base, or PEFT's model around it
+        self._hashes = BaseHashes([])
 
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
         """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`."""
-        sha256 = functools.cache(hashes.sha256)  # a file without a stamp is read once for the base and the whole
-        fingerprint, base_key = identity.fingerprint(located, sha256), identity.base_fingerprint(located, sha256)
+        if self._base is None or self._base.key[:-1] != _base_key(located):
+            self._hashes = BaseHashes(files.weight_files(located.base))
+        fingerprint = identity.fingerprint(located, self._hashes.sha256)
         _require_unchanged(located)
         tokenizer = load_tokenizer(located)
-        base = self._take_base(located, base_key)
+        base = self._take_base(located)
         config, file_notes = located.adapter_config, remarks.on_files(located)
         file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
@@ -204,7 +205,7 @@ class Loader:
                     "applied; pass --allow-inactive-adapter to evaluate it nevertheless"
                 )
             file_notes.append("the adapter changes nothing: these are the base's answers")
-        if identity.fingerprint(located) != fingerprint:
+        if identity.fingerprint(located, self._hashes.sha256) != fingerprint:
             raise HarnessError(f"{located.name} was changed while it was read: wait until it is saved, and try again")
         if config is None or not config.rewrites_base:
             self._base = base
@@ -222,12 +223,10 @@ class Loader:
             notes=file_notes,
         )
 
-    def _take_base(self, located: Located, fingerprint: str) -> _Base:
-        """Return the base that is in memory if `located` needs the same one; otherwise read the one that it needs.
-
-        `fingerprint` is the base's: a folder may be rewritten between one checkpoint and the next.
-        """
-        key = (*_base_key(located), fingerprint)
+    def _take_base(self, located: Located) -> _Base:
+        """Return the base that is in memory if `located` needs the same one; otherwise read the one that it needs."""
+        # The key includes the content: a folder may be rewritten between one checkpoint and the next.
+        key = (*_base_key(located), identity.base_fingerprint(located, self._hashes.sha256))
         base, model, self._base, self._model = self._base, self._model, None, None
         if base is not None and base.key == key:
             bare = model if model is base.model else attach.detach(model, base.parameters)
@@ -238,6 +237,7 @@ class Loader:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         model = weights.load(located)
+        self._hashes.forget()  # so that a change while the weights were read is noticed
         return _Base(key, model, _take_eos_ids(model, located), attach.identities(model))
 
 

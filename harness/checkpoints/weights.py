@@ -70,6 +70,7 @@ def load(located: Located) -> Model:
     _require_positions(model, located)
     quantization.disable_bfloat16_kernels(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
+    model.name_or_path = str(located.base)
     return (model if quantized else model.to(located.device)).eval()
 
 

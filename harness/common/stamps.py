@@ -9,7 +9,7 @@ these back except the change time, which the kernel keeps. There is no stamp, an
 - the file changed within the last `MARGIN` seconds, because the next write may get the same time ("racily clean" in
   git: https://git-scm.com/docs/racy-git).
 
-Not here: the hash of a file's content for good (`harness.checkpoints.hashes`).
+Not here: the hash of a file's content for good (`harness.common.hashes`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 MARGIN = 2.0
@@ -35,11 +36,14 @@ def stamp(file: Path) -> str | None:
     Written pages of a memory map are flushed first: only then does the next store into the map change the file's time.
     Raises OSError if the file cannot be opened.
     """
+    if not keeps_change_times(file):
+        return None
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with suppress(OSError):  # a file that cannot be flushed, such as a device, cannot be mapped and written either
+            os.fsync(descriptor)
         now, stat = time.time(), os.fstat(descriptor)
-        if not keeps_change_times(file) or stat.st_ctime > now - MARGIN:
+        if stat.st_ctime > now - MARGIN:
             return None
         parts = (stat.st_dev, os.fstatvfs(descriptor).f_fsid, stat.st_ino, stat.st_size)
         return " ".join(map(str, (*parts, stat.st_mtime_ns, stat.st_ctime_ns)))

@@ -12,11 +12,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import resources, safe_load, stamps
+from harness.common import hashes, resources, safe_load, stamps
 from harness.errors import HarnessError
 
 _ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
@@ -74,7 +75,7 @@ class DataSource(NamedTuple):
             return None
         digest = hashlib.sha256()
         for file in (file for root in roots for file in _files_below(root)):
-            digest.update(f"{file} {stamps.version(file)}\n".encode())
+            digest.update(f"{file} {hashes.sha256(file)}\n".encode())
         return resources.cache() / "datasets" / digest.hexdigest()[:32]
 
 
@@ -110,21 +111,32 @@ def _listed_files(config: dict[str, Any]) -> Iterator[str]:
     listed = (config.get("dataset_kwargs") or {}).get("data_files")
     for value in listed.values() if isinstance(listed, dict) else [listed]:
         for file in value if isinstance(value, list) else [value]:
-            if isinstance(file, str) and "://" not in file:
-                yield file
+            if isinstance(file, str) and "://" not in (path := _local_part(file)):
+                yield path
+
+
+def _local_part(address: str) -> str:
+    """Return the path of the local file in `address`, which may be `file://PATH`, or in an archive `zip://a::PATH`."""
+    return address.rpartition("::")[2].removeprefix("file://")
 
 
 def _local_paths(config: dict[str, Any], dataset: str = "") -> tuple[Path, ...]:
     """Return the existing files and folders that a task names for `datasets` to read: the data set, files, a folder."""
     folder = (config.get("dataset_kwargs") or {}).get("data_dir")
-    texts = [dataset, folder if isinstance(folder, str) and "://" not in folder else "", *_listed_files(config)]
+    named = [_local_part(text) for text in (dataset, folder) if isinstance(text, str)]
+    texts = [*(text for text in named if "://" not in text), *_listed_files(config)]
     return tuple(path for text in texts if text for path in _matches(Path(text)) if path.exists())
 
 
 def _matches(pattern: Path) -> list[Path]:
     """Return the files and folders that match `pattern`, in order; `pattern` itself if nothing matches."""
+    if not re.search(r"[*?\[]", str(pattern)):
+        return [pattern]
     start = Path(pattern.anchor)
-    return sorted(start.glob(str(pattern.relative_to(start)))) or [pattern]
+    try:
+        return sorted(start.glob(str(pattern.relative_to(start)))) or [pattern]
+    except ValueError:  # no pattern, such as **.json
+        return [pattern]
 
 
 def _files_below(path: Path) -> Iterator[Path]:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, hashes, identity, loading
+from harness.checkpoints import configs, files, identity, loading
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference, parse
-from harness.common import paths
+from harness.common import hashes, paths
 from harness.errors import HarnessError
 from harness.recorded import recordings
 from harness.recorded.recordings import Recording

@@ -14,8 +14,9 @@ import pytest
 import transformers
 from transformers import AutoModelForCausalLM
 
-from harness.checkpoints import contents, hashes, identity, loading, weights
+from harness.checkpoints import contents, identity, loading, weights
 from harness.checkpoints.reference import parse
+from harness.common import hashes
 from harness.errors import HarnessError
 from support import gguf_files, tampering, tiny
 from support.opened import opened_files

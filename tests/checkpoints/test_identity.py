@@ -11,6 +11,7 @@ import pytest
 from harness.checkpoints import identity, loading
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
+from support.hub_cache import fetched
 from support.tampering import copied, set_json, set_weights
 
 
@@ -210,3 +211,44 @@ def test_a_configuration_that_changes_while_the_checkpoint_waits_is_refused(copy
     set_json(copy / "config.json", rms_norm_eps=0.5)
     with pytest.raises(HarnessError, match="was changed while it was waiting"):
         loading.load(located)
+
+
+def test_the_order_of_patterns_counts_because_peft_takes_the_first_match(lora, adapter):
+    patterns = {"layers.0.self_attn.q_proj": 4, "q_proj": 2}
+    set_json(adapter / "adapter_config.json", alpha_pattern=patterns)
+    forwards = fingerprint(adapter)
+    set_json(adapter / "adapter_config.json", alpha_pattern=dict(reversed(patterns.items())))
+    assert fingerprint(adapter) != forwards
+
+
+def test_code_of_another_model_on_the_hub_counts(copy, hub):
+    """transformers writes such names when it saves a fine-tune of a model whose code came from the hub."""
+    set_json(copy / "config.json", auto_map={"AutoModelForCausalLM": "org/code--modeling.Model"})
+    snapshot = fetched(hub, "org/code", {"modeling.py": b"a = 1"})
+    located = loading.locate(parse(str(copy)))._replace(reference=parse(f"{copy},trust_remote_code=true"))
+    before = identity.fingerprint(located)
+    newer = snapshot.with_name("f" * 40)
+    newer.mkdir()
+    (newer / "modeling.py").write_bytes(b"a = 2")
+    (snapshot.parents[1] / "refs" / "main").write_text(newer.name)
+    assert identity.fingerprint(located) != before
+
+
+def test_code_of_another_model_that_is_not_here_is_an_error(copy, hub):
+    set_json(copy / "tokenizer_config.json", auto_map={"AutoTokenizer": ["org/code--tokenization.T", None]})
+    with pytest.raises(HarnessError, match=r"org/code.*hub"):
+        fingerprint(f"{copy},trust_remote_code=true")
+
+
+def test_with_code_a_folder_counts_without_other_weights_and_a_training_s_state(copy, tmp_path):
+    before = fingerprint(f"{copy},trust_remote_code=true")
+    for name in ("pytorch_model.bin.old", "optimizer.pt", "events.out.tfevents.1", "trainer_state.json", ".hidden"):
+        (copy / name).write_text("1")
+    (copy / "checkpoint-5").mkdir()
+    (copy / "checkpoint-5" / "config.json").write_text("{}")
+    assert fingerprint(f"{copy},trust_remote_code=true") == before
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "bias.pt").write_text("1")
+    (copy / "linked").symlink_to(tmp_path / "tables")
+    (copy / "loop").symlink_to(copy)
+    assert fingerprint(f"{copy},trust_remote_code=true") != before

@@ -131,3 +131,19 @@ def test_a_read_only_mount_keeps_no_change_times(file: Path, monkeypatch: pytest
 def test_an_unknown_kernel_keeps_no_change_times(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stamps, "_statfs", lambda: None)
     assert not stamps.keeps_change_times(file)
+
+
+@pytest.mark.parametrize("file", ["/proc/version", "/proc/self/cmdline"])
+def test_a_file_system_that_cannot_be_flushed_gives_no_stamp_and_no_error(file: str) -> None:
+    if not Path(file).exists():
+        pytest.skip(f"there is no {file} here")
+    assert stamps.stamp(Path(file)) is None
+    assert len(stamps.version(Path(file))) == 64
+
+
+def test_a_file_that_cannot_be_flushed_has_a_stamp_nevertheless(settled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert stamps.stamp(settled) is not None

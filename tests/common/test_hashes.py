@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoints import hashes
-from harness.common import stamps
+from harness.common import hashes, stamps
 from support.hub_cache import fetched
 
 
@@ -52,8 +51,8 @@ def test_a_link_shares_the_hash_of_its_target(tmp_path, readings):
     assert readings == ["weights"]
 
 
-def test_a_blob_of_the_hub_is_its_content_and_not_its_name(hub):
-    snapshot = fetched(hub, "org/name", {"model.safetensors": b"abc"})
+def test_a_blob_of_the_hub_is_its_content_and_not_its_name(tmp_path):
+    snapshot = fetched(tmp_path, "org/name", {"model.safetensors": b"abc"})
     assert hashes.sha256(snapshot / "model.safetensors") == hashlib.sha256(b"abc").hexdigest()
     with (snapshot / "model.safetensors").open("r+b") as stream:  # writes through the link; the blob keeps its name
         stream.write(b"x")
@@ -86,3 +85,17 @@ def test_without_a_cache_files_are_hashed_nevertheless(tmp_path, monkeypatch, br
         monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
     (tmp_path / "weights").write_bytes(b"abc")
     assert hashes.sha256(tmp_path / "weights") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_weights_in_memory_are_read_once_and_their_change_is_noticed(tmp_path, readings, monkeypatch):
+    monkeypatch.setattr(stamps, "keeps_change_times", lambda file: False)
+    weights, other = tmp_path / "weights", tmp_path / "tokenizer"
+    weights.write_bytes(b"abc")
+    other.write_bytes(b"abc")
+    known = hashes.BaseHashes([weights])
+    assert len({known.sha256(file) for file in (weights, weights, other, other)}) == 1
+    assert readings == ["weights", "tokenizer", "tokenizer"]
+    known.forget()
+    known.sha256(weights)
+    weights.write_bytes(b"abcd")
+    assert known.sha256(weights) == hashlib.sha256(b"abcd").hexdigest()

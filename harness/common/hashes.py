@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -33,6 +34,32 @@ def fresh_sha256(file: Path) -> str:
     """Return the hex sha256 of the file's content, which is read whatever is remembered of it."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class BaseHashes:
+    """Hashes of the weight files of one base, for as long as the base is in memory.
+
+    A file whose size, times and inode are the same is not read again for the next adapter, even without a stamp: the
+    answers come from the weights in memory, whose hash this is.
+    """
+
+    def __init__(self, weights: Iterable[Path]) -> None:
+        self._weights = frozenset(weights)
+        self._hashes: dict[tuple[Path, int, int, int, int], str] = {}
+
+    def sha256(self, file: Path) -> str:
+        """Return the hex sha256 of the file's content; any file but the weights goes to the function `sha256`."""
+        if file not in self._weights:
+            return sha256(file)
+        stat = file.stat()
+        key = (file, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        if key not in self._hashes:
+            self._hashes[key] = sha256(file)
+        return self._hashes[key]
+
+    def forget(self) -> None:
+        """Read every file again at the next call."""
+        self._hashes.clear()
 
 
 # The memory only saves time: if it cannot be written, such as in a read-only home, files are read again.
