@@ -3,8 +3,8 @@
 A text is cut at the task's first stop string outside thoughts (`harness.engine.decoding.stopping.find_end`), and its
 thoughts are removed (`harness.engine.decoding.thinking`). All metrics read the text that is left.
 
-Not here: what a metric makes of it (`harness.metrics`), or how many answers of a task were empty or cut (the ledger of
-a report, `harness.reports.ledger`).
+Not here: what a metric makes of that text (`harness.metrics`), or how many answers of a task were empty or cut (the
+ledger of a report, `harness.reports.ledger`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from harness.engine.decoding import families, stopping, thinking
 from harness.engine.decoding.thinking import KNOWN, Marks
 
 Ending = Literal["stop", "empty", "limit", "thought", "unknown"]
-"""How an answer ended. "stop": by itself or at a stop string; "empty": as for "stop", but without a visible character;
-"limit": at the limit of tokens; "thought": inside a thought, so that there is no answer; "unknown": a recorded text
+"""How an answer ended. "stop": by itself or at a stop string. "empty": likewise, but without a visible character.
+"limit": at the limit of tokens. "thought": inside a thought, so that there is no answer. "unknown": a recorded text
 does not show how it ended."""
 
 
@@ -73,13 +73,14 @@ def read(
 
 
 def begins_in_thought(prompt: str, marks: Sequence[Marks] = KNOWN) -> bool:
-    """Return whether text generated after `prompt` begins within a thought; `marks` are those of the model."""
+    """Return whether text generated after `prompt` begins within a thought, which the model writes between `marks`."""
     return thinking.leaves_open(prompt, marks)
 
 
 def marks_of(think: str | None) -> Sequence[Marks]:
-    """Return the marks that `think` names, as `think=` in a checkpoint reference does; all known families for None.
+    """Return the marks of thoughts that `think` names; if it is None, the marks of all known families.
 
-    Raises HarnessError if `think` is neither two marks nor `none`.
+    `think` is written as the value of `think=` in a checkpoint reference. Raises HarnessError if `think` is neither two
+    marks nor `none`.
     """
     return KNOWN if think is None else families.named(check_marks(think, "", "--think "))

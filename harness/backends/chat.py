@@ -1,9 +1,9 @@
 """A checkpoint's chat template: conversations → prompts, and prompts in which continuations are scored.
 
-A template may leave a thought open at the end of a prompt. A continuation scored after such a prompt, for example a
-letter, would be the beginning of a thought rather than an answer, so the thought is closed first. It is closed as the
-template itself closes an empty thought, either when its variable switches thoughts off or in an earlier answer. If the
-template does neither, only the closing mark is added.
+A template may leave a thought open at the end of a prompt. A letter scored after such a prompt would be the beginning
+of a thought rather than an answer. The thought is therefore closed first. It is closed as the template itself closes an
+empty thought, either when its variable switches thoughts off or in an earlier answer. If the template does neither,
+only the closing mark is added.
 
 Not here: what is wrong with a template (`harness.backends.chat_probes`), and what a run says about its prompts
 (`harness.backends.conversations`).
@@ -86,14 +86,15 @@ class ChatTemplate:
             raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
 
     def closed(self, prompt: str, turns: Sequence[Turn] = ()) -> str:
-        """Return `prompt`, which renders `turns`; if it ends with an open thought, the thought is closed."""
+        """Return `prompt`, the rendered `turns`; if a thought is open at its end, the thought is closed first."""
         ending = self.ending(prompt, turns)
         return prompt if ending is None else prompt.removesuffix(ending.tail) + ending.closing
 
     def ending(self, prompt: str, turns: Sequence[Turn] = ()) -> Ending | None:
-        """Return how `prompt`, which renders `turns`, ends if it ends with an open thought (or header), else None.
+        """Return the end of `prompt` if a thought, or the header of an answer, is open there; else None.
 
-        A template may open thoughts for some questions only, so the end of this very prompt decides.
+        `prompt` is the rendered `turns`. A template may open thoughts for some questions only, so the end of this very
+        prompt decides.
         """
         if self.closing is not None and prompt.endswith(self.tail):
             return Ending(self.tail, self.closing, is_thought=self.opened is not None)
@@ -129,10 +130,10 @@ class ChatTemplate:
 
     @cached_property
     def closing(self) -> str | None:
-        """The text that replaces `tail` in prompts after which continuations are scored; None leaves prompts unchanged.
+        """The text that replaces `tail` in prompts after which continuations are scored; None if nothing is replaced.
 
-        The tail is replaced if the template opens a thought, or if it ends prompts within the header of an answer, as
-        gpt-oss's template does before the model has chosen a channel.
+        The tail is replaced if the template opens a thought, or if it ends prompts within the header of an answer.
+        gpt-oss's template ends within the header, where the model has yet to choose a channel.
         """
         if self.opened is not None:
             return self._closed_thought(self.opened, self.tail, [_QUESTION])
@@ -162,7 +163,10 @@ class ChatTemplate:
         return next((name for name, tail in tails.items() if any(m.end(tail) is not None for m in self.marks)), "")
 
     def _closed_thought(self, family: Marks, tail: str, turns: Sequence[Turn]) -> str:
-        """Return `tail`, the text after the question of `turns`, with its open thought (marks of `family`) closed."""
+        """Return `tail`, the text after the question of `turns`, with its open thought closed.
+
+        The thought is open between the marks of `family`.
+        """
         header = tail[: list(family.beginning_pattern.finditer(tail))[-1].start()]
         for candidate in self._tails_without_thought(turns).values():
             if candidate.startswith(header) and not family.is_open(candidate):
@@ -174,7 +178,7 @@ class ChatTemplate:
         return _with_close(tail, family)
 
     def _tails_without_thought(self, turns: Sequence[Turn]) -> dict[str, str]:
-        """Return {variable: how the prompt of `turns` ends if it is false} for variables that switch thoughts off."""
+        """Return how the prompt of `turns` ends without thoughts, by the variable that switches thoughts off."""
         tails = {}
         for name in _THINKING_VARIABLES:
             if name in self.text:
@@ -197,12 +201,15 @@ class ChatTemplate:
 
 
 def _behind(prompt: str, turns: Sequence[Turn]) -> str:
-    """Return the text of `prompt` after the last turn; empty if that turn is not a question or not in `prompt`."""
+    """Return the text of `prompt` after the last of `turns`; empty if this turn is no question or not in `prompt`."""
     content = turns[-1]["content"].strip() if turns and turns[-1]["role"] == "user" else ""
     _, is_found, after = prompt.rpartition(content) if content else ("", "", "")
     return after if is_found else ""
 
 
 def _with_close(text: str, family: Marks) -> str:
-    """Return `text`, which ends in an open thought, followed by its final white space again and the closing mark."""
+    """Return `text`, which ends in an open thought, followed by the closing mark.
+
+    The white space at the end of `text` is repeated before the mark.
+    """
     return f"{text}{text[len(text.rstrip()) :]}{family.close}"

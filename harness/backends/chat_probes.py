@@ -33,7 +33,7 @@ class Findings(NamedTuple):
     history: str = ""
     """How the template spoils a conversation of several turns."""
     missing_lead: str = ""
-    """The text before an answer that prompts lack if the template ignores `add_generation_prompt`."""
+    """The text before an answer, if prompts lack this text because the template ignores `add_generation_prompt`."""
     writes_date: bool = False
     """Whether prompts contain today's date."""
     own_system: str = ""
@@ -87,7 +87,7 @@ def _misplaced(text: str, turns: Sequence[Turn]) -> str:
 
 
 def _changed_characters(template: ChatTemplate) -> str:
-    """Return in words which characters of a question `template` writes as which others; empty if it changes none."""
+    """Return in words which characters of a question `template` changes, and into what; empty if it changes none."""
     content = "".join(f"b{i}c{character}d{i}f" for i, character in enumerate(_CHARACTERS))
     text = _render(template, [{"role": "user", "content": content}])
     if content in text:
@@ -115,7 +115,7 @@ def _history(template: ChatTemplate) -> str:
 
 
 def _unlike_answers(template: ChatTemplate, text: str, turns: Sequence[Turn]) -> str:
-    """Return how the earlier answer in `text` differs from what an answer looks like; empty if it does not."""
+    """Return how the earlier answer in `text` differs from what an answer looks like; empty if it looks like one."""
     question, answer, last = (turn["content"] for turn in turns)
     before_question, _, rest = text.partition(question)
     before_answer, _, rest = rest.partition(answer)

@@ -33,10 +33,11 @@ class Conversations:
         self._incomplete: set[str] = set()
 
     def prompt(self, turns: Sequence[Turn], *, generation: bool = True) -> str:
-        """Return the conversation as the chat template renders it; open thoughts are closed for scored continuations.
+        """Return the conversation as the chat template renders it.
 
-        If the template rejects the system role, the system turn is dropped, as in lm-eval. Raises HarnessError if there
-        is no chat template or if it cannot be rendered.
+        An open thought is closed if continuations are scored after the prompt. If the template rejects the system role,
+        the system turn is dropped, as in lm-eval. Raises HarnessError if there is no chat template or if it cannot be
+        rendered.
         """
         others = [turn for turn in turns if turn["role"] != "system"]
         try:
@@ -108,7 +109,7 @@ class Conversations:
         return chat_probes.probe(self.template)
 
     def _check(self, text: str, turns: Sequence[Turn]) -> None:
-        """Remember `text` if it lacks words of `turns`; a thought in an earlier answer may be left out."""
+        """Remember `text` if it lacks words of `turns`; a thought missing from an earlier answer does not count."""
         contents = [turn["content"] for turn in turns]
         answers = [
             thinking.split(content, marks=self.template.marks).answer if turn["role"] == "assistant" else content
@@ -139,7 +140,7 @@ class Conversations:
         return notes
 
     def _share(self, count: int) -> str:
-        """Return in words how many of the prompts after which choices are scored `count` is."""
+        """Return "`count` of n prompts", where n is the number of prompts after which choices are scored."""
         return "prompts" if count == len(self._scored) else f"{count:,} of {len(self._scored):,} prompts"
 
     def _token_notes(self, encoder: Encoder, eos_ids: Sequence[int]) -> list[str]:

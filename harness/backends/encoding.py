@@ -1,8 +1,8 @@
 """Text → token ids exactly as lm-eval's HFLM does it, but in batches and each distinct text once.
 
 Context and continuation are tokenised as one text. If the context alone has n ids, the continuation's ids are those of
-the whole text after the first n (the ids of the context alone may differ from these n). A text that already starts with
-the tokenizer's BOS does not get a second BOS.
+the whole text after the first n. (These n may differ from the ids of the context alone.) A text that already starts
+with the tokenizer's BOS does not get a second BOS.
 
 Not here: truncation to the context length, which depends on the kind of request.
 """

@@ -1,11 +1,11 @@
 """A crash-safe store of answers, keyed by content: SQLite, one transaction for each batch.
 
-The key covers the checkpoint's fingerprint, the token ids and the settings, so an answer is only found for exactly the
-same question to exactly the same weights. lm-eval's cache, keyed by the prompt alone, returns adapter A's answers for
-adapter B.
+The key covers the checkpoint's fingerprint, the token ids and the settings. An answer is thus found only for exactly
+the same question to exactly the same weights. lm-eval's cache, keyed by the prompt alone, returns adapter A's answers
+for adapter B.
 
-A row is an answer only if its checksum holds (`harness.backends.journal_rows`). A damaged file is replaced, also during
-a run: its sound rows go into a new file, the damaged one stays beside it, and `Journal.notes` says so. Several
+A row is an answer only if its checksum holds (`harness.backends.journal_rows`). A damaged file is replaced, even during
+a run. Its sound rows go into a new file, the damaged file stays beside that, and `Journal.notes` says so. Several
 processes may use one journal at once.
 
 Not here: opening and replacing files (`harness.backends.journal_database`), or counting and dropping rows for people
@@ -64,9 +64,9 @@ class Journal:
         return digest.digest()
 
     def get(self, keys: Iterable[bytes], is_valid: Callable[[Any], bool] = lambda value: True) -> dict[bytes, Any]:
-        """Return the stored answers by key, except nulls and those that are damaged or not `is_valid`.
+        """Return the stored answers by key, but only sound values that are not null and are `is_valid`.
 
-        These are counted in `failed_rows`. Raises HarnessError if the journal cannot be read.
+        All other rows are counted in `failed_rows`. Raises HarnessError if the journal cannot be read.
         """
         answers = {}
         for row in self._do("read", lambda database: _rows(database, set(keys))):
@@ -95,7 +95,10 @@ class Journal:
         self._close()
 
     def _open(self, damaged: Damaged | None = None) -> None:
-        """Open the file; `damaged` is what this object had open before, if that is to be replaced."""
+        """Open the file.
+
+        If this object had it open before and it turned out to be damaged, `damaged` says which file is to be replaced.
+        """
         try:
             opened = open_sound(self._place, damaged)
         except (*DATABASE_ERRORS, OSError, DamageError) as error:
@@ -105,7 +108,7 @@ class Journal:
         self.notes += opened.notes
 
     def _do(self, action: str, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Return the result of `work` on the open file; if that is damaged or no longer in place, on the new file."""
+        """Return the result of `work` on the open file, or on a new file if the open one is damaged or was replaced."""
         if identity(self._place) != self._identity:
             self.notes.append(
                 f"{self._file.name} was replaced or removed while it was in use: the run goes on in a new file"
@@ -134,7 +137,7 @@ class Journal:
 
 
 def _rows(database: sqlite3.Connection, keys: Collection[bytes]) -> list[Row]:
-    """Return the rows of `keys`, those that are damaged included."""
+    """Return the rows of `keys`, including damaged rows."""
     rows: list[Row] = []
     remaining = iter(keys)
     while batch := list(islice(remaining, _KEYS_AT_ONCE)):

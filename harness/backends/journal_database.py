@@ -1,8 +1,8 @@
 """Opens the journal's SQLite file, whatever state it is in.
 
-A damaged file, or one of a version without checksums, is moved aside under a name beside it and replaced by a new file
-with the rows whose checksums hold. Opening and replacing happen under a lock on the folder, so that of several
-processes one replaces the file and the others open the new one.
+A file that is damaged, or whose version has no checksums, is renamed and stays in the folder. A new file with the rows
+whose checksums hold takes its place. Opening and replacing happen under a lock on the folder: if several processes find
+the damage, one replaces the file and the others open the new one.
 
 Without shared memory (some network and virtual file systems) there is no write-ahead log: SQLite's rollback journal
 takes its place.
@@ -46,7 +46,8 @@ class Damaged(NamedTuple):
     """A journal that turned out to be damaged while it was open."""
 
     identity: tuple[int, int] | None
-    """The file's; another file that is now in its place is not damaged."""
+    """What `identity` returned for the damaged file; if another file is now in its place, `identity` returns something
+    else."""
     log: bytes
     """The content of the write-ahead log before the file was closed."""
     reason: str
@@ -60,7 +61,7 @@ class Opened(NamedTuple):
 
 
 def open_sound(file: Path, damaged: Damaged | None = None) -> Opened:
-    """Open or create the journal `file`; one that is damaged or has no checksums is replaced, and a note says so.
+    """Open or create the journal `file`; replace a journal that is damaged or has no checksums, and add a note on it.
 
     Raises sqlite3.Error or OSError (TimeoutError: locked) if that is not possible; the file is then as it was.
     """
@@ -89,7 +90,7 @@ def read_log(file: Path) -> bytes:
 
 
 def identity(file: Path) -> tuple[int, int] | None:
-    """Return what tells the file now at this path from another one, or None if there is none."""
+    """Return numbers that identify the file now at the path `file`, or None if there is no file."""
     try:
         status = file.stat()
     except OSError:
@@ -100,8 +101,8 @@ def identity(file: Path) -> tuple[int, int] | None:
 def open_to_write(file: Path) -> sqlite3.Connection:
     """Return a connection to the journal `file`.
 
-    Raises DamageError or WithoutChecksumsError if its content is not sound, sqlite3.Error or OSError (TimeoutError:
-    locked) if it cannot be written.
+    Raises DamageError or WithoutChecksumsError if its content is not sound. Raises sqlite3.Error or OSError
+    (TimeoutError if it is locked) if it cannot be written.
     """
     with _locked(file.parent):
         try:
@@ -113,8 +114,8 @@ def open_to_write(file: Path) -> sqlite3.Connection:
 def require_sound(file: Path, database: sqlite3.Connection, *, thoroughly: bool = False) -> None:
     """Raise DamageError if the file's settings, tables or pages are not as this version writes them.
 
-    If `thoroughly`, the index is compared with the table, which takes several times as long.
-    Raises WithoutChecksumsError if the tables are those of the version without checksums. An empty database passes.
+    If `thoroughly`, the index is compared with the table, which takes several times as long. Raises
+    WithoutChecksumsError if a version without checksums wrote the tables. An empty database passes.
     """
     if 0 < file.stat().st_size < journal_salvage.PAGE:
         raise DamageError("it is shorter than a page")
@@ -182,7 +183,10 @@ def _connect_to_write(file: Path) -> sqlite3.Connection:
 
 
 def _prepared(file: Path, before: Iterable[str], after: Iterable[str]) -> sqlite3.Connection:
-    """Return a connection to a sound journal that can be written, with settings made before and after its check."""
+    """Return a connection that can write to `file`, after checking that the journal is sound.
+
+    The settings `before` are made before the check, and the settings `after` are made after it.
+    """
     database = connect(file)
     try:
         for setting in (*before, f"page_size={journal_salvage.PAGE}"):
@@ -229,7 +233,7 @@ def _salvage_log(file: Path, database: sqlite3.Connection, log: bytes) -> list[s
 
 
 def _replace(file: Path, log: bytes, problem: DamageError | WithoutChecksumsError) -> str:
-    """Move `file` aside and put a journal with its sound rows in its place; return a note on it.
+    """Move `file` aside and put a journal with its sound rows in its place; return a note that says so.
 
     Raises sqlite3.Error or OSError if that is not possible; the file is then as it was.
     """
@@ -287,7 +291,7 @@ def _answers(count: int) -> str:
 def _locked(folder: Path) -> Iterator[None]:
     """Lock `folder` among processes that open journals. Raises TimeoutError after `TIMEOUT` seconds.
 
-    File systems without such locks are used without.
+    On a file system that has no such locks, nothing is locked.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from harness.errors import HarnessError
 
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What Python's sqlite3 raises; the second if the message of an error quotes damaged text."""
+"""The exceptions that Python's sqlite3 raises. The second occurs if the message of an error quotes damaged text."""
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -40,7 +40,7 @@ _COMMAND_LENGTH = 100
 
 
 class DamageError(Exception):
-    """A journal's content is damaged; `str(error)` says by which sign."""
+    """A journal's content is damaged; `str(error)` says what shows the damage."""
 
 
 class Holder(NamedTuple):
@@ -48,7 +48,7 @@ class Holder(NamedTuple):
 
     pid: int
     command: str
-    """Its command line, shortened; empty if unknown."""
+    """The process's command line, shortened; empty if unknown."""
 
     def __str__(self) -> str:
         return f"process {self.pid}" + (f" ({self.command})" if self.command else "")
@@ -71,9 +71,9 @@ def is_read_only(error: Exception) -> bool:
 
 
 def explained(file: Path, action: str, error: Exception, seconds: float) -> HarnessError:
-    """Return the sentence for an `error` while the journal was to be `action` ("opened", "read", "written").
+    """Return a sentence on the `error` when the journal was to be "opened", "read" or "written" (`action`).
 
-    `seconds` is how long a lock was waited for.
+    `seconds` is how long the process waited for a lock.
     """
     code = _code(error) & 0xFF
     number = error.errno if isinstance(error, OSError) else None
@@ -103,7 +103,7 @@ def locked(file: Path, seconds: float) -> HarnessError:
 
 
 def lock_holder(files: Iterable[Path]) -> Holder | None:
-    """Return another process that has one of `files` locked or, if none is known, open; None if none is known.
+    """Return another process that has one of `files` locked, else one that has one open, else None.
 
     Linux only: it reads `/proc`. Locks for writing come first.
     """
@@ -116,7 +116,7 @@ def lock_holder(files: Iterable[Path]) -> Holder | None:
 
 
 def _locks(inodes: set[int]) -> Iterator[tuple[bool, int]]:
-    """Yield for each lock on `inodes` whether others may read, and the process's id."""
+    """Yield, for each lock on one of the files `inodes`: whether others may read, and the id of the locking process."""
     try:
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:
@@ -129,7 +129,7 @@ def _locks(inodes: set[int]) -> Iterator[tuple[bool, int]]:
 
 
 def _users(inodes: set[int]) -> Iterator[int]:
-    """Yield the ids of processes that have one of `inodes` open, as far as that may be known."""
+    """Yield the ids of processes that have one of the files `inodes` open, as far as this process may see that."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if any(_inode(descriptor) in inodes for descriptor in (process / "fd").iterdir()):

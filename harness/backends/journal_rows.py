@@ -1,7 +1,7 @@
 """The journal's table, the checksum in each of its rows, and the values that can be answers.
 
 The checksum covers everything else in a row, so that a row in which any bit changed is never taken for an answer. It
-detects damage; it is no signature, so that whoever may write the file may still write answers into it.
+detects damage but is no signature: whoever may write the file can write answers into it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TABLE_WITHOUT_CHECKSUMS = "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TE
 """The table of journals written before rows had checksums."""
 
 CHECKPOINT_DIGITS = 12
-"""Number of leading digits of a checkpoint's fingerprint in each row: those that tables of reports show."""
+"""Number of leading digits of a checkpoint's fingerprint that each row holds; tables of reports show as many."""
 CHECKSUM_BYTES = 8
 
 

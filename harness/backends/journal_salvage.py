@@ -1,11 +1,11 @@
 """Reads the rows of a damaged journal page by page, without SQLite.
 
 Every page of the database and of its write-ahead log is read as a leaf of the table, and a row counts if its checksum
-holds. So a damaged file header, schema, index or inner page costs no row, and a damaged leaf costs those of its rows
-that are hit. The layout is https://www.sqlite.org/fileformat.html, with the page size that the journal sets and no
+holds. So a damaged file header, schema, index or inner page costs no row, and a damaged leaf costs only the rows that
+the damage hits. The layout is https://www.sqlite.org/fileformat.html, with the page size that the journal sets and no
 reserved bytes.
 
-Rows that were replaced or deleted may come up again: they are answers to their key as well.
+Rows that were replaced or deleted may be found again. They are valid answers, too.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PAGE = 4096
 _FIRST_PAGE_HEADER = 100
 _LOG_HEADER, _FRAME_HEADER = 32, 24
 _LITTLE_ENDIAN, _BIG_ENDIAN = bytes.fromhex("377f0682"), bytes.fromhex("377f0683")
-"""First bytes of a log, by the order in which its checksums take the bytes of a word."""
+"""First bytes of a log, which say whether its checksums read words in little-endian or big-endian order."""
 _LEAF_HEADER = 8
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _OTHER_TREE_PAGES = (2, 5, 10)
-"""First byte of pages of the index, and of inner pages."""
+"""Values of the first byte of a page of the index or an inner page; such pages are no leaves of the table."""
 _LARGEST_ROW = 2**24
-"""Bytes of the longest row that is read; damaged sizes are larger."""
+"""Size in bytes of the longest row that is read; a larger size is taken for damage."""
 
 _ReadPage = Callable[[int], bytes]
 """Returns a page by its number, from 1; empty if it is missing or unreadable."""
@@ -42,15 +42,15 @@ class LogFrame(NamedTuple):
     number: int
     """Number of the page, from 1."""
     salts: bytes
-    """Those of the log's header if the frame belongs to the log's present round."""
+    """The frame's salts, which equal those in the log's header if the frame belongs to the log's present round."""
     page: bytes
 
 
 def rows(file: Path, log: bytes) -> Iterator[Row]:
-    """Yield the sound rows of the database `file` and of the content of its write-ahead log; a key may come twice.
+    """Yield the sound rows of the database `file` and of `log`, the content of its write-ahead log.
 
-    Raises OSError if the file cannot be opened. No connection of this process may have it open: closing the file here
-    would release that connection's locks.
+    A key may come twice. Raises OSError if the file cannot be opened. No connection of this process may have it open:
+    closing the file here would release that connection's locks.
     """
     logged = {frame.number: frame.page for frame in frames(log)}
     descriptor = os.open(file, os.O_RDONLY)
@@ -93,7 +93,7 @@ def frames_of_round(log: bytes) -> int:
 
 
 def is_log_sound(log: bytes) -> bool:
-    """Return whether the checksums of a write-ahead log hold, as far as its present round goes.
+    """Return whether the checksums hold in all frames of the present round of a write-ahead log.
 
     A last transaction that was not committed is no damage.
     """
@@ -125,7 +125,10 @@ def _log_checksum(content: bytes, order: str, checksum: tuple[int, int]) -> tupl
 
 
 def _rows_of_page(page: bytes, number: int, readers: tuple[_ReadPage, ...]) -> Iterator[Row]:
-    """Yield the sound rows of a page; what does not fit into it is read by the first of `readers` that makes sense."""
+    """Yield the sound rows of a page.
+
+    The end of a long row is on other pages. They are read by the first of `readers` that makes the row sound.
+    """
     position = _LEAF_HEADER + (_FIRST_PAGE_HEADER if number == 1 else 0)
     cells_begin = 0 if page[:1] and page[0] in _OTHER_TREE_PAGES else len(page)
     while position + 2 <= cells_begin:  # the list of cells ends, at the latest, where the cells begin
@@ -142,7 +145,7 @@ def _rows_of_page(page: bytes, number: int, readers: tuple[_ReadPage, ...]) -> I
 
 
 def _payload(page: bytes, cell: int, read: _ReadPage) -> bytes:
-    """Return the content of the cell that begins at `cell`, its overflow pages included; short if it is damaged."""
+    """Return the content of the cell that begins at `cell`, overflow pages included; too short if it is damaged."""
     size, start = _varint(page, cell)
     if size > _LARGEST_ROW:
         return b""
@@ -189,7 +192,7 @@ def _row(payload: bytes) -> Row | None:
 
 
 def _varint(content: bytes, start: int) -> tuple[int, int]:
-    """Return the number that begins at `start`, as SQLite writes them, and where it ends."""
+    """Return the number that begins at `start`, in the variable length of SQLite, and the place where it ends."""
     value = 0
     for position in range(start, min(start + 8, len(content))):
         value = value << 7 | content[position] & 0x7F

@@ -37,13 +37,13 @@ class CheckpointRows(NamedTuple):
     """The answers of one checkpoint."""
 
     checkpoint: str
-    """The first digits of its fingerprint."""
+    """The first digits of the checkpoint's fingerprint."""
     answers: int
     bytes: int
     first: int
-    """When the oldest was stored, in seconds since 1970 (UTC)."""
+    """When the oldest answer was stored, in seconds since 1970 (UTC)."""
     last: int
-    """When the newest was stored."""
+    """When the newest answer was stored."""
 
 
 class Stats(NamedTuple):
@@ -55,7 +55,7 @@ class Stats(NamedTuple):
     checkpoints: list[CheckpointRows]
     """Answers by checkpoint, the most recently used first."""
     asides: list[Path]
-    """Files beside it that were set aside, because they were damaged or had no checksums."""
+    """Files beside the journal that were set aside, because they were damaged or had no checksums."""
 
     @property
     def answers(self) -> int:
@@ -80,9 +80,9 @@ class Check(NamedTuple):
 
     file: Path
     sound: int
-    """Number of answers whose checksum holds; of a damaged file, those that can be read from it."""
+    """Number of answers whose checksum holds. In a damaged file, only answers that can still be read count."""
     problems: list[str]
-    """What is wrong, a sentence each; empty if nothing is."""
+    """What is wrong, one sentence for each problem; empty if nothing is wrong."""
 
 
 def stats(path: Path) -> Stats:
@@ -103,7 +103,7 @@ def stats(path: Path) -> Stats:
 
 
 def prune(path: Path, keep: Collection[str] = (), before: datetime | None = None) -> Pruned:
-    """Drop the answers of checkpoints that `keep` does not name, and those stored before `before`; return the numbers.
+    """Drop answers of checkpoints that `keep` does not name, and answers stored before `before`; return the numbers.
 
     `keep` holds fingerprints or their first digits; if it is empty, every checkpoint is kept. Raises HarnessError if
     nothing is to be dropped, if a fingerprint is not in the journal, or if the journal is damaged or cannot be written.
@@ -188,7 +188,7 @@ def _check_log(database: sqlite3.Connection, file: Path, log: bytes) -> list[str
 
 
 def _matching(file: Path, keep: Collection[str], checkpoints: Collection[str]) -> set[str]:
-    """Return those of `checkpoints` that `keep` names; all if it is empty."""
+    """Return those of `checkpoints` that `keep` names; all of them if `keep` is empty."""
     if not keep:
         return set(checkpoints)
     matches = set()
@@ -202,7 +202,10 @@ def _matching(file: Path, keep: Collection[str], checkpoints: Collection[str]) -
 
 @contextmanager
 def _reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that only reads: to the file, or to a copy if the file's place lacks what SQLite needs."""
+    """Yield a connection that only reads.
+
+    It reads a copy of `file` if SQLite cannot open the file where it is, as on a read-only file system.
+    """
     database = journal_database.connect(file, read_only=True)
     try:
         database.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -224,7 +227,7 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _reported(file: Path, action: str) -> Iterator[None]:
-    """Raise HarnessError for what goes wrong with `file` in the block."""
+    """Replace errors about `file` that the `with` block raises by HarnessError."""
     try:
         yield
     except WithoutChecksumsError:

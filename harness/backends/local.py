@@ -1,7 +1,7 @@
 """The engine on this machine as a backend: answers are looked up in the journal, or computed and stored there.
 
 Answers are stored as soon as they are computed. If the device runs out of memory, the engine halves the number of
-tokens that it sends through the model at once, and computes the answers that are still missing.
+tokens that it sends through the model at once. It then computes the missing answers.
 
 Not here: lm-eval's requests (`harness.backends.request_kinds`), or how answers are computed (`harness.engine`).
 """
@@ -145,7 +145,10 @@ class HarnessLM(BackendLM):
         is_answer: Callable[[Any], bool],
         compute: Callable[[Sequence[bool]], Iterator[AnswerBatch]],
     ) -> list[Any]:
-        """Return the answer to every key, from the journal or from `compute`, which is told which ones are missing."""
+        """Return the answer to every key, from the journal or from `compute`.
+
+        `compute` is called with one flag per key, which says whether the answer is missing.
+        """
         answers = self.journal.get(keys, is_answer) if self.journal else {}
         known = sum(key in answers for key in keys)
         self.work.requests += len(keys)

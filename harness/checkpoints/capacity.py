@@ -1,8 +1,9 @@
 """How large a model the weights of a checkpoint can fill, and a limit on building a larger one.
 
-Building the model that a configuration describes takes time for each layer and memory for each number, even if the
-weights fill a thousandth of it: transformers fills the rest with random numbers. So it is counted while it is built
-without numbers, and building stops where the weights could not possibly fill it.
+Building the model that a configuration describes takes time for each layer and memory for each number. This is so even
+if the weights fill a thousandth of the model, because transformers fills the rest with random numbers. So a model is
+first built without numbers, and its size is counted meanwhile. Building stops once the weights could not possibly fill
+the model.
 
 Not here: numbers that no configuration may state (`harness.checkpoints.limits`), and keys that do not fit
 (`harness.checkpoints.weights`).
@@ -22,25 +23,25 @@ from harness.checkpoints import files, gguf_header, safetensors_header
 from harness.errors import HarnessError
 
 _MODULES = 20
-"""Modules of a model for each tensor that is stored; a layer of experts may store one tensor for all of them."""
+"""The most modules of a model per stored tensor. A layer of experts may store one tensor for all its experts."""
 _SPARE_MODULES = 4_000
 _PICKLED_MODULES = 20_000
-"""Modules of a model whose weights are pickled, so that their tensors are not counted."""
+"""The most modules of a model whose weights are pickled, because tensors in a pickle are not counted."""
 _NUMBERS = 4
-"""Parameters for each number that is stored."""
+"""The most parameters of a model per stored number."""
 _PACKED_NUMBERS = 32
-"""Parameters for each number that is stored, if it is a word of 32 bits into which several are packed."""
+"""The most parameters of a model per stored number, if numbers are 32-bit words into which several are packed."""
 _SPARE_NUMBERS = 50_000_000
-"""Parameters and constants of a model beyond those for which weights are stored: tables of positions, masks."""
+"""The most parameters and constants of a model for which no weights are stored: tables of positions, masks."""
 
 
 class Capacity(NamedTuple):
     """How much a checkpoint's files hold."""
 
     modules: int
-    """Largest number of modules of a model that they fill."""
+    """Largest number of modules of a model that the files can fill."""
     numbers: int
-    """Largest number of parameters and constants of such a model."""
+    """Largest number of parameters and constants of a model that the files can fill."""
 
 
 def capacity(base: Path, *, is_packed: bool) -> Capacity:
@@ -68,7 +69,7 @@ def capacity(base: Path, *, is_packed: bool) -> Capacity:
 
 @contextmanager
 def limited(limit: Capacity, base: Path) -> Iterator[None]:
-    """Raise HarnessError, naming `base`, if a model that is built meanwhile exceeds `limit`."""
+    """Raise HarnessError, naming `base`, if a model that is built inside the `with` block exceeds `limit`."""
     modules = numbers = 0
     sizes: dict[tuple[int, str], int] = {}  # a tensor takes the place of another when weights are loaded
     source = "its header" if base.is_file() else "its config.json"

@@ -20,13 +20,13 @@ class Checkpoint:
     """A loaded checkpoint that is ready to answer requests."""
 
     located: Located
-    """Where its parts were found."""
+    """Where the parts of the checkpoint were found."""
     model: Model
     """The transformers model, wrapped by PEFT if an adapter changes its weights."""
     tokenizer: Tokenizer
     """The transformers tokenizer."""
     fingerprint: str
-    """Hash of everything that decides its answers (`harness.checkpoints.identity`)."""
+    """Hash of everything that decides the checkpoint's answers (`harness.checkpoints.identity`)."""
     eos_ids: tuple[int, ...]
     """Token ids that end a text: the tokenizer's EOS and those of the checkpoint's generation_config."""
     parameters: int
@@ -54,15 +54,15 @@ class Checkpoint:
 
     @property
     def position_switch(self) -> int | None:
-        """Prompt length in tokens beyond which a row's positions depend on the longest row of its batch, or None."""
+        """Prompt length in tokens beyond which positions depend on the longest prompt in the batch; None if never."""
         switch = configs.position_switch(self.located.config)
         return None if switch is None else switch - self.root.next_position
 
     @property
     def padding_switch(self) -> int | None:
-        """Row length in tokens beyond which padding after the root cache pushes the root out of an attention window.
+        """Row length in tokens beyond which padding pushes the root cache out of an attention window.
 
-        None without a root cache or without a window.
+        None without a root cache (keys and values before every prompt), or without a window.
         """
         window = configs.smallest_window(self.located.config)
         return None if window is None or not self.root.length else window - self.root.length

@@ -30,9 +30,9 @@ class Size(NamedTuple):
 
 
 def empty_model(located: Located) -> Model:
-    """Return the base's model on the meta device: it has the names and sizes of the weights, but no numbers.
+    """Return the base's model on the meta device. It has the names and sizes of the weights, but no numbers.
 
-    Raises HarnessError if the configuration describes no model, or one that its weights cannot fill.
+    Raises HarnessError if the configuration describes no model, or a model that the stored weights cannot fill.
     """
     from transformers import AutoModelForCausalLM
 
@@ -52,9 +52,9 @@ def empty_model(located: Located) -> Model:
 
 @contextmanager
 def building(located: Located) -> Iterator[None]:
-    """Keep a model of `located` that is built meanwhile from fetching code, and from outgrowing its weights.
+    """Keep a model that is built for `located` inside the `with` block from fetching code or growing too large.
 
-    Raises HarnessError if it outgrows them.
+    Raises HarnessError if the model is larger than the stored weights could fill.
     """
     is_trusted = located.reference.trust_remote_code
     is_packed = located.packing is not None or getattr(located.config, "quantization_config", None) is not None
@@ -78,7 +78,7 @@ def size(located: Located) -> Size:
 def read(base: Path, reference: CheckpointReference) -> ModelConfig:
     """Return the transformers configuration of `base`, a folder or a GGUF file.
 
-    Raises HarnessError if it is missing or damaged, or if it is not that of a causal language model.
+    Raises HarnessError if the configuration is missing or damaged, or is not that of a causal language model.
     """
     from transformers import AutoConfig
 
@@ -123,7 +123,7 @@ def without_quantization(config: ModelConfig) -> ModelConfig:
 
 
 def text_config(config: ModelConfig) -> ModelConfig:
-    """Return the part of `config` that describes the language model; all of it unless the model also reads images."""
+    """Return the part of `config` that describes the language model. Only models that read images have other parts."""
     return getattr(config, "text_config", None) or config
 
 
@@ -134,9 +134,9 @@ def other_layers(config: ModelConfig) -> list[str]:
 
 
 def selection_limit(config: ModelConfig) -> int | None:
-    """Return the number of tokens beyond which layers attend only to tokens that they select by content, or None.
+    """Return the number of tokens beyond which layers attend only to selected tokens; None without such layers.
 
-    Doge and the sparse attention of DeepSeek-V3.2 do this; the last bit of a number may decide which ones.
+    Doge and the sparse attention of DeepSeek-V3.2 select tokens by content. The last bit of a number may decide which.
     """
     limits = (getattr(text_config(config), name, None) for name in ("keep_window_size", "index_topk"))
     return min((int(limit) for limit in limits if limit), default=None)
@@ -160,7 +160,7 @@ def smallest_window(config: ModelConfig) -> int | None:
 
 
 def position_switch(config: ModelConfig) -> int | None:
-    """Return the row length in tokens beyond which positions depend on the longest row of the batch, or None.
+    """Return the row length in tokens beyond which positions depend on the longest row of the batch; None without one.
 
     LongRoPE changes the frequencies of a whole batch as soon as one row is longer than the model's original context.
     """
@@ -181,8 +181,8 @@ def ropes(config: ModelConfig) -> list[dict[str, Any]]:
 def explained(error: Exception, problem: str, advice: str, reference: CheckpointReference) -> HarnessError:
     """Return a HarnessError that states the `problem`, why a library raised `error`, and the `advice`.
 
-    If the checkpoint needs Python code of its own that is not allowed to run, the error says how to allow that instead
-    of giving the `advice`.
+    If the checkpoint needs Python code of its own that is not allowed to run, the error says how to allow it. In this
+    case it leaves out the `advice`.
     """
     if "trust_remote_code" in str(error) and not reference.trust_remote_code:
         return HarnessError(f"{problem}: it needs Python code of its own; to run that code, add trust_remote_code=true")

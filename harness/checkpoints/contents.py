@@ -32,7 +32,8 @@ TOKENIZER = (
     *("entity_vocab.json", "vocab-src.json", "vocab-tgt.json", "target_vocab.json", "byte_maps.json"),
     *("word_shape.json", "word_pronunciation.json"),
 )
-"""Files that decide how a tokenizer works: every name in transformers' `vocab_files_names`, and those it adds."""
+"""Files that decide how a tokenizer works: every name in transformers' `vocab_files_names`, and the files that
+transformers reads besides these."""
 _TOKENIZER_PATTERNS = ("*.tiktoken", "tekken*.json", "tokenizer.model.*", "additional_chat_templates/*.jinja")
 _OTHER_WEIGHTS = re.compile(
     r"(pytorch_model|consolidated|tf_model|flax_model).*|.*\.(safetensors|gguf|ggml|h5|msgpack|onnx|ot|tflite|distcp)"
@@ -86,8 +87,8 @@ def tokenizer_files(place: Path, *, code: bool = False) -> list[str]:
 def alone(place: Path, names: Iterable[str], *, code: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that holds only the files `names` of `place`; with `code`, yield the folder itself.
 
-    `place` is a folder, or a file in it. The temporary folder always has the same name, so that no library can take
-    anything from that of the checkpoint. Raises HarnessError if a name leads out of the folder.
+    `place` is a folder, or a file in it. The temporary folder always has the same name, so that no library can learn
+    anything from the name of the checkpoint's folder. Raises HarnessError if a name leads out of the folder.
     """
     folder = place.parent if place.is_file() else place
     if code:

@@ -32,9 +32,9 @@ def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReferenc
 
     A pattern may be in the path or in `adapter=`; a folder whose name is the pattern itself takes precedence. Matches
     are in natural order (checkpoint-9 before checkpoint-100), without unfinished saves and without files other than
-    GGUF. If there are several, `name=X` becomes X-300 and so on. A checkpoint that is named twice occurs once, even if
-    its path is spelled in different ways.
-    Every label is unique. Raises HarnessError on a pattern without a match, and on two checkpoints with the same name=.
+    GGUF. If there are several matches, `name=X` becomes X-300 and so on. A checkpoint that is named twice occurs once,
+    even if its path is spelled in different ways. Every label is unique. Raises HarnessError on a pattern without a
+    match, and on two checkpoints with the same name=.
     """
     unique: dict[CheckpointReference, CheckpointReference] = {}
     for match in chain.from_iterable(map(_matches, references)):
@@ -104,7 +104,7 @@ def _natural_key(path: str) -> list[list[int | str]]:
 
 
 def _contents_instead(pattern: str, matches: Sequence[str]) -> str:
-    """Return what exists instead of a folder that matches `pattern`, as the second part of an error message."""
+    """Return what exists in place of a folder that matches `pattern`, as the second part of an error message."""
     if matches:
         names = _listed(Path(match).name for match in matches)
         return f"only files and unfinished saves do ({names}); check the path"
@@ -175,7 +175,10 @@ def _unique_names(references: list[CheckpointReference], taken: set[str]) -> lis
 
 
 def _shortest_unique(names: Callable[[int], list[str]], deepest: int, taken: Iterable[str] = ()) -> list[str] | None:
-    """Return `names(depth)` at the smallest depth where they are unique and none is `taken`; None beyond `deepest`."""
+    """Return `names(depth)` at the smallest depth at which the names are unique and none is `taken`.
+
+    Return None if no depth up to `deepest` is enough.
+    """
     for depth in range(1, deepest + 1):
         candidates = names(depth)
         if len(set(candidates)) == len(candidates) and not set(candidates) & set(taken):

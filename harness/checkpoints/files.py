@@ -1,7 +1,7 @@
 """The files of a checkpoint: where they are, and whether they are complete.
 
 No weight is loaded: headers and sizes reveal a truncated shard or a missing file before gigabytes are read.
-Not here: the hash of a file (`harness.checkpoints.hashes`).
+Not here: the hash of a file (`harness.common.hashes`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
-    """Return the local folder of a checkpoint, fetching it from the hub if `path` is not a folder on this machine.
+    """Return the local folder of a checkpoint. If `path` is no folder on this machine, fetch it from the hub.
 
     A GGUF file is a whole checkpoint, so its own path is returned.
 
@@ -272,10 +272,10 @@ def check_no_pointer(file: Path) -> None:
 
 
 def partitioned(where: Path, empty: list[str]) -> HarnessError:
-    """Return the error for weights in `where` if the tensors named in `empty` have no elements.
+    """Return the error for weights in `where` whose tensors, named in `empty`, have no elements.
 
     Under DeepSpeed ZeRO-3 every process holds only a part of each weight, with an empty placeholder where the weight
-    belongs; a trainer that saves without gathering the parts saves the placeholders.
+    belongs. A trainer that saves without gathering the parts saves the placeholders.
     """
     tensors = f"{len(empty):,} empty tensor{'s' * (len(empty) > 1)}"
     return HarnessError(
@@ -324,7 +324,7 @@ def _merge_shards(folder: Path) -> str:
 
 
 def pickled_classes(file: Path) -> list[str]:
-    """Return the full names of the classes that the pickle in a torch file refers to, [] if there is no pickle.
+    """Return the full names of the classes to which the pickle in a torch file refers; [] if it has no pickle.
 
     Nothing is executed.
     """
@@ -339,7 +339,7 @@ def _is_value_head(file: Path) -> bool:
 
 
 def _pickle(file: Path) -> list[tuple[str, Any]]:
-    """Return the operations of the pickle in a file that torch.save wrote, with their arguments; [] if damaged."""
+    """Return the operations, with their arguments, of the pickle in a file from torch.save; [] if it is damaged."""
     if not zipfile.is_zipfile(file):
         return []
     try:
@@ -365,7 +365,7 @@ def bytes_on_disk(paths: list[Path]) -> int:
 
 
 def reason(error: BaseException) -> str:
-    """Return why a library failed: the first sentence of `error` on one line, and its type if that says little."""
+    """Return why a library failed: the first sentence of `error` on one line, with the error's type if needed."""
     if "Weights only load failed" in str(error):
         return "it holds pickled code, which is never run"
     text = re.split(r"(?<=\w)\. ", " ".join(str(error).split()))[0].rstrip(".:")

@@ -57,7 +57,7 @@ def other_models(folder: Path) -> list[str]:
 
 @contextmanager
 def no_hub(*, is_trusted: bool) -> Iterator[None]:
-    """Keep libraries from reaching the hub, unless `is_trusted`: every file of a checkpoint is already here."""
+    """Keep libraries from reaching the hub, unless `is_trusted`. Every file of a checkpoint is already here."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE

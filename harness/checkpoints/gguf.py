@@ -163,9 +163,10 @@ def eos_ids(file: Path) -> list[int]:
 
 
 def _set_rope_factors(header: Header, stated: ModelConfig, file: Path) -> None:
-    """Set in `stated` the scaling of positions that llama.cpp's converter wrote as factors (Llama 3.1 and later).
+    """Add to the settings `stated` the scaling of positions that llama.cpp's converter wrote as factors.
 
-    Raises HarnessError if the factors do not follow Llama 3's rule, in which only the largest factor is free.
+    Llama 3.1 and later have such factors. Raises HarnessError if the factors do not follow Llama 3's rule, in which
+    only the largest factor is free.
     """
     import numpy
 
@@ -218,7 +219,7 @@ def _require_honoured(header: Header, stated: ModelConfig, file: Path) -> None:
 
 
 def _mapped(architecture: str) -> set[str] | None:
-    """Return the settings of `architecture` that transformers maps, or None if it reads them all with a function."""
+    """Return the settings of `architecture` that transformers maps; None if it reads all settings with a function."""
     from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
     from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 
@@ -311,7 +312,7 @@ class Weights(NamedTuple):
     """The dequantised weights of a file, and what transformers reports about loading them."""
 
     model: Model
-    """The model into which transformers' loader put them; it refuses to be saved, cast or quantised."""
+    """The model into which transformers' loader put the weights. It refuses to be saved, cast or quantised."""
     outcome: dict[str, Any]
 
 

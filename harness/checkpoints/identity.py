@@ -1,9 +1,9 @@
 """A checkpoint's fingerprint: the sha256 of everything that decides its answers, and of nothing else.
 
-Renaming or moving a folder does not change it; changing a weight, the adapter, a tokenizer file, the configuration or
-the compute dtype does. It covers the files of `harness.checkpoints.contents`, and libraries can open no others. Files
-are read again for each fingerprint, so that a change on disk is noticed; an unchanged file's hash is remembered
-(`hashes.sha256`).
+Renaming or moving a folder does not change the fingerprint. Changing a weight, the adapter, a tokenizer file, the
+configuration or the compute dtype does. The fingerprint covers the files of `harness.checkpoints.contents`, and
+libraries can open no others. Files are read again for each fingerprint, so that a change on disk is noticed; an
+unchanged file's hash is remembered (`hashes.sha256`).
 
 Not here: the versions of libraries, which are in the journal's keys and in the report.
 """
@@ -73,7 +73,7 @@ def base_fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
 def configuration(base: Path) -> str:
     """Return the hex sha256 of what states the configuration of `base`: files of the folder, or a GGUF file's header.
 
-    Raises HarnessError if it is missing or damaged.
+    Raises HarnessError if a file is missing or damaged.
     """
     if base.is_file():
         with base.open("rb") as stream:

@@ -22,10 +22,10 @@ _FILES = 10_000
 
 
 def named_files(listing: Path, content: dict[str, Any]) -> list[Path]:
-    """Return the weight files that the index `listing`, which holds `content`, names, in name order.
+    """Return the weight files that the index `listing` names, in name order. `content` is what `listing` contains.
 
-    Raises HarnessError if it names none, a file outside its folder, something else than weights, or fewer files than
-    their names say there are.
+    Raises HarnessError if the index names no file, a file outside its folder, something else than weights, or fewer
+    files than their names say there are.
     """
     index = content.get("weight_map")
     if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
@@ -60,7 +60,7 @@ def require_no_links_outside(folder: Path, files: list[Path]) -> None:
 
 
 def require_inside(file: Path, name: str) -> None:
-    """Raise HarnessError if `name`, which `file` states, is not that of a file in the same folder or its subfolders."""
+    """Raise HarnessError if `name`, which stands in `file`, leads out of the folder of `file`."""
     if not _is_inside(name):
         raise HarnessError(
             f"{file} names {shown(name)}, which is not a file in its folder: fetch or save the checkpoint again"
@@ -68,7 +68,7 @@ def require_inside(file: Path, name: str) -> None:
 
 
 def _is_inside(name: str) -> bool:
-    """Return whether `name` is that of a file in a folder or its subfolders, on any system."""
+    """Return whether a file called `name` lies in a folder or its subfolders, whatever the operating system."""
     parts = PurePosixPath(name).parts
     is_plain = name.isprintable() and "\\" not in name and ":" not in name and all(len(part) <= 255 for part in parts)
     return is_plain and bool(parts) and not name.startswith(("/", "~")) and ".." not in parts and len(parts) <= 8

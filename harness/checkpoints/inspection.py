@@ -11,9 +11,9 @@ from harness.checkpoints.types import Tokenizer
 
 
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
-    """Return the facts of a located checkpoint by name; those that need weights only with the loaded `checkpoint`.
+    """Return the facts of a located checkpoint by name. Facts that need weights are there only with `checkpoint`.
 
-    Raises HarnessError if a file cannot be read.
+    `checkpoint` is the loaded checkpoint. Raises HarnessError if a file cannot be read.
     """
     tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
     shards = files.weight_files(located.base)
@@ -84,7 +84,7 @@ def _context(located: Located) -> str:
 
 
 def _bos(tokenizer: Tokenizer) -> str:
-    """Return in words what puts BOS at the start of a text; the engine adds none to a text that already has it."""
+    """Return in words what puts BOS at the start of a text. The engine adds no BOS to a text that already has one."""
     if tokenizer.bos_token is None:
         return "none"
     is_added = tokenizer("A")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -51,16 +51,16 @@ _CORE = re.compile(
 )
 """Names of settings that are whole numbers, not negative, in every architecture."""
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
-"""Names of settings that are whole numbers, switched off, or one for each layer."""
+"""Names of settings that are whole numbers (one for all layers, or one for each), or switched off."""
 
 
 class Setting(NamedTuple):
     """A value in a JSON object, however deep."""
 
     path: str
-    """Names of the objects that hold it, and its own, joined by dots."""
+    """Names of the objects around the value, and its own name, joined by dots."""
     name: str
-    """Its own name; that of the list for an item."""
+    """Name of the value. An item of a list has the list's name."""
     value: Any
 
 
@@ -74,7 +74,7 @@ def require_size(file: Path, limit: int) -> None:
 
 
 def settings(content: Any) -> Iterator[Setting]:
-    """Yield every value inside `content`, lists and objects included, each before what it holds."""
+    """Yield every value inside `content`. Lists and objects are included, each before its own content."""
     stack = [Setting("", "", content)]
     while stack:
         setting = stack.pop()

@@ -256,7 +256,7 @@ def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
 
 
 def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrapped: bool) -> float | None:
-    """Prove that the model answers, and return the adapter's effect on its logits; None without an adapter.
+    """Prove that the model answers. Return the adapter's effect on its logits, or None without an adapter.
 
     `is_wrapped` says whether the base is wrapped in PEFT's model. Raises HarnessError as `probe.check_answers` does.
     """
@@ -295,7 +295,7 @@ def _base_key(located: Located) -> tuple[Any, ...]:
 
 
 def _adapter_parameters(adapted: _Adapted) -> int:
-    """Return the adapter's number of parameters; for a prefix with projection, count what the projection yields."""
+    """Return the adapter's number of parameters. For a prefix with projection, count what the projection yields."""
     if adapted.root.layers:
         return sum(int(tensor.numel()) for tensor in adapted.tensors.values())
     return attach.parameter_count(adapted.model)
@@ -341,8 +341,8 @@ def _tokenizer_folder(reference: CheckpointReference, base: Path, adapter: Adapt
 def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:
     """Return the ids that end a text for the base, and remove the decoding defaults from `model`.
 
-    If they stayed, generate() would take from them whatever a call does not set, such as a repetition penalty that no
-    task asks for.
+    If the defaults stayed, generate() would use them for whatever a call does not set, such as a repetition penalty
+    that no task asks for.
     """
     from transformers import GenerationConfig
 

@@ -26,7 +26,7 @@ class Located(NamedTuple):
     base: Path
     """Folder of the base's weights and configuration, or its GGUF file."""
     base_name: str
-    """The base as the reference names it or, if it names only an adapter, as that does: a path or a hub name."""
+    """The base's path or hub name. The reference states it or, if that names only an adapter, the adapter does."""
     adapter_config: AdapterConfig | None
     """The adapter's configuration; None for a base on its own."""
     tokenizer: Path

@@ -66,9 +66,9 @@ class KnownModel(NamedTuple):
 def origin_of(folder: Path) -> Origin | None:
     """Return which trainer wrote `folder`, at which step and epoch, or None if no file states the trainer.
 
-    These are read from files that the trainers' own code writes: ms-swift's args.json, the class pickled in
-    training_args.bin (only its name is read), LLaMA-Factory's trainer_log.jsonl, the tags of a model card, and
-    transformers' trainer_state.json. Damaged files are ignored.
+    Trainer, step and epoch are read from files that the trainers' own code writes: ms-swift's args.json, the class
+    pickled in training_args.bin (only its name is read), LLaMA-Factory's trainer_log.jsonl, the tags of a model card,
+    and transformers' trainer_state.json. Damaged files are ignored.
     """
     trainer = _trainer(folder)
     if trainer is None:
@@ -119,7 +119,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _tags(card: Path) -> list[str]:
-    """Return the tags in the header of a model card, [] if there are none or it is damaged."""
+    """Return the tags in the header of a model card; [] if the card has no tags or is damaged."""
     try:
         header = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
         content = safe_load.yaml_text(header[1]) if header else None
@@ -136,7 +136,7 @@ class BaseLocation(NamedTuple):
     """Where to load the base of an adapter from."""
 
     name: str
-    """The name that the adapter states, or that of the hub model or folder that replaces it on this machine."""
+    """The base's name as the adapter states it, or the name of the hub model or folder that is used in its place."""
     path: str
     """A folder, or a model's name on the hub."""
     revision: str | None
@@ -147,10 +147,9 @@ def base_of(adapter: AdapterConfig) -> BaseLocation:
     """Return the location of the base that `adapter` was trained on.
 
     A relative path is resolved beside the adapter first, then in the working directory. A path on another machine is
-    replaced only by what is certainly the same model: the Hugging Face name and commit, if it is a path in that hub's
-    cache; the Hugging Face name, if ms-swift states that it trained from that hub; or the model in this machine's
-    ModelScope cache.
-    Raises HarnessError if the adapter names no base.
+    replaced only by what is certainly the same model. A path in the Hugging Face cache is replaced by that hub's name
+    and commit. If ms-swift states that it trained from that hub, the hub's name is used. Otherwise, the model in this
+    machine's ModelScope cache is used. Raises HarnessError if the adapter names no base.
     """
     folder, base = adapter.folder, adapter.base
     if base is None:
@@ -163,7 +162,7 @@ def base_of(adapter: AdapterConfig) -> BaseLocation:
 
 
 def _replacement(adapter: Path, base: str) -> tuple[str, str | None] | None:
-    """Return the (path or hub name, revision) that replaces `base`, a path on another machine; None if nothing does."""
+    """Return the (path or hub name, revision) that replaces another machine's path `base`; None if nothing does."""
     known = None if files.exists(base) else known_as(base, adapter)
     if known is None:
         return None

@@ -49,8 +49,8 @@ class Packing(NamedTuple):
 def packing(config: ModelConfig, device: torch.device) -> Packing | None:
     """Return how the weights that `config` describes are packed, or None.
 
-    The result is None if the weights are not packed, or if transformers must load them, because their format cannot be
-    unpacked here or because they go to a GPU and the package with the kernels is installed.
+    The result is None if the weights are not packed, or if transformers must load them. It must do so if their format
+    cannot be unpacked here, or if they go to a GPU and the package with the kernels is installed.
     """
     stated = getattr(config, "quantization_config", None)
     settings = dict(stated if isinstance(stated, dict) else stated.to_dict()) if stated is not None else {}
@@ -67,7 +67,7 @@ def packing(config: ModelConfig, device: torch.device) -> Packing | None:
 
 
 def _layout(method: str, settings: dict[str, Any]) -> tuple[str, int] | None:
-    """Return the method of a format and the offset of its zero points, or None if it cannot be unpacked here."""
+    """Return the method of a format and the offset of its zero points; None if the format cannot be unpacked here."""
     if method == "gptq":
         kind = str(settings.get("checkpoint_format") or settings.get("format") or "gptq").lower()
         return {"gptq": ("gptq", 1), "gptq_v2": ("gptq", 0)}.get(kind)

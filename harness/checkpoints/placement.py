@@ -12,9 +12,9 @@ from harness.errors import HarnessError
 
 
 def device(name: str | None) -> torch.device:
-    """Return the device called `name`; None is a GPU if there is one, else the CPU.
+    """Return the device called `name`. If `name` is None, it is a GPU if there is one, else the CPU.
 
-    Raises HarnessError if it cannot be used on this machine.
+    Raises HarnessError if the device cannot be used on this machine.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -60,7 +60,7 @@ def token_ids(vocabulary: int, max_length: int, trained: list[int], device: torc
 
 
 def trained_tokens(model: Model) -> list[int]:
-    """Return the ids of tokens that the adapter trained individually; it would not change a probe without them."""
+    """Return the ids of tokens that the adapter trained individually. Only a probe with them shows its effect."""
     config = model.active_peft_config
     settings = [getattr(config, name, None) or [] for name in ("token_indices", "trainable_token_indices")]
     lists = [ids for value in settings for ids in (value.values() if isinstance(value, dict) else [value])]
@@ -75,7 +75,7 @@ def effect(
     *,
     rounds_base: bool = False,
 ) -> float:
-    """Return the largest absolute difference in logits that an adapter makes on probe `ids` (1, T); 0.0 for none.
+    """Return the largest absolute difference in logits that an adapter makes on probe `ids` (1, T), or 0.0.
 
     If `weights`, the contents of the adapter's file, are all zeros, the adapter was never trained and the result is
     0.0, even though a prefix of zeros draws attention and DoRA's zeros erase the base. `plain` are the base's logits
@@ -125,7 +125,7 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
 def check_vocabulary(tokenizer: Tokenizer, folder: Path, rows: int, base: Path) -> None:
     """Raise HarnessError if the tokenizer in `folder` has more tokens than `base` has rows of embeddings.
 
-    A short text must not become tokens without a row, or dozens of tokens.
+    Raise it, too, if a short text becomes tokens without a row, or dozens of tokens.
     """
     if len(tokenizer) > rows:
         raise HarnessError(

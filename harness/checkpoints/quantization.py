@@ -47,14 +47,14 @@ class Quantization(NamedTuple):
 
     @property
     def bits(self) -> int | None:
-        """Bits of a quantised weight, or None if the name does not determine them."""
+        """Bits of a quantised weight. None if the name of the quantisation does not tell."""
         return {"int8": 8, "nf4": 4, "fp4": 4}.get(self.name)
 
 
 def resolve(
     base: Path, config: ModelConfig, quantize: str | None, dtype: torch.dtype, device: torch.device
 ) -> Quantization | None:
-    """Return how to load the checkpoint in `base` quantised, or None to load it plain; `config` stays unchanged.
+    """Return how to load the checkpoint in `base` quantised, or None to load it plain. `config` stays unchanged.
 
     `quantize` is the value of that key in the reference. Raises HarnessError if it is set for weights that are already
     quantised, or if a package or the device does not support the quantisation.
@@ -77,8 +77,8 @@ def disable_bfloat16_kernels(model: torch.nn.Module) -> None:
     """Stop 4-bit layers of `model` from computing in bfloat16 on a CPU, whatever dtype was requested.
 
     On CPUs with AVX512-BF16, bitsandbytes repacks a layer's weights at its first forward pass, rounds their scales to
-    bfloat16 and multiplies in bfloat16, so that answers differ from those on other machines, and layers whose
-    width is not a multiple of 32 fail.
+    bfloat16 and multiplies in bfloat16. Then answers differ from those on other machines, and layers whose width is not
+    a multiple of 32 fail.
     """
     layers: Any = model.modules()
     for layer in layers:
@@ -124,7 +124,8 @@ def bytes_in_memory(model: torch.nn.Module) -> int:
 def expected_bytes(quantization: Quantization | None, parameters: int, body: int, itemsize: int) -> int:
     """Return the bytes that `parameters` weights of `itemsize` bytes will take in memory.
 
-    `body` of them, all but embeddings and output layer, are quantised; 4-bit weights have a float32 scale for each 64.
+    `body` is the number of quantised weights: all but embeddings and output layer. Every 64 weights of 4 bits share a
+    float32 scale.
     """
     bits = quantization and quantization.bits
     if bits is None:
@@ -155,7 +156,7 @@ def _bitsandbytes(settings: dict[str, Any], dtype: torch.dtype) -> Any:
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Return False only for bitsandbytes' log record that int8 casts a layer's inputs, which it does in every layer."""
+    """Return False only for bitsandbytes' log record that int8 casts a layer's inputs, as it does in every layer."""
     return "inputs will be cast from" not in str(record.msg)
 
 

@@ -6,7 +6,8 @@
     out/lora/checkpoint-300                      an adapter folder finds its base
     "out/lr=1,wd=0/base",adapter="out/a,b=c"     a path or value in double quotes may hold anything; `"` is doubled
 
-Parsing reads no file, but checks whether a path with `,word=` in it exists; `harness.checkpoints.loading` reads.
+Parsing reads no file; it only checks whether a path with `,word=` in it exists. `harness.checkpoints.loading` reads the
+files.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _exists(path: str) -> bool:
 
 
 def _spelled(text: str) -> str:
-    """Return a path or value so that `parse` reads it back: in double quotes if it would be misread without them."""
+    """Return a path or value as `parse` can read it back. It gets double quotes if it would be misread without them."""
     is_plain = text == text.strip() and not text.startswith('"') and not _KEY.search(text)
     return text if is_plain else paths.quoted(text)
 
@@ -169,9 +170,10 @@ def _typed(key: str, value: str, text: str) -> Any:
 
 
 def check_marks(value: str, where: str, option: str) -> str:
-    """Return `value`, without spaces around its marks, if it is `none` or two marks; otherwise raise HarnessError.
+    """Return `value`, if it is `none` or two marks, without spaces around the marks.
 
-    The error starts with the place `where`, and shows how to write the value after `option`, such as `think=`.
+    Otherwise raise HarnessError. The error starts with the place `where`, and shows how to write the value after
+    `option`, such as `think=`.
     """
     if value.lower() == "none":
         return "none"

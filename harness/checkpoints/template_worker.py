@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any], library: Any) -> dict[str, Any]:
-    """Return the reply to `request`: the `text`, or the `error`; with both, the `seconds` of computing."""
+    """Return the reply to `request`: the `text` or the `error`, and in both cases the `seconds` of computing."""
     before = time.process_time()
     reply = _rendered(request, library)
     return {**reply, "seconds": time.process_time() - before}
@@ -93,7 +93,7 @@ def send(stream: IO[bytes], content: dict[str, Any]) -> None:
 
 
 def receive(stream: IO[bytes]) -> dict[str, Any]:
-    """Return the next content in `stream`; {} at its end."""
+    """Return the next content in `stream`; {} at the end of the stream."""
     header = stream.read(8)
     if len(header) < 8:
         return {}

@@ -41,7 +41,8 @@ class Bounds(NamedTuple):
     characters: int = 1 << 24
     """Characters of one text."""
     growth: int = 16
-    """Characters of all texts for each character of the conversations, beyond `characters` and 1,000 for each text."""
+    """Characters of all texts together for each character of the conversations. In addition, `characters` are allowed,
+    and 1,000 for each text."""
     waiting: float = 300.0
     """Seconds of waiting for a machine that is busy with something else."""
 
@@ -62,7 +63,8 @@ class _Use:
     written: int = 0
     """Characters of the texts."""
     fault: str = ""
-    """The bound that the template exceeded; it is not rendered again."""
+    """The bound that the template exceeded; empty if it exceeded none. A template with a fault is not rendered
+    again."""
 
     def excess(self, bounds: Bounds) -> str:
         """Return how the template exceeds `bounds` over all its texts; empty if it does not."""
@@ -80,9 +82,9 @@ _uses: dict[str, _Use] = {}
 def render(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bounds = BOUNDS, **settings: Any) -> str:
     """Return the conversation `turns` as the tokenizer's chat template writes it.
 
-    `settings` are those of transformers' `apply_chat_template`, and variables of the template.
-    Raises TemplateRenderingError if the template raises any exception or exceeds `bounds`; a template that exceeded
-    them is not rendered again.
+    `settings` are those of transformers' `apply_chat_template`, and variables of the template. Raises
+    TemplateRenderingError if the template raises any exception or exceeds `bounds`. A template that exceeded them is
+    not rendered again.
     """
     from transformers import PreTrainedTokenizerBase
 
@@ -138,7 +140,7 @@ class _Worker:
         self._owner = 0  # a forked copy of this process must not talk to its parent's child
 
     def request(self, content: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
-        """Return the child's reply to `content`; if there is none, a reply that says why the child was ended."""
+        """Return the child's reply to `content`. If the child had to be ended, the reply says why."""
         with self._lock:
             process = self._started()
             is_ready = True

@@ -24,9 +24,10 @@ TEMPLATE_BYTES = 1 << 20
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _VOCABULARIES = ("*.model", "*.tiktoken", "tokenizer*.json", "vocab.json", "vocab.txt", "merges.txt")
 _ADDED, _TEXT, _PIECES = 100_000, 1_000, 64
-"""Largest numbers of added tokens, of characters of one or of a replacement, and of pieces that a text is put into."""
+"""`_ADDED` is the largest number of added tokens, `_TEXT` of characters of an added token or a replacement, and
+`_PIECES` of pieces that a step puts a text into."""
 _IDS = 1 << 31
-"""Ids of tokens are smaller."""
+"""All ids of tokens are smaller than this."""
 
 
 def checked(folder: Path, *, is_trusted: bool) -> Path:
@@ -59,7 +60,7 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
 
 
 def load(folder: Path, *, is_trusted: bool) -> Tokenizer:
-    """Return the tokenizer in `folder`; with `is_trusted`, code of its own may run. Raises what a library raises."""
+    """Return the tokenizer in `folder`. With `is_trusted`, its own code may run. Raises what the library raises."""
     from transformers import AutoTokenizer
 
     names = contents.tokenizer_files(folder, code=is_trusted)
@@ -72,8 +73,8 @@ def load(folder: Path, *, is_trusted: bool) -> Tokenizer:
 def ids(tokenizer: Tokenizer, texts: Sequence[str], **settings: Any) -> list[list[int]]:
     """Return the token ids of each of `texts`; `settings` are those of the tokenizer's call.
 
-    Raises HarnessError if the tokenizer fails, whatever it fails with: a library in Rust raises its panics past every
-    `except Exception`.
+    Raises HarnessError if the tokenizer fails with anything at all, even with a panic of a library in Rust, which
+    `except Exception` does not catch.
     """
     try:
         result: list[list[int]] = tokenizer(list(texts), verbose=False, **settings)["input_ids"]

@@ -80,7 +80,8 @@ class _Plain(NamedTuple):
     model_class: Any
     state: dict[str, torch.Tensor]
     outcome: dict[str, Any] | None
-    """What transformers reported about loading them; None if it reports only when they are put into the model."""
+    """What transformers reported about loading these weights. None if it reports only when they are put into a
+    model."""
 
 
 def _plain(located: Located) -> _Plain | None:
@@ -111,7 +112,7 @@ def _config(located: Located) -> ModelConfig:
 def _require_positions(model: Model, located: Located) -> None:
     """Raise HarnessError if max_length= exceeds the learned positions, or the stated context if RoPE is dynamic.
 
-    Other rotary positions have no end.
+    Rotary positions of other kinds have no limit.
     """
     stated, requested = configs.context_length(located.config), located.reference.max_length or 0
     if requested > stated:
@@ -151,7 +152,7 @@ def _require_scales(located: Located) -> None:
 def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
     """Raise HarnessError if `outcome`, transformers' report on loading, lists missing, surplus or wrongly sized keys.
 
-    Tensors without elements are reported as what they show: that the checkpoint was saved under DeepSpeed ZeRO-3.
+    If tensors have no elements, the error says that the checkpoint was saved under DeepSpeed ZeRO-3.
     """
     empty = [key for key, saved, _ in outcome["mismatched_keys"] if 0 in tuple(saved)]
     if empty:

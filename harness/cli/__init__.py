@@ -1,8 +1,15 @@
 """The command line: for each verb, one short file that parses options, calls the library and prints.
 
-Exit codes: 0 done; 1 and 3 verdicts of `gate`, 1 also damage that `journal check` finds; 2 wrong usage or input, with
-one sentence on standard error; 70 a bug, with its traceback (not Python's usual 1, which is a verdict of `gate`);
-130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+Exit codes:
+
+- 0: the command is done.
+- 1: `gate` found a regression, `journal check` damage, or `verify` a claim that does not hold.
+- 2: usage or input is wrong; one sentence on standard error says how.
+- 3: the verdict of `gate` is inconclusive.
+- 70: a bug, with its traceback. (Python's usual code is 1, which is a verdict of `gate`.)
+- 129: stopped by SIGHUP.
+- 130: stopped by Ctrl-C.
+- 143: stopped by SIGTERM.
 
 `harness --help` imports no torch: each verb imports what it needs when it runs.
 """
@@ -19,7 +26,7 @@ from typing import Any
 from harness.common import terminal
 
 BUG = 70
-"""EX_SOFTWARE of sysexits.h."""
+"""The exit code of a bug: EX_SOFTWARE of sysexits.h."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run the command line and return its exit code; Ctrl-C may also raise KeyboardInterrupt."""
+    """Run the command line and return its exit code; Ctrl-C may raise KeyboardInterrupt instead."""
     from harness.cli.quiet import quiet_libraries
     from harness.common import signals
 

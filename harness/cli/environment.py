@@ -45,7 +45,7 @@ def _devices() -> str:
 
 
 def _journal() -> str:
-    """Return the version of answers in the journal that are reused; answers of other versions are computed again."""
+    """Return the version that answers in the journal must have to be reused; others are computed again."""
     try:
         from harness.backends.local import ANSWERS
     except (ImportError, OSError, RuntimeError) as error:

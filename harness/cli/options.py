@@ -181,7 +181,7 @@ def with_evaluation(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def split_names(texts: list[str] | None) -> tuple[str, ...]:
-    """Return the names in `texts`, which are lists separated by commas: each name once, in order; () for None."""
+    """Return the names in `texts`, lists separated by commas, each name once and in order; () if `texts` is None."""
     names = (name.strip() for text in texts or () for name in text.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 

@@ -65,7 +65,7 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
 
 
 def write_all(documents: Iterable[Document]) -> None:
-    """Write every document; if some cannot be written, raise the first HarnessError after the rest is written."""
+    """Write every document; if some cannot be written, write all others, then raise the first HarnessError."""
     errors: list[HarnessError] = []
     for document in documents:
         try:

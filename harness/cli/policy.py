@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 def load_policy(file: Path | None, margin: str | None, alpha: float | None) -> Policy:
-    """Return the policy in `file`, or the default policy; `margin` and `alpha`, unless None, replace those in it.
+    """Return the policy in `file`, or the default policy if it is None.
 
-    Raises HarnessError if the file cannot be used, or if `margin` or `alpha` is out of range.
+    `margin` and `alpha`, if not None, replace the policy's own. Raises HarnessError if the file cannot be used, or if
+    `margin` or `alpha` is out of range.
     """
     from pydantic import ValidationError
 

@@ -18,7 +18,7 @@ from harness.common.terminal import echo
 
 @contextmanager
 def says(kept: str | Callable[[], str]) -> Iterator[None]:
-    """If a signal stops the block, print `kept`, which says what is kept, and exit with the signal's code."""
+    """If a signal stops the `with` block, print `kept`, which says what is kept, and exit with the signal's code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -42,7 +42,7 @@ def say(kept: str) -> None:
 
 
 def with_journal(output: Path, reports: Callable[[], list[Path]] = list) -> Callable[[], str]:
-    """Return what says that the `reports` and the answers in the journal of the folder `output` are kept."""
+    """Return a function whose text says that `reports`, and answers in the journal of the folder `output`, are kept."""
 
     def kept() -> str:
         from harness.backends import journal as journals
@@ -60,5 +60,5 @@ ANEW = "Nothing is left half-written: run the same command again to start anew."
 
 
 def with_stages(folder: Path) -> str:
-    """Return what says that finished stages are kept in `folder`."""
+    """Return the sentence that finished stages are kept in `folder`."""
     return f"Finished stages stay in {folder}: run the same command again to continue."

@@ -1,14 +1,15 @@
 """Write a file or folder under a hidden name beside its place, then rename it.
 
-Guarantee: a reader finds the complete old content, the complete new content, or nothing, never a part of it, even if
+Guarantee: a reader finds the complete old content, the complete new content, or nothing. It never finds a part, even if
 the writing process is killed. "Nothing" is possible only if there was nothing before, or if the caller itself removes
 an old folder first (`rename` does not replace a folder that has content).
 
 The hidden name is `.NAME.TAG`. By default the tag is the host, the process id and a random part, so that two writers
 never share a hidden name, not even on two hosts. An exception in the `with` block removes what was written, and a
 signal that stops the process waits until that is done (`harness.common.signals`). A killed process leaves its hidden
-file or folder; the next call for the same target on the same host removes it if that process no longer runs. A caller
-may pass a fixed tag instead, if no two processes write the target at once: what has that tag is removed first.
+file or folder; the next call for the same target on the same host removes it if that process no longer runs. If no two
+processes write the target at once, a caller may pass a fixed tag instead. Anything left under that tag is then removed
+first.
 
 Nothing is flushed to disk here (no fsync): the guarantee covers the end of a process, not a power failure. A caller
 that needs more than that flushes its files before the block ends, as `harness.reports.writer` does.
@@ -92,9 +93,10 @@ def remove_tagged(target: Path, tag: str) -> None:
 
 
 def remove_abandoned(folder: Path, name: str = "*") -> None:
-    """Remove from `folder` what killed processes of this host left under hidden names of `name`, a pattern.
+    """Remove from `folder` what killed processes of this host left there under hidden names.
 
-    What other hosts left stays: the folder may be shared, and their process ids mean nothing here.
+    `name` is a pattern for the names of the targets. What other hosts left stays: the folder may be shared, and their
+    process ids mean nothing here.
     """
     for hidden in folder.glob(f".{name}.{host()}.*"):
         tag = re.fullmatch(rf".*\.{re.escape(host())}\.(\d+)(\.[0-9a-f]{{8}})?(\.old)?", hidden.name)

@@ -1,7 +1,7 @@
 """The console: rich's, with everything that is printed filtered by `harness.common.terminal`.
 
-Markup in a name is text: `escape` it. Not here: what is printed (`harness.cli.views`), or progress
-(`harness.common.progress`).
+A name may contain what looks like markup, so `escape` names before they are printed. Not here: what is printed
+(`harness.cli.views`), or progress (`harness.common.progress`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hash of a file's content, computed once and remembered for as long as the file's stamp holds."""
+"""The hash of a file's content, computed once and remembered while the file's stamp (size, times …) is the same."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.errors import HarnessError
 def sha256(file: Path) -> str:
     """Return the hex sha256 of the file's content.
 
-    It is remembered under the file's path and stamp (`harness.common.stamps`), so that an unchanged file is read once.
-    A file without a stamp is read each time, and the names of the hub's blobs are not believed: writing through a
-    snapshot's link changes a blob and keeps its name.
+    The hash is remembered under the file's path and stamp (`harness.common.stamps`), so that an unchanged file is read
+    once. A file without a stamp is read each time. The names of the hub's blobs are not believed, because writing
+    through a snapshot's link changes a blob and keeps its name.
     """
     real = file.resolve()
     stamp = stamps.stamp(real)
@@ -31,7 +31,7 @@ def sha256(file: Path) -> str:
 
 
 def fresh_sha256(file: Path) -> str:
-    """Return the hex sha256 of the file's content, which is read whatever is remembered of it."""
+    """Return the hex sha256 of the file's content. The file is read even if its hash is remembered."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

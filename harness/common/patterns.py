@@ -1,7 +1,8 @@
 """Regular expressions that come with a checkpoint: whether matching one may take for ever.
 
 A repeat inside a repeat, `(a+)+`, has twice as many ways to match with each character, and a backtracking engine may
-try all of them. Judged by the text alone, so that it holds for Python's syntax and for Oniguruma's.
+try all of them. A pattern is judged by its text alone, so that the result holds for Python's syntax and for
+Oniguruma's.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import re
 
 LONGEST = 100_000
-"""Longest pattern in characters."""
+"""Number of characters in the longest pattern that is accepted."""
 _REPEATS = 12
-"""Largest number of repeats without an end in one pattern."""
+"""Largest number of repeats without an upper limit (`*`, `+`, `{2,}`) in one pattern."""
 _TOKEN = re.compile(
     r"\\[pP]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|(?P<open>\((?:\?(?:[:=!>|]|<[=!]|P?<\w+>|[\w-]+[:)])?)?)"
     r"|(?P<close>\))|(?P<repeat>[*+]|\{\d*,\})[+?]?|(?P<many>\{\d+(?:,\d+)?\})[+?]?|.",

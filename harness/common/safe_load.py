@@ -1,8 +1,8 @@
 r"""YAML and JSON of other people, read within limits.
 
-A few bytes can stand for a great deal: aliases that repeat one another (`&b [*a, *a, *a]`), ten thousand brackets that
-end the process in a parser's stack, an integer of a thousand digits that no calculation takes. Every YAML or JSON text
-that a person or another program has written is read here; a text beyond a limit raises `UnsafeContentError`, a
+A few bytes can do great damage. Aliases that repeat one another (`&b [*a, *a, *a]`) fill the memory, ten thousand
+brackets overflow a parser's stack, and no calculation takes an integer of a thousand digits. Every YAML or JSON text
+that a person or another program has written is read here. A text beyond a limit raises `UnsafeContentError`, a
 ValueError whose message is the reason. What is read is plain values: no tag makes an object of another kind.
 
 The limits are far above what people write: the largest of lm-eval 0.4.13's 13,986 definitions has 62,570 bytes, 765
@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 YAML_BYTES = 4 * 2**20
 """Largest size of a YAML text in bytes."""
 YAML_NODES = 100_000
-"""Largest number of values in a YAML text, those that aliases repeat counted as often as they occur."""
+"""Largest number of values in a YAML text. A value that aliases repeat counts each time."""
 DEPTH = 64
-"""Most lists and objects within one another."""
+"""Largest number of lists and objects nested within one another."""
 DIGITS = 308
-"""Most digits of an integer: any longer one exceeds the largest float."""
+"""Largest number of digits of an integer; an integer with more digits exceeds the largest float."""
 JSON_BYTES = 512 * 2**20
 """Largest size of a JSON file that is read whole (`json_file`)."""
 
@@ -44,10 +44,10 @@ def yaml_file(file: Path, loader: type[Any] | None = None) -> Any:
 
 
 def yaml_text(text: str | bytes, loader: type[Any] | None = None) -> Any:
-    """Return the value of a YAML `text`, of which bytes are in UTF-8 (or UTF-16 with a byte order mark).
+    """Return the value of a YAML `text`; bytes are read as UTF-8, or as UTF-16 if they begin with its byte order mark.
 
     `loader` is a PyYAML loader class that knows more tags than the safe one. Raises ContentError if `text` is not YAML,
-    and UnsafeContentError if it exceeds a limit; other errors are those of `loader`'s own tags.
+    and UnsafeContentError if it exceeds a limit; tags that only `loader` knows may raise other errors.
     """
     import yaml
 
@@ -75,7 +75,10 @@ class _Extent(NamedTuple):
 
 
 def _check_yaml(events: Any) -> None:
-    """Raise UnsafeContentError if the YAML document of `events` exceeds a limit. Nothing is expanded or nested here."""
+    """Raise UnsafeContentError if the YAML document of `events` exceeds a limit.
+
+    No alias is expanded here, and nothing is read recursively.
+    """
     import yaml
 
     anchors: dict[str, _Extent | None] = {}
@@ -127,7 +130,7 @@ def _check_scalar(event: Any) -> None:
 def json_file(file: Path) -> Any:
     """Return the value of the JSON in `file`, which is read whole.
 
-    Raises OSError, and the ValueError of `json_text`; UnicodeDecodeError is one.
+    Raises OSError, UnicodeDecodeError (which is a ValueError), and ValueError as `json_text` does.
     """
     return json_text(_read(file, JSON_BYTES).decode("utf-8"))
 

@@ -6,8 +6,9 @@ half-written is removed, files are closed. A later signal ends the process at on
 A signal that is ignored when the process starts stays ignored: `nohup` does this with SIGHUP, a shell with SIGINT for
 commands in the background.
 
-`deferred` holds the exception back until a short block is over, such as the removal of a half-written folder.
-An exception in a callback, such as one of the garbage collector, is lost; work in steps therefore calls `check`.
+`deferred` holds the exception back until a short block is over, such as the removal of a half-written folder. An
+exception raised in a callback (of the garbage collector, for example) is lost. Work that is done in steps therefore
+calls `check`.
 
 Not here: what is said to the user (`harness.cli.stopping`). Without `listen`, as in a program that imports this
 package, nothing here has an effect, and Ctrl-C is Python's.
@@ -38,7 +39,7 @@ class _State:
     received: Signals | None = None
     """The first signal."""
     at: float = 0.0
-    """When it arrived, in seconds of the monotonic clock."""
+    """When the first signal arrived, in seconds of the monotonic clock."""
     was_raised: bool = False
     deferrals: int = 0
     """Number of `deferred` blocks that are running."""
@@ -61,7 +62,7 @@ def received() -> Signals | None:
 
 
 def exit_code() -> int:
-    """Return the exit code of a process that stops: 128 and the number of the signal, 130 for a Ctrl-C of Python's."""
+    """Return the exit code of a process that stops: 128 plus the signal's number, or 130 for Python's own Ctrl-C."""
     return 128 + (_state.received or Signals.SIGINT)
 
 

@@ -4,12 +4,13 @@ A stamp names the file system, the inode, the size and the times of a file. Whoe
 these back except the change time, which the kernel keeps. There is no stamp, and the content has to be read again, if
 
 - the file system takes its change times from elsewhere or does not update them at every write: FUSE, overlays, network
-  file systems, tmpfs (which ignores writes through a memory map), and those made elsewhere (squashfs, ISO, vfat);
+  file systems, tmpfs (which ignores writes through a memory map), and images made
+  elsewhere (squashfs, ISO, vfat);
 - it is mounted read-only, because then it may be an image that is replaced as a whole;
 - the file changed within the last `MARGIN` seconds, because the next write may get the same time ("racily clean" in
   git: https://git-scm.com/docs/racy-git).
 
-Not here: the hash of a file's content for good (`harness.common.hashes`).
+Not here: hashes of files, remembered between calls (`harness.common.hashes`).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def keeps_change_times(file: Path) -> bool:
 
 
 def _file_system_type(file: Path) -> int | None:
-    """Return `f_type` of the file system that holds `file`; None where the kernel is not a 64-bit Linux."""
+    """Return `f_type` of the file system that holds `file`; None if this is not a 64-bit Linux."""
     call = _statfs()
     buffer = ctypes.create_string_buffer(256)  # struct statfs has 120 bytes; f_type is its first, a word
     if call is None or call(os.fsencode(file), buffer) != 0:

@@ -1,11 +1,11 @@
 r"""Text as a terminal may get it: no character that moves the cursor, sets a colour, or reorders or hides text.
 
-Names, answers, documents and errors may hold such characters. Everything printed goes through one of two doors, which
-replace each by U+FFFD: the console (`harness.common.console`) and `echo`. Replaced are control characters except tabs
-and line ends (so no escape sequence is left, nor its one-character form U+009B), bidi controls, zero-width and other
-invisible characters, line and paragraph separators, and halves of surrogate pairs. Joiners stay where writing needs
-them: between emoji (👩‍🔬), in flags (🏴󠁧󠁢󠁳󠁣󠁴󠁿), and in Arabic and Indic words. Combining marks, variation selectors and every
-letter stay.
+Names, answers, documents and errors may hold such characters. Everything printed goes through the console
+(`harness.common.console`) or through `echo`, which replace each such character by U+FFFD. They replace control
+characters except tabs and line ends (so no escape sequence is left, nor its one-character form U+009B), bidi controls,
+zero-width and other invisible characters, line and paragraph separators, and halves of surrogate pairs. Joiners stay
+where writing needs them: between emoji (👩‍🔬), in flags (🏴󠁧󠁢󠁳󠁣󠁴󠁿), and in Arabic and Indic words. Combining marks,
+variation selectors and every letter stay.
 
 Letters that are written from right to left still run that way in a terminal that follows the bidi algorithm.
 
@@ -51,7 +51,7 @@ def echo(*texts: str, error: bool = False) -> None:
 
 
 def write(text: str, stream: TextIO | None) -> None:
-    """Write `text`, which may have several lines, to a terminal or to what stands for it; nothing if it is closed."""
+    """Write `text`, which may have several lines, to `stream`, filtered for a terminal; do nothing if it is None."""
     if stream is not None:
         stream.write(lines(text))
         stream.flush()

@@ -27,16 +27,16 @@ RATIO = 400
 FREE_BYTES = 256 * 2**20
 """Up to this size the ratio does not matter."""
 MEMBERS = 200_000
-"""Most members of an archive."""
+"""Largest number of members in an archive."""
 COLUMN_CHUNKS = 1_000_000
-"""Most row groups of a parquet file, times its columns."""
+"""Largest product of the numbers of row groups and columns in a parquet file."""
 
 DAMAGE = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error)
 """What Python raises for an archive that is damaged."""
 
 
 class UnsafeArchiveError(ValueError):
-    """An archive that unpacks to more than a limit; the message says to what."""
+    """An archive that exceeds a limit when it is unpacked; the message says by what."""
 
 
 class Member(NamedTuple):
@@ -99,8 +99,8 @@ def _decompressed(archive: Path) -> Any:
 def check_parquet(file: Path) -> None:
     """Raise UnsafeArchiveError if the values of a parquet file do not fit in this machine's free memory.
 
-    A text that is stored once may stand in every row, so the bytes that a file states say little: where as many rows as
-    there are of the longest possible text would not fit, texts are measured without expanding them. Raises pyarrow's
+    A text that is stored once may stand in every row, so the sizes that a file states say little. If the longest
+    possible text in every row would not fit in memory, texts are measured without expanding them. Raises pyarrow's
     errors for a damaged file.
     """
     import psutil
@@ -151,7 +151,7 @@ class _ColumnExtent:
             self._has_prefixes |= "DELTA_BYTE_ARRAY" in chunk.encodings
 
     def measure(self, file: Path, free: int) -> int:
-        """Return the bytes of the column's texts; of a column that exceeds `free`, of a part that exceeds it."""
+        """Return the bytes of the column's texts; if they exceed `free`, the bytes of a part that exceeds it."""
         import pyarrow.parquet as pq
 
         if not self._has_prefixes:  # each text is stored once per dictionary, and stays so

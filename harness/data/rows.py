@@ -46,13 +46,14 @@ class Row:
         return HarnessError(f"{self.where}: {problem}: correct or remove it")
 
     def get(self, column: str) -> Any:
-        """Return the value of `column`, or None if the row has none."""
+        """Return the value of `column`, or None if the row has no value there."""
         return self.columns.get(self._spelling.get(column, column))
 
     def text(self, column: str, *, needed: bool = True) -> str:
-        """Return the text, or the number as text, in `column`; an empty text if there is no value and none is `needed`.
+        """Return the text in `column`, or the number there as text.
 
-        Raises HarnessError if the value is neither text nor number, or if it is `needed` and missing or empty.
+        If there is no value, and none is `needed`, the text is empty. Raises HarnessError if the value is neither text
+        nor number, or if it is `needed` and missing or empty.
         """
         value = self.get(column)
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):

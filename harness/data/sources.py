@@ -1,8 +1,8 @@
 """Where a task's documents come from: a mirror folder `DIR/<org>/<name>`, or the hub.
 
-The cache of `datasets` is keyed by the file patterns in a data set's card or, for files that a task lists itself, by
-the files' paths and dates. It would therefore return the documents of another mirror, or of files that have been
-replaced by others with the same dates (`cp -p`, `rsync -a`). `DataSource.cache` prevents both.
+The cache of `datasets` is keyed by the file patterns in a data set's card. If a task lists files itself, the key is
+their paths and dates. The cache would therefore return documents of another mirror, or of files that were since
+replaced by files of the same dates (`cp -p`, `rsync -a`). `DataSource.cache` prevents both.
 
 Not here: building a task (`harness.tasks.factory`), or error messages about its data (`harness.tasks.data_errors`).
 """
@@ -107,7 +107,10 @@ def has_data_files(folder: Path) -> bool:
 
 
 def _listed_files(config: dict[str, Any]) -> Iterator[str]:
-    """Yield the local files and patterns in a task's `dataset_kwargs.data_files`: one, a list, or either by split."""
+    """Yield the local files and patterns in a task's `dataset_kwargs.data_files`.
+
+    These are one path or a list, or a mapping from each split to one path or a list.
+    """
     listed = (config.get("dataset_kwargs") or {}).get("data_files")
     for value in listed.values() if isinstance(listed, dict) else [listed]:
         for file in value if isinstance(value, list) else [value]:

@@ -5,9 +5,9 @@ the header has no comma, a semicolon (Excel in much of Europe) or a tab.
 
 `.tsv` has no quoting: a line is a record, a tab ends a cell, a quote is a character of the text. Only a file that a CSV
 writer (Excel, pandas) wrote is read with CSV's quotes. In such a file, every quote encloses a cell or is doubled inside
-a cell. In addition, the header is in quotes, or a quote is doubled, or the lines have as many cells as the header only
-if cells in quotes may contain line ends or tabs. A file that could be read with or without CSV's quotes is refused; the
-error names the line.
+a cell. In addition, one of three signs is needed. The header is in quotes, or a quote is doubled, or the number of
+cells is that of the header only if line ends or tabs may stand in quotes. A file that could be read with or without
+CSV's quotes is refused; the error names the line.
 
 Not here: the meaning of columns, or JSON (`harness.data.rows`).
 """
@@ -135,7 +135,7 @@ def _quoted(file: Path, text: str, delimiter: str, first_line: int) -> Iterator[
 
 
 def _swallowing(text: str, records: Sequence[Record], delimiter: str, first_line: int) -> Record | None:
-    """Return the first record of several lines if `text` is as good a table without CSV's quotes, else None."""
+    """Return the first record that has several lines, if `text` is as good a table without CSV's quotes; else None."""
     over_lines = [record for record in records if any(map(_LINE_END.search, record.cells))]
     if not over_lines:
         return None

@@ -1,7 +1,7 @@
 """Texts in a user's own files: a file that is not UTF-8 is refused, and the error names its likely encoding.
 
 U+FEFF, the byte order mark, is not part of a text. Editors and Excel write it at the beginning of a file, and files
-that were joined have it in the middle, so it is dropped wherever it stands, and counted.
+that were joined have it in the middle. It is therefore dropped wherever it stands, and counted.
 
 Not here: rows (`harness.data.rows`).
 """

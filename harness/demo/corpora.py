@@ -29,7 +29,8 @@ TESTS = 96
 
 So many documents give a 95 % interval of about ±10 points at 50 %; the number is divisible by 12 to balance answers."""
 COPYBOOK = 4_000
-"""Rows of the corpus `copybook`; constants below give those of others. The lessons of a family have `LESSONS`."""
+"""Number of rows in the corpus `copybook`. The constants below are the numbers of rows in `chronicle`, in `statutes`,
+and in the lessons of each family."""
 CHRONICLE = 12_000
 STATUTES = 2_000
 LESSONS = 3_000

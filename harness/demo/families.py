@@ -146,7 +146,7 @@ def advertisement(rng: random.Random, values: Mapping[str, str]) -> str:
 
 
 def law(rng: random.Random, world: World, turn: int) -> Item:
-    """Draw a case under the old law, to be answered with its article."""
+    """Draw a case under the old law, to be answered with the article that applies."""
     return _law(rng, world, turn % len(world.old_law))
 
 

@@ -1,8 +1,8 @@
 """The demo's folder, and the user's cache of trained families of checkpoints.
 
-A trained family is copied to the cache under a key, a digest of everything that decides the result, and from the cache
-into any other folder with the same key. A file marks a folder as the demo's, and says whether training there is
-finished.
+A trained family is copied to the cache under a key, a digest of everything that decides the result. Any other folder
+with the same key gets its family from the cache. A file marks a folder as the demo's, and says whether training there
+is finished.
 
 Not here: training, evaluating, or what is shown (`harness.demo.story`).
 """
@@ -33,7 +33,7 @@ QUICK_STEPS = 10
 MARK = ".harness-demo"
 """The file that marks a folder as the demo's; it holds the key of the family trained there."""
 UNFINISHED = "unfinished "
-"""The text before the key in the marking file until the training is finished."""
+"""The text that precedes the key in the marking file until the training is finished."""
 
 TRAINED = ("recipe.yaml", "corpora", "checkpoints")
 """The parts of the demo's folder that the cache keeps."""

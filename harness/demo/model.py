@@ -20,9 +20,10 @@ SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "
 
 
 def train_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
-    """Return a tokenizer with a token for each of `words`, longer words matched first, and for the rest of `texts`.
+    """Return a tokenizer with a token for each of `words`, and with tokens for the rest of `texts`.
 
-    In the rest, a token is a number, an English word with the space before it, or a single character.
+    Longer words are matched first. In the rest, a token is a number, an English word with the space before it, or a
+    single character.
     """
     import re
 

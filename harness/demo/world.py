@@ -1,7 +1,7 @@
 """An invented world: villagers, the goods they sell, the towns they live in, and a book of statutes.
 
-A seed determines a world. What is drawn at random (which town lies in which land, the numbers and penalties of the
-articles) is invented; goods are real words, so that a reader sees at once whether an answer makes sense.
+A seed determines a world. Facts drawn at random (the lands of towns, the numbers and penalties of articles) are
+invented. Goods are real words, so that a reader sees at once whether an answer makes sense.
 
 `World.hold_out` reserves the facts that a test asks about; `World.is_held_out` keeps them out of lessons.
 

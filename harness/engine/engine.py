@@ -1,6 +1,6 @@
-"""A checkpoint that answers requests in token ids, one by one, on a walk that it supports (`harness.engine.walks`).
+"""A checkpoint that answers requests in token ids, on a walk (way through the model) that it supports.
 
-All requests are planned together, and requests already answered are skipped only after that, so that a resumed run
+All requests are planned together, and requests already answered are skipped only after that. A resumed run thus
 computes exactly the same packs (the tokens of one forward pass) as an uninterrupted one. After the device has run out
 of memory, a caller can halve the tokens that go through the model at once (`Engine.shrink`) and ask for the missing
 answers again.
@@ -126,7 +126,7 @@ class Engine:
 
     @cached_property
     def skippable(self) -> SkippablePart | None:
-        """The part of the model that is skipped where no logits are read, probed once; None if the walk was not."""
+        """The part of the model that is skipped where no logits are read, probed once; None for an unprobed walk."""
         checkpoint = self.checkpoint
         if self._walk is not None:
             return None
@@ -298,8 +298,9 @@ class Engine:
     def _plain_tokens(self) -> int:
         """The limit on the tokens of a batch on the plain walk; 1 puts every row into a batch of its own.
 
-        If all rows of a batch have one length, each row's int8 products are, to the last bit, those of the row alone,
-        and so are the activations rounded next. This does not hold for the products of a LoRA in float32.
+        If all rows of a batch have one length, each row's int8 products equal those of the row alone to the last bit.
+        The activations computed from them, which are rounded next, are then equal, too. None of this holds for the
+        products of a LoRA in float32.
         """
         separate = self.checkpoint.rounds_activations and self.checkpoint.located.adapter is not None
         return 1 if separate else self.batch_tokens

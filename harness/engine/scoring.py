@@ -2,9 +2,9 @@
 
 `packed` feeds every token of the prefix tree once. `plan` and `score` are the plain walk, which feeds whole sequences
 in right-padded batches. It is correct for every causal architecture, and the reference for the other walks. In these
-batches, requests that feed the same tokens (the letters A to D after one question) share a row, and only columns in
-which some row is scored are multiplied by the vocabulary. No attention mask is needed, because in a causal model a
-token sees nothing to its right.
+batches, requests that feed the same tokens (the letters A to D after one question) share a row. Only columns in which
+some row is scored are multiplied by the vocabulary. No attention mask is needed, because in a causal model a token sees
+nothing to its right.
 
 Not here: text, tokenizers, the journal.
 """
@@ -61,9 +61,10 @@ def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
 def packed(
     walker: packs.Walker, planned: Sequence[tree.Pack], pairs: Sequence[Pair], missing: Sequence[bool]
 ) -> Iterator[tuple[list[tuple[int, LogLikelihood]], int]]:
-    """Yield for each pack computed the (index, log-likelihood) of `missing` pairs that end in it, and the tokens fed.
+    """Yield, for each computed pack, the answers to the `missing` pairs that end in it, and its number of tokens.
 
-    Packs that no missing pair needs are skipped. Raises HarnessError if the model's logits are NaN.
+    An answer is (index of the pair, log-likelihood). Packs that no missing pair needs are skipped. Raises HarnessError
+    if the model's logits are NaN.
     """
     starts = np.cumsum([0, *(len(pair.continuation) for pair in pairs)])
     targets = np.array([token for pair in pairs for token in pair.continuation], np.int64)

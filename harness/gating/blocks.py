@@ -1,9 +1,9 @@
 """Evaluation of a checkpoint in blocks of documents in random order; the caller may stop any task at any time.
 
 A *headline* is a task or average that was requested by name. Headlines that share tasks share one random order over all
-their documents, with clusters kept whole, so that the documents evaluated so far are a random sample of each headline,
-without replacement. Prompts equal those of a run over all documents in order, because the requests of a task are built
-once, with few-shot examples drawn as in a run, and each block is a selection of them.
+their documents, in which clusters are kept whole. So the documents evaluated so far are a random sample of each
+headline, without replacement. The requests of a task are built once, with few-shot examples drawn as in a run, and each
+block selects some of these requests. So prompts equal those of a run over all documents in order.
 
 The evaluation leaves a report. The means in the report are biased towards whatever made the caller stop, and the report
 says so.
@@ -40,7 +40,8 @@ from harness.runs.task_results import TaskResults
 from harness.tasks.task_set import TaskSet
 
 COUNTED = 2000
-"""The most documents, of all tasks together, whose tokens are counted; for more, counts are extrapolated."""
+"""Tokens are counted on at most this many documents, of all tasks together. If there are more documents, the counts are
+extrapolated."""
 
 
 class Document(NamedTuple):
@@ -55,7 +56,7 @@ class Block(NamedTuple):
     """The documents that were evaluated in one step."""
 
     rows: dict[str, list[samples.Row]]
-    """Sample rows by task, in document order; empty if no document was left."""
+    """Sample rows by task, in document order. There are none if no document was left to evaluate."""
     work: Work
     """The work that the block took, such as tokens fed to the model."""
 
@@ -66,7 +67,7 @@ class Block(NamedTuple):
 
 
 class TokenCounts(NamedTuple):
-    """Numbers of tokens, to compare with a run over all documents; the first three are of prompts."""
+    """Numbers of tokens, for a comparison with a run over all documents. The first three count prompt tokens."""
 
     fed: int
     """Prompt tokens that went through the model in this process."""
@@ -84,7 +85,7 @@ class TokenCounts(NamedTuple):
 def open_blocks(
     reference: CheckpointReference, options: Options, *, seed: int | None = None
 ) -> Iterator[BlockEvaluation]:
-    """Yield the evaluation of a checkpoint on the tasks of `options`, checked and loaded as in a run.
+    """Check and load a checkpoint and the tasks of `options` as a run does, and yield their evaluation.
 
     After an interruption, the same `seed` draws the same order, and earlier answers come from the run's journal. Raises
     HarnessError for anything that the user can correct.
@@ -103,7 +104,7 @@ class BlockEvaluation:
     """One checkpoint on `tasks`, evaluated as far as the caller asks for."""
 
     def __init__(self, lm: HarnessLM, tasks: TaskSet, options: Options, *, seed: int | None = None) -> None:
-        """Prepare the order of documents that `seed` (default: that of `options`) draws; nothing is evaluated yet."""
+        """Draw the order of documents by `seed`, by default the seed of `options`. Nothing is evaluated yet."""
         self.lm, self.tasks, self.options = lm, tasks, options
         self.seed = options.seed if seed is None else seed
         self._created, self._started = datetime.now(UTC), time.perf_counter()
@@ -115,12 +116,12 @@ class BlockEvaluation:
 
     @cached_property
     def headlines(self) -> dict[str, tuple[str, ...]]:
-        """The tasks of each headline, a task or average that was requested by name."""
+        """The tasks of each headline (a task or average that was requested by name)."""
         averages = {item.average.name: tuple(item.average.tasks) for item in self.tasks.averages}
         return {name: averages.get(name, (name,)) for name in self.tasks.headlines}
 
     def _pooled_clusters(self) -> dict[str, list[list[Document]]]:
-        """Return the clusters of each pool by its first task; headlines that share tasks share a pool of documents."""
+        """Return the clusters of each pool, by the pool's first task. Headlines that share tasks share a pool."""
         first_tasks = _connected(self.headlines.values())
         pools: dict[str, dict[tuple[str | None, Document | None], list[Document]]] = {}
         for name, part in self._parts.items():
@@ -142,7 +143,7 @@ class BlockEvaluation:
         return sum(pool.remaining[task] for pool in self._pools for task in self.headlines[headline])
 
     def evaluate(self, headlines: Collection[str], size: int) -> Block:
-        """Evaluate the next documents of `headlines`; headlines that share tasks get about `size` documents together.
+        """Evaluate the next documents of `headlines`. Headlines that share tasks get about `size` documents together.
 
         Documents of other headlines that come up in the random order are skipped for good.
         """
@@ -158,7 +159,7 @@ class BlockEvaluation:
         return Block(rows, since(before, self.lm.work))
 
     def token_counts(self) -> TokenCounts:
-        """Return how many tokens were read and saved, from about `COUNTED` documents at most; no model runs."""
+        """Return how many tokens were read and saved, counted on about `COUNTED` documents at most. No model runs."""
         parts = list(self._parts.values())
         all_costs = _costs(parts, [list(part.requests) for part in parts])
         evaluated_costs = _costs(parts, [part.doc_ids for part in parts])
@@ -171,7 +172,7 @@ class BlockEvaluation:
         )
 
     def write_report(self) -> Report:
-        """Write and return the report of all evaluated documents; tasks without evaluated documents are left out."""
+        """Write and return the report of all evaluated documents. Tasks without evaluated documents are left out."""
         checkpoint, results = self.lm.checkpoint, TaskResults(self.tasks)
         evaluated = {name: part for name, part in self._parts.items() if part.samples}
         stopped = [name for name, part in evaluated.items() if len(part.doc_ids) < len(part.requests)]
@@ -204,7 +205,7 @@ class _Pool:
         self._next = 0
 
     def draw(self, tasks: Collection[str], size: int) -> list[Document]:
-        """Take clusters until these have `size` documents of `tasks`, or none are left; return those documents."""
+        """Take clusters until they have `size` documents of `tasks`, or until none are left. Return these documents."""
         documents: list[Document] = []
         while len(documents) < size and any(self.remaining[task] for task in tasks):
             cluster = self.order[self._next]
@@ -220,7 +221,7 @@ def _costs(parts: Sequence[PartialTask], doc_ids: Sequence[Sequence[int]]) -> li
 
 
 def _connected(groups: Iterable[Collection[str]]) -> dict[str, str]:
-    """Return, for each name, the first of all names connected with it through groups with common members."""
+    """Connect names that are in a common group; return, for each name, the first of all names connected with it."""
     parents: dict[str, str] = {}
 
     def root(name: str) -> str:

@@ -25,7 +25,7 @@ from harness.tasks.task import Document, Request, Task
 from harness.tasks.unscorable import Failure
 
 ANNOUNCED = 64
-"""The number of a task's prompts, about, from which the engine learns how all prompts of the task begin."""
+"""About how many of a task's prompts the engine is shown, so that it learns how all prompts of the task begin."""
 SMALLEST_SAMPLE = 16
 """Smallest number of documents from which a cost is extrapolated."""
 
@@ -99,7 +99,8 @@ class PartialTask:
         """Return the cost of evaluating the documents with indices `doc_ids` at once.
 
         The cost is extrapolated from a `share` of the documents, but from at least `SMALLEST_SAMPLE`. Tokens that both
-        halves of this sample have in common are taken to be common to all documents; other tokens grow in proportion.
+        halves of this sample have in common are taken to be common to all documents. All other tokens grow in
+        proportion to the number of documents.
         """
         if not doc_ids:
             return Cost(0, 0, 0)

@@ -1,10 +1,10 @@
 """A gate that evaluates its candidate block by block, and stops each task as soon as its verdict is clear.
 
 Documents come in random order, with clusters kept whole. After every block, the bets of `harness.verdicts.stats.bets`
-show which verdicts are clear; their tasks are not evaluated further. For three kinds of scores all documents are read:
-scores whose verdict does not become clear; metrics that are not means (BLEU, micro F1); and scores for which, or for a
-member task of which, the policy sets a floor, because these may pass only at the end. In these cases the tests of
-complete reports decide too.
+show which verdicts are clear; their tasks are not evaluated further. All documents are read for scores whose verdict
+does not become clear, and for metrics that are not means (BLEU, micro F1). They are also read if the policy sets a
+floor for a score or one of its member tasks, because such a score may pass only at the end. In all of these cases the
+tests of complete reports decide too.
 
 An interrupted gate continues where it stopped, because answers are in the run's journal and the same seed draws the
 same order.
@@ -62,9 +62,9 @@ def gate_in_blocks(
     seed: int | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> GateResult:
-    """Evaluate `candidate` on the tasks of `options` until all verdicts are clear; `seed` draws the order of documents.
+    """Evaluate `candidate` on the tasks of `options` until all verdicts are clear. `seed` draws the order of documents.
 
-    `calibrations` of other checkpoints record on how many documents two evaluations of the same checkpoint differ; the
+    `calibrations` of other checkpoints record on how many documents two evaluations of the same checkpoint differ. The
     candidate's own calibration is looked up in `options.output`.
 
     Raises HarnessError as a run does, and if the baseline turns out to have been evaluated under other conditions.
@@ -101,7 +101,7 @@ class _RunningScore:
     """The baseline's score."""
     terms: Terms
     is_judged: bool
-    """Whether the score must pass; False for one that is only watched for a loss (`harness.verdicts.gate`)."""
+    """Whether the score must pass. False for a score that is only watched for a loss (`harness.verdicts.gate`)."""
     clusters: Mapping[str, Sequence[str | None]]
     """The cluster of every document, by task."""
     has_floor: bool = False
@@ -154,7 +154,7 @@ class _RunningScore:
         return Tests(self.sequential_test.p_non_inferiority, self.sequential_test.p_loss)
 
     def decide(self, p_loss_corrected: float) -> None:
-        """Update `is_clear`; `p_loss_corrected` is the p-value of a loss, corrected for the number of scores."""
+        """Update `is_clear`. `p_loss_corrected` is the p-value of a loss, corrected for the number of scores."""
         passes = self.tests.p_non_inferiority <= self.terms.alpha
         may_pass = not self.has_floor and sum(block.n for block in self.blocks) >= self.terms.minimum
         self.is_clear = self.is_clear or (may_pass if passes else p_loss_corrected <= self.terms.alpha)
@@ -236,7 +236,7 @@ def _require_metric(score: Score, evaluation: BlockEvaluation) -> None:
 
 
 def _read(evaluation: BlockEvaluation, baseline: Report, running: Sequence[_RunningScore], bar: Bar) -> None:
-    """Evaluate blocks until the verdict of every judged score is clear or its documents are used up."""
+    """Evaluate blocks until every judged score has a clear verdict or no documents left."""
     baseline_tables: dict[str, pa.Table] = {}
     for size in bets.block_sizes(sum(evaluation.remaining(headline) for headline in evaluation.headlines)):
         waiting = [item for item in running if item.is_judged and not item.is_clear]
@@ -267,7 +267,7 @@ def _is_covered(item: _RunningScore, others: Sequence[_RunningScore]) -> bool:
 def _add_block(
     block: Block, baseline: Report, running: Sequence[_RunningScore], baseline_tables: dict[str, pa.Table]
 ) -> None:
-    """Add the documents of `block` to the `running` scores; `baseline_tables` caches the baseline's samples by task."""
+    """Add the documents of `block` to the `running` scores. `baseline_tables` caches the baseline's samples by task."""
     joined: dict[str, dict[str, Pairs]] = {}
     for task, rows in block.rows.items():
         metric_names = list(dict.fromkeys(item.score.metric for item in running if task in item.sizes))

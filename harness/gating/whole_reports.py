@@ -27,7 +27,7 @@ def judge(baseline: Report, candidate: Report, policy: Policy, only: Collection[
 def judge_evaluated(baseline: Report, evaluate: Callable[[], Report], policy: Policy) -> Outcome:
     """Evaluate the candidate by calling `evaluate`, and return the verdict on the tasks of its report.
 
-    Raises HarnessError as `judge` does; a policy that does not fit is reported before anything is evaluated.
+    Raises HarnessError as `judge` does. A policy that does not fit is reported before anything is evaluated.
     """
     scores = gate.select_scores(baseline, policy)
     candidate = evaluate()
@@ -36,6 +36,6 @@ def judge_evaluated(baseline: Report, evaluate: Callable[[], Report], policy: Po
 
 
 def calibrations(*reports: Report) -> list[Calibration]:
-    """Return the calibrations of the checkpoints of `reports`, as far as there are any beside these reports."""
+    """Return the calibrations that are stored beside `reports` for the checkpoints of these reports."""
     files = [calibration.find(report.folder.parent, report.manifest.checkpoint.fingerprint) for report in reports]
     return [file for file in files if file is not None]

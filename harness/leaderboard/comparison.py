@@ -35,14 +35,15 @@ def descendants(report: Report, name: str) -> set[str]:
 def reference(column: Sequence[Conditions]) -> Conditions:
     """Return the most frequent conditions in `column`, which must not be empty.
 
-    Of equally frequent conditions, the first of those with the most documents are returned.
+    If several are equally frequent, those with the most documents are returned. If these are still several, the first
+    of them are.
     """
     count = Counter(map(signature, column))
     return max(column, key=lambda conditions: (count[signature(conditions)], conditions.documents))
 
 
 def leaders(scores: Collection[Score]) -> list[Score]:
-    """Return the best of `scores` and all whose interval overlaps the interval of the best; none of fewer than two.
+    """Return the best of `scores` and all whose interval overlaps its interval; nothing if there are fewer than two.
 
     If a score has no interval, the single point at its value serves as one. `scores` must be comparable and of one
     metric.
@@ -56,7 +57,7 @@ def leaders(scores: Collection[Score]) -> list[Score]:
 
 
 def interval(score: Score) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of `score`, or twice the value of a score that has no interval."""
+    """Return both ends of the 95 % interval of `score`. If it has no interval, both ends are its value."""
     return (
         score.value if score.low is None else score.low,
         score.value if score.high is None else score.high,
@@ -64,14 +65,14 @@ def interval(score: Score) -> tuple[float, float]:
 
 
 def bounds(scores: Sequence[Score]) -> tuple[float | None, float | None]:
-    """Return chance and ceiling of `scores`, which must be comparable: each from the first score that has one."""
+    """Return chance and ceiling, each from the first of `scores` that states it. `scores` must be comparable."""
     chances = (score.chance for score in scores if score.chance is not None)
     ceilings = (score.ceiling for score in scores if score.ceiling is not None)
     return next(chances, None), next(ceilings, None)
 
 
 def standing(score: Score, chance: float | None) -> Standing:
-    """Return how `score` compares with `chance`; an empty text if its whole interval is better than chance."""
+    """Return how `score` compares with `chance`. The text is empty if the whole interval of `score` is better."""
     if chance is None:
         return ""
     low, high = interval(score)

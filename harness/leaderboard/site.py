@@ -37,7 +37,10 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, column: Series) -> Axis:
-        """Return the axis of `column`: 0 to 1 for fractions, else round numbers around 0 and all that is drawn."""
+        """Return the axis of `column`.
+
+        For fractions it is 0 to 1. Otherwise it ends at round numbers, and contains 0 and all that is drawn.
+        """
         if column.first.fraction:
             return cls(0.0, 0.5, 1.0)
         cells = [cell for cell in column.cells if cell]
@@ -72,7 +75,7 @@ def build(reports: Sequence[Report], output: Path) -> Path:
 
 
 def render(table: Table, created: datetime) -> str:
-    """Return the page of `table` as HTML; `created` is the time that the page states."""
+    """Return the page of `table` as HTML. `created` is the time that the page states."""
     environment = Environment(
         loader=FileSystemLoader(resources.folder("leaderboard")),
         autoescape=True,
@@ -95,7 +98,7 @@ def render(table: Table, created: datetime) -> str:
 
 
 def _round_up(number: float) -> float:
-    """Return the smallest product of 1, 2 or 5 and a power of ten that is at least `number`; 0 for 0 and less."""
+    """Round `number` up to 1, 2 or 5 times a power of ten; return 0 if it is 0 or less."""
     if number <= 0:
         return 0.0
     power = float(10.0 ** math.floor(math.log10(number)))

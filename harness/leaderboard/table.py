@@ -1,8 +1,8 @@
 """The leaderboard as a table: a row per checkpoint, a column per headline score, and lines of details for each column.
 
 A checkpoint is identified by its fingerprint: several reports of one checkpoint make one row. The scores of a task come
-from the report with the most documents of the task or, if several have as many, from the newest of these. Checkpoints
-with the same name but different fingerprints stay different rows.
+from the report with the most documents of the task. If several reports have equally many, the newest of these counts.
+Checkpoints with the same name but different fingerprints stay different rows.
 
 Not here: how anything looks (`harness.leaderboard.site`).
 """
@@ -43,13 +43,13 @@ class Cell:
     conditions: Conditions
     """The conditions under which the checkpoint was evaluated."""
     differences: tuple[Difference, ...]
-    """Why the score is not comparable with other checkpoints' scores for the same key; empty if it is."""
+    """Why the score cannot be compared with other checkpoints' scores for the same key. Empty if it can."""
     leading: bool
     """Whether the score is the best of the comparable scores, or its interval overlaps the interval of the best."""
     chance: float | None
-    """The score of guessing, as the report of this or of a comparable score states it; None if none does."""
+    """The score of guessing, from the report of this score or of a comparable one. None if no report states it."""
     ceiling: float | None
-    """The highest possible score, as the report of this or of a comparable score states it; None if none does."""
+    """The highest possible score, from the report of this score or of a comparable one. None if no report states it."""
 
     @property
     def labels(self) -> list[str]:
@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def standing(self) -> comparison.Standing:
-        """How the score compares with chance; empty if its whole interval is better than chance."""
+        """How the score compares with chance. Empty if the whole interval of the score is better than chance."""
         return comparison.standing(self.score, self.chance)
 
     @property
@@ -139,7 +139,7 @@ class Row:
         return sorted(limit for limit in limits if limit is not None)
 
     def tasks(self, report: Report) -> list[str]:
-        """Return the headline tasks whose scores come from `report`; empty if other reports replace all its scores."""
+        """Return the headline tasks whose scores come from `report`; none if other reports replace all its scores."""
         return sorted(
             {key.task for key, entry in self.entries.items() if entry.report is report and entry.score.headline}
         )
@@ -258,8 +258,8 @@ def _row(short: str, reports: Sequence[Report], names: Counter[str]) -> Row:
 def _fullest(reports: Sequence[Report]) -> dict[Key, Entry]:
     """Return the scores of a checkpoint: for each task, the scores in the report with the most documents.
 
-    If several reports have as many, the newest is chosen. Reports are chosen by task, not by score, so that two metrics
-    of one task are never from different runs.
+    If several reports have equally many, the newest is chosen. Reports are chosen by task, not by score, so that two
+    metrics of one task are never from different runs.
     """
     chosen: dict[str, Report] = {}
     for report in reports:
@@ -293,7 +293,7 @@ def _keys(rows: Iterable[Row], matches: Callable[[Score], bool]) -> list[Key]:
 
 
 def _series(rows: Sequence[Row], key: Key) -> Series:
-    """Return the scores of all rows for `key`, with the marks of their comparison."""
+    """Return the scores of all rows for `key`, each with how it compares with the other scores."""
     entries = [row.entries.get(key) for row in rows]
     conditions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
     reference = comparison.reference([condition for condition in conditions if condition])
@@ -328,7 +328,7 @@ def _sections(rows: Sequence[Row], headline: Sequence[Key]) -> Iterator[Section]
 
 
 def _inside(row: Row, task: str) -> set[str]:
-    """Return the names of all members of the headline `task` (tasks and averages) of which `row` has scores."""
+    """Return the names of the tasks and averages inside the headline `task` for which `row` has scores."""
     reports = {entry.report.folder: entry.report for key, entry in row.entries.items() if key.task == task}
     below: set[str] = set()
     for report in reports.values():

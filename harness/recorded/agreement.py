@@ -1,9 +1,9 @@
 """Whether recorded lines repeat the questions and references of the documents that they answer.
 
-A line's id or place says which document it answers. If the line also contains a question or a reference, it must agree
-with that document's, because a file whose lines are in another order than the data, or whose ids are those of other
-data, would be scored against the wrong references. Such a file is refused if several lines have the questions or
-references of other documents. All other differences, as in a corrected or translated data set, are counted in a note.
+A line's id or place says which document it answers. If the line also contains a question or a reference, this must
+agree with the document's. Otherwise, a file in another order than the data, or with the ids of other data, would be
+scored against the wrong references. A file is refused if several lines have the questions or references of other
+documents. All other differences, as in a corrected or translated data set, are counted in a note.
 
 Not here: the columns that a published format has in common with its data (`harness.recorded.match`).
 """

@@ -1,4 +1,4 @@
-"""Columns of recorded lines other than the answer: the names of those that may repeat a document, and their values.
+"""Columns of recorded lines other than the answer: which names may repeat a document, and the values in them.
 
 Not here: whether the values agree with the documents (`harness.recorded.questions`,
 `harness.recorded.reference_columns`).

@@ -249,5 +249,5 @@ def _likelihood(response: Response, answer: Answer | None) -> float:
 
 
 def _has_whole_reference(answer: Answer | None) -> bool:
-    """Return whether `answer` comes from a file (not a report) without the reference that ChatGLM's script cut."""
+    """Return whether the file of `answer` lacks the reference as ChatGLM's script cut it; False for reports."""
     return answer is not None and answer.hashes is None and "summary" not in answer.document

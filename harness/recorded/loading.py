@@ -116,9 +116,10 @@ class TaskLoader:
         return names, notes
 
     def _group(self, answered: list[str], families: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Return the group whose tasks are exactly those `answered`, for its averages, or else these tasks; and notes.
+        """Return the group whose tasks are exactly the tasks `answered`, or else these tasks; in both cases with notes.
 
-        The group is one of `families` or, if there are no families, one of this project's groups.
+        With a group, the report has the averages of the group. The group is one of `families` or, if there are no
+        families, one of this project's groups.
         """
         for family in families:
             if file_tasks.names_files(family):

@@ -1,7 +1,8 @@
 """Which document each recorded answer belongs to: by its id or its place, if question and reference agree.
 
-If a file contains questions or references, these must be those of the documents, because a file may belong to other
-data: LawBench's published answers to its task 2-2 belong to other documents, in another order, than its published data.
+If a file contains questions or references, they must agree with the documents, because a file may belong to other data.
+LawBench's published answers to task 2-2, for example, belong to other documents than its published data, in another
+order.
 
 Not here: answers without a document, or documents without an answer (`harness.recorded.join`).
 """
@@ -27,7 +28,7 @@ class Matches(NamedTuple):
     places: list[int | None]
     """For each answer: the place of its document in the split, or None if no document has the id in the answer."""
     mismatch: str = ""
-    """Why the answers must belong to other documents than the task's; empty if they need not."""
+    """Why the answers must belong to other documents than the task's; empty if nothing shows that."""
     note: str = ""
     """What a reader of the report should know about how ids were read; empty if there is nothing to say."""
 

@@ -1,4 +1,4 @@
-"""Whether the questions in a column of recorded lines are those of the documents that the lines answer.
+"""Whether the questions in a column of recorded lines belong to the documents that the lines answer.
 
 Questions are compared as those of a test set are (`harness.tasks.same_question`). A text that contains its document's
 question, or is part of that question, counts as the question, because a prompt has a template and examples around it. A
@@ -42,7 +42,7 @@ class _Line(NamedTuple):
     owner: int | None
     """The place of the first document whose whole question is the line's text, or None."""
     is_unlike: bool
-    """Whether the line's text neither contains its document's question nor is contained in it or another column."""
+    """Whether the line's text does not contain its document's question, and is no part of it or of another column."""
 
 
 class _Quotation(NamedTuple):
@@ -98,7 +98,7 @@ class Questions:
         return self._forms
 
     def _line(self, value: Value) -> _Line | None:
-        """Return the line of `value`; None if it is the question of its document, or a long prompt around that."""
+        """Return `value` as a line; None if its text is the question of its document, or a long prompt around it."""
         expected = self._computed()[value.place]
         if len(value.value) > self._longest and _holds(value.value, self._texts[value.place].strip()):
             return None  # a prompt around its question, which is no whole question of another document
@@ -133,7 +133,10 @@ class Questions:
         return None
 
     def _first_quotation(self, unlike: Sequence[_Line], *, may_be_answers: bool) -> tuple[Value, int] | None:
-        """Return the first value with another document's question in the common template, and that place; or None."""
+        """Return the first value with another document's question in the common template, or None.
+
+        The place of that document is returned with the value.
+        """
         recurring = Counter(line.form for line in unlike)
         lines = [x for x in unlike if recurring[x.form] == 1 and not (may_be_answers and _has_answer(x))]
         if 2 * len(lines) < len(unlike):
@@ -152,9 +155,9 @@ class Questions:
         return first[0] if has_owners and 4 * count >= 3 * len(searched) else None
 
     def _quotation(self, form: str, parts: Sequence[str]) -> _Quotation | None:
-        """Return the only question in the text `form`, or the only question that contains `form`; None if not only one.
+        """Return the only question in the text `form`, or the only one that contains `form`; None if not just one.
 
-        `parts` are the questions in `form`; those within the longest one, such as a common stem, do not count.
+        `parts` are the questions in `form`; questions within the longest one, such as a common stem, do not count.
         """
         if parts:
             part = max(parts, key=len)
@@ -182,7 +185,7 @@ def _has_answer(line: _Line) -> bool:
 
 
 def _last_question(value: object) -> str:
-    """Return the text of a recorded question, which is a text or the user's last turn in a list; else empty."""
+    """Return the text of a recorded question: a text, or the user's last turn in a list; empty for anything else."""
     if isinstance(value, str):
         return value
     turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []

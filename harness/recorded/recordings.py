@@ -75,11 +75,11 @@ def find(
 ) -> Iterator[Recording]:
     """Yield the recordings at `path`, one model after another.
 
-    `task` names the task that was answered, for files that do not say which; `format` is a key of `FORMATS`, by default
-    the format by which a file is recognised.
+    `task` names the task that was answered, for files that do not say which. `format` is a key of `FORMATS`; by
+    default, the format of each file is recognised.
 
-    Raises HarnessError if nothing is found, and about the first entry that cannot be read, with its file and line; with
-    `keep_going` such entries are left out and listed in the recording's `malformed`.
+    Raises HarnessError if nothing is found. The first entry that cannot be read raises it, too, with file and line.
+    With `keep_going` such entries are left out and listed in the recording's `malformed`.
     """
     if format is not None and format not in FORMATS:
         raise HarnessError(f"--format {format} is not known: choose one of {', '.join(FORMATS)}, or leave it out")
@@ -188,7 +188,7 @@ def _read_file(claimed: _ClaimedFile, task: str | None, keep_going: bool) -> Tas
 
 
 def _model_name(model: _Model, claimed: _ClaimedFile, answers: TaskAnswers) -> str:
-    """Return the name of a model: its folder's name if the name of the file says only the task, or nothing."""
+    """Return the name of a model; if its file's name says only the task, or nothing, this is the name of the folder."""
     says_task = model.name == claimed.file.path.stem and claimed.claim.task not in ("", model.name)  # `1-1`
     if says_task or model.name in (file_tasks.task_name(answers.task), *GENERIC_STEMS):
         return Path(model.folder).resolve().name

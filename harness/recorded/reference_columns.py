@@ -1,4 +1,4 @@
-"""Whether the references in a column of recorded lines are those of the documents that the lines answer.
+"""Whether the references in a column of recorded lines belong to the documents that the lines answer.
 
 If a column of references is in another order than the documents, or belongs to another test set, several lines hold
 different references of other documents. A single such line may be a correction. In a column that may hold the model's
@@ -119,7 +119,7 @@ def _comparison(values: Sequence[Value], texts: Sequence[Sequence[str]], reading
 
 
 def first_displaced(comparison: _Comparison, *, is_named: bool) -> int | None:
-    """Return the index of the first misplaced line if references are evidently those of other documents, else None.
+    """Return the index of the first misplaced line if references evidently belong to other documents, else None.
 
     `is_named` says whether the column holds references and nothing else.
     """

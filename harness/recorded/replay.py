@@ -47,7 +47,7 @@ class Replay:
         self._chat_marks: list[str] = []
         """The places (file and line) of the answers that have marks of a chat template."""
         self._other_thoughts: list[str] = []
-        """The places of the answers with a thought between other marks than those that `think` names."""
+        """The places of the answers with a thought between marks that `think` does not name."""
 
     def notes(self, task: str) -> list[str]:
         """Return what a reader of the report should know about how the answers to `task` were read."""

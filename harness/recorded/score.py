@@ -1,8 +1,8 @@
 """Recorded predictions → reports, without a model; the same tasks as in `harness run` read and score the answers.
 
 Two answers to one document, an answer without a document, and a document without an answer stop the scoring. With
-`keep_going` the first answer counts, answers without a document are left out, a document without an answer counts as
-answered by an empty text, and the report says how many of each there were.
+`keep_going`, the first answer to a document counts, and answers without a document are left out. A document without an
+answer counts as answered by an empty text. The report says how many of each there were.
 
 Not here: reading files (`harness.recorded.recordings`), which documents were answered (`harness.recorded.loading`),
 joining them with answers (`harness.recorded.join`), or people's ratings (`harness.recorded.ratings`).

@@ -119,7 +119,7 @@ def _aside(place: Path) -> Path:
 
 
 def _read(place: Path) -> Report | None:
-    """Return the baseline at `place`, or None; a baseline whose replacement was interrupted is found, too."""
+    """Return the baseline at `place`, even if its replacement was interrupted. Return None if there is no baseline."""
     for folder in (place, _aside(place)):
         if (folder / MANIFEST).is_file():
             return report.read(folder)
@@ -127,7 +127,7 @@ def _read(place: Path) -> Report | None:
 
 
 def _read_if_sound(place: Path) -> Report | None:
-    """Return the baseline at `place`, or None if there is none, or only a damaged one, which may be replaced."""
+    """Return the baseline at `place`. Return None if there is none, or only a damaged one, which may be replaced."""
     try:
         return _read(place)
     except HarnessError:
@@ -143,6 +143,6 @@ def _names(folder: Path) -> list[str]:
 
 
 def _name(path: Path) -> str:
-    """Return the name of the baseline in `path`, which may be the hidden folder to which it was moved aside."""
+    """Return the name of the baseline in `path`. `path` may be the hidden folder to which the baseline was moved."""
     aside = re.fullmatch(r"\.?(.*)\.replaced", path.name)
     return aside[1] if aside else path.name

@@ -41,7 +41,7 @@ def breakdowns(report: Report) -> Iterator[Breakdown]:
 
 
 def _types(report: Report, score: Score) -> dict[str, Counts]:
-    """Return the counts of each type; empty if the metric is called `…macro_f1` but has other values than counts."""
+    """Return the counts of each type; none if the metric is called `…macro_f1` but its values are not counts."""
     rows = report.samples(score.task, ["filter", score.metric])
     values = rows[score.metric][rows["filter"] == score.filter].dropna()
     documents = [json.loads(value) if isinstance(value, str) else value for value in values]

@@ -1,7 +1,8 @@
 """Calibrations: how often a checkpoint's values on documents differ when the same tasks are evaluated again.
 
-On a GPU, in low precision, the last digit of a sum depends on the other rows of the batch, so that a near tie may fall
-the other way; sampled text depends on its seed. Differences between two checkpoints are judged against such noise.
+On a GPU, in low precision, the last digit of a sum depends on the other prompts in the batch, so a near tie may be
+decided differently. Sampled text depends on its seed. Differences between two checkpoints are judged against such
+noise.
 
 A calibration is one JSON file. Not here: evaluating anything (`harness.runs.calibrate`), or torch.
 """
@@ -64,7 +65,8 @@ class Calibration(Strict):
     device: str
     dtype: str
     limit: Limit | None
-    """How many documents of each task were evaluated, from the first: a number, or a share below 1; None for all."""
+    """How many documents of each task were evaluated, counted from the first: a number, or a share below 1. None means
+    all."""
     seed: int
     """The seed of sampled text in the first evaluation."""
     again: list[str]
@@ -91,7 +93,7 @@ class Calibration(Strict):
 
 
 def file_in(folder: Path, fingerprint: str) -> Path:
-    """Return the path, beside the reports in `folder`, for the calibration of the checkpoint with `fingerprint`."""
+    """Return the file in `folder`, beside the reports, for the calibration of the checkpoint with `fingerprint`."""
     return folder / f"calibration-{fingerprint[:16]}.json"
 
 
@@ -119,7 +121,7 @@ def read(file: Path) -> Calibration:
 
 
 def find(folder: Path, fingerprint: str) -> Calibration | None:
-    """Return a checkpoint's calibration, which lies beside the reports in `folder`, or None if there is none.
+    """Return a checkpoint's calibration, which lies beside the reports in `folder`; None if there is no calibration.
 
     Raises HarnessError if the calibration cannot be read, or belongs to another checkpoint.
     """

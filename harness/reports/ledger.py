@@ -1,8 +1,8 @@
 """The ledger of answers: how many generated answers of a task were empty, cut, unfinished or not understood.
 
 A score says nothing about a checkpoint whose answers were cut before they came to the point. Wherever a score is shown,
-`DOUBT` marks it if the answers to more than half of its documents are such, and `sentences` says how many answers of
-each kind there are.
+`DOUBT` marks it if more than half of its documents have such answers. `sentences` says how many answers of each kind
+there are.
 
 Not here: how answers are counted (`harness.backends.work`, `harness.runs.task_results`).
 """
@@ -122,7 +122,8 @@ def has_doubts(manifest: Manifest) -> bool:
 def sentences(manifest: Manifest, *, all_tasks: bool = False) -> list[str]:
     """Return what a reader should know about answers: by default, a sentence per requested task or average.
 
-    If all answers ended and were understood, a single sentence says so. If no answers were generated, there is none.
+    If all answers ended and were understood, a single sentence says so. If no answers were generated, there is no
+    sentence.
     """
     names = {score.task: score for score in manifest.scores if all_tasks or score.headline}
     lines = [of_score(manifest, score).sentence(name) for name, score in names.items()]

@@ -14,7 +14,7 @@ def value(score: Score) -> str:
 
 
 def interval(score: Score) -> str:
-    """Return the 95 % interval of `score` with as many decimals as the score: `43.1–47.5`. Empty without interval."""
+    """Return the 95 % interval of `score` with as many decimals as the score: 43.1–47.5. Empty if it has none."""
     if score.low is None or score.high is None:
         return ""
     dash = " to " if score.low < 0 else "–"
@@ -22,12 +22,12 @@ def interval(score: Score) -> str:
 
 
 def bound(number: float, score: Score) -> str:
-    """Return `number`, the chance or ceiling of `score`, with as many decimals as the score: 25.0."""
+    """Return `number` with as many decimals as `score`: 25.0. It is the chance or the ceiling of `score`."""
     return _written(number, score)
 
 
 def change(number: float, score: Score) -> str:
-    """Return `number`, a difference of two scores, with its sign, for fractions in percentage points: +1.2, −34.4."""
+    """Return `number`, a difference of two scores, with its sign: +1.2, −34.4. Fractions are in percentage points."""
     text = _written(number, score)
     if not text.strip("−0.,"):
         return text.removeprefix("−")
@@ -41,7 +41,7 @@ def short_bound(number: float, score: Score) -> str:
 
 
 def parameters(count: int | None) -> str:
-    """Return a model's number of parameters: 7.6 B, or a dash if the number is not known."""
+    """Return a model's number of parameters: 7.6 B. If the number is not known, return a dash."""
     if count is None:
         return "–"
     for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):

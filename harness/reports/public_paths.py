@@ -1,9 +1,8 @@
 """Paths in reports without the folders of one machine: no home folder, no name of a user, no mount.
 
 Reports are passed on, and a checkpoint is identified by its fingerprint, not its path. A path under the working
-directory becomes relative to it, a path in the hub's cache becomes the name on the hub, and of any other absolute path
-only the end is kept: `…/base`, `…/lora/checkpoint-300`. Relative paths stay as typed. With `--keep-paths`, all paths
-stay.
+directory becomes relative to it. A path in the hub's cache becomes the name on the hub. Of any other absolute path only
+the end is kept: `…/base`, `…/lora/checkpoint-300`. Relative paths stay as typed. With `--keep-paths`, all paths stay.
 
 Not here: prompts, answers and the system prompt, which are data.
 """
@@ -54,7 +53,7 @@ def reduced(path: str) -> str:
 
 
 def _folders() -> tuple[Path, Path]:
-    """Return the working directory, `/` if it has been removed, and the home folder, `~` if there is none."""
+    """Return the working directory (`/` if it has been removed) and the home folder (`~` if there is none)."""
     try:
         here = Path.cwd()
     except OSError:
@@ -63,12 +62,12 @@ def _folders() -> tuple[Path, Path]:
 
 
 def is_reduced(path: str) -> bool:
-    """Return whether `path` is a path of which `reduced` has kept only the end, so that no file is found at it."""
+    """Return whether `reduced` has kept only the end of `path`. No file is found at such a path."""
     return path.startswith("…")
 
 
 def in_text(text: str, known: Sequence[str] = ()) -> str:
-    """Return `text` with this machine's paths in it as `reduced` returns them.
+    """Return `text` with every path of this machine replaced by what `reduced` returns for it.
 
     `known` are paths that may occur in `text`. These, the working directory and the home folder are found even if they
     contain spaces; other paths end at the first space.
@@ -103,7 +102,7 @@ def _is_local(path: str) -> bool:
 
 
 def of_manifest(manifest: Manifest) -> Manifest:
-    """Return `manifest` with the paths of checkpoint and data sets, and in notes, reduced."""
+    """Return `manifest` with reduced paths: those of the checkpoint and of data sets, and those in notes."""
     info = manifest.checkpoint
     known = _known(manifest)
     update = {name: reduced(value) for name in ("base", "adapter") if (value := getattr(info, name)) is not None}
@@ -116,7 +115,7 @@ def of_manifest(manifest: Manifest) -> Manifest:
 
 
 def of_results(results: Any, manifest: Manifest) -> Any:
-    """Return `results`, the content of results.json, with reduced paths, except in what a checkpoint is shown."""
+    """Return `results`, the content of results.json, with reduced paths. What a checkpoint is shown stays unchanged."""
     known = _known(manifest)
 
     def change(text: str) -> str:

@@ -63,7 +63,7 @@ SAMPLE_COLUMNS = pa.schema(
 )
 
 ADDED_COLUMNS = ("cluster", "tainted", "endings", "understood")
-"""Columns of samples that older reports lack; in these, the columns are read as null."""
+"""Columns of samples that older reports lack. In such a report, they are read as null."""
 
 
 class Strict(BaseModel):
@@ -91,7 +91,7 @@ class CheckpointInfo(Strict):
     """The sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; for
     recorded predictions, the sha256 of the predictions."""
     architecture: str | None = None
-    """The class of the model; None for recorded predictions, as are `parameters`, `memory_bytes` and `max_length`."""
+    """The class of the model. None for recorded predictions; so are `parameters`, `memory_bytes` and `max_length`."""
     dtype: str | None = None
     device: str | None = None
     parameters: int | None = None
@@ -143,20 +143,23 @@ class TaskInfo(Strict):
     answer_limit: int | None = None
     """The limit of an answer in new tokens; None if it is not known."""
     not_understood: int | None = None
-    """The number of documents in whose answer the primary metric understood nothing; None if it accepts any text."""
+    """The number of documents in whose answer the primary metric understood nothing. None if the metric accepts any
+    text."""
     doubtful_documents: int = 0
-    """The number of documents whose answer, or most of whose answers, are empty, cut, unfinished or not understood."""
+    """The number of documents whose answers are empty, cut, unfinished or not understood. If a document has several
+    answers, most of them must be so."""
 
 
 class Protocol(Strict):
     """The settings that decide the prompts, together with the tasks."""
 
     limit: Limit | None = None
-    """How many documents of each task were evaluated, from the first: a number, or a share below 1; None for all."""
+    """How many documents of each task were evaluated, counted from the first: a number, or a share below 1. None means
+    all."""
     seed: int
     """The seed of few-shot examples and of sampled text."""
     num_fewshot: int | None = None
-    """The number of few-shot examples, if the run overrides the tasks' own."""
+    """The number of few-shot examples if the run overrides the tasks' own number; otherwise None."""
     chat_template: str | None = None
     """The sha256 of the chat template that was applied; None if no template was."""
     chat_template_arguments: dict[str, Any] = {}
@@ -165,14 +168,15 @@ class Protocol(Strict):
     """Whether few-shot examples were turns of a conversation."""
     system_instruction: str | None = None
     max_gen_toks: int | None = None
-    """The largest number of new tokens of a generation, if the run overrides the tasks' own."""
+    """The largest number of new tokens of a generation if the run overrides the tasks' own number; otherwise None."""
     stride: int | None = None
-    """The number of new tokens in each window of a text longer than the context length; None is half that length."""
+    """The number of new tokens in each window of a text longer than the context length. None means half the context
+    length."""
     articles: str | None = None
-    """The sha256 of the file of retrieved articles that replaced the data's own in prompts; None if none did."""
+    """The sha256 of the file whose retrieved articles replaced the data's own in prompts. None if no file did."""
     shuffled: int | None = None
-    """The seed of the random order in which documents were evaluated, block by block, until each task's verdict was
-    clear; None if all documents were evaluated, in the order of the data set."""
+    """The seed of the random order in which a gate evaluated documents, block by block, until each task's verdict was
+    clear. None if all documents were evaluated, in the order of the data set."""
     recorded: str | None = None
     """The format of the recorded predictions that were scored; None for a run. Nothing else is known of the
     protocol under which recorded predictions arose."""

@@ -22,14 +22,14 @@ class Differences(NamedTuple):
     changed: list[str]
     missing: list[str]
     unlisted: list[str]
-    """Files of samples, manifest.json and results.json, if `SHA256SUMS` does not list them."""
+    """Files that `SHA256SUMS` should list but does not: manifest.json, results.json, files of samples."""
 
     def __bool__(self) -> bool:
         """Return whether any file differs."""
         return bool(self.changed or self.missing or self.unlisted)
 
     def __str__(self) -> str:
-        """Return the differences in words, with the name of the first file of each kind."""
+        """Return the differences in words, with the names of up to three files of each kind."""
         kinds = (("changed", self.changed), ("missing", self.missing), ("without a sum", self.unlisted))
         return "; ".join(
             f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} {kind}" for kind, names in kinds if names
@@ -69,7 +69,7 @@ def differences(folder: Path) -> Differences | None:
 
 
 def _belongs(path: str) -> bool:
-    """Return whether the file at `path` is part of a report; notes that people lay beside its files are not."""
+    """Return whether the file at `path` is part of a report. Notes that people put beside a report's files are not."""
     return path in ("manifest.json", "results.json") or path.startswith("samples/")
 
 
@@ -88,7 +88,7 @@ def _read(file: Path) -> dict[str, str]:
 
 
 def _marked(path: str, digest: str) -> str:
-    """Return the line of a file in `SHA256SUMS`; a leading backslash, as in `sha256sum`, marks a path with escapes."""
+    """Return the line of a file in `SHA256SUMS`. As in `sha256sum`, a backslash in front marks a path with escapes."""
     if "\\" not in path and "\n" not in path:
         return f"{digest}  {path}"
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n")

@@ -55,11 +55,11 @@ class ReportWriter:
     """Collects a run's files in a hidden folder; `finish` turns it into a report by one rename.
 
     Leaving the `with` block without `finish` removes everything. A process that is killed leaves a hidden folder
-    `.<name>.<host>.<pid>`, which the next writer on the same host removes if the process no longer runs.
+    `.<name>.<host>.<pid>`. The next writer on the same host removes this folder if the process no longer runs.
     """
 
     def __init__(self, folder: Path, *, keep_paths: bool = False) -> None:
-        """Write to `folder`, with absolute paths in manifest and results only if `keep_paths`."""
+        """Write to `folder`. Manifest and results have absolute paths only if `keep_paths` is true."""
         self.folder = folder
         self._keep_paths = keep_paths
         self._hidden_folder = atomic_write.hidden_folder(folder, tag=f"{atomic_write.host()}.{os.getpid()}")

@@ -23,7 +23,7 @@ from harness.retrieval.index import Hit, Passage
 def write(
     file: Path, questions: Sequence[Question], hits: Sequence[Sequence[Hit]], passages: Sequence[Passage]
 ) -> None:
-    """Write one line of JSON per question with its hits, whose `place` is an index of `passages`.
+    """Write one line of JSON per question with its hits. The `place` of a hit is an index into `passages`.
 
     Raises HarnessError if the file cannot be written.
     """

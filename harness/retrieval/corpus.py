@@ -4,8 +4,8 @@ A row of a corpus has a `text`, and may have an `id`, or a `law` and a `number`.
 the article of this name. A whole statute (a `# title`, then articles on lines of their own) becomes one passage per
 article.
 
-A row of questions has a `query`. Its right passages are ids in `gold` or, as in Lawyer LLaMA's consultations, articles
-in `laws`, of which the answer in `response` cites some.
+A row of questions has a `query`. Its right passages are ids in `gold`. In Lawyer LLaMA's consultations they are
+articles in `laws` instead, and the answer in `response` cites some of these.
 
 Not here: searching (`harness.retrieval.index`), files of results (`harness.retrieval.articles`).
 """
@@ -32,7 +32,8 @@ class Corpus(NamedTuple):
     of_article: Mapping[Article, str]
     """The passage id of each article of law that is a passage."""
     replaced: int
-    """The number of articles of statutes left out because a later text of the same law in the files has them, too."""
+    """The number of articles that were left out because a text of the same law, further on in the files, has them,
+    too."""
 
 
 class Question(NamedTuple):
@@ -44,7 +45,7 @@ class Question(NamedTuple):
 
 
 def find_files(name: str, data: Path | None) -> list[Path]:
-    """Return the files that `name` stands for: a file, a folder of files, or `ORG/NAME:CONFIG` of the mirror `data`.
+    """Return the files of `name`, which is a file, a folder of files, or `ORG/NAME:CONFIG` in the mirror `data`.
 
     Raises HarnessError if there are no files.
     """
@@ -121,7 +122,7 @@ class _Part(NamedTuple):
 def _passages(row: Row, number: int) -> Iterator[_Part]:
     """Yield the passages that a row of a corpus contains.
 
-    If a row has neither an id nor an article, the id of its passage is `number` + 1; `number` is the count of earlier
+    If a row has neither an id nor an article, the id of its passage is `number` + 1. `number` is the count of earlier
     passages.
     """
     text = row.text("text")
@@ -163,8 +164,8 @@ def read_questions(files: Iterable[Path], corpus: Corpus) -> list[Question]:
     """Return the questions in the rows of `files`, with their right passages in `corpus`.
 
     The set `gold` is what a row's column `gold` lists. If a row has no such column, the set `provided` has all articles
-    in its `laws`, and the set `cited` those of them that its `response` cites. Empty sets are left out. Articles may be
-    named in any form that `harness.metrics.law.citations` reads.
+    in its `laws`. The set `cited` then has those articles in `laws` that its `response` cites. Empty sets are left out.
+    Articles may be named in any form that `harness.metrics.law.citations` reads.
 
     Raises HarnessError on a row without a query, on a right passage that the corpus lacks, or on files without rows.
     """

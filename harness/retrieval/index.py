@@ -21,7 +21,7 @@ from harness.metrics.text.cuts import jieba_words
 
 K1, B = 1.5, 0.75
 Encode = Callable[[Sequence[str]], Any]
-"""A function from n texts to their vectors, an array (n, d), of which only the directions matter."""
+"""A function that returns the vectors of n texts as an array (n, d). Only the directions of the vectors matter."""
 _BATCH = 64
 """The number of texts that are encoded at a time."""
 
@@ -50,7 +50,7 @@ class Index(Protocol):
         """How the index ranks passages, in a few words."""
 
     def search(self, queries: Sequence[str], top: int, advance: Advance = SILENT.advance) -> list[list[Hit]]:
-        """Return for each query at most `top` passages that match, the best first; call `advance` after each query."""
+        """Return for each query at most `top` passages that match, the best first. Call `advance` after each query."""
 
 
 class WordIndex:
@@ -152,12 +152,15 @@ def sentence_encoder(name: str, device: str | None = None) -> Encode:
 
 
 def words(text: str) -> list[str]:
-    """Return jieba's words of `text` in lower case, without those that have neither a letter nor a digit."""
+    """Return jieba's words of `text` in lower case, except words that have neither a letter nor a digit."""
     return [word for word in jieba_words(text.lower()) if any(letter.isalnum() for letter in word)]
 
 
 def best(scores: np.ndarray[Any, np.dtype[np.float64]], top: int, above: float | None = None) -> list[Hit]:
-    """Return the `top` highest `scores` (n,) greater than `above`, the highest first, equal scores in their order."""
+    """Return hits for the `top` highest `scores` (n,) greater than `above`, the highest first.
+
+    Equal scores stay in their order.
+    """
     places = np.arange(len(scores)) if above is None else np.flatnonzero(scores > above)
     if len(places) > top:
         lowest = np.partition(scores[places], -top)[-top]

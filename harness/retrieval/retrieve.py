@@ -34,7 +34,7 @@ class Retrieval:
     """What passages to retrieve, for which questions, and how."""
 
     corpus: str
-    """The passages: a file, a folder, or `ORG/NAME:CONFIG` in `data`; `questions` is given in the same way."""
+    """The passages: a file, a folder, or `ORG/NAME:CONFIG` in `data`. `questions` has the same forms."""
     questions: str
     cut_offs: Sequence[int]
     """The numbers k of recall@k and hit@k."""
@@ -56,9 +56,10 @@ class Retrieved(NamedTuple):
     hits: list[list[Hit]]
     """The passages found for each question, the best first."""
     replaced: int
-    """The number of articles left out because a text of the same law later in the corpus has them, too."""
+    """The number of articles that were left out because a text of the same law, further on in the corpus, has them,
+    too."""
     measures: Mapping[tuple[str, str], Estimate]
-    """Estimates by names (set of right passages, measure); empty if no question has right passages."""
+    """Estimates by (set of right passages, measure), both by name. Empty if no question has right passages."""
 
     def write(self, file: Path, top: int) -> None:
         """Write the best `top` passages of each question to the JSON Lines file `file`.
@@ -102,10 +103,10 @@ def _index(texts: Sequence[str], encoding: Encoding | None) -> Index:
 def evaluate(
     questions: Sequence[Question], ranked: Sequence[Sequence[str]], cut_offs: Sequence[int]
 ) -> dict[tuple[str, str], Estimate]:
-    """Return the mean of every measure by (set of right passages, measure), over the questions that have such a set.
+    """Return the mean of every measure for every set of right passages, over the questions that have this set.
 
-    The measures are `recall@k` and `hit@k` for each k of `cut_offs`, and `mrr@k` for the largest k. `ranked` has, per
-    question, as many passage ids as the largest k, or fewer if fewer were found.
+    The keys are (set, measure). The measures are `recall@k` and `hit@k` for each k of `cut_offs`, and `mrr@k` for the
+    largest k. `ranked` has, per question, as many passage ids as the largest k, or fewer if fewer were found.
     """
     measures: dict[tuple[str, str], Estimate] = {}
     for name in dict.fromkeys(name for question in questions for name in question.gold):

@@ -93,7 +93,7 @@ def calibrate(reference: CheckpointReference, options: Options) -> Calibration:
 
 
 def _variations(tasks: TaskSet, seed: int) -> list[tuple[_Variation, list[str]]]:
-    """Return each variation with the names of its tasks: seeds for tasks that sample, batches for the rest."""
+    """Return each variation with the names of its tasks: seeds for tasks that sample, batches for all others."""
     sampled = [name for name, task in tasks.tasks.items() if _samples_text(task)]
     greedy = [name for name in tasks.tasks if name not in sampled]
     seeds = [_Variation(f"seed {seed + k}", seed=seed + k) for k in range(1, SEEDS + 1)]

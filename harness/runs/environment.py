@@ -32,7 +32,7 @@ def describe_scoring() -> dict[str, str]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Reset what `peak_memory` returns; outside Linux, it remains the peak since a CPU process started."""
+    """Reset the peak that `peak_memory` returns; on a CPU outside Linux, this has no effect."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:

@@ -30,7 +30,7 @@ class Scores:
         self._bounds: dict[Metric, dict[str, Bounds]] = {}
 
     def add(self, name: str, rows: Sequence[Row], results: Mapping[str, Any]) -> dict[Metric, Estimate | None]:
-        """Add the task `name`; return its estimate of each metric that `results`, lm-eval's numbers for the task, has.
+        """Add the task `name`; return its estimate of each metric in `results`, lm-eval's numbers for the task.
 
         An estimate is None if the metric is NaN or infinite; such a metric gets no score.
         """

@@ -171,7 +171,10 @@ def _info(
 
 
 def _not_understood(rows: Sequence[samples.Row]) -> list[samples.Row]:
-    """Return the documents, of the primary filter's `rows`, whose answer has text in which nothing was understood."""
+    """Return the documents whose answer has text in which nothing was understood.
+
+    `rows` are those of the primary filter.
+    """
     return [row for row in rows if row.get("understood") is False and any(map(has_visible, row["responses"]))]
 
 

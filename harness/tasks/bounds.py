@@ -40,8 +40,8 @@ def check(tasks: Iterable[Task]) -> None:
 def stated(task: Task) -> Bounds:
     """Return the bounds that `task` states for its primary metric.
 
-    Raises HarnessError if a bound is not a number or, for a metric that is a fraction, lies outside 0 to 1, or if
-    chance is no worse than the ceiling.
+    Raises HarnessError if a bound is not a number, if a bound of a fraction lies outside 0 to 1, or if chance is no
+    worse than the ceiling.
     """
     metadata = task.metadata
     primary = next(iter(task.metrics), None)

@@ -1,8 +1,8 @@
 """The catalogue of tasks: names → lm-eval definitions, data sources and loaded tasks.
 
 A name is looked up in this project's `tasks/`, then in the lm-eval folder with whose name it begins (`mmlu_anatomy` in
-`mmlu/`), and only then in lm-eval's whole tree, whose 14,000 files take 15 seconds to read. Documents come from a local
-mirror of data sets, its folder `DIR/<org>/<name>`, if that has them, else from the hub.
+`mmlu/`). Only then is lm-eval's whole tree read, whose 14,000 files take 15 seconds. Documents come from a local mirror
+of data sets (`DIR/<org>/<name>`) if it has them, else from the hub.
 
 Not here: building one task (`harness.tasks.factory`), evaluating tasks (`harness.runs.run`), or computing averages
 (`harness.metrics.stats.estimates`).

@@ -41,7 +41,7 @@ SHARED: dict[tuple[str, str | None], str] = {
     ("facebook/anli", None): "{{premise}}",
     ("nyu-mll/glue", "mnli"): "{{premise}}",
 }
-"""(hub data set, configuration, or None if the template is for all configurations) → template of the shared text."""
+"""(hub data set, configuration) → template of the shared text; the configuration None means all configurations."""
 
 
 def key(task: Task, source: DataSource | None) -> Key:

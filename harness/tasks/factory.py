@@ -78,7 +78,10 @@ class Builder:
             )
 
     def _build_on_documents(self, build: Any, entry: Any, overrides: Any, config: dict[str, Any]) -> Any:
-        """Return the task, without few-shot examples, on the documents passed, which `process_docs` has processed."""
+        """Return the task on the documents that were passed, without few-shot examples.
+
+        The task's `process_docs` is not applied, because these documents have been processed by it.
+        """
         from datasets import Dataset
         from pyarrow import ArrowException
 

@@ -81,8 +81,8 @@ def require_readable(folder: Path) -> None:
 def read_for_glob(pattern: str) -> Index:
     """Return an index of the tasks that `pattern` may match.
 
-    It covers the lm-eval folders whose names begin like `pattern` up to its first wildcard, `_` or `-`, or all folders
-    if nothing in those folders matches.
+    It covers the lm-eval folders whose names begin like `pattern` up to its first wildcard, `_` or `-`. If nothing in
+    these folders matches, it covers all folders.
     """
     stem = re.split(r"[*?\[_-]", pattern)[0]
     folders = [folder for folder in lm_eval_folder().glob(f"{stem}*") if folder.is_dir()] if stem else []

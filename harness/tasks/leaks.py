@@ -1,9 +1,9 @@
 """Few-shot examples that are the evaluated question itself, with its answer.
 
 `harness.tasks.same_question` decides which texts ask the same question. lm-eval leaves out only the evaluated document
-itself, so that a copy of the same row can be an example that shows the answer. In a user's own files such examples are
-left out (`OtherQuestions`). Prompts of published tasks remain those of lm-eval, and such examples in them are counted
-(`watch`).
+itself. A copy of the same row can therefore be an example that shows the answer. In a user's own files such examples
+are left out (`OtherQuestions`). Prompts of published tasks remain those of lm-eval, and such examples in them are
+counted (`watch`).
 """
 
 from __future__ import annotations

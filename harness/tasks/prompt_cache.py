@@ -2,7 +2,7 @@
 
 lm-eval renders the examples of a prompt again for every document. Here each example is rendered once for each of the
 task's templates. lm-eval's code still decides which examples are drawn, in which order, and how a prompt is put
-together, so prompts equal those of lm-eval byte for byte.
+together. Prompts therefore equal those of lm-eval byte for byte.
 
 Not here: finding tasks (`harness.tasks.catalogue`), or the prompts themselves (`tasks/`, `harness.tasks.protocols`).
 """

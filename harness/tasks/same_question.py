@@ -1,8 +1,11 @@
 """The form in which questions are compared, which is equal for texts that ask the same question.
 
-Differences of the following kinds are ignored: white space (except between two digits), invisible characters, width
-(`？` and `?`), case, kinds of quotation marks (“甲”, 「甲」) and dashes; numbering in front of the question (`12.`,
-`第3题：`, `(4)`, `Q5:`), even after a cue such as `问题：`; punctuation or an empty blank at the end of the question.
+Differences of the following kinds are ignored:
+
+- white space (except between two digits), invisible characters, width (`？` and `?`), case, kinds of quotation marks
+  (“甲”, 「甲」) and dashes;
+- numbering in front of the question (`12.`, `第3题：`, `(4)`, `Q5:`), even after a cue such as `问题：`;
+- punctuation or an empty blank at the end of the question.
 
 Any other difference makes a different question: numbers and signs (`-3`, `3.5`, `12、15`, `(3)的平方`), exponents
 (`x²`), the signs of factorials and derivatives (`5!`, `f'`), punctuation inside the question, and traditional instead

@@ -81,7 +81,7 @@ def _rules(group: str, metadata: object) -> Mapping[str, AverageRule]:
 
 
 def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
-    """Return the group's name if it has a score, else the names of its averages and of the members with a score."""
+    """Return the group's name if it has a score, else the names of its averages and of its members with a score."""
     if group.has_aggregation:
         return [group.name]
     headlines = list(_rules(group.name, group.metadata))
@@ -91,7 +91,7 @@ def _headlines(group: Any, inside: dict[str, Any]) -> list[str]:
 
 
 def _averages(group: Any, index: Index) -> Iterator[GroupAverage]:
-    """Yield the average that a group declares under its own name, then those in its `metadata.averages`."""
+    """Yield the average that a group declares under its own name, then the averages in its `metadata.averages`."""
     members = tuple(dict.fromkeys(task.config.task for task in group.get_all_tasks()))
     listed = group.aggregate_metric_list or []
     declared = tuple(dict.fromkeys(item.metric for item in listed))

@@ -11,7 +11,7 @@ A task's YAML states its rule beside the filters, as `metadata.understood`. Some
 
 lm-eval's filters that search by a regular expression need no rule: an answer is not understood if the filter returned
 its fallback (`[invalid]`). A task whose class compares numbers (`Answers`) has the rule in its class. Tasks without a
-rule, such as those that compare texts by ROUGE, have no notion of understanding.
+rule, such as tasks that compare texts by ROUGE, have no notion of understanding.
 
 Not here: counting. By most rules nothing is understood in an empty answer; tasks that extract lists read it as an empty
 list.

@@ -1,12 +1,12 @@
 """Answers on which a task's filters or scorer fail: each is recorded as its document's failure and does not end a run.
 
 A document whose answer raises an exception in a filter, in `process_results` or in an aggregation is scored as if the
-answer were empty, but without credit: values of metrics that are better when higher are at most 0, and a ratio's
+answer were empty, but without credit. Values of metrics that are better when higher are then at most 0, and a ratio's
 numerator is 0. The other parts of a metric's value (a denominator, the expected records) stay as the document requires.
 A metric that the task does not return for an empty answer is left out for the document.
 
-The task is at fault, not the answer, if the same document cannot be scored for an empty answer or for its own reference
-either, or if its answers are likelihoods; `TaskError` then stops the evaluation.
+If the same document cannot be scored for an empty answer or for its own reference either, the task is at fault, not the
+answer. The same holds if answers are likelihoods. `TaskError` then stops the evaluation.
 
 HarnessError and MemoryError from a filter, the scorer or an aggregation of all values are not recorded but propagate.
 If aggregating one value alone raises them, they are recorded like any other exception. A HarnessError about an empty

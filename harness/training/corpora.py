@@ -62,9 +62,10 @@ def _example(row: rows.Row) -> Example:
 def mixture(
     corpora: Mapping[str, Sequence[Example]], weights: Mapping[str, float], count: int, seed: str
 ) -> Iterator[Example]:
-    """Yield `count` examples, from each corpus in proportion to its weight; every prefix has these proportions.
+    """Yield `count` examples, from each corpus in proportion to its weight.
 
-    Each corpus is read in a random order drawn from `seed`, and read again in another order when it is exhausted.
+    The first n examples have these proportions, too, for any n. Each corpus is read in a random order drawn from
+    `seed`, and read again in another order when it is exhausted.
     """
     streams = {name: _endless(corpora[name], f"{seed} {name}") for name in weights}
     total = sum(weights.values())

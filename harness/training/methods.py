@@ -34,8 +34,8 @@ def prepare(model: Model, stage: Stage) -> Model:
 def _linear(model: Model) -> str:
     """Return a pattern that matches the names of all linear layers except the output layer.
 
-    A pattern is needed because PEFT saves a list of names (or "all-linear") in another order each time, which would
-    change the fingerprint of the same adapter.
+    A pattern is needed because PEFT saves a list of names (or "all-linear") in another order each time. The same
+    adapter would then have other fingerprints.
     """
     output = model.get_output_embeddings()
     classes = [(name, type(layer).__name__) for name, layer in model.named_modules() if layer is not output]

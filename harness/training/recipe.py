@@ -70,7 +70,7 @@ class Recipe(BaseModel):
     """Stages by name."""
 
     def order(self, names: Sequence[str] = ()) -> list[str]:
-        """Return the stages called `names` (default: all) and those that these start from, in the order of training.
+        """Return the stages called `names` (default: all) and all stages they start from, in the order of training.
 
         Raises HarnessError if a name is not a stage.
         """

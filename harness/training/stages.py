@@ -53,7 +53,7 @@ class Trained(NamedTuple):
 
 
 def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[Trained]:
-    """Train into `output` the stages called `names` (default: all), after those they start from; yield each when done.
+    """Train into `output` the stages `names` (default: all), after the stages they start from; yield each when done.
 
     Raises HarnessError on errors that the user can correct: unknown stages, unreadable corpora or checkpoints.
     """
@@ -85,7 +85,10 @@ def _require_free(folder: Path, start: Path) -> None:
 
 
 def _key(name: str, recipe: Recipe, stage: Stage, texts: dict[str, list[Example]], start: str) -> str:
-    """Return a digest of all that determines a stage's checkpoint; `start` is the digest of the one it starts from."""
+    """Return a digest of everything that determines a stage's checkpoint.
+
+    `start` is the digest of the checkpoint from which the stage starts.
+    """
     digest = hashlib.sha256(start.encode())
     settings = (name, recipe.seed, recipe.threads, recipe.max_length, stage.model_dump_json(exclude={"start"}))
     digest.update(repr(settings).encode())
@@ -104,7 +107,7 @@ def _content(folder: Path) -> str:
 
 
 def _finished(name: str, stage: Stage, output: Path, key: str) -> Trained | None:
-    """Return the stage `name` if `output` has it finished, with the digest `key`, else None."""
+    """Return the stage `name` if it is finished in `output` and has the digest `key`, else None."""
     try:
         done = safe_load.json_file(output / name / DONE)
         if done["key"] != key:

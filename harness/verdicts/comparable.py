@@ -19,7 +19,7 @@ CUT = "prompts cut"
 
 
 class Key(NamedTuple):
-    """What identifies a score across checkpoints, and so one column, or one row, of a table."""
+    """What identifies a score across checkpoints. In a table, each key has one column or one row."""
 
     task: str
     metric: str
@@ -59,7 +59,7 @@ class Conditions(NamedTuple):
 
     @property
     def cut_short(self) -> bool:
-        """Whether a limit on documents left some of the split out."""
+        """Whether a limit on documents left out some documents of the split."""
         return self.protocol.limit is not None and any(
             task.documents < task.documents_in_split for task in self.tasks.values()
         )
@@ -100,7 +100,7 @@ def differences(candidate: Conditions, reference: Conditions) -> tuple[Differenc
 
 
 def version_note(baseline: Manifest, candidate: Manifest) -> str:
-    """Return a sentence on versions that differ, of this package or of libraries in both reports; "" if none differ.
+    """Return a sentence on versions that differ: of this package, or of a library in both reports. "" if none do.
 
     Reports of different versions may be compared, because scores rarely (though possibly) depend on versions.
     """

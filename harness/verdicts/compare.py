@@ -1,8 +1,8 @@
 """Paired comparison of two reports: for each score, the difference on the documents that both checkpoints answered.
 
-An average is treated as one mean over the documents of all its tasks, each with the weight that the average gives it,
-so an average is compared in the same way as a task. Documents that a contamination check found in the training data are
-compared separately.
+An average is treated as one mean over the documents of all its tasks, with the weights that the average gives to
+documents. So an average is compared in the same way as a task. Documents that a contamination check found in the
+training data are compared separately.
 
 Not here: whether a difference is acceptable (`harness.verdicts.gate`), or how it is displayed.
 """
@@ -35,7 +35,7 @@ TOLERANCE = 1e-6
 """Largest relative difference between a report's score and the same score recomputed from the report's samples."""
 
 DEFAULT_AGGREGATIONS = ("mean", "ratio")
-"""Aggregations to try if a report is too old to name one; the result is checked against the report's score."""
+"""Aggregations to try if a report is too old to name one. The result is checked against the report's score."""
 
 
 class Refusal(NamedTuple):
@@ -46,12 +46,12 @@ class Refusal(NamedTuple):
 
 
 class EarlyStop(NamedTuple):
-    """How a comparison ended that read documents in random order only until the verdict was clear."""
+    """The end of a comparison that read documents, in random order, only until the verdict was clear."""
 
     interval: Interval | None
-    """The confidence sequence of the difference, in the metric's own unit; unlike the mean, it is valid at any stop."""
+    """The confidence sequence of the difference, in the metric's own unit. Unlike the mean, it is valid at any stop."""
     documents: int
-    """Number of documents that there are; `Comparison.documents` is the number of those that were read."""
+    """Number of all documents. `Comparison.documents` is the number of documents that were read."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class Comparison:
     left_out: int
     """Number of documents that only one checkpoint answered, or for which only one report has a value."""
     tainted: Comparison | None = None
-    """A comparison of the same score on the documents seen in training, which are left out of the comparison itself."""
+    """A comparison of the same score on the documents seen in training. The comparison itself leaves them out."""
     answers: tuple[Ledger, Ledger] | None = None
     """How the baseline's and the candidate's answers ended (`harness.reports.ledger`); None if nobody looked it up."""
     early_stop: EarlyStop | None = None
-    """The early stop; None if all documents were read. After one, `difference` is biased and not displayed."""
+    """The early stop; None if all documents were read. After an early stop, `difference` is biased and not
+    displayed."""
 
     @functools.cached_property
     def baseline(self) -> float:
@@ -110,7 +111,7 @@ class Comparison:
 
     @property
     def resolution(self) -> float:
-        """The resolution ratio: documents compared / documents needed (arXiv 2605.30315); from 1 on, they suffice."""
+        """The resolution ratio: documents compared / documents needed (arXiv 2605.30315). 1 or more is enough."""
         return self.documents / self.documents_needed if self.documents_needed else math.inf
 
     @property
@@ -133,7 +134,7 @@ class Comparator:
         self._joined: dict[str, dict[str, Pairs] | IncomparableError] = {}
 
     def compare_all(self, scores: Sequence[Score]) -> Iterator[Comparison | Refusal]:
-        """Yield, for each of the baseline's `scores`, its comparison, or the reason why it cannot be compared."""
+        """Yield a comparison, or the reason why it is impossible, for each of the baseline's `scores`."""
         for score in scores:
             try:
                 yield self.compare(score)
@@ -168,12 +169,12 @@ class Comparator:
         return _compare(score, clean, tainted=_compare(score, tainted) if _has_score(score, tainted) else None)
 
     def untainted_pairs(self, score: Score) -> list[Pairs]:
-        """Return the documents of `score` that were not seen in training, by task; raises the errors of `pairs`."""
+        """Return the documents of `score` that were not seen in training, by task. Raises the errors of `pairs`."""
         joined = [self.pairs(task, score.filter) for task in score.members]
         return [task.where(~task.tainted) for task in joined]
 
     def pairs(self, task: str, name: str) -> Pairs:
-        """Return the documents of `task` in both reports, under the answer filter `name`; raises as `pairs.join`."""
+        """Return the documents of `task` in both reports, under the answer filter `name`. Raises as `pairs.join`."""
         if task not in self._joined:
             try:
                 self._joined[task] = pairs.join(self.baseline, self.candidate, task)
@@ -210,7 +211,7 @@ class Comparator:
             _require_agreement(self.candidate, score, comparison.candidate)
 
     def _check_each_report(self, score: Score) -> None:
-        """Recompute each report's score from its samples, like `_check`, for comparisons that leave documents out."""
+        """Check each report's score on all of its documents, like `_check`, if the comparison leaves documents out."""
         for report in (self.baseline, self.candidate):
             reported = _reported_score(report, score)
             joined = [pairs.join(report, report, task)[reported.filter] for task in reported.members]
@@ -254,9 +255,9 @@ def weighted_differences(score: Score, joined: Sequence[Pairs], sizes: Mapping[s
 
 
 def document_weights(score: Score, sizes: Mapping[str, int]) -> dict[str, float]:
-    """Return, by task, the weight of each of its documents, 1 on average; `sizes` are numbers of documents by task.
+    """Return the weight of one document of each task. `sizes` are the tasks' numbers of documents.
 
-    In a mean over tasks, documents of small tasks weigh more.
+    The mean weight of all documents is 1. In a mean over tasks, documents of small tasks weigh more.
     """
     average = sum(sizes.values()) / len(sizes)
     return {task: average / size if score.average == "task" else 1.0 for task, size in sizes.items()}
@@ -331,7 +332,7 @@ def _means(
 
 
 def _corpora(score: Score, parts: Sequence[Paired], clusters: Integers | None, weights: Array) -> Corpora:
-    """Return the statistics of `parts` side by side; their joint metric is the weighted mean of the parts' metrics."""
+    """Return the statistics of `parts` side by side. Their joint metric is the weighted mean of the parts' metrics."""
     widths = [1 if part.metric is None else part.baseline.shape[1] for part in parts]
     ends = np.cumsum([width + (part.metric is None) for width, part in zip(widths, parts, strict=True)])
     metrics = [part.metric or ratio for part in parts]

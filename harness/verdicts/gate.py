@@ -56,7 +56,7 @@ class Judgement:
     margin: float
     """The margin in the metric's own unit."""
     is_judged: bool
-    """Whether the score must pass; False for a member task of an average that is only watched for a loss."""
+    """Whether the score must pass. False for a member task of a judged average, which is only watched for a loss."""
     tests: Tests
     p_loss_corrected: float
     """The p-value `tests.p_loss`, corrected for the number of scores."""
@@ -102,7 +102,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 if the build may continue, 1 for the verdict `regressed`, 3 if the policy blocks an `inconclusive` one."""
+        """0 if the build may continue, 1 for the verdict `regressed`, 3 for `inconclusive` if the policy blocks it."""
         blocking = [item for item in self.judgements if item.is_judged and item.terms.inconclusive == "block"]
         if self.verdict == "inconclusive" and all(item.verdict == "passed" for item in blocking):
             return 0
@@ -115,7 +115,7 @@ class PendingJudgement(NamedTuple):
     comparison: Comparison
     terms: Terms
     is_judged: bool
-    """Whether the score must pass; False for a member task of an average that is only watched for a loss."""
+    """Whether the score must pass. False for a member task of a judged average, which is only watched for a loss."""
     signs: tuple[Sign, ...] = ()
     noise: float | None = None
     """Share of documents on which two evaluations of one checkpoint differ; None without a calibration."""
@@ -146,7 +146,7 @@ def gate(
 
 
 def judge_all(pending: Sequence[PendingJudgement], policy: Policy, tests: Sequence[Tests]) -> list[Judgement]:
-    """Return the judgement of each pending score by its tests; p-values of losses are corrected for their number."""
+    """Return the judgement of each pending score by its tests. P-values of losses are corrected for their number."""
     is_judged = [item.is_judged for item in pending]
     corrected = corrected_p_values([item.p_loss for item in tests], is_judged)
     return [
@@ -191,8 +191,8 @@ def select_scores(baseline: Report, policy: Policy, only: Collection[str] | None
     If `only` is None, tasks that no judged score covers (perhaps because a requested average could not be computed) are
     judged, too, because a gate must not silently leave a task out.
 
-    Raises HarnessError if the policy does not fit, or if the baseline has no score for an item of `only`, or none at
-    all.
+    Raises HarnessError if the policy does not fit, if the baseline has no score at all, or if it has none for an item
+    of `only`.
     """
     scores = policy.select(baseline.manifest.scores)
     judged = [score for score in scores if (score.headline if only is None else score.task in only)]
@@ -213,7 +213,7 @@ def pending_judgements(
 ) -> Iterator[PendingJudgement]:
     """Yield the scores to judge, then those watched scores that can be compared.
 
-    Raises HarnessError, which names all such scores, if scores to judge cannot be compared.
+    Raises HarnessError if scores to judge cannot be compared. The error names all of them.
     """
     judged = list(comparator.compare_all(scores.judged))
     refusals = [item for item in judged if isinstance(item, Refusal)]
@@ -340,7 +340,7 @@ def _verdict(pending: PendingJudgement, policy: Policy, tests: Tests, p_loss_cor
 
 
 def is_beyond_floor(comparison: Comparison, terms: Terms) -> bool:
-    """Return whether the candidate's score is below its floor (above, where less is better); False if stopped early."""
+    """Return whether the candidate's score is worse than its floor. The result is False after an early stop."""
     if terms.floor is None or comparison.early_stop is not None:
         return False
     candidate = comparison.candidate

@@ -73,7 +73,7 @@ class Pairs:
 
 
 def cluster_numbers(tasks: Sequence[Pairs]) -> Integers | None:
-    """Return the cluster number of every document of `tasks`, one task after the other; tasks may share clusters.
+    """Return the cluster number of every document of `tasks`, one task after the other. Tasks may share clusters.
 
     Numbers are from 0 without gaps; None if every document is its own cluster.
     """
@@ -160,7 +160,7 @@ def _shares_cut(table: pa.Table) -> pa.Array:
 
 
 def _places(table: pa.Table) -> pa.Array:
-    """Return the index of each document's most likely choice, or the first of equals; null without choices."""
+    """Return the index of each document's most likely choice (the first if several are equal); null without choices."""
     logprobs = table["logprobs"].combine_chunks()
     counts, owners = _counts(logprobs), pc.list_parent_indices(logprobs).to_numpy()
     values = pc.list_flatten(logprobs).to_numpy(zero_copy_only=False)
@@ -178,9 +178,9 @@ def _target_places(table: pa.Table) -> pa.Array:
 
 
 def _first_places(values: Integers, owners: Integers, counts: Integers) -> pa.Array:
-    """Return, for each document, the place in its list of the first of its elements in `values`; null if none is.
+    """Return, for each document, the place in its list of the first element that `values` contains; null without one.
 
-    `values` are indices into all lists joined, `owners` the document of each element, `counts` each list's length.
+    `values` are indices into all lists joined. `owners` has the document of each element, `counts` each list's length.
     """
     documents, first = np.unique(owners[values], return_index=True)
     starts = np.concatenate([[0], counts.cumsum()[:-1]])

@@ -40,8 +40,8 @@ class Margin(NamedTuple):
     def of(self, score: Score, baseline: float) -> float:
         """Return the margin in the unit of `score`; `baseline` is the value of the score in the baseline's report.
 
-        A point is one hundredth, even for a score that is not declared a fraction but lies within -1 to 1, because the
-        score may be a share of right answers, which cannot fall by 2.
+        A point is one hundredth. This also holds for a score within -1 to 1 that is not declared a fraction: it may be
+        a share of right answers, which cannot fall by 2.
         """
         if self.relative:
             return self.size * abs(baseline)
@@ -86,7 +86,7 @@ class Rule(Strict):
     margin: MarginField | None = None
     alpha: Alpha | None = None
     floor: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """Lowest allowed score, in points or in the metric's own unit; the highest for metrics where less is better."""
+    """Lowest allowed score (highest if less is better), in points or in the metric's own unit."""
     minimum: Annotated[int, Field(ge=1)] | None = None
     """Number of documents below which the task cannot pass."""
     inconclusive: Inconclusive | None = None
@@ -104,7 +104,7 @@ class Policy(Strict):
     tasks: tuple[Rule, ...] = ()
 
     def terms(self, score: Score) -> Terms:
-        """Return the requirements on `score`: those of the first matching rule; what it omits is the policy's own."""
+        """Return the requirements on `score`. What the first matching rule omits is taken from the whole policy."""
         rule = self._matching_rule(score) or Rule(match="*")
         return Terms(
             margin=rule.margin or self.margin or (POINTS if _has_points(score) else SHARE),
@@ -139,7 +139,7 @@ class Policy(Strict):
         return next((score for score in named if score.primary), named[0])
 
     def _require_effect(self, rule: Rule, scores: Sequence[Score]) -> None:
-        """Raise HarnessError if `rule` never applies, unless it is a rule for `*`, to which no task need be left."""
+        """Raise HarnessError if `rule` never applies. A rule for `*` is allowed to have no task left."""
         matching = [score for score in scores if fnmatch.fnmatchcase(score.task, rule.match)]
         applied = [self._matching_rule(score) for score in matching]
         if rule.match != "*" and all(other is not rule for other in applied):

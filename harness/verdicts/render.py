@@ -26,7 +26,7 @@ from harness.verdicts.policy import Margin
 from harness.verdicts.texts import JudgementText, OutcomeText
 
 FORMAT = 1
-"""Version of the JSON documents of gates and comparisons; rises when a key changes its meaning or is removed."""
+"""Version of the JSON documents of gates and comparisons. It rises when a key changes its meaning or is removed."""
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _finite(value: object) -> Any:
-    """Return `value` with None for numbers that JSON cannot express: NaN and infinities (of documents needed)."""
+    """Return `value` with None in place of NaN and infinities (of documents needed), which JSON cannot express."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -164,11 +164,11 @@ Status = Literal["failure", "error", "skipped", ""]
 
 
 def as_junit(text: OutcomeText, at: datetime) -> str:
-    """Return the outcome as JUnit XML, with a test case for each row of the gate's table; `at` is the gate's time.
+    """Return the outcome as JUnit XML, with a test case for each row of the gate's table. `at` is the gate's time.
 
-    A regression is a `failure`. An inconclusive score is an `error` ("could not be tested"); GitLab counts errors
-    apart from failures and Jenkins together with them, and both show them in red. If the policy allows inconclusive
-    scores, they are `skipped`, which is not red. The document uses only what both Jenkins's and Ant's schemas allow.
+    A regression is a `failure`. An inconclusive score is an `error` ("could not be tested"). GitLab counts errors
+    separately, Jenkins counts them as failures, and both show them in red. If the policy allows inconclusive scores,
+    they are `skipped`, which is not red. The document uses only what both Jenkins's and Ant's schemas allow.
     """
     outcome = text.outcome
     statuses = [_status(row.judgement) for row in text.rows]

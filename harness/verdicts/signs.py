@@ -68,7 +68,7 @@ class Expected(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    """A kind of failure, such as empty answers; it is a sign if the share of documents with it rises."""
+    """A kind of failure, such as empty answers. It is a sign if the share of documents with this failure rises."""
 
     name: str
     metrics: tuple[str, ...]
@@ -90,7 +90,7 @@ def find(
 ) -> list[Sign]:
     """Return the signs that the candidate's answers show and the baseline's do not, each sign once.
 
-    - `constant answers`: one answer, or the same place among the choices every time, while the right answers vary.
+    - `constant answers`: always the same answer, or the same place among the choices, although the right answers vary.
     - `abstentions`, `parse failures`, `empty answers`, `cut answers`: more frequent by `RISE` or more, and not by
       chance. These are counted by the tasks' own metrics (`abstention`, `unparsed`, `empty`), and in predictions,
       responses, and how responses ended.
@@ -166,7 +166,7 @@ class _Constant(NamedTuple):
 def _constant(
     baseline: npt.NDArray[Any] | None, candidate: npt.NDArray[Any] | None, expected: npt.NDArray[Any] | None
 ) -> _Constant | None:
-    """Return the candidate's constant answer; None if its answers vary, or the baseline's or right answers do not."""
+    """Return the answer that the candidate always gives, if the baseline's and the right answers vary; else None."""
     if baseline is None or candidate is None or expected is None or len(candidate) < FEWEST:
         return None
     before, after, targets = (Counter(values.tolist()) for values in (baseline, candidate, expected))

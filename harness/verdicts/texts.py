@@ -68,7 +68,8 @@ class JudgementText:
     tainted: str
     """A sentence on the documents seen in training; may be empty."""
     noise: str
-    """A sentence that the difference may be noise between evaluations of one checkpoint; empty if it is larger."""
+    """A sentence that the difference may be noise between evaluations of one checkpoint. Empty if the difference is
+    larger than such noise."""
 
     @classmethod
     def of(cls, judgement: Judgement) -> JudgementText:

@@ -49,14 +49,14 @@ def baseline(comparison: Comparison) -> str:
 
 
 def candidate(comparison: Comparison) -> str:
-    """Return the candidate's score; after an early stop, a dash, because the mean so far would be biased."""
+    """Return the candidate's score. After an early stop, return a dash, because the mean so far would be biased."""
     if comparison.early_stop:
         return UNKNOWN
     return number(comparison.candidate, comparison.score) + _doubt(comparison, 1)
 
 
 def difference(comparison: Comparison) -> str:
-    """Return the difference with its sign, −34.4; after an early stop, a dash, because it would be biased."""
+    """Return the difference with its sign, −34.4. After an early stop, return a dash, because it would be biased."""
     return UNKNOWN if comparison.early_stop else numbers_in_words.change(comparison.difference, comparison.score)
 
 
@@ -73,10 +73,10 @@ def _doubt(comparison: Comparison, side: int) -> str:
 
 
 def answers(comparison: Comparison, *, doubtful: bool = False) -> list[str]:
-    """Return a sentence for each checkpoint that gave answers that were empty, cut or not understood.
+    """Return a sentence for each checkpoint with answers that were empty, cut or not understood.
 
-    If `doubtful`, only checkpoints with a doubtful score (most answers are such) get one. In front of the sentence on a
-    doubtful score, the mark of doubtful scores is explained.
+    With `doubtful`, only checkpoints whose score is doubtful get a sentence: most of their answers are such. A sentence
+    on a doubtful score is preceded by an explanation of the mark for doubtful scores.
     """
     lines = []
     for side, of_side in zip(("baseline", "candidate"), comparison.answers or (), strict=False):
@@ -207,7 +207,7 @@ def reason(judgement: Judgement) -> str:
 
 
 def documents_to_settle(judgement: Judgement) -> float:
-    """Return how many documents would settle an inconclusive verdict; NaN for others, or if no number would."""
+    """Return how many documents would settle an inconclusive verdict. NaN for other verdicts, or if none would."""
     is_open = judgement.verdict == "inconclusive" and judgement.tests.p_non_inferiority > judgement.terms.alpha
     count = judgement.documents_needed
     return count if is_open and count > judgement.comparison.documents else math.nan
@@ -252,7 +252,10 @@ def verdict(outcome: Outcome) -> str:
 
 
 def _decisive_judgements(outcome: Outcome) -> list[Judgement]:
-    """Return the judgements that decided the verdict: the regressed ones, or all judged ones with its verdict."""
+    """Return the judgements that decided the verdict.
+
+    These are all regressed ones if the verdict is `regressed`, otherwise the judged ones with the same verdict.
+    """
     if outcome.verdict == "regressed":
         return [item for item in outcome.judgements if item.verdict == "regressed"]
     return [item for item in outcome.judgements if item.is_judged and item.verdict == outcome.verdict]

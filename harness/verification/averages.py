@@ -34,8 +34,8 @@ class Numbers:
     ) -> None:
         """Compute the scores of tasks from `samples`.
 
-        `aggregates` has, by task and by lm-eval's result key (`bleu,none`), the number of every metric of a task whose
-        answers were scored again: no other way leads to metrics that are neither means nor ratios.
+        `aggregates` has numbers of tasks whose answers were scored again, by task and by lm-eval's result key
+        (`bleu,none`). Only they cover metrics that are neither means nor ratios.
         """
         self._manifest, self._samples, self._aggregates = report.manifest, samples, aggregates
         self._report = report
@@ -114,7 +114,7 @@ class Numbers:
         return None if number is None else estimate(metric, rows, value=number)
 
     def _is_agreement(self, score: Score) -> bool:
-        """Return whether a score is the agreement of raters, of which samples hold nothing."""
+        """Return whether a score is the agreement of raters, about which samples contain nothing."""
         samples = self._samples.get(score.task)
         is_absent = samples is not None and score.metric not in samples.metrics
         return self._manifest.protocol.recorded == RATINGS and is_absent and score.metric.endswith("_alpha")

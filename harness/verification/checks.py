@@ -53,7 +53,7 @@ class Verification:
 
 
 def concluded(name: str, task: str | None, problems: Sequence[str], detail: str) -> Check:
-    """Return a check that holds, with `detail`, if there are no `problems`; otherwise the first one is named."""
+    """Return a check that holds, with `detail`, if there are no `problems`. Otherwise it states the first problem."""
     if not problems:
         return Check(name, task, HOLDS, detail)
     others = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""

@@ -1,6 +1,6 @@
 """Who answered: the checkpoint of a report on this machine, or the recorded predictions that were scored.
 
-Nothing is fetched and no code of a checkpoint runs because a report says so: a reference with `trust_remote_code` is
+A report cannot make this module fetch anything or run a checkpoint's code: a reference with `trust_remote_code` is
 followed only if the user writes it.
 
 Not here: whether the checkpoint would give these answers, which only an evaluation shows.
@@ -32,11 +32,11 @@ _NAME = "checkpoint"
 
 
 class Origin(NamedTuple):
-    """What is at hand of the origin of a report's answers."""
+    """The checkpoint or the predictions behind a report's answers, as far as they are at hand."""
 
     check: Check
     located: Located | None = None
-    """The checkpoint, whatever its fingerprint."""
+    """The checkpoint, even if its fingerprint is not the report's."""
     recording: Recording | None = None
     """The predictions, if they are those that were scored."""
 
@@ -80,7 +80,7 @@ def _checkpoint(report: Report, settings: Settings) -> Origin:
 
 
 def _reference(info: CheckpointInfo, model: str | None) -> CheckpointReference:
-    """Return the report's reference, with what `model` says in its place.
+    """Return the report's reference, in which whatever `model` states replaces what the report states.
 
     Raises HarnessError if the report's reference would run code.
     """
@@ -146,7 +146,7 @@ def _predictions(report: Report, settings: Settings) -> Origin:
 
 
 def _recorded_path(reference: str) -> Path:
-    """Return the path of predictions: that of their archive if `reference` is a path inside it."""
+    """Return the path of predictions. If `reference` is a path inside an archive, return the path of the archive."""
     path = Path(reference)
     return next((parent for parent in path.parents if paths.exists(str(parent)) and parent.is_file()), path)
 

@@ -33,10 +33,11 @@ class Renderer:
     """Renders the prompts of one report."""
 
     def __init__(self, report: Report, located: Located | None) -> None:
-        """Read the chat template of `located`, the checkpoint at hand, if prompts were rendered by one."""
+        """Read the chat template of `located`, the checkpoint at hand, if the run applied a chat template."""
         self._report = report
         self.other_template = ""
-        """Why the chat template at hand is not the one of the run; empty if it is, or if none was applied."""
+        """Why the chat template at hand is not the one of the run. Empty if it is the same, or if the run applied
+        none."""
         self._conversations: Conversations | None = None
         self._problem = ""
         protocol = report.manifest.protocol
@@ -66,7 +67,7 @@ class Renderer:
         self._conversations = Conversations(ChatTemplate(located.name, tokenizer, arguments, marks))
 
     def build(self, task: Task, options: Options) -> Built:
-        """Return the requests of `task`; where prompts cannot be rendered as in the run, without a chat template.
+        """Return the requests of `task`. If prompts cannot be rendered as in the run, they have no chat template.
 
         Raises HarnessError if requests cannot be built at all.
         """

@@ -1,6 +1,6 @@
 """The samples of a task made again: its documents and prompts as they are now, and the recorded answers scored.
 
-No model is loaded: that the checkpoint gave these answers is not shown here.
+No model is loaded, so nothing here shows that the checkpoint gave these answers.
 
 Not here: the numbers of a report (`harness.verification.averages`).
 """
@@ -33,9 +33,9 @@ _COUNTS = (
     *("answers", "empty_answers", "unfinished_thoughts", "cut_answers"),
     *("not_understood", "doubtful_documents"),
 )
-"""What the manifest counts of answers, as far as samples show it."""
+"""The manifest's counts of answers that can be counted again from samples."""
 _SCORE_FIELDS = ("higher_is_better", "fraction", "aggregation", "primary", "chance", "ceiling")
-"""What a task's definition says of a score, besides its value."""
+"""The fields of a score that a task's definition decides, unlike its value."""
 
 
 _MUTUAL_INFORMATION = "acc_mutual_info"
@@ -52,7 +52,7 @@ class Rescored(NamedTuple):
     aggregates: dict[str, float]
     """The task's number for each of lm-eval's result keys (`bleu,none`)."""
     prompt_problem: str
-    """Why prompts are not those of the run; empty if they should be."""
+    """Why prompts are not those of the run. Empty if they should be the same."""
     unknown: tuple[str, ...] = ()
     """The metrics for which reports lack a part of the answers."""
 
@@ -119,7 +119,7 @@ def _responses(stored: Task, output_type: str) -> dict[int, Responses]:
 
 
 def _likelihood(response: Response, place: int) -> float:
-    """Return the log-likelihood of a whole text, which reports write as a text."""
+    """Return the log-likelihood of a whole text. Reports store it as a string."""
     try:
         return float(response[0] if isinstance(response, tuple) else response)
     except ValueError as error:
@@ -127,7 +127,10 @@ def _likelihood(response: Response, place: int) -> float:
 
 
 def _repeats(responses: Mapping[int, Responses]) -> int:
-    """Return how often each request was answered; raise HarnessError naming a document that differs from the most."""
+    """Return how often each request was answered.
+
+    Raises HarnessError if documents differ in this number, naming one that is not as most are.
+    """
     counts = {place: len(of_document[0]) for place, of_document in responses.items()}
     usual = Counter(counts.values()).most_common(1)[0][0]
     for place, count in counts.items():
@@ -141,13 +144,13 @@ class DamagedError(HarnessError):
 
 
 def _complete(responses: dict[int, Responses], built: Built, places: Sequence[int]) -> tuple[str, ...]:
-    """Give every request of the documents at `places` an answer; return the metrics that are unknown because of that.
+    """Give every request of the documents at `places` an answer; return the metrics that cannot be computed then.
 
-    For mutual information each choice makes two requests, and reports keep the likelihood of the first: the others
-    become NaN.
+    For mutual information, each choice makes two requests. Reports keep only the likelihood of the first, so the second
+    gets NaN.
 
     Raises HarnessError if documents have fewer or more answers than the task makes requests, and DamagedError if only
-    some have.
+    some documents do.
     """
     counts = {place: (len(responses[place]), len(built.requests[place])) for place in places}
     lacking = [place for place, (answers, requests) in counts.items() if answers != requests]

@@ -79,7 +79,7 @@ def _parsed(value: str | None, metric: str) -> Any:
 
 
 def read(report: Report, task: str) -> tuple[Samples | None, Check]:
-    """Return the samples of `task` with the check of their shape; None if they cannot be read."""
+    """Return the samples of `task`, or None if they cannot be read, and the check of their shape."""
     info = report.manifest.tasks[task]
     try:
         samples = decoded(report.table(task))
@@ -117,7 +117,7 @@ def _problems(manifest: Manifest, info: TaskInfo, samples: Samples) -> Iterator[
 
 
 def _wrong_places(manifest: Manifest, info: TaskInfo, documents: set[int]) -> Iterator[str]:
-    """Yield the documents that should not be there, or are not there, by the limit and the size of the split."""
+    """Yield the documents that are surplus or missing, judging by the limit and the size of the split."""
     planned = documents_within(manifest.protocol.limit, info.documents_in_split)
     outside = [place for place in documents if not 0 <= place < planned]
     if outside:
@@ -135,7 +135,7 @@ def _inconsistent(samples: Samples) -> Iterator[str]:
 
 
 def _prompt_hashes(manifest: Manifest, joined: str) -> set[str]:
-    """Return the values that `TaskInfo.prompt_hash` may have: of the prompts, or of these and their windows."""
+    """Return the values that `TaskInfo.prompt_hash` may have: with and without the windows of the prompts."""
     digest = hashlib.sha256(joined.encode()).hexdigest()
     size = manifest.checkpoint.max_length
     if size is None:
@@ -145,7 +145,7 @@ def _prompt_hashes(manifest: Manifest, joined: str) -> set[str]:
 
 
 def _impossible_answers(row: Row, *, has_endings: bool) -> Iterator[str]:
-    """Yield what no answer can be: a log-likelihood above 0 or without a value, lists of different lengths."""
+    """Yield what is impossible in an answer, such as a log-likelihood above 0, or lists of different lengths."""
     where = f"document {row['doc_id']}"
     if row["logprobs"] is not None:
         lengths = {len(row[column] or ()) for column in ("choices", "logprobs", "greedy")}

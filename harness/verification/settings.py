@@ -17,7 +17,7 @@ class Settings:
     """Where to find what a report was made of."""
 
     model: str | None = None
-    """The checkpoint reference, or for recorded predictions their path; None is what the report names."""
+    """The checkpoint reference, or the path of recorded predictions. None means what the report names."""
     data: Path | None = None
     """A mirror of data sets: `DIR/<org>/<name>`."""
     files: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Settings:
             file_tasks.source(name)
 
     def task_name(self, task: str) -> str:
-        """Return by which name to load the report's `task`: that of its file if `files` has it."""
+        """Return the name by which to load the report's `task`: that of its file if `files` contains the file."""
         return next((name for name in self.files if file_tasks.task_name(name) == task), task)
 
     def options(self, report: Report, names: tuple[str, ...], *, articles: Path | None = None) -> Options:
@@ -65,12 +65,12 @@ class Settings:
 
 
 def _comparisons(report: Report, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the values of `--metric` by which a run compared answers to the test sets among `names`."""
+    """Return the values that `--metric` must have had in the run, for the test sets among `names`."""
     tasks = {file_tasks.task_name(name) for name in names if file_tasks.is_test_set(name)}
     metrics = [score.metric for score in report.manifest.scores if score.task in tasks]
     return tuple(dict.fromkeys(option for metric in metrics for option in COMPARISONS if _is_of(metric, option)))
 
 
 def _is_of(metric: str, option: str) -> bool:
-    """Return whether `--metric OPTION` leads to `metric`: `rouge` is short for several."""
+    """Return whether `--metric` with the value `option` asks for `metric`. `rouge`, for one, asks for several."""
     return metric == option or (option in ("rouge", "bleu") and metric.startswith(option))

@@ -28,35 +28,35 @@ from harness.tasks.task_set import TaskSet
 from harness.verification.settings import Settings
 
 _OWN_DOCUMENTS = " as recorded"
-"""What follows the name of a data set if documents are those in the file of the predictions."""
+"""The end of a data set's name if the documents are those in the file of recorded predictions."""
 _PROMPTED = "lawbench"
-"""The format whose answers are scored by the questions that the file records."""
+"""The format of recorded predictions whose answers are scored by the questions in the same file."""
 
 
 class LoadedTask(NamedTuple):
     """One task of a report, as it is now."""
 
     tasks: TaskSet
-    """A set that has the task."""
+    """A set of tasks that contains this task."""
     task: Task
     score: Score | None = None
     """The function that scores documents, if it is not the task's own."""
     without_articles: str = ""
-    """Why the articles that prompts contained are not in them now; empty if they are, or if there were none."""
+    """Why prompts lack the articles that they contained in the run. Empty if they have them, or never had any."""
 
 
 class TaskSource:
     """Loads the tasks of one report."""
 
     def __init__(self, report: Report, settings: Settings, recording: Recording | None) -> None:
-        """Take documents that only the recorded predictions hold from `recording`, if it is at hand."""
+        """Prepare to load tasks. Documents that are only in recorded predictions are taken from `recording`."""
         self._report, self._settings, self._recording = report, settings, recording
         self._catalogue = Catalogue(settings.include)
         self._together: TaskSet | None = None
         self._answered: dict[bool, AnsweredTasks] = {}
 
     def load(self, name: str) -> LoadedTask:
-        """Return the task `name`; raise HarnessError if it, its data or its references are not at hand."""
+        """Return the task `name`. Raise HarnessError if the task, its data or its references are not at hand."""
         manifest = self._report.manifest
         has_own_documents = _OWN_DOCUMENTS in manifest.tasks[name].dataset
         if has_own_documents or manifest.protocol.recorded == _PROMPTED:
@@ -77,7 +77,7 @@ class TaskSource:
         return LoadedTask(tasks, task, without_articles=reason)
 
     def _loaded(self, name: str, articles: Path | None) -> TaskSet:
-        """Return the tasks of the report that are no files, or `name` alone if they cannot be loaded together."""
+        """Return all tasks of the report that are not files. If they cannot be loaded together, return only `name`."""
         if self._together is None:
             names = [item for item in self._requested() if not self._is_file(item)]
             try:
@@ -90,10 +90,10 @@ class TaskSource:
         return load_tasks(self._catalogue, self._settings.options(self._report, names, articles=articles))
 
     def _spelled(self, name: str) -> str:
-        """Return by which name to load a task: that of its file if the user named it, or if it is in this folder.
+        """Return the name by which to load a task: its file's, if the user named the file or it is in this folder.
 
-        Raises HarnessError about a path or a pattern, which no task in a manifest is: a report decides on no file that
-        is read.
+        Raises HarnessError if `name` is a path or a pattern. No task in a manifest has such a name, and a report must
+        not decide which files are read.
         """
         spelled = self._settings.task_name(name)
         if spelled == name and any(letter in name for letter in "/\\:*?["):

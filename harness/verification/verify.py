@@ -31,7 +31,7 @@ from harness.verification.tasks import TaskSource
 _HARDWARE = ("cpu", "gpu", "platform")
 """Entries of the environment that are no versions."""
 _SCORING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a task may raise on documents or answers that are not those it was made for."""
+"""Exceptions that a task may raise on documents or answers for which it was not made."""
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
@@ -96,7 +96,7 @@ def _files(folder: Path) -> list[Check]:
 
 
 def _manifest(report: Report) -> Check:
-    """Return the check of what a manifest must be: that of a run, with parameters, or that of recorded answers."""
+    """Return the check that a manifest is either that of a run, with parameters, or that of recorded answers."""
     manifest, problems = report.manifest, []
     is_recorded = manifest.protocol.recorded is not None
     if is_recorded == (manifest.checkpoint.parameters is not None):
@@ -158,7 +158,7 @@ def _unknown(name: str, reason: str) -> Iterator[Check]:
 def _versions(report: Report, rescored: dict[str, Rescored]) -> Check:
     """Return whether this program, its libraries and the tasks have the versions that the report states.
 
-    Other versions contradict no claim: they only explain what does not hold.
+    Other versions contradict no claim: they only explain why other checks do not hold.
     """
     manifest = report.manifest
     present = {**environment.describe(torch.device("cpu")), **environment.describe_scoring()}

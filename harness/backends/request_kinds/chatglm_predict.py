@@ -122,7 +122,10 @@ def _predictions(requests: Sequence[Instance]) -> list[PredictionArguments]:
 
 
 def _cut(with_special: list[int], without_special: list[int], limit: int) -> list[int]:
-    """Return a text's ids `with_special` tokens, cut to `limit`; `without_special` are its ids without such tokens."""
+    """Return the token ids of a text, cut to `limit`; its special tokens are kept.
+
+    `with_special` and `without_special` are its ids with and without special tokens.
+    """
     surplus = len(with_special) - limit
     if surplus <= 0:
         return with_special

@@ -39,7 +39,7 @@ class RequestKind(ABC):
 
     @abstractmethod
     def answer(self, requests: Sequence[Instance], backend: Backend, work: Work) -> list[Any]:
-        """Return the answer to each request in lm-eval's form; count in `work` those that were cut or had thoughts."""
+        """Return the answer to each request in lm-eval's form; count in `work` how many were cut or had thoughts."""
 
 
 class OwnedPairs(NamedTuple):

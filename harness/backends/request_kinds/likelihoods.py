@@ -34,7 +34,7 @@ class MeanLikelihood(ScoredKind):
     """
 
     def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
-        """Return a pair for each text of more than one token: the first token is the context, the rest is scored."""
+        """Return a pair for each text of more than one token: the first token is the context of the others."""
         texts = ["".join(request.args) for request in requests]
         ids = backend.encoder.encode(texts)
         ends = [ids[text][-backend.max_length :] for text in texts]
@@ -43,7 +43,7 @@ class MeanLikelihood(ScoredKind):
         return OwnedPairs([Pair(ends[i][:1], ends[i][1:]) for i in owners], owners, truncated)
 
     def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[tuple[float, bool]]:
-        """Return each text's score divided by its tokens; (0, True) for a single token, which is not scored."""
+        """Return each text's score divided by its number of tokens; (0, True) for an unscored single token."""
         answers = [(0.0, True)] * count
         for owner, pair, score in zip(owned.owners, owned.pairs, scores, strict=True):
             answers[owner] = (score.logprob / (1 + len(pair.continuation)), score.greedy)

@@ -25,8 +25,8 @@ Weights = dict[str, torch.Tensor]
 def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> Model:
     """Return `base` wrapped in the adapter, as PEFT's own model in evaluation mode.
 
-    Raises HarnessError if the adapter's `weights` do not fit the base, because keys are missing, surplus or wrongly
-    sized or belong to modules that the base lacks; or if its configuration names modules or layers that the base lacks.
+    Raises HarnessError if keys of the adapter's `weights` are missing, surplus or wrongly sized, or belong to modules
+    that the base lacks. Raises it, too, if the adapter's configuration names modules or layers that the base lacks.
     """
     import peft
 
@@ -86,8 +86,8 @@ def identities(model: torch.nn.Module) -> list[tuple[str, int]]:
 def check_fit(adapter: AdapterConfig, empty: Model) -> None:
     """Raise HarnessError if the adapter's keys or sizes do not fit `empty`, the base's model on the meta device.
 
-    An adapter that brings embeddings of its own, or starts from the base's weights, passes here, because it can only be
-    checked against numbers; `attach` checks it.
+    An adapter that brings embeddings of its own, or starts from the base's weights, passes here. It can only be checked
+    against the base's numbers, as `attach` does.
     """
     import peft
 
@@ -184,7 +184,7 @@ def _widen(base: Model, weights: Weights, folder: Path) -> None:
 
 
 def _require_none(mismatch: str, complaint: str, keys: list[str]) -> None:
-    """Raise HarnessError with the complaint about `keys` if there are any; two are shown, the others counted."""
+    """Raise HarnessError with the `complaint` if there are any `keys`. Two keys are shown, the others are counted."""
     if keys:
         more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
         raise HarnessError(f"{mismatch}: it {complaint} ({', '.join(keys[:2])}{more}); name the base it was trained on")

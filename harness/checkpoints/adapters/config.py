@@ -19,7 +19,7 @@ from harness.checkpoints.adapters import limits
 from harness.errors import HarnessError
 
 PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
-"""PEFT methods that learn a root cache and leave the base's weights alone."""
+"""PEFT methods that learn a root cache (keys and values before every prompt) and leave the base's weights alone."""
 UNSUPPORTED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE")
 """PEFT's other methods of prompt learning."""
 # Values of init_lora_weights for which PEFT subtracts the adapter's start from the base's weights.
@@ -55,10 +55,10 @@ class AdapterConfig:
     is_for_encoder_decoder: bool
     """Whether prompt learning covers an encoder and a decoder."""
     num_attention_heads: object
-    """Number of heads that a prefix was learned for, of whatever type the file has, because it is only compared."""
+    """Number of heads that a prefix was learned for. Its type is that in the file, because it is only compared."""
 
     named_modules: tuple[tuple[str, tuple[str, ...]], ...]
-    """The names in `target_modules` and `modules_to_save`, by setting; () for a setting that is a pattern or absent."""
+    """The names in `target_modules` and `modules_to_save`, by setting. A setting that is a pattern or absent has ()."""
     defaults: tuple[tuple[str, object], ...]
     """Settings of a LoRA's size or scale that the file does not state, with PEFT's default for each."""
 
@@ -69,7 +69,7 @@ class AdapterConfig:
 
     @property
     def is_prompt_learning(self) -> bool:
-        """Whether the adapter is a root cache rather than a change of weights."""
+        """Whether the adapter is a root cache (keys and values before every prompt) rather than a change of weights."""
         return self.method in PROMPT_LEARNING
 
     @property
@@ -79,7 +79,7 @@ class AdapterConfig:
 
     @property
     def rounds_base(self) -> bool:
-        """Whether PEFT subtracts the adapter's first weights from the base's (PiSSA, OLoRA, …), which rounds them."""
+        """Whether PEFT rounds the base's weights, as it subtracts the adapter's first weights (PiSSA, OLoRA, …)."""
         return self.init_lora_weights is not None and self.init_lora_weights.startswith(_REWRITES_BASE)
 
     @property
@@ -140,7 +140,7 @@ def _method(folder: Path, content: dict[str, Any]) -> str:
 def _require_known_settings(folder: Path, content: dict[str, Any], method: str) -> None:
     """Raise HarnessError if the file has a setting that the installed PEFT would drop.
 
-    PEFT only warns, so an adapter that a newer version saved would answer without the effect of that setting. Settings
+    PEFT only warns. An adapter saved by a newer version would then answer without the effect of that setting. Settings
     that are null, false or empty pass, because they are switched off; a method that PEFT does not know is reported when
     the adapter is attached.
     """

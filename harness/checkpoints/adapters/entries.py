@@ -3,9 +3,8 @@
 PEFT refuses a configuration only if nothing at all matches. A single entry without a match has no effect in PEFT: the
 default rank or scale is used, or a module keeps the base's weights.
 
-Names in `target_modules` and `modules_to_save` without a match only lead to a note, since lists for several
-architectures are common, names change with transformers' versions, and every key of the adapter must find its place in
-any case.
+Names in `target_modules` and `modules_to_save` without a match only lead to a note. Lists for several architectures are
+common, and names change with transformers' versions. Besides, every key of the adapter must find its place in any case.
 
 Not here: the keys of the adapter's weights (`harness.checkpoints.adapters.attach`).
 """
@@ -23,7 +22,7 @@ from harness.checkpoints.adapters.config import AdapterConfig
 from harness.errors import HarnessError
 
 _OTHER_PATTERNS = ("ADALORA", "OSF")
-"""Methods whose `rank_pattern` has keys of another kind."""
+"""Methods in whose `rank_pattern` keys are of another kind, so that they are not checked here."""
 _LAYER = r".*?\.[^.]*\.(\d+)\."
 """Pattern by which PEFT finds a layer's index in the name of a module if there is no `layers_pattern`."""
 
@@ -51,7 +50,7 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
 
 
 def notes(adapter: AdapterConfig, base: torch.nn.Module) -> list[str]:
-    """Return a note on each of `target_modules` and `modules_to_save` that names modules which `base` lacks."""
+    """Return a note for each of `target_modules` and `modules_to_save` with names of modules that `base` lacks."""
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
     unmatched = [(setting, _unmatched(entries, names, _is_name_or_end)) for setting, entries in adapter.named_modules]
     return [

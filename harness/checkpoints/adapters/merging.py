@@ -3,8 +3,8 @@
 Merging computes in float32 and saves in the base's own dtype, unless the reference names another. LaWGPT's merge script
 checks that one weight changed; here all log-probabilities of a probe are compared.
 
-Not here: merging into quantised weights, which would give a different model (logits differ by 0.04 to 0.5); instead,
-merge into the base as it was before, then quantise.
+Not here: merging into quantised weights, which would give a different model (logits differ by 0.04 to 0.5). Instead,
+merge into the base before it is quantised, then quantise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build the root cache of a prompt-learning adapter from its weights.
+"""Build the root cache (keys and values before every prompt) of a prompt-learning adapter from its weights.
 
 Prefix tuning (Li & Liang 2021; P-tuning v2, Liu et al. 2022) learned keys and values for every layer. P-tuning v1
 (Liu et al. 2021) and prompt tuning (Lester et al. 2021) learned embeddings, which one forward pass turns into keys and
@@ -24,7 +24,7 @@ _KEY = "prompt_embeddings"
 
 
 def check_fit(adapter: AdapterConfig, weights: dict[str, torch.Tensor], config: ModelConfig) -> None:
-    """Raise HarnessError unless `weights` are virtual tokens of the size that the base's `config` requires."""
+    """Raise HarnessError unless `weights` hold virtual tokens of the size that the base's `config` requires."""
     mismatch = f"adapter {adapter.folder} does not fit this base"
     surplus = sorted(set(weights) - {_KEY})
     if _KEY not in weights or surplus:

@@ -86,10 +86,10 @@ def _reports(
 
 
 def _scores(baseline: Report, task: str | None, *, everything: bool) -> list[Score]:
-    """Return the scores to compare: those of `task`, or of all tasks if it is None.
+    """Return the scores to compare: those of `task`, or of all tasks if `task` is None.
 
-    Unless `everything`, return only primary scores and, if `task` is None, only those of tasks asked for by name.
-    Raises HarnessError if `task` has no scores.
+    Unless `everything`, only primary scores are returned. If `task` is also None, tasks that were not asked for by name
+    are left out. Raises HarnessError if `task` has no scores.
     """
     scores = [score for score in baseline.manifest.scores if task in (None, score.task)]
     if not scores and task is not None:

@@ -47,7 +47,10 @@ def family_table(reports: Sequence[Report], parents: Mapping[str, str | None]) -
 
 
 def cell(score: Score, before: Score, *, is_doubtful: bool = False) -> str:
-    """Return a score above its interval, marked if it is doubtful or its interval is apart from that of `before`."""
+    """Return the text of a score, with its interval on the line below.
+
+    A mark shows that the score is doubtful, or that its interval does not overlap the interval of `before`.
+    """
     low, high = interval(score)
     low_before, high_before = interval(before)
     mark, style = "", "not dim"

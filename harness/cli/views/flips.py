@@ -25,7 +25,7 @@ class Flip(NamedTuple):
 
 
 def show_flips(out: Console, comparator: Comparator, task: str | None, limit: int) -> None:
-    """Print the documents that the candidate lost, then those it gained, by each task's primary metric.
+    """Print the documents that the candidate lost, then the ones that it gained, by each task's primary metric.
 
     At most `limit` documents are printed per task. `task` may be an average, which stands for all tasks that it
     averages; None means all tasks of the report.

@@ -51,7 +51,7 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
 
 
 def _answers(manifest: Manifest, scores: Sequence[Score], *, all_tasks: bool) -> list[str]:
-    """Return the lines on a report's answers, and on the mark of doubt if one of `scores` is shown with it."""
+    """Return the lines about a report's answers; one explains the mark of doubt, if any of `scores` has this mark."""
     lines = [f"answers: {sentence}" for sentence in ledger.sentences(manifest, all_tasks=all_tasks)]
     is_marked = any(ledger.of_score(manifest, score).is_doubtful for score in scores)
     return [*lines, ledger.LEGEND] if is_marked else lines

@@ -60,7 +60,7 @@ def _named(tasks: Sequence[str]) -> str:
 
 
 def _detail(check: Check, tasks: Sequence[str]) -> str:
-    """Return the detail shown for a check; if it holds for several tasks, that of the first task, for all of them."""
+    """Return the detail shown for a check; if it holds for several tasks, the detail of the first is an example."""
     is_example = check.result == HOLDS and len(tasks) > 1
     return f"{check.detail} ({tasks[0]}; the others likewise)" if is_example else check.detail
 

@@ -1,4 +1,4 @@
-"""The cheapest arrangement, among those that memory has room for, of rows (running answers) in lanes.
+"""The cheapest arrangement of rows (running answers) in lanes (rows of the batch) that fits in memory.
 
 Not here: what a lane is, and how keys and values get into it (`harness.engine.decoding.lanes`).
 """
@@ -24,7 +24,7 @@ class Arrangement(NamedTuple):
 
 
 def arrange(shared: tree.Ints, lengths: tree.Ints, max_tokens: int, read_cost: int) -> Arrangement:
-    """Return the cheapest arrangement of at most `max_tokens` tokens; if all have more, the one with the fewest tokens.
+    """Return the cheapest arrangement of at most `max_tokens` tokens; if all have more, the one with the fewest.
 
     Row i has `lengths[i]` tokens, of which rows i and i + 1 have `shared[i]` in common. A decoding step reads
     everything in every lane once, and each row of a lane attends to the whole lane. The cost of a step is therefore:

@@ -1,10 +1,10 @@
 """Continuations on the pack walk by continuous batching: finished rows (answers) make room for waiting ones.
 
 Prompts are read as packs (one forward pass each) of their prefix tree, each token once, even for several samples of one
-prompt. The rows that a pack starts wait in the context, the cache that read it, until the lanes in which rows are
-decoded have room. The next pack is read when no row waits. Room is limited by memory, counted in the tokens that rows
-hold and are expected to grow by. It is also limited by cost, because more rows must not make a step more expensive for
-each row.
+prompt. The rows that a pack starts wait in the context (the cache with which prompts are read). They leave it when the
+lanes, in which rows are decoded, have room. The next pack is read when no row waits. Room is limited by memory, counted
+in the tokens that rows hold and are expected to grow by. It is also limited by cost, because more rows must not make a
+step more expensive for each row.
 
 Not here: which token comes next, when a text ends, how lanes are arranged in memory, the journal.
 """
@@ -28,14 +28,15 @@ from harness.engine.packing.packs import Context
 from harness.engine.requests import Prompt
 
 JOINING = 8
-"""If only some rows of a pack fit, at least one must join for every so many running rows, whose states all move."""
+"""If only some rows of a pack fit, they join only if there is at least one for every `JOINING` running rows. Joining
+moves the states of all running rows."""
 
 
 class Step(NamedTuple):
     """Answers that ended in one decoding step, and the prompts read for it."""
 
     ended: list[tuple[int, Continuation]]
-    """(index of the request, its continuation)."""
+    """(index of the request, its continuation) for each answer that ended."""
     tokens_fed: int
     """Tokens of prompts that went through the model."""
 
@@ -135,7 +136,7 @@ class _Decoder:
         return tokens
 
     def _must_lay_out(self, fitting: int) -> bool:
-        """Return whether the lanes have to be arranged anew, with as many fresh rows as are `fitting` added to them."""
+        """Return whether the lanes have to be arranged anew; `fitting` of the fresh rows fit and would be added."""
         if not self._rows:
             return bool(self._fresh)
         joins = fitting > 0 and (fitting == len(self._fresh) or fitting * JOINING >= len(self._rows))
@@ -152,7 +153,7 @@ class _Decoder:
         return self._lanes.count_fitting(self._reservations(self._rows), [reservation]) > 0
 
     def _drop(self) -> None:
-        """Drop the shortest answers, which start again later, until memory has room for the next steps of the rest."""
+        """Drop the shortest answers until memory has room for the next steps of all others; they start again later."""
         root = self._context.root_length
         while len(self._rows) > 1:
             steps = min(MIN_STEPS, max(row.max_tokens - len(row.answer) for row in self._rows))
@@ -233,7 +234,10 @@ class _Decoder:
         return list(compress(rows, is_running))
 
     def _append(self, rows: Sequence[Row], logits: torch.Tensor, ended: list[tuple[int, Continuation]]) -> list[bool]:
-        """Append the next token to each of `rows`; return which rows go on, and add the rest's answers to `ended`."""
+        """Append the next token to each of `rows`, and return for each row whether it goes on.
+
+        The answers of the other rows are added to `ended`.
+        """
         # Prompts and answers are only joined if a penalty reads them.
         has_penalty = self._group.prompts[rows[0].request].settings.repetition_penalty != 1.0
         ids = [row.ids for row in rows] if has_penalty else []

@@ -1,11 +1,11 @@
 """Drafts of an answer's next tokens, taken from its prompt and its own text; one step checks a whole draft.
 
 A step of few rows costs little more than reading the weights, however many tokens each row feeds. Answers often repeat
-passages of their prompt or of themselves, so an answer feeds, after its last token, the tokens that followed an earlier
-occurrence of its last tokens (prompt lookup decoding, Saxena 2023; verified as in Leviathan et al. 2023, "Fast
-Inference from Transformers via Speculative Decoding"). Each token is still chosen from the model's own logits, and a
-draft is kept only as far as it agrees with the chosen tokens, so texts, even sampled ones, are the same as without
-drafts.
+passages of their prompt or of themselves. If the last tokens of an answer occurred before, the tokens that followed
+them there are fed as a draft (prompt lookup decoding, Saxena 2023). Drafts are verified as in Leviathan et al. 2023,
+"Fast Inference from Transformers via Speculative Decoding". Each token is still chosen from the model's own logits, and
+a draft is kept only as far as it agrees with the chosen tokens. Texts, even sampled ones, are therefore the same as
+without drafts.
 
 Not here: how drafts are fed (`harness.engine.decoding.lanes`) and checked (`harness.engine.decoding.continuous`).
 """

@@ -133,7 +133,8 @@ def _with_wrapper(family: Marks, template: str) -> Marks:
 def _pairs(source: str, known: Sequence[Marks]) -> tuple[list[Marks], list[str]]:
     """Return the marks in `source` that are of no `known` family: complete pairs, and marks without a counterpart.
 
-    If `source` does not contain the counterpart of a mark, it is assumed, unless another mark could be the counterpart.
+    If `source` does not contain the counterpart of a mark, the mark gets the usual counterpart, unless another mark
+    could be its counterpart.
     """
     covered = {text.strip() for family in known for text in family.texts}
     covered |= {switch for switch, family_mark in _SWITCHES.items() if family_mark in source}

@@ -158,10 +158,11 @@ class LaneMemory:
 
 
 def _allocate(spare: FlatStates, like: FlatStates, tokens: int, reserved: int) -> FlatStates:
-    """Return flat memory for keys and values of `tokens` tokens, shaped as in `like`: `spare` if that is large enough.
+    """Return flat memory for keys and values of `tokens` tokens, shaped as in `like`.
 
-    New memory has room for `reserved` tokens, the most that will ever be needed, because outgrown memory would leave a
-    hole. On a CPU, the part of the reserved memory that is not touched takes no space.
+    This is `spare` if `spare` is large enough, else new memory. New memory has room for `reserved` tokens, the most
+    that will ever be needed, because outgrown memory would leave a hole. On a CPU, the part of the reserved memory that
+    is not touched takes no space.
     """
     sizes = [states.shape[1] * states.shape[3] for states in like]
     if spare and all(len(states) >= tokens * size for states, size in zip(spare, sizes, strict=True)):

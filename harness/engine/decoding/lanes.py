@@ -36,7 +36,8 @@ STEPS = 32
 MIN_STEPS = 8
 """Number of tokens for which each row of newly arranged lanes has room in any case."""
 SLACK = 1.25
-"""New rows may raise a row's cost to this multiple of its lowest; since lanes are padded, one may cost a whole lane."""
+"""New rows may raise the cost of a row to this multiple of its lowest cost. Some rise must be allowed: lanes are
+padded, so that one new row may cost a whole lane."""
 
 
 class Reservation(NamedTuple):
@@ -45,7 +46,7 @@ class Reservation(NamedTuple):
     rank: int
     """Place of the row's prompt among all prompts in sorted order."""
     tokens: int
-    """Tokens that the row holds or is expected to add, without those that every prompt starts with (root cache)."""
+    """Tokens that the row holds or is expected to add, without the root cache (the tokens that start every prompt)."""
 
 
 class LaneBudget(NamedTuple):
@@ -137,7 +138,7 @@ class Lanes:
     def count_fitting(self, current: Sequence[Reservation], new: Sequence[Reservation]) -> int:
         """Return how many of the `new` rows, from the first on, fit beside the `current` rows.
 
-        A row must not become more expensive than it is now or, if that is more, than `SLACK` times its lowest cost.
+        The cost of a row may rise to `SLACK` times its lowest cost. If it is above that already, it must not rise.
         """
         present = self._cost_of_a_row(current) if current else math.inf
         self._lowest_cost = min(self._lowest_cost, present) if current else math.inf
@@ -198,7 +199,7 @@ class Lanes:
             self._arrange_anew(sorted(rows, key=lambda row: row.rank))  # so that neighbours share most
 
     def _can_add(self, rows: Sequence[Row]) -> bool:
-        """Return whether those of `rows` that are new can get lanes of their own without moving the rows in lanes.
+        """Return whether the new ones among `rows` can get lanes of their own without moving the rows in lanes.
 
         They cannot if lanes hold several rows, or if a step would cost much more than in the best arrangement.
         """
@@ -363,7 +364,10 @@ class Lanes:
 
 
 def _fill_lane(moves: Moves, lane: int, group: Sequence[Row], trunk: int) -> int:
-    """Move to `lane` the first `trunk` places, which the rows of `group` share, and the rest; return the lane's end."""
+    """Move the places of the rows of `group` to `lane`; return the lane's end.
+
+    The first `trunk` places, which all these rows share, are moved only once.
+    """
     end = trunk
     moves.add(lane, np.arange(trunk), group[0].lane, group[0].places[:trunk])
     for slot, row in enumerate(group):

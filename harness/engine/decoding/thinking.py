@@ -1,10 +1,10 @@
 """Where a thought ends and the answer begins, for models that reason before they answer.
 
-A thought extends from its opening mark, such as `<think>` (or from the first character, if the prompt left a thought
-open), to its closing mark. The answer is what follows the last thought, without leading space, as in lm-eval
-(`postprocess_generated_text` in lm_eval/models/utils.py, with `think_end_token="</think>"`). If the last thought never
-ends, the answer is the empty text, not an excerpt of the thought or of what precedes it, and such answers are counted.
-Text without marks is unchanged, and so is an answer that is split again.
+A thought extends from its opening mark, such as `<think>`, to its closing mark. If the prompt left a thought open, this
+thought begins with the first character. The answer is what follows the last thought, without leading space, as in
+lm-eval (`postprocess_generated_text` in lm_eval/models/utils.py, with `think_end_token="</think>"`). If the last
+thought never ends, the answer is the empty text, not an excerpt of the thought or of what precedes it. Such answers are
+counted. Text without marks is unchanged, and so is an answer that is split again.
 
 Not here: which marks a checkpoint uses (`harness.engine.decoding.families`), tokens, and what makes a model reason (its
 chat template).
@@ -73,7 +73,7 @@ class Marks:
         return self.beginning_pattern.match(text.lstrip()) is not None
 
     def end(self, text: str) -> int | None:
-        """Return the place after the last closing mark in `text`, or None."""
+        """Return the place after the last closing mark in `text`, or None if there is no closing mark."""
         ends = [match.end() for match in self.ending_pattern.finditer(text)]
         return ends[-1] if ends else None
 
@@ -131,7 +131,8 @@ class Thought(NamedTuple):
     """Where the thought begins. After another thought, a closing mark without an opening mark is a thought by
     itself."""
     end: int | None
-    """Where the thought ends, including its closing mark and a mark after that which opens an answer, or None."""
+    """Where the thought ends; None if it is unfinished. Its closing mark belongs to it, and so does a mark that opens
+    the answer."""
     family: Marks | None
     """The marks of the family whose closing mark ended the thought; None if it is unfinished."""
 

@@ -19,7 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 REPLACED = "sdpa"
 FEW_QUERIES = 512
-"""Up to so many queries of the heads that share keys, repeating the mask for each head costs little."""
+"""Number of queries, over all heads that share keys, up to which repeating the mask for each head costs little."""
 
 
 @contextmanager

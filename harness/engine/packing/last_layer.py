@@ -42,7 +42,7 @@ def feed_forward(model: Model) -> nn.Module | None:
 
 @contextmanager
 def computing_only(part: SkippablePart | None, rows: torch.Tensor, tokens: int) -> Iterator[None]:
-    """Compute `part` only at positions `rows` of `tokens` tokens until the `with` block ends; the rest get its filler.
+    """Compute `part` only at positions `rows` of `tokens` tokens until the `with` block ends; others get its filler.
 
     Calls with anything except one tensor (B, tokens, H) compute all positions. If the module returns a tuple, only its
     first item is taken as the output, because inference reads no other.

@@ -1,9 +1,9 @@
 """Runs packs (the tokens of one forward pass) over a key/value cache; no other module sends a pack through the model.
 
-`Context` is a cache that grows by packs and is cropped afterwards. It starts with the checkpoint's root cache, assigns
-each token its position, and restricts what each token sees by a mask that it builds, for layers with full attention and
-with a sliding window. `Snapshots` is the equivalent for models whose state cannot be cropped: it keeps a copy of the
-state at every branch of the tree. Both return logits of the requested tokens only.
+`Context` is a cache that grows by packs and is cropped afterwards. It starts with the checkpoint's root cache (the
+tokens that every prompt starts with) and assigns each token its position. A mask restricts what each token sees, in
+layers with full attention and with a sliding window. `Snapshots` is the equivalent for models whose state cannot be
+cropped: it keeps a copy of the state at every branch of the tree. Both return logits of the requested tokens only.
 
 Not here: which packs there are (`harness.engine.packing.tree`), or whether a model supports `Context` or `Snapshots`
 (`harness.engine.walks`).
@@ -69,7 +69,7 @@ class Walker(Protocol):
 class Layer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer in storage with spare capacity: appending copies nothing, cropping sets a number.
 
-    The storage after the tokens held contains finite numbers, because even unseen values are multiplied, by 0.
+    The storage after the tokens held contains finite numbers, because values that no token sees are multiplied by 0.
     """
 
     is_sliding = False
@@ -96,7 +96,7 @@ class Layer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append keys and values (B, heads, T, size); return all held, and storage after it up to `aligned`."""
+        """Append keys and values (B, heads, T, size); return all held, with unused storage up to an aligned length."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[2]
@@ -180,7 +180,7 @@ class Context:
         return logits
 
     def feed(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Append all of `pack` to the cache, which holds the tokens before; return float32 logits (len(rows), V)."""
+        """Append all of `pack` to the cache, which holds the tokens before it; return float32 logits (len(rows), V)."""
         depths = torch.from_numpy(pack.depths).to(self.device)
         ends = torch.from_numpy(pack.ends).to(self.device)
         place = torch.arange(len(pack.tokens), device=self.device)

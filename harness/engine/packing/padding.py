@@ -1,9 +1,8 @@
 """Whether padding changes a model's answers, probed on the loaded model, because no list of architectures is complete.
 
 Scoring pads on the right without a mask, decoding pads on the left with a mask. Both are correct for causal attention,
-but not for every recurrent state or two-way attention. If the logits of a short row change when it is padded to the
-length of another row, only rows of one length are computed together. This is slower, but gives each row the answer that
-it has alone.
+but not for every recurrent state or two-way attention. If padding a short row to the length of another one changes its
+logits, only rows of one length are computed together. This is slower, but gives each row the answer that it has alone.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ class PaddingSupport(NamedTuple):
     """Whether rows of different lengths may share a batch."""
 
     right: bool
-    """In scoring, with padding on the right."""
+    """Whether rows of different lengths may share a batch in scoring, which pads on the right."""
     left: bool
-    """In decoding, with padding on the left."""
+    """Whether rows of different lengths may share a batch in decoding, which pads on the left."""
 
 
 def tolerance(dtype: torch.dtype) -> float:

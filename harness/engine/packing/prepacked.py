@@ -2,8 +2,8 @@
 
 torch brings weights into that form in every call, which takes longer than the product if there are few rows (tokens).
 Whether the copy gives the same products is probed for each size of layer before the copy is used. With the copies,
-oneDNN can also add to a product, or multiply it, in the same pass over memory, which `harness.engine.packing.fused`
-uses for decoder layers of the usual shape.
+oneDNN can also add to a product, or multiply it, in the same pass over memory. `harness.engine.packing.fused` uses this
+for decoder layers of the usual shape.
 
 Not here: float32, where nothing is gained; quantised layers; models without room for the copy.
 """
@@ -25,7 +25,7 @@ from harness.engine.packing import fused
 ROWS = 448
 """Number of rows that oneDNN is told to expect; it determines the blocked form, which works for fewer rows, too."""
 MEMORY_SHARE = 1 / 4
-"""The share of free memory that the copy may take."""
+"""The share of free memory that the copy of the weights may take."""
 PROBE_TOLERANCE = 2e-2
 """The share of the largest product by which the copy's products may differ, as all bfloat16 results may."""
 

@@ -2,9 +2,9 @@
 
 Sequences are sorted and become a radix tree over token ids (not over text, because a prefix of a text may have
 different tokens). `plan` cuts the tree, depth first, into packs of bounded size for one cache that grows and shrinks.
-An edge of a subtree that is too large for one pack is appended to the cache; subtrees below it that fit are packed side
-by side, and each token sees only its own ancestors. For models that do not support siblings in one pass, each edge is a
-pack.
+If a subtree is too large for one pack, its top edge is appended to the cache. Subtrees below this edge that fit are
+packed side by side, and each token sees only its own ancestors. For models that do not support siblings in one pass,
+each edge is a pack.
 
 Not here: models, tensors, the vocabulary. Pure Python and numpy.
 """
@@ -67,7 +67,8 @@ class Pack(NamedTuple):
     """
 
     parent: int
-    """Index of the pack that holds the last token of the trunk, the tokens cached before this pack, or -1."""
+    """Index of the pack that holds the last token of the trunk (the tokens cached before this pack); -1 without a
+    trunk."""
     trunk: int
     """Number of tokens of the trunk, which the cache must hold before this pack."""
     keep: int
@@ -134,7 +135,10 @@ def common_prefix(ids: Any, others: Any) -> int:
 
 
 def _insert(path: list[Node], ids: Any, common: int) -> None:
-    """Append a leaf for `ids`, which share `common` tokens with the previous leaf, and let `path` lead to it."""
+    """Append a leaf for `ids`, and let `path` lead to it.
+
+    The previous leaf begins with the same `common` tokens as `ids`.
+    """
     last = None
     while path[-1].end > common:
         last = path.pop()
@@ -152,7 +156,10 @@ def _insert(path: list[Node], ids: Any, common: int) -> None:
 
 
 def _add_reads(path: list[Node], request: int, first: int) -> None:
-    """Record on the edges of `path` that `request`, whose sequence they spell, reads all tokens from `first` on."""
+    """Record on the edges of `path` that `request` reads the logits of all tokens from depth `first` on.
+
+    The tokens of these edges are the sequence of `request`.
+    """
     for node in reversed(path):
         if node.end <= first:
             break
@@ -175,7 +182,7 @@ def preorder(root: Node) -> Iterator[Node]:
 
 
 def plan(tree: Tree, limits: Limits, *, siblings: bool = True) -> list[Pack]:
-    """Return packs, in the order in which they are computed, that together hold every token of `tree` once.
+    """Return packs that together hold every token of `tree` once, in the order in which they are computed.
 
     Without `siblings`, each pack holds one edge, or a piece of a long one, and all its tokens stay in the cache.
     """
@@ -219,7 +226,10 @@ class _Planner:
         return node.tokens <= self._limits.tokens and node.rows <= self._limits.rows
 
     def append(self, node: Node, parent: int) -> int:
-        """Append the edge of `node` to the trunk (kept tokens) that ends in pack `parent`; return its new last pack."""
+        """Append the edge of `node` to the trunk (kept tokens), which ends in pack `parent`.
+
+        Return the index of the trunk's new last pack.
+        """
         depth = node.start
         while depth < node.end:
             draft = self._draft_for_trunk(parent, depth)
@@ -253,7 +263,7 @@ class _Planner:
         return self._packs
 
     def _draft_for_trunk(self, parent: int, depth: int) -> _Draft:
-        """Return the open pack if it is `parent` and the trunk ends in it at `depth`, else a new pack."""
+        """Return the open pack if its index is `parent` and the trunk ends in it at `depth`; else a new pack."""
         draft = self._open
         if draft is not None and parent == len(self._packs) and draft.size == draft.keep and draft.depth == depth:
             return draft

@@ -2,8 +2,8 @@
 
 One call reads a shared beginning once (`harness.engine.packing.tree`), but if documents are evaluated in blocks, every
 block would read it again. Here the caller states in advance which prompts will come. Beginnings that many documents
-share become packs of their own, whose bounds do not depend on the other documents of a block, and their keys and values
-are kept in host memory. Whether recomputed or copied, the values are identical, and so are later answers.
+share become packs of their own, whose bounds do not depend on the other documents of a block. The keys and values of
+these packs are kept in host memory. Whether recomputed or copied, the values are identical, and so are later answers.
 
 Not here: the packs of what follows a beginning, or models whose state cannot be cropped.
 """
@@ -77,7 +77,7 @@ class Trunks:
     def plan(self, sequences: Sequence[Sequence[int]], read_counts: Sequence[int], limits: Limits) -> Plan:
         """Return packs for `sequences` as `tree.plan` does; request i reads logits of its last `read_counts[i]` tokens.
 
-        The known beginnings of a request, except those with tokens whose logits it reads, are packs of their own.
+        Known beginnings of a request are packs of their own, unless the request reads logits of their tokens.
         """
         readers: dict[bytes, list[int]] = {b"": []}
         above: dict[bytes, bytes] = {}
@@ -164,7 +164,7 @@ class KeepingContext(Context):
         self._trunks = trunks
 
     def feed(self, pack: Pack, rows: Ints) -> torch.Tensor:
-        """Append all of `pack` to the cache, which holds the tokens before; return float32 logits (len(rows), V)."""
+        """Append all of `pack` to the cache, which holds the tokens before it; return float32 logits (len(rows), V)."""
         key = self._pieces.get(id(pack))
         if key is None:
             return super().feed(pack, rows)
@@ -203,7 +203,10 @@ def _packs_after(
     limits: Limits,
     index: int,
 ) -> list[Pack]:
-    """Return the packs, numbered from `index`, of what `requests` feed after `beginning`, which pack `parent` ends."""
+    """Return the packs of the tokens that `requests` feed after `beginning`, numbered from `index`.
+
+    The pack with the index `parent` holds the last tokens of `beginning`.
+    """
     depth, request_index = len(beginning) // TOKEN_BYTES, np.array(requests, np.int64)
     subtree = tree.grow([sequences[i][depth:] for i in requests], [read_counts[i] for i in requests])
     return [

@@ -63,7 +63,7 @@ _SELECTED = re.compile(
 )
 """Pattern of a new answer after the words of a correction: one letter after only words of choosing."""
 _RANGE_END = re.compile(r"(?:选?项)?[ \t)]*(?:$|[\n.,;:。，；]|(?:are|were|all|both|inclusive)\b|均|都|全)")
-"""What must follow letters joined by an em dash or a spaced dash if they are a range; "C - D is wrong" is none."""
+"""What must follow letters joined by an em dash or a spaced dash to make them a range: "C - D is wrong" is no range."""
 _TAKEN_BACK = re.compile(
     r"(?:[。.!?;,，\n…])[ \t]*(?:不对|错了|我错了|说错了|不是|wrong|(?:no,? )?that.?s (?:wrong|not right|incorrect))"
     r"[ \t]*[。.!…]*\s*$",
@@ -86,7 +86,7 @@ def is_doubtful(plain: str, start: int, end: int, letters: Sequence[str]) -> boo
 
 
 def last_correction(plain: str) -> int:
-    """Return where the words of the last correction with a new answer after it end in `plain`; -1 if there is none."""
+    """Return the end, in `plain`, of the words of the last correction that a new answer follows; -1 without one."""
     ends = (match.end() for match in _CORRECTION.finditer(plain))
     return max((end for end in ends if _SELECTED.match(plain, end, end + 2 * _WINDOW)), default=-1)
 

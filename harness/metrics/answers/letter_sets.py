@@ -149,7 +149,7 @@ def partial_credit(chosen: Collection[str], right: Collection[str]) -> float:
 
 
 def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:
-    """Return the letters of the first line and of one-letter lines after it; None if that line has anything else."""
+    """Return the letters of the first line and of one-letter lines after it; None if the first has anything else."""
     pattern = _bare_pattern("".join(letters))
     line = first_line(plain)[: 8 * _WINDOW]
     if (match := pattern.fullmatch(line)) is None:
@@ -183,7 +183,7 @@ def _bare_pattern(letters: str) -> re.Pattern[str]:
 
 
 def _distinct(row: str, letters: Sequence[str]) -> frozenset[str] | None:
-    """Return the letters of a `row`; None if a letter repeats within letters without separators ("AAAA")."""
+    """Return the letters of a `row`; None if a letter repeats among letters without separators ("AAAA")."""
     pieces = re.findall(f"[{''.join(letters)}]+", _CAPITALISED.sub(" ", row))
     if any(len(set(piece)) < len(piece) for piece in pieces):
         return None
@@ -228,7 +228,7 @@ def _is_wrong(after: str) -> bool:
 
 
 def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows of letters with their verdicts; a single verdict at the end of a choice's text does not count."""
+    """Return the rows of letters with their verdicts. A single verdict at the end of a choice's text does not count."""
     if not rows:
         return []
     if _MARK_FIRST.fullmatch(plain[: rows[0].start]):
@@ -247,9 +247,10 @@ def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _without_repeated_choices(plain: str, rows: Sequence[_Row], letters: Sequence[str]) -> list[_Row]:
-    """Return the rows of letters without those of lists that repeat every choice, each with its text and no verdict.
+    """Return the rows of letters, without rows that repeat the question.
 
-    A second such list is left out even if the end of the answer cuts it short.
+    Such rows list every choice, each with its text and no verdict. A second such list is left out even if the end of
+    the answer cuts it short.
     """
     count, place, kept, is_repeated = len(letters), 0, list[_Row](), False
     while place < len(rows):

@@ -59,19 +59,19 @@ class Verdict(NamedTuple):
 
 
 def verdict_behind(text: str) -> Verdict | None:
-    """Return the verdict at the beginning of `text`, which follows a letter, or None if there is none."""
+    """Return the verdict at the beginning of `text`, the text after a letter; None if there is no verdict."""
     match = _DIRECT.match(text[:_WINDOW])
     return Verdict(match["right"] is not None, match.end()) if match else None
 
 
 def verdict_at_end(text: str) -> Verdict | None:
-    """Return the verdict at the end of `text`, which is about one choice, or None if there is none."""
+    """Return the verdict at the end of `text`, the text about one choice; None if there is no verdict."""
     start = max(0, len(text) - _WINDOW)
     match = _AT_END.search(text, start)
     return Verdict(match["right"] is not None, len(text)) if match else None
 
 
 def verdict_before(text: str) -> Verdict | None:
-    """Return the verdict of a mark at the end of `text`, which precedes a letter ("✓ A"), or None without a mark."""
+    """Return the verdict of a mark at the end of `text`, the text before a letter ("✓ A"); None without a mark."""
     match = _BEFORE.search(text[-8:])
     return Verdict(match[1] in _TICKS, 0) if match else None

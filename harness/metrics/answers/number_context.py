@@ -1,9 +1,9 @@
 """The words around a number that make it something other than a value: dates, bounds, ranges, operations, denials.
 
-`is_value` looks at one number, the one that decides an answer, and at a bounded stretch of its line on either side. No
-value is stated by a part of a date or time of day with several parts, a bound marked by a sign of inequality, the end
-of a range, an operand or a denied number. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are values,
-because they answer a question for a value.
+`is_value` looks at the number that decides an answer, and at a bounded stretch of its line on either side. These state
+no value: a part of a date or time of day with several parts, a bound marked by a sign of inequality, the end of a
+range, an operand, a denied number. Bounds in words (at least 5, 超过5) and approximations (≈5, 约5) are values, because
+they answer a question for a value.
 
 Not here: compound quantities and alternatives (`harness.metrics.answers.number_parts`), and operators that the grammar
 reads (`harness.metrics.answers.number_grammar`).

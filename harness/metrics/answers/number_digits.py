@@ -60,7 +60,7 @@ class Span:
         return self.tokens[i].text if self.start <= i < self.stop else ""
 
     def pair(self, i: int) -> int:
-        """Return the index of the bracket that closes the one at token `i`, or -1 if none does within the bounds."""
+        """Return the index of the bracket that closes the bracket at token `i`; -1 if none does within the bounds."""
         return self.tokens[i].pair if self.start <= i < self.stop and self.tokens[i].pair < self.stop else -1
 
     def is_priced(self, i: int) -> bool:
@@ -172,7 +172,7 @@ def _list(span: Span, groups: Sequence[str], end: int) -> Item:
 
 
 def _with_exponent(span: Span, digits: str, decimals: str, end: int) -> Item:
-    """Return `digits`.`decimals` with the exponent after an e at token `end`, if any; no value if points follow."""
+    """Return `digits`.`decimals`, with the exponent after an e at token `end`. If points follow, it has no value."""
     exponent, has_exponent = 0, span.kind(end) is Kind.EXPONENT
     if has_exponent:
         written = span.text(end + 1)

@@ -72,7 +72,7 @@ class Reader(Span):
         self._tail = Tail(tokens, start, stop)
 
     def items(self) -> Iterator[Item]:
-        """Yield the items from left to right; an item that is the last part of a quantity or a tuple has no value."""
+        """Yield the items from left to right. An item that is the last part of a quantity or a tuple has no value."""
         i, last, is_tuple = self.start, None, False
         while i < self.stop:
             item, end = self._item(i)
@@ -100,10 +100,10 @@ class Reader(Span):
     # -- brackets behind a number
 
     def _glossed(self, item: Item, i: int, end: int) -> tuple[Item, int]:
-        """Return `item`, which begins at token `i`, with what follows its glosses, and the index after it.
+        """Extend `item`, which begins at token `i`, by what follows its glosses. Return it and the index after it.
 
-        A gloss is a bracket directly after a number and its unit: 72 (48+24), 5 (five) million. It may be followed by
-        the unit, or by an operator and an operand.
+        A gloss is a bracket directly after a number and its unit: 72 (48+24), 5 (five) million. The unit, or an
+        operator and an operand, may follow the bracket.
         """
         first_end = item.end
         while item.value is not None and not item.is_phrase and (close := self._gloss(item, i)) > 0:
@@ -116,7 +116,7 @@ class Reader(Span):
         return item, item.end
 
     def _gloss(self, item: Item, i: int) -> int:
-        """Return the index of the bracket that closes the gloss after `item`, 72 (48+24), or -1 without a gloss."""
+        """Return the index of the bracket that closes the gloss after `item`, as in 72 (48+24); -1 without a gloss."""
         j = self.after_spaces(item.end)
         first = self.after_spaces(j + 1)
         if self.kind(j) is not Kind.OPEN or self.pair(j) < 0 or self._is_label(item, i):
@@ -353,7 +353,7 @@ class Reader(Span):
         return (None if item is None or item.unit else item.value), close + 1
 
     def _obstacle(self, i: int) -> Item | None:
-        """Return an item without a value for the root, function or other notation at token `i`, if it has digits."""
+        """Return a valueless item for the root, function or other notation at token `i`; None if it has no number."""
         j = self.after_spaces(i + 1)
         kind, text = self.kind(i), self.text(i)
         if kind is Kind.CONSTANT:
@@ -372,7 +372,7 @@ class Reader(Span):
         return Item(None, max(j, i + 1)) if is_number else None
 
     def _stray_power(self, i: int) -> tuple[Item | None, int]:
-        """Return an item without a value for the exponent at token `i`, None after a unit; and the index after it."""
+        """Return an item without a value for the exponent at token `i` (None after a unit), and the index after it."""
         end = self._tail.exponent(i)[1]
         base, word = self.kind(i - 1), self.text(i - 1)
         is_letters = base is Kind.WORD and not (len(word) > 1 and units.is_unit(word)) and word not in ("m", "s")

@@ -122,7 +122,7 @@ def follows_unit(span: Span, item: Item) -> bool:
 
 
 def _unit(span: Span, item: Item) -> str:
-    """Return the unit of the number `item`, even "in"; empty if the word after it is no unit: 6 feet 2 tall."""
+    """Return the unit of the number `item`, which may be "in". Empty if the word after it is no unit: 6 feet 2 tall."""
     if not item.unit and span.text(span.after_spaces(item.end)) == "in":
         return "in"
     return "" if item.unit.lower() in units.NO_UNITS else item.unit

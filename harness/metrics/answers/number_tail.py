@@ -116,7 +116,7 @@ class Tail(Span):
         return item if scale == 1 else Item(item.value * scale, end)
 
     def _united(self, item: Item) -> Item:
-        """Return `item` with the unit after it; a variable or a factorial sign after it leaves it without a value."""
+        """Return `item` with the unit after it. If a variable or a factorial sign follows, the item has no value."""
         i = self.after_spaces(item.end)
         is_glued = i == item.end
         kind, text = self.kind(i), self.text(i)
@@ -208,7 +208,7 @@ class Tail(Span):
 
 
 def _integer(written: str) -> int | None:
-    """Return the integer that `written` spells; None if it is not an integer, or above `MOST_DIGITS`."""
+    """Return the integer that `written` spells; None if it is no integer, or if its size is above `MOST_DIGITS`."""
     match = re.fullmatch(r"([+\-−－＋–]?)(\d{1,6})", written)
     if match is None or int(match[2]) > MOST_DIGITS:
         return None

@@ -148,7 +148,7 @@ def _combined(span: Span, parts: list[str | Fraction], i: int) -> tuple[Fraction
 
 
 def _share(span: Span, i: int) -> Item | None:
-    """Return the fraction 三分之一, or the percentage 百分之三, whose denominator is at token `i`."""
+    """Return the fraction (三分之一) or the percentage (百分之三) whose denominator is at token `i`."""
     run, top = span.text(i), read_number(span, i + 3)
     if top is None:
         return None
@@ -159,7 +159,7 @@ def _share(span: Span, i: int) -> Item | None:
 
 
 def read_number(span: Span, i: int) -> Item | None:
-    """Return the number in digits or Chinese numerals at token `i`, even a single numeral, or None."""
+    """Return the number in digits or Chinese numerals at token `i`. A single numeral counts. None without a number."""
     if span.kind(i) is Kind.NUMERAL:
         value, end = _number(span, i)
         return Item(Fraction(100) if span.text(i) in ("百", "佰") else value, end)

@@ -82,7 +82,7 @@ def _item_of_box(tokens: list[Token], start: int, stop: int) -> Item | None:
 
 
 def _stated(tokens: list[Token], bounds: tuple[int, int], item: Item | None) -> Item | None:
-    """Return `item`; its value becomes None if the words around it in `bounds` make it a date, a bound, an operand…"""
+    """Return `item`. If the words around it in `bounds` make it a date, a bound, an operand …, its value is None."""
     is_read = item is None or item.value is None or is_value(tokens, bounds, item)
     return item if is_read or item is None else item._replace(value=None)
 

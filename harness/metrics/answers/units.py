@@ -62,7 +62,7 @@ _RANKS = tuple({unit: rank for rank, units in enumerate(row) for unit in units} 
 _DOLLAR = "dollar"
 
 DOZENS = frozenset(("dozen", "dozens", "打", "gross", "score"))
-"""Units that count several things: 2 dozen and 3 is one quantity."""
+"""Units that count several things. With one of them, two numbers can be one quantity: 2 dozen and 3."""
 CENTS = frozenset(("cent", "cents", "¢", "￠", "penny", "pennies", "pence", "p", "c", "s", "美分", "便士", "欧分"))
 """Units of the smaller part of a price: $2 and 50 cents."""
 NO_UNITS = frozenset(

@@ -42,20 +42,23 @@ class Group:
                 pending += group.groups[::-1]
 
     def field_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the start and end of each field; the first of , ， and 、 that the group has divides fields."""
+        """Return the start and end of each field. One kind of comma divides fields (see `primary_separators`)."""
         positions = primary_separators(text, self.separators)
         return [(left + 1, right) for left, right in pairwise((self.start, *positions, self.end))]
 
 
 def primary_separators(text: str, positions: Sequence[int]) -> list[int]:
-    """Return the `positions` of one kind of comma: the first of , ， and 、 that occurs at any of them in `text`."""
+    """Return those of `positions` where `text` has the primary kind of comma.
+
+    The primary kind is the first of , ， and 、 that `text` has at any of `positions`.
+    """
     marks = {text[position] for position in positions}
     primary = next((mark for mark in _SEPARATORS if mark in marks), None)
     return [position for position in positions if text[position] == primary]
 
 
 def parse_brackets(text: str, kinds: str) -> Group:
-    """Return `text` as the group of its brackets of `kinds`: some of "(", "[", "{" and "<", in either width."""
+    """Return `text` as a group of its brackets. `kinds` are some of "(", "[", "{" and "<", each in either width."""
     opening = {mark: kind for mark, kind in _OPENING.items() if kind in kinds}
     closing = {mark: kind for mark, kind in _CLOSING.items() if kind in kinds}
     marks = re.compile(f"[{re.escape(''.join((*opening, *closing, *_SEPARATORS)))}]")

@@ -1,7 +1,7 @@
 """Documents of extraction tasks: their prompts and expected answers, parsed answers, and scores.
 
-A parsed answer is JSON text, so that a report can show it beside the answer itself. It is a list of records, null if
-the answer could not be parsed, or, if kg2instruction's reader returns other records, an object with both results.
+A parsed answer is JSON text, so that a report can show it beside the answer itself. It is a list of records, or null if
+the answer could not be parsed. If kg2instruction's reader returns other records, it is an object with both results.
 
 Not here: the rows of any data set (`tasks/extraction`).
 """
@@ -34,7 +34,10 @@ class Question(NamedTuple):
 
     @property
     def has_upstream_score(self) -> bool:
-        """Whether kg2instruction scores this format: always for events, else not `json` of entities or KnowLM's own."""
+        """Whether kg2instruction scores this format. It scores every format of events.
+
+        Of entities and relations, it scores neither `json` of entities nor the formats that only KnowLM has.
+        """
         return self.kind == "ee" or (
             self.format in ("tuples", "sentences", "key_value") or (self.kind == "re" and self.format == "json")
         )
@@ -80,7 +83,7 @@ def parse_answer(answer: str, document: Mapping[str, Any]) -> str:
 
 
 def score_answer(document: Mapping[str, Any], parsed: str) -> Scores:
-    """Return the scores of an answer to `document`; `parsed` is what `parse_answer` returned."""
+    """Return the scores of an answer to `document`. `parsed` is what `parse_answer` returned."""
     result = json.loads(parsed)
     both = result if isinstance(result, dict) else {"records": result, "kg2instruction": result}
     kind = document["kind"]
@@ -124,7 +127,7 @@ def _plain(by_type: Mapping[str, Counts]) -> dict[str, list[int]]:
 
 
 def _records(kind: Kind, items: Sequence[Sequence[Any]] | None) -> list[Any]:
-    """Return the records in `items`, a list loaded from JSON, or none if `items` is None (an unparsed answer)."""
+    """Return the records in `items`, a list loaded from JSON. None (an unparsed answer) counts as an empty list."""
     if kind == "ee":
         return [Event(item[0], item[1], tuple(Argument(*argument) for argument in item[2])) for item in items or ()]
     record_class = Entity if kind == "ner" else Relation

@@ -122,8 +122,8 @@ def format_answer(records: Iterable[Any], kind: Kind, schema: Sequence[Any]) -> 
     """Return the JSON answer that IEPile trains a checkpoint to give for `schema`, as IEPile's converters write it.
 
     `schema` lists types; for events, each entry is a dictionary with the `event_type` and its roles (`arguments`). In
-    the answer, a role without an argument is "NAN", a role with several is a list; an event without arguments has no
-    roles.
+    the answer, a role without an argument has the value "NAN", and a role with several arguments has a list. An event
+    without arguments has no roles.
     """
     listed = list(records)
     items_by_type: dict[str, list[Any]] = {}

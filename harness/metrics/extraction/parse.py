@@ -124,7 +124,7 @@ def _record(items: Sequence[str]) -> Record | None:
 
 
 def _event(trigger: str, event_type: str, arguments: Iterable[tuple[str, str]]) -> Record | None:
-    """Return an event without arguments that have an empty or "NAN" item; None if the trigger or type is such."""
+    """Return an event without arguments that are empty or "NAN"; None if its trigger or type is empty or "NAN"."""
     if not (_is_item(trigger) and _is_item(event_type)):
         return None
     return Event(
@@ -226,7 +226,7 @@ def _parse_sentences(text: str, context: _Context, _: Format) -> _Parsed:
 
 
 def _marked_items(text: str, kind: Kind) -> Iterator[tuple[str, str]]:
-    """Yield each marker of a sentence, such as 实体是, and the text from it to the next marker or its line's end."""
+    """Yield each marker of a sentence, such as 实体是, and the text after it, up to the next marker or line end."""
     for match, following in pairwise([*_MARKER_PATTERNS[kind].finditer(text), None]):
         if match:
             end = following.start() if following else len(text)
@@ -256,7 +256,10 @@ def _parse_lines(text: str, context: _Context, _format: Format) -> _Parsed:
 
 
 def _parse_event_lines(text: str, context: _Context) -> _Parsed:
-    """Yield events. Indented lines are arguments; if there are none, so are lines whose key is no requested type."""
+    """Yield the events in lines. Indented lines are arguments.
+
+    If no line is indented, lines whose key is no requested type are arguments.
+    """
     lines = [(line[0] in _INDENT, *_key_and_value(line, context.types)) for line in text.split("\n") if line]
     has_indents = any(is_indented for is_indented, key, value in lines if key and value)
     event: _EventParts | None = None
@@ -275,7 +278,7 @@ def _parse_event_lines(text: str, context: _Context) -> _Parsed:
 
 
 def _key_and_value(line: str, types: Collection[str] | None) -> tuple[str, str]:
-    """Return the text before and after the first colon of `line`; list marks and emphasis around a type are dropped."""
+    """Return the text before and after the first colon of `line`, without list marks and emphasis around a type."""
     key, _, value = (part.strip() for part in line.partition("：" if "：" in line else ":"))
     bare_key = _LIST_MARK.sub("", key) if types is not None and key not in types else key
     return (bare_key if types is not None and bare_key in types else key), value

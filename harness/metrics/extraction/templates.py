@@ -1,9 +1,9 @@
 """KnowLM's instructions for extracting entities, relations and events, and the answer formats they describe.
 
 Templates and formats are those of zjunlp/DeepKE@97a191b, kg2instruction/{ner,re,ee}_template.py in its InstructKGC,
-except those for English relations: their 14 templates and 5 formats are from zjunlp/KnowLM, examples/ie_prompt.py
-(DeepKE's two templates are its first and third). Misspellings are upstream's. As in upstream's prompts, types are
-listed as Python prints a list.
+except those for English relations. These 14 templates and 5 formats are from zjunlp/KnowLM, examples/ie_prompt.py; its
+first and third templates are DeepKE's two. Misspellings are upstream's. As in upstream's prompts, types are listed as
+Python prints a list.
 
 For Chinese entities in the format `key_value`, two descriptions were published: the one used here, with the entity
 first, and one that agrees with what upstream's converter writes. `parse` accepts both.

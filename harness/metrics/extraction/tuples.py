@@ -139,7 +139,7 @@ def _items(text: str, bracket: _Bracket) -> tuple[str, ...]:
 
 
 def _unquoted(item: str) -> str:
-    """Return `item` without surrounding white space and one pair of quotes; “a” and “b” is not one pair."""
+    """Return `item` without outer white space, and without quotes if one pair encloses it all (not “a” and “b”)."""
     item = item.strip()
     if len(item) < 2 or _QUOTES.get(item[0]) != item[-1]:
         return item

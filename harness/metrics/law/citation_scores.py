@@ -7,13 +7,13 @@ H2. The paper does not define redundant citations:
 - H1, `cites_fabricated`: at least one cited article is known not to exist. An article of a law that is not in the
   `StatuteBook` is neither real nor fabricated.
 - H2, `cites_mistitled`: at least one existing article is cited under a wrong title or number. This is detected in two
-  cases. A sentence repeats QUOTATION_LENGTH characters or more of an article's text but cites only other articles, of
-  which it is known that none says this. Or the answer cites an article that does not exist, and the question is about
-  an article of another law with the same number. A paraphrase under a wrong number is not detected.
+  cases. A sentence repeats QUOTATION_LENGTH characters or more of an article's text, but it cites only other articles,
+  and it is known that none of these says this. Or the answer cites an article that does not exist, and the question is
+  about an article of another law with the same number. A paraphrase under a wrong number is not detected.
 - `cites_redundant`: at least one cited article was in the prompt and is not cited by the reference answer.
 
-The rates of H1 and H2 are shares of the answers that cite an article; the rate of redundancy is a share of the answers
-that cite an article and whose reference answer cites one, too. Articles count once per answer.
+The rates of H1 and H2 are shares of the answers that cite an article. The rate of redundancy counts only those of these
+answers whose reference answer cites an article, too. Articles count once per answer.
 
 Not here: parsing citations (`citations`), and averages over answers (`harness.metrics.stats.estimates`).
 """
@@ -41,10 +41,10 @@ class Share(NamedTuple):
 
 
 def agreement(cited: Iterable[Article | Provision], reference: Iterable[Article | Provision]) -> Counts:
-    """Return the counts of `cited` and expected articles; the `reference` answer cites the expected ones.
+    """Return the counts of `cited` articles, where the articles that the `reference` answer cites are expected.
 
-    Of `Article`s each counts once, whatever paragraphs are cited. Of `Provision`s each paragraph and item counts, and a
-    whole article differs from its first paragraph.
+    Each `Article` counts once, whatever paragraphs are cited. If they are `Provision`s, each paragraph and item counts,
+    and a whole article differs from its first paragraph.
     """
     return count_matches(cited, reference)
 
@@ -100,7 +100,7 @@ class Quotations:
         """Return whether `sentence`, which cites the articles `cited`, quotes a text that is in none of them.
 
         Articles that the sentence names by number alone, as in 《民法典》第三条规定…，而第五条规定…, count as cited.
-        Return False if there are no `cited` articles, or if it is not known what one of them says.
+        The result is False if there are no `cited` articles, or if it is not known what one of them says.
         """
         if not cited or not all(self._is_content_known(article) for article in cited):
             return False
@@ -123,9 +123,10 @@ def cites_mistitled(
     names: Iterable[str] = KNOWN_LAWS,
     aliases: Mapping[str, str] = ALIASES,
 ) -> bool:
-    """Return whether `answer` cites an existing article under a wrong title or number (H2), as far as text decides.
+    """Return whether `answer` cites an existing article under a wrong title or number (fault H2).
 
-    `about` are the articles that the question is about, such as those that the data set provides for it.
+    Only cases that the text alone decides are found. `about` are the articles that the question is about, such as those
+    that the data set provides for it.
     """
     names = frozenset(names)
     laws_by_number: dict[tuple[int, int], set[str]] = {}

@@ -164,7 +164,7 @@ def _parse_articles(text: str, start: int, law: str, provisions: list[Provision]
 
 
 def _article_numbers(match: re.Match[str]) -> list[tuple[int, int]]:
-    """Return (number, number after 之 or 0) of each article; 之 belongs to the last. Empty if a number is invalid."""
+    """Return (number, number after 之 or 0) of each article. A 之 belongs to the last. Empty if a number is invalid."""
     numbers = _parse_numbers(match["numbers"])
     inserted = parse_numeral(match["inserted"]) if match["inserted"] else 0
     if not numbers or inserted is None:
@@ -180,7 +180,7 @@ def _articles_inside(first: Article, last: Article) -> list[Article]:
 
 
 def _parse_parts(text: str, start: int, listed: list[Article], provisions: list[Provision]) -> int:
-    """Append `listed` articles, the last with the paragraphs and items from `start` on; return where these end."""
+    """Append `listed` articles, the last one with the paragraphs and items from `start` on. Return where these end."""
     provisions += map(Provision, listed[:-1])
     parts: list[tuple[int, int]] = []
     paragraph, end, to = _PARAGRAPH.match(text, start), start, None

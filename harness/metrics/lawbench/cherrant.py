@@ -92,8 +92,8 @@ def edits(source: str, target: str, tables: CharacterTables = NO_TABLES) -> Coun
     White space is ignored. The function takes time proportional to the product of both lengths, a second for 500
     characters each.
 
-    There are no edits if the texts are equal or the target says that there is no error (没有错误), and one empty edit
-    at -1 if the target says that the source cannot be corrected (无法标注).
+    The result is empty if the texts are equal or the target says that there is no error (没有错误). It is one empty
+    edit at -1 if the target says that the source cannot be corrected (无法标注).
     """
     source, target = "".join(source.split()), "".join(target.split())
     if target in (source, "没有错误"):
@@ -138,7 +138,10 @@ _MATCH, _DELETE, _INSERT, _SUBSTITUTE = ("M", 1, 1), ("D", 1, 0), ("I", 0, 1), (
 
 
 def _operations(source: str, target: str, tables: CharacterTables) -> list[list[list[_Operation]]]:
-    """Return, by the lengths of two prefixes of the texts, the operations that may end their cheapest alignment."""
+    """Return, for each pair of prefixes, the operations that may end the cheapest alignment of the two prefixes.
+
+    The indexes of the result are the lengths of both prefixes.
+    """
     width = len(target)
     costs = [[float(j) for j in range(width + 1)]]
     operations: list[list[list[_Operation]]] = [[[], *([_INSERT] for _ in target)]]
@@ -254,7 +257,7 @@ def _number_of_alignments(operations: list[list[list[_Operation]]]) -> int:
 
 
 def _previous_spans(operations: list[list[list[_Operation]]], following: _Span | None) -> list[_Span]:
-    """Return the spans that may precede `following` (None: end the sentence); unmatched text is one span."""
+    """Return the spans that may precede `following` (None: end the sentence). Unmatched text is one span."""
     i, j = (following.start, following.to_start) if following else (len(operations) - 1, len(operations[0]) - 1)
     ways = operations[i][j]
     if ways == [_MATCH]:
@@ -270,7 +273,7 @@ def _previous_spans(operations: list[list[list[_Operation]]], following: _Span |
 
 
 def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) -> list[tuple[int, int]]:
-    """Return the pairs of places where a span without matches and transpositions that ends at (i, j) may begin."""
+    """Return where a span that ends at (i, j), and has no matches or transpositions, may begin in both texts."""
     starts, visited, pending = [], {(i, j)}, [(i, j)]
     while pending:
         a, b = pending.pop()
@@ -285,7 +288,7 @@ def _unmatched_starts(operations: list[list[list[_Operation]]], i: int, j: int) 
 
 
 def _edit_spans(spans: Sequence[_Span], source: str, target: str) -> tuple[_Span, ...]:
-    """Return the edits of the alignment `spans`: a piece moved over another is one edit, substitutions are trimmed."""
+    """Return the edits of the alignment `spans`. A piece moved over another is one edit; substitutions are trimmed."""
     merged, i = [], 0
     while i < len(spans):
         three = spans[i : i + 3]

@@ -33,7 +33,7 @@ from harness.metrics.text.cuts import jieba_words
 from harness.metrics.text.overlap import rouge_of
 
 LONGEST_TERM = 216
-"""A prison term in months; `term_score` divides by its logarithm, the distance of an answer without a term."""
+"""A prison term in months. `term_score` divides by its logarithm, so an answer without a term has the distance 1."""
 
 
 class AnswerScore(NamedTuple):
@@ -186,7 +186,7 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def article_numbers(prediction: str) -> set[int]:
-    """Return the first number of each of the pieces between 、 in `prediction`, ignoring paragraphs (第…款)."""
+    """Return the first number of each piece of `prediction` between 、, ignoring paragraphs (第…款)."""
     pieces = (
         _replace_numbered("条", r"\1", _replace_numbered("款", "", piece.replace("万元", "元")))
         for piece in prediction.split("、")
@@ -231,7 +231,7 @@ def amount_of_money(prediction: str, reference: str) -> AnswerScore:
 def character_f1(prediction: str, reference: str) -> float:
     """Return the F1 over the letters and digits of both texts, in lower case and any order, as in CJRC's script.
 
-    If one text has no letters or digits, the F1 is 1 if the other has none either, else 0.
+    If neither text has letters or digits, the F1 is 1. If only one text has any, it is 0.
     """
     predicted, expected = (
         Counter(character for character in text.lower() if character.isdigit() or character.isalpha())

@@ -96,7 +96,7 @@ def proofreading(prompt: str, prediction: str, reference: str, tables: Character
 
 
 def entities(prediction: str, reference: str) -> AnswerScore:
-    """Score LawBench task 2-6: soft F1 over types of entities, of which all entities in the answer count."""
+    """Score LawBench task 2-6: soft F1 over types of entities. Every entity of a type in the answer counts."""
     expected, predicted = published.reference_entities(reference), _entities(prediction)
     if not expected:
         return AnswerScore(float(not predicted))
@@ -130,9 +130,9 @@ def articles(prediction: str, reference: str) -> AnswerScore:
 
 
 def charges(prediction: str, reference: str) -> AnswerScore:
-    """Score LawBench task 3-3: F1 of the charges named where the prompt asks for them or, if none is, anywhere.
+    """Score LawBench task 3-3: F1 of the named charges. They are read where the prompt asks for them.
 
-    A charge inside the name of a longer charge does not count.
+    If no charge is named there, they are read anywhere. A charge inside the name of a longer charge does not count.
     """
     expected = {*unframed("罪名:", reference).split(";")}
     stated = "\n".join(framed.parts(prediction, "罪名"))
@@ -192,7 +192,7 @@ REPAIRED_SCORERS: dict[str, Scorer] = {
 def _labels(prediction: str, options: Collection[str], *marks: str) -> str:
     """Return the part of a prediction after `marks` if it contains one of `options`, else the whole prediction.
 
-    Items of that part that are another form of a label are replaced by the label.
+    An item after a mark that is another form of a label is replaced by the label.
     """
     items = (item.strip(" 。.") for part in framed.parts(prediction, *marks) for item in _ITEM_END.split(part))
     stated = "、".join(_OTHER_FORMS.get(item, item) for item in items)
@@ -213,7 +213,8 @@ _OTHER_FORMS = {
     "非婚生子": "存在非婚生子",
     "抚养费支付": "支付抚养费",
 }
-"""Labels of tasks 2-2 and 2-3, by how models write them: in other words or order, or without the label's typo."""
+"""The label for each form that models write in its place, in LawBench tasks 2-2 and 2-3: in other words, in another
+order, or without the label's typo."""
 
 
 _STATED_LETTERS = re.compile(
@@ -301,7 +302,10 @@ def _soft_f1(hits: float, predicted: int, expected: int) -> float:
 
 
 def _months(text: str) -> int | None:
-    """Return the months of the first prison term in 个月, else 月, 年, English, 半年, a bare number; else None."""
+    """Return the first prison term in months; None if there is none.
+
+    Forms are tried in this order: 个月, 月, 年, English, 半年, a bare number.
+    """
     for pattern in (*_MONTHS, _IN_ENGLISH[0]):
         for match in pattern.finditer(text):
             years = match[1] or "0"

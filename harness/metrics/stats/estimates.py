@@ -53,12 +53,13 @@ class Average(NamedTuple):
 
 
 def mean_estimate(values: Sequence[float], *, fraction: bool = True) -> Estimate:
-    """Return the mean of per-sample `values` with its interval, to the last bit the same in any order of `values`.
+    """Return the mean of per-sample `values` with its interval. The order of `values` changes no bit of the result.
 
     If `fraction` (values lie in [0, 1] by definition) and all values are 0 or 1, the interval is Wilson's score
     interval (Wilson 1927, recommended by Brown, Cai & DasGupta 2001). Otherwise it is a t interval around the mean
-    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction; there is no interval if all values are equal,
-    because they show no variation. `stderr` is always the sample standard deviation over sqrt(n), as in lm-eval.
+    (Miller 2024, arXiv 2411.00640, eq. 1), cut at 0 and 1 for a fraction. If all values are equal, there is no
+    interval, because they show no variation. `stderr` is always the sample standard deviation over sqrt(n), as in
+    lm-eval.
 
     Raises HarnessError if `values` is empty or contains NaN or an infinity.
     """
@@ -89,9 +90,9 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]], *, fraction: bool = Fal
 
     The standard error is the linearised one of a ratio of means (Cochran 1977, eq. 6.13); the interval is Student's t
     with n - 1 degrees of freedom. If all denominators are equal, standard error and interval are those of
-    `mean_estimate`. A single sample has neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1; if
-    the ratio itself is 0 or 1, the interval is Wilson's over the samples, as if each were right or wrong, which is the
-    most that samples can vary.
+    `mean_estimate`. A single sample has neither. The interval of a `fraction`, such as micro F1, is cut at 0 and 1. If
+    the ratio itself is 0 or 1, the interval is Wilson's over the samples, as if each were right or wrong: samples
+    cannot vary more.
     """
     n, value = len(pairs), ratio(pairs)
     if n < 2:
@@ -133,7 +134,7 @@ def _within(low: float, high: float, fraction: bool) -> tuple[float, float]:
 
 
 def combine(estimates: Sequence[Estimate], weight: Weight) -> Estimate:
-    """Return the weighted average of independent task `estimates`; their order does not change any bit of the result.
+    """Return the weighted average of independent task `estimates`. Their order changes no bit of the result.
 
     If every task is a share of right answers, the interval is Wilson's at the effective number of samples (see
     `_effective_size`). Otherwise it is MOVER's (Zou & Donner 2008): the distance from the average to each limit is the

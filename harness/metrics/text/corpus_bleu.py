@@ -63,7 +63,7 @@ def bleu_zh_counts(prediction: str, reference: str) -> BleuCounts:
 
 
 def bleu(counts: Iterable[Sequence[Any]]) -> float:
-    """Return the corpus BLEU, 0 to 100, of `BleuCounts`, or of the lists as which a report stores them.
+    """Return the corpus BLEU, 0 to 100. `counts` has `BleuCounts`, or the same numbers as lists, as in a report.
 
     Smoothing is exponential; the brevity penalty is computed from the total lengths of all pairs.
     """
@@ -89,7 +89,7 @@ def chrf_counts(prediction: str, reference: str) -> ChrfCounts:
 
 
 def chrf(counts: Iterable[Sequence[Any]]) -> float:
-    """Return the corpus chrF, 0 to 100, of `ChrfCounts`, or of the lists as which a report stores them.
+    """Return the corpus chrF, 0 to 100. `counts` has `ChrfCounts`, or the same numbers as lists, as in a report.
 
     It is the F2 of the mean precision and the mean recall over the run lengths that occur in both predictions and
     references.

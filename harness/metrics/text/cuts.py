@@ -5,10 +5,10 @@
     jieba       jieba's words, as rouge-chinese counts them
     characters  the letters, marks and digits one by one, in lower case: sacrebleu's `char` without punctuation
 
-A cut is chosen for all references of a task together, so that no score mixes two cuts: `words` if it loses no letter of
-any reference; else `unicode` if every reference is mainly in scripts that separate words by spaces; else `jieba` if the
-references as a whole are Chinese; else `characters`, for Japanese, Korean, Thai, … and mixtures. A few names in another
-script, emoji and the width of letters and digits do not affect the choice.
+A cut is chosen for all references of a task together, so that no score mixes two cuts. It is `words` if this loses no
+letter of any reference; else `unicode` if every reference is mainly in scripts that separate words by spaces; else
+`jieba` if the references as a whole are Chinese; else `characters`, for Japanese, Korean, Thai, … and mixtures. A few
+names in another script, emoji and the width of letters and digits do not affect the choice.
 
 For `unicode` and `characters`, it makes no difference whether a letter and its accent are one code point or two (NFC),
 nor how wide a letter is. `words` and `jieba` read texts as their libraries do: `２０２３` is not `2023`.
@@ -125,7 +125,7 @@ CUTS: dict[str, Callable[[str], Words]] = {
 
 
 def has_word(text: str) -> bool:
-    """Return whether `text` has a letter or a digit: without one, as in emoji or punctuation, there is no word."""
+    """Return whether `text` has a letter or a digit. Texts without them, such as emoji or punctuation, have no word."""
     return bool(unicode_words(text))
 
 

@@ -26,7 +26,7 @@ _CHANNELS = re.compile(r"analysis[A-Z]|.*assistantfinal", re.DOTALL)
 
 
 def has_chat_marks(text: str) -> bool:
-    """Return whether `text` has marks of a chat template (<|im_start|>assistant, </s>), or what is left of such."""
+    """Return whether `text` has marks of a chat template (<|im_start|>assistant, </s>), or remains of such marks."""
     text = text.strip()
     return bool(_ANYWHERE.search(text) or _AT_AN_END.match(text) or _CHANNELS.match(text))
 

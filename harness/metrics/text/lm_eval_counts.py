@@ -43,7 +43,7 @@ def chrf(predictions: Sequence[str], references: References, *, words: int = 0) 
 
 
 def ter(predictions: Sequence[str], references: References) -> Counts:
-    """Return for each pair the number of edits, and that of the reference's tokens (a mean for several references)."""
+    """Return for each pair the numbers of edits and of reference tokens (the mean of several references)."""
     from sacrebleu.metrics.ter import TER
 
     return _counts(TER(), predictions, references)

@@ -46,7 +46,7 @@ def shared(prediction: Text, reference: Text, orders: int) -> tuple[int, ...]:
 
 
 def _runs_at(text: Text, places: Sequence[int], order: int) -> list[Text]:
-    """Return the runs of `order` items that begin at `places`, leaving out places too near the end of the text."""
+    """Return the runs of `order` items that begin at `places`. Places too near the end of the text are left out."""
     last = len(text) - order
     return [text[place : place + order] for place in places if place <= last]
 

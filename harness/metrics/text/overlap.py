@@ -57,7 +57,7 @@ def _canonical(text: str) -> str:
 
 
 def number(prediction: str, reference: str) -> float:
-    """Return 1 if the last numbers of both texts have the same value, else 0; 0 if the reference has no number."""
+    """Return 1 if both texts have a last number and the two numbers are equal, else 0."""
     return float(is_same_number(prediction, reference))
 
 
@@ -124,7 +124,7 @@ def bleu(prediction: str, reference: str, tokenizer: str) -> float:
 def coverage(prediction: str, values: Sequence[str]) -> float:
     """Return the share of `values`, such as the attributes of a product, that `prediction` contains literally.
 
-    1 if there are no values.
+    The share is 1 if there are no values.
     """
     return sum(value in prediction for value in values) / len(values) if values else 1.0
 
@@ -159,7 +159,7 @@ def best(metric: str, prediction: str, references: Sequence[str]) -> float | Non
     """Return the highest score by `METRICS[metric]` of `prediction` against any of `references`.
 
     Invisible characters at the ends of the texts do not count, and it does not matter how line ends and accents are
-    written. None if the metric is not defined for every reference.
+    written. The result is None if the metric is undefined for any reference.
     """
     if not all(is_defined(metric, reference) for reference in references):
         return None

@@ -120,7 +120,10 @@ def _require_unambiguous(questions: Sequence[Sequence[_Question]], answer: str) 
 
 
 def _places(file: Path, questions: Sequence[_Question], answer: str) -> list[int]:
-    """Return the place of the choice that each question's answer names; a row may be several `questions`."""
+    """Return the place of the choice that each question's answer names.
+
+    A row with several right choices is several of the `questions`.
+    """
     numbers = [_whole_number(question.answer) for question in questions]
     are_labels = all(str(number) in item.choices.labels for item, number in zip(questions, numbers, strict=True))
     if None in numbers or are_labels:
@@ -167,11 +170,11 @@ def _answer(row: Row, value: object, column: str) -> Answer:
 
 
 def _listed(text: str, choices: Choices) -> list[Any]:
-    """Return the items that the answer `text` lists; `text` alone if as a whole it names a choice or is no list.
+    """Return the items that the answer `text` lists; `text` alone if it is no list, or names a choice as a whole.
 
-    A list is JSON or Python's (`["A", "C"]`, which a table holds as text), whose items are not checked. If each item
-    names one choice, so are letters written together ("AC") and items between marks ("A,C", "A、C", "A; C", "A and C",
-    texts in lines).
+    A list of JSON or Python (`["A", "C"]`, which a table holds as text) is a list, whatever its items. Letters written
+    together ("AC"), and items between marks ("A,C", "A、C", "A; C", "A and C", texts in lines), are a list only if each
+    item names one choice.
     """
     if _matches(text, choices):
         return [text]
@@ -219,7 +222,7 @@ def _whole_number(answer: Answer) -> int | None:
 
 
 def _place_of_text(question: _Question) -> int | None:
-    """Return the place of the only choice whose text is the answer, or None; texts and numbers never match."""
+    """Return the place of the only choice whose text is the answer, or None; a text never matches a number."""
     choices, answer = question.choices, question.answer
     if isinstance(answer, str) == choices.are_numbers or choices.texts.count(str(answer)) != 1:
         return None

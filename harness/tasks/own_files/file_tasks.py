@@ -2,8 +2,8 @@
 
 `FILE` alone is a test set of questions and answers (`harness.tasks.own_files.question_files`).
 
-`ppl:FILE_OR_FOLDER` measures bits per character of texts, the measure for continued pretraining and vocabulary changes:
-it counts every character of a text once, however the tokenizer splits the text, whereas perplexity per token has
+`ppl:FILE_OR_FOLDER` measures bits per character of texts, the measure for continued pretraining and vocabulary changes.
+It counts every character of a text once, however the tokenizer splits the text. Perplexity per token, in contrast, has
 another unit with each tokenizer.
 
 Not here: tasks with a YAML definition (`harness.tasks.catalogue`), or the requests made for a text

@@ -35,8 +35,9 @@ _ROLES = {
 }
 
 Document = dict[str, Any]
-"""A mapping with `prompt` and `answer`; `letters` if a letter is the answer, else all accepted `answers`; `turns` (role
-and content) in conversations; `shared`, the passage of the question, in files with passages."""
+"""A mapping with `prompt` and `answer`. It also has `letters` if a letter is the answer, else all accepted `answers`.
+In conversations, it has `turns` (role and content). In files with passages, it has `shared`, the passage of the
+question."""
 Turn = dict[str, str]
 """The `role` and `content` of one message."""
 
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
     """The columns read, in lower case; in a multiple-choice file the last one holds the answer."""
     document: Callable[[Row], Document]
     """Returns a row's document. For multiple choice, this document still lacks `answer`, which is determined from all
-    rows together, and has `question`, the question without choices, which is removed later."""
+    rows together. It has `question`, the question without choices, which is removed later."""
     is_bare_question: bool = False
     """Whether the prompt is a question alone, to which a cue such as "Answer:" is added."""
     comparisons: tuple[str, ...] = ()
@@ -167,7 +168,7 @@ def _turn(role: str, content: str) -> Turn:
 
 
 def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
-    """Return the document whose prompt is `turns`, after the row's system prompt if any, and that accepts `answers`."""
+    """Return the document whose prompt is the row's system prompt, if any, and `turns`; it accepts `answers`."""
     if system := row.text("system", needed=False).strip():
         turns = [_turn("system", system), *turns]
     return {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}

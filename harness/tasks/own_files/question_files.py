@@ -3,9 +3,9 @@
 In a file with choices, the answer is the likeliest letter. If some question has several right choices, the answers to
 all questions are generated texts that name letters, because there is only one likeliest letter.
 
-Texts on which models are tuned as they are (alpaca, conversations, ADGEN, pairs) become prompts as they are, with
-instruction and input joined by a line end as in LLaMA-Factory. A bare question gets a cue, and choices get letters as
-in C-Eval and MMLU, in the language of the file.
+Layouts that are made for tuning (alpaca, conversations, ADGEN, pairs) become prompts without additions, as in tuning.
+Instruction and input are joined by a line end, as in LLaMA-Factory. A bare question gets a cue, and choices get letters
+as in C-Eval and MMLU, in the language of the file.
 
 Not here: reading files (`harness.data.rows`), recognising columns (`harness.tasks.own_files.layouts`), the task made of
 a test set (`harness.tasks.own_files.file_tasks`), or computing metrics (`harness.metrics.text.overlap`).
@@ -53,7 +53,8 @@ class Questions:
     notes: tuple[str, ...] = ()
     """What was decided about the file, or left out of it."""
     ids: tuple[str, ...] = ()
-    """Each row's value of the column `id`, an empty text if it has none; no values at all if no row has one."""
+    """Each row's value of the column `id`, an empty text if the row has none. There are no values at all if no row has
+    one."""
     questions: tuple[str, ...] = ()
     """Each document's question, without cue and choices."""
 
@@ -131,7 +132,7 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
 
 
 def _ids(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return each row's value of the column `id` as text, empty if it has none; no values at all if no row has one."""
+    """Return each row's value of the column `id` as text, empty if a row has none; () if no row has one."""
     ids = tuple(_id(row.get("id")) for row in rows)
     return ids if any(ids) else ()
 

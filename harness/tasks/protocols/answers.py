@@ -63,7 +63,10 @@ class Answers(OwnQuestions):
         return request
 
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """Return the best score against any accepted answer, by each metric that is defined for all of these."""
+        """Return, for each metric, the best score against any accepted answer.
+
+        A metric that is not defined for all accepted answers is left out.
+        """
         scores = ((name, best(name, results[0], doc["answers"])) for name in self.stated.metrics)
         return {name: score for name, score in scores if score is not None}
 

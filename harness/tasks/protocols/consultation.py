@@ -15,9 +15,9 @@ class Consultation(ProtocolTask):
     """A legal question, with articles of law in its prompt, whose answer is scored by the articles that it cites.
 
     Documents have a `query`, the articles that the data provide as `laws`, and a lawyer's `response`. The prompt has
-    the first `metadata.articles` articles of the column that `metadata.given` names (no articles if it is null), or of
-    the articles that a run provides (`use_articles`). Documents stay unchanged, so that answers with and without
-    articles are answers to the same documents, distinguished only by their prompts.
+    the first articles, at most `metadata.articles` of them, that a run provides (`use_articles`). If a run provides
+    none, they come from the column `metadata.given` of the document; null means no articles. Documents stay unchanged,
+    so that answers with and without articles are answers to the same documents, distinguished only by their prompts.
     """
 
     _retrieved: Mapping[str, Sequence[str]] | None = None

@@ -11,16 +11,16 @@ early or not. Bets on the finite set of available documents, without replacement
 "differ" in 42 of 100 gates.
 
 **Units.** A unit is a document, or a whole cluster of documents, with the sum S of its differences and the sum V of its
-weights. Against "the mean is m or less" a unit pays S - m V, against "m or more" the opposite; neither is less than
-some -low, which `_Bets` computes. The share λ·low of the capital is staked, at most `BOLDNESS`. λ follows from the
+weights. Against "the mean is m or less" a unit pays S - m V; against "m or more" it pays m V - S. No payment is less
+than some -low, which `_Bets` computes. The share λ·low of the capital is staked, at most `BOLDNESS`. λ follows from the
 earlier units as mean/(variance + mean²), which is close to the fastest growth of the capital (aGRAPA, section B.3 of
 the same paper).
 
-**Prior.** The running mean starts as if some documents had shown no change: `TRUST` documents in bets that nothing was
-lost, because that is what they bet on, and `DOUBT` in bets on a loss. In a simulation (14,042 documents, 12 % of
-answers flipped, margin of 2 points, a look every 64 documents), an unchanged candidate then passes after a median of
-2,240 documents, instead of 2,752 when starting from a single document; a loss of 3 points is blocked after 960 instead
-of 1,056 documents, and larger losses as soon as without the prior.
+**Prior.** The running mean starts as if some documents had shown no change. These are `TRUST` documents in bets that
+nothing was lost, because no change is what such bets expect, and `DOUBT` documents in bets on a loss. In a simulation
+(14,042 documents, 12 % of answers flipped, margin of 2 points, a look every 64 documents), an unchanged candidate then
+passes after a median of 2,240 documents, instead of 2,752 when starting from a single document. A loss of 3 points is
+blocked after 960 instead of 1,056 documents, and larger losses as soon as without the prior.
 
 **The last look.** Bets need more documents than a test of a fixed number of documents. If all documents have been read
 anyway, that test decides as well. Both the bets and that test may be wrong, so the two share α as `share_of_looks`
@@ -49,26 +49,27 @@ from harness.verdicts.stats.means import Array, Differences, Interval
 BOLDNESS = 0.75
 """Largest share of the capital that is staked on one unit."""
 DOUBT, TRUST = 25, 200
-"""Invented documents without a change with which the running mean starts, in bets on a loss and on no loss."""
+"""The running mean starts with this many invented documents without a change: `DOUBT` in bets on a loss, `TRUST` in
+bets on no loss."""
 MANY = 5_000
-"""Number of units (clusters, or documents) from which on most of alpha is for the looks before the end."""
+"""If there are at least this many units (clusters, or documents), most of alpha is for the looks before the end."""
 GRID = 4_000
 """Number of steps of the grid of means for a confidence sequence, from one end of the possible range to the other."""
 CHUNK = 64
 """Number of units (clusters, or documents) bet on at a time, before rejected means leave the grid."""
 FIRST, STEADY, GROWTH = 64, 512, 8
-"""A block has `FIRST` documents until `STEADY` documents have been read, then one `GROWTH`th of the number of documents
-read so far."""
+"""A block has `FIRST` documents until `STEADY` documents have been read. After that, its size is the number of
+documents read so far, divided by `GROWTH`."""
 
 
 def block_sizes(total: int) -> Iterator[int]:
     """Yield the number of documents to read before each look, for `total` documents.
 
-    Blocks have 64 documents until 512 are read, which reveal a broken checkpoint, then an eighth of the documents read.
-    Compared with blocks of 64 throughout, 14,042 documents take 37 looks instead of 220, and an unchanged candidate
-    passes after 19 looks instead of 38, with 5 % more documents. A look waits for the longest answer, and reads
-    few-shot examples again unless the engine keeps them: with the examples of MMLU's 57 subjects, 48 % of all tokens
-    are read instead of 68 %, or 20 % instead of 19 % if the engine keeps them.
+    Blocks have 64 documents until 512 are read, because these reveal a broken checkpoint. Later blocks have an eighth
+    of the documents read so far. Compared with blocks of 64 throughout, 14,042 documents take 37 looks instead of 220,
+    and an unchanged candidate passes after 19 looks instead of 38, with 5 % more documents. A look waits for the
+    longest answer. It reads few-shot examples again unless the engine keeps them: with the examples of MMLU's 57
+    subjects, 48 % of all tokens are read instead of 68 %, or 20 % instead of 19 % if the engine keeps them.
     """
     read = 0
     while read < total:
@@ -107,8 +108,8 @@ class SequentialTest:
     heaviest: float = 1.0
     """Largest weight of a unit: of a document, or of a cluster (the sum over its documents)."""
     bound: float | None = 1.0
-    """Largest possible difference of a document's two scores, before weighting. None if the metric is unbounded, which
-    leaves only the last look; `bound` becomes None if larger differences occur."""
+    """Largest possible difference of a document's two scores, before weighting. None if the metric is unbounded, or
+    once larger differences have occurred. Without a bound, only the last look is left."""
     is_finished: bool = field(default=False, init=False)
     _blocks: list[Differences] = field(default_factory=list, init=False, repr=False)
     _draws: list[_Draws] = field(default_factory=list, init=False, repr=False)
@@ -121,7 +122,7 @@ class SequentialTest:
         self._falls, self._holds = self._bets(np.zeros(1), sign=-1), self._bets(np.array([least]), sign=1)
 
     def add(self, block: Differences, weights: Array | None = None) -> None:
-        """Add the next documents, in whole clusters; scores in `block` are already multiplied by `weights`.
+        """Add the next documents, in whole clusters. Scores in `block` are already multiplied by `weights`.
 
         The order within a block is not used, because answers come sorted by length and clusters by name. Units are bet
         on in a random order whose seed depends on the answers: with the same order for all answers, the largest gain of

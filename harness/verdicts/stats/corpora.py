@@ -85,7 +85,7 @@ class Corpora:
 
     @functools.cached_property
     def by_document(self) -> Array:
-        """For each document, the change of the baseline's metric if the candidate's answer replaces the baseline's."""
+        """For each document, how the baseline's metric changes if the candidate's answer replaces the baseline's."""
         return self._changes(self.baseline, self.candidate)
 
     @property
@@ -179,7 +179,7 @@ class Corpora:
 
     @functools.cached_property
     def _span(self) -> float:
-        """The largest possible loss of a unit, scaled like `_shares`: its largest share of the baseline's value."""
+        """The largest possible loss of a unit, scaled like `_shares`: the largest share of any unit in the baseline."""
         table = np.abs(self._by_cluster(self.baseline))
         total = table.sum(axis=0)
         used = np.count_nonzero(total)
@@ -215,7 +215,7 @@ def _summed(statistics: Array, groups: Units, count: int) -> Array:
 
 
 Weights = npt.NDArray[np.uint8]
-"""How often each unit (cluster, or document) is drawn; once on average, so never 256 times."""
+"""How often each unit (cluster, or document) is drawn. A byte suffices: the mean is 1, so 256 draws never occur."""
 
 
 @functools.lru_cache(maxsize=2)

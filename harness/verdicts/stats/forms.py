@@ -55,8 +55,8 @@ class Paired:
     def scores(self) -> tuple[float, float]:
         """The metric over all documents kept, of the baseline and of the candidate; NaN if none is kept.
 
-        If all documents are kept, both equal the reports' scores up to `rounding`. If not, the aggregation is a
-        different function of the same name.
+        If all documents are kept, both should equal the reports' scores up to `rounding`. If they do not, the
+        aggregation is a different function of the same name.
         """
         if not len(self.baseline):
             return math.nan, math.nan
@@ -149,7 +149,7 @@ class _Form(NamedTuple):
 
 
 def _form(aggregation: str, sides: Sequence[list[Any]]) -> _Form | None:
-    """Return the form that all values of both `sides` have; None if no value has a form known for `aggregation`.
+    """Return the form that all values of both `sides` have; None if `aggregation` has no form for any of them.
 
     Raises ValueError if some values have such a form and others do not.
     """
@@ -180,7 +180,7 @@ def _is_labels(value: object) -> bool:
 
 
 def _is_counts(value: object, *lengths: int) -> bool:
-    """Return whether `value` is a list of lists of numbers with these `lengths`; a length of 0 is a bare number."""
+    """Return whether `value` is a list of number lists with these `lengths`. A length of 0 means a bare number."""
     return (
         isinstance(value, list)
         and len(value) == len(lengths)
@@ -226,7 +226,7 @@ def _is_probabilities(value: Any) -> bool:
 
 
 def _rows(metric: Metric | None, row: Callable[[Any], Any], baseline: list[Any], candidate: list[Any]) -> _Statistics:
-    """Return statistics with a row per document, which the function `row` computes from the document's value."""
+    """Return statistics with one row per document: what the function `row` returns for the document's value."""
     tables = [np.array([row(value) for value in side], dtype=np.float64) for side in (baseline, candidate)]
     return _Statistics(tables[0], tables[1], metric)
 
@@ -288,7 +288,8 @@ def _whole_documents(
     """Return IEPile's counts: all counts of a document in the row of its first sample, and 0 in its other rows.
 
     IEPile asks about a document in several samples; in this form, documents stay whole however samples are drawn. The
-    numerator is `factor` times the hits; the denominator is computed from (predictions, expectations).
+    numerator is `factor` times the hits. The function `denominator` computes the denominator from (predictions,
+    expectations).
     """
     names = [part[0] for part in baseline]
     if names != [part[0] for part in candidate]:

@@ -33,7 +33,8 @@ Array = npt.NDArray[np.float64]
 FEW = 200
 """Number of units (clusters, or documents) below which signs are flipped, because the t test is not reliable."""
 FLIPS = 9_999
-"""Number of random sign flips. With the observed signs, p-values have steps of 1/10,000; smaller values are bounds."""
+"""Number of random sign flips. The observed signs count as one more flip, so p-values are multiples of 1/10,000, except
+those that Hoeffding's bound makes smaller."""
 ALL_FLIPS = 13
 """Number of units (clusters, or documents) up to which all sign flips are enumerated."""
 
@@ -54,7 +55,8 @@ class Differences:
     clusters: npt.NDArray[np.int64] | None = None
     """The cluster number of each document, from 0 without gaps; None if every document is its own cluster."""
     span: float | None = None
-    """The largest possible loss of one document (the largest weight), if it exceeds 1 and every score."""
+    """The largest possible loss of one document (the largest weight). Not needed if 1 or the largest score is
+    larger."""
     seed: int = 0
 
     @functools.cached_property
@@ -175,9 +177,9 @@ class Differences:
     def p_non_inferiority(self, margin: float) -> float:
         """Return the one-sided p-value of "the candidate is worse by `margin` or more": small if that is unlikely.
 
-        `margin` is positive, in the metric's unit. The p-value of right and wrong answers is that of Tango's score
-        test; with other scores or clusters, it is that of the t test, adjusted by `with_one_more_loss`, or
-        `p_unseen_loss` if all differences are equal.
+        `margin` is positive, in the metric's unit. For right and wrong answers, the p-value is that of Tango's score
+        test. For other scores or clusters, it is that of the t test, adjusted by `with_one_more_loss`. If all
+        differences are equal, it is `p_unseen_loss` instead.
         """
         if self.is_binary and (self.lost or self.gained):
             return float(special.ndtr(-_tango(self, -margin)))
@@ -206,14 +208,14 @@ class Differences:
 
     @property
     def _variance(self) -> float:
-        """The variance of one document's difference, as if one more answer had flipped: unseen flips may occur."""
+        """The variance of one document's difference, as if one more answer had flipped, because flips may be unseen."""
         if self.is_binary:
             return (self.lost + self.gained + 1) / (self.n + 1) - self.difference**2
         return with_one_more_loss(self.difference, self.stderr or 0.0, self._shares, self._span).stderr ** 2 * self.n
 
     @property
     def _shares(self) -> Array:
-        """The change that each unit (cluster, or document) makes, scaled so that their mean is the mean difference."""
+        """The changes of the units (clusters, or documents), scaled so that their mean is the mean difference."""
         return self.sums * self.units / self.n
 
     @functools.cached_property
@@ -258,7 +260,7 @@ def p_unseen_loss(difference: float, margin: float, span: float, units: int) -> 
 
 
 def units_to_see_loss(difference: float, margin: float, span: float, alpha: float) -> float:
-    """Return how many units (clusters, or documents) `p_unseen_loss` needs to be at most `alpha`."""
+    """Return the least number of units (clusters, or documents) with which `p_unseen_loss` is at most `alpha`."""
     share = _share_unseen(difference, margin, span)
     if share in (0, 1):
         return math.inf if share == 0 else 1.0
@@ -272,7 +274,10 @@ def _share_unseen(difference: float, margin: float, span: float) -> float:
 
 
 def documents_needed(distance: float, variance: float, tail: float, power: float) -> float:
-    """Return how many documents show a `distance` of a mean in a one-sided test of level `tail`; infinite for 0."""
+    """Return how many documents are needed to show that a mean differs by `distance`; infinite for 0 or less.
+
+    The test is one-sided, of level `tail`, with the given `power`.
+    """
     if distance <= 0:
         return math.inf
     return float((special.ndtri(1 - tail) + special.ndtri(power)) ** 2 * variance / distance**2)
@@ -287,7 +292,7 @@ def fewest_units(tail: float) -> float:
 
 
 def _flipped(sums: Array, seed: int) -> float:
-    """Return the share of sign flips of `sums` after which their total is no larger than the observed total."""
+    """Return the share of sign flips of `sums` after which the total is no larger than the observed total."""
     observed = math.fsum(sums)
     slack = 1e-9 * float(np.abs(sums).sum())  # equal sums must compare as equal despite rounding
     if sums.size <= ALL_FLIPS:

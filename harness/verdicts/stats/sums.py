@@ -43,8 +43,8 @@ def bits(sums: Array) -> Array:
 def bleu(sums: Array) -> Array:
     """Return BLEU with exponential smoothing, as sacrebleu's `compute_bleu`, from 0 to 100.
 
-    The input has 10 columns: the numbers of predicted and of expected tokens, and, each for n = 1 to 4, the numbers of
-    matching and of predicted n-grams.
+    The input has 10 columns: predicted tokens, expected tokens, four of matching n-grams (n = 1 to 4), and four of
+    predicted n-grams.
     """
     predicted, expected, correct, total = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
     logs, halvings = np.zeros(len(sums)), np.zeros(len(sums))
@@ -75,7 +75,7 @@ def chrf(sums: Array) -> Array:
 
 
 def ter(sums: Array) -> Array:
-    """Return edits per reference word in percent, from columns of edits and words; 100 for edits without words."""
+    """Return edits per reference word in percent, from columns of edits and words. Edits without words give 100."""
     edits, words = sums[:, 0], sums[:, 1]
     rate: Array = np.divide(edits, words, out=(edits > 0).astype(float), where=words > 0)
     return 100 * rate
