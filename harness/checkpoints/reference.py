@@ -12,6 +12,7 @@ files.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -125,13 +126,14 @@ def _piece(text: str, start: int, *, is_path: bool) -> tuple[str, int]:
     """Return the path or value in `text` that begins at `start`, and where it ends: at `,key=` or the end of `text`."""
     if match := paths.QUOTED.match(text, start):
         return paths.unquoted(match), match.end()
-    if text[start:].lstrip().startswith('"'):
+    if paths.OPENING.match(text, start):
         raise HarnessError(f"'{text}' has a quote that is not closed: double quotes that belong to a name")
     keys = list(_KEY.finditer(text, start))
     ends = [*(match.start() for match in keys), len(text)]
     if not is_path:
         return text[start : ends[0]].strip(), ends[0]
-    longer = [end for end in ends[1:] if _exists(text[start:end].strip())]
+    is_short = bisect.bisect_right(ends, start + paths.LONGEST)
+    longer = [end for end in ends[1:is_short] if _exists(text[start:end].strip())]
     if not longer:
         return text[start : ends[0]].strip(), ends[0]
     if keys[0][1] in KEYS and _exists(text[start : ends[0]].strip()):

@@ -33,7 +33,7 @@ Metric = typer.Option(
 
 def parse_limit(text: str) -> Limit:
     """Return the limit on documents that `text` spells; raise typer.BadParameter if `text` is no limit."""
-    if re.fullmatch("[0-9]+", text) and int(text):
+    if re.fullmatch("[0-9]{1,18}", text) and int(text):
         return int(text)
     if re.fullmatch(r"0?\.[0-9]+", text) and float(text):
         return float(text)

@@ -6,10 +6,11 @@ A name may contain what looks like markup, so `escape` names before they are pri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from rich import console, markup
+from rich import console
 from rich.segment import Segment
 from rich.text import Text
 
@@ -49,11 +50,11 @@ def create(*, error: bool = False) -> Console:
     return result if result.is_terminal else Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
+_TAG = re.compile(r"(?<!\\)(\\*+)(\[[a-z#/@])")
+"""The beginning of what rich may read as markup, and the backslashes before it."""
+
+
 def escape(text: str) -> str:
-    """Return markup that shows `text` as it is, on one line."""
-    return markup.escape(terminal.line(text))
-
-
-def escape_lines(text: str) -> str:
-    """Return markup that shows `text` as it is, on as many lines as it has."""
-    return markup.escape(text)
+    """Return markup that shows `text` as it is, on one line: `rich.markup.escape` in linear time."""
+    escaped = _TAG.sub(r"\1\1\\\2", terminal.line(text))
+    return f"{escaped}\\" if escaped.endswith("\\") and not escaped.endswith("\\\\") else escaped

@@ -11,8 +11,14 @@ import os
 import re
 from pathlib import Path
 
+LONGEST = 4096
+"""Most characters of a path, as on Linux; a longer text names no file."""
+PARTS = 128
+"""Most parts of a pattern: each one is looked up in turn."""
 QUOTED = re.compile(r'\s*"((?:[^"]|"")*+)"\s*')
 """A text in double quotes, and the white space around it."""
+OPENING = re.compile(r'\s*"')
+"""A double quote, and the white space before it."""
 
 
 def unquoted(match: re.Match[str]) -> str:
@@ -28,8 +34,10 @@ def quoted(text: str) -> str:
 
 def exists(path: str) -> bool:
     """Return whether there is a file or folder at `path`, in which `~` is the home folder."""
+    if not 0 < len(path) <= LONGEST:
+        return False
     try:
-        return bool(path) and Path(path).expanduser().exists()
+        return Path(path).expanduser().exists()
     except (OSError, RuntimeError, ValueError):  # a name too long for a file system, no such user, a NUL
         return False
 
@@ -42,9 +50,13 @@ def is_pattern(path: str) -> bool:
 def matching(pattern: str) -> list[str]:
     """Return the paths that match `pattern`, sorted; `**` matches any number of folders.
 
-    A part such as `exams[1]` is literal if a file or folder has exactly that name.
+    A part such as `exams[1]` is literal if a file or folder has exactly that name. Nothing matches a pattern of more
+    than `LONGEST` characters or `PARTS` parts.
     """
     parts = os.path.expanduser(pattern).split("/")  # noqa: PTH111 - leaves `~` alone if there is no such user
+    parts = [part for part, before in zip(parts, ["", *parts], strict=False) if (part, before) != ("**", "**")]
+    if len(pattern) > LONGEST or len(parts) > PARTS:
+        return []
     are_literal = [exists("/".join(parts[: count + 1])) for count in range(len(parts))]
     escaped = [glob.escape(part) if known else part for part, known in zip(parts, are_literal, strict=True)]
     return sorted(glob.glob("/".join(escaped), recursive=True))  # noqa: PTH207 - Path drops a leading ./

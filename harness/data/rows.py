@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -232,8 +233,8 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; raise ValueError if it has a key twice, because Python would drop its first value."""
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"an object has the key '{next(key for key in keys if keys.count(key) > 1)}' twice")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"an object has the key '{next(key for key in counts if counts[key] > 1)}' twice")
     return result
 
 

@@ -105,8 +105,8 @@ def _without_labels(part: str) -> str:
 
 def _without_label(text: str) -> str:
     text = _EMPHASIS.sub(lambda match: match[1] or "", text, count=1)
-    start = 0
-    while (label := _LABEL.match(text, start)) and any(map(str.isalnum, text[label.end() :])):
+    start, last = 0, next((place for place in reversed(range(len(text))) if text[place].isalnum()), -1)
+    while (label := _LABEL.match(text, start)) and label.end() <= last:
         start = label.end()
     return text[start:]
 

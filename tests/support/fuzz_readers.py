@@ -136,11 +136,17 @@ GENERATED = Group(
     examples=40,
 )
 
+
+def _shown(answer: str) -> str:
+    out = console.Console(file=io.StringIO(), width=100)
+    sample_views.show_answer(out, "answer", {"prediction": answer, "responses": [answer]})
+    return out.file.getvalue()
+
+
 _ANY_TEXT: dict[str, Callable[[str], object]] = {
     "common.terminal.lines": terminal.lines,
     "common.terminal.line": terminal.line,
     "common.console.escape": console.escape,
-    "common.console.escape_lines": console.escape_lines,
     "common.visible.first_visible": visible.first_visible,
     "common.visible.has_visible": visible.has_visible,
     "data.text_files.without_marks": text_files.without_marks,
@@ -153,6 +159,7 @@ _ANY_TEXT: dict[str, Callable[[str], object]] = {
     "tasks.same_question.question_form": same_question.question_form,
     "tasks.same_question.text_form": same_question.text_form,
     "tasks.leaks.question": lambda text: leaks.question({"prompt": text}),
+    "cli.views.samples.show_answer": lambda text: _shown(text),
     "cli.views.samples.value": lambda text: sample_views.value(json.dumps(text)),
 }
 ANY_TEXT = Group(

@@ -29,10 +29,10 @@ def _claim(file: File, forced: bool) -> Claim | None:
 
 def _read(file: File, complaints: Complaints) -> Iterator[Answer]:
     rows = csv.DictReader(io.StringIO(file.text(), newline=""), strict=True)
-    for column in ("model_output", "input"):
-        if column not in (rows.fieldnames or ()):
-            raise HarnessError(f"{file.label} has no column '{column}': it is not a table of DISC-LawLLM's answers")
     try:
+        for column in ("model_output", "input"):
+            if column not in (rows.fieldnames or ()):
+                raise HarnessError(f"{file.label} has no column '{column}': it is not a table of DISC-LawLLM's answers")
         for place, row in enumerate(rows):
             where = f"{file.label}, line {rows.line_num}"
             output = row["model_output"]

@@ -36,20 +36,22 @@ def split(text: str) -> tuple[str, ...]:
     """
     pieces = list(_pieces(text))
     names: list[str] = []
-    while pieces:
-        count = _pieces_of_a_file(pieces)
-        name = pieces[0].text if pieces[0].is_quoted else _joined(pieces[:count])
+    place = 0
+    while place < len(pieces):
+        piece, following = pieces[place], pieces[place : place + _MOST_PARTS]
+        count = _pieces_of_a_file(following)
+        name = piece.text if piece.is_quoted else _joined(following[:count])
         path = name.removeprefix(PREFIX)
         if (
             names
-            and not pieces[0].is_quoted
+            and not piece.is_quoted
             and names_files(name)
             and not paths.exists(path)
             and not paths.is_pattern(path)
         ):
             raise HarnessError(f"there is no file {path}: check the path, or put a name with commas in double quotes")
         names.append(name)
-        del pieces[:count]
+        place += count
     return tuple(name for name in names if name)
 
 
@@ -64,7 +66,7 @@ def _pieces(text: str) -> Iterator[_Piece]:
             yield _Piece(text[position:start].strip() + paths.unquoted(match), is_quoted=True)
             position = match.end() + 1
             continue
-        if text[start:].lstrip().startswith('"'):
+        if paths.OPENING.match(text, start):
             raise HarnessError(f"'{text}' has a quote that is not closed: double quotes that belong to a name")
         end = text.find(",", position) + 1 or len(text)
         yield _Piece(text[position:end], is_quoted=False)
@@ -77,7 +79,7 @@ def _joined(pieces: Sequence[_Piece]) -> str:
 
 def _pieces_of_a_file(pieces: Sequence[_Piece]) -> int:
     """Return how many of the first `pieces` form the name of an existing file with commas; 1 if no such file exists."""
-    plain = list(itertools.takewhile(lambda piece: not piece.is_quoted, pieces[:_MOST_PARTS]))
+    plain = list(itertools.takewhile(lambda piece: not piece.is_quoted, pieces))
     for count in range(len(plain), 1, -1):
         name = _joined(plain[:count])
         if not _is_there(name):
