@@ -50,8 +50,8 @@ def create(*, error: bool = False) -> Console:
     return result if result.is_terminal else Console(stderr=error, emoji=False, width=PIPE_WIDTH)
 
 
-_TAG = re.compile(r"(?<!\\)(\\*+)(\[[a-z#/@])")
-"""The beginning of what rich may read as markup, and the backslashes before it."""
+_TAG = re.compile(r"(?<!\\)(\\*+)(\[[a-z#/@][^[]*?\])")
+"""What rich reads as markup, and the backslashes before it."""
 
 
 def escape(text: str) -> str:

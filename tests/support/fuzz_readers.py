@@ -42,9 +42,10 @@ from harness.checkpoints import (
     tokenizer_files,
 )
 from harness.checkpoints.adapters import config as adapter_config
+from harness.checkpoints.adapters import limits as adapter_limits
 from harness.cli import options
 from harness.cli.views import samples as sample_views
-from harness.common import console, paths, safe_load, terminal, unpacking, visible
+from harness.common import console, paths, patterns, safe_load, terminal, unpacking, visible
 from harness.data import rows, sources, text_files
 from harness.engine.decoding import families, settings, stopping, thinking
 from harness.recorded import ratings, recordings, references
@@ -179,6 +180,7 @@ _TYPED_TEXTS: dict[str, Callable[[str], object]] = {
     "cli.options.parse_limit": options.parse_limit,
     "cli.options.split_names": lambda text: options.split_names([text]),
     "common.paths.exists": paths.exists,
+    "common.patterns.may_hang": patterns.may_hang,
     "common.paths.is_pattern": paths.is_pattern,
     "common.paths.matching": lambda text: paths.matching(f"nowhere/{text}"),
     "tasks.own_files.task_lists.split": task_lists.split,
@@ -310,6 +312,9 @@ CHECKPOINT_FILES = Group(
         "checkpoints.origin.origin_of": _in_folder("trainer_state.json", origin.origin_of),
         "checkpoints.origin.origin_of[swift]": _in_folder("args.json", origin.origin_of),
         "checkpoints.limits.check_config": _of_object(partial(limits.check_config, Path("config.json"))),
+        "checkpoints.adapters.limits.check": _of_object(
+            lambda value: adapter_limits.check(Path("adapter_config.json"), value, None)
+        ),
         "checkpoints.foreign_code.check": _of_object(
             partial(foreign_code.check, Path("config.json"), is_trusted=False)
         ),
