@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 YAML_BYTES = 4 * 2**20
 """Largest size of a YAML text in bytes."""
 YAML_NODES = 100_000
-"""Largest number of values in a YAML text. A value that aliases repeat counts each time."""
+"""Largest number of values in a YAML text. A value repeated by aliases counts at each repetition."""
 DEPTH = 64
 """Largest number of lists and objects nested within one another."""
 DIGITS = 308

@@ -59,7 +59,7 @@ class TaskMetadata(BaseModel):
     reads: str | None = None
     """`last_position_logits` for a task that scores answer letters by the logits of the last position."""
     understood: UnderstoodRule | None = None
-    """The rule for whether filter and scorer understood anything in an answer, if the filter alone does not show it."""
+    """The rule that decides whether anything in an answer was understood; None if the filter's result shows it."""
     averages: dict[str, AverageRule] = {}
     """The averages that a group defines, by name."""
     file_notes: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ def tasks(
         str | None, typer.Argument(metavar="[NAME]", help="Describe this task, with one rendered prompt.")
     ] = None,
     new: Annotated[
-        str | None, typer.Argument(metavar="[NEW]", help="After 'new': write a definition with this name.")
+        str | None, typer.Argument(metavar="[NEW_NAME]", help="If NAME is 'new': write a definition with this name.")
     ] = None,
     data: Annotated[Path | None, Data] = None,
     metric: Annotated[list[str] | None, Metric] = None,

@@ -25,7 +25,7 @@ from harness.engine.packing.packs import Context, Layout
 from harness.engine.packing.tree import Ints, Limits, Pack
 
 MIN_DOCUMENTS = 8
-"""Smallest number of documents that share a beginning worth keeping; fewer rarely appear in several calls."""
+"""A beginning is kept if this many documents share it. Others are rarely needed again by a later call."""
 MIN_TOKENS = 64
 """Smallest number of tokens by which a beginning extends a shorter one; fewer cost less to read than to copy."""
 TOKEN_BYTES = 4

@@ -228,7 +228,10 @@ def _is_wrong(after: str) -> bool:
 
 
 def _with_verdicts(plain: str, rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows of letters with their verdicts. A single verdict at the end of a choice's text does not count."""
+    """Return the rows, each with the words right or wrong (对, 错误, ✗) that the answer puts beside its letters.
+
+    If only one row ends in such a word, the word belongs to the text of the choice and does not count.
+    """
     if not rows:
         return []
     if _MARK_FIRST.fullmatch(plain[: rows[0].start]):
