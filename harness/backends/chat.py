@@ -30,6 +30,10 @@ _THINKING_VARIABLES = ("enable_thinking", "thinking", "reasoning", "enable_reaso
 """Names of the variable with which templates switch thoughts off."""
 
 
+class UnusableTemplateError(HarnessError):
+    """A chat template that is missing or cannot be rendered, as opposed to a fault of the machine that renders it."""
+
+
 class Ending(NamedTuple):
     """The end of a prompt at which a thought is open, or at which the model may still choose to begin a thought."""
 
@@ -69,10 +73,11 @@ class ChatTemplate:
         """Return the conversation `turns` as text.
 
         With `generation`, the text ends where an answer begins; without it, the last turn is left open to be continued.
-        Raises HarnessError if the template is missing or cannot be rendered within bounds of time and size.
+        Raises UnusableTemplateError if the template is missing or cannot be rendered within bounds of time and size,
+        and HarnessError if the process that renders it fails.
         """
         if not self.tokenizer.chat_template:
-            raise HarnessError(f"{self.name} has no chat template: leave --apply-chat-template out")
+            raise UnusableTemplateError(f"{self.name} has no chat template: leave --apply-chat-template out")
         settings = {
             "add_generation_prompt": generation,
             "continue_final_message": not generation,
@@ -83,7 +88,7 @@ class ChatTemplate:
             return templates.render(self.tokenizer, turns, **settings)
         except templates.TemplateRenderingError as error:
             message = f"the chat template of {self.name} cannot be rendered ({error})"
-            raise HarnessError(f"{message}: correct it, or leave --apply-chat-template out") from error
+            raise UnusableTemplateError(f"{message}: correct it, or leave --apply-chat-template out") from error
 
     def closed(self, prompt: str, turns: Sequence[Turn] = ()) -> str:
         """Return `prompt`, the rendered `turns`; if a thought is open at its end, the thought is closed first."""
@@ -120,7 +125,7 @@ class ChatTemplate:
         """The text between the last question and its answer; empty if the template cannot be rendered."""
         try:
             return self._tail([_QUESTION])
-        except HarnessError:
+        except UnusableTemplateError:
             return ""
 
     @cached_property
@@ -184,7 +189,7 @@ class ChatTemplate:
             if name in self.text:
                 try:
                     tails[name] = self._tail(turns, **{name: False})
-                except HarnessError:
+                except UnusableTemplateError:
                     continue
         return tails
 
@@ -195,7 +200,7 @@ class ChatTemplate:
         """Return the text that the template writes between the last of `turns` and an answer; empty if unknown."""
         try:
             text = self.render([*turns, _ANSWER], generation=False)
-        except HarnessError:
+        except UnusableTemplateError:
             return ""
         return _behind(text.rpartition(_ANSWER["content"])[0], turns)
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from harness.backends.chat import ChatTemplate, Turn
-from harness.errors import HarnessError
+from harness.backends.chat import ChatTemplate, Turn, UnusableTemplateError
 
 _LINES = 600
 """Number of lines of a turn in a probe; a template that shortens texts writes fewer lines."""
@@ -41,7 +40,7 @@ class Findings(NamedTuple):
 
 
 def probe(template: ChatTemplate) -> Findings:
-    """Return what is wrong with `template`. Raises HarnessError if it cannot render a single question."""
+    """Return what is wrong with `template`. Raises UnusableTemplateError if it cannot render a single question."""
     question = _turn("user", "Q")
     text = template.render([question])
     history = _history(template)
@@ -105,7 +104,7 @@ def _history(template: ChatTemplate) -> str:
     turns = [_turn("user", "Q"), _turn("assistant", "A"), _turn("user", "R")]
     try:
         text = template.render(turns)
-    except HarnessError as error:
+    except UnusableTemplateError as error:
         return f"takes no earlier answers ({error.__cause__ or error})"
     if problem := _misplaced(text, turns) or _unlike_answers(template, text, turns):
         return problem
@@ -155,5 +154,5 @@ def _render(template: ChatTemplate, turns: Sequence[Turn], **variables: Any) -> 
     """Return the conversation as text, or an empty text if it cannot be rendered."""
     try:
         return template.render(turns, **variables)
-    except HarnessError:
+    except UnusableTemplateError:
         return ""

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from harness.backends import chat_probes
-from harness.backends.chat import ChatTemplate, Ending, Turn
+from harness.backends.chat import ChatTemplate, Ending, Turn, UnusableTemplateError
 from harness.backends.chat_probes import Findings
 from harness.backends.encoding import Encoder
 from harness.engine.decoding import thinking
-from harness.errors import HarnessError
 
 
 class Conversations:
@@ -42,7 +41,7 @@ class Conversations:
         others = [turn for turn in turns if turn["role"] != "system"]
         try:
             text = self.template.render(turns, generation=generation)
-        except HarnessError as error:
+        except UnusableTemplateError as error:
             if len(others) == len(turns) or error.__cause__ is None:
                 raise
             text, turns = self.template.render(others, generation=generation), others

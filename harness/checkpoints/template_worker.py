@@ -4,7 +4,9 @@ A template is a program that came with a checkpoint. transformers' own function 
 time and memory the operating system bounds, because neither a sandbox nor a count of steps stops one long call in C.
 
 The process reads requests from its standard input and writes a reply to each to its standard output: 8 bytes of length,
-then JSON. It imports nothing of this package.
+then JSON. Its first message says whether it is ready. Requests are answered in a fork of it, so that only a fork ends
+with a template that exceeds a bound: importing transformers takes seconds, a fork milliseconds. It imports nothing of
+this package.
 """
 
 from __future__ import annotations
@@ -21,22 +23,40 @@ from typing import IO, Any
 
 
 def main() -> None:
-    """Answer requests until the input ends."""
+    """Answer requests until the input ends, in one fork after another."""
     source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("r+b") as nothing:  # what a library prints must not come between replies
         for descriptor in (0, 1, 2):
             os.dup2(nothing.fileno(), descriptor)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they end the parent, which closes the input
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the timer of _answer ends the process, even within one call
-    from transformers.utils import chat_template_utils
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the timer of _answer ends the fork, even within one call
+    try:
+        from transformers.utils import chat_template_utils
+    except BaseException as error:
+        send(target, {"failure": f"{type(error).__name__}: {error}"[:300]})
+        return
+    send(target, {"ready": True})
+    while (code := _forked(source, target, chat_template_utils)) != 0:
+        send(target, {"ended": code})
 
-    is_bounded = False
-    while request := receive(source):
-        if not is_bounded:
-            _bound_memory(request["memory"])
-            is_bounded = True
-        send(target, _answer(request, chat_template_utils))
+
+def _forked(source: IO[bytes], target: IO[bytes], library: Any) -> int:
+    """Answer requests in a fork until the input ends, or the fork; return its exit code, negative for a signal."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        is_bounded = False
+        while request := receive(source):
+            if not is_bounded:
+                _bound_memory(request["memory"])
+                is_bounded = True
+            send(target, _answer(request, library))
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def _answer(request: dict[str, Any], library: Any) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Chat templates rendered within bounds of time, memory and size.
 
 A template is a program that came with a checkpoint: it may loop for ever, or ask for a text of a terabyte. It is
-rendered in a child process (`harness.checkpoints.template_worker`), which all templates of this process share. A
-template that exceeds a bound ends that process, and the next one starts another.
+rendered in a child process (`harness.checkpoints.template_worker`), which all templates of this process share.
+
+Only what a template takes is its fault: computing time, memory, size, a crash. A child that cannot be started, or that
+the system ends, is a fault of the machine and raises HarnessError.
 
 Not here: what a template does to conversations (`harness.backends.chat`).
 """
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 
 from harness.checkpoints import template_worker
 from harness.checkpoints.types import Tokenizer
+from harness.errors import HarnessError
 
 
 class TemplateRenderingError(Exception):
@@ -84,7 +87,7 @@ def render(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bou
 
     `settings` are those of transformers' `apply_chat_template`, and variables of the template. Raises
     TemplateRenderingError if the template raises any exception or exceeds `bounds`. A template that exceeded them is
-    not rendered again.
+    not rendered again. Raises HarnessError if the child process cannot be started or does not answer.
     """
     from transformers import PreTrainedTokenizerBase
 
@@ -125,10 +128,16 @@ def render(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bou
 def is_quick(pattern: str, names: Sequence[str], bounds: Bounds = BOUNDS) -> bool:
     """Return whether matching `pattern` against each of `names` takes at most a fifth of the time for a conversation.
 
-    The pattern comes with a checkpoint, as a template does, and is matched in the same process.
+    The pattern comes with a checkpoint, as a template does, and is matched in the same process. Raises HarnessError if
+    the child process cannot be started or does not answer.
     """
     request = {"pattern": pattern, "names": list(names), "seconds": bounds.seconds / 5, "memory": bounds.memory}
-    return not _WORKER.request(request, bounds).get("excess")
+    reply = _WORKER.request(request, bounds)
+    return not (reply.get("excess") or reply.get("crash"))
+
+
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+"""Signals by which a process ends through what it computes itself."""
 
 
 class _Worker:
@@ -140,61 +149,104 @@ class _Worker:
         self._owner = 0  # a forked copy of this process must not talk to its parent's child
 
     def request(self, content: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
-        """Return the child's reply to `content`. If the child had to be ended, the reply says why."""
-        with self._lock:
-            process = self._started()
-            is_ready = True
-            try:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                template_worker.send(process.stdin, content)
-                with selectors.DefaultSelector() as selector:
-                    selector.register(process.stdout, selectors.EVENT_READ)
-                    is_ready = bool(selector.select(bounds.waiting))
-                reply = template_worker.receive(process.stdout) if is_ready else {}
-            except ConnectionError:
-                reply = {}
-            except BaseException:  # such as Ctrl-C: the reply that is still to come belongs to no later request
-                self._end()
-                raise
-            if reply:
-                return reply
-            code = self._end()
-            if not is_ready:
-                fault = f"it takes more than {bounds.waiting:g} seconds"
-            elif code == -signal.SIGPROF:
-                fault = f"it takes more than {bounds.seconds:g} seconds of computing"
-            else:
-                cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-                fault = f"it ended the process that rendered it, with {cause}"
-            return {"error": fault, "excess": True}
+        """Return the child's reply to `content`.
 
-    def _started(self) -> subprocess.Popen[bytes]:
+        The reply says so if `content` made the child exceed a bound (`excess`) or, twice, end itself (`crash`).
+        Raises HarnessError if the child cannot be started, gives no reply in time, or is ended by something else.
+        """
+        with self._lock:
+            code = self._exchange(content, bounds)
+            if isinstance(code, int):  # it may have been ended before it received the request
+                code = self._exchange(content, bounds)
+            if not isinstance(code, int):
+                return code
+            cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+            if -code in _CRASHES:
+                return {"error": f"it ended the process that rendered it, with {cause}", "crash": True}
+            raise HarnessError(
+                f"the process for chat templates was ended twice, with {cause}, as a system that is short of memory "
+                "does: give the command again when more memory is free"
+            )
+
+    def _exchange(self, content: dict[str, Any], bounds: Bounds) -> dict[str, Any] | int:
+        """Return the child's reply to `content`; if the child ended without one, its exit code."""
+        process = self._started(bounds)
+        assert process.stdin is not None
+        try:
+            template_worker.send(process.stdin, content)
+            reply = _received(process, bounds)
+        except ConnectionError:
+            reply = {}
+        except BaseException:  # such as Ctrl-C: the reply that is still to come belongs to no later request
+            self._end()
+            raise
+        if reply is None:
+            self._end()
+            raise HarnessError(
+                f"the process for chat templates gave no reply within {bounds.waiting:g} seconds, as on a machine that "
+                "is too busy: give the command again when it is not"
+            )
+        if reply.get("ended") == -signal.SIGPROF:
+            return {"error": f"it takes more than {content['seconds']:g} seconds of computing", "excess": True}
+        if not reply or "ended" in reply:
+            code = self._end()
+            return int(reply.get("ended", code))
+        return reply
+
+    def _started(self, bounds: Bounds) -> subprocess.Popen[bytes]:
+        """Return the child that runs; start one if there is none."""
         if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
             return self._process
         # -P: a folder of this package or of the user on the path would hide modules of the standard library.
-        command = [sys.executable, "-P", str(Path(template_worker.__file__))]
+        command = [sys.executable or "python3", "-P", str(Path(template_worker.__file__))]
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=True)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
         except OSError as error:
-            raise TemplateRenderingError(f"no process can be started for it: {error.strerror}") from error
-        self._owner = os.getpid()
-        return self._process
+            raise _not_started(f"{command[0]}: {error.strerror}") from error
+        self._process, self._owner = process, os.getpid()
+        try:
+            greeting = _received(process, bounds)
+        except BaseException:
+            self._end()
+            raise
+        if not (greeting or {}).get("ready"):
+            code = self._end()
+            if greeting is None:
+                raise _not_started(f"not ready after {bounds.waiting:g} seconds")
+            raise _not_started(greeting.get("failure") or f"{command[0]} ended with code {code}")
+        return process
 
     def _end(self) -> int:
         """End the child and return its exit code, negative for a signal."""
         process, self._process = self._process, None
         assert process is not None
-        if process.stdin is not None:
-            with suppress(OSError):  # what was not sent cannot be flushed
-                process.stdin.close()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what was not sent cannot be flushed
+                    stream.close()
         try:
             return process.wait(0.5)
         except subprocess.TimeoutExpired:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with its fork
             return process.wait()
+
+
+def _received(process: subprocess.Popen[bytes], bounds: Bounds) -> dict[str, Any] | None:
+    """Return the next message of the child; {} at its end, None if there is none in time."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        if not selector.select(bounds.waiting):
+            return None
+    return template_worker.receive(process.stdout)
+
+
+def _not_started(reason: str) -> HarnessError:
+    return HarnessError(
+        f"the process for chat templates cannot be started ({_line(reason)}): check that this Python can start itself "
+        "and import transformers, and that the machine has memory left"
+    )
 
 
 def _is_text(text: str) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.backends.chat import ChatTemplate
+from harness.backends import chat_probes
+from harness.backends.chat import ChatTemplate, UnusableTemplateError
 from harness.checkpoints import template_worker, templates
 from harness.checkpoints.templates import Bounds, TemplateRenderingError
 from harness.errors import HarnessError
@@ -103,7 +108,29 @@ def test_what_many_conversations_take_is_bounded_too(words: Any, bounds: Bounds,
     assert not use.excess(Bounds())
 
 
-def test_a_reply_that_was_interrupted_reaches_no_later_request(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+# --- faults of the machine, which no template is blamed for
+
+
+@pytest.fixture
+def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "_WORKER", templates._Worker())
+
+
+@pytest.fixture
+def plain_child(unstarted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A child that writes a template as it is; it starts in milliseconds, because it imports no transformers."""
+    utils = tmp_path / "transformers" / "utils"
+    utils.mkdir(parents=True)
+    for folder in (utils, utils.parent):
+        (folder / "__init__.py").touch()
+    code = "def render_jinja_template(conversations, chat_template, **settings):\n    return [chat_template], None\n"
+    (utils / "chat_template_utils.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_a_reply_that_was_interrupted_reaches_no_later_request(
+    words: Any, plain_child: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -112,3 +139,69 @@ def test_a_reply_that_was_interrupted_reaches_no_later_request(words: Any, monke
         with pytest.raises(KeyboardInterrupt):
             render(words, "first", Bounds())
     assert render(words, "second", Bounds()) == "second"
+
+
+@pytest.mark.parametrize("executable", ["/nowhere/python", "/bin/false", "/dev/null"])
+def test_a_process_that_cannot_be_started_is_no_fault_of_the_template(
+    words: Any, unstarted: None, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    words.chat_template = "{{ messages[0].content }}"
+    template = ChatTemplate("base", words)
+    for function in (lambda: template.render(QUESTION), lambda: template.tail, lambda: chat_probes._history(template)):
+        with pytest.raises(HarnessError, match="the process for chat templates cannot be started") as error:
+            function()
+        assert not isinstance(error.value, UnusableTemplateError)
+    with pytest.raises(HarnessError, match="cannot be started"):
+        templates.is_quick("a*b*", ["a"])
+    assert not templates._uses[words.chat_template].fault
+
+
+def test_a_library_that_cannot_be_imported_is_named(
+    words: Any, unstarted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "transformers.py").write_text("raise ImportError('no such symbol')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(HarnessError, match=r"cannot be started \(ImportError: no such symbol\)"):
+        render(words, "x")
+
+
+def test_a_process_that_is_not_ready_in_time_is_ended(
+    words: Any, unstarted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "transformers.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(HarnessError, match=r"not ready after 0\.1 seconds"):
+        render(words, "x", Bounds(waiting=0.1))
+
+
+def child_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
+
+
+def test_a_process_that_the_system_ends_is_no_fault_of_the_template(
+    words: Any, plain_child: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert render(words, "first", Bounds()) == "first"
+    process = templates._WORKER._process
+    assert process is not None
+    os.kill(child_of(process.pid), signal.SIGKILL)  # while it waits: the next request is answered nevertheless
+    assert render(words, "second", Bounds()) == "second"
+
+    def ended(*_: object) -> dict[str, int]:
+        return {"ended": -signal.SIGKILL}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(templates, "_received", ended)
+        patch.setattr(templates._Worker, "_started", lambda worker, _: worker._process)
+        patch.setattr(templates._Worker, "_end", lambda _: 0)
+        with pytest.raises(HarnessError, match="was ended twice, with signal 9"):
+            render(words, "third", Bounds())
+    assert not templates._uses["third"].fault
+
+
+def test_a_template_that_crashes_its_process_is_blamed(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates._Worker, "_exchange", lambda *_: -signal.SIGSEGV)
+    with pytest.raises(TemplateRenderingError, match="ended the process that rendered it, with signal 11"):
+        render(words, "x")
+    assert not templates.is_quick("a*b*", ["a"])
