@@ -11,7 +11,7 @@ WORKERS ?= 2
 AUDIT := pip-audit==2.10.1
 PINS := constraints.txt constraints-dev.txt
 
-.PHONY: demo test lint oracle bench soak gpu audit lock clean
+.PHONY: demo test lint oracle bench soak fuzz gpu audit lock clean
 
 demo: $(READY)
 	@$(BIN)/harness demo --keep demo
@@ -37,6 +37,12 @@ bench: $(READY)
 # Many random damages and interruptions: what `make test` tries a few of.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak -s
+
+# Every reader of text and files on nearly valid inputs for SECONDS: with atheris if it is installed (the extra `fuzz`),
+# else with hypothesis.
+SECONDS ?= 600
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/campaign.py $(SECONDS)
 
 # On a CUDA machine; brings no Python of its own: `make gpu BIN=/usr/bin` uses that machine's packages.
 gpu:

@@ -139,11 +139,15 @@ def _escaped(value: object) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
+_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
+"""Where a function is in memory, as its representation says: another place in each run."""
+
+
 def _json(value: object, indent: int | None = None) -> str:
-    """Return `value` as JSON; numpy scalars become numbers, functions in task configurations become texts."""
+    """Return `value` as JSON; numpy scalars become numbers, functions in task configurations become their names."""
 
     def plain(item: object) -> Any:
-        return item.tolist() if hasattr(item, "tolist") else str(item)
+        return item.tolist() if hasattr(item, "tolist") else _ADDRESS.sub("", str(item))
 
     return json.dumps(value, ensure_ascii=False, indent=indent, default=plain, allow_nan=False)
 
