@@ -198,6 +198,12 @@ def test_a_table_of_disc_law_is_recognised_by_its_folder(tmp_path: Path) -> None
             list(score(Scoring(path, tmp_path / "out")))
 
 
+def test_a_table_of_disc_law_whose_header_is_no_csv_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "qwen" / "multi" / "pae_results.csv", ['"input"x,model_output'])
+    with pytest.raises(HarnessError, match=r"pae_results.csv, line 0, is not CSV"):
+        list(score(Scoring(file, tmp_path / "out")))
+
+
 def test_a_named_format_leaves_other_files_alone(data: Path, correct: list[str], tmp_path: Path) -> None:
     write(tmp_path / "in" / "gsm8k.jsonl", correct)
     write(tmp_path / "in" / "README.txt", ["What is here."])
