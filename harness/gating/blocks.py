@@ -32,7 +32,7 @@ from harness.gating.partial_task import PartialTask
 from harness.reports.report import Report
 from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import samples
-from harness.runs.manifest import manifest
+from harness.runs.manifest import manifest, paths
 from harness.runs.options import Options
 from harness.runs.run import answerer, conclude, since
 from harness.runs.sweep import JOURNAL, load_one
@@ -191,7 +191,7 @@ class BlockEvaluation:
                     conclude(results, name, part.outcome(), part.work, part.seconds, writer, self.lm, self.options)
             seconds = time.perf_counter() - self._started
             content = manifest(self.lm, results, self.options, self._created, seconds, shuffled=self.seed)
-            return writer.finish(content, results.results(content.scores))
+            return writer.finish(content, results.results(content.scores), paths(checkpoint.located, self.options))
 
 
 class _Pool:

@@ -136,7 +136,8 @@ def _report(
             environment={},
             notes=list(_notes(task, ratings, items, rated, complaints)),
         )
-        return writer.finish(manifest, {"results": {task: {f"{score.metric},none": score.value for score in scores}}})
+        results = {task: {f"{score.metric},none": score.value for score in scores}}
+        return writer.finish(manifest, {"results": results}, [str(file)])
 
 
 def _by_item(ratings: Sequence[Rating], criterion: str) -> dict[str, list[float]]:

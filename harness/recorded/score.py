@@ -31,6 +31,7 @@ from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, T
 from harness.reports.writer import ReportWriter, new_folder
 from harness.retrieval import articles as article_files
 from harness.runs import environment
+from harness.runs.manifest import public_reference
 from harness.runs.samples import Row
 from harness.runs.task_results import TaskResults
 from harness.tasks.protocols.base import FromFile
@@ -122,7 +123,7 @@ def _report(recording: Recording, loader: TaskLoader, scoring: Scoring) -> Repor
             harness=harness.__version__,
             created=created.isoformat(timespec="seconds"),
             seconds=time.perf_counter() - started,
-            checkpoint=_checkpoint_info(recording, name),
+            checkpoint=_checkpoint_info(recording, name, keep_paths=scoring.keep_paths),
             protocol=_protocol(recording, scoring),
             tasks={name: _task_info(name, info, recording) for name, info in results.infos.items()},
             scores=results.scores(),
@@ -133,7 +134,7 @@ def _report(recording: Recording, loader: TaskLoader, scoring: Scoring) -> Repor
         content = results.results(manifest.scores)
         if recording.report is not None:  # its answers followed the examples of the run, which are not drawn again
             content["n-shot"] = {name: info.num_fewshot for name, info in manifest.tasks.items()}
-        return writer.finish(manifest, content)
+        return writer.finish(manifest, content, _paths(recording, scoring))
 
 
 def _score_task(
@@ -179,9 +180,19 @@ def _evaluate(task: Task, replay: Replay, limit: Limit | None) -> dict[str, Any]
         return task.evaluate(replay, limit=limit)
 
 
-def _checkpoint_info(recording: Recording, name: str) -> CheckpointInfo:
+def _paths(recording: Recording, scoring: Scoring) -> list[str]:
+    """Return the paths that notes on the scoring may mention."""
+    places = (scoring.predictions, scoring.output, scoring.data, scoring.articles, *scoring.include)
+    return [recording.origin, *(str(place) for place in places if place is not None)]
+
+
+def _checkpoint_info(recording: Recording, name: str, *, keep_paths: bool) -> CheckpointInfo:
     if recording.report is not None:
-        return recording.report.manifest.checkpoint.model_copy(update={"name": name})
+        manifest = recording.report.manifest
+        info = manifest.checkpoint.model_copy(update={"name": name})
+        if keep_paths or manifest.protocol.recorded:  # predictions: a path, which the writer reduces
+            return info
+        return info.model_copy(update={"reference": public_reference(info.reference)})
     return CheckpointInfo(
         name=name, reference=recording.origin, kind="recorded", base=name, fingerprint=recording.fingerprint
     )

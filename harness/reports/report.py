@@ -17,16 +17,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from harness.common import safe_load, unpacking, validation
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
+from harness.reports import public_paths
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -112,8 +113,9 @@ class TaskInfo(Strict):
     """One task: its questions, and the work of answering them."""
 
     version: str
-    dataset: str
-    """The data set's hub name, with its configuration if there is one: `cais/mmlu:anatomy`."""
+    dataset: Annotated[str, AfterValidator(public_paths.data_set)]
+    """The data set's hub name, with its configuration if there is one: `cais/mmlu:anatomy`. Of an absolute path, it is
+    only the end (`…/mc`), even if the file has the whole path, because the name decides comparability."""
     split: str
     num_fewshot: int | None
     """The number of few-shot examples; None for recorded predictions."""

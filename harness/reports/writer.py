@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from harness.common import atomic_write
 from harness.errors import HarnessError
-from harness.reports import public_paths, sums
+from harness.reports import public_reports, sums
 from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
 
@@ -95,14 +95,16 @@ class ReportWriter:
         except OSError as error:
             raise self._failure(error) from error
 
-    def finish(self, manifest: Manifest, results: Mapping[str, Any]) -> Report:
+    def finish(self, manifest: Manifest, results: Mapping[str, Any], paths: Sequence[str] = ()) -> Report:
         """Write results and manifest, move the folder to its place, and return the report.
 
-        If another run has taken the place in the meantime, the next free name is used. Raises HarnessError if a file
+        `paths` are those that notes may mention. They are replaced in full even if they contain spaces. If another run
+        has taken the place in the meantime, the next free name is used. Raises HarnessError if a file
         cannot be written.
         """
         if not self._keep_paths:
-            manifest, results = public_paths.of_manifest(manifest), public_paths.of_results(results, manifest)
+            results = public_reports.of_results(results, manifest, paths)
+            manifest = public_reports.of_manifest(manifest, paths)
         try:
             _dump_json(self._hidden / "results.json", results)
             content = _document(manifest.model_dump(mode="json"))

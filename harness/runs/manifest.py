@@ -11,7 +11,10 @@ from datetime import datetime
 import harness
 from harness.backends.local import HarnessLM
 from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.located import Located
+from harness.checkpoints.reference import parse
 from harness.engine.decoding import families
+from harness.errors import HarnessError
 from harness.reports import public_paths
 from harness.reports.numbers_in_words import counted
 from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol
@@ -52,11 +55,30 @@ def manifest(
     )
 
 
+def public_reference(text: str) -> str:
+    """Return the text of a checkpoint reference with reduced paths; other text is reduced as one path."""
+    try:
+        return str(parse(text).with_paths(public_paths.in_reference))
+    except HarnessError:
+        return public_paths.in_reference(text)
+
+
+def paths(located: Located, options: Options) -> list[str]:
+    """Return the paths that notes on a run may mention."""
+    reference, config = located.reference, located.adapter_config
+    values = [
+        *(reference.path, reference.adapter, reference.tokenizer),
+        *(located.base, located.base_name, located.tokenizer, located.adapter, config.base if config else None),
+        *(options.output, options.data, options.articles, *options.include, *options.tasks),
+    ]
+    return [str(value) for value in values if value is not None]
+
+
 def _checkpoint_info(checkpoint: Checkpoint, *, keep_paths: bool) -> CheckpointInfo:
     located, adapter_parameters = checkpoint.located, checkpoint.adapter_parameters
     return CheckpointInfo(
         name=checkpoint.name,
-        reference=str(located.reference if keep_paths else located.reference.with_paths(public_paths.reduced)),
+        reference=str(located.reference if keep_paths else located.reference.with_paths(public_paths.in_reference)),
         kind=located.kind,
         quantization=located.quantization_name,
         base=located.base_name,

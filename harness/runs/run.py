@@ -21,7 +21,7 @@ from harness.common import progress
 from harness.reports.report import Report
 from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import checks
-from harness.runs.manifest import manifest
+from harness.runs.manifest import manifest, paths
 from harness.runs.options import Options, prompt_settings, template_arguments
 from harness.runs.task_results import TaskResults, expected_requests
 from harness.tasks.protocols.bits_per_character import BitsPerCharacter
@@ -50,7 +50,7 @@ def run_checkpoint(checkpoint: Checkpoint, tasks: TaskSet, journal: Journal, opt
             conclude(results, name, outcome, since(before, lm.work), seconds, writer, lm, options)
             task.release_requests()  # prompts of 57 subjects need not all stay in memory
         content = manifest(lm, results, options, created, time.perf_counter() - started)
-        return writer.finish(content, results.results(content.scores))
+        return writer.finish(content, results.results(content.scores), paths(checkpoint.located, options))
 
 
 def answerer(

@@ -16,6 +16,7 @@ from harness.common.limits import Limit, documents_within
 from harness.common.visible import has_visible
 from harness.data.sources import DataSource
 from harness.engine.decoding.settings import max_tokens
+from harness.reports import public_paths
 from harness.reports.numbers_in_words import counted, first_and_count
 from harness.reports.report import Score, TaskInfo
 from harness.runs import samples
@@ -40,7 +41,7 @@ def expected_requests(task: Task, limit: Limit | None) -> int:
 
 def identity(task: Task, source: DataSource | None) -> dict[str, Any]:
     """Return what identifies the questions of `task`: its version, its data set and the split they come from."""
-    dataset = str(source or task.dataset)
+    dataset = public_paths.data_set(str(source or task.dataset))
     return {"version": task.version, "dataset": dataset, "split": task.split}
 
 

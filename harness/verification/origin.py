@@ -91,9 +91,10 @@ def _reference(info: CheckpointInfo, model: str | None) -> CheckpointReference:
     if named is not None:
         typed = {f.name: value for f in fields(named)[1:] if (value := getattr(named, f.name)) != f.default}
         recorded = replace(recorded, path=named.path, **typed)
-    for path in (recorded.path, recorded.adapter, recorded.tokenizer):
+    for key, path in (("", recorded.path), ("adapter=", recorded.adapter), ("tokenizer=", recorded.tokenizer)):
         if path is not None and public_paths.is_reduced(path):
-            raise HarnessError(f"the report has only the end of the path {path}")
+            advice = f": name it with {key} in --model" if model and key else ""
+            raise HarnessError(f"the report has only the end of the path {path}{advice}")
     return recorded
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import pytest
 
 from harness.checkpoints.reference import parse
 from harness.gating import blocks
+from harness.gating.sequential import gate_in_blocks
 from harness.recorded import ratings
 from harness.recorded.score import Scoring, score
-from harness.reports.report import Report
+from harness.reports.report import Report, read
+from harness.runs.sweep import run
+from harness.verdicts import comparable
+from harness.verdicts.policy import Policy
 from harness.verification.checks import FAILS, HOLDS, UNKNOWN, Verification
 from harness.verification.settings import Settings
 from harness.verification.verify import verify
@@ -75,6 +80,51 @@ def test_a_report_without_paths_holds_where_the_checkpoint_is_named(world: World
     assert verification.holds
     assert results(verification, "checkpoint") == {None: UNKNOWN}
     assert_holds(verified(world, report, model=str(world.base)))
+
+
+def test_a_data_set_at_an_absolute_path_is_the_same_everywhere(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "zhang san" / "mine"
+    folder.mkdir(parents=True)
+    text = (world.folder / "tasks" / "red.yaml").read_text(encoding="utf-8")
+    text = text.replace("dataset_path: me/caravans", f"dataset_path: {world.data / 'me' / 'caravans'}")
+    (folder / "far.yaml").write_text(text.replace("pick_red", "far"), encoding="utf-8")
+    reports = []
+    for place, keep_paths in ((tmp_path, False), (world.folder, False), (Path("/"), True)):
+        monkeypatch.chdir(place)
+        options = replace(world.options(tmp_path / "out", "far", keep_paths=keep_paths), include=(folder,))
+        reports += run([parse(str(world.base))], options)
+    first, *others = (read(report.folder) for report in reports)
+    assert first.manifest.tasks["far"].dataset == "…/caravans:red"
+    for other in others:
+        assert not comparable.differences(*(comparable.conditions(item, "far") for item in (first, other)))
+    for report in reports:
+        verification = verified(world, report, include=(folder,), model=str(world.base))
+        assert_holds(verification)
+    result = gate_in_blocks(
+        parse(str(world.base)), first, replace(options, output=tmp_path / "gate"), Policy(margin=50)
+    )
+    assert result.report.manifest.tasks["far"].dataset == "…/caravans:red"
+
+
+def test_a_note_on_answers_scored_again_names_no_folder(world: World, tmp_path: Path) -> None:
+    report = world.answered(tmp_path / "zhang san", "pick_red", limit=1)
+    include = (world.folder / "tasks",)
+    (again,) = score(Scoring(report.folder, tmp_path / "again", data=world.data, include=include))
+    text = "".join((again.folder / name).read_text(encoding="utf-8") for name in ("manifest.json", "results.json"))
+    assert f"scored again from …/{report.folder.name}" in text
+    assert str(tmp_path) not in text
+    assert "san" not in text.replace("sandbox", "")
+
+
+def test_each_part_of_a_checkpoint_that_is_missing_is_asked_for_by_its_key(world: World, tmp_path: Path) -> None:
+    lora = tiny.lora(tmp_path / "lora", world.base)
+    report = world.answered(tmp_path, "pick_red", model=f"{world.base},adapter={lora}", limit=1, keep_paths=False)
+    (check,) = (item for item in verified(world, report, model=str(world.base)).checks if item.name == "checkpoint")
+    assert check.result == UNKNOWN
+    assert "name it with adapter= in --model" in check.detail
+    assert_holds(verified(world, report, model=f"{world.base},adapter={lora}"))
 
 
 def test_a_gate_that_stopped_early_holds(world: World, tmp_path: Path) -> None:
