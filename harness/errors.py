@@ -18,6 +18,10 @@ class HarnessError(Exception):
         super().__init__(message.replace("\n", " "))  # names quoted in the message may contain line breaks
 
 
+class StorageError(HarnessError):
+    """A place that cannot be written or read, such as a full disk: no later work of the same run would fare better."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest of `known`, or `""` if none is close."""
     close = get_close_matches(word, list(known), n=1)

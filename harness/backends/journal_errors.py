@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import HarnessError
+from harness.errors import StorageError
 
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """The exceptions that Python's sqlite3 raises. The second occurs if the message of an error quotes damaged text."""
@@ -70,7 +70,7 @@ def is_read_only(error: Exception) -> bool:
     return _code(error) & 0xFF == sqlite3.SQLITE_READONLY
 
 
-def explained(file: Path, action: str, error: Exception, seconds: float) -> HarnessError:
+def explained(file: Path, action: str, error: Exception, seconds: float) -> StorageError:
     """Return a sentence on the `error` when the journal was to be "opened", "read" or "written" (`action`).
 
     `seconds` is how long the process waited for a lock.
@@ -90,13 +90,13 @@ def explained(file: Path, action: str, error: Exception, seconds: float) -> Harn
         reason, advice = _reason(error), "choose another --output"
     else:
         reason, advice = _reason(error), "is the disk full or failing? Choose another --output; stored answers are kept"
-    return HarnessError(f"the journal {file} cannot be {action} ({reason}): {advice}")
+    return StorageError(f"the journal {file} cannot be {action} ({reason}): {advice}")
 
 
-def locked(file: Path, seconds: float) -> HarnessError:
+def locked(file: Path, seconds: float) -> StorageError:
     """Return the sentence for a journal that another process has locked for `seconds`."""
     holder = lock_holder([file, file.with_name(f"{file.name}-shm"), file.parent])
-    return HarnessError(
+    return StorageError(
         f"the journal {file} has been locked for {seconds:g} seconds by {holder or 'another process'}: wait for it or "
         "stop it, then run the same command again; stored answers are kept"
     )

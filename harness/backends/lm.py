@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
+from harness.backends import isolation
 from harness.backends.chat import ChatTemplate
 from harness.backends.conversations import Conversations
 from harness.backends.encoding import Encoder
@@ -49,6 +51,8 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
         self.conversations = Conversations(ChatTemplate(name, tokenizer, template_arguments, marks))
         """Renders conversations as prompts."""
         self.work = Work()
+        self.keep_going = False
+        """Whether a document whose requests fail gets a `FailedAnswer` to each, instead of ending the evaluation."""
 
     # -- what a backend implements
 
@@ -73,7 +77,18 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
 
     def answer(self, request_type: str, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
         """Return the answers to `requests`, all of the registered `request_type`."""
-        return KINDS[request_type].answer(requests, self, self.work)
+        if not self.keep_going:
+            return KINDS[request_type].answer(requests, self, self.work)
+
+        def answer(chosen: list[Instance]) -> list[Any]:
+            before = replace(self.work)
+            try:
+                return KINDS[request_type].answer(chosen, self, self.work)
+            except Exception:  # they are asked again
+                self.work.restore_counts(before)
+                raise
+
+        return isolation.answer_each(requests, answer)
 
     def __getattr__(self, name: str) -> Any:
         """Return the method that answers requests of the type `name`, if it is registered.

@@ -6,7 +6,7 @@ Not here: the work itself (`harness.backends.local`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from harness.backends.answer_text import AnswerText
@@ -42,6 +42,13 @@ class Work:
     """Number of generations that reached their limit of tokens before they ended."""
     answers_of_unknown_ending: int = 0
     """Number of recorded answers for which it is unknown whether they reached a limit."""
+
+    def restore_counts(self, before: Work) -> None:
+        """Count what was asked and answered as `before`; the time and the tokens that were spent since stay."""
+        spent = ("scoring_seconds", "generation_seconds", "tokens_fed", "tokens_generated")
+        for field in fields(self):
+            if field.name not in spent:
+                setattr(self, field.name, getattr(before, field.name))
 
     def count_answers(self, answers: Iterable[AnswerText]) -> None:
         """Count generated or recorded `answers` by how they ended."""

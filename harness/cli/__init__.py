@@ -6,6 +6,7 @@ Exit codes:
 - 1: `gate` found a regression, `journal check` damage, or `verify` a claim that does not hold.
 - 2: usage or input is wrong; one sentence on standard error says how.
 - 3: the verdict of `gate` is inconclusive.
+- 4: done, except for what failed and was left out (`--keep-going`).
 - 70: a bug, with its traceback. (Python's usual code is 1, which is a verdict of `gate`.)
 - 129: stopped by SIGHUP.
 - 130: stopped by Ctrl-C.

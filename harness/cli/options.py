@@ -52,6 +52,9 @@ AllowInactiveAdapter = typer.Option(
     "--allow-inactive-adapter", help="Accept an adapter that does not change the model."
 )
 KeepPaths = typer.Option("--keep-paths", help="Keep absolute paths in reports; default: only their ends.")
+KeepGoing = typer.Option(
+    "--keep-going", help="Leave out documents, tasks and checkpoints that fail, name them, and exit with 4."
+)
 
 REPORTS = Path("reports/runs")
 """Where reports are written by default."""
@@ -105,6 +108,7 @@ class Evaluation:
     include_path: Annotated[list[Path] | None, IncludePath] = None
     allow_inactive_adapter: Annotated[bool, AllowInactiveAdapter] = False
     keep_paths: Annotated[bool, KeepPaths] = False
+    keep_going: Annotated[bool, KeepGoing] = False
 
     def options(self, tasks: list[str]) -> Options:
         """Return the run options for an evaluation on `tasks`, each of which may be a list separated by commas."""
@@ -134,6 +138,7 @@ class Evaluation:
             include=tuple(self.include_path or ()),
             allow_inactive_adapter=self.allow_inactive_adapter,
             keep_paths=self.keep_paths,
+            keep_going=self.keep_going,
         )
 
     def refuse_without_model(self, tasks: list[str] | None) -> None:

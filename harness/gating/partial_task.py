@@ -16,13 +16,13 @@ from typing import Any
 
 from harness.backends.local import HarnessLM
 from harness.backends.work import Cost, Work
+from harness.common.failures import Failure
 from harness.data.sources import DataSource
 from harness.runs.options import Options, prompt_settings
 from harness.runs.parts import of_parts
 from harness.runs.run import begin, since
 from harness.tasks import clusters
 from harness.tasks.task import Document, Request, Task
-from harness.tasks.unscorable import Failure
 
 ANNOUNCED = 64
 """About how many of a task's prompts the engine is shown, so that it learns how all prompts of the task begin."""

@@ -32,6 +32,7 @@ def judge_evaluated(baseline: Report, evaluate: Callable[[], Report], policy: Po
     scores = gate.select_scores(baseline, policy)
     candidate = evaluate()
     evaluated = {score.task for score in candidate.manifest.scores if score.headline}
+    evaluated |= candidate.manifest.failed.keys() & {score.task for score in (*scores.judged, *scores.watched)}
     return judge(baseline, candidate, policy, evaluated & {score.task for score in scores.judged} or evaluated)
 
 

@@ -123,6 +123,8 @@ class TaskInfo(Strict):
     """The number of documents scored."""
     documents_in_split: int
     """The number of documents in the split."""
+    failed_documents: list[int] = []
+    """The documents that could not be evaluated and were left out (`--keep-going`), by their place in the split."""
     prompt_hash: str
     """The sha256 of all samples' prompt hashes in document order; two tasks with equal values have equal prompts."""
     truncated: int
@@ -259,6 +261,18 @@ class Manifest(Strict):
     """Versions of libraries, and hardware, by name."""
     notes: list[str]
     """Sentences that a reader should know: an adapter trained on a base of another name, prompts that were cut, …"""
+    failed: dict[str, str] = {}
+    """The tasks, averages and metrics (`TASK METRIC`) that have no score because something failed, with the reason."""
+
+    @property
+    def failed_documents(self) -> dict[str, int]:
+        """The number of documents that failed and were left out, by task, where there are any."""
+        return {name: len(info.failed_documents) for name, info in self.tasks.items() if info.failed_documents}
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something failed and was left out."""
+        return bool(self.failed or self.failed_documents)
 
     def early_stop(self, task: str) -> str:
         """Return a sentence on how early `task` stopped, or an empty text if all its documents were evaluated.

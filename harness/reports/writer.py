@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.common import atomic_write
-from harness.errors import HarnessError
+from harness.errors import StorageError
 from harness.reports import public_reports, sums
 from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
 
@@ -79,9 +79,9 @@ class ReportWriter:
     ) -> None:
         self._hidden_folder.__exit__(kind, error, trace)
 
-    def _failure(self, error: OSError) -> HarnessError:
+    def _failure(self, error: OSError) -> StorageError:
         reason = error.strerror or error
-        return HarnessError(f"cannot write a report to {self.folder} ({reason}): make room, or choose another --output")
+        return StorageError(f"cannot write a report to {self.folder} ({reason}): make room, or choose another --output")
 
     def write_samples(self, task: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
         """Write `rows` as samples/<task>.parquet (see `sample_table`).
@@ -94,6 +94,10 @@ class ReportWriter:
             pq.write_table(sample_table(rows, metrics), file, compression="zstd")
         except OSError as error:
             raise self._failure(error) from error
+
+    def remove_samples(self, task: str) -> None:
+        """Remove the samples of a task that is not reported after all."""
+        (self._hidden / "samples" / f"{task}.parquet").unlink(missing_ok=True)
 
     def finish(self, manifest: Manifest, results: Mapping[str, Any], paths: Sequence[str] = ()) -> Report:
         """Write results and manifest, move the folder to its place, and return the report.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import string
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from harness.backends import chat_probes, letters
@@ -110,9 +111,9 @@ def _reserved_names() -> set[str]:
     return {"messages", *named}
 
 
-def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
+def require_room(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> None:
     """Raise HarnessError if a task's generations do not fit the checkpoint's context, or if a setting is unknown."""
-    for name, task in tasks.tasks.items():
+    for name, task in tasks.items():
         if task.output_type == "generate_until":
             try:
                 settings = parse_settings(task.generation_settings, None)
@@ -121,12 +122,12 @@ def require_room(checkpoint: Checkpoint, tasks: TaskSet) -> None:
                 raise HarnessError(f"task {name} on {checkpoint.name}: {error}") from error
 
 
-def require_letters(lm: HarnessLM, tasks: TaskSet, options: Options) -> None:
+def require_letters(lm: HarnessLM, tasks: Mapping[str, Task], options: Options) -> None:
     """Raise HarnessError if a task reads the logits of answer letters and these are not single tokens.
 
     Such a task declares this in its YAML: `metadata: {reads: last_position_logits}`.
     """
-    for name, task in tasks.tasks.items():
+    for name, task in tasks.items():
         if task.metadata.reads != LAST_POSITION:
             continue
         chat = lm.apply_chat_template if options.apply_chat_template else None

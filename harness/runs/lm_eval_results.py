@@ -43,6 +43,11 @@ class LmEvalResults:
             if isinstance(value, dict):
                 self._merged.setdefault(key, {}).update(value)
 
+    def remove(self, name: str) -> None:
+        """Forget the task `name`."""
+        for by_task in self._merged.values():
+            by_task.pop(name, None)
+
     def merged(self, scores: Sequence[Score], subtasks: Mapping[str, list[str]]) -> dict[str, Any]:
         """Return all outcomes as one document, with the averages among `scores` in place of lm-eval's groups."""
         merged = {**self._merged, "group_subtasks": subtasks}

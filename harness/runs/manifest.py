@@ -52,6 +52,7 @@ def manifest(
         engine=_engine(lm, environment.peak_memory(checkpoint.device)),
         environment=environment.describe(checkpoint.device),
         notes=[*_notes(checkpoint, lm, options), *results.all_notes()],
+        failed=results.failed,
     )
 
 

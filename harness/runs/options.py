@@ -53,6 +53,8 @@ class Options:
     """Whether an adapter that changes no logit is evaluated rather than refused."""
     keep_paths: bool = False
     """Whether reports keep the absolute paths of this machine."""
+    keep_going: bool = False
+    """Whether documents, tasks and checkpoints that fail are left out and named, instead of ending the run."""
 
 
 def prompt_settings(options: Options) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.common.failures import Failure
 from harness.tasks.task import Request, Task
-from harness.tasks.unscorable import Failure
 
 
 def of_parts(

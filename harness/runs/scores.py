@@ -47,6 +47,14 @@ class Scores:
             self._bounds.setdefault(metric, {})[name] = limits
         return estimates
 
+    def remove(self, name: str) -> None:
+        """Forget the task `name`."""
+        for estimates in self._estimates.values():
+            estimates.pop(name, None)
+        self._estimates = {metric: estimates for metric, estimates in self._estimates.items() if estimates}
+        for limits in self._bounds.values():
+            limits.pop(name, None)
+
     def ordered(self) -> list[Score]:
         """Return every score: tasks and groups in the order of the command line, then the members of groups.
 

@@ -8,7 +8,8 @@ Not here: evaluating one checkpoint (`harness.runs.run`), parsing a command line
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from harness.backends import journal as journals
@@ -19,6 +20,7 @@ from harness.checkpoints.loading import Loader
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.common import progress, slow_imports
+from harness.common.failures import ends_a_run, reason
 from harness.engine.decoding.settings import MAX_TOKENS
 from harness.errors import HarnessError
 from harness.reports.report import Report
@@ -34,23 +36,67 @@ from harness.tasks.task_set import TaskSet
 JOURNAL = journals.NAME
 
 
-def run(references: Sequence[CheckpointReference], options: Options) -> Iterator[Report]:
+OnFailure = Callable[[str, str], None]
+"""Called with the name of a checkpoint that is left out, and the reason."""
+
+
+def run(
+    references: Sequence[CheckpointReference], options: Options, on_failure: OnFailure = lambda name, reason: None
+) -> Iterator[Report]:
     """Evaluate every checkpoint on every task; yield each checkpoint's report as soon as it is complete.
 
     Checkpoints with the same base follow one another; apart from that, the order is that of `references`. If the run is
     interrupted, the reports yielded so far stay, and the journal in `options.output` keeps the answers of the
     checkpoint in progress. Raises HarnessError for every mistake that the user can correct.
+
+    If `options` say to keep going, checkpoints that fail are passed to `on_failure`; if all do, the first one's
+    exception is raised.
     """
-    located_checkpoints, tasks = _prepare(references, options)
+    failures = _Failures(options, on_failure)
+    located_checkpoints, tasks = _prepare(references, options, failures)
     journal = Journal(options.output / JOURNAL)
     loader = Loader()
+    any_report = False
     try:
         for located in loading.by_base(located_checkpoints):
-            checkpoint = _load(loader, located, tasks, options)
-            yield run_checkpoint(checkpoint, tasks, journal, options)
-            del checkpoint  # its memory is needed for the next one
+            report = None
+            with failures.of(located.name):
+                checkpoint = _load(loader, located, tasks, options)
+                report = run_checkpoint(checkpoint, tasks, journal, options)
+                del checkpoint  # its memory is needed for the next one
+            if report is None:
+                loader = Loader()  # the base of the other may have been changed
+            else:
+                any_report = True
+                yield report
     finally:
         journal.close()
+    if not any_report:
+        failures.raise_first()
+
+
+class _Failures:
+    """The checkpoints that were left out."""
+
+    def __init__(self, options: Options, on_failure: OnFailure) -> None:
+        self._keep_going, self._report = options.keep_going, on_failure
+        self._first: Exception | None = None
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Leave the checkpoint `name` out if the block fails, unless a run ends at the first failure."""
+        try:
+            yield
+        except Exception as error:
+            if not self._keep_going or ends_a_run(error):
+                raise
+            self._first = self._first or error
+            self._report(name, reason(error))
+
+    def raise_first(self) -> None:
+        """Raise the first exception."""
+        if self._first is not None:
+            raise self._first
 
 
 def load_one(reference: CheckpointReference, options: Options) -> tuple[Checkpoint, TaskSet]:
@@ -59,7 +105,7 @@ def load_one(reference: CheckpointReference, options: Options) -> tuple[Checkpoi
     Raises HarnessError as `run` does, and if `reference` names several checkpoints.
     """
     discovery.require_one(reference)
-    (located,), tasks = _prepare([reference], options)
+    (located,), tasks = _prepare([reference], options, _Failures(options, lambda name, reason: None))
     return _load(Loader(), located, tasks, options), tasks
 
 
@@ -68,6 +114,17 @@ def locate(references: Sequence[CheckpointReference], options: Options, catalogu
 
     No weights and no documents are read. Raises HarnessError if a checkpoint, a task or a data set is not found.
     """
+    _check_names(references, options, catalogue)
+    return [_located(reference, options) for reference in discovery.expand(references)]
+
+
+def _located(reference: CheckpointReference, options: Options) -> Located:
+    device, dtype = reference.device or options.device, reference.dtype or options.dtype
+    return loading.locate(replace(reference, device=device, dtype=dtype))
+
+
+def _check_names(references: Sequence[CheckpointReference], options: Options, catalogue: Catalogue) -> None:
+    """Raise HarnessError if nothing is named, or if a task is unknown or has no data."""
     if not references:
         raise HarnessError("no checkpoint to evaluate: name one with --model PATH_OR_HUB_ID")
     if not options.tasks:
@@ -75,12 +132,6 @@ def locate(references: Sequence[CheckpointReference], options: Options, catalogu
     names = catalogue.expand(options.tasks)
     catalogue.sources(names, options.data)
     file_tasks.require_answers_in_words(names, options.comparisons)
-    return [
-        loading.locate(
-            replace(reference, device=reference.device or options.device, dtype=reference.dtype or options.dtype)
-        )
-        for reference in discovery.expand(references)
-    ]
 
 
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
@@ -89,35 +140,51 @@ def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:
     Raises HarnessError if a data set cannot be read, or if a task's definition contradicts itself.
     """
     tasks = catalogue.load(options.tasks, options.data, num_fewshot=options.num_fewshot, seed=options.seed)
-    bounds.check(tasks.tasks.values())
-    if options.articles is not None:
-        articles.add_to_tasks(tasks.tasks.values(), options.articles)
+    for name, task in [*tasks.tasks.items()]:
+        with tasks.leaving_out(name, keep_going=options.keep_going):
+            bounds.check([task])
+            if options.articles is not None:
+                articles.add_to_tasks([task], options.articles)
     if options.max_gen_toks is not None:
         _limit_generations(tasks, options.max_gen_toks)
     return tasks
 
 
-def _prepare(references: Sequence[CheckpointReference], options: Options) -> tuple[list[Located], TaskSet]:
-    """Return the files of all checkpoints, and the tasks, after every check that needs no weights."""
-    catalogue = Catalogue(options.include, options.comparisons)
+def _prepare(
+    references: Sequence[CheckpointReference], options: Options, failures: _Failures
+) -> tuple[list[Located], TaskSet]:
+    """Return checkpoints and tasks after every check that needs no weights; those that fail go to `failures`."""
+    catalogue = Catalogue(options.include, options.comparisons, keep_going=options.keep_going)
+    sound: list[tuple[Located, checks.Probed | None]] = []
     # Reading a checkpoint's configuration imports the code of its architecture.
     with progress.status("looking at checkpoints and tasks"), slow_imports.importing():
-        located_checkpoints = locate(references, options, catalogue)
-        templates = [checks.before_loading(located, options) for located in located_checkpoints]
+        _check_names(references, options, catalogue)
+        for reference in discovery.expand(references):
+            with failures.of(reference.label):
+                located = _located(reference, options)
+                sound.append((located, checks.before_loading(located, options)))
+    if not sound:
+        failures.raise_first()
     slow_imports.freeze()
     with progress.status("reading the tasks' data"):
         tasks = load_tasks(catalogue, options)
-    for template in templates:
-        if template is not None:
-            checks.require_history(template, tasks)
-    return located_checkpoints, tasks
+    if not tasks.tasks:
+        raise HarnessError(f"no task can be evaluated. {'; '.join(tasks.failed.values())}")
+    able = []
+    for located, template in sound:
+        with failures.of(located.name):
+            if template is not None:
+                checks.require_history(template, tasks)
+            able.append(located)
+    return able, tasks
 
 
 def _load(loader: Loader, located: Located, tasks: TaskSet, options: Options) -> Checkpoint:
     environment.reset_peak_memory(located.device)
     with progress.status(f"loading {located.name}"):
         checkpoint = loader.load(located, allow_inactive_adapter=options.allow_inactive_adapter)
-    checks.require_room(checkpoint, tasks)
+    if not options.keep_going:  # `run_checkpoint` checks each task
+        checks.require_room(checkpoint, tasks.tasks)
     return checkpoint
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.backends.letters import Letters
 from harness.backends.work import Work
+from harness.common.failures import Failure, listed, reason
 from harness.common.limits import Limit, documents_within
 from harness.common.visible import has_visible
 from harness.data.sources import DataSource
@@ -25,7 +26,6 @@ from harness.runs.scores import Scores
 from harness.tasks import clusters
 from harness.tasks.task import Task
 from harness.tasks.task_set import TaskSet
-from harness.tasks.unscorable import Failure
 
 RecordedPrompt = Callable[[samples.Row], samples.Row]
 """Returns, for a report row of a document answered elsewhere, the columns that state the prompt used there."""
@@ -58,6 +58,10 @@ class TaskResults:
         """For tasks whose answer letters are not single tokens: the tokens of these letters."""
         self.unscorable: dict[str, list[Failure]] = {}
         """The failures of documents whose answers could not be scored, by task."""
+        self.left_out: dict[str, list[Failure]] = {}
+        """The documents that were left out, by task."""
+        self._failed: dict[str, str] = dict(tasks.failed)
+        """The tasks and metrics that failed, and why."""
         self._scores = Scores(tasks)
         self._lm_eval = LmEvalResults()
         self._undefined: dict[str, list[str]] = {}
@@ -95,6 +99,10 @@ class TaskResults:
         rows = self.rows(name, outcome.pop("samples")[name])
         if failures := outcome.pop("unscorable", []):
             self.unscorable[name] = failures
+        if left_out := outcome.pop("left_out", []):
+            self.left_out[name] = left_out
+        for metric, why in outcome.pop("failed_metrics", {}).items():
+            self._failed[f"{name} {metric}"] = why
         if recorded_prompt is not None:
             for row in rows:
                 row |= recorded_prompt(row)
@@ -106,12 +114,38 @@ class TaskResults:
         if not any(result_key(metric) in outcome["results"][name] for metric in task.metrics):
             self._unscored.append(name)
         self._lm_eval.add(name, outcome, estimates, source)
-        self.infos[name] = _info(task, source, rows, work, seconds, is_recorded=recorded_prompt is not None)
+        info = _info(task, source, rows, work, seconds, is_recorded=recorded_prompt is not None)
+        self.infos[name] = info.model_copy(update={"failed_documents": [failure.doc_id for failure in left_out]})
         self.notes += [f"{name}: {note}" for note in task.metadata.file_notes]
         if recorded_prompt is None and task.leaked_questions:
             questions = counted(task.leaked_questions, "question")
             self.notes.append(f"{name}: the few-shot examples of {questions} have the question itself, with its answer")
         return rows
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Record that the task `name` failed; nothing of it is reported."""
+        for results in (self.infos, self.unscorable, self.left_out, self.split_letters):
+            results.pop(name, None)
+        for metrics in self._undefined.values():
+            if name in metrics:
+                metrics.remove(name)
+        self._undefined = {metric: names for metric, names in self._undefined.items() if names}
+        self._unscored = [unscored for unscored in self._unscored if unscored != name]
+        self.notes = [note for note in self.notes if not note.startswith(f"{name}: ")]
+        self._failed = {key: why for key, why in self._failed.items() if not key.startswith(f"{name} ")}
+        self._failed[name] = reason(error)
+        self._scores.remove(name)
+        self._lm_eval.remove(name)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The tasks, averages and metrics without a score because something failed, and why."""
+        averages = {}
+        for declared in self.tasks.averages:
+            members = [name for name in declared.average.tasks if name in self._failed]
+            if members:
+                averages[declared.average.name] = f"{first_and_count(members, 'task')} failed, so there is no average"
+        return averages | self._failed
 
     def add_windows(self, name: str, size: int, stride: int) -> None:
         """Record the windows (in tokens) in which a task's texts were read; other windows make other questions."""
@@ -129,6 +163,13 @@ class TaskResults:
             tasks = first_and_count(self._unscored, "task")
             notes.append(f"{tasks}: the data hold no answers, so predictions are kept and nothing is scored")
         notes += [_unscorable_note(name, failures) for name, failures in self.unscorable.items()]
+        notes += [_left_out_note(name, failures) for name, failures in self.left_out.items()]
+        notes += [f"left out: {name}: {why}" for name, why in self.failed.items()]
+        for declared in self.tasks.averages:
+            members = [name for name in declared.average.tasks if name in self.left_out]
+            if members and declared.average.name not in self.failed:
+                count = counted(sum(len(self.left_out[name]) for name in members), "document")
+                notes.append(f"{declared.average.name} is incomplete: {count} of its tasks failed")
         if self.split_letters:
             letters = next(iter(self.split_letters.values()))
             tasks = first_and_count(self.split_letters, "task")
@@ -190,6 +231,10 @@ def _is_doubtful(row: samples.Row) -> bool:
 def _answer_limit(task: Task) -> int | None:
     """Return the largest number of tokens of an answer; None if the task's protocol derives it from the prompts."""
     return max_tokens(task.generation_settings) if task.output_type == "generate_until" else None
+
+
+def _left_out_note(name: str, failures: Sequence[Failure]) -> str:
+    return f"left out: {counted(len(failures), 'document')} of {name} failed: {listed(failures)}"
 
 
 def _unscorable_note(name: str, failures: Sequence[Failure]) -> str:

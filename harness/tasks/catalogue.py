@@ -14,6 +14,7 @@ import fnmatch
 import functools
 import random
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,17 @@ FEATURED = ("mmlu", "gsm8k", "gsm8k_cot", "cmmlu")
 class Catalogue:
     """All tasks that can be named: this project's, lm-eval's, those of `include` folders, and files."""
 
-    def __init__(self, include: Sequence[Path] = (), comparisons: Sequence[str] = ()) -> None:
+    def __init__(
+        self, include: Sequence[Path] = (), comparisons: Sequence[str] = (), *, keep_going: bool = False
+    ) -> None:
         """Add the definitions in the folders `include`.
 
-        `comparisons` (`--metric`) are the metrics that compare answers in words in test sets that are files. Raises
+        `comparisons` (`--metric`) are the metrics that compare answers in words in test sets that are files. With
+        `keep_going`, known tasks that cannot be loaded are left out, and `TaskSet.failed` names them. Raises
         HarnessError if a folder does not exist or contains a YAML file that cannot be read.
         """
         self._comparisons = comparisons
+        self._keep_going = keep_going
         for path in include:
             if not path.is_dir():
                 raise HarnessError(f"--include-path {path} is not a folder")
@@ -132,11 +137,21 @@ class Catalogue:
         """
         if data is not None and not data.is_dir():
             raise HarnessError(f"the data folder {data} does not exist: name a mirror with --data or HARNESS_DATA")
-        files = {name: file_tasks.source(name) for name in names if file_tasks.names_files(name)}
+        files = [name for name in names if file_tasks.names_files(name)]
         names = [name for name in names if name not in files]
         index = self.index_for(names)
-        leaves = dict.fromkeys(leaf for name in names for leaf in task_index.leaves(name, index))
-        return {leaf: task_data.locate(index[leaf].cfg or {}, data) for leaf in leaves} | files
+        sources = {}
+        for leaf in dict.fromkeys(leaf for name in names for leaf in task_index.leaves(name, index)):
+            with self._missing_data():
+                sources[leaf] = task_data.locate(index[leaf].cfg or {}, data)
+        for name in files:
+            with self._missing_data():
+                sources[name] = file_tasks.source(name)
+        return sources
+
+    def _missing_data(self) -> AbstractContextManager[None]:
+        """Return what ignores missing data if the catalogue keeps going: building the task fails, too."""
+        return suppress(HarnessError) if self._keep_going else nullcontext()
 
     def load(
         self,
@@ -156,26 +171,24 @@ class Catalogue:
         names = self.expand(names)
         self._refuse_shared_names(names, self.sources(names, data))
         index = dict(self.index_for([name for name in names if not file_tasks.names_files(name)]))
-        builder = Builder(data, documents)
+        builder = Builder(data, documents, keep_going=self._keep_going)
         prompt_cache.compile_once()
         # Some of lm-eval's tasks shuffle while they load; lm-eval seeds this generator before.
         random.seed(0)
         tasks = TaskSet()
         for name in names:
             if file_tasks.names_files(name):
-                self._add_file(name, tasks, builder)
+                label = file_tasks.task_name(name)
+                with tasks.leaving_out(label, keep_going=self._keep_going):
+                    self._add_file(name, tasks, builder)
             else:
                 _add(name, tasks, builder, index)
-        for name, task in tasks.tasks.items():
-            if task.runs_generated_code:
-                raise HarnessError(f"task {name} runs code that the checkpoint writes: it is not supported")
-            if num_fewshot:
-                builder.require_shots(name)
-            task.set_num_fewshot(num_fewshot)
-            prompt_cache.render_shots_once(task.lm_eval)
-            if task.num_fewshot:
-                task.watch_shots()
-            task.reseed(seed)
+        for name in builder.failed:
+            tasks.tasks.pop(name, None)
+        tasks.failed |= builder.failed
+        for name, task in [*tasks.tasks.items()]:
+            with tasks.leaving_out(name, keep_going=self._keep_going):
+                _prepare(name, task, builder, num_fewshot, seed)
         tasks.sources = {name: builder.sources[name] for name in tasks.tasks if name in builder.sources}
         return tasks
 
@@ -193,6 +206,19 @@ class Catalogue:
             raise HarnessError(f"{name} would be called {task.name}, as another task is: rename one of the files")
         tasks.add_task(task)
         builder.sources[task.name] = file_tasks.source(name)
+
+
+def _prepare(name: str, task: Task, builder: Builder, num_fewshot: int | None, seed: int) -> None:
+    """Set the few-shot examples of a task. Raises HarnessError if it cannot have them, or is not supported."""
+    if task.runs_generated_code:
+        raise HarnessError(f"task {name} runs code that the checkpoint writes: it is not supported")
+    if num_fewshot:
+        builder.require_shots(name)
+    task.set_num_fewshot(num_fewshot)
+    prompt_cache.render_shots_once(task.lm_eval)
+    if task.num_fewshot:
+        task.watch_shots()
+    task.reseed(seed)
 
 
 def _add(name: str, tasks: TaskSet, builder: Builder, index: task_index.Index) -> None:

@@ -13,8 +13,10 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from harness.common.failures import ends_a_run, reason
 from harness.data import mirror, sources
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
@@ -25,8 +27,18 @@ from harness.tasks.yaml_files import Reader
 class Builder:
     """Builds lm-eval's task objects, and remembers where their documents came from."""
 
-    def __init__(self, data: Path | None, documents: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> None:
-        """Take the documents of a task from `documents` by its name, else from the mirror `data`, else from the hub."""
+    def __init__(
+        self,
+        data: Path | None,
+        documents: Mapping[str, Sequence[dict[str, Any]]] | None = None,
+        *,
+        keep_going: bool = False,
+    ) -> None:
+        """Take the documents of a task from `documents` by its name, else from the mirror `data`, else from the hub.
+
+        With `keep_going`, a stub takes the place of a task that cannot be built, and `failed` says why.
+        """
+        from lm_eval.api.task import Task
         from lm_eval.tasks._factory import TaskFactory
 
         builder = self
@@ -41,6 +53,18 @@ class Builder:
                 return config
 
             def _build_task(self, entry: Any, overrides: dict[str, Any] | None) -> Any:
+                if not keep_going:
+                    return self._task(entry, overrides)
+                try:
+                    return self._task(entry, overrides)
+                except Exception as error:
+                    if ends_a_run(error):
+                        raise
+                    name = str((overrides or {}).get("task", entry.name))
+                    builder.failed[name] = reason(error)
+                    return Unbuilt(name)
+
+            def _task(self, entry: Any, overrides: dict[str, Any] | None) -> Any:
                 try:
                     config = self._load_full_config(entry, overrides)
                 except Exception as error:  # any error of a task's own utils.py
@@ -50,12 +74,23 @@ class Builder:
                 source = sources.locate(config, data)
                 return builder._build_on_source(super()._build_task, entry, overrides, config, source)
 
+        class Unbuilt(Task):  # type: ignore[misc]
+            """A stub that has a name and nothing else."""
+
+            def __init__(self, name: str) -> None:
+                self._config = SimpleNamespace(task=name)
+
+            has_training_docs = has_validation_docs = has_test_docs = lambda self: False
+            doc_to_text = doc_to_target = construct_requests = process_results = aggregation = higher_is_better = None
+
         logging.getLogger("lm_eval.api.task").addFilter(_is_worth_logging)
         self._factory = Factory()
         self._documents = documents or {}
         self._definitions = Reader(functions=True)
         self._caches: dict[tuple[Path | None, tuple[Path, ...]], Path | None] = {}
         self._splits: dict[tuple[Path, str | None], Any] = {}
+        self.failed: dict[str, str] = {}
+        """The tasks that cannot be built, and why."""
         self.sources: dict[str, DataSource] = {}
         """For each task that was built: where its documents came from."""
         self._without_shots: dict[str, str] = {}

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.common.failures import Failure
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.tasks.metadata import TaskMetadata
 from harness.tasks.task_metrics import Metric, metrics_of
 from harness.tasks.understanding import Understanding
-from harness.tasks.unscorable import Failure, Guard
+from harness.tasks.unscorable import Guard
 
 if TYPE_CHECKING:
     from harness.tasks.leaks import Watch
@@ -281,7 +282,9 @@ class Task:
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, lm: object, *, limit: Limit | None = None, **prompts: Any) -> dict[str, Any]:
+    def evaluate(
+        self, lm: object, *, limit: Limit | None = None, keep_going: bool = False, **prompts: Any
+    ) -> dict[str, Any]:
         """Let `lm` answer the first `limit` documents and score them; return the outcome of lm-eval's `evaluate()`.
 
         A `limit` below 1 is a share of the documents.
@@ -289,14 +292,36 @@ class Task:
         in memory until `release_requests`. Besides lm-eval's keys, the outcome has `unscorable`, a list of `Failure`s
         (`harness.tasks.unscorable`): the documents whose answers could not be scored. Raises TaskError if the task
         cannot score a document at all.
+
+        With `keep_going`, documents that cannot be rendered, answered or scored are left out, and metrics that cannot
+        be aggregated; the outcome names them as `left_out` (`Failure`s) and `failed_metrics` (metric → reason).
         """
         from lm_eval.evaluator import evaluate
 
-        tasks, guard = {"tasks": {self.name: self.lm_eval}, "groups": {}}, Guard(self.lm_eval)
+        guard = Guard(self.lm_eval, keep_going=keep_going)
+        tasks = {"tasks": {self.name: self.lm_eval}, "groups": {}}
         with guard.scoring():
-            outcome: dict[str, Any] = evaluate(lm, tasks, limit=limit, bootstrap_iters=0, **prompts)
-        guard.correct(outcome["samples"][self.name])
-        return {**outcome, "unscorable": guard.failures}
+            try:
+                outcome: dict[str, Any] = evaluate(lm, tasks, limit=limit, bootstrap_iters=0, **prompts)
+            except ValueError:  # lm-eval found no request
+                guard.require_documents(self.requests)
+                raise
+        samples = outcome["samples"][self.name]
+        guard.correct(samples)
+        guard.require_documents(samples)
+        if guard.left_out or guard.failed_metrics:
+            outcome["n-samples"][self.name]["effective"] = len({sample["doc_id"] for sample in samples})
+            results = outcome["results"][self.name]
+            for key in [key for key in results if key.split(",")[0].removesuffix("_stderr") in guard.failed_metrics]:
+                del results[key]
+        left_out = {failure.doc_id for failure in guard.left_out}
+        unscorable = [failure for failure in guard.failures if failure.doc_id not in left_out]
+        return {
+            **outcome,
+            "unscorable": unscorable,
+            "left_out": guard.left_out,
+            "failed_metrics": guard.failed_metrics,
+        }
 
     def aggregate(
         self, samples: Sequence[dict[str, Any]], keys: Sequence[str], requests: Sequence[Request]

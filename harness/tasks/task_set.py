@@ -7,9 +7,11 @@ Not here: finding or building tasks (`harness.tasks.catalogue`), or computing av
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from harness.common.failures import ends_a_run, reason
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
 from harness.metrics.stats.estimates import Average
@@ -40,6 +42,19 @@ class TaskSet:
     averages: list[GroupAverage] = field(default_factory=list)
     subtasks: dict[str, list[str]] = field(default_factory=dict)
     """The direct members of every group."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """The tasks that the user named and that cannot be loaded, and why; groups and averages still list them."""
+
+    @contextmanager
+    def leaving_out(self, name: str, *, keep_going: bool) -> Iterator[None]:
+        """Leave the task `name` out if the block fails and `keep_going`; otherwise its exception propagates."""
+        try:
+            yield
+        except Exception as error:
+            if not keep_going or ends_a_run(error):
+                raise
+            self.tasks.pop(name, None)
+            self.failed[name] = reason(error)
 
     def add_task(self, task: Task) -> None:
         """Add a task that the user named."""

@@ -12,6 +12,9 @@ HarnessError and MemoryError from a filter, the scorer or an aggregation of all 
 If aggregating one value alone raises them, they are recorded like any other exception. A HarnessError about an empty
 answer or about the reference becomes a `TaskError`.
 
+With `keep_going`, a document is left out instead, with all its samples, if it cannot be rendered, answered or scored
+whatever the answer; and a metric that cannot be aggregated is left out.
+
 Not here: counting and reporting (`harness.runs.task_results`).
 """
 
@@ -19,22 +22,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from harness.common.failures import FailedAnswer, Failure, describe, ends_a_run, reason
 from harness.errors import HarnessError
-
-_LONGEST_MESSAGE = 200
-
-
-class Failure(NamedTuple):
-    """A document whose answer could not be scored."""
-
-    doc_id: int
-    message: str
-    """The exception's type and message."""
 
 
 class TaskError(HarnessError):
@@ -42,22 +37,22 @@ class TaskError(HarnessError):
 
     def __init__(self, task: str, doc_id: int, answer: str, error: Exception) -> None:
         """State that document `doc_id` cannot be scored because of `error`; `answer` says with which answer."""
-        self.reason = f"document {doc_id}, {answer}: {describe(error)}"
+        self.cause = f"{answer}: {describe(error)}"
+        """For which answer the document cannot be scored, and why."""
+        self.reason = f"document {doc_id}, {self.cause}"
         super().__init__(f"task {task} cannot be scored ({self.reason}): correct its data or its definition")
-
-
-def describe(error: Exception) -> str:
-    """Return the type and the message of `error` in one line."""
-    message = " ".join(str(error).split())
-    if len(message) > _LONGEST_MESSAGE:
-        message = f"{message[:_LONGEST_MESSAGE]}…"
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 class _Unfiltered(str):
     """A placeholder for the filtered answer of a document on which a filter failed."""
 
     __slots__ = ("error",)
+    error: Exception
+
+
+class _Unrendered(NamedTuple):
+    """A placeholder for a prompt that could not be rendered."""
+
     error: Exception
 
 
@@ -72,9 +67,14 @@ class _Scored(NamedTuple):
 class Guard:
     """Scores the documents of one lm-eval task; failures are recorded, not raised."""
 
-    def __init__(self, task: Any) -> None:
-        """Guard the lm-eval task object `task`."""
+    def __init__(self, task: Any, *, keep_going: bool = False) -> None:
+        """Guard the lm-eval task object `task`; with `keep_going`, leave out what fails whatever the answer."""
         self._task = task
+        self._keep_going = keep_going
+        self._left_out: dict[int, Failure] = {}
+        self.failed_metrics: dict[str, str] = {}
+        """The metrics that cannot be aggregated, and why."""
+        self._render, self._construct = task.fewshot_context, task.construct_requests
         self._name = str(task.config.task)
         self._score = task.process_results
         self._documents = task.doc_iterator
@@ -97,6 +97,11 @@ class Guard:
         """The first failure of each document that could not be scored, in the order of documents."""
         return [self._failures[doc_id] for doc_id in sorted(self._failures)]
 
+    @property
+    def left_out(self) -> list[Failure]:
+        """The failure of each document that was left out, in the order of documents."""
+        return [self._left_out[doc_id] for doc_id in sorted(self._left_out)]
+
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Guard the task until the `with` block ends."""
@@ -106,6 +111,8 @@ class Guard:
             "process_results": self._process_results,
             "aggregation": self._guarded_aggregations,
         }
+        if self._keep_going:
+            replaced |= {"fewshot_context": self._fewshot_context, "construct_requests": self._construct_requests}
         attributes = self._task.__dict__
         before = {name: attributes[name] for name in replaced if name in attributes}
         attributes.update(replaced)
@@ -116,8 +123,12 @@ class Guard:
                 attributes.pop(name, None)
             attributes.update(before)
 
-    def correct(self, samples: Sequence[dict[str, Any]]) -> None:
-        """Replace or remove, in lm-eval's logged samples, the values that could not be aggregated."""
+    def correct(self, samples: list[dict[str, Any]]) -> None:
+        """Replace or remove, in lm-eval's logged samples, the values that could not be aggregated.
+
+        The samples of documents that were left out are removed.
+        """
+        samples[:] = [sample for sample in samples if sample["doc_id"] not in self._left_out]
         for (filter, doc_id, metric), value in self._replaced.items():
             for sample in samples:
                 if (sample["filter"], sample["doc_id"]) == (filter, doc_id):
@@ -136,15 +147,56 @@ class Guard:
         function = self._aggregations().get(metric, _mean)
         return float(self._guarded(metric, function)([sample[metric] for sample in samples]))
 
+    # --- documents that are left out ----------------------------------------------------------------------------------
+
+    def _leave_out(self, doc_id: int, message: str) -> None:
+        self._left_out.setdefault(doc_id, Failure(doc_id, message))
+
+    def _fewshot_context(self, *arguments: Any, **settings: Any) -> Any:
+        try:
+            return self._render(*arguments, **settings)
+        except Exception as error:
+            if ends_a_run(error):
+                raise
+            return _Unrendered(error)
+
+    def _construct_requests(self, doc: Any, ctx: Any, **settings: Any) -> Any:
+        doc_id = settings["metadata"][1]
+        try:
+            if isinstance(ctx, _Unrendered):
+                raise ctx.error
+            return self._construct(doc=doc, ctx=ctx, **settings)
+        except Exception as error:
+            if ends_a_run(error):
+                raise
+            self._leave_out(doc_id, f"its prompt cannot be rendered ({reason(error)})")
+            return []
+
+    def _leave_out_unanswered(self) -> None:
+        """Leave out the documents of which an answer failed, with their requests."""
+        for request in self._task.instances:
+            for response in request.resps:
+                if isinstance(response, FailedAnswer):
+                    self._leave_out(request.doc_id, response.message)
+        self._task._instances = [item for item in self._task.instances if item.doc_id not in self._left_out]
+        self.require_documents(self._task._instances)
+
+    def require_documents(self, remaining: Sequence[Any]) -> None:
+        """Raise HarnessError if nothing is remaining because all documents were left out."""
+        if not remaining and self._left_out:
+            raise HarnessError(f"all {len(self._left_out):,} documents fail ({self.left_out[0].message})")
+
     # --- filters ------------------------------------------------------------------------------------------------------
 
     def _apply_filters(self) -> None:
+        if self._keep_going:
+            self._leave_out_unanswered()
         for ensemble in self._ensembles:
             try:
                 ensemble.apply(self._task.instances)
-            except (HarnessError, MemoryError):
-                raise
-            except Exception:
+            except Exception as error:
+                if self._ends_evaluation(error):
+                    raise
                 self._apply_by_document(ensemble)
         self._filters = [ensemble.name for ensemble in self._ensembles]
 
@@ -156,13 +208,17 @@ class Guard:
         for requests in requests_by_document.values():
             try:
                 ensemble.apply(requests)
-            except (HarnessError, MemoryError):
-                raise
             except Exception as error:
+                if self._ends_evaluation(error):
+                    raise
                 for request in requests:
                     unfiltered = _Unfiltered("")
                     unfiltered.error = error
                     request.filtered_resps[ensemble.name] = unfiltered
+
+    def _ends_evaluation(self, error: Exception) -> bool:
+        """Return whether `error` is raised, and not recorded as a document's failure."""
+        return ends_a_run(error) or (isinstance(error, HarnessError) and not self._keep_going)
 
     # --- documents ----------------------------------------------------------------------------------------------------
 
@@ -173,10 +229,33 @@ class Guard:
             return
         filter = self._filters.pop(0)
         for doc_id, document in documents:
+            if doc_id in self._left_out or (self._keep_going and not self._has_target(doc_id, document)):
+                continue
             self._current = _Scored(filter, doc_id, document)
             yield doc_id, document
 
+    def _has_target(self, doc_id: int, document: Any) -> bool:
+        """Return whether the reference of a document can be read; if not, leave the document out."""
+        try:
+            self._task.doc_to_target(document)
+        except Exception as error:
+            if ends_a_run(error):
+                raise
+            self._leave_out(doc_id, f"its reference cannot be read ({reason(error)})")
+            return False
+        return True
+
     def _process_results(self, document: Any, results: Sequence[Any]) -> Mapping[str, Any]:
+        try:
+            return self._scored_or_without_credit(document, results)
+        except HarnessError as error:
+            if self._ends_evaluation(error) or self._current is None:
+                raise
+            why = f"it cannot be scored {error.cause}" if isinstance(error, TaskError) else str(error)
+            self._leave_out(self._current.doc_id, why)
+            return {}
+
+    def _scored_or_without_credit(self, document: Any, results: Sequence[Any]) -> Mapping[str, Any]:
         current = self._current
         assert current is not None, "lm-eval iterates over documents before it scores them"
         error = next((result.error for result in results if isinstance(result, _Unfiltered)), None)
@@ -246,6 +325,25 @@ class Guard:
         def aggregate(values: Sequence[Any]) -> Any:
             place = self._aggregated[metric]
             self._aggregated[metric] += 1
+            if not self._keep_going:
+                return checked(values, place)
+            kept = [
+                (value, scored)
+                for value, scored in zip(values, self._scored[metric][place], strict=True)
+                if scored.doc_id not in self._left_out
+            ]
+            self._scored[metric][place] = [scored for _, scored in kept]
+            failures, replaced = dict(self._failures), dict(self._replaced)
+            try:
+                return checked([value for value, _ in kept], place) if kept else math.nan
+            except HarnessError as error:
+                if ends_a_run(error):
+                    raise
+                self._failures, self._replaced = failures, replaced
+                self.failed_metrics[metric] = str(error)
+                return math.nan
+
+        def checked(values: Sequence[Any], place: int) -> Any:
             try:
                 return function(values)
             except (HarnessError, MemoryError):

@@ -139,11 +139,14 @@ def _different_version(candidate: Conditions, reference: Conditions) -> Iterator
 
 def _different_documents(candidate: Conditions, reference: Conditions) -> Iterator[Difference]:
     shared = _shared_tasks(candidate, reference)
-    changed = [name for name in shared if candidate.tasks[name].documents != reference.tasks[name].documents]
+    changed = [name for name in shared if _documents(candidate.tasks[name]) != _documents(reference.tasks[name])]
     if changed:
         candidate_count = sum(candidate.tasks[name].documents for name in shared)
         reference_count = sum(reference.tasks[name].documents for name in shared)
         cause = f", because of limit {candidate.protocol.limit}" if candidate.cut_short else ""
+        failed = [sum(len(side.tasks[name].failed_documents) for name in shared) for side in (candidate, reference)]
+        if any(failed):
+            cause = f", because {failed[0]:,} failed instead of {failed[1]:,}"
         if candidate.protocol.shuffled is not None or reference.protocol.shuffled is not None:
             cause = ", because a gate stopped when its verdict was clear"
         yield Difference(
@@ -240,11 +243,13 @@ def _by_field(
 
 
 def _has_same_documents(candidate: TaskInfo, reference: TaskInfo) -> bool:
-    return (candidate.documents, candidate.dataset, candidate.split) == (
-        reference.documents,
-        reference.dataset,
-        reference.split,
-    )
+    sides = [(_documents(side), side.dataset, side.split) for side in (candidate, reference)]
+    return sides[0] == sides[1]
+
+
+def _documents(task: TaskInfo) -> tuple[int, list[int]]:
+    """Return how many documents of a task were evaluated, and which ones failed."""
+    return task.documents, task.failed_documents
 
 
 def _shared_tasks(candidate: Conditions, reference: Conditions) -> list[str]:

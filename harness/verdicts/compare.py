@@ -191,6 +191,10 @@ class Comparator:
         """Raise IncomparableError if the candidate does not have `score`."""
         if Key.of(score) in self._candidate_keys:
             return
+        failed = self.candidate.manifest.failed
+        if why := failed.get(score.task) or failed.get(f"{score.task} {score.metric}"):
+            name = self.candidate.manifest.checkpoint.name
+            raise IncomparableError(f"{name} has no {score.metric} for it, because something failed: {why}")
         hint = f": evaluate it on {score.task}, too"
         if self.candidate.manifest.tasks.keys() >= set(score.members):
             hint = ", although it was evaluated: none of its answers has a value, or the metric has another version"

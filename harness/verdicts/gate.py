@@ -226,9 +226,24 @@ def pending_judgements(
                 comparison=comparison,
                 terms=policy.terms(comparison.score),
                 is_judged=is_judged,
-                signs=tuple(signs.find_in_pairs(comparator.untainted_pairs(comparison.score), judged=is_judged)),
+                signs=(
+                    *_failed_documents(comparator, comparison.score),
+                    *signs.find_in_pairs(comparator.untainted_pairs(comparison.score), judged=is_judged),
+                ),
                 noise=calibrated_noise(comparison.score, calibrations),
             )
+
+
+def _failed_documents(comparator: Comparator, score: Score) -> Iterator[Sign]:
+    """Yield a sign if more documents failed for the candidate than for the baseline."""
+    baseline, candidate = (
+        sum(report.manifest.failed_documents.get(task, 0) for task in score.members)
+        for report in (comparator.baseline, comparator.candidate)
+    )
+    if candidate > baseline:
+        documents = numbers_in_words.counted(candidate, "document")
+        text = f"fails on {documents}, left out here (baseline: {baseline:,})"
+        yield Sign("failed documents", text)
 
 
 def calibrated_noise(score: Score, calibrations: Iterable[Calibration]) -> float | None:

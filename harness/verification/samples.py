@@ -122,7 +122,8 @@ def _wrong_places(manifest: Manifest, info: TaskInfo, documents: set[int]) -> It
     outside = [place for place in documents if not 0 <= place < planned]
     if outside:
         yield f"document {min(outside)} is none of the {planned:,} that were to be evaluated"
-    if manifest.protocol.shuffled is None and (lacking := set(range(planned)) - documents):
+    lacking = set(range(planned)) - documents - set(info.failed_documents)
+    if manifest.protocol.shuffled is None and lacking:
         yield f"document {min(lacking)} is missing ({len(lacking):,} of {planned:,} are)"
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from harness.common.failures import Failure
 from harness.errors import HarnessError
 from harness.metrics.stats.estimates import ratio
 from harness.tasks.catalogue import Catalogue
 from harness.tasks.task import Task
-from harness.tasks.unscorable import Failure, TaskError
+from harness.tasks.unscorable import TaskError
 from support import mirrors
 
 QUESTIONS = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(4)]

@@ -37,6 +37,8 @@ def calibrate_model(model: str, tasks: list[str] | None, evaluation: Evaluation)
     from harness.common import console, progress, slow_imports
     from harness.reports import calibration
 
+    if evaluation.keep_going:
+        raise HarnessError("a calibration counts every document: drop --keep-going")
     reference, options = parse(model), evaluation.options(require_tasks(tasks))
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.runs.calibrate import calibrate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import outputs
-from harness.cli.evaluate import evaluate_models
+from harness.cli.evaluate import Evaluated, evaluate_models
 from harness.cli.options import Evaluation, Model, Tasks, with_evaluation
 from harness.errors import HarnessError, did_you_mean
 
@@ -54,7 +54,8 @@ def compare(
     from harness.verdicts.compare import Comparator, Comparison
 
     to_stderr = json == outputs.STANDARD
-    baseline, *candidates = _reports(reports or [], model or [], tasks or [], evaluation, error=to_stderr)
+    evaluated = _reports(reports or [], model or [], tasks or [], evaluation, error=to_stderr)
+    baseline, *candidates = evaluated.reports
     out = console.create(error=to_stderr)
     results: list[tuple[Report, list[Comparison | Refusal]]] = []
     for candidate in candidates:
@@ -69,20 +70,27 @@ def compare(
         outputs.write(render.compared_as_json(baseline.manifest, compared_manifests), json, "--json")
     if not any(isinstance(result, Comparison) for _, compared in results for result in compared):
         raise HarnessError("nothing in these reports can be compared: evaluate both in the same way")
+    raise typer.Exit(evaluated.exit_code if model else 0)
 
 
 def _reports(
     folders: list[str], models: list[str], tasks: list[str], evaluation: Evaluation, *, error: bool
-) -> list[Report]:
+) -> Evaluated:
     """Return two or more reports, the baseline's first; evaluate `models` if these are named instead of `folders`."""
+    from harness.checkpoints import discovery
+    from harness.checkpoints.reference import parse
     from harness.reports import baselines
 
     if bool(folders) == bool(models) or len(folders or models) < 2:
         raise HarnessError("name a baseline and its candidates: two or more reports, or two or more --model on --tasks")
     if models:
-        return evaluate_models(models, tasks, evaluation, error=error)
+        evaluated = evaluate_models(models, tasks, evaluation, error=error)
+        baseline = discovery.expand(map(parse, models))[0].label
+        if baseline in evaluated.failed or len(evaluated.reports) < 2:
+            raise HarnessError(f"nothing can be compared: {', '.join(evaluated.failed)} failed")
+        return evaluated
     evaluation.refuse_without_model(tasks)
-    return [baselines.find(folder) for folder in folders]
+    return Evaluated([baselines.find(folder) for folder in folders], [])
 
 
 def _scores(baseline: Report, task: str | None, *, everything: bool) -> list[Score]:

@@ -71,7 +71,8 @@ def gate(
     """Judge a candidate against its baseline.
 
     Verdicts: passed (a loss as large as the margin is ruled out), regressed (a loss is real), inconclusive. Exit codes:
-    0 passed, 1 regressed, 3 inconclusive, 2 wrong usage or reports that cannot be compared.
+    0 passed, 1 regressed, 3 inconclusive, 2 wrong usage or reports that cannot be compared, 4 passed, but something
+    failed and was left out (--keep-going).
     """
     from harness.cli.views import outcomes
     from harness.reports import baselines
@@ -86,6 +87,8 @@ def gate(
     for option, is_set in (("--sequential", sequential), ("--calibrate", calibrate)):
         if is_set and model is None:
             raise HarnessError(f"{option} evaluates a checkpoint: name it with --model CHECKPOINT --tasks NAMES")
+    if sequential and evaluation.keep_going:
+        raise HarnessError("--sequential stops by what it reads, so nothing may be left out: drop --keep-going")
     outputs.refuse_same_file(files)
     if calibrate:
         judging = {"--baseline": baseline, "--policy": policy, "--margin": margin, "--alpha": alpha, **files}
@@ -95,17 +98,18 @@ def gate(
     to_stderr = outputs.STANDARD in files.values()
     gate_policy = load_policy(policy, margin, alpha)
     baseline_report = baselines.find(baseline or baselines.NAME)
+    left_out = 0
     if model is None:
         evaluation.refuse_without_model(tasks)
         outcome = _judge_report(baseline_report, candidate or Path(), gate_policy)
     elif sequential:
         outcome = _judge_in_blocks(baseline_report, model, tasks, evaluation, gate_policy)
     else:
-        outcome = _judge_model(baseline_report, model, tasks, evaluation, gate_policy, error=to_stderr)
+        outcome, left_out = _judge_model(baseline_report, model, tasks, evaluation, gate_policy, error=to_stderr)
     text = OutcomeText.of(outcome)
     outcomes.show(text, error=to_stderr)
     outputs.write_all(outcomes.documents(text, files))
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(outcome.exit_code or left_out)
 
 
 def _refuse_beside_calibrate(options: Mapping[str, object]) -> None:
@@ -123,17 +127,22 @@ def _judge_report(baseline: Report, candidate: Path, policy: Policy) -> Outcome:
 
 def _judge_model(
     baseline: Report, model: str, tasks: list[str] | None, evaluation: Evaluation, policy: Policy, *, error: bool
-) -> Outcome:
+) -> tuple[Outcome, int]:
+    """Return the verdict, and the exit code of the evaluation."""
     from harness.checkpoints import discovery
     from harness.checkpoints.reference import parse
     from harness.gating import whole_reports
 
+    codes: list[int] = []
+
     def evaluate() -> Report:
         discovery.require_one(parse(model))
-        [report] = evaluate_models([model], tasks, evaluation, error=error)
+        evaluated = evaluate_models([model], tasks, evaluation, error=error)
+        codes.append(evaluated.exit_code)
+        [report] = evaluated.reports
         return report
 
-    return whole_reports.judge_evaluated(baseline, evaluate, policy)
+    return whole_reports.judge_evaluated(baseline, evaluate, policy), codes[0]
 
 
 def _judge_in_blocks(

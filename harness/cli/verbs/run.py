@@ -27,8 +27,7 @@ def run(
     options = evaluation.options(tasks)
     references = [parse(text) for text in model]
     if not dry_run:
-        evaluate(references, options)
-        return
+        raise typer.Exit(evaluate(references, options).exit_code)
     from harness.cli.views import tables
     from harness.runs.estimate import forecast
 

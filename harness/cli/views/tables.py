@@ -40,6 +40,8 @@ def show_report(report: Report, *, all_tasks: bool = False, error: bool = False)
         table.add_column(heading, justify="right", no_wrap=True)
     for score in scores:
         table.add_row(*_cells(score, report, bounds)[: len(table.columns)])
+    for name in manifest.failed:
+        table.add_row(escape(name), "", "failed", *[""] * (len(table.columns) - 3))
     if table.row_count:
         out.print(table)
     for line in _answers(manifest, scores, all_tasks=all_tasks):
@@ -144,6 +146,12 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
     console.create().print(table)
 
 
+def _of_all(score: Score, manifest: Manifest) -> str:
+    """Return how many documents there were if some failed: ` of 120`; otherwise an empty text."""
+    failed = sum(manifest.failed_documents.get(task, 0) for task in score.members)
+    return f" of {score.n + failed:,}" if failed else ""
+
+
 def _cells(score: Score, report: Report, bounds: Sequence[str]) -> list[str]:
     """Return a score's row, with a cell for each of `bounds` (chance, ceiling)."""
     average = {"task": " (mean over tasks)", "sample": " (mean over documents)", None: ""}[score.average]
@@ -158,7 +166,7 @@ def _cells(score: Score, report: Report, bounds: Sequence[str]) -> list[str]:
         numbers_in_words.value(score) + unit + ledger.mark(ledger.of_score(report.manifest, score)),
         numbers_in_words.interval(score) or "–",
         *("–" if value is None else numbers_in_words.bound(value, score) for value in values),
-        f"{score.n:,}",
+        f"{score.n:,}" + _of_all(score, report.manifest),
         tokens,
         numbers_in_words.duration(task.seconds) if task else "",
     ]
