@@ -25,13 +25,15 @@ _PATHS = frozenset(("data_dir", "data_files", "dataset_kwargs", "cache_dir"))
 
 
 def of_manifest(manifest: Manifest, paths: Sequence[str] = ()) -> Manifest:
-    """Return `manifest` with reduced paths: those of the checkpoint, and those in notes, which may mention `paths`."""
+    """Return `manifest` with reduced paths: those of the checkpoint, and of notes and reasons (also `paths`)."""
     info = manifest.checkpoint
     known = _known(manifest, paths)
     update = {name: reduced(value) for name in ("base", "adapter") if (value := getattr(info, name)) is not None}
     update["reference"] = in_reference(info.reference) if manifest.protocol.recorded else in_text(info.reference, known)
     notes = [in_text(note, known) for note in manifest.notes]
-    return manifest.model_copy(update={"checkpoint": info.model_copy(update=update), "notes": notes})
+    failed = {name: in_text(reason, known) for name, reason in manifest.failed.items()}
+    changes = {"checkpoint": info.model_copy(update=update), "notes": notes, "failed": failed}
+    return manifest.model_copy(update=changes)
 
 
 def of_results(results: Any, manifest: Manifest, paths: Sequence[str] = ()) -> Any:

@@ -118,6 +118,7 @@ def test_what_fails_is_named_counted_and_left_out(output: Path) -> None:
     assert manifest.tasks["words"].failed_documents == [3, 5, 6, 7, 9]
     assert manifest.failed.keys() == {"lost", "bales_gone", "bales_crooked", "words odd"}
     assert {score.task for score in manifest.scores} == {"bales", "bales_red", "bales_blue", "words"}
+    assert str(output.parent.parent) not in manifest.model_dump_json(), "a path of this machine"
     notes = "\n".join(manifest.notes)
     assert "2 documents of bales_red failed: documents 3, 7: the model's logits are NaN" in notes
     assert "document 5: its prompt cannot be rendered (KeyError: 'no such column')" in notes
