@@ -26,7 +26,9 @@ _MODULES = 20
 """The most modules of a model per stored tensor. A layer of experts may store one tensor for all its experts."""
 _SPARE_MODULES = 4_000
 _PICKLED_MODULES = 20_000
-"""The most modules of a model whose weights are pickled, because tensors in a pickle are not counted."""
+_PICKLED_NUMBERS = 500_000
+"""Tensors in a pickle are not counted. The most modules of a model whose weights are pickled are `_PICKLED_MODULES`,
+and one for each `_PICKLED_NUMBERS` numbers."""
 _NUMBERS = 4
 """The most parameters of a model per stored number."""
 _PACKED_NUMBERS = 32
@@ -63,7 +65,8 @@ def capacity(base: Path, *, is_packed: bool) -> Capacity:
             numbers += file.stat().st_size // 2
     factor = _PACKED_NUMBERS if is_packed else _NUMBERS
     return Capacity(
-        _MODULES * tensors + (_SPARE_MODULES if tensors else _PICKLED_MODULES), factor * numbers + _SPARE_NUMBERS
+        _MODULES * tensors + (_SPARE_MODULES if tensors else _PICKLED_MODULES + numbers // _PICKLED_NUMBERS),
+        factor * numbers + _SPARE_NUMBERS,
     )
 
 

@@ -33,7 +33,6 @@ _TOKENIZER_CORE = (
 )
 _LFS_POINTER = b"version https://git-lfs"
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
 _FOREIGN = ("*.safetensors", "*.bin", "*.pth", "*.pt", "*.ckpt", "*.msgpack", "*.h5")
 # Torch files that are no model's weights.
 _OTHER_TORCH = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state*", "scaler.pt")
@@ -207,7 +206,8 @@ def unread_weights(folder: Path) -> list[str]:
 
 def _no_weights(folder: Path) -> HarnessError:
     """Return the error for a folder with none of the `WEIGHTS`; it says what the folder has instead, and what to do."""
-    shards = [match for match in (_SHARD.fullmatch(file.name) for file in sorted(folder.glob("*-of-*"))) if match]
+    names = sorted(file.name for file in folder.glob("*-of-*"))
+    shards = [match for match in map(index_files.SHARD.fullmatch, names) if match]
     if shards:
         total, index = int(shards[0][3]), WEIGHTS[1] if shards[0][4] == "safetensors" else WEIGHTS[3]
         return HarnessError(

@@ -21,6 +21,10 @@ from harness.errors import HarnessError
 
 _BUILT_IN = re.compile(r"(paged\|)?(eager|sdpa|flex_attention|flash_attention_[234]|grouped_mm|batched_mm)")
 """Implementations of attention and of experts that are parts of transformers or of an installed package."""
+_IMPLEMENTATION = re.compile(r"\w*_implementation(_internal)?")
+"""Names of settings that choose code; `_attn_implementation_autoset` of transformers 4 is only true or false."""
+_LOADED = re.compile(r"\w*sonic\W?moe\w*|deep_?gemm\w*", re.IGNORECASE)
+"""Implementations of experts that transformers takes from the hub, although their names look like its own."""
 _LISTS_OF_FILES = ("configuration_files", "fast_tokenizer_files", "transformers_weights")
 """Settings by which transformers chooses a file to read."""
 _FILE = re.compile(r"[\w+-][\w.+-]*")
@@ -71,14 +75,15 @@ def no_hub(*, is_trusted: bool) -> Iterator[None]:
 def _code(setting: Setting) -> Any:
     """Return the value of `setting` if it names code, else None."""
     name, value = setting.name.lower(), setting.value
-    if "implementation" in name:
-        values = [value] if not isinstance(value, dict | list) else []  # what those hold is checked on its own
-        return next((v for v in values if v is not None and not _BUILT_IN.fullmatch(str(v))), None)
+    if any(_IMPLEMENTATION.fullmatch(part) for part in setting.path.lower().split(".")):
+        if isinstance(value, str):
+            is_own = _BUILT_IN.fullmatch(value) or not (re.search("[/:@]", value) or _LOADED.fullmatch(value))
+            return None if is_own else value
+        is_known = value is None or isinstance(value, dict | list | bool)  # what those hold is checked by itself
+        return None if is_known or not name.endswith(("attn_implementation", "experts_implementation")) else value
     if "kernel" in setting.path.lower() and isinstance(value, str) and re.search("[/:@]", value):
         return value
     if name in ("use_kernels", "use_hub_kernels", "use_pretrained_backbone") and value:
-        return value
-    if "implementation" in setting.path.lower() and isinstance(value, str) and not _BUILT_IN.fullmatch(value):
         return value
     return None
 

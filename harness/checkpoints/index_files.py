@@ -1,14 +1,13 @@
 """The index of a checkpoint's weights: the files that it names, which lie in its own folder.
 
-An index comes with a checkpoint from others, so a name in it may lead anywhere. The hub's cache keeps the files of a
-snapshot as links into its `blobs` folder; no other link may leave the folder.
+An index comes with a checkpoint from others, so a name in it may lead anywhere. A link in the folder may too, but a
+person or a tool made it on this machine: the hub's cache, DVC and git-annex keep files as links into a store of theirs.
 
 Not here: whether the files are complete (`harness.checkpoints.files`).
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 from harness.checkpoints.limits import shown
 from harness.errors import HarnessError
 
-_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
+SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
+"""Name of one of several files of weights."""
 _FILES = 10_000
 """Largest number of files that an index may name."""
 
@@ -46,19 +46,6 @@ def named_files(listing: Path, content: dict[str, Any]) -> list[Path]:
     return files
 
 
-def require_no_links_outside(folder: Path, files: list[Path]) -> None:
-    """Raise HarnessError if one of `files`, named by an index in `folder`, is a link that leaves the folder."""
-    root = Path(os.path.realpath(folder))
-    allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
-    for file in files:
-        target = Path(os.path.realpath(file))
-        if not any(target.is_relative_to(place) for place in allowed):
-            raise HarnessError(
-                f"{file} is a link that leaves its folder, to {target}: put the file itself there, or name the folder "
-                "that holds it"
-            )
-
-
 def require_inside(file: Path, name: str) -> None:
     """Raise HarnessError if `name`, which stands in `file`, leads out of the folder of `file`."""
     if not _is_inside(name):
@@ -76,7 +63,7 @@ def _is_inside(name: str) -> bool:
 
 def _require_all_shards(listing: Path, files: list[Path]) -> None:
     """Raise HarnessError if the index `listing` names fewer shards than the shards' names say there are."""
-    shards = [match for match in (_SHARD.fullmatch(file.name) for file in files) if match]
+    shards = [match for match in (SHARD.fullmatch(file.name) for file in files) if match]
     total = max((int(shard[3]) for shard in shards), default=0)
     if shards and len(shards) < total:
         raise HarnessError(

@@ -22,13 +22,13 @@ from harness.errors import HarnessError
 
 JSON_BYTES = 64 << 20
 """Largest JSON file: the index of 150,000 tensors takes 20 MB."""
-CONFIG_BYTES = 16 << 20
-"""Largest configuration."""
+CONFIG_BYTES = 32 << 20
+"""Largest configuration, be it of a tokenizer: 100,000 added tokens take 20 MB."""
 DEPTH = 64
 """Deepest nesting of lists and objects in a JSON file."""
 COUNT = 1 << 31
 """Largest number of anything that a configuration counts or measures."""
-ITEMS = 100_000
+ITEMS = 1_000_000
 """Longest list in a configuration."""
 FACTORS = 4096
 """Longest list of factors of positions, and of ids that end a text."""
@@ -44,8 +44,12 @@ _COUNTED = re.compile(
     r"|(vocab|hidden|ffn|inner)\w*_size|d_(model|ff|kv|inner|state|conv)|sliding_window|attention_chunk_size"
 )
 """Names of settings that count or measure."""
+_TOTAL = re.compile(r"\w*(param|token|flop|step|sample|byte|example|document|word|char)\w*")
+"""Names of settings that may count what a model was trained on or all of its numbers, which has no limit."""
 _LAYERED = re.compile(r"(num|n)_(hidden_|decoder_|encoder_)?(layers?|blocks)|num_\w*heads|n_heads?|\w*num_layers")
 _POSITIONED = re.compile(r"max_position_embeddings|n_positions|n_ctx|max_seq(uence)?_len(gth)?|seq(uence)?_length")
+_NEGATIVE = re.compile(r"max_position_embeddings|n_positions|n_ctx")
+"""Those of `_CORE` that are -1 in configurations of models without a limit."""
 _CORE = re.compile(
     r"vocab_size|hidden_size|intermediate_size|num_hidden_layers|num_attention_heads|num_key_value_heads|head_dim"
     r"|max_position_embeddings|num_labels|n_layers?|n_heads?|n_embd|n_positions|n_ctx|d_model"
@@ -135,41 +139,45 @@ def _fault(setting: Setting) -> str:
     if isinstance(value, list):
         longest = FACTORS if name.endswith(("_factor", "eos_token_id")) else ITEMS
         return f"a list of more than {longest:,}" if len(value) > longest else ""
-    if isinstance(value, str) and setting.path.startswith("quantization_config.") and patterns.may_hang(value):
+    is_pattern = setting.path.startswith("quantization_config.") and name != "dataset"  # texts of a calibration
+    if isinstance(value, str) and is_pattern and patterns.may_hang(value):
         return "a pattern that takes for ever to match"
     if name in ("rope_scaling", "rope_parameters"):
         return _rope_fault(value)
     if name in ("dtype", "torch_dtype") and not isinstance(value, str | dict | None):
         return "which is not the name of a dtype"
-    if name in _WINDOWS and not isinstance(value, int | list | dict | None):
+    is_whole = isinstance(value, int | list | dict | None) or (isinstance(value, float) and value.is_integer())
+    if name in _WINDOWS and not is_whole:
         return "which is not a number of tokens"
-    if _CORE.fullmatch(name) and (isinstance(value, bool) or not isinstance(value, int | list | dict | None)):
+    if _CORE.fullmatch(name) and (isinstance(value, bool) or not is_whole):
         return f"but it is a whole number (expected int, got {type(value).__name__})"
     if isinstance(value, bool) or not isinstance(value, int | float) or not _COUNTED.fullmatch(name):
         return ""
     if isinstance(value, float) and not math.isfinite(value):
         return "which is not a number of anything"
-    if value < 0 and _CORE.fullmatch(name):
+    if value < 0 and _CORE.fullmatch(name) and not (value == -1 and _NEGATIVE.fullmatch(name)):
         return "and there is no negative number of them"
     for pattern, limit in ((_LAYERED, LAYERS), (_POSITIONED, POSITIONS), (re.compile("num_labels"), LABELS)):
         if pattern.fullmatch(name) and value > limit:
             return f"which is more than {limit:,}"
-    return f"which is more than {COUNT:,}" if abs(value) > COUNT else ""
+    return f"which is more than {COUNT:,}" if abs(value) > COUNT and not _TOTAL.fullmatch(name) else ""
 
 
 def _rope_fault(value: Any) -> str:
-    """Return what is wrong with how positions are scaled, for all layers or for each type."""
-    if not isinstance(value, dict | None):
+    """Return what is wrong with how positions are scaled, for all layers or for each type; a false value is none."""
+    if not value:
+        return ""
+    if not isinstance(value, dict):
         return "which does not describe how positions are scaled"
-    for part in (value or {}).values():
+    for part in value.values():
         if isinstance(part, dict) and (fault := _rope_fault(part)):  # of one layer type
             return fault
     for key in ("factor", "rope_theta", "original_max_position_embeddings"):
-        number = (value or {}).get(key)
+        number = value.get(key)
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
         if number is not None and not (is_number and math.isfinite(number) and number > 0):
             return f"whose {key} is not a positive number"
     for key in ("rope_type", "type"):
-        if not isinstance((value or {}).get(key), str | None):
+        if not isinstance(value.get(key), str | None):
             return f"whose {key} is not a name"
     return ""

@@ -18,7 +18,6 @@ from harness.checkpoints import (
     files,
     gguf,
     identity,
-    index_files,
     origin,
     packed,
     placement,
@@ -50,8 +49,6 @@ def locate(reference: CheckpointReference) -> Located:
     if adapter is not None:
         files.adapter_weights(adapter.folder)
     weight_files = files.weight_files(base)
-    if any(file.name not in files.WEIGHTS for file in weight_files):
-        index_files.require_no_links_outside(base, weight_files)
     if base.is_file():
         gguf.require_package(base)
     configuration, config = identity.configuration(base), configs.read(base, reference)

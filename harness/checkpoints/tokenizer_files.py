@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ VOCABULARY_BYTES = 96 << 20
 """Largest file of a vocabulary: that of 262,000 tokens with their merges takes 33 MB."""
 TEMPLATE_BYTES = 1 << 20
 """Largest chat template."""
-_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_ADDED_TOKENS = "added_tokens.json"
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", _ADDED_TOKENS)
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""Settings that are a token. Others end in `_token` too, such as `add_bos_token`, which is true or false."""
 _VOCABULARIES = ("*.model", "*.tiktoken", "tokenizer*.json", "vocab.json", "vocab.txt", "merges.txt")
-_ADDED, _TEXT, _PIECES = 100_000, 1_000, 64
+_ADDED, _TEXT, _PIECES = 300_000, 1_000, 64
 """`_ADDED` is the largest number of added tokens, `_TEXT` of characters of an added token or a replacement, and
 `_PIECES` of pieces that a step puts a text into."""
 _IDS = 1 << 31
@@ -51,7 +54,8 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
         file = folder / name
         if file.is_file():
             content = files.read_json(file)
-            foreign_code.check(file, content, is_trusted=is_trusted)
+            if name != _ADDED_TOKENS:  # whose names are texts
+                foreign_code.check(file, content, is_trusted=is_trusted)
             _check_values(file, content)
             kind = content.get("tokenizer_class")
             if not is_trusted and kind is not None and not re.fullmatch(r"\w*(Tokeniz\w*|Backend)", str(kind)):
@@ -110,8 +114,6 @@ def _check_backend(file: Path) -> None:
             fault = f"longer than {_TEXT:,} characters"
         elif name == "Regex" and isinstance(value, str) and patterns.may_hang(value):
             fault = "a pattern that takes for ever to match"
-        elif setting.path.endswith("pattern.String") and value == "":
-            fault = "and there is nothing to replace"
         elif name in ("single", "pair") and isinstance(value, list) and len(value) > _PIECES:
             fault = f"of more than {_PIECES} pieces"
         if fault:
@@ -120,20 +122,27 @@ def _check_backend(file: Path) -> None:
 
 def _check_values(file: Path, content: dict[str, Any]) -> None:
     """Raise HarnessError if a value in a tokenizer's settings `content` is of a type that no tokenizer has."""
-    added = content if file.name == "added_tokens.json" else {}
+    if file.name == _ADDED_TOKENS:
+        _require_ids(file, content.values())
+        return
     decoder = content.get("added_tokens_decoder") or {}
-    ids = [*added.values(), *(decoder if isinstance(decoder, dict) else [decoder])]
-    for i in ids:
-        if not (str(i).isdecimal() and len(str(i)) <= 10 and int(i) < _IDS):
-            raise HarnessError(f"{file} gives an added token the id {limits.shown(i)}: correct it")
+    _require_ids(file, decoder if isinstance(decoder, dict) else [decoder])
     length = content.get("model_max_length")
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float) or not length > 0):
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float) or length != length):
         raise HarnessError(f"{file} states model_max_length as {limits.shown(length)}: correct it")
     template = content.get("chat_template")
     if not isinstance(template, str | list | dict | None):
         raise HarnessError(f"{file} has a chat_template that is no text: correct it")
     if len(str(template)) > TEMPLATE_BYTES:
         raise HarnessError(f"{file} has a chat_template of more than {TEMPLATE_BYTES:,} characters: correct it")
-    for name, value in content.items():
-        if name.endswith("_token") and not isinstance(value, str | dict | None):
+    for name in _SPECIAL:
+        value = content.get(name)
+        if not isinstance(value, str | dict | None):
             raise HarnessError(f"{file} states {name} as {limits.shown(value)}, which is no token: correct it")
+
+
+def _require_ids(file: Path, ids: Iterable[Any]) -> None:
+    """Raise HarnessError if one of the `ids` of added tokens in `file` is none."""
+    for i in ids:
+        if not (str(i).isdecimal() and len(str(i)) <= 10 and int(i) < _IDS):
+            raise HarnessError(f"{file} gives an added token the id {limits.shown(i)}: correct it")

@@ -40,7 +40,7 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
     limits.require_quick_patterns(adapter.file, config, [*names, *parameters])
     unmatched = _unmatched(_texts(config, "trainable_token_indices"), names, _is_end)
     _require_none(adapter, "trainable_token_indices", unmatched, "module")
-    unmatched = _unmatched(_texts(config, "target_parameters"), parameters, _is_name_or_end)
+    unmatched = _not_ends(_texts(config, "target_parameters"), parameters)
     _require_none(adapter, "target_parameters", unmatched, "parameter")
     if getattr(config, "layer_replication", None):
         return  # PEFT numbers the layers anew
@@ -52,7 +52,7 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
 def notes(adapter: AdapterConfig, base: torch.nn.Module) -> list[str]:
     """Return a note for each of `target_modules` and `modules_to_save` with names of modules that `base` lacks."""
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
-    unmatched = [(setting, _unmatched(entries, names, _is_name_or_end)) for setting, entries in adapter.named_modules]
+    unmatched = [(setting, _not_ends(entries, names)) for setting, entries in adapter.named_modules]
     return [
         f"{setting} in the adapter's {adapter.file.name} names {', '.join(entries)}, which the base lacks"
         for setting, entries in unmatched
@@ -82,8 +82,10 @@ def _unmatched(entries: Sequence[str], names: Sequence[str], matches: Matches) -
     return [entry for entry in entries if not any(matches(entry, name) for name in names)]
 
 
-def _is_name_or_end(entry: str, name: str) -> bool:
-    return name == entry or name.endswith(f".{entry}")
+def _not_ends(entries: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return those of `entries` that are neither one of `names` nor its end after a dot; there may be 100,000 each."""
+    ends = {name.split(".", parts)[-1] for name in names for parts in range(name.count(".") + 1)}
+    return [entry for entry in entries if entry not in ends]
 
 
 def _is_end(entry: str, name: str) -> bool:

@@ -3,16 +3,21 @@
 An adapter comes from others. PEFT builds what the configuration states (a rank of a million takes gigabytes), matches
 its patterns against every module's name, and reads files or imports modules that some settings name.
 
+Settings that PEFT reads only while an adapter is trained, or in ways that this project does not use, are free: the
+class of the base (`auto_mapping`, which only `AutoPeftModel` imports), the text that prompt tuning starts from, and the
+files of CorDA and LoRA-GA (`cache_file`, `covariance_file`).
+
 Not here: whether the adapter fits its base (`harness.checkpoints.adapters.attach`).
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.checkpoints import limits, safetensors_header, templates
 from harness.checkpoints.limits import Setting, shown
@@ -24,14 +29,33 @@ _RANKS = re.compile(r"r|rank|init_r|target_r|hra_r|block_size|oft_block_size|ada
 _FREE = re.compile(r"\w*(alpha|seed|key|step|tokens?|ids?|indices|tinit|tfinal|delta_?t)\w*", re.IGNORECASE)
 """Settings that are neither a size nor a count."""
 _SMALLEST_RANK = 1024
-"""A rank that is never too large: the tensors may be pickled, and every module may have a rank of its own."""
+"""A rank that is never too large, because every module may have a rank of its own."""
+_NARROWEST = 32
+"""Smallest side of a weight to which an adapter has a rank."""
 _COUNT = 1_000_000
 _ITEMS = 10_000
+"""Longest list or object."""
+_NAMED_ITEMS = 200_000
+"""Longest list or object of names or patterns of modules: a model of 60 layers with 384 experts has 70,000."""
+_IDS = 1_000_000
+"""Longest list of ids of tokens."""
+_NAMES = re.compile(
+    r"target_modules|exclude_modules|modules_to_save|target_parameters|feedforward_modules|layers_pattern|\w+_pattern"
+)
+"""Settings that list modules, or state something for each of them."""
 _LAYERS = 4096
-_READS = ("cache_file", "covariance_file", "shadow_model", "megatron_core", "megatron_config", "adapters")
+_ITERATIONS = 1000
+"""Largest number of iterations of PiSSA's decomposition: PEFT's examples have 16."""
+_READS = ("shadow_model", "megatron_core", "megatron_config", "adapters")
 """Settings for which PEFT imports a module, or reads a file or a model beside the adapter and its base."""
-_MODULES = ("transformers", "transformers_modules", "peft", "torch", "__main__")
-"""Packages whose classes an adapter may have been trained on."""
+_BUILT_IN = ("megatron.core", "mirror")
+"""Values of these that are PEFT's own: the default of megatron_core, and a shadow model built from the base."""
+_ADDRESS = re.compile(r"[a-z][\w+.-]+://", re.IGNORECASE)
+"""Beginning of an address; one letter is a Windows drive."""
+_STORE = re.compile(r"(hdfs|viewfs|s3\w?|oss|obs|cosn?|tos|gc?s|abfss?|wasbs?|dbfs|jfs)://", re.IGNORECASE)
+"""Beginning of a path in a cluster's storage, which no library fetches; there an adapter's base lay in training."""
+_TEXTS = ("prompt_tuning_init_text",)
+"""Settings that are a text rather than a name."""
 _PATTERNS = (
     "target_modules",
     "exclude_modules",
@@ -47,9 +71,10 @@ def check(file: Path, content: dict[str, Any], weights: Path | None) -> None:
 
     `weights` is the adapter's weight file, None if it is missing.
     """
-    largest = _largest_rank(weights)
+    method = str(content.get("peft_type"))
+    ranks = _LargestRanks.of(weights, method)
     for setting in limits.settings(content):
-        if fault := _reading_fault(setting) or _size_fault(setting, largest):
+        if fault := _reading_fault(setting) or _length_fault(setting) or _size_fault(setting, ranks, method):
             raise HarnessError(
                 f"{file} states {setting.path} as {shown(setting.value)}, {fault}: save it again if its configuration "
                 "was edited"
@@ -78,38 +103,67 @@ def require_quick_patterns(file: Path, content: Any, names: Sequence[str]) -> No
 def _reading_fault(setting: Setting) -> str:
     """Return what is wrong with a setting that names a file, a model, a module or an address; empty if nothing is."""
     name, value = setting.name, setting.value
-    if isinstance(value, str) and re.match(r"\w[\w+.-]*://", value):
-        return "an address: an adapter names its base by a path or a hub name"
-    if name in _READS and value and value != "megatron.core":  # PEFT's default
+    if name in _READS and value and value not in _BUILT_IN:
         return "and peft would read or import what it names: nothing but adapter and base is read"
-    if name == "parent_library" and value and str(value).partition(".")[0] not in _MODULES:
-        return "which is not a module of transformers"
-    if isinstance(value, list | dict) and len(value) > _ITEMS:
-        return f"with more than {_ITEMS:,} items"
-    if name == "base_model_name_or_path" and any(len(part) > 255 for part in str(value).split("/")):
+    if not isinstance(value, str) or name in _TEXTS:
+        return ""
+    is_base = name in ("base_model_name_or_path", "tokenizer_name_or_path")
+    if _ADDRESS.match(value) and not (is_base and _STORE.match(value)):
+        return "an address: an adapter names its base by a path or a hub name"
+    if is_base and any(len(part) > 255 for part in value.split("/")):
         return "which is longer than a name may be"
-    if isinstance(value, str) and not value.isprintable():
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         return "with characters that no name has"
-    return ""
+    iterations = re.search(r"_niter_(\d+)", value) if name == "init_lora_weights" else None
+    return f"which is more than {_ITERATIONS:,}" if iterations and int(iterations[1][:9]) > _ITERATIONS else ""
 
 
-def _size_fault(setting: Setting, largest: int) -> str:
+def _length_fault(setting: Setting) -> str:
+    """Return what is wrong with the length of a list or object; empty if nothing is."""
+    if not isinstance(setting.value, list | dict):
+        return ""
+    holder = setting.path.partition(".")[0]
+    longest = _IDS if holder.endswith("token_indices") else _NAMED_ITEMS if _NAMES.fullmatch(holder) else _ITEMS
+    return f"with more than {longest:,} items" if len(setting.value) > longest else ""
+
+
+class _LargestRanks(NamedTuple):
+    """The largest values that an adapter's tensors allow its settings of sizes to have."""
+
+    rank: int
+    block: int
+
+    @classmethod
+    def of(cls, weights: Path | None, method: str) -> _LargestRanks:
+        """Return what the tensors of `method` in `weights` allow; pickled tensors are judged by the file's size."""
+        if method == "LOKR":  # beyond half the size of a weight, the rank changes nothing
+            return cls(_COUNT, _COUNT)
+        if weights is not None and weights.suffix != ".safetensors":
+            pickled = max(_SMALLEST_RANK, weights.stat().st_size // (2 * _NARROWEST))
+            return cls(min(pickled, _COUNT), min(pickled, _COUNT))
+        shapes: list[tuple[int, ...]] = []
+        if weights is not None:
+            with suppress(HarnessError):  # a damaged file is reported when it is read
+                shapes = [tensor.shape for tensor in safetensors_header.read(weights).tensors.values() if tensor.shape]
+        # The matrices of VeRA are the same for every adapter, so that it saves only a vector as long as its rank.
+        is_vector_enough = method.endswith(("VERA", "RANDLORA"))
+        ranks = [min(shape) for shape in shapes if len(shape) > 1 or is_vector_enough]
+        return cls(max([_SMALLEST_RANK, *ranks]), max([_SMALLEST_RANK, *map(max, shapes)]))
+
+
+def _size_fault(setting: Setting, largest: _LargestRanks, method: str) -> str:
+    """Return what is wrong with a setting that is a size or a count; empty if nothing is."""
     name, value = setting.name, setting.value
     in_ranks = setting.path.startswith("rank_pattern.")
     if _RANKS.fullmatch(name) or in_ranks:
         if value is None or isinstance(value, dict | list):
             return ""
-        if type(value) is not int or value < 0:
+        if in_ranks and method == "ADALORA" and isinstance(value, bool):  # which ranks of a module are left
+            return ""
+        is_size = type(value) is int or (in_ranks and isinstance(value, float) and value == value)
+        if not is_size or value < 0:
             return "" if name == "num_virtual_tokens" else "which is not the size of anything"
-        return f"and its weights have no rank of more than {largest:,}" if value > largest else ""
+        limit = largest.block if name.endswith("block_size") else largest.rank
+        return f"and its weights have no rank of more than {limit:,}" if value > limit else ""
     is_size = type(value) is int and not _FREE.fullmatch(name)
     return f"which is more than {_COUNT:,}" if is_size and abs(value) > _COUNT else ""
-
-
-def _largest_rank(weights: Path | None) -> int:
-    """Return the largest rank that the tensors in `weights` may have."""
-    shapes = []
-    if weights is not None and weights.suffix == ".safetensors":
-        with suppress(HarnessError):  # a damaged file is reported when it is read
-            shapes = [tensor.shape for tensor in safetensors_header.read(weights).tensors.values()]
-    return max([_SMALLEST_RANK, *(min(shape) for shape in shapes if len(shape) > 1)])
