@@ -206,8 +206,8 @@ def unread_weights(folder: Path) -> list[str]:
 
 def _no_weights(folder: Path) -> HarnessError:
     """Return the error for a folder with none of the `WEIGHTS`; it says what the folder has instead, and what to do."""
-    names = sorted(file.name for file in folder.glob("*-of-*"))
-    shards = [match for match in map(index_files.SHARD.fullmatch, names) if match]
+    inside = sorted(file.name for file in folder.glob("*-of-*"))
+    shards = [match for match in map(index_files.SHARD.fullmatch, inside) if match]
     if shards:
         total, index = int(shards[0][3]), WEIGHTS[1] if shards[0][4] == "safetensors" else WEIGHTS[3]
         return HarnessError(
