@@ -103,8 +103,9 @@ class ReportWriter:
         """Write results and manifest, move the folder to its place, and return the report.
 
         `paths` are those that notes may mention. They are replaced in full even if they contain spaces. If another run
-        has taken the place in the meantime, the next free name is used. Raises HarnessError if a file
-        cannot be written.
+        has taken the place in the meantime, the next free name is used.
+
+        Raises HarnessError if a file cannot be written.
         """
         if not self._keep_paths:
             results = public_reports.of_results(results, manifest, paths)

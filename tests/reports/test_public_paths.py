@@ -13,6 +13,7 @@ from harness.reports import public_paths, public_reports
 from harness.reports.public_paths import data_set, in_text, reduced
 from harness.reports.report import read
 from harness.reports.writer import ReportWriter
+from harness.runs.manifest import public_reference
 from support.invented_reports import checkpoint, score, task_info
 
 
@@ -172,6 +173,12 @@ def test_a_reference_to_the_hubs_cache_is_no_name_on_the_hub():
         path = f"/hub/models--o--n/snapshots/0a1b/checkpoint-{step}"
         assert public_paths.in_reference(path) == f"…/o/n/checkpoint-{step}"
         assert public_paths.is_reduced(public_paths.in_reference(path))
+
+
+def test_every_path_of_a_recorded_reference_goes():
+    text = '"/home/zhang san/a,name=b/base",tokenizer=/gpfs/zhang san/tok,name=x'
+    assert public_reference(text) == "…/base,tokenizer=…/tok,name=x"
+    assert public_reference(public_reference(text)) == public_reference(text)
 
 
 def test_patterns_of_a_configuration_stay_and_its_files_go(tmp_path):
