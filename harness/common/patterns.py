@@ -13,6 +13,8 @@ LONGEST = 100_000
 """Number of characters in the longest pattern that is accepted."""
 _REPEATS = 12
 """Largest number of repeats without an upper limit (`*`, `+`, `{2,}`) in one pattern."""
+_LETTER_WITH_MARKS = re.compile(r"\(\?:\\p\{L\w?\}\\p\{M\w?\}\*\)")
+"""A letter and its marks as a group, which can be matched in one way only, however often it is repeated."""
 _TOKEN = re.compile(
     r"\\[pP]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|(?P<open>\((?:\?(?:[:=!>|]|<[=!]|P?<\w+>|[\w-]+[:)])?)?)"
     r"|(?P<close>\))|(?P<repeat>[*+]|\{\d*,\})[+?]?|(?P<many>\{\d+(?:,\d+)?\})[+?]?|.",
@@ -27,7 +29,7 @@ def may_hang(pattern: str) -> bool:
     has_repeat = [False]  # of each open group, whether a repeat without an end is in it
     closed = False  # whether what precedes is a group with such a repeat
     total = 0
-    for token in _TOKEN.finditer(pattern):
+    for token in _TOKEN.finditer(_LETTER_WITH_MARKS.sub(r"\\p{L}", pattern)):
         if token["open"] and not token["open"].endswith(")"):
             has_repeat.append(False)
             closed = False

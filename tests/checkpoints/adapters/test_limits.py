@@ -63,7 +63,10 @@ def test_usual_settings_pass() -> None:
     limits.check(FILE, {**content, "rank_pattern": {"q_proj": 8}, "layer_replication": [[0, 16], [8, 24]]}, None)
 
 
-@pytest.mark.parametrize("pattern", ["(.*)*x", "(a+)+$", r"(\w+\s?)*:", "((a*))*", "(?:[a-z]+){2,}", "(a{1,200})+"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(?:\p{L}\p{M}*|\p{M})+", "(.*)*x", "(a+)+$", r"(\w+\s?)*:", "((a*))*", "(?:[a-z]+){2,}", "(a{1,200})+"],
+)
 def test_a_repeat_inside_a_repeat_may_hang(pattern: str) -> None:
     assert patterns.may_hang(pattern)
 
@@ -78,6 +81,7 @@ def test_a_repeat_inside_a_repeat_may_hang(pattern: str) -> None:
         r"\p{N}{1,3}(?=(?:\p{N}{3})*\b)",
         r" ?[^(\s|[.,!?…。，、।۔،])]+",
         r"\(\+\)\+",
+        r"[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*)+|\p{N}",
     ],
 )
 def test_patterns_in_use_do_not_hang(pattern: str) -> None:
