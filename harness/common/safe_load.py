@@ -1,19 +1,23 @@
 r"""YAML and JSON of other people, read within limits.
 
 A few bytes can do great damage. Aliases that repeat one another (`&b [*a, *a, *a]`) fill the memory, ten thousand
-brackets overflow a parser's stack, and no calculation takes an integer of a thousand digits. Every YAML or JSON text
-that a person or another program has written is read here. A text beyond a limit raises `UnsafeContentError`, a
-ValueError whose message is the reason. What is read is plain values: no tag makes an object of another kind.
+brackets overflow a parser's stack, and no calculation takes an integer of a thousand digits. Every YAML text is read
+here, and so is the JSON of data, recorded answers, reports and baselines. A text beyond a limit raises
+`UnsafeContentError`, a ValueError whose message is the reason. What is read is plain values: no tag makes an object of
+another kind.
 
 The limits are far above what people write: the largest of lm-eval 0.4.13's 13,986 definitions has 62,570 bytes, 765
 values and depth 7. The largest text within the limits takes seconds to read.
 
-Not here: sentences that name the file (each caller's), or archives and parquet (`harness.common.unpacking`).
+Not here: sentences that name the file (each caller's), archives and parquet (`harness.common.unpacking`), the JSON of
+checkpoints (`harness.checkpoints.limits` and `harness.checkpoints.tokenizer_files`), JSON that this program wrote
+itself, or JSON in a model's answer, where metrics take any error of `json.loads` for a wrong answer.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +29,7 @@ YAML_NODES = 100_000
 DEPTH = 64
 """Largest number of lists and objects nested within one another."""
 DIGITS = 308
-"""Largest number of digits of an integer; an integer with more digits exceeds the largest float."""
+"""Largest number of digits of an integer; every integer within it has a float."""
 JSON_BYTES = 512 * 2**20
 """Largest size of a JSON file that is read whole (`json_file`)."""
 
@@ -38,15 +42,16 @@ class UnsafeContentError(ContentError):
     """A text that exceeds a limit."""
 
 
-def yaml_file(file: Path, loader: type[Any] | None = None) -> Any:
-    """Return the value of the YAML in `file`. Raises OSError and ContentError."""
-    return yaml_text(_read(file, YAML_BYTES), loader)
+def yaml_file(file: Path, loader: type[Any] | None = None, *, unique: bool = False) -> Any:
+    """Return the value of the YAML in `file`, as `yaml_text` does. Raises OSError and ContentError."""
+    return yaml_text(_read(file, YAML_BYTES), loader, unique=unique)
 
 
-def yaml_text(text: str | bytes, loader: type[Any] | None = None) -> Any:
+def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, unique: bool = False) -> Any:
     """Return the value of a YAML `text`; bytes are read as UTF-8, or as UTF-16 if they begin with its byte order mark.
 
-    `loader` is a PyYAML loader class that knows more tags than the safe one. Raises ContentError if `text` is not YAML,
+    `loader` is a PyYAML loader class that knows more tags than the safe one. If a mapping states a key twice, PyYAML
+    takes the last value; with `unique`, such a text is refused. Raises ContentError if `text` is not YAML or is refused,
     and UnsafeContentError if it exceeds a limit; tags that only `loader` knows may raise other errors.
     """
     import yaml
@@ -56,8 +61,10 @@ def yaml_text(text: str | bytes, loader: type[Any] | None = None) -> Any:
     safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is seven times as fast
     try:
         _check_yaml(yaml.parse(text, Loader=safe))
+        if unique:
+            _require_unique_keys(yaml.compose(text, Loader=safe), safe)
         return yaml.load(text, Loader=loader or safe)
-    except UnsafeContentError:
+    except ContentError:
         raise
     except yaml.YAMLError as error:
         raise ContentError(" ".join(str(error).split())[:300]) from error
@@ -118,13 +125,55 @@ def _check_yaml(events: Any) -> None:
                 raise UnsafeContentError(f"it nests lists and objects more than {DEPTH} deep")
 
 
-_YAML_INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-9_]+)*)")
+def _require_unique_keys(root: Any, loader: type[Any]) -> None:
+    """Raise ContentError if a mapping at or below the YAML node `root` has two keys of one value.
+
+    What `<<` merges into a mapping may repeat its keys.
+    """
+    import yaml
+
+    constructor = loader("")
+    pending, visited = [root], {id(root)}
+    while pending:
+        node = pending.pop()
+        children = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+            keys: set[object] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                    continue
+                value = constructor.construct_object(key)
+                if value in keys:
+                    name = key.value if len(key.value) <= 60 else f"{key.value[:60]}…"
+                    raise ContentError(f"line {key.start_mark.line + 1} states {name!r} again")
+                keys.add(value)
+        pending += [child for child in children if id(child) not in visited]
+        visited |= {id(child) for child in children}
+
+
+_YAML_INTEGER = re.compile(
+    r"[-+]?(?:0b(?P<binary>[01_]+)|0x(?P<hexadecimal>[0-9a-fA-F_]+)|(?P<decimal>[0-9][0-9_]*)(?P<sixtieths>(?::[0-9_]+)*))"
+)
 
 
 def _check_scalar(event: Any) -> None:
-    is_number = len(event.value) > DIGITS and event.implicit[0] and _YAML_INTEGER.fullmatch(event.value)
-    if is_number or (event.tag and event.tag.endswith((":int", ":float")) and len(event.value) > DIGITS):
+    if len(event.value) <= DIGITS // 2:  # a hexadecimal digit is worth 1.2 decimal ones, a part of two digits 1.8
+        return
+    is_tagged = event.tag and event.tag.endswith((":int", ":float"))
+    number = _YAML_INTEGER.fullmatch(event.value) if event.implicit[0] or is_tagged else None
+    if number is None:
+        is_long = is_tagged and len(event.value) > DIGITS
+    elif number["decimal"] is None:
+        bits = len((number["binary"] or "").replace("_", "")) + 4 * len((number["hexadecimal"] or "").replace("_", ""))
+        is_long = bits > DIGITS * _BITS_PER_DIGIT
+    else:
+        is_long = len(number["decimal"].replace("_", "")) + 2 * number["sixtieths"].count(":") > DIGITS
+    if is_long or (number and len(event.value) > 8 * DIGITS):  # and not thousands of underscores
         raise UnsafeContentError(f"a number has more than {DIGITS} digits")
+
+
+_BITS_PER_DIGIT = math.log2(10)
 
 
 def json_file(file: Path) -> Any:
@@ -148,8 +197,9 @@ def json_text(text: str, **options: Any) -> Any:
     return json.loads(text, **options)
 
 
-_LONG_NUMBER = re.compile(rf"\d{{{DIGITS + 1}}}")
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*+"', re.DOTALL)
+_LONG_NUMBER = re.compile(rf"(?<!\d)\d{{{DIGITS + 1}}}")
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or the rest of the text if it has no end: each character is read once."""
 _BRACKETS = re.compile(r"[\[{]+|[\]}]+")
 
 
@@ -163,7 +213,7 @@ def _json_depth(text: str) -> int:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > DIGITS + 1:  # and a sign
+    if len(digits.lstrip("-")) > DIGITS:
         raise UnsafeContentError(f"a number has more than {DIGITS} digits")
     return int(digits)
 

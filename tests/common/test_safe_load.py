@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ HOSTILE_YAML = {
     "a number too long for Python": ("a: " + "9" * 5_000, "more than 308 digits"),
     "a long hexadecimal number": ("a: 0x" + "f" * 400, "more than 308 digits"),
     "a long sexagesimal number": ("a: 1" + ":59" * 400, "more than 308 digits"),
+    "309 digits": ("a: " + "9" * 309, "more than 308 digits"),
+    "1,024 bits": ("a: 0x" + "f" * 256, "more than 308 digits"),
+    "underscores": ("a: 1" + "_" * 100_000, "more than 308 digits"),
     "a tagged number": ("a: !!int '" + "9" * 400 + "'", "more than 308 digits"),
     "many values": ("[" + "1," * 150_000 + "]", "more than 100,000 values"),
     "size": ("a: " + "x" * 5 * 2**20, "bytes"),
@@ -111,6 +115,60 @@ def test_dates_and_nothing_are_values():
 def test_hostile_json_is_refused(text, reason):
     with pytest.raises(ValueError, match=reason):
         json_text(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 308, "-" + "9" * 308, "0x" + "f" * 255, "0b" + "1" * 1_023, "0" + "7" * 307, "1" + ":59" * 150]
+)
+def test_every_integer_within_the_limit_has_a_float(text):
+    numbers = [yaml_text(text)]
+    if text.lstrip("-").strip("9") == "":
+        numbers.append(json_text(f"[{text}]")[0])
+        with pytest.raises(UnsafeContentError, match="308 digits"):
+            json_text(f"[{text}9]")
+    assert all(isinstance(number, int) and abs(float(number)) < float("inf") for number in numbers)
+
+
+@pytest.mark.parametrize("piece", ['\\"', '"', "\\", '[ "', '"\\', "\\\\", '"a" ', "9" * 308 + ",", "{[" + "]}"])
+def test_the_time_to_check_json_grows_with_its_length(piece):
+    """A quadratic check would need minutes for a megabyte."""
+    start = time.process_time()
+    with pytest.raises(ValueError, match=r"."):
+        json_text("[ " * 70 + '"' + piece * (1_000_000 // len(piece)))
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("margin: 1\nmargin: 2", "line 2 states 'margin' again"),
+        ("margin: 1\n'margin': 2", "line 2 states 'margin' again"),
+        ("tasks: {law: {floor: 1, margin: 2, floor: 3}}", "line 1 states 'floor' again"),
+        ("a:\n- b\n- c: 1\n  c: 1", "line 4 states 'c' again"),
+        ("1: a\n0x1: b", "line 2 states '0x1' again"),
+        ("yes: a\ntrue: b", "line 2 states 'true' again"),
+        ("&k a: 1\n*k : 2", "states 'a' again"),
+    ],
+)
+def test_a_key_stated_twice_is_refused_by_name(text, reason):
+    yaml_text(text)
+    with pytest.raises(ContentError, match=reason):
+        yaml_text(text, unique=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["b: &b {x: 1}\nc: {<<: *b, x: 2}\nd: {<<: [*b, *b], x: 3}", "- a: 1\n- a: 1", "1: a\n'1': b", "", "a"]
+)
+def test_keys_that_only_look_alike_are_no_repetition(text):
+    assert yaml_text(text, unique=True) == yaml.safe_load(text)
+
+
+def test_a_policy_and_a_recipe_refuse_a_repeated_key(tmp_path, capsys):
+    file = tmp_path / "a.yaml"
+    file.write_text("margin: 1\nalpha: 0.05\nmargin: 90\n")
+    for command in (["gate", str(tmp_path), "--policy", str(file)], ["train", str(file)]):
+        assert main(command) == 2
+        assert "line 3 states 'margin' again" in capsys.readouterr().err
 
 
 def test_brackets_and_digits_in_texts_are_text():
