@@ -323,8 +323,8 @@ class Report:
         if not file.is_file():
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
-            unpacking.check_parquet(file)
             names = columns or [name for name in pq.read_schema(file).names if name not in without]
+            unpacking.check_parquet(file, names)
             table = pq.read_table(file, columns=list(names))
         except (pa.ArrowException, OSError, unpacking.UnsafeArchiveError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error

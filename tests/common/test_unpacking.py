@@ -133,6 +133,51 @@ def test_plain_files_pass_even_with_little_memory(tmp_path, little_memory, encod
     assert len(list(rows.read(file))) == 20_000
 
 
+@pytest.mark.parametrize("texts", [["甲", "乙", "丙", "丁"], ["长文本" * 50], [], [None, "a"]])
+def test_plain_lists_of_texts_with_common_beginnings_pass(tmp_path, little_memory, texts):
+    file = tmp_path / "x.parquet"
+    encoding = {"a.list.element": "DELTA_BYTE_ARRAY"}
+    pq.write_table(pa.table({"a": [texts] * 5_000}, schema=TEXTS), file, use_dictionary=False, column_encoding=encoding)
+    check_parquet(file)
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_lists_of_texts_that_begin_with_the_one_before_are_refused(tmp_path, little_memory, rows):
+    file = tmp_path / "x.parquet"
+    texts = [f"{'x' * 100_000}{n}" for n in range(400)]
+    table = pa.table({"a": [texts[place::rows] for place in range(rows)]}, schema=TEXTS)
+    pq.write_table(table, file, use_dictionary=False, column_encoding={"a.list.element": "DELTA_BYTE_ARRAY"})
+    assert file.stat().st_size < MEGABYTE
+    with pytest.raises(UnsafeArchiveError, match="texts take more than"):
+        check_parquet(file)
+
+
+TEXTS = pa.schema([("a", pa.list_(pa.string()))])
+
+
+def test_only_the_columns_that_are_read_count(tmp_path, little_memory):
+    file = tmp_path / "x.parquet"
+    table = BOMBS["one text in every row"].append_column("acc", pa.array([1.0] * 1_000))
+    pq.write_table(table.append_column("b", BOMBS["in structs"]["a"].take(pa.array([0] * 1_000))), file)
+    check_parquet(file, ["acc"])
+    for column in ("a", "b"):
+        with pytest.raises(UnsafeArchiveError):
+            check_parquet(file, ["acc", column])
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd", "snappy"])
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_dictionary_bounds_its_texts_so_that_usual_files_are_not_read_twice(
+    tmp_path, monkeypatch, compression, is_list
+):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=500 * MEGABYTE))
+    monkeypatch.setattr(unpacking._ColumnExtent, "measure", None)
+    file = tmp_path / "x.parquet"
+    texts = [f"{n % 10} {'x' * 900}" for n in range(20_000)]
+    pq.write_table(pa.table({"a": [[text] for text in texts] if is_list else texts}), file, compression=compression)
+    check_parquet(file)
+
+
 def test_absurdly_many_row_groups_are_refused(tmp_path, monkeypatch):
     file = tmp_path / "x.parquet"
     pq.write_table(pa.table({"a": range(50)}), file, row_group_size=1)
