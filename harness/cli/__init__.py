@@ -10,6 +10,8 @@ Exit codes:
 - 70: a bug, with its traceback. (Python's usual code is 1, which is a verdict of `gate`.)
 - 129: stopped by SIGHUP.
 - 130: stopped by Ctrl-C.
+- 141: a pipe was closed while typer or a library wrote to it. What a verb prints to a closed pipe is discarded, and its
+  exit code stays as it is.
 - 143: stopped by SIGTERM.
 
 `harness --help` imports no torch: each verb imports what it needs when it runs.
@@ -28,6 +30,8 @@ from harness.common import terminal
 
 BUG = 70
 """The exit code of a bug: EX_SOFTWARE of sysexits.h."""
+CLOSED_PIPE = 141
+"""The exit code of a shell for a process that SIGPIPE ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +61,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a dash gets a question mark, no traceback
             stream.reconfigure(errors="replace")
     from harness.cli.app import WRONG_USAGE, app
-    from harness.cli.outputs import discard_output
     from harness.common import slow_imports
     from harness.errors import HarnessError
 
@@ -69,16 +72,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         if code == 130:  # what typer makes of KeyboardInterrupt, whatever the signal
             return signals.exit_code()
         return code if isinstance(code, int) else 0
-    except SystemExit as stop:
-        return int(stop.code or 0)
     except HarnessError as error:
         signals.check()  # a library turned the exception of a signal into one of its own
         terminal.echo(f"error: {error}", error=True)
         return 2
-    except BrokenPipeError:  # `harness show … | head`: nobody reads on
-        discard_output()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also a panic of a library in Rust, or a library that ends the process
         signals.check()
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # by typer
+            terminal.echo(f"error: a pipe was closed ({error.__context__})", error=True)
+            return CLOSED_PIPE
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             place = error.filename or "the output"
             terminal.echo(f"error: no space is left for {place}: free some space", error=True)
@@ -87,7 +91,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _explain(error)
         terminal.write(traceback.format_exc(), sys.stderr)
         return BUG
-    return 0
 
 
 def _explain(error: Any) -> int:

@@ -47,8 +47,7 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
                 raise OSError("it is closed")
             if isinstance(sys.stdout, TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8")  # as the documents declare, whatever the locale
-            sys.stdout.write(terminal.lines(text) if sys.stdout.isatty() else text)
-            sys.stdout.flush()
+            terminal.write_document(text, sys.stdout)
             return
         path = Path(os.path.realpath(file))  # a link stays a link
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +57,6 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
         else:
             with atomic_write.file(path) as hidden:
                 hidden.write_text(text, encoding="utf-8")
-    except BrokenPipeError:  # nobody reads on (| head)
-        discard_output()
     except OSError as error:
         raise HarnessError(f"cannot write {_name(file)} ({error.strerror or error}): check {option}") from error
 
@@ -78,7 +75,8 @@ def write_all(documents: Iterable[Document]) -> None:
 
 def discard_output() -> None:
     """Discard everything that is printed to standard output from now on."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        terminal.discard(sys.stdout)
 
 
 def _location(file: str) -> str:

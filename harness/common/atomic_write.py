@@ -130,8 +130,7 @@ def set_modes(path: Path) -> None:
     Some libraries write through a temporary file, which only its owner can read. A caller that moves a hidden folder
     itself calls this function first.
     """
-    umask = os.umask(0o077)
-    os.umask(umask)
+    umask = _umask()
     folders = ((root, names) for root, _, names in os.walk(path))
     for root, names in folders:
         _set_mode(Path(root), 0o777 & ~umask)
@@ -139,6 +138,20 @@ def set_modes(path: Path) -> None:
             _set_mode(Path(root, name), 0o666 & ~umask)
     if path.is_file():
         _set_mode(path, 0o666 & ~umask)
+
+
+def _umask() -> int:
+    """Return the umask of this process.
+
+    On Linux it is read; elsewhere the only way is to set it for a moment, which changes what other threads create.
+    """
+    with suppress(OSError, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        if (stated := re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)) is not None:
+            return int(stated[1], 8)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _set_mode(path: Path, mode: int) -> None:

@@ -23,12 +23,12 @@ PIPE_WIDTH = 160
 class Console(console.Console):
     """A console that shows names and answers as they are, without the characters that a terminal obeys.
 
-    A closed pipe is left to `main`; rich would end the process, and the run with it.
+    If nobody reads the output any more, it is discarded; rich would end the process, and the run with it.
     """
 
     def on_broken_pipe(self) -> None:
-        """Raise BrokenPipeError."""
-        raise BrokenPipeError
+        """Discard what is printed from now on."""
+        terminal.discard(self.file)  # type: ignore[arg-type]
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return `text` as rich does, filtered before its width is measured."""

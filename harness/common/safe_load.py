@@ -51,8 +51,8 @@ def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, unique: boo
     """Return the value of a YAML `text`; bytes are read as UTF-8, or as UTF-16 if they begin with its byte order mark.
 
     `loader` is a PyYAML loader class that knows more tags than the safe one. If a mapping states a key twice, PyYAML
-    takes the last value; with `unique`, such a text is refused. Raises ContentError if `text` is not YAML or is refused,
-    and UnsafeContentError if it exceeds a limit; tags that only `loader` knows may raise other errors.
+    takes the last value; with `unique`, such a text is refused. Raises ContentError if `text` is not YAML or is
+    refused, and UnsafeContentError if it exceeds a limit; tags that only `loader` knows may raise other errors.
     """
     import yaml
 
@@ -153,7 +153,8 @@ def _require_unique_keys(root: Any, loader: type[Any]) -> None:
 
 
 _YAML_INTEGER = re.compile(
-    r"[-+]?(?:0b(?P<binary>[01_]+)|0x(?P<hexadecimal>[0-9a-fA-F_]+)|(?P<decimal>[0-9][0-9_]*)(?P<sixtieths>(?::[0-9_]+)*))"
+    r"[-+]?(?:0b(?P<binary>[01_]+)|0x(?P<hexadecimal>[0-9a-fA-F_]+)"
+    r"|(?P<decimal>[0-9][0-9_]*)(?P<sixtieths>(?::[0-9_]+)*))"
 )
 
 

@@ -320,6 +320,8 @@ class Report:
         missing = f"report {self.folder} has no samples of task '{task}'"
         if task not in self.manifest.tasks:
             raise HarnessError(f"{missing} (it has: {', '.join(self.manifest.tasks) or 'none'})")
+        if file.parent != self.folder / "samples":
+            raise HarnessError(f"{missing}: the name has a separator of paths, so the report is damaged")
         if not file.is_file():
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:

@@ -7,6 +7,7 @@ because whoever edits a report can write its sums again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -68,28 +69,47 @@ def differences(folder: Path) -> Differences | None:
     )
 
 
+def is_of_report(folder: Path) -> bool:
+    """Return whether the `SHA256SUMS` in `folder` lists files of a report. Other data sets have such a file, too."""
+    try:
+        return any(map(_belongs, _read(folder / SUMS)))
+    except HarnessError:
+        return False
+
+
 def _belongs(path: str) -> bool:
-    """Return whether the file at `path` is part of a report. Notes that people put beside a report's files are not."""
-    return path in ("manifest.json", "results.json") or path.startswith("samples/")
+    """Return whether the file at `path` is part of a report.
+
+    Notes that people put beside a report's files are not, and neither is what file managers leave in its folders.
+    """
+    if any(part.startswith(".") for part in path.split("/")):
+        return False
+    return path in ("manifest.json", "results.json") or (path.startswith("samples/") and path.endswith(".parquet"))
 
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_bytes().decode("utf-8").split("\n")
     except (OSError, ValueError) as error:
         raise HarnessError(f"{file} cannot be read ({error}): the report is damaged") from error
-    sums = {}
-    for number, line in enumerate(lines, 1):
-        digest, space, path = line.removeprefix("\\").partition("  ")
-        if not space or len(digest) != 64 or not path:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines if lines[-1] else lines[:-1], 1):
+        digest, space, path = line.removeprefix("\\").removesuffix("\r").partition("  ")
+        if line.startswith("\\"):
+            path = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[0]), path)
+        if not space or len(digest) != 64 or not path or path in sums:
             raise HarnessError(f"{file}, line {number}, is no sum of a file: the report is damaged")
-        sums[path.replace("\\n", "\n").replace("\\\\", "\\") if line.startswith("\\") else path] = digest
+        sums[path] = digest
     return sums
+
+
+_ESCAPES = {"\\": "\\", "n": "\n", "r": "\r"}
+"""The characters that stand for others after a backslash."""
 
 
 def _marked(path: str, digest: str) -> str:
     """Return the line of a file in `SHA256SUMS`. As in `sha256sum`, a backslash in front marks a path with escapes."""
-    if "\\" not in path and "\n" not in path:
+    escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    if escaped == path:
         return f"{digest}  {path}"
-    escaped = path.replace("\\", "\\\\").replace("\n", "\\n")
     return f"\\{digest}  {escaped}"

@@ -8,9 +8,12 @@ Not here: how the result looks (`harness.cli.views.verification`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 import harness
@@ -41,8 +44,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
     """
     folders: dict[Path, Path] = {}
     for path in paths:
-        below = [path] if _is_report(path) else sorted(file.parent for file in path.rglob(MANIFEST))
-        below = [folder for folder in below if not any(part.startswith(".") for part in folder.relative_to(path).parts)]
+        below = [path] if _is_report(path) else sorted(_below(path))
         if not below:
             reports.read(path)  # raises HarnessError: the folder is missing, or is no report
         folders.update((folder.resolve(), folder) for folder in below)
@@ -52,6 +54,28 @@ def find(paths: Sequence[Path]) -> list[Path]:
 def _is_report(folder: Path) -> bool:
     """Return whether a folder is a report, or what is left of one."""
     return any((folder / name).exists() for name in (MANIFEST, sums.SUMS, "samples"))
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Yield the reports below `path`, and what is left of reports, but nothing in hidden folders."""
+    for root, folders, files in os.walk(path):
+        folder = Path(root)
+        is_left = (folder / "results.json").is_file() and {sums.SUMS, "samples"} & {*files, *folders}
+        is_left = is_left or (sums.SUMS in files and sums.is_of_report(folder)) or _has_samples(folder / "samples")
+        if MANIFEST in files or is_left:
+            folders.clear()
+            yield folder
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def _has_samples(folder: Path) -> bool:
+    """Return whether a parquet file in `folder` has the columns of samples."""
+    for file in folder.glob("*.parquet"):
+        try:
+            return {"doc_id", "filter", "prompt_hash"} <= {*pq.read_schema(file).names}
+        except (pa.ArrowException, OSError):
+            continue
+    return False
 
 
 def verify(folder: Path, settings: Settings) -> Verification:
@@ -117,7 +141,8 @@ def _samples(report: Report) -> tuple[dict[str, Samples], list[Check]]:
     folder = report.folder / "samples"
     known = {f"{name}.parquet" for name in report.manifest.tasks}
     for file in sorted(folder.rglob("*.parquet")):
-        if (name := file.relative_to(folder).as_posix()) not in known:
+        name = file.relative_to(folder).as_posix()
+        if name not in known and not any(part.startswith(".") for part in name.split("/")):
             checks.append(Check("samples", None, FAILS, f"samples/{name} is of no task in the manifest"))
     return stored, checks
 

@@ -157,3 +157,13 @@ def test_modes_are_those_of_the_umask(tmp_path, umask, file_mode, folder_mode):
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "folder", tmp_path / "folder" / "inner")} == {
         folder_mode
     }
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux states the umask")
+def test_the_umask_is_read_without_setting_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to the process: setting it, even for a moment, changes the modes of another thread's files."""
+    monkeypatch.setattr(os, "umask", None)
+    with atomic_write.file(tmp_path / "file") as hidden:
+        hidden.touch()
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -6,6 +6,7 @@ import ast
 import io
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_no_control_format_or_separator_character_is_left():
         "\uffa0",
         "a\u200db",
         "中\u200d文",
+        "中\u200b文",
+        "ไทย\u200b",
+        "\u200bไทย",
+        "ไ\u200b\u200bย",
+        "a\u200bไ",
+        "ᠬ\u180e",
+        "a\u180eb",
+        "\ufeffa",
+        "Wort\u00adende",
         "👩\u200da",
         "\U0001f3f4\U000e0067",
         "\U000e0041",
@@ -61,6 +71,8 @@ def test_characters_without_width_are_replaced(text):
         "葛󠄀城",  # an ideographic variation selector
         "👩\u200d🔬 👨🏽\u200d👩\u200d👧 ❤\ufe0f\u200d🔥 🏳\ufe0f\u200d🌈 🏴󠁧󠁢󠁳󠁣󠁴󠁿 1️⃣",
         "e\u0301 Việt ก็ नमस्ते क्\u200dष می\u200cخواهم עברית العربية",
+        "ภาษา\u200bไทย ພາສາ\u200bລາວ ភាសា\u200bខ្មែរ မြန်မာ\u200bဘာသာ ᦟᦲᧅ\u200bᦷᦎ",
+        "ᠬᠠᠷ\u180eᠠ",
         "한국어 \u1112\u1161\u11ab",
         "naïve ± ≤ → ▲ │ ½",
         "tab\tand\nlines",
@@ -135,17 +147,66 @@ def test_progress_is_filtered(monkeypatch):
 
 
 def test_nothing_is_printed_but_through_the_two_doors():
-    """`print`, `typer.echo` and rich's own console would pass the filter by."""
+    """`print`, `typer.echo`, rich's own console and the streams themselves would pass the filter by."""
     doors = {"common/terminal.py", "common/console.py"}
     calls = []
     for file in Path(harness.__file__).parent.rglob("*.py"):
         name = file.relative_to(Path(harness.__file__).parent).as_posix()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if name not in doors else ():
-            match node:
-                case ast.Call(func=ast.Name(id="print")) | ast.Call(func=ast.Attribute(attr="print_exc")):
-                    calls.append(f"{name}:{node.lineno}")
-                case ast.Call(func=ast.Attribute(value=ast.Name(id="typer" | "click"), attr="echo" | "secho")):
-                    calls.append(f"{name}:{node.lineno}")
-                case ast.ImportFrom(module="rich.console" | "rich.markup"):
-                    calls.append(f"{name}:{node.lineno}")
+        if name not in doors:
+            calls += [f"{name}:{line}" for line in lines_that_print(ast.parse(file.read_text(encoding="utf-8")))]
     assert not calls
+
+
+PRINTING = """
+print("a")
+traceback.print_exc()
+typer.echo("a")
+click.secho("a")
+from rich.console import Console
+from rich import console
+from rich import box, print
+import rich.console
+sys.stdout.write("a")
+sys.stderr.writelines(["a"])
+sys.__stderr__.write("a")
+sys.stdout.buffer.write(b"a")
+os.write(1, b"a")
+from sys import stdout
+from typer import echo
+"""
+
+
+def test_every_way_to_print_past_the_doors_is_noticed():
+    assert sorted(lines_that_print(ast.parse(PRINTING))) == [*range(2, PRINTING.count("\n") + 1)]
+    allowed = "from rich import box\nsys.stdout.isatty()\nterminal.write('a', sys.stderr)\nos.write(2, _SHOW_CURSOR)"
+    assert not [*lines_that_print(ast.parse(allowed))]
+
+
+STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
+
+
+def lines_that_print(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of a program that print, or import what prints, without the doors."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print")) | ast.Call(func=ast.Attribute(attr="print_exc")):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="typer" | "click"), attr="echo" | "secho")):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(attr="write" | "writelines", value=target)) if STREAMS & {
+                part.attr for part in ast.walk(target) if isinstance(part, ast.Attribute)
+            }:
+                yield node.lineno
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="os"), attr="write"), args=[ast.Constant(value=1 | 2), text]
+            ) if not (isinstance(text, ast.Name) and text.id == "_SHOW_CURSOR"):
+                yield node.lineno
+            case ast.Import(names=names) if any(item.name in ("rich.console", "rich.markup") for item in names):
+                yield node.lineno
+            case ast.ImportFrom(module="rich.console" | "rich.markup"):
+                yield node.lineno
+            case ast.ImportFrom(module=module, names=names) if {item.name for item in names} & (
+                {"rich": {"console", "markup", "print"}, "typer": {"echo", "secho"}, "click": {"echo", "secho"}}
+                | {"sys": STREAMS}
+            ).get(module or "", set()):
+                yield node.lineno

@@ -33,7 +33,8 @@ def test_a_written_report_has_sums_of_all_its_files(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum")
 def test_sha256sum_reads_them(folder: Path) -> None:
-    (folder / "samples" / "a\\b\nc.parquet").write_text("odd")
+    for name in ("a\\b\nc", "a\\nb", "a\u2028b", "a\x85b"):
+        (folder / "samples" / f"{name}.parquet").write_text("odd")
     (folder / sums.SUMS).write_text(sums.rendered(sums.of_folder(folder)), encoding="utf-8")
     done = subprocess.run(["sha256sum", "-c", "--strict", sums.SUMS], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -48,6 +49,26 @@ def test_every_difference_is_named(folder: Path) -> None:
     assert differences == sums.Differences(["results.json"], ["samples/law.parquet"], ["samples/tax.parquet"])
     text = "results.json changed; samples/law.parquet missing; samples/tax.parquet without a sum"
     assert str(differences) == text
+
+
+@pytest.mark.parametrize("name", ["samples/.DS_Store", "samples/Thumbs.db", "samples/._law.parquet", "notes.txt"])
+def test_what_a_file_manager_leaves_is_no_difference(folder: Path, name: str) -> None:
+    (folder / name).write_text("x")
+    assert not sums.differences(folder)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_names_with_separators_of_lines_and_escapes_are_read_back(tmp_path: Path, ends: str) -> None:
+    names = ["a\u2028b", "a\x85b", "a\x0bb\x1cc", "a\rb", "b\r", "a\nb", "a\\nb", "a\\\\rb\n", "\\", "法", " a  b"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    (tmp_path / sums.SUMS).write_bytes(sums.rendered(sums.of_folder(tmp_path)).replace("\n", ends).encode())
+    assert sums.differences(tmp_path) == sums.Differences([], [], [])
+    for name in names:
+        (tmp_path / name).write_text("other")
+    differences = sums.differences(tmp_path)
+    assert differences is not None
+    assert sorted(differences.changed) == sorted(names)
 
 
 def test_older_reports_have_none(folder: Path) -> None:
