@@ -346,7 +346,7 @@ def _predicate(text: str) -> Callable[[str], bool] | None:
         return _member(text)
     body = text[1:-1] if text.endswith("]") else text[1:]
     is_negated = body.startswith("^")
-    pieces = _PIECE.findall(body[is_negated:])
+    pieces = ["\\." if piece == "." else piece for piece in _PIECE.findall(body[is_negated:])]
     if "&&" in body or "[" in pieces:
         return None
     tests: list[Callable[[str], bool]] = []

@@ -60,9 +60,9 @@ def _below(path: Path) -> Iterator[Path]:
     """Yield the reports below `path`, and what is left of reports, but nothing in hidden folders."""
     for root, folders, files in os.walk(path):
         folder = Path(root)
-        is_left = (folder / "results.json").is_file() and {sums.SUMS, "samples"} & {*files, *folders}
-        is_left = is_left or (sums.SUMS in files and sums.is_of_report(folder)) or _has_samples(folder / "samples")
-        if MANIFEST in files or is_left:
+        names = {*files, *folders}
+        is_report = MANIFEST in files or ("results.json" in files and not names.isdisjoint((sums.SUMS, "samples")))
+        if is_report or (sums.SUMS in files and sums.is_of_report(folder)) or _has_samples(folder / "samples"):
             folders.clear()
             yield folder
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -58,6 +58,7 @@ IN_USE = [
         ")",
         "*",
     ],
+    *[r"layers\.(?:[^.]+\.)*weight", r"(?:[+-.]\d+)*", r"(?:[^\W\d_]+[\d.]+)*"],
     "(?:" + "|".join(f"layers{number}x" for number in range(100)) + ")+",
     "|".join(f"model.layers.{number}.self_attn.q_proj" for number in range(500)),
 ]
