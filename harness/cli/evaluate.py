@@ -8,7 +8,6 @@ from harness.cli import stopping
 from harness.cli.options import Evaluation, require_tasks
 from harness.cli.outputs import discard_output
 from harness.common.terminal import echo
-from harness.reports.numbers_in_words import counted
 
 if TYPE_CHECKING:
     from harness.checkpoints.reference import CheckpointReference
@@ -60,6 +59,8 @@ def evaluate(references: list[CheckpointReference], options: Options, *, error: 
 
 def _summary(report: Report) -> str:
     """Return what was left out of `report`: tasks, averages and metrics by name, documents by number."""
+    from harness.reports.numbers_in_words import counted
+
     documents = [f"{counted(count, 'document')} of {task}" for task, count in report.manifest.failed_documents.items()]
     return f"{', '.join([*report.manifest.failed, *documents])} (the report's notes say why)"
 

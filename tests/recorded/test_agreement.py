@@ -80,8 +80,7 @@ def test_references_that_agree_are_not_mentioned(values: list[Any], tmp_path: Pa
 def test_an_edited_reference_is_counted(tmp_path: Path) -> None:
     values = [*ANSWERS[:4], "12 apples", "99"]
     assert notes(tmp_path, sums(), recorded("reference", values)) == [
-        "own.jsonl: 2 of 6 recorded references ('reference') differ from the task's (first: "
-        f"{tmp_path / 'recorded.jsonl'}, line 5)"
+        "own.jsonl: 2 of 6 recorded references ('reference') differ from the task's (first: …/recorded.jsonl, line 5)"
     ]
 
 

@@ -214,7 +214,7 @@ def test_answers_with_marks_of_a_chat_template_are_counted(text: str, tmp_path: 
     report = scored(tmp_path, str(file), None, {0: "The analysis of <s>this</s> assistant: 7", 1: text})
     assert [note for note in report.manifest.notes if "chat template" in note] == [
         "own.jsonl: 1 of 2 answers hold marks of a chat template, which the metrics read as text (first: "
-        f"{tmp_path / 'own.jsonl.recorded.jsonl'}, line 2)"
+        "…/own.jsonl.recorded.jsonl, line 2)"
     ]
 
 
@@ -231,7 +231,7 @@ def test_marks_of_thoughts_that_occur_nowhere_are_noted(tmp_path: Path, monkeypa
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     texts = ["<think>8</think>7", "7"]
     report = scored(tmp_path, str(file), None, dict(enumerate(texts)), think="<paln>,</paln>")
-    where = f"{tmp_path / 'own.jsonl.recorded.jsonl'}, line 1"
+    where = "…/own.jsonl.recorded.jsonl, line 1"
     assert report.manifest.notes == [
         "own.jsonl: the marks <paln> … </paln> (--think) occur in none of 2 answers",
         "own.jsonl: 1 of 2 answers hold a thought between marks that --think does not name, which the metrics read as "
