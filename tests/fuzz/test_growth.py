@@ -27,7 +27,7 @@ SIZES = {
 SIZE = 5_000
 """The same for other groups."""
 STEP = 12
-"""`make test` tries every sixth shape with each reader, and other ones with the next; `make soak` tries all."""
+"""`make test` tries every twelfth shape with each reader, and other ones with the next; `make soak` tries all."""
 FLOOR = 0.015
 """Seconds of processor time below which a measurement is noise; a linear reader takes less for most inputs."""
 STEEPEST = 8.0
