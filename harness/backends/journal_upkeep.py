@@ -114,11 +114,11 @@ def prune(path: Path, keep: Collection[str] = (), before: datetime | None = None
     size = _size(file)
     with _reported(file, "written"), closing(journal_database.open_to_write(file)) as database:
         checkpoints = [_text(name) for (name,) in database.execute("SELECT DISTINCT checkpoint FROM answers")]
-        kept = _matching(file, keep, checkpoints)
+        remaining = _matching(file, keep, checkpoints)
         seconds = 0 if before is None else int(before.timestamp())
         with journal_database.transaction(database):
             dropped = database.execute("DELETE FROM answers WHERE time < ?", (seconds,)).rowcount
-            for name in set(checkpoints) - kept:
+            for name in set(checkpoints) - remaining:
                 dropped += database.execute("DELETE FROM answers WHERE checkpoint = ?", (name,)).rowcount
         database.execute("VACUUM")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

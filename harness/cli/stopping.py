@@ -17,20 +17,20 @@ from harness.common.terminal import echo
 
 
 @contextmanager
-def says(kept: str | Callable[[], str]) -> Iterator[None]:
-    """If a signal stops the `with` block, print `kept`, which says what is kept, and exit with the signal's code."""
+def says(sentence: str | Callable[[], str]) -> Iterator[None]:
+    """If a signal stops the `with` block, print the `sentence` on what is kept, and exit with its code."""
     try:
         yield
     except KeyboardInterrupt:
-        say(kept if isinstance(kept, str) else kept())
+        say(sentence if isinstance(sentence, str) else sentence())
         raise typer.Exit(signals.exit_code()) from None
 
 
 _was_said = False
 
 
-def say(kept: str) -> None:
-    """Print which signal stopped the process, and `kept`; nothing if that was printed before."""
+def say(sentence: str) -> None:
+    """Print which signal stopped the process, and `sentence`; nothing if that was printed before."""
     global _was_said
     if _was_said:
         return
@@ -38,13 +38,13 @@ def say(kept: str) -> None:
     number = signals.received() or Signals.SIGINT
     by = "" if number == Signals.SIGINT else f" by {number.name}"
     with suppress(OSError):  # a terminal that has gone away
-        echo("", f"interrupted{by}. {kept}", error=True)
+        echo("", f"interrupted{by}. {sentence}", error=True)
 
 
 def with_journal(output: Path, reports: Callable[[], list[Path]] = list) -> Callable[[], str]:
     """Return a function whose text says that `reports`, and answers in the journal of the folder `output`, are kept."""
 
-    def kept() -> str:
+    def sentence() -> str:
         from harness.backends import journal as journals
 
         complete = f"Complete reports: {', '.join(map(str, reports())) or 'none'}. "
@@ -53,7 +53,7 @@ def with_journal(output: Path, reports: Callable[[], list[Path]] = list) -> Call
             return f"{complete}Run the same command again to start anew."
         return f"{complete}Answers so far are in {journal}: run the same command again to continue."
 
-    return kept
+    return sentence
 
 
 ANEW = "Nothing is left half-written: run the same command again to start anew."

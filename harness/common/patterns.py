@@ -7,18 +7,17 @@ so that the result holds for Python's syntax and for Oniguruma's. The judgement 
 The method: the positions of a repeated part (its characters and classes) form an automaton, Glushkov's. Two different
 walks through it that begin and end at the same positions and match the same text mean exponential time (Weber and
 Seidl, "On the degree of ambiguity of finite automata", 1991). Whether two classes share a character is tried with the
-characters that the pattern names and with samples of every Unicode category.
+characters that the pattern names and with samples of every Unicode category (`harness.common.character_classes`).
 """
 
 from __future__ import annotations
 
 import re
-import sys
-import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache, partial
 from itertools import combinations
+
+from harness.common import character_classes
 
 LONGEST = 100_000
 """Number of characters in the longest pattern that is accepted."""
@@ -88,7 +87,8 @@ class _Parser:
         """The sample characters that each position matches."""
         flags = "".join(re.findall(r"\(\?([\w-]+)[:)]", pattern))
         self._ignores_case, self._ignores_space = "i" in flags, "x" in flags
-        named = {*pattern, *_samples()} | {*map(_literal, re.findall(r"\\(?:x\w\w|u\w{4}|x\{\w+\})", pattern))}
+        escapes = re.findall(r"\\(?:x\w\w|u\w{4}|x\{\w+\})", pattern)
+        named = {*pattern, *map(character_classes.literal, escapes)} | character_classes.samples()
         self._samples = frozenset(named)
         self._sets: dict[str, frozenset[str]] = {}
 
@@ -176,10 +176,10 @@ class _Parser:
     def _members(self, text: str) -> frozenset[str]:
         """Return the sample characters that the class or character `text` matches."""
         if text not in self._sets:
-            character = None if text.startswith("[") else _character(text)
+            character = None if text.startswith("[") else character_classes.character_of(text)
             if character is None and len(self._sets) * len(self._samples) > _STEPS:
                 raise _HangingError
-            matches = _predicate(text)
+            matches = character_classes.predicate(text)
             result = frozenset(
                 {character} if character else filter(matches, self._samples) if matches else self._samples
             )
@@ -316,98 +316,3 @@ def _bounds(repeat: str) -> tuple[int, int | None]:
     if not comma:
         return int(least), int(least)
     return int(least or 0), (int(most) if most else None)
-
-
-@cache
-def _samples() -> frozenset[str]:
-    """Return characters of every Unicode category, and the last character, which no class names."""
-    found: dict[str, list[str]] = {}
-    for character in map(chr, [*range(0x3100), 0x4E2D, 0x6587, 0xAC00, 0xE000, 0xFF01, 0xFF21, 0x1F600]):
-        examples = found.setdefault(unicodedata.category(character), [])
-        if len(examples) < 4 or ord(character) > 0x3000:
-            examples.append(character)
-    return frozenset(character for examples in found.values() for character in examples) | {
-        *"abzABZ019_ \t\r\n.-'\"",
-        chr(sys.maxunicode),
-    }
-
-
-def _literal(text: str) -> str:
-    """Return the character of an escape with a number, `\\x41`, or an arbitrary one if the number is wrong."""
-    try:
-        return chr(int(text[2:].strip("{}"), 16))
-    except (ValueError, OverflowError):
-        return text[-1]
-
-
-def _predicate(text: str) -> Callable[[str], bool] | None:
-    """Return whether a character belongs to the class `text`; None: any character may."""
-    if not text.startswith("["):
-        return _member(text)
-    body = text[1:-1] if text.endswith("]") else text[1:]
-    is_negated = body.startswith("^")
-    pieces = ["\\." if piece == "." else piece for piece in _PIECE.findall(body[is_negated:])]
-    if "&&" in body or "[" in pieces:
-        return None
-    tests: list[Callable[[str], bool]] = []
-    place = 0
-    while place < len(pieces):
-        if pieces[place + 1 : place + 2] == ["-"] and place + 2 < len(pieces):
-            low, high = _character(pieces[place]), _character(pieces[place + 2])
-            if low is not None and high is not None:
-                tests.append(partial(_is_within, low, high))
-                place += 3
-                continue
-        test = _member(pieces[place])
-        if test is None:
-            return None
-        tests.append(test)
-        place += 1
-    return lambda character: any(test(character) for test in tests) != is_negated
-
-
-def _is_within(low: str, high: str, character: str) -> bool:
-    return low <= character <= high
-
-
-_PIECE = re.compile(r"\\[pP](?:\{[^}]*\}|\w)|\\x\{[^}]*\}|\\x\w\w|\\u\w{4}|\\.|.", re.DOTALL)
-_KINDS: dict[str, Callable[[str], bool]] = {
-    "d": str.isdigit,
-    "w": lambda character: character.isalnum() or character == "_" or unicodedata.category(character)[0] == "M",
-    "s": str.isspace,
-    "h": lambda character: character in "0123456789abcdefABCDEF",
-}
-"""The classes of an escape with a small letter; the capital letter means every other character."""
-_CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "e": "\x1b", "0": "\0"}
-
-
-def _member(text: str) -> Callable[[str], bool] | None:
-    """Return whether a character belongs to a class or character outside square brackets; None: any may."""
-    if text.startswith(("\\p", "\\P")):
-        name = text[2:].strip("{}")
-        is_negated = (text[1] == "P") != name.startswith("^")
-        name = name.lstrip("^")
-        if name == "Han":
-            return lambda character: unicodedata.name(character, "").startswith("CJK UNIFIED") != is_negated
-        if name in _CATEGORIES:
-            return lambda character: unicodedata.category(character).startswith(name) != is_negated
-        return None
-    if text[0] == "\\" and text[1:].lower() in _KINDS:
-        kind = _KINDS[text[1:].lower()]
-        return kind if text[1].islower() else lambda character: not kind(character)
-    literal = _character(text)
-    return None if literal is None else literal.__eq__
-
-
-_CATEGORIES = {*"LMNPSZC", *(unicodedata.category(chr(code)) for code in range(0x3000)), "Co", "Cn", "Cs"}
-
-
-def _character(text: str) -> str | None:
-    """Return the character that `text`, a character or an escape, stands for; None if it is a class or unknown."""
-    if text[0] != "\\":
-        return None if text == "." or len(text) > 1 else text
-    if text[1:] in _CONTROLS:
-        return _CONTROLS[text[1:]]
-    if len(text) > 2:
-        return _literal(text) if text[1] in "xu" else None
-    return None if text[1:].isalnum() else text[1:]

@@ -18,6 +18,7 @@ from harness.common.failures import Failure
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.tasks.metadata import TaskMetadata
+from harness.tasks.patched import patched
 from harness.tasks.task_metrics import Metric, metrics_of
 from harness.tasks.understanding import Understanding
 from harness.tasks.unscorable import Guard
@@ -314,14 +315,8 @@ class Task:
             results = outcome["results"][self.name]
             for key in [key for key in results if key.split(",")[0].removesuffix("_stderr") in guard.failed_metrics]:
                 del results[key]
-        left_out = {failure.doc_id for failure in guard.left_out}
-        unscorable = [failure for failure in guard.failures if failure.doc_id not in left_out]
-        return {
-            **outcome,
-            "unscorable": unscorable,
-            "left_out": guard.left_out,
-            "failed_metrics": guard.failed_metrics,
-        }
+        outcome |= {"unscorable": guard.failures, "left_out": guard.left_out, "failed_metrics": guard.failed_metrics}
+        return outcome
 
     def aggregate(
         self, samples: Sequence[dict[str, Any]], keys: Sequence[str], requests: Sequence[Request]
@@ -369,11 +364,8 @@ class Task:
     @contextmanager
     def scored_by(self, score: Score) -> Iterator[None]:
         """Score documents by `score` instead of the task's own function, until the `with` block ends."""
-        self.lm_eval.process_results = score
-        try:
+        with patched(self.lm_eval, {"process_results": score}):
             yield
-        finally:
-            del self.lm_eval.process_results
 
     @contextmanager
     def restricted_to(
@@ -402,13 +394,5 @@ class Task:
         chosen = [request for place in places for request in requests[place]]
         for request in chosen:
             request.resps, request.filtered_resps = [], {}
-        attributes = self.lm_eval.__dict__
-        before = {name: attributes[name] for name in replaced if name in attributes}
-        attributes.update(replaced)
-        try:
-            with self.holding(chosen):
-                yield
-        finally:
-            for name in replaced:
-                del attributes[name]
-            attributes.update(before)
+        with patched(self.lm_eval, replaced), self.holding(chosen):
+            yield

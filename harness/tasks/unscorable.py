@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 from harness.common.failures import FailedAnswer, Failure, describe, ends_a_run, reason
 from harness.errors import HarnessError
+from harness.tasks.patched import patched
 
 
 class TaskError(HarnessError):
@@ -94,8 +95,8 @@ class Guard:
 
     @property
     def failures(self) -> list[Failure]:
-        """The first failure of each document that could not be scored, in the order of documents."""
-        return [self._failures[doc_id] for doc_id in sorted(self._failures)]
+        """The first failure of each document that could not be scored and is not left out, in order."""
+        return [self._failures[doc_id] for doc_id in sorted(self._failures.keys() - self._left_out.keys())]
 
     @property
     def left_out(self) -> list[Failure]:
@@ -113,15 +114,8 @@ class Guard:
         }
         if self._keep_going:
             replaced |= {"fewshot_context": self._fewshot_context, "construct_requests": self._construct_requests}
-        attributes = self._task.__dict__
-        before = {name: attributes[name] for name in replaced if name in attributes}
-        attributes.update(replaced)
-        try:
+        with patched(self._task, replaced):
             yield
-        finally:
-            for name in replaced:
-                attributes.pop(name, None)
-            attributes.update(before)
 
     def correct(self, samples: list[dict[str, Any]]) -> None:
         """Replace or remove, in lm-eval's logged samples, the values that could not be aggregated.
@@ -327,15 +321,15 @@ class Guard:
             self._aggregated[metric] += 1
             if not self._keep_going:
                 return checked(values, place)
-            kept = [
+            remaining = [
                 (value, scored)
                 for value, scored in zip(values, self._scored[metric][place], strict=True)
                 if scored.doc_id not in self._left_out
             ]
-            self._scored[metric][place] = [scored for _, scored in kept]
+            self._scored[metric][place] = [scored for _, scored in remaining]
             failures, replaced = dict(self._failures), dict(self._replaced)
             try:
-                return checked([value for value, _ in kept], place) if kept else math.nan
+                return checked([value for value, _ in remaining], place) if remaining else math.nan
             except HarnessError as error:
                 if ends_a_run(error):
                     raise

@@ -27,8 +27,7 @@ from harness.errors import HarnessError
 from harness.reports import numbers_in_words
 from harness.reports.calibration import Calibration
 from harness.reports.report import CheckpointInfo, Report, Score
-from harness.verdicts import comparable, signs
-from harness.verdicts.comparable import Conditions
+from harness.verdicts import notes, signs
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.policy import Policy, Terms
 from harness.verdicts.signs import Sign
@@ -163,7 +162,7 @@ def combine(comparator: Comparator, policy: Policy, judgements: Sequence[Judgeme
         policy=policy,
         verdict=combined_verdict(judgements),
         judgements=tuple(judgements),
-        notes=tuple(_notes(comparator, judgements)),
+        notes=tuple(notes.of(comparator, [item.comparison for item in judgements if item.is_judged])),
     )
 
 
@@ -369,42 +368,3 @@ def _refusal_message(comparator: Comparator, refusals: Sequence[Refusal]) -> str
     names = [report.manifest.checkpoint.name for report in (comparator.candidate, comparator.baseline)]
     reasons = "; ".join(f"{refusal.score.task}: {refusal.reason}" for refusal in refusals)
     return f"{names[0]} cannot be judged against {names[1]}. {reasons}"
-
-
-def _notes(comparator: Comparator, judgements: Sequence[Judgement]) -> list[str]:
-    """Return what a reader should know besides the verdict: identical checkpoints, documents and tasks left out."""
-    baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
-    notes = [note] if (note := comparable.version_note(baseline, candidate)) else []
-    if baseline.checkpoint.fingerprint == candidate.checkpoint.fingerprint:
-        notes.append("the candidate is identical to the baseline (same fingerprint)")
-    judged = [item for item in judgements if item.is_judged]
-    left_out = {item.score.task: item.comparison.left_out for item in judged if item.comparison.left_out}
-    if left_out:
-        count = numbers_in_words.counted(sum(left_out.values()), "document")
-        notes.append(f"{', '.join(left_out)}: {count} left out because only one checkpoint answered")
-    names = {item.score.task for item in judged}
-    not_evaluated = [score.task for score in baseline.scores if score.headline and score.task not in names]
-    if not_evaluated:
-        tasks = ", ".join(dict.fromkeys(not_evaluated))
-        notes.append(f"not judged because the candidate was not evaluated on them: {tasks}")
-    known = {score.task for score in baseline.scores}
-    extra = [score.task for score in candidate.scores if score.headline and score.task not in known]
-    if extra:
-        notes.append(f"not judged because the baseline lacks them: {', '.join(dict.fromkeys(extra))}")
-    return notes + _cut_prompt_notes(comparator, judged)
-
-
-def _cut_prompt_notes(comparator: Comparator, judged: Sequence[Judgement]) -> list[str]:
-    """Return a note if, on the same documents, one report has more prompts that were cut to fit the context."""
-    baseline, candidate = comparator.baseline.manifest, comparator.candidate.manifest
-    tasks = {task for item in judged for task in item.score.members} & candidate.tasks.keys()
-    complete = [
-        task
-        for task in baseline.tasks
-        if task in tasks and baseline.tasks[task].documents == candidate.tasks[task].documents
-    ]
-    conditions = [
-        Conditions({task: manifest.tasks[task] for task in complete}, manifest.protocol)
-        for manifest in (candidate, baseline)
-    ]
-    return [item.reason for item in comparable.differences(*conditions) if item.label == comparable.CUT]

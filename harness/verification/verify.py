@@ -89,9 +89,9 @@ def verify(folder: Path, settings: Settings) -> Verification:
         report = reports.read(folder)
     except HarnessError as error:
         return Verification(folder, "", (*files, Check("manifest", None, FAILS, str(error))))
-    found = origin.find(report, settings)
+    source = origin.find(report, settings)
     stored, checks = _samples(report)
-    rescored, task_checks = _tasks(report, settings, found, stored)
+    rescored, task_checks = _tasks(report, settings, source, stored)
     numbers = Numbers(report, stored, {name: again.aggregates for name, again in rescored.items()})
     return Verification(
         folder,
@@ -102,7 +102,7 @@ def verify(folder: Path, settings: Settings) -> Verification:
             *checks,
             *numbers.checks(),
             *task_checks,
-            found.check,
+            source.check,
             _versions(report, rescored),
             *_unchecked(report),
         ),
@@ -148,13 +148,13 @@ def _samples(report: Report) -> tuple[dict[str, Samples], list[Check]]:
 
 
 def _tasks(
-    report: Report, settings: Settings, found: origin.Origin, stored: dict[str, Samples]
+    report: Report, settings: Settings, origin_of_answers: origin.Origin, stored: dict[str, Samples]
 ) -> tuple[dict[str, Rescored], list[Check]]:
     """Return every task that could be scored again, and the checks of documents, prompts and scores."""
     if report.manifest.protocol.recorded == RATINGS:
         return {}, []
-    source = TaskSource(report, settings, found.recording)
-    renderer = Renderer(report, found.located)
+    source = TaskSource(report, settings, origin_of_answers.recording)
+    renderer = Renderer(report, origin_of_answers.located)
     rescored: dict[str, Rescored] = {}
     checks: list[Check] = []
     for name, of_task in stored.items():

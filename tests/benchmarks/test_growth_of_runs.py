@@ -65,9 +65,9 @@ if not root.is_dir():
         scores = [invented.score(task, 0.3 + (number * 7 + len(task)) % 40 / 100) for task in tasks]
         model = invented.checkpoint(f"model{{number}}", fingerprint=f"{{number:064x}}")
         invented.write_report(root, model, {{task: invented.task_info(task, 100) for task in tasks}}, scores)
-found = reports.find([root])
-assert len(found) == size
-site.build(found, folder / f"site{{size}}")
+listed = reports.find([root])
+assert len(listed) == size
+site.build(listed, folder / f"site{{size}}")
 print_measure()
 """
 

@@ -62,8 +62,8 @@ def test_a_blob_of_the_hub_is_its_content_and_not_its_name(tmp_path):
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(tmp_path, readings, monkeypatch):
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
-    given = iter(["before", "after", "after", "after"])
-    monkeypatch.setattr(stamps, "stamp", lambda file: next(given))
+    sequence = iter(["before", "after", "after", "after"])
+    monkeypatch.setattr(stamps, "stamp", lambda file: next(sequence))
     assert hashes.sha256(file) == hashes.sha256(file)
     assert readings == ["weights", "weights"]
 

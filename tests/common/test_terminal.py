@@ -140,10 +140,10 @@ def test_progress_is_filtered(monkeypatch):
         bar.advance(1)
     with progress.status(HOSTILE + "[/]"):
         pass
-    shown = stream.getvalue()
-    assert "[red]模型[/]" in shown
-    assert not {"\x07", "\u202e", "\x9b", "\u2028"} & set(shown)
-    assert "\x1b]" not in shown
+    output = stream.getvalue()
+    assert "[red]模型[/]" in output
+    assert not {"\x07", "\u202e", "\x9b", "\u2028"} & set(output)
+    assert "\x1b]" not in output
 
 
 def test_nothing_is_printed_but_through_the_two_doors():

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
@@ -21,116 +20,23 @@ from harness.recorded.score import Scoring, score
 from harness.reports.report import Report
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from support import architectures, invented, tiny
+from support import architectures, caravans, invented, mirrors, tiny
 from tolerances import FP32_LOGLIKELIHOOD
 
 SEVERAL = ("pick_red", "pick_blue", "say", "judge")
-GOODS = ("tea", "rice", "silk", "salt", "iron", "wine")
-
-
-def question(number: int) -> dict[str, Any]:
-    story = (
-        f"Caravan {number // 3} carries {GOODS[number % 6]}."  # three questions a caravan, of two tasks where they meet
-    )
-    return {
-        "story": story.split(" carries")[0],
-        "question": f"What is in bale {number}?",
-        "choices": [GOODS[(number + k) % 6] for k in range(2 + number % 3)],
-        "answer": number % 2,
-        "hard": number % 5 == 0,
-    }
-
-
-def metric(name: str) -> dict[str, Any]:
-    return {"metric": name, "aggregation": "mean", "higher_is_better": True}
-
-
-def definition(name: str, config: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "task": name,
-        "dataset_path": "me/caravans",
-        "dataset_name": config,
-        "test_split": "test",
-        "fewshot_split": "train",
-        "training_split": "train",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{story}} {{question}} Answer:",
-        "doc_to_choice": "choices",
-        "doc_to_target": "answer",
-        "num_fewshot": 2,
-        "metric_list": [metric("acc"), metric("acc_norm")],
-        "metadata": {"version": 1, "cluster": "{{story}}"},
-        **changes,
-    }
-
-
-SAYS = {
-    "output_type": "generate_until",
-    "doc_to_target": "{{choices[answer]}}",
-    "doc_to_choice": None,
-    "num_fewshot": 0,
-    "repeats": 2,
-    "generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 6},
-    "metric_list": [metric("exact_match")],
-    "filter_list": [
-        {"name": "first", "filter": [{"function": "take_first"}]},
-        {
-            "name": "letter",
-            "filter": [
-                {"function": "regex", "regex_pattern": "([a-z])"},
-                {"function": "majority_vote"},
-                {"function": "take_first"},
-            ],
-        },
-    ],
-    "metadata": {"version": 1},
-}
-JUDGES = """
-def judged(doc, results):
-    values = {"letters": [float(len(results[0])), float(len(doc["story"]))]}
-    return {**values, "hard_only": float("a" in results[0])} if doc["hard"] else values
-def longest(values):
-    return max(value for value, _ in values)
-"""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A mirror of data sets, tasks of every kind, and a checkpoint."""
-    from support import mirrors
-
     folder = tmp_path_factory.mktemp("world")
     invented.mirror(folder / "data", questions=1)
     for config, count, first in (("red", 14, 0), ("blue", 9, 12), ("both", 11, 200), ("many", 24, 300)):
-        rows = [question(first + k) for k in range(count)]
-        mirrors.write(folder / "data", "me/caravans", config, test=rows, train=[question(k) for k in range(500, 508)])
-    tasks = folder / "tasks"
-    tasks.mkdir()
-    definitions = {
-        "red.yaml": definition("pick_red", "red"),
-        "blue.yaml": definition("pick_blue", "blue"),
-        "say.yaml": definition("say", "both", **SAYS),
-        "judge.yaml": definition(
-            "judge", "both", **{**SAYS, "repeats": 1, "filter_list": None, "metric_list": None, "process_results": 0}
-        ),
-        "exam.yaml": definition("exam", "many", num_fewshot=6, fewshot_config={"sampler": "first_n"}),
-        "group.yaml": {
-            "group": "pick",
-            "task": ["pick_red", "pick_blue"],
-            "aggregate_metric_list": [{"metric": "acc", "weight_by_size": False}],
-        },
-    }
-    for name, content in definitions.items():
-        stated = {key: value for key, value in content.items() if value is not None}
-        text = yaml.safe_dump(stated, allow_unicode=True)
-        if name == "judge.yaml":
-            text = text.replace("process_results: 0", "process_results: !function judging.judged")
-            text += (
-                "metric_list:\n- {metric: letters, aggregation: !function judging.longest, higher_is_better: true}\n"
-                "- {metric: hard_only, aggregation: mean, higher_is_better: true}\n"
-            )
-        (tasks / name).write_text(text, encoding="utf-8")
-    (tasks / "judging.py").write_text(JUDGES)
+        rows = [caravans.question(first + k, caravan=3, hard=5) for k in range(count)]
+        shots = [caravans.question(k, caravan=3, hard=5) for k in range(500, 508)]
+        mirrors.write(folder / "data", caravans.DATASET, config, test=rows, train=shots)
+    exam = caravans.definition("exam", "many", num_fewshot=6, fewshot_config={"sampler": "first_n"})
+    caravans.write_tasks(folder / "tasks", {"exam": exam})
     tiny.llama(folder / "base", context=2048)
     return folder
 

@@ -204,8 +204,8 @@ TABLES = {
 """Tables whose functions are read under the table's name."""
 
 NOT_ANSWERS: dict[str, str] = {
-    "answers.letter_sets.exact_set": "letters that were read",
-    "answers.letter_sets.partial_credit": "letters that were read",
+    "answers.letter_scores.exact_set": "letters that were read",
+    "answers.letter_scores.partial_credit": "letters that were read",
     "answers.number_digits.Span.spells": "a word of the grammar",
     "answers.number_digits.exact": "digits, of which it bounds the number",
     "answers.number_tokens.is_wide": "digits of one token",

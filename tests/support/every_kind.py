@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 from harness.checkpoints.reference import parse
 from harness.engine.engine import AnswerBatch, Engine
@@ -20,9 +19,8 @@ from harness.engine.requests import Generation
 from harness.reports.report import Report
 from harness.runs.options import Options
 from harness.runs.sweep import run
-from support import invented, mirrors, tiny
+from support import caravans, invented, mirrors, tiny
 
-GOODS = ("tea", "rice", "silk", "salt", "iron", "wine")
 TEXTS = ("tea", "", "wine\n", "it is salt", "<think>hm</think>rice", "b", "这件上衣很简约。", '{"name": ["林晚"]}', "7")
 COPY = [
     {"content": "类型#上衣*颜色#白色", "summary": "这件白色的上衣，很简约大方。"},
@@ -34,13 +32,6 @@ ENTITIES = [
 ]
 TASKS = ("pick", "say", "judge", "adgen", "cluener_json")
 CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
-JUDGING = """
-def judged(doc, results):
-    values = {"letters": [float(len(results[0])), float(len(doc["story"]))]}
-    return {**values, "hard_only": float("a" in results[0])} if doc["hard"] else values
-def longest(values):
-    return max(value for value, _ in values)
-"""
 
 
 class World(NamedTuple):
@@ -86,11 +77,12 @@ def build(folder: Path) -> World:
     """Write the world into `folder`."""
     invented.mirror(folder / "data", questions=1)
     for config, count, first in (("red", 5, 0), ("blue", 4, 12), ("both", 6, 200)):
-        rows = [_question(first + k) for k in range(count)]
-        mirrors.write(folder / "data", "me/caravans", config, test=rows, train=[_question(k) for k in range(500, 506)])
+        rows = [caravans.question(first + k, caravan=2, hard=2) for k in range(count)]
+        shots = [caravans.question(k, caravan=2, hard=2) for k in range(500, 506)]
+        mirrors.write(folder / "data", caravans.DATASET, config, test=rows, train=shots)
     mirrors.write(folder / "data", "shibing624/AdvertiseGen", "default", validation=COPY)
     mirrors.write(folder / "data", "CLUEbenchmark/CLUENER2020", "data", train=ENTITIES, validation=ENTITIES)
-    _write_tasks(folder / "tasks")
+    caravans.write_tasks(folder / "tasks")
     words = [{"question": f"What is {k} and {k}?", "answer": f"it is {2 * k}"} for k in range(4)]
     choices = [{"question": f"第{k}问？", "A": "书店", "B": "鱼市", "answer": "AB"[k % 2]} for k in range(4)]
     for name, rows in (("words", words), ("choices", choices)):
@@ -101,84 +93,3 @@ def build(folder: Path) -> World:
     tokenizer.chat_template = CHAT
     tiny.llama(folder / "base", tokenizer, context=2048)
     return World(folder)
-
-
-def _question(number: int) -> dict[str, Any]:
-    return {
-        "story": f"Caravan {number // 2}",
-        "question": f"What is in bale {number}?",
-        "choices": [GOODS[(number + k) % 6] for k in range(2 + number % 3)],
-        "answer": number % 2,
-        "hard": number % 2 == 0,
-    }
-
-
-def _metric(name: str, aggregation: str = "mean") -> dict[str, Any]:
-    return {"metric": name, "aggregation": aggregation, "higher_is_better": True}
-
-
-def _definition(name: str, config: str, **changes: Any) -> dict[str, Any]:
-    content = {
-        "task": name,
-        "dataset_path": "me/caravans",
-        "dataset_name": config,
-        "test_split": "test",
-        "fewshot_split": "train",
-        "training_split": "train",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{story}} {{question}} Answer:",
-        "doc_to_choice": "choices",
-        "doc_to_target": "answer",
-        "num_fewshot": 2,
-        "metric_list": [_metric("acc"), _metric("acc_norm")],
-        "metadata": {"version": 1, "cluster": "{{story}}"},
-        **changes,
-    }
-    return {key: value for key, value in content.items() if value is not None}
-
-
-def _write_tasks(folder: Path) -> None:
-    folder.mkdir()
-    says = {
-        "output_type": "generate_until",
-        "doc_to_target": "{{choices[answer]}}",
-        "doc_to_choice": None,
-        "num_fewshot": 0,
-        "repeats": 2,
-        "generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 6},
-        "metric_list": [_metric("exact_match")],
-        "filter_list": [
-            {"name": "first", "filter": [{"function": "take_first"}]},
-            {
-                "name": "letter",
-                "filter": [
-                    {"function": "regex", "regex_pattern": "([a-z])"},
-                    {"function": "majority_vote"},
-                    {"function": "take_first"},
-                ],
-            },
-        ],
-        "metadata": {"version": 1},
-    }
-    group = {
-        "group": "pick",
-        "task": ["pick_red", "pick_blue"],
-        "aggregate_metric_list": [{"metric": "acc", "weight_by_size": False}],
-    }
-    judge = _definition("judge", "both", **{**says, "repeats": 1, "filter_list": None, "metric_list": None})
-    for name, content in {
-        "red": _definition("pick_red", "red"),
-        "blue": _definition("pick_blue", "blue"),
-        "say": _definition("say", "both", **says),
-        "group": group,
-        "judge": judge,
-    }.items():
-        text = yaml.safe_dump(content, allow_unicode=True)
-        if name == "judge":
-            text += (
-                "process_results: !function judging.judged\nmetric_list:\n"
-                "- {metric: letters, aggregation: !function judging.longest, higher_is_better: true}\n"
-                "- {metric: hard_only, aggregation: mean, higher_is_better: true}\n"
-            )
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    (folder / "judging.py").write_text(JUDGING)

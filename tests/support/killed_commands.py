@@ -204,7 +204,7 @@ def outcome(output: Path) -> dict[str, Any]:
 
     Reports of one checkpoint count once: a run that is killed after its first report writes that report again.
     """
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))
         report = re.match(r"(?P<name>[^/]+)_\d{8}-\d{6}(-\d+)?(?P<rest>/.*|$)", name)
@@ -213,8 +213,8 @@ def outcome(output: Path) -> dict[str, Any]:
             content: Any = path.is_dir()
         else:
             content = _READERS.get(path.suffix, Path.read_bytes)(path)
-        assert found.setdefault(key, content) == content, key
-    return found
+        assert contents.setdefault(key, content) == content, key
+    return contents
 
 
 def _parquet(file: Path) -> Any:

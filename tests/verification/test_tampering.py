@@ -305,10 +305,10 @@ def test_what_is_altered_is_found_and_named_whatever_the_sums_say(world: World, 
         tampering.alter(folder)
     assert sums.differences(folder)
     sum_again(folder)
-    found = failures(check(world, folder))
-    assert ("files", None) not in found
+    failed = failures(check(world, folder))
+    assert ("files", None) not in failed
     for tampering in BATCHES[batch]:
-        assert tampering.detail in found.get((tampering.check, tampering.task), ""), found
+        assert tampering.detail in failed.get((tampering.check, tampering.task), ""), failed
 
 
 def test_only_the_sums_show_what_changes_no_number(world: World, folder: Path) -> None:
@@ -344,11 +344,11 @@ def test_another_checkpoint_is_named(world: World, folder: Path, tmp_path: Path)
 def test_another_template_is_named(world: World, folder: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(world.base, tmp_path / "base"))
     (base / "chat_template.jinja").write_text(every_kind.CHAT.replace("assistant", "helper"), encoding="utf-8")
-    found = failures(check(world, folder, model=str(base)))
-    assert found.keys() == {("checkpoint", None)} | {
+    failed = failures(check(world, folder, model=str(base)))
+    assert failed.keys() == {("checkpoint", None)} | {
         ("prompts", task) for task in ("pick_red", "pick_blue", "say", "adgen", "ppl_story")
     }
-    assert "prompts were rendered by" in found["prompts", "say"]
+    assert "prompts were rendered by" in failed["prompts", "say"]
 
 
 def test_a_report_cannot_make_code_run(world: World, folder: Path) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -132,20 +132,6 @@ def is_denied(text: str, start: int, end: int) -> bool:
     after = text[end : end + _WINDOW].translate(_WIDE).translate(_MARKS)
     before = text[max(0, start - _WINDOW) : start].translate(_MARKS)
     return _EXCEPTED.search(before) is not None or _is_wrong(after)
-
-
-def exact_set(chosen: Collection[str], right: Collection[str]) -> float:
-    """Return 1 if the chosen letters are exactly the right ones, else 0: the rule of JEC-QA and DISC-Law-Eval."""
-    return float(set(chosen) == set(right))
-
-
-def partial_credit(chosen: Collection[str], right: Collection[str]) -> float:
-    """Return the share of the right letters that were chosen, or 0 if a wrong letter was chosen.
-
-    This is how exams are graded that give points for each right choice, but none at all if a wrong one is chosen.
-    JEC-QA, AGIEval and DISC-Law-Eval give no partial credit.
-    """
-    return len(set(chosen)) / len(set(right)) if set(chosen) <= set(right) else 0.0
 
 
 def _bare(plain: str, letters: Sequence[str]) -> frozenset[str] | None:

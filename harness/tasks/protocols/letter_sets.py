@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.metrics.answers import letter_sets
+from harness.metrics.answers import letter_scores, letter_sets
 from harness.tasks.protocols.answers import Answers
 
 
@@ -30,8 +30,8 @@ class LetterSets(Answers):
         """Return whether exactly the right letters were chosen, and which share of them (0 with a wrong letter)."""
         chosen, right = results[0], doc["answer"]
         return {
-            "exact_set": letter_sets.exact_set(chosen, right),
-            "partial_credit": letter_sets.partial_credit(chosen, right),
+            "exact_set": letter_scores.exact_set(chosen, right),
+            "partial_credit": letter_scores.partial_credit(chosen, right),
         }
 
     def understood(self, doc: dict[str, Any], answer: str) -> bool:

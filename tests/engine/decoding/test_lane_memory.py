@@ -68,10 +68,10 @@ class Simulation:
         moves, expected, ends = Moves(), list[dict[int, float]](), list[int]()
         for lane in range(self.random.randrange(1, 5)):
             source = self.random.choice([None, *range(len(self.expected))])
-            held = dict(enumerate(1000.0 + np.arange(IN_CONTEXT))) if source is None else self.expected[source]
-            places = self.random.sample(sorted(held), self.random.randrange(1, min(len(held), capacity - 20) + 1))
+            tokens = dict(enumerate(1000.0 + np.arange(IN_CONTEXT))) if source is None else self.expected[source]
+            places = self.random.sample(sorted(tokens), self.random.randrange(1, min(len(tokens), capacity - 20) + 1))
             moves.add(lane, np.arange(len(places)), source, np.array(places))
-            expected.append({to: held[place] for to, place in enumerate(places)})
+            expected.append({to: tokens[place] for to, place in enumerate(places)})
             ends.append(len(places))
         self.memory.arrange(moves, ends, capacity, reserved=40 * CAPACITY)
         self.expected = expected
@@ -99,12 +99,12 @@ class Simulation:
     def write(self, capacity: int) -> None:
         """Write two tokens to every lane, at a hole if there is one and at its end."""
         places = []
-        for held in self.expected:
-            end = 1 + max(held)
-            holes = [place for place in range(end) if place not in held]
+        for tokens in self.expected:
+            end = 1 + max(tokens)
+            holes = [place for place in range(end) if place not in tokens]
             places.append([*holes, end, end + 1][:2])
         end = 1 + max(
-            *(place for pair in places for place in pair), *(place for held in self.expected for place in held)
+            *(place for pair in places for place in pair), *(place for tokens in self.expected for place in tokens)
         )
         if end > capacity:
             return
@@ -129,8 +129,8 @@ class Simulation:
     def check(self) -> None:
         for number, layer in enumerate(self.memory.cache.layers):
             if layer.is_initialized:
-                for lane, held in enumerate(self.expected):
-                    for place, token in held.items():
+                for lane, tokens in enumerate(self.expected):
+                    for place, token in tokens.items():
                         assert (layer.keys[lane, :, place] == token + number).all()
                         assert (layer.values[lane, :, place] == token + number).all()
 

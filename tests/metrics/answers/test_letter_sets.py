@@ -389,20 +389,3 @@ def test_time_is_proportional_to_length() -> None:
     for pattern in patterns:
         short, long = (min(seconds(pattern * n) for _ in range(2)) for n in (500, 4000))
         assert long < 30 * short + 0.01, pattern
-
-
-@pytest.mark.parametrize(
-    ("chosen", "right", "exact", "partial"),
-    [
-        ("AC", "AC", 1, 1),
-        ("A", "AC", 0, 0.5),
-        ("AB", "AC", 0, 0),
-        ("", "AC", 0, 0),
-        ("ABC", "AC", 0, 0),
-        ("B", "B", 1, 1),
-        ("AB", "ABD", 0, 2 / 3),
-    ],
-)
-def test_credit(chosen: str, right: str, exact: float, partial: float) -> None:
-    assert letter_sets.exact_set(chosen, right) == exact
-    assert letter_sets.partial_credit(chosen, right) == partial
