@@ -42,16 +42,17 @@ class UnsafeContentError(ContentError):
     """A text that exceeds a limit."""
 
 
-def yaml_file(file: Path, loader: type[Any] | None = None, *, unique: bool = False) -> Any:
+def yaml_file(file: Path, loader: type[Any] | None = None, *, strict: bool = False) -> Any:
     """Return the value of the YAML in `file`, as `yaml_text` does. Raises OSError and ContentError."""
-    return yaml_text(_read(file, YAML_BYTES), loader, unique=unique)
+    return yaml_text(_read(file, YAML_BYTES), loader, strict=strict)
 
 
-def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, unique: bool = False) -> Any:
+def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, strict: bool = False) -> Any:
     """Return the value of a YAML `text`; bytes are read as UTF-8, or as UTF-16 if they begin with its byte order mark.
 
     `loader` is a PyYAML loader class that knows more tags than the safe one. If a mapping states a key twice, PyYAML
-    takes the last value; with `unique`, such a text is refused. Raises ContentError if `text` is not YAML or is
+    takes the last value, and it reads 1:30 as 90, 0x10 as 16 and 010 as 8; with `strict`, such texts are refused.
+    Raises ContentError if `text` is not YAML or is
     refused, and UnsafeContentError if it exceeds a limit; tags that only `loader` knows may raise other errors.
     """
     import yaml
@@ -61,8 +62,8 @@ def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, unique: boo
     safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is seven times as fast
     try:
         _check_yaml(yaml.parse(text, Loader=safe))
-        if unique:
-            _require_unique_keys(yaml.compose(text, Loader=safe), safe)
+        if strict:
+            _require_plain(yaml.compose(text, Loader=safe), safe)
         return yaml.load(text, Loader=loader or safe)
     except ContentError:
         raise
@@ -125,8 +126,8 @@ def _check_yaml(events: Any) -> None:
                 raise UnsafeContentError(f"it nests lists and objects more than {DEPTH} deep")
 
 
-def _require_unique_keys(root: Any, loader: type[Any]) -> None:
-    """Raise ContentError if a mapping at or below the YAML node `root` has two keys of one value.
+def _require_plain(root: Any, loader: type[Any]) -> None:
+    """Raise ContentError if, at or below the YAML node `root`, a key is repeated or a number is no plain decimal.
 
     What `<<` merges into a mapping may repeat its keys.
     """
@@ -137,6 +138,12 @@ def _require_unique_keys(root: Any, loader: type[Any]) -> None:
     while pending:
         node = pending.pop()
         children = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value):
+            value = constructor.construct_object(node)
+            raise ContentError(
+                f"line {node.start_mark.line + 1} states {node.value[:60]}, which YAML reads as {value}: write a "
+                "decimal number, or quote it if it is a text"
+            )
         if isinstance(node, yaml.MappingNode):
             children = [child for pair in node.value for child in pair]
             keys: set[object] = set()
@@ -152,6 +159,10 @@ def _require_unique_keys(root: Any, loader: type[Any]) -> None:
         visited |= {id(child) for child in children}
 
 
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_DECIMAL = re.compile(
+    r"[-+]?(?:0|[1-9]\d*|0?\.\d+|(?:0|[1-9]\d*)\.\d*)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|nan)", re.IGNORECASE
+)
 _YAML_INTEGER = re.compile(
     r"[-+]?(?:0b(?P<binary>[01_]+)|0x(?P<hexadecimal>[0-9a-fA-F_]+)"
     r"|(?P<decimal>[0-9][0-9_]*)(?P<sixtieths>(?::[0-9_]+)*))"

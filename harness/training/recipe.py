@@ -102,7 +102,7 @@ def load(file: Path) -> Recipe:
     checkpoint.
     """
     try:
-        content = safe_load.yaml_file(file, unique=True)
+        content = safe_load.yaml_file(file, strict=True)
     except OSError as error:
         raise HarnessError(f"cannot read the recipe {file} ({error}): name a YAML file") from error
     except safe_load.ContentError as error:

@@ -171,7 +171,7 @@ def read(file: Path) -> Policy:
     Raises HarnessError if the file cannot be read, is not YAML, or has an unknown key or an invalid value.
     """
     try:
-        content: object = safe_load.yaml_file(file, unique=True)
+        content: object = safe_load.yaml_file(file, strict=True)
     except OSError as error:
         raise HarnessError(f"the policy {file} cannot be read ({error}): check --policy") from error
     except safe_load.ContentError as error:

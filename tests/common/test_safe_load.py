@@ -153,14 +153,30 @@ def test_the_time_to_check_json_grows_with_its_length(piece):
 def test_a_key_stated_twice_is_refused_by_name(text, reason):
     yaml_text(text)
     with pytest.raises(ContentError, match=reason):
-        yaml_text(text, unique=True)
+        yaml_text(text, strict=True)
 
 
 @pytest.mark.parametrize(
     "text", ["b: &b {x: 1}\nc: {<<: *b, x: 2}\nd: {<<: [*b, *b], x: 3}", "- a: 1\n- a: 1", "1: a\n'1': b", "", "a"]
 )
 def test_keys_that_only_look_alike_are_no_repetition(text):
-    assert yaml_text(text, unique=True) == yaml.safe_load(text)
+    assert yaml_text(text, strict=True) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [("1:30", 90), ("0x10", 16), ("010", 8), ("1_000", 1000), ("0b11", 3), ("1:30.5", 90.5)]
+)
+def test_a_number_that_yaml_reads_as_another_is_refused_with_both(number, value):
+    assert yaml_text(number) == value
+    with pytest.raises(ContentError, match=rf"line 2 states {number}, which YAML reads as {value}"):
+        yaml_text(f"alpha: 0.05\nmargin: {number}", strict=True)
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "-3", "+2", "1.5", ".5", "0.05", "1.0e-4", "1.", "-.inf", "1e-4", "'1:30'", "2%"]
+)
+def test_plain_numbers_and_texts_pass(number):
+    assert yaml_text(number, strict=True) == yaml.safe_load(number)
 
 
 def test_a_policy_and_a_recipe_refuse_a_repeated_key(tmp_path, capsys):

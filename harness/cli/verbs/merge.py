@@ -26,11 +26,11 @@ def merge(
 
     reference = parse(model)
 
-    def kept() -> str:
+    def sentence() -> str:
         is_written = output.is_dir() and any(output.iterdir())
         return f"{output} is complete." if is_written else f"{output} was not written: run the same command again."
 
-    with stopping.says(kept), progress.status(f"merging {reference.label}"):
+    with stopping.says(sentence), progress.status(f"merging {reference.label}"):
         from harness.checkpoints.adapters.merging import merge
 
         merged = merge(reference, output)

@@ -94,10 +94,10 @@ def score(
         )
     complete: list[Report] = []
 
-    def kept() -> str:
+    def sentence() -> str:
         return f"Complete reports: {', '.join(str(report.folder) for report in complete) or 'none'}. {stopping.ANEW}"
 
-    with stopping.says(kept):
+    with stopping.says(sentence):
         for report in reports:
             complete.append(report)
             print_report(report)
