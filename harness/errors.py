@@ -18,7 +18,11 @@ class HarnessError(Exception):
         super().__init__(message.replace("\n", " "))  # names quoted in the message may contain line breaks
 
 
-class StorageError(HarnessError):
+class PlaceError(HarnessError):
+    """A file or folder that the operating system does not let this process read or write."""
+
+
+class StorageError(PlaceError):
     """A place that cannot be written or read, such as a full disk: no later work of the same run would fare better."""
 
 

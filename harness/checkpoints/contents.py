@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import files, index_files
+from harness.common import places
 
 CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
 TOKENIZER = (
@@ -99,6 +100,8 @@ def alone(place: Path, names: Iterable[str], *, code: bool = False) -> Iterator[
         copy.mkdir()
         for name in names:
             index_files.require_inside(folder, name)
+            with places.explaining(), (folder / name).open("rb"):  # what a library says of it names only the copy
+                pass
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).symlink_to((folder / name).resolve())
         yield copy
@@ -111,7 +114,7 @@ def reason(error: BaseException) -> str:
 
 def _existing(folder: Path, names: Iterable[str]) -> list[str]:
     """Return those of `names` that are files in `folder`, each once, in order."""
-    return [name for name in dict.fromkeys(names) if (folder / name).is_file()]
+    return [name for name in dict.fromkeys(names) if places.is_file(folder / name)]
 
 
 def _all_files(folder: Path) -> list[str]:
@@ -119,10 +122,10 @@ def _all_files(folder: Path) -> list[str]:
 
     Left out are hidden files, other weights than those that are loaded, and what a training leaves.
     """
-    weights = set(files.weight_files(folder)) if any((folder / name).is_file() for name in files.WEIGHTS) else set()
+    weights = set(files.weight_files(folder)) if any(places.is_file(folder / name) for name in files.WEIGHTS) else set()
     paths: list[Path] = []
     visited: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in places.walk(folder, followlinks=True):
         if os.path.realpath(place) in visited:  # a link to a folder above
             folders.clear()
             continue
@@ -134,7 +137,7 @@ def _all_files(folder: Path) -> list[str]:
 
 def _listed_names(file: Path, key: str) -> list[str]:
     """Return the names of files that the JSON object in `file` lists under `key`; [] if it lists none."""
-    listed: Any = files.read_json(file).get(key) if file.is_file() else None
+    listed: Any = files.read_json(file).get(key) if places.is_file(file) else None
     names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     for name in names:
         index_files.require_inside(file, name)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.checkpoints import files, gguf
 from harness.checkpoints.reference import STEP_FOLDER, CheckpointReference
-from harness.common import paths
+from harness.common import paths, places
 from harness.errors import HarnessError
 
 MOST_LISTED = 6
@@ -27,6 +27,7 @@ MOST_LISTED = 6
 _UNFINISHED = "tmp-"  # transformers before 4.46 saved into tmp-checkpoint-N and renamed it at the end
 
 
+@places.explaining()
 def expand(references: Iterable[CheckpointReference]) -> list[CheckpointReference]:
     """Return `references` with each pattern (`*`, `?`, `[`) replaced by the folders that match it.
 

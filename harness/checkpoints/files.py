@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import index_files, limits, safetensors_header
+from harness.common import places
 from harness.errors import HarnessError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -55,6 +56,7 @@ def find(path: str, revision: str | None = None, *, code: bool = False) -> Path:
     except (OSError, RuntimeError) as error:  # too long for a file system, or no such user
         raise HarnessError(f"there is no folder {path} ({reason(error)}): check the path") from error
     if is_folder:
+        places.require_readable(local)
         return local
     if is_there and local.suffix.lower() == ".gguf":
         return local
@@ -125,9 +127,9 @@ def is_adapter(folder: Path) -> bool:
     Raises HarnessError if the folder holds an adapter and a whole model, because transformers would attach the adapter
     without being asked to.
     """
-    if not (folder / ADAPTER_CONFIG).is_file():
+    if not places.is_file(folder / ADAPTER_CONFIG):
         return False
-    if any((folder / name).is_file() and not _is_value_head(folder / name) for name in WEIGHTS):
+    if any(places.is_file(folder / name) and not _is_value_head(folder / name) for name in WEIGHTS):
         raise HarnessError(
             f"{folder} holds both a whole model and an {ADAPTER_CONFIG}, so it is unclear which to load: "
             "move one of them to a folder of its own"
@@ -137,7 +139,7 @@ def is_adapter(folder: Path) -> bool:
 
 def has_tokenizer(folder: Path) -> bool:
     """Return whether `folder` holds a tokenizer, not just settings of one."""
-    return any((folder / name).is_file() for name in _TOKENIZER_CORE) or any(folder.glob("*.tiktoken"))
+    return any(places.is_file(folder / name) for name in _TOKENIZER_CORE) or any(folder.glob("*.tiktoken"))
 
 
 def read_json(file: Path, limit: int = limits.CONFIG_BYTES) -> dict[str, Any]:
@@ -145,14 +147,16 @@ def read_json(file: Path, limit: int = limits.CONFIG_BYTES) -> dict[str, Any]:
 
     Raises HarnessError if the file is missing, has more than `limit` bytes, or holds something else.
     """
-    if not file.is_file():
+    if not places.is_file(file):
         raise HarnessError(f"{file.parent} has no {file.name}: it is not a complete checkpoint folder")
     try:
         if not file.stat().st_size:
             raise ValueError("it is empty")
         limits.require_size(file, limit)
         content = limits.parse(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise places.explained(error, file) from error
+    except ValueError as error:
         check_no_pointer(file)
         raise HarnessError(f"{file} is not valid JSON ({error}): fetch or save the checkpoint again") from error
     if not isinstance(content, dict):
@@ -182,13 +186,13 @@ def weight_listing(folder: Path) -> Path:
     It is the file that config.json names as `transformers_weights`, else the first of `WEIGHTS` in the folder.
     """
     config = folder / "config.json"
-    named = read_json(config).get("transformers_weights") if config.is_file() else None
+    named = read_json(config).get("transformers_weights") if places.is_file(config) else None
     if named is not None:
         index_files.require_inside(config, str(named))
-        if not (folder / str(named)).is_file():
+        if not places.is_file(folder / str(named)):
             raise HarnessError(f"{folder} has no {named}, which its config.json names as its weights: fetch it again")
         return folder / str(named)
-    listing = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    listing = next((folder / name for name in WEIGHTS if places.is_file(folder / name)), None)
     if listing is None:
         raise _no_weights(folder)
     return listing
@@ -234,7 +238,7 @@ def adapter_weights(folder: Path) -> Path:
 
     Raises HarnessError if it is missing or truncated.
     """
-    file = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    file = next((folder / name for name in ADAPTER_WEIGHTS if places.is_file(folder / name)), None)
     if file is None:
         raise HarnessError(
             f"{folder} has an {ADAPTER_CONFIG} but no weights ({' or '.join(ADAPTER_WEIGHTS)}): "
@@ -246,7 +250,7 @@ def adapter_weights(folder: Path) -> Path:
 
 def check_complete(file: Path) -> None:
     """Raise HarnessError if a weight file is missing or truncated, judging by its header and size alone."""
-    if not file.is_file():
+    if not places.is_file(file):
         raise HarnessError(f"weights are missing: {file} does not exist; fetch or save the checkpoint again")
     check_no_pointer(file)
     if file.stat().st_size == 0:

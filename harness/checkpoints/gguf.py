@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.checkpoints import contents, files, foreign_code
 from harness.checkpoints.gguf_header import PART, Header, read, type_of
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
+from harness.common import places
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def choose(path: Path) -> Path:
 
     Raises HarnessError if there are several, or only parts of one.
     """
-    if not path.is_dir() or any((path / name).is_file() for name in (*files.WEIGHTS, files.ADAPTER_CONFIG)):
+    if not path.is_dir() or any(places.is_file(path / name) for name in (*files.WEIGHTS, files.ADAPTER_CONFIG)):
         return path
     candidates = sorted(file for file in path.iterdir() if is_gguf(file) and not file.name.startswith("mmproj"))
     if not candidates:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.checkpoints import contents, files, foreign_code, gguf_header, limits
-from harness.common import hashes
+from harness.common import hashes, places
 
 if TYPE_CHECKING:
     from harness.checkpoints.located import Located
@@ -46,6 +46,7 @@ Sha256 = Callable[[Path], str]
 """Returns the hex sha256 of a file's content."""
 
 
+@places.explaining()
 def fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     """Return the hex sha256 that identifies the checkpoint `located` by its content.
 

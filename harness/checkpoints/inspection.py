@@ -8,8 +8,10 @@ from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Tokenizer
+from harness.common import places
 
 
+@places.explaining()
 def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, str]:
     """Return the facts of a located checkpoint by name. Facts that need weights are there only with `checkpoint`.
 

@@ -35,10 +35,12 @@ from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
+from harness.common import places
 from harness.common.hashes import BaseHashes
 from harness.errors import HarnessError
 
 
+@places.explaining()
 def locate(reference: CheckpointReference) -> Located:
     """Find every part of `reference`, fetch from the hub what is not here, and check all of it without loading weights.
 
@@ -181,6 +183,7 @@ class Loader:
         self._model: Model | None = None  # in its present state: the base, or PEFT's model around it
         self._hashes = BaseHashes([])
 
+    @places.explaining()
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
         """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`."""
         if self._base is None or self._base.key[:-1] != _base_key(located):
@@ -298,6 +301,7 @@ def _adapter_parameters(adapted: _Adapted) -> int:
     return attach.parameter_count(adapted.model)
 
 
+@places.explaining()
 def load_tokenizer(located: Located) -> Tokenizer:
     """Return the checkpoint's transformers tokenizer; raise HarnessError if it cannot be loaded."""
     try:

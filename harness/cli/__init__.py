@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from io import StringIO, TextIOWrapper
 from typing import Any
 
-from harness.common import terminal
+from harness.common import places, terminal
 
 BUG = 70
 """The exit code of a bug: EX_SOFTWARE of sysexits.h."""
@@ -60,6 +60,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a dash gets a question mark, no traceback
             stream.reconfigure(errors="replace")
+    from harness.cli import arguments as command_line
     from harness.cli.app import WRONG_USAGE, app
     from harness.common import slow_imports
     from harness.errors import HarnessError
@@ -67,8 +68,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     if arguments is None:
         slow_imports.declare_own_process()
     try:
+        texts = list(sys.argv[1:] if arguments is None else arguments)
+        command_line.require_text(texts)
         # typer itself prints a wrong argument unfiltered, and takes the EOFError of a damaged file for missing input.
-        code = app(args=list(arguments) if arguments is not None else None, prog_name="harness", standalone_mode=False)
+        code = command_line.command(app)(args=texts, prog_name="harness", standalone_mode=False)
         if code == 130:  # what typer makes of KeyboardInterrupt, whatever the signal
             return signals.exit_code()
         return code if isinstance(code, int) else 0
@@ -86,6 +89,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             place = error.filename or "the output"
             terminal.echo(f"error: no space is left for {place}: free some space", error=True)
+            return 2
+        if places.is_refusal(error) and error.filename:
+            terminal.echo(f"error: {places.explained(error, action='used')}", error=True)
             return 2
         if isinstance(error, WRONG_USAGE):
             return _explain(error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from harness.common import paths
 from harness.common.limits import Limit
 from harness.errors import HarnessError
 
@@ -209,4 +210,5 @@ def _template_arguments(pairs: list[str]) -> dict[str, Any]:
             arguments[key] = json.loads(value, parse_constant=str)  # NaN is a word, not a number for a template
         except ValueError:
             arguments[key] = value
+        paths.require_text(json.dumps(arguments[key], ensure_ascii=False), f"--chat-template-args {key}")
     return arguments

@@ -39,8 +39,10 @@ def refuse_same_file(files: Mapping[str, str | None]) -> None:
 def write(text: str, file: str, option: str, *, append: bool = False) -> None:
     """Write `text` to `file` as UTF-8; `-` is standard output.
 
-    Raises HarnessError, which names `option`, if the file cannot be written.
+    A half of a surrogate pair, such as of a path that is not UTF-8, is written as in JSON (`\\udcff`). Raises
+    HarnessError, which names `option`, if the file cannot be written.
     """
+    text = text.encode("utf-8", "backslashreplace").decode()
     try:
         if file == STANDARD:
             if sys.stdout is None:  # closed by whoever started the program (>&-)

@@ -65,14 +65,19 @@ class BaseHashes:
 # The memory only saves time: if it cannot be written, such as in a read-only home, files are read again.
 def _remembered(file: Path, stamp: str) -> str | None:
     with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory:
-        row = memory.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", (str(file), stamp)).fetchone()
+        row = memory.execute("SELECT sha256 FROM hashes WHERE path=? AND stamp=?", (_key(file), stamp)).fetchone()
         return str(row[0]) if row else None
     return None
 
 
 def _remember(file: Path, stamp: str, digest: str) -> None:
     with suppress(sqlite3.Error, OSError, HarnessError), closing(_memory()) as memory, memory:
-        memory.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (str(file), stamp, digest))
+        memory.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (_key(file), stamp, digest))
+
+
+def _key(file: Path) -> str:
+    """Return the path of `file` as a text that SQLite takes, even if the path is not UTF-8."""
+    return str(file).encode("utf-8", "backslashreplace").decode()
 
 
 def _memory() -> sqlite3.Connection:

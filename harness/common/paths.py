@@ -11,6 +11,9 @@ import os
 import re
 from pathlib import Path
 
+from harness.common import places
+from harness.errors import HarnessError
+
 LONGEST = 4096
 """Most characters of a path, as on Linux; a longer text names no file."""
 PARTS = 128
@@ -52,6 +55,8 @@ def matching(pattern: str) -> list[str]:
 
     A part such as `exams[1]` is literal if a file or folder has exactly that name. Nothing matches a pattern of more
     than `LONGEST` characters or `PARTS` parts.
+
+    Raises HarnessError if a folder in which matches may be cannot be read, or if the name of a match is not UTF-8.
     """
     parts = os.path.expanduser(pattern).split("/")  # noqa: PTH111 - leaves `~` alone if there is no such user
     parts = [part for part, before in zip(parts, ["", *parts], strict=False) if (part, before) != ("**", "**")]
@@ -59,4 +64,24 @@ def matching(pattern: str) -> list[str]:
         return []
     are_literal = [exists("/".join(parts[: count + 1])) for count in range(len(parts))]
     escaped = [glob.escape(part) if known else part for part, known in zip(parts, are_literal, strict=True)]
-    return sorted(glob.glob("/".join(escaped), recursive=True))  # noqa: PTH207 - Path drops a leading ./
+    for count, part in enumerate(escaped):
+        if glob.has_magic(part):
+            _require_readable("/".join(escaped[: count + (part == "**")]) or ("/" if count else "."))
+    matches = sorted(glob.glob("/".join(escaped), recursive=True))  # noqa: PTH207 - Path drops a leading ./
+    for match in matches:
+        require_text(match, f"a match of '{pattern}'")
+    return matches
+
+
+def _require_readable(pattern: str) -> None:
+    """Raise HarnessError if a folder that matches `pattern` may not be read: in such a folder, glob finds nothing."""
+    for folder in glob.glob(pattern, recursive=True):  # noqa: PTH207
+        if os.path.isdir(folder):  # noqa: PTH112
+            places.require_readable(Path(folder))
+
+
+def require_text(path: str, what: str) -> None:
+    """Raise HarnessError if a path or text has bytes that are not UTF-8, which no report can hold; `what` has it."""
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        shown = path.encode(errors="replace").decode()
+        raise HarnessError(f"{what} is not UTF-8 ({shown}): rename the file, or write the text in UTF-8")

@@ -109,7 +109,7 @@ def check_parquet(file: Path, columns: Collection[str] | None = None) -> None:
     import psutil
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as opened, file.open("rb") as stream:
+    with file.open("rb") as stream, pq.ParquetFile(stream) as opened:
         metadata = opened.metadata
         if metadata.num_row_groups * metadata.num_columns > COLUMN_CHUNKS:
             raise UnsafeArchiveError(
@@ -173,7 +173,7 @@ class _ColumnExtent:
             return _measured_apart(file, self._path, free)
         total = 0
         if self._is_list:  # one row may hold every value, so texts stay in their dictionary, where each is stored once
-            with pq.ParquetFile(file, read_dictionary=[self._path]) as opened:
+            with file.open("rb") as stream, pq.ParquetFile(stream, read_dictionary=[self._path]) as opened:
                 for group in range(opened.metadata.num_row_groups):
                     table = opened.read_row_group(group, columns=[self._path], use_threads=False)
                     total += sum(_bytes_of_texts(chunk) for column in table.columns for chunk in column.chunks)
@@ -181,7 +181,7 @@ class _ColumnExtent:
                         break
             return total
         rows = max(1, min(10_000, free // 4 // self._longest))
-        with pq.ParquetFile(file) as opened:
+        with file.open("rb") as stream, pq.ParquetFile(stream) as opened:
             for batch in opened.iter_batches(batch_size=rows, columns=[self._path], use_threads=False):
                 total += batch.nbytes
                 if total > free:
@@ -233,7 +233,7 @@ except (ImportError, OSError, ValueError):
     pass
 total = 0
 try:
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=1_000, columns=[column], use_threads=False):
+    for batch in pq.ParquetFile(open(file, "rb")).iter_batches(batch_size=1_000, columns=[column], use_threads=False):
         total += batch.nbytes
         if total > free:
             break

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import hashes, resources, safe_load, stamps
+from harness.common import hashes, places, resources, safe_load, stamps
 from harness.errors import HarnessError
 
 _ENDINGS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zst", ".gz", ".zip")
@@ -47,6 +46,7 @@ class DataSource(NamedTuple):
         """Return `org/name`, or `org/name:config`."""
         return f"{self.dataset}:{self.config}" if self.config else self.dataset
 
+    @places.explaining()
     def is_available(self) -> bool:
         """Return whether the documents are on this machine, judged without reading them."""
         if self.is_generated:
@@ -65,6 +65,7 @@ class DataSource(NamedTuple):
         missing = [str(file) for file in self.files if not file.exists()]
         return f"there is no file {missing[0]}" if missing else self.fetch
 
+    @places.explaining()
     def cache(self) -> Path | None:
         """Return the folder in which `datasets` may cache what it reads from exactly these local files.
 
@@ -79,6 +80,7 @@ class DataSource(NamedTuple):
         return resources.cache() / "datasets" / digest.hexdigest()[:32]
 
 
+@places.explaining()
 def locate(config: dict[str, Any], data: Path | None) -> DataSource:
     """Return the source of the documents of a task with the YAML content `config`, if `data` is the mirror.
 
@@ -103,7 +105,7 @@ def locate(config: dict[str, Any], data: Path | None) -> DataSource:
 
 def has_data_files(folder: Path) -> bool:
     """Return whether there is any file with rows at or below `folder`, judged by the endings of the files' names."""
-    return any(file.endswith(_ENDINGS) for _, _, files in os.walk(folder) for file in files)
+    return any(file.endswith(_ENDINGS) for _, _, files in places.walk(folder) for file in files)
 
 
 def _listed_files(config: dict[str, Any]) -> Iterator[str]:
@@ -146,9 +148,8 @@ def _files_below(path: Path) -> Iterator[Path]:
     """Yield the file at `path`, or all files below the folder at `path`, in order."""
     if path.is_file():
         yield path
-    for place, folders, names in os.walk(path):
-        folders.sort()
-        yield from (Path(place, name) for name in sorted(names))
+    for place, _, names in places.walk(path):
+        yield from (Path(place, name) for name in names)
 
 
 def _card(folder: Path) -> dict[str, list[str]]:

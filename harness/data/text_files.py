@@ -12,6 +12,7 @@ import codecs
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.common import places
 from harness.errors import HarnessError
 
 MARK = "\ufeff"
@@ -28,7 +29,7 @@ def read_text(file: Path) -> str:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
+        raise places.explained(error, file) from error
     text = decoded(data, str(file))
     if "\0" in text:
         place = text.index("\0")

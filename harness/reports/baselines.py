@@ -16,8 +16,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.common import atomic_write
-from harness.errors import HarnessError, did_you_mean
+from harness.common import atomic_write, places
+from harness.errors import HarnessError, PlaceError, did_you_mean
 from harness.reports import calibration, report
 from harness.reports.report import MANIFEST, Report
 
@@ -77,9 +77,11 @@ def find(path_or_name: str, folder: Path = FOLDER) -> Report:
 
     Raises HarnessError if there is neither, or if the folder `path_or_name` contains several reports.
     """
+    if not path_or_name:
+        raise HarnessError("an empty text names no report and no baseline: is a variable unset?")
     path, names = Path(path_or_name), _names(folder)
     is_baseline = _is_name(path_or_name) and path_or_name in names
-    if path.exists() and not (is_baseline and not report.holds_any(path)):
+    if _exists(path) and not (is_baseline and not report.holds_any(path)):
         return only_report(path)
     baseline = _read(folder / path_or_name) if is_baseline else None
     if baseline is None:
@@ -121,7 +123,7 @@ def _aside(place: Path) -> Path:
 def _read(place: Path) -> Report | None:
     """Return the baseline at `place`, even if its replacement was interrupted. Return None if there is no baseline."""
     for folder in (place, _aside(place)):
-        if (folder / MANIFEST).is_file():
+        if places.is_file(folder / MANIFEST):
             return report.read(folder)
     return None
 
@@ -130,16 +132,33 @@ def _read_if_sound(place: Path) -> Report | None:
     """Return the baseline at `place`. Return None if there is none, or only a damaged one, which may be replaced."""
     try:
         return _read(place)
+    except PlaceError:
+        raise
     except HarnessError:
         return None
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is anything at `path`. Raises PlaceError if that may not be known."""
+    with places.explaining(path):
+        return path.exists()
 
 
 def _names(folder: Path) -> list[str]:
     """Return the names of all baselines in `folder`, in alphabetical order."""
     if not folder.is_dir():
         return []
-    names = {_name(path) for path in folder.iterdir() if (path / MANIFEST).is_file()}
+    places.require_readable(folder)
+    names = {_name(path) for path in folder.iterdir() if _may_be_report(path)}
     return sorted(filter(_is_name, names))
+
+
+def _may_be_report(path: Path) -> bool:
+    """Return whether there is a report at `path`, or a folder that may not be read: only who names it hears of that."""
+    try:
+        return (path / MANIFEST).is_file()
+    except OSError:
+        return True
 
 
 def _name(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from harness.common import atomic_write, safe_load, validation
+from harness.common import atomic_write, places, safe_load, validation
 from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.reports.report import Strict
@@ -106,7 +106,7 @@ def read(file: Path) -> Calibration:
     try:
         raw = safe_load.json_file(file)
     except OSError as error:
-        raise HarnessError(f"the calibration {file} cannot be read ({error.strerror}): {advice}") from error
+        raise places.explained(error, file) from error
     except ValueError as error:
         raise HarnessError(f"{file} is not valid JSON ({error}): {advice}") from error
     if isinstance(raw, dict) and raw.get("format") != FORMAT:
@@ -126,7 +126,7 @@ def find(folder: Path, fingerprint: str) -> Calibration | None:
     Raises HarnessError if the calibration cannot be read, or belongs to another checkpoint.
     """
     file = file_in(folder, fingerprint)
-    if not file.is_file():
+    if not places.is_file(file):
         return None
     calibration = read(file)
     if calibration.fingerprint != fingerprint:

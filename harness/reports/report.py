@@ -12,7 +12,6 @@ Not here: writing reports (`harness.reports.writer`), torch, lm-eval, or any jud
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from harness.common import safe_load, unpacking, validation
+from harness.common import places, safe_load, unpacking, validation
 from harness.common.limits import Limit, documents_within
 from harness.errors import HarnessError
 from harness.reports import public_paths
@@ -322,12 +321,14 @@ class Report:
             raise HarnessError(f"{missing} (it has: {', '.join(self.manifest.tasks) or 'none'})")
         if file.parent != self.folder / "samples":
             raise HarnessError(f"{missing}: the name has a separator of paths, so the report is damaged")
-        if not file.is_file():
+        if not places.is_file(file):
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
-            names = columns or [name for name in pq.read_schema(file).names if name not in without]
-            unpacking.check_parquet(file, names)
-            table = pq.read_table(file, columns=list(names))
+            with places.explaining(file), file.open("rb") as stream:  # pyarrow takes only paths in UTF-8
+                names = columns or [name for name in pq.read_schema(stream).names if name not in without]
+                unpacking.check_parquet(file, names)
+                stream.seek(0)
+                table = pq.read_table(stream, columns=list(names))
         except (pa.ArrowException, OSError, unpacking.UnsafeArchiveError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
         for name in ADDED_COLUMNS:
@@ -342,8 +343,8 @@ def read(folder: Path) -> Report:
     Raises HarnessError if there is no report, or if its manifest is malformed or of a newer format.
     """
     file = folder / MANIFEST
-    if not file.is_file():
-        complaint = "is not a report: it has no manifest.json" if folder.is_dir() else "does not exist"
+    if not places.is_file(file):
+        complaint = "is not a report: it has no manifest.json" if folder.is_dir() else places.lack(folder)
         raise HarnessError(f"{folder} {complaint}; name the folder that 'harness run' printed")
     raw = _load_json(file)
     if isinstance(raw, dict) and raw.get("format") != FORMAT:
@@ -366,7 +367,7 @@ def find(paths: Iterable[Path]) -> list[Report]:
     """
     reports: dict[Path, Report] = {}
     for path in paths:
-        folders = [path] if (path / MANIFEST).is_file() else sorted(file.parent for file in _manifests(path))
+        folders = [path] if places.is_file(path / MANIFEST) else sorted(file.parent for file in _manifests(path))
         if not folders:
             read(path)  # raises HarnessError: the folder is missing, or has no manifest
         reports.update((folder.resolve(), read(folder)) for folder in folders)
@@ -380,7 +381,7 @@ def holds_any(path: Path) -> bool:
 
 def _manifests(path: Path) -> Iterator[Path]:
     """Yield the manifests below `path`, except those in hidden folders, which are reports being written."""
-    for root, folders, files in os.walk(path):
+    for root, folders, files in places.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if MANIFEST in files:
             folders[:] = []
@@ -391,7 +392,7 @@ def _load_json(file: Path) -> Any:
     try:
         return safe_load.json_file(file)
     except OSError as error:
-        raise HarnessError(f"{file} cannot be read ({error.strerror})") from error
+        raise places.explained(error, file) from error
     except ValueError as error:
         raise HarnessError(
             f"{file} is not valid JSON ({error}): the report is damaged, run the evaluation again"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import places
 from harness.errors import HarnessError
 
 SUMS = "SHA256SUMS"
@@ -39,13 +40,14 @@ class Differences(NamedTuple):
 
 def of_file(file: Path) -> str:
     """Return the hex sha256 of a file."""
-    with file.open("rb") as stream:
+    with places.explaining(file), file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def of_folder(folder: Path) -> dict[str, str]:
     """Return the hex sha256 of every file below `folder` except `SHA256SUMS`, by path within `folder`."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    with places.explaining(folder):
+        files = [file for file in places.files_below(folder) if file.is_file()]
     return {name: of_file(file) for file in files if (name := file.relative_to(folder).as_posix()) != SUMS}
 
 
@@ -59,7 +61,7 @@ def differences(folder: Path) -> Differences | None:
 
     Raises HarnessError if `SHA256SUMS` cannot be read.
     """
-    if not (folder / SUMS).is_file():
+    if not places.is_file(folder / SUMS):
         return None
     listed, present = _read(folder / SUMS), of_folder(folder)
     return Differences(
@@ -90,7 +92,9 @@ def _belongs(path: str) -> bool:
 def _read(file: Path) -> dict[str, str]:
     try:
         lines = file.read_bytes().decode("utf-8").split("\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise places.explained(error, file) from error
+    except ValueError as error:
         raise HarnessError(f"{file} cannot be read ({error}): the report is damaged") from error
     sums: dict[str, str] = {}
     for number, line in enumerate(lines if lines[-1] else lines[:-1], 1):

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import places
 from harness.data import rows
 from harness.data.rows import READERS, Row
 from harness.errors import HarnessError
@@ -57,7 +58,7 @@ def find_files(name: str, data: Path | None) -> list[Path]:
             )
         return [path]
     folder = path if path.is_dir() else _mirror_folder(name, data)
-    result = sorted(file for file in folder.rglob("*") if rows.is_supported(file))
+    result = [file for file in places.files_below(folder) if rows.is_supported(file) and places.is_file(file)]
     if not result:
         raise HarnessError(f"{folder} holds no file that ends in {', '.join(READERS)}: name a folder with rows")
     if folder != path and not name.partition(":")[2] and len({file.parent for file in result}) > 1:

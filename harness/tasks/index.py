@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.common import places
 from harness.errors import HarnessError
 from harness.tasks.yaml_files import Reader, stamp
 
@@ -70,6 +71,7 @@ def _entries(folder: Path) -> Index:
 def require_readable(folder: Path) -> None:
     """Raise HarnessError naming the first YAML file below `folder` that lm-eval would silently skip as unreadable."""
     reader = Reader(functions=False)
+    places.files_below(folder)  # raises HarnessError: rglob passes over folders that may not be read
     for file in sorted(folder.rglob("*.yaml")):
         try:
             reader.read(file)

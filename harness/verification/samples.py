@@ -15,7 +15,7 @@ import pyarrow as pa
 from harness.backends.request_kinds import whole_texts
 from harness.common import safe_load
 from harness.common.limits import documents_within
-from harness.errors import HarnessError
+from harness.errors import HarnessError, PlaceError
 from harness.recorded import likelihoods
 from harness.reports.report import ADDED_COLUMNS, RATINGS, SAMPLE_COLUMNS, Manifest, Report, TaskInfo
 from harness.runs.samples import Row
@@ -83,6 +83,8 @@ def read(report: Report, task: str) -> tuple[Samples | None, Check]:
     info = report.manifest.tasks[task]
     try:
         samples = decoded(report.table(task))
+    except PlaceError:
+        raise
     except HarnessError as error:
         return None, Check("samples", task, FAILS, str(error))
     problems = list(_problems(report.manifest, info, samples))

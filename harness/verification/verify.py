@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import torch
 
 import harness
-from harness.errors import HarnessError
+from harness.common import places
+from harness.errors import HarnessError, PlaceError
 from harness.reports import report as reports
 from harness.reports import sums
 from harness.reports.report import MANIFEST, RATINGS, Report
@@ -53,12 +54,13 @@ def find(paths: Sequence[Path]) -> list[Path]:
 
 def _is_report(folder: Path) -> bool:
     """Return whether a folder is a report, or what is left of one."""
-    return any((folder / name).exists() for name in (MANIFEST, sums.SUMS, "samples"))
+    with places.explaining(folder):
+        return any((folder / name).exists() for name in (MANIFEST, sums.SUMS, "samples"))
 
 
 def _below(path: Path) -> Iterator[Path]:
     """Yield the reports below `path`, and what is left of reports, but nothing in hidden folders."""
-    for root, folders, files in os.walk(path):
+    for root, folders, files in places.walk(path):
         folder = Path(root)
         names = {*files, *folders}
         is_report = MANIFEST in files or ("results.json" in files and not names.isdisjoint((sums.SUMS, "samples")))
@@ -72,7 +74,8 @@ def _has_samples(folder: Path) -> bool:
     """Return whether a parquet file in `folder` has the columns of samples."""
     for file in folder.glob("*.parquet"):
         try:
-            return {"doc_id", "filter", "prompt_hash"} <= {*pq.read_schema(file).names}
+            with file.open("rb") as stream:
+                return {"doc_id", "filter", "prompt_hash"} <= {*pq.read_schema(stream).names}
         except (pa.ArrowException, OSError):
             continue
     return False
@@ -84,9 +87,12 @@ def verify(folder: Path, settings: Settings) -> Verification:
     Raises HarnessError if `settings` name what does not exist.
     """
     settings.require_existing()
+    _refuse_links(folder)
     files = _files(folder)
     try:
         report = reports.read(folder)
+    except PlaceError:
+        raise
     except HarnessError as error:
         return Verification(folder, "", (*files, Check("manifest", None, FAILS, str(error))))
     source = origin.find(report, settings)
@@ -109,9 +115,20 @@ def verify(folder: Path, settings: Settings) -> Verification:
     )
 
 
+def _refuse_links(folder: Path) -> None:
+    """Raise HarnessError if a link in the report leads out of it: a report must not decide which files are read."""
+    inside = folder.resolve()
+    for root, folders, names in places.walk(folder):
+        for path in (Path(root, name) for name in [*folders, *names]):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise HarnessError(f"{path} is a link out of the report: put the file itself there")
+
+
 def _files(folder: Path) -> list[Check]:
     try:
         differences = sums.differences(folder)
+    except PlaceError:
+        raise
     except HarnessError as error:
         return [Check("files", None, FAILS, str(error))]
     if differences is None:

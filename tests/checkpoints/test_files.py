@@ -254,6 +254,8 @@ def test_json_that_is_not_an_object_is_refused(tmp_path):
 def test_for_a_folder_without_weights_the_message_lists_what_it_lacks(tmp_path):
     (tmp_path / "README.md").write_text("# A model")
     (tmp_path / "model.safetensors").mkdir()
+    assert "model.safetensors is a folder, not a file" in error_of(files.weight_files, tmp_path)
+    (tmp_path / "model.safetensors").rmdir()
     assert "has no weights (model.safetensors" in error_of(files.weight_files, tmp_path)
 
 

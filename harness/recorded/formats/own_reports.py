@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.answer_text import AnswerText
-from harness.common import safe_load
+from harness.common import places, safe_load
 from harness.recorded.answers import Answer, Hashes, Responses, TaskAnswers
 from harness.recorded.formats.format import Format
 from harness.recorded.formats.own_lines import task_name
@@ -21,8 +21,8 @@ REPORT = Format("report", "a folder with manifest.json", lambda *_: None, lambda
 
 def find_reports(path: Path) -> list[Report]:
     """Return the reports at or below `path`, except those of ratings, which contain no answers."""
-    manifests = [path / MANIFEST, *path.rglob(f"*/{MANIFEST}")] if path.is_dir() else []
-    folders = [file.parent for file in manifests if file.is_file() and _is_report(file)]
+    manifests = [Path(root, MANIFEST) for root, _, files in places.walk(path) if MANIFEST in files]
+    folders = [file.parent for file in manifests if _is_report(file)]
     below = reports.find(folders) if folders else []
     return [report for report in below if report.manifest.protocol.recorded != RATINGS]
 

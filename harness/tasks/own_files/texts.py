@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import places
 from harness.data import rows
 from harness.data.rows import Notes
 from harness.data.text_files import read_text, without_marks
@@ -50,8 +51,8 @@ def read(path: Path) -> Texts:
 
 def _files_below(folder: Path, notes: Notes) -> list[Path]:
     """Return the files below `folder` that can be read, and note the rest; raise HarnessError if none can be read."""
-    below = sorted(file for file in folder.rglob("*") if file.is_file())
-    files = [file for file in below if file.suffix.lower() in _READERS]
+    below = places.files_below(folder)
+    files = [file for file in below if file.suffix.lower() in _READERS and places.is_file(file)]
     if not files:
         raise HarnessError(f"{folder} holds no {', '.join(_READERS)} file: there is nothing to measure")
     if unread := [str(file.relative_to(folder)) for file in below if file not in files]:
