@@ -33,6 +33,7 @@ NOT_FUZZED = {
     "checkpoints.adapters.entries.require_matches": "a configuration that adapters.config.read has read",
     "checkpoints.adapters.limits.require_quick_patterns": "patterns, each tried in a child process for a bounded time",
     "checkpoints.configs.read": "transformers' own reader, after limits.check_config",
+    "checkpoints.contents.alone": "names of files, which it links",
     "checkpoints.contents.model_files": "names that checkpoints.index_files checks",
     "checkpoints.files.checkpoints_inside": "names of folders",
     "checkpoints.files.find": "a name of the hub, which it would fetch",
@@ -45,6 +46,7 @@ NOT_FUZZED = {
     "cli.views.samples.show_samples": "a report that reports.report.read has read",
     "common.atomic_write.remove_abandoned": "names of folders",
     "common.atomic_write.set_modes": "modes of files",
+    "common.character_classes.predicate": "called by common.patterns.may_hang",
     "common.hashes.fresh_sha256": "hashes bytes, whatever they are",
     "common.paths.unquoted": "a match that another reader found",
     "common.stamps.stamp": "attributes of a file",
@@ -73,6 +75,7 @@ NOT_FUZZED = {
     "tasks.yaml_files.Reader.read": "called by tasks.index.read",
     "training.stages.train": "a recipe that training.recipe.load has read",
     "verdicts.stats.forms.paired": "values of samples, which verdicts.pairs checks",
+    "verification.verify.find": "names of folders",
 }
 """Readers that the suite does not call: another one calls them, or no text from outside reaches them."""
 
