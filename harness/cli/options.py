@@ -121,7 +121,7 @@ class Evaluation:
             from harness.runs.options import Options
 
         return Options(
-            tasks=tuple(name for names in tasks for name in task_lists.split(names)),
+            tasks=tuple(name for names in tasks for name in task_lists.split(names, keep_going=self.keep_going)),
             comparisons=split_names(self.metric),
             output=self.output,
             data=self.data,

@@ -131,7 +131,7 @@ def _check_names(references: Sequence[CheckpointReference], options: Options, ca
         raise HarnessError("no task to evaluate on: name one with --tasks (see 'harness tasks')")
     names = catalogue.expand(options.tasks)
     catalogue.sources(names, options.data)
-    file_tasks.require_answers_in_words(names, options.comparisons)
+    file_tasks.require_answers_in_words(names, options.comparisons, keep_going=options.keep_going)
 
 
 def load_tasks(catalogue: Catalogue, options: Options) -> TaskSet:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.common import resources
+from harness.common import places, resources
 from harness.data import sources as task_data
 from harness.data.sources import DataSource
 from harness.errors import HarnessError, did_you_mean
@@ -136,7 +136,7 @@ class Catalogue:
         empty.
         """
         if data is not None and not data.is_dir():
-            raise HarnessError(f"the data folder {data} does not exist: name a mirror with --data or HARNESS_DATA")
+            raise HarnessError(f"the data folder {data} {places.lack(data)}: name a mirror with --data or HARNESS_DATA")
         files = [name for name in names if file_tasks.names_files(name)]
         names = [name for name in names if name not in files]
         index = self.index_for(names)
@@ -194,16 +194,15 @@ class Catalogue:
 
     def _refuse_shared_names(self, names: Sequence[str], sources: Collection[str]) -> None:
         """Raise HarnessError if a task made of a file in `names` would have the name of another task in `sources`."""
-        leaves = {name for name in sources if not file_tasks.names_files(name)}
-        for name in names:
-            if file_tasks.names_files(name) and (task := file_tasks.task_name(name)) in leaves:
-                raise HarnessError(f"{name} would be called {task}, as another task is: rename the file")
+        advice = {name: "the file" for name in sources if not file_tasks.names_files(name)}
+        for name in filter(file_tasks.names_files, names):
+            if (task := file_tasks.task_name(name)) in advice:
+                raise HarnessError(f"{name} would be called {task}, as another task is: rename {advice[task]}")
+            advice[task] = "one of the files"
 
     def _add_file(self, name: str, tasks: TaskSet, builder: Builder) -> None:
         """Add the task made of the file `name` to `tasks`."""
         task = file_tasks.build(name, self._comparisons)
-        if task.name in tasks.tasks:
-            raise HarnessError(f"{name} would be called {task.name}, as another task is: rename one of the files")
         tasks.add_task(task)
         builder.sources[task.name] = file_tasks.source(name)
 

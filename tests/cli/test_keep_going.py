@@ -164,6 +164,32 @@ def test_without_it_the_first_failure_ends_the_run(
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_a_file_that_is_no_test_set_is_left_out(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.jsonl").write_text('{"question": "1 z", "answer": "1"}\n')
+    (tmp_path / "bad.jsonl").write_text('{"question": "1 z", "answer": "1"}\n{"question": ')
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "words.jsonl").write_text('{"question": "1 z", "answer": "tea"}\n')
+    (tmp_path / "texts").mkdir()
+    names = ["good.jsonl", "bad.jsonl", "gone.jsonl", "empty.csv", "words.jsonl", "ppl:gone", "ppl:texts"]
+    command = ["run", "--model", str(world / "base"), "--max-gen-toks", "1", "--keep-going", "-o", "out", "--tasks"]
+    assert main([*command, ",".join(names)]) == 4
+    manifest = report_of(tmp_path / "out", "base").manifest
+    assert list(manifest.tasks) == ["good.jsonl"]
+    assert manifest.failed.keys() == {"bad.jsonl", "gone.jsonl", "empty.csv", "words.jsonl", "ppl_gone", "ppl_texts"}
+    assert "bad.jsonl, line 2" in manifest.failed["bad.jsonl"]
+    assert "left out: gone.jsonl: there is no file gone.jsonl: check the path" in manifest.notes
+    assert main(["verify", "out", "--task", "good.jsonl"]) == 0
+    capsys.readouterr()
+    assert main([*command, "bad.jsonl"]) == 2
+    assert "no task can be evaluated. bad.jsonl, line 2" in capsys.readouterr().err
+    (tmp_path / "texts" / "good.jsonl").touch()
+    assert main([*command, "good.jsonl,texts/good.jsonl"]) == 2
+    assert "would be called good.jsonl, as another task is: rename one of the files" in capsys.readouterr().err
+
+
 def test_nothing_left_is_an_error(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for tasks, model in (("bales_gone", "base"), ("bales_crooked", "base"), ("bales_red", "broken")):
         assert main([*arguments("run", world, tmp_path, tasks, model), "--keep-going"]) == 2

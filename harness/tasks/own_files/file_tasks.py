@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.common import paths
+from harness.common import paths, places
+from harness.common.failures import ends_a_run
 from harness.data import rows
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
@@ -56,6 +57,11 @@ def task_name(name: str) -> str:
     if name.startswith(PREFIX):
         return f"ppl_{_spelled(Path(name.removeprefix(PREFIX)).stem)}"
     return _spelled(Path(name).name) if is_test_set(name) else name
+
+
+def is_of_file(task: str) -> bool:
+    """Return whether `task` is a name that `task_name` gives to the task of a file."""
+    return is_test_set(task) or task.startswith(task_name(PREFIX))
 
 
 def _spelled(name: str) -> str:
@@ -114,10 +120,20 @@ def has_answers_in_words(name: str, comparisons: Sequence[str] = ()) -> bool:
     return not (test_set.is_multiple_choice or test_set.has_letter_sets)
 
 
-def require_answers_in_words(names: Sequence[str], comparisons: Sequence[str]) -> None:
-    """Raise HarnessError if a task's file cannot be used, or if `comparisons` (`--metric`) apply to none of `names`."""
-    in_words = [name for name in names if names_files(name) and has_answers_in_words(name, comparisons)]
-    if comparisons and not in_words:
+def require_answers_in_words(names: Sequence[str], comparisons: Sequence[str], *, keep_going: bool = False) -> None:
+    """Raise HarnessError if a task's file cannot be used, or if `comparisons` (`--metric`) apply to none of `names`.
+
+    With `keep_going`, a file that cannot be used counts as one to which they might apply: building its task fails, too.
+    """
+    may_apply = False
+    for name in filter(names_files, names):
+        try:
+            may_apply |= has_answers_in_words(name, comparisons)
+        except HarnessError as error:
+            if not keep_going or ends_a_run(error):
+                raise
+            may_apply = True
+    if comparisons and not may_apply:
         raise HarnessError(
             "--metric is for a test set of your own with answers in words, and no task here is one: leave it out"
         )
@@ -216,7 +232,7 @@ def _text_task(path: Path) -> Task:
 
 def _test_set_path(name: str) -> Path:
     path = Path(name).expanduser()
-    if not path.is_file():
+    if not places.is_file(path):
         raise HarnessError(f"there is no file {path}: check the path")
     return path
 

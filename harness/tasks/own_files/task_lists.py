@@ -28,11 +28,12 @@ class _Piece(NamedTuple):
     is_quoted: bool
 
 
-def split(text: str) -> tuple[str, ...]:
+def split(text: str, *, keep_going: bool = False) -> tuple[str, ...]:
     """Return the names in a list separated by commas.
 
     A name in double quotes may contain commas; so may the name of a user's own file, even without quotes, if the file
-    exists. Raises HarnessError if a quote is not closed, or if `text` may mean one file as well as several tasks.
+    exists. Raises HarnessError if a quote is not closed, or if `text` may mean one file as well as several tasks. With
+    `keep_going`, a file that does not exist is a task that cannot be built.
     """
     pieces = list(_pieces(text))
     names: list[str] = []
@@ -44,6 +45,7 @@ def split(text: str) -> tuple[str, ...]:
         path = name.removeprefix(PREFIX)
         if (
             names
+            and not keep_going
             and not piece.is_quoted
             and names_files(name)
             and not paths.exists(path)
