@@ -27,6 +27,8 @@ class Size(NamedTuple):
     """Number of parameters."""
     body: int
     """Number of parameters that every token passes through: all but the embeddings and the output layer."""
+    architecture: str
+    """Name of the model's class."""
 
 
 def empty_model(located: Located) -> Model:
@@ -67,12 +69,13 @@ def building(located: Located) -> Iterator[None]:
 
 
 def size(located: Located) -> Size:
-    """Return the size of the base's architecture."""
+    """Return the size of the base's architecture, and its name."""
     model = empty_model(located)
     counts = {id(weight): int(weight.numel()) for weight in model.parameters()}
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
     end_ids = {id(weight) for module in ends if module is not None for weight in module.parameters()}
-    return Size(sum(counts.values()), sum(count for key, count in counts.items() if key not in end_ids))
+    body = sum(count for key, count in counts.items() if key not in end_ids)
+    return Size(sum(counts.values()), body, type(model).__name__)
 
 
 def read(base: Path, reference: CheckpointReference) -> ModelConfig:

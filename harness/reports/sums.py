@@ -25,6 +25,8 @@ class Differences(NamedTuple):
     missing: list[str]
     unlisted: list[str]
     """Files that `SHA256SUMS` should list but does not: manifest.json, results.json, files of samples."""
+    line_ends: tuple[str, ...] = ()
+    """Those of `changed` that would be as listed if their lines did not end in CRLF."""
 
     def __bool__(self) -> bool:
         """Return whether any file differs."""
@@ -32,7 +34,13 @@ class Differences(NamedTuple):
 
     def __str__(self) -> str:
         """Return the differences in words, with the names of up to three files of each kind."""
-        kinds = (("changed", self.changed), ("missing", self.missing), ("without a sum", self.unlisted))
+        changed = [name for name in self.changed if name not in self.line_ends]
+        kinds = (
+            ("changed", changed),
+            ("missing", self.missing),
+            ("without a sum", self.unlisted),
+            ("changed, but only their line ends (git does that where no .gitattributes says -text)", self.line_ends),
+        )
         return "; ".join(
             f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} {kind}" for kind, names in kinds if names
         )
@@ -42,6 +50,14 @@ def of_file(file: Path) -> str:
     """Return the hex sha256 of a file."""
     with places.explaining(file), file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _with_plain_lines(file: Path) -> str:
+    """Return the hex sha256 that a text file has with its lines ending in LF; empty for other files."""
+    if file.suffix != ".json":
+        return ""
+    with places.explaining(file):
+        return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 def of_folder(folder: Path) -> dict[str, str]:
@@ -64,10 +80,12 @@ def differences(folder: Path) -> Differences | None:
     if not places.is_file(folder / SUMS):
         return None
     listed, present = _read(folder / SUMS), of_folder(folder)
+    changed = [path for path, digest in listed.items() if present.get(path, digest) != digest]
     return Differences(
-        changed=[path for path, digest in listed.items() if present.get(path, digest) != digest],
+        changed=changed,
         missing=[path for path in listed if path not in present],
         unlisted=[path for path in present if path not in listed and _belongs(path)],
+        line_ends=tuple(path for path in changed if _with_plain_lines(folder / path) == listed[path]),
     )
 
 

@@ -19,7 +19,7 @@ from harness.runs.scores import estimate
 from harness.tasks import bounds
 from harness.tasks.bounds import Bounds
 from harness.tasks.task_metrics import Metric
-from harness.verification.checks import UNKNOWN, Check, concluded, different_fields, equal, shown
+from harness.verification.checks import UNKNOWN, Check, concluded, different_fields, equal, shown, shown_apart
 from harness.verification.samples import Samples
 
 Key = tuple[str, str, str]
@@ -174,11 +174,13 @@ def _differences(results: Mapping[str, Any], manifest: Manifest) -> Iterator[str
             yield f"{task} is missing"
             continue
         if not equal(entry.get(key), score.value):
-            yield f"{task}, {key}: {shown(entry.get(key))}, the manifest says {shown(score.value)}"
+            number, claim = shown_apart(entry.get(key), score.value)
+            yield f"{task}, {key}: {number}, the manifest says {claim}"
         metric, _, filter = key.partition(",")
         error = entry.get(f"{metric}_stderr,{filter}")
         if not is_rated and not equal(error, NOT_AVAILABLE if score.stderr is None else score.stderr):
-            yield f"{task}, standard error of {key}: {shown(error)}, the manifest says {shown(score.stderr)}"
+            number, claim = shown_apart(error, score.stderr)
+            yield f"{task}, standard error of {key}: {number}, the manifest says {claim}"
         groups = results.get("groups")
         group = groups.get(task) if isinstance(groups, Mapping) else None
         if score.average and not (isinstance(group, Mapping) and equal(group.get(key), score.value)):

@@ -78,7 +78,20 @@ def different_fields(claimed: Mapping[str, Any], computed: Mapping[str, Any]) ->
     """Yield in words each entry of `computed` that `claimed` states differently."""
     for name, value in computed.items():
         if not equal(claimed.get(name), value):
-            yield f"{name} is {shown(claimed.get(name))} in the report, {shown(value)} computed again"
+            before, after = shown_apart(claimed.get(name), value)
+            yield f"{name} is {before} in the report, {after} computed again"
+
+
+def shown_apart(first: object, second: object) -> tuple[str, str]:
+    """Return two different values in a few words each, which differ."""
+    if shown(first) != shown(second):
+        return shown(first), shown(second)
+    texts = str(first), str(second)
+    pairs = enumerate(zip(*texts, strict=False))
+    equal_letters = next((place for place, (one, other) in pairs if one != other), 0)
+    start = max(equal_letters - 20, 0) if equal_letters > 40 else 0
+    ellipsis = "…" if start else ""
+    return f"{ellipsis}{shown(texts[0][start:])}", f"{ellipsis}{shown(texts[1][start:])}"
 
 
 def shown(value: object) -> str:

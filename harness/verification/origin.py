@@ -105,10 +105,12 @@ def _dtype(name: str | None) -> torch.dtype | None:
 
 def _facts(located: Located) -> dict[str, object]:
     """Return what the manifest says of a checkpoint besides its fingerprint, as far as its files show it."""
+    size = configs.size(located)
     return {
+        "architecture": size.architecture,
         "kind": located.kind,
         "dtype": str(located.dtype).removeprefix("torch."),
-        "parameters": configs.size(located).parameters,
+        "parameters": size.parameters,
         "quantization": located.quantization_name,
         "max_length": located.max_length,
         "virtual_tokens": located.virtual_tokens,

@@ -23,7 +23,7 @@ from harness.reports.writer import sample_table
 from harness.runs.parts import of_parts
 from harness.runs.samples import Row
 from harness.runs.task_results import TaskResults, identity
-from harness.verification.checks import HOLDS, UNKNOWN, Check, concluded, different_fields, equal, shown
+from harness.verification.checks import HOLDS, UNKNOWN, Check, concluded, different_fields, equal, shown_apart
 from harness.verification.prompts import Built, Renderer
 from harness.verification.samples import Samples, decoded
 from harness.verification.settings import Settings
@@ -268,9 +268,10 @@ def _other_scores(stored: Task, again: Rescored, same: set[int]) -> Iterator[str
             place, filter = different[0]
             before, after = claimed.get(different[0], {}).get(column), computed[different[0]][column]
             documents = len({key[0] for key in different})
+            texts = shown_apart(before, after)
             yield (
                 f"{column} of {documents:,} of {len(same):,} documents differs, the first is document {place} "
-                f"({filter}): {shown(before)} in the report, {shown(after)} scored again"
+                f"({filter}): {texts[0]} in the report, {texts[1]} scored again"
             )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.common import places
 from harness.errors import HarnessError
-from harness.reports.report import Report
+from harness.reports.report import Manifest, Report
 from harness.runs.options import Options
 from harness.tasks.own_files import file_tasks
 from harness.tasks.own_files.question_files import COMPARISONS
@@ -30,14 +32,27 @@ class Settings:
     def require_existing(self) -> None:
         """Raise HarnessError if a file or a folder does not exist."""
         if self.data is not None and not self.data.is_dir():
-            raise HarnessError(f"the data folder {self.data} does not exist: name a mirror with --data or HARNESS_DATA")
-        if self.articles is not None and not self.articles.is_file():
+            lack = places.lack(self.data)
+            raise HarnessError(f"the data folder {self.data} {lack}: name a mirror with --data or HARNESS_DATA")
+        if self.articles is not None and not places.is_file(self.articles):
             raise HarnessError(f"there is no file {self.articles}: check --articles")
         for folder in self.include:
             if not folder.is_dir():
                 raise HarnessError(f"--include-path {folder} is not a folder")
         for name in self.files:
             file_tasks.source(name)
+
+    def require_use(self, manifests: Sequence[Manifest]) -> None:
+        """Raise HarnessError if a file in `files` is no task of the reports, or if no prompt contained `articles`."""
+        reports = "this report" if len(manifests) == 1 else "these reports"
+        tasks = list(dict.fromkeys(task for manifest in manifests for task in (*manifest.tasks, *manifest.failed)))
+        for name in self.files:
+            if file_tasks.task_name(name) not in tasks:
+                own = [task for task in tasks if file_tasks.is_of_file(task)]
+                listed = f"it has {', '.join(own[:6])}{', …' if len(own) > 6 else ''}" if own else "no task is a file"
+                raise HarnessError(f"{name} is not a task of {reports} ({listed}): check --task")
+        if self.articles is not None and all(manifest.protocol.articles is None for manifest in manifests):
+            raise HarnessError(f"no prompt of {reports} contained retrieved articles: leave --articles out")
 
     def task_name(self, task: str) -> str:
         """Return the name by which to load the report's `task`: that of its file if `files` contains the file."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from harness.common import places
 from harness.errors import HarnessError, PlaceError
 from harness.reports import report as reports
 from harness.reports import sums
-from harness.reports.report import MANIFEST, RATINGS, Report
+from harness.reports.report import MANIFEST, RATINGS, Manifest, Report
 from harness.runs import environment
 from harness.verification import origin, rescoring, samples
 from harness.verification.averages import Numbers
@@ -81,6 +82,21 @@ def _has_samples(folder: Path) -> bool:
     return False
 
 
+def require_use(folders: Sequence[Path], settings: Settings) -> None:
+    """Raise HarnessError if `settings` name a file that does not exist, or that none of the reports needs.
+
+    A report whose manifest cannot be read may need any file.
+    """
+    settings.require_existing()
+    try:
+        manifests = [reports.read(folder).manifest for folder in folders]
+    except PlaceError:
+        raise
+    except HarnessError:
+        return
+    settings.require_use(manifests)
+
+
 def verify(folder: Path, settings: Settings) -> Verification:
     """Return the checks of the report in `folder`.
 
@@ -137,14 +153,37 @@ def _files(folder: Path) -> list[Check]:
 
 
 def _manifest(report: Report) -> Check:
-    """Return the check that a manifest is either that of a run, with parameters, or that of recorded answers."""
-    manifest, problems = report.manifest, []
+    """Return the check that a manifest does not contradict itself.
+
+    It is either that of a run, with parameters, or that of recorded answers.
+    """
+    manifest = report.manifest
+    problems = [*_contradictions(manifest)]
     is_recorded = manifest.protocol.recorded is not None
     if is_recorded == (manifest.checkpoint.parameters is not None):
         problems.append(f"recorded is {manifest.protocol.recorded}, and parameters {manifest.checkpoint.parameters}")
     if is_recorded and (manifest.engine is not None or manifest.protocol.chat_template is not None):
         problems.append("answers that were recorded elsewhere have an engine or a chat template")
     return concluded("manifest", None, problems, f"report format {manifest.format}")
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """Yield what cannot be true of any report: its date, what failed, and what it shows first."""
+    try:
+        is_utc = datetime.fromisoformat(manifest.created).utcoffset() == timedelta(0)
+    except ValueError:
+        is_utc = False
+    if not is_utc:
+        yield f"created is {manifest.created}, which is no time in UTC (ISO 8601)"
+    metrics = {(score.task, f"{score.task} {score.metric}") for score in manifest.scores}
+    present = {*manifest.tasks, *(name for names in metrics for name in names)}
+    for name in manifest.failed:
+        if name in present:
+            yield f"{name} is among what failed, and among what was evaluated"
+        elif not any(note.startswith(f"left out: {name}: ") for note in manifest.notes):
+            yield f"{name} is among what failed, and no note says so"
+    if manifest.scores and not manifest.failed and not any(score.headline for score in manifest.scores):
+        yield "no score is a headline, as if no task had been named"
 
 
 def _samples(report: Report) -> tuple[dict[str, Samples], list[Check]]:

@@ -51,6 +51,17 @@ def test_every_difference_is_named(folder: Path) -> None:
     assert str(differences) == text
 
 
+def test_changed_line_ends_are_named_as_such(folder: Path) -> None:
+    """As after git's core.autocrlf=true, which takes parquet for binary."""
+    for name in ("manifest.json", "results.json", sums.SUMS):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content.replace(b"\n", b"\r\n"))
+    differences = sums.differences(folder)
+    assert str(differences).startswith("manifest.json, results.json changed, but only their line ends (git")
+    (folder / "results.json").write_bytes(b"{}\r\n")
+    assert str(sums.differences(folder)).startswith("results.json changed; manifest.json changed, but only their")
+
+
 @pytest.mark.parametrize("name", ["samples/.DS_Store", "samples/Thumbs.db", "samples/._law.parquet", "notes.txt"])
 def test_what_a_file_manager_leaves_is_no_difference(folder: Path, name: str) -> None:
     (folder / name).write_text("x")

@@ -15,7 +15,7 @@ import pytest
 from harness.cli import main
 from harness.reports import sums
 from harness.reports.report import Report
-from harness.verification.checks import FAILS, Verification
+from harness.verification.checks import FAILS, Verification, shown_apart
 from harness.verification.settings import Settings
 from harness.verification.verify import verify
 from support import every_kind
@@ -290,6 +290,37 @@ BATCHES = {
             "higher_is_better of exact_match is not True",
         ),
     ],
+    "facts that are stated once": [
+        Tampering(
+            set_manifest("checkpoint", "architecture", value="MistralForCausalLM"),
+            "checkpoint",
+            None,
+            "architecture is MistralForCausalLM in the report, LlamaForCausalLM computed again",
+        ),
+        Tampering(set_manifest("created", value="yesterday"), "manifest", None, "created is yesterday"),
+    ],
+    "a date without its zone": [
+        Tampering(set_manifest("created", value="2026-11-30T08:00:00"), "manifest", None, "created is 2026-11-30T08")
+    ],
+    "a failure of what was evaluated": [
+        Tampering(set_manifest("failed", value={"pick": "it is broken"}), "manifest", None, "pick is among what failed")
+    ],
+    "a failure without a note": [
+        Tampering(
+            set_manifest("failed", value={"ceval": "it is broken"}),
+            "manifest",
+            None,
+            "ceval is among what failed, and",
+        )
+    ],
+    "no headline": [
+        Tampering(
+            set_manifest("scores", value=lambda scores: [{**score, "headline": False} for score in scores]),
+            "manifest",
+            None,
+            "no score is a headline",
+        )
+    ],
     "the manifest cut short": [
         Tampering(lambda folder: (folder / "manifest.json").write_text("{"), "manifest", None, "is not valid JSON")
     ],
@@ -360,6 +391,13 @@ def test_a_report_cannot_make_code_run(world: World, folder: Path) -> None:
     assert "to allow that, name it with trust_remote_code=true" in detail
 
 
+def test_numbers_and_texts_that_differ_look_different() -> None:
+    for first, second in ((0.1 + 0.2 + 1e-8, 0.3), (1.0, 1.0 + 1e-8), ("x" * 90 + "a", "x" * 90 + "b"), ("0.3", 0.3)):
+        texts = shown_apart(first, second)
+        assert texts[0] != texts[1] or str(first) == str(second)
+        assert max(map(len, texts)) <= 61
+
+
 def test_the_command_prints_each_check_and_exits_with_1(
     world: World, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -384,10 +422,18 @@ def test_the_command_prints_each_check_and_exits_with_1(
         (["nowhere"], "nowhere does not exist"),
         (["REPORT", "--model", "nowhere/at all"], "there is no folder nowhere/at all"),
         (["REPORT", "--data", "nowhere"], "the data folder nowhere does not exist"),
+        (["REPORT", "--data", "FILE"], "exam.jsonl is a file, not a folder"),
+        (["FILE"], "exam.jsonl is a file, not a folder"),
+        (["REPORT", "--task", "FILE"], "exam.jsonl is not a task of this report (it has ppl_story): check --task"),
+        (["REPORT", "--task", "REPORT.jsonl"], "report.jsonl is a folder, not a file"),
+        (["REPORT", "--articles", "FILE"], "no prompt of this report contained retrieved articles: leave --articles"),
     ],
 )
 def test_what_is_not_there_exits_with_2(
     folder: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify", *(str(folder) if word == "REPORT" else word for word in words)]) == 2
+    (folder.parent / "exam.jsonl").touch()
+    (folder.parent / "report.jsonl").mkdir()
+    places = {"REPORT": str(folder), "REPORT.jsonl": f"{folder}.jsonl", "FILE": str(folder.parent / "exam.jsonl")}
+    assert main(["verify", *(places.get(word, word) for word in words)]) == 2
     assert message in capsys.readouterr().err

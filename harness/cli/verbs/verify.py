@@ -52,6 +52,7 @@ def verify(
             f"--model says where the checkpoint of one report is, and these are {len(folders)}: name one"
         )
     settings = Settings(model, data, tuple(task or ()), articles, tuple(include_path or ()))
+    library.require_use(folders, settings)
     out = console.create(error=json == outputs.STANDARD)
     verifications = []
     for folder in folders:
