@@ -82,10 +82,10 @@ def open_sound(file: Path, damaged: Damaged | None = None) -> Opened:
 
 
 def read_log(file: Path) -> bytes:
-    """Return the content of the write-ahead log of `file`; empty if there is none."""
+    """Return the content of the write-ahead log of `file`; empty if there is none. Raises OSError if it may be one."""
     try:
         return _beside(file, "-wal").read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return b""
 
 

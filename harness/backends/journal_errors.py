@@ -70,10 +70,13 @@ def is_read_only(error: Exception) -> bool:
     return _code(error) & 0xFF == sqlite3.SQLITE_READONLY
 
 
-def explained(file: Path, action: str, error: Exception, seconds: float) -> StorageError:
+def explained(
+    file: Path, action: str, error: Exception, seconds: float, otherwise: str = "choose another --output"
+) -> StorageError:
     """Return a sentence on the `error` when the journal was to be "opened", "read" or "written" (`action`).
 
-    `seconds` is how long the process waited for a lock.
+    `seconds` is how long the process waited for a lock. `otherwise` is what else to do if the cause cannot be removed;
+    it is empty if there is nothing.
     """
     code = _code(error) & 0xFF
     number = error.errno if isinstance(error, OSError) else None
@@ -82,15 +85,25 @@ def explained(file: Path, action: str, error: Exception, seconds: float) -> Stor
     if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
         reason, advice = "no space is left", "free some space and run the same command again; stored answers are kept"
     elif code in _NO_ACCESS or number in (errno.EROFS, errno.EACCES, errno.EPERM):
-        reason = "it is read-only" if is_read_only(error) else _reason(error)
-        if code == sqlite3.SQLITE_CANTOPEN and not os.access(file.parent, os.W_OK):
-            reason = "its folder is read-only"
-        advice = "make it and its folder writable, or choose another --output"
+        reason, advice = _no_access(file, error)
+        advice += f", or {otherwise}" if otherwise else ""
     elif isinstance(error, OSError):
-        reason, advice = _reason(error), "choose another --output"
+        reason, advice = _reason(error), otherwise or "check the path"
     else:
-        reason, advice = _reason(error), "is the disk full or failing? Choose another --output; stored answers are kept"
+        reason, advice = _reason(error), "check the disk, which may be full or failing; stored answers are kept"
+        advice = f"{otherwise}, or {advice}" if otherwise else advice
     return StorageError(f"the journal {file} cannot be {action} ({reason}): {advice}")
+
+
+def _no_access(file: Path, error: Exception) -> tuple[str, str]:
+    """Return why this process may not open or write the journal, and what to do about it."""
+    parts = [file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")]
+    closed = next((part for part in parts if os.access(part, os.F_OK) and not os.access(part, os.R_OK)), None)
+    if closed is not None:
+        return f"{os.strerror(errno.EACCES)}: {closed.name}", "give this user access to it (ls -l, chmod)"
+    if _code(error) & 0xFF == sqlite3.SQLITE_CANTOPEN and not os.access(file.parent, os.W_OK):
+        return "its folder is read-only", "make it and its folder writable"
+    return "it is read-only" if is_read_only(error) else _reason(error), "make it and its folder writable"
 
 
 def locked(file: Path, seconds: float) -> StorageError:

@@ -63,16 +63,35 @@ class Stats(NamedTuple):
         return sum(rows.answers for rows in self.checkpoints)
 
 
-class Pruned(NamedTuple):
-    """What a journal lost and kept."""
+class PrunedCheckpoint(NamedTuple):
+    """What a journal lost and kept of one checkpoint."""
 
-    file: Path
+    checkpoint: str
+    """The first digits of the checkpoint's fingerprint."""
     dropped: int
     """Number of answers dropped."""
     kept: int
     """Number of answers kept."""
+
+
+class Pruned(NamedTuple):
+    """What a journal lost and kept."""
+
+    file: Path
+    checkpoints: list[PrunedCheckpoint]
+    """Every checkpoint that the journal had, in the order of fingerprints."""
     bytes_before: int
     bytes_after: int
+
+    @property
+    def dropped(self) -> int:
+        """Number of answers dropped."""
+        return sum(rows.dropped for rows in self.checkpoints)
+
+    @property
+    def kept(self) -> int:
+        """Number of answers kept."""
+        return sum(rows.kept for rows in self.checkpoints)
 
 
 class Check(NamedTuple):
@@ -95,9 +114,12 @@ def stats(path: Path) -> Stats:
         f"SELECT checkpoint, count(*), sum({_BYTES}), min(time), max(time) FROM answers GROUP BY checkpoint "
         "ORDER BY max(time) DESC, checkpoint"
     )
-    with _reported(file, "read"), _reading(file) as database:
-        journal_database.require_sound(file, database)
-        checkpoints = [CheckpointRows(_text(row[0]), *row[1:]) for row in database.execute(query)]
+    checkpoints = []
+    with _reported(file, "read"):
+        if not _is_empty(file):
+            with _reading(file) as database:
+                journal_database.require_sound(file, database)
+                checkpoints = [CheckpointRows(_text(row[0]), *row[1:]) for row in database.execute(query)]
     asides = [*file.parent.glob(f"{file.name}.damaged-*"), *file.parent.glob(f"{file.name}.without-checksums-*")]
     return Stats(file, _size(file), checkpoints, sorted(asides))
 
@@ -111,19 +133,26 @@ def prune(path: Path, keep: Collection[str] = (), before: datetime | None = None
     file = locate(path)
     if not keep and before is None:
         raise HarnessError("nothing to drop: name the checkpoints to keep with --keep, or a date with --before")
-    size = _size(file)
-    with _reported(file, "written"), closing(journal_database.open_to_write(file)) as database:
-        checkpoints = [_text(name) for (name,) in database.execute("SELECT DISTINCT checkpoint FROM answers")]
-        remaining = _matching(file, keep, checkpoints)
-        seconds = 0 if before is None else int(before.timestamp())
-        with journal_database.transaction(database):
-            dropped = database.execute("DELETE FROM answers WHERE time < ?", (seconds,)).rowcount
-            for name in set(checkpoints) - remaining:
-                dropped += database.execute("DELETE FROM answers WHERE checkpoint = ?", (name,)).rowcount
-        database.execute("VACUUM")
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        (answers,) = database.execute("SELECT count(*) FROM answers").fetchone()
-    return Pruned(file, dropped, answers, size, _size(file))
+    with _reported(file, "written"):
+        size = _size(file)
+        if _is_empty(file):
+            _matching(file, keep, [])
+            return Pruned(file, [], size, size)
+        with closing(journal_database.open_to_write(file)) as database:
+            seconds = 0 if before is None else int(before.timestamp())
+            with journal_database.transaction(database):
+                present = _counts(database)
+                remaining = _matching(file, keep, present)
+                database.execute("DELETE FROM answers WHERE time < ?", (seconds,))
+                for name in present.keys() - remaining:
+                    database.execute("DELETE FROM answers WHERE checkpoint = ?", (name,))
+                kept = _counts(database)
+            database.execute("VACUUM")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        checkpoints = [
+            PrunedCheckpoint(name, count - kept.get(name, 0), kept.get(name, 0)) for name, count in present.items()
+        ]
+        return Pruned(file, checkpoints, size, _size(file))
 
 
 def check(path: Path) -> Check:
@@ -132,9 +161,11 @@ def check(path: Path) -> Check:
     Raises HarnessError if there is no journal, or if it cannot be read.
     """
     file = locate(path)
-    log = journal_database.read_log(file)
     with _reported(file, "read"):
+        log = journal_database.read_log(file)
         try:
+            if _is_empty(file):
+                return Check(file, 0, [])
             with _reading(file) as database:
                 journal_database.require_sound(file, database, thoroughly=True)
                 sound, problems = _check_rows(database)
@@ -161,6 +192,24 @@ def locate(path: Path) -> Path:
     if not file.is_file():
         raise HarnessError(f"{file} is not a regular file: name a journal, or the output folder of a run")
     return file
+
+
+def _is_empty(file: Path) -> bool:
+    """Return whether the journal is a file of no bytes, such as a process leaves that is killed while it creates it.
+
+    Raises DamageError if it has a log, which SQLite would remove.
+    """
+    if file.stat().st_size:
+        return False
+    if journal_database.read_log(file):
+        raise DamageError("it is empty, although it has a write-ahead log")
+    return True
+
+
+def _counts(database: sqlite3.Connection) -> dict[str, int]:
+    """Return the number of answers of each checkpoint."""
+    query = "SELECT checkpoint, count(*) FROM answers GROUP BY checkpoint ORDER BY checkpoint"
+    return {_text(name): count for name, count in database.execute(query)}
 
 
 def _check_rows(database: sqlite3.Connection) -> tuple[int, list[str]]:
@@ -194,6 +243,8 @@ def _matching(file: Path, keep: Collection[str], checkpoints: Collection[str]) -
     matches = set()
     for fingerprint in keep:
         names = {name for name in checkpoints if fingerprint and name.startswith(fingerprint[:CHECKPOINT_DIGITS])}
+        if not checkpoints:
+            raise HarnessError(f"the journal {file} has no answers: there is nothing to keep or to drop")
         if not names:
             raise HarnessError(f"no checkpoint {fingerprint!r} in {file}: 'harness journal stats' lists them")
         matches |= names
@@ -239,7 +290,7 @@ def _reported(file: Path, action: str) -> Iterator[None]:
     except (*DATABASE_ERRORS, OSError) as error:
         if is_damage(error):
             raise _damaged(file, error) from error
-        raise explained(file, action, error, journal_database.TIMEOUT) from error
+        raise explained(file, action, error, journal_database.TIMEOUT, otherwise="") from error
 
 
 def _damaged(file: Path, error: Exception) -> HarnessError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from harness.backends import journal_rows, journal_upkeep
 from harness.backends.journal import Journal
 from harness.cli import main
 from harness.errors import HarnessError
+from support.refused import refused
 
 FIRST, SECOND = "1a" * 32, "1b" * 32
 
@@ -69,6 +72,64 @@ def test_pruning_drops_other_checkpoints_and_old_answers(file: Path, options: li
     assert journal_upkeep.check(file).problems == []
 
 
+def test_pruning_names_each_checkpoint_that_lost_answers(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["journal", "prune", str(file), "--keep", FIRST, "--before", "2026-11-20"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "checkpoint 1a1a1a1a1a1a: 300 answers dropped, 0 kept",
+        "checkpoint 1b1b1b1b1b1b: 20 answers dropped, 0 kept",
+    ]
+
+
+def test_a_file_of_no_bytes_has_no_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "journal.sqlite"
+    file.touch()
+    for command, code in (("stats", 0), ("check", 0), ("prune --keep 1a", 2)):
+        assert main(["journal", *command.split(), str(file)]) == code
+    out, error = capsys.readouterr()
+    assert out.splitlines() == [f"{file}: 0 answers, 0 bytes", f"{file}: 0 answers are sound"]
+    assert error == f"error: the journal {file} has no answers: there is nothing to keep or to drop\n"
+    file.with_name("journal.sqlite-wal").write_bytes(b"12345")
+    assert main(["journal", "check", str(file)]) == 1
+    assert main(["journal", "prune", str(file), "--before", "2026-11-01"]) == 2
+    assert "is damaged (it is empty, although it has a write-ahead log)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["stats", "check", "prune --keep 1a"])
+@pytest.mark.parametrize("part", ["journal.sqlite", "journal.sqlite-wal"])
+def test_a_journal_of_another_user_is_named(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, part: str
+) -> None:
+    (file.parent / part).touch()
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: (mode == os.F_OK or Path(path).name != part) and access(path, mode)
+    )
+    monkeypatch.setattr(journal_upkeep.journal_database, "connect", cannot_open)
+    with refused(file.parent / part):
+        assert main(["journal", *command.split(), str(file.parent)]) == 2
+    error = capsys.readouterr().err
+    assert f"(Permission denied: {part}): give this user access to it (ls -l, chmod)\n" in error
+
+
+def cannot_open(*_: object, **__: object) -> None:
+    """Fail as SQLite does if a file may not be opened."""
+    sqlite3.connect("file:/proc/nothing/here?mode=ro", uri=True)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_no_command_names_an_option_that_it_lacks(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(number, os.strerror(number), str(file))
+
+    monkeypatch.setattr(journal_upkeep.journal_database, "open_to_write", refuse)
+    assert main(["journal", "prune", str(file), "--keep", "1a"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: the journal {file} cannot be written (")
+    assert "--output" not in error
+
+
 def test_pruned_answers_do_not_come_back(file: Path) -> None:
     journal = Journal(file)  # as during a run
     pruned = journal_upkeep.prune(file, ["1b"])
@@ -84,7 +145,7 @@ def test_pruned_answers_do_not_come_back(file: Path) -> None:
     [
         (["prune", "FOLDER"], "nothing to drop: name the checkpoints to keep with --keep, or a date with --before"),
         (["prune", "FOLDER", "--keep", "1c"], "no checkpoint '1c' in FILE: 'harness journal stats' lists them"),
-        (["prune", "FOLDER", "--keep", ""], "no checkpoint '' in FILE: 'harness journal stats' lists them"),
+        (["prune", "FOLDER", "--keep", ""], "--keep is empty: name it, or leave it out (is a variable unset?)"),
         (["stats", "FOLDER/x"], "there is no journal FOLDER/x: name a journal, or the output folder of a run"),
         (["check", "/dev/null"], "/dev/null is not a regular file: name a journal, or the output folder of a run"),
     ],
@@ -135,9 +196,9 @@ def test_a_damaged_file_is_reported_and_left_alone(file: Path) -> None:
     content[:4096] = bytes(4096)
     file.write_bytes(content)
     assert journal_upkeep.check(file)[1:] == (320, ["the file is damaged (file is not a database)"])
-    for refused in (journal_upkeep.stats, lambda path: journal_upkeep.prune(path, ["1a"])):
+    for command in (journal_upkeep.stats, lambda path: journal_upkeep.prune(path, ["1a"])):
         with pytest.raises(HarnessError, match=r"damaged \(file is not a database\): the next run sets it aside"):
-            refused(file)
+            command(file)
     assert file.read_bytes() == content
 
 

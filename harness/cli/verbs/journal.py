@@ -54,6 +54,9 @@ def prune(
     from harness.backends import journal_upkeep
 
     pruned = journal_upkeep.prune(path, keep or [], before and before.replace(tzinfo=UTC))
+    for rows in pruned.checkpoints:
+        if rows.dropped:
+            echo(f"checkpoint {rows.checkpoint}: {rows.dropped:,} answers dropped, {rows.kept:,} kept")
     sizes = f"{pruned.bytes_before:,} bytes before, {pruned.bytes_after:,} now"
     echo(f"{pruned.file}: {pruned.dropped:,} answers dropped, {pruned.kept:,} kept; {sizes}")
 
