@@ -46,6 +46,8 @@ _COUNTED = re.compile(
 """Names of settings that count or measure."""
 _TOTAL = re.compile(r"\w*(param|token|flop|step|sample|byte|example|document|word|char)\w*")
 """Names of settings that may count what a model was trained on or all of its numbers, which has no limit."""
+_SMALL = re.compile(r"(\w*_)?(eps|epsilon)|\w*(theta|factor|scale|scaling|std|range|multiplier|softcapping)")
+"""Names of settings that every layer multiplies or divides by. Others may be infinite, such as a limit of time."""
 _LAYERED = re.compile(r"(num|n)_(hidden_|decoder_|encoder_)?(layers?|blocks)|num_\w*heads|n_heads?|\w*num_layers")
 _POSITIONED = re.compile(r"max_position_embeddings|n_positions|n_ctx|max_seq(uence)?_len(gth)?|seq(uence)?_length")
 _NEGATIVE = re.compile(r"max_position_embeddings|n_positions|n_ctx")
@@ -136,6 +138,8 @@ def shown(value: Any) -> str:
 def _fault(setting: Setting) -> str:
     """Return what is wrong with the value of `setting`; empty if nothing is."""
     name, value = setting.name, setting.value
+    if isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and _SMALL.fullmatch(name))):
+        return "which is not a number to compute with"
     if isinstance(value, list):
         longest = FACTORS if name.endswith(("_factor", "eos_token_id")) else ITEMS
         return f"a list of more than {longest:,}" if len(value) > longest else ""

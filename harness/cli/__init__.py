@@ -100,8 +100,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _explain(error: Any) -> int:
-    """Print what typer says about wrong usage, and return the exit code."""
+    """Print what typer says about wrong usage, without the name of its exception, and return the exit code."""
     text = StringIO()
     error.show(text)
-    terminal.write(text.getvalue(), sys.stderr)
+    terminal.write(text.getvalue().replace(": Value error, ", ": "), sys.stderr)
     return int(error.exit_code)

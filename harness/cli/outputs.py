@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.common import atomic_write, terminal
+from harness.common import atomic_write, places, terminal
 from harness.errors import HarnessError
 
 STANDARD = "-"
@@ -60,7 +60,8 @@ def write(text: str, file: str, option: str, *, append: bool = False) -> None:
             with atomic_write.file(path) as hidden:
                 hidden.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise HarnessError(f"cannot write {_name(file)} ({error.strerror or error}): check {option}") from error
+        advice = places.advice(error, f"check {option}")
+        raise HarnessError(f"cannot write {_name(file)} ({error.strerror or error}): {advice}") from error
 
 
 def write_all(documents: Iterable[Document]) -> None:

@@ -33,6 +33,8 @@ _ADVICE = {
     errno.ENOTDIR: "a part of the path is a file, check the path",
 }
 """What to do about an error of the operating system, by its number."""
+_REMOVABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
+"""Those errors whose cause a person may remove, without choosing another place."""
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 _SYSTEM_FOLDERS = ("lost+found",)
 """Folders of file systems, which only root may read and which hold nothing of a user."""
@@ -53,6 +55,11 @@ def explained(error: OSError, place: Path | str = "", action: str = "read") -> P
     advice = _ADVICE.get(error.errno or 0, "check the path")
     kind = StorageError if ends_a_run(error) else PlaceError
     return kind(f"{where} cannot be {action} ({reason}): {advice}")
+
+
+def advice(error: OSError, otherwise: str) -> str:
+    """Return what to do about `error`, where something was to be written: remove its cause, or do `otherwise`."""
+    return f"{_ADVICE[error.errno]}, or {otherwise}" if error.errno in _REMOVABLE else otherwise
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from harness.common import atomic_write, resources
+from harness.common import atomic_write, places, resources
 from harness.demo import corpora, model
 from harness.errors import HarnessError
 from harness.metrics.extraction import tuples
@@ -92,8 +92,8 @@ class DemoFolder:
         try:
             _copy(self.cached, self.path)
         except OSError as error:  # copytree's own error is a list of errors
-            reason = error.strerror or "is there space left?"
-            raise HarnessError(f"cannot copy {self.cached} to {self.path} ({reason}): choose another --keep") from error
+            reason, advice = error.strerror or "is there space left?", places.advice(error, "choose another --keep")
+            raise HarnessError(f"cannot copy {self.cached} to {self.path} ({reason}): {advice}") from error
 
     def prepare(self) -> None:
         """Write corpora, random weights and recipe, unless the folder has an unfinished training with this key.
@@ -108,8 +108,8 @@ class DemoFolder:
             model.save(self.checkpoints / "untrained", texts, corpora.words(), self.seed)
             self.recipe.write_text(self._recipe_text(), encoding="utf-8")
         except OSError as error:
-            reason = error.strerror or error
-            raise HarnessError(f"cannot write {self.path} ({reason}): choose another --keep") from error
+            reason, advice = error.strerror or error, places.advice(error, "choose another --keep")
+            raise HarnessError(f"cannot write {self.path} ({reason}): {advice}") from error
         (self.path / MARK).write_text(UNFINISHED + self.key, encoding="utf-8")
 
     def finish(self) -> None:
@@ -168,9 +168,8 @@ class DemoFolder:
                 if (folder / name).is_dir():
                     shutil.rmtree(folder / name)
         except OSError as error:
-            raise HarnessError(
-                f"cannot write the demo to {folder} ({error.strerror}): choose another --keep"
-            ) from error
+            advice = places.advice(error, "choose another --keep")
+            raise HarnessError(f"cannot write the demo to {folder} ({error.strerror}): {advice}") from error
 
 
 def _copy(source: Path, target: Path) -> None:

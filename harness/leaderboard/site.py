@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness import __version__
-from harness.common import atomic_write, resources
+from harness.common import atomic_write, places, resources
 from harness.errors import HarnessError
 from harness.leaderboard.comparison import interval
 from harness.leaderboard.table import Series, Table, tabulate
@@ -58,20 +59,26 @@ class Axis(NamedTuple):
 def build(reports: Sequence[Report], output: Path) -> Path:
     """Write the leaderboard of `reports` into the folder `output`, and return the path of its index.html.
 
-    Each file is replaced in one rename, the page last, so that readers never see a partly written file. Raises
-    HarnessError if there are no reports, if none has a headline score, or if `output` is a file or cannot be written.
+    A new folder appears with all its files. In a folder that exists, no file is replaced before all are written, and
+    the page is the last. Raises HarnessError if there are no reports, if none has a headline score, or if `output` is a
+    file or cannot be written.
     """
     if output.exists() and not output.is_dir():
         raise HarnessError(f"{output} is a file: name a folder for the site with --output")
     page = render(tabulate(reports), datetime.now(UTC))
     source = resources.folder("leaderboard")
+    # The page is the last to be moved, because contexts end in reverse order.
+    content = {PAGE: page, **{name: (source / name).read_text(encoding="utf-8") for name in ASSETS}}
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name in ASSETS:
-            _replace(output / name, (source / name).read_text(encoding="utf-8"))
-        return _replace(output / PAGE, page)
+        with ExitStack() as stack:
+            folder = output if output.exists() else stack.enter_context(atomic_write.folder(output, tag="new"))
+            for name, text in content.items():
+                hidden = stack.enter_context(atomic_write.file(folder / name, tag="new"))
+                hidden.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise HarnessError(f"cannot write the site to {output} ({error.strerror}): choose another --output") from error
+        advice = places.advice(error, "choose another --output")
+        raise HarnessError(f"cannot write the site to {output} ({error.strerror}): {advice}") from error
+    return output / PAGE
 
 
 def render(table: Table, created: datetime) -> str:
@@ -103,9 +110,3 @@ def _round_up(number: float) -> float:
         return 0.0
     power = float(10.0 ** math.floor(math.log10(number)))
     return next(step * power for step in (1, 2, 5, 10) if number <= step * power * (1 + 1e-9))
-
-
-def _replace(file: Path, content: str) -> Path:
-    with atomic_write.file(file, tag="new") as hidden:
-        hidden.write_text(content, encoding="utf-8")
-    return file

@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import harness
-from harness.common import progress
+from harness.common import places, progress
 from harness.errors import HarnessError
 from harness.metrics.stats.agreement import alpha
 from harness.metrics.stats.estimates import Estimate, mean_estimate
@@ -61,7 +61,7 @@ def score(
     first line that is malformed or repeats a rating; with `keep_going` such lines are left out and counted in the
     report. Reports keep absolute paths only with `keep_paths`.
     """
-    if not file.is_file():
+    if not places.is_file(file):
         raise HarnessError(f"there is no file {file}: check the path")
     complaints = Complaints(keep_going)
     with progress.status(f"reading {file.name}"):

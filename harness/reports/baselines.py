@@ -53,8 +53,8 @@ def save(source: Report, name: str = NAME, folder: Path = FOLDER) -> Saved:
                 place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:  # that of copytree has no `strerror`: it lists several errors
-        reason = error.strerror or "is there space left?"
-        raise HarnessError(f"cannot write the baseline {place} ({reason}): choose another --folder") from error
+        reason, advice = error.strerror or "is there space left?", places.advice(error, "choose another --folder")
+        raise HarnessError(f"cannot write the baseline {place} ({reason}): {advice}") from error
     fingerprint = source.manifest.checkpoint.fingerprint
     if (beside := calibration.find(source.folder.parent, fingerprint)) is not None:
         beside.write(calibration.file_in(folder, fingerprint))

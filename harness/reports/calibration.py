@@ -88,8 +88,8 @@ class Calibration(Strict):
             with atomic_write.file(file) as hidden:
                 hidden.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
         except OSError as error:
-            reason = error.strerror or error
-            raise HarnessError(f"cannot write the calibration {file} ({reason}): choose another place") from error
+            reason, advice = error.strerror or error, places.advice(error, "choose another place")
+            raise HarnessError(f"cannot write the calibration {file} ({reason}): {advice}") from error
 
 
 def file_in(folder: Path, fingerprint: str) -> Path:

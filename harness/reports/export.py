@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness.common import atomic_write
+from harness.common import atomic_write, places
 from harness.errors import HarnessError
 from harness.reports.report import Report, TaskInfo
 
@@ -49,7 +49,8 @@ def write(content: object, file: Path) -> None:
         with atomic_write.file(file) as hidden:
             hidden.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise HarnessError(f"{file} cannot be written ({error.strerror}): name another with --output") from error
+        advice = places.advice(error, "name another with --output")
+        raise HarnessError(f"{file} cannot be written ({error.strerror}): {advice}") from error
 
 
 def _is_test_split(info: TaskInfo) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from harness.common import atomic_write
+from harness.common import atomic_write, places
 from harness.data import rows
 from harness.errors import HarnessError
 from harness.retrieval.corpus import Question, texts_or_numbers
@@ -49,7 +49,7 @@ def read(file: Path) -> dict[str, list[str]]:
 
     Raises HarnessError if `file` is not such a file, or if it has two different lists of passages for one query.
     """
-    if not file.is_file() or not rows.is_supported(file):
+    if not places.is_file(file) or not rows.is_supported(file):
         raise HarnessError(f"there is no file {file} of articles: write one with 'harness retrieve … -o {file.name}'")
     by_query: dict[str, list[str]] = {}
     for row in rows.read(file):

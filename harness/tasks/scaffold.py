@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.common import atomic_write, places
 from harness.errors import HarnessError
 from harness.tasks.catalogue import Catalogue
 
@@ -75,12 +77,13 @@ def write(name: str, folder: Path = Path()) -> NewTask:
     place = folder / name
     task = NewTask(place / f"{name}.yaml", place / f"{name}.jsonl")
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _DOCUMENTS)
+    if os.path.lexists(place):
+        raise HarnessError(f"{place} exists already: choose another name, or edit the files in it")
     try:
-        place.mkdir()
-        task.data.write_text(rows, encoding="utf-8")
-        task.definition.write_text(_DEFINITION.format(name=name, data=task.data), encoding="utf-8")
-    except FileExistsError as error:
-        raise HarnessError(f"{place} exists already: choose another name, or edit the files in it") from error
+        with atomic_write.folder(place) as hidden:
+            (hidden / task.data.name).write_text(rows, encoding="utf-8")
+            (hidden / task.definition.name).write_text(_DEFINITION.format(name=name, data=task.data), encoding="utf-8")
     except OSError as error:
-        raise HarnessError(f"{place} cannot be written ({error.strerror})") from error
+        advice = places.advice(error, "work in another folder")
+        raise HarnessError(f"{place} cannot be written ({error.strerror}): {advice}") from error
     return task

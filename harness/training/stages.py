@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.checkpoints.types import Model, Tokenizer
-from harness.common import atomic_write, progress, safe_load
+from harness.common import atomic_write, places, progress, safe_load
 from harness.errors import HarnessError
 from harness.training import corpora, methods
 from harness.training.corpora import IGNORED, Encoded, Example
@@ -61,7 +61,8 @@ def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[T
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): name another folder") from error
+        advice = places.advice(error, "name another folder")
+        raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): {advice}") from error
     needed = dict.fromkeys(corpus for name in order for corpus in recipe.stages[name].corpora)
     texts = {name: corpora.read(recipe.corpora[name]) for name in needed}
     keys: dict[str, str] = {}

@@ -80,6 +80,7 @@ def test_hostile_yaml_is_refused(kind):
     "text",
     [
         "a: [",
+        b"a: 1\n b: 2\n",
         "a: *b",
         "\x00",
         "a: 2024-13-45",
@@ -94,6 +95,7 @@ def test_what_is_not_plain_yaml_has_a_reason_on_one_line(text):
         yaml_text(text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 350
+    assert "string>" not in str(caught.value)
 
 
 def test_dates_and_nothing_are_values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -300,6 +301,31 @@ def test_the_page_states_its_contents(report: MakeReport, tmp_path: Path) -> Non
 def test_an_earlier_site_is_replaced(report: MakeReport, tmp_path: Path) -> None:
     write(tmp_path, one_task(report, "before", 0.5))
     assert write(tmp_path, one_task(report, "after", 0.5)).names == ["after"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_site_appears_whole_or_not_at_all(
+    report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    def write_text(self: Path, *arguments: str, **options: str) -> int:
+        if self.name.startswith(f".{refused[-1]}."):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return written(self, *arguments, **options)
+
+    written, folder, refused = Path.write_text, tmp_path / "deep" / "site", [""]
+    reports = [one_task(report, "a", 0.5)]
+    if is_there:
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(Path, "write_text", write_text)
+    for name in (site.PAGE, *site.ASSETS):
+        refused.append(name)
+        with pytest.raises(HarnessError, match=r"\(No space left on device\): make room there, or choose another"):
+            site.build(reports, folder)
+        assert [path.name for path in folder.parent.iterdir()] == ["site"] * is_there
+        assert not is_there or not list(folder.iterdir())
+    refused.append("")
+    site.build(reports, folder)
+    assert {path.name for path in folder.iterdir()} == {site.PAGE, *site.ASSETS}
 
 
 def test_no_reports_are_an_error(tmp_path: Path) -> None:

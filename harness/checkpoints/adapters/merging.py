@@ -20,7 +20,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model
-from harness.common import atomic_write
+from harness.common import atomic_write, places
 from harness.errors import HarnessError
 
 TOLERANCE = 1e-4
@@ -118,9 +118,8 @@ def _save(model: Model, checkpoint: Checkpoint, output: Path) -> None:
             if output.is_dir():
                 output.rmdir()  # it is empty, or `merge` would have refused it
     except OSError as error:
-        raise HarnessError(
-            f"{output} cannot be written ({files.reason(error)}): name another folder with --output"
-        ) from error
+        advice = places.advice(error, "name another folder with --output")
+        raise HarnessError(f"{output} cannot be written ({files.reason(error)}): {advice}") from error
 
 
 def _logprobs(model: Model, ids: torch.Tensor) -> torch.Tensor:
