@@ -53,16 +53,20 @@ class RootCache(NamedTuple):
 
         generate() skips as many leading ids as the cache holds tokens, so placeholder ids are put before the prompts.
         Padding lies between them and a prompt, yet distances in tokens are right; only an attention window could be
-        misled (`Checkpoint.padding_switch`).
+        misled (`Checkpoint.padding_switch`). Positions are stated if they do not simply go on after the virtual tokens.
         """
         if not self.layers:
             return {"input_ids": ids, "attention_mask": mask}
         shape = (len(ids), self.length)
-        return {
+        arguments = {
             "input_ids": torch.cat([ids.new_zeros(shape), ids], 1),
             "attention_mask": torch.cat([mask.new_ones(shape), mask], 1),
             **self.start(len(ids)),
         }
+        if self.next_position != self.length:  # by default, generate() counts the virtual tokens
+            positions = self.next_position + (mask.cumsum(-1) - 1).clamp(min=0)
+            arguments["position_ids"] = torch.cat([ids.new_zeros(shape), positions], 1)
+        return arguments
 
     def forward(self, model: Model, ids: torch.Tensor, **arguments: object) -> Any:
         """Return the output of `model` for `ids` (B, T) that continue this root; `arguments` go to the model."""

@@ -274,6 +274,11 @@ class Engine:
         self, prompts: Sequence[Prompt], missing: Sequence[bool], longest: int
     ) -> Iterator[AnswerBatch]:
         checkpoint = self.checkpoint
+        if not self.padding.generates:
+            raise HarnessError(
+                f"generate() of transformers gives other logits than a forward pass of {checkpoint.name}, a "
+                f"{checkpoint.model.config.model_type}, so that texts would be wrong: try another transformers"
+            )
         mixed = self.padding.left and longest <= self._reach(checkpoint.padding_switch)
         for batch in plain.plan(prompts, checkpoint.max_length, self._plain_tokens, mixed=mixed):
             if any(missing[i] for i in batch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.root_cache import EMPTY, RootCache
@@ -45,3 +46,22 @@ def test_a_forward_pass_does_not_change_the_root(prefixed):
         second = root.forward(model, IDS).logits
     assert torch.equal(first, second)
     assert all(torch.equal(old, keys) for old, (keys, _) in zip(before, root.layers, strict=True))
+
+
+@pytest.mark.parametrize("next_position", [0, 3, None])
+def test_generate_begins_where_the_root_says_whatever_the_padding(prefixed, next_position):
+    root, model = prefixed.root, prefixed.model
+    root = root if next_position is None else RootCache(root.layers, next_position)
+    prompts = [list(range(5, 5 + length)) for length in (2, 5, 9)]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    settings = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0, eos_token_id=None)
+    with torch.inference_mode():
+        output = model.generate(**root.prompts(ids, mask), generation_config=settings)
+        for prompt, row in zip(prompts, output[:, root.length + width :].tolist(), strict=True):
+            expected = list(prompt)
+            for _ in range(6):  # without any cache but the root
+                logits = root.forward(model, torch.tensor([expected])).logits
+                expected.append(int(logits[0, -1].argmax()))
+            assert row == expected[len(prompt) :]

@@ -1,5 +1,8 @@
 """Whether padding changes a model's answers, probed on the loaded model, because no list of architectures is complete.
 
+The probe also compares transformers' `generate()`, by which the plain walk decodes, with a forward pass: `generate()`
+chooses positions and prepares inputs by itself.
+
 Scoring pads on the right without a mask, decoding pads on the left with a mask. Both are correct for causal attention,
 but not for every recurrent state or two-way attention. If padding a short row to the length of another one changes its
 logits, only rows of one length are computed together. This is slower, but gives each row the answer that it has alone.
@@ -26,6 +29,8 @@ class PaddingSupport(NamedTuple):
     """Whether rows of different lengths may share a batch in scoring, which pads on the right."""
     left: bool
     """Whether rows of different lengths may share a batch in decoding, which pads on the left."""
+    generates: bool = True
+    """Whether the logits of `generate()` are those of a forward pass. True, too, if this was not probed."""
 
 
 def tolerance(dtype: torch.dtype) -> float:
@@ -59,6 +64,7 @@ def probe(
     return PaddingSupport(
         right=_are_close(scored_alone, scored_padded, share),
         left=_are_close(decoded_alone[0], decoded_padded[0], share),
+        generates=_are_close(scored_alone[-1], decoded_alone[0, 0], share),
     )
 
 

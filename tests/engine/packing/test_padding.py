@@ -15,6 +15,8 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.engine.decoding.settings import Settings
 from harness.engine.packing.padding import PaddingSupport, probe
 from harness.engine.requests import Pair, Prompt
+from harness.engine.walks import Walk
+from harness.errors import HarnessError
 from support import tiny
 from tolerances import FP32_LOGLIKELIHOOD
 
@@ -65,6 +67,20 @@ def test_a_model_that_depends_on_the_width_of_its_batch_is_detected(tmp_path: Pa
 
     model.forward = forward
     assert not probe(model, 384, 512, torch.device("cpu")).right
+
+
+def test_a_generate_that_continues_at_other_positions_is_refused(tmp_path: Path) -> None:
+    lm = HarnessLM(load(tiny.llama(tmp_path / "model")), walk=Walk.PLAIN)
+    model, original = lm.checkpoint.model, lm.checkpoint.model.prepare_inputs_for_generation
+
+    def shifted(*args: Any, **kwargs: Any) -> Any:
+        inputs = original(*args, **kwargs)
+        inputs["position_ids"] = inputs["position_ids"] * 2
+        return inputs
+
+    model.prepare_inputs_for_generation = shifted
+    with pytest.raises(HarnessError, match="other logits than a forward pass"):
+        lm.generate([Prompt([3, 4, 5], Settings(max_tokens=6))])
 
 
 def test_rows_of_different_lengths_are_separate_if_padding_is_not_supported(tmp_path: Path) -> None:
