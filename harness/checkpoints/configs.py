@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import capacity, contents, files, foreign_code, gguf, limits
+from harness.checkpoints.chatglm import convert as published
+from harness.checkpoints.chatglm import layout as layouts
+from harness.checkpoints.chatglm.layout import Layout
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, ModelConfig
@@ -92,6 +95,8 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
     if not content.get("model_type") and "auto_map" not in content:
         raise HarnessError(f"{file} names no model_type: fetch or save the checkpoint again")
     limits.check_config(file, content)
+    if (layout := chatglm_layout(base, reference)) is not None:
+        return published.config(layout)
     foreign_code.check(file, content, is_trusted=reference.trust_remote_code)
     if (base / "generation_config.json").is_file():
         defaults = base / "generation_config.json"
@@ -106,6 +111,20 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
         raise explained(error, f"{file} cannot be used", advice, reference) from error
     return _require_causal(config, base)
+
+
+def chatglm_layout(base: Path, reference: CheckpointReference) -> Layout | None:
+    """Return the layout of `base` if it is a published ChatGLM folder that is loaded without its code, or None.
+
+    Raises HarnessError if the folder or the reference has a setting that cannot be computed.
+    """
+    if base.is_dir() and not reference.trust_remote_code:
+        content = files.read_json(base / "config.json")
+        if layouts.is_chatglm(content):
+            return layouts.read(base, content, reference.chatglm)
+    if reference.chatglm is not None:
+        raise HarnessError(f"{base} is not in ChatGLM's layout: leave chatglm={reference.chatglm} out")
+    return None
 
 
 def _require_causal(config: ModelConfig, base: Path) -> ModelConfig:

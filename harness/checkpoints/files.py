@@ -218,12 +218,23 @@ def _no_weights(folder: Path) -> HarnessError:
             f"{folder} has {len(shards)} of {total} shards ({shards[0][0]}{', …' if len(shards) > 1 else ''}) but not "
             f"their index {index}, which says where each weight is: fetch or save the checkpoint again"
         )
+    if advice := lacking_config(folder):
+        return HarnessError(f"{folder} holds the weights of an adapter but no {ADAPTER_CONFIG}: {advice}")
     advice = _merge_shards(folder) or checkpoints_inside(folder)
     if not advice and (names := _foreign_weights(folder)):
         advice = f"it has {names}, which transformers does not read; convert it to a transformers checkpoint"
     return HarnessError(
         f"{folder} has no weights ({', '.join(WEIGHTS)}): {advice or 'it is not a complete checkpoint folder'}"
     )
+
+
+def lacking_config(folder: Path) -> str:
+    """Return the advice to copy adapter_config.json into a `folder` that holds only an adapter's weights; "" otherwise."""
+    if not any(places.is_file(folder / name) for name in ADAPTER_WEIGHTS) or (folder / ADAPTER_CONFIG).exists():
+        return ""
+    above = folder.resolve().parent / ADAPTER_CONFIG
+    source = str(above) if above.is_file() else f"the {ADAPTER_CONFIG} in the output folder of the training"
+    return f"copy {source} into it"
 
 
 def _foreign_weights(folder: Path) -> str:

@@ -55,14 +55,19 @@ def fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     """
     sha256 = functools.cache(sha256)
     settings = {"dtype": str(located.dtype)}
+    if located.layout is not None:
+        settings["chatglm"] = f"{located.layout.generation}, rope_ratio {located.layout.rope_ratio:g}"
+    if located.reference.rope is not None:
+        settings["rope"] = located.reference.rope
     if located.quantization is not None and not located.quantization.saved:
         settings["quantize"] = located.quantization.name
     code = located.reference.trust_remote_code
     parts = _base(located.base, code, sha256) | {"settings": settings}
     parts["tokenizer"] = _tokenizer(located.tokenizer, code, sha256)
-    if located.adapter is not None:
-        parts["adapter"] = sha256(files.adapter_weights(located.adapter))
-        parts["adapter_config"] = _config(located.adapter / files.ADAPTER_CONFIG)
+    if located.adapter_config is not None:
+        hashes_of_files = [sha256(file) for file in located.adapter_config.weight_files]
+        parts["adapter"] = hashes_of_files[0] if len(hashes_of_files) == 1 else hashes_of_files
+        parts["adapter_config"] = _config(located.adapter_config.file)
     return _digest(parts)
 
 

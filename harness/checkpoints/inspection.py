@@ -44,14 +44,13 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
 
 
 def _adapter(adapter: AdapterConfig, checkpoint: Checkpoint | None, base_parameters: int) -> dict[str, str]:
-    file = files.adapter_weights(adapter.folder)
-    parameters = sum(tensor.numel() for tensor in attach.read(adapter.folder).values())
+    parameters = sum(tensor.numel() for tensor in attach.read(adapter).values())
     if checkpoint is not None and checkpoint.adapter_parameters is not None:
         parameters = checkpoint.adapter_parameters  # without embeddings that are only saved along with it
     lines = {
         "adapter": str(adapter.folder),
         "adapter method": adapter.method.lower(),
-        "adapter on disk": f"{files.bytes_on_disk([file]):,} bytes",
+        "adapter on disk": f"{files.bytes_on_disk(adapter.weight_files):,} bytes",
         "trained on": adapter.base or "not stated",
         "adapter holds": f"{parameters:,} parameters, {parameters / (parameters + base_parameters):.2%} of all",
     }

@@ -30,6 +30,7 @@ from harness.checkpoints import (
 from harness.checkpoints.adapters import attach, entries, prompt_learning
 from harness.checkpoints.adapters import config as adapter_configs
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.chatglm import prefix
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -48,8 +49,7 @@ def locate(reference: CheckpointReference) -> Located:
     """
     folders = _folders(reference)
     base, adapter = folders.base, folders.adapter
-    if adapter is not None:
-        files.adapter_weights(adapter.folder)
+    _ = adapter and adapter.weight_files  # checked to exist and to be complete
     weight_files = files.weight_files(base)
     if base.is_file():
         gguf.require_package(base)
@@ -74,6 +74,7 @@ def locate(reference: CheckpointReference) -> Located:
         device=device,
         dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
+        layout=configs.chatglm_layout(base, reference),
         stored_as=gguf.quantization_name(base) if base.is_file() else packing and packing.name,
         packing=packing,
         max_length=max_length,
@@ -92,17 +93,21 @@ def _folders(reference: CheckpointReference) -> _Folders:
     """Return the folders of base and adapter. The reference may name both, only a base, or only an adapter."""
     first = files.find(reference.path, reference.revision, code=reference.trust_remote_code)
     adapter = files.find(reference.adapter) if reference.adapter else None
-    if adapter is not None and not files.is_adapter(adapter):
+    if adapter is not None and not (adapter_configs.is_adapter(adapter) or prefix.has_prefix(adapter)):
         advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
-        raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {advice}")
-    if not files.is_adapter(first):
+        raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {files.lacking_config(adapter) or advice}")
+    if not adapter_configs.is_adapter(first):
+        if prefix.has_prefix(first) and not reference.trust_remote_code:
+            if adapter is not None:
+                raise HarnessError(f"{first} has a prefix of its own: name a base without one, or leave adapter= out")
+            adapter = first
         return _Folders(gguf.choose(first), reference.path, adapter_configs.read(adapter) if adapter else None)
     if adapter is not None:
         raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
     config = adapter_configs.read(first)
     location = origin.base_of(config)
     base = _base_folder(location, first, reference.trust_remote_code)
-    if files.is_adapter(base):
+    if adapter_configs.is_adapter(base):
         raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
     return _Folders(gguf.choose(base), location.name, config)
 
@@ -116,8 +121,8 @@ def _base_folder(location: origin.BaseLocation, adapter: Path, code: bool) -> Pa
 
 
 def _max_length(reference: CheckpointReference, config: ModelConfig, adapter: AdapterConfig | None) -> int:
-    """Return the context length in tokens, less the adapter's virtual tokens."""
-    virtual_tokens = adapter.virtual_tokens if adapter else 0
+    """Return the context length in tokens, less the adapter's virtual tokens if they take positions."""
+    virtual_tokens = adapter.context_tokens if adapter else 0
     max_length = (reference.max_length or configs.context_length(config)) - virtual_tokens
     if max_length < 1:
         folder = adapter and adapter.folder
@@ -243,7 +248,7 @@ class Loader:
 
 def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
     """Return the base `model` with its adapter attached, or with the root cache that the adapter learned."""
-    tensors = attach.read(config.folder)
+    tensors = attach.read(config)
     if config.is_prompt_learning:
         prompt_learning.check_fit(config, tensors, model.config)
         return _Adapted(model, prompt_learning.root_cache(config, tensors, model, located.dtype), tensors)
@@ -290,7 +295,8 @@ def _base_key(located: Located) -> tuple[Any, ...]:
     """Return a key that is equal for two checkpoints if they can share a base in memory."""
     reference, quantized = located.reference, located.quantization
     name = quantized and quantized.name
-    flags = (reference.trust_remote_code, reference.allow_unexpected_keys, reference.max_length)
+    flags = (reference.trust_remote_code, reference.allow_unexpected_keys, reference.max_length, reference.rope)
+    flags += (located.layout and (located.layout.generation, located.layout.rope_ratio),)
     return (located.base.resolve(), str(located.dtype), str(located.device), name, *flags)
 
 

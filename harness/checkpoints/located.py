@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.chatglm.layout import Layout
 from harness.checkpoints.packed import Packing
 from harness.checkpoints.quantization import Quantization
 from harness.checkpoints.reference import CheckpointReference
@@ -43,6 +44,8 @@ class Located(NamedTuple):
     """How the weights are quantised; None for plain weights."""
     stored_as: str | None
     """Name of the files' quantisation if loading undoes it, such as GGUF's `q4_1`; None for other weights."""
+    layout: Layout | None
+    """Generation and settings of a folder in a published ChatGLM layout; None for other folders."""
     packing: Packing | None
     """How the files' integer weights are packed if loading unpacks them; None for other weights."""
     max_length: int
@@ -72,4 +75,4 @@ class Located(NamedTuple):
     @property
     def virtual_tokens(self) -> int:
         """Tokens of the context that the root cache takes."""
-        return 0 if self.adapter_config is None else self.adapter_config.virtual_tokens
+        return 0 if self.adapter_config is None else self.adapter_config.context_tokens

@@ -60,6 +60,10 @@ class CheckpointReference:
     """Value of the chat template's variable `enable_thinking`. None: the variable is not set."""
     think: str | None = None
     """The marks around a thought, `START,END`, or `none`. None: learned from the tokenizer and the chat template."""
+    chatglm: int | None = None
+    """Generation of a folder in ChatGLM2's and ChatGLM3's common layout, 2 or 3. None: its files say which."""
+    rope: str | None = None
+    """`published`: rotary angles in the model's dtype, as ChatGLM's own code has them. None: in float32."""
     name: str | None = None
     """Name of the checkpoint in reports. None: a name made of the paths."""
 
@@ -164,6 +168,12 @@ def _typed(key: str, value: str, text: str) -> Any:
         if not value.isdecimal() or int(value) == 0:
             raise HarnessError(f"'{text}': max_length is a number of tokens, not '{value}'")
         return int(value)
+    if key == "chatglm":
+        if value not in ("2", "3"):
+            raise HarnessError(f"'{text}': chatglm is 2 or 3, not '{value}'")
+        return int(value)
+    if key == "rope" and value != "published":
+        raise HarnessError(f"'{text}': rope is published, or left out, not '{value}'")
     if key == "think":
         return check_marks(value, f"'{text}': ", "think=")
     if key == "quantize" and value not in QUANTIZATIONS:

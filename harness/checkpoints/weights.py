@@ -8,11 +8,14 @@ from __future__ import annotations
 import copy
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from harness.checkpoints import configs, contents, files, gguf, packed, quantization
+from harness.checkpoints.chatglm import weights as chatglm_weights
+from harness.checkpoints.chatglm.weights import Shards
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
@@ -39,10 +42,14 @@ def load(located: Located) -> Model:
         names = contents.model_files(located.base, code=code)
         with configs.building(located), contents.alone(located.base, names, code=code) as folder:
             plain = _plain(located)
+            config = _config(located)
+            if plain and plain.has_one_table:
+                config = copy.deepcopy(config)
+                config.tie_word_embeddings = True
             model_class = plain.model_class if plain else AutoModelForCausalLM
             model, outcome = model_class.from_pretrained(
                 None if plain else str(folder),
-                config=_config(located),
+                config=config,
                 **({"state_dict": plain.state} if plain else {}),
                 dtype=located.dtype,
                 device_map={"": located.device} if located.device.type == "cuda" or quantized else None,
@@ -75,17 +82,25 @@ def load(located: Located) -> Model:
 
 
 class _Plain(NamedTuple):
-    """Weights that were dequantised before transformers puts them into a model."""
+    """Weights whose names or numbers were changed before transformers puts them into a model."""
 
     model_class: Any
-    state: dict[str, torch.Tensor]
+    state: Mapping[str, Any]
+    """The tensors, or what yields them, by name."""
     outcome: dict[str, Any] | None
     """What transformers reported about loading these weights. None if it reports only when they are put into a
     model."""
+    has_one_table: bool = False
+    """Whether the output layer is the table of embeddings."""
 
 
 def _plain(located: Located) -> _Plain | None:
-    """Return the weights of a GGUF file or of packed layers; None for weights that transformers reads from a folder."""
+    """Return the weights of a GGUF file, of packed layers or in ChatGLM's layout; None if transformers reads them."""
+    if located.layout is not None:
+        shards = Shards(files.weight_files(located.base))
+        has_one_table = chatglm_weights.shares_embeddings(shards, located.layout)
+        state = chatglm_weights.state(shards, located.layout, has_one_table=has_one_table)
+        return _Plain(type(configs.empty_model(located)), state, None, has_one_table)
     if located.packing is not None:
         state = packed.unpacked(located.base, located.packing, located.dtype)
         return _Plain(type(configs.empty_model(located)), state, None)

@@ -16,6 +16,7 @@ import torch
 from harness.checkpoints import files
 from harness.checkpoints.adapters import entries, prompt_learning
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.chatglm import prefix
 from harness.checkpoints.types import Model
 from harness.errors import HarnessError
 
@@ -91,7 +92,7 @@ def check_fit(adapter: AdapterConfig, empty: Model) -> None:
     """
     import peft
 
-    weights, mismatch = read(adapter.folder), f"adapter {adapter.folder} does not fit this base"
+    weights, mismatch = read(adapter), f"adapter {adapter.folder} does not fit this base"
     if adapter.is_prompt_learning:
         prompt_learning.check_fit(adapter, weights, empty.config)
         return
@@ -126,13 +127,15 @@ def parameter_count(model: Model) -> int:
     return sum(int(tensor.numel()) for tensor in tensors.values())
 
 
-def read(folder: Path) -> Weights:
-    """Return the tensors in the weight file of the adapter in `folder`, by name.
+def read(adapter: AdapterConfig) -> Weights:
+    """Return the tensors in the weight file of `adapter`, by name; of a ChatGLM prefix, its virtual tokens.
 
     Raises HarnessError if the file is missing or cannot be read, or if tensors in it are empty. Pickled code is never
     run.
     """
-    file = files.adapter_weights(folder)
+    if adapter.is_chatglm:
+        return {prompt_learning.KEY: prefix.read(adapter.folder, adapter.virtual_tokens)}
+    file = files.adapter_weights(adapter.folder)
     weights = _tensors(file)
     if empty := [key for key, tensor in weights.items() if not tensor.numel()]:
         raise files.partitioned(file, empty)

@@ -1,6 +1,6 @@
-"""The configuration of a PEFT adapter, parsed once from its `adapter_config.json`.
+"""The configuration of an adapter, parsed once: PEFT's `adapter_config.json`, or the config.json of a ChatGLM prefix.
 
-Only the values that this project acts on are here; PEFT reads the file itself when it attaches an adapter. A setting
+Only the values that this project acts on are here; PEFT reads its file itself when it attaches an adapter. A setting
 that PEFT does not know stops the run.
 Not here: the adapter's weights (`harness.checkpoints.adapters.attach`), and hashing (`harness.checkpoints.identity`).
 """
@@ -16,6 +16,8 @@ from typing import Any
 
 from harness.checkpoints import files
 from harness.checkpoints.adapters import limits
+from harness.checkpoints.chatglm import prefix
+from harness.common import places
 from harness.errors import HarnessError
 
 PROMPT_LEARNING = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
@@ -51,7 +53,7 @@ class AdapterConfig:
     init_lora_weights: str | None
     """Name of the method that chose a LoRA's first weights, such as `pissa`; None for PEFT's default."""
     virtual_tokens: int
-    """Tokens of the context that the adapter takes; 0 unless it is prompt learning."""
+    """Number of virtual tokens; 0 unless the adapter is prompt learning."""
     is_for_encoder_decoder: bool
     """Whether prompt learning covers an encoder and a decoder."""
     num_attention_heads: object
@@ -61,11 +63,25 @@ class AdapterConfig:
     """The names in `target_modules` and `modules_to_save`, by setting. A setting that is a pattern or absent has ()."""
     defaults: tuple[tuple[str, object], ...]
     """Settings of a LoRA's size or scale that the file does not state, with PEFT's default for each."""
+    is_chatglm: bool = False
+    """Whether it is a prefix as ChatGLM's own scripts save it, not an adapter of PEFT. Texts begin at position 0."""
+    trained_bits: int = 0
+    """Bits of the quantised base on which a ChatGLM prefix was trained; 0 if it was not quantised, or if unknown."""
 
     @property
     def file(self) -> Path:
         """The file that the configuration was read from."""
-        return self.folder / files.ADAPTER_CONFIG
+        return self.folder / ("config.json" if self.is_chatglm else files.ADAPTER_CONFIG)
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The files that hold the adapter's weights, complete; raises HarnessError if one is missing or truncated."""
+        return files.weight_files(self.folder) if self.is_chatglm else [files.adapter_weights(self.folder)]
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of the context that the adapter takes from prompts and answers."""
+        return 0 if self.is_chatglm else self.virtual_tokens
 
     @property
     def is_prompt_learning(self) -> bool:
@@ -93,12 +109,22 @@ class AdapterConfig:
         return self.init_lora_weights is not None and self.init_lora_weights.startswith(_NEEDS_FLOATS)
 
 
+def is_adapter(folder: Path) -> bool:
+    """Return whether `folder` holds an adapter, of PEFT or ChatGLM, rather than a whole model.
+
+    Raises HarnessError if the folder holds an adapter of PEFT and a whole model.
+    """
+    return files.is_adapter(folder) or prefix.is_only_prefix(folder)
+
+
 def read(folder: Path) -> AdapterConfig:
     """Return the configuration of the adapter in `folder`.
 
     Raises HarnessError if the file is missing or damaged, names no method or an unsupported one, has a setting that
     PEFT does not know, or is for prompt learning and states no number of virtual tokens.
     """
+    if not places.is_file(folder / files.ADAPTER_CONFIG) and prefix.has_prefix(folder):
+        return _chatglm_prefix(folder)
     content = files.read_json(folder / files.ADAPTER_CONFIG)
     weights = next((folder / name for name in files.ADAPTER_WEIGHTS if (folder / name).is_file()), None)
     limits.check(folder / files.ADAPTER_CONFIG, content, weights)
@@ -119,6 +145,35 @@ def read(folder: Path) -> AdapterConfig:
         num_attention_heads=content.get("num_attention_heads"),
         named_modules=tuple((setting, _names(content, setting)) for setting in ("target_modules", "modules_to_save")),
         defaults=_defaults(content, method),
+    )
+
+
+def _chatglm_prefix(folder: Path) -> AdapterConfig:
+    """Return the configuration of the ChatGLM prefix in `folder`, which may hold a whole model, too."""
+    file = folder / "config.json"
+    content = files.read_json(file)
+    base, bits, tokens = (content.get(key) for key in ("_name_or_path", "quantization_bit", "pre_seq_len"))
+    if not isinstance(tokens, int) or tokens < 1:
+        raise HarnessError(
+            f"{file} states pre_seq_len as {json.dumps(tokens)}, but the weights there include a prefix: copy the "
+            "config.json of the training that wrote it"
+        )
+    return AdapterConfig(
+        folder=folder,
+        method="PREFIX_TUNING",
+        base=base if base and isinstance(base, str) else None,
+        revision=None,
+        trains_biases=False,
+        truncates_base=False,
+        uses_dora=False,
+        init_lora_weights=None,
+        virtual_tokens=tokens,
+        is_for_encoder_decoder=False,
+        num_attention_heads=None,
+        named_modules=(),
+        defaults=(),
+        is_chatglm=True,
+        trained_bits=bits if isinstance(bits, int) else 0,
     )
 
 

@@ -20,15 +20,16 @@ from harness.checkpoints.root_cache import Layers, RootCache
 from harness.checkpoints.types import Model, ModelConfig
 from harness.errors import HarnessError
 
-_KEY = "prompt_embeddings"
+KEY = "prompt_embeddings"
+"""Name under which PEFT saves what it learned."""
 
 
 def check_fit(adapter: AdapterConfig, weights: dict[str, torch.Tensor], config: ModelConfig) -> None:
     """Raise HarnessError unless `weights` hold virtual tokens of the size that the base's `config` requires."""
     mismatch = f"adapter {adapter.folder} does not fit this base"
-    surplus = sorted(set(weights) - {_KEY})
-    if _KEY not in weights or surplus:
-        fault = f"has keys without a place ({', '.join(surplus[:2])})" if surplus else f"lacks the key {_KEY}"
+    surplus = sorted(set(weights) - {KEY})
+    if KEY not in weights or surplus:
+        fault = f"has keys without a place ({', '.join(surplus[:2])})" if surplus else f"lacks the key {KEY}"
         raise HarnessError(f"{mismatch}: it {fault}; fetch or save the adapter again")
     text = configs.text_config(config)
     if layers := configs.other_layers(config):
@@ -38,7 +39,7 @@ def check_fit(adapter: AdapterConfig, weights: dict[str, torch.Tensor], config: 
         )
     if adapter.is_for_encoder_decoder:
         raise HarnessError(f"{mismatch}: it is for an encoder with a decoder; name the base it was trained on")
-    shape = tuple(weights[_KEY].shape)
+    shape = tuple(weights[KEY].shape)
     if adapter.is_prefix:
         expected = _prefix_shape(adapter, text, shape, mismatch)
     else:
@@ -71,10 +72,11 @@ def _prefix_shape(adapter: AdapterConfig, text: ModelConfig, shape: tuple[int, .
 def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: Model, dtype: torch.dtype) -> RootCache:
     """Return the root cache that the adapter's `weights` give the base `model`, computed in `dtype`.
 
-    As in PEFT, the position of the next token is the number of virtual tokens. `check_fit` must have passed.
+    As in PEFT, the position of the next token is the number of virtual tokens; after a ChatGLM prefix it is 0.
+    `check_fit` must have passed.
     Raises HarnessError if the model keeps no plain key/value cache.
     """
-    learned = weights[_KEY].to(model.device, dtype)
+    learned = weights[KEY].to(model.device, dtype)
     if adapter.is_prefix:
         # PEFT's layout: one row per token, and in each row (layer and key or value, heads, size of a head).
         heads, size = _heads(configs.text_config(model.config))
@@ -82,7 +84,7 @@ def root_cache(adapter: AdapterConfig, weights: dict[str, torch.Tensor], model: 
         layers = tuple((split[i].contiguous(), split[i + 1].contiguous()) for i in range(0, len(split), 2))
     else:
         layers = _embedded(model, learned)
-    return RootCache(layers, len(learned))
+    return RootCache(layers, 0 if adapter.is_chatglm else len(learned))
 
 
 def _embedded(model: Model, embeddings: torch.Tensor) -> Layers:

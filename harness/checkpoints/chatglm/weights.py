@@ -1,0 +1,118 @@
+"""The weights of a published folder, under the names of the model that computes with them, read when they are needed.
+
+No tensor is read before transformers puts it into the model, so loading takes the memory of the model and of one shard
+at most. Every tensor is a copy: a file that changes later changes no answer.
+
+Not here: which names there are (`harness.checkpoints.chatglm.convert`), and P-tuning prefixes
+(`harness.checkpoints.chatglm.prefix`).
+"""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from harness.checkpoints import files
+from harness.checkpoints.chatglm import convert
+from harness.checkpoints.chatglm.layout import PREFIX, Layout
+from harness.errors import HarnessError
+
+_COMPUTED = "inv_freq"
+"""The end of the names of buffers that the published files hold and that their code computes again."""
+
+
+_EMBEDDINGS = ("transformer.word_embeddings.weight", "transformer.embedding.word_embeddings.weight")
+_OUTPUT = ("lm_head.weight", "transformer.output_layer.weight")
+"""Published names of embeddings and output layer: of ChatGLM-6B, and of ChatGLM2 and 3."""
+
+
+class StoredTensor:
+    """Rows of a tensor in a file. As transformers' loader expects, `stored[...]` reads it."""
+
+    def __init__(self, shards: Shards, name: str, start: int = 0, stop: int | None = None) -> None:
+        self._shards, self._name, self._start, self._stop = shards, name, start, stop
+
+    def __getitem__(self, _: object) -> torch.Tensor:
+        return self._shards.rows(self._name, self._start, self._stop)
+
+
+class Shards:
+    """The tensors in the weight files of a folder, by their names there. One file is open at a time."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Read the names in the files `paths`.
+
+        Raises HarnessError if a file cannot be read, or holds empty tensors or something other than tensors.
+        """
+        self._open: tuple[Path, Any] | None = None
+        self._lock = threading.Lock()  # transformers reads in several threads
+        self._files = {name: path for path in paths for name in self._content(path).keys()}  # noqa: SIM118
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        """Return a copy of the rows from `start` to `stop` of the tensor `name`."""
+        with self._lock:
+            content = self._content(self._files[name])
+            part = content[name] if isinstance(content, dict) else content.get_slice(name)
+            tensor: torch.Tensor = part[start:stop] if start or stop is not None else part[...]
+            return tensor.clone() if isinstance(content, dict) else tensor
+
+    def _content(self, path: Path) -> Any:
+        """Return the content of a file by name; tensors are not read yet if the format allows that."""
+        if self._open is None or self._open[0] != path:
+            self._open = None  # before the next file is opened, or both would be in memory
+            try:
+                self._open = (path, _opened(path))
+            except HarnessError:
+                raise
+            except Exception as error:  # safetensors, pickle and zip each raise their own types
+                raise HarnessError(
+                    f"{path} cannot be read ({files.reason(error)}): fetch or save the checkpoint again"
+                ) from error
+        return self._open[1]
+
+
+def _opened(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return safe_open(str(path), framework="pt")
+    # torch's format before 1.6 is no zip file and is read as a whole.
+    content = dict(torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True))
+    if not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ValueError("it holds something other than tensors by name")
+    if empty := [name for name, tensor in content.items() if not tensor.numel()]:
+        raise files.partitioned(path, empty)
+    return content
+
+
+def state(shards: Shards, layout: Layout, *, has_one_table: bool) -> dict[str, StoredTensor]:
+    """Return the weights in `shards` under the names of the model of `layout`.
+
+    A tensor that has no place there keeps its name, so that it is reported as surplus. Prefixes are left out, and so
+    are buffers that the model computes itself and, if `has_one_table`, the output layer.
+    """
+    result: dict[str, StoredTensor] = {}
+    for name in shards:
+        if name.startswith(PREFIX) or name.endswith(_COMPUTED) or (has_one_table and name in _OUTPUT):
+            continue
+        rows = [convert.Rows(name)] if layout.generation == 1 else list(convert.tensors(name, layout))
+        for row in rows or [convert.Rows(name)]:
+            result[row.name] = StoredTensor(shards, name, row.start, row.stop)
+    return result
+
+
+def shares_embeddings(shards: Shards, layout: Layout) -> bool:
+    """Return whether the output layer holds the same numbers as the embeddings, so that one table is enough."""
+    index = 0 if layout.generation == 1 else 1
+    names = (_EMBEDDINGS[index], _OUTPUT[index])
+    if not set(names) <= set(shards):
+        return False
+    first, second = (shards.rows(name) for name in names)
+    return first.shape == second.shape and torch.equal(first, second)
