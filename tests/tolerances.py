@@ -7,6 +7,11 @@ FP32_LOGLIKELIHOOD = 1e-4
 BF16_LOGLIKELIHOOD = 2e-2
 """Relative difference in bf16 and fp16, the same request in any batch."""
 
+GOLDEN_LOGITS = 1e-4
+"""Absolute difference of a logit in float32 from the one that a published model's own code computed."""
+FUSED_LORA = 1e-5
+"""Difference of a logit between a LoRA on split layers and the same sum on the fused layer, per largest logit."""
+
 PUBLISHED_ALPHA = 5e-4
 """Published to three decimals."""
 PUBLISHED_SCORE = 1e-9

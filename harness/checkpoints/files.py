@@ -229,7 +229,7 @@ def _no_weights(folder: Path) -> HarnessError:
 
 
 def lacking_config(folder: Path) -> str:
-    """Return the advice to copy adapter_config.json into a `folder` that holds only an adapter's weights; "" otherwise."""
+    """Return the advice to copy adapter_config.json into a `folder` with only an adapter's weights; "" otherwise."""
     if not any(places.is_file(folder / name) for name in ADAPTER_WEIGHTS) or (folder / ADAPTER_CONFIG).exists():
         return ""
     above = folder.resolve().parent / ADAPTER_CONFIG

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.checkpoints import files
 from harness.checkpoints.adapters import entries, prompt_learning
 from harness.checkpoints.adapters.config import AdapterConfig
-from harness.checkpoints.chatglm import prefix
+from harness.checkpoints.chatglm import lora, prefix
 from harness.checkpoints.types import Model
 from harness.errors import HarnessError
 
@@ -32,8 +33,10 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> M
     import peft
 
     folder = adapter.folder
-    _widen(base, weights, folder)
     mismatch = f"adapter {folder} does not fit this base"
+    is_renamed = lora.has_published_names(weights, base.config)
+    weights = lora.weights(weights, base.config) if is_renamed else weights
+    _widen(base, weights, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PEFT warns about is checked, and raised, below
         try:
@@ -41,6 +44,8 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> M
         except Exception as error:  # a KeyError for an unknown method, any type for an unsuitable value
             message = f"{adapter.file} cannot be used ({files.reason(error)})"
             raise HarnessError(f"{message}: save the adapter again, or update peft if its method is new") from error
+        if is_renamed:
+            config = _renamed(config, adapter, base)
         entries.require_matches(adapter, config, base)
         try:
             config.inference_mode = True
@@ -60,6 +65,16 @@ def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> M
     _require_none(mismatch, "has keys without a place", sorted(set(outcome.unexpected_keys) - duplicates))
     model.eval()
     return model
+
+
+def _renamed(config: Any, adapter: AdapterConfig, base: Model) -> Any:
+    """Return PEFT's `config` of a LoRA that names ChatGLM's published modules, with the names of the `base`'s modules.
+
+    Raises HarnessError if an entry matches no published module, or cannot be put on the base.
+    """
+    names = lora.published_modules(base.config)
+    entries.require_matches_in(adapter, config, names)
+    return lora.peft_config(config, base, f"adapter {adapter.folder}")
 
 
 def detach(model: Model, parameters: list[tuple[str, int]]) -> Model:
@@ -96,10 +111,13 @@ def check_fit(adapter: AdapterConfig, empty: Model) -> None:
     if adapter.is_prompt_learning:
         prompt_learning.check_fit(adapter, weights, empty.config)
         return
+    is_renamed = lora.has_published_names(weights, empty.config)
+    weights = lora.weights(weights, empty.config) if is_renamed else weights
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         try:
             config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+            config = _renamed(config, adapter, empty) if is_renamed else config
             entries.require_matches(adapter, config, empty)
             model = peft.PeftModelForCausalLM(empty, config)
             expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)

@@ -19,6 +19,8 @@ import torch
 
 from harness.checkpoints.adapters import limits
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.chatglm import lora
+from harness.checkpoints.types import Model
 from harness.errors import HarnessError
 
 _OTHER_PATTERNS = ("ADALORA", "OSF")
@@ -37,6 +39,13 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
     """
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
     parameters = [name for name, _ in base.named_parameters(remove_duplicate=False)]
+    require_matches_in(adapter, config, names, parameters)
+
+
+def require_matches_in(
+    adapter: AdapterConfig, config: Any, names: Sequence[str], parameters: Sequence[str] = ()
+) -> None:
+    """Raise HarnessError if an entry of PEFT's `config` matches no module in `names`, or none of the `parameters`."""
     limits.require_quick_patterns(adapter.file, config, [*names, *parameters])
     unmatched = _unmatched(_texts(config, "trainable_token_indices"), names, _is_end)
     _require_none(adapter, "trainable_token_indices", unmatched, "module")
@@ -49,9 +58,11 @@ def require_matches(adapter: AdapterConfig, config: Any, base: torch.nn.Module) 
     _require_layers(adapter, config, names)
 
 
-def notes(adapter: AdapterConfig, base: torch.nn.Module) -> list[str]:
+def notes(adapter: AdapterConfig, base: Model) -> list[str]:
     """Return a note for each of `target_modules` and `modules_to_save` with names of modules that `base` lacks."""
     names = [name for name, _ in base.named_modules(remove_duplicate=False)]
+    if getattr(base.config, "chatglm_generation", None):
+        names += lora.published_modules(base.config)
     unmatched = [(setting, _not_ends(entries, names)) for setting, entries in adapter.named_modules]
     return [
         f"{setting} in the adapter's {adapter.file.name} names {', '.join(entries)}, which the base lacks"
