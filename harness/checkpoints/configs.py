@@ -96,7 +96,7 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
         raise HarnessError(f"{file} names no model_type: fetch or save the checkpoint again")
     limits.check_config(file, content)
     if (layout := chatglm_layout(base, reference)) is not None:
-        return published.config(layout)
+        return _published(layout, base, reference)
     foreign_code.check(file, content, is_trusted=reference.trust_remote_code)
     if (base / "generation_config.json").is_file():
         defaults = base / "generation_config.json"
@@ -111,6 +111,18 @@ def read(base: Path, reference: CheckpointReference) -> ModelConfig:
         advice = "fetch or save the checkpoint again, or update transformers if its architecture is new"
         raise explained(error, f"{file} cannot be used", advice, reference) from error
     return _require_causal(config, base)
+
+
+def _published(layout: Layout, base: Path, reference: CheckpointReference) -> ModelConfig:
+    """Return the configuration of a published ChatGLM folder; raise HarnessError if its settings are unsuitable."""
+    try:
+        config = published.config(layout)
+    except Exception as error:  # configuration classes raise their own types
+        raise explained(
+            error, f"{base / 'config.json'} cannot be used", "fetch or save the checkpoint again", reference
+        ) from error
+    config._name_or_path = str(base)
+    return config
 
 
 def chatglm_layout(base: Path, reference: CheckpointReference) -> Layout | None:

@@ -296,8 +296,8 @@ def _base_key(located: Located) -> tuple[Any, ...]:
     reference, quantized = located.reference, located.quantization
     name = quantized and quantized.name
     flags = (reference.trust_remote_code, reference.allow_unexpected_keys, reference.max_length, reference.rope)
-    flags += (located.layout and (located.layout.generation, located.layout.rope_ratio),)
-    return (located.base.resolve(), str(located.dtype), str(located.device), name, *flags)
+    layout = located.layout and (located.layout.generation, located.layout.rope_ratio)
+    return (located.base.resolve(), str(located.dtype), str(located.device), name, *flags, layout)
 
 
 def _adapter_parameters(adapted: _Adapted) -> int:

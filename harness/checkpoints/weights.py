@@ -99,8 +99,8 @@ def _plain(located: Located) -> _Plain | None:
     if located.layout is not None:
         shards = Shards(files.weight_files(located.base))
         has_one_table = chatglm_weights.shares_embeddings(shards, located.layout)
-        state = chatglm_weights.state(shards, located.layout, has_one_table=has_one_table)
-        return _Plain(type(configs.empty_model(located)), state, None, has_one_table)
+        stored = chatglm_weights.state(shards, located.layout, has_one_table=has_one_table)
+        return _Plain(type(configs.empty_model(located)), stored, None, has_one_table)
     if located.packing is not None:
         state = packed.unpacked(located.base, located.packing, located.dtype)
         return _Plain(type(configs.empty_model(located)), state, None)

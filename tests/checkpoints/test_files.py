@@ -316,10 +316,21 @@ def test_weights_under_names_that_transformers_does_not_read_are_named(tmp_path,
     assert f"it has {name}, which transformers does not read" in error_of(files.weight_files, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["training_args.bin", "optimizer.pt", "rng_state_0.pth", "adapter_model.safetensors"])
+@pytest.mark.parametrize("name", ["training_args.bin", "optimizer.pt", "rng_state_0.pth"])
 def test_a_training_s_other_files_are_not_taken_for_weights(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     assert "is not a complete checkpoint folder" in error_of(files.weight_files, tmp_path)
+
+
+@pytest.mark.parametrize("name", files.ADAPTER_WEIGHTS)
+def test_an_adapter_without_its_configuration_is_sent_to_the_folder_that_has_it(tmp_path, name):
+    step = tmp_path / "checkpoint-100"
+    step.mkdir()
+    (step / name).write_bytes(b"x")
+    advice = f"{step} holds the weights of an adapter but no adapter_config.json: copy "
+    assert error_of(files.weight_files, step).startswith(f"{advice}the adapter_config.json in the output folder")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert error_of(files.weight_files, step) == f"{advice}{tmp_path / 'adapter_config.json'} into it"
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])

@@ -246,18 +246,6 @@ def code(model: str) -> dict[str, str]:
 
 
 OF_OTHER_CODE: dict[str, dict[str, Any]] = {
-    "ChatGLM 3": {
-        "_name_or_path": "THUDM/chatglm3-6b",
-        "apply_query_key_layer_scaling": True,
-        "auto_map": code("modeling_chatglm.ChatGLMForConditionalGeneration"),
-        "kv_channels": 128,
-        "model_type": "chatglm",
-        "padded_vocab_size": 65024,
-        "pre_seq_len": None,
-        "quantization_bit": 0,
-        "rope_ratio": 50,
-        "seq_length": 131072,
-    },
     "Baichuan 2": {
         "_from_model_config": True,
         "auto_map": code("modeling_baichuan.BaichuanForCausalLM"),

@@ -43,6 +43,7 @@ from harness.checkpoints import (
 )
 from harness.checkpoints.adapters import config as adapter_config
 from harness.checkpoints.adapters import limits as adapter_limits
+from harness.checkpoints.chatglm import layout, prefix
 from harness.cli import options
 from harness.cli.views import samples as sample_views
 from harness.common import console, paths, patterns, safe_load, terminal, unpacking, visible
@@ -260,6 +261,20 @@ _PREFIX = {
     "num_attention_heads": 4,
     "token_dim": 64,
 }
+_CHATGLM = {
+    "model_type": "chatglm",
+    "num_layers": 2,
+    "padded_vocab_size": 384,
+    "hidden_size": 64,
+    "kv_channels": 16,
+    "num_attention_heads": 4,
+    "multi_query_attention": True,
+    "multi_query_group_num": 2,
+    "layernorm_epsilon": 1e-5,
+    "rope_ratio": 1,
+    "pre_seq_len": 8,
+    "quantization_bit": 4,
+}
 _INDEX = {"metadata": {"total_size": 10}, "weight_map": {"a": "model-00001-of-00001.safetensors"}}
 _TOKENIZER = {
     "added_tokens_decoder": {"0": {"content": "<s>", "special": True}},
@@ -295,7 +310,7 @@ def _beside(name: str, read: Callable[[Path], object]) -> Callable[[Path], objec
 
 CHECKPOINT_FILES = Group(
     "files of checkpoints",
-    documents(_CONFIG, _LORA, _PREFIX, _INDEX, _TOKENIZER, _GENERATION),
+    documents(_CONFIG, _CHATGLM, _LORA, _PREFIX, _INDEX, _TOKENIZER, _GENERATION),
     {
         "checkpoints.files.read_json": _of_file("config.json", files.read_json),
         "checkpoints.files.weight_files": _in_folder(
@@ -312,6 +327,11 @@ CHECKPOINT_FILES = Group(
         "checkpoints.tokenizer_files.checked": _in_folder(
             "tokenizer_config.json", partial(tokenizer_files.checked, is_trusted=False)
         ),
+        "checkpoints.chatglm.layout.read": _of_object(lambda value: layout.read(Path("none"), value)),
+        "checkpoints.chatglm.prefix.has_prefix": _in_folder("config.json", prefix.has_prefix),
+        "checkpoints.chatglm.prefix.is_only_prefix": _in_folder(
+            "config.json", _beside("model.safetensors", prefix.is_only_prefix)
+        ),
         "checkpoints.origin.origin_of": _in_folder("trainer_state.json", origin.origin_of),
         "checkpoints.origin.origin_of[swift]": _in_folder("args.json", origin.origin_of),
         "checkpoints.limits.check_config": _of_object(partial(limits.check_config, Path("config.json"))),
@@ -326,7 +346,7 @@ CHECKPOINT_FILES = Group(
         ),
         "engine.decoding.settings.parse_settings": _of_object(lambda value: settings.parse_settings(value, "</s>")),
     },
-    [json.dumps(sample).encode() for sample in (_CONFIG, _LORA, _TOKENIZER, _INDEX, _GENERATION, {})],
+    [json.dumps(sample).encode() for sample in (_CONFIG, _CHATGLM, _LORA, _TOKENIZER, _INDEX, _GENERATION, {})],
     examples=40,
 )
 # --- files of settings and results

@@ -111,7 +111,7 @@ def read(folder: Path, content: dict[str, Any], generation: int | None = None) -
     _require_no_glm4(folder, content)
     if "position_encoding_2d" in content or "inner_hidden_size" in content or "max_sequence_length" in content:
         return _chatglm_6b(folder, content, generation)
-    settings = {**_DEFAULTS, **content}
+    settings = _with_defaults(folder, content, _DEFAULTS)
     for name, published in _PUBLISHED.items():
         if settings[name] != published:
             stated = settings[name] if name in content else f"{settings[name]}, which is the default,"
@@ -135,13 +135,32 @@ def read(folder: Path, content: dict[str, Any], generation: int | None = None) -
 def _chatglm_6b(folder: Path, content: dict[str, Any], generation: int | None) -> Layout:
     if generation is not None:
         raise HarnessError(f"{folder} is a ChatGLM-6B, by the keys of its config.json: leave chatglm={generation} out")
-    settings = {**_DEFAULTS_6B, **content}
+    settings = _with_defaults(folder, content, _DEFAULTS_6B)
     if not settings["position_encoding_2d"]:
         raise HarnessError(
             f"{folder / 'config.json'} sets position_encoding_2d to false and not to true as every published "
             "ChatGLM-6B does, so this project cannot compute it: name another checkpoint"
         )
     return Layout(1, settings, 1.0, _saved_bits(folder, content))
+
+
+def _with_defaults(folder: Path, content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in `content` and the `defaults` of what it leaves out.
+
+    Raises HarnessError if a setting is of another type than its default, or a size is not positive.
+    """
+    for name, default in defaults.items():
+        value = content.get(name, default)
+        types = (int, float) if isinstance(default, float) or name == "rope_ratio" else type(default)
+        is_flag = isinstance(default, bool)
+        is_size = not is_flag and not name.endswith("_id")
+        if not isinstance(value, types) or isinstance(value, bool) != is_flag or (is_size and not value > 0):
+            kind = "true or false" if is_flag else "a positive number"
+            raise HarnessError(
+                f"{folder / 'config.json'} sets {name} to {limits.shown(value)}, which is not {kind}: fetch or "
+                "save the checkpoint again"
+            )
+    return {**defaults, **content}
 
 
 def _saved_bits(folder: Path, content: dict[str, Any]) -> int:

@@ -1,0 +1,156 @@
+"""Which generation a folder is, what its settings become, and one sentence for each that cannot be computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.checkpoints import configs
+from harness.checkpoints.chatglm import convert, layout
+from harness.checkpoints.reference import CheckpointReference
+from harness.errors import HarnessError
+from support import chatglm
+
+DIVIDES = "position_id = seq_idx / self.rope_ratio\n"
+MULTIPLIES = "base = base * self.rope_ratio\n"
+CHATGLM2 = {
+    **chatglm.CONFIG,
+    "num_layers": 28,
+    "padded_vocab_size": 65024,
+    "hidden_size": 4096,
+    "ffn_hidden_size": 13696,
+    "kv_channels": 128,
+    "num_attention_heads": 32,
+    "seq_length": 32768,
+    "torch_dtype": "float16",
+}
+"""The sizes of ChatGLM2-6B and ChatGLM3-6B."""
+
+
+def read(folder: Path, generation: int | None = None, **settings: Any) -> layout.Layout:
+    folder.mkdir(exist_ok=True)
+    return layout.read(folder, {**chatglm.CONFIG, **settings}, generation)
+
+
+def angles(settings: layout.Layout, positions: torch.Tensor) -> torch.Tensor:
+    """Return the angles of `positions` in float64, as the published formula of each generation has them."""
+    size = settings.settings["kv_channels"] // 2
+    exponents = torch.arange(0, size, 2, dtype=torch.float64) / size
+    if settings.generation == 2:
+        return (positions.double() / settings.rope_ratio)[:, None] / 10000**exponents
+    return positions.double()[:, None] / (10000 * settings.rope_ratio) ** exponents
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"modeling_chatglm.py": DIVIDES, "tokenization_chatglm.py": "'<|user|>'"}, 2),
+        ({"modeling_chatglm.py": MULTIPLIES}, 3),
+        ({"tokenization_chatglm.py": "class ChatGLMTokenizer"}, 2),
+        ({"tokenization_chatglm.py": "role_special_tokens = ['<|user|>']"}, 3),
+        ({"tokenizer_config.json": '{"chat_template": "<|user|>"}'}, 3),
+        ({"added_tokens.json": '{"<|user|>": 64795}'}, 3),
+        ({"tokenizer_config.json": '{"name_or_path": "THUDM/chatglm2-6b-32k"}'}, 2),
+        ({"tokenizer_config.json": '{"name_or_path": "THUDM/codegeex2-6b"}'}, 2),
+        ({"tokenizer_config.json": '{"name_or_path": "/data/ChatGLM3-6B-32k"}'}, 3),
+    ],
+)
+def test_the_files_of_the_folder_say_which_generation_it_is(
+    tmp_path: Path, files: dict[str, str], expected: int
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert read(tmp_path, rope_ratio=4).generation == expected
+    assert read(tmp_path, 5 - expected, rope_ratio=4).generation == 5 - expected  # the reference's key decides
+
+
+def test_a_ratio_without_a_generation_asks_for_the_key(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"rope_ratio of 50.*write chatglm=2 or chatglm=3"):
+        read(tmp_path, rope_ratio=50)
+    assert read(tmp_path, 3, rope_ratio=50).rope_ratio == 50
+    assert read(tmp_path).generation == 2  # without a ratio, both compute the same
+
+
+def test_a_ratio_that_only_the_code_states_counts(tmp_path: Path) -> None:
+    (tmp_path / "modeling_chatglm.py").write_text("self.ratio = 200\n\n        base = base * self.ratio\n")
+    settings = read(tmp_path)
+    assert (settings.generation, settings.rope_ratio) == (3, 200)
+
+
+@pytest.mark.parametrize(("generation", "ratio"), [(2, 4), (2, 1), (3, 50), (3, 1), (3, 200)])
+def test_angles_are_those_of_the_published_formulas(tmp_path: Path, generation: int, ratio: float) -> None:
+    from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
+
+    settings = read(tmp_path, generation, **CHATGLM2, rope_ratio=ratio)
+    positions = torch.tensor([0, 1, 2, 1000, 2047, 8191, 32767])
+    rotary = GlmRotaryEmbedding(convert.config(settings))
+    cosines, sines = rotary(torch.zeros(1, dtype=torch.float32), positions[None])
+    expected = angles(settings, positions)
+    count = expected.shape[1]
+    assert torch.allclose(cosines[0, :, :count].double(), expected.cos(), atol=5e-3)  # float32 at 32,767
+    assert torch.allclose(sines[0, :, :count].double(), expected.sin(), atol=5e-3)
+    assert torch.allclose(cosines[0, :4, :count].double(), expected[:4].cos(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("rmsnorm", False),
+        ("post_layer_norm", False),
+        ("original_rope", False),
+        ("multi_query_attention", False),
+        ("apply_residual_connection_post_layernorm", True),
+        ("add_bias_linear", True),
+        ("fp32_residual_connection", True),
+        ("interleaved_qkv", True),
+        ("rotary_percent", 0.25),
+    ],
+)
+def test_a_setting_that_no_published_checkpoint_has_is_named_with_its_value(
+    tmp_path: Path, setting: str, value: object
+) -> None:
+    with pytest.raises(HarnessError, match=f"config.json sets {setting} to {value} and not to "):
+        read(tmp_path, **{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_layers": "28"}, 'sets num_layers to "28", which is not a positive number'),
+        ({"hidden_size": -1}, "sets hidden_size to -1"),
+        ({"rmsnorm": 1}, "sets rmsnorm to 1, which is not true or false"),
+        ({"quantization_bit": 2}, "sets quantization_bit to 2: ChatGLM has 4 and 8 bits only"),
+        ({"quantization_bit": 4, "quantization_embeddings": True}, "name ends in -int4 instead of -int4-qe"),
+        ({"padded_vocab_size": 151552}, "is a GLM-4 in ChatGLM's layout: .*-hf"),
+    ],
+)
+def test_other_unusable_settings_are_one_sentence(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        read(tmp_path, **settings)
+
+
+def test_glm4_is_recognised_by_its_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ChatGLM4Tokenizer"}))
+    with pytest.raises(HarnessError, match="is a GLM-4"):
+        read(tmp_path)
+
+
+def test_the_key_is_refused_where_it_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(HarnessError, match="is not in ChatGLM's layout: leave chatglm=2 out"):
+        configs.chatglm_layout(tmp_path, CheckpointReference(str(tmp_path), chatglm=2))
+    with pytest.raises(HarnessError, match=r"is a ChatGLM-6B, .* leave chatglm=3 out"):
+        read(tmp_path, 3, position_encoding_2d=True)
+
+
+def test_real_shapes_have_the_published_number_of_parameters(tmp_path: Path) -> None:
+    from transformers import GlmForCausalLM
+
+    with torch.device("meta"):
+        model = GlmForCausalLM(convert.config(read(tmp_path, **CHATGLM2)))
+    assert sum(weight.numel() for weight in model.parameters()) == 6_243_584_000
+    assert 2 * 6_243_584_000 == 12_487_168_000  # bytes in 16 bits
