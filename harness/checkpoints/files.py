@@ -79,7 +79,9 @@ def code_of(name: str) -> Path:
 
 
 def _fetch(name: str, revision: str | None, code: bool) -> Path:
-    include = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja"] + (["*.py"] if code else [])
+    # ChatGLM's code is only read, as text: it says which generation the weights are (`chatglm.layout`).
+    include = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja", "*_chatglm.py"]
+    include += ["*.py"] if code else []
     # Subfolders hold other formats and a training's checkpoints; `consolidated` files are the same weights again.
     exclude = ["*/*", "consolidated*"]
     folder = _snapshot(name, revision, include, exclude)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from harness.checkpoints import files, origin
 from harness.checkpoints.located import Located
 
+_GENERATIONS = {1: "ChatGLM-6B", 2: "ChatGLM2", 3: "ChatGLM3"}
+
 
 def on_files(located: Located) -> list[str]:
     """Return one sentence for each remark on the files of `located`."""
@@ -18,6 +20,7 @@ def on_files(located: Located) -> list[str]:
         names = " and ".join(name for name, _ in located.adapter_config.defaults)
         values = " and ".join(f"{name} = {value}" for name, value in located.adapter_config.defaults)
         sentences.append(f"the adapter's {files.ADAPTER_CONFIG} states no {names}: peft's default is used, {values}")
+    sentences += _on_chatglm(located)
     if unread := files.unread_weights(located.base):
         read = ", ".join(file.name for file in files.weight_files(located.base)[:1])
         sentences.append(f"{located.base} also has {', '.join(unread)}, which is not read: the weights are {read}")
@@ -27,5 +30,28 @@ def on_files(located: Located) -> list[str]:
         sentences.append(
             f"the checkpoint's own repetition penalty of {penalty} is not applied, because no task sets it; lm-eval "
             "applies it"
+        )
+    return sentences
+
+
+def _on_chatglm(located: Located) -> list[str]:
+    """Return the remarks on a folder in a published ChatGLM layout, and on a prefix that ChatGLM's scripts trained."""
+    sentences = []
+    layout, adapter, quantized = located.layout, located.adapter_config, located.quantization
+    if layout is not None and layout.rope_ratio != 1:
+        effect = "divides positions" if layout.generation == 2 else "multiplies the base of its angles"
+        name = _GENERATIONS[layout.generation]
+        sentences.append(f"as a {name}, it {effect} by {layout.rope_ratio:g} (rope_ratio)")
+    if located.reference.rope == "published":
+        label = str(located.dtype).removeprefix("torch.")
+        sentences.append(
+            f"rotary angles are computed in {label}, as ChatGLM's own code does, and not in float32 (rope=published)"
+        )
+    bits = quantized.bits if quantized is not None else None
+    if adapter is not None and adapter.trained_bits and adapter.trained_bits != bits:
+        base = "unquantised weights" if quantized is None else f"weights in {quantized.name}"
+        sentences.append(
+            f"the prefix was trained on weights of {adapter.trained_bits} bits, and is put on {base}: "
+            f"quantize=chatglm-int{adapter.trained_bits} gives those that it was trained on"
         )
     return sentences
