@@ -220,4 +220,6 @@ def explained(error: Exception, problem: str, advice: str, reference: Checkpoint
     """
     if "trust_remote_code" in str(error) and not reference.trust_remote_code:
         return HarnessError(f"{problem}: it needs Python code of its own; to run that code, add trust_remote_code=true")
+    if reference.trust_remote_code:
+        return foreign_code.failure(problem, error, Path(reference.path))
     return HarnessError(f"{problem} ({contents.reason(error)}): {advice}")

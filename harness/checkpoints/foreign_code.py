@@ -2,6 +2,7 @@
 
 transformers fetches an attention kernel, which is code, from the hub if `attn_implementation` names one; other settings
 make it read another file than the one that was checked. A checkpoint on this machine is also loaded without the hub.
+What fails in code that was asked for becomes one sentence, wherever it fails.
 
 Not here: `auto_map`, which transformers itself refuses without `trust_remote_code`, and the settings of adapters
 (`harness.checkpoints.adapters.limits`).
@@ -15,8 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.checkpoints import files
+from harness.checkpoints.chatglm import layout
 from harness.checkpoints.limits import Setting, settings, shown
+from harness.checkpoints.reference import CheckpointReference
 from harness.errors import HarnessError
 
 _BUILT_IN = re.compile(r"(paged\|)?(eager|sdpa|flex_attention|flash_attention_[234]|grouped_mm|batched_mm)")
@@ -70,6 +75,34 @@ def no_hub(*, is_trusted: bool) -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def explaining(reference: CheckpointReference) -> Iterator[None]:
+    """Turn what fails in the `with` block into a HarnessError if `reference` runs code that its checkpoint brings.
+
+    That code may break transformers' own functions by what it lacks, so that a traceback need not lead to it.
+    Exceptions that say something about the machine, such as full memory or a full disk, are passed on.
+    """
+    try:
+        yield
+    except (HarnessError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not reference.trust_remote_code:
+            raise
+        raise failure(f"{reference.path} cannot be used", error, Path(reference.path)) from error
+
+
+def failure(problem: str, error: Exception, folder: Path) -> HarnessError:
+    """Return the error for a checkpoint in `folder` whose own code failed with `error`, in one sentence."""
+    line = f"{type(error).__name__}: {files.reason(error)}"
+    config = folder / "config.json"
+    if config.is_file() and layout.is_chatglm(files.read_json(config)):
+        advice = "leave trust_remote_code out, since ChatGLM is loaded without its code"
+    else:
+        advice = "it may need another version of transformers or a package; its author's page says which"
+    return HarnessError(f"{problem}: the Python code that it brings failed ({line}): {advice}")
 
 
 def _code(setting: Setting) -> Any:

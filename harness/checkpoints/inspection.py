@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from harness.checkpoints import configs, files, identity, loading, origin, quantization, remarks, templates
+from harness.checkpoints import (
+    configs,
+    files,
+    foreign_code,
+    identity,
+    loading,
+    origin,
+    quantization,
+    remarks,
+    templates,
+)
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.checkpoint import Checkpoint
@@ -17,6 +27,11 @@ def facts(located: Located, checkpoint: Checkpoint | None = None) -> dict[str, s
 
     `checkpoint` is the loaded checkpoint. Raises HarnessError if a file cannot be read.
     """
+    with foreign_code.explaining(located.reference):
+        return _facts(located, checkpoint)
+
+
+def _facts(located: Located, checkpoint: Checkpoint | None) -> dict[str, str]:
     tokenizer = checkpoint.tokenizer if checkpoint else loading.load_tokenizer(located)
     shards = files.weight_files(located.base)
     size = configs.size(located)

@@ -16,6 +16,7 @@ import torch
 from harness.checkpoints import (
     configs,
     files,
+    foreign_code,
     gguf,
     identity,
     origin,
@@ -47,6 +48,11 @@ def locate(reference: CheckpointReference) -> Located:
 
     Raises HarnessError naming the part that is missing, damaged or does not match the others.
     """
+    with foreign_code.explaining(reference):
+        return _located(reference)
+
+
+def _located(reference: CheckpointReference) -> Located:
     folders = _folders(reference)
     base, adapter = folders.base, folders.adapter
     _ = adapter and adapter.weight_files  # checked to exist and to be complete
@@ -191,6 +197,10 @@ class Loader:
     @places.explaining()
     def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
         """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`."""
+        with foreign_code.explaining(located.reference):
+            return self._loaded(located, allow_inactive_adapter=allow_inactive_adapter)
+
+    def _loaded(self, located: Located, *, allow_inactive_adapter: bool) -> Checkpoint:
         if self._base is None or self._base.key[:-1] != _base_key(located):
             self._hashes = BaseHashes(files.weight_files(located.base))
         fingerprint = identity.fingerprint(located, self._hashes.sha256)

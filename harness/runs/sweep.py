@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from harness.backends import journal as journals
 from harness.backends.journal import Journal
-from harness.checkpoints import discovery, loading
+from harness.checkpoints import discovery, foreign_code, loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.loading import Loader
 from harness.checkpoints.located import Located
@@ -60,7 +60,7 @@ def run(
     try:
         for located in loading.by_base(located_checkpoints):
             report = None
-            with failures.of(located.name):
+            with failures.of(located.name), foreign_code.explaining(located.reference):
                 checkpoint = _load(loader, located, tasks, options)
                 report = run_checkpoint(checkpoint, tasks, journal, options)
                 del checkpoint  # its memory is needed for the next one
@@ -162,7 +162,8 @@ def _prepare(
         for reference in discovery.expand(references):
             with failures.of(reference.label):
                 located = _located(reference, options)
-                sound.append((located, checks.before_loading(located, options)))
+                with foreign_code.explaining(reference):
+                    sound.append((located, checks.before_loading(located, options)))
     if not sound:
         failures.raise_first()
     slow_imports.freeze()

@@ -6,6 +6,9 @@ import pytest
 import torch
 from transformers import dynamic_module_utils
 
+from harness.checkpoints import inspection, loading
+from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
 from support.tampering import load, logits, plain, refusal, set_json
 
 CODE = """
@@ -69,6 +72,69 @@ def test_code_of_a_tokenizer_does_not_run_by_default(copy, canary):
     set_json(copy / "tokenizer_config.json", **settings)
     assert "add trust_remote_code=true" in refusal(copy)
     assert not canary.exists()
+
+
+BROKEN = {
+    "import": "raise KeyError('gone in this version')",
+    "configuration": CODE
+    + """
+SparkleConfig.__init__ = lambda self, **settings: self.gone_in_this_version
+""",
+    "model": CODE
+    + """
+SparkleForCausalLM.__init__ = lambda self, config: config.gone_in_this_version
+""",
+    "embeddings": CODE
+    + """
+SparkleForCausalLM.get_input_embeddings = lambda self: self.gone_in_this_version
+""",
+    "weights": CODE
+    + """
+SparkleForCausalLM.tie_weights = lambda self, *a, **k: self.gone_in_this_version
+""",
+    "forward": CODE
+    + """
+SparkleForCausalLM.forward = lambda self, *a, **k: self.gone_in_this_version
+""",
+}
+
+
+@pytest.mark.parametrize("place", BROKEN)
+def test_code_that_fails_anywhere_ends_in_one_sentence_with_its_last_line(sparkle, canary, place):
+    (sparkle / "modeling_sparkle.py").write_text(BROKEN[place].replace("{canary!r}", repr(str(canary))))
+    reference = parse(f"{sparkle},trust_remote_code=true")
+    with pytest.raises(HarnessError, match="(?i)gone[ _]in[ _]this[ _]version") as load_error:
+        loading.load(loading.locate(reference))
+    assert sparkle.name in str(load_error.value)
+    assert "fetch or save the checkpoint again" not in str(load_error.value)
+    if place not in ("weights", "forward"):
+        with pytest.raises(HarnessError, match="(?i)gone[ _]in[ _]this[ _]version"):
+            inspection.facts(loading.locate(reference))
+
+
+@pytest.mark.parametrize("place", ["__init__", "_tokenize", "__len__"])
+def test_code_of_a_tokenizer_that_fails_ends_in_one_sentence(copy, canary, place):
+    code = f"""
+from transformers import PreTrainedTokenizer
+
+class Sparkle(PreTrainedTokenizer):
+    def {place}(self, *a, **k):
+        return self.gone_in_this_version
+"""
+    (copy / "tokenization_sparkle.py").write_text(code)
+    settings = {"tokenizer_class": "Sparkle", "auto_map": {"AutoTokenizer": ["tokenization_sparkle.Sparkle", None]}}
+    set_json(copy / "tokenizer_config.json", **settings)
+    with pytest.raises(HarnessError):
+        loading.load(loading.locate(parse(f"{copy},trust_remote_code=true")))
+
+
+def test_the_code_of_a_chatglm_is_not_needed(sparkle):
+    (sparkle / "modeling_sparkle.py").write_text("raise RuntimeError('gone')")
+    set_json(sparkle / "config.json", model_type="chatglm")
+    message = refusal(f"{sparkle},trust_remote_code=true")
+    assert message.endswith(
+        "(RuntimeError: gone): leave trust_remote_code out, since ChatGLM is loaded without its code"
+    )
 
 
 def test_code_that_fails_is_refused_with_its_own_error(sparkle):
