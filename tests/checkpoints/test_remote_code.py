@@ -103,12 +103,12 @@ SparkleForCausalLM.forward = lambda self, *a, **k: self.gone_in_this_version
 def test_code_that_fails_anywhere_ends_in_one_sentence_with_its_last_line(sparkle, canary, place):
     (sparkle / "modeling_sparkle.py").write_text(BROKEN[place].replace("{canary!r}", repr(str(canary))))
     reference = parse(f"{sparkle},trust_remote_code=true")
-    with pytest.raises(HarnessError, match="(?i)gone[ _]in[ _]this[ _]version") as load_error:
+    with pytest.raises(HarnessError, match=r"(?i)gone[ _]in[ _]this[ _]version") as load_error:
         loading.load(loading.locate(reference))
     assert sparkle.name in str(load_error.value)
     assert "fetch or save the checkpoint again" not in str(load_error.value)
     if place not in ("weights", "forward"):
-        with pytest.raises(HarnessError, match="(?i)gone[ _]in[ _]this[ _]version"):
+        with pytest.raises(HarnessError, match=r"(?i)gone[ _]in[ _]this[ _]version"):
             inspection.facts(loading.locate(reference))
 
 
