@@ -39,6 +39,7 @@ from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, ModelConfig, Tokenizer
 from harness.common import places
 from harness.common.hashes import BaseHashes
+from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
 
 
@@ -195,18 +196,21 @@ class Loader:
         self._hashes = BaseHashes([])
 
     @places.explaining()
-    def load(self, located: Located, *, allow_inactive_adapter: bool = False) -> Checkpoint:
-        """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`."""
-        with foreign_code.explaining(located.reference):
-            return self._loaded(located, allow_inactive_adapter=allow_inactive_adapter)
+    def load(self, located: Located, *, allow_inactive_adapter: bool = False, bar: Bar = SILENT) -> Checkpoint:
+        """Load and return the checkpoint `located`; raise HarnessError in the same cases as the function `load`.
 
-    def _loaded(self, located: Located, *, allow_inactive_adapter: bool) -> Checkpoint:
+        `bar` counts the weights that are in the model.
+        """
+        with foreign_code.explaining(located.reference):
+            return self._loaded(located, bar, allow_inactive_adapter=allow_inactive_adapter)
+
+    def _loaded(self, located: Located, bar: Bar, *, allow_inactive_adapter: bool) -> Checkpoint:
         if self._base is None or self._base.key[:-1] != _base_key(located):
             self._hashes = BaseHashes(files.weight_files(located.base))
         fingerprint = identity.fingerprint(located, self._hashes.sha256)
         _require_unchanged(located)
         tokenizer = load_tokenizer(located)
-        base = self._take_base(located)
+        base = self._take_base(located, bar)
         config, file_notes = located.adapter_config, remarks.on_files(located)
         file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
@@ -238,7 +242,7 @@ class Loader:
             notes=file_notes,
         )
 
-    def _take_base(self, located: Located) -> _Base:
+    def _take_base(self, located: Located, bar: Bar) -> _Base:
         """Return the base that is in memory if `located` needs the same one; otherwise read the one that it needs."""
         # The key includes the content: a folder may be rewritten between one checkpoint and the next.
         key = (*_base_key(located), identity.base_fingerprint(located, self._hashes.sha256))
@@ -251,7 +255,7 @@ class Loader:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        model = weights.load(located)
+        model = weights.load(located, bar)
         self._hashes.forget()  # so that a change while the weights were read is noticed
         return _Base(key, model, _take_eos_ids(model, located), attach.identities(model))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -18,14 +19,15 @@ from harness.checkpoints.chatglm import weights as chatglm_weights
 from harness.checkpoints.chatglm.weights import Shards
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model, ModelConfig
+from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
 
 # Buffers that older libraries saved and newer ones compute.
 _OLD_BUFFERS = re.compile(r"\.(masked_bias|position_ids|rotary_emb\.inv_freq)$")
 
 
-def load(located: Located) -> Model:
-    """Return the base's model on its device, in evaluation mode.
+def load(located: Located, bar: Bar = SILENT) -> Model:
+    """Return the base's model on its device, in evaluation mode; `bar` counts the weights that are in it.
 
     Raises HarnessError if weights cannot be read, are missing, have no place, or do not fit into memory.
     """
@@ -40,7 +42,7 @@ def load(located: Located) -> Model:
     try:
         code = located.reference.trust_remote_code
         names = contents.model_files(located.base, code=code)
-        with configs.building(located), contents.alone(located.base, names, code=code) as folder:
+        with configs.building(located), _counted(bar), contents.alone(located.base, names, code=code) as folder:
             plain = _plain(located)
             config = _config(located)
             if plain and plain.has_one_table:
@@ -79,6 +81,25 @@ def load(located: Located) -> Model:
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
     model.name_or_path = str(located.base)
     return (model if quantized else model.to(located.device)).eval()
+
+
+@contextmanager
+def _counted(bar: Bar) -> Iterator[None]:
+    """Let `bar`, instead of transformers' own bar, count the weights that it puts into models in the `with` block."""
+    from transformers import core_model_loading
+
+    def counted(weights: Collection[Any], **_: object) -> Iterator[Any]:
+        bar.expect(len(weights))
+        for weight in weights:
+            yield weight
+            bar.advance(1)
+
+    own = core_model_loading.tqdm
+    core_model_loading.tqdm = counted
+    try:
+        yield
+    finally:
+        core_model_loading.tqdm = own
 
 
 class _Plain(NamedTuple):

@@ -18,9 +18,11 @@ class Bar(NamedTuple):
     """Called with the number of units just finished; raises `signals.Stopped` if a signal asked the process to stop."""
     title: Callable[[str], None]
     """Called with a text that replaces the bar's title."""
+    expect: Callable[[int], None]
+    """Called with the number of units if that becomes known only now; counting begins again."""
 
 
-SILENT = Bar(lambda _: signals.check(), lambda _: None)
+SILENT = Bar(lambda _: signals.check(), lambda _: None, lambda _: None)
 
 
 @contextmanager
@@ -40,8 +42,11 @@ def status(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
-    """Show `title` and how many of `total` units are done, on standard error, while the `with` block runs."""
+def bar(title: str, total: int | None, unit: str = "requests") -> Iterator[Bar]:
+    """Show `title` and how many of `total` units are done, on standard error, while the `with` block runs.
+
+    `total` is None if it is not known yet.
+    """
     from harness.common import console
 
     out = console.create(error=True)
@@ -69,4 +74,5 @@ def bar(title: str, total: int, unit: str = "requests") -> Iterator[Bar]:
         yield Bar(
             advance,
             lambda text: display.update(task, description=terminal.line(text)),
+            lambda count: display.update(task, total=count, completed=0),
         )

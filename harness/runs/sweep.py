@@ -182,8 +182,8 @@ def _prepare(
 
 def _load(loader: Loader, located: Located, tasks: TaskSet, options: Options) -> Checkpoint:
     environment.reset_peak_memory(located.device)
-    with progress.status(f"loading {located.name}"):
-        checkpoint = loader.load(located, allow_inactive_adapter=options.allow_inactive_adapter)
+    with progress.bar(f"loading {located.name}", None, "weights") as bar:
+        checkpoint = loader.load(located, allow_inactive_adapter=options.allow_inactive_adapter, bar=bar)
     if not options.keep_going:  # `run_checkpoint` checks each task
         checks.require_room(checkpoint, tasks.tasks)
     return checkpoint
