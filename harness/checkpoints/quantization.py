@@ -1,12 +1,13 @@
-"""Quantised weights: `quantize=` by bitsandbytes during loading, and checkpoints that were saved quantised.
+"""Quantised weights: `quantize=` during loading, and checkpoints that were saved quantised.
 
 int8 is LLM.int8() (Dettmers et al. 2022) with threshold 0, because the default of 6 picks outlier columns over the
 whole batch, so that an answer would depend on the other rows of its batch. int4 is NF4 and fp4 is FP4 of QLoRA
 (Dettmers et al. 2023), in blocks of 64, without double quantisation; both compute in the checkpoint's dtype. Folders
 saved as FP8, compressed-tensors and so on load through transformers if their package and this device support it.
+chatglm-int8 and chatglm-int4 are ChatGLM's own method (`harness.checkpoints.chatglm.quantized`).
 
-Not here: weights that loading turns into plain ones (`harness.checkpoints.packed`, `harness.checkpoints.gguf`),
-quantising a checkpoint to save it, and ChatGLM's own `quantize(4|8)`.
+Not here: weights that loading turns into plain ones (`harness.checkpoints.packed`, `harness.checkpoints.gguf`), and
+quantising a checkpoint to save it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ from harness.errors import HarnessError
 
 _BITSANDBYTES_TYPES = {"int4": "nf4", "fp4": "fp4"}
 """Value of `quantize=` → bitsandbytes' name of the 4-bit data type."""
+_BITS = {"int8": 8, "nf4": 4, "fp4": 4, "chatglm-int8": 8, "chatglm-int4": 4}
+"""Name of a quantisation → bits of a weight."""
+_CHATGLM = "chatglm-int"
+"""How the names of ChatGLM's own quantisations begin; the bits follow."""
+_CHATGLM_MODELS = ("chatglm", "glm")
+"""Model types of ChatGLM checkpoints."""
 
 
 class Quantization(NamedTuple):
     """How the weights of a checkpoint are quantised."""
 
     name: str
-    """`int8`, `nf4`, `fp4`, or the method that a saved checkpoint states: `gptq`, `awq`, `fp8`, …"""
+    """`int8`, `nf4`, `fp4`, `chatglm-int8`, `chatglm-int4`, or the method that a saved checkpoint states: `gptq`, …"""
     config: ModelConfig
     """transformers' quantization_config."""
     saved: bool
@@ -48,7 +55,12 @@ class Quantization(NamedTuple):
     @property
     def bits(self) -> int | None:
         """Bits of a quantised weight. None if the name of the quantisation does not tell."""
-        return {"int8": 8, "nf4": 4, "fp4": 4}.get(self.name)
+        return _BITS.get(self.name)
+
+    @property
+    def is_chatglm(self) -> bool:
+        """Whether this is ChatGLM's own quantisation."""
+        return self.name.startswith(_CHATGLM)
 
 
 def resolve(
@@ -57,20 +69,31 @@ def resolve(
     """Return how to load the checkpoint in `base` quantised, or None to load it plain. `config` stays unchanged.
 
     `quantize` is the value of that key in the reference. Raises HarnessError if it is set for weights that are already
-    quantised, or if a package or the device does not support the quantisation.
+    quantised, if it is ChatGLM's own method and the model is another, or if a package or the device does not support
+    the quantisation.
     """
     saved = getattr(config, "quantization_config", None)
     if saved is None and quantize is None:
         return None
     if saved is not None and quantize is not None:
         raise HarnessError(f"{base} is already quantised ({_name(_as_dict(saved))}): leave quantize={quantize} out")
-    if quantize is not None:
+    if quantize is not None and quantize.startswith(_CHATGLM):
+        if not is_chatglm(config):
+            advice = f"write quantize={quantize.removeprefix('chatglm-')}"
+            raise HarnessError(f"{base} is a {config.model_type}, and {quantize} is only for ChatGLM: {advice}")
+        quantization = Quantization(quantize, _chatglm(_BITS[quantize]), saved=False, dtype=dtype)
+    elif quantize is not None:
         settings = _bitsandbytes(_bitsandbytes_settings(quantize), dtype)
         name = _BITSANDBYTES_TYPES.get(quantize, quantize)
         quantization = Quantization(name, settings, saved=False, dtype=dtype)
     else:
         quantization = _saved_quantization(base, _as_dict(saved), dtype)
     return quantization._replace(dtype=_supported_dtype(base, quantization, device))
+
+
+def is_chatglm(config: ModelConfig) -> bool:
+    """Return whether `config` is that of a model whose layers ChatGLM's own quantisation covers."""
+    return config.model_type in _CHATGLM_MODELS
 
 
 def disable_bfloat16_kernels(model: torch.nn.Module) -> None:
@@ -88,12 +111,16 @@ def disable_bfloat16_kernels(model: torch.nn.Module) -> None:
 
 def check_adapter(quantization: Quantization, adapter: AdapterConfig, base: Path) -> None:
     """Raise HarnessError, naming both, if PEFT cannot put `adapter` on the weights of `base` in this quantisation."""
-    name, reason = quantization.name, None
+    name, initial, reason = quantization.name, adapter.init_lora_weights, None
     if adapter.uses_dora and name not in ("nf4", "fp4"):
         reason = f"DoRA needs the base's floating-point weights, which {name} does not keep: int4 does"
-    elif adapter.starts_from_base_floats:
-        initial = adapter.init_lora_weights
+    elif adapter.starts_from_base_floats or (quantization.is_chatglm and adapter.rounds_base):
         reason = f"{initial} starts from the base's floating-point weights, which {name} does not keep"
+    elif quantization.is_chatglm:
+        if adapter.truncates_base:
+            reason = f"KaSA changes the base's floating-point weights, which {name} does not keep"
+        elif not (adapter.is_prompt_learning or adapter.method == "LORA"):
+            reason = f"{adapter.method} is not supported there, LoRA and prompt learning are"
     elif quantization.bits is not None and not _supports_bitsandbytes(adapter):
         reason = f"peft has no {adapter.method} layers for weights that bitsandbytes quantised"
     if reason:
@@ -111,7 +138,7 @@ def _supports_bitsandbytes(adapter: AdapterConfig) -> bool:
 
 
 def bytes_in_memory(model: torch.nn.Module) -> int:
-    """Return the bytes that weights and buffers of `model` take, including bitsandbytes' separately stored scales."""
+    """Return the bytes that weights and buffers of `model` take, with all scales, also those bitsandbytes hides."""
     tensors: dict[int, torch.Tensor] = {}
     # At the first forward pass, bitsandbytes moves the scales of int8 from the weight to its module.
     states = [module.state for module in model.modules() if hasattr(module, "state")]
@@ -124,13 +151,13 @@ def bytes_in_memory(model: torch.nn.Module) -> int:
 def expected_bytes(quantization: Quantization | None, parameters: int, body: int, itemsize: int) -> int:
     """Return the bytes that `parameters` weights of `itemsize` bytes will take in memory.
 
-    `body` is the number of quantised weights: all but embeddings and output layer. Every 64 weights of 4 bits share a
-    float32 scale.
+    `body` is the number of quantised weights: all but embeddings and output layer. In bitsandbytes, every 64 weights of
+    4 bits share a float32 scale. A scale for a whole row, as in the other methods, is left out: it is below 0.1 %.
     """
-    bits = quantization and quantization.bits
-    if bits is None:
+    if quantization is None or quantization.bits is None:
         return parameters * itemsize
-    return (parameters - body) * itemsize + int(body * (bits / 8 + (4 / 64 if bits == 4 else 0)))
+    has_blocks = quantization.bits == 4 and not quantization.is_chatglm
+    return (parameters - body) * itemsize + int(body * (quantization.bits / 8 + (4 / 64 if has_blocks else 0)))
 
 
 def _scales(owner: Any) -> list[torch.Tensor]:
@@ -139,6 +166,12 @@ def _scales(owner: Any) -> list[torch.Tensor]:
     nested = getattr(state, "state2", None)
     scales = [getattr(owner, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
     return [scale for scale in scales if isinstance(scale, torch.Tensor)]
+
+
+def _chatglm(bits: Any) -> Any:
+    from harness.checkpoints.chatglm.quantizer import ChatGLMConfig
+
+    return ChatGLMConfig(bits)
 
 
 def _bitsandbytes_settings(quantize: str) -> dict[str, Any]:
@@ -171,6 +204,8 @@ def _saved_quantization(base: Path, settings: dict[str, Any], dtype: torch.dtype
     from transformers.quantizers.auto import AutoQuantizationConfig
 
     try:
+        if name.startswith(_CHATGLM):
+            return Quantization(name, _chatglm(settings.get("bits")), saved=True, dtype=dtype)
         quantization = Quantization(name, AutoQuantizationConfig.from_dict(dict(settings)), saved=True, dtype=dtype)
         if name == "compressed-tensors" and not quantization.rounds_activations:
             quantization.config.dequantize = True  # otherwise at the first forward pass, after PEFT wrapped the layers
@@ -185,6 +220,8 @@ def _name(settings: dict[str, Any]) -> str:
         return "int8"
     if settings.get("load_in_4bit"):
         return str(settings.get("bnb_4bit_quant_type", "fp4"))
+    if settings.get("quant_method") == "chatglm":
+        return f"{_CHATGLM}{settings.get('bits')}"
     return str(settings.get("quant_method"))
 
 

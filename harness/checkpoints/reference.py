@@ -23,7 +23,7 @@ from harness.common import paths
 from harness.errors import HarnessError, did_you_mean
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-QUANTIZATIONS = ("int8", "int4", "fp4")
+QUANTIZATIONS = ("int8", "int4", "fp4", "chatglm-int8", "chatglm-int4")
 STEP_FOLDER = re.compile(r"checkpoint-(\d+)")
 """Name of the folder in which trainers save the checkpoint of a step."""
 _KEY = re.compile(r",\s*(\w+)\s*=")
@@ -43,7 +43,7 @@ class CheckpointReference:
     dtype: str | None = None
     """Compute dtype, one of `DTYPES`; `auto` is the weights' own. None: float32 on a CPU, otherwise auto."""
     quantize: str | None = None
-    """Quantisation during loading by bitsandbytes, one of `QUANTIZATIONS`; `int4` is NF4."""
+    """Quantisation during loading, one of `QUANTIZATIONS`; `int4` is bitsandbytes' NF4."""
     device: str | None = None
     """A torch device. None: the first GPU, otherwise the CPU."""
     revision: str | None = None

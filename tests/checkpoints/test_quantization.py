@@ -153,7 +153,9 @@ def test_quantised_weights_are_not_quantised_again(saved):
 
 
 def test_an_unknown_quantisation_is_refused(base):
-    assert "quantize is one of int8, int4, fp4, not 'int3'" in refusal(f"{base},quantize=int3")
+    assert "quantize is one of int8, int4, fp4, chatglm-int8, chatglm-int4, not 'int3'" in refusal(
+        f"{base},quantize=int3"
+    )
 
 
 @pytest.mark.parametrize(
