@@ -78,6 +78,8 @@ def load(located: Located, bar: Bar = SILENT) -> Model:
     _require_fit(located, outcome)
     _require_positions(model, located)
     quantization.disable_bfloat16_kernels(model)
+    if located.device.type == "cpu" and located.layout is None:
+        _copy_from_files(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
     model.name_or_path = str(located.base)
     return (model if quantized else model.to(located.device)).eval()
@@ -143,6 +145,17 @@ def _config(located: Located) -> ModelConfig:
     is_dequantised = {"dequantize": True} if getattr(quantized.config, "dequantize", False) else {}
     config.quantization_config = {**settings, **is_dequantised}
     return config
+
+
+def _copy_from_files(model: Model) -> None:
+    """Copy the weights of `model` that are files mapped into memory.
+
+    Otherwise a file that is written again in place, as trainers do, changes the answers of a running evaluation, or
+    ends it with SIGBUS.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if type(tensor) in (torch.nn.Parameter, torch.Tensor):  # bitsandbytes' own types are computed, not mapped
+            tensor.data = tensor.data.clone()
 
 
 def _require_positions(model: Model, located: Located) -> None:

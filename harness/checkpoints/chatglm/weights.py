@@ -63,7 +63,7 @@ class Shards:
             content = self._content(self._files[name])
             part = content[name] if isinstance(content, dict) else content.get_slice(name)
             tensor: torch.Tensor = part[start:stop] if start or stop is not None else part[...]
-            return tensor.clone() if isinstance(content, dict) else tensor
+            return tensor.clone()  # both formats are mapped into memory
 
     def _content(self, path: Path) -> Any:
         """Return the content of a file by name; tensors are not read yet if the format allows that."""
