@@ -377,8 +377,8 @@ def test_a_context_in_which_positions_stretch_with_the_longest_prompt_is_refused
 def test_a_checkpoint_that_changes_while_it_is_read_is_refused(copy, monkeypatch):
     real_load = weights.load
 
-    def load_and_change(located):
-        model = real_load(located)
+    def load_and_change(located, bar):
+        model = real_load(located, bar)
         set_weights(copy / WEIGHTS, lambda w: w["model.norm.weight"][:1].add_(1e-6))
         return model
 

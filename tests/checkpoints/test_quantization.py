@@ -102,7 +102,7 @@ def test_memory_falls_with_the_bits_and_is_counted_to_the_byte(base):
     sizes = {key: load(f"{base},{key}").memory_bytes for key in ("dtype=float32", "dtype=bfloat16")}
     sizes |= {key: load(f"{base},{key},dtype=bfloat16").memory_bytes for key in ("quantize=int8", "quantize=int4")}
     assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
-    parameters, body = configs.size(loading.locate(parse(str(base))))
+    parameters, body, _ = configs.size(loading.locate(parse(str(base))))
     frequencies = 2 * 8 * 4  # of rotary positions, which transformers stores twice
     linear = body - 5 * 64  # the norms stay as they are
     assert sizes["dtype=float32"] == 4 * parameters + frequencies
@@ -203,6 +203,6 @@ def test_fp8_weights_are_unpacked_if_no_gpu_can_multiply_them(base, tmp_path):
 
 def test_the_expected_bytes_are_those_in_memory_except_for_norms(base):
     located = loading.locate(parse(f"{base},quantize=int4,dtype=bfloat16"))
-    parameters, body = configs.size(located)
+    parameters, body, _ = configs.size(located)
     expected = quantization.expected_bytes(located.quantization, parameters, body, 2)
     assert expected == pytest.approx(load(f"{base},quantize=int4,dtype=bfloat16").memory_bytes, rel=0.01)

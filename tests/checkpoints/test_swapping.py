@@ -33,7 +33,7 @@ def reads(monkeypatch) -> list[str]:
     """Names of the checkpoints whose base was read from disk, in order."""
     names: list[str] = []
     real_load = weights.load
-    monkeypatch.setattr(weights, "load", lambda located: names.append(located.name) or real_load(located))
+    monkeypatch.setattr(weights, "load", lambda located, bar: names.append(located.name) or real_load(located, bar))
     return names
 
 

@@ -256,7 +256,7 @@ def test_bytes_and_parameters_and_fingerprint(glm):
     rows = 2 * (64 + 32 + 32 + 64 + 192 + 64)
     assert plain.memory_bytes - int8.memory_bytes == linear - 2 * rows
     assert int8.memory_bytes - int4.memory_bytes == linear // 2
-    parameters, body = configs.size(located[2])
+    parameters, body, _ = configs.size(located[2])
     expected = quantization.expected_bytes(located[2].quantization, parameters, body, 2)
     assert expected == pytest.approx(int4.memory_bytes, rel=0.03)
     assert len({identity.fingerprint(place) for place in located}) == 3
