@@ -13,6 +13,7 @@ import torch
 from harness.checkpoints import capacity, contents, files, foreign_code, gguf, limits
 from harness.checkpoints.chatglm import convert as published
 from harness.checkpoints.chatglm import layout as layouts
+from harness.checkpoints.chatglm import weights as chatglm_weights
 from harness.checkpoints.chatglm.layout import Layout
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -122,6 +123,8 @@ def _published(layout: Layout, base: Path, reference: CheckpointReference) -> Mo
             error, f"{base / 'config.json'} cannot be used", "fetch or save the checkpoint again", reference
         ) from error
     config._name_or_path = str(base)
+    if layout.saved_bits:
+        config.quantization_config = {"quant_method": "chatglm", "bits": layout.saved_bits}
     return config
 
 
@@ -133,7 +136,7 @@ def chatglm_layout(base: Path, reference: CheckpointReference) -> Layout | None:
     if base.is_dir() and not reference.trust_remote_code:
         content = files.read_json(base / "config.json")
         if layouts.is_chatglm(content):
-            return layouts.read(base, content, reference.chatglm)
+            return layouts.read(base, content, chatglm_weights.names_in(base), reference.chatglm)
     if reference.chatglm is not None:
         raise HarnessError(f"{base} is not in ChatGLM's layout: leave chatglm={reference.chatglm} out")
     return None

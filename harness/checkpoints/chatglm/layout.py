@@ -14,6 +14,7 @@ Not here: turning the settings into a model (`harness.checkpoints.chatglm.conver
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ MODEL_TYPE = "chatglm"
 """The model_type of every generation, and of GLM-4 in its first layout."""
 PREFIX = "transformer.prefix_encoder."
 """How the names of a P-tuning v2 prefix's weights begin."""
+SCALE = ".weight_scale"
+"""How the names of a quantised layer's scales end."""
 _MODELLING, _TOKENIZATION = "modeling_chatglm.py", "tokenization_chatglm.py"
 _CODE_BYTES = 1 << 20
 
@@ -102,15 +105,15 @@ def is_chatglm(content: dict[str, Any]) -> bool:
     return content.get("model_type") == MODEL_TYPE
 
 
-def read(folder: Path, content: dict[str, Any], generation: int | None = None) -> Layout:
-    """Return the layout of `folder`, whose config.json has this `content` (`is_chatglm`).
+def read(folder: Path, content: dict[str, Any], names: Collection[str] = (), generation: int | None = None) -> Layout:
+    """Return the layout of `folder`, whose config.json has this `content` (`is_chatglm`), and weights of these `names`.
 
     `generation` is the reference's key `chatglm=`. Raises HarnessError if the folder is a GLM-4, has a setting that no
     published checkpoint has, or scales positions although nothing says in which of the two ways.
     """
     _require_no_glm4(folder, content)
     if "position_encoding_2d" in content or "inner_hidden_size" in content or "max_sequence_length" in content:
-        return _chatglm_6b(folder, content, generation)
+        return _chatglm_6b(folder, content, names, generation)
     settings = _with_defaults(folder, content, _DEFAULTS)
     for name, published in _PUBLISHED.items():
         if settings[name] != published:
@@ -129,10 +132,10 @@ def read(folder: Path, content: dict[str, Any], generation: int | None = None) -
             f"{folder} has a rope_ratio of {ratio:g}, by which ChatGLM2 divides positions and ChatGLM3 multiplies the "
             "base of its angles, and no file says which of the two it is: write chatglm=2 or chatglm=3 behind its name"
         )
-    return Layout(known or 2, settings, ratio, _saved_bits(folder, content))
+    return Layout(known or 2, settings, ratio, _saved_bits(folder, content, names))
 
 
-def _chatglm_6b(folder: Path, content: dict[str, Any], generation: int | None) -> Layout:
+def _chatglm_6b(folder: Path, content: dict[str, Any], names: Collection[str], generation: int | None) -> Layout:
     if generation is not None:
         raise HarnessError(f"{folder} is a ChatGLM-6B, by the keys of its config.json: leave chatglm={generation} out")
     settings = _with_defaults(folder, content, _DEFAULTS_6B)
@@ -141,7 +144,7 @@ def _chatglm_6b(folder: Path, content: dict[str, Any], generation: int | None) -
             f"{folder / 'config.json'} sets position_encoding_2d to false and not to true as every published "
             "ChatGLM-6B does, so this project cannot compute it: name another checkpoint"
         )
-    return Layout(1, settings, 1.0, _saved_bits(folder, content))
+    return Layout(1, settings, 1.0, _saved_bits(folder, content, names))
 
 
 def _with_defaults(folder: Path, content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -163,20 +166,25 @@ def _with_defaults(folder: Path, content: dict[str, Any], defaults: dict[str, An
     return {**defaults, **content}
 
 
-def _saved_bits(folder: Path, content: dict[str, Any]) -> int:
-    """Return the bits of a folder that was saved quantised, or 0; raise HarnessError if they cannot be read.
+def _saved_bits(folder: Path, content: dict[str, Any], names: Collection[str]) -> int:
+    """Return the bits of a folder that was saved quantised, or 0; `names` are those of its weights.
 
-    The weights decide: a prefix trained on quantised weights states `quantization_bit`, too.
+    The weights decide, because the config.json of a prefix that was trained on quantised weights states
+    `quantization_bit`, too. Raises HarnessError if the folder is quantised and does not state 4 or 8 bits.
     """
-    bits = content.get("quantization_bit") or 0
-    if bits not in (0, 4, 8):
-        raise HarnessError(f"{folder / 'config.json'} sets quantization_bit to {bits}: ChatGLM has 4 and 8 bits only")
-    if content.get("quantization_embeddings"):
+    scales = [name for name in names if name.endswith(SCALE)]
+    if any("embedding" in name or name.startswith("lm_head") for name in scales):
         raise HarnessError(
-            f"{folder} has quantised embeddings, which were discontinued: fetch the checkpoint whose name ends in "
-            "-int4 instead of -int4-qe"
+            f"{folder} has quantised embeddings, which were discontinued: name the checkpoint whose name ends in -int4 "
+            "instead of -int4-qe"
         )
-    return int(bits)
+    bits = content.get("quantization_bit")
+    if scales and bits not in (4, 8):
+        raise HarnessError(
+            f"{folder} holds quantised weights, but its config.json sets quantization_bit to {limits.shown(bits)}, not "
+            "4 or 8: fetch or save the checkpoint again"
+        )
+    return int(bits) if scales and isinstance(bits, int) else 0
 
 
 # --- which generation

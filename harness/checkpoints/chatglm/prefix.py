@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from harness.checkpoints import files, limits
-from harness.checkpoints.chatglm import layout
+from harness.checkpoints import files
+from harness.checkpoints.chatglm import layout, weights
 from harness.checkpoints.chatglm.layout import PREFIX
 from harness.checkpoints.chatglm.weights import Shards
 from harness.common import places
@@ -44,13 +44,7 @@ def _names(folder: Path) -> list[str]:
     config = folder / "config.json"
     if folder.is_file() or not places.is_file(config) or not layout.is_chatglm(files.read_json(config)):
         return []
-    if not any(places.is_file(folder / name) for name in files.WEIGHTS):
-        return []
-    listing = files.weight_listing(folder)
-    if listing.suffix == ".json":
-        index = files.read_json(listing, limits.JSON_BYTES).get("weight_map")
-        return list(index) if isinstance(index, dict) else []
-    return list(Shards(files.weight_files(folder)))
+    return weights.names_in(folder)
 
 
 def read(folder: Path, virtual_tokens: int) -> torch.Tensor:

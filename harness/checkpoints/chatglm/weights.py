@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from harness.checkpoints import files
+from harness.checkpoints import files, limits
 from harness.checkpoints.chatglm import convert
 from harness.checkpoints.chatglm.layout import PREFIX, Layout
+from harness.common import places
 from harness.errors import HarnessError
 
 _COMPUTED = "inv_freq"
@@ -33,13 +34,17 @@ _OUTPUT = ("lm_head.weight", "transformer.output_layer.weight")
 
 
 class StoredTensor:
-    """Rows of a tensor in a file. As transformers' loader expects, `stored[...]` reads it."""
+    """Rows of a tensor in a file, as transformers' loader uses a slice of safetensors: `stored[...]` reads it."""
 
     def __init__(self, shards: Shards, name: str, start: int = 0, stop: int | None = None) -> None:
         self._shards, self._name, self._start, self._stop = shards, name, start, stop
 
     def __getitem__(self, _: object) -> torch.Tensor:
         return self._shards.rows(self._name, self._start, self._stop)
+
+    def get_dtype(self) -> str:
+        """Return the kind of the numbers as safetensors writes it: `F…` for floats, `I…` for codes."""
+        return "F" if self._shards.is_floating_point(self._name) else "I"
 
 
 class Shards:
@@ -64,6 +69,14 @@ class Shards:
             part = content[name] if isinstance(content, dict) else content.get_slice(name)
             tensor: torch.Tensor = part[start:stop] if start or stop is not None else part[...]
             return tensor.clone()  # both formats are mapped into memory
+
+    def is_floating_point(self, name: str) -> bool:
+        """Return whether the tensor `name` holds floats."""
+        with self._lock:
+            content = self._content(self._files[name])
+            if isinstance(content, dict):
+                return bool(content[name].is_floating_point())
+            return str(content.get_slice(name).get_dtype()).startswith(("F", "BF"))
 
     def _content(self, path: Path) -> Any:
         """Return the content of a file by name; tensors are not read yet if the format allows that."""
@@ -106,6 +119,17 @@ def state(shards: Shards, layout: Layout, *, has_one_table: bool) -> dict[str, S
         for row in rows or [convert.Rows(name)]:
             result[row.name] = StoredTensor(shards, name, row.start, row.stop)
     return result
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of the weights in `folder`; [] if it has none. Raises HarnessError if a file cannot be read."""
+    if not any(places.is_file(folder / name) for name in files.WEIGHTS):
+        return []
+    listing = files.weight_listing(folder)
+    if listing.suffix == ".json":
+        index = files.read_json(listing, limits.JSON_BYTES).get("weight_map")
+        return list(index) if isinstance(index, dict) else []
+    return list(Shards(files.weight_files(folder)))
 
 
 def shares_embeddings(shards: Shards, layout: Layout) -> bool:

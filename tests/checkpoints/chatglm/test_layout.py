@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ CHATGLM2 = {
 """The sizes of ChatGLM2-6B and ChatGLM3-6B."""
 
 
-def read(folder: Path, generation: int | None = None, **settings: Any) -> layout.Layout:
+def read(folder: Path, generation: int | None = None, names: Sequence[str] = (), **settings: Any) -> layout.Layout:
     folder.mkdir(exist_ok=True)
-    return layout.read(folder, {**chatglm.CONFIG, **settings}, generation)
+    return layout.read(folder, {**chatglm.CONFIG, **settings}, names, generation)
 
 
 def angles(settings: layout.Layout, positions: torch.Tensor) -> torch.Tensor:
@@ -123,14 +124,23 @@ def test_a_setting_that_no_published_checkpoint_has_is_named_with_its_value(
         ({"num_layers": "28"}, 'sets num_layers to "28", which is not a positive number'),
         ({"hidden_size": -1}, "sets hidden_size to -1"),
         ({"rmsnorm": 1}, "sets rmsnorm to 1, which is not true or false"),
-        ({"quantization_bit": 2}, "sets quantization_bit to 2: ChatGLM has 4 and 8 bits only"),
-        ({"quantization_bit": 4, "quantization_embeddings": True}, "name ends in -int4 instead of -int4-qe"),
         ({"padded_vocab_size": 151552}, "is a GLM-4 in ChatGLM's layout: .*-hf"),
     ],
 )
 def test_other_unusable_settings_are_one_sentence(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         read(tmp_path, **settings)
+
+
+def test_quantised_folders_are_recognised_by_their_weights(tmp_path: Path) -> None:
+    layer = "transformer.encoder.layers.0.mlp.dense_4h_to_h"
+    scales = [f"{layer}.weight", f"{layer}.weight_scale"]
+    assert read(tmp_path, names=scales, quantization_bit=4).saved_bits == 4
+    assert read(tmp_path, names=scales[:1], quantization_bit=4).saved_bits == 0
+    with pytest.raises(HarnessError, match=r"holds quantised weights, but its config.json sets quantization_bit to 2"):
+        read(tmp_path, names=scales, quantization_bit=2)
+    with pytest.raises(HarnessError, match="name ends in -int4 instead of -int4-qe"):
+        read(tmp_path, names=[*scales, "transformer.embedding.word_embeddings.weight_scale"], quantization_bit=4)
 
 
 def test_glm4_is_recognised_by_its_tokenizer(tmp_path: Path) -> None:
