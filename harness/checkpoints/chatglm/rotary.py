@@ -38,7 +38,7 @@ class TwoPositions(nn.Module):
         exponents = torch.arange(0, self._half, 2, device=states.device).float() / self._half
         frequencies = (1.0 / BASE**exponents).half().to(dtype)  # the published code always rounds them to half
         angles = torch.stack(decode(codes), -1)[..., None].to(dtype) * frequencies
-        angles = torch.cat([angles, angles], -1).float()
+        angles = torch.cat([angles, angles], -1)
         return angles.cos().to(states.dtype), angles.sin().to(states.dtype)
 
 
