@@ -82,8 +82,8 @@ def use_published(model: Model) -> None:
     rope = getattr(config, "rope_parameters", None) or {}
     if config.model_type != "glm" or rope.get("rope_type") not in ("default", "linear"):
         raise TypeError(f"no published rotary angles are known for a {config.model_type} with {rope}")
-    if rope["rope_theta"] != BASE:
-        raise TypeError(f"ChatGLM2's base is {BASE:,}, not {rope['rope_theta']:,}: ChatGLM3 computes angles in float32")
+    if rope["rope_theta"] != BASE or getattr(config, "chatglm_generation", 2) != 2:
+        raise TypeError(f"ChatGLM3 computes angles in float32, and only ChatGLM2 with a base of {BASE:,} does not")
     size = int(config.head_dim * rope["partial_rotary_factor"])
     ratio = float(rope["factor"]) if rope["rope_type"] == "linear" else 1.0
     plain.model.rotary_emb = InModelDtype(size, ratio)

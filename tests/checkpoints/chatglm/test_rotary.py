@@ -13,7 +13,7 @@ from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 import tolerances
 from harness.checkpoints.chatglm.positions import SPACE
 from harness.checkpoints.chatglm.rotary import InModelDtype, TwoPositions, use_published
-from support import chatglm
+from support import published_chatglm as chatglm
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 GENERATIONS = ("chatglm", "chatglm2")
@@ -133,3 +133,7 @@ def test_other_models_have_no_published_angles(data: Path) -> None:
         use_published(llama)
     with pytest.raises(TypeError, match="ChatGLM3 computes angles in float32"):
         use_published(chatglm.second_generation(data, rope_theta=500000.0))
+    third = chatglm.second_generation(data)
+    third.config.chatglm_generation = 3
+    with pytest.raises(TypeError, match="ChatGLM3 computes angles in float32"):
+        use_published(third)
