@@ -154,7 +154,10 @@ class Conversations:
             notes.append("prompts begin with two BOS tokens, from the chat template or from the tokenizer")
         if self._has_history and eos_ids and not self.findings.history:
             history: list[Turn] = [*question, {"role": "assistant", "content": "A9c2e"}, *question]
-            after = self.template.render(history).rpartition("A9c2e")[2].rpartition("Q7f3a")[0]
+            text = self.template.render(history)
+            if encoder.rules.is_dialogue(text):  # a published form, behind which the model was trained to end answers
+                return notes
+            after = text.rpartition("A9c2e")[2].rpartition("Q7f3a")[0]
             if set(eos_ids).isdisjoint(encoder.encode([after], special=False)[after]):
                 ends = ", ".join(repr(str(encoder.tokenizer.decode([i]))) for i in eos_ids)
                 notes.append(

@@ -136,4 +136,7 @@ class BackendLM(TemplateLM):  # type: ignore[misc]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Return the conversation as the tokenizer's chat template renders it (`Conversations.prompt`)."""
-        return self.conversations.prompt(chat_history, generation=add_generation_prompt)
+        prompt = self.conversations.prompt(chat_history, generation=add_generation_prompt)
+        if add_generation_prompt:
+            self.encoder.note_rendered(prompt)
+        return prompt

@@ -15,6 +15,7 @@ from harness.checkpoints import (
 )
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.adapters.config import AdapterConfig
+from harness.checkpoints.chatglm.dialogues import PLAIN
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Tokenizer
@@ -101,6 +102,10 @@ def _context(located: Located) -> str:
 
 def _bos(tokenizer: Tokenizer) -> str:
     """Return in words what puts BOS at the start of a text. The engine adds no BOS to a text that already has one."""
+    rules = getattr(tokenizer, "prompt_rules", PLAIN)
+    if rules.beginning:
+        tokens = " ".join(tokenizer.convert_ids_to_tokens(list(rules.beginning)))
+        return f"the tokenizer adds {tokens} {'behind a context' if rules.ending else 'before a text'}"
     if tokenizer.bos_token is None:
         return "none"
     is_added = tokenizer("A")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -378,4 +378,5 @@ def _take_eos_ids(model: Model, located: Located) -> tuple[int, ...]:
 
 
 def _eos_ids(base: tuple[int, ...], tokenizer: Tokenizer) -> tuple[int, ...]:
-    return tuple(sorted({*base, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])}))
+    stated = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+    return tuple(sorted({*base, *getattr(tokenizer, "ending_ids", stated)}))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import contents, files, foreign_code, limits
+from harness.checkpoints.chatglm import recognition
 from harness.checkpoints.types import Tokenizer
 from harness.common import patterns
 from harness.errors import HarnessError
@@ -69,10 +70,17 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
     return folder
 
 
-def load(folder: Path, *, is_trusted: bool) -> Tokenizer:
-    """Return the tokenizer in `folder`. With `is_trusted`, its own code may run. Raises what the library raises."""
+def load(folder: Path, *, is_trusted: bool, generation: int | None = None) -> Tokenizer:
+    """Return the tokenizer in `folder`. With `is_trusted`, its own code may run. Raises what the library raises.
+
+    `generation` is that of a ChatGLM (2 or 3), and overrides what the tokenizer's files say.
+    """
     from transformers import AutoTokenizer
 
+    if not is_trusted and (chatglm := recognition.recognize(folder)) is not None:
+        from harness.checkpoints.chatglm import tokenizer as chatglm_tokenizer
+
+        return chatglm_tokenizer.load(chatglm, generation)
     names = contents.tokenizer_files(folder, code=is_trusted)
     with foreign_code.no_hub(is_trusted=is_trusted), contents.alone(folder, names, code=is_trusted) as alone:
         tokenizer = AutoTokenizer.from_pretrained(str(alone), trust_remote_code=is_trusted)

@@ -19,7 +19,7 @@ def test_a_stride_of_the_context_gives_lm_evals_rolling_windows(texts: list[list
         for owner, ids in enumerate(texts)
         for pair in get_rolling_token_windows(ids, START, context, context_len=1)
     ]
-    result = windows.cut(texts, START, context, [context] * len(texts))
+    result = windows.cut(texts, [START], context, [context] * len(texts))
     assert [(owner, *pair) for owner, pair in zip(result.owners, result.pairs, strict=True)] == expected
 
 
@@ -28,7 +28,7 @@ def test_every_token_is_scored_once_after_at_least_the_context_minus_the_stride(
     texts: list[list[int]], context: int, data: st.DataObject
 ) -> None:
     strides = [data.draw(st.integers(1, context)) for _ in texts]
-    result = windows.cut(texts, START, context, strides)
+    result = windows.cut(texts, [START], context, strides)
     for owner, ids in enumerate(texts):
         pairs = [pair for pair_owner, pair in zip(result.owners, result.pairs, strict=True) if pair_owner == owner]
         assert [token for pair in pairs for token in pair.continuation] == ids

@@ -37,7 +37,9 @@ class GeneratingKind(RequestKind):
             text, arguments = request.args
             settings = parse_settings(self.decoding_arguments(arguments), eos)
             is_thinking = backend.leaves_open(text)
-            prompts.append(Prompt(prompt_ids or [backend.encoder.start()], settings, samples[id(request)], is_thinking))
+            prompts.append(
+                Prompt(prompt_ids or backend.encoder.beginning(), settings, samples[id(request)], is_thinking)
+            )
             samples[id(request)] += 1
         return prompts
 

@@ -30,17 +30,18 @@ class MeanLikelihood(ScoredKind):
 
     The negated mean is the perplexity by which OpenCompass's `PPLInferencer` chooses (open-compass/opencompass@a5acc4b,
     models/huggingface.py, `_get_ppl`). The first token is not scored but counts in the denominator, and a text longer
-    than the context is cut on its left.
+    than the context is cut on its left. ChatGLM-6B reads a text behind its special tokens, which count as one token.
     """
 
     def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
         """Return a pair for each text of more than one token: the first token is the context of the others."""
-        texts = ["".join(request.args) for request in requests]
-        ids = backend.encoder.encode(texts)
-        ends = [ids[text][-backend.max_length :] for text in texts]
-        owners = [i for i, end in enumerate(ends) if len(end) > 1]
-        truncated = sum(len(ids[text]) > backend.max_length for text in texts)
-        return OwnedPairs([Pair(ends[i][:1], ends[i][1:]) for i in owners], owners, truncated)
+        texts = backend.encoder.wholes([request.args for request in requests])
+        lead = backend.encoder.beginning() if texts and backend.encoder.reads_behind else []
+        room, first = backend.max_length - len(lead), 0 if lead else 1
+        ends = [ids[-room:] for ids in texts]
+        owners = [i for i, end in enumerate(ends) if len(end) > first]
+        truncated = sum(len(ids) > room for ids in texts)
+        return OwnedPairs([Pair(lead + ends[i][:first], ends[i][first:]) for i in owners], owners, truncated)
 
     def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[tuple[float, bool]]:
         """Return each text's score divided by its number of tokens; (0, True) for an unscored single token."""

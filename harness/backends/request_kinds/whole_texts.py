@@ -23,12 +23,19 @@ class _WholeText(ScoredKind):
         """Return for each request by how many tokens its windows move."""
 
     def owned_pairs(self, requests: Sequence[Instance], backend: Backend) -> OwnedPairs:
-        """Return the windows of all texts; the first token of a text follows BOS, or EOS if there is no BOS."""
+        """Return the windows of all texts; the first token of a text follows BOS, or EOS if there is no BOS.
+
+        A ChatGLM's special tokens take the place of BOS. In ChatGLM-6B, every window begins with them.
+        """
+        encoder = backend.encoder
         texts = [str(request.args[0]) for request in requests]
-        ids = backend.encoder.encode(texts, special=self.special)
-        start = backend.encoder.start() if texts else 0
+        ids = encoder.encode(texts, special=self.special and not encoder.rules.beginning)
+        beginning = encoder.beginning() if texts else []
+        strides = self.strides(requests, backend)
         token_ids = [ids[text] for text in texts]
-        return OwnedPairs(*windows.cut(token_ids, start, backend.max_length, self.strides(requests, backend)))
+        return OwnedPairs(
+            *windows.cut(token_ids, beginning, backend.max_length, strides, repeats_beginning=encoder.reads_behind)
+        )
 
     def combine(self, owned: OwnedPairs, scores: Sequence[LogLikelihood], count: int) -> list[float]:
         """Return for each text the sum of the scores of its windows."""
