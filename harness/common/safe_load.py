@@ -69,7 +69,7 @@ def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, strict: boo
         raise
     except yaml.YAMLError as error:
         # A mark names the text as PyYAML was given it; the caller names the file.
-        message = re.sub(r'in "<[\w ]+>", ', "in ", " ".join(str(error).split()))
+        message = re.sub(r' in "<[\w ]+>"', "", " ".join(str(error).split()))
         raise ContentError(message[:300]) from error
     except (ValueError, OverflowError, RecursionError) as error:  # a date such as 2024-13-01
         if loader is not None:
