@@ -169,9 +169,9 @@ def _scales(owner: Any) -> list[torch.Tensor]:
 
 
 def _chatglm(bits: Any) -> Any:
-    from harness.checkpoints.chatglm.quantizer import ChatGLMConfig
+    from harness.checkpoints.chatglm.quantizer import ChatGLMQuantizationConfig
 
-    return ChatGLMConfig(bits)
+    return ChatGLMQuantizationConfig(bits)
 
 
 def _bitsandbytes_settings(quantize: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """ChatGLM's own quantisation as a method that transformers' `from_pretrained` knows under the name `chatglm`.
 
-    GlmForCausalLM.from_pretrained(None, config=config, state_dict=weights, quantization_config=ChatGLMConfig(bits=4))
+    settings = ChatGLMQuantizationConfig(bits=4)
+    GlmForCausalLM.from_pretrained(None, config=config, state_dict=weights, quantization_config=settings)
 
 quantises plain weights one by one while loading: the process needs memory for the quantised model and one plain weight.
 Codes and scales that the published code saved are loaded as they are if the configuration states them:
@@ -38,7 +39,7 @@ _WEIGHTS = frozenset(f"{name}.weight" for name in (*_GLM, *_PUBLISHED))
 
 
 @register_quantization_config(METHOD)
-class ChatGLMConfig(QuantizationConfigMixin):  # type: ignore[misc]
+class ChatGLMQuantizationConfig(QuantizationConfigMixin):  # type: ignore[misc]
     """The settings of the method: bits of a weight, 8 or 4. Raises ValueError for other bits."""
 
     def __init__(self, bits: int = 8, quant_method: str = METHOD) -> None:
@@ -52,9 +53,9 @@ class ChatGLMConfig(QuantizationConfigMixin):  # type: ignore[misc]
 class ChatGLMQuantizer(HfQuantizer):  # type: ignore[misc]
     """Puts quantised layers into an empty model, and quantises the plain weights that belong to them."""
 
-    quantization_config: ChatGLMConfig
+    quantization_config: ChatGLMQuantizationConfig
 
-    def __init__(self, quantization_config: ChatGLMConfig, **settings: Any) -> None:
+    def __init__(self, quantization_config: ChatGLMQuantizationConfig, **settings: Any) -> None:
         super().__init__(quantization_config, **settings)
         self.misfits: set[str] = set()
         """Names of plain weights whose shape is not that of their layer. transformers reports their sizes."""

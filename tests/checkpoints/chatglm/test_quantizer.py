@@ -13,8 +13,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, GlmConfig, GlmForCausalLM
 
 from harness.checkpoints import configs, identity, loading, quantization
+from harness.checkpoints.chatglm.model import ChatGLMConfig, ChatGLMForConditionalGeneration
 from harness.checkpoints.chatglm.quantized import QuantizedLinear, quantize
-from harness.checkpoints.chatglm.quantizer import METHOD, ChatGLMConfig, replace_linears
+from harness.checkpoints.chatglm.quantizer import METHOD, ChatGLMQuantizationConfig, replace_linears
 from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from support import tiny
@@ -147,7 +148,7 @@ def test_a_state_without_a_folder_is_quantised_weight_by_weight(glm):
         None,
         config=GlmConfig.from_pretrained(glm),
         state_dict={name: Lazy(weight) for name, weight in weights.items()},
-        quantization_config=ChatGLMConfig(bits=4),
+        quantization_config=ChatGLMQuantizationConfig(bits=4),
         dtype=torch.float32,
     )
     assert len(reads) == len(weights)
@@ -262,33 +263,47 @@ def test_bytes_and_parameters_and_fingerprint(glm):
     assert len({identity.fingerprint(place) for place in located}) == 3
 
 
-def real(bits: int | None) -> nn.Module:
-    """Return ChatGLM2-6B on the meta device in float16, plain or quantised."""
-    config = GlmConfig(
-        vocab_size=65024,
-        hidden_size=4096,
-        intermediate_size=13696,
-        num_hidden_layers=28,
-        num_attention_heads=32,
-        num_key_value_heads=2,
-        head_dim=128,
-        attention_bias=True,
-        tie_word_embeddings=False,
-        pad_token_id=0,
+def chatglm2_6b() -> nn.Module:
+    return GlmForCausalLM(
+        GlmConfig(
+            vocab_size=65024,
+            hidden_size=4096,
+            intermediate_size=13696,
+            num_hidden_layers=28,
+            num_attention_heads=32,
+            num_key_value_heads=2,
+            head_dim=128,
+            attention_bias=True,
+            tie_word_embeddings=False,
+            pad_token_id=0,
+        )
     )
+
+
+def chatglm_6b() -> nn.Module:
+    return ChatGLMForConditionalGeneration(ChatGLMConfig(tie_word_embeddings=True))
+
+
+@pytest.mark.parametrize(
+    ("build", "bits", "size"),
+    [
+        (chatglm2_6b, None, 12_487_168_000),
+        (chatglm2_6b, 8, 6_778_873_856),
+        (chatglm2_6b, 4, 3_923_601_408),
+        (chatglm_6b, None, 12_346_572_800),
+        (chatglm_6b, 8, 6_711_492_608),
+        (chatglm_6b, 4, 3_892_920_320),
+    ],
+)
+def test_a_model_takes_as_many_bytes_as_its_published_files(build, bits, size):
     with torch.device("meta"):
-        model = GlmForCausalLM(config).half()
+        model = build().half()
     if bits:
         replace_linears(model, bits)
-    return model
-
-
-@pytest.mark.parametrize(("bits", "size"), [(None, 12_487_168_000), (8, 6_778_873_856), (4, 3_923_601_408)])
-def test_chatglm2_6b_takes_as_many_bytes_as_its_published_files(bits, size):
-    model = real(bits)
-    assert sum(value.numel() * value.element_size() for value in model.state_dict().values()) == size
-    frequencies = 2 * 32 * model.model.rotary_emb.inv_freq.element_size()
-    assert quantization.bytes_in_memory(model) == size + frequencies
+    tensors = {id(value): value for value in model.state_dict(keep_vars=True).values()}
+    assert sum(value.numel() * value.element_size() for value in tensors.values()) == size
+    computed = [value for name, value in model.named_buffers() if "weight_scale" not in name]  # angles
+    assert quantization.bytes_in_memory(model) == size + sum(value.numel() * value.element_size() for value in computed)
 
 
 @pytest.mark.parametrize(
