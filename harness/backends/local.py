@@ -24,6 +24,7 @@ from harness.backends.journal_rows import is_generation, is_log_likelihood
 from harness.backends.lm import BackendLM
 from harness.backends.request_kinds.registry import KINDS, inputs
 from harness.backends.work import Cost
+from harness.checkpoints import configs
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.common import versions
 from harness.common.progress import SILENT, Advance
@@ -118,11 +119,12 @@ class HarnessLM(BackendLM):
         pairs, prompts = inputs(repeated, self)
         fed = [prompt.fed_tokens(self.max_length) for prompt in prompts]
         walk = Walk.PLAIN if self.checkpoint.rounds_activations else walk
+        marks = configs.context_marks(self.checkpoint.located.config)
         if walk == Walk.PLAIN:
             tokens = sum(map(scoring.tokens_fed, scoring.plan(pairs, self.max_length, 1)))
         else:
-            tokens = scoring.grow(pairs, self.max_length).tokens
-        tokens += tree.grow(fed, [1] * len(fed)).tokens if walk == Walk.PACK else sum(map(len, fed))
+            tokens = scoring.grow(pairs, self.max_length, marks).tokens
+        tokens += tree.grow(fed, [1] * len(fed)).tokens if walk == Walk.PACK and not marks else sum(map(len, fed))
         return Cost(
             requests=len(repeated),
             tokens=tokens,

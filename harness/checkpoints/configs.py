@@ -15,6 +15,7 @@ from harness.checkpoints.chatglm import convert as published
 from harness.checkpoints.chatglm import layout as layouts
 from harness.checkpoints.chatglm import weights as chatglm_weights
 from harness.checkpoints.chatglm.layout import Layout
+from harness.checkpoints.chatglm.positions import SpecialIds
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, ModelConfig
@@ -128,6 +129,17 @@ def _published(layout: Layout, base: Path, reference: CheckpointReference) -> Mo
     return config
 
 
+def check_rope(config: ModelConfig, base: Path, reference: CheckpointReference) -> None:
+    """Raise HarnessError if `rope=published` is set for a model whose published code computes angles in float32."""
+    if reference.rope is None:
+        return
+    generation = getattr(config, "chatglm_generation", None)
+    if generation == 3:
+        raise HarnessError(f"{base} is a ChatGLM3, whose own code computes angles in float32: leave rope=published out")
+    if generation is None:
+        raise HarnessError(f"{base} is a {config.model_type}: rope=published is for ChatGLM-6B and ChatGLM2 only")
+
+
 def chatglm_layout(base: Path, reference: CheckpointReference) -> Layout | None:
     """Return the layout of `base` if it is a published ChatGLM folder that is loaded without its code, or None.
 
@@ -187,6 +199,11 @@ def context_length(config: ModelConfig) -> int:
         if value is not None and int(value) > 0:
             return int(value)
     return DEFAULT_MAX_LENGTH
+
+
+def context_marks(config: ModelConfig) -> SpecialIds | None:
+    """Return the ids that end a context whose tokens all see each other (ChatGLM-6B), or None for causal models."""
+    return getattr(config, "special_ids", None)
 
 
 def smallest_window(config: ModelConfig) -> int | None:

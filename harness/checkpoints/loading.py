@@ -61,6 +61,7 @@ def _located(reference: CheckpointReference) -> Located:
     if base.is_file():
         gguf.require_package(base)
     configuration, config = identity.configuration(base), configs.read(base, reference)
+    configs.check_rope(config, base, reference)
     device = placement.device(reference.device)
     dtype = placement.dtype(reference.dtype, device, config, weight_files)
     packing = packed.packing(config, device)
@@ -268,7 +269,8 @@ def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
         return _Adapted(model, prompt_learning.root_cache(config, tensors, model, located.dtype), tensors)
     ids, plain = None, None
     if config.rewrites_base:
-        ids = probe.token_ids(_embedding_rows(model), located.max_length, [], located.device)
+        marks = configs.context_marks(located.config)
+        ids = probe.token_ids(_embedding_rows(model), located.max_length, [], located.device, marks)
         plain = probe.Answers(model).logits(ids)
     adapted = attach.attach(model, config, tensors).to(located.device)
     return _Adapted(adapted, EMPTY, tensors, ids, plain)
@@ -279,14 +281,14 @@ def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrap
 
     `is_wrapped` says whether the base is wrapped in PEFT's model. Raises HarnessError as `probe.check_answers` does.
     """
-    model, ids = adapted.model, adapted.ids
+    model, ids, marks = adapted.model, adapted.ids, configs.context_marks(located.config)
     rows = _embedding_rows(model)
     probe.check_vocabulary(tokenizer, located.tokenizer, rows, located.base)
     answers = probe.Answers(model, adapted.root)
     if ids is None:
         trained = probe.trained_tokens(model) if is_wrapped else []
-        ids = probe.token_ids(rows, located.max_length, trained, located.device)
-    probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype)
+        ids = probe.token_ids(rows, located.max_length, trained, located.device, marks)
+    probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype, marks)
     config = located.adapter_config
     if config is None:
         return None
@@ -327,7 +329,13 @@ def load_tokenizer(located: Located) -> Tokenizer:
     try:
         if located.tokenizer.is_file():
             return gguf.tokenizer(located.tokenizer)
-        return tokenizer_files.load(located.tokenizer, is_trusted=located.reference.trust_remote_code)
+        layout, reference = located.layout, located.reference
+        return tokenizer_files.load(
+            located.tokenizer,
+            is_trusted=reference.trust_remote_code,
+            generation=reference.chatglm,
+            default_generation=3 if layout is not None and layout.generation == 3 else 2,
+        )
     except HarnessError:
         raise
     except Exception as error:  # transformers, tokenizers and sentencepiece each raise their own types

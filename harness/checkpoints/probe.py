@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 
 from harness.checkpoints import files, tokenizer_files
+from harness.checkpoints.chatglm import positions
+from harness.checkpoints.chatglm.positions import SpecialIds
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, Tokenizer
 from harness.errors import HarnessError
@@ -47,16 +49,20 @@ class Answers(NamedTuple):
         return logits.float()
 
 
-def token_ids(vocabulary: int, max_length: int, trained: list[int], device: torch.device) -> torch.Tensor:
+def token_ids(
+    vocabulary: int, max_length: int, trained: list[int], device: torch.device, marks: SpecialIds | None = None
+) -> torch.Tensor:
     """Return the token ids (1, T) of a probe: first those that an adapter `trained`, then random ones.
 
-    Ids are below `vocabulary`; T is at most `PROBE_TOKENS` and `max_length`.
+    Ids are below `vocabulary`; T is at most `PROBE_TOKENS` and `max_length`. For a model that reads contexts both ways,
+    the first half is a context, and `marks` end it.
     """
     generator = torch.Generator().manual_seed(0)
     length = min(PROBE_TOKENS, max_length)
     random = torch.randint(vocabulary, (length,), generator=generator)
     first = torch.tensor([i for i in trained if i < vocabulary][: length // 2], dtype=torch.long)
-    return torch.cat([first, random])[None, :length].to(device)
+    ids = torch.cat([first, random])[None, :length]
+    return positions.with_marks(ids, length // 2, marks).to(device)
 
 
 def trained_tokens(model: Model) -> list[int]:
@@ -96,9 +102,12 @@ def effect(
     return 0.0 if largest <= rounding * float(plain.abs().max()) else largest  # NaN is left to check_answers
 
 
-def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dtype: torch.dtype) -> None:
+def check_answers(
+    answers: Answers, ids: torch.Tensor, name: str, kind: str, dtype: torch.dtype, marks: SpecialIds | None = None
+) -> None:
     """Raise HarnessError if the checkpoint cannot run, answers with NaN, or lets later tokens change earlier logits.
 
+    With `marks`, which end a context, raise it, too, if the context's last token does not change the logits before it.
     `ids` (1, T) are a probe; `name` and `kind` (its model_type) name the checkpoint in the message.
     """
     try:
@@ -112,6 +121,8 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
         label = str(dtype).removeprefix("torch.")
         reason = "its weights are damaged" if label == "float32" else "damaged weights or overflow: try dtype=float32"
         raise HarnessError(f"{name} answers a probe with NaN or infinite logits in {label}: {reason}")
+    if marks is not None:
+        _require_both_ways(answers, ids, logits, name)
     if ids.shape[1] > 1:
         before, after = logits[:, :-1], changed[:, :-1]
         # Rounding may differ where experts receive another number of tokens; looking ahead changes logits as a whole.
@@ -120,6 +131,15 @@ def check_answers(answers: Answers, ids: torch.Tensor, name: str, kind: str, dty
                 f"{name}, a {kind}, lets later tokens change the logits of earlier ones: it is not a causal language "
                 "model, so its likelihoods mean nothing here"
             )
+
+
+def _require_both_ways(answers: Answers, ids: torch.Tensor, logits: torch.Tensor, name: str) -> None:
+    """Raise HarnessError if the last token of the context in `ids` (1, T) does not change `logits` (1, T, V) before it."""
+    last = ids.shape[1] // 2 - 1
+    changed = ids.clone()
+    changed[0, last] = (ids[0, last] + 1) % 64  # far from the special tokens
+    if torch.equal(answers.logits(changed)[:, :last], logits[:, :last]):
+        raise HarnessError(f"{name} does not read its context both ways, as a ChatGLM-6B does: its answers are wrong")
 
 
 def check_vocabulary(tokenizer: Tokenizer, folder: Path, rows: int, base: Path) -> None:

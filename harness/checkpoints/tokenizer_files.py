@@ -70,17 +70,18 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
     return folder
 
 
-def load(folder: Path, *, is_trusted: bool, generation: int | None = None) -> Tokenizer:
+def load(folder: Path, *, is_trusted: bool, generation: int | None = None, default_generation: int = 2) -> Tokenizer:
     """Return the tokenizer in `folder`. With `is_trusted`, its own code may run. Raises what the library raises.
 
-    `generation` is that of a ChatGLM (2 or 3), and overrides what the tokenizer's files say.
+    `generation` is that of a ChatGLM (2 or 3), and overrides what the tokenizer's files say. `default_generation` counts
+    if they say nothing.
     """
     from transformers import AutoTokenizer
 
     if not is_trusted and (chatglm := recognition.recognize(folder)) is not None:
         from harness.checkpoints.chatglm import tokenizer as chatglm_tokenizer
 
-        return chatglm_tokenizer.load(chatglm, generation)
+        return chatglm_tokenizer.load(chatglm, generation, default_generation)
     names = contents.tokenizer_files(folder, code=is_trusted)
     with foreign_code.no_hub(is_trusted=is_trusted), contents.alone(folder, names, code=is_trusted) as alone:
         tokenizer = AutoTokenizer.from_pretrained(str(alone), trust_remote_code=is_trusted)

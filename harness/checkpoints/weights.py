@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import configs, contents, files, gguf, packed, quantization
+from harness.checkpoints.chatglm import rotary
 from harness.checkpoints.chatglm import weights as chatglm_weights
 from harness.checkpoints.chatglm.weights import Shards
 from harness.checkpoints.located import Located
@@ -78,6 +79,8 @@ def load(located: Located, bar: Bar = SILENT) -> Model:
     _require_fit(located, outcome)
     _require_positions(model, located)
     quantization.disable_bfloat16_kernels(model)
+    if located.reference.rope == "published":
+        rotary.use_published(model)
     if located.device.type == "cpu" and located.layout is None:
         _copy_from_files(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.

@@ -201,7 +201,11 @@ class Engine:
             fed = scoring.fed_tokens(pairs, checkpoint.max_length)
             walker, planned = self._context(fed, [len(pair.continuation) for pair in pairs])
         else:
-            planned = tree.plan(scoring.grow(pairs, checkpoint.max_length), self.limits, siblings=False)
+            marks = configs.context_marks(checkpoint.model.config)
+            grown = scoring.grow(pairs, checkpoint.max_length, marks)
+            # A context that is read both ways goes through the model in one pass.
+            tokens = max(self.pack_tokens, longest) if marks else self.pack_tokens
+            planned = tree.plan(grown, self.limits._replace(tokens=tokens), siblings=False)
             walker = walks.walker(self.walk_choice.walk, checkpoint.model, checkpoint.root, planned, self.skippable)
         for answers, tokens in scoring.packed(walker, planned, pairs, missing):
             yield AnswerBatch(answers, tokens - self._take_skipped())

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from harness.checkpoints.chatglm.positions import SpecialIds
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model
-from harness.engine.packing import packs, tree
+from harness.engine.packing import contexts, packs, tree
 from harness.engine.requests import LogLikelihood, Pair
 from harness.errors import HarnessError
 
@@ -53,9 +54,13 @@ def fed_tokens(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
     return [(pair.context + pair.continuation)[-(max_length + 1) : -1] for pair in pairs]
 
 
-def grow(pairs: Sequence[Pair], max_length: int) -> tree.Tree:
-    """Return the prefix tree of the tokens that `pairs` feed. Raises HarnessError as `fed_tokens` does."""
-    return tree.grow(fed_tokens(pairs, max_length), [len(pair.continuation) for pair in pairs])
+def grow(pairs: Sequence[Pair], max_length: int, marks: SpecialIds | None = None) -> tree.Tree:
+    """Return the prefix tree of the tokens that `pairs` feed; `marks` end contexts that cannot be divided.
+
+    Raises HarnessError as `fed_tokens` and `contexts.lengths` do.
+    """
+    fed = fed_tokens(pairs, max_length)
+    return tree.grow(fed, [len(pair.continuation) for pair in pairs], contexts.lengths(fed, marks))
 
 
 def packed(

@@ -19,10 +19,12 @@ from typing import NamedTuple
 import torch
 
 from harness.checkpoints import configs
+from harness.checkpoints.chatglm import positions
+from harness.checkpoints.chatglm.positions import SpecialIds
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.root_cache import RootCache
 from harness.checkpoints.types import Model
-from harness.engine.packing import last_layer, packs, padding, prepacked, tree
+from harness.engine.packing import contexts, last_layer, packs, padding, prepacked, tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Snapshots, Walker
 
@@ -30,6 +32,10 @@ PROBE_TOKENS = 24
 """Number of tokens in the longest sequences of the probe."""
 _BRANCHES = ((6, 24), (6, 12), (9, 17), (6, 9), (3, 14), (0, 10))
 """(tokens shared with the first sequence, total tokens) of each further sequence in the probe's tree."""
+
+
+_CONTEXT = 3
+"""Tokens of the probe's contexts before `[gMASK] <sop>`, for models that read contexts both ways."""
 
 
 class Walk(StrEnum):
@@ -61,6 +67,10 @@ def choose(checkpoint: Checkpoint) -> WalkChoice:
     others = configs.other_layers(model.config)
     state_reason = f"its layers are of the kind {', '.join(others)}" if others else "its layers keep a state"
     is_stateful = bool(others) or getattr(model, "_is_stateful", False)
+    reads_both_ways = configs.context_marks(model.config) is not None
+    if reads_both_ways:
+        state_reason = "it reads a context both ways, so that contexts share nothing, and each is read whole"
+    is_stateful = is_stateful or reads_both_ways
     candidates = (Walk.SNAPSHOT,) if is_stateful else (Walk.PACK, Walk.SNAPSHOT)
     reason = ""
     for walk in candidates:
@@ -111,11 +121,13 @@ def failure(walk: Walk, model: Model, root: RootCache, skippable: SkippablePart 
     if walk == Walk.PACK and packs.layout(model.config) is None:
         return "does not know what some of its layers see"
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    sequences = _sequences(vocabulary)
+    marks = configs.context_marks(model.config)
+    sequences = _sequences(vocabulary, marks)
     device = next(model.parameters()).device
     share = padding.tolerance(next(model.parameters()).dtype)
     read_counts = [1 if skippable else len(sequence) for sequence in sequences]
-    grown = tree.grow(sequences, read_counts)
+    undivided = contexts.lengths(sequences, marks)
+    grown = tree.grow(sequences, read_counts, undivided)
     with torch.inference_mode(), prepacked.used(model):  # copies and fused layers have probes of their own
         whole = [
             root.forward(model, torch.tensor([sequence], device=device)).logits[0].float() for sequence in sequences
@@ -124,7 +136,8 @@ def failure(walk: Walk, model: Model, root: RootCache, skippable: SkippablePart 
     scale = max(1.0, *(float(logits.abs().max()) for logits in whole))
     for tokens in (7, 1000):  # a trunk in the cache with siblings after it, and everything in one pass
         try:
-            planned = tree.plan(grown, tree.Limits(tokens, 1000), siblings=walk == Walk.PACK)
+            largest = max(tokens, *undivided) if undivided else tokens
+            planned = tree.plan(grown, tree.Limits(largest, 1000), siblings=walk == Walk.PACK)
             steps = walker(walk, model, root, planned, skippable)
             for pack in planned:
                 places, place_index = packs.distinct_reads(pack)
@@ -141,11 +154,10 @@ def failure(walk: Walk, model: Model, root: RootCache, skippable: SkippablePart 
     return ""
 
 
-def _sequences(vocabulary: int) -> list[list[int]]:
+def _sequences(vocabulary: int, marks: SpecialIds | None) -> list[list[int]]:
     generator = torch.Generator().manual_seed(1)
-    first, *others = (
-        torch.randint(vocabulary, (PROBE_TOKENS,), generator=generator).tolist() for _ in range(1 + len(_BRANCHES))
-    )
+    ids = [torch.randint(vocabulary, (PROBE_TOKENS,), generator=generator) for _ in range(1 + len(_BRANCHES))]
+    first, *others = (positions.with_marks(row, _CONTEXT, marks).tolist() for row in ids)
     return [
         first,
         *([*first[:shared], *other[shared:end]] for other, (shared, end) in zip(others, _BRANCHES, strict=True)),

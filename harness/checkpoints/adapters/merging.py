@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.checkpoints import files, loading, probe
+from harness.checkpoints import configs, files, loading, probe
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -55,7 +55,7 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
     dtype = loading.locate(replace(reference, dtype=reference.dtype or "auto")).dtype
     checkpoint = loading.load(located)
     rows = checkpoint.model.get_input_embeddings().weight.shape[0]
-    ids = probe.token_ids(rows, located.max_length, [], located.device)
+    ids = probe.token_ids(rows, located.max_length, [], located.device, configs.context_marks(located.config))
     unmerged = _logprobs(checkpoint.model, ids)
     model = _merged(checkpoint)
     difference = float((_logprobs(model, ids) - unmerged).abs().max())

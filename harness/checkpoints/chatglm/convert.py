@@ -6,12 +6,13 @@ layers. Everything else only gets another name. The mapping is that of transform
 ChatGLM2-32k's division of positions by `rope_ratio` is transformers' linear scaling. ChatGLM3-32k's multiplication of
 the base is a larger base.
 
-Not here: ChatGLM-6B, which keeps its names (`harness.checkpoints.chatglm.model`), and reading files
+Not here: ChatGLM-6B, which keeps its names and settings (`harness.checkpoints.chatglm.model`), and reading files
 (`harness.checkpoints.chatglm.weights`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -52,7 +53,13 @@ class Rows(NamedTuple):
 
 
 def config(layout: Layout) -> ModelConfig:
-    """Return the GlmConfig of a ChatGLM2 or ChatGLM3."""
+    """Return the configuration of a published folder: ours for ChatGLM-6B, a GlmConfig for ChatGLM2 and 3."""
+    if layout.generation == 1:
+        from harness.checkpoints.chatglm.model import ChatGLMConfig
+
+        names = {field.name for field in dataclasses.fields(ChatGLMConfig)}
+        settings = {key: value for key, value in layout.settings.items() if key in names}
+        return ChatGLMConfig(**settings, dtype=layout.settings.get("torch_dtype"), chatglm_generation=1)
     from transformers import GlmConfig
 
     settings, ratio = layout.settings, layout.rope_ratio

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import files, limits
+from harness.checkpoints import contents, files, limits
+from harness.checkpoints.chatglm import recognition
 from harness.common import places
 from harness.errors import HarnessError
 
@@ -64,10 +65,6 @@ _DEFAULTS_6B = {
     "layernorm_epsilon": 1e-5,
     "inner_hidden_size": 16384,
     "max_sequence_length": 2048,
-    "bos_token_id": 150004,
-    "eos_token_id": 150005,
-    "mask_token_id": 150000,
-    "gmask_token_id": 150001,
     "pad_token_id": 3,
     "position_encoding_2d": True,
 }
@@ -196,16 +193,7 @@ def _generation(folder: Path, content: dict[str, Any], code: str) -> int | None:
         return 2
     if re.search(r"base\s*\*\s*self\.\w*ratio", code):
         return 3
-    if tokenization := _text(folder / _TOKENIZATION):
-        return 3 if "<|user|>" in tokenization else 2
-    added = (_text(folder / name) for name in ("tokenizer_config.json", "added_tokens.json", "chat_template.jinja"))
-    if any("<|user|>" in text for text in added):
-        return 3
-    names = (content.get("_name_or_path"), _json(folder / "tokenizer_config.json").get("name_or_path"))
-    for name in map(str, names):
-        if match := re.search(r"chatglm([23])|codegeex(2)", name.lower()):
-            return int(match[1] or match[2])
-    return None
+    return recognition.generation(folder, _json(folder / contents.TOKENIZER_CONFIG), content)
 
 
 def _ratio_in_code(code: str) -> float | None:

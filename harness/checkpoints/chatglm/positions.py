@@ -80,6 +80,15 @@ def encode(ids: torch.Tensor, depths: torch.Tensor, attended: torch.Tensor | Non
     return torch.where(columns < sop, depths, depths + shift)
 
 
+def with_marks(ids: torch.Tensor, place: int, special: SpecialIds | None) -> torch.Tensor:
+    """Return token `ids` (…, T) with `[gMASK] <sop>` at `place`; unchanged without `special`. Probes are made so."""
+    if special is None:
+        return ids
+    result = torch.where(torch.isin(ids, torch.tensor(special, device=ids.device)), 0, ids)
+    result[..., place], result[..., place + 1] = special.gmask, special.sop
+    return result
+
+
 def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the first and the second positions of tokens with `codes`, both shaped like `codes`."""
     is_context = codes < SPACE

@@ -86,11 +86,14 @@ def recognize(folder: Path) -> TokenizerFolder | None:
         return TokenizerFolder(folder, 1, settings, model)
     if not places.is_file(folder / _VOCABULARIES[2]):
         return None
-    return TokenizerFolder(folder, _generation(folder, settings, model), settings, model)
+    return TokenizerFolder(folder, generation(folder, settings, model), settings, model)
 
 
-def _generation(folder: Path, settings: dict[str, Any], model: dict[str, Any]) -> int | None:
-    """Return 2 or 3, or None if nothing in the folder distinguishes them."""
+def generation(folder: Path, settings: dict[str, Any], model: dict[str, Any]) -> int | None:
+    """Return 2 or 3, or None if nothing in `folder` distinguishes them.
+
+    `settings` and `model` are the contents of its tokenizer_config.json and config.json.
+    """
     saved = settings.get(GENERATION_KEY)
     if type(saved) is int and saved in (2, 3):
         return saved

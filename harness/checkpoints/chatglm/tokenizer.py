@@ -103,14 +103,14 @@ class ChatGLMTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         return (str(file),)
 
 
-def load(source: TokenizerFolder, generation: int | None = None) -> ChatGLMTokenizer:
+def load(source: TokenizerFolder, generation: int | None = None, default: int = 2) -> ChatGLMTokenizer:
     """Return the tokenizer of `source`; `generation` (2 or 3) overrides what its files say of ChatGLM2 and ChatGLM3.
 
-    Where nothing distinguishes them, it is ChatGLM2's. A chat template in the folder is used, unless it writes
+    Where nothing distinguishes them, `default` counts. A chat template in the folder is used, unless it writes
     ChatGLM3's roles, because the ids of its text are not those of the published dialogue. Raises HarnessError if the
     vocabulary is damaged, or of another version than the model.
     """
-    number = source.generation if source.generation == 1 else generation or source.generation or 2
+    number = source.generation if source.generation == 1 else generation or source.generation or default
     model = read_model(source.vocabulary)
     if number == 1:
         vocabulary: Vocabulary = Vocabulary6B(model, 0, source.settings)

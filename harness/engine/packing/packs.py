@@ -24,6 +24,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin
 
 from harness.checkpoints import configs
+from harness.checkpoints.chatglm import positions
 from harness.checkpoints.root_cache import RootCache
 from harness.checkpoints.types import Model, ModelConfig
 from harness.engine.packing import attention, last_layer, prepacked
@@ -207,6 +208,7 @@ class Context:
 class Snapshots:
     """Runs packs on a model whose state cannot be cropped; every branch's state is kept, and copied if needed again.
 
+    If the model reads contexts both ways (`configs.context_marks`), the first pack of a chain holds a whole context.
     Packs come in the order of the plan. A pack may be left out if all packs that continue it are left out, too.
     """
 
@@ -218,6 +220,9 @@ class Snapshots:
         self._numbers = {id(pack): number for number, pack in enumerate(planned)}
         self._last_child = {pack.parent: number for number, pack in enumerate(planned)}
         start = root.start(1).get("past_key_values") or DynamicCache(config=model.config)
+        self._marks = configs.context_marks(model.config)
+        self._shift = 0
+        """Number that turns a depth behind the present context into the code of its positions."""
         self.states: list[tuple[int, Any]] = [(-1, start)]
         """(number of a pack, the state after it), in order, for the packs that further packs will continue."""
 
@@ -231,8 +236,14 @@ class Snapshots:
         state = self.states.pop()[1] if is_last else copy.deepcopy(self.states[-1][1])
         ids, depths = (torch.from_numpy(values).to(self._device)[None] for values in (pack.tokens, pack.depths))
         row_index = torch.from_numpy(rows).to(self._device)
+        places = self._root.next_position + depths
+        if self._marks is not None:
+            if not pack.trunk:
+                self._shift = positions.context(pack.tokens.tolist(), self._marks).shift
+            else:
+                places = depths + self._shift
         with last_layer.computing_only(self._skippable, row_index, len(pack.tokens)):
-            logits = forward(self._model, ids, row_index, None, self._root.next_position + depths, state)[0]
+            logits = forward(self._model, ids, row_index, None, places, state)[0]
         if number in self._last_child:
             self.states.append((number, state))
         return logits

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from transformers import GenerationConfig
 
+from harness.checkpoints import configs
+from harness.checkpoints.chatglm import positions
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model
 
@@ -48,6 +50,7 @@ def probe(
     if max_length <= LONG:
         return PaddingSupport(right=False, left=False)
     token_ids = torch.randint(vocabulary, (LONG,), generator=torch.Generator().manual_seed(1))
+    token_ids = positions.with_marks(token_ids, LONG - SHORT // 2, configs.context_marks(model.config))
     long, short = token_ids.to(device), token_ids[-SHORT:].to(device)
     padding, ones = torch.zeros(LONG - SHORT, dtype=torch.long, device=device), torch.ones_like(long)
     dtype = next(model.parameters()).dtype

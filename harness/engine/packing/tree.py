@@ -96,13 +96,17 @@ class Limits(NamedTuple):
     """Number of tokens whose logits are read."""
 
 
-def grow(sequences: Sequence[Sequence[int]], read_counts: Sequence[int]) -> Tree:
+def grow(
+    sequences: Sequence[Sequence[int]], read_counts: Sequence[int], undivided: Sequence[int] | None = None
+) -> Tree:
     """Return the prefix tree of `sequences` (token ids, none empty); request i reads its last `read_counts[i]` tokens.
 
+    The first `undivided[i]` tokens of sequence i share an edge only with sequences that begin with all of them.
     Takes time linear in the number of tokens, except for sorting.
     """
     keys = [sort_key(sequence) for sequence in sequences]
     readers: dict[bytes, list[int]] = {}
+    least = dict(zip(keys, undivided, strict=True)) if undivided is not None else {}
     for request, key in enumerate(keys):
         readers.setdefault(key, []).append(request)
     lengths = [len(sequence) for sequence in sequences]
@@ -110,7 +114,8 @@ def grow(sequences: Sequence[Sequence[int]], read_counts: Sequence[int]) -> Tree
     path, previous = [root], np.empty(0, np.uint32)
     for key in sorted(readers):
         ids = np.frombuffer(key, ">u4")
-        _insert(path, ids, common_prefix(previous, ids))
+        common = common_prefix(previous, ids)
+        _insert(path, ids, common if common >= least.get(key, 0) else 0)
         previous = ids
         for request in readers[key]:
             _add_reads(path, request, lengths[request] - read_counts[request])
