@@ -134,7 +134,7 @@ def check_answers(
 
 
 def _require_both_ways(answers: Answers, ids: torch.Tensor, logits: torch.Tensor, name: str) -> None:
-    """Raise HarnessError if the last token of the context in `ids` (1, T) does not change `logits` (1, T, V) before it."""
+    """Raise HarnessError if the last token of the context in `ids` (1, T) changes no earlier of `logits` (1, T, V)."""
     last = ids.shape[1] // 2 - 1
     changed = ids.clone()
     changed[0, last] = (ids[0, last] + 1) % 64  # far from the special tokens

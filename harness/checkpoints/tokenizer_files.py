@@ -73,8 +73,8 @@ def checked(folder: Path, *, is_trusted: bool) -> Path:
 def load(folder: Path, *, is_trusted: bool, generation: int | None = None, default_generation: int = 2) -> Tokenizer:
     """Return the tokenizer in `folder`. With `is_trusted`, its own code may run. Raises what the library raises.
 
-    `generation` is that of a ChatGLM (2 or 3), and overrides what the tokenizer's files say. `default_generation` counts
-    if they say nothing.
+    `generation` is that of a ChatGLM (2 or 3), and overrides what the tokenizer's files say. `default_generation`
+    counts if they say nothing.
     """
     from transformers import AutoTokenizer
 

@@ -43,7 +43,7 @@ from harness.checkpoints import (
 )
 from harness.checkpoints.adapters import config as adapter_config
 from harness.checkpoints.adapters import limits as adapter_limits
-from harness.checkpoints.chatglm import layout, prefix
+from harness.checkpoints.chatglm import layout, prefix, recognition
 from harness.cli import options
 from harness.cli.views import samples as sample_views
 from harness.common import console, paths, patterns, safe_load, terminal, unpacking, visible
@@ -328,6 +328,9 @@ CHECKPOINT_FILES = Group(
             "tokenizer_config.json", partial(tokenizer_files.checked, is_trusted=False)
         ),
         "checkpoints.chatglm.layout.read": _of_object(lambda value: layout.read(Path("none"), value)),
+        "checkpoints.chatglm.recognition.recognize": _in_folder(
+            "tokenizer_config.json", _beside("tokenizer.model", recognition.recognize)
+        ),
         "checkpoints.chatglm.prefix.has_prefix": _in_folder("config.json", prefix.has_prefix),
         "checkpoints.chatglm.prefix.is_only_prefix": _in_folder(
             "config.json", _beside("model.safetensors", prefix.is_only_prefix)

@@ -17,16 +17,17 @@ from harness.errors import HarnessError
 def lengths(sequences: Sequence[Sequence[int]], marks: SpecialIds | None) -> list[int] | None:
     """Return the number of tokens up to the first `<sop>` in each of `sequences`, with `<sop>`; None without `marks`.
 
-    Raises HarnessError if a sequence has no `<sop>`, because a long answer left no room for it.
+    Raises HarnessError if a sequence lacks them, because a long answer left no room for them.
     """
     if marks is None:
         return None
     result = []
     for sequence in sequences:
-        if marks.sop not in sequence:
+        length = list(sequence).index(marks.sop) + 1 if marks.sop in sequence else 0
+        if not {marks.gmask, marks.mask} & set(sequence[:length]):
             raise HarnessError(
                 "an answer of a task fills the whole context, so that no room is left for [gMASK] <sop> before it: "
                 "leave the task out, or set max_length= if the model supports more"
             )
-        result.append(list(sequence).index(marks.sop) + 1)
+        result.append(length)
     return result
