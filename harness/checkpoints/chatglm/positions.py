@@ -47,9 +47,14 @@ class Context(NamedTuple):
 
 def context(ids: Sequence[int], special: SpecialIds) -> Context:
     """Return the context of token `ids`. Raises ValueError as `encode` does."""
-    codes = encode(torch.tensor([list(ids)]), torch.arange(len(ids))[None], None, special)[0]
-    length = int((codes < SPACE).sum())
-    return Context(length, int(decode(codes[length:])[0][0]))
+    if special.sop not in ids:
+        raise _without_sop(special)
+    length = ids.index(special.sop)
+    before = ids[:length]
+    mark = next((mark for mark in (special.gmask, special.mask) if mark in before), None)
+    if mark is None:
+        raise _without_mark(special)
+    return Context(length, before.index(mark))
 
 
 def encode(ids: torch.Tensor, depths: torch.Tensor, attended: torch.Tensor | None, special: SpecialIds) -> torch.Tensor:
@@ -61,19 +66,13 @@ def encode(ids: torch.Tensor, depths: torch.Tensor, attended: torch.Tensor | Non
     present = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended.bool()
     sop, has_sop = _first(present & (ids == special.sop))
     if not bool(has_sop.all()):
-        raise ValueError(
-            f"token ids without <sop> ({special.sop}): ChatGLM-6B reads a context that ends in [gMASK] or [MASK], "
-            "then <sop> and the answer"
-        )
+        raise _without_sop(special)
     columns = torch.arange(ids.shape[1], device=ids.device)
     before = present & (columns < sop)
     gmask, has_gmask = _first(before & (ids == special.gmask))
     mask, has_mask = _first(before & (ids == special.mask))
     if not bool((has_gmask | has_mask).all()):
-        raise ValueError(
-            f"token ids without [gMASK] ({special.gmask}) or [MASK] ({special.mask}) before <sop>: ChatGLM-6B's "
-            "answers take their position from it"
-        )
+        raise _without_mark(special)
     mark = torch.where(has_gmask, gmask, mask)
     depths = depths.expand(ids.shape)
     shift = SPACE * (depths.gather(1, mark) + 1) - depths.gather(1, sop) + 1
@@ -98,3 +97,17 @@ def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _first(matches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the column (B, 1) of the first match in each row of `matches` (B, T), and whether (B, 1) it has any."""
     return matches.int().argmax(1, keepdim=True), matches.any(1, keepdim=True)
+
+
+def _without_sop(special: SpecialIds) -> ValueError:
+    return ValueError(
+        f"token ids without <sop> ({special.sop}): ChatGLM-6B reads a context that ends in [gMASK] or [MASK], then "
+        "<sop> and the answer"
+    )
+
+
+def _without_mark(special: SpecialIds) -> ValueError:
+    return ValueError(
+        f"token ids without [gMASK] ({special.gmask}) or [MASK] ({special.mask}) before <sop>: ChatGLM-6B's answers "
+        "take their position from it"
+    )

@@ -181,6 +181,8 @@ def test_positions(ids: list[int]) -> None:
 def test_ids_without_the_end_of_a_context_are_refused(ids: list[int], message: str, model: Any) -> None:
     with pytest.raises(ValueError, match=message):
         logits(model, EMPTY, [5, GMASK, SOP, 6], ids)
+    with pytest.raises(ValueError, match=message):
+        positions.context(ids, model.config.special_ids)
 
 
 def test_a_pass_that_needs_codes_is_refused_without(model: Any) -> None:
