@@ -160,6 +160,8 @@ class Engine:
                 f"{self.checkpoint.device} ran out of memory, so in the end {self.pack_tokens:,} tokens went through "
                 f"the model at once, and at most {self.rows:,} answers side by side"
             )
+        if configs.context_marks(self.checkpoint.model.config) is not None:
+            notes.append("whole texts, whose perplexity a task asks for, are read behind [gMASK] <sop>")
         if walk == Walk.PACK:
             return notes
         notes.append(f"prompts took the {walk} walk, slower than packs: {reason}")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from support import tiny
+from support import chatglm, chatglm_tokenizers
 
 pytestmark = pytest.mark.bench
 SHARD_BYTES = 1 << 30
@@ -48,8 +48,6 @@ print(json.dumps({"peak": peak, "model": size, "seconds": seconds}))
 
 def published_folder(folder: Path, suffix: str) -> tuple[Path, int]:
     """Write the folder in shards, and return it with the bytes of its largest shard."""
-    from support import chatglm
-
     folder.mkdir()
     layers = [f"transformer.encoder.layers.{i}." for i in range(SIZES["num_layers"])]
     hidden, inner = SIZES["hidden_size"], SIZES["ffn_hidden_size"]
@@ -84,8 +82,7 @@ def published_folder(folder: Path, suffix: str) -> tuple[Path, int]:
     index = {name: shard_name(i, suffix) for i, shard in enumerate(shards) for name in shard}
     (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": index}))
     (folder / "config.json").write_text(json.dumps({**chatglm.CONFIG, **SIZES, "torch_dtype": "float16"}))
-    tiny.tokenizer().save_pretrained(folder)
-    return folder, max(sizes)
+    return chatglm_tokenizers.folder(folder, 2), max(sizes)
 
 
 def shard_name(number: int, suffix: str) -> str:

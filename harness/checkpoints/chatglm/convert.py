@@ -54,12 +54,13 @@ class Rows(NamedTuple):
 
 def config(layout: Layout) -> ModelConfig:
     """Return the configuration of a published folder: ours for ChatGLM-6B, a GlmConfig for ChatGLM2 and 3."""
+    dtype = layout.settings.get("dtype") or layout.settings.get("torch_dtype")
     if layout.generation == 1:
         from harness.checkpoints.chatglm.model import ChatGLMConfig
 
         names = {field.name for field in dataclasses.fields(ChatGLMConfig)}
-        settings = {key: value for key, value in layout.settings.items() if key in names}
-        return ChatGLMConfig(**settings, dtype=layout.settings.get("torch_dtype"), chatglm_generation=1)
+        settings = {key: value for key, value in layout.settings.items() if key in names} | {"dtype": dtype}
+        return ChatGLMConfig(**settings, chatglm_generation=1)
     from transformers import GlmConfig
 
     settings, ratio = layout.settings, layout.rope_ratio
@@ -85,7 +86,7 @@ def config(layout: Layout) -> ModelConfig:
         # GlmConfig's own defaults are those of GLM-4.
         eos_token_id=settings.get("eos_token_id", _END_OF_TEXT),
         pad_token_id=settings.get("pad_token_id", _PADDING),
-        dtype=settings.get("torch_dtype"),
+        dtype=dtype,
         chatglm_generation=layout.generation,
     )
 
