@@ -34,9 +34,10 @@ oracle: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pytest -m bench -s
 
-# Many random damages and interruptions: what `make test` tries a few of.
+# Many random damages, interruptions and examples: what `make test` tries a few of.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak -s
+	$(BIN)/python -m pytest -m "hypothesis and not (oracle or bench or soak or gpu)" --hypothesis-profile=thorough
 
 # Every reader of text and files on nearly valid inputs for SECONDS: with atheris if it is installed (the extra `fuzz`),
 # else with hypothesis.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 pytest_plugins = ["support.wall_time", "support.frozen_heap"]
+
+# How many examples hypothesis tries; tests of slow functions try a fraction of `settings.default.max_examples`.
+# `make soak` runs every such test again with --hypothesis-profile=thorough.
+hypothesis.settings.register_profile("quick", max_examples=30)
+hypothesis.settings.register_profile("thorough", max_examples=300)
+hypothesis.settings.load_profile("quick")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Read before any test changes the environment.
@@ -83,7 +90,8 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         root = root.parent
     cache = root / "demo-cache"
     with pytest.MonkeyPatch.context() as module:
-        small_world.shrink_corpora(module)
+        small_world.shrink_corpora(module, 4)
+        small_world.shorten_evaluation(module)
         small_world.shrink_model(module)
         small_world.shorten_recipe(module, tmp_path_factory.mktemp("recipe") / "recipe.yaml")
         with FileLock(f"{cache}.lock"), pytest.MonkeyPatch.context() as patch:

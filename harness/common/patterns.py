@@ -12,6 +12,7 @@ characters that the pattern names and with samples of every Unicode category (`h
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ _TOKEN = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=64)
 def may_hang(pattern: str) -> bool:
     """Return whether matching `pattern` may take time that grows faster than a small power of the text's length."""
     if len(pattern) > LONGEST:

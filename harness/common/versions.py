@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 ANSWERING = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "gguf", "lm_eval")
@@ -12,8 +12,14 @@ ANSWERING = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "ggu
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
     """Return the versions of those of `packages` that are installed, by name."""
-    versions = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
+    versions = {package: _version(package) for package in packages}
+    return {package: version for package, version in versions.items() if version is not None}
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    """Return the version of an installed package, or None; a process never imports two versions of one."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -28,8 +28,10 @@ def shorten(task: Task) -> None:
         task.generation_settings = {**task.generation_settings, "max_gen_toks": 24}
 
 
-@pytest.mark.parametrize("kind", ["base", "lora"])
-@pytest.mark.parametrize(("task", "documents"), [("ceval_law", 3), ("mmlu_anatomy", 5), ("gsm8k", 2)])
+@pytest.mark.parametrize(
+    ("kind", "task", "documents"),
+    [("base", "ceval_law", 2), ("base", "mmlu_anatomy", 3), ("lora", "mmlu_anatomy", 2), ("lora", "gsm8k", 2)],
+)
 def test_every_request_is_answered_as_lm_eval_answers_it(
     checkpoints: dict[str, Path], data: Path, kind: str, task: str, documents: int
 ) -> None:
@@ -41,7 +43,7 @@ def test_every_request_is_answered_as_lm_eval_answers_it(
     assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
-@pytest.mark.parametrize(("name", "limit"), [("gsm8k", 7), ("gsm8k", None), ("mmlu_anatomy", None), ("gsm8k_cot", 3)])
+@pytest.mark.parametrize(("name", "limit"), [("gsm8k", 300), ("mmlu_anatomy", None), ("gsm8k_cot", 3)])
 def test_prompts_are_stock_lm_evals_to_the_byte(data: Path, name: str, limit: int | None) -> None:
     (mine,) = mirrors.tasks([name], data).values()
     (theirs,) = peer.stock(name, data, whole_tree=False).values()
@@ -62,10 +64,9 @@ def chatty(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return tiny.llama(tmp_path_factory.mktemp("chatty"), words, context=4096)
 
 
-@pytest.mark.parametrize(("task", "documents"), [("ceval_law", 3), ("gsm8k", 2)])
-@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize(("task", "chat"), [("ceval_law", False), ("ceval_law", True), ("gsm8k", True)])
 def test_with_bos_and_a_chat_template_prompts_and_answers_are_lm_evals(
-    chatty: Path, data: Path, task: str, documents: int, chat: bool
+    chatty: Path, data: Path, task: str, chat: bool
 ) -> None:
     mine, theirs = peer.ours(chatty), peer.theirs(chatty)
     instances = []
@@ -73,7 +74,7 @@ def test_with_bos_and_a_chat_template_prompts_and_answers_are_lm_evals(
         (built,) = mirrors.tasks([task], data).values()
         shorten(Task(built))
         settings = {"apply_chat_template": chat, "fewshot_as_multiturn": chat, "system_instruction": "Be brief."}
-        built.build_all_requests(limit=documents, chat_template=lm.apply_chat_template if chat else None, **settings)
+        built.build_all_requests(limit=2, chat_template=lm.apply_chat_template if chat else None, **settings)
         instances.append(built.instances)
     assert [instance.args for instance in instances[0]] == [instance.args for instance in instances[1]]
     ids = mine.encoder.encode([instances[0][0].args[0]])[instances[0][0].args[0]]

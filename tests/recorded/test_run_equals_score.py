@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -53,6 +54,13 @@ FAMILIES = (
     *("lawbench_1_1", "lawbench_1_2", "lawbench_3_3", "jec_qa_kd", "disc_law_single_nje", "disc_law_multiple_nje"),
     *("legal_consult", "cluener_json", "duie", "conll2003_ner", "iepile_ner"),
 )
+DATA_SETS = (
+    *("openai/gsm8k", "ceval/ceval-exam/law", "clue/clue/c3", "clue/clue/cmnli", "shibing624/AdvertiseGen"),
+    *("open-compass/LawBench/1-1", "open-compass/LawBench/1-2", "open-compass/LawBench/3-3"),
+    *("hails/agieval-jec-qa-kd", "FudanDISC/DISC-Law-Eval", "AndrewZhe/lawyer-llama", "CLUEbenchmark/CLUENER2020"),
+    *("baidu/DuIE2.0", "eriktks/conll2003", "zjunlp/iepile-samples"),
+)
+"""The folders of the data that `FAMILIES` read."""
 LIMIT = 3
 WORDS = tiny.tokenizer()
 
@@ -115,6 +123,20 @@ def scored(folder: Path, task: str, data: Path | None, texts: dict[int, str], **
     return report
 
 
+def first_rows(data: Path, folder: Path) -> Path:
+    """Write the first rows of each data set of `FAMILIES` into `folder`, which is read faster than `data`."""
+    for name in DATA_SETS:
+        card = data / Path(name).parts[0] / Path(name).parts[1] / "README.md"
+        for file in filter(Path.is_file, (card, *(data / name).rglob("*"))):
+            copy = folder / file.relative_to(data)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix == ".parquet":
+                pq.write_table(pq.read_table(file).slice(0, 10 * LIMIT), copy)
+            else:
+                shutil.copyfile(file, copy)
+    return folder
+
+
 def require_equal(one: Report, again: Report, task: str) -> None:
     columns = ["filter", "responses", "prediction", "understood"]
     metrics = sorted({score.metric for score in one.manifest.scores if score.task == task})
@@ -133,9 +155,10 @@ def require_equal(one: Report, again: Report, task: str) -> None:
 def test_answers_of_every_family_give_the_same_scores_from_a_file(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report, texts = answered(monkeypatch, tmp_path, data, *FAMILIES, limit=LIMIT)
+    beginning = first_rows(data, tmp_path / "data")
+    report, texts = answered(monkeypatch, tmp_path, beginning, *FAMILIES, limit=LIMIT)
     for task in FAMILIES:
-        require_equal(report, scored(tmp_path, task, data, texts[task], limit=LIMIT), task)
+        require_equal(report, scored(tmp_path, task, beginning, texts[task], limit=LIMIT), task)
 
 
 def test_a_recorded_prompt_that_opens_a_thought_is_heeded(tmp_path: Path) -> None:

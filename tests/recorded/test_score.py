@@ -6,7 +6,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -221,19 +221,35 @@ def lm_eval_samples(folder: Path, data: Path, base: Path, task: str) -> dict[str
     return dict(outcome["results"][task])
 
 
-@pytest.mark.parametrize("task", ["ceval_law", "gsm8k"])
+class Sampled(NamedTuple):
+    """What lm-eval and a run of ours give for one checkpoint and task."""
+
+    folder: Path
+    """The folder of lm-eval's samples."""
+    results: dict[str, Any]
+    of_run: Report
+
+
+@pytest.fixture(scope="module", params=["ceval_law", "gsm8k"])
+def sampled(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    task, folder = request.param, tmp_path_factory.mktemp("sampled")
+    base = tiny.llama(folder / "base", context=2048)
+    results = lm_eval_samples(folder / "samples", data, base, task)
+    of_run = only(run([parse(str(base))], Options(tasks=(task,), output=folder / "runs", data=data)))
+    return Sampled(folder / "samples", results, of_run)
+
+
 @pytest.mark.parametrize("at_hand", [True, False])
-def test_lm_evals_samples_give_lm_evals_scores(data: Path, tmp_path: Path, task: str, at_hand: bool) -> None:
-    base = tiny.llama(tmp_path / "base", context=2048)
-    expected = lm_eval_samples(tmp_path / "samples", data, base, task)
-    report = only(score(Scoring(tmp_path / "samples", tmp_path / "out", data=data if at_hand else None)))
+def test_lm_evals_samples_give_lm_evals_scores(data: Path, tmp_path: Path, sampled: Sampled, at_hand: bool) -> None:
+    report = only(score(Scoring(sampled.folder, tmp_path / "out", data=data if at_hand else None)))
     assert report.manifest.checkpoint.name == "tiny"
     for number in report.manifest.scores:
-        assert number.value == expected[f"{number.metric},{number.filter}"]
+        assert number.value == sampled.results[f"{number.metric},{number.filter}"]
     # lm-eval's prompts are those of our run, so the questions are known to be the same.
-    of_run = only(run([parse(str(base))], Options(tasks=(task,), output=tmp_path / "runs", data=data)))
-    assert list(report.samples(task)["prompt_hash"]) == list(of_run.samples(task)["prompt_hash"])
-    assert list(report.samples(task)["doc_hash"]) == list(of_run.samples(task)["doc_hash"])
+    (task,) = report.manifest.tasks
+    of_run = sampled.of_run.samples(task)
+    assert list(report.samples(task)["prompt_hash"]) == list(of_run["prompt_hash"])
+    assert list(report.samples(task)["doc_hash"]) == list(of_run["doc_hash"])
 
 
 def test_an_archive_of_several_models_gives_each_a_report(

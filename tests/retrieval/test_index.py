@@ -50,7 +50,7 @@ def test_words_are_jiebas_in_lower_case_without_punctuation():
 letters = st.text(st.sampled_from("渡船桥梁检验登记 a，1"), max_size=12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples)
 @given(st.lists(letters, min_size=1, max_size=8).filter(lambda texts: any(map(words, texts))), letters)
 def test_bm25_equals_its_formula(texts, query):
     [hits] = WordIndex(texts).search([query], len(texts))

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.demo import corpora, folder, model
+from harness.demo import corpora, folder, model, story
 
 ROWS = {"COPYBOOK": 400, "CHRONICLE": 1_200, "STATUTES": 400, "LESSONS": 1_000}
 
 
-def shrink_corpora(patch: pytest.MonkeyPatch) -> None:
-    """Let every corpus of the demo have the rows of `ROWS`."""
+def shrink_corpora(patch: pytest.MonkeyPatch, part: int = 1) -> None:
+    """Let every corpus of the demo have the rows of `ROWS`, divided by `part`."""
     for name, rows in ROWS.items():
-        patch.setattr(corpora, name, rows)
+        patch.setattr(corpora, name, rows // part)
 
 
 def shorten_recipe(patch: pytest.MonkeyPatch, file: Path) -> None:
@@ -33,6 +33,11 @@ def shorten_recipe(patch: pytest.MonkeyPatch, file: Path) -> None:
     file.write_text(re.sub(r"threads: \d+", "threads: 1", text), encoding="utf-8")
     patch.setattr(folder, "RECIPE", file)
     patch.setattr(folder, "QUICK_STEPS", 1)
+
+
+def shorten_evaluation(patch: pytest.MonkeyPatch) -> None:
+    """Let a quick demo evaluate four documents of each task."""
+    patch.setattr(story, "QUICK_LIMIT", 4)
 
 
 def shrink_model(patch: pytest.MonkeyPatch) -> None:

@@ -79,10 +79,10 @@ def golds(data: Path, name: str) -> dict[str, list[str]]:
     return {task: list(map(letter, column(data, dataset, sub, split, "answer"))) for task, sub in subjects.items()}
 
 
-def outcomes(built: Any, lm: LM, metric: str = "acc") -> list[float]:
-    """Return each document's score, in the order of the documents."""
+def outcomes(built: Any, lm: LM, metric: str = "acc", limit: int | None = None) -> list[float]:
+    """Return the score of each document, or of the first `limit`, in the order of the documents."""
     name = built.config.task
-    outcome = evaluate(lm, {"tasks": {name: built}, "groups": {}}, bootstrap_iters=0)
+    outcome = evaluate(lm, {"tasks": {name: built}, "groups": {}}, limit=limit, bootstrap_iters=0)
     return [float(sample[metric]) for sample in sorted(outcome["samples"][name], key=lambda sample: sample["doc_id"])]
 
 
@@ -108,30 +108,37 @@ def test_every_document_of_the_data_is_loaded(data, name, documents):
 
 
 # Each document gets one of the possible answers, in turn: it scores 1 exactly where the files say it is right.
+# `make test` scores the first documents or subjects, `make oracle` all.
+FIRST = pytest.mark.parametrize("limit", [600, pytest.param(None, marks=pytest.mark.oracle)])
+FIRST_SUBJECTS = pytest.mark.parametrize("subjects", [12, pytest.param(None, marks=pytest.mark.oracle)])
 
 
+@FIRST
 @pytest.mark.parametrize("protocol", SAYS)
-def test_a_label_scores_where_it_is_right(data, protocol):
+def test_a_label_scores_where_it_is_right(data, protocol, limit):
     labels = [label for label in column(data, "clue/clue", "ocnli", "validation", "label") if label in NLI.values()]
     built = Catalogue().load([f"ocnli{protocol}"], data).tasks[f"ocnli{protocol}"].lm_eval
     words = list(SAYS[protocol])
-    scores = outcomes(built, Scripted(lambda request: float(request.args[1] == words[request.doc_id % 3])))
-    assert scores == [float(NLI[SAYS[protocol][words[i % 3]]] == label) for i, label in enumerate(labels)]
-    assert len(scores) == 2950
+    likelihood = Scripted(lambda request: float(request.args[1] == words[request.doc_id % 3]))
+    scores = outcomes(built, likelihood, limit=limit)
+    assert scores == [float(NLI[SAYS[protocol][words[i % 3]]] == label) for i, label in enumerate(labels[:limit])]
+    assert len(scores) == (limit or 2950)
 
 
-def test_a_place_scores_where_it_is_right_in_c3(data):
+@FIRST
+def test_a_place_scores_where_it_is_right_in_c3(data, limit):
     table = pd.read_parquet(data / "clue/clue/c3/validation-00000-of-00001.parquet")
     places = [list(choice).index(answer) for choice, answer in zip(table["choice"], table["answer"], strict=True)]
     built = Catalogue().load(["c3_letter"], data).tasks["c3_letter"].lm_eval
-    scores = outcomes(built, Scripted(lambda request: float(request.idx == request.doc_id % 4)))
-    assert scores == [float(place == i % 4) for i, place in enumerate(places)]
+    scores = outcomes(built, Scripted(lambda request: float(request.idx == request.doc_id % 4)), limit=limit)
+    assert scores == [float(place == i % 4) for i, place in enumerate(places[:limit])]
 
 
+@FIRST_SUBJECTS
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_a_letter_scores_where_it_is_right_in_all_subjects(data, name):
+def test_a_letter_scores_where_it_is_right_in_all_subjects(data, name, subjects):
     right = golds(data, name)
-    for subject, task in mirrors.tasks([name], data).items():
+    for subject, task in mirrors.tasks(list(right)[:subjects], data).items():
         answers = [LETTERS[i % 4] for i in range(len(task.eval_docs))]
         likelihoods = {letter: [(float(choice == letter), False) for choice in LETTERS] for letter in LETTERS}
         scores = [
@@ -141,11 +148,14 @@ def test_a_letter_scores_where_it_is_right_in_all_subjects(data, name):
         assert scores == [float(a == b) for a, b in zip(answers, right[subject], strict=True)], subject
 
 
+@FIRST_SUBJECTS
 @pytest.mark.parametrize("name", ["ceval_gen", "ceval_gen_cot", "ceval_gen_cot_llama", "ceval_cot"])
-def test_a_constant_conclusion_scores_its_share_of_c_eval(data, name):
-    right = Counter(letter for letters in golds(data, "ceval").values() for letter in letters)
+def test_a_constant_conclusion_scores_its_share_of_c_eval(data, name, subjects):
+    by_subject = dict(list(golds(data, "ceval").items())[:subjects])
+    right = Counter(letter for letters in by_subject.values() for letter in letters)
     response, count = "所以答案是C。", Counter()
-    for task in mirrors.tasks([name], data).values():
+    names = [f"{name}{subject.removeprefix('ceval')}" for subject in by_subject]
+    for task in mirrors.tasks(names, data).values():
         task.build_all_requests()
         for instance in task.instances:
             instance.resps = [f"{response[:-2]}：\n\n答：C" if name == "ceval_cot" else response]

@@ -42,7 +42,7 @@ def fewest_others(questions: list[str]) -> int:
     return len(groups) - max(Counter(groups).values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2, deadline=None)
 @given(questions=QUESTIONS, shots=st.integers(1, 3), has_choices=st.booleans())
 def test_no_prompt_holds_its_question_twice(
     tmp_path_factory: pytest.TempPathFactory, questions: list[str], shots: int, has_choices: bool

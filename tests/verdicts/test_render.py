@@ -161,7 +161,7 @@ def test_every_sign_is_explained() -> None:
 
 
 @given(anything, anything)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 def test_json_round_trips_any_name(task: str, sign_text: str) -> None:
     text = render.as_json(OutcomeText.of(named(task, sign_text)))
     unit = json.loads(text.encode("utf-8"))["units"][0]
@@ -235,7 +235,7 @@ def test_junit_replaces_characters_that_xml_cannot_hold() -> None:
 
 
 @given(anything, anything, anything)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 def test_junit_can_be_parsed_whatever_the_texts(task: str, sign_text: str, note: str) -> None:
     assert [case.find("failure") is not None for case in junit(named(task, sign_text, note)).iter("testcase")] == [
         True,
@@ -320,7 +320,7 @@ def test_markdown_has_no_mathematics_and_no_emoji() -> None:
 
 
 @given(anything, anything, anything)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 def test_markdown_keeps_its_table_whatever_the_texts(task: str, sign_text: str, note: str) -> None:
     markdown = render.as_markdown(OutcomeText.of(named(task, sign_text, note)))
     markdown.encode("utf-8")
@@ -370,7 +370,7 @@ printable = st.text(st.characters(categories=("L", "N", "P", "S", "Zs"), include
 
 
 @given(printable, printable)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 def test_the_runner_reads_annotations_unchanged(task: str, sign_text: str) -> None:
     line = render.as_annotations(OutcomeText.of(named(task, sign_text)))[0]
     assert "\n" not in line

@@ -136,7 +136,7 @@ class Simulation:
 
 
 @given(seed=st.integers(0, 10_000), turns=st.lists(st.sampled_from("rawwwwwc"), max_size=14))
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=settings.default.max_examples)
 def test_lanes_hold_what_was_moved_and_written(seed: int, turns: list[str]) -> None:
     simulation = Simulation(seed)
     capacity = CAPACITY

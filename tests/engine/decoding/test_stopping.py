@@ -79,7 +79,7 @@ def test_a_text_ends_at_its_first_stop_outside_all_thoughts(text: str, until: li
 MARKS = ["<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>", "<|channel|>final<|message|>", "<answer>"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=settings.default.max_examples)
 @given(
     st.lists(st.sampled_from([*MARKS, "\n", "\n\n", " ", "7", "甲", "Q:", "</s>"]), max_size=12),
     st.lists(st.sampled_from(["\n", "\n\n", "Q:", " ", "</s>"]), max_size=2),

@@ -64,7 +64,7 @@ _ids = st.lists(st.integers(0, 2), min_size=1, max_size=9)
     limits=st.builds(Limits, st.integers(1, 20), st.integers(1, 20)),
     data=st.data(),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=settings.default.max_examples * 2)
 def test_every_request_sees_its_own_tokens_whatever_beginnings_are_known(
     beginnings: list[list[int]], ends: list[Any], limits: Limits, data: st.DataObject
 ) -> None:

@@ -332,7 +332,7 @@ REPEATED = [
 def test_time_is_linear_in_the_text(fragment):
     """Eight times the text may take at most twenty times as long, so that a busy machine does not fail it."""
     seconds = []
-    for length in (250, 500, 1000, 2000):
+    for length in (250, 2000):
         text = fragment * (length // len(fragment))
         runs = []
         for _ in range(3):

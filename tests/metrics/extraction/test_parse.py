@@ -136,7 +136,7 @@ def fits(record, kind, language, format):
 
 
 @pytest.mark.parametrize(("kind", "language", "format"), ALL_FORMATS)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_records_that_fit_a_format_are_recovered(kind, language, format, data):
     expected = [record for record in data.draw(records(kind)) if fits(record, kind, language, format)]
@@ -318,7 +318,6 @@ def test_a_format_that_knowlm_lacks_is_refused():
 anything = st.lists(pieces | st.text(max_size=3), max_size=30).map("".join)
 
 
-@settings(max_examples=100)
 @given(anything, st.sampled_from(ALL_FORMATS), st.none() | st.just(TYPES))
 def test_any_text_can_be_parsed(text, requested, types):
     for record in parse_records(text, *requested, types) or []:

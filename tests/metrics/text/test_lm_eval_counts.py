@@ -31,7 +31,7 @@ def sums(count: Any, corpus: Corpus, **settings: Any) -> list[float]:
     return count(predictions, references, **settings).sum(axis=0).tolist()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(corpora)
 def test_bleu_follows_from_the_sums(corpus: Corpus) -> None:
     predicted, expected, *runs = map(int, sums(lm_eval_counts.bleu, corpus))
@@ -39,7 +39,7 @@ def test_bleu_follows_from_the_sums(corpus: Corpus) -> None:
     assert bleu.score == pytest.approx(sacrebleu_score(BLEU(), corpus), rel=SUMS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(corpora, st.sampled_from([0, 2]))
 def test_chrf_follows_from_the_sums(corpus: Corpus, words: int) -> None:
     counts, orders = sums(lm_eval_counts.chrf, corpus, words=words), 6 + words
@@ -50,7 +50,7 @@ def test_chrf_follows_from_the_sums(corpus: Corpus, words: int) -> None:
     assert score == pytest.approx(sacrebleu_score(CHRF(word_order=words), corpus), rel=SUMS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(corpora)
 def test_ter_follows_from_the_sums(corpus: Corpus) -> None:
     edits, length = sums(lm_eval_counts.ter, corpus)

@@ -92,7 +92,7 @@ def capitals(
     return path
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.0, 1.0]), min_size=1, max_size=30), st.sampled_from([0.02, 0.1]))
 def test_a_p_value_is_the_inverse_of_the_largest_capital(differences: list[float], margin: float) -> None:
     test = SequentialTest(margin, 100, 100)
@@ -103,7 +103,7 @@ def test_a_p_value_is_the_inverse_of_the_largest_capital(differences: list[float
         assert p_value == pytest.approx(min(1.0, 1 / largest / share_of_looks(100)), rel=CLOSED_FORM)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(st.lists(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=5), min_size=1, max_size=20))
 def test_a_cluster_is_one_unit_bounded_by_the_heaviest(clusters: list[list[float]]) -> None:
     weight, margin = 1.5, 0.1
@@ -178,7 +178,7 @@ def test_one_lost_answer_is_not_a_significant_loss() -> None:
 
 def test_the_confidence_sequence_contains_the_mean_at_all_times() -> None:
     missed = 0
-    for seed in range(40):
+    for seed in range(24):
         whole = answers(400, 0.03, 0.3, seed)
         test, was_outside = sequential_test(whole), False
         for start in range(0, 400, 100):
@@ -189,10 +189,10 @@ def test_the_confidence_sequence_contains_the_mean_at_all_times() -> None:
             assert interval is not None
             was_outside |= not interval.low <= 0.03 <= interval.high
         missed += was_outside
-    assert missed <= most_by_chance(40)
+    assert missed <= most_by_chance(24)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2, deadline=None)
 @given(st.integers(1, 400), st.floats(-0.3, 0.3), st.integers(0, 2**16), st.booleans())
 def test_p_values_and_sequence_agree(n: int, mean: float, seed: int, is_finished: bool) -> None:
     whole, margin = answers(n, mean, 0.4, seed), 0.1

@@ -113,7 +113,7 @@ def score(result: Paired, values: Any) -> float:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of a corpus with one label
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2, deadline=None)
 @given(data=st.data())
 def test_sums_of_any_documents_give_their_score(case: str, data: st.DataObject) -> None:
     name, value, aggregation = CASES[case]
@@ -134,7 +134,7 @@ def test_sums_of_any_documents_give_their_score(case: str, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("name", ["f1", "precision", "recall"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(both=st.lists(st.tuples(records, records, records), min_size=1, max_size=8))
 def test_iepiles_sums_give_its_score_up_to_rounding(name: str, both: list[tuple[Any, Any, Any]]) -> None:
     baseline = by_documents([(predicted, expected) for predicted, _, expected in both])
