@@ -35,7 +35,11 @@ def test_one_text_is_encoded_as_lm_eval_does(hflm: Any, text: str) -> None:
 
 
 @given(context=texts, continuation=texts)
-@settings(deadline=None, max_examples=settings.default.max_examples * 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples * 3,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_a_pair_is_split_where_lm_eval_splits_it(hflm: Any, context: str, continuation: str) -> None:
     if not context.strip() or not continuation:
         return  # covered by other tests

@@ -55,7 +55,11 @@ def are_close(score: LogLikelihood, expected: LogLikelihood) -> bool:
 
 
 @given(requests=pairs, batch_tokens=st.integers(1, 400))
-@settings(deadline=None, max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_requests_in_any_batches_score_as_one_by_one(
     checkpoint: Checkpoint, requests: list[Pair], batch_tokens: int
 ) -> None:

@@ -219,7 +219,11 @@ ids = st.lists(st.integers(3, 12), min_size=1, max_size=30)
     walk=st.sampled_from([Walk.PACK, Walk.SNAPSHOT]),
     shuffle=st.randoms(use_true_random=False),
 )
-@settings(deadline=None, max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_requests_in_any_packs_and_order_score_as_on_the_plain_walk(
     folder_of: Callable[[str], Path], pairs: list[Pair], tokens: int, walk: Walk, shuffle: random.Random
 ) -> None:

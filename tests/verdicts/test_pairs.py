@@ -44,7 +44,11 @@ def test_order_does_not_matter_and_unpaired_documents_are_counted(tmp_path: Path
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.lists(st.integers(0, 3), min_size=1, max_size=12))
-@settings(max_examples=settings.default.max_examples // 2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings.default.max_examples // 2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_repeated_documents_are_paired_in_order(
     tmp_path_factory: pytest.TempPathFactory, first: list[int], second: list[int]
 ) -> None:

@@ -141,7 +141,11 @@ LENGTHS = st.one_of(st.just(1), st.integers(4, 40))
     shapes=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5), LENGTHS), min_size=4, max_size=12),
     rows=st.sampled_from([2, 3, 6, 100]),
 )
-@settings(deadline=None, max_examples=settings.default.max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_steps_are_as_full_as_room_and_arrival_allow(
     checkpoint: Checkpoint, log: Log, shapes: list[tuple[int, int, int]], rows: int
 ) -> None:

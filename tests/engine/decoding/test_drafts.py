@@ -168,7 +168,11 @@ def numbered(requests: Sequence[tuple[int, list[int], int]]) -> list[Prompt]:
     moves=st.sampled_from([2, 32]),
     cache_bytes=st.sampled_from([None, 1, 20_000, 60_000]),
 )
-@settings(deadline=None, max_examples=settings.default.max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 3,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_texts_do_not_depend_on_drafts(
     checkpoint: Checkpoint,
     requests: list[tuple[int, list[int], int]],

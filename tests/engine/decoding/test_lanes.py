@@ -86,7 +86,11 @@ requests = st.lists(st.tuples(st.integers(0, len(SHARED)), tails, st.integers(1,
 
 
 @given(requests=requests, pack=st.sampled_from([1, 16, 200]), rows=st.sampled_from([1, 3, 100]), data=st.data())
-@settings(deadline=None, max_examples=settings.default.max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_prompts_in_any_lanes_continue_as_one_by_one(
     checkpoint: Checkpoint, requests: list[tuple[int, list[int], int]], pack: int, rows: int, data: st.DataObject
 ) -> None:
@@ -210,8 +214,8 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten short answers, then ten long ones: memory that would be sufficient for ten short ones is not exceeded."""
-    prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=36)) for i in range(20)]
-    lengths = [2 if i < 10 else 30 for i in range(20)]
+    prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=60)) for i in range(20)]
+    lengths = [2 if i < 10 else 50 for i in range(20)]
     whole = [with_settings(prompt, max_tokens=n) for prompt, n in zip(prompts, lengths, strict=True)]
     expected = [decode_by_hand(checkpoint, prompt, ends=False) for prompt in whole]
 
@@ -220,11 +224,11 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
 
     monkeypatch.setattr(Stopper, "ended", ended)
     layouts = record_layouts(monkeypatch)
-    limited, capacity = engine(checkpoint, rows=100), 190
+    limited, capacity = engine(checkpoint, rows=100), 300
     limited.__dict__["cache_bytes"] = capacity * token_bytes(checkpoint)
     assert decode(limited, prompts) == expected
     assert max(tokens for _, tokens in layouts) <= capacity
-    assert max(rows for rows, _ in layouts) > (capacity - len(SHARED)) / 36
+    assert max(rows for rows, _ in layouts) > (capacity - len(SHARED)) / 60
 
 
 def record_layouts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

@@ -54,7 +54,11 @@ def decode(checkpoint: Checkpoint, prompts: list[Prompt], batch_tokens: int, see
 
 
 @given(ids=prompts_ids, batch_tokens=st.sampled_from([1, 100, 1000]))
-@settings(deadline=None, max_examples=settings.default.max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_prompts_in_any_batches_continue_as_one_by_one(
     checkpoint: Checkpoint, ids: list[list[int]], batch_tokens: int
 ) -> None:
