@@ -81,6 +81,7 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     from filelock import FileLock
 
+    from harness.demo import corpora
     from harness.demo.story import tell
     from harness.reports.report import Report
     from support import small_world
@@ -101,6 +102,7 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                     if isinstance(event, Report):
                         break  # all stages are trained before the first is evaluated
         yield cache
+    corpora.build_world.cache_clear()
 
 
 @pytest.fixture(scope="session")

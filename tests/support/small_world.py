@@ -36,7 +36,12 @@ def shorten_recipe(patch: pytest.MonkeyPatch, file: Path) -> None:
 
 
 def shorten_evaluation(patch: pytest.MonkeyPatch) -> None:
-    """Let a quick demo evaluate four documents of each task."""
+    """Let most tasks have 24 documents, and a quick demo evaluate four of each.
+
+    `corpora.build_world` remembers its worlds: clear its cache when the patch ends.
+    """
+    corpora.build_world.cache_clear()
+    patch.setattr(corpora, "TESTS", 24)
     patch.setattr(story, "QUICK_LIMIT", 4)
 
 

@@ -62,13 +62,14 @@ def document(task: str, number: int, answer: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def mirror(tmp_path):
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory):
+    data = tmp_path_factory.mktemp("mirror") / "data"
     for task, answer in ANSWERS.items():
         for suffix in ("", "_one_shot"):
             rows = [document(task, number, answer) for number in range(3)]
-            mirrors.write(tmp_path / "data", "open-compass/LawBench", task + suffix, test=rows)
-    return tmp_path / "data"
+            mirrors.write(data, "open-compass/LawBench", task + suffix, test=rows)
+    return data
 
 
 @pytest.mark.parametrize("suffix", ["", "_one_shot"])

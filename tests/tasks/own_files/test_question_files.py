@@ -121,14 +121,15 @@ def test_the_layout_is_recognised_by_the_columns_of_all_rows(tmp_path: Path) -> 
     assert prompts == ["问题：问\n答案：", "问题：文\n问\n答案："]
 
 
-def test_right_answers_of_mmlus_files_are_read_as_places(data: Path) -> None:
+@pytest.mark.parametrize(("step", "least"), [(4, 2_500), pytest.param(1, 14_042, marks=pytest.mark.oracle)])
+def test_right_answers_of_mmlus_files_are_read_as_places(data: Path, step: int, least: int) -> None:
     """Many choices of MMLU are numbers, which must not be taken for places."""
     count = 0
-    for file in sorted((data / "cais/mmlu").glob("*/test-*.parquet")):
+    for file in sorted((data / "cais/mmlu").glob("*/test-*.parquet"))[::step]:
         answers = list(pd.read_parquet(file, columns=["answer"])["answer"])
         assert [document["answer"] for document in question_files.read(file).documents] == answers
         count += len(answers)
-    assert count >= 14042
+    assert count >= least
 
 
 def test_files_of_c_eval_are_multiple_choice_test_sets(data: Path) -> None:
