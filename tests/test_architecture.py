@@ -7,6 +7,7 @@ whenever it is resolved.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 from collections.abc import Iterator
@@ -34,17 +35,21 @@ def modules(package: Path) -> dict[str, Path]:
     return names
 
 
+@functools.cache
+def statements(text: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return the import statements of a module; nearly all files of a changed copy are those of the original."""
+    return tuple(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def imported(file: Path, known: set[str]) -> Iterator[str]:
     """Yield what `file` imports: our modules without their `harness.`, and the top-level names of others."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in statements(file.read_text(encoding="utf-8")):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = node.module or ""
             below = {f"{base}.{alias.name}" for alias in node.names}
             targets = [name if name.removeprefix("harness.") in known else base for name in sorted(below)]
-        else:
-            continue
         for target in targets:
             yield target.removeprefix("harness.") if target.startswith("harness.") else target.split(".")[0]
 

@@ -57,21 +57,39 @@ def decode(engine: Engine, prompts: list[Prompt]) -> list[str]:
     return [texts[i] for i in range(len(prompts))]
 
 
-def decode_by_hand(checkpoint: Checkpoint, prompt: Prompt, *, ends: bool = True) -> str:
-    """Return the greedy text from the whole sequence for every token, without batches or a cache except the root."""
-    settings, new = prompt.settings, []
-    ids = prompt.fed_tokens(checkpoint.max_length)
-    for _ in range(settings.max_tokens):
-        row = torch.tensor([ids + new])
-        with torch.inference_mode():
-            logits = checkpoint.root.forward(checkpoint.model, row).logits[0, -1].float()
-        logits = logits.clone()  # inference tensors cannot be changed
-        for token in set(ids + new) if settings.repetition_penalty != 1 else ():
-            value = float(logits[token])
-            penalty = settings.repetition_penalty
-            logits[token] = value / penalty if value > 0 else value * penalty
-        new.append(int(logits.argmax()))
-        if ends and new[-1] in checkpoint.eos_ids:
+def decode_by_hand(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, ends: bool = True) -> list[str]:
+    """Return the greedy texts of `prompts` from whole sequences for every token, without a cache except the root.
+
+    Rows of a batch have one length, so that nothing is padded. With `ends`, an end-of-text token ends a text.
+    """
+    texts: dict[int, str] = {}
+    fed = [prompt.fed_tokens(checkpoint.max_length) for prompt in prompts]
+    for length in set(map(len, fed)):
+        indices = [i for i, ids in enumerate(fed) if len(ids) == length]
+        rows = torch.tensor([fed[i] for i in indices])
+        for _ in range(max(prompts[i].settings.max_tokens for i in indices)):
+            with torch.inference_mode():
+                logits = checkpoint.root.forward(checkpoint.model, rows).logits[:, -1].float()
+            logits = logits.clone()  # inference tensors cannot be changed
+            for row, index in enumerate(indices):
+                penalty = prompts[index].settings.repetition_penalty
+                for token in set(rows[row].tolist()) if penalty != 1 else ():
+                    value = float(logits[row, token])
+                    logits[row, token] = value / penalty if value > 0 else value * penalty
+            rows = torch.cat([rows, logits.argmax(-1, keepdim=True)], 1)
+        texts |= {
+            index: text_of(checkpoint, prompts[index].settings, new, ends)
+            for index, new in zip(indices, rows[:, length:].tolist(), strict=True)
+        }
+    return [texts[i] for i in range(len(prompts))]
+
+
+def text_of(checkpoint: Checkpoint, settings: Settings, tokens: list[int], ends: bool) -> str:
+    """Return the text of `tokens` up to the first end: of the text, of a stop string, of `max_tokens`."""
+    new: list[int] = []
+    for token in tokens[: settings.max_tokens]:
+        new.append(token)
+        if ends and token in checkpoint.eos_ids:
             break
         if any(stop in checkpoint.tokenizer.decode(new) for stop in settings.until):
             break
@@ -96,7 +114,7 @@ def test_prompts_in_any_lanes_continue_as_one_by_one(
 ) -> None:
     prompts = [Prompt(SHARED[:shared] + tail, Settings(max_tokens=new)) for shared, tail, new in requests]
     prompts = [*prompts, *data.draw(st.lists(st.sampled_from(prompts), max_size=3))]
-    expected = [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    expected = decode_by_hand(checkpoint, prompts)
     assert decode(engine(checkpoint, pack=pack, rows=rows), prompts) == expected
 
 
@@ -104,10 +122,10 @@ def test_prompts_in_any_lanes_continue_as_one_by_one(
 def uneven(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
     """Return prompts with a long common prefix and their texts, of very different lengths, some with a stop string."""
     free = [Prompt([*SHARED, 120 + i, 7 * i + 11], Settings(max_tokens=5 + 9 * (i % 4))) for i in range(11)]
-    texts = [decode_by_hand(checkpoint, prompt) for prompt in free]
+    texts = decode_by_hand(checkpoint, free)
     stop = next(text[4:6] for text in texts if len(text) > 9)
     prompts = [with_settings(prompt, until=(stop,)) for prompt in free]
-    return prompts, [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    return prompts, decode_by_hand(checkpoint, prompts)
 
 
 def with_settings(prompt: Prompt, **changes: Any) -> Prompt:
@@ -135,7 +153,7 @@ def test_a_repetition_penalty_applies_to_prompt_and_answer_on_both_walks(
     checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]]
 ) -> None:
     prompts = [with_settings(prompt, repetition_penalty=1.6) for prompt in uneven[0]]
-    expected = [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    expected = decode_by_hand(checkpoint, prompts)
     assert expected != uneven[1]  # without a penalty
     for walk in (Walk.PACK, Walk.PLAIN):
         assert decode(engine(checkpoint, walk=walk, pack=400), prompts) == expected
@@ -158,7 +176,7 @@ def test_rows_join_others_without_moving_them(checkpoint: Checkpoint, monkeypatc
         Prompt([3 + (31 * i + 17 * k) % 380 for k in range(20 + i % 3)], Settings(max_tokens=3 + 11 * (i % 3)))
         for i in range(12)
     ]
-    expected = [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    expected = decode_by_hand(checkpoint, prompts)
     added: list[int] = []
     original = lanes.Lanes._add
 
@@ -192,7 +210,7 @@ def test_only_missing_prompts_are_answered(checkpoint: Checkpoint, uneven: tuple
 def growing(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
     """Return prompts of growing lengths with a common prefix, and their texts."""
     prompts = [Prompt([*SHARED, 120 + i, *range(9, 9 + i)], Settings(max_tokens=12)) for i in range(11)]
-    return prompts, [decode_by_hand(checkpoint, prompt) for prompt in prompts]
+    return prompts, decode_by_hand(checkpoint, prompts)
 
 
 @pytest.mark.parametrize("tokens", [1, 60, 120])
@@ -217,7 +235,7 @@ def test_answers_that_outgrow_their_expected_length_are_started_again(
     prompts = [Prompt([*SHARED, 120 + i], Settings(max_tokens=60)) for i in range(20)]
     lengths = [2 if i < 10 else 50 for i in range(20)]
     whole = [with_settings(prompt, max_tokens=n) for prompt, n in zip(prompts, lengths, strict=True)]
-    expected = [decode_by_hand(checkpoint, prompt, ends=False) for prompt in whole]
+    expected = decode_by_hand(checkpoint, whole, ends=False)
 
     def ended(self: Stopper, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[bool]:
         return [len(answer) == lengths[row] for row, answer in zip(rows, tokens, strict=True)]
