@@ -16,6 +16,7 @@ from harness.checkpoints import (
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.chatglm.dialogues import PLAIN
+from harness.checkpoints.chatglm.layout import GENERATIONS
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Tokenizer
@@ -40,7 +41,7 @@ def _facts(located: Located, checkpoint: Checkpoint | None) -> dict[str, str]:
     lines = {
         "kind": located.kind,
         "base": str(located.base),
-        "architecture": f"{located.config.model_type}, {size.parameters:,} parameters",
+        "architecture": f"{_architecture(located)}, {size.parameters:,} parameters",
         "quantised": _quantised(located),
         "saved by": str(saved_by) if saved_by else "",
         "base on disk": f"{files.bytes_on_disk(shards):,} bytes in {len(shards)} file{'s' * (len(shards) > 1)}",
@@ -57,6 +58,13 @@ def _facts(located: Located, checkpoint: Checkpoint | None) -> dict[str, str]:
         lines |= _adapter(located.adapter_config, checkpoint, size.parameters)
     lines["note"] = "; ".join(checkpoint.notes if checkpoint else remarks.on_files(located))
     return {name: line for name, line in lines.items() if line}
+
+
+def _architecture(located: Located) -> str:
+    """Return the model's type; for a ChatGLM, its generation, too."""
+    generation = getattr(located.config, "chatglm_generation", None)
+    kind = str(located.config.model_type)
+    return kind if generation is None else f"{GENERATIONS[generation]} (as a {kind})"
 
 
 def _adapter(adapter: AdapterConfig, checkpoint: Checkpoint | None, base_parameters: int) -> dict[str, str]:

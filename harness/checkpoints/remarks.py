@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from harness.checkpoints import files, origin
+from harness.checkpoints.chatglm.layout import GENERATIONS
 from harness.checkpoints.located import Located
-
-_GENERATIONS = {1: "ChatGLM-6B", 2: "ChatGLM2", 3: "ChatGLM3"}
 
 
 def on_files(located: Located) -> list[str]:
@@ -40,7 +39,7 @@ def _on_chatglm(located: Located) -> list[str]:
     layout, adapter, quantized = located.layout, located.adapter_config, located.quantization
     if layout is not None and layout.rope_ratio != 1:
         effect = "divides positions" if layout.generation == 2 else "multiplies the base of its angles"
-        name = _GENERATIONS[layout.generation]
+        name = GENERATIONS[layout.generation]
         sentences.append(f"as a {name}, it {effect} by {layout.rope_ratio:g} (rope_ratio)")
     if located.reference.rope == "published":
         label = str(located.dtype).removeprefix("torch.")

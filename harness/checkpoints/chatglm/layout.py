@@ -26,6 +26,8 @@ from harness.errors import HarnessError
 
 MODEL_TYPE = "chatglm"
 """The model_type of every generation, and of GLM-4 in its first layout."""
+GENERATIONS = {1: "ChatGLM-6B", 2: "ChatGLM2", 3: "ChatGLM3"}
+"""Names of the generations. CodeGeeX2 is a ChatGLM2."""
 PREFIX = "transformer.prefix_encoder."
 """How the names of a P-tuning v2 prefix's weights begin."""
 SCALE = ".weight_scale"
