@@ -197,7 +197,14 @@ class Vocabulary6B(Vocabulary):
             for name in names:
                 proto.pieces.add(piece=name, score=0.0, type=kind)
         proto.trainer_spec.byte_fallback = True
-        return SentencePieceProcessor(model_proto=proto.SerializeToString())
+        try:
+            return SentencePieceProcessor(model_proto=proto.SerializeToString())
+        except Exception as error:  # some of the tokens are there, and others are not
+            reason = files.reason(error)
+            raise HarnessError(
+                f"{cls.file_name} is damaged, or not of a ChatGLM-6B: it has no <sop>, and tokens cannot be added "
+                f"({reason}): fetch it again"
+            ) from error
 
 
 class Vocabulary2(Vocabulary):
@@ -280,11 +287,16 @@ class Vocabulary2(Vocabulary):
 def read_model(file: Path) -> SentencePieceProcessor:
     """Return the SentencePiece model in `file`; raise HarnessError if it is none."""
     content = file.read_bytes()
+    if not content:
+        raise HarnessError(f"{file} is damaged (it is empty): fetch it again")
     try:
-        model = SentencePieceProcessor(model_proto=content) if content else None
+        model = SentencePieceProcessor(model_proto=content)
+        pieces = [
+            model.id_to_piece(index) for index in range(model.get_piece_size())
+        ]  # fails on bytes that are no text
     except Exception as error:
         raise HarnessError(f"{file} is damaged ({files.reason(error)}): fetch it again") from error
-    if model is None or not model.get_piece_size():
+    if not pieces:
         raise HarnessError(f"{file} is damaged (it has no tokens): fetch it again")
     return model
 

@@ -142,7 +142,17 @@ def test_the_first_published_vocabulary_is_completed(tmp_path: Path) -> None:
     assert tokenizers.load(tmp_path / "saved").encode("天气  🙂\n") == ids
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"\x0a\xff\xff\xff\xff\x0f"])
+def test_a_vocabulary_of_another_model_is_one_sentence(tmp_path: Path) -> None:
+    place = tokenizers.folder(tmp_path / "tokenizer", 1, tokenizers.model())
+    with pytest.raises(HarnessError, match="damaged, or not of a ChatGLM-6B: it has no <sop>"):
+        tokenizers.load(place)
+
+
+SOUND = tokenizers.model()
+NO_TEXT = SOUND.replace("。".encode(), b"\xe3\x28\x82", 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x0a\xff\xff\xff\xff\x0f", SOUND[:-500], NO_TEXT])
 def test_a_damaged_vocabulary_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     place = tokenizers.folder(tmp_path / "tokenizer", 2, b"-")
     (place / "tokenizer.model").write_bytes(content)
