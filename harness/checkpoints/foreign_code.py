@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness.checkpoints import files
 from harness.checkpoints.chatglm import layout
 from harness.checkpoints.limits import Setting, settings, shown
@@ -86,10 +84,10 @@ def explaining(reference: CheckpointReference) -> Iterator[None]:
     """
     try:
         yield
-    except (HarnessError, OSError, MemoryError, torch.OutOfMemoryError):
+    except (HarnessError, OSError, MemoryError):
         raise
     except Exception as error:
-        if not reference.trust_remote_code:
+        if not reference.trust_remote_code or type(error).__name__ == "OutOfMemoryError":  # torch's
             raise
         raise failure(f"{reference.path} cannot be used", error, Path(reference.path)) from error
 

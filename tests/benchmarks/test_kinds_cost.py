@@ -89,14 +89,14 @@ def test_what_every_kind_costs(tmp_path: Path) -> None:
     for kind, (keys, adapter) in KINDS.items():
         folder, share = made[adapter] if adapter else (None, None)
         named = f",adapter={folder}" if folder else ""
-        rows.append(_cost(kind, f"{base}{named}{keys},device={device}", share))
+        rows.append(cost(kind, f"{base}{named}{keys},device={device}", share))
         print(rows[-1])
         gc.collect()
     for how in SAVED:
         folder = tmp_path / f"saved-{how}"
         words.save_pretrained(folder)
         loading.load(loading.locate(parse(f"{base},quantize={how},device={device}"))).model.save_pretrained(folder)
-        rows.append(_cost(f"{how}, saved so", f"{folder},device={device}", None))
+        rows.append(cost(f"{how}, saved so", f"{folder},device={device}", None))
     memory = {row.kind: row.memory for row in rows}
     assert memory["fp32"] > memory["bf16"] > memory["int8"] > memory["int4"]
     _write(rows, device, sum(p.numel() for p in transformers.AutoModelForCausalLM.from_pretrained(base).parameters()))
@@ -113,12 +113,12 @@ def _adapter(folder: Path, base: Path, how: Any) -> tuple[Path, float]:
     return folder, trained / every
 
 
-def _cost(kind: str, reference: str, share: float | None) -> Cost:
+def cost(kind: str, reference: str, share: float | None, vocabulary: int = VOCABULARY) -> Cost:
     checkpoint = loading.load(loading.locate(parse(reference)))
     located = checkpoint.located
     disk = files.weight_files(located.base) + ([files.adapter_weights(located.adapter)] if located.adapter else [])
     chance = random.Random(0)
-    pairs = [Pair(chance.choices(range(3, VOCABULARY), k=PROMPT), [5]) for _ in range(SCORED)]
+    pairs = [Pair(chance.choices(range(3, vocabulary), k=PROMPT), [5]) for _ in range(SCORED)]
     batches = scoring.plan(pairs, checkpoint.max_length, 1024)
 
     def score() -> None:
