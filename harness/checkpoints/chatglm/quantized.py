@@ -34,7 +34,7 @@ from harness.errors import HarnessError
 
 BITS = (8, 4)
 """Bits of a weight that the method has."""
-_ROWS = 4096
+_ROWS = 256
 """Rows that are quantised at a time, so that intermediate results stay small beside the weight."""
 
 
@@ -53,8 +53,15 @@ def quantize(weight: torch.Tensor, bits: int) -> Codes:
     Raises HarnessError if the weight has an odd number of columns and 4 bits.
     """
     _require_pairs(weight.shape[1], bits)
-    blocks = [_quantize_rows(rows.half(), bits) for rows in torch.split(weight, _ROWS)]
-    return Codes(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
+    rows, columns = weight.shape
+    result = Codes(
+        torch.empty(rows, columns * bits // 8, dtype=torch.int8, device=weight.device),
+        torch.empty(rows, dtype=torch.float16, device=weight.device),
+    )
+    for start in range(0, rows, _ROWS):
+        block = slice(start, start + _ROWS)
+        result.weight[block], result.scale[block] = _quantize_rows(weight[block].half(), bits)
+    return result
 
 
 def _quantize_rows(rows: torch.Tensor, bits: int) -> Codes:
