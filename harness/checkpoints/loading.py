@@ -42,6 +42,9 @@ from harness.common.hashes import BaseHashes
 from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
 
+SHORTEST_WITH_MARKS = 5
+"""Smallest context in tokens for a model whose texts hold `[gMASK] <sop>`: with fewer, nothing is left to probe."""
+
 
 @places.explaining()
 def locate(reference: CheckpointReference) -> Located:
@@ -132,6 +135,11 @@ def _max_length(reference: CheckpointReference, config: ModelConfig, adapter: Ad
     """Return the context length in tokens, less the adapter's virtual tokens if they take positions."""
     virtual_tokens = adapter.context_tokens if adapter else 0
     max_length = (reference.max_length or configs.context_length(config)) - virtual_tokens
+    if configs.context_marks(config) and max_length < SHORTEST_WITH_MARKS:
+        raise HarnessError(
+            f"a context of {max_length:,} tokens has no room for a text, [gMASK] <sop> and an answer: set a larger "
+            "max_length="
+        )
     if max_length < 1:
         folder = adapter and adapter.folder
         raise HarnessError(

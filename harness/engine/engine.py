@@ -23,7 +23,7 @@ from harness.engine.decoding.lanes import LaneBudget
 from harness.engine.decoding.stopping import Continuation, Stopper
 from harness.engine.decoding.thinking import KNOWN, Marks
 from harness.engine.device_limits import device_limits, free_bytes
-from harness.engine.packing import packs, prepacked, tree
+from harness.engine.packing import contexts, packs, prepacked, tree
 from harness.engine.packing.last_layer import SkippablePart
 from harness.engine.packing.packs import Context, Walker
 from harness.engine.packing.padding import LONG, PaddingSupport, probe
@@ -270,6 +270,7 @@ class Engine:
 
     def _score_plainly(self, pairs: Sequence[Pair], missing: Sequence[bool], longest: int) -> Iterator[AnswerBatch]:
         checkpoint = self.checkpoint
+        self._require_contexts(scoring.fed_tokens(pairs, checkpoint.max_length))
         mixed = self.padding.right and longest <= self._reach()
         for batch in scoring.plan(pairs, checkpoint.max_length, self._plain_tokens, mixed=mixed):
             if any(missing[i] for row in batch for i in row.requests):
@@ -285,6 +286,7 @@ class Engine:
                 f"generate() of transformers gives other logits than a forward pass of {checkpoint.name}, a "
                 f"{checkpoint.model.config.model_type}, so that texts would be wrong: try another transformers"
             )
+        self._require_contexts([prompt.fed_tokens(checkpoint.max_length) for prompt in prompts])
         mixed = self.padding.left and longest <= self._reach(checkpoint.padding_switch)
         for batch in plain.plan(prompts, checkpoint.max_length, self._plain_tokens, mixed=mixed):
             if any(missing[i] for i in batch):
@@ -304,6 +306,10 @@ class Engine:
                 answers = [(i, _generation(text)) for i, text in zip(batch, continuations, strict=True) if missing[i]]
                 fed = sum(len(row.fed_tokens(checkpoint.max_length)) for row in rows)
                 yield AnswerBatch(answers, fed, sum(continuation.tokens for continuation in continuations))
+
+    def _require_contexts(self, sequences: Sequence[Sequence[int]]) -> None:
+        """Raise HarnessError if one of `sequences` has lost the special tokens that this model's texts hold."""
+        contexts.lengths(sequences, configs.context_marks(self.checkpoint.model.config))
 
     @property
     def _plain_tokens(self) -> int:

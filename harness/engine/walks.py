@@ -34,8 +34,10 @@ _BRANCHES = ((6, 24), (6, 12), (9, 17), (6, 9), (3, 14), (0, 10))
 """(tokens shared with the first sequence, total tokens) of each further sequence in the probe's tree."""
 
 
-_CONTEXT = 3
-"""Tokens of the probe's contexts before `[gMASK] <sop>`, for models that read contexts both ways."""
+_CONTEXT = 4
+"""Tokens of the probe's contexts before `[gMASK] <sop>`, for models that read contexts both ways.
+
+Some branches share a whole context, one shares only the beginning of it."""
 
 
 class Walk(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from harness.backends.local import HarnessLM
 from harness.checkpoints import loading
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import CheckpointReference
-from harness.engine import scoring
+from harness.engine import scoring, walks
 from harness.engine.decoding.settings import Settings
 from harness.engine.packing import contexts, tree
 from harness.engine.requests import Pair, Prompt
@@ -129,13 +130,33 @@ def test_undivided_beginnings_are_shared_whole_or_not_at_all() -> None:
     )
 
 
+@pytest.mark.parametrize("walk", [Walk.SNAPSHOT, Walk.PLAIN])
 def test_an_answer_that_leaves_no_room_for_its_context_is_one_sentence(
-    checkpoints: dict[tuple[str, str], Checkpoint],
+    checkpoints: dict[tuple[str, str], Checkpoint], walk: Walk
+) -> None:
+    lm = HarnessLM(checkpoints["chatglm-tiny", "base"], walk=walk)
+    with pytest.raises(HarnessError, match=r"no room is left for .gMASK. <sop>"):
+        lm.score([Pair([100, 86, 89], [100] * 256)])
+    with pytest.raises(HarnessError, match=r"no room is left for .gMASK. <sop>"):
+        lm.generate([Prompt([100, 101, 86, 89], Settings(max_tokens=255))])
+    assert contexts.lengths([[5]], None) is None
+
+
+def test_a_context_without_room_for_its_special_tokens_is_refused(folder: Path) -> None:
+    reference = CheckpointReference(str(folder / "chatglm-tiny"))
+    with pytest.raises(HarnessError, match=r"a context of 4 tokens has no room for a text, .gMASK. <sop>"):
+        loading.locate(replace(reference, max_length=4))
+    assert loading.load(loading.locate(replace(reference, max_length=5))).max_length == 5
+
+
+def test_the_probe_notices_contexts_that_share_their_beginnings(
+    checkpoints: dict[tuple[str, str], Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = checkpoints["chatglm-tiny", "base"]
-    with pytest.raises(HarnessError, match=r"no room is left for .gMASK. <sop>"):
-        HarnessLM(checkpoint).score([Pair([100, 86, 89], [100] * 256)])
-    assert contexts.lengths([[5]], None) is None
+    assert not walks.failure(Walk.SNAPSHOT, checkpoint.model, checkpoint.root)
+    grow = tree.grow
+    monkeypatch.setattr(walks.tree, "grow", lambda sequences, counts, undivided: grow(sequences, counts))
+    assert walks.failure(Walk.SNAPSHOT, checkpoint.model, checkpoint.root)
 
 
 def test_a_long_prompt_loses_its_left_and_keeps_the_special_tokens(
