@@ -81,11 +81,9 @@ def words(rows: np.ndarray, bits: int, order: tuple[int, ...] | None = None) -> 
     """Return the integers (rows, columns) packed along the columns, place i of a word holding column `order[i]`."""
     count = 32 // bits
     result = np.zeros((rows.shape[0], rows.shape[1] // count), dtype=np.uint32)
-    for row in range(rows.shape[0]):
-        for word in range(result.shape[1]):
-            for place in range(count):
-                column = word * count + (order[place] if order else place)
-                result[row, word] |= np.uint32(int(rows[row, column]) << (bits * place))
+    for place in range(count):
+        columns = rows[:, (order[place] if order else place) :: count][:, : result.shape[1]]
+        result |= columns.astype(np.uint32) << np.uint32(bits * place)
     return torch.from_numpy(result.view(np.int32))
 
 
