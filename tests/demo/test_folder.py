@@ -20,7 +20,7 @@ def prepared(place: Path, quick: bool, seed: int) -> Recipe:
 
 
 def test_a_quick_demo_trains_a_tenth_of_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shrink_corpora(monkeypatch)
+    shrink_corpora(monkeypatch, 10)
     whole, quick = prepared(tmp_path / "whole", quick=False, seed=0), prepared(tmp_path / "quick", quick=True, seed=3)
     assert (whole.seed, quick.seed) == (0, 3)
     assert list(whole.stages) == list(quick.stages) != []

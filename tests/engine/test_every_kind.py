@@ -158,7 +158,9 @@ def test_learned_tokens_before_a_model_without_keys_are_an_error(folders: Any, t
         loading.load(loading.locate(parse(f"{base},adapter={tmp_path}")))
 
 
-def test_the_sample_contains_every_kind_and_architecture() -> None:
+def test_the_samples_contain_every_kind_and_architecture() -> None:
+    assert {name for name, *_ in SUPPORTED[::3]} == set(OTHERS)
+    assert {tuple(kind) for _, *kind in SUPPORTED[::3]} == set(KINDS)
     assert {name for name, *_ in SAMPLE} == set(ARCHITECTURES)
     assert Counter(tuple(kind) for _, *kind in SAMPLE) == dict.fromkeys((*EVERY, *ON_QUANTIZED), 1)
 

@@ -33,7 +33,7 @@ TARGET = 0.0008
 """Seconds that an ordinary answer of the greatest length should take; a slower function gets shorter answers."""
 SHORTEST = 0.1
 """The smallest fraction of LENGTHS."""
-BUDGET = 0.07
+BUDGET = 0.12
 """Seconds in which a function should be timed; a slower function is timed on every second, third … answer."""
 
 PIECES: list[str] = json.loads((Path(__file__).parent / "repeated_pieces.json").read_text(encoding="utf-8"))

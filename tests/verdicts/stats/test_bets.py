@@ -230,7 +230,7 @@ def test_a_cluster_counts_as_one_unit() -> None:
 @pytest.mark.parametrize("heavy", [1, 20])
 def test_clusters_without_a_difference_are_rarely_significant(heavy: int) -> None:
     wrong = 0
-    for seed in range(300):
+    for seed in range(150):
         generator = np.random.default_rng(seed)
         sizes = generator.permutation(np.r_[np.full(5, 5 * heavy), np.ones(95, int), np.full(20, 5)])
         clusters = np.repeat(np.arange(120), sizes)
@@ -243,7 +243,7 @@ def test_clusters_without_a_difference_are_rarely_significant(heavy: int) -> Non
             test.add(Differences(scores[0][documents], scores[1][documents], clusters[documents] - start))
         test.finish()
         wrong += test.p_loss <= ALPHA
-    assert wrong <= most_by_chance(300)
+    assert wrong <= most_by_chance(150)
 
 
 def test_weights_of_one_change_nothing() -> None:
@@ -267,7 +267,7 @@ def test_an_average_with_balanced_losses_and_gains_is_rarely_significant() -> No
             block = Differences(*(scores[places] * weights[places] for scores in (both.baseline, both.candidate)))
             test.add(block, weights[places])
         wrong += test.p_loss <= ALPHA
-    assert wrong <= most_by_chance(300)
+    assert wrong <= most_by_chance(150)
 
 
 def test_concatenated_clusters_stay_separate() -> None:
