@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 SLOWEST = 10
-DEFAULT_MINUTES = 12.0  # `make test` takes about nine and a half on two free cores; ten are the goal
+DEFAULT_MINUTES = 12.0  # `make test` takes just under ten on two free cores; ten are the goal
 
 
 class WallTime:
