@@ -41,6 +41,10 @@ def _on_chatglm(located: Located) -> list[str]:
         effect = "divides positions" if layout.generation == 2 else "multiplies the base of its angles"
         name = GENERATIONS[layout.generation]
         sentences.append(f"as a {name}, it {effect} by {layout.rope_ratio:g} (rope_ratio)")
+    if layout is not None and layout.is_guess:
+        sentences.append(
+            "no file says whether this is a ChatGLM2 or a ChatGLM3: dialogues are ChatGLM2's, unless chatglm=3 is set"
+        )
     if located.reference.rope == "published":
         label = str(located.dtype).removeprefix("torch.")
         sentences.append(

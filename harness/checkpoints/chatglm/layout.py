@@ -97,6 +97,8 @@ class Layout:
     """By which ChatGLM2 divides positions and ChatGLM3 multiplies the base; 1 for most checkpoints."""
     saved_bits: int
     """Bits of the block linears if the folder was saved quantised, 4 or 8; 0 for plain weights."""
+    is_guess: bool = False
+    """Whether nothing says which generation it is, so that ChatGLM2 is assumed. Only dialogues depend on it."""
 
 
 def is_chatglm(content: dict[str, Any]) -> bool:
@@ -131,7 +133,8 @@ def read(folder: Path, content: dict[str, Any], names: Collection[str] = (), gen
             f"{folder} has a rope_ratio of {ratio:g}, by which ChatGLM2 divides positions and ChatGLM3 multiplies the "
             "base of its angles, and no file says which of the two it is: write chatglm=2 or chatglm=3 behind its name"
         )
-    return Layout(known or 2, settings, ratio, _saved_bits(folder, content, names))
+    bits = _saved_bits(folder, content, names)
+    return Layout(known or 2, settings, ratio, bits, is_guess=known is None)
 
 
 def _chatglm_6b(folder: Path, content: dict[str, Any], names: Collection[str], generation: int | None) -> Layout:

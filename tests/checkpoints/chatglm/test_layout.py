@@ -73,7 +73,9 @@ def test_a_ratio_without_a_generation_asks_for_the_key(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"rope_ratio of 50.*write chatglm=2 or chatglm=3"):
         read(tmp_path, rope_ratio=50)
     assert read(tmp_path, 3, rope_ratio=50).rope_ratio == 50
-    assert read(tmp_path).generation == 2  # without a ratio, both compute the same
+    guess = read(tmp_path)  # without a ratio, both compute the same
+    assert (guess.generation, guess.is_guess) == (2, True)
+    assert not read(tmp_path, 2).is_guess
 
 
 def test_a_ratio_that_only_the_code_states_counts(tmp_path: Path) -> None:
