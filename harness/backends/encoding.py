@@ -149,10 +149,10 @@ class Encoder:
             for text in texts:
                 place = text.find(token)
                 if place >= 0:
-                    around = text[max(0, place - 20) : place + len(token) + 20]
+                    around = text[max(0, place - 40) : place + len(token) + 40]
                     raise HarnessError(
-                        f"the prompt that begins {text[:60]!r} spells {token!r} ({around!r}), which the tokenizer of "
-                        f"{self.tokenizer.name_or_path} reads as a token that ends the context: change that document"
+                        f"a document contains {around!r}, where the tokenizer of {self.tokenizer.name_or_path} reads "
+                        f"{token!r} as the end of the context: change that document (its prompt begins {text[:40]!r})"
                     )
 
     def _pair(self, part: _Parts, context_ids: list[int], ids: list[int]) -> Pair:

@@ -129,13 +129,17 @@ def _published(layout: Layout, base: Path, reference: CheckpointReference) -> Mo
     return config
 
 
-def check_rope(config: ModelConfig, base: Path, reference: CheckpointReference) -> None:
+def check_rope(config: ModelConfig, layout: Layout | None, base: Path, reference: CheckpointReference) -> None:
     """Raise HarnessError if `rope=published` is set for a model whose published code computes angles in float32."""
     if reference.rope is None:
         return
     generation = getattr(config, "chatglm_generation", None)
     if generation == 3:
         raise HarnessError(f"{base} is a ChatGLM3, whose own code computes angles in float32: leave rope=published out")
+    if layout is not None and layout.is_guess:
+        raise HarnessError(
+            f"{base} is a ChatGLM2 or a ChatGLM3, and no file says which: rope=published needs chatglm=2 beside it"
+        )
     if generation is None:
         raise HarnessError(f"{base} is a {config.model_type}: rope=published is for ChatGLM-6B and ChatGLM2 only")
 

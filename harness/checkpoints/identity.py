@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.checkpoints import contents, files, foreign_code, gguf_header, limits
+from harness.checkpoints.chatglm import recognition
 from harness.common import hashes, places
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ def fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     code = located.reference.trust_remote_code
     parts = _base(located.base, code, sha256) | {"settings": settings}
     parts["tokenizer"] = _tokenizer(located.tokenizer, code, sha256)
+    chatglm = None if code or located.tokenizer.is_file() else recognition.recognize(located.tokenizer)
+    if chatglm is not None:
+        default = 3 if located.layout is not None and located.layout.generation == 3 else 2
+        settings["chatglm tokenizer"] = str(chatglm.decided(located.reference.chatglm, default))
     if located.adapter_config is not None:
         hashes_of_files = [sha256(file) for file in located.adapter_config.weight_files]
         parts["adapter"] = hashes_of_files[0] if len(hashes_of_files) == 1 else hashes_of_files

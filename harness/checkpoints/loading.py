@@ -59,12 +59,12 @@ def locate(reference: CheckpointReference) -> Located:
 def _located(reference: CheckpointReference) -> Located:
     folders = _folders(reference)
     base, adapter = folders.base, folders.adapter
-    _ = adapter and adapter.weight_files  # checked to exist and to be complete
-    weight_files = files.weight_files(base)
+    _, weight_files = adapter and adapter.weight_files, files.weight_files(base)  # all exist and are complete
     if base.is_file():
         gguf.require_package(base)
     configuration, config = identity.configuration(base), configs.read(base, reference)
-    configs.check_rope(config, base, reference)
+    layout = configs.chatglm_layout(base, reference)
+    configs.check_rope(config, layout, base, reference)
     device = placement.device(reference.device)
     dtype = placement.dtype(reference.dtype, device, config, weight_files)
     packing = packed.packing(config, device)
@@ -85,7 +85,7 @@ def _located(reference: CheckpointReference) -> Located:
         device=device,
         dtype=quantized.dtype if quantized else dtype,
         quantization=quantized,
-        layout=configs.chatglm_layout(base, reference),
+        layout=layout,
         stored_as=gguf.quantization_name(base) if base.is_file() else packing and packing.name,
         packing=packing,
         max_length=max_length,
@@ -104,13 +104,16 @@ def _folders(reference: CheckpointReference) -> _Folders:
     """Return the folders of base and adapter. The reference may name both, only a base, or only an adapter."""
     first = files.find(reference.path, reference.revision, code=reference.trust_remote_code)
     adapter = files.find(reference.adapter) if reference.adapter else None
-    if adapter is not None and not (adapter_configs.is_adapter(adapter) or prefix.has_prefix(adapter)):
+    if adapter is not None and not (adapter_configs.holds_adapter(adapter) or prefix.has_prefix(adapter)):
         advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
+        prefix.require_config(adapter)
         raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {files.lacking_config(adapter) or advice}")
-    if not adapter_configs.is_adapter(first):
+    if not adapter_configs.holds_adapter(first):
         if prefix.has_prefix(first) and not reference.trust_remote_code:
             if adapter is not None:
-                raise HarnessError(f"{first} has a prefix of its own: name a base without one, or leave adapter= out")
+                raise HarnessError(
+                    f"{first} has a prefix of its own: {adapter} cannot be put on it, leave adapter= out"
+                )
             adapter = first
         return _Folders(gguf.choose(first), reference.path, adapter_configs.read(adapter) if adapter else None)
     if adapter is not None:
@@ -118,7 +121,7 @@ def _folders(reference: CheckpointReference) -> _Folders:
     config = adapter_configs.read(first)
     location = origin.base_of(config)
     base = _base_folder(location, first, reference.trust_remote_code)
-    if adapter_configs.is_adapter(base):
+    if adapter_configs.holds_adapter(base):
         raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
     return _Folders(gguf.choose(base), location.name, config)
 
@@ -277,8 +280,8 @@ def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
         return _Adapted(model, prompt_learning.root_cache(config, tensors, model, located.dtype), tensors)
     ids, plain = None, None
     if config.rewrites_base:
-        marks = configs.context_marks(located.config)
-        ids = probe.token_ids(_embedding_rows(model), located.max_length, [], located.device, marks)
+        marks, rows = configs.context_marks(located.config), _embedding_rows(model)
+        ids = probe.token_ids(rows, located.max_length, [], located.device, marks)
         plain = probe.Answers(model).logits(ids)
     adapted = attach.attach(model, config, tensors).to(located.device)
     return _Adapted(adapted, EMPTY, tensors, ids, plain)
@@ -290,14 +293,13 @@ def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrap
     `is_wrapped` says whether the base is wrapped in PEFT's model. Raises HarnessError as `probe.check_answers` does.
     """
     model, ids, marks = adapted.model, adapted.ids, configs.context_marks(located.config)
-    rows = _embedding_rows(model)
-    probe.check_vocabulary(tokenizer, located.tokenizer, rows, located.base)
+    rows, config = _embedding_rows(model), located.adapter_config
+    probe.check_vocabulary(tokenizer, located.tokenizer, rows, located.base, marks)
     answers = probe.Answers(model, adapted.root)
     if ids is None:
         trained = probe.trained_tokens(model) if is_wrapped else []
         ids = probe.token_ids(rows, located.max_length, trained, located.device, marks)
     probe.check_answers(answers, ids, located.name, located.config.model_type, located.dtype, marks)
-    config = located.adapter_config
     if config is None:
         return None
     return probe.effect(answers, adapted.tensors, ids, adapted.plain, rounds_base=config.rounds_base)

@@ -12,6 +12,7 @@ import torch
 
 from harness.checkpoints import files, tokenizer_files
 from harness.checkpoints.chatglm import positions
+from harness.checkpoints.chatglm.dialogues import PLAIN
 from harness.checkpoints.chatglm.positions import SpecialIds
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model, Tokenizer
@@ -142,11 +143,19 @@ def _require_both_ways(answers: Answers, ids: torch.Tensor, logits: torch.Tensor
         raise HarnessError(f"{name} does not read its context both ways, as a ChatGLM-6B does: its answers are wrong")
 
 
-def check_vocabulary(tokenizer: Tokenizer, folder: Path, rows: int, base: Path) -> None:
+def check_vocabulary(
+    tokenizer: Tokenizer, folder: Path, rows: int, base: Path, marks: SpecialIds | None = None
+) -> None:
     """Raise HarnessError if the tokenizer in `folder` has more tokens than `base` has rows of embeddings.
 
-    Raise it, too, if a short text becomes tokens without a row, or dozens of tokens.
+    Raise it, too, if a short text becomes tokens without a row, or dozens of tokens, or if a model that reads contexts
+    both ways has other `marks` than the tokenizer.
     """
+    if marks is not None and getattr(tokenizer, "prompt_rules", PLAIN).ending != (marks.gmask, marks.sop):
+        raise HarnessError(
+            f"{base / 'config.json'} states {marks.gmask:,} and {marks.sop:,} as the ids of [gMASK] and <sop>, and the "
+            f"tokenizer in {folder} has others: fetch all files of one version"
+        )
     if len(tokenizer) > rows:
         raise HarnessError(
             f"tokenizer {folder} has {len(tokenizer):,} tokens but {base} embeds only {rows:,}: "

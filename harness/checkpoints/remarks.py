@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.checkpoints import files, origin
+from harness.checkpoints.chatglm import dialogues, recognition
 from harness.checkpoints.chatglm.layout import GENERATIONS
 from harness.checkpoints.located import Located
 
@@ -41,20 +42,30 @@ def _on_chatglm(located: Located) -> list[str]:
         effect = "divides positions" if layout.generation == 2 else "multiplies the base of its angles"
         name = GENERATIONS[layout.generation]
         sentences.append(f"as a {name}, it {effect} by {layout.rope_ratio:g} (rope_ratio)")
-    if layout is not None and layout.is_guess:
+    tokenizer = None if located.tokenizer.is_file() else recognition.recognize(located.tokenizer)
+    if layout is not None and layout.is_guess and tokenizer is not None and tokenizer.generation is None:
         sentences.append(
-            "no file says whether this is a ChatGLM2 or a ChatGLM3: dialogues are ChatGLM2's, unless chatglm=3 is set"
+            "no file says whether this is a ChatGLM2 or a ChatGLM3: dialogues and the ends of answers are ChatGLM2's, "
+            "unless chatglm=3 is set"
         )
-    if located.reference.rope == "published":
-        label = str(located.dtype).removeprefix("torch.")
+    if tokenizer is not None and tokenizer.template is not None:
+        number = tokenizer.decided(located.reference.chatglm, 2 if layout is None else layout.generation)
+        if not dialogues.is_readable(tokenizer.template, number):
+            sentences.append(
+                "the folder's chat template writes special tokens, which ChatGLM's tokenizer puts itself: the "
+                "published dialogue is used in its place"
+            )
+    label = str(located.dtype).removeprefix("torch.")
+    if located.reference.rope == "published" and label == "float32":
+        sentences.append("rope=published changes hardly anything in float32: it computes angles in the model's dtype")
+    elif located.reference.rope == "published":
         sentences.append(
             f"rotary angles are computed in {label}, as ChatGLM's own code does, and not in float32 (rope=published)"
         )
-    bits = quantized.bits if quantized is not None else None
-    if adapter is not None and adapter.trained_bits and adapter.trained_bits != bits:
-        base = "unquantised weights" if quantized is None else f"weights in {quantized.name}"
+    name = "unquantised weights" if quantized is None else f"weights in {quantized.name}"
+    if adapter is not None and adapter.trained_bits and not name.endswith(f" chatglm-int{adapter.trained_bits}"):
         sentences.append(
-            f"the prefix was trained on weights of {adapter.trained_bits} bits, and is put on {base}: "
+            f"the prefix was trained on weights of {adapter.trained_bits} bits, and is put on {name}: "
             f"quantize=chatglm-int{adapter.trained_bits} gives those that it was trained on"
         )
     return sentences

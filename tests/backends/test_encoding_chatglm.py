@@ -89,7 +89,7 @@ def test_a_bare_question_is_a_dialogue_only_where_the_template_wrote_it(tmp_path
 def test_a_prompt_of_chatglm_6b_must_not_spell_the_end_of_its_context(subjects: dict[int, Subject], token: str) -> None:
     encoder = subjects[1].encoder
     for ask in (lambda text: encoder.encode([text]), lambda text: encoder.pairs([(text, "A")])):
-        with pytest.raises(HarnessError, match=r"the prompt that begins '第三题") as error:
+        with pytest.raises(HarnessError, match=r"change that document \(its prompt begins '第三题") as error:
             ask(f"第三题：什么是{token}？")
         assert repr(token) in str(error.value)
     subjects[2].encoder.pairs([(f"第三题：什么是{token}？", "A")])

@@ -73,7 +73,7 @@ def evaluate(world: Path, output: Path, model: str, task: str, **changes: Any) -
 
 def test_all_kinds_in_one_command_read_the_base_once(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
     reads, real = [], weights.load
-    monkeypatch.setattr(weights, "load", lambda located: reads.append(located.name) or real(located))
+    monkeypatch.setattr(weights, "load", lambda located, bar: reads.append(located.name) or real(located, bar))
     models = ["base", "base,quantize=int4", "lora", "prefix"]
     references = [parse(f"{world}/{model}") for model in models]
     run_options = options(world, tmp_path, "ceval_law", "gsm8k", max_gen_toks=8)

@@ -8,6 +8,7 @@ Not here: prompt learning (`harness.checkpoints.adapters.prompt_learning`).
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from harness.checkpoints.types import Model
 from harness.errors import HarnessError
 
 Weights = dict[str, torch.Tensor]
+_NAMED = re.compile(r"(\.lora_\w+)\.default(?=\.|$)")
 
 
 def attach(base: torch.nn.Module, adapter: AdapterConfig, weights: Weights) -> Model:
@@ -154,7 +156,8 @@ def read(adapter: AdapterConfig) -> Weights:
     if adapter.is_chatglm:
         return {prompt_learning.KEY: prefix.read(adapter.folder, adapter.virtual_tokens)}
     file = files.adapter_weights(adapter.folder)
-    weights = _tensors(file)
+    # Trainers that save the state of PEFT's model itself, such as ChatGLM-Tuning, leave the adapter's name in the keys.
+    weights = {_NAMED.sub(r"\1", key): tensor for key, tensor in _tensors(file).items()}
     if empty := [key for key, tensor in weights.items() if not tensor.numel()]:
         raise files.partitioned(file, empty)
     return weights

@@ -109,7 +109,7 @@ class AdapterConfig:
         return self.init_lora_weights is not None and self.init_lora_weights.startswith(_NEEDS_FLOATS)
 
 
-def is_adapter(folder: Path) -> bool:
+def holds_adapter(folder: Path) -> bool:
     """Return whether `folder` holds an adapter, of PEFT or ChatGLM, rather than a whole model.
 
     Raises HarnessError if the folder holds an adapter of PEFT and a whole model.
@@ -153,7 +153,7 @@ def _chatglm_prefix(folder: Path) -> AdapterConfig:
     file = folder / "config.json"
     content = files.read_json(file)
     base, bits, tokens = (content.get(key) for key in ("_name_or_path", "quantization_bit", "pre_seq_len"))
-    if not isinstance(tokens, int) or tokens < 1:
+    if type(tokens) is not int or tokens < 1:
         raise HarnessError(
             f"{file} states pre_seq_len as {json.dumps(tokens)}, but the weights there include a prefix: copy the "
             "config.json of the training that wrote it"
@@ -173,7 +173,7 @@ def _chatglm_prefix(folder: Path) -> AdapterConfig:
         named_modules=(),
         defaults=(),
         is_chatglm=True,
-        trained_bits=bits if isinstance(bits, int) else 0,
+        trained_bits=bits if type(bits) is int and bits in (4, 8) else 0,
     )
 
 

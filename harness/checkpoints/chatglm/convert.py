@@ -84,8 +84,8 @@ def config(layout: Layout) -> ModelConfig:
         rope_parameters=rope,
         tie_word_embeddings=False,
         # GlmConfig's own defaults are those of GLM-4.
-        eos_token_id=settings.get("eos_token_id", _END_OF_TEXT),
-        pad_token_id=settings.get("pad_token_id", _PADDING),
+        eos_token_id=_END_OF_TEXT if settings.get("eos_token_id") is None else settings["eos_token_id"],
+        pad_token_id=_PADDING if settings.get("pad_token_id") is None else settings["pad_token_id"],
         dtype=dtype,
         chatglm_generation=layout.generation,
     )
@@ -101,17 +101,20 @@ def tensors(name: str, layout: Layout) -> Iterator[Rows]:
         return
     prefix, part, kind = f"model.layers.{match[1]}.", match[2], match[3]
     if part == FUSED:
-        for target, (start, stop) in zip(SPLIT, fused_rows(layout), strict=True):
+        sizes = ("num_attention_heads", "multi_query_group_num", "kv_channels")
+        rows = fused_rows(*(int(layout.settings[size]) for size in sizes))
+        for target, (start, stop) in zip(SPLIT, rows, strict=True):
             yield Rows(f"{prefix}{target}.{kind}", start, stop)
     elif part in _PARTS:
         yield Rows(f"{prefix}{_PARTS[part]}.{kind}")
 
 
-def fused_rows(layout: Layout) -> list[tuple[int, int]]:
-    """Return the first row, and the row behind the last, of queries, keys and values in `query_key_value`."""
-    size = int(layout.settings["kv_channels"])
-    queries = int(layout.settings["num_attention_heads"]) * size
-    keys = int(layout.settings["multi_query_group_num"]) * size
+def fused_rows(heads: int, groups: int, size: int) -> list[tuple[int, int]]:
+    """Return the first row, and the row behind the last, of queries, keys and values in `query_key_value`.
+
+    There are `heads` heads of queries, `groups` of keys and values, and each has `size` rows.
+    """
+    queries, keys = heads * size, groups * size
     return [(0, queries), (queries, queries + keys), (queries + keys, queries + 2 * keys)]
 
 

@@ -83,6 +83,15 @@ def is_dialogue(text: str, generation: int) -> bool:
     return text.startswith(f"[Round {number}]{line_end}问：") and text.endswith(f"{line_end}答：")
 
 
+def is_readable(template: str, generation: int) -> bool:
+    """Return whether the tokenizer of `generation` reads what a folder's own chat `template` writes.
+
+    Special tokens that a template writes, such as `[gMASK]sop`, are plain letters to ChatGLM2's tokenizer, and end the
+    context too early in ChatGLM-6B. The tokenizers put these tokens themselves.
+    """
+    return "[gMASK]" not in template and not (generation == 3 and "<|" in template)
+
+
 def template(generation: int) -> str:
     """Return the chat template of the `generation`."""
     return _roles_template() if generation == 3 else _rounds_template(*_rounds(generation), bare=generation == 1)

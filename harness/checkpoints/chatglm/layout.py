@@ -98,7 +98,7 @@ class Layout:
     saved_bits: int
     """Bits of the block linears if the folder was saved quantised, 4 or 8; 0 for plain weights."""
     is_guess: bool = False
-    """Whether nothing says which generation it is, so that ChatGLM2 is assumed. Only dialogues depend on it."""
+    """Whether nothing says which generation it is, so that ChatGLM2 is assumed. Its logits do not depend on that."""
 
 
 def is_chatglm(content: dict[str, Any]) -> bool:
@@ -146,6 +146,19 @@ def _chatglm_6b(folder: Path, content: dict[str, Any], names: Collection[str], g
             f"{folder / 'config.json'} sets position_encoding_2d to false and not to true as every published "
             "ChatGLM-6B does, so this project cannot compute it: name another checkpoint"
         )
+    rows = settings["vocab_size"]
+    for name in ("bos_token_id", "eos_token_id", "mask_token_id", "gmask_token_id"):
+        value = settings.get(name)
+        if value is not None and not (type(value) is int and 0 <= value < rows):
+            raise HarnessError(
+                f"{folder / 'config.json'} sets {name} to {limits.shown(value)}, which is not the id of one of its "
+                f"{rows:,} tokens: fetch or save the checkpoint again"
+            )
+    if settings["hidden_size"] % (4 * settings["num_attention_heads"]):
+        raise HarnessError(
+            f"{folder / 'config.json'} sets num_attention_heads to {settings['num_attention_heads']}, which does not "
+            f"divide its hidden_size of {settings['hidden_size']:,} into heads of two halves: fetch or save it again"
+        )
     return Layout(1, settings, 1.0, _saved_bits(folder, content, names))
 
 
@@ -159,7 +172,8 @@ def _with_defaults(folder: Path, content: dict[str, Any], defaults: dict[str, An
         types = (int, float) if isinstance(default, float) or name == "rope_ratio" else type(default)
         is_flag = isinstance(default, bool)
         is_size = not is_flag and not name.endswith("_id")
-        if not isinstance(value, types) or isinstance(value, bool) != is_flag or (is_size and not value > 0):
+        is_number = isinstance(value, types) and isinstance(value, bool) == is_flag
+        if not is_number or (is_size and not 0 < value < float("inf")):
             kind = "true or false" if is_flag else "a positive number"
             raise HarnessError(
                 f"{folder / 'config.json'} sets {name} to {limits.shown(value)}, which is not {kind}: fetch or "

@@ -28,7 +28,7 @@ _NORMS = ("input_layernorm", "post_attention_layernorm")
 _ENDS = ("transformer.embedding.word_embeddings", "transformer.encoder.final_layernorm", "transformer.output_layer")
 _SHARED = ("lora_A",)
 """Parts of a LoRA that belong to the inputs of a layer, and so to each of the three layers."""
-_BY_ROWS = ("lora_B", "lora_magnitude_vector", "weight", "bias", "modules_to_save", "original_module")
+_BY_ROWS = ("lora_B", "lora_magnitude_vector", "weight", "bias", "base_layer.", "modules_to_save", "original_module")
 """Parts of a LoRA, or of a layer that was trained in full, whose rows belong to the outputs of a layer."""
 
 
@@ -50,11 +50,10 @@ def weights(tensors: Mapping[str, torch.Tensor], config: ModelConfig) -> dict[st
     Keys of modules that ChatGLM does not have keep their names, so that they are reported as surplus. Raises
     HarnessError if a tensor of `query_key_value` cannot be split.
     """
-    rows = _fused_rows(config)
+    rows = convert.fused_rows(config.num_attention_heads, config.num_key_value_heads, config.head_dim)
     modules = {f"{_ROOT}{name}.": convert.module(name) for name in published_modules(config)}
     result: dict[str, torch.Tensor] = {}
     for key, tensor in tensors.items():
-        key = key.replace(".default.", ".")  # as ChatGLM-Tuning saves names
         start = next((start for start in modules if key.startswith(start)), None)
         if start is None:
             result[key] = tensor
@@ -113,12 +112,6 @@ def _split(key: str, rest: str, tensor: torch.Tensor, rows: list[tuple[int, int]
         f"{key.removeprefix(_ROOT)} ({sizes}) cannot be split into queries, keys and values ({rows[-1][1]} rows): name "
         "the base that the adapter was trained on; only LoRA and DoRA are supported on query_key_value"
     )
-
-
-def _fused_rows(config: ModelConfig) -> list[tuple[int, int]]:
-    size = int(config.head_dim)
-    queries, keys = int(config.num_attention_heads) * size, int(config.num_key_value_heads) * size
-    return [(0, queries), (queries, queries + keys), (queries + keys, queries + 2 * keys)]
 
 
 def _pattern(pattern: Mapping[str, int], default: int, targets: Iterable[str]) -> dict[str, int]:

@@ -39,6 +39,15 @@ def is_only_prefix(folder: Path) -> bool:
     return bool(names) and all(name.startswith(PREFIX) for name in names)
 
 
+def require_config(folder: Path) -> None:
+    """Raise HarnessError if `folder` holds a prefix without the config.json that says how long it is."""
+    is_prefix = any(name.startswith(PREFIX) for name in weights.names_in(folder))
+    if is_prefix and not places.is_file(folder / "config.json"):
+        raise HarnessError(
+            f"{folder} holds a prefix of ChatGLM but no config.json: copy that of the training that wrote it"
+        )
+
+
 def _names(folder: Path) -> list[str]:
     """Return the names of the weights in a ChatGLM's `folder`; [] for other folders and folders without weights."""
     config = folder / "config.json"

@@ -64,10 +64,10 @@ class ChatGLMQuantizer(HfQuantizer):  # type: ignore[misc]
         replace_linears(model, self.quantization_config.bits)
         if not self.pre_quantized and model.config.dtype == torch.bfloat16:
             # Otherwise transformers would round float16 weights to bfloat16 before they are quantised.
-            model._keep_in_fp32_modules_strict |= _WEIGHTS
+            model._keep_in_fp32_modules_strict = {*model._keep_in_fp32_modules_strict, *_WEIGHTS}
 
     def _process_model_after_weight_loading(self, model: Any, **_: Any) -> None:
-        model._keep_in_fp32_modules_strict -= _WEIGHTS
+        model._keep_in_fp32_modules_strict = {*model._keep_in_fp32_modules_strict} - _WEIGHTS
 
     def param_needs_quantization(self, model: nn.Module, param_name: str, **settings: Any) -> bool:
         """Return whether `param_name` is a plain weight of a quantised layer."""

@@ -42,6 +42,10 @@ class TokenizerFolder(NamedTuple):
     config: dict[str, Any]
     """Contents of config.json; empty if there is none."""
 
+    def decided(self, generation: int | None, default: int) -> int:
+        """Return the generation: 1, else the `generation` that a person stated, the files' one, or `default`."""
+        return 1 if self.generation == 1 else generation or self.generation or default
+
     @property
     def vocabulary(self) -> Path:
         """The file of the SentencePiece model."""

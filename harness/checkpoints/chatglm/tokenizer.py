@@ -106,11 +106,11 @@ class ChatGLMTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
 def load(source: TokenizerFolder, generation: int | None = None, default: int = 2) -> ChatGLMTokenizer:
     """Return the tokenizer of `source`; `generation` (2 or 3) overrides what its files say of ChatGLM2 and ChatGLM3.
 
-    Where nothing distinguishes them, `default` counts. A chat template in the folder is used, unless it writes
-    ChatGLM3's roles, because the ids of its text are not those of the published dialogue. Raises HarnessError if the
-    vocabulary is damaged, or of another version than the model.
+    Where nothing distinguishes them, `default` counts. A chat template in the folder is used if the tokenizer reads
+    what it writes (`dialogues.is_readable`). Raises HarnessError if the vocabulary is damaged, or of another version
+    than the model.
     """
-    number = source.generation if source.generation == 1 else generation or source.generation or default
+    number = source.decided(generation, default)
     model = read_model(source.vocabulary)
     if number == 1:
         vocabulary: Vocabulary = Vocabulary6B(model, 0, source.settings)
@@ -119,7 +119,7 @@ def load(source: TokenizerFolder, generation: int | None = None, default: int = 
     else:
         vocabulary = Vocabulary2(model, number)
     template = source.template
-    is_own = template is None or (number == 3 and "<|" in template)
-    tokenizer = ChatGLMTokenizer(vocabulary, **({} if is_own else {"chat_template": template}))
+    is_used = template is not None and dialogues.is_readable(template, number)
+    tokenizer = ChatGLMTokenizer(vocabulary, **({"chat_template": template} if is_used else {}))
     tokenizer.name_or_path = str(source.folder)
     return tokenizer

@@ -9,6 +9,7 @@ Not here: which names there are (`harness.checkpoints.chatglm.convert`), and P-t
 
 from __future__ import annotations
 
+import functools
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -70,6 +71,13 @@ class Shards:
             tensor: torch.Tensor = part[start:stop] if start or stop is not None else part[...]
             return tensor.clone()  # both formats are mapped into memory
 
+    def length(self, name: str) -> int:
+        """Return the number of rows of the tensor `name`; 1 if it is a number."""
+        with self._lock:
+            content = self._content(self._files[name])
+            shape = content[name].shape if isinstance(content, dict) else content.get_slice(name).get_shape()
+            return int(shape[0]) if len(shape) else 1
+
     def is_floating_point(self, name: str) -> bool:
         """Return whether the tensor `name` holds floats."""
         with self._lock:
@@ -112,6 +120,7 @@ def state(shards: Shards, layout: Layout, *, has_one_table: bool) -> dict[str, S
     are buffers that the model computes itself and, if `has_one_table`, the output layer.
     """
     result: dict[str, StoredTensor] = {}
+    _require_fused_rows(shards, layout)
     for name in shards:
         if name.startswith(PREFIX) or name.endswith(_COMPUTED) or (has_one_table and name in _OUTPUT):
             continue
@@ -119,6 +128,21 @@ def state(shards: Shards, layout: Layout, *, has_one_table: bool) -> dict[str, S
         for row in rows or [convert.Rows(name)]:
             result[row.name] = StoredTensor(shards, name, row.start, row.stop)
     return result
+
+
+def _require_fused_rows(shards: Shards, layout: Layout) -> None:
+    """Raise HarnessError if a `query_key_value` of ChatGLM2 or 3 has other rows than its config.json describes."""
+    if layout.generation == 1:
+        return
+    sizes = ("num_attention_heads", "multi_query_group_num", "kv_channels")
+    heads, groups, size = (int(layout.settings[name]) for name in sizes)
+    expected = convert.fused_rows(heads, groups, size)[-1][1]
+    for name in shards:
+        if f".{convert.FUSED}." in name and shards.length(name) != expected:
+            raise HarnessError(
+                f"{name} has {shards.length(name):,} rows, but {heads} heads and {groups} groups of {size} have "
+                f"{expected:,}: the config.json there describes another model"
+            )
 
 
 def names_in(folder: Path) -> list[str]:
@@ -129,13 +153,26 @@ def names_in(folder: Path) -> list[str]:
     if listing.suffix == ".json":
         index = files.read_json(listing, limits.JSON_BYTES).get("weight_map")
         return list(index) if isinstance(index, dict) else []
-    return list(Shards(files.weight_files(folder)))
+    files.check_complete(listing)
+    stat = listing.stat()
+    return list(_names(listing, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=64)
+def _names(file: Path, *_: int) -> tuple[str, ...]:
+    """Return the names of the weights in `file`; the numbers stand for its state."""
+    return tuple(Shards([file]))
 
 
 def shares_embeddings(shards: Shards, layout: Layout) -> bool:
-    """Return whether the output layer holds the same numbers as the embeddings, so that one table is enough."""
+    """Return whether the output layer is the table of embeddings: both hold the same numbers, or it is not stored.
+
+    Where it is not stored, they are one, unless config.json states that they are apart, as in the published code.
+    """
     index = 0 if layout.generation == 1 else 1
     names = (_EMBEDDINGS[index], _OUTPUT[index])
+    if names[1] not in set(shards) and layout.settings.get("tie_word_embeddings", True):
+        return True
     if not set(names) <= set(shards):
         return False
     first, second = (shards.rows(name) for name in names)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from harness.checkpoints import configs
+from harness.checkpoints import configs, identity, loading, remarks
 from harness.checkpoints.chatglm import convert, layout
-from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.reference import CheckpointReference, parse
 from harness.errors import HarnessError
-from support import chatglm
+from support import chatglm, chatglm_tokenizers
 
 DIVIDES = "position_id = seq_idx / self.rope_ratio\n"
 MULTIPLIES = "base = base * self.rope_ratio\n"
@@ -166,3 +166,99 @@ def test_real_shapes_have_the_published_number_of_parameters(tmp_path: Path) -> 
         model = GlmForCausalLM(convert.config(read(tmp_path, **CHATGLM2)))
     assert sum(weight.numel() for weight in model.parameters()) == 6_243_584_000
     assert 2 * 6_243_584_000 == 12_487_168_000  # bytes in 16 bits
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bos_token_id": "x"}, 'sets bos_token_id to "x", which is not the id of one of its'),
+        ({"bos_token_id": [1]}, r"sets bos_token_id to \[1\]"),
+        ({"gmask_token_id": 10**6}, "sets gmask_token_id to 1000000"),
+        ({"mask_token_id": -1}, "sets mask_token_id to -1"),
+        ({"num_attention_heads": 3}, "sets num_attention_heads to 3, which does not divide its hidden_size of 64"),
+        ({"position_encoding_2d": False}, "sets position_encoding_2d to false and not to true"),
+    ],
+)
+def test_unusable_settings_of_chatglm_6b_are_one_sentence(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    folder = chatglm.save_6b(tmp_path / "base", **settings)
+    with pytest.raises(HarnessError, match=message):
+        loading.locate(parse(str(folder)))
+
+
+def test_marks_of_another_version_than_the_tokenizers_are_refused(tmp_path: Path) -> None:
+    folder = chatglm.save_6b(tmp_path / "base", gmask_token_id=5)
+    with pytest.raises(HarnessError, match=r"states 5 and \d+ as the ids of .gMASK. and <sop>"):
+        loading.load(loading.locate(parse(str(folder))))
+
+
+def test_groups_that_do_not_fit_the_rows_are_named(tmp_path: Path) -> None:
+    folder = chatglm.save(tmp_path / "base", multi_query_group_num=8)
+    with pytest.raises(HarnessError, match=r"query_key_value.* has 128 rows, but 4 heads and 8 groups of 16 have 320"):
+        loading.load(loading.locate(parse(str(folder))))
+
+
+@pytest.mark.parametrize("ratio", [float("inf"), 0, -1])
+def test_a_ratio_must_be_a_number_to_divide_by(tmp_path: Path, ratio: float) -> None:
+    with pytest.raises(HarnessError, match=r"sets rope_ratio to .*, which is not a positive number"):
+        read(tmp_path, 2, rope_ratio=ratio)
+
+
+def test_ids_that_a_file_leaves_open_are_not_glm4s(tmp_path: Path) -> None:
+    config = convert.config(read(tmp_path, eos_token_id=None, pad_token_id=None))
+    assert (config.eos_token_id, config.pad_token_id) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("generation", "name"),
+    [(1, "lm_head.weight"), (2, "transformer.output_layer.weight")],
+)
+def test_an_output_layer_that_is_not_stored_is_the_table_of_embeddings(
+    tmp_path: Path, generation: int, name: str
+) -> None:
+    folder = (chatglm.save_6b if generation == 1 else chatglm.save)(tmp_path / "base")
+    tensors = torch.load(folder / "pytorch_model.bin")
+    del tensors[name]
+    torch.save(tensors, folder / "pytorch_model.bin")
+    model = loading.load(loading.locate(parse(str(folder)))).model
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
+    with pytest.raises(HarnessError, match=r"lacks weights .lm_head.weight"):
+        loading.load(loading.locate(parse(str(folder))))
+
+
+def test_published_angles_need_a_generation_that_has_them(tmp_path: Path) -> None:
+    folder = chatglm.save(tmp_path / "base")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "ChatGLMTokenizer"}')
+    with pytest.raises(HarnessError, match="no file says which: rope=published needs chatglm=2"):
+        loading.locate(parse(f"{folder},rope=published"))
+    with pytest.raises(HarnessError, match="is a ChatGLM3, whose own code computes angles in float32"):
+        loading.locate(parse(f"{folder},rope=published,chatglm=3"))
+    located = loading.locate(parse(f"{folder},rope=published,chatglm=2,dtype=bfloat16"))
+    assert any("rotary angles are computed in bfloat16" in note for note in remarks.on_files(located))
+    plain = loading.locate(parse(f"{folder},chatglm=2,dtype=bfloat16"))
+    assert identity.fingerprint(located) != identity.fingerprint(plain)
+
+
+def test_the_generation_of_the_tokenizer_is_part_of_the_fingerprint(tmp_path: Path) -> None:
+    folder = chatglm.save(tmp_path / "base")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "ChatGLMTokenizer"}')
+    second, third = (loading.locate(parse(f"{folder},chatglm={number}")) for number in (2, 3))
+    assert identity.fingerprint(second) != identity.fingerprint(third)
+    unknown = loading.locate(parse(str(folder)))
+    assert any("no file says whether this is a ChatGLM2" in note for note in remarks.on_files(unknown))
+    before = identity.fingerprint(unknown)
+    (folder / "tokenization_chatglm.py").write_text("role_special_tokens = ['<|user|>']")
+    assert identity.fingerprint(loading.locate(parse(str(folder)))) not in (before, identity.fingerprint(second))
+
+
+@pytest.mark.parametrize("generation", [1, 2, 3])
+def test_a_template_that_writes_special_tokens_is_replaced_with_a_note(tmp_path: Path, generation: int) -> None:
+    folder = chatglm.save_6b(tmp_path / "base") if generation == 1 else chatglm.save(tmp_path / "base")
+    chatglm_tokenizers.folder(folder, generation, chat_template="[gMASK]sop{{ messages[0]['content'] }}")
+    located = loading.locate(parse(str(folder)))
+    tokenizer = loading.load_tokenizer(located)
+    assert "[Round" in tokenizer.chat_template or "<|" in tokenizer.chat_template
+    assert any("chat template writes special tokens" in note for note in remarks.on_files(located))

@@ -117,6 +117,34 @@ def test_ranks_scales_and_layers_chosen_by_published_names_are_honoured(tmp_path
     assert difference(expected, logits(base, again)) <= FUSED_LORA
 
 
+@pytest.mark.parametrize("name", ["lora_A.weight", "lora_A.default.weight"])
+def test_chatglm_6b_takes_loras_of_peft_and_of_chatglm_tuning(tmp_path: Path, name: str) -> None:
+    base = chatglm.save_6b(tmp_path / "base")
+    generator = torch.Generator().manual_seed(1)
+    layer, size = "transformer.layers.{}.attention.query_key_value", chatglm.HIDDEN
+    tensors = {}
+    for i in range(chatglm.LAYERS):
+        tensors[f"{layer.format(i)}.{name}"] = torch.randn(4, size, generator=generator) / 8
+        tensors[f"{layer.format(i)}.{name.replace('A', 'B')}"] = torch.randn(3 * size, 4, generator=generator) / 8
+    adapter = chatglm.save_lora(tmp_path / "lora", tensors, target_modules=["query_key_value"])
+    checkpoint = loading.load(loading.locate(CheckpointReference(str(base), adapter=str(adapter))))
+    assert checkpoint.adapter_effect > 0.1
+
+
+def test_biases_trained_with_a_lora_are_split(tmp_path: Path) -> None:
+    lora = matrices([chatglm.QKV], lambda _layer, _part: 4)
+    other = chatglm.weights(9)
+    names = [f"{LAYER.format(i, chatglm.QKV)}.bias" for i in range(chatglm.LAYERS)]
+    biases = {name: other[name] for name in names}
+    saved = {name.replace(".bias", ".base_layer.bias"): bias for name, bias in biases.items()}
+    adapter = chatglm.save_lora(
+        tmp_path / "lora", {**lora, **saved}, target_modules=["query_key_value"], bias="lora_only"
+    )
+    merged = {**fused(chatglm.weights(), lora, lambda _name: 2.0), **biases}
+    expected = logits(chatglm.save(tmp_path / "merged", merged))
+    assert difference(expected, logits(chatglm.save(tmp_path / "base"), adapter)) <= FUSED_LORA
+
+
 def test_modules_to_save_replace_the_published_modules(tmp_path: Path) -> None:
     lora = matrices([chatglm.QKV], lambda _layer, _part: 4)
     other = chatglm.weights(7)

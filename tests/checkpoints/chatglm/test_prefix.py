@@ -89,6 +89,7 @@ def test_a_whole_model_and_its_prefix_in_one_folder_are_base_and_adapter(tmp_pat
     ("tensors", "settings", "message"),
     [
         (encoder(), {"pre_seq_len": 128}, "sets pre_seq_len to 128, but the prefix there has 5 tokens"),
+        (encoder(), {"pre_seq_len": True}, "states pre_seq_len as true"),
         (encoder(), {"pre_seq_len": None}, "states pre_seq_len as null, but the weights there include a prefix"),
         (encoder(width=2 * WIDTH), {}, f"its virtual tokens are 5 × {2 * WIDTH} numbers, not 5 × {WIDTH}"),
         ({f"{PREFIX}trans.0.weight": torch.ones(2, 2)}, {}, "the prefix in .* lacks transformer.prefix_encoder.embed"),
@@ -114,7 +115,15 @@ def test_a_prefix_trained_on_quantised_weights_is_noted_on_others(tmp_path: Path
     note = "the prefix was trained on weights of 4 bits, and is put on"
     assert any(text.startswith(f"{note} unquantised weights") for text in load(reference).notes)
     assert any(text.startswith(f"{note} weights in int8") for text in load(f"{reference},quantize=int8").notes)
+    assert any(text.startswith(f"{note} weights in nf4") for text in load(f"{reference},quantize=int4").notes)
     assert not any(note in text for text in load(f"{reference},quantize=chatglm-int4").notes)
+
+
+def test_a_prefix_without_its_configuration_is_named_as_one(tmp_path: Path, base: Path) -> None:
+    folder = save(tmp_path / "checkpoint-3000")
+    (folder / "config.json").unlink()
+    with pytest.raises(HarnessError, match=r"holds a prefix of ChatGLM but no config.json: copy that of the training"):
+        loading.locate(parse(f"{base},adapter={folder}"))
 
 
 def test_a_published_prefix_has_the_published_size(tmp_path: Path) -> None:
