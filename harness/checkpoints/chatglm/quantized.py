@@ -35,7 +35,7 @@ from harness.errors import HarnessError
 BITS = (8, 4)
 """Bits of a weight that the method has."""
 _ROWS = 256
-"""Rows that are quantised at a time, so that intermediate results stay small beside the weight."""
+"""Rows that are quantised or unpacked at a time, so that intermediate results stay small beside the weight."""
 
 
 class Codes(NamedTuple):
@@ -80,14 +80,29 @@ def pack(codes: torch.Tensor) -> torch.Tensor:
 
 def unpack(packed: torch.Tensor) -> torch.Tensor:
     """Return the 4-bit codes (out, in) in int8 that `pack` put into the bytes `packed` (out, in / 2)."""
-    return torch.stack([packed >> 4, (packed << 4) >> 4], dim=2).flatten(1)
+    return torch.stack(_halves(packed), dim=2).flatten(1)
+
+
+def _halves(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the codes of the even and of the odd columns that the bytes `packed` hold."""
+    return packed >> 4, (packed << 4) >> 4
 
 
 def dequantize(codes: Codes, bits: int, dtype: torch.dtype) -> torch.Tensor:
     """Return the weight (out, in) in `dtype`: each exact product of code and scale, rounded once."""
-    numbers = unpack(codes.weight) if bits == 4 else codes.weight
+    rows, width = codes.weight.shape
     exact = torch.float32 if dtype == torch.bfloat16 else dtype  # bfloat16 cannot hold the scale
-    return numbers.to(exact).mul_(codes.scale.to(exact)[:, None]).to(dtype)
+    plain = torch.empty(rows, width * 8 // bits, dtype=dtype, device=codes.weight.device)
+    size = _ROWS if plain.device.type == "cpu" else rows  # a CPU's caches hold a block
+    for start in range(0, rows, size):
+        block = slice(start, start + size)
+        packed, scale = codes.weight[block], codes.scale[block].to(exact)[:, None]
+        if bits == 4:
+            even, odd = _halves(packed)
+            plain[block, 0::2], plain[block, 1::2] = even.to(exact).mul_(scale), odd.to(exact).mul_(scale)
+        else:
+            plain[block] = packed.to(exact).mul_(scale)
+    return plain
 
 
 class QuantizedLinear(nn.Linear):
