@@ -123,7 +123,9 @@ def read_parquet(file: Path) -> Any:
 
     try:
         unpacking.check_parquet(file)
-        return pq.read_table(file, partitioning=None)  # a folder named a=1 is no column
+        table = pq.read_table(file, partitioning=None)  # a folder named a=1 is no column
+        table.validate(full=True)  # otherwise text that is not UTF-8 fails only where it is used
+        return table
     except unpacking.UnsafeArchiveError as error:
         raise HarnessError(f"{file} is not read ({error}): write it again with fewer or shorter rows") from error
     except (pa.ArrowException, OSError) as error:

@@ -329,6 +329,7 @@ class Report:
                 unpacking.check_parquet(file, names)
                 stream.seek(0)
                 table = pq.read_table(stream, columns=list(names))
+            table.validate(full=True)  # otherwise text that is not UTF-8 fails only where it is used
         except (pa.ArrowException, OSError, unpacking.UnsafeArchiveError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error
         for name in ADDED_COLUMNS:

@@ -53,6 +53,13 @@ def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
     assert rows[1].where == f"{tmp_path / 'x.parquet'}, row 2"
 
 
+def test_parquet_with_text_that_is_not_utf8_is_one_sentence(tmp_path: Path) -> None:
+    texts = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\3\0\0\0\4\0\0\0"), pa.py_buffer(b"abc\xe6"))
+    pq.write_table(pa.table({"question": texts}), tmp_path / "x.parquet")
+    with pytest.raises(HarnessError, match=r"x\.parquet cannot be read as parquet .*UTF8"):
+        list(file_rows.read(tmp_path / "x.parquet"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
