@@ -106,7 +106,17 @@ class Encoder:
                     pair = self._split(part, contexts[part.context], joined[part.text])
                 result.append(pair)
         ending = list(self.rules.ending)
-        return [Pair(pair.context + ending, pair.continuation) for pair in result] if ending else result
+        if ending:
+            return [Pair(pair.context + ending, pair.continuation) for pair in result]
+        return [pair._replace(lead=self.lead(pair.context)) for pair in result] if self.rules.beginning else result
+
+    def lead(self, ids: Sequence[int]) -> int:
+        """Return how many of the first `ids` of a prompt are special tokens that stay if the prompt is cut on its left.
+
+        These are `[gMASK] sop` of ChatGLM2 and ChatGLM3. As in lm-eval, a BOS is cut away.
+        """
+        beginning = self.rules.beginning
+        return len(beginning) if not self.reads_behind and tuple(ids[: len(beginning)]) == beginning else 0
 
     def _parts(self, context: str, continuation: str) -> _Parts:
         """Return the texts to encode for a pair.

@@ -35,7 +35,7 @@ from harness.engine.packing import packs, tree
 from harness.engine.requests import Generation, LogLikelihood, Pair, Prompt
 from harness.engine.walks import Walk
 
-ANSWERS = 10
+ANSWERS = 11
 """Version of the computed answers, part of the journal's keys. Increase it if a change of code may change an answer."""
 
 

@@ -65,6 +65,7 @@ def _located(reference: CheckpointReference) -> Located:
     configuration, config = identity.configuration(base), configs.read(base, reference)
     layout = configs.chatglm_layout(base, reference)
     configs.check_rope(config, layout, base, reference)
+    prefix.require_stated(base, layout, has_prefix=adapter is not None and adapter.is_prompt_learning)
     device = placement.device(reference.device)
     dtype = placement.dtype(reference.dtype, device, config, weight_files)
     packing = packed.packing(config, device)
@@ -280,7 +281,7 @@ def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:
         return _Adapted(model, prompt_learning.root_cache(config, tensors, model, located.dtype), tensors)
     ids, plain = None, None
     if config.rewrites_base:
-        marks, rows = configs.context_marks(located.config), _embedding_rows(model)
+        marks, rows = configs.context_marks(located.config), int(model.get_input_embeddings().weight.shape[0])
         ids = probe.token_ids(rows, located.max_length, [], located.device, marks)
         plain = probe.Answers(model).logits(ids)
     adapted = attach.attach(model, config, tensors).to(located.device)
@@ -293,7 +294,7 @@ def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrap
     `is_wrapped` says whether the base is wrapped in PEFT's model. Raises HarnessError as `probe.check_answers` does.
     """
     model, ids, marks = adapted.model, adapted.ids, configs.context_marks(located.config)
-    rows, config = _embedding_rows(model), located.adapter_config
+    rows, config = int(model.get_input_embeddings().weight.shape[0]), located.adapter_config
     probe.check_vocabulary(tokenizer, located.tokenizer, rows, located.base, marks)
     answers = probe.Answers(model, adapted.root)
     if ids is None:
@@ -303,10 +304,6 @@ def _check(located: Located, tokenizer: Tokenizer, adapted: _Adapted, *, is_wrap
     if config is None:
         return None
     return probe.effect(answers, adapted.tensors, ids, adapted.plain, rounds_base=config.rounds_base)
-
-
-def _embedding_rows(model: Model) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def by_base(located: Sequence[Located]) -> list[Located]:
@@ -339,12 +336,12 @@ def load_tokenizer(located: Located) -> Tokenizer:
     try:
         if located.tokenizer.is_file():
             return gguf.tokenizer(located.tokenizer)
-        layout, reference = located.layout, located.reference
+        is_third = located.layout is not None and located.layout.generation == 3
         return tokenizer_files.load(
             located.tokenizer,
-            is_trusted=reference.trust_remote_code,
-            generation=reference.chatglm,
-            default_generation=3 if layout is not None and layout.generation == 3 else 2,
+            is_trusted=located.reference.trust_remote_code,
+            generation=located.reference.chatglm,
+            default_generation=3 if is_third else 2,
         )
     except HarnessError:
         raise

@@ -45,12 +45,25 @@ def _on_chatglm(located: Located) -> list[str]:
     tokenizer = None if located.tokenizer.is_file() else recognition.recognize(located.tokenizer)
     if layout is not None and layout.is_guess and tokenizer is not None and tokenizer.generation is None:
         sentences.append(
-            "no file says whether this is a ChatGLM2 or a ChatGLM3: dialogues and the ends of answers are ChatGLM2's, "
-            "unless chatglm=3 is set"
+            "no file says whether this is a ChatGLM2 or a ChatGLM3, or files contradict each other: dialogues and the "
+            "ends of answers are ChatGLM2's, unless chatglm=3 is set"
+        )
+    number = 2 if layout is None else layout.generation
+    decided = number if tokenizer is None else tokenizer.decided(located.reference.chatglm, number)
+    if layout is not None and decided != number and not layout.is_guess:
+        sentences.append(
+            f"the model is a {GENERATIONS[number]}, and its tokenizer that of a {GENERATIONS[decided]}, whose "
+            "dialogues and ends of answers it gets: name another with tokenizer=, or set chatglm="
+        )
+    stated = layout.settings.get("quantization_bit") if layout is not None else None
+    if layout is not None and stated and not layout.saved_bits and adapter is None:
+        sentences.append(
+            f"config.json states quantization_bit = {stated}, but the weights are plain and evaluated as they are: "
+            f"quantize=chatglm-int{stated} quantises them"
         )
     if tokenizer is not None and tokenizer.template is not None:
-        number = tokenizer.decided(located.reference.chatglm, 2 if layout is None else layout.generation)
-        if not dialogues.is_readable(tokenizer.template, number):
+        is_ours = tokenizer.template == dialogues.template(decided)  # in a merged folder
+        if not is_ours and not dialogues.is_readable(tokenizer.template, decided):
             sentences.append(
                 "the folder's chat template writes special tokens, which ChatGLM's tokenizer puts itself: the "
                 "published dialogue is used in its place"

@@ -58,6 +58,10 @@ def matching(pattern: str) -> list[str]:
 
     Raises HarnessError if a folder in which matches may be cannot be read, or if the name of a match is not UTF-8.
     """
+    try:
+        os.fsencode(pattern)
+    except UnicodeEncodeError:  # half a surrogate pair, from a JSON text
+        return []
     parts = os.path.expanduser(pattern).split("/")  # noqa: PTH111 - leaves `~` alone if there is no such user
     parts = [part for part, before in zip(parts, ["", *parts], strict=False) if (part, before) != ("**", "**")]
     if len(pattern) > LONGEST or len(parts) > PARTS:

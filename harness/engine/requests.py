@@ -18,6 +18,8 @@ class Pair(NamedTuple):
 
     context: list[int]
     continuation: list[int]
+    lead: int = 0
+    """Number of the context's first ids that stay if it is cut on its left: special tokens of ChatGLM2 and 3."""
 
 
 class LogLikelihood(NamedTuple):
@@ -47,14 +49,24 @@ class Prompt(NamedTuple):
     """Number of this sample among several samples of the same prompt, from 0."""
     thinking: bool = False
     """Whether the prompt ends inside an open thought, so that the generated text begins in the middle of it."""
+    lead: int = 0
+    """Number of the first ids that stay if the prompt is cut on its left."""
 
     def fed_tokens(self, max_length: int) -> list[int]:
         """Return the ids that the model reads: `ids`, cut on the left to leave room for the answer, as in lm-eval."""
-        return self.ids[-(max_length - self.settings.max_tokens) :]
+        return cut(self.ids, max_length - self.settings.max_tokens, self.lead)
 
     def limited_to(self, tokens: int) -> Prompt:
         """Return this prompt with an answer of at most `tokens` tokens; a smaller limit in its settings is kept."""
         return self._replace(settings=replace(self.settings, max_tokens=min(tokens, self.settings.max_tokens)))
+
+
+def cut(ids: list[int], room: int, lead: int) -> list[int]:
+    """Return `ids` cut to `room`: the first `lead` of them, unless they fill the room, and the last."""
+    if len(ids) <= room:
+        return ids
+    lead = lead if lead < room else 0
+    return ids[:lead] + ids[-(room - lead) :]
 
 
 def require_room(prompts: Sequence[Prompt], max_length: int) -> None:

@@ -21,7 +21,7 @@ from harness.checkpoints.chatglm.positions import SpecialIds
 from harness.checkpoints.root_cache import EMPTY, RootCache
 from harness.checkpoints.types import Model
 from harness.engine.packing import contexts, packs, tree
-from harness.engine.requests import LogLikelihood, Pair
+from harness.engine.requests import LogLikelihood, Pair, cut
 from harness.errors import HarnessError
 
 MAX_CELLS = 2048
@@ -51,7 +51,14 @@ def fed_tokens(pairs: Sequence[Pair], max_length: int) -> list[list[int]]:
                 f"a continuation of {len(pair.continuation):,} tokens does not fit into the context of "
                 f"{max_length:,}: set max_length= if the model supports more"
             )
-    return [(pair.context + pair.continuation)[-(max_length + 1) : -1] for pair in pairs]
+    return [
+        cut(
+            pair.context + pair.continuation,
+            max_length + 1,
+            pair.lead if pair.lead + len(pair.continuation) <= max_length else 0,
+        )[:-1]
+        for pair in pairs
+    ]
 
 
 def grow(pairs: Sequence[Pair], max_length: int, marks: SpecialIds | None = None) -> tree.Tree:

@@ -130,7 +130,10 @@ def _absolute(path: str, *, is_expanded: bool = True) -> PurePosixPath | None:
     is_url = _URL.match(text) is not None
     if is_url or (not text.startswith(("/", "~")) and ".." not in text.split("/")):
         return None
-    expanded = os.path.expanduser(text) if is_expanded else text  # noqa: PTH111 - Path's raises if there is no such user
+    try:
+        expanded = os.path.expanduser(text) if is_expanded else text  # noqa: PTH111 - Path's raises if there is no such user
+    except UnicodeEncodeError:  # a text that names no user and no file
+        expanded = text
     here = _folders()[0] if is_expanded else PurePosixPath("/")
     return PurePosixPath(os.path.normpath(here / (f"/{expanded}" if expanded.startswith("~") else expanded)))
 

@@ -20,7 +20,7 @@ def test_a_stride_of_the_context_gives_lm_evals_rolling_windows(texts: list[list
         for pair in get_rolling_token_windows(ids, START, context, context_len=1)
     ]
     result = windows.cut(texts, [START], context, [context] * len(texts))
-    assert [(owner, *pair) for owner, pair in zip(result.owners, result.pairs, strict=True)] == expected
+    assert [(owner, *pair[:2]) for owner, pair in zip(result.owners, result.pairs, strict=True)] == expected
 
 
 @given(texts=texts, context=st.integers(1, 25), data=st.data())

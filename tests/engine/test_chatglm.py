@@ -159,6 +159,25 @@ def test_the_probe_notices_contexts_that_share_their_beginnings(
     assert walks.failure(Walk.SNAPSHOT, checkpoint.model, checkpoint.root)
 
 
+@pytest.mark.parametrize("walk", [Walk.PACK, Walk.PLAIN])
+def test_a_cut_prompt_of_chatglm2_keeps_its_special_tokens(
+    checkpoints: dict[tuple[str, str], Checkpoint], walk: Walk
+) -> None:
+    checkpoint = checkpoints["chatglm2-tiny", "base"]
+    text = "".join(chr(0x4E00 + i) for i in range(900))
+    lm = HarnessLM(checkpoint, walk=walk)
+    (whole,) = lm.encoder.pairs([(text, "A")])
+    special = [2501, 2503]
+    assert (whole.context[:2], whole.lead) == (special, 2)
+    room = 512 + 1 - 2 - len(whole.continuation)
+    kept = Pair([*special, *whole.context[-room:]], whole.continuation)
+    assert lm.score([whole])[0].logprob == pytest.approx(lm.score([kept])[0].logprob, abs=GOLDEN_LOGITS)
+    assert lm.work.truncated == 1
+    settings = Settings(max_tokens=12)
+    cut = Prompt([*special, *whole.context[-(512 - 12 - 2) :]], settings)
+    assert lm.generate([Prompt(whole.context, settings, lead=2)]) == lm.generate([cut])
+
+
 def test_a_long_prompt_loses_its_left_and_keeps_the_special_tokens(
     checkpoints: dict[tuple[str, str], Checkpoint],
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_model_takes_its_fastest_walk_and_answers_as_with_one_sequence_at_a_ti
 ) -> None:
     checkpoint, oracle, pairs = load(folder_of(name)), Oracle(folder_of(name)), adversarial_pairs()
     assert walks.choose(checkpoint).walk == WALKS[name]
-    expected = [oracle.logprob(*pair) for pair in pairs]
+    expected = [oracle.logprob(*pair[:2]) for pair in pairs]
     for tokens in (16, 100):
         scores = score(Engine(checkpoint, batch_tokens=tokens), pairs)
         for (logprob, greedy), (expected_logprob, expected_greedy) in zip(scores, expected, strict=True):
@@ -214,7 +214,7 @@ ids = st.lists(st.integers(3, 12), min_size=1, max_size=30)
 
 
 @given(
-    pairs=st.lists(st.builds(Pair, ids, ids), min_size=1, max_size=10),
+    pairs=st.lists(st.builds(Pair, ids, ids, st.just(0)), min_size=1, max_size=10),
     tokens=st.sampled_from([1, 5, 24, 300]),
     walk=st.sampled_from([Walk.PACK, Walk.SNAPSHOT]),
     shuffle=st.randoms(use_true_random=False),

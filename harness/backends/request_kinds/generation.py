@@ -37,9 +37,8 @@ class GeneratingKind(RequestKind):
             text, arguments = request.args
             settings = parse_settings(self.decoding_arguments(arguments), eos)
             is_thinking = backend.leaves_open(text)
-            prompts.append(
-                Prompt(prompt_ids or backend.encoder.beginning(), settings, samples[id(request)], is_thinking)
-            )
+            start = prompt_ids or backend.encoder.beginning()
+            prompts.append(Prompt(start, settings, samples[id(request)], is_thinking, backend.encoder.lead(start)))
             samples[id(request)] += 1
         return prompts
 

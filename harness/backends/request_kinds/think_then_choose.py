@@ -46,6 +46,9 @@ def _choose_letters(prompts: Sequence[str], backend: Backend) -> list[str]:
     """Return the letter from A to D with the largest logit after each of `prompts`."""
     ids = backend.encoder.encode(prompts)
     letter_ids = backend.encoder.encode(LETTERS, special=False)
-    scores = backend.score([Pair(ids[prompt], letter_ids[letter][:1]) for prompt in prompts for letter in LETTERS])
+    lead = backend.encoder.lead
+    scores = backend.score(
+        [Pair(ids[prompt], letter_ids[letter][:1], lead(ids[prompt])) for prompt in prompts for letter in LETTERS]
+    )
     rows = [scores[i : i + len(LETTERS)] for i in range(0, len(scores), len(LETTERS))]
     return [max(zip(LETTERS, row, strict=True), key=lambda pair: pair[1].logprob)[0] for row in rows]

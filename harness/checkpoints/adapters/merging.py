@@ -80,6 +80,11 @@ def _require_mergeable(located: Located) -> None:
             f"{adapter.folder} is a {located.kind} adapter: it is what prompts start from, not a change of weights, so "
             "there is nothing to merge; evaluate it as it is"
         )
+    if located.reference.rope is not None:
+        raise HarnessError(
+            "rope=published is no part of weights, so a merged folder cannot keep it: leave it out here, and write it "
+            "behind the merged folder where that is evaluated"
+        )
     if located.quantization is not None:
         raise HarnessError(
             f"{located.base} in {located.quantization.name} cannot be merged into, because rounding makes it another "

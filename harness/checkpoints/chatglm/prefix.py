@@ -48,6 +48,19 @@ def require_config(folder: Path) -> None:
         )
 
 
+def require_stated(base: Path, published: layout.Layout | None, *, has_prefix: bool) -> None:
+    """Raise HarnessError if the config.json of a published `base` says that it has a prefix, and there is none.
+
+    `has_prefix` says whether a prefix is put on it. The published code would put a random prefix there.
+    """
+    tokens = None if published is None else published.settings.get("pre_seq_len")
+    if tokens and not has_prefix:
+        raise HarnessError(
+            f"{base / 'config.json'} sets pre_seq_len to {tokens}, but no weights of a prefix are there: name the "
+            "folder that has them with adapter=, or, for the base alone, set pre_seq_len to null"
+        )
+
+
 def _names(folder: Path) -> list[str]:
     """Return the names of the weights in a ChatGLM's `folder`; [] for other folders and folders without weights."""
     config = folder / "config.json"

@@ -187,6 +187,6 @@ def _read_turn(row: Row, column: str, item: object) -> Turn:
     if not isinstance(item, Mapping):
         raise row.error(f"'{column}' holds an item that is not a turn")
     role, content = item.get("from", item.get("role")), item.get("value", item.get("content"))
-    if role not in _ROLES or not isinstance(content, str) or not content.strip():
+    if not isinstance(role, str) or role not in _ROLES or not isinstance(content, str) or not content.strip():
         raise row.error(f"'{column}' holds a turn without text, or of a role ({role}) other than {', '.join(_ROLES)}")
     return _turn(_ROLES[role], content)

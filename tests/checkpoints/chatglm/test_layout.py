@@ -242,6 +242,18 @@ def test_published_angles_need_a_generation_that_has_them(tmp_path: Path) -> Non
     assert identity.fingerprint(located) != identity.fingerprint(plain)
 
 
+def test_a_tokenizer_of_the_other_generation_and_plain_weights_beside_a_quantization_bit_are_noted(
+    tmp_path: Path,
+) -> None:
+    third = chatglm_tokenizers.folder(chatglm.save(tmp_path / "third"), 3)
+    second = chatglm.save(tmp_path / "second", quantization_bit=4)
+    notes = remarks.on_files(loading.locate(parse(f"{third},tokenizer={second}")))
+    assert any("the model is a ChatGLM3, and its tokenizer that of a ChatGLM2" in note for note in notes)
+    notes = remarks.on_files(loading.locate(parse(str(second))))
+    assert [note for note in notes if "quantization_bit = 4, but the weights are plain" in note]
+    assert not remarks.on_files(loading.locate(parse(str(third))))
+
+
 def test_the_generation_of_the_tokenizer_is_part_of_the_fingerprint(tmp_path: Path) -> None:
     folder = chatglm.save(tmp_path / "base")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "ChatGLMTokenizer"}')

@@ -12,6 +12,7 @@ from harness.checkpoints import loading
 from harness.checkpoints.adapters import merging
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.reference import parse
+from harness.errors import HarnessError
 from support import chatglm, chatglm_tokenizers
 from tolerances import FUSED_LORA
 
@@ -59,6 +60,15 @@ def test_a_merged_chatglm2_or_3_answers_as_base_and_lora(
     assert merged.eos_ids == apart.eos_ids
     assert merged.tokenizer(TEXT)["input_ids"] == apart.tokenizer(TEXT)["input_ids"]
     assert merged.tokenizer.chat_template == apart.tokenizer.chat_template
+    assert not any("chat template" in note for note in merged.notes)
+
+
+def test_published_angles_are_no_part_of_a_merged_folder(tmp_path: Path) -> None:
+    base = chatglm.save(tmp_path / "base")
+    layers = [f"transformer.encoder.layers.{i}" for i in range(chatglm.LAYERS)]
+    adapter = lora(tmp_path / "lora", chatglm.WIDTHS, layers)
+    with pytest.raises(HarnessError, match="rope=published is no part of weights"):
+        merging.merge(parse(f"{base},adapter={adapter},rope=published"), tmp_path / "merged")
 
 
 def test_a_merged_chatglm_6b_answers_as_base_and_lora(tmp_path: Path) -> None:

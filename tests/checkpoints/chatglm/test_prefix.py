@@ -126,6 +126,14 @@ def test_a_prefix_without_its_configuration_is_named_as_one(tmp_path: Path, base
         loading.locate(parse(f"{base},adapter={folder}"))
 
 
+def test_a_model_without_the_prefix_that_its_configuration_states_is_refused(tmp_path: Path, base: Path) -> None:
+    folder = save(tmp_path / "both", chatglm.weights())
+    with pytest.raises(HarnessError, match="sets pre_seq_len to 5, but no weights of a prefix are there"):
+        loading.locate(parse(str(folder)))
+    other = save(tmp_path / "checkpoint-3000")
+    assert torch.equal(logits(load(f"{folder},adapter={other}")), logits(load(f"{base},adapter={other}")))
+
+
 def test_a_published_prefix_has_the_published_size(tmp_path: Path) -> None:
     for width, parameters in ((28 * 4096 * 2, 29_360_128), (28 * 128 * 2 * 2, 1_835_008)):
         tensors = {f"{PREFIX}embedding.weight": torch.zeros(128, width, dtype=torch.float16)}
