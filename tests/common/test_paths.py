@@ -31,6 +31,11 @@ def test_a_part_of_a_pattern_that_exists_stands_for_itself(tmp_path: Path, monke
     assert paths.is_pattern("exams[2]")
 
 
-@pytest.mark.parametrize("path", ["", "a" * 5000, "~no-such-user/x", "a\0b"])
+@pytest.mark.parametrize("path", ["", "a" * 5000, "~no-such-user/x", "a\0b", "\ud800"])
 def test_a_name_that_nothing_can_have_does_not_exist(path: str) -> None:
     assert not paths.exists(path)
+
+
+@pytest.mark.parametrize("pattern", ["\ud800/*", "~\ud800/*"])
+def test_a_pattern_that_no_file_system_can_hold_matches_nothing(pattern: str) -> None:
+    assert paths.matching(pattern) == []

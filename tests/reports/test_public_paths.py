@@ -141,6 +141,10 @@ def test_paths_of_any_machine_go(monkeypatch, text, expected):
     assert in_text(text, ["/home/zhang san/a, b/[x] (1)"]) == expected
 
 
+def test_half_a_surrogate_pair_names_no_folder():
+    assert public_paths.reduced("~\ud800") == "…"
+
+
 def test_texts_are_read_in_linear_time():
     for text in ("a." * 40_000, "/a" * 40_000, "'/" * 40_000, "\\\\a" * 20_000, "~/." * 30_000):
         started = time.process_time()

@@ -82,6 +82,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "'history' is not a list of questions and",
         ),
         ([{"messages": [{"role": "user", "content": "a"}]}], ("bleu",), "does not end with a question and its answer"),
+        ([{"messages": [{"role": [], "content": "a"}]}], ("bleu",), "of a role ([]) other than system, human"),
         ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
         ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn"),
     ],
