@@ -112,7 +112,8 @@ def is_local(path: str) -> bool:
     parts = list(filter(None, path.split("/")))
     if not path.startswith("/") or path.startswith("//") or len(parts) < 2 or _ROUTE.match(path):
         return False
-    return len(parts) > 2 or _TOP_FOLDER.fullmatch(parts[0]) is not None or Path("/", parts[0]).is_dir()
+    # Unlike Path's, this is_dir is False for a name that no file system can hold.
+    return len(parts) > 2 or _TOP_FOLDER.fullmatch(parts[0]) is not None or os.path.isdir(f"/{parts[0]}")  # noqa: PTH112
 
 
 # --- values

@@ -141,6 +141,11 @@ def test_paths_of_any_machine_go(monkeypatch, text, expected):
     assert in_text(text, ["/home/zhang san/a, b/[x] (1)"]) == expected
 
 
+def test_a_name_longer_than_any_folders_is_text():
+    text = f"/{'答案是' * 100}/b"
+    assert in_text(text) == text
+
+
 def test_half_a_surrogate_pair_names_no_folder():
     assert public_paths.reduced("~\ud800") == "…"
 
