@@ -6,7 +6,7 @@ import pytest
 
 from support.simulated import IGNORING_CLUSTERS, SCENARIOS, Scenario, false_verdicts, most_by_chance
 
-GATES = 300
+GATES = 500
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS[:7], ids=lambda item: item.name)
