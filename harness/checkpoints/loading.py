@@ -16,10 +16,10 @@ import torch
 from harness.checkpoints import (
     configs,
     files,
+    folders,
     foreign_code,
     gguf,
     identity,
-    origin,
     packed,
     placement,
     probe,
@@ -57,15 +57,17 @@ def locate(reference: CheckpointReference) -> Located:
 
 
 def _located(reference: CheckpointReference) -> Located:
-    folders = _folders(reference)
-    base, adapter = folders.base, folders.adapter
-    _, weight_files = adapter and adapter.weight_files, files.weight_files(base)  # all exist and are complete
+    parts = folders.of(reference)
+    base, adapter = parts.base, parts.adapter
+    if adapter is not None:
+        adapter.require_complete()
+    weight_files = files.weight_files(base)
     if base.is_file():
         gguf.require_package(base)
     configuration, config = identity.configuration(base), configs.read(base, reference)
     layout = configs.chatglm_layout(base, reference)
     configs.check_rope(config, layout, base, reference)
-    prefix.require_stated(base, layout, has_prefix=adapter is not None and adapter.is_prompt_learning)
+    prefix.require_stated(base, layout, adds_prefix=adapter is not None and adapter.is_prompt_learning)
     device = placement.device(reference.device)
     dtype = placement.dtype(reference.dtype, device, config, weight_files)
     packing = packed.packing(config, device)
@@ -78,7 +80,7 @@ def _located(reference: CheckpointReference) -> Located:
     return Located(
         reference=reference,
         base=base,
-        base_name=folders.base_name,
+        base_name=parts.base_name,
         adapter_config=adapter,
         tokenizer=_tokenizer_folder(reference, base, adapter),
         config=config,
@@ -91,48 +93,6 @@ def _located(reference: CheckpointReference) -> Located:
         packing=packing,
         max_length=max_length,
     )
-
-
-class _Folders(NamedTuple):
-    """The base and the adapter that a reference names."""
-
-    base: Path
-    base_name: str
-    adapter: AdapterConfig | None
-
-
-def _folders(reference: CheckpointReference) -> _Folders:
-    """Return the folders of base and adapter. The reference may name both, only a base, or only an adapter."""
-    first = files.find(reference.path, reference.revision, code=reference.trust_remote_code)
-    adapter = files.find(reference.adapter) if reference.adapter else None
-    if adapter is not None and not (adapter_configs.holds_adapter(adapter) or prefix.has_prefix(adapter)):
-        advice = files.checkpoints_inside(adapter) or "name the folder of a PEFT adapter"
-        prefix.require_config(adapter)
-        raise HarnessError(f"{adapter} has no {files.ADAPTER_CONFIG}: {files.lacking_config(adapter) or advice}")
-    if not adapter_configs.holds_adapter(first):
-        if prefix.has_prefix(first) and not reference.trust_remote_code:
-            if adapter is not None:
-                raise HarnessError(
-                    f"{first} has a prefix of its own: {adapter} cannot be put on it, leave adapter= out"
-                )
-            adapter = first
-        return _Folders(gguf.choose(first), reference.path, adapter_configs.read(adapter) if adapter else None)
-    if adapter is not None:
-        raise HarnessError(f"{first} is an adapter itself: name its base before the comma, not another adapter")
-    config = adapter_configs.read(first)
-    location = origin.base_of(config)
-    base = _base_folder(location, first, reference.trust_remote_code)
-    if adapter_configs.holds_adapter(base):
-        raise HarnessError(f"adapter {first} was trained on {base}, itself an adapter: merge that into its base")
-    return _Folders(gguf.choose(base), location.name, config)
-
-
-def _base_folder(location: origin.BaseLocation, adapter: Path, code: bool) -> Path:
-    try:
-        return files.find(location.path, location.revision, code=code)
-    except HarnessError as error:
-        message = f"adapter {adapter} was trained on '{location.path}', which cannot be found ({error})"
-        raise HarnessError(f"{message}; {origin.advice(adapter, location.path)}") from error
 
 
 def _max_length(reference: CheckpointReference, config: ModelConfig, adapter: AdapterConfig | None) -> int:
@@ -180,6 +140,8 @@ class _Base(NamedTuple):
     """Equal for checkpoints that may share this base."""
     model: Model
     eos_ids: tuple[int, ...]
+    ignored: list[str]
+    """Names of weights in the files that have no place in the model."""
     parameters: list[tuple[str, int]]
     """Name and identity of every parameter (`attach.identities`)."""
 
@@ -224,7 +186,7 @@ class Loader:
         _require_unchanged(located)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located, bar)
-        config, file_notes = located.adapter_config, remarks.on_files(located)
+        config, file_notes = located.adapter_config, [*remarks.on_files(located), *remarks.on_ignored(base.ignored)]
         file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
         adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)
@@ -268,9 +230,9 @@ class Loader:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        model = weights.load(located, bar)
+        model, ignored = weights.load(located, bar)
         self._hashes.forget()  # so that a change while the weights were read is noticed
-        return _Base(key, model, _take_eos_ids(model, located), attach.identities(model))
+        return _Base(key, model, _take_eos_ids(model, located), ignored, attach.identities(model))
 
 
 def _adapt(model: Model, config: AdapterConfig, located: Located) -> _Adapted:

@@ -27,8 +27,17 @@ from harness.errors import HarnessError
 _OLD_BUFFERS = re.compile(r"\.(masked_bias|position_ids|rotary_emb\.inv_freq)$")
 
 
-def load(located: Located, bar: Bar = SILENT) -> Model:
-    """Return the base's model on its device, in evaluation mode; `bar` counts the weights that are in it.
+class Loaded(NamedTuple):
+    """A base's model, and what of its files is not in it."""
+
+    model: Model
+    """The model on its device, in evaluation mode."""
+    ignored: list[str]
+    """Names of weights that have no place in the model, which `allow_unexpected_keys` lets pass."""
+
+
+def load(located: Located, bar: Bar = SILENT) -> Loaded:
+    """Return the base's model; `bar` counts the weights that are in it.
 
     Raises HarnessError if weights cannot be read, are missing, have no place, or do not fit into memory.
     """
@@ -76,7 +85,7 @@ def load(located: Located, bar: Bar = SILENT) -> Model:
         raise configs.explained(error, problem, "fetch or save the checkpoint again", located.reference) from error
     finally:
         logger.level = previous
-    _require_fit(located, outcome)
+    ignored = _require_fit(located, outcome)
     _require_positions(model, located)
     quantization.disable_bfloat16_kernels(model)
     if located.reference.rope == "published":
@@ -85,7 +94,7 @@ def load(located: Located, bar: Bar = SILENT) -> Model:
         _copy_from_files(model)
     # Quantised weights are on their device already, and bitsandbytes does not allow moving them.
     model.name_or_path = str(located.base)
-    return (model if quantized else model.to(located.device)).eval()
+    return Loaded((model if quantized else model.to(located.device)).eval(), ignored)
 
 
 @contextmanager
@@ -201,9 +210,10 @@ def _require_scales(located: Located) -> None:
         )
 
 
-def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
+def _require_fit(located: Located, outcome: dict[str, Any]) -> list[str]:
     """Raise HarnessError if `outcome`, transformers' report on loading, lists missing, surplus or wrongly sized keys.
 
+    Return the names of the surplus ones if the reference allows them.
     If tensors have no elements, the error says that the checkpoint was saved under DeepSpeed ZeRO-3.
     """
     empty = [key for key, saved, _ in outcome["mismatched_keys"] if 0 in tuple(saved)]
@@ -211,8 +221,8 @@ def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
         raise files.partitioned(located.base, empty)
     sizes = [f"{key} is {tuple(saved)}, not {tuple(expected)}" for key, saved, expected in outcome["mismatched_keys"]]
     complaints = [("has weights of other sizes", sizes), ("lacks weights", outcome["missing_keys"])]
+    unexpected = sorted(key for key in outcome["unexpected_keys"] if not _OLD_BUFFERS.search(key))
     if not located.reference.allow_unexpected_keys:
-        unexpected = [key for key in outcome["unexpected_keys"] if not _OLD_BUFFERS.search(key)]
         complaints.append(("has weights without a place", unexpected))
     for complaint, keys in complaints:
         if keys:
@@ -223,3 +233,4 @@ def _require_fit(located: Located, outcome: dict[str, Any]) -> None:
                 f"{located.base} {complaint} ({examples}{more}): {source}, a {located.config.model_type}, "
                 f"describes another model{advice}"
             )
+    return unexpected

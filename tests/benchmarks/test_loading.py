@@ -38,7 +38,7 @@ import transformers.models.glm.modeling_glm
 located = loading.locate(parse(sys.argv[1]))
 resident = lambda: int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 before, started = resident(), time.perf_counter()
-model = weights.load(located)
+model = weights.load(located).model
 seconds = time.perf_counter() - started
 size = sum(weight.nbytes for weight in model.parameters())
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before

@@ -210,7 +210,11 @@ def test_unexpected_weights_are_refused_unless_allowed(base, copy):
     set_weights(copy / WEIGHTS, lambda w: w.update({"extra.weight": torch.ones(2)}))
     assert "weights without a place (extra.weight)" in refusal(copy)
     assert "allow_unexpected_keys=true" in refusal(copy)
-    assert torch.equal(logits(load(f"{copy},allow_unexpected_keys=true").model), plain(base))
+    checkpoint = load(f"{copy},allow_unexpected_keys=true")
+    assert torch.equal(logits(checkpoint.model), plain(base))
+    note = "weights without a place in the model were ignored (extra.weight): allow_unexpected_keys"
+    assert note in checkpoint.notes
+    assert note not in load(base).notes
 
 
 @pytest.mark.parametrize("key", ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.0.attn.masked_bias"])

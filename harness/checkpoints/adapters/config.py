@@ -78,6 +78,10 @@ class AdapterConfig:
         """The files that hold the adapter's weights, complete; raises HarnessError if one is missing or truncated."""
         return files.weight_files(self.folder) if self.is_chatglm else [files.adapter_weights(self.folder)]
 
+    def require_complete(self) -> None:
+        """Raise HarnessError if a file of the adapter's weights is missing or truncated."""
+        _ = self.weight_files
+
     @property
     def context_tokens(self) -> int:
         """Tokens of the context that the adapter takes from prompts and answers."""

@@ -11,7 +11,7 @@ Not here: ChatGLM-6B, whose modules keep their names, and prefixes (`harness.che
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -94,11 +94,13 @@ def peft_config(stated: Any, model: Model, source: str) -> Any:
         config.modules_to_save = sorted({new for old in saved for new in convert.module(old)})
     indices = getattr(stated, "trainable_token_indices", None)
     if isinstance(indices, dict):
-        matches: Callable[[str], tuple[str, ...]] = lambda entry: next(  # noqa: E731
-            (convert.module(name) for name in names if _ends_with(name, entry)), (entry,)
-        )
-        config.trainable_token_indices = {new: ids for entry, ids in indices.items() for new in matches(entry)}
+        config.trainable_token_indices = {new: ids for entry, ids in indices.items() for new in _modules(entry, names)}
     return config
+
+
+def _modules(entry: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return GLM's names of the first of the published `names` that `entry` names; `entry` itself if it names none."""
+    return next((convert.module(name) for name in names if _ends_with(name, entry)), (entry,))
 
 
 def _split(key: str, rest: str, tensor: torch.Tensor, rows: list[tuple[int, int]]) -> list[torch.Tensor]:
@@ -124,10 +126,8 @@ def _pattern(pattern: Mapping[str, int], default: int, targets: Iterable[str]) -
 
 def _require_splittable(config: Any, source: str) -> None:
     """Raise HarnessError if an adapter of `query_key_value` would be another one on three separate layers."""
-    method, initial = (
-        str(getattr(config.peft_type, "value", config.peft_type)),
-        config.__dict__.get("init_lora_weights"),
-    )
+    method = str(getattr(config.peft_type, "value", config.peft_type))
+    initial = getattr(config, "init_lora_weights", None)
     is_factored = isinstance(initial, str) and initial.lower().startswith(("pissa", "olora", "corda", "loftq", "eva"))
     if method != "LORA" or is_factored:
         kind = initial if is_factored else method

@@ -326,8 +326,8 @@ class ChatGLMForConditionalGeneration(ChatGLMPreTrainedModel, GenerationMixin): 
         The other arguments, and what is raised, are those of `ChatGLMModel.forward`.
         """
         output = self.transformer(input_ids, attention_mask, position_ids, past_key_values, use_cache)
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(output.last_hidden_state[:, kept])
+        places = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(output.last_hidden_state[:, places])
         return CausalLMOutputWithPast(logits=logits, past_key_values=output.past_key_values)
 
     def _prepare_position_ids_for_generation(

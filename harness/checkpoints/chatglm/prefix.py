@@ -48,13 +48,13 @@ def require_config(folder: Path) -> None:
         )
 
 
-def require_stated(base: Path, published: layout.Layout | None, *, has_prefix: bool) -> None:
+def require_stated(base: Path, published: layout.Layout | None, *, adds_prefix: bool) -> None:
     """Raise HarnessError if the config.json of a published `base` says that it has a prefix, and there is none.
 
-    `has_prefix` says whether a prefix is put on it. The published code would put a random prefix there.
+    `adds_prefix` says whether a prefix is put on it. The published code would put a random prefix there.
     """
     tokens = None if published is None else published.settings.get("pre_seq_len")
-    if tokens and not has_prefix:
+    if tokens and not adds_prefix:
         raise HarnessError(
             f"{base / 'config.json'} sets pre_seq_len to {tokens}, but no weights of a prefix are there: name the "
             "folder that has them with adapter=, or, for the base alone, set pre_seq_len to null"

@@ -9,7 +9,6 @@ Not here: which names there are (`harness.checkpoints.chatglm.convert`), and P-t
 
 from __future__ import annotations
 
-import functools
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -27,11 +26,9 @@ from harness.errors import HarnessError
 
 _COMPUTED = "inv_freq"
 """The end of the names of buffers that the published files hold and that their code computes again."""
-
-
-_EMBEDDINGS = ("transformer.word_embeddings.weight", "transformer.embedding.word_embeddings.weight")
-_OUTPUT = ("lm_head.weight", "transformer.output_layer.weight")
-"""Published names of embeddings and output layer: of ChatGLM-6B, and of ChatGLM2 and 3."""
+_TABLES_6B = ("transformer.word_embeddings.weight", "lm_head.weight")
+_TABLES = ("transformer.embedding.word_embeddings.weight", "transformer.output_layer.weight")
+"""Published names of the embeddings and the output layer of ChatGLM2 and 3; `_TABLES_6B` are those of ChatGLM-6B."""
 
 
 class StoredTensor:
@@ -62,6 +59,9 @@ class Shards:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
 
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> torch.Tensor:
         """Return a copy of the rows from `start` to `stop` of the tensor `name`."""
@@ -119,10 +119,11 @@ def state(shards: Shards, layout: Layout, *, has_one_table: bool) -> dict[str, S
     A tensor that has no place there keeps its name, so that it is reported as surplus. Prefixes are left out, and so
     are buffers that the model computes itself and, if `has_one_table`, the output layer.
     """
-    result: dict[str, StoredTensor] = {}
     _require_fused_rows(shards, layout)
+    _, output = _tables(layout)
+    result: dict[str, StoredTensor] = {}
     for name in shards:
-        if name.startswith(PREFIX) or name.endswith(_COMPUTED) or (has_one_table and name in _OUTPUT):
+        if name.startswith(PREFIX) or name.endswith(_COMPUTED) or (has_one_table and name == output):
             continue
         rows = [convert.Rows(name)] if layout.generation == 1 else list(convert.tensors(name, layout))
         for row in rows or [convert.Rows(name)]:
@@ -154,14 +155,7 @@ def names_in(folder: Path) -> list[str]:
         index = files.read_json(listing, limits.JSON_BYTES).get("weight_map")
         return list(index) if isinstance(index, dict) else []
     files.check_complete(listing)
-    stat = listing.stat()
-    return list(_names(listing, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-
-
-@functools.lru_cache(maxsize=64)
-def _names(file: Path, *_: int) -> tuple[str, ...]:
-    """Return the names of the weights in `file`; the numbers stand for its state."""
-    return tuple(Shards([file]))
+    return list(Shards([listing]))
 
 
 def shares_embeddings(shards: Shards, layout: Layout) -> bool:
@@ -169,11 +163,15 @@ def shares_embeddings(shards: Shards, layout: Layout) -> bool:
 
     Where it is not stored, they are one, unless config.json states that they are apart, as in the published code.
     """
-    index = 0 if layout.generation == 1 else 1
-    names = (_EMBEDDINGS[index], _OUTPUT[index])
-    if names[1] not in set(shards) and layout.settings.get("tie_word_embeddings", True):
-        return True
-    if not set(names) <= set(shards):
+    embeddings, output = _tables(layout)
+    if output not in shards:
+        return bool(layout.settings.get("tie_word_embeddings", True))
+    if embeddings not in shards:
         return False
-    first, second = (shards.rows(name) for name in names)
+    first, second = shards.rows(embeddings), shards.rows(output)
     return first.shape == second.shape and torch.equal(first, second)
+
+
+def _tables(layout: Layout) -> tuple[str, str]:
+    """Return the published names of the embeddings and the output layer."""
+    return _TABLES_6B if layout.generation == 1 else _TABLES

@@ -32,7 +32,7 @@ def golden(folder: Path) -> dict[str, Any]:
 def load(folder: Path, kind: str) -> tuple[Model, RootCache]:
     adapter = None if kind == "base" else str(folder / f"chatglm2-tiny-{kind}" / "checkpoint-3000")
     located = loading.locate(CheckpointReference(str(folder / "chatglm2-tiny"), adapter=adapter))
-    model = weights.load(located)
+    model = weights.load(located).model
     if located.adapter_config is None:
         return model, EMPTY
     tensors = attach.read(located.adapter_config)

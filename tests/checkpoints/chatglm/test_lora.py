@@ -27,7 +27,7 @@ IDS = torch.arange(3, 60)[None]
 
 def logits(base: Path, adapter: Path | None = None) -> torch.Tensor:
     located = loading.locate(CheckpointReference(str(base), adapter=adapter and str(adapter)))
-    model = weights.load(located)
+    model = weights.load(located).model
     if located.adapter_config is not None:
         model = attach.attach(model, located.adapter_config, attach.read(located.adapter_config))
     with torch.inference_mode():

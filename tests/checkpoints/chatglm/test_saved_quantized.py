@@ -37,7 +37,7 @@ def saved(tensors: chatglm.Tensors, bits: int) -> chatglm.Tensors:
 
 
 def logits(reference: str) -> torch.Tensor:
-    model = weights.load(loading.locate(parse(reference)))
+    model = weights.load(loading.locate(parse(reference))).model
     with torch.inference_mode():
         return model(input_ids=IDS).logits
 

@@ -125,12 +125,12 @@ def test_the_first_published_vocabulary_is_completed(tmp_path: Path) -> None:
     """The first code added special tokens, white space and bytes to the file's vocabulary, behind 20,000 images."""
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(tokenizers.model("<n>"))
-    kept = [piece for piece in proto.pieces if piece.type != 6]
+    pieces = [piece for piece in proto.pieces if piece.type != 6]
     del proto.pieces[:]
-    proto.pieces.extend(kept)
+    proto.pieces.extend(pieces)
     proto.trainer_spec.byte_fallback = False
     place = tokenizers.folder(tmp_path / "old", 1, proto.SerializeToString(), num_image_tokens=None)
-    tokenizer, count = tokenizers.load(place), len(kept)
+    tokenizer, count = tokenizers.load(place), len(pieces)
     assert tokenizer.convert_tokens_to_ids("[gMASK]") == 20_000 + count + 1
     assert tokenizer.ending_ids == (20_000 + count + 5,)
     assert tokenizer.convert_tokens_to_ids("<|blank_2|>") == 20_000 + count + 9
