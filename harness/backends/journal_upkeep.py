@@ -146,11 +146,11 @@ def prune(path: Path, keep: Collection[str] = (), before: datetime | None = None
                 database.execute("DELETE FROM answers WHERE time < ?", (seconds,))
                 for name in present.keys() - remaining:
                     database.execute("DELETE FROM answers WHERE checkpoint = ?", (name,))
-                kept = _counts(database)
+                left = _counts(database)
             database.execute("VACUUM")
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         checkpoints = [
-            PrunedCheckpoint(name, count - kept.get(name, 0), kept.get(name, 0)) for name, count in present.items()
+            PrunedCheckpoint(name, count - left.get(name, 0), left.get(name, 0)) for name, count in present.items()
         ]
         return Pruned(file, checkpoints, size, _size(file))
 

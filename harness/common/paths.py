@@ -87,5 +87,5 @@ def _require_readable(pattern: str) -> None:
 def require_text(path: str, what: str) -> None:
     """Raise HarnessError if a path or text has bytes that are not UTF-8, which no report can hold; `what` has it."""
     if any("\ud800" <= letter <= "\udfff" for letter in path):
-        shown = path.encode(errors="replace").decode()
-        raise HarnessError(f"{what} is not UTF-8 ({shown}): rename the file, or write the text in UTF-8")
+        printable = path.encode(errors="replace").decode()
+        raise HarnessError(f"{what} is not UTF-8 ({printable}): rename the file, or write the text in UTF-8")

@@ -97,8 +97,8 @@ def test_a_prompt_of_chatglm_6b_must_not_spell_the_end_of_its_context(subjects: 
 
 def test_letters_are_those_of_the_published_script(subjects: dict[int, Subject]) -> None:
     second = subjects[2]
-    found = letters.after(second.encoder, ROUND)
-    assert found.ids == tuple(tuple(second.plain(letter)) for letter in "ABCD")
+    forms = letters.after(second.encoder, ROUND)
+    assert forms.ids == tuple(tuple(second.plain(letter)) for letter in "ABCD")
 
 
 def test_prompts_are_cut_as_by_the_published_scripts(subjects: dict[int, Subject]) -> None:

@@ -170,8 +170,8 @@ def test_a_cut_prompt_of_chatglm2_keeps_its_special_tokens(
     special = [2501, 2503]
     assert (whole.context[:2], whole.lead) == (special, 2)
     room = 512 + 1 - 2 - len(whole.continuation)
-    kept = Pair([*special, *whole.context[-room:]], whole.continuation)
-    assert lm.score([whole])[0].logprob == pytest.approx(lm.score([kept])[0].logprob, abs=GOLDEN_LOGITS)
+    expected = Pair([*special, *whole.context[-room:]], whole.continuation)
+    assert lm.score([whole])[0].logprob == pytest.approx(lm.score([expected])[0].logprob, abs=GOLDEN_LOGITS)
     assert lm.work.truncated == 1
     settings = Settings(max_tokens=12)
     cut = Prompt([*special, *whole.context[-(512 - 12 - 2) :]], settings)
