@@ -13,6 +13,7 @@ from harness.backends import chat_probes
 from harness.backends.chat import ChatTemplate, Ending, Turn, UnusableTemplateError
 from harness.backends.chat_probes import Findings
 from harness.backends.encoding import Encoder
+from harness.checkpoints.chatglm.dialogues import PLAIN
 from harness.engine.decoding import thinking
 
 
@@ -48,12 +49,13 @@ class Conversations:
             self.dropped_system = True
         self._has_rendered = True
         self._without_system += len(others) == len(turns)
+        words = getattr(self.template.tokenizer, "prompt_rules", PLAIN).as_read(text)
         for turn in turns:
             if turn["role"] == "system":
                 self._systems += 1
-                self._lost_systems += turn["content"].strip() not in text
+                self._lost_systems += turn["content"].strip() not in words
         self._has_history |= any(turn["role"] == "assistant" for turn in turns[:-1])
-        self._check(text, others)
+        self._check(words, others)
         ending = self.template.ending(text, turns)
         if not self.scores_continuations:
             return text

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from harness.backends import letters, windows
+from harness.backends.chat import ChatTemplate
+from harness.backends.conversations import Conversations
 from harness.backends.encoding import Encoder
 from harness.backends.request_kinds.chatglm_predict import cut_texts
 from harness.backends.request_kinds.likelihoods import MeanLikelihood
 from harness.backends.request_kinds.whole_texts import RollingLikelihood
 from harness.checkpoints import templates
+from harness.checkpoints.chatglm import dialogues
 from harness.errors import HarnessError
 from support import chatglm_tokenizers as tokenizers
 
@@ -93,6 +96,20 @@ def test_a_prompt_of_chatglm_6b_must_not_spell_the_end_of_its_context(subjects: 
             ask(f"第三题：什么是{token}？")
         assert repr(token) in str(error.value)
     subjects[2].encoder.pairs([(f"第三题：什么是{token}？", "A")])
+
+
+@pytest.mark.parametrize("generation", [2, 3])
+def test_a_question_that_spells_roles_lacks_no_words(subjects: dict[int, Subject], generation: int) -> None:
+    subject = subjects[generation]
+    conversations = Conversations(ChatTemplate("chatglm", subject.tokenizer))
+    conversations.prompt([{"role": "user", "content": "what ends <|user|> and <|assistant|>?"}])
+    assert not [note for note in conversations.notes(subject.encoder, (), None) if "lack words" in note]
+    conversations.template.tokenizer.chat_template = "{{ messages[0]['content'][:4] }}"
+    try:
+        conversations.prompt([{"role": "user", "content": "what is it?"}])
+    finally:
+        subject.tokenizer.chat_template = dialogues.template(generation)
+    assert [note for note in conversations.notes(subject.encoder, (), None) if note.startswith("1 prompts lack words")]
 
 
 def test_letters_are_those_of_the_published_script(subjects: dict[int, Subject]) -> None:

@@ -44,6 +44,8 @@ class PromptRules(NamedTuple):
     """Returns whether a prompt is a published dialogue, behind which an answer is encoded by itself."""
     has_bare_questions: bool = False
     """Whether a rendered dialogue may be a question alone, whose text does not say that it is a dialogue."""
+    as_read: Callable[[str], str] = str
+    """Returns a rendered dialogue with the words that the model reads, without the marks that guard names of roles."""
 
 
 PLAIN = PromptRules()
@@ -68,11 +70,15 @@ def messages(text: str) -> list[Message] | None:
         return None
     result = []
     for role, body in zip(parts[::2], parts[1::2], strict=True):
-        body = _ESCAPED.sub(r"\1", body)
-        header, line_end, content = body.partition("\n")
+        header, line_end, content = unguarded(body).partition("\n")
         # An answer that was put directly behind the role has no header.
         result.append(Message(role, header + line_end, content) if line_end else Message(role, "", header))
     return result
+
+
+def unguarded(text: str) -> str:
+    """Return a part of a rendered dialogue of ChatGLM3 without the backslashes before names of roles in messages."""
+    return _ESCAPED.sub(r"\1", text)
 
 
 def is_dialogue(text: str, generation: int) -> bool:

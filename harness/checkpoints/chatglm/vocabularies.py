@@ -93,6 +93,7 @@ class Vocabulary(ABC):
         return PromptRules(
             beginning=tuple(self.surrounded([])),
             is_dialogue=partial(dialogues.is_dialogue, generation=self.generation),
+            as_read=dialogues.unguarded if self.generation == 3 else str,
         )
 
 
