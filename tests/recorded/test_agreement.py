@@ -329,7 +329,7 @@ def test_owners_of_cut_references_are_found_in_logarithmic_time() -> None:
 
     few, many = (
         Owners([*([f"a story of number {place}"] for place in range(count)), ["the end of the story"]])
-        for count in (500, 20_000)
+        for count in (1_000, 40_000)
     )
     assert min(seconds(many) for _ in range(3)) < 8 * max(min(seconds(few) for _ in range(3)), 1e-3)
 

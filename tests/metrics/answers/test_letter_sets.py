@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.answers import letter_sets
+from support.growth import is_proportional
 
 READ = {
     # letters alone
@@ -381,14 +381,5 @@ def test_time_is_proportional_to_length() -> None:
     ]
     patterns = [*pieces, *("".join(pair) for pair in itertools.permutations(pieces, 2) if random.random() < 0.1)]
 
-    def seconds(text: str) -> float:
-        start = time.process_time()
-        letter_sets.read(text, "ABCD")
-        return time.process_time() - start
-
-    def is_proportional(pattern: str) -> bool:
-        short, long = (seconds(pattern * n) for n in (250, 2000))
-        return long < 30 * short + 0.005
-
     for pattern in patterns:
-        assert any(is_proportional(pattern) for _ in range(3)), pattern
+        assert is_proportional(lambda text: letter_sets.read(text, "ABCD"), pattern, 500, 4_000), pattern

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.metrics.answers.number_digits import MOST_DIGITS
 from harness.metrics.answers.numbers import is_number, is_same_number, last_number
+from support.growth import is_proportional
 
 CASES = [
     pytest.param(text, None if value is None else Fraction(str(value)), id=f"{group}: {text!r}")
@@ -330,17 +330,7 @@ REPEATED = [
 
 @pytest.mark.parametrize("fragment", REPEATED)
 def test_time_is_linear_in_the_text(fragment):
-    """Eight times the text may take at most twenty times as long, so that a busy machine does not fail it."""
-    seconds = []
-    for length in (250, 2000):
-        text = fragment * (length // len(fragment))
-        runs = []
-        for _ in range(3):
-            start = time.process_time()
-            last_number(text)
-            runs.append(time.process_time() - start)
-        seconds.append(min(runs))
-    assert seconds[-1] < 20 * max(seconds[0], 0.001)
+    assert is_proportional(last_number, fragment, 500 // len(fragment), 4_000 // len(fragment))
 
 
 def test_importing_the_module_stays_light():

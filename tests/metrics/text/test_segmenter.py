@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import jieba
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.text import segmenter
+from support.growth import is_proportional
 
 jieba.initialize()
 segmenter.load()
@@ -49,13 +49,7 @@ def test_long_runs_of_single_characters_are_cut_as_in_jieba(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["的", "亮", "㐀", "人民", "简约的牛仔外套，", "a1.", " \n", "翙谖氪"])
 def test_time_is_proportional_to_length(piece: str) -> None:
-    def seconds(text: str) -> float:
-        started = time.process_time()
-        segmenter.words(text)
-        return time.process_time() - started
-
-    short = min(seconds(piece * 500) for _ in range(3))
-    assert min(seconds(piece * 5_000) for _ in range(2)) < 40 * short
+    assert is_proportional(segmenter.words, piece, 2_000, 20_000)
 
 
 @pytest.mark.data
