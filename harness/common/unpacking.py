@@ -250,8 +250,8 @@ def _measured_apart(file: Path, column: str, free: int) -> int:
     """Return the bytes of a column's texts, or more than `free` if they exceed it.
 
     If texts repeat the beginnings of others, one row of lists may expand to any size, and pyarrow reads no part of a
-    row. Such a column is therefore read in a process that gets no more memory than is free, and 256 MiB of addresses for
-    its threads. They share one heap: each heap of glibc's may reserve 64 MiB that no text uses.
+    row. Such a column is therefore read in a process that gets no more memory than is free, and 256 MiB of addresses
+    for its threads. They share one heap: each heap of glibc's may reserve 64 MiB that no text uses.
     """
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
     command = [sys.executable, "-P", "-c", _APART, str(file), column, str(free)]
