@@ -81,6 +81,11 @@ def base_fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     return _digest(_base(located.base, located.reference.trust_remote_code, sha256))
 
 
+def tokenizer_fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
+    """Return the hex sha256 of the files of the checkpoint's tokenizer."""
+    return _digest(_tokenizer(located.tokenizer, located.reference.trust_remote_code, sha256))
+
+
 def configuration(base: Path) -> str:
     """Return the hex sha256 of what states the configuration of `base`: files of the folder, or a GGUF file's header.
 

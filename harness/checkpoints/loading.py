@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.checkpoints import (
+    ancestry,
     configs,
     files,
     folders,
@@ -184,6 +185,7 @@ class Loader:
             self._hashes = BaseHashes(files.weight_files(located.base))
         fingerprint = identity.fingerprint(located, self._hashes.sha256)
         _require_unchanged(located)
+        ancestry.require_same_base(located, self._hashes.sha256)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located, bar)
         config, file_notes = located.adapter_config, [*remarks.on_files(located), *remarks.on_ignored(base.ignored)]

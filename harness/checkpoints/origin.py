@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.checkpoints import files
+from harness.checkpoints import ancestry, files
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.reference import STEP_FOLDER
 from harness.common import safe_load
@@ -146,7 +146,8 @@ class BaseLocation(NamedTuple):
 def base_of(adapter: AdapterConfig) -> BaseLocation:
     """Return the location of the base that `adapter` was trained on.
 
-    A relative path is resolved beside the adapter first, then in the working directory. A path on another machine is
+    The relative path that `harness train` records comes first. A relative path is resolved beside the adapter first,
+    then in the working directory. A path on another machine is
     replaced only by what is certainly the same model. A path in the Hugging Face cache is replaced by that hub's name
     and commit. If ms-swift states that it trained from that hub, the hub's name is used. Otherwise, the model in this
     machine's ModelScope cache is used. Raises HarnessError if the adapter names no base.
@@ -154,6 +155,9 @@ def base_of(adapter: AdapterConfig) -> BaseLocation:
     folder, base = adapter.folder, adapter.base
     if base is None:
         raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
+    recorded = (ancestry.record(folder) or {}).get("base")  # relative, so that a family of stages can be moved
+    if isinstance(recorded, str) and (folder / recorded).is_dir():
+        return BaseLocation(recorded, str((folder / recorded).resolve()), adapter.revision)
     name, revision = _replacement(folder, base) or (base, adapter.revision)
     beside = folder / base
     if beside.is_dir():

@@ -56,6 +56,8 @@ class CheckpointReference:
     """Whether Python code in the checkpoint may run."""
     allow_unexpected_keys: bool = False
     """Whether to ignore weights that the architecture has no place for, instead of stopping."""
+    allow_other_base: bool = False
+    """Whether an adapter may be put on another base than the one that it records, instead of stopping."""
     enable_thinking: bool | None = None
     """Value of the chat template's variable `enable_thinking`. None: the variable is not set."""
     think: str | None = None
@@ -160,7 +162,7 @@ def _spelled(text: str) -> str:
 
 def _typed(key: str, value: str, text: str) -> Any:
     """Return `value` in the type of `key`; raise HarnessError, quoting the reference's `text`, if it is not valid."""
-    if key in ("trust_remote_code", "allow_unexpected_keys", "enable_thinking"):
+    if key in ("trust_remote_code", "allow_unexpected_keys", "allow_other_base", "enable_thinking"):
         if value.lower() not in _BOOLEANS:
             raise HarnessError(f"'{text}': {key} is true or false, not '{value}'")
         return _BOOLEANS[value.lower()]

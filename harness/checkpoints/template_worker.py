@@ -60,7 +60,10 @@ def _forked(source: IO[bytes], target: IO[bytes], library: Any) -> int:
 
 
 def _answer(request: dict[str, Any], library: Any) -> dict[str, Any]:
-    """Return the reply to `request`: the `text` or the `error`, and in both cases the `seconds` of computing."""
+    """Return the reply to `request`: the `text` or the `error`, and in both cases the `seconds` of computing.
+
+    With the setting `return_assistant_tokens_mask`, `spans` has the characters between the marks of generated texts.
+    """
     before = time.process_time()
     reply = _rendered(request, library)
     return {**reply, "seconds": time.process_time() - before}
@@ -75,14 +78,14 @@ def _rendered(request: dict[str, Any], library: Any) -> dict[str, Any]:
                     for form in (r"{}$", r"(.*\.)?({})$", r"(?:^|.*?\.){}\.(\d+)\."):
                         re.match(form.replace("{}", request["pattern"]), name)
             return {"text": ""}
-        texts, _ = library.render_jinja_template(
+        texts, spans = library.render_jinja_template(
             conversations=[request["turns"]], chat_template=request["template"], **request["settings"]
         )
         text = str(texts[0])
         if len(text) > request["characters"]:
             return {"excess": True, "error": f"its text is longer than {request['characters']:,} characters"}
         json.dumps(text)
-        return {"text": text}
+        return {"text": text, "spans": spans[0] if spans else []}
     except MemoryError:
         return {"excess": True, "error": f"it needs more than {request['memory'] >> 20:,} MiB of memory"}
     except RecursionError:

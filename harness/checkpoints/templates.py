@@ -12,6 +12,7 @@ Not here: what a template does to conversations (`harness.backends.chat`).
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -96,6 +97,39 @@ def render(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bou
             return str(tokenizer.apply_chat_template(list(turns), tokenize=False, **settings))
         except Exception as error:
             raise TemplateRenderingError(_line(str(error) or type(error).__name__)) from error
+    return str(_rendered(tokenizer, turns, bounds, settings)["text"])
+
+
+class Rendered(NamedTuple):
+    """A conversation as text, and the parts of the text that the template marks as generated."""
+
+    text: str
+    spans: list[tuple[int, int]]
+    """First character and end of each part between `{% generation %}` and `{% endgeneration %}`, in order."""
+
+
+def marks_answers(tokenizer: Tokenizer) -> bool:
+    """Return whether the tokenizer's chat template marks what is generated, with `{% generation %}`."""
+    try:
+        template = tokenizer.get_chat_template()
+    except Exception:  # without a template, or with several of which none is the default
+        return False
+    return re.search(r"\{%-?\s*generation\s*-?%\}", template) is not None
+
+
+def render_marked(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bounds = BOUNDS) -> Rendered:
+    """Return the conversation `turns` as `render` does, and what of it the template marks as generated.
+
+    Raises the errors of `render`.
+    """
+    reply = _rendered(tokenizer, turns, bounds, {"return_assistant_tokens_mask": True})
+    return Rendered(str(reply["text"]), [(int(start), int(end)) for start, end in reply.get("spans", [])])
+
+
+def _rendered(
+    tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bounds, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the child's reply to a conversation. Raises the errors of `render`."""
     try:
         template = tokenizer.get_chat_template()
     except Exception as error:  # several templates, none of them named default
@@ -122,7 +156,7 @@ def render(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bou
         use.fault = "it writes half of a surrogate pair, which is no character"
     if use.fault or "error" in reply:
         raise TemplateRenderingError(_line(use.fault or reply["error"]))
-    return text
+    return reply
 
 
 def is_quick(pattern: str, names: Sequence[str], bounds: Bounds = BOUNDS) -> bool:

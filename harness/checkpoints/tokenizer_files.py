@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,20 @@ def load(folder: Path, *, is_trusted: bool, generation: int | None = None, defau
 def ids(tokenizer: Tokenizer, texts: Sequence[str], **settings: Any) -> list[list[int]]:
     """Return the token ids of each of `texts`; `settings` are those of the tokenizer's call.
 
+    Raises HarnessError as `encodings` does.
+    """
+    result: list[list[int]] = encodings(tokenizer, texts, **settings)["input_ids"]
+    return result
+
+
+def encodings(tokenizer: Tokenizer, texts: Sequence[str], **settings: Any) -> Mapping[str, Any]:
+    """Return what the tokenizer's call returns for `texts`, with its `settings`.
+
     Raises HarnessError if the tokenizer fails with anything at all, even with a panic of a library in Rust, which
     `except Exception` does not catch.
     """
     try:
-        result: list[list[int]] = tokenizer(list(texts), verbose=False, **settings)["input_ids"]
+        result: Mapping[str, Any] = tokenizer(list(texts), verbose=False, **settings)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:

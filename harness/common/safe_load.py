@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +45,12 @@ class UnsafeContentError(ContentError):
 
 def yaml_file(file: Path, loader: type[Any] | None = None, *, strict: bool = False) -> Any:
     """Return the value of the YAML in `file`, as `yaml_text` does. Raises OSError and ContentError."""
-    return yaml_text(_read(file, YAML_BYTES), loader, strict=strict)
+    return yaml_text(read_yaml(file), loader, strict=strict)
+
+
+def read_yaml(file: Path) -> bytes:
+    """Return the bytes of a YAML `file`, for `yaml_text`. Raises OSError, and UnsafeContentError if it is too large."""
+    return _read(file, YAML_BYTES)
 
 
 def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, strict: bool = False) -> Any:
@@ -75,6 +81,29 @@ def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, strict: boo
         if loader is not None:
             raise
         raise ContentError(f"a value cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def yaml_line(text: str | bytes, path: Sequence[str]) -> int:
+    """Return the line of a YAML `text`, counted from 1, that states the value at `path`.
+
+    `path` has the keys and positions that lead to the value, outermost first. If the text does not have all of it, the
+    line is that of the last part that it has. The text is one that `yaml_text` has read.
+    """
+    import yaml
+
+    node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    line = 1 if node is None else node.start_mark.line + 1
+    for name in path:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == name), None)
+        elif isinstance(node, yaml.SequenceNode) and name.isdecimal() and int(name) < len(node.value):
+            pair = (node.value[int(name)],) * 2
+        else:
+            pair = None
+        if pair is None:
+            break
+        line, node = pair[0].start_mark.line + 1, pair[1]
+    return line
 
 
 class _Extent(NamedTuple):

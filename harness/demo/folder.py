@@ -134,7 +134,7 @@ class DemoFolder:
         text = re.sub(r"^seed: \d+$", f"seed: {self.seed}", RECIPE.read_text(encoding="utf-8"), flags=re.MULTILINE)
         if not self.quick:
             return text
-        return re.sub(r"(steps|warmup): (\d+)", lambda m: f"{m[1]}: {max(1, int(m[2]) // QUICK_STEPS)}", text)
+        return re.sub(r"(max_steps|warmup_steps): (\d+)", lambda m: f"{m[1]}: {max(1, int(m[2]) // QUICK_STEPS)}", text)
 
     def _is_complete(self) -> bool:
         """Return whether the folder has everything that the recipe starts from."""

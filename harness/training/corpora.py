@@ -1,100 +1,242 @@
-"""Training corpora: files of rows (.jsonl, .json, .csv, .tsv, .parquet) → examples → token ids and labels.
+"""The corpora of a stage: encoded once, put in order, and described before anything is trained.
 
-A row is `{"text": …}`, whose whole text is learned, or `{"prompt": …, "completion": …}`, of which only the completion
-is learned. Every example ends with the end-of-text token, which is learned, too.
+Encoded corpora are kept beside the stages under a digest of what they depend on, so that stages with the same
+tokenizer, and a stage that is continued, encode nothing again.
 
-Not here: conversations, packing, checks for contamination.
+Not here: rows (`harness.training.examples`), tokens (`harness.training.store`), tensors (`harness.training.batches`).
 """
 
 from __future__ import annotations
 
-import random
+import hashlib
+import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from harness.checkpoints.types import Tokenizer
-from harness.data import rows
+from harness.common import hashes, places, progress
+from harness.common.versions import installed
+from harness.data.rows import Notes
 from harness.errors import HarnessError
+from harness.training import examples, mixture, packing, store
+from harness.training.batches import IGNORED, Rows
+from harness.training.dialogues import Writer
+from harness.training.encoding import ExampleEncoder
+from harness.training.mixture import Place
+from harness.training.recipe import Corpus, Recipe, Stage
+from harness.training.store import Counts, Store
 
-IGNORED = -100
-"""The label of tokens that are not learned; the loss in transformers ignores it."""
+_EPOCHS = 3.0
+"""TrainingArguments' own number of epochs."""
+_ENCODING = 1
+"""The version of encoded corpora; raised when a change of code may encode the same row differently."""
 
 
-class Example(NamedTuple):
-    """A text to learn, after a prompt that is not learned."""
+class TokenizerOfStage(NamedTuple):
+    """The tokenizer with which a stage encodes its corpora."""
 
-    prompt: str
+    tokenizer: Tokenizer
+    digest: str
+    """Identifies its files."""
+    ends: tuple[int, ...]
+    """The ids that end an answer when the checkpoint is evaluated."""
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What a stage learns of one corpus."""
+
+    name: str
+    file: str
+    """The recipe's path of it, as it is on this machine."""
+    sha256: str
+    """Hash of its content; of a folder, of its files' names and hashes."""
+    share: float | None
+    """The declared share of examples or tokens; None for a validation corpus."""
+    counts: Counts
+    examples: int
+    """Examples that are read in the training; repetitions count."""
+    tokens: int
+    """Tokens of these examples, prompts included."""
+
+    @property
+    def epochs(self) -> float:
+        """How often each example of the corpus is read, on average."""
+        return self.examples / self.counts.kept
+
+
+class Piece(NamedTuple):
+    """A part of an example's text, as its tokens spell it."""
+
     text: str
+    is_learned: bool
 
 
-class Encoded(NamedTuple):
-    """An example as token ids; `labels` are the same ids, or `IGNORED` for tokens that are not learned."""
+@dataclass(frozen=True)
+class DataReport:
+    """What a stage learns from, before it does."""
 
-    input_ids: list[int]
-    labels: list[int]
+    corpora: list[CorpusReport]
+    validation: list[CorpusReport]
+    rows: int
+    """Rows of the training; several examples share a row if they are packed."""
+    steps: int
+    batch: int
+    """Rows of a step, on all devices."""
+    max_length: int
+    padding: float
+    """Share of padding among all tokens that the model is fed."""
+    example: list[Piece]
+    """The first row."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows, prompts included, padding left out."""
+        return sum(corpus.tokens for corpus in self.corpora)
 
 
-def read(file: Path) -> list[Example]:
-    """Return the examples in a file of rows.
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of a stage, and what is known of them."""
 
-    Raises HarnessError if the file is missing or empty, or if a row is not an example (the message names its line).
+    train: Rows
+    validation: dict[str, Rows]
+    report: DataReport
+    stores: dict[str, Path]
+    """The file of each corpus's encoded examples."""
+
+
+def prepare(
+    name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path, batch: int, accumulated: int
+) -> Prepared:
+    """Encode the corpora of the stage `name` into `folder` and return its rows.
+
+    `batch` has the rows of a step, in `accumulated` batches. Raises HarnessError if a corpus cannot be read, or if
+    nothing of it can be learned.
     """
-    if not file.is_file():
-        raise HarnessError(f"there is no corpus {file}: correct the recipe's path")
-    if not rows.is_supported(file):
-        raise HarnessError(f"the corpus {file} cannot be read: supported are {', '.join(rows.READERS)}")
-    examples = [_example(row) for row in rows.read(file)]
-    if not examples:
-        raise HarnessError(f"the corpus {file} is empty: there is nothing to learn from")
-    return examples
+    stage = recipe.stages[name]
+    encoded = {
+        corpus: _encoded(corpus, recipe.corpora[corpus], source, stage.max_length, folder)
+        for corpus in (*stage.names, *stage.validation)
+    }
+    stores = {corpus: Store(file) for corpus, (file, _) in encoded.items()}
+    for corpus, (_, counts) in encoded.items():
+        if not counts.kept:
+            raise HarnessError(
+                f"stage {name}: nothing of the corpus '{corpus}' can be learned: of {counts.rows:,} rows, "
+                f"{counts.unlearnable:,} have no learned token within max_length {stage.max_length:,}"
+            )
+    rows = Rows(
+        [stores[c] for c in stage.names], _rows(stage, stores, f"{recipe.seed} {name}", batch), is_packed=stage.packing
+    )
+    validation = {
+        c: Rows([stores[c]], ([Place(0, i)] for i in range(len(stores[c]))), is_packed=False) for c in stage.validation
+    }
+    shares = _shares(stage, stores)
+    total = sum(shares.values())
+    described = [
+        _described(c, recipe, encoded[c][1], shares[c] / total, rows.examples(i), rows.tokens(i))
+        for i, c in enumerate(stage.names)
+    ]
+    measured = [
+        _described(c, recipe, encoded[c][1], None, len(stores[c]), int(stores[c].lengths.sum()))
+        for c in stage.validation
+    ]
+    report = DataReport(
+        corpora=described,
+        validation=measured,
+        rows=len(rows),
+        steps=-(-len(rows) // batch),
+        batch=batch,
+        max_length=stage.max_length,
+        padding=_padding(rows.lengths, batch // accumulated),
+        example=_pieces(rows, source.tokenizer),
+    )
+    return Prepared(rows, validation, report, {c: file for c, (file, _) in encoded.items()})
 
 
-def _example(row: rows.Row) -> Example:
-    columns = row.columns
-    has_pair, is_plain = ("prompt" in columns, "completion" in columns), "text" in columns
-    prompt, text = columns.get("prompt", ""), columns.get("text" if is_plain else "completion")
-    if has_pair != (not is_plain, not is_plain) or not (isinstance(prompt, str) and isinstance(text, str) and text):
-        raise HarnessError(f'{row.where}, is neither {{"text": …}} nor {{"prompt": …, "completion": …}}: correct it')
-    return Example(prompt, text)
+def content_hash(path: Path) -> str:
+    """Return the hash of a file's content; for a folder, that of the names and contents of the files below it."""
+    if not path.is_dir():
+        return hashes.sha256(path)
+    names = {str(file.relative_to(path)): hashes.sha256(file) for file in places.files_below(path)}
+    return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
 
 
-def mixture(
-    corpora: Mapping[str, Sequence[Example]], weights: Mapping[str, float], count: int, seed: str
-) -> Iterator[Example]:
-    """Yield `count` examples, from each corpus in proportion to its weight.
+def _encoded(name: str, corpus: Corpus, source: TokenizerOfStage, max_length: int, folder: Path) -> tuple[Path, Counts]:
+    """Return the file of a corpus's encoded examples, written now unless it is there, and their counts."""
+    if not corpus.file.exists():
+        raise HarnessError(f"there is no corpus {corpus.file}: correct the recipe's path of '{name}'")
+    settings = (
+        _ENCODING,
+        installed(("transformers", "tokenizers")),
+        corpus.template,
+        corpus.learn,
+        corpus.system,
+        max_length,
+    )
+    parts = [content_hash(corpus.file), source.digest, sorted(source.ends), corpus.file.suffix.lower(), *settings]
+    digest = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
+    file = folder / f"{digest}.arrow"
+    if (counts := store.counts_of(file)) is not None:
+        return file, counts
+    notes = Notes()
+    writer = Writer(corpus.template, corpus.learn, source.tokenizer, corpus.system)
+    encoder = ExampleEncoder(source.tokenizer, source.ends)
+    with progress.bar(f"encoding {name}", None, unit="rows") as bar:
+        read = examples.read(corpus.file, notes)
+        return file, store.write(file, read, writer, encoder, max_length, notes.all, bar)
 
-    The first n examples have these proportions, too, for any n. Each corpus is read in a random order drawn from
-    `seed`, and read again in another order when it is exhausted.
-    """
-    streams = {name: _endless(corpora[name], f"{seed} {name}") for name in weights}
-    total = sum(weights.values())
-    drawn = dict.fromkeys(weights, 0)
-    for place in range(1, count + 1):
-        # The corpus that is furthest behind its share comes next.
-        name = max(weights, key=lambda corpus: weights[corpus] / total * place - drawn[corpus])
-        drawn[name] += 1
-        yield next(streams[name])
+
+def _shares(stage: Stage, stores: Mapping[str, Store]) -> dict[str, float]:
+    """Return the weight of each corpus; without stated weights, each example counts the same."""
+    if isinstance(stage.corpora, dict):
+        return dict(stage.corpora)
+    return {c: float(stores[c].lengths.sum() if stage.mix == "tokens" else len(stores[c])) for c in stage.corpora}
 
 
-def _endless(examples: Sequence[Example], seed: str) -> Iterator[Example]:
-    rng = random.Random(seed)
-    while True:
-        yield from rng.sample(examples, len(examples))
+def _rows(stage: Stage, stores: Mapping[str, Store], seed: str, batch: int) -> Iterator[Sequence[Place]]:
+    """Yield the examples of each row, for as many steps or epochs as the stage states."""
+    lengths = {c: stores[c].lengths for c in stage.names}
+    order = mixture.order(lengths, _shares(stage, stores), seed, by_tokens=stage.mix == "tokens")
+    steps = int(stage.arguments.get("max_steps", -1))
+    if steps <= 0:
+        epochs = float(stage.arguments.get("num_train_epochs", _EPOCHS))
+        order = itertools.islice(order, max(1, round(epochs * sum(map(len, lengths.values())))))
+    if not stage.packing:
+        rows: Iterator[Sequence[Place]] = ([place] for place in order)
+    else:
+        by_number = [lengths[c] for c in stage.names]
+        sized = (packing.Sized(place, int(by_number[place.corpus][place.row])) for place in order)
+        rows = packing.rows(sized, stage.max_length)
+    return itertools.islice(rows, steps * batch) if steps > 0 else rows
 
 
-def encode(examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> list[Encoded]:
-    """Return the token ids of `examples`, each cut to `max_length` tokens.
+def _described(
+    name: str, recipe: Recipe, counts: Counts, share: float | None, examples: int, tokens: int
+) -> CorpusReport:
+    file = recipe.corpora[name].file
+    return CorpusReport(name, str(file), content_hash(file), share, counts, examples, tokens)
 
-    Prompt and text are tokenised together, as they are when the checkpoint is evaluated.
-    """
-    whole = tokenizer([example.prompt + example.text for example in examples])["input_ids"]
-    prompts = tokenizer([example.prompt for example in examples])["input_ids"]
-    result = []
-    for ids, prompt in zip(whole, prompts, strict=True):
-        # Some tokenizers add the end-of-text token to every text themselves.
-        ids = ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
-        prompt_length = len(prompt) - (prompt[-1:] == [tokenizer.eos_token_id])
-        labels = [IGNORED] * prompt_length + ids[prompt_length:]
-        result.append(Encoded(ids[:max_length], labels[:max_length]))
-    return result
+
+def _padding(lengths: Any, batch: int) -> float:
+    """Return the share of padding if `batch` rows at a time are padded to the longest of them."""
+    fed = sum(int(lengths[i : i + batch].max()) * len(lengths[i : i + batch]) for i in range(0, len(lengths), batch))
+    return 1 - int(lengths.sum()) / fed
+
+
+def _pieces(rows: Rows, tokenizer: Tokenizer) -> list[Piece]:
+    """Return the first row in pieces that are learned or not."""
+    row = rows[0]
+    learned = row["labels"] != IGNORED
+    cuts = [0, *(np.flatnonzero(np.diff(learned)) + 1), len(learned)]
+    return [
+        Piece(str(tokenizer.decode(row["input_ids"][start:end].tolist())), bool(learned[start]))
+        for start, end in itertools.pairwise(cuts)
+        if end > start
+    ]

@@ -1,43 +1,82 @@
-"""Training methods, which decide which parameters of a checkpoint learn: all weights, a LoRA, or a prefix.
+"""Training methods, which decide which parameters of a checkpoint learn: all weights, or those of a PEFT adapter.
 
-Not here: the training loop (`harness.training.stages`).
+LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers unless the stage says otherwise; on quantised weights, it
+is QLoRA (Dettmers et al. 2023, arXiv 2305.14314). Prefix: P-tuning v2, Liu et al. 2021, arXiv 2110.07602, keys and
+values before every layer. P-tuning: Liu et al. 2021, arXiv 2103.10385. Prompt tuning: Lester et al. 2021, arXiv
+2104.08691.
+
+Not here: the training loop (`harness.training.loop`).
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
+from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model
+from harness.errors import HarnessError
+from harness.training import settings
 from harness.training.recipe import Stage
+
+
+def require_trainable(located: Located, stage: Stage) -> None:
+    """Raise HarnessError if `stage` cannot train the checkpoint `located`."""
+    quantized = located.quantization
+    if stage.method == "full" and (quantized is not None or located.stored_as is not None):
+        name = located.quantization_name
+        raise HarnessError(
+            f"{located.name} has {name} weights, which cannot learn: train an adapter on it (method: lora), or start "
+            "from the weights it was made from"
+        )
+    if quantized is not None and quantized.name.startswith("chatglm-"):
+        raise HarnessError(f"{located.name}: no gradient passes {quantized.name} weights: use quantize=int8 or int4")
+    if quantized is not None and quantized.name == "int8" and stage.adapter.get("use_dora"):
+        raise HarnessError(f"{located.name}: DoRA needs the base's own weights, which int8 does not give: use int4")
+    if located.layout is not None and stage.method in ("p-tuning", "prompt"):
+        raise HarnessError(f"{located.name}: a ChatGLM is trained with method: full, lora or prefix")
 
 
 def prepare(model: Model, stage: Stage) -> Model:
     """Return `model` prepared so that only the parameters that `stage` trains can change.
 
-    LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers. Prefix: P-tuning v2, Liu et al. 2021, arXiv
-    2110.07602, keys and values before every layer, as in PEFT's prefix tuning.
+    Raises HarnessError if PEFT cannot put such an adapter on the model.
     """
     if stage.method == "full":
-        return model
+        return model.requires_grad_(True)
     import peft
 
+    values = dict(stage.adapter)
     if stage.method == "lora":
-        config: Any = peft.LoraConfig(
-            r=stage.rank, lora_alpha=2 * stage.rank, target_modules=_linear(model), task_type="CAUSAL_LM"
-        )
-    else:
-        config = peft.PrefixTuningConfig(num_virtual_tokens=stage.virtual_tokens, task_type="CAUSAL_LM")
-    return peft.get_peft_model(model, config)
+        values["target_modules"] = _targets(model, values.get("target_modules"))
+    kind = getattr(peft, settings.ADAPTERS[stage.method][0])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return peft.get_peft_model(model, kind(task_type="CAUSAL_LM", **values))
+    except Exception as error:  # PEFT checks few values, and fails wherever one is unsuitable
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise HarnessError(f"PEFT cannot put this {stage.method} adapter on the base ({reason}): correct it") from error
 
 
-def _linear(model: Model) -> str:
-    """Return a pattern that matches the names of all linear layers except the output layer.
+def _targets(model: Model, stated: object) -> str | list[str]:
+    """Return which modules get a LoRA: those that are `stated`, else all linear layers except the output layer.
 
-    A pattern is needed because PEFT saves a list of names (or "all-linear") in another order each time. The same
-    adapter would then have other fingerprints.
+    A pattern is needed for the latter because PEFT saves a list of names (or "all-linear") in another order each time.
+    The same adapter would then have other fingerprints.
     """
+    if isinstance(stated, list):
+        return [str(name) for name in stated]
+    if isinstance(stated, str) and stated != "all-linear":
+        return stated
     output = model.get_output_embeddings()
-    classes = [(name, type(layer).__name__) for name, layer in model.named_modules() if layer is not output]
-    names = sorted({name.rpartition(".")[2] for name, kind in classes if kind in ("Linear", "Conv1D")})
+    modules: list[tuple[str, Any]] = [(name, layer) for name, layer in model.named_modules() if layer is not output]
+    names = sorted({name.rpartition(".")[2] for name, layer in modules if _is_linear(layer)})
     return rf".*\.({'|'.join(map(re.escape, names))})"
+
+
+def _is_linear(layer: Any) -> bool:
+    import torch
+
+    return isinstance(layer, torch.nn.Linear) or type(layer).__name__ == "Conv1D"

@@ -2,79 +2,128 @@
 
     seed: 0
     corpora:
-      statutes: corpora/statutes.jsonl
-      consultations: corpora/consultations.jsonl
+      statutes: corpora/statutes.txt
+      consultations: {file: corpora/consultations.jsonl, template: lawyer-llama, learn: last_answer}
+    defaults: {per_device_train_batch_size: 16, lr_scheduler_type: cosine}
     stages:
-      cpt: {from: ../base, corpora: {statutes: 1}, steps: 200, learning_rate: 1e-4}
-      lora: {from: cpt, method: lora, corpora: {consultations: 9, statutes: 1}, steps: 100, learning_rate: 1e-3}
+      cpt: {from: ../base, corpora: [statutes], num_train_epochs: 1, learning_rate: 1.0e-4}
+      sft: {from: cpt, corpora: {consultations: 9, statutes: 1}, max_steps: 500, learning_rate: 2.0e-5}
+      lora: {from: sft, method: lora, r: 8, corpora: [consultations], max_steps: 100, learning_rate: 1.0e-3}
+      merged: {from: lora, method: merge}
 
-`from` names another stage or a checkpoint's folder. Files are relative to the recipe.
+`from` names another stage, or a checkpoint as `harness run` takes it. Files are relative to the recipe. Every other
+setting of a stage is one of this project's own (the fields of `Stage`), or an argument of transformers'
+TrainingArguments or of the method's PEFT configuration under its own name (`harness.training.settings`).
 
-Not here: reading corpora (`harness.training.corpora`), or training (`harness.training.stages`).
+Not here: reading corpora (`harness.training.examples`), or training (`harness.training.stages`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from harness.checkpoints.reference import parse
 from harness.common import safe_load, validation
 from harness.errors import HarnessError, did_you_mean
+from harness.training import settings
+from harness.training.dialogues import Format, Learned
 
-_MERGE = "merge that ('harness merge') and start from the result"
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+Method = Literal["full", "lora", "prefix", "p-tuning", "prompt", "merge"]
+_STRICT = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Corpus(BaseModel):
+    """A file of examples, or a folder of documents, and what is learned of them."""
+
+    model_config = _STRICT
+
+    file: Path
+    template: Format | None = None
+    """The format of conversations (`harness.training.dialogues`). None: the tokenizer's chat template."""
+    learn: Learned = "answers"
+    """What is learned of a conversation: all answers, the last one, or everything."""
+    system: str = ""
+    """The system prompt of conversations that have none."""
 
 
 class Stage(BaseModel):
     """One training stage, which makes a checkpoint from another."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = _STRICT
 
     start: str = Field(alias="from")
-    """The name of another stage, or the folder of a checkpoint."""
-    method: Literal["full", "lora", "prefix"] = "full"
-    corpora: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    """Weights by corpus: examples are drawn from each corpus in proportion to its weight."""
-    steps: int = Field(ge=1)
-    batch: int = Field(default=32, ge=1)
-    """Examples per step."""
-    learning_rate: float = Field(gt=0)
-    """The peak learning rate, from which it decays to zero along a cosine."""
-    warmup: int = Field(default=0, ge=0)
-    """Steps until the learning rate reaches its peak."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    rank: int = Field(default=16, ge=1)
-    """Rank of a LoRA; its alpha is twice the rank."""
-    virtual_tokens: int = Field(default=16, ge=1)
-    """Length of a prefix in tokens."""
+    """The name of another stage, or a checkpoint reference."""
+    method: Method = "full"
+    """What is trained: all weights, an adapter, or nothing (`merge` puts an adapter into its base's weights)."""
+    corpora: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | list[str] = {}
+    """Weights by corpus. A list: each example of these corpora equally often."""
+    mix: Literal["examples", "tokens"] = "examples"
+    """Whether weights are shares of examples or of tokens."""
+    validation: list[str] = []
+    """Corpora whose loss is measured during the training, and that no stage may learn from."""
+    max_length: int = Field(default=1024, ge=2)
+    """Length of an example in tokens; longer ones are shortened (`harness.training.store`)."""
+    packing: bool = False
+    """Whether examples share rows of `max_length` tokens."""
+    arguments: dict[str, Any] = {}
+    """Arguments of transformers' TrainingArguments."""
+    adapter: dict[str, Any] = {}
+    """Settings of the method's PEFT configuration."""
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @property
+    def names(self) -> list[str]:
+        """The corpora that the stage learns from."""
+        return list(self.corpora)
+
+
+OWN = ("from", "method", "corpora", "mix", "validation", "max_length", "packing")
+"""The settings of a stage that belong to no library."""
 
 
 class Recipe(BaseModel):
     """The content of a recipe file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _STRICT
 
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the initial weights of adapters and of the order of examples."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; with a number, all machines of one kind compute the same sums. None is torch's default."""
-    max_length: int = Field(default=1024, ge=2)
-    """Maximum length of an example in tokens; longer ones are cut."""
-    corpora: dict[Name, Path]
-    """Files of rows, by the names of the corpora."""
+    corpora: dict[Name, Corpus]
+    """Corpora by name."""
     stages: dict[Name, Stage] = Field(min_length=1)
     """Stages by name."""
+    sha256: str = ""
+    """Hash of the file."""
+    stated: dict[str, str] = {}
+    """The corpora's paths as the file states them."""
 
-    def order(self, names: Sequence[str] = ()) -> list[str]:
+    @field_validator("corpora", mode="before")
+    @classmethod
+    def _files(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: {"file": item} if isinstance(item, str) else item for name, item in value.items()}
+
+    def order(self, names: Sequence[str] = (), until: str | None = None) -> list[str]:
         """Return the stages called `names` (default: all) and all stages they start from, in the order of training.
 
-        Raises HarnessError if a name is not a stage.
+        With `until`, the stages after that one in this order are left out. Raises HarnessError if a name is not a
+        stage.
         """
-        for name in names:
+        for name in (*names, *([until] if until is not None else [])):
             if name not in self.stages:
                 raise HarnessError(f"the recipe has no stage '{name}'{did_you_mean(name, self.stages)}")
         needed: dict[str, None] = {}
@@ -85,7 +134,12 @@ class Recipe(BaseModel):
             if (start := self.stages[name].start) in self.stages and start not in needed:
                 waiting.append(start)
         in_file = list(self.stages)
-        return sorted(needed, key=lambda name: (len(self.ancestors(name)), in_file.index(name)))
+        order = sorted(needed, key=lambda name: (len(self.ancestors(name)), in_file.index(name)))
+        if until is None:
+            return order
+        if until not in order:
+            raise HarnessError(f"the stage '{until}' is not among those to be trained: {', '.join(order)}")
+        return order[: order.index(until) + 1]
 
     def ancestors(self, name: str) -> list[str]:
         """Return the stages from which the stage `name` descends, the nearest first."""
@@ -98,47 +152,162 @@ class Recipe(BaseModel):
 def load(file: Path) -> Recipe:
     """Return the recipe in `file`, with its paths resolved against the folder of `file`.
 
-    Raises HarnessError if the file cannot be read or is not a recipe, or if a stage names a missing corpus or
-    checkpoint.
+    Raises HarnessError, naming the line, if the file cannot be read or is not a recipe, or if a stage names a missing
+    corpus, or a setting that does not exist or does not apply.
     """
     try:
-        content = safe_load.yaml_file(file, strict=True)
+        text = safe_load.read_yaml(file)
+        content = safe_load.yaml_text(text, strict=True)
     except OSError as error:
         raise HarnessError(f"cannot read the recipe {file} ({error}): name a YAML file") from error
     except safe_load.ContentError as error:
         raise HarnessError(f"{file} is not valid YAML ({error}): correct it") from error
-    try:
-        return _checked(Recipe.model_validate(content), file)
-    except ValidationError as error:
-        problem = validation.first_problem(error)
-        raise HarnessError(f"{file}: {problem.path or 'the file'}: {problem.message}; correct the recipe") from error
+    return _Reader(file, text).recipe(content)
 
 
-def _checked(recipe: Recipe, file: Path) -> Recipe:
-    """Return `recipe` with resolved paths. Raises HarnessError if a stage names a missing corpus or checkpoint."""
-    stages: dict[str, Any] = {}
-    for name, stage in recipe.stages.items():
-        for corpus in stage.corpora:
-            if corpus not in recipe.corpora:
-                hint = did_you_mean(corpus, recipe.corpora)
-                raise HarnessError(f"{file}: stage {name} learns from '{corpus}', which is none of its corpora{hint}")
-        if stage.start in recipe.stages:
-            if recipe.stages[stage.start].method != "full":
-                raise HarnessError(f"{file}: stage {name} starts from the adapter {stage.start}: {_MERGE}")
-            stages[name] = stage
-            continue
-        folder = file.parent / Path(stage.start).expanduser()
-        if not folder.is_dir():
-            hint = did_you_mean(stage.start, recipe.stages)
-            raise HarnessError(
-                f"{file}: stage {name} starts from '{stage.start}', which is neither a stage nor a folder{hint}"
+class _Reader:
+    """Reads one recipe; its errors name the line."""
+
+    def __init__(self, file: Path, text: bytes) -> None:
+        self._file, self._text = file, text
+
+    def recipe(self, content: object) -> Recipe:
+        try:
+            recipe = Recipe.model_validate(self._with_settings(content))
+        except ValidationError as error:
+            problem = validation.first_problem(error)
+            message = f"{problem.message[:1].lower()}{problem.message[1:]}"
+            self._fail(problem.place, f"{message}; correct the recipe")
+        return self._checked(recipe)
+
+    def _fail(self, path: Sequence[str], problem: str) -> NoReturn:
+        path = [part for part in path if part not in ("arguments", "adapter", "dict[str,constrained-float]")]
+        line = safe_load.yaml_line(self._text, path)
+        place = f", {'.'.join(path)}" if path else ""
+        raise HarnessError(f"{self._file}, line {line}{place}: {problem}")
+
+    def _with_settings(self, content: object) -> object:
+        """Return the recipe's `content` with the settings of each stage by library, those in `defaults` included."""
+        if not isinstance(content, Mapping) or not isinstance(content.get("stages"), Mapping):
+            return content
+        self._require_known((), content, ("seed", "threads", "corpora", "stages", "defaults"))
+        defaults = content.get("defaults") or {}
+        if not isinstance(defaults, Mapping):
+            self._fail(("defaults",), "it is not a mapping of settings to values; correct it")
+        stages = {name: self._stage(name, stage, defaults) for name, stage in content["stages"].items()}
+        self._check_defaults(defaults)
+        return {**{key: value for key, value in content.items() if key != "defaults"}, "stages": stages}
+
+    def _require_known(self, path: Sequence[str], content: Mapping[str, Any], known: Collection[str]) -> None:
+        for name in content:
+            if name not in known:
+                self._fail(
+                    (*path, str(name)), f"there is no '{name}'{did_you_mean(str(name), known)}; correct the recipe"
+                )
+
+    def _stage(self, name: str, stage: object, defaults: Mapping[str, Any]) -> object:
+        if not isinstance(stage, Mapping):
+            return stage
+        method = str(stage.get("method", defaults.get("method", "full")))
+        if method not in get_args(Method):  # which the validation reports
+            return {key: value for key, value in stage.items() if key in OWN}
+        applicable = {key: value for key, value in defaults.items() if key in OWN or _applies(key, method)}
+        values = {str(key): value for key, value in {**applicable, **stage}.items()}
+        own = {key: value for key, value in values.items() if key in OWN}
+        try:
+            others = settings.checked({k: v for k, v in values.items() if k not in OWN}, method, OWN)
+        except settings.SettingError as error:
+            self._fail(("stages", name, error.name), f"{error}; correct the recipe")
+        return {**own, "arguments": others.arguments, "adapter": others.adapter}
+
+    def _check_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Raise HarnessError if a setting in `defaults` does not exist for any method."""
+        for name in defaults:
+            if name not in OWN and not any(_applies(str(name), method) for method in get_args(Method)):
+                try:
+                    settings.checked({str(name): defaults[name]}, "full", OWN)
+                except settings.SettingError as error:
+                    self._fail(("defaults", str(name)), f"{error}; correct the recipe")
+
+    def _checked(self, recipe: Recipe) -> Recipe:
+        """Return `recipe` with resolved paths. Raises HarnessError if its parts do not fit together."""
+        stages: dict[str, Any] = {}
+        for name, stage in recipe.stages.items():
+            self._check_corpora(name, stage, recipe)
+            self._check_method(name, stage, recipe)
+            start = stage.start if stage.start in recipe.stages else self._reference(name, stage, recipe)
+            stages[name] = stage.model_copy(update={"start": start})
+        try:
+            TopologicalSorter({name: {stage.start} for name, stage in recipe.stages.items()}).prepare()
+        except CycleError as error:
+            self._fail(("stages",), f"stages start from one another in a circle: {' → '.join(error.args[1])}")
+        folder = self._file.parent
+        corpora = {
+            name: corpus.model_copy(update={"file": folder / corpus.file.expanduser()})
+            for name, corpus in recipe.corpora.items()
+        }
+        stated = {name: str(corpus.file) for name, corpus in recipe.corpora.items()}
+        sha256 = hashlib.sha256(self._text).hexdigest()
+        return recipe.model_copy(update={"stages": stages, "corpora": corpora, "stated": stated, "sha256": sha256})
+
+    def _check_corpora(self, name: str, stage: Stage, recipe: Recipe) -> None:
+        for key, names in (("corpora", stage.names), ("validation", stage.validation)):
+            for corpus in names:
+                if corpus not in recipe.corpora:
+                    hint = did_you_mean(corpus, recipe.corpora)
+                    self._fail(("stages", name, key), f"'{corpus}' is none of the recipe's corpora{hint}")
+            if len(set(names)) < len(names):
+                self._fail(("stages", name, key), "it names a corpus twice; remove one")
+        if both := [corpus for corpus in stage.validation if corpus in stage.names]:
+            self._fail(("stages", name, "validation"), f"the stage learns from '{both[0]}'; name another corpus")
+        if (stage.method == "merge") == bool(stage.names):
+            problem = (
+                "a merge learns from no corpus; remove them" if stage.names else "it learns from no corpus; name one"
             )
-        if (folder / "adapter_config.json").is_file():
-            raise HarnessError(f"{file}: stage {name} starts from the adapter {folder}: {_MERGE}")
-        stages[name] = stage.model_copy(update={"start": str(folder.resolve())})
-    try:
-        TopologicalSorter({name: {stage.start} for name, stage in recipe.stages.items()}).prepare()
-    except CycleError as error:
-        raise HarnessError(f"{file}: stages start from one another in a circle: {' → '.join(error.args[1])}") from error
-    corpora = {name: file.parent / path.expanduser() for name, path in recipe.corpora.items()}
-    return recipe.model_copy(update={"stages": stages, "corpora": corpora})
+            self._fail(("stages", name, "corpora"), problem)
+
+    def _check_method(self, name: str, stage: Stage, recipe: Recipe) -> None:
+        """Raise HarnessError if the stage cannot start from the stage that it names."""
+        if stage.method == "merge" and (stage.arguments or stage.validation):
+            self._fail(("stages", name), "a merge trains nothing: remove its settings")
+        if stage.packing and stage.method in ("prefix", "p-tuning", "prompt"):
+            self._fail(
+                ("stages", name, "packing"),
+                f"only the first of packed examples would see what method: {stage.method} learns; remove it",
+            )
+        if stage.start not in recipe.stages:
+            return
+        parent = recipe.stages[stage.start].method
+        is_adapter = parent in settings.ADAPTERS
+        if stage.method == "merge" and parent != "lora":
+            self._fail(("stages", name, "from"), f"'{stage.start}' has method: {parent}, which cannot be merged")
+        if is_adapter and stage.method not in ("merge", parent):
+            self._fail(
+                ("stages", name, "from"),
+                f"'{stage.start}' is an adapter: continue it with method: {parent}, or merge it first by a stage "
+                f"{{from: {stage.start}, method: merge}}",
+            )
+
+    def _reference(self, name: str, stage: Stage, recipe: Recipe) -> str:
+        """Return the stage's checkpoint reference with paths resolved against the recipe's folder."""
+        try:
+            reference = parse(stage.start)
+        except HarnessError as error:
+            self._fail(("stages", name, "from"), str(error))
+
+        def resolved(path: str) -> str:
+            place = self._file.parent / Path(path).expanduser()
+            return str(place.resolve()) if place.exists() else path
+
+        absolute = reference.with_paths(resolved)
+        if absolute.path == reference.path and "/" not in stage.start and did_you_mean(stage.start, recipe.stages):
+            hint = did_you_mean(stage.start, recipe.stages)
+            self._fail(("stages", name, "from"), f"'{stage.start}' is neither a stage nor a folder{hint}")
+        return str(absolute)
+
+
+def _applies(name: str, method: str) -> bool:
+    """Return whether a library has the setting `name` for stages of the `method`."""
+    if method == "merge":
+        return False
+    return name in settings.argument_types() or name in settings.adapter_types(method)

@@ -1,277 +1,315 @@
-"""Training the stages of a recipe, each into its own folder, with transformers' Trainer and PEFT.
+"""Training the stages of a recipe, each into its own folder.
 
-A finished stage is reused: its folder has `training.json`, written last, with a digest of everything that the stage was
-made from. An interrupted recipe resumes at the beginning of the stage that was interrupted. If the recipe or a corpus
-changes, the stages that depend on the change are trained again.
+A finished stage is reused: its record has a digest of everything that the stage was made from. If that is no longer
+what the recipe says, nothing is overwritten unless the caller allows it. An interrupted stage continues from the last
+state that it saved, if it is still the same stage.
 
 All randomness comes from the recipe's seed; the caller's random state is restored.
 
-Not here: evaluating the checkpoints.
+Not here: the loop (`harness.training.loop`), and evaluating the checkpoints.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.checkpoints.types import Model, Tokenizer
-from harness.common import atomic_write, places, progress, safe_load
+from harness.checkpoints.adapters import merging
+from harness.common import atomic_write, places, progress
 from harness.errors import HarnessError
-from harness.training import corpora, methods
-from harness.training.corpora import IGNORED, Encoded, Example
+from harness.training import corpora, determinism, lineage, locks, loop, saving
+from harness.training.corpora import CorpusReport, DataReport, Prepared
+from harness.training.family import ENCODED, Family, naming, settings_of
+from harness.training.lineage import Lineage
 from harness.training.recipe import Recipe, Stage
+from harness.training.sources import Source
 
-DONE = "training.json"
+DONE = lineage.RECORD
 """The file that marks a finished stage."""
-_NEW, _SCRATCH = "new", "scratch"
-"""Tags of a stage's hidden folders: the checkpoint that is being written, and what the Trainer writes meanwhile."""
 
 
 class Trained(NamedTuple):
-    """A finished stage. Its `training.json` has these fields under these names, except `folder` and `reused`."""
+    """A finished stage."""
 
     name: str
     folder: Path
     stage: Stage
-    learning: int
-    """Number of trained parameters."""
-    tokens: int
-    """Tokens read, including prompts, without padding."""
-    loss: float
-    """Mean loss over about the last tenth of the steps, in nats per learned token."""
-    seconds: float
-    """Wall-clock seconds of the training."""
+    lineage: Lineage
     reused: bool
     """Whether the stage was finished before and not trained again."""
+    stale: tuple[str, ...] = ()
+    """Finished stages in the same folder that started from an older training of this one."""
 
 
-def train(recipe: Recipe, output: Path, names: Sequence[str] = ()) -> Iterator[Trained]:
+class Planned(NamedTuple):
+    """A stage that would be trained, or has been."""
+
+    name: str
+    stage: Stage
+    is_finished: bool
+    report: DataReport | None
+    """What it learns from; None for a merge."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """What is called while stages are trained."""
+
+    data: Callable[[str, DataReport], None] = lambda name, report: None
+    """With each stage's data report, before its training."""
+    line: Callable[[str], None] = lambda text: None
+    """With a line on each logged loss."""
+
+
+def train(
+    recipe: Recipe,
+    output: Path,
+    names: Sequence[str] = (),
+    *,
+    until: str | None = None,
+    replace: bool = False,
+    events: Events = Events(),
+) -> Iterator[Trained]:
     """Train into `output` the stages `names` (default: all), after the stages they start from; yield each when done.
 
-    Raises HarnessError on errors that the user can correct: unknown stages, unreadable corpora or checkpoints.
+    With `until`, later stages are left out. With `replace`, stages that were trained from something else are trained
+    anew. Raises HarnessError on errors that the user can correct: unknown stages, unreadable corpora or checkpoints,
+    stages that would be overwritten.
     """
-    order = recipe.order(names)
+    order = recipe.order(names, until)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         advice = places.advice(error, "name another folder")
         raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): {advice}") from error
-    needed = dict.fromkeys(corpus for name in order for corpus in recipe.stages[name].corpora)
-    texts = {name: corpora.read(recipe.corpora[name]) for name in needed}
-    keys: dict[str, str] = {}
+    family = Family(recipe, output)
     for name in order:
+        with locks.held(output / f".{name}.lock", f"stage {name} in {output}"):
+            yield _Run(family, name, events, replace=replace).trained()
+    family.remove_unused()
+
+
+def plan(recipe: Recipe, output: Path, names: Sequence[str] = (), *, until: str | None = None) -> Iterator[Planned]:
+    """Yield what each stage would learn from, in the order of training; nothing is trained.
+
+    Corpora are encoded, and kept for the training. Raises HarnessError as `train` does.
+    """
+    family = Family(recipe, output)
+    for name in recipe.order(names, until):
         stage = recipe.stages[name]
-        start = output / stage.start if stage.start in recipe.stages else Path(stage.start)
-        keys[name] = _key(name, recipe, stage, texts, keys.get(stage.start) or _content(start))
-        for tag in (_NEW, _SCRATCH):
-            atomic_write.remove_tagged(output / name, tag)
-        _require_free(output / name, start)
-        yield _finished(name, stage, output, keys[name]) or _train(name, recipe, start, output, texts, keys[name])
+        run = _Run(family, name, Events(), replace=True)
+        finished = run.finished() is not None
+        yield Planned(name, stage, finished, None if stage.method == "merge" else run.prepared().report)
 
 
-def _require_free(folder: Path, start: Path) -> None:
-    """Raise HarnessError if training into `folder` would overwrite files that no stage wrote, or `start` itself."""
-    is_foreign = folder.exists() and not (folder / DONE).is_file() and (not folder.is_dir() or any(folder.iterdir()))
-    if is_foreign or folder.resolve() == start.resolve():
-        raise HarnessError(
-            f"{folder} holds something other than this stage: rename the stage, or choose another --output"
+class _Run:
+    """One stage."""
+
+    def __init__(self, family: Family, name: str, events: Events, *, replace: bool) -> None:
+        self._family, self._name, self._events, self._replace = family, name, events, replace
+        self._recipe, self._stage = family.recipe, family.recipe.stages[name]
+        self._folder, self._progress = family.folder(name), family.progress(name)
+
+    def finished(self) -> Lineage | None:
+        """Return the record of the stage if it is finished and what the recipe says now."""
+        record = lineage.read(self._folder)
+        return record if record is not None and record.key == self._family.key(self._name) else None
+
+    def prepared(self) -> Prepared:
+        """Return the stage's rows, encoded with the tokenizer of the nearest ancestor that exists."""
+        return self._prepared(Source(self._family.available(self._stage), self._stage))
+
+    def trained(self) -> Trained:
+        """Return the stage, trained now unless it was finished before."""
+        name, family = self._name, self._family
+        if (record := self.finished()) is not None:
+            return Trained(name, self._folder, self._stage, record, True, family.stale(name))
+        atomic_write.remove_tagged(self._folder, saving.NEW)
+        self._require_free()
+        record = self._merged() if self._stage.method == "merge" else self._fitted()
+        shutil.rmtree(self._progress, ignore_errors=True)
+        return Trained(name, self._folder, self._stage, record, False, family.stale(name))
+
+    def _require_free(self) -> None:
+        """Raise HarnessError if training would overwrite another stage, foreign files, or what it starts from."""
+        folder, start = self._folder, self._family.reference(self._stage)
+        is_foreign = (
+            folder.exists() and not (folder / DONE).is_file() and (not folder.is_dir() or any(folder.iterdir()))
+        )
+        if is_foreign or folder.resolve() == Path(start.path).resolve():
+            raise HarnessError(
+                f"{folder} holds something other than this stage: rename the stage, or choose another --output"
+            )
+        if not self._replace and (folder / DONE).is_file():
+            raise HarnessError(
+                f"{folder} was trained from something else than stage {self._name} is now ({self._changes()}): pass "
+                "--replace to train it anew, or choose another --output"
+            )
+
+    def _changes(self) -> str:
+        """Return how the finished stage in the folder differs from the recipe's."""
+        record = lineage.read(self._folder)
+        if record is None:
+            return "its record is of another version, or damaged"
+        changes = lineage.differences(record.settings, settings_of(self._stage))
+        if record.seed != self._recipe.seed:
+            changes.append(f"seed: {record.seed} → {self._recipe.seed}")
+        before = {entry["name"]: entry["sha256"] for entry in (*record.corpora, *record.validation)}
+        for corpus in (*self._stage.names, *self._stage.validation):
+            if corpus in before and before[corpus] != corpora.content_hash(self._recipe.corpora[corpus].file):
+                changes.append(f"the content of corpus {corpus}")
+        if record.parent_key != self._family.parent_key(self._stage):
+            changes.append(f"the checkpoint it starts from, {self._stage.start}")
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return ", ".join(changes[:3]) + more if changes else "another recipe"
+
+    def _record(self, **values: Any) -> Lineage:
+        stage = self._stage
+        return Lineage(
+            key=self._family.key(self._name),
+            name=self._name,
+            recipe=self._recipe.sha256,
+            settings=settings_of(stage),
+            seed=self._recipe.seed,
+            parent=stage.start,
+            parent_key=self._family.parent_key(stage),
+            versions=lineage.versions(),
+            **values,
         )
 
+    def _merged(self) -> Lineage:
+        """Merge the adapter that the stage starts from."""
+        clock = time.perf_counter()
+        shutil.rmtree(self._folder, ignore_errors=True)  # which `_require_free` allowed
+        merging.merge(self._family.reference(self._stage), self._folder)
+        record = self._record(base=None, base_fingerprint=None, seconds=time.perf_counter() - clock)
+        saving.record(self._folder, record)
+        return record
 
-def _key(name: str, recipe: Recipe, stage: Stage, texts: dict[str, list[Example]], start: str) -> str:
-    """Return a digest of everything that determines a stage's checkpoint.
+    def _prepared(self, source: Source) -> Prepared:
+        stage = self._stage.model_copy(update={"max_length": source.max_length})
+        recipe = self._recipe.model_copy(update={"stages": {**self._recipe.stages, self._name: stage}})
+        batch = loop.batch(stage.arguments)
+        accumulated = int(stage.arguments.get("gradient_accumulation_steps", 1))
+        folder = self._family.output / ENCODED
+        with naming(f"stage {self._name}"):
+            prepared = corpora.prepare(self._name, recipe, source.encoding(), folder, batch, accumulated)
+        self._family.used |= {*prepared.stores.values()}
+        return prepared
 
-    `start` is the digest of the checkpoint from which the stage starts.
-    """
-    digest = hashlib.sha256(start.encode())
-    settings = (name, recipe.seed, recipe.threads, recipe.max_length, stage.model_dump_json(exclude={"start"}))
-    digest.update(repr(settings).encode())
-    for corpus in stage.corpora:
-        digest.update(json.dumps([corpus, texts[corpus]], ensure_ascii=False).encode())
-    return digest.hexdigest()
-
-
-def _content(folder: Path) -> str:
-    """Return a digest of the names and contents of the files of the checkpoint in `folder`."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        with file.open("rb") as stream:
-            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _finished(name: str, stage: Stage, output: Path, key: str) -> Trained | None:
-    """Return the stage `name` if it is finished in `output` and has the digest `key`, else None."""
-    try:
-        done = safe_load.json_file(output / name / DONE)
-        if done["key"] != key:
-            return None
-        numbers = (int(done["learning"]), int(done["tokens"]), float(done["loss"]), float(done["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return Trained(name, output / name, stage, *numbers, reused=True)
-
-
-def _train(name: str, recipe: Recipe, start: Path, output: Path, texts: dict[str, list[Example]], key: str) -> Trained:
-    stage, clock = recipe.stages[name], time.perf_counter()
-    tokenizer, base = _load(start)
-    if tokenizer.eos_token_id is None:
-        raise HarnessError(f"the tokenizer in {start} has no end-of-text token to end examples with: set eos_token")
-    count = stage.steps * stage.batch
-    drawn = list(corpora.mixture(texts, stage.corpora, count, f"{recipe.seed} {name}"))
-    examples = corpora.encode(drawn, tokenizer, recipe.max_length)
-    with _random(recipe.seed), _threads(recipe.threads):
-        model = methods.prepare(base, stage)
-        loss = _fit(model, examples, stage, recipe.seed, output / name, _pad(tokenizer))
-    if not math.isfinite(loss):
-        raise HarnessError(f"stage {name} diverged, its loss is {loss}: lower its learning_rate, or raise max_length")
-    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    tokens = sum(len(example.input_ids) for example in examples)
-    trained = Trained(name, output / name, stage, learning, tokens, loss, time.perf_counter() - clock, reused=False)
-    _write(trained, model, tokenizer, os.path.relpath(start, output / name), key)
-    return trained
-
-
-def _load(folder: Path) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        return (
-            AutoTokenizer.from_pretrained(folder, local_files_only=True),
-            AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32),
+    def _fitted(self) -> Lineage:
+        """Train the stage, and write its folder."""
+        clock = time.perf_counter()
+        stage, name = self._stage, self._name
+        self._require_same_progress()
+        with naming(f"stage {name}"):
+            source = Source(self._family.reference(stage), stage)
+        prepared = self._prepared(source)
+        self._events.data(name, prepared.report)
+        with determinism.random_state(self._recipe.seed), determinism.threads(self._recipe.threads):
+            with progress.bar(f"loading {stage.start}", None, unit="weights") as bar, naming(f"stage {name}"):
+                model = source.model(bar)
+            fitted = self._fit(model, source, prepared)
+        adapter = stage.method != "full"
+        base = source.located.base
+        record = self._record(
+            base=saving.relative(base, self._folder) if adapter and base.exists() else None,
+            base_fingerprint=source.base_fingerprint() if adapter else None,
+            corpora=[_described(corpus, self._recipe) for corpus in prepared.report.corpora],
+            validation=[_described(corpus, self._recipe) for corpus in prepared.report.validation],
+            steps=len(fitted.losses),
+            rows=prepared.report.rows,
+            tokens=prepared.report.tokens,
+            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            loss=fitted.loss,
+            curve=lineage.curve(fitted.losses),
+            evaluations=fitted.evaluations,
+            seconds=time.perf_counter() - clock,
+            resumed_at=fitted.resumed_at,
         )
-    except Exception as error:  # safetensors and the configuration classes raise exceptions of their own
-        cause = " ".join(str(error).split())[:200]
-        raise HarnessError(
-            f"training cannot start from {folder} ({cause}): name a checkpoint that transformers loads"
-        ) from error
+        saving.save(model, source, record, self._progress / saving.STATE, self._folder)
+        return record
 
+    def _fit(self, model: Any, source: Source, prepared: Prepared) -> loop.Fitted:
+        stage, tokenizer = self._stage, source.tokenizer
+        if stage.packing:
+            loop.require_no_leak(model)
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        try:
+            return loop.fit(
+                model,
+                prepared.train,
+                prepared.validation,
+                stage.arguments,
+                self._progress,
+                pad=int(pad),
+                seed=self._recipe.seed,
+                title=self._name,
+                report=self._events.line,
+            )
+        except loop.DivergedError as error:
+            raise self._diverged(error, prepared) from error
+        except OSError as error:
+            advice = places.advice(error, "choose another --output")
+            raise HarnessError(f"cannot write {self._progress} ({error.strerror or error}): {advice}") from error
 
-def _fit(model: Model, examples: Sequence[Encoded], stage: Stage, seed: int, folder: Path, pad: int) -> float:
-    """Train `model` on `examples` in their order; return the mean loss over about the last tenth of the steps.
-
-    A hidden folder beside `folder` gets what the Trainer writes, and is removed.
-    """
-    import torch
-    from transformers import Trainer, TrainerCallback, TrainingArguments
-    from transformers.trainer_callback import PrinterCallback
-
-    losses: list[float] = []
-
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: object, **__: object) -> None:
-            bar.advance(1)
-
-        def on_log(self, *_: object, logs: dict[str, float] | None = None, **__: object) -> None:
-            if logs and "loss" in logs:
-                losses.append(float(logs["loss"]))
-
-    def collate(batch: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        # Padding is on the right, after every learned token, so a causal model needs no attention mask.
-        width = max(len(row["input_ids"]) for row in batch)
-
-        def padded(key: str, filler: int) -> torch.Tensor:
-            return torch.tensor([row[key] + [filler] * (width - len(row[key])) for row in batch])
-
-        return {"input_ids": padded("input_ids", pad), "labels": padded("labels", IGNORED)}
-
-    with (
-        atomic_write.hidden_folder(folder, tag=_SCRATCH) as scratch,
-        progress.bar(folder.name, stage.steps, unit="steps") as bar,
-    ):
-        arguments = TrainingArguments(
-            output_dir=str(scratch),
-            max_steps=stage.steps,
-            per_device_train_batch_size=stage.batch,
-            learning_rate=stage.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=stage.warmup,
-            weight_decay=stage.weight_decay,
-            adam_beta2=0.95,
-            max_grad_norm=1.0,
-            seed=seed,
-            train_sampling_strategy="sequential",
-            logging_steps=max(1, stage.steps // 10),
-            logging_nan_inf_filter=False,  # the filter would hide NaN in the mean loss
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
+    def _diverged(self, error: loop.DivergedError, prepared: Prepared) -> HarnessError:
+        names = self._stage.names
+        examples = [
+            f"{names[corpus]}, row {row:,}"
+            for number in range(*error.rows)
+            for corpus, row in prepared.train.sources(number)
+        ]
+        more = f" and {len(examples) - 3} more" if len(examples) > 3 else ""
+        state = loop.newest_state(self._progress)
+        kept = (
+            f"; the state of {state.name.replace('checkpoint-', 'step ')} is kept in {self._progress}" if state else ""
         )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # each further GPU would enlarge the batch
-        rows = [example._asdict() for example in examples]
-        trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[Watch()])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    model.eval()
-    return losses[-1]
+        return HarnessError(
+            f"stage {self._name}: {error} ({'; '.join(examples[:3])}{more}){kept}: lower its learning_rate, "
+            "or raise warmup_steps"
+        )
+
+    def _require_same_progress(self) -> None:
+        """Raise HarnessError if an interrupted training in the stage's hidden folder is one of other settings."""
+        file = self._progress / "stage.json"
+        mine = {"key": self._family.key(self._name), "processes": loop.world_size()}
+        if self._progress.is_dir() and loop.newest_state(self._progress) is not None:
+            before = _json(file)
+            changes = []
+            if before.get("key") != mine["key"]:
+                changes = lineage.differences(before.get("settings") or {}, settings_of(self._stage)) or ["its data"]
+            if before.get("processes") != mine["processes"]:
+                changes.append(f"processes: {before.get('processes')} → {mine['processes']}")
+            if not changes:
+                return
+            if not self._replace:
+                raise HarnessError(
+                    f"stage {self._name} was interrupted with other settings ({', '.join(changes[:3])}): restore them "
+                    "to continue it, or pass --replace to start it anew"
+                )
+        shutil.rmtree(self._progress, ignore_errors=True)
+        try:
+            self._progress.mkdir(parents=True)
+            file.write_text(json.dumps({**mine, "settings": settings_of(self._stage)}, default=str), encoding="utf-8")
+        except OSError as error:
+            advice = places.advice(error, "choose another --output")
+            raise HarnessError(f"cannot write {self._progress} ({error.strerror or error}): {advice}") from error
 
 
-def _write(trained: Trained, model: Model, tokenizer: Tokenizer, start: str, key: str) -> None:
-    """Write the folder of a stage, so that it either is complete or does not exist.
+def _described(report: CorpusReport, recipe: Recipe) -> dict[str, Any]:
+    """Return what the record keeps of a corpus: no path of this machine."""
+    return {**asdict(report), "file": recipe.stated[report.name], "epochs": report.epochs}
 
-    Raises HarnessError if it cannot be written.
-    """
-    folder = trained.folder
+
+def _json(file: Path) -> Mapping[str, Any]:
     try:
-        with atomic_write.folder(folder, tag=_NEW, replace=True) as hidden:
-            _save(trained, model, tokenizer, start, key, hidden)
-    except OSError as error:
-        raise HarnessError(f"cannot write {folder} ({error.strerror or error}): make room there") from error
-
-
-def _save(trained: Trained, model: Model, tokenizer: Tokenizer, start: str, key: str, hidden: Path) -> None:
-    if trained.stage.method == "full":
-        model.save_pretrained(hidden)
-        tokenizer.save_pretrained(hidden)
-    else:
-        model.peft_config["default"].base_model_name_or_path = start
-        # The vocabulary is that of the base; to check this, PEFT would look for the base on the hub.
-        model.save_pretrained(hidden, save_embedding_layers=False)
-    fields = trained._asdict() | {"folder": None, "reused": None, "stage": trained.stage.model_dump(by_alias=True)}
-    content = {name: value for name, value in {"key": key, **fields}.items() if value is not None}
-    (hidden / DONE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _pad(tokenizer: Tokenizer) -> int:
-    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
-
-
-@contextmanager
-def _random(seed: int) -> Iterator[None]:
-    """Seed torch with `seed`; afterwards restore the random states of Python, numpy and torch."""
-    import random
-
-    import numpy as np
-    import torch
-
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` CPU threads (None: as many as before), and restore the previous number afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

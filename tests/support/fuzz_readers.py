@@ -48,6 +48,7 @@ from harness.cli import options
 from harness.cli.views import samples as sample_views
 from harness.common import console, paths, patterns, safe_load, terminal, unpacking, visible
 from harness.data import rows, sources, text_files
+from harness.data.rows import Notes
 from harness.engine.decoding import families, settings, stopping, thinking
 from harness.recorded import ratings, recordings, references
 from harness.recorded.files import file_groups
@@ -56,7 +57,7 @@ from harness.retrieval import articles, corpus
 from harness.tasks import index as task_index
 from harness.tasks import leaks, same_question
 from harness.tasks.own_files import file_tasks, question_files, task_lists, texts
-from harness.training import corpora, recipe
+from harness.training import examples, recipe
 from harness.verdicts import policy
 from support import answer_readers, damaged_journals, fuzz_inputs
 from support.fuzz_inputs import MARKS, NUMBERS, THOUGHTS, TYPED, damaged, documents
@@ -363,7 +364,7 @@ _POLICY = {
 _RECIPE = {
     "seed": 1,
     "corpora": {"ferries": "ferries.jsonl"},
-    "stages": {"base": {"from": ".", "method": "full", "corpora": {"ferries": 1}, "steps": 2, "learning_rate": 0.1}},
+    "stages": {"base": {"from": ".", "method": "full", "corpora": {"ferries": 1}, "max_steps": 2, "learning_rate": 0.1}},
 }
 _CALIBRATION = {
     "format": calibration.FORMAT,
@@ -488,6 +489,10 @@ def _first_recordings(file: Path) -> object:
     return [(item.name, item.fingerprint) for item in recordings.find(file, format="lm-eval")]
 
 
+def _read_examples(file: Path) -> object:
+    return list(examples.read(file, Notes()))
+
+
 def _score_ratings(file: Path) -> object:
     with TemporaryDirectory() as output:
         return len(list(ratings.score(file, Path(output), task=None, name=None, keep_going=True)))
@@ -505,7 +510,7 @@ ROW_FILES = Group(
             "w.jsonl",
         ),
         **_variants("tasks.own_files.texts.read", texts.read, "t.jsonl", "t.txt"),
-        **_variants("training.corpora.read", corpora.read, "c.jsonl", "c.csv"),
+        **_variants("training.examples.read", _read_examples, "c.jsonl", "c.csv", "c.txt"),
         **_variants("retrieval.corpus.read_corpus", lambda file: corpus.read_corpus([file]), "p.jsonl", "p.csv"),
         **_variants(
             "retrieval.corpus.read_questions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from harness.training import recipe
 
 GOOD = """
 seed: 3
-corpora: {laws: texts/laws.jsonl, talk: texts/talk.jsonl}
+corpora: {laws: texts/laws.jsonl, talk: {file: texts/talk.jsonl, learn: last_answer}}
+defaults: {lr_scheduler_type: cosine, r: 16}
 stages:
-  lora: {from: sft, method: lora, corpora: {talk: 1}, steps: 5, learning_rate: 1e-3}
-  sft: {from: cpt, corpora: {talk: 3, laws: 1}, steps: 10, learning_rate: 1.0e-4}
-  cpt: {from: base, corpora: {laws: 1}, steps: 20, learning_rate: 1.0e-4}
-  other: {from: base, corpora: {laws: 1}, steps: 20, learning_rate: 1.0e-4}
+  lora: {from: sft, method: lora, corpora: {talk: 1}, max_steps: 5, learning_rate: 1e-3, lora_alpha: 32}
+  sft: {from: cpt, corpora: {talk: 3, laws: 1}, max_steps: 10, learning_rate: 1.0e-4}
+  cpt: {from: base, corpora: [laws], num_train_epochs: 2, learning_rate: 1.0e-4}
+  other: {from: base, corpora: {laws: 1}, max_steps: 20, learning_rate: 1.0e-4, validation: talk}
 """
 
 
@@ -30,11 +32,38 @@ def written(folder: Path, text: str) -> Path:
 def test_a_recipe_is_loaded_with_paths_resolved(tmp_path):
     loaded = recipe.load(written(tmp_path, GOOD))
     assert loaded.seed == 3
-    assert loaded.corpora["laws"] == tmp_path / "texts/laws.jsonl"
+    assert loaded.corpora["laws"].file == tmp_path / "texts/laws.jsonl"
+    assert loaded.stated["laws"] == "texts/laws.jsonl"
+    assert (loaded.corpora["laws"].learn, loaded.corpora["talk"].learn) == ("answers", "last_answer")
     assert loaded.stages["cpt"].start == str(tmp_path / "base")
     assert loaded.stages["lora"].start == "sft"
-    assert loaded.stages["lora"].learning_rate == 1e-3
     assert loaded.stages["sft"].corpora == {"talk": 3, "laws": 1}
+    assert loaded.stages["cpt"].names == ["laws"]
+    assert loaded.stages["other"].validation == ["talk"]
+    assert loaded.sha256 == hashlib.sha256(GOOD.encode()).hexdigest()
+
+
+def test_the_settings_of_libraries_are_told_apart_and_typed(tmp_path):
+    loaded = recipe.load(written(tmp_path, GOOD))
+    lora, sft = loaded.stages["lora"], loaded.stages["sft"]
+    assert lora.arguments == {"max_steps": 5, "learning_rate": 1e-3, "lr_scheduler_type": "cosine"}
+    assert lora.adapter == {"r": 16, "lora_alpha": 32}
+    assert sft.arguments == {"max_steps": 10, "learning_rate": 1e-4, "lr_scheduler_type": "cosine"}
+    assert sft.adapter == {}
+
+
+def test_what_a_stage_states_wins_over_the_defaults(tmp_path):
+    loaded = recipe.load(written(tmp_path, GOOD.replace("lora_alpha: 32", "r: 4")))
+    assert loaded.stages["lora"].adapter == {"r": 4}
+
+
+def test_a_start_is_a_reference_as_run_takes_it(tmp_path):
+    text = GOOD.replace("cpt: {from: base", "cpt: {from: 'base,dtype=bfloat16'").replace(
+        "other: {from: base", "other: {from: Qwen/Qwen2.5-7B"
+    )
+    loaded = recipe.load(written(tmp_path, text))
+    assert loaded.stages["cpt"].start == f"{tmp_path / 'base'},dtype=bfloat16"
+    assert loaded.stages["other"].start == "Qwen/Qwen2.5-7B"
 
 
 def test_a_stage_comes_after_the_stage_it_starts_from(tmp_path):
@@ -43,27 +72,47 @@ def test_a_stage_comes_after_the_stage_it_starts_from(tmp_path):
     assert loaded.order(["lora"]) == ["cpt", "sft", "lora"]
     assert loaded.order(["other"]) == ["other"]
     assert loaded.ancestors("lora") == ["sft", "cpt"]
+    assert loaded.order(until="sft") == ["cpt", "other", "sft"]
     with pytest.raises(HarnessError, match="no stage 'lorra'; did you mean 'lora'"):
         loaded.order(["lorra"])
+    with pytest.raises(HarnessError, match="'sft' is not among those"):
+        loaded.order(["other"], until="sft")
+
+
+LORA_LINE = 6
+"""The line of the stage lora in `GOOD`."""
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("from: base", "from: bass", "is neither a stage nor a folder"),
-        ("from: cpt", "from: lora", "merge that"),
+        ("from: cpt", "from: cptt", "'cptt' is neither a stage nor a folder; did you mean 'cpt'"),
+        ("from: cpt", "from: lora", "'lora' is an adapter: continue it with method: lora, or merge it first"),
         ("from: base", "from: sft", "in a circle"),
-        ("corpora: {talk: 1}", "corpora: {talks: 1}", "'talks', which is none of its corpora; did you mean 'talk'"),
-        ("corpora: {talk: 1}", "corpora: {talk: 0}", "stages.lora.corpora.talk: Input should be greater than 0"),
-        ("corpora: {talk: 1}", "corpora: {}", "stages.lora.corpora"),
-        ("steps: 5", "steps: five", "stages.lora.steps"),
-        ("method: lora", "method: loha", "stages.lora.method"),
-        ("steps: 5", "stepps: 5", "stages.lora"),
-        ("seed: 3", "seed: -3", "seed: Input should be greater"),
+        ("corpora: {talk: 1}", "corpora: {talks: 1}", "'talks' is none of the recipe's corpora; did you mean 'talk'"),
+        ("corpora: {talk: 1}", "corpora: {talk: 0}", "input should be greater than 0"),
+        ("corpora: {talk: 1}", "corpora: {}", "it learns from no corpus"),
+        ("corpora: {talk: 1}", "corpora: [talk, talk]", "names a corpus twice"),
+        ("corpora: {laws: 1}", "corpora: {talk: 1}", "the stage learns from 'talk'"),
+        ("max_steps: 5", "max_steps: five", "'max_steps' is 'five': input should be a valid integer"),
+        ("method: lora", "method: loha", "method: input should be 'full', 'lora'"),
+        ("max_steps: 5", "max_stepps: 5", "there is no 'max_stepps'.*did you mean 'max_steps'"),
+        ("max_steps: 5", "steps: 5", "there is no 'steps': write max_steps"),
+        ("lora_alpha: 32", "lora_rank: 8", "there is no 'lora_rank': write r"),
+        ("lora_alpha: 32", "cutoff_len: 8", "there is no 'cutoff_len': write max_length"),
+        ("lora_alpha: 32", "num_virtual_tokens: 8", "is a setting of P-tuning v2, and this stage has method: lora"),
+        ("lora_alpha: 32", "output_dir: x", "'output_dir' cannot be set: each stage has a folder"),
+        ("lora_alpha: 32", "push_to_hub: true", "'push_to_hub' cannot be set: a training reaches no network"),
+        ("cosine", "cosin", "did you mean 'cosine'"),
+        ("learn: last_answer", "learn: last", "input should be 'answers', 'last_answer' or 'everything'"),
+        ("learn: last_answer", "lern: last", "extra inputs are not permitted"),
+        ("seed: 3", "seed: -3", "seed: input should be greater"),
+        ("seed: 3", "sead: 3", "there is no 'sead'; did you mean 'seed'"),
+        ("seed: 3", "seed: 3\nseed: 4", "states 'seed' again"),
         ("lora: {", "..: {", "stages"),
         ("seed: 3", "seed: [", "is not valid YAML"),
-        (GOOD, "- a list", "the file"),
-        (GOOD, "", "the file"),
+        (GOOD, "- a list", "input should be"),
+        (GOOD, "", "input should be"),
     ],
 )
 def test_an_error_names_the_file_in_one_sentence(tmp_path, old, new, message):
@@ -71,6 +120,44 @@ def test_an_error_names_the_file_in_one_sentence(tmp_path, old, new, message):
         recipe.load(written(tmp_path, GOOD.replace(old, new)))
     assert str(tmp_path / "recipe.yaml") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("max_steps: 5", "max_stepps: 5", LORA_LINE),
+        ("learning_rate: 1e-3", "learning_rate: fast", LORA_LINE),
+        ("from: cpt, corpora: {talk: 3", "from: cpt, corpora: {talk: -3", LORA_LINE + 1),
+        ("lr_scheduler_type", "lr_schedule_type", 4),
+        ("learn: last_answer", "learn: last", 3),
+        ("seed: 3", "seed: -3", 2),
+    ],
+)
+def test_an_error_names_the_line(tmp_path, old, new, line):
+    with pytest.raises(HarnessError, match=rf"recipe\.yaml, line {line}, "):
+        recipe.load(written(tmp_path, GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("{from: sft, method: merge}", "'sft' has method: full, which cannot be merged"),
+        ("{from: lora, method: merge, corpora: [talk]}", "a merge learns from no corpus"),
+        ("{from: lora, method: merge, learning_rate: 1.0}", "a merge trains nothing"),
+        ("{from: base, method: prefix, corpora: [talk], packing: true}", "only the first of packed examples would see"),
+    ],
+)
+def test_stages_that_cannot_be(tmp_path, stage, message):
+    with pytest.raises(HarnessError, match=message):
+        recipe.load(written(tmp_path, f"{GOOD}  last: {stage}\n"))
+
+
+def test_a_merge_and_a_continued_adapter_are_stages(tmp_path):
+    more = "  merged: {from: lora, method: merge}\n  more: {from: lora, method: lora, corpora: [talk]}\n"
+    text = GOOD.replace("defaults: {lr_scheduler_type: cosine, r: 16}", "defaults: {lr_scheduler_type: cosine}")
+    loaded = recipe.load(written(tmp_path, text + more))
+    assert loaded.order(["merged"]) == ["cpt", "sft", "lora", "merged"]
+    assert loaded.stages["more"].adapter == {}
 
 
 def test_a_folder_is_not_confused_with_a_stage_of_the_same_name(tmp_path, monkeypatch):
@@ -81,9 +168,6 @@ def test_a_folder_is_not_confused_with_a_stage_of_the_same_name(tmp_path, monkey
     loaded = recipe.load(Path("recipe.yaml"))
     assert loaded.stages["cpt"].start == str(tmp_path / "cpt")
     assert loaded.order(["cpt"]) == ["cpt"]
-    (tmp_path / "cpt" / "adapter_config.json").write_text("{}")
-    with pytest.raises(HarnessError, match="starts from the adapter"):
-        recipe.load(Path("recipe.yaml"))
 
 
 def test_a_missing_recipe_is_an_error(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from harness.checkpoints.reference import parse
 from harness.demo import model
 from harness.errors import HarnessError
 from harness.training import corpora, methods, recipe, stages
+from harness.training.sources import Source
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 9}
 TEXTS = ["问：谁？答：我。", "问：什么？答：没什么。", "问：哪里？答：这里。", "问：怎样？答：这样。", "一个人。"]
@@ -24,11 +26,13 @@ RECIPE = """
 seed: 1
 threads: 1
 corpora: {talk: talk.jsonl, more: more.jsonl}
+defaults: {per_device_train_batch_size: 2, learning_rate: 1.0e-2, lr_scheduler_type: cosine, max_steps: 3, r: 4}
 stages:
   full:
-    {from: start, corpora: {talk: 2, more: 1}, steps: 4, batch: 3, learning_rate: 1.0e-3, warmup: 2, weight_decay: 0.1}
-  lora: {from: full, method: lora, corpora: {talk: 1}, steps: 3, batch: 2, learning_rate: 1.0e-2, rank: 4}
-  prefix: {from: full, method: prefix, corpora: {talk: 1}, steps: 3, batch: 2, learning_rate: 1.0e-2, virtual_tokens: 5}
+    {from: start, corpora: {talk: 2, more: 1}, max_steps: 4, per_device_train_batch_size: 3, learning_rate: 1.0e-3,
+     warmup_steps: 2, weight_decay: 0.1, adam_beta2: 0.95}
+  lora: {from: full, method: lora, corpora: [talk]}
+  prefix: {from: full, method: prefix, corpora: [talk], num_virtual_tokens: 5}
 """
 
 
@@ -55,13 +59,22 @@ def weights(folder: Path) -> bytes:
     return file.read_bytes()
 
 
-def test_a_loop_written_by_hand_gives_the_same_weights(place, trained):
-    plan = recipe.load(place / "recipe.yaml")
-    stage = plan.stages["full"]
+def prepared(file: Path, name: str, output: Path) -> corpora.Prepared:
+    """Return the rows of a stage that starts from a checkpoint."""
+    plan = recipe.load(file)
+    stage = plan.stages[name].model_copy(update={"max_length": model.CONTEXT})
+    plan = plan.model_copy(update={"stages": {name: stage}})
+    source = Source(parse(stage.start), stage)
+    batch = stage.arguments["per_device_train_batch_size"]
+    return corpora.prepare(name, plan, source.encoding(), output, batch, 1)
+
+
+def test_a_loop_written_by_hand_gives_the_same_weights(place, trained, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(place / "start")
     by_hand = AutoModelForCausalLM.from_pretrained(place / "start")
-    texts = {name: corpora.read(plan.corpora[name]) for name in stage.corpora}
-    examples = corpora.encode(list(corpora.mixture(texts, stage.corpora, 12, "1 full")), tokenizer, 1024)
+    rows = prepared(place / "recipe.yaml", "full", tmp_path).train
+    sources = [rows.sources(number)[0] for number in range(12)]
+    assert [Counter(corpus for corpus, _ in sources[start : start + 3]) for start in (0, 3, 6, 9)] == [{0: 2, 1: 1}] * 4
     norms = [p for n, p in by_hand.named_parameters() if "norm" in n]  # Trainer decays neither norms nor biases
     others = [p for n, p in by_hand.named_parameters() if "norm" not in n]
     groups = [{"params": others, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}]
@@ -73,11 +86,13 @@ def test_a_loop_written_by_hand_gives_the_same_weights(place, trained):
             group["lr"] = 1e-3 * rate
         total = torch.zeros(())
         count = 0
-        for example in examples[3 * step : 3 * step + 3]:  # a row at a time: no padding
-            logits = by_hand(input_ids=torch.tensor([example.input_ids])).logits[0, :-1]
-            labels = torch.tensor(example.labels[1:])
-            total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-            count += int((labels != -100).sum())
+        for corpus, row in sources[3 * step : 3 * step + 3]:  # a row at a time: no padding
+            text = TEXTS[4] if corpus else TEXTS[row - 1]
+            prompt = 1 if corpus else len(tokenizer(text[: text.find("答：") + 2])["input_ids"])
+            ids = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id]])
+            logits = by_hand(input_ids=ids).logits[0, prompt - 1 : -1]
+            total = total + torch.nn.functional.cross_entropy(logits, ids[0, prompt:], reduction="sum")
+            count += ids.shape[1] - prompt
         (total / count).backward()
         torch.nn.utils.clip_grad_norm_(by_hand.parameters(), 1.0)
         optimizer.step()
@@ -88,7 +103,7 @@ def test_a_loop_written_by_hand_gives_the_same_weights(place, trained):
         torch.testing.assert_close(
             by_trainer[name], parameter, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
         )
-    assert trained["full"].loss == pytest.approx(losses[-1], abs=1e-3)
+    assert [loss for _, loss in trained["full"].lineage.curve] == pytest.approx(losses, abs=1e-4)
 
 
 def test_a_finished_stage_states_its_parameters(trained):
@@ -96,9 +111,9 @@ def test_a_finished_stage_states_its_parameters(trained):
     assert not any(stage.reused for stage in trained.values())
     size = 192
     layers = 3 * (4 * 4 * 2 * size + 3 * 4 * (size + 512))  # a LoRA of rank 4 on 4 attention and 3 feed-forward layers
-    assert trained["lora"].learning == layers
-    assert trained["prefix"].learning == 5 * 3 * 2 * size
-    assert trained["full"].learning > 1_300_000
+    assert trained["lora"].lineage.parameters == layers
+    assert trained["prefix"].lineage.parameters == 5 * 3 * 2 * size
+    assert trained["full"].lineage.parameters > 1_300_000
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "prefix"])
@@ -121,7 +136,7 @@ def test_the_same_recipe_makes_the_same_bytes(place, trained, tmp_path):
     again = {stage.name: stage for stage in stages.train(recipe.load(place / "recipe.yaml"), tmp_path / "out")}
     for name, stage in trained.items():
         assert weights(again[name].folder) == weights(stage.folder), name
-        assert again[name].loss == stage.loss
+        assert again[name].lineage.loss == stage.lineage.loss
 
 
 def test_another_seed_makes_other_adapters(place, trained, tmp_path):
@@ -141,43 +156,76 @@ def test_the_callers_random_state_is_restored(place, tmp_path):
     assert torch.get_num_threads() == threads
 
 
-def test_a_finished_stage_is_reused_until_its_inputs_change(place, tmp_path):
+@pytest.fixture
+def own(place, tmp_path) -> Path:
+    """A copy of the recipe's files."""
     for name in ("start", "talk.jsonl", "more.jsonl", "recipe.yaml"):
         (shutil.copytree if (place / name).is_dir() else shutil.copy)(place / name, tmp_path / name)
-    out = tmp_path / "out"
+    return tmp_path
 
-    def reused(text: str = RECIPE) -> dict[str, bool]:
-        (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
-        return {stage.name: stage.reused for stage in stages.train(recipe.load(tmp_path / "recipe.yaml"), out)}
 
+def test_a_finished_stage_is_reused_until_its_inputs_change(own):
+    out = own / "out"
+
+    def reused(text: str = RECIPE, **options: bool) -> dict[str, bool]:
+        (own / "recipe.yaml").write_text(text, encoding="utf-8")
+        return {stage.name: stage.reused for stage in stages.train(recipe.load(own / "recipe.yaml"), out, **options)}
+
+    other = RECIPE.replace("r: 4", "r: 2")
     assert reused() == {"full": False, "lora": False, "prefix": False}
     assert reused() == {"full": True, "lora": True, "prefix": True}
-    assert reused(RECIPE.replace("rank: 4", "rank: 2")) == {"full": True, "lora": False, "prefix": True}
+    assert reused(RECIPE.replace("max_steps: 3", "max_steps: 3, logging_steps: 1")) == dict.fromkeys(
+        ("full", "lora", "prefix"), True
+    )
+    with pytest.raises(HarnessError, match=r"lora was trained from something else .*r: 4 → 2.*--replace"):
+        reused(other)
+    assert reused(other, replace=True) == {"full": True, "lora": False, "prefix": True}
     shutil.rmtree(out / "prefix")
     (out / ".prefix.new").mkdir()  # the remains of an interrupted stage
-    assert reused(RECIPE.replace("rank: 4", "rank: 2")) == {"full": True, "lora": True, "prefix": False}
-    assert sorted(path.name for path in out.iterdir()) == ["full", "lora", "prefix"]
+    assert reused(other) == {"full": True, "lora": True, "prefix": False}
+    assert sorted(path.name for path in out.iterdir()) == [".encoded", "full", "lora", "prefix"]
     (out / "lora" / stages.DONE).write_text("{")
-    assert reused(RECIPE.replace("rank: 4", "rank: 2")) == {"full": True, "lora": False, "prefix": True}
-    with (tmp_path / "more.jsonl").open("a", encoding="utf-8") as stream:
+    with pytest.raises(HarnessError, match="its record is of another version, or damaged"):
+        reused(other)
+    assert reused(other, replace=True) == {"full": True, "lora": False, "prefix": True}
+    with (own / "more.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"text": "又一个人。"}\n')
-    assert reused() == {"full": False, "lora": False, "prefix": False}
+    with pytest.raises(HarnessError, match="the content of corpus more"):
+        reused(other)
+    assert reused(other, replace=True) == {"full": False, "lora": False, "prefix": False}
+
+
+def test_stages_that_started_from_an_older_training_are_named(own):
+    plan = recipe.load(own / "recipe.yaml")
+    list(stages.train(plan, own / "out"))
+    (own / "recipe.yaml").write_text(RECIPE.replace("weight_decay: 0.1", "weight_decay: 0.2"), encoding="utf-8")
+    plan = recipe.load(own / "recipe.yaml")
+    (full,) = stages.train(plan, own / "out", ["full"], replace=True)
+    assert full.stale == ("lora", "prefix")
+    for name in full.stale:
+        with pytest.raises(HarnessError, match="was trained on other weights than those in"):
+            Loader().load(locate(parse(str(own / "out" / name))))
+    with pytest.raises(HarnessError, match="the checkpoint it starts from, full"):
+        list(stages.train(plan, own / "out"))
+    list(stages.train(plan, own / "out", replace=True))
+    Loader().load(locate(parse(str(own / "out" / "lora"))))
 
 
 def test_a_folder_that_is_not_a_checkpoint_is_an_error(place, tmp_path):
     shutil.copytree(place, tmp_path / "here", ignore=shutil.ignore_patterns("out", "again"))
     (tmp_path / "here/start/model.safetensors").unlink()
-    with pytest.raises(HarnessError, match="training cannot start from"):
+    with pytest.raises(HarnessError, match=r"stage full: .*start has no weights"):
         list(stages.train(recipe.load(tmp_path / "here/recipe.yaml"), tmp_path / "out"))
 
 
-def test_a_stage_that_diverges_is_an_error_and_writes_nothing(place, tmp_path):
+def test_nothing_to_learn_is_an_error_and_trains_nothing(place, tmp_path):
     plan = recipe.load(place / "recipe.yaml")
-    # Prompts fill all tokens, so nothing is learned and the mean loss is NaN.
-    talk = plan.stages["full"].model_copy(update={"corpora": {"talk": 1.0}})
-    with pytest.raises(HarnessError, match="stage full diverged"):
-        list(stages.train(plan.model_copy(update={"stages": {"full": talk}, "max_length": 3}), tmp_path / "out"))
-    assert list((tmp_path / "out").iterdir()) == []
+    stage = plan.stages["full"].model_copy(update={"max_length": 3})  # prompts fill all tokens
+    with pytest.raises(
+        HarnessError, match=r"nothing of the corpus 'talk' can be learned: of 4 rows, 4 have no learned"
+    ):
+        list(stages.train(plan.model_copy(update={"stages": {"full": stage}}), tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name[0] != "."] == []
 
 
 def test_other_files_are_not_overwritten(place, tmp_path):
@@ -194,9 +242,7 @@ def test_other_files_are_not_overwritten(place, tmp_path):
 
 
 def test_every_linear_layer_gets_a_lora_in_every_architecture():
-    stage = recipe.Stage.model_validate(
-        {"from": "x", "method": "lora", "corpora": {"a": 1}, "steps": 1, "learning_rate": 1}
-    )
+    stage = recipe.Stage.model_validate({"from": "x", "method": "lora", "corpora": {"a": 1}})
     for config in (
         GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=9),
         LlamaConfig(**SMALL),

@@ -17,20 +17,31 @@ def train(
         list[str] | None,
         typer.Option(metavar="NAME", help="Train only this stage and those it starts from; repeat for several."),
     ] = None,
+    until: Annotated[str | None, typer.Option(metavar="NAME", help="Stop after this stage.")] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Write each stage's checkpoint to DIR/STAGE.")
     ] = Path("checkpoints"),
+    plan: Annotated[bool, typer.Option("--plan", help="Show what each stage would learn from; train nothing.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Train stages anew that were trained from something else.")
+    ] = False,
 ) -> None:
     """Train the stages of a recipe, each into DIR/STAGE.
 
     Finished stages stay: after an interruption, run the same command again to continue.
     """
-    from harness.cli.views.stages import stage_line
+    from harness.cli.views import stages as views
     from harness.common import progress, slow_imports
 
     with progress.status("loading libraries"), slow_imports.importing():
         from harness.training import recipe as recipes
         from harness.training import stages
     with stopping.says(stopping.with_stages(output)):
-        for trained in stages.train(recipes.load(recipe), output, stage or []):
-            echo(stage_line(trained))
+        loaded = recipes.load(recipe)
+        if plan:
+            for planned in stages.plan(loaded, output, stage or [], until=until):
+                views.print_plan(planned)
+            return
+        events = stages.Events(views.print_data, views.print_line)
+        for trained in stages.train(loaded, output, stage or [], until=until, replace=replace, events=events):
+            echo(*views.stage_lines(trained))

@@ -1,8 +1,10 @@
 """The layouts of a user's own test set: which columns hold questions and answers, and how a row becomes a document.
 
 Supported layouts are question and answer, multiple choice (a list, or columns A, B, C …), alpaca, ShareGPT and OpenAI
-conversations, ADGEN, and pairs such as prompt and completion. A file has one layout, recognised by the columns of all
-its rows taken together.
+conversations, ADGEN, consultations with articles of law (query, laws, response), and pairs such as prompt and
+completion. A file has one layout, recognised by the columns of all its rows taken together.
+
+Training reads its corpora in the same layouts (`harness.training.examples`).
 
 Not here: choices and which of them is right (`harness.tasks.own_files.choices`), or how answers are compared
 (`harness.tasks.own_files.question_files`).
@@ -24,6 +26,7 @@ _CONTEXTS = ("context", "passage")
 _PROMPTS = ("prompt", "input")
 _COMPLETIONS = ("completion", "response", "output", "target", "answer")
 _CONVERSATIONS = ("conversations", "messages")
+_ARTICLES = "laws"
 _SUPPORTED = (
     "question + answer, question + choices (or A, B, C, D) + answer, instruction + output, conversations, messages, "
     "content + summary, prompt + completion"
@@ -36,8 +39,11 @@ _ROLES = {
 
 Document = dict[str, Any]
 """A mapping with `prompt` and `answer`. It also has `letters` if a letter is the answer, else all accepted `answers`.
-In conversations, it has `turns` (role and content). In files with passages, it has `shared`, the passage of the
-question."""
+In conversations, it has `turns` (role and content), and those of `PARTS` that the row has: the articles of law quoted
+for the last question, and the input that is apart from its instruction. In files with passages, it has `shared`, the
+passage of the question."""
+PARTS = ("articles", "input")
+"""The keys of a document that repeat a part of its last question, for templates that write this part apart."""
 Turn = dict[str, str]
 """The `role` and `content` of one message."""
 
@@ -82,12 +88,14 @@ def recognise(file: Path, names: Sequence[str]) -> Layout:
         )
     if choice_columns:
         raise _unsupported(file, names)
-    before = _present(names, "system", "history")
+    before = _present(names, "system", "history", _ARTICLES)
     if instruction and output:
         columns = (instruction, *_present(names, "input"), output)
         return Layout((*before, *columns), lambda row: _instruction(row, columns))
-    if first("query") and first("response"):  # ms-swift's columns
+    if first("query") and first("response"):  # ms-swift's columns; with `laws`, those of Lawyer LLaMA
         return Layout((*before, "query", "response"), lambda row: _instruction(row, ("query", "response")))
+    if {"query", "history", _ARTICLES} <= {*names}:  # Lawyer LLaMA's dialogues, whose history holds every turn
+        return Layout((*_present(names, "system"), "history", _ARTICLES), _spoken)
     if first("content") and first("summary"):
         comparisons = ("rouge", "bleu")  # those of ChatGLM-6B's ptuning/main.py
         pair = ("content", "summary")
@@ -99,6 +107,9 @@ def recognise(file: Path, names: Sequence[str]) -> Layout:
         )
     prompt_column = first(*_PROMPTS)
     completion = first(*(name for name in _COMPLETIONS if name != prompt_column))
+    if prompt_column and completion and "history" in before:  # the option history_column of ChatGLM's ptuning/main.py
+        columns = (prompt_column, completion)
+        return Layout((*before, *columns), lambda row: _instruction(row, columns))
     if prompt_column and completion:
         return Layout((prompt_column, completion), lambda row: _pair(row, (prompt_column,), completion))
     raise _unsupported(file, names)
@@ -156,7 +167,21 @@ def _instruction(row: Row, columns: Sequence[str]) -> Document:
     if not isinstance(history, list) or not all(_is_exchange(item) for item in history):
         raise row.error("'history' is not a list of questions and answers")
     turns = [_turn(role, text) for pair in history for role, text in zip(("user", "assistant"), pair, strict=True)]
-    return _after_turns(row, [*turns, _turn("user", question)], row.texts(output))
+    document = _after_turns(row, [*turns, _turn("user", question)], row.texts(output))
+    return {**document, "input": texts[-1]} if more and texts[-1] else document
+
+
+def _spoken(row: Row) -> Document:
+    """Return the document of a dialogue whose `history` lists what each side said, the client first."""
+    history = row.get("history")
+    if not isinstance(history, list) or len(history) < 2 or not all(isinstance(text, str) for text in history):
+        raise row.error("'history' is not a list of what client and lawyer said")
+    marks = ("[客户]", "[律师]")
+    if len(history) % 2 or not all(text.startswith(marks[place % 2]) for place, text in enumerate(history)):
+        raise row.error(f"'history' is not {' and '.join(marks)} in turn, with an answer at its end")
+    roles = ("user", "assistant")
+    turns = [_turn(roles[i % 2], text[len(marks[i % 2]) :].strip()) for i, text in enumerate(history)]
+    return _after_turns(row, turns[:-1], [turns[-1]["content"]])
 
 
 def _is_exchange(value: object) -> bool:
@@ -168,10 +193,19 @@ def _turn(role: str, content: str) -> Turn:
 
 
 def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
-    """Return the document whose prompt is the row's system prompt, if any, and `turns`; it accepts `answers`."""
+    """Return the document whose prompt is the row's system prompt, if any, and `turns`; it accepts `answers`.
+
+    Articles of law that the row quotes follow the last question.
+    """
+    articles = row.get(_ARTICLES) or []
+    if not isinstance(articles, list) or not all(isinstance(text, str) and text.strip() for text in articles):
+        raise row.error(f"'{_ARTICLES}' is not a list of articles of law")
+    if articles:
+        turns = [*turns[:-1], _turn("user", f"{turns[-1]['content']}\n参考法条: " + "\n".join(articles))]
     if system := row.text("system", needed=False).strip():
         turns = [_turn("system", system), *turns]
-    return {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}
+    document = {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}
+    return {**document, "articles": articles} if articles else document
 
 
 def _conversation(row: Row, column: str) -> Document:

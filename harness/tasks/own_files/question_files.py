@@ -93,6 +93,9 @@ def read(file: Path, comparisons: Sequence[str] = ()) -> Questions:
     columns = tuple(spellings[name] for name in layout.columns)
     unread = tuple(spellings[name] for name in names if name not in layout.columns)
     documents = [layout.document(row) for row in rows]
+    for document in documents:
+        for key in layouts.PARTS:
+            document.pop(key, None)
     question_texts = tuple(document.pop("question", document["prompt"]) for document in documents)
     is_chinese = 2 * sum(_is_chinese(document["prompt"]) for document in documents) > len(documents)
     if layout.choices:

@@ -1,0 +1,241 @@
+"""How an example becomes text, and which parts of the text are learned.
+
+`none` joins turns with line ends, as a run does without a chat template. `tokenizer` is the chat template of the
+tokenizer itself. Where that marks what is generated (`{% generation %}`), the marks count. Otherwise the text up to an
+answer is rendered as a prompt, and the text with the answer must begin with that prompt; a template that does not write
+conversations in this way is refused.
+
+The other formats are published ones, for bases without a template:
+
+| format | source |
+|---|---|
+| `chatglm`, `chatglm2`, `chatglm3` | `chat` and `build_prompt` of ChatGLM (`harness.checkpoints.chatglm.dialogues`) |
+| `alpaca` | tatsu-lab/stanford_alpaca train.py, PROMPT_DICT |
+| `lawyer-llama` | AndrewZhe/lawyer-llama demo/demo_cmd.py, with and without articles |
+| `lawgpt` | pengxiao-song/LaWGPT templates/law_template.json; an `input`, for which it has no place, follows |
+
+Not here: token ids (`harness.training.encoding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from harness.checkpoints import templates
+from harness.checkpoints.types import Tokenizer
+from harness.errors import HarnessError
+from harness.tasks.own_files.layouts import Turn
+from harness.training.examples import Completion, Conversation, Example, Passage
+
+Format = Literal["none", "tokenizer", "chatglm", "chatglm2", "chatglm3", "alpaca", "lawyer-llama", "lawgpt"]
+Learned = Literal["answers", "last_answer", "everything"]
+"""Which turns of a conversation are learned."""
+
+
+class Segment(NamedTuple):
+    """A part of an example's text."""
+
+    text: str
+    is_learned: bool
+
+
+class UnrenderableError(Exception):
+    """A conversation that a format cannot write; the message says why."""
+
+
+class Writer:
+    """Writes the examples of one corpus as text."""
+
+    def __init__(self, form: Format | None, learned: Learned, tokenizer: Tokenizer, system: str = "") -> None:
+        """Write in the format `form`; by default, conversations as the tokenizer's template and pairs as they are.
+
+        `system` is the system prompt of conversations that have none.
+        """
+        self._form, self._learned, self._tokenizer, self._system = form, learned, tokenizer, system
+
+    def form(self, example: Example) -> Format:
+        """Return the format in which `example` is written. Raises HarnessError if it is not known."""
+        if isinstance(example, Passage):
+            return "none"
+        if self._form is not None:
+            return self._form
+        if isinstance(example, Completion):
+            return "none"
+        if not self._tokenizer.chat_template:
+            raise HarnessError(
+                "its rows are conversations, and the tokenizer has no chat template: set template: to one of "
+                "none, chatglm, chatglm2, chatglm3, alpaca, lawyer-llama, lawgpt"
+            )
+        return "tokenizer"
+
+    def segments(self, example: Example) -> list[Segment]:
+        """Return the text of `example` in parts. Raises UnrenderableError if the format cannot write it."""
+        form = self.form(example)
+        if isinstance(example, Passage):
+            return [Segment(example.text, is_learned=True)]
+        if isinstance(example, Completion) and form == "none":
+            return self._all_if_asked([Segment(example.prompt, False), Segment(example.text, True)])
+        conversation = self.conversation(example)
+        segments = self._rendered(conversation) if form == "tokenizer" else self._published(conversation, form)
+        return self._all_if_asked(segments)
+
+    def conversation(self, example: Completion | Conversation) -> Conversation:
+        """Return `example` as a conversation, with the system prompt that applies to it."""
+        if isinstance(example, Completion):
+            turns = (Turn(role="user", content=example.prompt), Turn(role="assistant", content=example.text))
+            example = Conversation(turns)
+        if self._system and not example.system:
+            return replace(example, turns=(Turn(role="system", content=self._system), *example.turns))
+        return example
+
+    def _all_if_asked(self, segments: list[Segment]) -> list[Segment]:
+        if self._learned != "everything":
+            return segments
+        return [Segment("".join(segment.text for segment in segments), is_learned=True)]
+
+    def _published(self, conversation: Conversation, form: Format) -> list[Segment]:
+        """Return a conversation in a published format; only the last answer is followed by the end of the text."""
+        try:
+            exchanges = conversation.exchanges
+        except ValueError as error:
+            raise UnrenderableError(str(error)) from error
+        segments: list[Segment] = []
+        prompts = _FORMATS[form](conversation, exchanges)
+        for place, (prompt, (_, answer)) in enumerate(zip(prompts, exchanges, strict=True)):
+            is_last = place == len(exchanges) - 1
+            segments.append(Segment(prompt, is_learned=False))
+            segments.append(Segment(answer, is_learned=is_last or self._learned == "answers"))
+        return segments
+
+    def _rendered(self, conversation: Conversation) -> list[Segment]:
+        """Return a conversation as the tokenizer's own chat template writes it."""
+        turns = conversation.turns
+        try:
+            if templates.marks_answers(self._tokenizer):
+                text, spans = templates.render_marked(self._tokenizer, turns)
+                if not spans:
+                    raise UnrenderableError("the chat template marks none of its answers as generated")
+                return _marked(text, spans if self._learned == "answers" else spans[-1:])
+            answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+            return self._by_prefixes(turns, answers if self._learned == "answers" else answers[-1:])
+        except templates.TemplateRenderingError as error:
+            raise UnrenderableError(f"the chat template cannot be rendered: {error}") from error
+
+    def _by_prefixes(self, turns: Sequence[Turn], answers: Sequence[int]) -> list[Segment]:
+        """Return the text of `turns` with the answers at the places `answers` as learned parts."""
+        text = templates.render(self._tokenizer, turns, add_generation_prompt=False)
+        spans = []
+        for place in answers:
+            prompt = templates.render(self._tokenizer, turns[:place], add_generation_prompt=True)
+            through = text
+            if place < len(turns) - 1:
+                through = templates.render(self._tokenizer, turns[: place + 1], add_generation_prompt=False)
+            if not (text.startswith(through) and through.startswith(prompt)):
+                raise UnrenderableError(_NO_PREFIX)
+            end = len(through.rstrip("\n"))  # a line end behind the end of a turn is never generated
+            spans.append((len(prompt), max(end, len(prompt))))
+        return _marked(text, spans)
+
+
+_NO_PREFIX = (
+    "the chat template writes an answer in another way than the prompt that asks for it, so what is learned would not "
+    "be what is asked: set learn: last_answer, take a template with {% generation %}, or set another template"
+)
+
+
+def _marked(text: str, spans: Sequence[tuple[int, int]]) -> list[Segment]:
+    """Return `text` in parts, of which those at `spans` are learned."""
+    segments, place = [], 0
+    for start, end in spans:
+        segments += [Segment(text[place:start], False), Segment(text[start:end], True)]
+        place = end
+    return [segment for segment in (*segments, Segment(text[place:], False)) if segment.text]
+
+
+# --- published formats ------------------------------------------------------------------------------------------------
+
+Exchanges = Sequence[tuple[str, str]]
+
+
+def _plain(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+    first = [conversation.system] if conversation.system else []
+    prompts = ["\n".join([*first, exchanges[0][0]])]
+    return [*prompts, *(f"\n{question}" for question, _ in exchanges[1:])]
+
+
+def _rounds(first: int, end: str, *, has_bare_question: bool) -> Callable[[Conversation, Exchanges], list[str]]:
+    def write(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+        if conversation.system:
+            raise UnrenderableError("a dialogue of ChatGLM has no system prompt: remove it, or use another template")
+        if has_bare_question and len(exchanges) == 1:
+            return [exchanges[0][0]]
+        return [
+            f"{end if place else ''}[Round {place + first}]{end}问：{question}{end}答："
+            for place, (question, _) in enumerate(exchanges)
+        ]
+
+    return write
+
+
+def _roles(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+    system = f"<|system|>\n{conversation.system}" if conversation.system else ""
+    questions = [f"<|user|>\n{question}<|assistant|>\n" for question, _ in exchanges]
+    return [system + questions[0], *questions[1:]]
+
+
+_TASK = "Below is an instruction that describes a task"
+_APPROPRIATELY = "Write a response that appropriately completes the request."
+
+
+def _alpaca(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+    questions = [f"### Instruction:\n{question}" for question, _ in exchanges]
+    header = f"{_TASK}. {_APPROPRIATELY}"
+    if conversation.input:
+        header = f"{_TASK}, paired with an input that provides further context. {_APPROPRIATELY}"
+        instruction = questions[-1].removesuffix(conversation.input).rstrip("\n")
+        questions[-1] = f"{instruction}\n\n### Input:\n{conversation.input}"
+    prompts = [f"{question}\n\n### Response:" for question in questions]
+    return [f"{conversation.system or header}\n\n{prompts[0]}", *(f"\n\n{prompt}" for prompt in prompts[1:])]
+
+
+_ASSISTANT = "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n"
+_WITH_ARTICLES = (
+    '请参考给出的"参考法条"，回复用户的咨询问题。'
+    '"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。\n'
+)
+
+
+def _lawyer_llama(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+    header = f"{conversation.system}\n" if conversation.system else _ASSISTANT
+    questions = [question for question, _ in exchanges]
+    if conversation.articles:
+        header += _WITH_ARTICLES
+        quoted = "参考法条: " + "\n".join(conversation.articles)
+        questions[-1] = questions[-1].removesuffix(quoted) + f"### {quoted}"
+    prompts = [f"### Human: {question}\n### Assistant: " for question in questions]
+    return [header + prompts[0], *(f"\n{prompt}" for prompt in prompts[1:])]
+
+
+_LAWGPT = (
+    "你是中国顶尖智能法律顾问 LaWGPT，具备强大的中文法律基础语义理解能力，能够出色地理解和执行与法律问题和指令。"
+    "你只能回答与中国法律领域相关的问题，其余领域的问题请礼貌地拒绝回答。接下来，请依据中国法律来回答下面这个问题。\n"
+)
+
+
+def _lawgpt(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+    if len(exchanges) > 1:
+        raise UnrenderableError("LaWGPT's template writes one question, and this is a dialogue: use another template")
+    return [f"{conversation.system or _LAWGPT}### 问题:\n{exchanges[0][0]}\n### 回答:\n"]
+
+
+_FORMATS: dict[Format, Callable[[Conversation, Exchanges], list[str]]] = {
+    "none": _plain,
+    "chatglm": _rounds(0, "\n", has_bare_question=True),
+    "chatglm2": _rounds(1, "\n\n", has_bare_question=False),
+    "chatglm3": _roles,
+    "alpaca": _alpaca,
+    "lawyer-llama": _lawyer_llama,
+    "lawgpt": _lawgpt,
+}

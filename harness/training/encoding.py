@@ -1,0 +1,167 @@
+"""Segments of text → token ids and which of them are learned.
+
+The whole text is tokenised at once, as a run tokenises a prompt and its answer, and a token is learned if it holds a
+character of a learned segment (`offset_mapping`). A tokenizer may merge the end of a prompt with the beginning of its
+answer: the merged token is then learned, because a run scores it, too.
+
+ChatGLM's tokenizers have rules of their own: an answer is encoded by itself, behind the special tokens that end its
+prompt (`harness.backends.encoding`).
+
+An answer that is the last of its text ends with the end-of-text token, which is learned, too.
+
+Not here: what is too long (`harness.training.store`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from harness.backends.encoding import BATCH, Encoder
+from harness.checkpoints import tokenizer_files
+from harness.checkpoints.types import Tokenizer
+from harness.errors import HarnessError
+from harness.training.dialogues import Segment
+
+Span = tuple[int, int]
+"""The first place, and the place behind the last one."""
+
+
+class Encoded(NamedTuple):
+    """An example as token ids."""
+
+    ids: list[int]
+    spans: list[Span]
+    """The places of the tokens that are learned, in order and apart from one another."""
+    merged: bool
+    """Whether a learned token also holds characters, other than white space, that are not learned."""
+
+    @property
+    def learned(self) -> int:
+        """The number of tokens that are learned, not counting the first of the text, which nothing precedes."""
+        return sum(end - max(start, 1) for start, end in self.spans)
+
+
+class ExampleEncoder:
+    """Encodes examples with one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int]) -> None:
+        """`ends` are the ids that end an answer when the checkpoint is evaluated."""
+        if tokenizer.eos_token_id is None:
+            raise HarnessError(
+                f"the tokenizer {tokenizer.name_or_path} has no end-of-text token to end examples with: set eos_token"
+            )
+        self._encoder = Encoder(tokenizer)
+        if not (tokenizer.is_fast or self._has_own_rules):
+            raise HarnessError(
+                f"the tokenizer {tokenizer.name_or_path} does not say which characters its tokens stand for: save it "
+                "as a fast tokenizer (tokenizer.json)"
+            )
+        self._tokenizer = tokenizer
+        self._eos = int(tokenizer.eos_token_id)
+        self._ends = {self._eos, *ends}
+        self._bos = None if tokenizer.bos_token_id is None else str(tokenizer.decode(tokenizer.bos_token_id))
+        self.unended = 0
+        """The number of answers that their template ends with a token that ends no answer when it is evaluated."""
+
+    @property
+    def _has_own_rules(self) -> bool:
+        """Whether the tokenizer is a ChatGLM's."""
+        return bool(self._encoder.rules.beginning or self._encoder.rules.ending)
+
+    def encode(self, examples: Sequence[Sequence[Segment]]) -> Iterator[Encoded]:
+        """Yield the token ids of each example, which is a list of segments."""
+        if self._has_own_rules:
+            yield from map(self._apart, examples)
+            return
+        for start in range(0, len(examples), BATCH):
+            yield from self._joined(examples[start : start + BATCH])
+
+    def _joined(self, examples: Sequence[Sequence[Segment]]) -> Iterator[Encoded]:
+        texts = ["".join(segment.text for segment in segments) for segments in examples]
+        for text, segments, (ids, offsets) in zip(texts, examples, self._tokenized(texts), strict=True):
+            spans, merged = _learned(text, segments, offsets)
+            end = spans[-1][1] if spans else 0
+            # What follows the last learned token teaches nothing.
+            yield self._ended(ids[:end] if spans else ids, spans, segments, merged)
+
+    def _tokenized(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
+        """Return the ids of each text with the characters that each id stands for.
+
+        A text that begins with the tokenizer's BOS gets no second one.
+        """
+        result: list[tuple[list[int], list[Span]]] = [([], [])] * len(texts)
+        for special in (False, True):
+            places = [place for place, text in enumerate(texts) if self._gets_special(text) == special]
+            if not places:
+                continue
+            batch = tokenizer_files.encodings(
+                self._tokenizer,
+                [texts[place] for place in places],
+                add_special_tokens=special,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+            )
+            for place, ids, offsets in zip(places, batch["input_ids"], batch["offset_mapping"], strict=True):
+                result[place] = (list(ids), [(int(start), int(end)) for start, end in offsets])
+        return result
+
+    def _gets_special(self, text: str) -> bool:
+        return not (self._bos and text.startswith(self._bos))
+
+    def _ended(self, ids: list[int], spans: list[Span], segments: Sequence[Segment], merged: bool) -> Encoded:
+        """Return an example whose last answer, if learned, ends with a token that ends an answer."""
+        if not spans or ids[-1] in self._ends:
+            return Encoded(ids, spans, merged)
+        special = set(self._tokenizer.all_special_ids)
+        self.unended += ids[-1] in special
+        last = spans[-1]
+        return Encoded([*ids, self._eos], [*spans[:-1], (last[0], last[1] + 1)], merged)
+
+    def _apart(self, segments: Sequence[Segment]) -> Encoded:
+        """Return the ids of an example for a model whose answers are encoded by themselves (ChatGLM)."""
+        rules = self._encoder.rules
+        if len(segments) == 1 and segments[0].is_learned:
+            ids = self._encoder.encode([segments[0].text], special=not rules.ending)[segments[0].text]
+            beginning = list(rules.beginning) if rules.ending else []
+            ids = [*beginning, *ids]
+            lead = len(beginning) or self._encoder.lead(ids)
+            return self._ended(ids, [(lead, len(ids))], segments, False)
+        learned = [place for place, segment in enumerate(segments) if segment.is_learned]
+        if learned != [len(segments) - 1]:
+            raise HarnessError(
+                "the rows are dialogues with several learned answers, which ChatGLM's tokenizer does not write in one "
+                "text: set learn: last_answer"
+            )
+        prompt = "".join(segment.text for segment in segments[:-1])
+        answer = segments[-1].text
+        context = self._encoder.encode([prompt], special=True)[prompt]
+        own = self._encoder.encode([answer], special=False)[answer]
+        ids = [*context, *own]
+        return self._ended(ids, [(len(context), len(ids))] if own else [], segments, False)
+
+
+def _learned(text: str, segments: Sequence[Segment], offsets: Sequence[Span]) -> tuple[list[Span], bool]:
+    """Return the places of the tokens at `offsets` that hold learned characters, and `Encoded.merged`."""
+    characters = bytearray(len(text))
+    place = 0
+    for segment in segments:
+        if segment.is_learned:
+            characters[place : place + len(segment.text)] = b"\1" * len(segment.text)
+        place += len(segment.text)
+    spans: list[Span] = []
+    merged = False
+    for number, (start, end) in enumerate(offsets):
+        if start == end:  # a token without a character of its own, such as a piece's mark
+            inside = int(0 < start < len(text) and characters[start - 1] and characters[start])
+        else:
+            inside = characters.count(1, start, end)
+        if not inside:
+            continue
+        if inside < end - start:
+            merged |= any(not characters[i] and not text[i].isspace() for i in range(start, end))
+        if spans and spans[-1][1] == number:
+            spans[-1] = (spans[-1][0], number + 1)
+        else:
+            spans.append((number, number + 1))
+    return spans, merged

@@ -1,0 +1,165 @@
+"""Training examples: rows of a person's files → texts, pairs and conversations.
+
+The layouts are those of `--tasks FILE` (`harness.tasks.own_files`): the question that is learned here is the prompt
+that is asked there. A file of `{"text": …}` rows, a `.txt` file or a folder of such files holds documents, all of whose
+text is learned.
+
+A file is read twice, so that no more than one row of it is in memory: its layout depends on all its columns.
+
+Not here: how a conversation becomes text (`harness.training.dialogues`), and token ids (`harness.training.encoding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data import rows
+from harness.data.rows import Notes, Row
+from harness.errors import HarnessError
+from harness.tasks.own_files import layouts, question_files, texts
+from harness.tasks.own_files.layouts import Document, Turn
+
+_TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A document, all of whose text is learned."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A prompt and the text that follows it directly."""
+
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns (role and content) that end with an answer; a system prompt may be the first."""
+
+    turns: tuple[Turn, ...]
+    articles: tuple[str, ...] = ()
+    """Articles of law that the last question ends with."""
+    input: str = ""
+    """The text that the last question ends with if a row states it apart from its instruction."""
+
+    @property
+    def system(self) -> str:
+        """The content of the system prompt; empty if there is none."""
+        return self.turns[0]["content"] if self.turns[0]["role"] == "system" else ""
+
+    @property
+    def exchanges(self) -> list[tuple[str, str]]:
+        """Each question with its answer. Raises ValueError if questions and answers do not alternate."""
+        turns = self.turns[1:] if self.system else self.turns
+        roles = [turn["role"] for turn in turns]
+        if roles != ["user", "assistant"] * (len(turns) // 2):
+            raise ValueError("its questions and answers do not alternate")
+        contents = [turn["content"] for turn in turns]
+        return list(zip(contents[::2], contents[1::2], strict=True))
+
+
+Example = Passage | Completion | Conversation
+
+
+@dataclass(frozen=True)
+class Located:
+    """An example and where it stands."""
+
+    where: str
+    """Its place in messages: `law.jsonl, line 3`."""
+    example: Example
+
+
+def read(path: Path, notes: Notes) -> Iterator[Located]:
+    """Yield the examples of a file, or of a folder of documents, in order.
+
+    Appends to `notes` what was decided about the file or left out of it. Raises HarnessError if the path is missing, is
+    of no known kind or layout or holds nothing, or if a row is not an example (the message names its line).
+    """
+    if not path.exists():
+        raise HarnessError(f"there is no corpus {path}: correct the recipe's path")
+    if path.is_dir() or path.suffix.lower() == ".txt":
+        yield from _documents(path, notes)
+        return
+    if not rows.is_supported(path):
+        kinds = ", ".join((*rows.READERS, ".txt"))
+        raise HarnessError(f"the corpus {path} cannot be read: supported are {kinds}, and folders of documents")
+    names = list(dict.fromkeys(name for row in rows.read(path) for name in row.names()))
+    if not names:
+        raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")
+    layout = _layout(path, names)
+    if layout is None:
+        yield from (Located(row.where, _passage(row)) for row in rows.read(path, notes))
+    elif layout.is_bare_question or layout.choices:
+        yield from _questions(path, notes)
+    else:
+        unread = [name for name in names if name not in (*layout.columns, _TEXT)]
+        if unread:
+            notes.sentences.append(f"columns not read: {', '.join(unread)}")
+        for row in rows.read(path, notes):
+            yield Located(row.where, _of_row(row, layout))
+
+
+def _layout(path: Path, names: list[str]) -> layouts.Layout | None:
+    """Return the layout of the columns `names`, or None if the file holds documents."""
+    others = [name for name in names if name != _TEXT]
+    try:
+        return layouts.recognise(path, others)
+    except HarnessError:
+        if _TEXT in names or "content" in names:
+            return None
+        raise
+
+
+def _of_row(row: Row, layout: layouts.Layout) -> Example:
+    """Return the example of a row in a file with a layout, some of whose rows may be documents."""
+    has_text = row.get(_TEXT) is not None
+    if has_text and not any(row.get(name) is not None for name in layout.columns):
+        return _passage(row)
+    if has_text:
+        raise row.error(f"it has a '{_TEXT}' beside {', '.join(layout.columns)}, so it may be either kind of example")
+    return _of_document(layout.document(row))
+
+
+def _of_document(document: Document) -> Example:
+    answer = str(document["answer"])
+    if turns := document.get("turns"):
+        last = Turn(role="assistant", content=answer)
+        return Conversation((*turns, last), tuple(document.get("articles", ())), str(document.get("input", "")))
+    return Completion(str(document["prompt"]), answer)
+
+
+def _passage(row: Row) -> Passage:
+    for column in (_TEXT, "content"):
+        if row.get(column) is not None:
+            return Passage(row.text(column))
+    raise row.error(f"it has no '{_TEXT}'")
+
+
+def _documents(path: Path, notes: Notes) -> Iterator[Located]:
+    content = texts.read(path)
+    notes.sentences += content.notes
+    if not content.documents:
+        raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")
+    for number, text in enumerate(content.documents, 1):
+        yield Located(f"{path}, document {number}" if path.is_dir() else str(path), Passage(text))
+
+
+def _questions(path: Path, notes: Notes) -> Iterator[Located]:
+    """Yield the questions of a test set with the cue behind which a run reads their answers."""
+    content = question_files.read(path, ("contains",))
+    notes.sentences += content.notes
+    if content.unread:
+        notes.sentences.append(f"columns not read: {', '.join(content.unread)}")
+    for number, document in enumerate(content.documents, 1):
+        answer = document["answer"]
+        text = document["letters"][answer] if isinstance(answer, int) else str(answer)
+        prompt = str(document["prompt"])
+        yield Located(f"{path}, question {number}", Completion(prompt, content.delimiter + text))

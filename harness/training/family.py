@@ -1,0 +1,111 @@
+"""The stages of a recipe in one folder: where each is, what it is made from, and which have become stale.
+
+Not here: training a stage (`harness.training.stages`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints.reference import CheckpointReference, parse
+from harness.errors import HarnessError
+from harness.training import corpora, lineage
+from harness.training.recipe import Recipe, Stage
+from harness.training.sources import Source, folder_reference
+
+PROGRESS, ENCODED = "training", ".encoded"
+"""`.STAGE.training` holds the states of an unfinished stage, `.encoded` the encoded corpora."""
+
+
+class Family:
+    """The stages of a recipe in one folder."""
+
+    def __init__(self, recipe: Recipe, output: Path) -> None:
+        self.recipe, self.output = recipe, output
+        self.keys: dict[str, str] = {}
+        self.used: set[Path] = set()
+        """Files of encoded corpora that this process has used."""
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a finished stage."""
+        return self.output / name
+
+    def progress(self, name: str) -> Path:
+        """Return the hidden folder of an unfinished stage."""
+        return self.output / f".{name}.{PROGRESS}"
+
+    def reference(self, stage: Stage) -> CheckpointReference:
+        """Return the reference of the checkpoint that `stage` starts from."""
+        return folder_reference(self.folder(stage.start)) if stage.start in self.recipe.stages else parse(stage.start)
+
+    def available(self, stage: Stage) -> CheckpointReference:
+        """Return the reference of the nearest ancestor of `stage` that exists, whose tokenizer is the stage's, too."""
+        while stage.start in self.recipe.stages and not (self.folder(stage.start) / lineage.RECORD).is_file():
+            stage = self.recipe.stages[stage.start]
+        return self.reference(stage)
+
+    def key(self, name: str) -> str:
+        """Return the digest of everything that decides the weights of the stage `name`."""
+        if name not in self.keys:
+            stage = self.recipe.stages[name]
+            with naming(f"stage {name}"):
+                parent = self.parent_key(stage)
+            files = [(c, corpora.content_hash(self.recipe.corpora[c].file)) for c in (*stage.names, *stage.validation)]
+            how = [self.recipe.corpora[c].model_dump(exclude={"file"}) for c in (*stage.names, *stage.validation)]
+            parts = (name, self.recipe.seed, self.recipe.threads, settings_of(stage), parent, files, how)
+            self.keys[name] = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+        return self.keys[name]
+
+    def parent_key(self, stage: Stage) -> str:
+        """Return the digest of the checkpoint that `stage` starts from, or its fingerprint if no recipe trained it."""
+        if stage.start in self.recipe.stages:
+            return self.key(stage.start)
+        return Source(self.reference(stage), stage).fingerprint()
+
+    def stale(self, name: str) -> tuple[str, ...]:
+        """Return the finished stages in the folder that started from another training of the stage `name`."""
+        records = {folder.name: lineage.read(folder) for folder in self.output.iterdir() if folder.is_dir()}
+        return tuple(
+            sorted(
+                other
+                for other, record in records.items()
+                if record is not None and record.parent == name and record.parent_key != self.key(name)
+            )
+        )
+
+    def remove_unused(self) -> None:
+        """Remove encoded corpora that no stage of this process has used."""
+        for file in (self.output / ENCODED).glob("*.arrow"):
+            if file not in self.used:
+                file.unlink(missing_ok=True)
+                file.with_name(f"{file.name}.json").unlink(missing_ok=True)
+
+
+def settings_of(stage: Stage) -> dict[str, Any]:
+    """Return the settings of `stage` that decide its weights, as JSON."""
+    content = stage.model_dump(exclude={"start"})
+    content["arguments"] = {k: v for k, v in stage.arguments.items() if k not in _WITHOUT_EFFECT}
+    return dict(json.loads(json.dumps(content, default=str)))
+
+
+_WITHOUT_EFFECT = (
+    *("logging_steps", "logging_first_step", "logging_strategy", "report_to", "run_name", "project", "log_level"),
+    *("save_steps", "save_strategy", "save_total_limit", "eval_on_start", "dataloader_num_workers"),
+    *("dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor", "ddp_timeout"),
+)
+"""Arguments that do not decide the weights, so that changing them trains nothing anew."""
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Let a HarnessError in the block begin with `what` it is about."""
+    try:
+        yield
+    except HarnessError as error:
+        message = str(error)
+        raise type(error)(message if message.startswith(what) else f"{what}: {message}") from error

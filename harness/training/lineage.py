@@ -1,0 +1,115 @@
+"""The record of a training, `training.json` in the folder of its checkpoint: what it was made from, and how it went.
+
+It is written last, so a folder that has it is complete.
+
+Not here: comparing the record with a base (`harness.checkpoints.ancestry`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import ancestry
+from harness.common.versions import ANSWERING, installed
+
+RECORD = ancestry.RECORD
+POINTS = 1000
+"""Largest number of points of a recorded curve."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The record of one finished stage."""
+
+    key: str
+    """Digest of everything that decides the stage's weights."""
+    name: str
+    """Name of the stage."""
+    recipe: str
+    """Sha256 of the recipe file."""
+    settings: dict[str, Any]
+    """The stage as the recipe states it, defaults included."""
+    seed: int
+    parent: str
+    """The stage or the checkpoint reference that it started from."""
+    parent_key: str
+    """The parent's `key`, or the fingerprint of a checkpoint that no recipe trained."""
+    base: str | None
+    """Path of an adapter's base, relative to the folder; None for weights of their own."""
+    base_fingerprint: str | None
+    """Fingerprint of an adapter's base (`identity.base_fingerprint`)."""
+    corpora: list[dict[str, Any]] = field(default_factory=list)
+    """The corpora, as `harness.training.corpora.CorpusReport`."""
+    validation: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+    """Optimizer steps."""
+    rows: int = 0
+    """Rows that were read."""
+    tokens: int = 0
+    """Tokens that were read, prompts included, padding left out."""
+    parameters: int = 0
+    """Parameters that learned."""
+    loss: float | None = None
+    """Mean loss over about the last tenth of the steps, in nats per learned token; None for a merge."""
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    """Steps and losses; of more than `POINTS` steps, means over equal stretches."""
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+    """Validation losses by step."""
+    seconds: float = 0.0
+    """Wall-clock seconds of the training, those before an interruption left out."""
+    resumed_at: int = 0
+    """Step after which an interrupted training was continued; 0 if it was not interrupted."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the packages that decide what is learned."""
+
+
+def curve(losses: list[float]) -> list[tuple[int, float]]:
+    """Return the losses of all steps as at most `POINTS` points: the last step of each stretch, and its mean loss."""
+    width = -(-len(losses) // POINTS) or 1
+    parts = [(start, losses[start : start + width]) for start in range(0, len(losses), width)]
+    return [(start + len(part), sum(part) / len(part)) for start, part in parts]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide what is learned."""
+    return installed((*ANSWERING, "accelerate"))
+
+
+def write(lineage: Lineage, folder: Path) -> None:
+    """Write the record of a stage into its folder. Raises OSError."""
+    (folder / RECORD).write_text(json.dumps(asdict(lineage), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Lineage | None:
+    """Return the record in `folder`; None if there is none, or one that this version does not read."""
+    content = ancestry.record(folder)
+    if content is None or not isinstance(content.get("key"), str):
+        return None
+    known = {item.name for item in fields(Lineage)}
+    try:
+        lineage = Lineage(**{key: value for key, value in content.items() if key in known})
+    except TypeError:
+        return None
+    return lineage if isinstance(lineage.settings, dict) and isinstance(lineage.tokens, int) else None
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ between two stages, each as `name: before → now`."""
+    flat_before, flat_now = _flat(before), _flat(now)
+    names = sorted({*flat_before, *flat_now})
+    return [
+        f"{name}: {flat_before.get(name, 'not set')} → {flat_now.get(name, 'not set')}"
+        for name in names
+        if flat_before.get(name) != flat_now.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= dict(value) if name in ("arguments", "adapter") and isinstance(value, Mapping) else {name: value}
+    return json.loads(json.dumps(flat, default=str)) if flat else {}

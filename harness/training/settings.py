@@ -1,0 +1,228 @@
+"""The settings of a stage that belong to libraries: TrainingArguments of transformers, and configurations of PEFT.
+
+Each has its own name, default and meaning there; nothing is renamed. Values are checked against the libraries' own type
+annotations. Arguments that this project decides itself (`OURS`) cannot be set.
+
+Names of other trainers are answered with the name here.
+
+Not here: the settings that are ours (`harness.training.recipe`), and the objects (`harness.training.methods`,
+`harness.training.loop`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import typing
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from harness.common import slow_imports
+from harness.errors import did_you_mean
+
+OURS = {
+    "output_dir": "each stage has a folder of its own name below --output",
+    "seed": "the recipe's seed applies",
+    "data_seed": "the recipe's seed applies",
+    "train_sampling_strategy": "the order is that of the mixture",
+    "length_column_name": "the order is that of the mixture",
+    "remove_unused_columns": "batches hold only what the model reads",
+    "label_names": "batches hold only what the model reads",
+    "dataloader_drop_last": "no row is dropped without being counted",
+    "ignore_data_skip": "a resumed stage continues where it stopped",
+    "resume_from_checkpoint": "give the same command again: an interrupted stage continues",
+    "logging_nan_inf_filter": "the first loss that is not finite stops the stage",
+    "prediction_loss_only": "a validation computes the loss alone",
+    "compute_loss_func": "the loss is the mean over all learned tokens of a step",
+    "do_train": "a stage trains",
+    "do_eval": "set validation:",
+    "do_predict": "evaluate the checkpoint with 'harness run'",
+    "include_for_metrics": "set validation:",
+    "disable_tqdm": "progress is shown on a terminal",
+    "use_cache": "a training has no use for a cache",
+    "auto_find_batch_size": "a batch that depends on the machine changes what is learned",
+    "local_rank": "the launcher sets it",
+    "save_only_model": "without the optimizer's state a stage cannot be resumed",
+    "neftune_noise_alpha": "it is not supported",
+    "torch_compile": "it is not supported",
+    "torch_compile_backend": "it is not supported",
+    "torch_compile_mode": "it is not supported",
+    "use_liger_kernel": "it is not supported",
+    "liger_kernel_config": "it is not supported",
+    "label_smoothing_factor": "it is not supported",
+}
+"""Arguments of transformers that cannot be set, and why."""
+_HUB = ("push_to_hub", "hub_")
+ADAPTERS = {
+    "lora": ("LoraConfig", "LoRA"),
+    "prefix": ("PrefixTuningConfig", "P-tuning v2"),
+    "p-tuning": ("PromptEncoderConfig", "P-tuning"),
+    "prompt": ("PromptTuningConfig", "prompt tuning"),
+}
+"""PEFT's configuration class of each method that trains an adapter, and the method's name."""
+_PEFT_OURS = (
+    *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
+    *("inference_mode", "runtime_config"),
+)
+
+OTHER_NAMES = {
+    # this project, before
+    "steps": "max_steps",
+    "batch": "per_device_train_batch_size",
+    "warmup": "warmup_steps",
+    "rank": "r",
+    "virtual_tokens": "num_virtual_tokens",
+    # LLaMA-Factory, KnowLM, LaWGPT, ChatGLM's ptuning/main.py
+    "epochs": "num_train_epochs",
+    "num_epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "micro_batch_size": "per_device_train_batch_size",
+    "lr": "learning_rate",
+    "warmup_ratio": "warmup_steps, which below 1 is a share of all steps",
+    "finetuning_type": "method",
+    "stage": "method",
+    "model_name_or_path": "from",
+    "base_model": "from",
+    "adapter_name_or_path": "from",
+    "dataset": "corpora",
+    "train_file": "corpora",
+    "data_path": "corpora",
+    "mix_strategy": "mix",
+    "interleave_probs": "weights in corpora",
+    "cutoff_len": "max_length",
+    "max_source_length": "max_length",
+    "max_target_length": "max_length",
+    "max_seq_length": "max_length",
+    "template": "template in the recipe's corpora",
+    "prompt_template_name": "template in the recipe's corpora",
+    "train_on_prompt": "learn: everything in the recipe's corpora",
+    "train_on_inputs": "learn: everything in the recipe's corpora",
+    "mask_history": "learn: last_answer in the recipe's corpora",
+    "neat_packing": "packing",
+    "val_size": "validation, the name of a corpus",
+    "val_set_size": "validation, the name of a corpus",
+    "eval_dataset": "validation",
+    "lora_r": "r",
+    "lora_rank": "r",
+    "lora_target": "target_modules",
+    "lora_target_modules": "target_modules",
+    "additional_target": "modules_to_save",
+    "pissa_init": "init_lora_weights: pissa",
+    "pre_seq_len": "num_virtual_tokens",
+    "quantization_bit": "from: PATH,quantize=int4 or int8",
+    "load_in_8bit": "from: PATH,quantize=int8",
+    "load_in_4bit": "from: PATH,quantize=int4",
+    "pure_bf16": "from: PATH,dtype=bfloat16",
+    "rope_scaling": "the base's own config.json",
+}
+"""Names in other trainers' configurations → what to write here."""
+
+
+class Settings(NamedTuple):
+    """The settings of a stage that belong to libraries."""
+
+    arguments: dict[str, Any]
+    """Of transformers' TrainingArguments."""
+    adapter: dict[str, Any]
+    """Of the method's PEFT configuration."""
+
+
+class SettingError(Exception):
+    """A setting that does not exist or has a wrong value; `name` is its name."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def checked(values: Mapping[str, Any], method: str, own: typing.Collection[str]) -> Settings:
+    """Return `values`, the settings of a stage of the `method` that are not among the names `own`, by library.
+
+    Raises SettingError on a name that no library has for this method, and on a value of a wrong type.
+    """
+    arguments, adapter = argument_types(), adapter_types(method)
+    result = Settings({}, {})
+    for name, value in values.items():
+        if name in adapter:
+            result.adapter[name] = _typed(name, value, adapter[name])
+        elif name in arguments:
+            result.arguments[name] = _typed(name, value, arguments[name])
+        else:
+            raise SettingError(name, _unknown(name, method, {*own, *arguments, *adapter}))
+    return result
+
+
+def _unknown(name: str, method: str, known: set[str]) -> str:
+    if name in OURS:
+        return f"'{name}' cannot be set: {OURS[name]}"
+    if name.startswith(_HUB):
+        return f"'{name}' cannot be set: a training reaches no network"
+    if name in OTHER_NAMES:
+        return f"there is no '{name}': write {OTHER_NAMES[name]}"
+    for other, (_, title) in ADAPTERS.items():
+        if other != method and name in adapter_types(other):
+            return f"'{name}' is a setting of {title}, and this stage has method: {method}"
+    return f"there is no '{name}' in transformers' TrainingArguments or in PEFT{did_you_mean(name, known)}"
+
+
+@functools.cache
+def argument_types() -> dict[str, Any]:
+    """Return the arguments of TrainingArguments that a stage may set, with their types."""
+    with slow_imports.importing():
+        from transformers import TrainingArguments
+
+    fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    types = _types(TrainingArguments, fields)
+    return {name: kind for name, kind in types.items() if name not in OURS and not name.startswith(_HUB)}
+
+
+@functools.cache
+def adapter_types(method: str) -> dict[str, Any]:
+    """Return the settings of the PEFT configuration of `method` with their types; none for a method without one."""
+    if method not in ADAPTERS:
+        return {}
+    with slow_imports.importing():
+        import peft
+    kind = getattr(peft, ADAPTERS[method][0])
+    fields = {field.name for field in dataclasses.fields(kind) if field.init}
+    return {name: hint for name, hint in _types(kind, fields).items() if name not in _PEFT_OURS}
+
+
+def _types(kind: type[Any], names: set[str]) -> dict[str, Any]:
+    hints: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):  # one at a time, so that an annotation that cannot be resolved spoils no other
+        try:
+            hints |= typing.get_type_hints(base)
+        except Exception:
+            hints |= dict.fromkeys(getattr(base, "__annotations__", {}), Any)
+    return {name: hints.get(name, Any) for name in names}
+
+
+def _is_enumeration(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """Return `value` as the type `kind`; raise SettingError if it has another type."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    if kind is Any or (name == "init_lora_weights" and str(value).startswith("pissa_niter_")):
+        return value
+    choices = [choice.value for part in typing.get_args(kind) if _is_enumeration(part) for choice in part]
+    if choices and isinstance(value, str) and value not in choices:
+        hint = did_you_mean(value, choices) or f": choose among {', '.join(choices)}"
+        raise SettingError(name, f"'{name}' is {value!r}, which transformers does not know{hint}")
+    try:
+        adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:
+        adapter = TypeAdapter(kind)
+    except Exception:  # a type that pydantic cannot describe; the library itself will look at the value
+        return value
+    try:
+        typed = adapter.validate_python(value)
+    except ValidationError as error:
+        message = error.errors()[-1]["msg"]
+        raise SettingError(name, f"'{name}' is {value!r}: {message[:1].lower()}{message[1:]}") from error
+    return typed.value if hasattr(typed, "value") and not isinstance(typed, str) else typed

@@ -1,0 +1,142 @@
+"""The checkpoint from which a stage starts: everything that `harness run` evaluates, as a model that can learn.
+
+Not here: what of it learns (`harness.training.methods`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import configs, contents, files, identity, loading, probe, weights
+from harness.checkpoints.adapters import attach
+from harness.checkpoints.located import Located
+from harness.checkpoints.reference import CheckpointReference
+from harness.checkpoints.types import Model, Tokenizer
+from harness.common.progress import Bar
+from harness.errors import HarnessError
+from harness.training import methods
+from harness.training.corpora import TokenizerOfStage
+from harness.training.recipe import Stage
+
+_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+
+
+class Source:
+    """The checkpoint from which one stage starts, located but not loaded."""
+
+    def __init__(self, reference: CheckpointReference, stage: Stage) -> None:
+        """Locate it. Raises HarnessError if it is not a checkpoint, or not one that the stage can train."""
+        if reference.dtype is None and stage.method == "full":
+            reference = replace(reference, dtype="float32")  # weights that are rounded at each step learn little
+        self.located: Located = loading.locate(reference)
+        self._stage = stage
+        methods.require_trainable(self.located, stage)
+        adapter = self.located.adapter_config
+        if adapter is not None and stage.method != adapter.method.lower().replace("prefix_tuning", "prefix"):
+            raise HarnessError(
+                f"{self.located.name} has a {self.located.kind} adapter: continue it with that method, or merge it "
+                "first ('harness merge', or a stage with method: merge)"
+            )
+        if adapter is not None and stage.adapter:
+            raise HarnessError(
+                f"a continued adapter keeps its own settings: remove {', '.join(sorted(stage.adapter))} from the stage"
+            )
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+        if self._tokenizer is None:
+            self._tokenizer = loading.load_tokenizer(self.located)
+        return self._tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Length of an example in tokens: the stage's or, if the context is shorter and none is stated, the context's.
+
+        Raises HarnessError if the stage's is longer than the context.
+        """
+        context = self.located.max_length
+        if self._stage.max_length <= context:
+            return self._stage.max_length
+        if "max_length" in self._stage.model_fields_set:
+            raise HarnessError(
+                f"max_length {self._stage.max_length:,} is more than the {context:,} tokens that {self.located.name} "
+                "reads: set it to at most that"
+            )
+        return context
+
+    def encoding(self) -> TokenizerOfStage:
+        """Return the tokenizer, and what identifies it."""
+        return TokenizerOfStage(self.tokenizer, identity.tokenizer_fingerprint(self.located), self._ends())
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the checkpoint."""
+        return identity.fingerprint(self.located)
+
+    def base_fingerprint(self) -> str:
+        """Return the fingerprint of its base."""
+        return identity.base_fingerprint(self.located)
+
+    def model(self, bar: Bar) -> Model:
+        """Return the model, with the parameters that the stage trains able to learn.
+
+        Raises HarnessError if it cannot be loaded, or if its tokenizer has ids that it has no embeddings for.
+        """
+        located = self.located
+        hashes_before = identity.configuration(located.base)
+        loaded = weights.load(located, bar)
+        if identity.configuration(located.base) != hashes_before:
+            raise HarnessError(f"{located.name} was changed while it was read: give the command again")
+        rows = int(loaded.model.get_input_embeddings().weight.shape[0])
+        marks = configs.context_marks(located.config)
+        probe.check_vocabulary(self.tokenizer, located.tokenizer, rows, located.base, marks)
+        if located.adapter_config is None:
+            return methods.prepare(loaded.model, self._stage)
+        return self._continued(loaded.model)
+
+    def _continued(self, base: Model) -> Model:
+        """Return `base` with its adapter, which learns further."""
+        import peft
+
+        adapter = self.located.adapter_config
+        assert adapter is not None
+        if adapter.is_chatglm:
+            raise HarnessError(f"{adapter.folder} is a prefix in ChatGLM's own layout, which cannot be continued")
+        if not adapter.is_prompt_learning:
+            model = attach.attach(base, adapter, attach.read(adapter))
+            model.set_requires_grad(model.active_adapters, requires_grad=True)
+            return model
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return peft.PeftModel.from_pretrained(base, str(adapter.folder), is_trainable=True)
+
+    def saved_dtype(self) -> Any:
+        """Return the dtype in which the base's weights are stored: that of most of its weights."""
+        import torch
+
+        dtypes = Counter(files.tensor_dtypes(files.weight_files(self.located.base)).values())
+        known = {name: count for name, count in dtypes.items() if name in _DTYPES}
+        if not known:
+            return getattr(self.located.config, "dtype", None) or torch.float32
+        return getattr(torch, _DTYPES[max(known, key=lambda name: known[name])])
+
+    def _ends(self) -> tuple[int, ...]:
+        """Return the ids that end an answer when the checkpoint is evaluated."""
+        from transformers import GenerationConfig
+
+        stated: Any = getattr(self.located.config, "eos_token_id", None)
+        if self.located.base.is_dir() and (self.located.base / contents.GENERATION_CONFIG).is_file():
+            stated = GenerationConfig.from_pretrained(str(self.located.base)).eos_token_id
+        ids = stated if isinstance(stated, list) else [stated]
+        own = getattr(self.tokenizer, "ending_ids", ())
+        return tuple(sorted({*(int(i) for i in ids if isinstance(i, int)), *own}))
+
+
+def folder_reference(folder: Path) -> CheckpointReference:
+    """Return the reference of a stage's folder."""
+    return CheckpointReference(str(folder))
