@@ -264,8 +264,8 @@ def _table(model: str, entries: dict[str, Result]) -> str:
 
 def _pairs(differences: list[Difference]) -> str:
     rows = "\n".join(
-        f"| {TITLES[d.candidate]} − {TITLES[d.baseline]} | {d.metric} | {d.difference:+.2f} | {d.low:+.2f} to {d.high:+.2f} "
-        f"| {d.p:.2g} |"
+        f"| {TITLES[d.candidate]} − {TITLES[d.baseline]} | {d.metric} | {d.difference:+.2f} "
+        f"| {d.low:+.2f} to {d.high:+.2f} | {d.p:.2g} |"
         for d in differences
     )
     return f"\n| paired difference | metric | points | 95 % interval | p |\n|---|---|---|---|---|\n{rows}\n"
