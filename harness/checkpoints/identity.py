@@ -81,6 +81,16 @@ def base_fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     return _digest(_base(located.base, located.reference.trust_remote_code, sha256))
 
 
+def content_of_base(base: Path, sha256: Sha256 = hashes.sha256) -> str:
+    """Return the hex sha256 of what a base computes: its weights and configuration, however it is loaded.
+
+    Its settings of generation do not count, so that changing them makes no other base of it.
+    """
+    parts = _base(base, False, sha256)
+    parts.pop("generation", None)
+    return _digest(parts)
+
+
 def tokenizer_fingerprint(located: Located, sha256: Sha256 = hashes.sha256) -> str:
     """Return the hex sha256 of the files of the checkpoint's tokenizer."""
     return _digest(_tokenizer(located.tokenizer, located.reference.trust_remote_code, sha256))

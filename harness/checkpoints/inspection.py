@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.checkpoints import (
+    ancestry,
     configs,
     files,
     foreign_code,
@@ -75,7 +76,7 @@ def _adapter(adapter: AdapterConfig, checkpoint: Checkpoint | None, base_paramet
         "adapter": str(adapter.folder),
         "adapter method": adapter.method.lower(),
         "adapter on disk": f"{files.bytes_on_disk(adapter.weight_files):,} bytes",
-        "trained on": adapter.base or "not stated",
+        "trained on": ancestry.recorded_base(adapter.folder) or adapter.base or "not stated",
         "adapter holds": f"{parameters:,} parameters, {parameters / (parameters + base_parameters):.2%} of all",
     }
     if checkpoint is not None:

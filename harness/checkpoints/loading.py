@@ -188,7 +188,8 @@ class Loader:
         ancestry.require_same_base(located, self._hashes.sha256)
         tokenizer = load_tokenizer(located)
         base = self._take_base(located, bar)
-        config, file_notes = located.adapter_config, [*remarks.on_files(located), *remarks.on_ignored(base.ignored)]
+        config, file_notes = located.adapter_config, remarks.on_files(located, self._hashes.sha256)
+        file_notes += remarks.on_ignored(base.ignored)
         file_notes += [] if config is None else entries.notes(config, base.model)
         self._base = None  # until the base is known to be whole: a failure must not leave half a swap behind
         adapted = _Adapted(base.model, EMPTY, {}) if config is None else _adapt(base.model, config, located)

@@ -17,6 +17,7 @@ from harness.checkpoints.reference import STEP_FOLDER
 from harness.common import safe_load
 from harness.errors import HarnessError
 
+HARNESS = "harness train"
 STATE = "trainer_state.json"
 ARGUMENTS = "training_args.bin"
 # Package of the arguments class that is pickled in training_args.bin → trainer. ms-swift and LLaMA-Factory build on
@@ -36,7 +37,7 @@ class Origin(NamedTuple):
     """The trainer that wrote a folder, and when during the training; a field is None if no file states it."""
 
     trainer: str
-    """`LLaMA-Factory`, `ms-swift`, `TRL`, `transformers' Trainer` or `PEFT`."""
+    """`harness train`, `LLaMA-Factory`, `ms-swift`, `TRL`, `transformers' Trainer` or `PEFT`."""
     step: int | None = None
     """Number of optimiser steps."""
     epoch: float | None = None
@@ -66,10 +67,15 @@ class KnownModel(NamedTuple):
 def origin_of(folder: Path) -> Origin | None:
     """Return which trainer wrote `folder`, at which step and epoch, or None if no file states the trainer.
 
-    Trainer, step and epoch are read from files that the trainers' own code writes: ms-swift's args.json, the class
+    Trainer, step and epoch are read from files that the trainers' own code writes: this project's own training.json
+    (whose epochs are those of each corpus, so none is returned), ms-swift's args.json, the class
     pickled in training_args.bin (only its name is read), LLaMA-Factory's trainer_log.jsonl, the tags of a model card,
     and transformers' trainer_state.json. Damaged files are ignored.
     """
+    record = ancestry.record(folder) or {}
+    if isinstance(record.get("key"), str):
+        steps = record.get("steps")
+        return Origin(HARNESS, steps if isinstance(steps, int) and steps else None)
     trainer = _trainer(folder)
     if trainer is None:
         return None
@@ -155,9 +161,9 @@ def base_of(adapter: AdapterConfig) -> BaseLocation:
     folder, base = adapter.folder, adapter.base
     if base is None:
         raise HarnessError(f"{folder} does not say which base it belongs to: name it, as BASE,adapter={folder}")
-    recorded = (ancestry.record(folder) or {}).get("base")  # relative, so that a family of stages can be moved
-    if isinstance(recorded, str) and (folder / recorded).is_dir():
-        return BaseLocation(recorded, str((folder / recorded).resolve()), adapter.revision)
+    recorded = ancestry.recorded_base(folder)  # relative, so that a family of stages can be moved
+    if recorded is not None:
+        return BaseLocation(recorded, str((folder.resolve() / recorded).resolve()), adapter.revision)
     name, revision = _replacement(folder, base) or (base, adapter.revision)
     beside = folder / base
     if beside.is_dir():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.checkpoints import files, origin
+from harness.checkpoints import ancestry, files, identity, origin
 from harness.checkpoints.chatglm import remarks as chatglm
 from harness.checkpoints.located import Located
+from harness.common import hashes
 
 
-def on_files(located: Located) -> list[str]:
-    """Return one sentence for each remark on the files of `located`."""
-    sentences = []
+def on_files(located: Located, sha256: identity.Sha256 = hashes.sha256) -> list[str]:
+    """Return one sentence for each remark on the files of `located`; `sha256` hashes files."""
+    sentences = ancestry.remarks(located, sha256)
     stated = located.adapter_config.base if located.adapter_config else None
+    if located.adapter is not None and ancestry.is_known(located, sha256):
+        stated = None  # the record counts, whatever the base is called
     if stated and located.reference.adapter is None and located.base_name != stated:
         sentences.append(f"the adapter's base {stated} is not here: {located.base_name}, the same model, replaces it")
     elif stated and not origin.same_model(stated, located.base_name):

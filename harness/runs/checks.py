@@ -13,7 +13,7 @@ from harness.backends.chat_probes import Findings
 from harness.backends.encoding import Encoder
 from harness.backends.letters import Letters
 from harness.backends.local import HarnessLM
-from harness.checkpoints import configs, loading
+from harness.checkpoints import ancestry, configs, loading
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
@@ -40,10 +40,11 @@ class Probed(NamedTuple):
 
 
 def before_loading(located: Located, options: Options) -> Probed | None:
-    """Check a checkpoint without reading its weights; return its chat template if prompts are rendered by it.
+    """Check a checkpoint without loading its weights; return its chat template if prompts are rendered by it.
 
-    Raises HarnessError if the adapter does not fit the base, if the options for its chat template cannot be used, if
-    one of its marks of thoughts has no known counterpart, or if the template spoils questions.
+    Raises HarnessError if the adapter does not fit the base or was trained on another one, if the options for its chat
+    template cannot be used, if one of its marks of thoughts has no known counterpart, or if the template spoils
+    questions.
     """
     tokenizer = loading.load_tokenizer(located)
     if options.apply_chat_template and not tokenizer.chat_template:
@@ -59,6 +60,7 @@ def before_loading(located: Located, options: Options) -> Probed | None:
                 f"--chat-template-args {name} is a setting of transformers, not a variable of a template: leave it out"
             )
     if located.adapter_config is not None:
+        ancestry.require_same_base(located)
         attach.check_fit(located.adapter_config, configs.empty_model(located))
     marks = _known_marks(located, tokenizer)
     return _probed(located, tokenizer, options, marks) if options.apply_chat_template else None

@@ -39,9 +39,9 @@ class Lineage:
     parent_key: str
     """The parent's `key`, or the fingerprint of a checkpoint that no recipe trained."""
     base: str | None
-    """Path of an adapter's base, relative to the folder; None for weights of their own."""
+    """Path of an adapter's base, relative to the folder. None for weights of their own, and for a model of a hub."""
     base_fingerprint: str | None
-    """Fingerprint of an adapter's base (`identity.base_fingerprint`)."""
+    """Fingerprint of an adapter's base (`identity.content_of_base`); None for weights of their own."""
     corpora: list[dict[str, Any]] = field(default_factory=list)
     """The corpora, as `harness.training.corpora.CorpusReport`."""
     validation: list[dict[str, Any]] = field(default_factory=list)

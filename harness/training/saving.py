@@ -35,7 +35,7 @@ def save(model: Model, source: Source, lineage: Lineage, state: Path | None, fol
     """
     try:
         with atomic_write.folder(folder, tag=NEW, replace=True) as hidden:
-            if lineage.base is None:
+            if lineage.base_fingerprint is None:
                 _save_weights(model, source, hidden)
             else:
                 _save_adapter(model, source, hidden)
@@ -61,9 +61,10 @@ def record(folder: Path, lineage: Lineage) -> None:
         raise StorageError(f"cannot write {folder} ({error.strerror or error}): make room there") from error
 
 
-def relative(base: Path, folder: Path) -> str:
-    """Return the path of an adapter's base as seen from the adapter's `folder`."""
-    return os.path.relpath(base.resolve(), folder.resolve())
+def relative(source: Source, folder: Path) -> str | None:
+    """Return the path of an adapter's base as seen from the adapter's `folder`; None if it goes by a hub's name."""
+    base = source.located.base.resolve()
+    return None if origin.known_as(str(base)) else Path(os.path.relpath(base, folder.resolve())).as_posix()
 
 
 def _save_weights(model: Any, source: Source, hidden: Path) -> None:

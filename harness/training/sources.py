@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import configs, contents, files, identity, loading, probe, weights
+from harness.checkpoints import ancestry, configs, contents, files, identity, loading, probe, weights
 from harness.checkpoints.adapters import attach
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -79,15 +79,17 @@ class Source:
         return identity.fingerprint(self.located)
 
     def base_fingerprint(self) -> str:
-        """Return the fingerprint of its base."""
-        return identity.base_fingerprint(self.located)
+        """Return the fingerprint of its base's weights and configuration."""
+        return identity.content_of_base(self.located.base)
 
     def model(self, bar: Bar) -> Model:
         """Return the model, with the parameters that the stage trains able to learn.
 
-        Raises HarnessError if it cannot be loaded, or if its tokenizer has ids that it has no embeddings for.
+        Raises HarnessError if it cannot be loaded, if its tokenizer has ids that it has no embeddings for, or if its
+        adapter was trained on another base.
         """
         located = self.located
+        ancestry.require_same_base(located)
         hashes_before = identity.configuration(located.base)
         loaded = weights.load(located, bar)
         if identity.configuration(located.base) != hashes_before:

@@ -216,9 +216,8 @@ class _Run:
                 model = source.model(bar)
             fitted = self._fit(model, source, prepared)
         adapter = stage.method != "full"
-        base = source.located.base
         record = self._record(
-            base=saving.relative(base, self._folder) if adapter and base.exists() else None,
+            base=saving.relative(source, self._folder) if adapter else None,
             base_fingerprint=source.base_fingerprint() if adapter else None,
             corpora=[_described(corpus, self._recipe) for corpus in prepared.report.corpora],
             validation=[_described(corpus, self._recipe) for corpus in prepared.report.validation],

@@ -364,7 +364,9 @@ _POLICY = {
 _RECIPE = {
     "seed": 1,
     "corpora": {"ferries": "ferries.jsonl"},
-    "stages": {"base": {"from": ".", "method": "full", "corpora": {"ferries": 1}, "max_steps": 2, "learning_rate": 0.1}},
+    "stages": {
+        "base": {"from": ".", "method": "full", "corpora": {"ferries": 1}, "max_steps": 2, "learning_rate": 0.1}
+    },
 }
 _CALIBRATION = {
     "format": calibration.FORMAT,

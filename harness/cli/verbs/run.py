@@ -20,7 +20,8 @@ def run(
     """Evaluate checkpoints on tasks.
 
     Each checkpoint gets a report folder. Keys of a checkpoint: adapter, dtype, quantize, device, revision, tokenizer,
-    max_length, trust_remote_code, allow_unexpected_keys, enable_thinking, think, chatglm, rope and name.
+    max_length, trust_remote_code, allow_unexpected_keys, allow_other_base, enable_thinking, think, chatglm, rope and
+    name.
     """
     from harness.checkpoints.reference import parse
 
