@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +21,14 @@ from pathlib import Path
 from typing import TypeGuard
 
 from harness.common.failures import ends_a_run
-from harness.errors import PlaceError, StorageError
+from harness.errors import HarnessError, PlaceError, StorageError
 
 _ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "give this user access to it (ls -l, chmod)"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk or the network file system, and try again"),
     errno.EROFS: "name a place that can be written",
+    errno.EFBIG: "name a place that takes files of this size (ulimit -f)",
     errno.ELOOP: "its links lead in a circle, create them again",
     errno.ENAMETOOLONG: "shorten the name",
     errno.EISDIR: "name a file, not a folder",
@@ -36,6 +38,10 @@ _ADVICE = {
 _REMOVABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 """Those errors whose cause a person may remove, without choosing another place."""
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+_NUMBERED = re.compile(r"(?:os error |\[errno )(\d+)", re.IGNORECASE)
+"""How safetensors, tokenizers and pyarrow write the number of an error of the operating system."""
+_OF_TORCH = re.compile(r"PytorchStreamWriter|inline_container|iostream error")
+"""How torch says that a file could not be written whole; it does not say why."""
 _SYSTEM_FOLDERS = ("lost+found",)
 """Folders of file systems, which only root may read and which hold nothing of a user."""
 
@@ -55,6 +61,38 @@ def explained(error: OSError, place: Path | str = "", action: str = "read") -> P
     advice = _ADVICE.get(error.errno or 0, "check the path")
     kind = StorageError if ends_a_run(error) else PlaceError
     return kind(f"{where} cannot be {action} ({reason}): {advice}")
+
+
+def refusal_of(error: BaseException) -> OSError | None:
+    """Return the refusal of the operating system that `error` is, or that a library says in a type of its own; or None.
+
+    safetensors and tokenizers raise exceptions that are no OSError, torch a RuntimeError.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return None if isinstance(error, ConnectionError | TimeoutError) else error
+    if match := _NUMBERED.search(str(error)):
+        return OSError(int(match[1]), os.strerror(int(match[1])))
+    if isinstance(error, RuntimeError) and _OF_TORCH.search(str(error)):
+        return OSError(errno.ENOSPC, "it could not be written whole")
+    return None
+
+
+@contextmanager
+def writing(place: Path | str, otherwise: str) -> Iterator[None]:
+    """Replace a refusal of the operating system in the block, which writes `place`, by a StorageError.
+
+    Its sentence says what to do: remove the cause, or do `otherwise`. Libraries' own exceptions count (`refusal_of`).
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        message = f"cannot write {place} ({refusal.strerror or refusal}): {advice(refusal, otherwise)}"
+        raise StorageError(message) from error
 
 
 def advice(error: OSError, otherwise: str) -> str:

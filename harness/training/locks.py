@@ -38,9 +38,11 @@ def held(file: Path, what: str) -> Iterator[None]:
             pass
         if not _is(file, descriptor):  # its holder has ended and removed it in between
             raise HarnessError(f"another process was training {what}: give the command again")
-        yield
-        with suppress(OSError):
-            file.unlink()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                file.unlink()
     finally:
         os.close(descriptor)
 

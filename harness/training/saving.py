@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 from harness.checkpoints import contents, files, origin
 from harness.checkpoints.types import Model
 from harness.common import atomic_write, places
-from harness.errors import HarnessError, StorageError
 from harness.training import lineage as lineages
 from harness.training.lineage import Lineage
 from harness.training.sources import Source
@@ -23,7 +21,6 @@ from harness.training.sources import Source
 NEW = "new"
 """Tag of the hidden folder that is being written."""
 STATE = "trainer_state.json"
-_SYSTEM = re.compile(r"os error (\d+)|no space left|disk quota|input/output error", re.IGNORECASE)
 _SETS = ("target_modules", "modules_to_save", "exclude_modules")
 """Settings that PEFT holds as sets and writes in a different order each time."""
 
@@ -33,32 +30,17 @@ def save(model: Model, source: Source, lineage: Lineage, state: Path | None, fol
 
     `state` is the Trainer's record of losses. Raises StorageError if the folder cannot be written.
     """
-    try:
-        with atomic_write.folder(folder, tag=NEW, replace=True) as hidden:
-            if lineage.base_fingerprint is None:
-                _save_weights(model, source, hidden)
-            else:
-                _save_adapter(model, source, hidden)
-            if state is not None:
-                (hidden / STATE).write_bytes(state.read_bytes())
-            lineages.write(lineage, hidden)
-    except HarnessError:
-        raise
-    except OSError as error:
-        advice = places.advice(error, "choose another --output")
-        raise StorageError(f"cannot write {folder} ({error.strerror or error}): {advice}") from error
-    except Exception as error:  # safetensors and tokenizers raise types of their own for what the system refuses
-        if not _SYSTEM.search(str(error)):
-            raise
-        raise StorageError(f"cannot write {folder} ({files.reason(error)}): make room there") from error
-
-
-def record(folder: Path, lineage: Lineage) -> None:
-    """Write the record of a stage whose folder something else has made. Raises StorageError."""
-    try:
-        lineages.write(lineage, folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder} ({error.strerror or error}): make room there") from error
+    with (
+        places.writing(folder, "choose another --output"),
+        atomic_write.folder(folder, tag=NEW, replace=True) as hidden,
+    ):
+        if lineage.base_fingerprint is None:
+            _save_weights(model, source, hidden)
+        else:
+            _save_adapter(model, source, hidden)
+        if state is not None:
+            (hidden / STATE).write_bytes(state.read_bytes())
+        lineages.write(lineage, hidden)
 
 
 def relative(source: Source, folder: Path) -> str | None:

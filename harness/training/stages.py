@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from harness.checkpoints.adapters import merging
 from harness.common import atomic_write, places, progress
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageError
 from harness.training import corpora, determinism, lineage, locks, loop, saving
 from harness.training.corpora import CorpusReport, DataReport, Prepared
 from harness.training.family import ENCODED, Family, naming, settings_of
@@ -185,10 +185,13 @@ class _Run:
     def _merged(self) -> Lineage:
         """Merge the adapter that the stage starts from."""
         clock = time.perf_counter()
-        shutil.rmtree(self._folder, ignore_errors=True)  # which `_require_free` allowed
-        merging.merge(self._family.reference(self._stage), self._folder)
-        record = self._record(base=None, base_fingerprint=None, seconds=time.perf_counter() - clock)
-        saving.record(self._folder, record)
+        with (
+            places.writing(self._folder, "choose another --output"),
+            atomic_write.folder(self._folder, tag=saving.NEW, replace=True) as hidden,
+        ):
+            merging.merge(self._family.reference(self._stage), hidden)
+            record = self._record(base=None, base_fingerprint=None, seconds=time.perf_counter() - clock)
+            lineage.write(record, hidden)
         return record
 
     def _prepared(self, source: Source) -> Prepared:
@@ -231,7 +234,10 @@ class _Run:
             seconds=time.perf_counter() - clock,
             resumed_at=fitted.resumed_at,
         )
-        saving.save(model, source, record, self._progress / saving.STATE, self._folder)
+        try:
+            saving.save(model, source, record, self._progress / saving.STATE, self._folder)
+        except StorageError as error:
+            raise StorageError(f"{error}{self._kept()}") from error
         return record
 
     def _fit(self, model: Any, source: Source, prepared: Prepared) -> loop.Fitted:
@@ -240,22 +246,27 @@ class _Run:
             loop.require_no_leak(model)
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         try:
-            return loop.fit(
-                model,
-                prepared.train,
-                prepared.validation,
-                stage.arguments,
-                self._progress,
-                pad=int(pad),
-                seed=self._recipe.seed,
-                title=self._name,
-                report=self._events.line,
-            )
+            with places.writing(self._progress, "choose another --output"):
+                return loop.fit(
+                    model,
+                    prepared.train,
+                    prepared.validation,
+                    stage.arguments,
+                    self._progress,
+                    pad=int(pad),
+                    seed=self._recipe.seed,
+                    title=self._name,
+                    report=self._events.line,
+                )
         except loop.DivergedError as error:
             raise self._diverged(error, prepared) from error
-        except OSError as error:
-            advice = places.advice(error, "choose another --output")
-            raise HarnessError(f"cannot write {self._progress} ({error.strerror or error}): {advice}") from error
+        except StorageError as error:
+            raise StorageError(f"{error}{self._kept()}") from error
+
+    def _kept(self) -> str:
+        """Return which state of the interrupted training is kept, as a part of a message; remove what is none."""
+        state = loop.newest_state(self._progress)
+        return f"; the state of {state.name.replace('checkpoint-', 'step ')} is kept" if state else ""
 
     def _diverged(self, error: loop.DivergedError, prepared: Prepared) -> HarnessError:
         names = self._stage.names
@@ -265,12 +276,8 @@ class _Run:
             for corpus, row in prepared.train.sources(number)
         ]
         more = f" and {len(examples) - 3} more" if len(examples) > 3 else ""
-        state = loop.newest_state(self._progress)
-        kept = (
-            f"; the state of {state.name.replace('checkpoint-', 'step ')} is kept in {self._progress}" if state else ""
-        )
         return HarnessError(
-            f"stage {self._name}: {error} ({'; '.join(examples[:3])}{more}){kept}: lower its learning_rate, "
+            f"stage {self._name}: {error} ({'; '.join(examples[:3])}{more}){self._kept()}: lower its learning_rate, "
             "or raise warmup_steps"
         )
 
@@ -293,12 +300,9 @@ class _Run:
                     "to continue it, or pass --replace to start it anew"
                 )
         shutil.rmtree(self._progress, ignore_errors=True)
-        try:
+        with places.writing(self._progress, "choose another --output"):
             self._progress.mkdir(parents=True)
             file.write_text(json.dumps({**mine, "settings": settings_of(self._stage)}, default=str), encoding="utf-8")
-        except OSError as error:
-            advice = places.advice(error, "choose another --output")
-            raise HarnessError(f"cannot write {self._progress} ({error.strerror or error}): {advice}") from error
 
 
 def _described(report: CorpusReport, recipe: Recipe) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def write(
         with atomic_write.file(_counts_of(file), tag="new") as hidden:
             hidden.write_text(json.dumps(asdict(counts), ensure_ascii=False), encoding="utf-8")
     except OSError as error:
-        advice = places.advice(error, "make room there, or choose another --output")
+        advice = places.advice(error, "choose another --output")
         raise HarnessError(f"cannot write {file} ({error.strerror or error}): {advice}") from error
     return counts
 

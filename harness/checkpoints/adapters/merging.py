@@ -122,9 +122,12 @@ def _save(model: Model, checkpoint: Checkpoint, output: Path) -> None:
             checkpoint.tokenizer.save_pretrained(hidden)
             if output.is_dir():
                 output.rmdir()  # it is empty, or `merge` would have refused it
-    except OSError as error:
-        advice = places.advice(error, "name another folder with --output")
-        raise HarnessError(f"{output} cannot be written ({files.reason(error)}): {advice}") from error
+    except Exception as error:  # safetensors and tokenizers raise types of their own for what the system refuses
+        refusal = places.refusal_of(error)
+        if refusal is None:
+            raise
+        advice = places.advice(refusal, "name another folder with --output")
+        raise HarnessError(f"{output} cannot be written ({files.reason(refusal)}): {advice}") from error
 
 
 def _logprobs(model: Model, ids: torch.Tensor) -> torch.Tensor:
