@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,24 @@ def tokenizer_files(place: Path, *, code: bool = False) -> list[str]:
     matches = [_relative(path, place) for pattern in _TOKENIZER_PATTERNS for path in sorted(place.glob(pattern))]
     versions = _listed_names(place / TOKENIZER_CONFIG, "fast_tokenizer_files")
     return _existing(place, [*config_files(place), *TOKENIZER, *versions, *matches])
+
+
+def copy_generation_config(base: Path, target: Path) -> None:
+    """Give the folder `target` the generation settings of `base`, or none if `base` has none.
+
+    They are copied because transformers refuses to save many published ones.
+    """
+    (target / GENERATION_CONFIG).unlink(missing_ok=True)
+    if places.is_file(base / GENERATION_CONFIG):
+        shutil.copyfile(base / GENERATION_CONFIG, target / GENERATION_CONFIG)
+
+
+def copy_tokenizer(place: Path, target: Path) -> None:
+    """Copy the files of the tokenizer in the folder `place` as they are, since saving it may change what it does."""
+    for name in tokenizer_files(place):
+        if name not in config_files(place):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place / name, target / name)
 
 
 @contextmanager

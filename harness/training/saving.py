@@ -46,7 +46,13 @@ def save(model: Model, source: Source, lineage: Lineage, state: Path | None, fol
 def relative(source: Source, folder: Path) -> str | None:
     """Return the path of an adapter's base as seen from the adapter's `folder`; None if it goes by a hub's name."""
     base = source.located.base.resolve()
-    return None if origin.known_as(str(base)) else Path(os.path.relpath(base, folder.resolve())).as_posix()
+    return None if _on_hub(base) else Path(os.path.relpath(base, folder.resolve())).as_posix()
+
+
+def _on_hub(base: Path) -> origin.KnownModel | None:
+    """Return what the model in `base` is called on the hub from which PEFT fetches models, if it lies in its cache."""
+    known = origin.known_as(str(base))
+    return known if known is not None and known.hub == "Hugging Face" else None
 
 
 def _save_weights(model: Any, source: Source, hidden: Path) -> None:
@@ -56,21 +62,33 @@ def _save_weights(model: Any, source: Source, hidden: Path) -> None:
     dtype = source.saved_dtype()
     model.to(dtype)
     model.config.dtype = dtype
-    if base.is_dir() and (base / contents.GENERATION_CONFIG).is_file():
-        model.generation_config = GenerationConfig.from_pretrained(str(base))
+    model.generation_config = GenerationConfig()  # transformers refuses to save many published ones
     model.save_pretrained(hidden)
-    source.tokenizer.save_pretrained(hidden)
+    contents.copy_generation_config(base, hidden)
+    _save_tokenizer(source, hidden)
+
+
+def _save_tokenizer(source: Source, hidden: Path) -> None:
+    located = source.located
+    if located.tokenizer.is_file() or located.layout is not None or located.reference.trust_remote_code:
+        source.tokenizer.save_pretrained(hidden)
+    else:
+        contents.copy_tokenizer(located.tokenizer, hidden)
 
 
 def _save_adapter(model: Any, source: Source, hidden: Path) -> None:
-    located = source.located
-    known = origin.known_as(str(located.base.resolve()))  # a model in the hub's cache goes by its name
+    located, base = source.located, source.located.base.resolve()
+    known = _on_hub(base)
     # A path is absolute, so that PEFT itself finds it from every working directory.
-    model.peft_config["default"].base_model_name_or_path = known.name if known else str(located.base.resolve())
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = known.name if known else str(base)
+    config.revision = known.revision if known else None
+    rows = int(model.get_input_embeddings().weight.shape[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # The vocabulary is that of the base; to check this, PEFT would look for the base on the hub.
-        model.save_pretrained(hidden, save_embedding_layers=False)
+        # The vocabulary is that of the base, unless the adapter brings one; PEFT would ask the hub.
+        is_widened = rows != located.config.get_text_config().vocab_size
+        model.save_pretrained(hidden, save_embedding_layers=is_widened)
     (hidden / "README.md").unlink(missing_ok=True)  # PEFT's card, which says nothing but a path
     file = hidden / files.ADAPTER_CONFIG
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -78,3 +96,5 @@ def _save_adapter(model: Any, source: Source, hidden: Path) -> None:
         if isinstance(content.get(name), list):
             content[name] = sorted(content[name])
     file.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+    if located.tokenizer != located.base:
+        _save_tokenizer(source, hidden)

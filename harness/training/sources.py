@@ -6,7 +6,6 @@ Not here: what of it learns (`harness.training.methods`).
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from harness.errors import HarnessError
 from harness.training import methods
 from harness.training.corpora import TokenizerOfStage
 from harness.training.recipe import Stage
-
-_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 
 
 class Source:
@@ -118,14 +115,14 @@ class Source:
             return peft.PeftModel.from_pretrained(base, str(adapter.folder), is_trainable=True)
 
     def saved_dtype(self) -> Any:
-        """Return the dtype in which the base's weights are stored: that of most of its weights."""
+        """Return the dtype in which the base's weights are stored: that of most of their bytes."""
         import torch
 
-        dtypes = Counter(files.tensor_dtypes(files.weight_files(self.located.base)).values())
-        known = {name: count for name, count in dtypes.items() if name in _DTYPES}
-        if not known:
-            return getattr(self.located.config, "dtype", None) or torch.float32
-        return getattr(torch, _DTYPES[max(known, key=lambda name: known[name])])
+        name = files.stored_dtype(files.weight_files(self.located.base))
+        if name is not None:
+            return getattr(torch, name)
+        stated = getattr(self.located.config, "dtype", None)  # pickled weights have no header
+        return stated if isinstance(stated, torch.dtype) else torch.float32
 
     def _ends(self) -> tuple[int, ...]:
         """Return the ids that end an answer when the checkpoint is evaluated."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.checkpoints import configs, files, loading, probe
+from harness.checkpoints import configs, contents, files, loading, probe
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -115,11 +115,15 @@ def _save(model: Model, checkpoint: Checkpoint, output: Path) -> None:
 
     try:
         with atomic_write.folder(output) as hidden:
-            base = checkpoint.located.base
-            if (base / "generation_config.json").is_file():
-                model.generation_config = GenerationConfig.from_pretrained(str(base))
+            located = checkpoint.located
+            model.generation_config = GenerationConfig()
             model.save_pretrained(hidden)
-            checkpoint.tokenizer.save_pretrained(hidden)
+            if located.base.is_dir():
+                contents.copy_generation_config(located.base, hidden)
+            if located.tokenizer.is_file() or located.layout is not None or located.reference.trust_remote_code:
+                checkpoint.tokenizer.save_pretrained(hidden)
+            else:
+                contents.copy_tokenizer(located.tokenizer, hidden)
             if output.is_dir():
                 output.rmdir()  # it is empty, or `merge` would have refused it
     except Exception as error:  # safetensors and tokenizers raise types of their own for what the system refuses
