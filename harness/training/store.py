@@ -94,7 +94,7 @@ def write(
 
     schema = pa.schema([("ids", pa.list_(pa.uint32())), ("spans", pa.list_(pa.uint32())), ("row", pa.uint32())])
     shortener = _Shortener(writer, encoder, max_length)
-    try:
+    with places.writing(file, "choose another --output"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with (
             atomic_write.file(file, tag="new") as hidden,
@@ -114,9 +114,6 @@ def write(
         counts = replace(shortener.counts, unended=encoder.unended, notes=list(notes()))
         with atomic_write.file(_counts_of(file), tag="new") as hidden:
             hidden.write_text(json.dumps(asdict(counts), ensure_ascii=False), encoding="utf-8")
-    except OSError as error:
-        advice = places.advice(error, "choose another --output")
-        raise HarnessError(f"cannot write {file} ({error.strerror or error}): {advice}") from error
     return counts
 
 
