@@ -111,9 +111,10 @@ class Bench:
             cost.write_text(json.dumps([peak, seconds]))
         peak, seconds = json.loads(cost.read_text())
         options = ("--limit", str(EVALUATED), "--apply-chat-template", "-o", str(reports))
-        shutil.rmtree(reports / stage, ignore_errors=True)
+        for report in reports.glob(f"{stage}_*"):
+            shutil.rmtree(report)
         self._harness("run", "--model", label, "--tasks", "adgen", *options)
-        scores = self._scores(reports / stage)
+        scores = self._scores(self._report(model, stage))
         record: dict[str, Any] = {}
         size = 0
         if stage != "base":
@@ -139,17 +140,21 @@ class Bench:
         """Return the bytes of a parameter in the base's files."""
         return 2 if model == "smollm2" else 4
 
+    def _report(self, model: str, stage: str) -> Path:
+        (report,) = (self._folder / "reports" / model).glob(f"{stage}_*")
+        return report
+
     def _scores(self, report: Path) -> dict[str, float]:
         results = json.loads((report / "results.json").read_text(encoding="utf-8"))["results"]["adgen"]
         return {name: value for key, value in results.items() for name in METRICS if key.split(",")[0] == name}
 
     def differences(self, model: str) -> list[Difference]:
         """Return the paired differences between methods, as `harness compare` computes them."""
-        reports, output = self._folder / "reports" / model, self._folder / "compared.json"
+        output = self._folder / "compared.json"
         result = []
         for baseline, candidates in (("base", list(METHODS)), ("full", [name for name in METHODS if name != "full"])):
-            names = [str(reports / name) for name in candidates]
-            self._harness("compare", str(reports / baseline), *names, "--json", str(output), allowed=(0, 1, 3))
+            names = [str(self._report(model, name)) for name in candidates]
+            self._harness("compare", str(self._report(model, baseline)), *names, "--json", str(output), allowed=(0, 1, 3))
             for candidate in json.loads(output.read_text(encoding="utf-8"))["candidates"]:
                 for entry in candidate["comparisons"]:
                     metric = str(entry["metric"]).partition(",")[0]
