@@ -113,7 +113,7 @@ def _reserved_names() -> set[str]:
     return {"messages", *named}
 
 
-def require_room(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> None:
+def require_room(checkpoint: Checkpoint | Located, tasks: Mapping[str, Task]) -> None:
     """Raise HarnessError if a task's generations do not fit the checkpoint's context, or if a setting is unknown."""
     for name, task in tasks.items():
         if task.output_type == "generate_until":

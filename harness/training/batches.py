@@ -83,6 +83,27 @@ class Rows(Dataset[Row]):
         return {**row, "position_ids": np.concatenate(positions)} if self._is_packed else row
 
 
+class Filled(Dataset[Row]):
+    """Rows, followed by rows of which nothing is learned, so that every one of several processes has full batches.
+
+    accelerate would fill the last batches up with the first rows, which would then be learned once more.
+    """
+
+    def __init__(self, rows: Rows, batch: int, processes: int) -> None:
+        self._rows = rows
+        together = batch * processes
+        self._length = -(-len(rows) // together) * together if processes > 1 else len(rows)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: int) -> Row:
+        if number < len(self._rows):
+            return self._rows[number]
+        first = self._rows[0]
+        return {key: np.full(2, IGNORED) if key == "labels" else values[:2] for key, values in first.items()}
+
+
 class Collator:
     """Pads the rows of a batch to the longest of them."""
 

@@ -95,6 +95,11 @@ class DataReport:
     """The first row."""
 
     @property
+    def epochs(self) -> float:
+        """How often each example is read, on average."""
+        return sum(corpus.examples for corpus in self.corpora) / sum(corpus.counts.kept for corpus in self.corpora)
+
+    @property
     def tokens(self) -> int:
         """Tokens of all rows, prompts included, padding left out."""
         return sum(corpus.tokens for corpus in self.corpora)

@@ -12,15 +12,25 @@ from contextlib import contextmanager
 @contextmanager
 def random_state(seed: int) -> Iterator[None]:
     """Seed torch with `seed`; afterwards restore the random states of Python, numpy and torch."""
+    import torch
+
+    with preserved():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def preserved() -> Iterator[None]:
+    """Restore the random states of Python, numpy and torch when the block ends."""
     import random
 
     import numpy as np
     import torch
 
     python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=devices):
             yield
     finally:
         random.setstate(python_state)

@@ -58,7 +58,9 @@ class Lineage:
     curve: list[tuple[int, float]] = field(default_factory=list)
     """Steps and losses; of more than `POINTS` steps, means over equal stretches."""
     evaluations: list[dict[str, float]] = field(default_factory=list)
-    """Validation losses by step."""
+    """Validation losses and scores on tasks by `step`."""
+    best: dict[str, Any] | None = None
+    """The `step`, `metric` and `value` of the evaluation whose weights were kept; None for those of the last step."""
     seconds: float = 0.0
     """Wall-clock seconds of the training, those before an interruption left out."""
     resumed_at: int = 0

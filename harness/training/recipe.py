@@ -30,7 +30,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.checkpoints.reference import parse
 from harness.common import safe_load, validation
+from harness.common.limits import Limit
 from harness.errors import HarnessError, did_you_mean
+from harness.tasks.own_files import file_tasks
 from harness.training import settings
 from harness.training.dialogues import Format, Learned
 
@@ -72,12 +74,24 @@ class Stage(BaseModel):
     """Length of an example in tokens; longer ones are shortened (`harness.training.store`)."""
     packing: bool = False
     """Whether examples share rows of `max_length` tokens."""
+    evaluate: list[str] = []
+    """Tasks whose scores are measured during the training, as `harness run` measures them."""
+    evaluate_limit: Annotated[Limit, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The number of documents of each task, from the first, or, below 1, their share; None is all."""
+    evaluate_metric: list[str] = []
+    """How answers in words to a file of questions are compared (`own_files.question_files.COMPARISONS`)."""
+    evaluate_num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """The number of few-shot examples; None is each task's own."""
+    evaluate_max_gen_toks: Annotated[int, Field(ge=1)] | None = None
+    """The largest number of new tokens of an answer; None is each task's own."""
+    evaluate_apply_chat_template: bool = False
+    """Whether their prompts are rendered by the tokenizer's chat template."""
     arguments: dict[str, Any] = {}
     """Arguments of transformers' TrainingArguments."""
     adapter: dict[str, Any] = {}
     """Settings of the method's PEFT configuration."""
 
-    @field_validator("validation", mode="before")
+    @field_validator("validation", "evaluate", "evaluate_metric", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
@@ -88,7 +102,11 @@ class Stage(BaseModel):
         return list(self.corpora)
 
 
-OWN = ("from", "method", "corpora", "mix", "validation", "max_length", "packing")
+OWN = (
+    *("from", "method", "corpora", "mix", "validation", "max_length", "packing"),
+    *("evaluate", "evaluate_limit", "evaluate_metric", "evaluate_num_fewshot", "evaluate_max_gen_toks"),
+    "evaluate_apply_chat_template",
+)
 """The settings of a stage that belong to no library."""
 
 
@@ -236,7 +254,7 @@ class _Reader:
             self._check_corpora(name, stage, recipe)
             self._check_method(name, stage, recipe)
             start = stage.start if stage.start in recipe.stages else self._reference(name, stage, recipe)
-            stages[name] = stage.model_copy(update={"start": start})
+            stages[name] = stage.model_copy(update={"start": start, "evaluate": list(map(self._task, stage.evaluate))})
         try:
             TopologicalSorter({name: {stage.start} for name, stage in recipe.stages.items()}).prepare()
         except CycleError as error:
@@ -268,7 +286,7 @@ class _Reader:
 
     def _check_method(self, name: str, stage: Stage, recipe: Recipe) -> None:
         """Raise HarnessError if the stage cannot start from the stage that it names."""
-        if stage.method == "merge" and (stage.arguments or stage.validation):
+        if stage.method == "merge" and (stage.arguments or stage.validation or stage.evaluate):
             self._fail(("stages", name), "a merge trains nothing: remove its settings")
         if stage.packing and stage.method in ("prefix", "p-tuning", "prompt"):
             self._fail(
@@ -287,6 +305,12 @@ class _Reader:
                 f"'{stage.start}' is an adapter: continue it with method: {parent}, or merge it first by a stage "
                 f"{{from: {stage.start}, method: merge}}",
             )
+
+    def _task(self, name: str) -> str:
+        """Return the task `name`; one that is a file beside the recipe, with its path resolved."""
+        prefix = file_tasks.PREFIX if name.startswith(file_tasks.PREFIX) else ""
+        place = self._file.parent / Path(name.removeprefix(prefix)).expanduser()
+        return f"{prefix}{place}" if file_tasks.names_files(name) and place.exists() else name
 
     def _reference(self, name: str, stage: Stage, recipe: Recipe) -> str:
         """Return the stage's checkpoint reference with paths resolved against the recipe's folder."""

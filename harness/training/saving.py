@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,27 @@ _SETS = ("target_modules", "modules_to_save", "exclude_modules")
 """Settings that PEFT holds as sets and writes in a different order each time."""
 
 
-def save(model: Model, source: Source, lineage: Lineage, state: Path | None, folder: Path) -> None:
+def save(
+    model: Model,
+    source: Source,
+    lineage: Lineage,
+    state: Path | None,
+    folder: Path,
+    weights: Mapping[str, Any] | None = None,
+) -> None:
     """Write the folder of a stage, so that it either is complete or does not exist.
 
-    `state` is the Trainer's record of losses. Raises StorageError if the folder cannot be written.
+    `state` is the Trainer's record of losses; `weights` are those of the model if it is spread over several devices.
+    Raises StorageError if the folder cannot be written.
     """
     with (
         places.writing(folder, "choose another --output"),
         atomic_write.folder(folder, tag=NEW, replace=True) as hidden,
     ):
         if lineage.base_fingerprint is None:
-            _save_weights(model, source, hidden)
+            _save_weights(model, source, hidden, weights)
         else:
-            _save_adapter(model, source, hidden)
+            _save_adapter(model, source, hidden, weights)
         if state is not None:
             (hidden / STATE).write_bytes(state.read_bytes())
         lineages.write(lineage, hidden)
@@ -55,15 +64,18 @@ def _on_hub(base: Path) -> origin.KnownModel | None:
     return known if known is not None and known.hub == "Hugging Face" else None
 
 
-def _save_weights(model: Any, source: Source, hidden: Path) -> None:
+def _save_weights(model: Any, source: Source, hidden: Path, weights: Mapping[str, Any] | None) -> None:
     from transformers import GenerationConfig
 
     base = source.located.base
     dtype = source.saved_dtype()
-    model.to(dtype)
+    if weights is None:
+        model.to(dtype)
+    else:
+        weights = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     model.config.dtype = dtype
     model.generation_config = GenerationConfig()  # transformers refuses to save many published ones
-    model.save_pretrained(hidden)
+    model.save_pretrained(hidden, state_dict=weights)
     contents.copy_generation_config(base, hidden)
     _save_tokenizer(source, hidden)
 
@@ -76,7 +88,7 @@ def _save_tokenizer(source: Source, hidden: Path) -> None:
         contents.copy_tokenizer(located.tokenizer, hidden)
 
 
-def _save_adapter(model: Any, source: Source, hidden: Path) -> None:
+def _save_adapter(model: Any, source: Source, hidden: Path, weights: Mapping[str, Any] | None) -> None:
     located, base = source.located, source.located.base.resolve()
     known = _on_hub(base)
     # A path is absolute, so that PEFT itself finds it from every working directory.
@@ -88,7 +100,7 @@ def _save_adapter(model: Any, source: Source, hidden: Path) -> None:
         warnings.simplefilter("ignore")
         # The vocabulary is that of the base, unless the adapter brings one; PEFT would ask the hub.
         is_widened = rows != located.config.get_text_config().vocab_size
-        model.save_pretrained(hidden, save_embedding_layers=is_widened)
+        model.save_pretrained(hidden, save_embedding_layers=is_widened, state_dict=weights)
     (hidden / "README.md").unlink(missing_ok=True)  # PEFT's card, which says nothing but a path
     file = hidden / files.ADAPTER_CONFIG
     content = json.loads(file.read_text(encoding="utf-8"))

@@ -6,28 +6,47 @@ state that it saved, if it is still the same stage.
 
 All randomness comes from the recipe's seed; the caller's random state is restored.
 
+Of several processes that train together, the first one encodes corpora and writes folders.
+
 Not here: the loop (`harness.training.loop`), and evaluating the checkpoints.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.checkpoints import placement
 from harness.checkpoints.adapters import merging
 from harness.common import atomic_write, places, progress
 from harness.errors import HarnessError, StorageError
-from harness.training import corpora, determinism, lineage, locks, loop, saving
+from harness.training import (
+    arguments,
+    corpora,
+    determinism,
+    lineage,
+    locks,
+    loop,
+    processes,
+    saving,
+    states,
+    task_scores,
+)
 from harness.training.corpora import CorpusReport, DataReport, Prepared
 from harness.training.family import ENCODED, Family, naming, settings_of
+from harness.training.fitting import Data, DivergedError, Fitted
 from harness.training.lineage import Lineage
 from harness.training.recipe import Recipe, Stage
 from harness.training.sources import Source
+from harness.training.task_scores import TaskScores
 
 DONE = lineage.RECORD
 """The file that marks a finished stage."""
@@ -73,47 +92,80 @@ def train(
     *,
     until: str | None = None,
     replace: bool = False,
+    data: Path | None = None,
     events: Events = Events(),
 ) -> Iterator[Trained]:
     """Train into `output` the stages `names` (default: all), after the stages they start from; yield each when done.
 
     With `until`, later stages are left out. With `replace`, stages that were trained from something else are trained
-    anew. Raises HarnessError on errors that the user can correct: unknown stages, unreadable corpora or checkpoints,
-    stages that would be overwritten.
+    anew. `data` is a mirror of the data sets of tasks that stages are evaluated on. Raises HarnessError on errors that
+    the user can correct: unknown stages, unreadable corpora or checkpoints, stages that would be overwritten.
     """
     order = recipe.order(names, until)
+    family = Family(recipe, output)
+    with processes.connected():
+        processes.first(lambda: _begin(family, order, data))
+        for name in order:
+            run = _Run(family, name, events, data, replace=replace)
+            with ExitStack() as stack:
+                processes.first(partial(stack.enter_context, locks.held(*run.lock)))
+                yield run.trained()
+        processes.first(family.remove_unused)
+
+
+def _begin(family: Family, order: Sequence[str], data: Path | None) -> None:
+    """Make the folder of the stages, after checking the settings of all stages in `order`."""
+    _check_settings(family, order, data)
+    output = family.output
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         advice = places.advice(error, "name another folder")
         raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): {advice}") from error
-    family = Family(recipe, output)
-    for name in order:
-        with locks.held(output / f".{name}.lock", f"stage {name} in {output}"):
-            yield _Run(family, name, events, replace=replace).trained()
-    family.remove_unused()
 
 
-def plan(recipe: Recipe, output: Path, names: Sequence[str] = (), *, until: str | None = None) -> Iterator[Planned]:
+def plan(
+    recipe: Recipe, output: Path, names: Sequence[str] = (), *, until: str | None = None, data: Path | None = None
+) -> Iterator[Planned]:
     """Yield what each stage would learn from, in the order of training; nothing is trained.
 
     Corpora are encoded, and kept for the training. Raises HarnessError as `train` does.
     """
     family = Family(recipe, output)
-    for name in recipe.order(names, until):
+    order = recipe.order(names, until)
+    _check_settings(family, order, data)
+    for name in order:
         stage = recipe.stages[name]
-        run = _Run(family, name, Events(), replace=True)
+        run = _Run(family, name, Events(), None, replace=True)
         finished = run.finished() is not None
         yield Planned(name, stage, finished, None if stage.method == "merge" else run.prepared().report)
+
+
+def _check_settings(family: Family, order: Sequence[str], data: Path | None) -> None:
+    """Raise HarnessError, before any stage is trained, if the settings of an unfinished one do not fit together."""
+    for name in order:
+        stage = family.recipe.stages[name]
+        if stage.method == "merge" or (family.folder(name) / DONE).is_file():
+            continue
+        with naming(f"stage {name}"):
+            tasks = task_scores.metrics(stage, data) if stage.evaluate else {}
+            on_cpu = placement.device(family.reference(stage).device).type == "cpu"
+            arguments.check(stage.arguments, arguments.metrics(stage.validation, tasks), on_cpu=on_cpu)
 
 
 class _Run:
     """One stage."""
 
-    def __init__(self, family: Family, name: str, events: Events, *, replace: bool) -> None:
+    def __init__(self, family: Family, name: str, events: Events, data: Path | None, *, replace: bool) -> None:
         self._family, self._name, self._events, self._replace = family, name, events, replace
+        self._data = data
         self._recipe, self._stage = family.recipe, family.recipe.stages[name]
         self._folder, self._progress = family.folder(name), family.progress(name)
+
+    @property
+    def lock(self) -> tuple[Path, str]:
+        """The file that is locked while the stage is trained, and what it stands for."""
+        return self._family.output / f".{self._name}.lock", f"stage {self._name} in {self._family.output}"
 
     def finished(self) -> Lineage | None:
         """Return the record of the stage if it is finished and what the recipe says now."""
@@ -126,14 +178,22 @@ class _Run:
 
     def trained(self) -> Trained:
         """Return the stage, trained now unless it was finished before."""
-        name, family = self._name, self._family
+        if (known := processes.first(self._known)) is not None:
+            return known
+        record = processes.first(self._merged) if self._stage.method == "merge" else self._fitted()
+        return processes.first(lambda: self._done(record, is_reused=False))
+
+    def _known(self) -> Trained | None:
+        """Return the stage if it is finished; None after making sure that it can be trained."""
         if (record := self.finished()) is not None:
-            return Trained(name, self._folder, self._stage, record, True, family.stale(name))
+            return self._done(record, is_reused=True)
         atomic_write.remove_tagged(self._folder, saving.NEW)
         self._require_free()
-        record = self._merged() if self._stage.method == "merge" else self._fitted()
+        return None
+
+    def _done(self, record: Lineage, *, is_reused: bool) -> Trained:
         shutil.rmtree(self._progress, ignore_errors=True)
-        return Trained(name, self._folder, self._stage, record, False, family.stale(name))
+        return Trained(self._name, self._folder, self._stage, record, is_reused, self._family.stale(self._name))
 
     def _require_free(self) -> None:
         """Raise HarnessError if training would overwrite another stage, foreign files, or what it starts from."""
@@ -209,66 +269,78 @@ class _Run:
         """Train the stage, and write its folder."""
         clock = time.perf_counter()
         stage, name = self._stage, self._name
-        self._require_same_progress()
+        processes.first(self._require_same_progress)
         with naming(f"stage {name}"):
-            source = Source(self._family.reference(stage), stage)
-        prepared = self._prepared(source)
+            source = processes.in_turn(lambda: Source(self._family.reference(stage), stage))
+            tasks = TaskScores(source, stage, self._data) if stage.evaluate else None
+        prepared = processes.in_turn(lambda: self._prepared(source))
         self._events.data(name, prepared.report)
         with determinism.random_state(self._recipe.seed), determinism.threads(self._recipe.threads):
             with progress.bar(f"loading {stage.start}", None, unit="weights") as bar, naming(f"stage {name}"):
                 model = source.model(bar)
-            fitted = self._fit(model, source, prepared)
-        adapter = stage.method != "full"
+            fitted = self._fit(model, source, prepared, tasks)
+        return processes.first(lambda: self._saved(model, source, prepared.report, fitted, clock))
+
+    def _saved(self, model: Any, source: Source, report: DataReport, fitted: Fitted, clock: float) -> Lineage:
+        """Write the folder of the stage, whose training began at `clock`, and return its record."""
+        adapter = self._stage.method != "full"
         record = self._record(
             base=saving.relative(source, self._folder) if adapter else None,
             base_fingerprint=source.base_fingerprint() if adapter else None,
-            corpora=[_described(corpus, self._recipe) for corpus in prepared.report.corpora],
-            validation=[_described(corpus, self._recipe) for corpus in prepared.report.validation],
+            corpora=[_described(corpus, self._recipe) for corpus in report.corpora],
+            validation=[_described(corpus, self._recipe) for corpus in report.validation],
             steps=len(fitted.losses),
-            rows=prepared.report.rows,
-            tokens=prepared.report.tokens,
+            rows=report.rows,
+            tokens=report.tokens,
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             loss=fitted.loss,
             curve=lineage.curve(fitted.losses),
             evaluations=fitted.evaluations,
+            best=None if fitted.best is None else fitted.best._asdict(),
             seconds=time.perf_counter() - clock,
             resumed_at=fitted.resumed_at,
         )
         try:
-            saving.save(model, source, record, self._progress / saving.STATE, self._folder)
+            saving.save(model, source, record, self._progress / saving.STATE, self._folder, fitted.state)
         except StorageError as error:
             raise StorageError(f"{error}{self._kept()}") from error
         return record
 
-    def _fit(self, model: Any, source: Source, prepared: Prepared) -> loop.Fitted:
+    def _fit(self, model: Any, source: Source, prepared: Prepared, tasks: TaskScores | None) -> Fitted:
         stage, tokenizer = self._stage, source.tokenizer
         if stage.packing:
             loop.require_no_leak(model)
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        report = prepared.report
+        data = Data(
+            prepared.train,
+            prepared.validation,
+            pad=int(pad),
+            epoch_steps=max(1, math.ceil(report.steps / report.epochs)),
+            tasks=tasks,
+        )
         try:
-            with places.writing(self._progress, "choose another --output"):
+            with naming(f"stage {self._name}"), places.writing(self._progress, "choose another --output"):
                 return loop.fit(
                     model,
-                    prepared.train,
-                    prepared.validation,
+                    data,
                     stage.arguments,
                     self._progress,
-                    pad=int(pad),
                     seed=self._recipe.seed,
                     title=self._name,
                     report=self._events.line,
                 )
-        except loop.DivergedError as error:
+        except DivergedError as error:
             raise self._diverged(error, prepared) from error
         except StorageError as error:
             raise StorageError(f"{error}{self._kept()}") from error
 
     def _kept(self) -> str:
         """Return which state of the interrupted training is kept, as a part of a message; remove what is none."""
-        state = loop.newest_state(self._progress)
-        return f"; the state of {state.name.replace('checkpoint-', 'step ')} is kept" if state else ""
+        state = states.newest(self._progress)
+        return f"; the state of step {states.step_of(state)} is kept" if state else ""
 
-    def _diverged(self, error: loop.DivergedError, prepared: Prepared) -> HarnessError:
+    def _diverged(self, error: DivergedError, prepared: Prepared) -> HarnessError:
         names = self._stage.names
         examples = [
             f"{names[corpus]}, row {row:,}"
@@ -284,14 +356,14 @@ class _Run:
     def _require_same_progress(self) -> None:
         """Raise HarnessError if an interrupted training in the stage's hidden folder is one of other settings."""
         file = self._progress / "stage.json"
-        mine = {"key": self._family.key(self._name), "processes": loop.world_size()}
-        if self._progress.is_dir() and loop.newest_state(self._progress) is not None:
+        shared = {"seed": self._recipe.seed, "threads": self._recipe.threads, "processes": processes.count()}
+        settings: dict[str, Any] = {**settings_of(self._stage), **shared}
+        key = self._family.key(self._name)
+        if self._progress.is_dir() and states.newest(self._progress) is not None:
             before = _json(file)
-            changes = []
-            if before.get("key") != mine["key"]:
-                changes = lineage.differences(before.get("settings") or {}, settings_of(self._stage)) or ["its data"]
-            if before.get("processes") != mine["processes"]:
-                changes.append(f"processes: {before.get('processes')} → {mine['processes']}")
+            changes = lineage.differences(before.get("settings") or {}, settings)
+            if before.get("key") != key and not changes:
+                changes = ["its data, or the checkpoint it starts from"]
             if not changes:
                 return
             if not self._replace:
@@ -302,7 +374,7 @@ class _Run:
         shutil.rmtree(self._progress, ignore_errors=True)
         with places.writing(self._progress, "choose another --output"):
             self._progress.mkdir(parents=True)
-            file.write_text(json.dumps({**mine, "settings": settings_of(self._stage)}, default=str), encoding="utf-8")
+            file.write_text(json.dumps({"key": key, "settings": settings}, default=str), encoding="utf-8")
 
 
 def _described(report: CorpusReport, recipe: Recipe) -> dict[str, Any]:

@@ -204,7 +204,7 @@ WRITERS: dict[str, tuple[str, Callable[..., None], str]] = {
     "adapter": ("peft.PeftModel.save_pretrained", full_disk_in_rust, "lora"),
     "tokenizer": ("harness.checkpoints.contents.shutil.copyfile", full_disk, "full"),
     "record": ("harness.training.lineage.write", full_disk, "lora"),
-    "learned weights of a state": ("harness.training.loop.save_file", full_disk_in_rust, "lora"),
+    "learned weights of a state": ("harness.training.trainer.save_file", full_disk_in_rust, "lora"),
     "optimizer of a state": ("torch.save", full_disk_in_torch, "lora"),
     "corpus": ("pyarrow.ipc.new_file", full_disk, "lora"),
 }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from harness.cli import stopping
+from harness.cli import options, stopping
 from harness.common.terminal import echo
 
 
@@ -22,6 +22,7 @@ def train(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Write each stage's checkpoint to DIR/STAGE.")
     ] = Path("checkpoints"),
     plan: Annotated[bool, typer.Option("--plan", help="Show what each stage would learn from; train nothing.")] = False,
+    data: Annotated[Path | None, options.Data] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Train stages anew that were trained from something else.")
     ] = False,
@@ -34,14 +35,15 @@ def train(
     from harness.common import progress, slow_imports
 
     with progress.status("loading libraries"), slow_imports.importing():
+        from harness.training import processes, stages
         from harness.training import recipe as recipes
-        from harness.training import stages
-    with stopping.says(stopping.with_stages(output)):
+    with processes.quiet(), stopping.says(stopping.with_stages(output)):
         loaded = recipes.load(recipe)
         if plan:
-            for planned in stages.plan(loaded, output, stage or [], until=until):
+            for planned in stages.plan(loaded, output, stage or [], until=until, data=data):
                 views.print_plan(planned)
             return
         events = stages.Events(views.print_data, views.print_line)
-        for trained in stages.train(loaded, output, stage or [], until=until, replace=replace, events=events):
+        chosen: dict[str, Any] = {"until": until, "replace": replace, "data": data}
+        for trained in stages.train(loaded, output, stage or [], events=events, **chosen):
             echo(*views.stage_lines(trained))

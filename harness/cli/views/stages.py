@@ -29,6 +29,8 @@ def stage_line(trained: Trained) -> str:
         title = f"{ADAPTERS[stage.method][1]}, " if stage.method in ADAPTERS else ""
         line += f"{title}{record.steps:,} steps, {record.tokens:,} tokens, {record.parameters:,} parameters"
         line += "" if record.loss is None else f", loss {record.loss:.2f}"
+        if record.best is not None:
+            line += f", kept step {record.best['step']:,} with {record.best['metric']} {record.best['value']:.4g}"
     if trained.reused:
         return f"{line}, kept"
     resumed = f", continued after step {record.resumed_at:,}" if record.resumed_at else ""
