@@ -154,7 +154,9 @@ class Bench:
         result = []
         for baseline, candidates in (("base", list(METHODS)), ("full", [name for name in METHODS if name != "full"])):
             names = [str(self._report(model, name)) for name in candidates]
-            self._harness("compare", str(self._report(model, baseline)), *names, "--json", str(output), allowed=(0, 1, 3))
+            self._harness(
+                "compare", str(self._report(model, baseline)), *names, "--json", str(output), allowed=(0, 1, 3)
+            )
             for candidate in json.loads(output.read_text(encoding="utf-8"))["candidates"]:
                 for entry in candidate["comparisons"]:
                     metric = str(entry["metric"]).partition(",")[0]
