@@ -48,6 +48,8 @@ def prepare(model: Model, stage: Stage) -> Model:
     import peft
 
     values = dict(stage.adapter)
+    if stage.method != "lora" and int(values.get("num_virtual_tokens") or 0) < 1:
+        raise HarnessError("num_virtual_tokens, the length of what is learned in tokens, is a number from 1: state it")
     if stage.method == "lora":
         values["target_modules"] = _targets(model, values.get("target_modules"))
     kind = getattr(peft, settings.ADAPTERS[stage.method][0])

@@ -58,6 +58,8 @@ class Source:
         Raises HarnessError if the stage's is longer than the context.
         """
         context = self.located.max_length
+        if self.located.layout is None:  # ChatGLM's prefixes take no positions
+            context -= int(self._stage.adapter.get("num_virtual_tokens") or 0)
         if self._stage.max_length <= context:
             return self._stage.max_length
         if "max_length" in self._stage.model_fields_set:
