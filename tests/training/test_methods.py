@@ -100,7 +100,7 @@ def test_what_peft_cannot_put_on_a_base_is_one_sentence(method, settings):
 @pytest.mark.parametrize("settings", [{}, {"num_virtual_tokens": 0}, {"num_virtual_tokens": -1}])
 @pytest.mark.parametrize("method", ["prefix", "p-tuning", "prompt"])
 def test_the_length_of_what_is_learned_is_stated(method, settings):
-    with pytest.raises(HarnessError, match="num_virtual_tokens, .* is a number from 1: state it"):
+    with pytest.raises(HarnessError, match=r"num_virtual_tokens, .* is a number from 1: state it"):
         methods.prepare(model(), stage(method, **settings))
 
 
