@@ -3,10 +3,8 @@
 Each has its own name, default and meaning there; nothing is renamed. Values are checked against the libraries' own type
 annotations. Arguments that this project decides itself (`OURS`) cannot be set.
 
-Names of other trainers are answered with the name here.
-
-Not here: the settings that are ours (`harness.training.recipe`), and the objects (`harness.training.methods`,
-`harness.training.loop`).
+Not here: what other trainers call them (`harness.training.other_names`), the settings that are ours
+(`harness.training.recipe`), and the objects (`harness.training.methods`, `harness.training.loop`).
 """
 
 from __future__ import annotations
@@ -20,37 +18,55 @@ from typing import Any, NamedTuple
 
 from harness.common import slow_imports
 from harness.errors import did_you_mean
+from harness.training.other_names import NOT_NEEDED, OTHER_NAMES
 
+_ORDER = "the order is that of the mixture"
+_BATCH = "a batch holds what the model reads, and nothing else"
+_LOSS = "the loss is the mean over all learned tokens of a step"
+_VALIDATION = "a validation computes the loss alone, as the training does"
+_UNTRIED = "nobody has shown that a training with it is resumed and counted right"
 OURS = {
     "output_dir": "each stage has a folder of its own name below --output",
     "seed": "the recipe's seed applies",
     "data_seed": "the recipe's seed applies",
-    "train_sampling_strategy": "the order is that of the mixture",
-    "length_column_name": "the order is that of the mixture",
-    "remove_unused_columns": "batches hold only what the model reads",
-    "label_names": "batches hold only what the model reads",
+    "train_sampling_strategy": _ORDER,
+    "length_column_name": _ORDER,
+    "dataloader_in_order": _ORDER,
+    "accelerator_config": _ORDER,
+    "parallelism_config": "the launcher's own configuration states it",
+    "remove_unused_columns": _BATCH,
+    "label_names": _BATCH,
     "dataloader_drop_last": "no row is dropped without being counted",
+    "auto_find_batch_size": "a batch that depends on the machine changes what is learned",
+    "local_rank": "the launcher sets it",
     "ignore_data_skip": "a resumed stage continues where it stopped",
     "resume_from_checkpoint": "give the same command again: an interrupted stage continues",
+    "restore_callback_states_from_checkpoint": "a resumed stage restores all that it needs",
+    "save_only_model": "without the optimizer's state a stage cannot be resumed",
+    "enable_jit_checkpoint": "a signal saves the state anyway",
     "logging_nan_inf_filter": "the first loss that is not finite stops the stage",
-    "prediction_loss_only": "a validation computes the loss alone",
-    "compute_loss_func": "the loss is the mean over all learned tokens of a step",
+    "disable_tqdm": "progress is shown on a terminal",
+    "compute_loss_func": _LOSS,
+    "average_tokens_across_devices": _LOSS,
+    "label_smoothing_factor": _LOSS,
+    "prediction_loss_only": _VALIDATION,
+    "eval_do_concat_batches": _VALIDATION,
+    "eval_use_gather_object": _VALIDATION,
+    "eval_accumulation_steps": _VALIDATION,
+    "batch_eval_metrics": _VALIDATION,
+    "bf16_full_eval": _VALIDATION,
+    "fp16_full_eval": _VALIDATION,
+    "include_for_metrics": _VALIDATION,
     "do_train": "a stage trains",
     "do_eval": "set validation:",
     "do_predict": "evaluate the checkpoint with 'harness run'",
-    "include_for_metrics": "set validation:",
-    "disable_tqdm": "progress is shown on a terminal",
     "use_cache": "a training has no use for a cache",
-    "auto_find_batch_size": "a batch that depends on the machine changes what is learned",
-    "local_rank": "the launcher sets it",
-    "save_only_model": "without the optimizer's state a stage cannot be resumed",
-    "neftune_noise_alpha": "it is not supported",
-    "torch_compile": "it is not supported",
-    "torch_compile_backend": "it is not supported",
-    "torch_compile_mode": "it is not supported",
-    "use_liger_kernel": "it is not supported",
-    "liger_kernel_config": "it is not supported",
-    "label_smoothing_factor": "it is not supported",
+    "neftune_noise_alpha": _UNTRIED,
+    "torch_compile": _UNTRIED,
+    "torch_compile_backend": _UNTRIED,
+    "torch_compile_mode": _UNTRIED,
+    "use_liger_kernel": _UNTRIED,
+    "liger_kernel_config": _UNTRIED,
 }
 """Arguments of transformers that cannot be set, and why."""
 _HUB = ("push_to_hub", "hub_")
@@ -65,58 +81,6 @@ _PEFT_OURS = (
     *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
     *("inference_mode", "runtime_config"),
 )
-
-OTHER_NAMES = {
-    # this project, before
-    "steps": "max_steps",
-    "batch": "per_device_train_batch_size",
-    "warmup": "warmup_steps",
-    "rank": "r",
-    "virtual_tokens": "num_virtual_tokens",
-    # LLaMA-Factory, KnowLM, LaWGPT, ChatGLM's ptuning/main.py
-    "epochs": "num_train_epochs",
-    "num_epochs": "num_train_epochs",
-    "batch_size": "per_device_train_batch_size",
-    "micro_batch_size": "per_device_train_batch_size",
-    "lr": "learning_rate",
-    "warmup_ratio": "warmup_steps, which below 1 is a share of all steps",
-    "finetuning_type": "method",
-    "stage": "method",
-    "model_name_or_path": "from",
-    "base_model": "from",
-    "adapter_name_or_path": "from",
-    "dataset": "corpora",
-    "train_file": "corpora",
-    "data_path": "corpora",
-    "mix_strategy": "mix",
-    "interleave_probs": "weights in corpora",
-    "cutoff_len": "max_length",
-    "max_source_length": "max_length",
-    "max_target_length": "max_length",
-    "max_seq_length": "max_length",
-    "template": "template in the recipe's corpora",
-    "prompt_template_name": "template in the recipe's corpora",
-    "train_on_prompt": "learn: everything in the recipe's corpora",
-    "train_on_inputs": "learn: everything in the recipe's corpora",
-    "mask_history": "learn: last_answer in the recipe's corpora",
-    "neat_packing": "packing",
-    "val_size": "validation, the name of a corpus",
-    "val_set_size": "validation, the name of a corpus",
-    "eval_dataset": "validation",
-    "lora_r": "r",
-    "lora_rank": "r",
-    "lora_target": "target_modules",
-    "lora_target_modules": "target_modules",
-    "additional_target": "modules_to_save",
-    "pissa_init": "init_lora_weights: pissa",
-    "pre_seq_len": "num_virtual_tokens",
-    "quantization_bit": "from: PATH,quantize=int4 or int8",
-    "load_in_8bit": "from: PATH,quantize=int8",
-    "load_in_4bit": "from: PATH,quantize=int4",
-    "pure_bf16": "from: PATH,dtype=bfloat16",
-    "rope_scaling": "the base's own config.json",
-}
-"""Names in other trainers' configurations → what to write here."""
 
 
 class Settings(NamedTuple):
@@ -160,6 +124,8 @@ def _unknown(name: str, method: str, known: set[str]) -> str:
         return f"'{name}' cannot be set: a training reaches no network"
     if name in OTHER_NAMES:
         return f"there is no '{name}': write {OTHER_NAMES[name]}"
+    if name in NOT_NEEDED:
+        return f"there is no '{name}': {NOT_NEEDED[name]}"
     for other, (_, title) in ADAPTERS.items():
         if other != method and name in adapter_types(other):
             return f"'{name}' is a setting of {title}, and this stage has method: {method}"
