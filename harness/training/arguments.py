@@ -22,6 +22,7 @@ _LEAST = {
     "save_total_limit": 1,
     "learning_rate": 0,
     "max_grad_norm": 0,
+    "weight_decay": 0,
 }
 """Smallest values that transformers does not check."""
 _EVALUATING = ("load_best_model_at_end", "metric_for_best_model", "eval_steps", "eval_on_start", "greater_is_better")
