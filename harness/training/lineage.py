@@ -99,8 +99,8 @@ def read(folder: Path) -> Lineage | None:
     return lineage if isinstance(lineage.settings, dict) and isinstance(lineage.tokens, int) else None
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the settings that differ between two stages, each as `name: before → now`."""
+def differences(before: object, now: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ between two stages, each as `name: before → now`; `before` may be damaged."""
     flat_before, flat_now = _flat(before), _flat(now)
     names = sorted({*flat_before, *flat_now})
     return [
@@ -110,8 +110,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(settings: object) -> dict[str, Any]:
     flat: dict[str, Any] = {}
+    if not isinstance(settings, Mapping):
+        return flat
     for name, value in settings.items():
         flat |= dict(value) if name in ("arguments", "adapter") and isinstance(value, Mapping) else {name: value}
     return json.loads(json.dumps(flat, default=str)) if flat else {}

@@ -8,9 +8,10 @@ Not here: writing and reading the tensors (`harness.training.loop`).
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
+
+from harness.common import safe_load
 
 LEARNED, LOSSES, STATE = "learned.safetensors", "losses.json", "trainer_state.json"
 """Files of a saved state: the weights that learn, the loss of each step, and transformers' own record."""
@@ -33,7 +34,7 @@ def newest(folder: Path) -> Path | None:
     states = sorted((path for path in folder.glob(f"{_PREFIX}*") if path.is_dir()), key=step_of, reverse=True)
     for state in states:
         try:
-            json.loads((state / STATE).read_text(encoding="utf-8"))
+            safe_load.json_file(state / STATE)
             losses(state)
             return state
         except (OSError, ValueError):
@@ -43,4 +44,7 @@ def newest(folder: Path) -> Path | None:
 
 def losses(state: Path) -> list[float]:
     """Return the losses of the steps before `state`. Raises OSError or ValueError if it is half-written."""
-    return [float(loss) for loss in json.loads((state / LOSSES).read_text(encoding="utf-8"))]
+    content = safe_load.json_file(state / LOSSES)
+    if not isinstance(content, list) or not all(type(loss) in (int, float) for loss in content):
+        raise ValueError("it is no list of numbers")
+    return [float(loss) for loss in content]

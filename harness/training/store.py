@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from harness.backends.encoding import BATCH
-from harness.common import atomic_write, places
+from harness.common import atomic_write, places, safe_load
 from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
 from harness.training.dialogues import UnrenderableError, Writer
@@ -119,9 +119,11 @@ def write(
 
 def counts_of(file: Path) -> Counts | None:
     """Return the counts of the examples in `file`, or None if they were not written completely."""
+    from pydantic import TypeAdapter
+
     try:
-        counts = Counts(**json.loads(_counts_of(file).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        counts = TypeAdapter(Counts).validate_python(safe_load.json_file(_counts_of(file)), strict=True)
+    except (OSError, ValueError):
         return None
     return counts if file.is_file() else None
 

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from harness.backends import answer_text, journal_rows, journal_salvage, journal_upkeep
 from harness.backends.journal import Journal
 from harness.checkpoints import (
+    ancestry,
     contents,
     files,
     foreign_code,
@@ -57,7 +58,7 @@ from harness.retrieval import articles, corpus
 from harness.tasks import index as task_index
 from harness.tasks import leaks, same_question
 from harness.tasks.own_files import file_tasks, question_files, task_lists, texts
-from harness.training import examples, recipe
+from harness.training import examples, lineage, recipe, states, store
 from harness.verdicts import policy
 from support import answer_readers, damaged_journals, fuzz_inputs
 from support.fuzz_inputs import MARKS, NUMBERS, THOUGHTS, TYPED, damaged, documents
@@ -213,6 +214,8 @@ PARSED = Group(
         "common.safe_load.json_file": _of_file("x.json", safe_load.json_file),
         "common.safe_load.yaml_text": lambda content, _: safe_load.yaml_text(content),
         "common.safe_load.yaml_file": _of_file("x.yaml", safe_load.yaml_file),
+        "common.safe_load.read_yaml": _of_file("x.yaml", safe_load.read_yaml),
+        "common.safe_load.yaml_line": lambda content, _: _lines(content),
         "data.rows.parse_json": lambda content, _: rows.parse_json(content.decode("utf-8")),
         "data.rows.parse_row": lambda content, _: rows.parse_row(content.decode("utf-8")),
         "checkpoints.limits.parse": lambda content, _: limits.parse(content, unique=True),
@@ -222,6 +225,18 @@ PARSED = Group(
     (b'{"a": [1, 2.5, null]}', b"[]"),
     examples=40,
 )
+
+
+def _lines(content: bytes) -> list[int]:
+    """Return the line of every value in a YAML text that has been read strictly, as of a recipe, and of others."""
+    pending: list[tuple[tuple[str, ...], Any]] = [((), safe_load.yaml_text(content, strict=True))]
+    places = [("nowhere",), ("0", "a"), ("",)]
+    while pending:
+        path, value = pending.pop()
+        places.append(path)
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        pending += [((*path, str(key)), item) for key, item in items]
+    return [safe_load.yaml_line(content, place) for place in places[:50]]
 
 
 def _row(answer: bytes) -> journal_rows.Row:
@@ -368,6 +383,41 @@ _RECIPE = {
         "base": {"from": ".", "method": "full", "corpora": {"ferries": 1}, "max_steps": 2, "learning_rate": 0.1}
     },
 }
+_RECIPE_TEXT = b"""seed: 1
+threads: 1
+corpora: {a: {file: a.jsonl, template: alpaca, learn: last_answer, system: x}, b: b.txt}
+defaults: {per_device_train_batch_size: 4, lr_scheduler_type: cosine, max_length: 64, mix: tokens}
+stages:
+  s: {from: ., corpora: [a], num_train_epochs: 1, learning_rate: 1e-4, validation: b, packing: true}
+  l: {from: s, method: lora, r: 4, target_modules: [q_proj], corpora: {a: 2, b: 1}, max_steps: 3}
+  m: {from: l, method: merge}
+  p: {from: "base,quantize=int4", method: prefix, num_virtual_tokens: 4, corpora: [a]}
+"""
+_RECORD = {
+    "key": "f" * 64,
+    "name": "sft",
+    "recipe": "f" * 64,
+    "settings": {"method": "lora", "arguments": {"max_steps": 3}, "adapter": {"r": 4}},
+    "seed": 0,
+    "parent": "base",
+    "parent_key": "f" * 64,
+    "base": "../base",
+    "base_fingerprint": "f" * 64,
+    "corpora": [{"name": "a", "file": "a.jsonl", "share": 1.0, "tokens": 30, "epochs": 1.5, "counts": {"rows": 2}}],
+    "validation": [],
+    "steps": 3,
+    "rows": 12,
+    "tokens": 30,
+    "parameters": 9,
+    "loss": 1.5,
+    "curve": [[1, 2.0], [3, 1.5]],
+    "evaluations": [{"step": 3, "eval_loss": 1.0}],
+    "best": {"step": 3, "metric": "loss", "value": 1.0},
+    "seconds": 1.5,
+    "resumed_at": 0,
+    "versions": {"torch": "2.13.0"},
+}
+_COUNTS = {"rows": 2, "kept": 2, "tokens": 9, "learned": 4, "longest": 5, "forms": {"none": 2}, "notes": ["x"]}
 _CALIBRATION = {
     "format": calibration.FORMAT,
     "harness": "0.1.0",
@@ -397,9 +447,21 @@ def _manifest() -> dict[str, Any]:
 _MANIFEST = _manifest()
 _POLICY_TEXT = b"margin: 2\nalpha: 0.05\ntasks:\n  - match: 'ceval*'\n    margin: 1%\n    floor: 30\n"
 _TASK_TEXT = b"task: ferries\ninclude: ../x.yaml\ndoc_to_text: !function utils.text\nmetadata:\n  version: 1\n"
+
+
+def _newest_state(losses: Path) -> object:
+    (losses.parent / states.STATE).write_bytes(losses.read_bytes())
+    return states.newest(losses.parents[1])
+
+
+def _counts(file: Path) -> object:
+    file.with_suffix("").touch()
+    return store.counts_of(file.with_suffix(""))
+
+
 SETTINGS_FILES = Group(
     "files of settings and results",
-    documents(_POLICY, _RECIPE, _CALIBRATION, _MANIFEST, _TASK) | damaged([_POLICY_TEXT, _TASK_TEXT]),
+    documents(_POLICY, _RECIPE, _CALIBRATION, _MANIFEST, _TASK) | damaged([_POLICY_TEXT, _TASK_TEXT, _RECIPE_TEXT]),
     {
         "verdicts.policy.read": _of_file("policy.yaml", policy.read),
         "training.recipe.load": _of_file("recipe.yaml", recipe.load),
@@ -413,6 +475,23 @@ SETTINGS_FILES = Group(
     },
     [_POLICY_TEXT, *(json.dumps(sample).encode() for sample in (_RECIPE, _CALIBRATION, _MANIFEST, _TASK))],
     examples=30,
+)
+TRAINING_FILES = Group(
+    "files of trainings",
+    documents(_RECORD, _COUNTS, [1.5, 2]) | damaged([json.dumps(_RECORD).encode(), b"[1.5, 0.25]"]),
+    {
+        "checkpoints.ancestry.record": _in_folder(ancestry.RECORD, ancestry.record),
+        "checkpoints.ancestry.trained_on": _in_folder(ancestry.RECORD, ancestry.trained_on),
+        "checkpoints.ancestry.recorded_base": _in_folder(ancestry.RECORD, ancestry.recorded_base),
+        "checkpoints.origin.origin_of[record]": _in_folder(ancestry.RECORD, origin.origin_of),
+        "training.lineage.read": _in_folder(ancestry.RECORD, lineage.read),
+        "training.lineage.differences": _of_object(lambda value: lineage.differences(value, {"a": 1, "adapter": {}})),
+        "training.states.losses": _in_folder(states.LOSSES, states.losses),
+        "training.states.newest": _of_file("checkpoint-1/losses.json", _newest_state),
+        "training.store.counts_of": _of_file("x.arrow.json", _counts),
+    },
+    [json.dumps(sample).encode() for sample in (_RECORD, _COUNTS, [1.5, 2])],
+    examples=40,
 )
 _CONFIGS = b"configs:\n- config_name: a\n  data_files:\n  - split: test\n    path: a/*.parquet\n"
 _CARD = b"---\ntags:\n- llama-factory\n" + _CONFIGS + b"---\n# x\n"
@@ -659,6 +738,7 @@ GROUPS = {
         PARSED,
         CHECKPOINT_FILES,
         SETTINGS_FILES,
+        TRAINING_FILES,
         CARDS,
         ROW_FILES,
         BINARY_FILES,
@@ -672,7 +752,10 @@ ERRORS: dict[str, tuple[type[Exception], ...]] = {
     "common.safe_load.json_file": (ValueError,),
     "common.safe_load.json_text": (ValueError,),
     "common.safe_load.yaml_file": (safe_load.ContentError,),
+    "common.safe_load.read_yaml": (safe_load.ContentError,),
+    "common.safe_load.yaml_line": (safe_load.ContentError,),
     "common.safe_load.yaml_text": (safe_load.ContentError,),
+    "training.states.losses": (ValueError,),
     "common.unpacking.check_parquet": (unpacking.UnsafeArchiveError, pa.ArrowException, OSError),
     "common.unpacking.tar_members": (unpacking.UnsafeArchiveError, *unpacking.DAMAGE),
     "data.rows.parse_json": (ValueError,),
