@@ -75,10 +75,13 @@ class Encoder:
         without_special: list[str] = []
         with_special: list[str] = []
         for text in dict.fromkeys(texts):
-            has_prefix = bool(self._prefix and text.startswith(self._prefix))
-            (with_special if special and not has_prefix else without_special).append(text)
+            (with_special if special and not self.begins_itself(text) else without_special).append(text)
         yield from self._tokenize(without_special, special=False)
         yield from self._tokenize(with_special, special=True)
+
+    def begins_itself(self, text: str) -> bool:
+        """Return whether `text` begins with the token that the tokenizer would put before it."""
+        return bool(self._prefix and text.startswith(self._prefix))
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
         """Return the ids of (context, continuation) texts, in order.

@@ -114,7 +114,7 @@ def marks_answers(tokenizer: Tokenizer) -> bool:
         template = tokenizer.get_chat_template()
     except Exception:  # without a template, or with several of which none is the default
         return False
-    return re.search(r"\{%-?\s*generation\s*-?%\}", template) is not None
+    return re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", template) is not None
 
 
 def render_marked(tokenizer: Tokenizer, turns: Sequence[Mapping[str, Any]], bounds: Bounds = BOUNDS) -> Rendered:

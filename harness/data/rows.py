@@ -155,6 +155,8 @@ _WRAPPERS = (
     *("train", "dev", "val", "validation", "test"),
 )
 """The keys of an object under which a `.json` file may hold its list of rows."""
+_BATCH = 1024
+"""Rows of a parquet file that are Python's objects at a time."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _ESCAPED_MARK = re.compile(r"\\u[fF][eE][fF]{2}")
 
@@ -204,7 +206,7 @@ def _wrapped_rows(file: Path, value: object, notes: Notes) -> list[Any] | None:
 
 def _rows_of_lines(file: Path, text: str, notes: Notes) -> Iterator[Row]:
     # Line ends alone part lines: str.splitlines would cut at U+2028 or a form feed inside a string, too.
-    for number, line in enumerate(_LINE_END.split(text), 1):
+    for number, line in enumerate(_lines(text), 1):
         if not line.strip():
             continue
         try:
@@ -213,6 +215,14 @@ def _rows_of_lines(file: Path, text: str, notes: Notes) -> Iterator[Row]:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
         [value] = _without_marks([value], _ESCAPED_MARK.search(line) is not None, notes)
         yield _row(f"{file}, line {number}", value)
+
+
+def _lines(text: str) -> Iterator[str]:
+    start = 0
+    for end in _LINE_END.finditer(text):
+        yield text[start : end.start()]
+        start = end.end()
+    yield text[start:]
 
 
 def _row(where: str, value: object) -> Row:
@@ -246,7 +256,9 @@ def _table(file: Path, notes: Notes) -> Iterator[Row]:
 
 
 def _parquet(file: Path, notes: Notes) -> Iterator[Row]:
-    for number, columns in enumerate(_without_marks(read_parquet(file).to_pylist(), True, notes), 1):
+    batches = read_parquet(file).to_batches(max_chunksize=_BATCH)  # as Python's objects, rows take several times more
+    rows = (columns for batch in batches for columns in _without_marks(batch.to_pylist(), True, notes))
+    for number, columns in enumerate(rows, 1):
         values = {
             name: None if isinstance(item, float) and math.isnan(item) else item for name, item in columns.items()
         }

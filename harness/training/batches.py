@@ -7,6 +7,7 @@ Not here: the order (`harness.training.mixture`) and the training loop (`harness
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,15 +30,15 @@ class Rows(Dataset[Row]):
 
     def __init__(self, stores: Sequence[Store], rows: Iterable[Sequence[Place]], *, is_packed: bool) -> None:
         self._stores, self._is_packed = list(stores), is_packed
-        corpora, places, sizes = [], [], []
+        corpora, places, starts = array("H"), array("q"), array("q", [0])
         for row in rows:
-            sizes.append(len(row))
             for place in row:
                 corpora.append(place.corpus)
                 places.append(place.row)
+            starts.append(len(places))
         self._corpora = np.array(corpora, np.uint16)
         self._places = np.array(places, np.int64)
-        self._starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(sizes, np.int64))])
+        self._starts = np.array(starts, np.int64)
 
     def __len__(self) -> int:
         return len(self._starts) - 1

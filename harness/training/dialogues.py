@@ -26,6 +26,7 @@ from typing import Literal, NamedTuple
 from harness.checkpoints import templates
 from harness.checkpoints.types import Tokenizer
 from harness.errors import HarnessError
+from harness.tasks.own_files import layouts
 from harness.tasks.own_files.layouts import Turn
 from harness.training.examples import Completion, Conversation, Example, Passage
 
@@ -59,16 +60,14 @@ class Writer:
         """Return the format in which `example` is written. Raises HarnessError if it is not known."""
         if isinstance(example, Passage):
             return "none"
-        if self._form is not None:
-            return self._form
-        if isinstance(example, Completion):
-            return "none"
-        if not self._tokenizer.chat_template:
+        form: Format = self._form or ("none" if isinstance(example, Completion) else "tokenizer")
+        if form == "tokenizer" and not self._tokenizer.chat_template:
+            reason = "its rows are conversations" if self._form is None else "template: is tokenizer"
             raise HarnessError(
-                "its rows are conversations, and the tokenizer has no chat template: set template: to one of "
-                "none, chatglm, chatglm2, chatglm3, alpaca, lawyer-llama, lawgpt"
+                f"{reason}, and the tokenizer has no chat template: set template: to one of none, chatglm, chatglm2, "
+                "chatglm3, alpaca, lawyer-llama, lawgpt"
             )
-        return "tokenizer"
+        return form
 
     def segments(self, example: Example) -> list[Segment]:
         """Return the text of `example` in parts. Raises UnrenderableError if the format cannot write it."""
@@ -76,7 +75,8 @@ class Writer:
         if isinstance(example, Passage):
             return [Segment(example.text, is_learned=True)]
         if isinstance(example, Completion) and form == "none":
-            return self._all_if_asked([Segment(example.prompt, False), Segment(example.text, True)])
+            segments = [Segment(example.prompt + example.delimiter, False), Segment(example.text, True)]
+            return self._all_if_asked(segments)
         conversation = self.conversation(example)
         segments = self._rendered(conversation) if form == "tokenizer" else self._published(conversation, form)
         return self._all_if_asked(segments)
@@ -86,14 +86,16 @@ class Writer:
         if isinstance(example, Completion):
             turns = (Turn(role="user", content=example.prompt), Turn(role="assistant", content=example.text))
             example = Conversation(turns)
-        if self._system and not example.system:
+        if self._system and not example.has_system:
             return replace(example, turns=(Turn(role="system", content=self._system), *example.turns))
         return example
 
     def _all_if_asked(self, segments: list[Segment]) -> list[Segment]:
+        """Return `segments` or, if everything is learned, their text as one, without what follows the last answer."""
         if self._learned != "everything":
             return segments
-        return [Segment("".join(segment.text for segment in segments), is_learned=True)]
+        last = max((place for place, segment in enumerate(segments) if segment.is_learned), default=-1)
+        return [Segment("".join(segment.text for segment in segments[: last + 1]), is_learned=True)]
 
     def _published(self, conversation: Conversation, form: Format) -> list[Segment]:
         """Return a conversation in a published format; only the last answer is followed by the end of the text."""
@@ -112,16 +114,39 @@ class Writer:
     def _rendered(self, conversation: Conversation) -> list[Segment]:
         """Return a conversation as the tokenizer's own chat template writes it."""
         turns = conversation.turns
+        answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+        learned = answers if self._learned == "answers" else answers[-1:]
         try:
+            if self._learned == "everything":
+                text = templates.render(self._tokenizer, turns, add_generation_prompt=False)
+                return [Segment(text[: _end(text, (0, len(text)), [turns[-1]["content"]])], is_learned=True)]
             if templates.marks_answers(self._tokenizer):
-                text, spans = templates.render_marked(self._tokenizer, turns)
-                if not spans:
-                    raise UnrenderableError("the chat template marks none of its answers as generated")
-                return _marked(text, spans if self._learned == "answers" else spans[-1:])
-            answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
-            return self._by_prefixes(turns, answers if self._learned == "answers" else answers[-1:])
+                return self._by_marks(turns, learned, has_others=len(learned) < len(answers))
+            return self._by_prefixes(turns, learned)
         except templates.TemplateRenderingError as error:
             raise UnrenderableError(f"the chat template cannot be rendered: {error}") from error
+
+    def _by_marks(self, turns: Sequence[Turn], answers: Sequence[int], *, has_others: bool) -> list[Segment]:
+        """Return the text of `turns` with what the template marks in the answers at the places `answers` as learned.
+
+        `has_others` is whether earlier answers are not learned.
+        """
+        text, spans = templates.render_marked(self._tokenizer, turns)
+        if has_others:
+            prompt = templates.render(self._tokenizer, turns[: answers[0]], add_generation_prompt=True)
+            behind = [(start, end) for start, end in spans if end > len(prompt)]
+            spans = behind if text.startswith(prompt) else spans[-1:]
+        contents = [turns[place]["content"] for place in answers]
+        spans = [(start, _end(text, (start, end), contents)) for start, end in spans if end > start]
+        if not spans:
+            raise UnrenderableError("the chat template marks none of its answers as generated: set another template")
+        learned = "".join(text[start:end] for start, end in spans)
+        if unmarked := sum(content.strip()[-_TAIL:] not in learned for content in contents):
+            raise UnrenderableError(
+                f"the chat template marks other text as generated than {unmarked} of the {len(contents)} answers: set "
+                "learn: last_answer, or another template"
+            )
+        return _marked(text, spans)
 
     def _by_prefixes(self, turns: Sequence[Turn], answers: Sequence[int]) -> list[Segment]:
         """Return the text of `turns` with the answers at the places `answers` as learned parts."""
@@ -134,8 +159,7 @@ class Writer:
                 through = templates.render(self._tokenizer, turns[: place + 1], add_generation_prompt=False)
             if not (text.startswith(through) and through.startswith(prompt)):
                 raise UnrenderableError(_NO_PREFIX)
-            end = len(through.rstrip("\n"))  # a line end behind the end of a turn is never generated
-            spans.append((len(prompt), max(end, len(prompt))))
+            spans.append((len(prompt), _end(through, (len(prompt), len(through)), [turns[place]["content"]])))
         return _marked(text, spans)
 
 
@@ -143,6 +167,20 @@ _NO_PREFIX = (
     "the chat template writes an answer in another way than the prompt that asks for it, so what is learned would not "
     "be what is asked: set learn: last_answer, take a template with {% generation %}, or set another template"
 )
+
+
+_TAIL = 20
+"""Characters at the end of an answer by which it is recognised; templates change its beginning."""
+
+
+def _end(text: str, span: tuple[int, int], contents: Sequence[str]) -> int:
+    """Return where the answer at `span`, one of `contents`, ends in `text`.
+
+    Line ends behind the end of a turn are left out, because a run stops before them; those of the answer itself stay.
+    """
+    start, end = span
+    ends = [place + len(content) for content in contents if (place := text.rfind(content, start, end)) >= 0]
+    return max(*ends, start, start + len(text[start:end].rstrip("\n")))
 
 
 def _marked(text: str, spans: Sequence[tuple[int, int]]) -> list[Segment]:
@@ -160,9 +198,11 @@ Exchanges = Sequence[tuple[str, str]]
 
 
 def _plain(conversation: Conversation, exchanges: Exchanges) -> list[str]:
+    """Return the turns joined by line ends up to the last question, as `harness.tasks.own_files.layouts` does."""
     first = [conversation.system] if conversation.system else []
-    prompts = ["\n".join([*first, exchanges[0][0]])]
-    return [*prompts, *(f"\n{question}" for question, _ in exchanges[1:])]
+    questions = [question for question, _ in exchanges]
+    prompts = ["\n".join([*first, questions[0]]), *(f"\n{question}" for question in questions[1:])]
+    return [*(f"{prompt}\n" for prompt in prompts[:-1]), prompts[-1]]
 
 
 def _rounds(first: int, end: str, *, has_bare_question: bool) -> Callable[[Conversation, Exchanges], list[str]]:
@@ -194,28 +234,28 @@ def _alpaca(conversation: Conversation, exchanges: Exchanges) -> list[str]:
     header = f"{_TASK}. {_APPROPRIATELY}"
     if conversation.input:
         header = f"{_TASK}, paired with an input that provides further context. {_APPROPRIATELY}"
-        instruction = questions[-1].removesuffix(conversation.input).rstrip("\n")
-        questions[-1] = f"{instruction}\n\n### Input:\n{conversation.input}"
+        more = [layouts.quoted(conversation.articles)] if conversation.articles else []
+        content = "\n".join([conversation.input, *more])
+        questions[-1] = f"### Instruction:\n{conversation.instruction}\n\n### Input:\n{content}"
     prompts = [f"{question}\n\n### Response:" for question in questions]
     return [f"{conversation.system or header}\n\n{prompts[0]}", *(f"\n\n{prompt}" for prompt in prompts[1:])]
 
 
-_ASSISTANT = "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。\n"
+_ASSISTANT = "你是人工智能法律助手“Lawyer LLaMA”，能够回答与中国法律相关的问题。"
 _WITH_ARTICLES = (
-    '请参考给出的"参考法条"，回复用户的咨询问题。'
-    '"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。\n'
+    '请参考给出的"参考法条"，回复用户的咨询问题。"参考法条"中可能存在与咨询无关的法条，请回复时不要引用这些无关的法条。'
 )
 
 
 def _lawyer_llama(conversation: Conversation, exchanges: Exchanges) -> list[str]:
-    header = f"{conversation.system}\n" if conversation.system else _ASSISTANT
+    header = conversation.system or _ASSISTANT
     questions = [question for question, _ in exchanges]
     if conversation.articles:
         header += _WITH_ARTICLES
-        quoted = "参考法条: " + "\n".join(conversation.articles)
+        quoted = layouts.quoted(conversation.articles)
         questions[-1] = questions[-1].removesuffix(quoted) + f"### {quoted}"
     prompts = [f"### Human: {question}\n### Assistant: " for question in questions]
-    return [header + prompts[0], *(f"\n{prompt}" for prompt in prompts[1:])]
+    return [f"{header}\n{prompts[0]}", *(f"\n{prompt}" for prompt in prompts[1:])]
 
 
 _LAWGPT = (
@@ -227,7 +267,8 @@ _LAWGPT = (
 def _lawgpt(conversation: Conversation, exchanges: Exchanges) -> list[str]:
     if len(exchanges) > 1:
         raise UnrenderableError("LaWGPT's template writes one question, and this is a dialogue: use another template")
-    return [f"{conversation.system or _LAWGPT}### 问题:\n{exchanges[0][0]}\n### 回答:\n"]
+    header = f"{conversation.system}\n" if conversation.system else _LAWGPT
+    return [f"{header}### 问题:\n{exchanges[0][0]}\n### 回答:\n"]
 
 
 _FORMATS: dict[Format, Callable[[Conversation, Exchanges], list[str]]] = {

@@ -14,8 +14,10 @@ Not here: what is too long (`harness.training.store`).
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.backends.encoding import BATCH, Encoder
 from harness.checkpoints import tokenizer_files
@@ -42,6 +44,16 @@ class Encoded(NamedTuple):
         return sum(end - max(start, 1) for start, end in self.spans)
 
 
+class _Tokenized(NamedTuple):
+    """A text as token ids."""
+
+    ids: list[int]
+    offsets: list[Span]
+    """The characters that each id stands for."""
+    added: list[int]
+    """1 for ids that the tokenizer added to those of the text, such as BOS, else 0."""
+
+
 class ExampleEncoder:
     """Encodes examples with one tokenizer."""
 
@@ -57,10 +69,10 @@ class ExampleEncoder:
                 f"the tokenizer {tokenizer.name_or_path} does not say which characters its tokens stand for: save it "
                 "as a fast tokenizer (tokenizer.json)"
             )
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer if self._has_own_rules else _with_whole_offsets(tokenizer)
         self._eos = int(tokenizer.eos_token_id)
         self._ends = {self._eos, *ends}
-        self._bos = None if tokenizer.bos_token_id is None else str(tokenizer.decode(tokenizer.bos_token_id))
+        self._special = _special(tokenizer)
         self.unended = 0
         """The number of answers that their template ends with a token that ends no answer when it is evaluated."""
 
@@ -79,20 +91,22 @@ class ExampleEncoder:
 
     def _joined(self, examples: Sequence[Sequence[Segment]]) -> Iterator[Encoded]:
         texts = ["".join(segment.text for segment in segments) for segments in examples]
-        for text, segments, (ids, offsets) in zip(texts, examples, self._tokenized(texts), strict=True):
-            spans, merged = _learned(text, segments, offsets)
-            end = spans[-1][1] if spans else 0
-            # What follows the last learned token teaches nothing.
-            yield self._ended(ids[:end] if spans else ids, spans, segments, merged)
+        for text, segments, tokenized in zip(texts, examples, self._tokenized(texts), strict=True):
+            spans, merged = _learned(text, segments, tokenized)
+            ids = tokenized.ids
+            if spans:  # what follows the last learned token teaches nothing, unless it ends the answer
+                start, end = spans[-1]
+                if end < len(ids) and ids[end - 1] not in self._ends and ids[end] in self._ends:
+                    end += 1
+                    spans[-1] = (start, end)
+                ids = ids[:end]
+            yield self._ended(ids, spans, merged)
 
-    def _tokenized(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
-        """Return the ids of each text with the characters that each id stands for.
-
-        A text that begins with the tokenizer's BOS gets no second one.
-        """
-        result: list[tuple[list[int], list[Span]]] = [([], [])] * len(texts)
+    def _tokenized(self, texts: Sequence[str]) -> list[_Tokenized]:
+        """Return the ids of each text. A text that begins with the tokenizer's BOS gets no second one."""
+        result = [_Tokenized([], [], [])] * len(texts)
         for special in (False, True):
-            places = [place for place, text in enumerate(texts) if self._gets_special(text) == special]
+            places = [place for place, text in enumerate(texts) if self._encoder.begins_itself(text) != special]
             if not places:
                 continue
             batch = tokenizer_files.encodings(
@@ -100,21 +114,19 @@ class ExampleEncoder:
                 [texts[place] for place in places],
                 add_special_tokens=special,
                 return_offsets_mapping=True,
+                return_special_tokens_mask=True,
                 return_attention_mask=False,
             )
-            for place, ids, offsets in zip(places, batch["input_ids"], batch["offset_mapping"], strict=True):
-                result[place] = (list(ids), [(int(start), int(end)) for start, end in offsets])
+            columns = (batch["input_ids"], batch["offset_mapping"], batch["special_tokens_mask"])
+            for place, ids, offsets, added in zip(places, *columns, strict=True):
+                result[place] = _Tokenized(list(ids), [(int(start), int(end)) for start, end in offsets], list(added))
         return result
 
-    def _gets_special(self, text: str) -> bool:
-        return not (self._bos and text.startswith(self._bos))
-
-    def _ended(self, ids: list[int], spans: list[Span], segments: Sequence[Segment], merged: bool) -> Encoded:
+    def _ended(self, ids: list[int], spans: list[Span], merged: bool) -> Encoded:
         """Return an example whose last answer, if learned, ends with a token that ends an answer."""
         if not spans or ids[-1] in self._ends:
             return Encoded(ids, spans, merged)
-        special = set(self._tokenizer.all_special_ids)
-        self.unended += ids[-1] in special
+        self.unended += ids[-1] in self._special
         last = spans[-1]
         return Encoded([*ids, self._eos], [*spans[:-1], (last[0], last[1] + 1)], merged)
 
@@ -126,7 +138,7 @@ class ExampleEncoder:
             beginning = list(rules.beginning) if rules.ending else []
             ids = [*beginning, *ids]
             lead = len(beginning) or self._encoder.lead(ids)
-            return self._ended(ids, [(lead, len(ids))], segments, False)
+            return self._ended(ids, [(lead, len(ids))], False)
         learned = [place for place, segment in enumerate(segments) if segment.is_learned]
         if learned != [len(segments) - 1]:
             raise HarnessError(
@@ -138,11 +150,11 @@ class ExampleEncoder:
         context = self._encoder.encode([prompt], special=True)[prompt]
         own = self._encoder.encode([answer], special=False)[answer]
         ids = [*context, *own]
-        return self._ended(ids, [(len(context), len(ids))] if own else [], segments, False)
+        return self._ended(ids, [(len(context), len(ids))] if own else [], False)
 
 
-def _learned(text: str, segments: Sequence[Segment], offsets: Sequence[Span]) -> tuple[list[Span], bool]:
-    """Return the places of the tokens at `offsets` that hold learned characters, and `Encoded.merged`."""
+def _learned(text: str, segments: Sequence[Segment], tokenized: _Tokenized) -> tuple[list[Span], bool]:
+    """Return the places of the tokens that hold learned characters of `text`, and `Encoded.merged`."""
     characters = bytearray(len(text))
     place = 0
     for segment in segments:
@@ -151,11 +163,13 @@ def _learned(text: str, segments: Sequence[Segment], offsets: Sequence[Span]) ->
         place += len(segment.text)
     spans: list[Span] = []
     merged = False
-    for number, (start, end) in enumerate(offsets):
-        if start == end:  # a token without a character of its own, such as a piece's mark
-            inside = int(0 < start < len(text) and characters[start - 1] and characters[start])
-        else:
-            inside = characters.count(1, start, end)
+    for number, ((start, end), is_added) in enumerate(zip(tokenized.offsets, tokenized.added, strict=True)):
+        if is_added:
+            continue
+        if start == end:  # a token without a character of its own belongs to the next one, the last to the one before
+            start = min(start, len(text) - 1)
+            end = start + 1
+        inside = characters.count(1, start, end)
         if not inside:
             continue
         if inside < end - start:
@@ -165,3 +179,36 @@ def _learned(text: str, segments: Sequence[Segment], offsets: Sequence[Span]) ->
         else:
             spans.append((number, number + 1))
     return spans, merged
+
+
+def _special(tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the ids of the special tokens of `tokenizer`, those without a name included."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return frozenset({*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)})
+
+
+def _with_whole_offsets(tokenizer: Tokenizer) -> Tokenizer:
+    """Return `tokenizer`, or a copy of it, whose offsets count the white space that is part of a token.
+
+    GPT-2's post-processor leaves it out (`trim_offsets`), so that a token of white space alone has no character.
+    """
+    processor = tokenizer.backend_tokenizer.post_processor
+    if processor is None:
+        return tokenizer
+    state = json.loads(processor.__getstate__())
+    if not _untrimmed(state):
+        return tokenizer
+    result = copy.deepcopy(tokenizer)
+    processor = result.backend_tokenizer.post_processor
+    processor.__setstate__(json.dumps(state).encode())
+    result.backend_tokenizer.post_processor = processor
+    return result
+
+
+def _untrimmed(state: dict[str, Any]) -> bool:
+    """Switch off `trim_offsets` in the `state` of a post-processor; return whether it was on."""
+    changes = [_untrimmed(step) for step in state.get("processors", [])]
+    is_trimmed = bool(state.get("trim_offsets"))
+    if is_trimmed:
+        state["trim_offsets"] = False
+    return is_trimmed or any(changes)

@@ -37,6 +37,8 @@ class Completion:
 
     prompt: str
     text: str
+    delimiter: str = ""
+    """What is between both, unless the pair is written as a conversation."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,36 @@ class Conversation:
     """The text that the last question ends with if a row states it apart from its instruction."""
 
     @property
+    def has_system(self) -> bool:
+        """Whether the first turn is a system prompt."""
+        return self.turns[0]["role"] == "system"
+
+    @property
     def system(self) -> str:
         """The content of the system prompt; empty if there is none."""
-        return self.turns[0]["content"] if self.turns[0]["role"] == "system" else ""
+        return self.turns[0]["content"] if self.has_system else ""
 
     @property
     def exchanges(self) -> list[tuple[str, str]]:
         """Each question with its answer. Raises ValueError if questions and answers do not alternate."""
-        turns = self.turns[1:] if self.system else self.turns
+        turns = self.turns[1:] if self.has_system else self.turns
         roles = [turn["role"] for turn in turns]
         if roles != ["user", "assistant"] * (len(turns) // 2):
-            raise ValueError("its questions and answers do not alternate")
+            raise ValueError(f"its questions and answers do not alternate ({_shortened(roles)})")
         contents = [turn["content"] for turn in turns]
         return list(zip(contents[::2], contents[1::2], strict=True))
+
+    @property
+    def instruction(self) -> str:
+        """The last question without its input and its articles."""
+        question = next(turn["content"] for turn in reversed(self.turns) if turn["role"] == "user")
+        if self.articles:
+            question = question.removesuffix(layouts.quoted(self.articles)).removesuffix("\n")
+        return question.removesuffix(self.input).removesuffix("\n") if self.input else question
+
+
+def _shortened(roles: list[str]) -> str:
+    return ", ".join(roles) if len(roles) <= 6 else f"{', '.join(roles[:3])} … {', '.join(roles[-3:])}"
 
 
 Example = Passage | Completion | Conversation
@@ -95,16 +114,14 @@ def read(path: Path, notes: Notes) -> Iterator[Located]:
     if not names:
         raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")
     layout = _layout(path, names)
-    if layout is None:
-        yield from (Located(row.where, _passage(row)) for row in rows.read(path, notes))
-    elif layout.is_bare_question or layout.choices:
+    if layout is not None and (layout.is_bare_question or layout.choices):
         yield from _questions(path, notes)
-    else:
-        unread = [name for name in names if name not in (*layout.columns, _TEXT)]
-        if unread:
-            notes.sentences.append(f"columns not read: {', '.join(unread)}")
-        for row in rows.read(path, notes):
-            yield Located(row.where, _of_row(row, layout))
+        return
+    columns = (*layout.columns, _TEXT) if layout is not None else texts.COLUMNS
+    if unread := [name for name in names if name not in columns]:
+        notes.sentences.append(f"columns not read: {', '.join(unread)}")
+    for row in rows.read(path, notes):
+        yield Located(row.where, _passage(row) if layout is None else _of_row(row, layout))
 
 
 def _layout(path: Path, names: list[str]) -> layouts.Layout | None:
@@ -113,7 +130,7 @@ def _layout(path: Path, names: list[str]) -> layouts.Layout | None:
     try:
         return layouts.recognise(path, others)
     except HarnessError:
-        if _TEXT in names or "content" in names:
+        if any(name in names for name in texts.COLUMNS):
             return None
         raise
 
@@ -137,19 +154,20 @@ def _of_document(document: Document) -> Example:
 
 
 def _passage(row: Row) -> Passage:
-    for column in (_TEXT, "content"):
+    """Return the document in `row`; an empty one teaches nothing, and is counted as such."""
+    for column in texts.COLUMNS:
         if row.get(column) is not None:
-            return Passage(row.text(column))
+            return Passage(row.text(column, needed=False))
     raise row.error(f"it has no '{_TEXT}'")
 
 
 def _documents(path: Path, notes: Notes) -> Iterator[Located]:
-    content = texts.read(path)
-    notes.sentences += content.notes
-    if not content.documents:
+    is_empty = True
+    for document in texts.iterate(path, notes):
+        is_empty = False
+        yield Located(document.where, Passage(document.text))
+    if is_empty:
         raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")
-    for number, text in enumerate(content.documents, 1):
-        yield Located(f"{path}, document {number}" if path.is_dir() else str(path), Passage(text))
 
 
 def _questions(path: Path, notes: Notes) -> Iterator[Located]:
@@ -158,8 +176,7 @@ def _questions(path: Path, notes: Notes) -> Iterator[Located]:
     notes.sentences += content.notes
     if content.unread:
         notes.sentences.append(f"columns not read: {', '.join(content.unread)}")
-    for number, document in enumerate(content.documents, 1):
+    for row, document in zip(rows.read(path), content.documents, strict=True):
         answer = document["answer"]
         text = document["letters"][answer] if isinstance(answer, int) else str(answer)
-        prompt = str(document["prompt"])
-        yield Located(f"{path}, question {number}", Completion(prompt, content.delimiter + text))
+        yield Located(row.where, Completion(str(document["prompt"]), text, content.delimiter))

@@ -1,7 +1,11 @@
 """The order in which examples are learned: a pure function of the corpora's sizes, their weights and a seed.
 
-The next example comes from the corpus that is furthest behind its share, so that every beginning of a training has the
-declared proportions, too. Each corpus is read in a random order, and in another one each time it begins again.
+Every beginning of a training has the declared proportions, too: no corpus is ahead of its share, or behind it, by more
+than one example or, in shares of tokens, by more tokens than the longest example has. The order is that of worst-case
+fair queueing (WF2Q; Bennett and Zhang 1996): of the corpora that are not ahead of their shares, the one whose next
+example would be due first.
+
+Each corpus is read in a random order, and in another one each time it begins again.
 
 Shares are shares of examples, or of tokens.
 
@@ -38,16 +42,21 @@ def order(
     total = sum(shares.values())
     share = [shares[name] / total for name in names]
     streams = [_shuffled(len(lengths[name]), f"{seed} {name}") for name in names]
+    rows = [next(stream) for stream in streams]
     drawn = [0.0] * len(names)
     everything = 0.0
+
+    def amount(corpus: int) -> float:
+        return float(lengths[names[corpus]][rows[corpus]]) if by_tokens else 1.0
+
     while True:
-        step = 1.0 if not by_tokens else 0.0
-        corpus = max(range(len(names)), key=lambda i: share[i] * (everything + step) - drawn[i])
-        row = next(streams[corpus])
-        amount = float(lengths[names[corpus]][row]) if by_tokens else 1.0
-        drawn[corpus] += amount
-        everything += amount
-        yield Place(corpus, row)
+        # Sums of what is drawn are exact; shares are not.
+        eligible = [i for i in range(len(names)) if drawn[i] <= share[i] * everything + 1e-9 * (everything + 1)]
+        corpus = min(eligible, key=lambda i: (drawn[i] + amount(i)) / share[i])
+        yield Place(corpus, rows[corpus])
+        drawn[corpus] += amount(corpus)
+        everything += amount(corpus)
+        rows[corpus] = next(streams[corpus])
 
 
 def _shuffled(count: int, seed: str) -> Iterator[int]:

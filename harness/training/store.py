@@ -3,7 +3,8 @@
 An example that is longer than `max_length` is shortened, and the shortening is counted:
 
 - a conversation loses its oldest exchanges, as long as there are several;
-- a document is split into pieces of `max_length` tokens;
+- a document is split into pieces of `max_length` tokens; the last token of a piece is the first of the next, so that
+  each token is learned, and the first of a piece is not;
 - what is then still too long loses its end, the end-of-text token included.
 
 An example of which nothing is left to learn is dropped. So is one that the corpus has had before, in every token.
@@ -74,6 +75,8 @@ class Counts:
     """Rows by the format in which they were written."""
     notes: list[str] = field(default_factory=list)
     """What reading the file left out or decided."""
+    size: int = 0
+    """Bytes of the file of encoded examples."""
 
 
 def write(
@@ -111,7 +114,7 @@ def write(
                 columns = [pa.array(value, column.type) for value, column in zip(values, schema, strict=True)]
                 out.write_batch(pa.record_batch(columns, schema=schema))
                 bar.advance(len(batch))
-        counts = replace(shortener.counts, unended=encoder.unended, notes=list(notes()))
+        counts = replace(shortener.counts, unended=encoder.unended, notes=list(notes()), size=file.stat().st_size)
         with atomic_write.file(_counts_of(file), tag="new") as hidden:
             hidden.write_text(json.dumps(asdict(counts), ensure_ascii=False), encoding="utf-8")
     return counts
@@ -123,9 +126,9 @@ def counts_of(file: Path) -> Counts | None:
 
     try:
         counts = TypeAdapter(Counts).validate_python(safe_load.json_file(_counts_of(file)), strict=True)
+        return counts if file.stat().st_size == counts.size else None
     except (OSError, ValueError):
         return None
-    return counts if file.is_file() else None
 
 
 def _counts_of(file: Path) -> Path:
@@ -188,7 +191,7 @@ class _Shortener:
             return [example]
         if isinstance(item.example, Passage):
             self.counts.split += 1
-            starts = range(0, len(example.ids), self._max_length)
+            starts = range(0, len(example.ids) - 1, self._max_length - 1)
             return [_piece(example, start, start + self._max_length) for start in starts]
         if isinstance(item.example, Conversation):
             example = self._without_oldest(item, example)
@@ -202,7 +205,7 @@ class _Shortener:
         """Return the conversation `item` without its oldest exchanges, as many as must go for it to fit."""
         conversation = item.example
         assert isinstance(conversation, Conversation)
-        first = 1 if conversation.system else 0
+        first = 1 if conversation.has_system else 0
         lost = 0
         turns = conversation.turns
         while len(example.ids) > self._max_length and len(turns) - first > 2:

@@ -28,8 +28,8 @@ _COMPLETIONS = ("completion", "response", "output", "target", "answer")
 _CONVERSATIONS = ("conversations", "messages")
 _ARTICLES = "laws"
 _SUPPORTED = (
-    "question + answer, question + choices (or A, B, C, D) + answer, instruction + output, conversations, messages, "
-    "content + summary, prompt + completion"
+    "question + answer, question + choices (or A, B, C, D) + answer, instruction + output, query + response, "
+    "conversations, messages, content + summary, prompt + completion, prompt + response + history"
 )
 _ROLES = {
     **dict.fromkeys(("system",), "system"),
@@ -201,20 +201,36 @@ def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
     if not isinstance(articles, list) or not all(isinstance(text, str) and text.strip() for text in articles):
         raise row.error(f"'{_ARTICLES}' is not a list of articles of law")
     if articles:
-        turns = [*turns[:-1], _turn("user", f"{turns[-1]['content']}\n参考法条: " + "\n".join(articles))]
+        turns = [*turns[:-1], _turn("user", f"{turns[-1]['content']}\n{quoted(articles)}")]
     if system := row.text("system", needed=False).strip():
         turns = [_turn("system", system), *turns]
     document = {**_document("\n".join(turn["content"] for turn in turns), answers), "turns": turns}
     return {**document, "articles": articles} if articles else document
 
 
+def quoted(articles: Sequence[str]) -> str:
+    """Return the lines with which a question quotes `articles` of law, as in Lawyer LLaMA's data."""
+    return "参考法条: " + "\n".join(articles)
+
+
 def _conversation(row: Row, column: str) -> Document:
     """Return the document of a conversation: the last answer is to be given after all earlier turns."""
     listed = row.get(column)
-    turns = [_read_turn(row, column, item) for item in (listed if isinstance(listed, list) else [])]
+    items = listed if isinstance(listed, list) else []
+    if items and _is_empty_system(items[0]):
+        items = items[1:]
+    turns = [_read_turn(row, column, item) for item in items]
     if [turn["role"] for turn in turns[-2:]] != ["user", "assistant"]:
         raise row.error(f"'{column}' does not end with a question and its answer")
     return _after_turns(row, turns[:-1], [turns[-1]["content"]])
+
+
+def _is_empty_system(item: object) -> bool:
+    """Return whether `item` is a system prompt without text, which many exports write into each conversation."""
+    if not isinstance(item, Mapping) or item.get("from", item.get("role")) != "system":
+        return False
+    content = item.get("value", item.get("content"))
+    return content is None or (isinstance(content, str) and not content.strip())
 
 
 def _read_turn(row: Row, column: str, item: object) -> Turn:

@@ -29,6 +29,13 @@ class Texts(NamedTuple):
     """Sentences that say what was left out."""
 
 
+class Text(NamedTuple):
+    """A text and its place in messages (`law.jsonl, line 3`)."""
+
+    where: str
+    text: str
+
+
 def require_supported(path: Path) -> None:
     """Raise HarnessError if `path` is a file of a kind that is not supported; the file is not read."""
     if path.is_file():
@@ -41,12 +48,25 @@ def read(path: Path) -> Texts:
     Raises HarnessError naming the file, and the line or column, if something cannot be read.
     """
     notes = Notes()
-    files = [path] if path.is_file() else _files_below(path, notes)
-    texts = [text for file in files for text in _reader(file)(file, notes)]
-    documents = [text for text in texts if text]
-    if empty := len(texts) - len(documents):
-        notes.sentences.append(f"{empty:,} of {len(texts):,} texts are empty and left out")
+    documents = [document.text for document in iterate(path, notes)]
     return Texts(documents, notes.all())
+
+
+def iterate(path: Path, notes: Notes) -> Iterator[Text]:
+    """Yield the texts as `read` returns them, one file in memory at a time; append to `notes` what is left out.
+
+    Raises the errors of `read`.
+    """
+    files = [path] if path.is_file() else _files_below(path, notes)
+    empty = count = 0
+    for document in (document for file in files for document in _reader(file)(file, notes)):
+        count += 1
+        if document.text:
+            yield document
+        else:
+            empty += 1
+    if empty:
+        notes.sentences.append(f"{empty:,} of {count:,} texts are empty and left out")
 
 
 def _files_below(folder: Path, notes: Notes) -> list[Path]:
@@ -61,7 +81,7 @@ def _files_below(folder: Path, notes: Notes) -> list[Path]:
     return files
 
 
-def _reader(file: Path) -> Callable[[Path, Notes], Iterator[str]]:
+def _reader(file: Path) -> Callable[[Path, Notes], Iterator[Text]]:
     if file.suffix.lower() not in _READERS:
         raise HarnessError(
             f"{file} cannot be measured: supported are {', '.join(_READERS)} files, and folders of such files"
@@ -69,21 +89,21 @@ def _reader(file: Path) -> Callable[[Path, Notes], Iterator[str]]:
     return _READERS[file.suffix.lower()]
 
 
-def _txt(file: Path, notes: Notes) -> Iterator[str]:
+def _txt(file: Path, notes: Notes) -> Iterator[Text]:
     text, count = without_marks(read_text(file))
     notes.marks += count
-    yield text
+    yield Text(str(file), text)
 
 
-def _rows(file: Path, notes: Notes) -> Iterator[str]:
+def _rows(file: Path, notes: Notes) -> Iterator[Text]:
     for row in rows.read(file, notes):
         column = next((name for name in COLUMNS if isinstance(row.get(name), str)), None)
         if column is None:
             raise HarnessError(f"{row.where}, has no text in a column {_EITHER}: rename its column")
-        yield row.get(column)
+        yield Text(row.where, row.get(column))
 
 
-def _parquet(file: Path, notes: Notes) -> Iterator[str]:
+def _parquet(file: Path, notes: Notes) -> Iterator[Text]:
     table = rows.read_parquet(file)
     spellings = {name.lower(): name for name in table.column_names}
     column = next((spellings[name] for name in COLUMNS if name in spellings), None)
@@ -94,7 +114,7 @@ def _parquet(file: Path, notes: Notes) -> Iterator[str]:
             raise HarnessError(f"{file}, row {number}, has no text in its column {column}: write it as text")
         text, count = without_marks(value or "")
         notes.marks += count
-        yield text
+        yield Text(f"{file}, row {number}", text)
 
 
-_READERS: dict[str, Callable[[Path, Notes], Iterator[str]]] = {".txt": _txt, ".jsonl": _rows, ".parquet": _parquet}
+_READERS: dict[str, Callable[[Path, Notes], Iterator[Text]]] = {".txt": _txt, ".jsonl": _rows, ".parquet": _parquet}
