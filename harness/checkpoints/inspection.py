@@ -7,6 +7,7 @@ from harness.checkpoints import (
     configs,
     files,
     foreign_code,
+    history,
     identity,
     loading,
     origin,
@@ -57,6 +58,8 @@ def _facts(located: Located, checkpoint: Checkpoint | None) -> dict[str, str]:
     }
     if located.adapter_config is not None:
         lines |= _adapter(located.adapter_config, checkpoint, size.parameters)
+    if (trained := history.of(located)) is not None:
+        lines |= history.facts(trained)
     lines["note"] = "; ".join(checkpoint.notes if checkpoint else remarks.on_files(located))
     return {name: line for name, line in lines.items() if line}
 

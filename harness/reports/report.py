@@ -72,6 +72,43 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TrainedCorpus(Strict):
+    """A corpus that a checkpoint learned."""
+
+    name: str
+    sha256: str
+    """The sha256 of the corpus's content."""
+    examples: int
+    """The number of examples that were read; repetitions count."""
+    tokens: int
+    """The number of tokens of these examples, prompts included."""
+    epochs: float
+    """How often each example was read, on average."""
+
+
+class TrainingInfo(Strict):
+    """How `harness train` made a checkpoint, as the checkpoint's own record states it."""
+
+    stage: str
+    """The name of the stage in its recipe."""
+    method: str
+    """What was trained: `full`, `lora`, …, or `merge`."""
+    recipe: str
+    """The sha256 of the recipe."""
+    seed: int
+    parent: str
+    """The stage or the checkpoint that the stage started from."""
+    parent_fingerprint: str
+    """The parent's fingerprint, as a run on the machine of the training reports it."""
+    steps: int
+    """The number of optimizer steps."""
+    tokens: int
+    """The number of tokens that were read, prompts included."""
+    loss: float | None
+    """The mean loss over about the last tenth of the steps, in nats per learned token; None for a merge."""
+    corpora: list[TrainedCorpus]
+
+
 class CheckpointInfo(Strict):
     """The checkpoint that was evaluated."""
 
@@ -106,6 +143,8 @@ class CheckpointInfo(Strict):
     """Number of context tokens that an adapter's virtual tokens (in the root cache) occupy."""
     adapter_effect: float | None = None
     """The largest absolute logit difference that the adapter makes on a probe; None for a base."""
+    training: TrainingInfo | None = None
+    """How `harness train` made the checkpoint; None if its folder has no record of a training."""
 
 
 class TaskInfo(Strict):

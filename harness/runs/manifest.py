@@ -10,6 +10,7 @@ from datetime import datetime
 
 import harness
 from harness.backends.local import HarnessLM
+from harness.checkpoints import history
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import parse
@@ -17,7 +18,7 @@ from harness.engine.decoding import families
 from harness.errors import HarnessError
 from harness.reports import public_paths
 from harness.reports.numbers_in_words import counted
-from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol
+from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, TrainingInfo
 from harness.retrieval import articles
 from harness.runs import environment
 from harness.runs.options import Options, chat_template_digest, template_arguments
@@ -94,7 +95,17 @@ def _checkpoint_info(checkpoint: Checkpoint, *, keep_paths: bool) -> CheckpointI
         max_length=checkpoint.max_length,
         virtual_tokens=located.virtual_tokens,
         adapter_effect=checkpoint.adapter_effect,
+        training=_training_info(located, keep_paths=keep_paths),
     )
+
+
+def _training_info(located: Located, *, keep_paths: bool) -> TrainingInfo | None:
+    trained = history.of(located)
+    if trained is None:
+        return None
+    shown = trained.model_dump(include={"recipe", "seed", "parent_fingerprint", "steps", "tokens", "loss", "corpora"})
+    parent = trained.parent if keep_paths else public_reference(trained.parent)
+    return TrainingInfo(stage=trained.name, method=trained.method, parent=parent, **shown)
 
 
 def _share(adapter_parameters: int | None, base_parameters: int) -> float | None:

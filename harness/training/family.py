@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,7 @@ def settings_of(stage: Stage) -> dict[str, Any]:
     """Return the settings of `stage` that decide its weights, as JSON."""
     content = stage.model_dump(exclude={"start"})
     content["arguments"] = {k: v for k, v in stage.arguments.items() if k not in _WITHOUT_EFFECT}
+    content["evaluate"] = [re.sub(r"^(\w+:)?/.*/", r"\1", name) for name in stage.evaluate]  # the place does not count
     return dict(json.loads(json.dumps(content, default=str)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Lineage:
     """The stage or the checkpoint reference that it started from."""
     parent_key: str
     """The parent's `key`, or the fingerprint of a checkpoint that no recipe trained."""
+    parent_fingerprint: str
+    """The parent's fingerprint, as a run on the same machine reports it."""
     base: str | None
     """Path of an adapter's base, relative to the folder. None for weights of their own, and for a model of a hub."""
     base_fingerprint: str | None
@@ -91,12 +93,14 @@ def read(folder: Path) -> Lineage | None:
     content = ancestry.record(folder)
     if content is None or not isinstance(content.get("key"), str):
         return None
-    known = {item.name for item in fields(Lineage)}
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        lineage = Lineage(**{key: value for key, value in content.items() if key in known})
-    except TypeError:
+        lineage = TypeAdapter(Lineage).validate_python(content)
+    except ValidationError:
         return None
-    return lineage if isinstance(lineage.settings, dict) and isinstance(lineage.tokens, int) else None
+    names = [entry.get(key) for entry in (*lineage.corpora, *lineage.validation) for key in ("name", "sha256")]
+    return lineage if all(isinstance(name, str) for name in names) else None
 
 
 def differences(before: object, now: Mapping[str, Any]) -> list[str]:

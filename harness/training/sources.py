@@ -43,6 +43,7 @@ class Source:
                 f"a continued adapter keeps its own settings: remove {', '.join(sorted(stage.adapter))} from the stage"
             )
         self._tokenizer: Tokenizer | None = None
+        self._base_fingerprint: str | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -77,9 +78,12 @@ class Source:
         """Return the fingerprint of the checkpoint."""
         return identity.fingerprint(self.located)
 
+    @property
     def base_fingerprint(self) -> str:
-        """Return the fingerprint of its base's weights and configuration."""
-        return identity.content_of_base(self.located.base)
+        """The fingerprint of its base's weights and configuration, as they were when they were loaded."""
+        if self._base_fingerprint is None:
+            self._base_fingerprint = identity.content_of_base(self.located.base)
+        return self._base_fingerprint
 
     def model(self, bar: Bar) -> Model:
         """Return the model, with the parameters that the stage trains able to learn.
@@ -89,9 +93,9 @@ class Source:
         """
         located = self.located
         ancestry.require_same_base(located)
-        hashes_before = identity.configuration(located.base)
+        before = self.base_fingerprint
         loaded = weights.load(located, bar)
-        if identity.configuration(located.base) != hashes_before:
+        if identity.content_of_base(located.base) != before:
             raise HarnessError(f"{located.name} was changed while it was read: give the command again")
         rows = int(loaded.model.get_input_embeddings().weight.shape[0])
         marks = configs.context_marks(located.config)
@@ -136,6 +140,11 @@ class Source:
         ids = stated if isinstance(stated, list) else [stated]
         own = getattr(self.tokenizer, "ending_ids", ())
         return tuple(sorted({*(int(i) for i in ids if isinstance(i, int)), *own}))
+
+
+def fingerprint(reference: CheckpointReference) -> str:
+    """Return the fingerprint of a checkpoint as a run of the same reference on this machine reports it."""
+    return identity.fingerprint(loading.locate(reference))
 
 
 def folder_reference(folder: Path) -> CheckpointReference:

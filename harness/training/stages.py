@@ -26,8 +26,10 @@ from typing import Any, NamedTuple
 
 from harness.checkpoints import placement
 from harness.checkpoints.adapters import merging
+from harness.checkpoints.reference import parse
 from harness.common import atomic_write, places, progress
 from harness.errors import HarnessError, StorageError
+from harness.reports import public_paths
 from harness.training import (
     arguments,
     corpora,
@@ -45,7 +47,7 @@ from harness.training.family import ENCODED, Family, naming, settings_of
 from harness.training.fitting import Data, DivergedError, Fitted
 from harness.training.lineage import Lineage
 from harness.training.recipe import Recipe, Stage
-from harness.training.sources import Source
+from harness.training.sources import Source, fingerprint
 from harness.training.task_scores import TaskScores
 
 DONE = lineage.RECORD
@@ -236,8 +238,9 @@ class _Run:
             recipe=self._recipe.sha256,
             settings=settings_of(stage),
             seed=self._recipe.seed,
-            parent=stage.start,
+            parent=stage.start if stage.start in self._recipe.stages else _public(stage.start),
             parent_key=self._family.parent_key(stage),
+            parent_fingerprint=fingerprint(self._family.reference(stage)),
             versions=lineage.versions(),
             **values,
         )
@@ -286,7 +289,7 @@ class _Run:
         adapter = self._stage.method != "full"
         record = self._record(
             base=saving.relative(source, self._folder) if adapter else None,
-            base_fingerprint=source.base_fingerprint() if adapter else None,
+            base_fingerprint=source.base_fingerprint if adapter else None,
             corpora=[_described(corpus, self._recipe) for corpus in report.corpora],
             validation=[_described(corpus, self._recipe) for corpus in report.validation],
             steps=len(fitted.losses),
@@ -375,6 +378,11 @@ class _Run:
         with places.writing(self._progress, "choose another --output"):
             self._progress.mkdir(parents=True)
             file.write_text(json.dumps({"key": key, "settings": settings}, default=str), encoding="utf-8")
+
+
+def _public(reference: str) -> str:
+    """Return a checkpoint reference without the folders of this machine."""
+    return str(parse(reference).with_paths(public_paths.in_reference))
 
 
 def _described(report: CorpusReport, recipe: Recipe) -> dict[str, Any]:

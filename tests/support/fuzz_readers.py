@@ -401,6 +401,7 @@ _RECORD = {
     "seed": 0,
     "parent": "base",
     "parent_key": "f" * 64,
+    "parent_fingerprint": "f" * 64,
     "base": "../base",
     "base_fingerprint": "f" * 64,
     "corpora": [{"name": "a", "file": "a.jsonl", "share": 1.0, "tokens": 30, "epochs": 1.5, "counts": {"rows": 2}}],
