@@ -1,4 +1,4 @@
-"""A family that `harness train` made, through the command line: inspected, evaluated, verified, compared, made stale."""
+"""A family that `harness train` made, by the command line: inspected, evaluated, verified, compared, made stale."""
 
 from __future__ import annotations
 
