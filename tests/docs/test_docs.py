@@ -21,7 +21,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 import typer
@@ -169,6 +169,8 @@ def test_every_field_of_a_report_is_explained():
     models = (
         report.Manifest,
         report.CheckpointInfo,
+        report.TrainingInfo,
+        report.TrainedCorpus,
         report.TaskInfo,
         report.Protocol,
         report.Engine,
@@ -178,6 +180,33 @@ def test_every_field_of_a_report_is_explained():
     text = read("docs/reports.md")
     rows = {name for line in text.splitlines() if line.startswith("| `") for name in CODE.findall(line.split("|")[1])}
     assert rows == fields
+
+
+def test_the_tests_that_hold_a_trainer_to_its_promises_exist():
+    table = read("docs/train.md").partition("## What can go wrong in a trainer")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 12
+    for row in rows:
+        names = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row.split("|")[-2])
+        assert names, row
+        for file, name in names:
+            assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name} is gone"
+
+
+def test_every_setting_of_a_recipe_is_explained():
+    from harness.training import dialogues, recipe, settings
+
+    text = read("docs/train.md")
+    names = {
+        *recipe.OWN,
+        *settings.ADAPTERS,
+        *recipe.Recipe.model_fields,
+        *recipe.Corpus.model_fields,
+        "defaults",
+        "merge",
+    }
+    names |= {*get_args(dialogues.Format), *get_args(dialogues.Learned)}
+    assert {name for name in names - {"sha256", "stated"} if f"`{name}`" not in text} == set()
 
 
 # --- reading pages, running commands ----------------------------------------------------------------------------------
