@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.checkpoints import placement
 from harness.checkpoints.adapters import merging
@@ -40,7 +40,6 @@ from harness.training import (
     processes,
     saving,
     states,
-    task_scores,
 )
 from harness.training.corpora import CorpusReport, DataReport, Prepared
 from harness.training.family import ENCODED, Family, naming, settings_of
@@ -48,7 +47,9 @@ from harness.training.fitting import Data, DivergedError, Fitted
 from harness.training.lineage import Lineage
 from harness.training.recipe import Recipe, Stage
 from harness.training.sources import Source, fingerprint
-from harness.training.task_scores import TaskScores
+
+if TYPE_CHECKING:
+    from harness.training.task_scores import TaskScores
 
 DONE = lineage.RECORD
 """The file that marks a finished stage."""
@@ -150,9 +151,17 @@ def _check_settings(family: Family, order: Sequence[str], data: Path | None) -> 
         if stage.method == "merge" or (family.folder(name) / DONE).is_file():
             continue
         with naming(f"stage {name}"):
-            tasks = task_scores.metrics(stage, data) if stage.evaluate else {}
+            metrics = arguments.metrics(stage.validation, _task_metrics(stage, data))
             on_cpu = placement.device(family.reference(stage).device).type == "cpu"
-            arguments.check(stage.arguments, arguments.metrics(stage.validation, tasks), on_cpu=on_cpu)
+            arguments.check(stage.arguments, metrics, on_cpu=on_cpu)
+
+
+def _task_metrics(stage: Stage, data: Path | None) -> Mapping[str, bool]:
+    if not stage.evaluate:
+        return {}
+    from harness.training import task_scores  # which imports lm-eval
+
+    return task_scores.metrics(stage, data)
 
 
 class _Run:
@@ -275,7 +284,7 @@ class _Run:
         processes.first(self._require_same_progress)
         with naming(f"stage {name}"):
             source = processes.in_turn(lambda: Source(self._family.reference(stage), stage))
-            tasks = TaskScores(source, stage, self._data) if stage.evaluate else None
+            tasks = self._tasks(source)
         prepared = processes.in_turn(lambda: self._prepared(source))
         self._events.data(name, prepared.report)
         with determinism.random_state(self._recipe.seed), determinism.threads(self._recipe.threads):
@@ -283,6 +292,13 @@ class _Run:
                 model = source.model(bar)
             fitted = self._fit(model, source, prepared, tasks)
         return processes.first(lambda: self._saved(model, source, prepared.report, fitted, clock))
+
+    def _tasks(self, source: Source) -> TaskScores | None:
+        if not self._stage.evaluate:
+            return None
+        from harness.training.task_scores import TaskScores  # which imports lm-eval
+
+        return TaskScores(source, self._stage, self._data)
 
     def _saved(self, model: Any, source: Source, report: DataReport, fitted: Fitted, clock: float) -> Lineage:
         """Write the folder of the stage, whose training began at `clock`, and return its record."""

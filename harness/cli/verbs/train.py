@@ -43,6 +43,7 @@ def train(
             for planned in stages.plan(loaded, output, stage or [], until=until, data=data):
                 views.print_plan(planned)
             return
+        slow_imports.freeze()
         events = stages.Events(views.print_data, views.print_line)
         chosen: dict[str, Any] = {"until": until, "replace": replace, "data": data}
         for trained in stages.train(loaded, output, stage or [], events=events, **chosen):
