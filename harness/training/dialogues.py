@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from harness.checkpoints import templates
+from harness.checkpoints.chatglm import dialogues as chatglm
 from harness.checkpoints.types import Tokenizer
 from harness.errors import HarnessError
 from harness.tasks.own_files import layouts
@@ -33,6 +34,10 @@ from harness.training.examples import Completion, Conversation, Example, Passage
 Format = Literal["none", "tokenizer", "chatglm", "chatglm2", "chatglm3", "alpaca", "lawyer-llama", "lawgpt"]
 Learned = Literal["answers", "last_answer", "everything"]
 """Which turns of a conversation are learned."""
+
+
+_ROUNDS: dict[int, Format] = {1: "chatglm", 2: "chatglm2"}
+"""Generation of ChatGLM → the format that its own chat template writes, of those with numbered rounds."""
 
 
 class Segment(NamedTuple):
@@ -71,7 +76,7 @@ class Writer:
 
     def segments(self, example: Example) -> list[Segment]:
         """Return the text of `example` in parts. Raises UnrenderableError if the format cannot write it."""
-        form = self.form(example)
+        form = self._written_form(self.form(example))
         if isinstance(example, Passage):
             return [Segment(example.text, is_learned=True)]
         if isinstance(example, Completion) and form == "none":
@@ -80,6 +85,17 @@ class Writer:
         conversation = self.conversation(example)
         segments = self._rendered(conversation) if form == "tokenizer" else self._published(conversation, form)
         return self._all_if_asked(segments)
+
+    def _written_form(self, form: Format) -> Format:
+        """Return the published format that a ChatGLM's own chat template writes in place of `form`, else `form`.
+
+        The template of ChatGLM-6B writes a question alone and one with its answer in two ways, so that no prompt of it
+        begins the text with the answer.
+        """
+        number = _generation(self._tokenizer)
+        if form != "tokenizer" or number not in _ROUNDS or self._tokenizer.chat_template != chatglm.template(number):
+            return form
+        return _ROUNDS[number]
 
     def conversation(self, example: Completion | Conversation) -> Conversation:
         """Return `example` as a conversation, with the system prompt that applies to it."""
@@ -99,12 +115,18 @@ class Writer:
 
     def _published(self, conversation: Conversation, form: Format) -> list[Segment]:
         """Return a conversation in a published format; only the last answer is followed by the end of the text."""
+        is_for_messages = form == "chatglm3" and _generation(self._tokenizer) == 3
+        if is_for_messages:
+            turns = (Turn(role=turn["role"], content=chatglm.guarded(turn["content"])) for turn in conversation.turns)
+            conversation = replace(conversation, turns=tuple(turns))
         try:
             exchanges = conversation.exchanges
         except ValueError as error:
             raise UnrenderableError(str(error)) from error
         segments: list[Segment] = []
         prompts = _FORMATS[form](conversation, exchanges)
+        if is_for_messages:
+            prompts[0] = chatglm.BEGINNING + prompts[0]
         for place, (prompt, (_, answer)) in enumerate(zip(prompts, exchanges, strict=True)):
             is_last = place == len(exchanges) - 1
             segments.append(Segment(prompt, is_learned=False))
@@ -190,6 +212,12 @@ def _marked(text: str, spans: Sequence[tuple[int, int]]) -> list[Segment]:
         segments += [Segment(text[place:start], False), Segment(text[start:end], True)]
         place = end
     return [segment for segment in (*segments, Segment(text[place:], False)) if segment.text]
+
+
+def _generation(tokenizer: Tokenizer) -> int | None:
+    """Return the generation of a ChatGLM's tokenizer (1, 2 or 3), or None for others."""
+    number = getattr(getattr(tokenizer, "vocabulary", None), "generation", None)
+    return number if isinstance(number, int) else None
 
 
 # --- published formats ------------------------------------------------------------------------------------------------

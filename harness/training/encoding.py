@@ -4,8 +4,16 @@ The whole text is tokenised at once, as a run tokenises a prompt and its answer,
 character of a learned segment (`offset_mapping`). A tokenizer may merge the end of a prompt with the beginning of its
 answer: the merged token is then learned, because a run scores it, too.
 
-ChatGLM's tokenizers have rules of their own: an answer is encoded by itself, behind the special tokens that end its
-prompt (`harness.backends.encoding`).
+ChatGLM's tokenizers have rules of their own; ids and learned tokens are those of the published training scripts:
+
+| script | ids | learned |
+|---|---|---|
+| ChatGLM-6B ptuning/main.py | prompt, `[gMASK] <sop>`, answer, `<eop>` | `<sop>`, answer, `<eop>` |
+| ChatGLM2 ptuning/main.py | `[gMASK] sop`, prompt, answer, `</s>` | answer, `</s>` |
+| ChatGLM3 finetune_demo/finetune_hf.py | `[gMASK] sop`, messages, `</s>` | answers, and the token behind each |
+
+An answer, or a message of ChatGLM3, is encoded by itself. Only ChatGLM3 has several answers in one text. Documents, for which there is no
+published script, are learned behind `[gMASK] <sop>`.
 
 An answer that is the last of its text ends with the end-of-text token, which is learned, too.
 
@@ -15,6 +23,7 @@ Not here: what is too long (`harness.training.store`).
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -37,6 +46,8 @@ class Encoded(NamedTuple):
     """The places of the tokens that are learned, in order and apart from one another."""
     merged: bool
     """Whether a learned token also holds characters, other than white space, that are not learned."""
+    lead: int = 0
+    """The number of special tokens at the beginning of a document that each of its pieces needs."""
 
     @property
     def learned(self) -> int:
@@ -131,36 +142,62 @@ class ExampleEncoder:
         return Encoded([*ids, self._eos], [*spans[:-1], (last[0], last[1] + 1)], merged)
 
     def _apart(self, segments: Sequence[Segment]) -> Encoded:
-        """Return the ids of an example for a model whose answers are encoded by themselves (ChatGLM)."""
+        """Return the ids of an example for a ChatGLM, as its published training scripts have them.
+
+        Raises HarnessError if several answers of one text are learned, whose ids those scripts do not make.
+        """
         rules = self._encoder.rules
-        if len(segments) == 1 and segments[0].is_learned:
-            ids = self._encoder.encode([segments[0].text], special=not rules.ending)[segments[0].text]
-            beginning = list(rules.beginning) if rules.ending else []
-            ids = [*beginning, *ids]
-            lead = len(beginning) or self._encoder.lead(ids)
-            return self._ended(ids, [(lead, len(ids))], False)
-        learned = [place for place, segment in enumerate(segments) if segment.is_learned]
-        if learned != [len(segments) - 1]:
+        starts = rules.messages("".join(segment.text for segment in segments))
+        if starts is not None:
+            return self._by_message(segments, starts)
+        learned = [place for place, segment in enumerate(segments) if segment.is_learned and segment.text]
+        if learned == [0]:
+            return self._document(segments[0].text)
+        context = self._encoder.encode([prompt := "".join(s.text for s in segments[: learned[0] if learned else None])])
+        if not learned:
+            return Encoded(context[prompt], [], False)
+        if len(learned) > 1 or any(segment.text.strip() for segment in segments[learned[0] + 1 :]):
             raise HarnessError(
                 "the rows are dialogues with several learned answers, which ChatGLM's tokenizer does not write in one "
                 "text: set learn: last_answer"
             )
-        prompt = "".join(segment.text for segment in segments[:-1])
-        answer = segments[-1].text
-        context = self._encoder.encode([prompt], special=True)[prompt]
-        own = self._encoder.encode([answer], special=False)[answer]
-        ids = [*context, *own]
-        return self._ended(ids, [(len(context), len(ids))] if own else [], False)
+        answer = segments[learned[0]].text
+        ids = self._encoder.encode([answer], special=False)[answer]
+        start = len(context[prompt]) - bool(rules.ending)  # ChatGLM-6B's scripts learn <sop>, too
+        spans = [(start, len(context[prompt]) + len(ids))] if ids else []
+        return self._ended([*context[prompt], *ids], spans, False)
+
+    def _document(self, text: str) -> Encoded:
+        """Return the ids of a text, all of which is learned, behind the special tokens that a ChatGLM begins with."""
+        beginning = self._encoder.beginning()
+        ids = [*beginning, *self._encoder.encode([text], special=False)[text]]
+        spans = [(len(beginning), len(ids))] if len(ids) > len(beginning) else []
+        return self._ended(ids, spans, False)._replace(lead=len(beginning))
+
+    def _by_message(self, segments: Sequence[Segment], starts: Sequence[int]) -> Encoded:
+        """Return the ids of a ChatGLM3 dialogue whose messages begin at the characters `starts`.
+
+        Each message is encoded by itself. Of an answer, the token of its role is given, and the token behind it, which
+        ends it, is learned.
+        """
+        text = "".join(segment.text for segment in segments)
+        characters = _characters(segments)
+        beginning, opening = list(self._encoder.rules.beginning), text[: starts[0]]
+        ids, is_whole = beginning[:], all(characters)
+        spans: list[Span] = []
+        for start, end in itertools.pairwise([*starts, len(text)]):
+            message = opening + text[start:end]
+            first = len(ids)
+            ids += self._encoder.encode([message])[message][len(beginning) :]
+            if any(characters[start:end]):
+                _append(spans, (first if is_whole else first + 1, len(ids) + 1))
+        ids.append(self._eos)
+        return Encoded(ids[: spans[-1][1]] if spans else ids, spans, False)
 
 
 def _learned(text: str, segments: Sequence[Segment], tokenized: _Tokenized) -> tuple[list[Span], bool]:
     """Return the places of the tokens that hold learned characters of `text`, and `Encoded.merged`."""
-    characters = bytearray(len(text))
-    place = 0
-    for segment in segments:
-        if segment.is_learned:
-            characters[place : place + len(segment.text)] = b"\1" * len(segment.text)
-        place += len(segment.text)
+    characters = _characters(segments)
     spans: list[Span] = []
     merged = False
     for number, ((start, end), is_added) in enumerate(zip(tokenized.offsets, tokenized.added, strict=True)):
@@ -174,10 +211,7 @@ def _learned(text: str, segments: Sequence[Segment], tokenized: _Tokenized) -> t
             continue
         if inside < end - start:
             merged |= any(not characters[i] and not text[i].isspace() for i in range(start, end))
-        if spans and spans[-1][1] == number:
-            spans[-1] = (spans[-1][0], number + 1)
-        else:
-            spans.append((number, number + 1))
+        _append(spans, (number, number + 1))
     return spans, merged
 
 
@@ -212,3 +246,16 @@ def _untrimmed(state: dict[str, Any]) -> bool:
     if is_trimmed:
         state["trim_offsets"] = False
     return is_trimmed or any(changes)
+
+
+def _characters(segments: Sequence[Segment]) -> bytearray:
+    """Return, for each character of the segments' text, 1 if it is learned and else 0."""
+    return bytearray().join((b"\1" if segment.is_learned else b"\0") * len(segment.text) for segment in segments)
+
+
+def _append(spans: list[Span], span: Span) -> None:
+    """Append `span` to `spans`; if it begins where the last one ends, the two become one."""
+    if spans and spans[-1][1] == span[0]:
+        spans[-1] = (spans[-1][0], span[1])
+    else:
+        spans.append(span)

@@ -191,8 +191,7 @@ class _Shortener:
             return [example]
         if isinstance(item.example, Passage):
             self.counts.split += 1
-            starts = range(0, len(example.ids) - 1, self._max_length - 1)
-            return [_piece(example, start, start + self._max_length) for start in starts]
+            return list(_pieces(example, self._max_length))
         if isinstance(item.example, Conversation):
             example = self._without_oldest(item, example)
         if len(example.ids) <= self._max_length:
@@ -221,6 +220,20 @@ class _Shortener:
         self.counts.shortened += lost > 0
         self.counts.exchanges += lost
         return example
+
+
+def _pieces(example: Encoded, max_length: int) -> Iterator[Encoded]:
+    """Yield a document in pieces of at most `max_length` tokens.
+
+    Each begins with the special tokens that it needs or, without any, with the last token of the piece before, because
+    the first token of a text is not learned.
+    """
+    lead, overlap = example.lead, int(not example.lead)
+    size = max_length - lead
+    for start in range(lead, len(example.ids) - overlap, size - overlap) if size > overlap else ():
+        piece = _piece(example, start, start + size)
+        spans = [(first + lead, last + lead) for first, last in piece.spans]
+        yield Encoded([*example.ids[:lead], *piece.ids], spans, piece.merged)
 
 
 def _piece(example: Encoded, start: int, end: int) -> Encoded:

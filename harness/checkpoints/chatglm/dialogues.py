@@ -25,9 +25,11 @@ from typing import NamedTuple
 
 ROLES = ("system", "user", "assistant", "observation")
 """Roles of ChatGLM3's messages, in the order of the ids of their tokens."""
-_BEGINNING = "[gMASK]sop"
+BEGINNING = "[gMASK]sop"
+"""How a rendered dialogue of ChatGLM3 begins."""
 _ANSWER = "<|assistant|>"
 _ROLE = re.compile(rf"<\|({'|'.join(ROLES)})\|>")
+_NAME = re.compile(rf"(\|(?:{'|'.join(ROLES)})\|>)")
 _ESCAPED = re.compile(rf"\\(\|(?:{'|'.join(ROLES)})\|>)")
 
 
@@ -46,6 +48,8 @@ class PromptRules(NamedTuple):
     """Whether a rendered dialogue may be a question alone, whose text does not say that it is a dialogue."""
     as_read: Callable[[str], str] = str
     """Returns a rendered dialogue with the words that the model reads, without the marks that guard names of roles."""
+    messages: Callable[[str], list[int] | None] = lambda _: None
+    """Returns where each message of a text that is read message by message begins; None for another text."""
 
 
 PLAIN = PromptRules()
@@ -63,9 +67,9 @@ class Message(NamedTuple):
 
 def messages(text: str) -> list[Message] | None:
     """Return the messages of a rendered dialogue of ChatGLM3, or None if `text` is another text."""
-    if not text.startswith(_BEGINNING + "<|"):
+    if not text.startswith(BEGINNING + "<|"):
         return None
-    before, *parts = _ROLE.split(text[len(_BEGINNING) :])
+    before, *parts = _ROLE.split(text[len(BEGINNING) :])
     if before:
         return None
     result = []
@@ -74,6 +78,18 @@ def messages(text: str) -> list[Message] | None:
         # An answer that was put directly behind the role has no header.
         result.append(Message(role, header + line_end, content) if line_end else Message(role, "", header))
     return result
+
+
+def message_starts(text: str) -> list[int] | None:
+    """Return where each message of a rendered dialogue of ChatGLM3 begins, or None if `text` is another text."""
+    if messages(text) is None:
+        return None
+    return [match.start() for match in _ROLE.finditer(text)]
+
+
+def guarded(text: str) -> str:
+    """Return the content of a message as a rendered dialogue of ChatGLM3 has it: no name of a role ends it."""
+    return _NAME.sub(r"\\\1", text)
 
 
 def unguarded(text: str) -> str:
@@ -128,7 +144,7 @@ def _rounds_template(first: int, line_end: str, *, bare: bool) -> str:
 def _roles_template() -> str:
     escape = "".join(f"|replace('|{role}|>', '\\\\|{role}|>')" for role in ROLES)
     return (
-        f"{{{{ '{_BEGINNING}' }}}}"
+        f"{{{{ '{BEGINNING}' }}}}"
         "{% for message in messages %}"
         "{% set role = 'observation' if message['role'] == 'tool' else message['role'] %}"
         f"{{% if role not in {list(ROLES)} %}}"

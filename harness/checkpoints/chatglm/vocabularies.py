@@ -90,11 +90,13 @@ class Vocabulary(ABC):
     @property
     def rules(self) -> PromptRules:
         """What the model expects of prompts."""
-        return PromptRules(
+        rules = PromptRules(
             beginning=tuple(self.surrounded([])),
             is_dialogue=partial(dialogues.is_dialogue, generation=self.generation),
-            as_read=dialogues.unguarded if self.generation == 3 else str,
         )
+        if self.generation != 3:
+            return rules
+        return rules._replace(as_read=dialogues.unguarded, messages=dialogues.message_starts)
 
 
 class Vocabulary6B(Vocabulary):
