@@ -12,8 +12,8 @@ ChatGLM's tokenizers have rules of their own; ids and learned tokens are those o
 | ChatGLM2 ptuning/main.py | `[gMASK] sop`, prompt, answer, `</s>` | answer, `</s>` |
 | ChatGLM3 finetune_demo/finetune_hf.py | `[gMASK] sop`, messages, `</s>` | answers, and the token behind each |
 
-An answer, or a message of ChatGLM3, is encoded by itself. Only ChatGLM3 has several answers in one text. Documents, for which there is no
-published script, are learned behind `[gMASK] <sop>`.
+An answer, or a message of ChatGLM3, is encoded by itself. Only ChatGLM3 has several answers in one text. Documents, for
+which there is no published script, are learned behind `[gMASK] <sop>`.
 
 An answer that is the last of its text ends with the end-of-text token, which is learned, too.
 

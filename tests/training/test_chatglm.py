@@ -5,9 +5,6 @@ The ids are made again here as those scripts make them, by SentencePiece alone.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from harness.checkpoints.chatglm.tokenizer import ChatGLMTokenizer
@@ -17,7 +14,7 @@ from harness.training import store
 from harness.training.dialogues import Format, Learned, Writer
 from harness.training.encoding import ExampleEncoder
 from harness.training.examples import Completion, Conversation, Example, Located, Passage
-from support import chatglm, chatglm_tokenizers
+from support import chatglm_tokenizers
 
 QUESTION, ANSWER = "水在多少度沸腾？", "在标准大气压下\n是一百度。"
 TALK = Conversation(
@@ -128,7 +125,7 @@ def test_chatglm3_learns_what_its_script_learns(tokenizers, form):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_several_answers_of_a_text_are_refused_before_chatglm3(tokenizers, number):
-    with pytest.raises(HarnessError, match="several learned answers, .*: set learn: last_answer"):
+    with pytest.raises(HarnessError, match=r"several learned answers, .*: set learn: last_answer"):
         labelled(tokenizers[number], TALK)
 
 
