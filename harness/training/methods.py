@@ -14,10 +14,11 @@ import re
 import warnings
 from typing import Any
 
+from harness.checkpoints.chatglm import lora as chatglm_lora
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model
 from harness.errors import HarnessError
-from harness.training import settings
+from harness.training import chatglm_prefix, settings
 from harness.training.recipe import Stage
 
 
@@ -30,10 +31,16 @@ def require_trainable(located: Located, stage: Stage) -> None:
             f"{located.name} has {name} weights, which cannot learn: train an adapter on it (method: lora), or start "
             "from the weights it was made from"
         )
-    if quantized is not None and quantized.name.startswith("chatglm-"):
-        raise HarnessError(f"{located.name}: no gradient passes {quantized.name} weights: use quantize=int8 or int4")
-    if quantized is not None and quantized.name == "int8" and stage.adapter.get("use_dora"):
-        raise HarnessError(f"{located.name}: DoRA needs the base's own weights, which int8 does not give: use int4")
+    has_no_floats = quantized is not None and (quantized.name == "int8" or quantized.is_chatglm)
+    if quantized is not None and has_no_floats and stage.adapter.get("use_dora"):
+        raise HarnessError(
+            f"{located.name}: DoRA needs the base's own weights, which {quantized.name} does not give: use int4"
+        )
+    if stage.packing and located.config.model_type == "chatglm":
+        raise HarnessError(
+            f"{located.name}: a ChatGLM-6B reads contexts in both directions, so examples cannot share a row: remove "
+            "packing"
+        )
     if located.layout is not None and stage.method in ("p-tuning", "prompt"):
         raise HarnessError(f"{located.name}: a ChatGLM is trained with method: full, lora or prefix")
 
@@ -45,6 +52,8 @@ def prepare(model: Model, stage: Stage) -> Model:
     """
     if stage.method == "full":
         return model.requires_grad_(True)
+    if stage.method == "prefix" and chatglm_prefix.is_chatglm(model.config):
+        return chatglm_prefix.new(model, stage.adapter)
     import peft
 
     values = dict(stage.adapter)
@@ -56,7 +65,12 @@ def prepare(model: Model, stage: Stage) -> Model:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return peft.get_peft_model(model, kind(task_type="CAUSAL_LM", **values))
+            config = kind(task_type="CAUSAL_LM", **values)
+            if stage.method == "lora":
+                config = chatglm_lora.renamed(config, model)
+            return peft.get_peft_model(model, config)
+    except HarnessError:
+        raise
     except Exception as error:  # PEFT checks few values, and fails wherever one is unsuitable
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise HarnessError(f"PEFT cannot put this {stage.method} adapter on the base ({reason}): correct it") from error

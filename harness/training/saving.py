@@ -15,7 +15,9 @@ from typing import Any
 from harness.checkpoints import contents, files, origin
 from harness.checkpoints.types import Model
 from harness.common import atomic_write, places
+from harness.training import chatglm_prefix
 from harness.training import lineage as lineages
+from harness.training.chatglm_prefix import PrefixTuned
 from harness.training.lineage import Lineage
 from harness.training.sources import Source
 
@@ -92,14 +94,23 @@ def _save_adapter(model: Any, source: Source, hidden: Path, weights: Mapping[str
     located, base = source.located, source.located.base.resolve()
     known = _on_hub(base)
     # A path is absolute, so that PEFT itself finds it from every working directory.
-    config = model.peft_config["default"]
-    config.base_model_name_or_path = known.name if known else str(base)
-    config.revision = known.revision if known else None
+    base_name = known.name if known else str(base)
+    if isinstance(model, PrefixTuned):
+        chatglm_prefix.save(model, located, base_name, hidden, weights)
+    else:
+        model.peft_config["default"].base_model_name_or_path = base_name
+        model.peft_config["default"].revision = known.revision if known else None
+        _save_by_peft(model, source, hidden, weights)
+    if located.tokenizer != located.base:
+        _save_tokenizer(source, hidden)
+
+
+def _save_by_peft(model: Any, source: Source, hidden: Path, weights: Mapping[str, Any] | None) -> None:
     rows = int(model.get_input_embeddings().weight.shape[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # The vocabulary is that of the base, unless the adapter brings one; PEFT would ask the hub.
-        is_widened = rows != located.config.get_text_config().vocab_size
+        is_widened = rows != source.located.config.get_text_config().vocab_size
         model.save_pretrained(hidden, save_embedding_layers=is_widened, state_dict=weights)
     (hidden / "README.md").unlink(missing_ok=True)  # PEFT's card, which says nothing but a path
     file = hidden / files.ADAPTER_CONFIG
@@ -108,5 +119,3 @@ def _save_adapter(model: Any, source: Source, hidden: Path, weights: Mapping[str
         if isinstance(content.get(name), list):
             content[name] = sorted(content[name])
     file.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
-    if located.tokenizer != located.base:
-        _save_tokenizer(source, hidden)

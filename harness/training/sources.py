@@ -17,7 +17,7 @@ from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, Tokenizer
 from harness.common.progress import Bar
 from harness.errors import HarnessError
-from harness.training import methods
+from harness.training import chatglm_prefix, methods
 from harness.training.corpora import TokenizerOfStage
 from harness.training.recipe import Stage
 
@@ -111,7 +111,7 @@ class Source:
         adapter = self.located.adapter_config
         assert adapter is not None
         if adapter.is_chatglm:
-            raise HarnessError(f"{adapter.folder} is a prefix in ChatGLM's own layout, which cannot be continued")
+            return chatglm_prefix.continued(base, adapter)
         if not adapter.is_prompt_learning:
             model = attach.attach(base, adapter, attach.read(adapter))
             model.set_requires_grad(model.active_adapters, requires_grad=True)

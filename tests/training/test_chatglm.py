@@ -5,16 +5,23 @@ The ids are made again here as those scripts make them, by SentencePiece alone.
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+import torch
+
+from harness.checkpoints.chatglm.layout import PREFIX
 from harness.checkpoints.chatglm.tokenizer import ChatGLMTokenizer
+from harness.checkpoints.loading import Loader, locate
+from harness.checkpoints.reference import parse
 from harness.errors import HarnessError
 from harness.tasks.own_files.layouts import Turn
-from harness.training import store
+from harness.training import recipe, stages, store
 from harness.training.dialogues import Format, Learned, Writer
 from harness.training.encoding import ExampleEncoder
 from harness.training.examples import Completion, Conversation, Example, Located, Passage
-from support import chatglm_tokenizers
+from support import chatglm, chatglm_tokenizers
 
 QUESTION, ANSWER = "水在多少度沸腾？", "在标准大气压下\n是一百度。"
 TALK = Conversation(
@@ -145,3 +152,112 @@ def test_each_piece_of_a_document_is_read_behind_the_special_tokens(tokenizers, 
     assert counts.split == 1
     assert all(ids[:2].tolist() == beginning and len(ids) <= 12 for ids, _ in parts)
     assert [i for ids, (start, end) in parts for i in ids[start:end].tolist()] == expected
+
+
+# --- stages
+
+PAIRS = ((QUESTION, ANSWER), ("你是谁？", "我是一个助手。"), ("选择", "B"), ("今天的天气？", "今天的天气很好。"))
+HEAD = """
+seed: 1
+threads: 1
+corpora: {talk: talk.jsonl}
+defaults: {per_device_train_batch_size: 2, learning_rate: 1.0e-2, max_steps: 2, max_length: 64, corpora: [talk]}
+stages:
+"""
+STAGES = """
+  full%d: {from: b%d, learning_rate: 1.0e-3}
+  lora%d: {from: b%d, method: lora, r: 2, target_modules: [query_key_value]}
+  prefix%d: {from: full%d, method: prefix, num_virtual_tokens: 4, prefix_projection: true}
+  more%d: {from: prefix%d, method: prefix}
+"""
+QUANTISED = """
+  p1: {from: "b1,quantize=chatglm-int4", method: prefix, num_virtual_tokens: 4}
+  p2: {from: "b2,quantize=int4", method: prefix, num_virtual_tokens: 4, gradient_checkpointing: true}
+  l2: {from: "b2,quantize=chatglm-int8", method: lora, r: 2}
+  l3: {from: "b3,quantize=int8", method: lora, r: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stages")
+    chatglm.save_6b(folder / "b1")
+    chatglm.save(folder / "b2")
+    chatglm_tokenizers.folder(chatglm.save(folder / "b3"), 3)
+    rows = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in PAIRS]
+    (folder / "talk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def trained(place: Path, text: str, output: str, **options) -> dict[str, Path]:
+    (place / f"{output}.yaml").write_text(HEAD + text, encoding="utf-8")
+    plan = recipe.load(place / f"{output}.yaml")
+    return {stage.name: stage.folder for stage in stages.train(plan, place / output, **options)}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_every_method_makes_a_checkpoint(place, number):
+    folders = trained(place, STAGES.replace("%d", str(number)), f"all{number}")
+    loader = Loader()
+    kinds = {}
+    for name, folder in folders.items():
+        loaded = loader.load(locate(parse(str(folder))))  # loading proves that an adapter has an effect
+        kinds[name[:-1]] = loaded.located.kind
+        assert loaded.tokenizer.vocabulary.generation == number
+        assert loaded.root.next_position == 0
+    assert kinds == {"full": "base", "lora": "lora", "prefix": "prefix_tuning", "more": "prefix_tuning"}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_prefix_has_the_published_files(place, number):
+    (folder,) = trained(
+        place, f"  p: {{from: b{number}, method: prefix, num_virtual_tokens: 4}}", f"own{number}"
+    ).values()
+    tensors = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    heads = chatglm.HEADS if number == 1 else chatglm.GROUPS
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        f"{PREFIX}embedding.weight": (4, 2 * chatglm.LAYERS * heads * chatglm.SIZE)
+    }
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    base = json.loads((place / f"b{number}" / "config.json").read_text())
+    own = {"pre_seq_len": 4, "prefix_projection": False, "_name_or_path": str(place / f"b{number}")}
+    assert json.loads((folder / "config.json").read_text()) == base | own
+
+
+def test_quantised_bases_are_trained_on(place):
+    folders = trained(place, QUANTISED, "quantised")
+    for name, quantised in (("p1", "chatglm-int4"), ("p2", "int4"), ("l2", "chatglm-int8"), ("l3", "int8")):
+        loaded = Loader().load(locate(parse(f"{folders[name]},quantize={quantised}")))
+        assert not any("trained on weights" in note for note in loaded.notes)
+    assert json.loads((folders["p1"] / "config.json").read_text())["quantization_bit"] == 4
+
+
+def test_an_interrupted_prefix_ends_as_one_that_was_not_interrupted(place):
+    text = "  p: {from: b1, method: prefix, num_virtual_tokens: 4, max_steps: 4, save_steps: 2, logging_steps: 1}"
+    whole = trained(place, text, "whole")["p"]
+
+    def stop(line: str) -> None:
+        if line.startswith("step 3"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trained(place, text, "resumed", events=stages.Events(line=stop))
+    resumed = trained(place, text, "resumed")["p"]
+    assert json.loads((resumed / stages.DONE).read_text())["resumed_at"] == 2
+    assert (resumed / "pytorch_model.bin").read_bytes() == (whole / "pytorch_model.bin").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("from: b1, packing: true", "reads contexts in both directions, so examples cannot share a row"),
+        ("from: b1, method: prompt, num_virtual_tokens: 4", "is trained with method: full, lora or prefix"),
+        ("from: b2, method: prefix", "set num_virtual_tokens"),
+        ('from: "b2,quantize=chatglm-int4"', "has chatglm-int4 weights, which cannot learn"),
+        ('from: "b2,quantize=chatglm-int4", method: lora, use_dora: true', "DoRA needs the base's own weights"),
+        ("from: b2, method: lora, target_modules: [query_key_value, q_proj]", "target_modules has q_proj beside names"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(place, settings, message):
+    with pytest.raises(HarnessError, match=message):
+        trained(place, f"  s: {{{settings}}}", "refused")

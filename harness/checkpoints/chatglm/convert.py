@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from harness.checkpoints.chatglm.layout import Layout
+from harness.checkpoints.chatglm.layout import MODEL_TYPE, Layout
 from harness.checkpoints.types import ModelConfig
 
 THETA = 10000.0
@@ -89,6 +89,24 @@ def config(layout: Layout) -> ModelConfig:
         dtype=dtype,
         chatglm_generation=layout.generation,
     )
+
+
+def published_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the sizes of a converted ChatGLM2 or 3 under the names that its published config.json has."""
+    return {
+        "model_type": MODEL_TYPE,
+        "num_layers": config.num_hidden_layers,
+        "padded_vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "ffn_hidden_size": config.intermediate_size,
+        "kv_channels": config.head_dim,
+        "num_attention_heads": config.num_attention_heads,
+        "multi_query_attention": True,
+        "multi_query_group_num": config.num_key_value_heads,
+        "seq_length": config.max_position_embeddings,
+        "layernorm_epsilon": config.rms_norm_eps,
+        "add_qkv_bias": config.attention_bias,
+    }
 
 
 def tensors(name: str, layout: Layout) -> Iterator[Rows]:

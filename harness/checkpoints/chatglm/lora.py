@@ -65,6 +65,36 @@ def weights(tensors: Mapping[str, torch.Tensor], config: ModelConfig) -> dict[st
     return result
 
 
+def renamed(stated: Any, model: Model) -> Any:
+    """Return PEFT's configuration `stated` of a new LoRA for `model`, with GLM's names in place of published ones.
+
+    It stays as it is if the model is no converted ChatGLM, or if it names none of the published modules. A new LoRA of
+    `query_key_value` has an A for each of the three layers. Raises HarnessError if published names and GLM's are mixed,
+    or if `peft_config` does.
+    """
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    if getattr(model.config, "chatglm_generation", None) not in (2, 3):
+        return stated
+    names = published_modules(model.config)
+    if not any(check_target_module_exists(stated, name) for name in names if name.endswith(_LINEARS)):
+        return stated
+    entries = stated.target_modules if isinstance(stated.target_modules, set | list) else ()
+    others = sorted(entry for entry in entries if not any(_ends_with(name, entry) for name in names))
+    if others:
+        raise HarnessError(
+            f"target_modules has {', '.join(others)} beside names of the published ChatGLM, which it has not: write "
+            f"{', '.join(name.rpartition('.')[2] for name in _LINEARS)}, or the names that this project has for them "
+            f"({', '.join(sorted({new.rpartition('.')[2] for name in _LINEARS for new in _targets_of(name)}))})"
+        )
+    return peft_config(stated, model, "the stage")
+
+
+def _targets_of(part: str) -> tuple[str, ...]:
+    """Return GLM's names of the published linear layer `part` of the first layer."""
+    return convert.module(f"transformer.encoder.layers.0.{part}")
+
+
 def peft_config(stated: Any, model: Model, source: str) -> Any:
     """Return PEFT's configuration `stated` with the names of GLM's modules in place of the published ones.
 

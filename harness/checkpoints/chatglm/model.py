@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Cache, DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -168,7 +169,7 @@ class GLU(nn.Module):
         return output
 
 
-class GLMBlock(nn.Module):
+class GLMBlock(GradientCheckpointingLayer):  # type: ignore[misc]
     """One layer. Its residuals are the normed inputs of its two parts, scaled."""
 
     def __init__(self, config: ChatGLMConfig, layer_idx: int) -> None:
@@ -183,11 +184,11 @@ class GLMBlock(nn.Module):
         hidden_states: torch.Tensor,
         mask: torch.Tensor | None,
         rotations: tuple[torch.Tensor, torch.Tensor],
-        cache: Cache | None,
+        past_key_values: Cache | None,
     ) -> torch.Tensor:
         """Return the layer's output (B, T, H) for `hidden_states` (B, T, H)."""
         normed = self.input_layernorm(hidden_states)
-        attended = RESIDUAL_SCALE * normed + self.attention(normed, mask, rotations, cache)
+        attended = RESIDUAL_SCALE * normed + self.attention(normed, mask, rotations, past_key_values)
         normed = self.post_attention_layernorm(attended)
         output: torch.Tensor = RESIDUAL_SCALE * normed + self.mlp(normed)
         return output
@@ -200,6 +201,7 @@ class ChatGLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     base_model_prefix = "transformer"
     _no_split_modules = ("GLMBlock",)
     _skip_keys_device_placement = ("past_key_values",)
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = (r"rotary_emb\.inv_freq$",)
@@ -251,7 +253,7 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
             attention_mask = _mask(codes < positions.SPACE, attention_mask, cached, hidden_states.dtype)
         rotations = self.rotary_emb(hidden_states, codes)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, attention_mask, rotations, past_key_values)
+            hidden_states = layer(hidden_states, attention_mask, rotations, past_key_values=past_key_values)
         return BaseModelOutputWithPast(self.final_layernorm(hidden_states), past_key_values)
 
     def _codes(self, ids: torch.Tensor, mask: torch.Tensor | None, position_ids: torch.Tensor | None) -> torch.Tensor:

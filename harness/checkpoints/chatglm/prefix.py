@@ -69,11 +69,10 @@ def _names(folder: Path) -> list[str]:
     return weights.names_in(folder)
 
 
-def read(folder: Path, virtual_tokens: int) -> torch.Tensor:
-    """Return the numbers of `virtual_tokens` learned tokens, (tokens, 2 · layers · heads · head size), in float32.
+def tensors(folder: Path, virtual_tokens: int) -> dict[str, torch.Tensor]:
+    """Return the weights of the prefix encoder in `folder` by their published names, in float32.
 
-    Raises HarnessError if weights of the prefix encoder are missing, surplus, empty, or of sizes that do not fit
-    together, or if they are of another number of tokens.
+    Raises HarnessError if any are missing, surplus or empty, or if they are not of `virtual_tokens` learned tokens.
     """
     shards = Shards(files.weight_files(folder))
     names = {name for name in shards if name.startswith(PREFIX)}
@@ -89,6 +88,15 @@ def read(folder: Path, virtual_tokens: int) -> torch.Tensor:
             f"{folder / 'config.json'} sets pre_seq_len to {virtual_tokens:,}, but the prefix there has {rows:,} "
             "tokens: copy the config.json of the training that wrote the prefix"
         )
+    return parts
+
+
+def read(folder: Path, virtual_tokens: int) -> torch.Tensor:
+    """Return the numbers of `virtual_tokens` learned tokens, (tokens, 2 · layers · heads · head size), in float32.
+
+    Raises HarnessError if `tensors` does, or if weights of the prefix encoder have sizes that do not fit together.
+    """
+    parts = tensors(folder, virtual_tokens)
     learned = parts[EMBEDDING]
     if len(parts) > 1:
         first, first_bias, second, second_bias = (parts[name] for name in _PROJECTION)

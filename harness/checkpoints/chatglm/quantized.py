@@ -18,14 +18,14 @@ the published GPU kernel computes in float16, and the published CPU kernel in fl
 also rounds the scale to bfloat16 first, which would only add an error. The product of input and weight is rounded
 before the bias is added, as published.
 
-The whole weight of one layer is unpacked for its forward pass, which therefore needs memory for one plain weight.
-Not here: backward passes that do without that weight, and putting such layers into a model
-(`harness.checkpoints.chatglm.quantizer`).
+The whole weight of one layer is unpacked for its forward pass, and again for its backward pass, each of which therefore
+needs memory for one plain weight. A gradient reaches the input, not the weight.
+Not here: putting such layers into a model (`harness.checkpoints.chatglm.quantizer`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -105,6 +105,22 @@ def dequantize(codes: Codes, bits: int, dtype: torch.dtype) -> torch.Tensor:
     return plain
 
 
+class _Product(torch.autograd.Function):
+    """input × weightᵀ; the plain weight is not kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, input: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
+        """Return the product (…, out) of `input` (…, in) and the weight."""
+        ctx.save_for_backward(codes, scale)
+        ctx.bits = bits
+        return nn.functional.linear(input, dequantize(Codes(codes, scale), bits, input.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:  # type: ignore[override]
+        """Return the gradient (…, in) of the input."""
+        return gradient @ dequantize(Codes(*ctx.saved_tensors), ctx.bits, gradient.dtype), None, None, None
+
+
 class QuantizedLinear(nn.Linear):
     """A linear layer with the weights of `Codes`. Its state has the published names: weight, weight_scale, bias.
 
@@ -136,7 +152,10 @@ class QuantizedLinear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return input (…, in) × weightᵀ + bias, (…, out), in the dtype of `input`."""
-        output = nn.functional.linear(input, self.plain_weight(input.dtype))
+        if input.requires_grad and torch.is_grad_enabled():
+            output: torch.Tensor = _Product.apply(input, self.weight, self.weight_scale, self.bits)
+        else:
+            output = nn.functional.linear(input, self.plain_weight(input.dtype))
         return output if self.bias is None else output + self.bias
 
     def plain_weight(self, dtype: torch.dtype) -> torch.Tensor:

@@ -199,3 +199,19 @@ def test_rows_may_be_split_before_or_after_quantisation():
     parts = [quantize(rows, 4) for rows in weight.split([16, 4, 4])]
     assert torch.equal(whole.weight, torch.cat([part.weight for part in parts]))
     assert torch.equal(whole.scale, torch.cat([part.scale for part in parts]))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_gradient_passes_a_layer_as_it_passes_its_plain_weight(bits):
+    layer = QuantizedLinear(16, 6, bits, bias=True, dtype=torch.float32)
+    codes = quantize(torch.from_numpy(normal(6, 16)), bits)
+    layer.weight.data, layer.weight_scale = codes.weight, codes.scale
+    torch.nn.init.ones_(layer.bias)
+    input, weights = torch.randn(2, 3, 16, requires_grad=True), torch.randn(2, 3, 6)
+    plain = torch.nn.functional.linear(input, layer.plain_weight(torch.float32)) + layer.bias
+    output = layer(input)
+    assert torch.equal(output, plain)
+    assert torch.equal(output, layer(input.detach()))
+    (gradient,) = torch.autograd.grad((output * weights).sum(), input)
+    (expected,) = torch.autograd.grad((plain * weights).sum(), input)
+    torch.testing.assert_close(gradient, expected)
