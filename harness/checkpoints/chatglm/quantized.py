@@ -25,6 +25,7 @@ Not here: putting such layers into a model (`harness.checkpoints.chatglm.quantiz
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -116,7 +117,7 @@ class _Product(torch.autograd.Function):
         return nn.functional.linear(input, dequantize(Codes(codes, scale), bits, input.dtype))
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         """Return the gradient (…, in) of the input."""
         return gradient @ dequantize(Codes(*ctx.saved_tensors), ctx.bits, gradient.dtype), None, None, None
 
@@ -153,7 +154,8 @@ class QuantizedLinear(nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return input (…, in) × weightᵀ + bias, (…, out), in the dtype of `input`."""
         if input.requires_grad and torch.is_grad_enabled():
-            output: torch.Tensor = _Product.apply(input, self.weight, self.weight_scale, self.bits)
+            multiply: Callable[..., torch.Tensor] = _Product.apply
+            output = multiply(input, self.weight, self.weight_scale, self.bits)
         else:
             output = nn.functional.linear(input, self.plain_weight(input.dtype))
         return output if self.bias is None else output + self.bias
