@@ -17,7 +17,7 @@ from typing import Any
 from harness.checkpoints.chatglm import lora as chatglm_lora
 from harness.checkpoints.located import Located
 from harness.checkpoints.types import Model
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean
 from harness.training import chatglm_prefix, settings
 from harness.training.recipe import Stage
 
@@ -68,6 +68,7 @@ def prepare(model: Model, stage: Stage) -> Model:
             config = kind(task_type="CAUSAL_LM", **values)
             if stage.method == "lora":
                 config = chatglm_lora.renamed(config, model)
+                _require_modules(model, config)
             return peft.get_peft_model(model, config)
     except HarnessError:
         raise
@@ -90,6 +91,21 @@ def _targets(model: Model, stated: object) -> str | list[str]:
     modules: list[tuple[str, Any]] = [(name, layer) for name, layer in model.named_modules() if layer is not output]
     names = sorted({name.rpartition(".")[2] for name, layer in modules if _is_linear(layer)})
     return rf".*\.({'|'.join(map(re.escape, names))})"
+
+
+def _require_modules(model: Model, config: Any) -> None:
+    """Raise HarnessError if a name in `target_modules` or `modules_to_save` is none of the model's, and so no effect.
+
+    PEFT passes over it if another name has a module.
+    """
+    ends = {name.split(".", dots)[-1] for name, _ in model.named_modules() for dots in range(name.count(".") + 1)}
+    for setting in ("target_modules", "modules_to_save"):
+        entries = getattr(config, setting, None)
+        for entry in sorted(entries) if isinstance(entries, set | list) else ():
+            if entry not in ends:
+                raise HarnessError(
+                    f"{setting} has '{entry}', and the base has no such module{did_you_mean(entry, ends)}"
+                )
 
 
 def _is_linear(layer: Any) -> bool:

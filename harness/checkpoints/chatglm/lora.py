@@ -11,7 +11,7 @@ Not here: ChatGLM-6B, whose modules keep their names, and prefixes (`harness.che
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,15 +69,12 @@ def renamed(stated: Any, model: Model) -> Any:
     """Return PEFT's configuration `stated` of a new LoRA for `model`, with GLM's names in place of published ones.
 
     It stays as it is if the model is no converted ChatGLM, or if it names none of the published modules. A new LoRA of
-    `query_key_value` has an A for each of the three layers. Raises HarnessError if published names and GLM's are mixed,
-    or if `peft_config` does.
+    `query_key_value` has an A for each of the three layers. Raises HarnessError if published names and GLM's are mixed.
     """
-    from peft.tuners.tuners_utils import check_target_module_exists
-
     if getattr(model.config, "chatglm_generation", None) not in (2, 3):
         return stated
     names = published_modules(model.config)
-    if not any(check_target_module_exists(stated, name) for name in names if name.endswith(_LINEARS)):
+    if not any(name.endswith(_LINEARS) for name in _targets(stated, names)):
         return stated
     entries = stated.target_modules if isinstance(stated.target_modules, set | list) else ()
     others = sorted(entry for entry in entries if not any(_ends_with(name, entry) for name in names))
@@ -87,7 +84,7 @@ def renamed(stated: Any, model: Model) -> Any:
             f"{', '.join(name.rpartition('.')[2] for name in _LINEARS)}, or the names that this project has for them "
             f"({', '.join(sorted({new.rpartition('.')[2] for name in _LINEARS for new in _targets_of(name)}))})"
         )
-    return peft_config(stated, model, "the stage")
+    return _on_glm(stated, names)
 
 
 def _targets_of(part: str) -> tuple[str, ...]:
@@ -101,17 +98,24 @@ def peft_config(stated: Any, model: Model, source: str) -> Any:
     `source` names the adapter in messages. Raises HarnessError if `query_key_value` was trained by a method that has
     another meaning for three layers.
     """
+    names = published_modules(model.config)
+    if any(name.endswith(convert.FUSED) for name in _targets(stated, names)):
+        _require_splittable(stated, source)
+    return _on_glm(stated, names)
+
+
+def _targets(stated: Any, names: Iterable[str]) -> list[str]:
+    """Return those of the published `names` on which PEFT's configuration `stated` puts an adapter."""
     from peft.tuners.tuners_utils import check_target_module_exists
 
-    names = published_modules(model.config)
-    linears = [name for name in names if name.endswith(_LINEARS)]
-    config = copy.deepcopy(stated)
     if str(stated.target_modules) == "all-linear":
-        targets = linears
-    else:
-        targets = [name for name in names if check_target_module_exists(stated, name)]
-    if any(name.endswith(convert.FUSED) for name in targets):
-        _require_splittable(stated, source)
+        return [name for name in names if name.endswith(_LINEARS)]
+    return [name for name in names if check_target_module_exists(stated, name)]
+
+
+def _on_glm(stated: Any, names: Sequence[str]) -> Any:
+    """Return PEFT's configuration `stated`, which is about the modules `names`, with the names of GLM's modules."""
+    config, targets = copy.deepcopy(stated), _targets(stated, names)
     config.target_modules = {new for old in targets for new in convert.module(old)}
     for setting in ("layers_to_transform", "layers_pattern", "exclude_modules"):  # resolved above
         if getattr(config, setting, None) is not None:
