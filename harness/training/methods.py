@@ -26,17 +26,14 @@ def require_trainable(located: Located, stage: Stage) -> None:
     """Raise HarnessError if `stage` cannot train the checkpoint `located`."""
     quantized = located.quantization
     if stage.method == "full" and (quantized is not None or located.stored_as is not None):
-        name = located.quantization_name
         raise HarnessError(
-            f"{located.name} has {name} weights, which cannot learn: train an adapter on it (method: lora), or start "
+            f"{located.name} has {located.quantization_name} weights, which cannot learn: train an adapter on it (method: lora), or start "
             "from the weights it was made from"
         )
-    has_no_floats = quantized is not None and (quantized.name == "int8" or quantized.is_chatglm)
-    if quantized is not None and has_no_floats and stage.adapter.get("use_dora"):
-        raise HarnessError(
-            f"{located.name}: DoRA needs the base's own weights, which {quantized.name} does not give: use int4"
-        )
-    if stage.packing and located.config.model_type == "chatglm":
+    name = "" if quantized is None else quantized.name
+    if name.startswith(("int8", "chatglm-")) and stage.adapter.get("use_dora"):
+        raise HarnessError(f"{located.name}: DoRA needs the base's own weights, which {name} does not give: use int4")
+    if stage.packing and located.layout is not None and located.layout.generation == 1:
         raise HarnessError(
             f"{located.name}: a ChatGLM-6B reads contexts in both directions, so examples cannot share a row: remove "
             "packing"
@@ -70,8 +67,6 @@ def prepare(model: Model, stage: Stage) -> Model:
                 config = chatglm_lora.renamed(config, model)
                 _require_modules(model, config)
             return peft.get_peft_model(model, config)
-    except HarnessError:
-        raise
     except Exception as error:  # PEFT checks few values, and fails wherever one is unsuitable
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise HarnessError(f"PEFT cannot put this {stage.method} adapter on the base ({reason}): correct it") from error
@@ -94,18 +89,16 @@ def _targets(model: Model, stated: object) -> str | list[str]:
 
 
 def _require_modules(model: Model, config: Any) -> None:
-    """Raise HarnessError if a name in `target_modules` or `modules_to_save` is none of the model's, and so no effect.
+    """Raise ValueError if a name in `target_modules` or `modules_to_save` is none of the model's modules.
 
-    PEFT passes over it if another name has a module.
+    PEFT passes over it if another name is one.
     """
     ends = {name.split(".", dots)[-1] for name, _ in model.named_modules() for dots in range(name.count(".") + 1)}
     for setting in ("target_modules", "modules_to_save"):
         entries = getattr(config, setting, None)
         for entry in sorted(entries) if isinstance(entries, set | list) else ():
             if entry not in ends:
-                raise HarnessError(
-                    f"{setting} has '{entry}', and the base has no such module{did_you_mean(entry, ends)}"
-                )
+                raise ValueError(f"{setting} has '{entry}', and the base has no such module{did_you_mean(entry, ends)}")
 
 
 def _is_linear(layer: Any) -> bool:

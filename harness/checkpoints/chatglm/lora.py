@@ -80,16 +80,9 @@ def renamed(stated: Any, model: Model) -> Any:
     others = sorted(entry for entry in entries if not any(_ends_with(name, entry) for name in names))
     if others:
         raise HarnessError(
-            f"target_modules has {', '.join(others)} beside names of the published ChatGLM, which it has not: write "
-            f"{', '.join(name.rpartition('.')[2] for name in _LINEARS)}, or the names that this project has for them "
-            f"({', '.join(sorted({new.rpartition('.')[2] for name in _LINEARS for new in _targets_of(name)}))})"
+            f"target_modules has {', '.join(others)} beside names of the published ChatGLM, which has no such modules"
         )
     return _on_glm(stated, names)
-
-
-def _targets_of(part: str) -> tuple[str, ...]:
-    """Return GLM's names of the published linear layer `part` of the first layer."""
-    return convert.module(f"transformer.encoder.layers.0.{part}")
 
 
 def peft_config(stated: Any, model: Model, source: str) -> Any:
